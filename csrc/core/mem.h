@@ -1,0 +1,24 @@
+/*
+ * The only allocators of the core: ordinary memory here, guarded memory in kms/secret.h.
+ * A test can make the n-th allocation of either kind fail (see kms_mem_fail_after).
+ */
+#ifndef KMS_CORE_MEM_H
+#define KMS_CORE_MEM_H
+
+#include "kms/kms.h"
+
+/* Zeroed memory of count * size bytes, or NULL (also when the product wraps or is 0). */
+void *kms_heap_alloc(size_t count, size_t size);
+/* Like realloc: on failure NULL and the old block stays. New bytes are not zeroed. */
+void *kms_heap_resize(void *memory, size_t size);
+void kms_heap_free(void *memory);
+
+/*
+ * Fault injection for tests: the n-th allocation from now (1 = the next), heap or guarded,
+ * on any thread, fails; 0 turns it off. OpenSSL's allocations count too.
+ */
+KMS_API void kms_mem_fail_after(unsigned long n);
+/* Allocations counted since the last kms_mem_fail_after. */
+KMS_API unsigned long kms_mem_allocations(void);
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * nova-kms core: status codes and the laws every other header follows.
+ *
+ * Argument order: outputs, in-outs, inputs; a length follows its array. Fixed sizes stand in
+ * the argument name (`digest32`). Lengths are bytes, times are milliseconds (`_ms`) or whole
+ * seconds (`_s`) and always come from the caller: the core reads no clock.
+ *
+ * Results: a function that can fail returns kms_status and its result must be used. On
+ * failure every output is zeroed (pointers NULL, lengths 0) unless its comment says otherwise.
+ * NULL is refused with KMS_ERR_ARGUMENT except where a comment allows it; every `_free`
+ * accepts NULL.
+ *
+ * Threads: functions may be called from any thread at once on different objects. Objects
+ * are safe to share between threads only where their header says so.
+ */
+#ifndef KMS_KMS_H
+#define KMS_KMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KMS_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define KMS_MUST_USE __attribute__((warn_unused_result))
+#define KMS_API __attribute__((visibility("default")))
+#else
+#define KMS_MUST_USE
+#define KMS_API
+#endif
+
+/* What kind of failure it is; callers branch on this, logs carry the exact status. */
+typedef enum kms_category {
+	KMS_CATEGORY_OK = 0,
+	KMS_CATEGORY_USAGE = 1,   /* the caller's bug */
+	KMS_CATEGORY_INPUT = 2,   /* malformed or out of range: 400 */
+	KMS_CATEGORY_AUTH = 3,    /* who are you, or not this: 403 */
+	KMS_CATEGORY_MISSING = 4, /* no such thing: 404 */
+	KMS_CATEGORY_SIZE = 5,    /* larger than a limit: 413 */
+	KMS_CATEGORY_RATE = 6,    /* too many of them: 429 */
+	KMS_CATEGORY_BUSY = 7,    /* out of memory or room for now: 503 */
+	KMS_CATEGORY_SYSTEM = 8,  /* a library or the kernel failed: 500 */
+} kms_category;
+
+/*
+ * Every status: X(name, number, public text). The number is category * 256 + index; new
+ * ones are appended to their category and none is ever renumbered. The text may be sent to a
+ * client: it never holds a secret, a path or a name.
+ */
+#define KMS_STATUS_LIST(X)                                                              \
+	X(OK, 0x000, "ok")                                                              \
+	X(ERR_ARGUMENT, 0x100, "invalid argument")                                      \
+	X(ERR_STATE, 0x101, "not possible in this state")                               \
+	X(ERR_RANGE, 0x102, "argument out of range")                                    \
+	X(ERR_HEX, 0x200, "not valid hexadecimal")                                      \
+	X(ERR_BASE64, 0x201, "not canonical base64")                                    \
+	X(ERR_JSON, 0x202, "not valid JSON")                                            \
+	X(ERR_JSON_DUPLICATE, 0x203, "JSON object has a duplicate key")                 \
+	X(ERR_JSON_DEPTH, 0x204, "JSON is nested too deeply")                           \
+	X(ERR_JSON_SIZE, 0x205, "JSON has too many values")                             \
+	X(ERR_UTF8, 0x206, "text is not valid UTF-8")                                   \
+	X(ERR_ENVELOPE, 0x207, "body is not an encrypted envelope")                     \
+	X(ERR_DECRYPT, 0x208, "cannot decrypt")                                         \
+	X(ERR_PEER_KEY, 0x209, "not a P-384 public key")                                \
+	X(ERR_PRIVATE_KEY, 0x20a, "not a valid private key")                            \
+	X(ERR_FIELD_MISSING, 0x20b, "a required field is missing")                      \
+	X(ERR_FIELD_TYPE, 0x20c, "a field has the wrong type")                          \
+	X(ERR_FIELD_VALUE, 0x20d, "a field is out of range")                            \
+	X(ERR_APP_ID_IN_REQUEST, 0x20e, "a request must not contain app_id")            \
+	X(ERR_RECORD, 0x20f, "not a valid record")                                      \
+	X(ERR_ADDRESS, 0x210, "not a wallet address")                                   \
+	X(ERR_TRUNCATED, 0x211, "input ends too early")                                 \
+	X(ERR_TRAILING, 0x212, "input has trailing bytes")                              \
+	X(ERR_VALUE_SIZE, 0x213, "value is larger than allowed")                        \
+	X(ERR_KEY_SIZE, 0x214, "key length is out of range")                            \
+	X(ERR_TTL, 0x215, "ttl_ms is out of range")                                     \
+	X(ERR_CLOCK_ENTRIES, 0x216, "vector clock has too many or impossible entries")  \
+	X(ERR_FUTURE, 0x217, "record is stamped in the future")                         \
+	X(ERR_SIGNATURE, 0x300, "invalid signature")                                    \
+	X(ERR_POP_MISSING, 0x301, "missing proof-of-possession headers")                \
+	X(ERR_POP_TIMESTAMP, 0x302, "timestamp is malformed or outside the window")     \
+	X(ERR_POP_NONCE, 0x303, "nonce is invalid, expired or already used")            \
+	X(ERR_POP_WALLET, 0x304, "wallet header does not match the signature")          \
+	X(ERR_SENDER_KEY, 0x305, "sender_tee_pubkey does not match the registered key") \
+	X(ERR_POP_BINDING, 0x306, "pop does not belong to this exchange")               \
+	X(ERR_POP_DUPLICATE, 0x307, "a proof-of-possession header is repeated")         \
+	X(ERR_SEALED, 0x308, "sealed data was changed or made under another key")       \
+	X(ERR_NOT_FOUND, 0x400, "not found")                                            \
+	X(ERR_TOO_LARGE, 0x500, "larger than allowed")                                  \
+	X(ERR_STORAGE_SIZE, 0x501, "value does not fit the namespace")                  \
+	X(ERR_RATE, 0x600, "too many requests")                                         \
+	X(ERR_NONCES_OUT, 0x601, "too many nonces are outstanding")                     \
+	X(ERR_MEMORY, 0x700, "out of memory")                                           \
+	X(ERR_LOCKED_MEMORY, 0x701, "out of locked memory")                             \
+	X(ERR_STORE_FULL, 0x702, "the store is full")                                   \
+	X(ERR_NAMESPACES, 0x703, "too many namespaces")                                 \
+	X(ERR_TOMBSTONES, 0x704, "too many deleted keys are waiting for peers")         \
+	X(ERR_BUSY, 0x705, "busy, try again later")                                     \
+	X(ERR_CRYPTO, 0x800, "cryptographic operation failed")                          \
+	X(ERR_SYSTEM, 0x801, "system call failed")                                      \
+	X(ERR_SELFTEST, 0x802, "self-test failed")                                      \
+	X(ERR_MLOCK, 0x803, "cannot lock memory: raise the memlock limit (ulimit -l)")  \
+	X(ERR_FILE_MODE, 0x804, "file is readable by others: its mode must be 0600")    \
+	X(ERR_FILE_FORMAT, 0x805, "file does not have the expected format")             \
+	X(ERR_FILE_MISSING, 0x806, "file does not exist")
+
+typedef enum kms_status {
+#define KMS_STATUS_ENUM(name, number, text) KMS_##name = (number),
+	KMS_STATUS_LIST(KMS_STATUS_ENUM)
+#undef KMS_STATUS_ENUM
+} kms_status;
+
+/*
+ * Name ("ERR_HEX") and public text of a status.
+ * Returns: a static string, never NULL; an unknown number gives "ERR_UNKNOWN".
+ */
+KMS_API const char *kms_status_name(kms_status status);
+KMS_API const char *kms_status_text(kms_status status);
+
+/* Category of a status, from its number. */
+KMS_API kms_category kms_status_category(kms_status status);
+
+/*
+ * Known answers of every primitive (FIPS 180-4, RFC 5869, RFC 6979, EIP-191, SP 800-38D and
+ * protocol constants). To be called once after kms_guarded_init and before a socket opens.
+ * Returns: KMS_OK, or ERR_SELFTEST; `failed` then names the primitive (static string).
+ */
+KMS_API KMS_MUST_USE kms_status kms_selftest(const char **failed);
+
+#endif
