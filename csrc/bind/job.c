@@ -1,0 +1,110 @@
+/* Native work on libuv's pool, and coroutines that wait for it (architecture rule 2). */
+#include "bind/bind.h"
+
+#include <luv/luv.h>
+#include <stdio.h>
+
+/* Loop-thread state: how busy the loop was, from which "nothing else waits" is judged. */
+static struct {
+	uv_prepare_t prepare;
+	bool watching;
+	unsigned pending;        /* on the pool or queued for it */
+	unsigned started;        /* jobs since this iteration began */
+	unsigned started_before; /* jobs of the iteration before */
+} load;
+
+static void on_prepare(uv_prepare_t *handle)
+{
+	(void)handle;
+	load.started_before = load.started;
+	load.started = 0;
+}
+
+uv_loop_t *kms_bind_loop(lua_State *L)
+{
+	uv_loop_t *loop = luv_loop(L);
+	if (load.watching) return loop;
+	uv_prepare_init(loop, &load.prepare);
+	uv_prepare_start(&load.prepare, on_prepare);
+	uv_unref((uv_handle_t *)&load.prepare);
+	load.watching = true;
+	return loop;
+}
+
+unsigned kms_job_pending(void)
+{
+	return load.pending;
+}
+
+static int wait_continue(lua_State *L, int status, lua_KContext context)
+{
+	kms_wait *wait = (kms_wait *)context;
+	(void)status;
+	return wait->finish(L, wait);
+}
+
+int kms_wait_yield(lua_State *L, kms_wait *wait)
+{
+	if (!lua_isyieldable(L)) return luaL_error(L, "this call waits: it needs a coroutine");
+	lua_pushthread(L);
+	wait->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+	wait->thread = L;
+	return lua_yieldk(L, 0, (lua_KContext)wait, wait_continue);
+}
+
+void kms_wait_resume(kms_wait *wait)
+{
+	lua_State *thread = wait->thread;
+	int anchor = wait->anchor, results = 0;
+
+	/* `wait` may be gone once the coroutine has run: only the locals are used after. */
+	wait->thread = NULL;
+	lua_rawgeti(thread, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+	lua_State *from = lua_tothread(thread, -1);
+	lua_pop(thread, 1);
+	int status = lua_resume(thread, from, 0, &results);
+	if (status != LUA_OK && status != LUA_YIELD) {
+		/* Coroutines catch their own errors; one that did not must not end the node. */
+		const char *text = lua_tostring(thread, -1);
+		fprintf(stderr, "nova-kms: uncaught error in a coroutine: %s\n", text ? text : "?");
+	}
+	luaL_unref(from, LUA_REGISTRYINDEX, anchor);
+}
+
+static int job_finish(lua_State *L, kms_wait *wait)
+{
+	kms_job *job = (kms_job *)wait;
+	return job->finish(L, job);
+}
+
+static void on_work(uv_work_t *work)
+{
+	kms_job *job = work->data;
+	job->run(job);
+}
+
+static void on_done(uv_work_t *work, int status)
+{
+	kms_job *job = work->data;
+	(void)status; /* nothing cancels jobs */
+	load.pending--;
+	kms_wait_resume(&job->wait);
+}
+
+int kms_job_start(lua_State *L, kms_job *job)
+{
+	uv_loop_t *loop = kms_bind_loop(L);
+	bool alone = load.pending == 0 && load.started == 0 && load.started_before <= 1;
+
+	load.started++;
+	if (lua_isyieldable(L) && (job->heavy || !alone)) {
+		job->wait.finish = job_finish;
+		job->work.data = job;
+		if (uv_queue_work(loop, &job->work, on_work, on_done) == 0) {
+			load.pending++;
+			return kms_wait_yield(L, &job->wait);
+		}
+	}
+	job->run(job);
+	return job->finish(L, job);
+}
