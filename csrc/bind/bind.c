@@ -130,11 +130,11 @@ void kms_bind_define(lua_State *L, const kms_bind_type *type)
 {
 	luaL_newmetatable(L, type->name);
 	set_closure(L, type, "__gc", object_close);
-	set_closure(L, type, "__close", object_close);
+	if (type->closable) set_closure(L, type, "__close", object_close);
 	set_closure(L, type, "__tostring", object_tostring);
 	lua_newtable(L);
 	if (type->methods) luaL_setfuncs(L, type->methods, 0);
-	set_closure(L, type, "close", object_close);
+	if (type->closable) set_closure(L, type, "close", object_close);
 	lua_setfield(L, -2, "__index");
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
@@ -143,7 +143,7 @@ void kms_bind_define(lua_State *L, const kms_bind_type *type)
 
 void **kms_bind_new(lua_State *L, const kms_bind_type *type)
 {
-	void **box = lua_newuserdatauv(L, sizeof(void *), 0);
+	void **box = lua_newuserdatauv(L, sizeof(void *), 1);
 	*box = NULL;
 	luaL_setmetatable(L, type->name);
 	return box;

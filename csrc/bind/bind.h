@@ -60,13 +60,16 @@ void kms_bind_closed(lua_State *L, int arg, const char *const *names);
 /* ---- userdata ----------------------------------------------------------------------------- */
 
 /*
- * A type whose userdata holds one pointer. `methods` may be NULL; `release` frees the pointer
- * (never NULL) and runs once, at collection, at scope end or by its `close` method.
+ * A type whose userdata holds one pointer and one user value that keeps alive what the object
+ * borrows. `methods` may be NULL; `release` frees the pointer (never NULL) and runs once: at
+ * collection, and where `closable` also at scope end or by a `close` method. What other
+ * objects may borrow is not closable.
  */
 typedef struct kms_bind_type {
 	const char *name; /* "kms.store" */
 	void (*release)(void *object);
 	const luaL_Reg *methods;
+	bool closable;
 } kms_bind_type;
 
 /* Makes the metatable; `type` must be static. */

@@ -1,0 +1,116 @@
+/* Wallets, P-384 keys, channels. */
+#include "bind/bind.h"
+
+#include "kms/envelope.h"
+#include "kms/keyfile.h"
+
+static void push_address(lua_State *L, const uint8_t address20[20])
+{
+	char text[KMS_ADDRESS_TEXT];
+	kms_address_format(text, address20);
+	lua_pushlstring(L, text, sizeof(text));
+}
+
+static void wallet_release(void *object)
+{
+	kms_wallet_free(object);
+}
+
+/* wallet:address() -> "0x" + 40 lower-case digits */
+static int wallet_address(lua_State *L)
+{
+	uint8_t address[20];
+	kms_wallet_address(address, kms_bind_check(L, 1, &kms_bind_wallet_type));
+	push_address(L, address);
+	return 1;
+}
+
+static const luaL_Reg wallet_methods[] = { { "address", wallet_address }, { NULL, NULL } };
+const kms_bind_type kms_bind_wallet_type = { "kms.wallet", wallet_release, wallet_methods, false };
+
+static void p384_release(void *object)
+{
+	kms_p384_free(object);
+}
+
+/* p384:public_der() -> 120 bytes of SubjectPublicKeyInfo */
+static int p384_public_der(lua_State *L)
+{
+	uint8_t der[KMS_P384_DER];
+	kms_p384_der(der, kms_p384_public(kms_bind_check(L, 1, &kms_bind_p384_type)));
+	lua_pushlstring(L, (const char *)der, sizeof(der));
+	return 1;
+}
+
+static const luaL_Reg p384_methods[] = { { "public_der", p384_public_der }, { NULL, NULL } };
+const kms_bind_type kms_bind_p384_type = { "kms.p384", p384_release, p384_methods, false };
+
+static void channels_release(void *object)
+{
+	kms_channels_free(object);
+}
+
+/* channels:count() -> keys held */
+static int channels_count(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_channels_count(kms_bind_check(L, 1, &kms_bind_channels_type)));
+	return 1;
+}
+
+static const luaL_Reg channels_methods[] = { { "count", channels_count }, { NULL, NULL } };
+const kms_bind_type kms_bind_channels_type = { "kms.channels", channels_release, channels_methods, false };
+
+/* channels(max) -> cache of channel keys, 1 to 65536 of them */
+static int channels_new(lua_State *L)
+{
+	size_t max = (size_t)kms_bind_integer(L, 1, 1, 65536);
+	kms_channels **box = (kms_channels **)kms_bind_new(L, &kms_bind_channels_type);
+	kms_status status = kms_channels_new(box, max);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+/* identity(seed) -> wallet, p384 | nil, message, code (kms_seed_identity) */
+static int identity(lua_State *L)
+{
+	const kms_secret *seed = kms_bind_check(L, 1, &kms_bind_secret_type);
+	kms_wallet **wallet = (kms_wallet **)kms_bind_new(L, &kms_bind_wallet_type);
+	kms_p384 **p384 = (kms_p384 **)kms_bind_new(L, &kms_bind_p384_type);
+	kms_status status = kms_seed_identity(wallet, p384, seed);
+	return status == KMS_OK ? 2 : kms_bind_fail(L, status);
+}
+
+/* address(text) -> canonical wallet text | nil, message, code */
+static int address(lua_State *L)
+{
+	uint8_t address20[20];
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	kms_status status = kms_address_parse(address20, text, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	push_address(L, address20);
+	return 1;
+}
+
+/* peer_point(key) -> 97-byte point of an accepted teePubkey (DER or point) | nil, message, code */
+static int peer_point(lua_State *L)
+{
+	uint8_t point[KMS_P384_POINT];
+	size_t len;
+	const char *key = luaL_checklstring(L, 1, &len);
+	kms_status status = kms_p384_point_parse(point, (const uint8_t *)key, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushlstring(L, (const char *)point, sizeof(point));
+	return 1;
+}
+
+void kms_bind_keys(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{ "channels", channels_new }, { "identity", identity }, { "address", address },
+		{ "peer_point", peer_point }, { NULL, NULL },
+	};
+	kms_bind_define(L, &kms_bind_wallet_type);
+	kms_bind_define(L, &kms_bind_p384_type);
+	kms_bind_define(L, &kms_bind_channels_type);
+	luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,120 @@
+/* Nonces and rate limits. Times are arguments; the loop's monotonic clock is passed in. */
+#include "bind/bind.h"
+
+#include "kms/limit.h"
+#include "kms/nonce.h"
+
+static void nonces_release(void *object)
+{
+	kms_nonces_free(object);
+}
+
+/* nonces:issue(mono_s) -> text | nil, message, code */
+static int nonces_issue(lua_State *L)
+{
+	char text[KMS_NONCE_TEXT];
+	kms_nonces *nonces = kms_bind_check(L, 1, &kms_bind_nonces_type);
+	uint64_t now = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_status status = kms_nonces_issue(text, nonces, now);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushlstring(L, text, sizeof(text));
+	return 1;
+}
+
+/* nonces:out(mono_s) -> how many are out within the lifetime */
+static int nonces_out(lua_State *L)
+{
+	kms_nonces *nonces = kms_bind_check(L, 1, &kms_bind_nonces_type);
+	uint64_t now = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	lua_pushinteger(L, (lua_Integer)kms_nonces_out(nonces, now));
+	return 1;
+}
+
+static const luaL_Reg nonces_methods[] = {
+	{ "issue", nonces_issue },
+	{ "out", nonces_out },
+	{ NULL, NULL },
+};
+const kms_bind_type kms_bind_nonces_type = { "kms.nonces", nonces_release, nonces_methods, false };
+
+/* nonces(lifetime_s) -> object | nil, message, code */
+static int nonces_new(lua_State *L)
+{
+	unsigned lifetime = (unsigned)kms_bind_integer(L, 1, 1, 3600);
+	kms_nonces **box = (kms_nonces **)kms_bind_new(L, &kms_bind_nonces_type);
+	kms_status status = kms_nonces_new(box, lifetime);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+static void limiter_release(void *object)
+{
+	kms_limiter_free(object);
+}
+
+static const kms_bind_type limiter_type;
+
+static int limiter_result(lua_State *L, kms_status status, uint64_t retry_ms)
+{
+	if (status == KMS_OK) {
+		lua_pushboolean(L, 1);
+		return 1;
+	}
+	lua_pushboolean(L, 0);
+	lua_pushinteger(L, (lua_Integer)((retry_ms + 999) / 1000));
+	return 2;
+}
+
+/* limiter:take(key, mono_ms) -> true | false, seconds to wait. Key: 1 to 32 bytes. */
+static int limiter_take(lua_State *L)
+{
+	size_t len;
+	uint64_t retry_ms = 0;
+	kms_limiter *limiter = kms_bind_check(L, 1, &limiter_type);
+	const char *key = luaL_checklstring(L, 2, &len);
+	uint64_t now = (uint64_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	if (len == 0 || len > KMS_LIMIT_KEY) luaL_argerror(L, 2, "must be 1 to 32 bytes");
+	return limiter_result(L, kms_limiter_take(&retry_ms, limiter, key, len, now), retry_ms);
+}
+
+/* limiter:take_address(address, mono_ms): the same by client address, IPv6 by /64. */
+static int limiter_take_address(lua_State *L)
+{
+	uint8_t key[8];
+	size_t len;
+	uint64_t retry_ms = 0;
+	kms_limiter *limiter = kms_bind_check(L, 1, &limiter_type);
+	const char *address = luaL_checkstring(L, 2);
+	uint64_t now = (uint64_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	if (kms_address_limit_key(key, &len, address) != KMS_OK) luaL_argerror(L, 2, "not an address");
+	return limiter_result(L, kms_limiter_take(&retry_ms, limiter, key, len, now), retry_ms);
+}
+
+static const luaL_Reg limiter_methods[] = {
+	{ "take", limiter_take },
+	{ "take_address", limiter_take_address },
+	{ NULL, NULL },
+};
+static const kms_bind_type limiter_type = { "kms.limiter", limiter_release, limiter_methods, false };
+
+/* limiter(per_minute, burst, max_keys) -> object | nil, message, code */
+static int limiter_new(lua_State *L)
+{
+	uint32_t per_minute = (uint32_t)kms_bind_integer(L, 1, 1, 1000000000);
+	uint32_t burst = (uint32_t)kms_bind_integer(L, 2, 1, 1000000000);
+	size_t max_keys = (size_t)kms_bind_integer(L, 3, 1, 1000000);
+	kms_limiter **box = (kms_limiter **)kms_bind_new(L, &limiter_type);
+	kms_status status = kms_limiter_new(box, per_minute, burst, max_keys);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+void kms_bind_limits(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{ "nonces", nonces_new },
+		{ "limiter", limiter_new },
+		{ NULL, NULL },
+	};
+	kms_bind_define(L, &kms_bind_nonces_type);
+	kms_bind_define(L, &limiter_type);
+	luaL_setfuncs(L, functions, 0);
+}

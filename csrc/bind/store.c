@@ -1,0 +1,145 @@
+/* The store as Lua sees it: sizes and counts. Keys and values go through service.c. */
+#include "bind/bind.h"
+
+#include "kms/store.h"
+
+static void store_release(void *object)
+{
+	kms_store_free(object);
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t n)
+{
+	lua_pushinteger(L, (lua_Integer)n);
+	lua_setfield(L, -2, name);
+}
+
+static void push_stats(lua_State *L, const kms_store_stats *stats)
+{
+	lua_createtable(L, 0, 7);
+	set_count(L, "namespaces", stats->namespaces);
+	set_count(L, "live_keys", stats->live_keys);
+	set_count(L, "live_bytes", stats->live_bytes);
+	set_count(L, "tombstones", stats->tombstones);
+	set_count(L, "stubs", stats->stubs);
+	set_count(L, "total_bytes", stats->total_bytes);
+	set_count(L, "evictions", stats->evictions);
+}
+
+/* store:stats([app_id]) -> table of counts, of the whole store or of one namespace */
+static int store_stats(lua_State *L)
+{
+	kms_store_stats stats;
+	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	if (lua_isnoneornil(L, 2))
+		kms_store_get_stats(&stats, store);
+	else
+		kms_store_get_app_stats(&stats, store, kms_bind_app_id(L, 2));
+	push_stats(L, &stats);
+	return 1;
+}
+
+/* store:expire(wall_ms, max) -> records handled (0: nothing is due) */
+static int store_expire(lua_State *L)
+{
+	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	uint64_t now = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	size_t max = (size_t)kms_bind_integer(L, 3, 1, 100000);
+	lua_pushinteger(L, (lua_Integer)kms_store_expire(store, now, max));
+	return 1;
+}
+
+/* store:sequence() -> number of the newest change */
+static int store_sequence(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_store_sequence(kms_bind_check(L, 1, &kms_bind_store_type)));
+	return 1;
+}
+
+/* Addresses of the list at `arg` into the userdata buffer that is pushed (may throw). */
+static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
+{
+	luaL_checktype(L, arg, LUA_TTABLE);
+	*count = lua_rawlen(L, arg);
+	if (*count > 4096) luaL_argerror(L, arg, "at most 4096 wallets");
+	uint8_t(*wallets)[20] = lua_newuserdatauv(L, *count * 20 + 1, 0);
+	for (size_t i = 0; i < *count; i++) {
+		lua_rawgeti(L, arg, (lua_Integer)i + 1);
+		kms_bind_address(wallets[i], L, -1);
+		lua_pop(L, 1);
+	}
+	return wallets;
+}
+
+/*
+ * store:set_members(wallets) -> true | nil, message, code: who is a member of the cluster now.
+ * store:set_acknowledged(sequence|nil): the newest change that all of them have; nil where
+ * this node is alone.
+ */
+static int store_set_members(lua_State *L)
+{
+	size_t count;
+	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	uint8_t(*wallets)[20] = check_wallets(L, 2, &count);
+	return kms_bind_result(L, kms_store_set_members(store, (const uint8_t(*)[20])wallets, count));
+}
+
+static int store_set_acknowledged(lua_State *L)
+{
+	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	uint64_t sequence = UINT64_MAX;
+	if (!lua_isnoneornil(L, 2)) sequence = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_store_set_acknowledged(store, sequence);
+	return 0;
+}
+
+static const luaL_Reg store_methods[] = {
+	{ "stats", store_stats },
+	{ "expire", store_expire },
+	{ "sequence", store_sequence },
+	{ "set_members", store_set_members },
+	{ "set_acknowledged", store_set_acknowledged },
+	{ NULL, NULL },
+};
+const kms_bind_type kms_bind_store_type = { "kms.store", store_release, store_methods, false };
+
+/* store{self=, max_key=, ...} -> store | nil, message, code; members as kms_store_config names them */
+static int store_new(lua_State *L)
+{
+	static const char *const names[] = { "self",
+					     "max_key",
+					     "max_value",
+					     "max_app_bytes",
+					     "max_total_bytes",
+					     "max_namespaces",
+					     "max_tombstones",
+					     "tombstone_retention_ms",
+					     "max_clock_skew_ms",
+					     NULL };
+	const lua_Integer large = (lua_Integer)1 << 50;
+	kms_store_config config;
+
+	kms_bind_closed(L, 1, names);
+	lua_getfield(L, 1, "self");
+	kms_bind_address(config.self20, L, -1);
+	config.max_key = (size_t)kms_bind_option(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096);
+	config.max_value = (size_t)kms_bind_option(L, 1, "max_value", 1, large, 1 << 20);
+	config.max_app_bytes = (size_t)kms_bind_option(L, 1, "max_app_bytes", 1, large, 10 << 20);
+	config.max_total_bytes = (size_t)kms_bind_option(L, 1, "max_total_bytes", 1, large, 512 << 20);
+	config.max_namespaces = (size_t)kms_bind_option(L, 1, "max_namespaces", 1, large, 10000);
+	config.max_tombstones = (size_t)kms_bind_option(L, 1, "max_tombstones", 1, large, 100000);
+	config.tombstone_retention_ms =
+	    (uint64_t)kms_bind_option(L, 1, "tombstone_retention_ms", 0, large, 86400000);
+	config.max_clock_skew_ms = (uint64_t)kms_bind_option(L, 1, "max_clock_skew_ms", 0, large, 15000);
+
+	kms_store **box = (kms_store **)kms_bind_new(L, &kms_bind_store_type);
+	kms_status status = kms_store_new(box, &config);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+void kms_bind_store(lua_State *L)
+{
+	lua_pushcfunction(L, store_new);
+	lua_setfield(L, -2, "store");
+	kms_bind_define(L, &kms_bind_store_type);
+}

@@ -1,0 +1,154 @@
+/* Start-up, clocks and limits of the process. */
+#include "bind/bind.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kms/codec.h"
+#include "kms/crypto.h"
+
+/*
+ * init(locked_memory_bytes) -> true | nil, message, code: guarded memory (0: what the memlock
+ * limit grants), crypto, self-test. Once, before anything else here.
+ */
+static int system_init(lua_State *L)
+{
+	size_t bytes = (size_t)kms_bind_integer(L, 1, 0, (lua_Integer)1 << 40);
+	const char *failed = NULL;
+
+	kms_status status = kms_guarded_init(bytes ? bytes : kms_guarded_grant());
+	if (status == KMS_OK) status = kms_crypto_init();
+	if (status == KMS_OK) status = kms_selftest(&failed);
+	if (status == KMS_ERR_SELFTEST && failed)
+		return kms_bind_fail_text(L, status, lua_pushfstring(L, "self-test failed: %s", failed));
+	return kms_bind_result(L, status);
+}
+
+/* ready() -> whether init succeeded in this process. */
+static int system_ready(lua_State *L)
+{
+	lua_pushboolean(L, kms_guarded_ready());
+	return 1;
+}
+
+/* harden() -> true | nil, message, code: no core dumps, not ptraceable, no new privileges. */
+static int system_harden(lua_State *L)
+{
+	return kms_bind_result(L, kms_process_harden());
+}
+
+/*
+ * take_env(name, len) -> secret | nil | nil, message, code: reads `len` bytes of hexadecimal
+ * from an environment variable into guarded memory, and wipes it where the kernel
+ * shows it in /proc/<pid>/environ, also when it is malformed. Plain nil: not set.
+ */
+static int system_take_env(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	size_t len = (size_t)kms_bind_integer(L, 2, 1, 64);
+	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	char *value = getenv(name);
+
+	if (!value) {
+		lua_pushnil(L);
+		return 1;
+	}
+	kms_status status = kms_secret_from_hex(box, value, strlen(value), len);
+	kms_wipe(value, strlen(value));
+	unsetenv(name);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	return 1;
+}
+
+static lua_Integer clock_ms(clockid_t id)
+{
+	struct timespec t = { 0, 0 };
+	clock_gettime(id, &t);
+	return (lua_Integer)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* wall_ms() -> Unix time in ms; mono_ms() -> monotonic ms. Only main.lua and tests call them. */
+static int system_wall_ms(lua_State *L)
+{
+	lua_pushinteger(L, clock_ms(CLOCK_REALTIME));
+	return 1;
+}
+
+static int system_mono_ms(lua_State *L)
+{
+	lua_pushinteger(L, clock_ms(CLOCK_MONOTONIC));
+	return 1;
+}
+
+/* raise_nofile() -> soft limit of open files after raising it to the hard one. */
+static int system_raise_nofile(lua_State *L)
+{
+	struct rlimit limit = { 0, 0 };
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	lua_pushinteger(L, limit.rlim_cur == RLIM_INFINITY ? 1 << 20 : (lua_Integer)limit.rlim_cur);
+	return 1;
+}
+
+/* guarded() -> size of the arena, bytes in use. */
+static int system_guarded(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_guarded_size());
+	lua_pushinteger(L, (lua_Integer)kms_guarded_used());
+	return 2;
+}
+
+/* random_hex(bytes) -> 2 * bytes digits (public values: ids), bytes 1 to 32. */
+static int system_random_hex(lua_State *L)
+{
+	uint8_t bytes[32];
+	char text[64];
+	size_t len = (size_t)kms_bind_integer(L, 1, 1, sizeof(bytes));
+	kms_status status = kms_random(bytes, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	kms_hex_encode(text, bytes, len);
+	lua_pushlstring(L, text, 2 * len);
+	return 1;
+}
+
+/*
+ * name_hash(text) -> 16 digits: a hash under a key of this process, by which logs name what is
+ * confidential. The same name gives the same hash until the node restarts.
+ */
+static int system_name_hash(lua_State *L)
+{
+	static kms_secret *key; /* for the life of the process; loop thread only */
+	uint8_t mac[32];
+	char text[16];
+	size_t len;
+	const char *name = luaL_checklstring(L, 1, &len);
+
+	kms_status status = key ? KMS_OK : kms_secret_random(&key, 32);
+	if (status == KMS_OK) status = kms_hmac_sha256(mac, key, (const uint8_t *)name, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	kms_hex_encode(text, mac, 8);
+	lua_pushlstring(L, text, sizeof(text));
+	return 1;
+}
+
+void kms_bind_system(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{ "init", system_init },
+		{ "ready", system_ready },
+		{ "harden", system_harden },
+		{ "take_env", system_take_env },
+		{ "wall_ms", system_wall_ms },
+		{ "mono_ms", system_mono_ms },
+		{ "raise_nofile", system_raise_nofile },
+		{ "guarded", system_guarded },
+		{ "random_hex", system_random_hex },
+		{ "name_hash", system_name_hash },
+		{ NULL, NULL },
+	};
+	luaL_setfuncs(L, functions, 0);
+}
