@@ -41,6 +41,7 @@ typedef enum kms_category {
 	KMS_CATEGORY_RATE = 6,    /* too many of them: 429 */
 	KMS_CATEGORY_BUSY = 7,    /* out of memory or room for now: 503 */
 	KMS_CATEGORY_SYSTEM = 8,  /* a library or the kernel failed: 500 */
+	KMS_CATEGORY_REMOTE = 9,  /* another server that was asked did not answer as it should */
 } kms_category;
 
 /*
@@ -77,6 +78,7 @@ typedef enum kms_category {
 	X(ERR_TTL, 0x215, "ttl_ms is out of range")                                     \
 	X(ERR_CLOCK_ENTRIES, 0x216, "vector clock has too many or impossible entries")  \
 	X(ERR_FUTURE, 0x217, "record is stamped in the future")                         \
+	X(ERR_URL, 0x218, "not an acceptable URL")                                      \
 	X(ERR_SIGNATURE, 0x300, "invalid signature")                                    \
 	X(ERR_POP_MISSING, 0x301, "missing proof-of-possession headers")                \
 	X(ERR_POP_TIMESTAMP, 0x302, "timestamp is malformed or outside the window")     \
@@ -103,7 +105,13 @@ typedef enum kms_category {
 	X(ERR_MLOCK, 0x803, "cannot lock memory: raise the memlock limit (ulimit -l)")  \
 	X(ERR_FILE_MODE, 0x804, "file is readable by others: its mode must be 0600")    \
 	X(ERR_FILE_FORMAT, 0x805, "file does not have the expected format")             \
-	X(ERR_FILE_MISSING, 0x806, "file does not exist")
+	X(ERR_FILE_MISSING, 0x806, "file does not exist")                               \
+	X(ERR_TIMEOUT, 0x900, "no complete answer in time")                             \
+	X(ERR_CONNECT, 0x901, "cannot connect")                                         \
+	X(ERR_RESOLVE, 0x902, "cannot resolve the host name")                           \
+	X(ERR_TLS, 0x903, "the TLS connection is not trusted")                          \
+	X(ERR_ADDRESS_REFUSED, 0x904, "the address is not a public one")                \
+	X(ERR_HTTP, 0x905, "the answer is not valid HTTP")
 
 typedef enum kms_status {
 #define KMS_STATUS_ENUM(name, number, text) KMS_##name = (number),
