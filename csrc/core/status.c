@@ -1,0 +1,33 @@
+/* Names, texts and categories of the status codes, all from one list (kms/kms.h). */
+#include "kms/kms.h"
+
+const char *kms_status_name(kms_status status)
+{
+	switch (status) {
+#define STATUS_NAME(name, number, text) \
+	case KMS_##name:                \
+		return #name;
+		KMS_STATUS_LIST(STATUS_NAME)
+#undef STATUS_NAME
+	}
+	return "ERR_UNKNOWN";
+}
+
+const char *kms_status_text(kms_status status)
+{
+	switch (status) {
+#define STATUS_TEXT(name, number, text) \
+	case KMS_##name:                \
+		return text;
+		KMS_STATUS_LIST(STATUS_TEXT)
+#undef STATUS_TEXT
+	}
+	return "unknown error";
+}
+
+kms_category kms_status_category(kms_status status)
+{
+	unsigned category = (unsigned)status >> 8;
+	/* An unknown number is nobody's input: it is ours, and a server error. */
+	return category <= KMS_CATEGORY_SYSTEM ? (kms_category)category : KMS_CATEGORY_SYSTEM;
+}
