@@ -27,7 +27,13 @@ const char *kms_status_text(kms_status status)
 
 kms_category kms_status_category(kms_status status)
 {
-	unsigned category = (unsigned)status >> 8;
-	/* An unknown number is nobody's input: it is ours, and a server error. */
-	return category <= KMS_CATEGORY_SYSTEM ? (kms_category)category : KMS_CATEGORY_SYSTEM;
+	switch (status) {
+#define STATUS_CATEGORY(name, number, text) \
+	case KMS_##name:                    \
+		return (kms_category)((number) >> 8);
+		KMS_STATUS_LIST(STATUS_CATEGORY)
+#undef STATUS_CATEGORY
+	}
+	/* An unknown number is nobody's input: it is our own failure. */
+	return KMS_CATEGORY_SYSTEM;
 }

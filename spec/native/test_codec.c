@@ -1,0 +1,235 @@
+/* Hexadecimal, base64, UTF-8, decimal. */
+#include "kms/codec.h"
+#include "test.h"
+
+TEST(hex_decodes_every_byte_in_any_case)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		char text[8];
+		uint8_t byte = 0;
+		snprintf(text, sizeof(text), "%02x", i);
+		CHECK_OK(kms_hex_decode(&byte, 1, text, 2));
+		CHECK(byte == i);
+		snprintf(text, sizeof(text), "0X%02X", i);
+		CHECK_OK(kms_hex_decode(&byte, 1, text, 4));
+		CHECK(byte == i);
+	}
+}
+
+/* Every other byte in every position of the word that is worked on, and in the tail. */
+TEST(hex_refuses_every_wrong_digit)
+{
+	uint8_t bytes[7];
+	for (unsigned at = 0; at < 14; at++) {
+		for (unsigned c = 0; c < 256; c++) {
+			char text[14];
+			memset(text, '5', sizeof(text));
+			text[at] = (char)c;
+			bool digit = c != 0 && strchr("0123456789abcdefABCDEF", (int)c);
+			memset(bytes, 0xee, sizeof(bytes));
+			CHECK_STATUS(digit ? KMS_OK : KMS_ERR_HEX, kms_hex_decode(bytes, 7, text, 14));
+			for (size_t i = 0; i < sizeof(bytes) && !digit; i++)
+				CHECK(bytes[i] == 0);
+		}
+	}
+}
+
+TEST(hex_length_is_exact)
+{
+	uint8_t bytes[4];
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "0011223", 7));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "001122334", 9));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "001122", 6));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "0011223344", 10));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 1, "0x", 2));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 1, "0x0x", 4));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode(bytes, 4, NULL, 8));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode(NULL, 4, "00112233", 8));
+	CHECK_OK(kms_hex_decode(NULL, 0, "", 0));
+	CHECK_OK(kms_hex_decode(NULL, 0, "0x", 2));
+}
+
+TEST(hex_round_trip_of_all_lengths)
+{
+	uint8_t bytes[41], back[41];
+	char text[83];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 97 + 11);
+	for (size_t len = 0; len <= sizeof(bytes); len++) {
+		memset(text, '#', sizeof(text));
+		kms_hex_encode(text, bytes, len);
+		CHECK(text[2 * len] == '#');
+		for (size_t i = 0; i < len; i++) {
+			char want[3];
+			snprintf(want, sizeof(want), "%02x", bytes[i]);
+			CHECK_MEM(want, text + 2 * i, 2);
+		}
+		CHECK_OK(kms_hex_decode(back, len, text, 2 * len));
+		CHECK_MEM(back, bytes, len);
+	}
+}
+
+/* RFC 4648 section 10. */
+TEST(base64_known_answers)
+{
+	static const char *const pairs[][2] = {
+		{ "", "" },
+		{ "f", "Zg==" },
+		{ "fo", "Zm8=" },
+		{ "foo", "Zm9v" },
+		{ "foob", "Zm9vYg==" },
+		{ "fooba", "Zm9vYmE=" },
+		{ "foobar", "Zm9vYmFy" },
+		{ "\xfb\xff\xbf\xfb\xff\xbf\xfb", "+/+/+/+/+w==" },
+	};
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		uint8_t bytes[16];
+		char text[16];
+		size_t len, plain = strlen(pairs[i][0]), coded = strlen(pairs[i][1]);
+		CHECK(kms_base64_encode(text, (const uint8_t *)pairs[i][0], plain) == coded);
+		CHECK_MEM(text, pairs[i][1], coded);
+		CHECK_OK(kms_base64_decode(bytes, &len, pairs[i][1], coded));
+		CHECK(len == plain);
+		CHECK_MEM(bytes, pairs[i][0], len);
+	}
+}
+
+TEST(base64_round_trip_in_place)
+{
+	uint8_t bytes[100];
+	char text[140];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 61 + 7);
+	for (size_t len = 0; len <= sizeof(bytes); len++) {
+		size_t back;
+		memset(text, '#', sizeof(text));
+		size_t written = kms_base64_encode(text, bytes, len);
+		CHECK(written == (len + 2) / 3 * 4 && text[written] == '#');
+		CHECK(kms_base64_bound(written) >= len);
+		CHECK_OK(kms_base64_decode((uint8_t *)text, &back, text, written));
+		CHECK(back == len);
+		CHECK_MEM(text, bytes, len);
+	}
+}
+
+/* Each character in each position, against the alphabet written out. */
+TEST(base64_refuses_every_wrong_character)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint8_t bytes[12];
+	for (unsigned at = 0; at < 16; at++) {
+		for (unsigned c = 0; c < 256; c++) {
+			char text[16];
+			size_t len;
+			memset(text, 'A', sizeof(text));
+			text[at] = (char)c;
+			const char *found = c ? strchr(alphabet, (int)c) : NULL;
+			if (c == '=' && at == 15) continue;
+			memset(bytes, 0xee, sizeof(bytes));
+			CHECK_STATUS(found ? KMS_OK : KMS_ERR_BASE64,
+				     kms_base64_decode(bytes, &len, text, 16));
+			CHECK(len == (found ? 12u : 0u));
+			unsigned value = found ? (unsigned)(found - alphabet) : 0;
+			unsigned shifted = value << (18 - at % 4 * 6);
+			const uint8_t *triple = bytes + at / 4 * 3;
+			CHECK((unsigned)(triple[0] << 16 | triple[1] << 8 | triple[2]) == shifted);
+		}
+	}
+}
+
+TEST(base64_refuses_what_is_not_canonical)
+{
+	static const char *const wrong[] = {
+		"Z",         "Zg",           "Zg=",       "Zm8",          "Zh==",   "Zm9=",
+		"====",      "Z===",         "=Zg=",      "Zg==Zg==",     "Zg==\n", "Zm 9v",
+		"Zm9v\n",    "Zm9v====",     "-_-_",      "Zm9vZg==Zm9v", "Z=g=",   "Zm=v",
+		"Zm9vYmFyZ", "Zm9vYmFyZh==", "Zm9vYg==A", "Zm9vYmF=",
+	};
+	uint8_t bytes[16];
+	size_t len;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK_STATUS(KMS_ERR_BASE64, kms_base64_decode(bytes, &len, wrong[i], strlen(wrong[i])));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(NULL, &len, "Zm9v", 4));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(bytes, NULL, "Zm9v", 4));
+}
+
+/* The table of RFC 3629 section 4, at each edge. */
+TEST(utf8_edges)
+{
+	static const char *const good[] = { "",
+					    "a",
+					    "\x7f",
+					    "\xc2\x80",
+					    "\xdf\xbf",
+					    "\xe0\xa0\x80",
+					    "\xed\x9f\xbf",
+					    "\xee\x80\x80",
+					    "\xef\xbf\xbf",
+					    "\xf0\x90\x80\x80",
+					    "\xf4\x8f\xbf\xbf",
+					    "12345678\xc3\xa4"
+					    "12345678" };
+	static const char *const bad[] = { "\x80",
+					   "\xbf",
+					   "\xc0\x80",
+					   "\xc1\xbf",
+					   "\xc2",
+					   "\xc2\x7f",
+					   "\xc2\xc0",
+					   "\xe0\x9f\xbf",
+					   "\xe1\x80",
+					   "\xe1\x80\xc0",
+					   "\xed\xa0\x80",
+					   "\xed\xbf\xbf",
+					   "\xf0\x8f\xbf\xbf",
+					   "\xf1\x80\x80",
+					   "\xf1\x80\x80\x7f",
+					   "\xf4\x90\x80\x80",
+					   "\xf5\x80\x80\x80",
+					   "\xff",
+					   "1234567\xc3",
+					   "12345678\xed\xa0\x80" };
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		CHECK(kms_utf8_valid(good[i], strlen(good[i])));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CHECK(!kms_utf8_valid(bad[i], strlen(bad[i])));
+	CHECK(kms_utf8_valid("\0", 1));
+	CHECK(kms_utf8_valid(NULL, 0));
+}
+
+TEST(decimal_limits)
+{
+	uint64_t n;
+	CHECK_OK(kms_decimal_parse(&n, "18446744073709551615", 20));
+	CHECK(n == UINT64_MAX);
+	CHECK_OK(kms_decimal_parse(&n, "00000000000000000007", 20));
+	CHECK(n == 7);
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "18446744073709551616", 20));
+	CHECK(n == 0);
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "99999999999999999999", 20));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "000000000000000000001", 21));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "", 0));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "+1", 2));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "-1", 2));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "1 ", 2));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "0x1", 3));
+}
+
+TEST(app_id_limits)
+{
+	uint64_t n;
+	CHECK_OK(kms_app_id_parse(&n, "1", 1));
+	CHECK(n == 1);
+	CHECK_OK(kms_app_id_parse(&n, "18446744073709551615", 20));
+	CHECK(n == UINT64_MAX);
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "18446744073709551616", 20));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "0", 1));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "01", 2));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "", 0));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "a", 1));
+}
+
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(hex_decodes_every_byte_in_any_case), T(hex_refuses_every_wrong_digit),
+	  T(hex_length_is_exact), T(hex_round_trip_of_all_lengths), T(base64_known_answers),
+	  T(base64_round_trip_in_place), T(base64_refuses_every_wrong_character),
+	  T(base64_refuses_what_is_not_canonical), T(utf8_edges), T(decimal_limits), T(app_id_limits))
