@@ -1,8 +1,12 @@
 # nova-kms. `make help` lists the targets; BUILD= chooses another output folder.
 BUILD   ?= build
 PREFIX  ?= /usr/local
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 SAN     ?=
+# V=1 shows whole commands.
+Q       := $(if $(V),,@)
 
 MODULES  := lua5.4 libuv libsecp256k1 libcrypto libcurl
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
@@ -13,7 +17,7 @@ HARDEN   := -fPIC -fno-omit-frame-pointer $(SAN)
 OPT      := -O1 -g
 endif
 CPPFLAGS := -Iinclude -Icsrc -D_GNU_SOURCE -DOPENSSL_NO_DEPRECATED
-PKG_CF    = $(shell pkg-config --cflags $(MODULES))
+PKG_CF   := $(shell pkg-config --cflags $(MODULES) 2>/dev/null)
 CFLAGS   := -std=c11 -fvisibility=hidden $(OPT) $(WARN) $(HARDEN)
 LDFLAGS  := -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
 CORE_LIB  = -lsecp256k1 -lcrypto -lpthread
@@ -28,9 +32,13 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind bench check fmt install clean help
+.PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind bench check fmt install clean help bench-tools test-native
 
-all: deps build ## install what is missing and build
+# What needs packages is made by a second make, which sees what the first one installed.
+SUBMAKE = @$(MAKE) --no-print-directory
+
+all: deps ## install what is missing and build
+	$(SUBMAKE) build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so # what `all` builds, without installing packages
 
@@ -39,34 +47,89 @@ deps: ## install missing packages (list: .ci/packages)
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CF) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(if $(Q),@echo "CC $<")
+	$(Q)$(CC) $(CPPFLAGS) $(PKG_CF) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libkms_core.a: $(call obj,$(CORE_SRC))
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/kms_native.so: $(call obj,$(NODE_SRC)) $(BUILD)/libkms_core.a
-	$(CC) $(LDFLAGS) -shared -Wl,-z,nodelete -o $@ $(call obj,$(NODE_SRC)) -Wl,--whole-archive $(BUILD)/libkms_core.a -Wl,--no-whole-archive $(NODE_LIB)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,nodelete -o $@ $(call obj,$(NODE_SRC)) -Wl,--whole-archive $(BUILD)/libkms_core.a -Wl,--no-whole-archive $(NODE_LIB)
 
 $(BUILD)/nova-kms: $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a
-	$(CC) $(LDFLAGS) -pie -o $@ $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a $(NODE_LIB)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a $(NODE_LIB)
 
 $(BUILD)/spec/%: $(BUILD)/obj/spec/native/%.o $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
 $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
 $(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
-native-tests: $(TESTS) $(TOOLS) # C test programs and helpers
+native-tests: $(TESTS) $(TOOLS) # C test programs and what the specs load
 
-test-native: native-tests ## build and run the C tests
-	@for t in $(TESTS); do echo "== $$t"; $$t || exit 1; done
+run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
+	@exec $(BUILD)/nova-kms serve --config config/dev.lua
+
+test: deps ## build and run every test; closes with "N passed, N failed"
+	$(SUBMAKE) build native-tests
+	@spec/run $(BUILD)
+
+test-native: build native-tests ## the C tests only
+	@spec/run $(BUILD) native
+
+test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
+	@SPECS="$(SPECS)" spec/run $(BUILD) lua
+
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+asan: deps ## every test under AddressSanitizer and UBSan
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build native-tests
+	@ASAN_OPTIONS=detect_leaks=1 spec/run build/asan native
+	@ASAN_OPTIONS=detect_leaks=0 LUA_PRELOAD=$$($(CC) -print-file-name=libasan.so) spec/run build/asan lua
+
+tsan: deps ## the C tests under ThreadSanitizer
+	$(SUBMAKE) BUILD=build/tsan SAN=-fsanitize=thread native-tests
+	@WRAP="setarch -R" spec/run build/tsan native
+
+valgrind: deps ## the C tests under valgrind
+	$(SUBMAKE) native-tests
+	@WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
+
+bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
+	$(SUBMAKE) build bench-tools
+	@spec/bench/run $(BUILD)
+
+bench-tools: $(BENCHES)
+
+C_FILES   := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+LUA_FILES := $(shell git ls-files '*.lua' 2>/dev/null)
+check: deps ## format, lint and static analysis
+	@clang-format --dry-run -Werror $(C_FILES)
+	@.ci/lint
+	@luacheck -q $(LUA_FILES)
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
+		--suppress=missingIncludeSystem -Iinclude -Icsrc csrc
+	@clang-tidy --quiet $(filter csrc/%.c,$(C_FILES)) -- $(CPPFLAGS) $(PKG_CF) -std=c11
+	$(SUBMAKE) BUILD=build/clang CC=clang build native-tests
+
+fmt: ## format the C sources
+	@clang-format -i $(C_FILES)
+
+install: build ## install under PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nova-kms
+	install -m 755 $(BUILD)/nova-kms $(DESTDIR)$(PREFIX)/bin/nova-kms
+	cp -R lua config $(DESTDIR)$(PREFIX)/share/nova-kms/
 
 clean: ## remove build output
 	rm -rf build

@@ -1,0 +1,192 @@
+/* A request's body: opened into guarded memory, read through accessors. */
+#include "bind/service.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "net/http.h"
+
+/* Bodies above this are opened on the pool; below, opening costs less than the way there. */
+#define OPEN_INLINE_BYTES 16384
+
+static const char *const kinds[] = { "derive", "put", "delete", "get", "list", NULL };
+
+static void request_release(void *object)
+{
+	kms_request_clear(object);
+	kms_heap_free(object);
+}
+
+/* Pushes an empty request (may throw); NULL where there is no memory. */
+static kms_request *push_request(lua_State *L)
+{
+	void **box = kms_bind_new(L, &kms_bind_request_type);
+	kms_request *request = kms_heap_alloc(1, sizeof(*request));
+	*box = request;
+	return request;
+}
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+typedef struct open_job {
+	kms_job job;
+	const kms_service *service;
+	kms_request *request; /* the userdata below this one on the stack */
+	kms_http *http;        /* argument 2 */
+	kms_request_kind kind;
+	uint8_t peer97[KMS_P384_POINT];
+	kms_signature_text signature;
+	bool pop_required;
+	int request_index;
+	const char *field;
+	kms_status status;
+} open_job;
+
+static kms_status open_body(open_job *job)
+{
+	kms_envelope envelope;
+	kms_secret *key = NULL;
+	const kms_buf *body = kms_http_body(job->http);
+	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, body->len);
+
+	kms_status status = kms_envelope_parse(&envelope, (char *)body->data, body->len);
+	if (status == KMS_OK) status = kms_envelope_check_sender(&envelope, job->peer97);
+	if (status == KMS_OK)
+		status = kms_channels_get(&key, job->service->channels, job->service->p384, job->peer97);
+	if (status == KMS_OK) status = kms_envelope_open(&plain, &envelope, key);
+	kms_secret_unref(key);
+	if (status == KMS_OK)
+		status =
+		    kms_request_parse(job->request, &job->field, &plain, job->kind, &job->service->limits);
+	if (status == KMS_OK)
+		status = kms_request_check_pop(job->request, kms_signature_view(&job->signature),
+					       job->pop_required);
+	kms_buf_free(&plain);
+	return status;
+}
+
+static void open_run(kms_job *base)
+{
+	open_job *job = (open_job *)base;
+	job->status = open_body(job);
+}
+
+static int open_finish(lua_State *L, kms_job *base)
+{
+	open_job *job = (open_job *)base;
+	const char *text = kms_status_text(job->status);
+
+	kms_http_release_body(job->http);
+	if (job->status != KMS_OK && job->field)
+		return kms_bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
+	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	lua_pushvalue(L, job->request_index);
+	return 1;
+}
+
+/*
+ * service:open(head, kind, peer_point97, signature, pop_required) -> request |
+ * nil, message, code. Decrypts and checks the collected body of `head`, which is gone after.
+ */
+int kms_service_open(lua_State *L)
+{
+	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	kms_http *http = kms_bind_check_http(L, 2);
+	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
+	const uint8_t *peer97 = kms_bind_bytes(L, 4, KMS_P384_POINT);
+	bool pop_required = lua_toboolean(L, 6);
+
+	lua_settop(L, 6);
+	kms_request *request = push_request(L);
+	if (!request) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	open_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	job->job.run = open_run;
+	job->job.finish = open_finish;
+	job->service = service;
+	job->request = request;
+	job->request_index = 7;
+	job->http = http;
+	job->kind = kind;
+	job->pop_required = pop_required;
+	memcpy(job->peer97, peer97, sizeof(job->peer97));
+	kms_bind_signature(&job->signature, L, 5);
+
+	kms_secret *key = kms_channels_find(service->channels, service->p384, job->peer97);
+	bool known = key != NULL;
+	kms_secret_unref(key);
+	if (known && kms_http_body(http)->len <= OPEN_INLINE_BYTES) {
+		open_run(&job->job);
+		return open_finish(L, &job->job);
+	}
+	job->job.heavy = true;
+	return kms_job_start(L, &job->job);
+}
+
+/* service:request(kind, key|nil) -> a request without a body: "get" of a key, or "list" */
+int kms_service_request(lua_State *L)
+{
+	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 2, NULL, kinds);
+	kms_text key = kms_bind_text(L, 3);
+	kms_request *request = push_request(L);
+
+	if (!request) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (kind == KMS_REQUEST_GET && key.text) {
+		kms_status status = kms_request_for_key(request, key.text, key.len);
+		return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	}
+	if (kind != KMS_REQUEST_LIST) return luaL_argerror(L, 2, "needs a body, or a key");
+	request->kind = KMS_REQUEST_LIST;
+	return 1;
+}
+
+/* ---- accessors: what a policy may see; never a value ------------------------------------------ */
+
+static int push_text(lua_State *L, kms_text text)
+{
+	if (text.text)
+		lua_pushlstring(L, text.text, text.len);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+/* request:path(), :context() of a derive; :key() of a record. Confidential names: not for logs. */
+static int request_path(lua_State *L)
+{
+	return push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->path);
+}
+
+static int request_context(lua_State *L)
+{
+	return push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->context);
+}
+
+static int request_key(lua_State *L)
+{
+	return push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->key);
+}
+
+/* request:numbers() -> length (derive), value size in bytes and ttl_ms (put) */
+static int request_numbers(lua_State *L)
+{
+	const kms_request *request = kms_bind_check(L, 1, &kms_bind_request_type);
+	lua_pushinteger(L, request->length);
+	lua_pushinteger(L, (lua_Integer)request->value_len);
+	lua_pushinteger(L, (lua_Integer)request->ttl_ms);
+	return 3;
+}
+
+/* request:has_pop() -> whether the body named the exchange it belongs to */
+static int request_has_pop(lua_State *L)
+{
+	const kms_request *request = kms_bind_check(L, 1, &kms_bind_request_type);
+	lua_pushboolean(L, request->pop.text != NULL);
+	return 1;
+}
+
+static const luaL_Reg request_methods[] = {
+	{ "path", request_path },       { "context", request_context }, { "key", request_key },
+	{ "numbers", request_numbers }, { "has_pop", request_has_pop }, { NULL, NULL },
+};
+const kms_bind_type kms_bind_request_type = { "kms.request", request_release, request_methods, true };

@@ -1,0 +1,211 @@
+/* The service object, and the authentication of a request from its headers. */
+#include "bind/service.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "net/http.h"
+
+void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg)
+{
+	const char *text = luaL_checklstring(L, arg, &signature->len);
+	if (signature->len > sizeof(signature->text)) luaL_argerror(L, arg, "longer than a signature");
+	memcpy(signature->text, text, signature->len);
+}
+
+/* ---- authentication --------------------------------------------------------------------- */
+
+/* A header's value, copied and cut just past its longest valid form, so that it stays invalid. */
+typedef struct header_copy {
+	char text[KMS_SIGNATURE_TEXT + 1];
+	size_t len;
+	bool present;
+} header_copy;
+
+typedef struct auth_job {
+	kms_job job;
+	kms_nonces *nonces;
+	kms_pop_domain domain;
+	header_copy signature, nonce, timestamp, wallet;
+	uint8_t own20[20];
+	uint64_t now_s, mono_s, window_s;
+	kms_status status;
+	uint8_t caller20[20];
+} auth_job;
+
+static bool copy_header(header_copy *copy, const kms_http *http, const char *name)
+{
+	kms_text value = { NULL, 0 };
+	unsigned times = kms_http_header(&value, http, name);
+
+	copy->present = times > 0;
+	copy->len = value.len < sizeof(copy->text) ? value.len : sizeof(copy->text);
+	if (copy->len) memcpy(copy->text, value.text, copy->len);
+	return times <= 1;
+}
+
+static kms_text view(const header_copy *copy)
+{
+	kms_text text = { copy->present ? copy->text : NULL, copy->len };
+	return text;
+}
+
+static void auth_run(kms_job *base)
+{
+	auth_job *job = (auth_job *)base;
+	kms_pop pop = { job->domain, view(&job->signature), view(&job->nonce), view(&job->timestamp),
+			view(&job->wallet) };
+	job->status = kms_pop_check(job->caller20, job->nonces, &pop, job->own20, job->now_s, job->mono_s,
+				    job->window_s);
+}
+
+static int auth_finish(lua_State *L, kms_job *base)
+{
+	auth_job *job = (auth_job *)base;
+	char caller[KMS_ADDRESS_TEXT];
+
+	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	kms_address_format(caller, job->caller20);
+	lua_pushlstring(L, caller, sizeof(caller));
+	lua_pushlstring(L, job->signature.text, job->signature.len);
+	return 2;
+}
+
+/*
+ * service:authenticate(head, domain, wall_ms, mono_ms) -> wallet, signature text |
+ * nil, message, code. domain: "app" or "peer". Consumes the nonce whatever comes of it.
+ */
+int kms_service_authenticate(lua_State *L)
+{
+	static const char *const domains[] = { "app", "peer", NULL };
+	static const char *const headers[2][4] = {
+		{ "x-app-signature", "x-app-nonce", "x-app-timestamp", "x-app-wallet" },
+		{ "x-kms-signature", "x-kms-nonce", "x-kms-timestamp", "x-kms-wallet" },
+	};
+	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	const kms_http *http = kms_bind_check_http(L, 2);
+	int domain = luaL_checkoption(L, 3, NULL, domains);
+	uint64_t wall_ms = (uint64_t)kms_bind_integer(L, 4, 0, LUA_MAXINTEGER);
+	uint64_t mono_ms = (uint64_t)kms_bind_integer(L, 5, 0, LUA_MAXINTEGER);
+
+	auth_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	if (!copy_header(&job->signature, http, headers[domain][0]) ||
+	    !copy_header(&job->nonce, http, headers[domain][1]) ||
+	    !copy_header(&job->timestamp, http, headers[domain][2]) ||
+	    !copy_header(&job->wallet, http, headers[domain][3]))
+		return kms_bind_fail(L, KMS_ERR_POP_DUPLICATE);
+	job->job.run = auth_run;
+	job->job.finish = auth_finish;
+	job->nonces = service->nonces;
+	job->domain = domain == 0 ? KMS_POP_APP : KMS_POP_PEER;
+	memcpy(job->own20, service->own20, sizeof(job->own20));
+	job->now_s = wall_ms / 1000;
+	job->mono_s = mono_ms / 1000;
+	job->window_s = service->pop_window_s;
+	return kms_job_start(L, &job->job);
+}
+
+/* ---- the object ----------------------------------------------------------------------------- */
+
+static void service_release(void *object)
+{
+	kms_service *service = object;
+	kms_secret_unref(service->master);
+	kms_heap_free(service);
+}
+
+/* service:set_master(secret|nil): what keys are derived from; the old reference is dropped. */
+static int service_set_master(lua_State *L)
+{
+	kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	kms_secret *master = kms_bind_check_optional(L, 2, &kms_bind_secret_type);
+	if (master && kms_secret_len(master) != KMS_MASTER_BYTES)
+		luaL_argerror(L, 2, "a master secret has 32 bytes");
+	kms_secret *old = service->master;
+	service->master = master ? kms_secret_ref(master) : NULL;
+	kms_secret_unref(old);
+	return 0;
+}
+
+/*
+ * service:has_channel(point97) -> whether the peer's channel key is held: without it the next
+ * call costs an ECDH.
+ */
+static int service_has_channel(lua_State *L)
+{
+	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	const uint8_t *peer97 = kms_bind_bytes(L, 2, KMS_P384_POINT);
+	kms_secret *key = kms_channels_find(service->channels, service->p384, peer97);
+	lua_pushboolean(L, key != NULL);
+	kms_secret_unref(key);
+	return 1;
+}
+
+static const luaL_Reg service_methods[] = {
+	{ "authenticate", kms_service_authenticate },
+	{ "open", kms_service_open },
+	{ "request", kms_service_request },
+	{ "answer", kms_service_answer },
+	{ "set_master", service_set_master },
+	{ "has_channel", service_has_channel },
+	{ NULL, NULL },
+};
+const kms_bind_type kms_bind_service_type = { "kms.service", service_release, service_methods, false };
+
+/* Pushes the member `name` of the table at 1 and returns it checked (may throw). */
+static void *member(lua_State *L, const char *name, const kms_bind_type *type)
+{
+	lua_getfield(L, 1, name);
+	return kms_bind_check(L, -1, type);
+}
+
+/*
+ * service{wallet=, p384=, nonces=, channels=, store=, max_value=, max_key=, pop_window_s=}
+ * -> service | nil, message, code. The handles are kept alive by it.
+ */
+static int service_new(lua_State *L)
+{
+	static const char *const names[] = { "wallet",    "p384",    "nonces",       "channels", "store",
+					     "max_value", "max_key", "pop_window_s", NULL };
+	const lua_Integer large = (lua_Integer)1 << 40;
+
+	kms_bind_closed(L, 1, names);
+	lua_settop(L, 1);
+	void **box = kms_bind_new(L, &kms_bind_service_type);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, 2, 1);
+	kms_wallet *wallet = member(L, "wallet", &kms_bind_wallet_type);
+	kms_p384 *p384 = member(L, "p384", &kms_bind_p384_type);
+	kms_nonces *nonces = member(L, "nonces", &kms_bind_nonces_type);
+	kms_channels *channels = member(L, "channels", &kms_bind_channels_type);
+	kms_store *store = member(L, "store", &kms_bind_store_type);
+	kms_request_limits limits = {
+		(size_t)kms_bind_option(L, 1, "max_value", 1, large, 1 << 20),
+		(size_t)kms_bind_option(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096),
+	};
+	uint64_t window = (uint64_t)kms_bind_option(L, 1, "pop_window_s", 1, 3600, 120);
+
+	kms_service *service = kms_heap_alloc(1, sizeof(*service));
+	if (!service) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	*box = service;
+	service->wallet = wallet;
+	service->p384 = p384;
+	service->nonces = nonces;
+	service->channels = channels;
+	service->store = store;
+	service->limits = limits;
+	service->pop_window_s = window;
+	kms_wallet_address(service->own20, wallet);
+	lua_settop(L, 2);
+	return 1;
+}
+
+void kms_bind_service(lua_State *L)
+{
+	lua_pushcfunction(L, service_new);
+	lua_setfield(L, -2, "service");
+	kms_bind_define(L, &kms_bind_service_type);
+	kms_bind_define(L, &kms_bind_request_type);
+	kms_bind_define(L, &kms_bind_body_type);
+}

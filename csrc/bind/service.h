@@ -1,0 +1,50 @@
+/*
+ * One application request on a backend with its keys in this process (`sim`, `nitro`), in
+ * three calls: authenticate (headers), open (body), answer (work, seal, sign). Between them
+ * Lua asks the chain and the policy.
+ */
+#ifndef KMS_BIND_SERVICE_H
+#define KMS_BIND_SERVICE_H
+
+#include "bind/bind.h"
+#include "kms/envelope.h"
+#include "kms/request.h"
+
+/* Everything is borrowed (kept alive by the userdata's user value) but `master`. */
+typedef struct kms_service {
+	kms_wallet *wallet;
+	kms_p384 *p384;
+	kms_nonces *nonces;
+	kms_channels *channels;
+	kms_store *store;
+	kms_secret *master; /* our reference; NULL while there is none */
+	uint8_t own20[20];
+	kms_request_limits limits;
+	uint64_t pop_window_s;
+} kms_service;
+
+extern const kms_bind_type kms_bind_service_type;
+extern const kms_bind_type kms_bind_request_type; /* kms_request */
+extern const kms_bind_type kms_bind_body_type;    /* kms_buf of an answer */
+
+/* A signature's text, copied: jobs must not point into Lua strings that a collection may take. */
+typedef struct kms_signature_text {
+	char text[KMS_SIGNATURE_TEXT];
+	size_t len;
+} kms_signature_text;
+
+static inline kms_text kms_signature_view(const kms_signature_text *signature)
+{
+	kms_text view = { signature->text, signature->len };
+	return view;
+}
+
+/* Copies argument `arg`; throws when it is longer than a signature. */
+void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg);
+
+int kms_service_authenticate(lua_State *L);
+int kms_service_open(lua_State *L);
+int kms_service_request(lua_State *L);
+int kms_service_answer(lua_State *L);
+
+#endif

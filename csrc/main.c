@@ -1,0 +1,119 @@
+/*
+ * The program: hardens the process before anything else runs, then gives control to
+ * lua/main.lua. Scripts come from the installation or the source tree beside the program
+ * only; nothing in the environment changes where code is loaded from.
+ */
+#include <lauxlib.h>
+#include <limits.h>
+#include <lua.h>
+#include <lualib.h>
+#include <luv/luv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kms/secret.h"
+
+int luaopen_kms_native(lua_State *L);
+
+/* Where cjson of the distribution lies. */
+#ifndef LUA_CPATH_SYSTEM
+#define LUA_CPATH_SYSTEM "/usr/lib/x86_64-linux-gnu/lua/5.4/?.so;/usr/lib/aarch64-linux-gnu/lua/5.4/?.so"
+#endif
+
+/* Relative to the folder of the program: installed, build/, build/<variant>/. */
+static const char *const roots[] = { "../share/nova-kms", "..", "../.." };
+
+/* Finds the folder that holds lua/main.lua; false where there is none. */
+static int find_root(char root[PATH_MAX])
+{
+	char program[PATH_MAX], candidate[2 * PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+	if (len <= 0) return 0;
+	program[len] = '\0';
+	*strrchr(program, '/') = '\0';
+	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+		snprintf(candidate, sizeof(candidate), "%s/%s/lua/main.lua", program, roots[i]);
+		if (access(candidate, R_OK) != 0) continue;
+		snprintf(candidate, sizeof(candidate), "%s/%s", program, roots[i]);
+		return realpath(candidate, root) != NULL;
+	}
+	return 0;
+}
+
+static int traceback(lua_State *L)
+{
+	luaL_traceback(L, L, lua_tostring(L, 1), 1);
+	return 1;
+}
+
+/* Opens the libraries and leaves what main.lua returns on the stack: a function. */
+static int prepare(lua_State *L)
+{
+	const char *root = lua_tostring(L, 1);
+
+	/* LUA_PATH, LUA_CPATH and LUA_INIT of the environment do not apply. */
+	lua_pushboolean(L, 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+	luaL_openlibs(L);
+	lua_getglobal(L, "package");
+	lua_pushfstring(L, "%s/lua/?.lua;%s/lua/?/init.lua", root, root);
+	lua_setfield(L, -2, "path");
+	lua_pushliteral(L, LUA_CPATH_SYSTEM);
+	lua_setfield(L, -2, "cpath");
+	lua_getfield(L, -1, "preload");
+	lua_pushcfunction(L, luaopen_luv);
+	lua_setfield(L, -2, "luv");
+	lua_pushcfunction(L, luaopen_kms_native);
+	lua_setfield(L, -2, "kms_native");
+	lua_settop(L, 1);
+	if (luaL_loadfilex(L, lua_pushfstring(L, "%s/lua/main.lua", root), "t") != LUA_OK)
+		return lua_error(L);
+	lua_call(L, 0, 1);
+	return 1;
+}
+
+/* The exit status of main.lua's function, called with the root folder and the arguments. */
+static int run(lua_State *L, const char *root, int argc, char **argv)
+{
+	lua_pushcfunction(L, traceback);
+	lua_pushcfunction(L, prepare);
+	lua_pushstring(L, root);
+	if (lua_pcall(L, 1, 1, 1) != LUA_OK) return -1;
+	lua_pushstring(L, root);
+	lua_createtable(L, argc, 0);
+	for (int i = 1; i < argc; i++) {
+		lua_pushstring(L, argv[i]);
+		lua_rawseti(L, -2, i);
+	}
+	if (lua_pcall(L, 2, 1, 1) != LUA_OK) return -1;
+	return (int)lua_tointeger(L, -1);
+}
+
+int main(int argc, char **argv)
+{
+	char root[PATH_MAX];
+
+	if (kms_process_harden() != KMS_OK) {
+		fprintf(stderr, "nova-kms: cannot harden the process\n");
+		return 1;
+	}
+	if (!find_root(root)) {
+		fprintf(stderr, "nova-kms: lua/main.lua is not beside the program\n");
+		return 1;
+	}
+	lua_State *L = luaL_newstate();
+	if (!L) {
+		fprintf(stderr, "nova-kms: out of memory\n");
+		return 1;
+	}
+	int status = run(L, root, argc, argv);
+	if (status < 0) {
+		fprintf(stderr, "nova-kms: %s\n", lua_tostring(L, -1));
+		status = 1;
+	}
+	lua_close(L);
+	return status;
+}

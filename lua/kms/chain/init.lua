@@ -1,0 +1,45 @@
+--- What the node asks of a chain, whichever backend answers.
+--
+-- Every backend has these methods; each may yield. A failure is nil, message, code with
+-- ERR_NOT_FOUND for "the registry does not know it" (an answer) and ERR_CHAIN for "no answer".
+--
+--   chain:head()                          {number, time_ms}
+--   chain:instance_by_wallet(wallet)      instance
+--   chain:app(app_id)                     {id, status}
+--   chain:version(app_id, version_id)     {id, status}
+--   chain:active_instances(app_id)        list of wallets
+--   chain:master_secret_hash()            "0x" + 64 digits, all zero where none is set
+--   chain:set_master_secret_hash(hash)    true: accepted (it may still lose the race)
+--
+-- instance: id, app_id, version_id (decimal texts: ids are unsigned 64-bit), operator and
+-- wallet (canonical), url, tee_pubkey (bytes), zk_verified, status, registered_at (seconds).
+-- Statuses are the contract's numbers (below).
+
+local M = {}
+
+M.APP = { ACTIVE = 0, INACTIVE = 1, REVOKED = 2 }
+M.VERSION = { ENROLLED = 0, DEPRECATED = 1, REVOKED = 2 }
+M.INSTANCE = { ACTIVE = 0, STOPPED = 1, FAILED = 2 }
+
+M.NO_HASH = "0x" .. ("0"):rep(64)
+
+--- Name of an instance status, as /nodes shows it.
+function M.instance_status_name(status)
+	for name, value in pairs(M.INSTANCE) do
+		if value == status then return name end
+	end
+	return "UNKNOWN"
+end
+
+--- Opens the backend that the configuration names.
+-- @param deps config, log, identity {wallet, tee_pubkey, url}
+-- @return chain | nil, message
+function M.open(deps)
+	local backend = deps.config.CHAIN
+	if backend ~= "local" then
+		return nil, ("CHAIN=%s is not in this version: use CHAIN=local"):format(backend)
+	end
+	return require("kms.chain.local").open(deps)
+end
+
+return M

@@ -1,0 +1,158 @@
+--- Chain backend `local`: the registries as a Lua table in a file, for a node without a chain.
+--
+-- The file is made at the first start with the node itself and a demo application in it.
+-- An operator may edit it: it is read again when it has changed. Refused in an enclave.
+
+local files = require("kms.files")
+local native = require("kms_native")
+
+local M = {}
+
+local Chain = {}
+Chain.__index = Chain
+
+local HEADER = [[
+-- Chain backend `local`: what NovaAppRegistry and KMSRegistry would say.
+-- Statuses: app 0 active, 1 inactive, 2 revoked; version 0 enrolled, 1 deprecated, 2 revoked;
+-- instance 0 active, 1 stopped, 2 failed. Ids are decimal texts. Read again when changed.
+]]
+
+local function not_found(what)
+	return nil, what .. " is not registered", "ERR_NOT_FOUND"
+end
+
+local function broken(message)
+	return nil, message, "ERR_CHAIN"
+end
+
+-- A byte string as hex both ways; a file must be readable by a person.
+local function decode_instance(wallet, row)
+	local address = native.address(tostring(row.wallet or ""))
+	local key = native.hex_decode(tostring(row.tee_pubkey or ""))
+	if address ~= wallet or not key then return broken("the local chain's instance of " .. wallet .. " is malformed") end
+	return {
+		id = tostring(row.id), app_id = tostring(row.app_id), version_id = tostring(row.version_id),
+		operator = row.operator or wallet, wallet = wallet, url = row.url or "", tee_pubkey = key,
+		zk_verified = row.zk_verified == true, status = row.status, registered_at = row.registered_at or 0,
+	}
+end
+
+-- Reads the file again when it was replaced or edited.
+local function state(self)
+	local mark = files.mark(self.path)
+	if mark and mark == self.mark then return self.data end
+	local data, message = files.load_table(self.path)
+	if not data then return broken(message) end
+	for _, part in ipairs({ "apps", "versions", "instances" }) do
+		if type(data[part]) ~= "table" then return broken("the local chain has no table '" .. part .. "'") end
+	end
+	self.data, self.mark = data, mark
+	return data
+end
+
+local function save(self, data)
+	local ok, message = files.save_table(self.path, HEADER, data)
+	if not ok then return broken(message) end
+	self.data, self.mark = data, files.mark(self.path)
+	return true
+end
+
+--- Height and time of the newest block: here, the machine's own clock.
+function Chain:head()
+	local now = self.wall_ms()
+	return { number = now // 1000, time_ms = now }
+end
+
+--- The instance of a wallet (canonical text).
+function Chain:instance_by_wallet(wallet)
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	local row = data.instances[wallet]
+	if not row then return not_found("wallet") end
+	return decode_instance(wallet, row)
+end
+
+--- An application by id (decimal text).
+function Chain:app(app_id)
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	local row = data.apps[app_id]
+	if not row then return not_found("app") end
+	return { id = app_id, status = row.status }
+end
+
+--- A version of an application.
+function Chain:version(app_id, version_id)
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	local row = data.versions[app_id .. "/" .. version_id]
+	if not row then return not_found("version") end
+	return { id = version_id, status = row.status }
+end
+
+--- Wallets of an application's active instances, sorted.
+function Chain:active_instances(app_id)
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	local wallets = {}
+	for wallet, row in pairs(data.instances) do
+		if tostring(row.app_id) == app_id and row.status == 0 then wallets[#wallets + 1] = wallet end
+	end
+	table.sort(wallets)
+	return wallets
+end
+
+--- The hash of the cluster's master secret.
+function Chain:master_secret_hash()
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	return data.master_secret_hash
+end
+
+--- Sets the hash while it is zero, as the contract would.
+function Chain:set_master_secret_hash(hash)
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	if data.master_secret_hash:find("[^0x]") then return broken("MasterSecretHashAlreadySet") end
+	data.master_secret_hash = hash
+	return save(self, data)
+end
+
+local function instance(id, app_id, identity, url, now_s)
+	return {
+		id = id, app_id = app_id, version_id = "1", wallet = identity.wallet, operator = identity.wallet,
+		url = url, tee_pubkey = native.hex_encode(identity.tee_pubkey), zk_verified = true, status = 0,
+		registered_at = now_s,
+	}
+end
+
+--- The registries of a first start: the node, and an application to try it with.
+local function genesis(deps, now_s)
+	local kms_app = deps.config.KMS_APP_ID
+	return {
+		apps = { [kms_app] = { status = 0 }, [deps.demo.app_id] = { status = 0 } },
+		versions = { [kms_app .. "/1"] = { status = 0 }, [deps.demo.app_id .. "/1"] = { status = 0 } },
+		instances = {
+			[deps.identity.wallet] = instance("1", kms_app, deps.identity, deps.identity.url, now_s),
+			[deps.demo.wallet] = instance("2", deps.demo.app_id, deps.demo, "", now_s),
+		},
+		master_secret_hash = "0x" .. ("0"):rep(64),
+	}
+end
+
+--- Opens the file, or makes it.
+-- @param deps config, identity {wallet, tee_pubkey, url}, demo {wallet, tee_pubkey, app_id},
+-- wall_ms function
+-- @return chain | nil, message
+function M.open(deps)
+	local self = setmetatable({ path = deps.config.DATA_DIR .. "/chain.lua", wall_ms = deps.wall_ms }, Chain)
+	if not files.mark(self.path) then
+		local ok, message = save(self, genesis(deps, deps.wall_ms() // 1000))
+		if not ok then return nil, message end
+	end
+	local data, message = state(self)
+	if not data then return nil, message end
+	return self
+end
+
+return M

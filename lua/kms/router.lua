@@ -1,0 +1,70 @@
+--- Which handler answers a method and a path. Paths are compared as sent: nothing is decoded
+-- or normalised before, so that two spellings never mean one route.
+
+local M = {}
+
+local Router = {}
+Router.__index = Router
+
+local function allowed(methods)
+	local list = {}
+	for method in pairs(methods) do list[#list + 1] = method end
+	if methods.GET then list[#list + 1] = "HEAD" end
+	list[#list + 1] = "OPTIONS"
+	table.sort(list)
+	return table.concat(list, ", ")
+end
+
+local function methods_of(self, path)
+	local exact = self.exact[path]
+	if exact then return exact end
+	for _, entry in ipairs(self.prefixes) do
+		if #path > #entry.prefix and path:sub(1, #entry.prefix) == entry.prefix then
+			return entry.methods, path:sub(#entry.prefix + 1)
+		end
+	end
+	return nil
+end
+
+--- Finds the route of a request.
+-- @return route, rest of the path behind a prefix (raw) | nil, "not_found" |
+-- nil, "method_not_allowed" or "options", text of the Allow header
+function Router:match(method, path)
+	local methods, rest = methods_of(self, path)
+	if not methods then return nil, "not_found" end
+	local route = methods[method == "HEAD" and "GET" or method]
+	if route then return route, rest end
+	if method == "OPTIONS" then return nil, "options", allowed(methods) end
+	return nil, "method_not_allowed", allowed(methods)
+end
+
+--- The routes in the order they were given, for overviews and specs.
+function Router:routes()
+	return self.list
+end
+
+--- @param routes list of {name, method, path | prefix, handler, ...}; two with the same method
+-- and path are a mistake of the caller
+function M.new(routes)
+	local self = setmetatable({ exact = {}, prefixes = {}, list = routes }, Router)
+	local by_prefix = {}
+	for _, route in ipairs(routes) do
+		local methods
+		if route.prefix then
+			methods = by_prefix[route.prefix]
+			if not methods then
+				methods = {}
+				by_prefix[route.prefix] = methods
+				self.prefixes[#self.prefixes + 1] = { prefix = route.prefix, methods = methods }
+			end
+		else
+			methods = self.exact[route.path] or {}
+			self.exact[route.path] = methods
+		end
+		if methods[route.method] then error("route given twice: " .. route.name, 2) end
+		methods[route.method] = route
+	end
+	return self
+end
+
+return M

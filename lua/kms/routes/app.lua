@@ -1,0 +1,102 @@
+--- The application routes: POST /kms/derive and /kms/data.
+--
+-- Each goes the same way: ready, authenticate, read the body, open it, carry it out, seal the
+-- answer. A handler sees names and sizes; keys and values stay in C.
+
+local err = require("kms.err")
+local lru = require("kms.lru")
+
+local M = {}
+
+-- For a day after a wallet last bound a body to its exchange, its bodies must be bound.
+local POP_MEMORY_MS = 24 * 3600 * 1000
+local POP_WALLETS = 10000
+
+local function channel_allowed(node, caller, mono_ms)
+	if node.service:has_channel(caller.point) then return true end
+	return node.channel_limiter:take("c" .. caller.app_id, mono_ms)
+end
+
+-- The opened body, or the request that the URL names.
+local function read_request(node, request, route, caller, key, mono_ms)
+	if not channel_allowed(node, caller, mono_ms) then
+		return nil, "too many new keys of this application", "ERR_RATE"
+	end
+	if not route.body then return node.service:request(route.kind, key) end
+	local ok, _, code, message = request:read_body(node.config.MAX_REQUEST_BODY_BYTES)
+	if not ok then return nil, message, code end
+	local must_bind = node.bound_wallets:get(caller.wallet, mono_ms) ~= nil
+	local opened
+	opened, message, code = node.service:open(request.head, route.kind, caller.point, caller.signature, must_bind)
+	if not opened then return nil, message, code end
+	if opened:has_pop() then node.bound_wallets:put(caller.wallet, true, mono_ms + POP_MEMORY_MS) end
+	return opened
+end
+
+local function carry_out(node, request, route, caller, key, mono_ms)
+	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
+	if not opened then return err.reply(code, message) end
+	local body, signature
+	body, signature, code = node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
+	opened:close()
+	if not body then return err.reply(code, signature) end
+	return {
+		status = 200, body = body,
+		headers = { ["Content-Type"] = "application/json", ["X-KMS-Response-Signature"] = signature },
+	}
+end
+
+-- The record's key: behind /kms/data/, or ?key=, or none.
+local function url_key(node, request, rest)
+	if rest then return node.decode(rest, false) end
+	if not request.query then return nil end
+	for name, value in request.query:gmatch("([^&=]*)=?([^&]*)") do
+		if name == "key" then return node.decode(value, true) end
+	end
+	return nil
+end
+
+local function serve(node, request, route, rest)
+	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
+	local mono_ms = node.mono_ms()
+	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
+	request.wallet = caller and caller.wallet or wallet
+	if not caller then return err.reply(code, message, wait_s and { ["Retry-After"] = tostring(wait_s) }), wallet end
+	request.app_id = caller.app_id
+	local key
+	if route.kind == "get" then
+		key, message = url_key(node, request, rest)
+		if message then return err.reply("ERR_HEX", "the key's percent-encoding is malformed"), caller.wallet end
+		if not key then route = route.without_key end
+	end
+	return carry_out(node, request, route, caller, key, mono_ms), caller.wallet
+end
+
+-- Whoever has shown who it is gets the next nonce along, and saves a round trip.
+local function handler(node, request, route, rest)
+	local reply, authenticated = serve(node, request, route, rest)
+	if authenticated then
+		local nonce = node.nonces:issue(node.mono_ms() // 1000)
+		if nonce then reply.headers["X-KMS-Next-Nonce"] = nonce end
+	end
+	return reply
+end
+
+--- The routes of this module.
+function M.routes()
+	local list = { name = "list", kind = "list" }
+	return {
+		{ name = "derive", method = "POST", path = "/kms/derive", kind = "derive", body = true, handler = handler },
+		{ name = "get", method = "GET", path = "/kms/data", kind = "get", without_key = list, handler = handler },
+		{ name = "get", method = "GET", prefix = "/kms/data/", kind = "get", without_key = list, handler = handler },
+		{ name = "put", method = "PUT", path = "/kms/data", kind = "put", body = true, handler = handler },
+		{ name = "delete", method = "DELETE", path = "/kms/data", kind = "delete", body = true, handler = handler },
+	}
+end
+
+--- What the handlers keep on the node.
+function M.setup(node)
+	node.bound_wallets = lru.new(POP_WALLETS)
+end
+
+return M

@@ -1,0 +1,115 @@
+--- The routes that need no authentication: overview, health, readiness, status, nonces, nodes.
+
+local cjson = require("cjson.safe").new()
+local err = require("kms.err")
+local chain_api = require("kms.chain")
+local native = require("kms_native")
+
+local M = {}
+
+cjson.encode_empty_table_as_object(true)
+
+local function json(value, status)
+	return { status = status or 200, headers = { ["Content-Type"] = "application/json" }, body = cjson.encode(value) }
+end
+
+local function fixed(value)
+	local body = cjson.encode(value)
+	return function()
+		return { status = 200, headers = { ["Content-Type"] = "application/json" }, body = body }
+	end
+end
+
+local function array(list)
+	return #list > 0 and list or cjson.empty_array
+end
+
+-- App ids are unsigned 64-bit: as a JSON number where Lua's integers hold it, else as text.
+local function id_number(text)
+	return math.tointeger(tonumber(text)) or text
+end
+
+local function ready(node)
+	if node.lifecycle.ready then return json({ ready = true }) end
+	return err.reply("ERR_NOT_READY", node.lifecycle.reason)
+end
+
+local function nonce(node, request)
+	local mono_ms = node.mono_ms()
+	local ok, wait_s = node:within_address_limit(node.nonce_limiter, request, mono_ms)
+	if not ok then return err.reply("ERR_RATE", "too many nonces for this address", { ["Retry-After"] = tostring(wait_s) }) end
+	local text, message, code = node.nonces:issue(mono_ms // 1000)
+	if not text then return err.reply(code, message, { ["Retry-After"] = "1" }) end
+	return {
+		status = 200, headers = { ["Content-Type"] = "application/json" }, body = '{"nonce":"' .. text .. '"}',
+	}
+end
+
+local function status(node)
+	local lifecycle, stats = node.lifecycle, node.store:stats()
+	local secret = lifecycle:secret_status()
+	return json({
+		node = {
+			tee_wallet = node.tee.address, tee_pubkey = native.hex_encode(node.tee.public_der),
+			node_url = node.url, is_operator = lifecycle.is_operator, service_available = lifecycle.ready,
+			service_unavailable_reason = lifecycle.reason,
+			master_secret = { state = secret.state, synced_from = secret.synced_from or cjson.null },
+			master_secret_initialized = lifecycle.secret ~= nil,
+			operator_secret = node.config.ALLOW_OPERATOR_SECRET,
+		},
+		cluster = {
+			kms_app_id = id_number(node.config.KMS_APP_ID), registry_address = node.config.KMS_REGISTRY_ADDRESS,
+			total_instances = #node.peers:list(),
+		},
+		data_store = {
+			namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes,
+		},
+	})
+end
+
+local function operator(node, instance)
+	local own = instance.wallet == node.tee.address
+	return {
+		operator = instance.wallet,
+		instance = {
+			instance_id = id_number(instance.id), app_id = id_number(instance.app_id),
+			version_id = id_number(instance.version_id), operator = instance.operator,
+			instance_url = instance.url, tee_wallet = instance.wallet, zk_verified = instance.zk_verified,
+			instance_status = {
+				value = instance.status, name = chain_api.instance_status_name(instance.status),
+			},
+			registered_at = instance.registered_at,
+		},
+		connection = {
+			in_peer_cache = true, cached_status = own and "self" or "unknown",
+			status_endpoint_reachable = cjson.null, status_endpoint_http_code = cjson.null,
+			status_probe_ms = cjson.null, status_checked_at_ms = cjson.null,
+		},
+	}
+end
+
+local function nodes(node)
+	local operators = {}
+	for i, instance in ipairs(node.peers:list()) do operators[i] = operator(node, instance) end
+	return json({ operators = array(operators), count = #operators })
+end
+
+--- The routes of this module.
+function M.routes()
+	return {
+		{ name = "overview", method = "GET", path = "/", handler = fixed({
+			service = "nova-kms", version = native.version,
+			endpoints = {
+				"GET /health", "GET /ready", "GET /status", "GET /nonce", "GET /nodes", "POST /kms/derive",
+				"GET /kms/data", "GET /kms/data/<key>", "PUT /kms/data", "DELETE /kms/data",
+			},
+		}) },
+		{ name = "health", method = "GET", path = "/health", handler = fixed({ status = "healthy" }), unlimited = true },
+		{ name = "ready", method = "GET", path = "/ready", handler = ready, unlimited = true },
+		{ name = "status", method = "GET", path = "/status", handler = status },
+		{ name = "nonce", method = "GET", path = "/nonce", handler = nonce },
+		{ name = "nodes", method = "GET", path = "/nodes", handler = nodes },
+	}
+end
+
+return M
