@@ -62,6 +62,10 @@ $(BUILD)/nova-kms: $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a $(NODE_LIB)
 
+$(BUILD)/spec/test_http: $(BUILD)/obj/spec/native/test_http.o $(call obj,$(wildcard csrc/net/http*.c)) $(BUILD)/libkms_core.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lhttp_parser $(CORE_LIB)
+
 $(BUILD)/spec/%: $(BUILD)/obj/spec/native/%.o $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")

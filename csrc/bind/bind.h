@@ -88,6 +88,11 @@ extern const kms_bind_type kms_bind_p384_type;     /* kms_p384 */
 extern const kms_bind_type kms_bind_store_type;    /* kms_store */
 extern const kms_bind_type kms_bind_nonces_type;   /* kms_nonces */
 extern const kms_bind_type kms_bind_channels_type; /* kms_channels */
+extern const kms_bind_type kms_bind_http_type;     /* kms_http (net/http.h) */
+
+/* A request's parser (may throw): its texts stay where they are while the request runs. */
+struct kms_http;
+struct kms_http *kms_bind_check_http(lua_State *L, int arg);
 
 /* ---- work and waiting ---------------------------------------------------------------------- */
 

@@ -1,0 +1,247 @@
+/*
+ * HTTP input for Lua: native.http_parser and its events (net/http.h). One call takes a chunk
+ * and gives what the server needs to know of a request.
+ */
+#include "bind/bind.h"
+
+#include "net/http.h"
+
+static void http_release(void *object)
+{
+	kms_http_free(object);
+}
+
+kms_http *kms_bind_check_http(lua_State *L, int arg)
+{
+	return kms_bind_check(L, arg, &kms_bind_http_type);
+}
+
+static int push_text(lua_State *L, kms_text text)
+{
+	if (text.text)
+		lua_pushlstring(L, text.text, text.len);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+static int push_request(lua_State *L, const kms_http_request *request)
+{
+	lua_pushliteral(L, "request");
+	push_text(L, request->method);
+	push_text(L, request->path);
+	push_text(L, request->query);
+	lua_pushboolean(L, request->keep_alive);
+	lua_pushboolean(L, request->framing != KMS_HTTP_NO_BODY);
+	return 6;
+}
+
+static int push_refusal(lua_State *L, const kms_http_refusal *refusal)
+{
+	lua_pushliteral(L, "refused");
+	lua_pushinteger(L, refusal->status);
+	lua_pushstring(L, refusal->code);
+	lua_pushstring(L, refusal->message);
+	return 4;
+}
+
+/*
+ * An event as results:
+ *   nil, bytes read ahead                            nothing new
+ *   "request", method, path, query, keep_alive, body a head; query is nil without a '?'
+ *   "body"                                           the body is complete
+ *   "refused", HTTP status, code, message            to be answered, then closed
+ */
+static int push_event(lua_State *L, const kms_http *http, kms_http_event event)
+{
+	switch (event) {
+	case KMS_HTTP_REQUEST:
+		return push_request(L, kms_http_get_request(http));
+	case KMS_HTTP_BODY:
+		lua_pushliteral(L, "body");
+		return 1;
+	case KMS_HTTP_REFUSED:
+		return push_refusal(L, kms_http_get_refusal(http));
+	case KMS_HTTP_MORE:
+		break;
+	}
+	lua_pushnil(L);
+	lua_pushinteger(L, (lua_Integer)kms_http_ahead(http));
+	return 2;
+}
+
+/* parser:feed(bytes) -> event: takes what arrived. */
+static int http_feed(lua_State *L)
+{
+	size_t len;
+	kms_http *http = kms_bind_check_http(L, 1);
+	const char *bytes = luaL_checklstring(L, 2, &len);
+	return push_event(L, http, kms_http_feed(http, bytes, len));
+}
+
+/* parser:next() -> event: ends the request, whose texts and body are gone then. */
+static int http_next(lua_State *L)
+{
+	kms_http *http = kms_bind_check_http(L, 1);
+	return push_event(L, http, kms_http_next(http));
+}
+
+/* parser:read_body(limit) -> event: collects the body, at most `limit` bytes, in C. */
+static int http_read_body(lua_State *L)
+{
+	kms_http *http = kms_bind_check_http(L, 1);
+	size_t limit = (size_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	return push_event(L, http, kms_http_read_body(http, limit));
+}
+
+/* parser:drain(max) -> event: throws the rest of the body away, at most `max` bytes. */
+static int http_drain(lua_State *L)
+{
+	kms_http *http = kms_bind_check_http(L, 1);
+	size_t max = (size_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	return push_event(L, http, kms_http_drain(http, max));
+}
+
+/* parser:drainable(max) -> whether drain(max) has a chance. */
+static int http_drainable(lua_State *L)
+{
+	kms_http *http = kms_bind_check_http(L, 1);
+	size_t max = (size_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	lua_pushboolean(L, kms_http_drainable(http, max));
+	return 1;
+}
+
+/* parser:header(name) -> value of the first one or nil, how many there are. */
+static int http_header(lua_State *L)
+{
+	kms_text value;
+	kms_http *http = kms_bind_check_http(L, 1);
+	unsigned count = kms_http_header(&value, http, luaL_checkstring(L, 2));
+	push_text(L, value);
+	lua_pushinteger(L, (lua_Integer)count);
+	return 2;
+}
+
+/* parser:expects_continue() -> whether the client waits for 100 before it sends the body. */
+static int http_expects_continue(lua_State *L)
+{
+	const kms_http_request *request = kms_http_get_request(kms_bind_check_http(L, 1));
+	lua_pushboolean(L, request && request->expects_continue);
+	return 1;
+}
+
+/* parser:content_length() -> announced bytes, 0 without a body, nil where it is chunked. */
+static int http_content_length(lua_State *L)
+{
+	const kms_http_request *request = kms_http_get_request(kms_bind_check_http(L, 1));
+	if (!request || request->framing == KMS_HTTP_CHUNKED)
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, (lua_Integer)request->length);
+	return 1;
+}
+
+/* parser:release_body(): frees the body before next() does. */
+static int http_release_body(lua_State *L)
+{
+	kms_http_release_body(kms_bind_check_http(L, 1));
+	return 0;
+}
+
+/*
+ * parser:body() -> the collected body as a string. For bodies without secrets and small ones
+ * only (tests, plain JSON): services take it from C.
+ */
+static int http_body(lua_State *L)
+{
+	const kms_buf *body = kms_http_body(kms_bind_check_http(L, 1));
+	lua_pushlstring(L, body->len ? (const char *)body->data : "", body->len);
+	return 1;
+}
+
+static const luaL_Reg http_methods[] = {
+	{ "feed", http_feed },
+	{ "next", http_next },
+	{ "read_body", http_read_body },
+	{ "drain", http_drain },
+	{ "drainable", http_drainable },
+	{ "header", http_header },
+	{ "expects_continue", http_expects_continue },
+	{ "content_length", http_content_length },
+	{ "release_body", http_release_body },
+	{ "body", http_body },
+	{ NULL, NULL },
+};
+const kms_bind_type kms_bind_http_type = { "kms.http", http_release, http_methods, true };
+
+/* http_parser(max_header_bytes) -> parser | nil, message, code */
+static int http_new(lua_State *L)
+{
+	size_t max_head = (size_t)kms_bind_integer(L, 1, KMS_HTTP_MIN_HEAD, KMS_HTTP_MAX_HEAD);
+	kms_http **box = (kms_http **)kms_bind_new(L, &kms_bind_http_type);
+	kms_status status = kms_http_new(box, max_head);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+static int push_decoded(lua_State *L, kms_text text, bool plus_is_space)
+{
+	luaL_Buffer buffer;
+	size_t len;
+	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, text.len);
+	kms_status status = kms_http_decode(bytes, &len, text, plus_is_space);
+	luaL_pushresultsize(&buffer, len);
+	return status == KMS_OK ? 1 : kms_bind_fail_text(L, status, "malformed percent-escape");
+}
+
+/* http_decode(text) -> percent-decoded bytes | nil, message, code */
+static int http_decode(lua_State *L)
+{
+	luaL_checkstring(L, 1);
+	return push_decoded(L, kms_bind_text(L, 1), false);
+}
+
+/*
+ * http_query(query, name) -> decoded value of the first such parameter or nil, how many there
+ * are. Names are compared as they stand; '+' in a value is a space. `query` may be nil.
+ */
+static int http_query(lua_State *L)
+{
+	kms_text query = kms_bind_text(L, 1), found = { NULL, 0 }, value;
+	luaL_checkstring(L, 2);
+	kms_text name = kms_bind_text(L, 2);
+	unsigned count = 0;
+	while (kms_http_query_next(&value, &query, name))
+		if (count++ == 0) found = value;
+	if (found.text && push_decoded(L, found, true) != 1) return 3;
+	if (!found.text) lua_pushnil(L);
+	lua_pushinteger(L, (lua_Integer)count);
+	return 2;
+}
+
+/* http_body_budget(bytes): what the bodies of all requests may hold together. */
+static int http_body_budget(lua_State *L)
+{
+	kms_http_set_body_budget((size_t)kms_bind_integer(L, 1, 0, LUA_MAXINTEGER));
+	return 0;
+}
+
+/* http_body_in_flight() -> bytes that bodies hold now. */
+static int http_body_in_flight(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_http_body_in_flight());
+	return 1;
+}
+
+void kms_bind_http(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{ "http_parser", http_new },
+		{ "http_decode", http_decode },
+		{ "http_query", http_query },
+		{ "http_body_budget", http_body_budget },
+		{ "http_body_in_flight", http_body_in_flight },
+		{ NULL, NULL },
+	};
+	kms_bind_define(L, &kms_bind_http_type);
+	luaL_setfuncs(L, functions, 0);
+}

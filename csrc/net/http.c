@@ -1,0 +1,199 @@
+/* Requests out of a connection's read buffer: http.h. */
+#include "net/http_parts.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/safe.h"
+
+/* Buffers of an idle connection that are larger are given back. */
+#define KEEP_BYTES 4096
+
+static const kms_http_refusal too_large = { 413, "payload_too_large", "body is larger than allowed" };
+static const kms_http_refusal too_much = { 400, "bad_request", "too much input ahead of the answers" };
+static const kms_http_refusal undrained = { 400, "bad_request", "unread body" };
+static const kms_http_refusal no_memory = { 503, "service_unavailable", "out of memory" };
+
+/* ---- owner ------------------------------------------------------------------------------------ */
+
+kms_status kms_http_new(kms_http **http, size_t max_head)
+{
+	ENSURE_REF(http);
+	*http = NULL;
+	ENSURE(max_head >= KMS_HTTP_MIN_HEAD && max_head <= KMS_HTTP_MAX_HEAD, KMS_ERR_RANGE);
+	kms_http *made = kms_heap_alloc(1, sizeof(*made));
+	ENSURE(made, KMS_ERR_MEMORY);
+	made->max_head = max_head;
+	made->in = kms_buf_make(KMS_BUF_PLAIN, max_head + KMS_HTTP_MAX_AHEAD);
+	made->head = kms_buf_make(KMS_BUF_PLAIN, max_head);
+	kms_http_intake_start(&made->intake, KMS_HTTP_NO_BODY, 0);
+	*http = made;
+	return KMS_OK;
+}
+
+void kms_http_free(kms_http *http)
+{
+	if (!http) return;
+	kms_http_intake_release(&http->intake);
+	kms_buf_free(&http->head);
+	kms_buf_free(&http->in);
+	kms_heap_free(http->fields);
+	kms_heap_free(http);
+}
+
+static kms_http_event refuse(kms_http *http, const kms_http_refusal *refusal)
+{
+	http->state = STATE_REFUSED;
+	http->refusal = refusal;
+	return KMS_HTTP_REFUSED;
+}
+
+static void forget(kms_buf *buf)
+{
+	if (buf->cap > KEEP_BYTES)
+		kms_buf_free(buf);
+	else
+		kms_buf_clear(buf);
+}
+
+size_t kms_http_ahead(const kms_http *http)
+{
+	return http->in.len - http->at;
+}
+
+static void use(kms_http *http, size_t len)
+{
+	http->at += len;
+	if (http->at < http->in.len) return;
+	http->at = 0;
+	forget(&http->in);
+}
+
+/* ---- input --------------------------------------------------------------------------------------- */
+
+static kms_http_event go_on_head(kms_http *http)
+{
+	const uint8_t *bytes = http->in.data + http->at;
+	size_t len = kms_http_ahead(http);
+	if (len == 0) return KMS_HTTP_MORE;
+
+	const kms_http_refusal *refusal = kms_http_scan_head(&http->scan, bytes, len, http->max_head);
+	if (refusal) return refuse(http, refusal);
+	if (!http->scan.complete) return KMS_HTTP_MORE;
+	refusal = kms_http_read_head(http, bytes);
+	if (refusal) return refuse(http, refusal);
+	use(http, http->scan.line);
+	kms_http_intake_start(&http->intake, http->request.framing, http->request.length);
+	http->state = http->intake.complete ? STATE_DONE : STATE_WAIT;
+	return KMS_HTTP_REQUEST;
+}
+
+static kms_http_event go_on_body(kms_http *http)
+{
+	size_t len = kms_http_ahead(http), used;
+	if (len == 0) return KMS_HTTP_MORE;
+	if (http->intake.discard && len > http->drain_left) len = http->drain_left;
+
+	const kms_http_refusal *refusal =
+	    kms_http_intake_take(&used, &http->intake, http->in.data + http->at, len);
+	use(http, used);
+	if (refusal) {
+		kms_http_intake_release(&http->intake);
+		return refuse(http, refusal);
+	}
+	if (http->intake.discard) http->drain_left -= used;
+	if (http->intake.complete) {
+		http->state = STATE_DONE;
+		return KMS_HTTP_BODY;
+	}
+	if (http->intake.discard && http->drain_left == 0) return refuse(http, &undrained);
+	return KMS_HTTP_MORE;
+}
+
+static kms_http_event go_on(kms_http *http)
+{
+	if (http->state == STATE_HEAD) return go_on_head(http);
+	if (http->state == STATE_BODY) return go_on_body(http);
+	return KMS_HTTP_MORE;
+}
+
+kms_http_event kms_http_feed(kms_http *http, const void *bytes, size_t len)
+{
+	if (http->state == STATE_REFUSED) return KMS_HTTP_MORE;
+	if (http->at > 0) {
+		http->in.len -= http->at;
+		memmove(http->in.data, http->in.data + http->at, http->in.len);
+		http->at = 0;
+	}
+	kms_status status = kms_buf_append(&http->in, bytes, len);
+	if (status != KMS_OK) return refuse(http, status == KMS_ERR_TOO_LARGE ? &too_much : &no_memory);
+	return go_on(http);
+}
+
+kms_http_event kms_http_read_body(kms_http *http, size_t limit)
+{
+	if (http->state == STATE_DONE) return KMS_HTTP_BODY;
+	if (http->state != STATE_WAIT) return KMS_HTTP_MORE;
+	/* Announced beyond the limit: nothing of it is read, and it can still be drained. */
+	if (http->request.framing == KMS_HTTP_SIZED && http->request.length > limit) {
+		http->refusal = &too_large;
+		return KMS_HTTP_REFUSED;
+	}
+	http->intake.limit = limit;
+	http->state = STATE_BODY;
+	return go_on(http);
+}
+
+bool kms_http_drainable(const kms_http *http, size_t max)
+{
+	if (http->state == STATE_DONE) return true;
+	if (http->state != STATE_WAIT && http->state != STATE_BODY) return false;
+	return http->request.framing == KMS_HTTP_CHUNKED || http->intake.left <= max;
+}
+
+kms_http_event kms_http_drain(kms_http *http, size_t max)
+{
+	if (http->state == STATE_DONE) return KMS_HTTP_BODY;
+	if (!kms_http_drainable(http, max)) return refuse(http, &undrained);
+	kms_http_intake_release(&http->intake);
+	http->intake.discard = true;
+	http->drain_left = max;
+	http->state = STATE_BODY;
+	return go_on(http);
+}
+
+kms_http_event kms_http_next(kms_http *http)
+{
+	if (http->state != STATE_DONE) return refuse(http, http->refusal ? http->refusal : &undrained);
+	kms_http_intake_release(&http->intake);
+	forget(&http->head);
+	http->request = (kms_http_request){ 0 };
+	http->scan = (kms_http_scan){ 0 };
+	http->refusal = NULL;
+	http->field_count = 0;
+	http->state = STATE_HEAD;
+	return go_on(http);
+}
+
+/* ---- answers to the caller ------------------------------------------------------------------------ */
+
+const kms_http_request *kms_http_get_request(const kms_http *http)
+{
+	bool there = http->state == STATE_WAIT || http->state == STATE_BODY || http->state == STATE_DONE;
+	return there ? &http->request : NULL;
+}
+
+const kms_http_refusal *kms_http_get_refusal(const kms_http *http)
+{
+	return http->refusal;
+}
+
+kms_buf *kms_http_body(kms_http *http)
+{
+	return &http->intake.bytes;
+}
+
+void kms_http_release_body(kms_http *http)
+{
+	kms_http_intake_release(&http->intake);
+}

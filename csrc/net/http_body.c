@@ -1,0 +1,183 @@
+/* Bodies, sized and chunked (RFC 9112 sections 6 and 7), and the memory they share. */
+#include "net/http_parts.h"
+
+#include <stdatomic.h>
+
+static const kms_http_refusal bad_chunk = { 400, "bad_request", "malformed chunked body" };
+static const kms_http_refusal too_large = { 413, "payload_too_large", "body is larger than allowed" };
+static const kms_http_refusal no_memory = { 503, "service_unavailable", "too many bodies in flight" };
+
+/* ---- budget ----------------------------------------------------------------------------------- */
+
+static atomic_size_t budget = SIZE_MAX;
+static atomic_size_t in_flight;
+
+void kms_http_set_body_budget(size_t bytes)
+{
+	atomic_store(&budget, bytes);
+}
+
+size_t kms_http_body_in_flight(void)
+{
+	return atomic_load(&in_flight);
+}
+
+static bool charge(size_t bytes)
+{
+	size_t before = atomic_fetch_add(&in_flight, bytes);
+	if (bytes <= SIZE_MAX - before && before + bytes <= atomic_load(&budget)) return true;
+	atomic_fetch_sub(&in_flight, bytes);
+	return false;
+}
+
+/* ---- content ---------------------------------------------------------------------------------- */
+
+void kms_http_intake_start(kms_http_intake *intake, kms_http_framing framing, uint64_t length)
+{
+	*intake = (kms_http_intake){ .framing = framing };
+	intake->left = framing == KMS_HTTP_SIZED ? length : 0;
+	intake->complete = framing == KMS_HTTP_NO_BODY || (framing == KMS_HTTP_SIZED && length == 0);
+	intake->bytes = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+}
+
+void kms_http_intake_release(kms_http_intake *intake)
+{
+	kms_buf_free(&intake->bytes);
+	atomic_fetch_sub(&in_flight, intake->charged);
+	intake->charged = 0;
+}
+
+static const kms_http_refusal *store(kms_http_intake *intake, const uint8_t *bytes, size_t len)
+{
+	if (intake->discard) return NULL;
+	if (len > intake->limit - intake->bytes.len) return &too_large;
+	if (!charge(len)) return &no_memory;
+	intake->charged += len;
+	if (kms_buf_append(&intake->bytes, bytes, len) != KMS_OK) return &no_memory;
+	return NULL;
+}
+
+static const kms_http_refusal *take_content(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
+					    size_t len)
+{
+	size_t n = len < intake->left ? len : (size_t)intake->left;
+	const kms_http_refusal *refusal = store(intake, bytes, n);
+	if (refusal) return refusal;
+	intake->left -= n;
+	*used += n;
+	return NULL;
+}
+
+/* ---- chunks ----------------------------------------------------------------------------------- */
+
+static bool is_text(uint8_t c)
+{
+	return (c >= ' ' && c != 0x7f) || c == '\t';
+}
+
+static const kms_http_refusal *take_size(kms_http_intake *intake, uint8_t c)
+{
+	int digit = kms_http_hex_digit(c);
+	if (digit >= 0) {
+		intake->left = intake->left * 16 + (unsigned)digit;
+		/* 15 digits cannot wrap; nobody sends chunks of a petabyte. */
+		return ++intake->digits <= 15 ? NULL : &bad_chunk;
+	}
+	if (intake->digits == 0) return &bad_chunk;
+	if (c != ';' && c != '\r') return &bad_chunk;
+	intake->step = c == ';' ? KMS_HTTP_CHUNK_EXTENSION : KMS_HTTP_CHUNK_SIZE_LF;
+	return NULL;
+}
+
+static const kms_http_refusal *take_extension(kms_http_intake *intake, uint8_t c)
+{
+	if (c == '\r') {
+		intake->step = KMS_HTTP_CHUNK_SIZE_LF;
+		return NULL;
+	}
+	return is_text(c) && c < 0x80 ? NULL : &bad_chunk;
+}
+
+static const kms_http_refusal *take_trailer(kms_http_intake *intake, uint8_t c)
+{
+	if (++intake->trailers > KMS_HTTP_MAX_TRAILERS) return &bad_chunk;
+	if (c == '\r') {
+		intake->step = KMS_HTTP_CHUNK_TRAILER_LF;
+		return NULL;
+	}
+	intake->line++;
+	return is_text(c) ? NULL : &bad_chunk;
+}
+
+static const kms_http_refusal *end_trailer(kms_http_intake *intake, uint8_t c)
+{
+	if (c != '\n') return &bad_chunk;
+	intake->complete = intake->line == 0;
+	intake->line = 0;
+	intake->step = KMS_HTTP_CHUNK_TRAILER;
+	return NULL;
+}
+
+/* Expects one character and goes on to `step`. */
+static const kms_http_refusal *expect(kms_http_intake *intake, uint8_t c, char want, kms_http_chunk_step step)
+{
+	if (c != (uint8_t)want) return &bad_chunk;
+	intake->step = step;
+	intake->digits = 0;
+	intake->line = 0;
+	return NULL;
+}
+
+/* One byte of what stands around the chunks' content. */
+static const kms_http_refusal *take_framing(kms_http_intake *intake, uint8_t c)
+{
+	switch (intake->step) {
+	case KMS_HTTP_CHUNK_SIZE:
+		if (++intake->line > KMS_HTTP_MAX_CHUNK_LINE) return &bad_chunk;
+		return take_size(intake, c);
+	case KMS_HTTP_CHUNK_EXTENSION:
+		if (++intake->line > KMS_HTTP_MAX_CHUNK_LINE) return &bad_chunk;
+		return take_extension(intake, c);
+	case KMS_HTTP_CHUNK_SIZE_LF:
+		return expect(intake, c, '\n', intake->left ? KMS_HTTP_CHUNK_DATA : KMS_HTTP_CHUNK_TRAILER);
+	case KMS_HTTP_CHUNK_DATA_CR:
+		return expect(intake, c, '\r', KMS_HTTP_CHUNK_DATA_LF);
+	case KMS_HTTP_CHUNK_DATA_LF:
+		return expect(intake, c, '\n', KMS_HTTP_CHUNK_SIZE);
+	case KMS_HTTP_CHUNK_TRAILER:
+		return take_trailer(intake, c);
+	case KMS_HTTP_CHUNK_TRAILER_LF:
+		return end_trailer(intake, c);
+	case KMS_HTTP_CHUNK_DATA:
+		break; /* content is taken in one piece */
+	}
+	return &bad_chunk;
+}
+
+static const kms_http_refusal *take_chunks(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
+					   size_t len)
+{
+	while (!intake->complete && *used < len) {
+		const kms_http_refusal *refusal;
+		if (intake->step == KMS_HTTP_CHUNK_DATA) {
+			refusal = take_content(used, intake, bytes + *used, len - *used);
+			if (intake->left == 0) intake->step = KMS_HTTP_CHUNK_DATA_CR;
+		} else {
+			refusal = take_framing(intake, bytes[*used]);
+			*used += 1;
+		}
+		if (refusal) return refusal;
+	}
+	return NULL;
+}
+
+const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
+					     size_t len)
+{
+	*used = 0;
+	if (intake->complete) return NULL;
+	if (intake->framing == KMS_HTTP_CHUNKED) return take_chunks(used, intake, bytes, len);
+	const kms_http_refusal *refusal = take_content(used, intake, bytes, len);
+	intake->complete = !refusal && intake->left == 0;
+	return refusal;
+}
