@@ -17,7 +17,7 @@ HARDEN   := -fPIC -fno-omit-frame-pointer $(SAN)
 OPT      := -O1 -g
 endif
 CPPFLAGS := -Iinclude -Icsrc -D_GNU_SOURCE -DOPENSSL_NO_DEPRECATED
-PKG_CF   := $(shell pkg-config --cflags $(MODULES) 2>/dev/null)
+PKG_CF   := $(subst -I,-isystem ,$(shell pkg-config --cflags $(MODULES) 2>/dev/null))
 CFLAGS   := -std=c11 -fvisibility=hidden $(OPT) $(WARN) $(HARDEN)
 LDFLAGS  := -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
 CORE_LIB  = -lsecp256k1 -lcrypto -lpthread
