@@ -1,0 +1,65 @@
+#include "core/json_order.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/safe.h"
+
+int kms_json_text_compare(const kms_json_value *a, const kms_json_value *b)
+{
+	size_t shorter = a->len < b->len ? a->len : b->len;
+	int order = shorter ? memcmp(a->text, b->text, shorter) : 0;
+	return order ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+static bool text_below(const kms_json *json, uint32_t a, uint32_t b)
+{
+	return kms_json_text_compare(&json->values[a], &json->values[b]) < 0;
+}
+
+static void sift_down(const kms_json *json, uint32_t *keys, size_t root, size_t count)
+{
+	for (size_t child = 2 * root + 1; child < count; child = 2 * root + 1) {
+		if (child + 1 < count && text_below(json, keys[child], keys[child + 1])) child++;
+		if (!text_below(json, keys[root], keys[child])) return;
+		uint32_t larger = keys[child];
+		keys[child] = keys[root];
+		keys[root] = larger;
+		root = child;
+	}
+}
+
+/* Heap sort: n log n also for hostile keys, in place, no recursion. */
+static void sort_keys(const kms_json *json, uint32_t *keys, size_t count)
+{
+	for (size_t root = count / 2; root-- > 0;)
+		sift_down(json, keys, root, count);
+	for (size_t last = count; last-- > 1;) {
+		uint32_t largest = keys[0];
+		keys[0] = keys[last];
+		keys[last] = largest;
+		sift_down(json, keys, 0, last);
+	}
+}
+
+kms_status kms_json_order_make(kms_json_order *order, const kms_json *json, const kms_json_value *object)
+{
+	order->keys = order->small;
+	if (object->count > KMS_JSON_ORDER_SMALL) {
+		order->keys = kms_heap_alloc(object->count, sizeof(order->keys[0]));
+		ENSURE(order->keys, KMS_ERR_MEMORY);
+	}
+	uint32_t key = (uint32_t)(object - json->values) + 1;
+	for (uint32_t i = 0; i < object->count; i++) {
+		order->keys[i] = key;
+		key = json->values[key + 1].next;
+	}
+	sort_keys(json, order->keys, object->count);
+	return KMS_OK;
+}
+
+void kms_json_order_free(kms_json_order *order)
+{
+	if (order->keys != order->small) kms_heap_free(order->keys);
+	order->keys = NULL;
+}
