@@ -89,6 +89,7 @@ extern const kms_bind_type kms_bind_store_type;    /* kms_store */
 extern const kms_bind_type kms_bind_nonces_type;   /* kms_nonces */
 extern const kms_bind_type kms_bind_channels_type; /* kms_channels */
 extern const kms_bind_type kms_bind_http_type;     /* kms_http (net/http.h) */
+extern const kms_bind_type kms_bind_body_type;     /* kms_buf: a response body */
 
 /* A request's parser (may throw): its texts stay where they are while the request runs. */
 struct kms_http;

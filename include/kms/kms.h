@@ -107,7 +107,7 @@ typedef enum kms_category {
 	X(ERR_FILE_FORMAT, 0x805, "file does not have the expected format")             \
 	X(ERR_FILE_MISSING, 0x806, "file does not exist")                               \
 	X(ERR_TIMEOUT, 0x900, "no complete answer in time")                             \
-	X(ERR_CONNECT, 0x901, "cannot connect")                                         \
+	X(ERR_CONNECT, 0x901, "cannot connect, or the connection was lost")             \
 	X(ERR_RESOLVE, 0x902, "cannot resolve the host name")                           \
 	X(ERR_TLS, 0x903, "the TLS connection is not trusted")                          \
 	X(ERR_ADDRESS_REFUSED, 0x904, "the address is not a public one")                \

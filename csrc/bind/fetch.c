@@ -1,0 +1,250 @@
+/* HTTP calls to other servers (net/fetch.h). */
+#include "bind/bind.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "net/fetch.h"
+
+#define MAX_TRANSFERS 1024
+#define MAX_CONNECTIONS 64
+#define MAX_BYTES ((lua_Integer)1 << 31)
+
+/* ---- bodies that stay out of Lua -------------------------------------------------------------- */
+
+static void body_release(void *object)
+{
+	kms_buf_free(object);
+	kms_heap_free(object);
+}
+
+/* body:len() -> bytes */
+static int body_len(lua_State *L)
+{
+	const kms_buf *body = kms_bind_check(L, 1, &kms_bind_body_type);
+	lua_pushinteger(L, (lua_Integer)body->len);
+	return 1;
+}
+
+static const luaL_Reg body_methods[] = { { "len", body_len }, { NULL, NULL } };
+const kms_bind_type kms_bind_body_type = { "kms.body", body_release, body_methods, true };
+
+/* Moves a buffer into a new userdata on top of the stack. */
+static bool push_body(lua_State *L, kms_buf *body)
+{
+	void **box = kms_bind_new(L, &kms_bind_body_type);
+	kms_buf *owned = kms_heap_alloc(1, sizeof(*owned));
+	if (!owned) return false;
+	*owned = *body;
+	*body = kms_buf_make(body->kind, body->max);
+	*box = owned;
+	return true;
+}
+
+/* ---- the fetcher of this process ---------------------------------------------------------------- */
+
+static void fetcher_release(void *object)
+{
+	kms_fetcher_close(object);
+}
+
+static const kms_bind_type fetcher_type = { "kms.fetcher", fetcher_release, NULL, true };
+static const char fetcher_key; /* its address is the key in the registry */
+
+/* Pushes the fetcher's userdata, made at the first call. */
+static kms_status push_fetcher(lua_State *L, kms_fetcher **fetcher)
+{
+	static const kms_fetcher_limits limits = { MAX_TRANSFERS, MAX_CONNECTIONS };
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &fetcher_key) != LUA_TNIL) {
+		*fetcher = *(kms_fetcher **)lua_touserdata(L, -1);
+		return *fetcher ? KMS_OK : KMS_ERR_STATE;
+	}
+	lua_pop(L, 1);
+	kms_fetcher **box = (kms_fetcher **)kms_bind_new(L, &fetcher_type);
+	kms_status status = kms_fetcher_new(box, kms_bind_loop(L), &limits);
+	if (status != KMS_OK) return status;
+	*fetcher = *box;
+	lua_pushvalue(L, -1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &fetcher_key);
+	return KMS_OK;
+}
+
+/*
+ * fetch_close() -> true: every call that waits returns nil, message, "ERR_STATE", kept
+ * connections are closed, and later calls are refused. Again: nothing.
+ */
+static int fetch_close(lua_State *L)
+{
+	kms_fetcher *fetcher;
+	kms_status status = push_fetcher(L, &fetcher);
+	if (status == KMS_OK) {
+		*(void **)lua_touserdata(L, -1) = NULL;
+		kms_fetcher_close(fetcher);
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* ---- one call ---------------------------------------------------------------------------------------- */
+
+typedef struct call {
+	kms_wait wait;
+	kms_fetch *fetch;
+	bool wiped;
+} call;
+
+static void call_release(void *object)
+{
+	call *c = object;
+	kms_fetch_free(c->fetch);
+	kms_heap_free(c);
+}
+
+static const kms_bind_type call_type = { "kms.fetch", call_release, NULL, false };
+
+/* Pushes a string option, which stays on the stack; NULL (and a nil) where it is absent. */
+static const char *option_string(lua_State *L, const char *name, size_t *len)
+{
+	int type = lua_getfield(L, 1, name);
+	*len = 0;
+	if (type == LUA_TNIL) return NULL;
+	if (type != LUA_TSTRING)
+		luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a string", name));
+	return lua_tolstring(L, -1, len);
+}
+
+static bool option_boolean(lua_State *L, const char *name)
+{
+	int type = lua_getfield(L, 1, name);
+	bool value = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+		luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a boolean", name));
+	return value;
+}
+
+/* A string without NUL inside: what C sees is what Lua passed. */
+static const char *option_text(lua_State *L, const char *name, const char *fallback)
+{
+	size_t len;
+	const char *text = option_string(L, name, &len);
+	if (!text) return fallback;
+	return strlen(text) == len ? text : "\n"; /* never valid */
+}
+
+static kms_status add_headers(lua_State *L, kms_fetch *fetch)
+{
+	int type = lua_getfield(L, 1, "headers");
+	if (type == LUA_TNIL) return KMS_OK;
+	if (type != LUA_TTABLE) luaL_argerror(L, 1, "option 'headers' must be a table");
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+		kms_text name, value;
+		if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+			luaL_argerror(L, 1, "headers must be strings by name");
+		name.text = lua_tolstring(L, -2, &name.len);
+		value.text = lua_tolstring(L, -1, &value.len);
+		kms_status status = kms_fetch_add_header(fetch, name, value);
+		if (status != KMS_OK) return status;
+	}
+	return KMS_OK;
+}
+
+/* Adds a header to the table on top; values of one name are joined (RFC 9110 section 5.3). */
+static void push_header(lua_State *L, kms_text name, kms_text value)
+{
+	lua_pushlstring(L, name.text, name.len);
+	lua_pushvalue(L, -1);
+	if (lua_rawget(L, -3) == LUA_TNIL) {
+		lua_pop(L, 1);
+		lua_pushlstring(L, value.text, value.len);
+	} else {
+		lua_pushliteral(L, ", ");
+		lua_pushlstring(L, value.text, value.len);
+		lua_concat(L, 3);
+	}
+	lua_rawset(L, -3);
+}
+
+static int call_finish(lua_State *L, kms_wait *wait)
+{
+	call *c = (call *)wait;
+	kms_text name, value;
+	size_t at = 0;
+	kms_status status = kms_fetch_result(c->fetch);
+
+	if (status != KMS_OK) return kms_bind_fail_text(L, status, kms_fetch_detail(c->fetch));
+	kms_buf *body = kms_fetch_body(c->fetch);
+	lua_pushinteger(L, kms_fetch_http_status(c->fetch));
+	if (!c->wiped)
+		lua_pushlstring(L, (const char *)body->data, body->len);
+	else if (!push_body(L, body))
+		return kms_bind_fail(L, KMS_ERR_MEMORY);
+	lua_newtable(L);
+	while (kms_fetch_next_header(&name, &value, &at, c->fetch))
+		push_header(L, name, value);
+	kms_fetch_free(c->fetch); /* now, not at the next collection */
+	c->fetch = NULL;
+	return 3;
+}
+
+static void on_done(void *context)
+{
+	call *c = context;
+	kms_wait_resume(&c->wait);
+}
+
+/*
+ * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
+ *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false }
+ *   -> status, body, headers (by lower-case name) | nil, message, code
+ * Waits: needs a coroutine. With wiped the body is a handle that C functions take.
+ */
+static int fetch(lua_State *L)
+{
+	static const char *const names[] = { "url",       "method",     "headers",
+					     "body",      "timeout_ms", "connect_timeout_ms",
+					     "max_bytes", "proxy",      "check_address",
+					     "wiped",     NULL };
+	kms_fetch_request request = { 0 };
+	kms_fetcher *fetcher;
+
+	kms_bind_closed(L, 1, names);
+	lua_settop(L, 1);
+	if (!lua_isyieldable(L)) return luaL_error(L, "fetch waits: it needs a coroutine");
+	request.timeout_ms = (uint32_t)kms_bind_option(L, 1, "timeout_ms", 1, 3600000, 10000);
+	request.connect_timeout_ms = (uint32_t)kms_bind_option(L, 1, "connect_timeout_ms", 1, 3600000, 5000);
+	request.max_bytes = (size_t)kms_bind_option(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
+	request.check_address = option_boolean(L, "check_address");
+	request.wiped = option_boolean(L, "wiped");
+	/* The strings stay on the stack, which lives until the call is over. */
+	request.url = option_text(L, "url", NULL);
+	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");
+	request.method = option_text(L, "method", "GET");
+	request.proxy = option_text(L, "proxy", NULL);
+	request.body.text = option_string(L, "body", &request.body.len);
+
+	kms_status status = push_fetcher(L, &fetcher);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	void **box = kms_bind_new(L, &call_type);
+	call *c = kms_heap_alloc(1, sizeof(*c));
+	if (!c) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	*box = c;
+	c->wait.finish = call_finish;
+	c->wiped = request.wiped;
+	status = kms_fetch_new(&c->fetch, &request);
+	if (status == KMS_OK) status = add_headers(L, c->fetch);
+	if (status == KMS_OK) status = kms_fetch_start(c->fetch, fetcher, on_done, c);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	return kms_wait_yield(L, &c->wait);
+}
+
+void kms_bind_fetch(lua_State *L)
+{
+	static const luaL_Reg functions[] = { { "fetch", fetch },
+					      { "fetch_close", fetch_close },
+					      { NULL, NULL } };
+	kms_bind_define(L, &kms_bind_body_type);
+	kms_bind_define(L, &fetcher_type);
+	kms_bind_define(L, &call_type);
+	luaL_setfuncs(L, functions, 0);
+}

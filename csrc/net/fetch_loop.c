@@ -1,0 +1,282 @@
+/*
+ * All transfers of a fetcher: libcurl tells which sockets and times it waits for, libuv
+ * watches them (fetch.h). Handles are found from their uv handle by offset, never through
+ * uv's `data` pointer: luv takes that for its own when it closes the loop.
+ */
+#include "net/fetch_transfer.h"
+
+#include "core/mem.h"
+#include "core/safe.h"
+
+TAILQ_HEAD(fetch_list, kms_fetch);
+
+/*
+ * Checked and unchecked transfers never share connections: libcurl reuses one without asking
+ * again for its address, so an operator's call to loopback would open the way for a peer's.
+ */
+enum { POOL_UNCHECKED, POOL_CHECKED, POOLS };
+
+typedef struct pool {
+	uv_timer_t timer;
+	CURLM *multi;
+	kms_fetcher *fetcher;
+} pool;
+
+struct kms_fetcher {
+	uv_loop_t *loop;
+	pool pools[POOLS];
+	unsigned handles; /* uv handles that are not closed yet; at 0 the memory goes */
+	size_t running;
+	size_t max_running;
+	bool closed;
+	struct fetch_list active;
+	struct fetch_list ready; /* finished, `done` not called yet */
+};
+
+typedef struct watcher {
+	uv_poll_t poll;
+	pool *pool;
+	curl_socket_t fd;
+} watcher;
+
+#define OWNER(type, member, pointer) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+/* ---- finished transfers --------------------------------------------------------------------- */
+
+static CURLM *multi_of(const kms_fetch *fetch)
+{
+	return fetch->fetcher->pools[fetch->check_address ? POOL_CHECKED : POOL_UNCHECKED].multi;
+}
+
+static void conclude(kms_fetch *fetch, kms_status status)
+{
+	kms_fetcher *fetcher = fetch->fetcher;
+	curl_multi_remove_handle(multi_of(fetch), fetch->easy);
+	uv_timer_stop(&fetch->deadline);
+	TAILQ_REMOVE(&fetcher->active, fetch, link);
+	TAILQ_INSERT_TAIL(&fetcher->ready, fetch, link);
+	fetcher->running--;
+	fetch->state = FETCH_READY;
+	fetch->status = status;
+	if (status != KMS_OK) kms_buf_clear(&fetch->body);
+}
+
+void fetch_detach(kms_fetch *fetch)
+{
+	if (fetch->state == FETCH_RUNNING) conclude(fetch, KMS_ERR_STATE);
+	if (fetch->state != FETCH_READY) return;
+	TAILQ_REMOVE(&fetch->fetcher->ready, fetch, link);
+	fetch->state = FETCH_DONE;
+	fetch->fetcher = NULL;
+}
+
+static void drop_handle(kms_fetcher *fetcher)
+{
+	if (--fetcher->handles == 0) kms_heap_free(fetcher);
+}
+
+/* Calls what waits; it may start, free or close anything, so nothing is held across a call. */
+static void deliver(kms_fetcher *fetcher)
+{
+	kms_fetch *fetch;
+	fetcher->handles++; /* keeps the memory while `done` runs */
+	while ((fetch = TAILQ_FIRST(&fetcher->ready))) {
+		fetch_detach(fetch);
+		fetch->done(fetch->context);
+	}
+	drop_handle(fetcher);
+}
+
+static void collect(pool *p)
+{
+	CURLMsg *message;
+	int left;
+	while ((message = curl_multi_info_read(p->multi, &left))) {
+		char *fetch = NULL;
+		CURLcode code = message->data.result;
+		if (message->msg != CURLMSG_DONE) continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &fetch);
+		kms_fetch *done = (kms_fetch *)(void *)fetch;
+		conclude(done, fetch_outcome(done, code));
+	}
+	deliver(p->fetcher);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	kms_fetch *fetch = OWNER(kms_fetch, deadline, timer);
+	kms_fetcher *fetcher = fetch->fetcher;
+	fetch->detail[0] = '\0';
+	conclude(fetch, KMS_ERR_TIMEOUT);
+	deliver(fetcher);
+}
+
+/* ---- libcurl's sockets and timer ------------------------------------------------------------ */
+
+static void drive(pool *p, curl_socket_t fd, int events)
+{
+	int running;
+	curl_multi_socket_action(p->multi, fd, events, &running);
+	collect(p);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+	watcher *w = OWNER(watcher, poll, handle);
+	int flags = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
+		    (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0) | (status < 0 ? CURL_CSELECT_ERR : 0);
+	drive(w->pool, w->fd, flags);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	drive(OWNER(pool, timer, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_watcher_closed(uv_handle_t *handle)
+{
+	watcher *w = OWNER(watcher, poll, handle);
+	drop_handle(w->pool->fetcher);
+	kms_heap_free(w);
+}
+
+static watcher *watch(pool *p, curl_socket_t fd)
+{
+	watcher *w = kms_heap_alloc(1, sizeof(*w));
+	if (!w) return NULL;
+	w->pool = p;
+	w->fd = fd;
+	if (uv_poll_init(p->fetcher->loop, &w->poll, fd) != 0) {
+		kms_heap_free(w);
+		return NULL;
+	}
+	p->fetcher->handles++;
+	curl_multi_assign(p->multi, fd, w);
+	return w;
+}
+
+/* Where a socket cannot be watched its transfer ends at its deadline: a failure told to libcurl
+ * here would end all others, too. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *socket_context)
+{
+	pool *p = context;
+	watcher *w = socket_context;
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (!w) return 0;
+		curl_multi_assign(p->multi, fd, NULL);
+		uv_poll_stop(&w->poll);
+		uv_close((uv_handle_t *)&w->poll, on_watcher_closed);
+		return 0;
+	}
+	if (!w) w = watch(p, fd);
+	if (!w) return 0;
+	uv_poll_start(&w->poll,
+		      (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
+		      on_poll);
+	return 0;
+}
+
+static int on_timeout_wish(CURLM *multi, long timeout_ms, void *context)
+{
+	pool *p = context;
+	(void)multi;
+	if (p->fetcher->closed || timeout_ms < 0)
+		uv_timer_stop(&p->timer);
+	else
+		uv_timer_start(&p->timer, on_timer, (uint64_t)timeout_ms, 0);
+	return 0;
+}
+
+/* ---- fetcher -------------------------------------------------------------------------------------- */
+
+static kms_status pool_init(pool *p, const kms_fetcher_limits *limits)
+{
+	p->multi = curl_multi_init();
+	ENSURE(p->multi, KMS_ERR_MEMORY);
+	CURLMcode code = curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
+	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wish);
+	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
+	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, (long)limits->max_connections);
+	if (!code)
+		code = curl_multi_setopt(p->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+					 (long)limits->max_connections);
+	return code ? KMS_ERR_SYSTEM : KMS_OK;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	drop_handle(OWNER(pool, timer, handle)->fetcher);
+}
+
+kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher_limits *limits)
+{
+	ENSURE_REF(out);
+	*out = NULL;
+	ENSURE(loop && limits, KMS_ERR_ARGUMENT);
+	ENSURE(limits->max_transfers && limits->max_connections, KMS_ERR_RANGE);
+	/* Counted by libcurl, thread-safe in this build; never undone, as other parts may use it. */
+	ENSURE(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, KMS_ERR_SYSTEM);
+	kms_fetcher *fetcher = kms_heap_alloc(1, sizeof(*fetcher));
+	ENSURE(fetcher, KMS_ERR_MEMORY);
+	fetcher->loop = loop;
+	fetcher->max_running = limits->max_transfers;
+	TAILQ_INIT(&fetcher->active);
+	TAILQ_INIT(&fetcher->ready);
+	kms_status status = KMS_OK;
+	for (int i = 0; i < POOLS; i++) {
+		pool *p = &fetcher->pools[i];
+		p->fetcher = fetcher;
+		uv_timer_init(loop, &p->timer);
+		fetcher->handles++;
+		if (status == KMS_OK) status = pool_init(p, limits);
+	}
+	if (status != KMS_OK) {
+		kms_fetcher_close(fetcher);
+		return status;
+	}
+	*out = fetcher;
+	return KMS_OK;
+}
+
+void kms_fetcher_close(kms_fetcher *fetcher)
+{
+	if (!fetcher || fetcher->closed) return;
+	fetcher->closed = true;
+	for (kms_fetch *fetch; (fetch = TAILQ_FIRST(&fetcher->active));)
+		conclude(fetch, KMS_ERR_STATE);
+	for (int i = 0; i < POOLS; i++) {
+		curl_multi_cleanup(fetcher->pools[i].multi);
+		uv_close((uv_handle_t *)&fetcher->pools[i].timer, on_timer_closed);
+	}
+	deliver(fetcher);
+}
+
+size_t kms_fetcher_running(const kms_fetcher *fetcher)
+{
+	return fetcher->running;
+}
+
+kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context), void *context)
+{
+	ENSURE(fetch && fetcher && done, KMS_ERR_ARGUMENT);
+	ENSURE(fetch->state == FETCH_NEW && !fetcher->closed, KMS_ERR_STATE);
+	ENSURE(fetcher->running < fetcher->max_running, KMS_ERR_BUSY);
+	GUARD(fetch_prepare(fetch));
+	if (!fetch->has_deadline) uv_timer_init(fetcher->loop, &fetch->deadline);
+	fetch->has_deadline = true;
+	fetch->fetcher = fetcher;
+	if (curl_multi_add_handle(multi_of(fetch), fetch->easy) != CURLM_OK) {
+		fetch->fetcher = NULL;
+		return KMS_ERR_MEMORY;
+	}
+	uv_timer_start(&fetch->deadline, on_deadline, fetch->timeout_ms, 0);
+	TAILQ_INSERT_TAIL(&fetcher->active, fetch, link);
+	fetcher->running++;
+	fetch->state = FETCH_RUNNING;
+	fetch->done = done;
+	fetch->context = context;
+	return KMS_OK;
+}

@@ -1,0 +1,687 @@
+-- Calls to other servers (csrc/net, csrc/bind/fetch.c, lua/kms/fetch.lua) against real
+-- servers on loopback.
+
+local uv = require("luv")
+local native = require("kms_native")
+local fetch = require("kms.fetch")
+
+local DEADLINE_MS = 20000 -- a test that takes longer fails
+local MAX_TRANSFERS, MAX_CONNECTIONS = 1024, 64 -- csrc/bind/fetch.c
+
+local handles = {} -- what a test opened
+
+local function own(handle)
+	handles[#handles + 1] = handle
+	return handle
+end
+
+local function close_all()
+	for _, handle in ipairs(handles) do
+		if not handle:is_closing() then handle:close() end
+	end
+	handles = {}
+	uv.run("nowait")
+end
+
+-- Runs `body` as a coroutine until it ends.
+local function run(body)
+	local done, ok, failure, late
+	local timer = own(uv.new_timer())
+	timer:start(DEADLINE_MS, 0, function() late = true end)
+	coroutine.wrap(function()
+		ok, failure = pcall(body)
+		done = true
+	end)()
+	while not done and not late do uv.run("once") end
+	close_all()
+	if late then error("not done in time", 2) end
+	if not ok then error(failure, 0) end
+end
+
+local function sleep(ms)
+	local co = coroutine.running()
+	own(uv.new_timer()):start(ms, 0, function() coroutine.resume(co) end)
+	coroutine.yield()
+end
+
+-- A server that calls on_data(client, all the bytes of this connection so far).
+local function serve(on_data)
+	local server = { accepted = 0, seen = {} }
+	local listener = own(uv.new_tcp())
+	assert(listener:bind("127.0.0.1", 0))
+	assert(listener:listen(512, function()
+		local client, bytes = own(uv.new_tcp()), ""
+		listener:accept(client)
+		server.accepted = server.accepted + 1
+		client:read_start(function(_, data)
+			if not data then
+				if not client:is_closing() then client:close() end
+				return
+			end
+			bytes = bytes .. data
+			server.seen[#server.seen + 1] = data
+			if on_data and on_data(client, bytes) then bytes = "" end
+		end)
+	end))
+	server.port = listener:getsockname().port
+	server.url = "http://127.0.0.1:" .. server.port
+	return server
+end
+
+local function reply(body, headers, status)
+	return ("HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s"):format(status or "200 OK", #body, headers or "", body)
+end
+
+-- Answers each complete request head with the same bytes.
+local function answering(bytes)
+	return serve(function(client, got)
+		if not got:find("\r\n\r\n", 1, true) then return false end
+		client:write(bytes)
+		return true
+	end)
+end
+
+-- Answers and closes.
+local function answering_once(bytes)
+	return serve(function(client)
+		client:read_stop()
+		client:write(bytes, function() client:close() end)
+	end)
+end
+
+local function expect(code, options)
+	local status, message, got = native.fetch(options)
+	assert.is_nil(status)
+	assert.equal(code, got)
+	assert.is_string(message)
+end
+
+-- Runs `count` calls at once; returns their results when all are done.
+local function parallel(count, options)
+	local results, left, co = {}, count, coroutine.running()
+	for i = 1, count do
+		coroutine.wrap(function()
+			results[i] = { native.fetch(options) }
+			left = left - 1
+			if left == 0 and coroutine.status(co) == "suspended" then coroutine.resume(co) end
+		end)()
+	end
+	if left > 0 then coroutine.yield() end
+	return results
+end
+
+-- Runs Lua in another process; its output and exit status.
+local function child(code)
+	local path = os.tmpname()
+	local file = assert(io.open(path, "w"))
+	file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), code)
+	file:close()
+	local pipe = assert(io.popen("timeout 20 lua5.4 " .. path .. " 2>&1"))
+	local output = pipe:read("a")
+	local _, _, status = pipe:close()
+	os.remove(path)
+	return output, status
+end
+
+describe("fetch", function()
+	describe("an answer", function()
+		it("has a status, a body and headers by lower-case name", function()
+			run(function()
+				local server = answering(reply("hello", "X-One:  a b \r\nX-TWO:\r\n"))
+				local status, body, headers = native.fetch({ url = server.url .. "/path" })
+				assert.equal(200, status)
+				assert.equal("hello", body)
+				assert.equal("a b", headers["x-one"])
+				assert.equal("", headers["x-two"])
+				assert.equal("5", headers["content-length"])
+			end)
+		end)
+
+		it("joins repeated headers, so that a second signature never hides behind the first", function()
+			run(function()
+				local server = answering(reply("", "X-Sig: a\r\nX-Other: o\r\nx-sig: b\r\n"))
+				local _, _, headers = native.fetch({ url = server.url })
+				assert.equal("a, b", headers["x-sig"])
+			end)
+		end)
+
+		it("may have any status", function()
+			run(function()
+				for _, status in ipairs({ "204 No Content", "404 Not Found", "500 Oops" }) do
+					local server = answering(("HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n"):format(status))
+					assert.equal(tonumber(status:match("%d+")), (native.fetch({ url = server.url })))
+				end
+			end)
+		end)
+
+		it("that redirects is returned, not followed", function()
+			run(function()
+				local target = answering(reply("target"))
+				local server = answering(reply("moved", "Location: " .. target.url .. "/\r\n", "302 Found"))
+				local status, body = native.fetch({ url = server.url })
+				assert.equal(302, status)
+				assert.equal("moved", body)
+				assert.equal(0, target.accepted)
+			end)
+		end)
+
+		it("keeps interim responses and trailers apart from its headers", function()
+			run(function()
+				local server = answering("HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n" ..
+					"HTTP/1.1 200 OK\r\nX-Real: 2\r\nTransfer-Encoding: chunked\r\n\r\n" ..
+					"2\r\nab\r\n0\r\nX-Trailer: 3\r\nHTTP/1.1: 4\r\n\r\n")
+				local status, body, headers = native.fetch({ url = server.url })
+				assert.equal(200, status)
+				assert.equal("ab", body)
+				assert.equal("2", headers["x-real"])
+				assert.is_nil(headers["x-early"])
+				assert.is_nil(headers["x-trailer"])
+				assert.is_nil(headers["http/1.1"])
+			end)
+		end)
+
+		it("can stay out of Lua", function()
+			run(function()
+				local server = answering(reply("very secret"))
+				local status, body = native.fetch({ url = server.url, wiped = true })
+				assert.equal(200, status)
+				assert.equal(11, body:len())
+				assert.is_nil(tostring(body):find("secret", 1, true))
+				assert.is_false(getmetatable(body))
+				body:close()
+				assert.has_error(function() body:len() end)
+			end)
+		end)
+	end)
+
+	describe("a request", function()
+		it("arrives as it was asked for", function()
+			run(function()
+				local server = answering(reply("{}"))
+				native.fetch({
+					url = server.url .. "/a/b?c=d#fragment", method = "PUT", body = "x\0y",
+					headers = { ["X-App-Nonce"] = "abc==", ["X-Empty"] = "" },
+				})
+				local sent = table.concat(server.seen)
+				assert.equal("PUT /a/b?c=d HTTP/1.1", sent:match("^[^\r]*"))
+				assert.truthy(sent:find("\r\nX-App-Nonce: abc==\r\n", 1, true))
+				assert.truthy(sent:find("\r\nX-Empty:\r\n", 1, true))
+				assert.truthy(sent:find("\r\nContent-Length: 3\r\n", 1, true))
+				assert.truthy(sent:find("\r\n\r\nx\0y", 1, true))
+				assert.is_nil(sent:find("[Ee]xpect:"))
+				assert.is_nil(sent:find("[Cc]ontent%-[Tt]ype:"))
+				assert.is_nil(sent:find("[Aa]ccept%-[Ee]ncoding:"))
+			end)
+		end)
+
+		it("HEAD has no body in its answer", function()
+			run(function()
+				local server = answering("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+				local status, body = native.fetch({ url = server.url, method = "HEAD", max_bytes = 0 })
+				assert.equal(200, status)
+				assert.equal("", body)
+			end)
+		end)
+
+		it("is refused where its URL is not plain http or https", function()
+			run(function()
+				local server = answering(reply(""))
+				local host = "127.0.0.1:" .. server.port
+				for _, url in ipairs({
+					"", "/", host, "//" .. host, "file:///etc/passwd", "ftp://" .. host, "gopher://" .. host,
+					"http://", "http:///x", "http:/" .. host, "http:" .. host, "http:////" .. host,
+					"http://user@" .. host, "http://user:pw@" .. host, "http://@" .. host,
+					"http://:@" .. host, "http://" .. host .. "/ x", "http://" .. host .. "/\r\nX: y",
+					"http://" .. host .. "/\0", "http://127.0.0.1:99999/", "http://127.0.0.1:x/",
+					"http://exa mple/", "unix:///tmp/x",
+				}) do
+					local status, _, code = native.fetch({ url = url })
+					assert.same({ url, nil, "ERR_URL" }, { url, status, code })
+				end
+				assert.equal(0, server.accepted)
+			end)
+		end)
+
+		it("bounds its URL", function()
+			run(function()
+				local server = answering(reply("ok"))
+				local base = server.url .. "/"
+				local status = native.fetch({ url = base .. ("a"):rep(65536 - #base) })
+				assert.equal(200, status)
+				expect("ERR_URL", { url = base .. ("a"):rep(65536 - #base + 1) })
+			end)
+		end)
+
+		it("bounds its headers and refuses those that frame or route it", function()
+			run(function()
+				local server = answering(reply("ok"))
+				local function with(name, value)
+					return { url = server.url, headers = { [name] = value } }
+				end
+				assert.equal(200, (native.fetch(with("X", ("v"):rep(65536 - 5)))))
+				expect("ERR_TOO_LARGE", with("X", ("v"):rep(65536 - 4)))
+				for _, name in ipairs({
+					"Host", "content-length", "Transfer-Encoding", "Connection", "EXPECT", "Upgrade", "TE", "Trailer",
+					"", "a b", "a:", "a\n", "\0", "\xc3\xa4",
+				}) do
+					expect("ERR_ARGUMENT", with(name, "1"))
+				end
+				for _, value in ipairs({ "a\r\nb: c", "a\nb", "\0", "\127", "\27" }) do
+					expect("ERR_ARGUMENT", with("X", value))
+				end
+			end)
+		end)
+
+		it("is misuse where arguments are wrong", function()
+			run(function()
+				for _, options in ipairs({
+					{}, { url = 1 }, { url = "http://x/", color = 1 }, { url = "http://x/", timeout_ms = 0 },
+					{ url = "http://x/", timeout_ms = 3600001 }, { url = "http://x/", max_bytes = -1 },
+					{ url = "http://x/", check_address = 1 }, { url = "http://x/", headers = "X: y" },
+					{ url = "http://x/", headers = { "X: y" } }, { url = "http://x/", headers = { X = 1 } },
+				}) do
+					assert.has_error(function() native.fetch(options) end)
+				end
+				for _, method in ipairs({ "", "get", "GET ", "G\0", "A\r\nB", ("A"):rep(17) }) do
+					expect("ERR_RANGE", { url = "http://127.0.0.1:1/", method = method })
+				end
+			end)
+			assert.has_error(function() native.fetch({ url = "http://127.0.0.1/" }) end,
+				"fetch waits: it needs a coroutine")
+		end)
+	end)
+
+	describe("limits", function()
+		it("the body's bytes, sized or chunked", function()
+			run(function()
+				local sized = answering(reply(("b"):rep(1000)))
+				local chunked = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" ..
+					("b"):rep(1000) .. "\r\n0\r\n\r\n")
+				for _, server in ipairs({ sized, chunked }) do
+					local status, body = native.fetch({ url = server.url, max_bytes = 1000 })
+					assert.equal(200, status)
+					assert.equal(1000, #body)
+					expect("ERR_TOO_LARGE", { url = server.url, max_bytes = 999 })
+				end
+				local empty = answering(reply(""))
+				assert.equal(200, (native.fetch({ url = empty.url, max_bytes = 0 })))
+			end)
+		end)
+
+		it("an endless body ends at the limit", function()
+			run(function()
+				local server = serve(function(client)
+					client:write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+					local function more(failure)
+						if not failure and not client:is_closing() then client:write(("x"):rep(65536), more) end
+					end
+					more()
+				end)
+				expect("ERR_TOO_LARGE", { url = server.url, max_bytes = 1 << 20 })
+			end)
+		end)
+
+		it("the header's bytes, interim responses included", function()
+			run(function()
+				local function padded(total)
+					local head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+					local left = total - #head - 2
+					local lines = {}
+					while left > 2000 do
+						lines[#lines + 1] = "X: " .. ("p"):rep(995) .. "\r\n"
+						left = left - 1000
+					end
+					lines[#lines + 1] = "Y: " .. ("p"):rep(left - 5) .. "\r\n"
+					return head .. table.concat(lines) .. "\r\n"
+				end
+				assert.equal(65536, #padded(65536))
+				assert.equal(200, (native.fetch({ url = answering_once(padded(65536)).url })))
+				expect("ERR_TOO_LARGE", { url = answering_once(padded(65537)).url })
+				local hints = ("HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n"):rep(3000)
+				expect("ERR_TOO_LARGE", { url = answering_once(hints .. reply("")).url })
+			end)
+		end)
+
+		it("the header's lines", function()
+			run(function()
+				local function lines(count)
+					return reply("", ("X: y\r\n"):rep(count - 1))
+				end
+				assert.equal(200, (native.fetch({ url = answering_once(lines(256)).url })))
+				expect("ERR_TOO_LARGE", { url = answering_once(lines(257)).url })
+			end)
+		end)
+
+		it("time, whether nothing comes or too slowly", function()
+			run(function()
+				expect("ERR_TIMEOUT", { url = serve().url, timeout_ms = 100 })
+				local slow = serve(function(client)
+					client:write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+					own(uv.new_timer()):start(10, 10, function()
+						if not client:is_closing() then client:write("x") end
+					end)
+				end)
+				expect("ERR_TIMEOUT", { url = slow.url, timeout_ms = 300 })
+			end)
+		end)
+
+		it("time to connect, TLS included", function()
+			run(function()
+				local server = serve()
+				expect("ERR_TIMEOUT", {
+					url = "https://127.0.0.1:" .. server.port, timeout_ms = 15000, connect_timeout_ms = 200,
+				})
+			end)
+		end)
+
+		it("calls at once, those that wait for a connection included", function()
+			run(function()
+				local server = serve()
+				local options = { url = server.url, timeout_ms = 1000 }
+				local results = {}
+				coroutine.wrap(function() results = parallel(MAX_TRANSFERS, options) end)()
+				expect("ERR_BUSY", options)
+				while #results < MAX_TRANSFERS do sleep(20) end
+				for i = 1, MAX_TRANSFERS do assert.equal("ERR_TIMEOUT", results[i][3]) end
+				assert.is_true(server.accepted <= MAX_CONNECTIONS)
+				-- The places are free again.
+				assert.equal(200, (native.fetch({ url = answering(reply("")).url })))
+			end)
+		end)
+	end)
+
+	describe("connections", function()
+		it("are kept and used again", function()
+			run(function()
+				local server = answering(reply("ok"))
+				for _ = 1, 20 do assert.equal(200, (native.fetch({ url = server.url }))) end
+				assert.equal(1, server.accepted)
+			end)
+		end)
+
+		it("that a server closed meanwhile are replaced", function()
+			run(function()
+				local server = answering_once(reply("ok"))
+				for i = 1, 5 do
+					assert.equal(200, (native.fetch({ url = server.url })))
+					assert.equal(i, server.accepted)
+				end
+			end)
+		end)
+
+		it("are bounded, and many calls share them", function()
+			run(function()
+				local server = answering(reply("ok"))
+				for _, result in ipairs(parallel(500, { url = server.url })) do
+					assert.equal(200, result[1])
+					assert.equal("ok", result[2])
+				end
+				assert.is_true(server.accepted <= MAX_CONNECTIONS)
+			end)
+		end)
+	end)
+
+	describe("a broken server", function()
+		it("that is not there", function()
+			run(function()
+				local listener = uv.new_tcp()
+				listener:bind("127.0.0.1", 0)
+				local port = listener:getsockname().port
+				listener:close()
+				expect("ERR_CONNECT", { url = "http://127.0.0.1:" .. port })
+				expect("ERR_RESOLVE", { url = "http://no-such-host.invalid/" })
+			end)
+		end)
+
+		it("that ends early", function()
+			run(function()
+				expect("ERR_CONNECT", { url = answering_once("").url })
+				expect("ERR_CONNECT", { url = answering_once("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort").url })
+				-- A malformed chunk, too, is a failure to receive for libcurl.
+				expect("ERR_CONNECT", {
+					url = answering_once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").url,
+				})
+			end)
+		end)
+
+		it("that does not speak HTTP", function()
+			run(function()
+				for _, bytes in ipairs({
+					"garbage\r\n\r\n", "HTTP/9.9 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
+					"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\nContent-Length: 0\r\n\r\n",
+					"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+					"HTTP/1.1 200 OK\r\nContent-Length: minus\r\n\r\n",
+				}) do
+					local status, _, code = native.fetch({ url = answering_once(bytes).url })
+					assert.same({ bytes, nil, "ERR_HTTP" }, { bytes, status, code })
+				end
+			end)
+		end)
+
+		it("whose TLS is none", function()
+			run(function()
+				local server = answering_once("HTTP/1.1 400 Bad Request\r\n\r\n")
+				expect("ERR_TLS", { url = "https://127.0.0.1:" .. server.port })
+			end)
+		end)
+
+		it("whose certificate nobody vouches for", function()
+			local dir = os.tmpname()
+			os.remove(dir)
+			assert(uv.fs_mkdir(dir, 448))
+			local key, cert = dir .. "/key.pem", dir .. "/cert.pem"
+			assert(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost" ..
+				" -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -days 2 -keyout %s -out %s 2>/dev/null"):format(key, cert)))
+			local server
+			local ok, failure = pcall(run, function()
+				local co, stdout, text = coroutine.running(), own(uv.new_pipe()), ""
+				server = own((assert(uv.spawn("openssl", {
+					args = { "s_server", "-accept", "127.0.0.1:0", "-key", key, "-cert", cert, "-www" },
+					stdio = { nil, stdout, nil },
+				}, function() end))))
+				stdout:read_start(function(_, data)
+					text = text .. (data or "")
+					if coroutine.status(co) == "suspended" and text:find("ACCEPT [%d.]+:%d+\n") then
+						stdout:read_stop()
+						coroutine.resume(co)
+					end
+				end)
+				coroutine.yield()
+				local port = text:match("ACCEPT [%d.]+:(%d+)")
+				expect("ERR_TLS", { url = "https://127.0.0.1:" .. port })
+				expect("ERR_TLS", { url = "https://localhost:" .. port })
+				server:kill("sigterm")
+			end)
+			os.remove(key)
+			os.remove(cert)
+			uv.fs_rmdir(dir)
+			if not ok then error(failure, 0) end
+		end)
+	end)
+
+	describe("check_address", function()
+		it("refuses every way to write loopback, before a connection is made", function()
+			run(function()
+				local server = answering(reply("inside"))
+				for _, host in ipairs({
+					"127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "localhost", "0.0.0.0",
+					"[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::]",
+				}) do
+					local status, _, code =
+						native.fetch({ url = ("http://%s:%d/"):format(host, server.port), check_address = true })
+					assert.same({ host, nil, "ERR_ADDRESS_REFUSED" }, { host, status, code })
+				end
+				assert.equal(0, server.accepted)
+				assert.equal(200, (native.fetch({ url = server.url, check_address = false })))
+			end)
+		end)
+
+		it("refuses although an unchecked call keeps a connection to the same place", function()
+			run(function()
+				local server = answering(reply("inside"))
+				assert.equal(200, (native.fetch({ url = server.url })))
+				expect("ERR_ADDRESS_REFUSED", { url = server.url, check_address = true })
+				assert.equal(1, #server.seen)
+			end)
+		end)
+	end)
+
+	describe("proxies", function()
+		local names = { "http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY" }
+		local saved
+
+		before_each(function()
+			saved = {}
+			for _, name in ipairs(names) do saved[name] = os.getenv(name) end
+		end)
+
+		after_each(function()
+			for _, name in ipairs(names) do
+				if saved[name] then uv.os_setenv(name, saved[name]) else uv.os_unsetenv(name) end
+			end
+		end)
+
+		it("of the environment are ignored", function()
+			run(function()
+				local proxy, server = answering(reply("proxy")), answering(reply("server"))
+				for _, name in ipairs(names) do
+					uv.os_setenv(name, name:lower() == "no_proxy" and "" or proxy.url)
+				end
+				local _, body = native.fetch({ url = server.url })
+				assert.equal("server", body)
+				assert.equal(0, proxy.accepted)
+			end)
+		end)
+
+		it("that are passed are used, whatever no_proxy says", function()
+			run(function()
+				local proxy, server = answering(reply("proxy")), answering(reply("server"))
+				uv.os_setenv("no_proxy", "*")
+				uv.os_setenv("NO_PROXY", "127.0.0.1")
+				local _, body = native.fetch({ url = server.url .. "/x", proxy = proxy.url })
+				assert.equal("proxy", body)
+				assert.equal(0, server.accepted)
+				assert.equal("GET " .. server.url .. "/x HTTP/1.1", proxy.seen[1]:match("^[^\r]*"))
+			end)
+		end)
+
+		it("get no call to a host that is openly special", function()
+			run(function()
+				local proxy = answering(reply("proxy"))
+				for _, host in ipairs({
+					"127.0.0.1", "localhost", "metadata", "169.254.169.254", "[::1]", "10.0.0.1", "127.0.0.1.",
+				}) do
+					expect("ERR_ADDRESS_REFUSED",
+						{ url = "http://" .. host .. "/", proxy = proxy.url, check_address = true })
+				end
+				assert.equal(0, proxy.accepted)
+				local _, body = native.fetch({
+					url = "http://node.example.org/", proxy = proxy.url, check_address = true,
+				})
+				assert.equal("proxy", body)
+			end)
+		end)
+
+		it("that refuse a tunnel are a failure to connect", function()
+			run(function()
+				local proxy = answering(reply("no", nil, "403 Forbidden"))
+				expect("ERR_CONNECT", { url = "https://node.example.org/", proxy = proxy.url })
+				assert.equal("CONNECT node.example.org:443 HTTP/1.1", proxy.seen[1]:match("^[^\r]*"))
+			end)
+		end)
+
+		it("of other kinds are refused", function()
+			run(function()
+				for _, proxy in ipairs({ "", "127.0.0.1:1", "socks5://127.0.0.1:1", "http://", "file:///x", "http://a b/" }) do
+					expect("ERR_URL", { url = "http://127.0.0.1:1/", proxy = proxy })
+				end
+			end)
+		end)
+	end)
+
+	describe("JSON", function()
+		it("goes both ways", function()
+			run(function()
+				local server = answering(reply('{"result":[1,2]}'))
+				local value, response = fetch.json({ url = server.url, json = { method = "eth_chainId" } })
+				assert.same({ result = { 1, 2 } }, value)
+				assert.equal(200, response.status)
+				local sent = table.concat(server.seen)
+				assert.truthy(sent:find("^POST / HTTP/1.1\r\n"))
+				assert.truthy(sent:find("\r\nContent-Type: application/json\r\n", 1, true))
+				assert.truthy(sent:find('{"method":"eth_chainId"}', 1, true))
+			end)
+		end)
+
+		it("that is none is ERR_JSON", function()
+			run(function()
+				local value, message, code = fetch.json({ url = answering(reply("<html>")).url })
+				assert.is_nil(value)
+				assert.equal("ERR_JSON", code)
+				assert.equal("the answer (HTTP 200) is not JSON", message)
+				value, message, code = fetch.json({ url = serve().url, timeout_ms = 50 })
+				assert.same({ nil, "no complete answer in time", "ERR_TIMEOUT" }, { value, message, code })
+			end)
+		end)
+
+		it("keeps what request returns", function()
+			run(function()
+				local response = fetch.request({ url = answering(reply("b", "X: y\r\n", "418 Teapot")).url })
+				assert.equal(418, response.status)
+				assert.equal("b", response.body)
+				assert.equal("y", response.headers.x)
+				local _, _, code = fetch.request({ url = "nonsense" })
+				assert.equal("ERR_URL", code)
+			end)
+		end)
+	end)
+
+	describe("the end", function()
+		local silent = [[
+			local uv, native = require("luv"), require("kms_native")
+			local listener = uv.new_tcp()
+			listener:bind("127.0.0.1", 0)
+			listener:listen(16, function() listener:accept(uv.new_tcp()) end)
+			local url = "http://127.0.0.1:" .. listener:getsockname().port
+			local function call()
+				coroutine.wrap(function()
+					print(select(3, native.fetch({ url = url })))
+					print(select(3, native.fetch({ url = url })))
+				end)()
+			end
+		]]
+
+		it("of the fetcher ends calls that wait and refuses new ones", function()
+			local output, status = child(silent .. [[
+				call() call()
+				uv.new_timer():start(50, 0, function()
+					print(native.fetch_close(), native.fetch_close())
+					listener:close()
+				end)
+				uv.run()
+			]])
+			assert.equal("ERR_STATE\nERR_STATE\nERR_STATE\nERR_STATE\ntrue\ttrue\n", output)
+			assert.equal(0, status)
+		end)
+
+		it("of the process may come while calls wait", function()
+			local output, status = child(silent .. [[
+				call() call()
+				uv.new_timer():start(50, 0, function() os.exit(7, true) end)
+				uv.run()
+			]])
+			assert.equal("", output)
+			assert.equal(7, status)
+		end)
+
+		it("of the loop comes by itself once no call waits", function()
+			local output, status = child([[
+				local uv, native = require("luv"), require("kms_native")
+				coroutine.wrap(function() print(select(3, native.fetch({ url = "http://127.0.0.1:1/" }))) end)()
+				uv.run()
+			]])
+			assert.equal("ERR_CONNECT\n", output)
+			assert.equal(0, status)
+		end)
+	end)
+end)
