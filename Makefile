@@ -76,10 +76,10 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/libkms_core.a
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
-$(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(BUILD)/libkms_core.a
+$(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(call obj,$(wildcard spec/bench/lib/*.c)) $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
 
 native-tests: $(TESTS) $(TOOLS) # C test programs and what the specs load
 

@@ -1,0 +1,59 @@
+/*
+ * An application of a node: its identity, what it learned about the node, and the requests
+ * that it signs and encrypts as any client does (wire-protocol sections 4 and 6).
+ */
+#ifndef KMS_BENCH_APP_H
+#define KMS_BENCH_APP_H
+
+#include "client.h"
+#include "kms/envelope.h"
+#include "kms/kdf.h"
+#include "kms/keys.h"
+
+typedef struct app {
+	const char *host; /* "127.0.0.1:8000", for the Host header */
+	kms_wallet *wallet;
+	kms_p384 *key;
+	kms_secret *master; /* the node's, to check derived keys */
+	kms_channels *channels;
+	kms_secret *channel;
+	uint8_t node20[20];
+	uint8_t node97[KMS_P384_POINT];
+} app;
+
+typedef enum app_operation { APP_DERIVE, APP_PUT, APP_GET } app_operation;
+
+/* A request of its own: the exchange's request text points into `text`. */
+typedef struct app_request {
+	char nonce[KMS_NONCE_TEXT];
+	char signature[KMS_SIGNATURE_TEXT];
+	kms_buf text;
+} app_request;
+
+/*
+ * In: seed_path - the demo application's seed file; master_hex - the node's master secret;
+ * status_body - body of GET /status, which is changed.
+ */
+KMS_MUST_USE kms_status app_open(app *a, const char *host, const char *seed_path, const char *master_hex,
+				 char *status_body, size_t status_len);
+void app_close(app *a);
+
+/* The nonce out of GET /nonce's body, which is changed. */
+KMS_MUST_USE kms_status app_take_nonce(app_request *request, char *body, size_t len);
+
+/*
+ * Signs, encrypts and writes the whole HTTP request.
+ * In: index - names the path to derive or the key of the record; value_len - bytes of a record.
+ */
+KMS_MUST_USE kms_status app_write(app_request *request, const app *a, app_operation operation, size_t index,
+				  size_t value_len);
+void app_request_clear(app_request *request);
+
+/*
+ * Whether an answer is what it has to be: status, the node's signature, its envelope, the
+ * derived key or the value. The answer's body is changed.
+ */
+KMS_MUST_USE kms_status app_check(exchange *answer, const app_request *request, const app *a,
+				  app_operation operation, size_t index, size_t value_len);
+
+#endif

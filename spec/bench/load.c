@@ -1,0 +1,440 @@
+/*
+ * Load on a node of this machine: nonces are fetched, requests signed and encrypted as a
+ * client does, then sent over keep-alive connections, and the answers checked. Between
+ * phases the node rests while this program works, so that neither takes the other's cores.
+ *
+ * load port                               prints a free port
+ * load wait ADDRESS SECONDS               waits until GET /ready says 200
+ * load run ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]
+ *                                         MASTER_SECRET_HEX: what the node was started with
+ */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/mem.h"
+#include "core/safe.h"
+#include "kms/codec.h"
+#include "lib/app.h"
+#include "lib/client.h"
+#include "lib/measure.h"
+#include "lib/process.h"
+
+#define MAX_REQUESTS 100000u
+#define MAX_ROUNDS 50u
+#define MAX_PROBES 20000u
+#define CHECK_EVERY 16u
+#define RUN_SECONDS 600u
+
+typedef struct load {
+	struct sockaddr_in address;
+	app app;
+	client *client;
+	int pid;
+	size_t count; /* requests a round */
+	unsigned connections;
+	unsigned rounds;
+	uint64_t deadline_ns;
+	exchange *nonces, *answers;
+	app_request *requests;
+	double *times;
+} load;
+
+/* One phase of a round, or the medians of all rounds; times in microseconds. */
+typedef struct phase {
+	double rate, p50, p99, cpu;
+} phase;
+
+typedef struct result {
+	phase nonce, request;
+	double both_ratio, request_ratio; /* by the unit of the same round */
+} result;
+
+/* ---- phases --------------------------------------------------------------------------------- */
+
+static void pause_us(long us)
+{
+	struct timespec t = { us / 1000000, us % 1000000 * 1000 };
+	(void)nanosleep(&t, NULL);
+}
+
+static kms_status run_phase(phase *p, load *l, exchange *list, size_t count)
+{
+	uint64_t before = 0, after = 0;
+	GUARD(process_cpu_ns(&before, l->pid));
+	uint64_t begun = bench_wall_ns();
+	GUARD(client_run(l->client, list, count, l->deadline_ns));
+	double wall_us = (double)(bench_wall_ns() - begun) / 1e3;
+	GUARD(process_cpu_ns(&after, l->pid));
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].status != 200) {
+			fprintf(stderr, "load: status %u: %.200s\n", list[i].status, list[i].request.text);
+			return KMS_ERR_HTTP;
+		}
+		l->times[i] = list[i].took_us;
+	}
+	p->rate = (double)count * 1e6 / wall_us;
+	p->p50 = bench_percentile(l->times, count, 0.5);
+	p->p99 = bench_percentile(l->times, count, 0.99);
+	p->cpu = (double)(after - before) / 1e3 / (double)count;
+	return KMS_OK;
+}
+
+static void clear_lists(load *l, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		exchange_clear(&l->nonces[i]);
+		exchange_clear(&l->answers[i]);
+		app_request_clear(&l->requests[i]);
+	}
+}
+
+static kms_status fetch_nonces(phase *p, load *l, size_t count)
+{
+	static const char get[] = "GET /nonce HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+	for (size_t i = 0; i < count; i++)
+		l->nonces[i] = (exchange){ .request = { get, sizeof(get) - 1 }, .keep = true };
+	GUARD(run_phase(p, l, l->nonces, count));
+	for (size_t i = 0; i < count; i++)
+		GUARD(app_take_nonce(&l->requests[i], (char *)l->nonces[i].body.data, l->nonces[i].body.len));
+	return KMS_OK;
+}
+
+static kms_status write_requests(load *l, app_operation operation, size_t value_len, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		app_request *request = &l->requests[i];
+		GUARD(app_write(request, &l->app, operation, i, value_len));
+		l->answers[i] =
+		    (exchange){ .request = { (const char *)request->text.data, request->text.len },
+				.keep = i % CHECK_EVERY == 0 };
+	}
+	return KMS_OK;
+}
+
+static kms_status round_of(result *r, load *l, app_operation operation, size_t value_len, size_t count)
+{
+	GUARD(fetch_nonces(&r->nonce, l, count));
+	GUARD(write_requests(l, operation, value_len, count));
+	double unit = bench_unit_us();
+	GUARD(run_phase(&r->request, l, l->answers, count));
+	unit = (unit + bench_unit_us()) / 2;
+	for (size_t i = 0; i < count; i += CHECK_EVERY)
+		GUARD(app_check(&l->answers[i], &l->requests[i], &l->app, operation, i, value_len));
+	r->request_ratio = r->request.cpu / unit;
+	r->both_ratio = (r->nonce.cpu + r->request.cpu) / unit;
+	return KMS_OK;
+}
+
+static kms_status one_round(result *r, load *l, app_operation operation, size_t value_len, size_t count)
+{
+	kms_status status = round_of(r, l, operation, value_len, count);
+	clear_lists(l, count);
+	return status;
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+#define MEDIAN_OF(out, results, count, field)                \
+	do {                                                 \
+		double values_[MAX_ROUNDS];                  \
+		for (unsigned i_ = 0; i_ < (count); i_++)    \
+			values_[i_] = (results)[i_].field;   \
+		(out)->field = bench_median(values_, count); \
+	} while (0)
+
+static void medians(result *out, const result *results, unsigned count)
+{
+	MEDIAN_OF(out, results, count, nonce.rate);
+	MEDIAN_OF(out, results, count, nonce.p50);
+	MEDIAN_OF(out, results, count, nonce.p99);
+	MEDIAN_OF(out, results, count, nonce.cpu);
+	MEDIAN_OF(out, results, count, request.rate);
+	MEDIAN_OF(out, results, count, request.p50);
+	MEDIAN_OF(out, results, count, request.p99);
+	MEDIAN_OF(out, results, count, request.cpu);
+	MEDIAN_OF(out, results, count, both_ratio);
+	MEDIAN_OF(out, results, count, request_ratio);
+}
+
+static void print_phase(const char *name, const phase *p, double ratio)
+{
+	printf("  %-34s %10.0f %10.0f %10.0f %12.1f %8.2f\n", name, p->rate, p->p50, p->p99, p->cpu, ratio);
+	(void)fflush(stdout);
+}
+
+/* Rounds of one operation, `count` requests each; the first one warms up and is not counted. */
+static kms_status bench_operation(result *out, const char *name, load *l, app_operation operation,
+				  size_t value_len, size_t count)
+{
+	result results[MAX_ROUNDS];
+	char both[64];
+
+	GUARD(one_round(out, l, operation, value_len, count));
+	for (unsigned i = 0; i < l->rounds; i++)
+		GUARD(one_round(&results[i], l, operation, value_len, count));
+	medians(out, results, l->rounds);
+	print_phase(name, &out->request, out->request_ratio);
+	(void)snprintf(both, sizeof(both), "%s with its nonce", name);
+	printf("  %-34s %32s %12.1f %8.2f\n", both, "", out->nonce.cpu + out->request.cpu, out->both_ratio);
+	return KMS_OK;
+}
+
+/* Plain HTTP without cryptography. */
+static kms_status bench_get(const char *name, load *l, const char *path)
+{
+	char text[96];
+	double ratios[MAX_ROUNDS];
+	result results[MAX_ROUNDS], out = { 0 };
+
+	(void)snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path);
+	for (unsigned i = 0; i <= l->rounds; i++) {
+		unsigned at = i ? i - 1 : 0; /* the first round warms up */
+		for (size_t j = 0; j < l->count; j++)
+			l->answers[j] = (exchange){ .request = { text, strlen(text) } };
+		results[at] = (result){ 0 };
+		GUARD(run_phase(&results[at].request, l, l->answers, l->count));
+		ratios[at] = results[at].request.cpu / bench_unit_us();
+	}
+	medians(&out, results, l->rounds);
+	print_phase(name, &out.request, bench_median(ratios, l->rounds));
+	return KMS_OK;
+}
+
+/* ---- health under load ---------------------------------------------------------------------- */
+
+typedef struct prober {
+	const load *load;
+	atomic_bool stop;
+	double times[MAX_PROBES];
+	size_t count;
+	kms_status status;
+} prober;
+
+static kms_status probe(prober *p, client *c)
+{
+	static const char get[] = "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+	while (!atomic_load(&p->stop) && p->count < MAX_PROBES) {
+		exchange e = { .request = { get, sizeof(get) - 1 } };
+		GUARD(client_run(c, &e, 1, p->load->deadline_ns));
+		ENSURE(e.status == 200, KMS_ERR_HTTP);
+		p->times[p->count++] = e.took_us;
+		pause_us(1000);
+	}
+	return KMS_OK;
+}
+
+static void *probe_thread(void *context)
+{
+	prober *p = context;
+	client *c = NULL;
+	p->status = client_new(&c, &p->load->address, 1);
+	if (p->status == KMS_OK) p->status = probe(p, c);
+	client_free(c);
+	return NULL;
+}
+
+/* Rounds of derives, with a connection beside them that asks for /health all the time. */
+static kms_status derive_and_probe(result *loaded, prober *p, load *l)
+{
+	result results[MAX_ROUNDS];
+	kms_status status = KMS_OK;
+
+	for (unsigned i = 0; i < l->rounds && status == KMS_OK; i++) {
+		pthread_t thread;
+		status = fetch_nonces(&results[i].nonce, l, l->count);
+		if (status == KMS_OK) status = write_requests(l, APP_DERIVE, 0, l->count);
+		atomic_store(&p->stop, false);
+		if (status == KMS_OK && pthread_create(&thread, NULL, probe_thread, p) != 0)
+			status = KMS_ERR_SYSTEM;
+		if (status == KMS_OK) {
+			status = run_phase(&results[i].request, l, l->answers, l->count);
+			atomic_store(&p->stop, true);
+			(void)pthread_join(thread, NULL);
+			if (status == KMS_OK) status = p->status;
+		}
+		clear_lists(l, l->count);
+	}
+	medians(loaded, results, l->rounds);
+	return status;
+}
+
+/* The time of one derive: what a connection sees that has the node to itself. */
+static kms_status derive_alone(result *alone, load *l)
+{
+	client *many = l->client;
+	size_t count = l->count < 500 ? l->count : 500;
+	GUARD(client_new(&l->client, &l->address, 1));
+	kms_status status = one_round(alone, l, APP_DERIVE, 0, count);
+	if (status == KMS_OK) status = one_round(alone, l, APP_DERIVE, 0, count);
+	client_free(l->client);
+	l->client = many;
+	return status;
+}
+
+static kms_status bench_health(load *l)
+{
+	result alone = { 0 }, loaded = { 0 };
+	prober *p = kms_heap_alloc(1, sizeof(*p));
+	ENSURE(p, KMS_ERR_MEMORY);
+	p->load = l;
+	kms_status status = derive_alone(&alone, l);
+	if (status == KMS_OK) status = derive_and_probe(&loaded, p, l);
+	if (status == KMS_OK) {
+		double p50 = bench_percentile(p->times, p->count, 0.5);
+		double p99 = bench_percentile(p->times, p->count, 0.99);
+		printf("  %-34s %10s %10.0f %10.0f\n", "derive, one connection alone", "", alone.request.p50,
+		       alone.request.p99);
+		printf("  %-34s %10.0f %10.0f %10.0f\n", "derive, while health is asked for",
+		       loaded.request.rate, loaded.request.p50, loaded.request.p99);
+		printf("  %-34s %10s %10.0f %10.0f\n", "GET /health under derive load", "", p50, p99);
+		bench_at_most("p50 of health by the time of one derive", p50 / alone.request.p50, 1.0);
+	}
+	kms_heap_free(p);
+	return status;
+}
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+static int print_free_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+		return 1;
+	printf("%u\n", ntohs(address.sin_port));
+	return close(fd) == 0 ? 0 : 1;
+}
+
+/* One GET by itself; the answer is the caller's to clear. */
+static kms_status get(exchange *e, const struct sockaddr_in *address, const char *path, uint64_t deadline_ns)
+{
+	char text[96];
+	client *c = NULL;
+	int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path);
+	*e = (exchange){ .request = { text, (size_t)len }, .keep = true };
+	GUARD(client_new(&c, address, 1));
+	kms_status status = client_run(c, e, 1, deadline_ns);
+	client_free(c);
+	return status;
+}
+
+static int wait_ready(const struct sockaddr_in *address, unsigned seconds)
+{
+	uint64_t deadline_ns = bench_wall_ns() + seconds * 1000000000ull;
+	while (bench_wall_ns() < deadline_ns) {
+		exchange e;
+		kms_status status = get(&e, address, "/ready", deadline_ns);
+		unsigned code = e.status;
+		exchange_clear(&e);
+		if (status == KMS_OK && code == 200) return 0;
+		pause_us(50000);
+	}
+	fprintf(stderr, "load: the node is not ready after %u s\n", seconds);
+	return 1;
+}
+
+static kms_status open_load(load *l, const char *host, const char *seed_path, const char *master_hex)
+{
+	exchange e;
+	l->deadline_ns = bench_wall_ns() + RUN_SECONDS * 1000000000ull;
+	l->nonces = kms_heap_alloc(l->count, sizeof(*l->nonces));
+	l->answers = kms_heap_alloc(l->count, sizeof(*l->answers));
+	l->requests = kms_heap_alloc(l->count, sizeof(*l->requests));
+	l->times = kms_heap_alloc(l->count, sizeof(*l->times));
+	ENSURE(l->nonces && l->answers && l->requests && l->times, KMS_ERR_MEMORY);
+	kms_status status = get(&e, &l->address, "/status", l->deadline_ns);
+	if (status == KMS_OK)
+		status = app_open(&l->app, host, seed_path, master_hex, (char *)e.body.data, e.body.len);
+	exchange_clear(&e);
+	GUARD(status);
+	return client_new(&l->client, &l->address, l->connections);
+}
+
+static void close_load(load *l)
+{
+	client_free(l->client);
+	app_close(&l->app);
+	kms_heap_free(l->nonces);
+	kms_heap_free(l->answers);
+	kms_heap_free(l->requests);
+	kms_heap_free(l->times);
+}
+
+static kms_status bench_node(load *l)
+{
+	result derive = { 0 }, out = { 0 };
+	size_t few = l->count < 200 ? l->count : 200;
+
+	printf("\n%-36s %10s %10s %10s %12s %8s\n", "Requests to a node", "a second", "p50 us", "p99 us",
+	       "server CPU", "x unit");
+	GUARD(bench_get("GET /health", l, "/health"));
+	GUARD(bench_get("GET /nonce", l, "/nonce"));
+	GUARD(bench_operation(&derive, "derive", l, APP_DERIVE, 0, l->count));
+	bench_at_most("server CPU of a derive with its nonce, x unit", derive.both_ratio, 2.0);
+	GUARD(bench_operation(&out, "put 256 bytes", l, APP_PUT, 256, l->count));
+	GUARD(bench_operation(&out, "get 256 bytes", l, APP_GET, 256, l->count));
+	GUARD(bench_operation(&out, "put 32 KiB", l, APP_PUT, 32768, few));
+	GUARD(bench_operation(&out, "get 32 KiB", l, APP_GET, 32768, few));
+	return bench_health(l);
+}
+
+static bool number(unsigned *value, const char *text, unsigned min, unsigned max)
+{
+	uint64_t parsed = 0;
+	if (kms_decimal_parse(&parsed, text, strlen(text)) != KMS_OK || parsed < min || parsed > max)
+		return false;
+	*value = (unsigned)parsed;
+	return true;
+}
+
+static int run_load(load *l, const char *host, const char *seed_path)
+{
+	const char *master_hex = getenv("MASTER_SECRET_HEX");
+	if (!bench_begin()) return 1;
+	kms_status status = master_hex ? open_load(l, host, seed_path, master_hex) : KMS_ERR_FIELD_MISSING;
+	if (status == KMS_OK) status = bench_node(l);
+	close_load(l);
+	if (status != KMS_OK) (void)bench_failed("load", status);
+	return bench_exit();
+}
+
+int main(int argc, char **argv)
+{
+	static load l;
+	unsigned value = 0, count = 2000;
+
+	if (argc == 2 && strcmp(argv[1], "port") == 0) return print_free_port();
+	bool wait = argc == 4 && strcmp(argv[1], "wait") == 0;
+	bool run = argc >= 5 && argc <= 8 && strcmp(argv[1], "run") == 0;
+	if ((!wait && !run) || !number(&value, argv[3], 1, 4194304)) {
+		fprintf(stderr, "usage: load port | wait ADDRESS SECONDS | "
+				"run ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
+		return 2;
+	}
+	if (!client_address(&l.address, argv[2])) {
+		fprintf(stderr, "load: %s: only 127.0.0.0/8 with a port is accepted\n", argv[2]);
+		return 2;
+	}
+	if (wait) return wait_ready(&l.address, value);
+	l.pid = (int)value;
+	l.connections = 32;
+	l.rounds = 9;
+	if ((argc > 5 && !number(&l.connections, argv[5], 1, CLIENT_MAX_CONNECTIONS)) ||
+	    (argc > 6 && !number(&count, argv[6], 1, MAX_REQUESTS)) ||
+	    (argc > 7 && !number(&l.rounds, argv[7], 1, MAX_ROUNDS))) {
+		fprintf(stderr, "load: at most %u connections, %u requests, %u rounds\n",
+			CLIENT_MAX_CONNECTIONS, MAX_REQUESTS, MAX_ROUNDS);
+		return 2;
+	}
+	l.count = count;
+	return run_load(&l, argv[2], argv[4]);
+}
