@@ -37,6 +37,7 @@ typedef struct node {
 	kms_p384 *key, *app_key;
 	kms_channels *channels;
 	kms_nonces *nonces;
+	kms_store *store;
 	uint64_t mono_s;
 	uint8_t own20[20];
 	letter *letters;
@@ -53,7 +54,19 @@ static kms_status wallet_new(kms_wallet **wallet)
 
 static kms_status set_up(node *n)
 {
+	const kms_store_config config = {
+		.self20 = { 1 },
+		.max_key = 4096,
+		.max_value = 1u << 20,
+		.max_app_bytes = 10u << 20,
+		.max_total_bytes = 512u << 20,
+		.max_namespaces = 10000,
+		.max_tombstones = 100000,
+		.tombstone_retention_ms = 86400000,
+		.max_clock_skew_ms = 15000,
+	};
 	kms_secret *channel = NULL;
+	GUARD(kms_store_new(&n->store, &config));
 	GUARD(kms_secret_random(&n->master, KMS_MASTER_BYTES));
 	GUARD(wallet_new(&n->wallet));
 	GUARD(wallet_new(&n->app_wallet));
@@ -126,9 +139,11 @@ static kms_status answer(kms_buf *sealed, kms_buf *plain, kms_request *request, 
 	if (status == KMS_OK) status = kms_request_parse(request, &field, plain, KMS_REQUEST_DERIVE, &limits);
 	if (status == KMS_OK) status = kms_request_check_pop(request, signature, true);
 	if (status == KMS_OK) {
-		const kms_answer_context context = {
-			.app_id = APP, .master = n->master, .now_ms = NOW_S * 1000ull, .echo_pop = signature
-		};
+		const kms_answer_context context = { .app_id = APP,
+						     .master = n->master,
+						     .store = n->store,
+						     .now_ms = NOW_S * 1000ull,
+						     .echo_pop = signature };
 		status = kms_answer(plain, request, &context);
 	}
 	if (status == KMS_OK)
