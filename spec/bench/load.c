@@ -21,147 +21,13 @@
 #include "core/mem.h"
 #include "core/safe.h"
 #include "kms/codec.h"
-#include "lib/app.h"
-#include "lib/client.h"
 #include "lib/measure.h"
-#include "lib/process.h"
+#include "lib/rounds.h"
 
-#define MAX_REQUESTS 100000u
-#define MAX_ROUNDS 50u
 #define MAX_PROBES 20000u
-#define CHECK_EVERY 16u
 #define RUN_SECONDS 600u
 
-typedef struct load {
-	struct sockaddr_in address;
-	app app;
-	client *client;
-	int pid;
-	size_t count; /* requests a round */
-	unsigned connections;
-	unsigned rounds;
-	uint64_t deadline_ns;
-	exchange *nonces, *answers;
-	app_request *requests;
-	double *times;
-} load;
-
-/* One phase of a round, or the medians of all rounds; times in microseconds. */
-typedef struct phase {
-	double rate, p50, p99, cpu;
-} phase;
-
-typedef struct result {
-	phase nonce, request;
-	double both_ratio, request_ratio; /* by the unit of the same round */
-} result;
-
-/* ---- phases --------------------------------------------------------------------------------- */
-
-static void pause_us(long us)
-{
-	struct timespec t = { us / 1000000, us % 1000000 * 1000 };
-	(void)nanosleep(&t, NULL);
-}
-
-static kms_status run_phase(phase *p, load *l, exchange *list, size_t count)
-{
-	uint64_t before = 0, after = 0;
-	GUARD(process_cpu_ns(&before, l->pid));
-	uint64_t begun = bench_wall_ns();
-	GUARD(client_run(l->client, list, count, l->deadline_ns));
-	double wall_us = (double)(bench_wall_ns() - begun) / 1e3;
-	GUARD(process_cpu_ns(&after, l->pid));
-	for (size_t i = 0; i < count; i++) {
-		if (list[i].status != 200) {
-			fprintf(stderr, "load: status %u: %.200s\n", list[i].status, list[i].request.text);
-			return KMS_ERR_HTTP;
-		}
-		l->times[i] = list[i].took_us;
-	}
-	p->rate = (double)count * 1e6 / wall_us;
-	p->p50 = bench_percentile(l->times, count, 0.5);
-	p->p99 = bench_percentile(l->times, count, 0.99);
-	p->cpu = (double)(after - before) / 1e3 / (double)count;
-	return KMS_OK;
-}
-
-static void clear_lists(load *l, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		exchange_clear(&l->nonces[i]);
-		exchange_clear(&l->answers[i]);
-		app_request_clear(&l->requests[i]);
-	}
-}
-
-static kms_status fetch_nonces(phase *p, load *l, size_t count)
-{
-	static const char get[] = "GET /nonce HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-	for (size_t i = 0; i < count; i++)
-		l->nonces[i] = (exchange){ .request = { get, sizeof(get) - 1 }, .keep = true };
-	GUARD(run_phase(p, l, l->nonces, count));
-	for (size_t i = 0; i < count; i++)
-		GUARD(app_take_nonce(&l->requests[i], (char *)l->nonces[i].body.data, l->nonces[i].body.len));
-	return KMS_OK;
-}
-
-static kms_status write_requests(load *l, app_operation operation, size_t value_len, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		app_request *request = &l->requests[i];
-		GUARD(app_write(request, &l->app, operation, i, value_len));
-		l->answers[i] =
-		    (exchange){ .request = { (const char *)request->text.data, request->text.len },
-				.keep = i % CHECK_EVERY == 0 };
-	}
-	return KMS_OK;
-}
-
-static kms_status round_of(result *r, load *l, app_operation operation, size_t value_len, size_t count)
-{
-	GUARD(fetch_nonces(&r->nonce, l, count));
-	GUARD(write_requests(l, operation, value_len, count));
-	double unit = bench_unit_us();
-	GUARD(run_phase(&r->request, l, l->answers, count));
-	unit = (unit + bench_unit_us()) / 2;
-	for (size_t i = 0; i < count; i += CHECK_EVERY)
-		GUARD(app_check(&l->answers[i], &l->requests[i], &l->app, operation, i, value_len));
-	r->request_ratio = r->request.cpu / unit;
-	r->both_ratio = (r->nonce.cpu + r->request.cpu) / unit;
-	return KMS_OK;
-}
-
-static kms_status one_round(result *r, load *l, app_operation operation, size_t value_len, size_t count)
-{
-	kms_status status = round_of(r, l, operation, value_len, count);
-	clear_lists(l, count);
-	return status;
-}
-
 /* ---- tables --------------------------------------------------------------------------------- */
-
-#define MEDIAN_OF(out, results, count, field)                \
-	do {                                                 \
-		double values_[MAX_ROUNDS];                  \
-		for (unsigned i_ = 0; i_ < (count); i_++)    \
-			values_[i_] = (results)[i_].field;   \
-		(out)->field = bench_median(values_, count); \
-	} while (0)
-
-static void medians(result *out, const result *results, unsigned count)
-{
-	MEDIAN_OF(out, results, count, nonce.rate);
-	MEDIAN_OF(out, results, count, nonce.p50);
-	MEDIAN_OF(out, results, count, nonce.p99);
-	MEDIAN_OF(out, results, count, nonce.cpu);
-	MEDIAN_OF(out, results, count, request.rate);
-	MEDIAN_OF(out, results, count, request.p50);
-	MEDIAN_OF(out, results, count, request.p99);
-	MEDIAN_OF(out, results, count, request.cpu);
-	MEDIAN_OF(out, results, count, both_ratio);
-	MEDIAN_OF(out, results, count, request_ratio);
-}
 
 static void print_phase(const char *name, const phase *p, double ratio)
 {
@@ -173,13 +39,13 @@ static void print_phase(const char *name, const phase *p, double ratio)
 static kms_status bench_operation(result *out, const char *name, load *l, app_operation operation,
 				  size_t value_len, size_t count)
 {
-	result results[MAX_ROUNDS];
+	result results[LOAD_MAX_ROUNDS];
 	char both[64];
 
-	GUARD(one_round(out, l, operation, value_len, count));
+	GUARD(load_round(out, l, operation, value_len, count));
 	for (unsigned i = 0; i < l->rounds; i++)
-		GUARD(one_round(&results[i], l, operation, value_len, count));
-	medians(out, results, l->rounds);
+		GUARD(load_round(&results[i], l, operation, value_len, count));
+	load_medians(out, results, l->rounds);
 	print_phase(name, &out->request, out->request_ratio);
 	(void)snprintf(both, sizeof(both), "%s with its nonce", name);
 	printf("  %-34s %32s %12.1f %8.2f\n", both, "", out->nonce.cpu + out->request.cpu, out->both_ratio);
@@ -190,8 +56,8 @@ static kms_status bench_operation(result *out, const char *name, load *l, app_op
 static kms_status bench_get(const char *name, load *l, const char *path)
 {
 	char text[96];
-	double ratios[MAX_ROUNDS];
-	result results[MAX_ROUNDS], out = { 0 };
+	double ratios[LOAD_MAX_ROUNDS];
+	result results[LOAD_MAX_ROUNDS], out = { 0 };
 
 	(void)snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path);
 	for (unsigned i = 0; i <= l->rounds; i++) {
@@ -199,10 +65,10 @@ static kms_status bench_get(const char *name, load *l, const char *path)
 		for (size_t j = 0; j < l->count; j++)
 			l->answers[j] = (exchange){ .request = { text, strlen(text) } };
 		results[at] = (result){ 0 };
-		GUARD(run_phase(&results[at].request, l, l->answers, l->count));
+		GUARD(load_phase(&results[at].request, l, l->answers, l->count));
 		ratios[at] = results[at].request.cpu / bench_unit_us();
 	}
-	medians(&out, results, l->rounds);
+	load_medians(&out, results, l->rounds);
 	print_phase(name, &out.request, bench_median(ratios, l->rounds));
 	return KMS_OK;
 }
@@ -216,6 +82,12 @@ typedef struct prober {
 	size_t count;
 	kms_status status;
 } prober;
+
+static void pause_us(long us)
+{
+	struct timespec t = { us / 1000000, us % 1000000 * 1000 };
+	(void)nanosleep(&t, NULL);
+}
 
 static kms_status probe(prober *p, client *c)
 {
@@ -243,25 +115,25 @@ static void *probe_thread(void *context)
 /* Rounds of derives, with a connection beside them that asks for /health all the time. */
 static kms_status derive_and_probe(result *loaded, prober *p, load *l)
 {
-	result results[MAX_ROUNDS];
+	result results[LOAD_MAX_ROUNDS];
 	kms_status status = KMS_OK;
 
 	for (unsigned i = 0; i < l->rounds && status == KMS_OK; i++) {
 		pthread_t thread;
-		status = fetch_nonces(&results[i].nonce, l, l->count);
-		if (status == KMS_OK) status = write_requests(l, APP_DERIVE, 0, l->count);
+		status = load_nonces(&results[i].nonce, l, l->count);
+		if (status == KMS_OK) status = load_write(l, APP_DERIVE, 0, l->count);
 		atomic_store(&p->stop, false);
 		if (status == KMS_OK && pthread_create(&thread, NULL, probe_thread, p) != 0)
 			status = KMS_ERR_SYSTEM;
 		if (status == KMS_OK) {
-			status = run_phase(&results[i].request, l, l->answers, l->count);
+			status = load_phase(&results[i].request, l, l->answers, l->count);
 			atomic_store(&p->stop, true);
 			(void)pthread_join(thread, NULL);
 			if (status == KMS_OK) status = p->status;
 		}
-		clear_lists(l, l->count);
+		load_clear(l, l->count);
 	}
-	medians(loaded, results, l->rounds);
+	if (status == KMS_OK) load_medians(loaded, results, l->rounds);
 	return status;
 }
 
@@ -271,8 +143,8 @@ static kms_status derive_alone(result *alone, load *l)
 	client *many = l->client;
 	size_t count = l->count < 500 ? l->count : 500;
 	GUARD(client_new(&l->client, &l->address, 1));
-	kms_status status = one_round(alone, l, APP_DERIVE, 0, count);
-	if (status == KMS_OK) status = one_round(alone, l, APP_DERIVE, 0, count);
+	kms_status status = load_round(alone, l, APP_DERIVE, 0, count);
+	if (status == KMS_OK) status = load_round(alone, l, APP_DERIVE, 0, count);
 	client_free(l->client);
 	l->client = many;
 	return status;
@@ -346,27 +218,12 @@ static kms_status open_load(load *l, const char *host, const char *seed_path, co
 {
 	exchange e;
 	l->deadline_ns = bench_wall_ns() + RUN_SECONDS * 1000000000ull;
-	l->nonces = kms_heap_alloc(l->count, sizeof(*l->nonces));
-	l->answers = kms_heap_alloc(l->count, sizeof(*l->answers));
-	l->requests = kms_heap_alloc(l->count, sizeof(*l->requests));
-	l->times = kms_heap_alloc(l->count, sizeof(*l->times));
-	ENSURE(l->nonces && l->answers && l->requests && l->times, KMS_ERR_MEMORY);
+	GUARD(load_open(l));
 	kms_status status = get(&e, &l->address, "/status", l->deadline_ns);
 	if (status == KMS_OK)
 		status = app_open(&l->app, host, seed_path, master_hex, (char *)e.body.data, e.body.len);
 	exchange_clear(&e);
-	GUARD(status);
-	return client_new(&l->client, &l->address, l->connections);
-}
-
-static void close_load(load *l)
-{
-	client_free(l->client);
-	app_close(&l->app);
-	kms_heap_free(l->nonces);
-	kms_heap_free(l->answers);
-	kms_heap_free(l->requests);
-	kms_heap_free(l->times);
+	return status;
 }
 
 static kms_status bench_node(load *l)
@@ -402,7 +259,7 @@ static int run_load(load *l, const char *host, const char *seed_path)
 	if (!bench_begin()) return 1;
 	kms_status status = master_hex ? open_load(l, host, seed_path, master_hex) : KMS_ERR_FIELD_MISSING;
 	if (status == KMS_OK) status = bench_node(l);
-	close_load(l);
+	load_close(l);
 	if (status != KMS_OK) (void)bench_failed("load", status);
 	return bench_exit();
 }
@@ -429,10 +286,10 @@ int main(int argc, char **argv)
 	l.connections = 32;
 	l.rounds = 9;
 	if ((argc > 5 && !number(&l.connections, argv[5], 1, CLIENT_MAX_CONNECTIONS)) ||
-	    (argc > 6 && !number(&count, argv[6], 1, MAX_REQUESTS)) ||
-	    (argc > 7 && !number(&l.rounds, argv[7], 1, MAX_ROUNDS))) {
+	    (argc > 6 && !number(&count, argv[6], 1, LOAD_MAX_REQUESTS)) ||
+	    (argc > 7 && !number(&l.rounds, argv[7], 1, LOAD_MAX_ROUNDS))) {
 		fprintf(stderr, "load: at most %u connections, %u requests, %u rounds\n",
-			CLIENT_MAX_CONNECTIONS, MAX_REQUESTS, MAX_ROUNDS);
+			CLIENT_MAX_CONNECTIONS, LOAD_MAX_REQUESTS, LOAD_MAX_ROUNDS);
 		return 2;
 	}
 	l.count = count;
