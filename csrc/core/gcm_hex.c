@@ -55,7 +55,8 @@ kms_status kms_gcm_seal_hex(kms_buf *hex, const uint8_t key32[32], const uint8_t
 	GUARD(kms_buf_reserve(hex, digits));
 	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
 	GUARD(kms_gcm_start(&context, key32, iv12, true));
-	return undo_unless_ok(hex, hex->len, seal_pieces(hex, context, plain, len));
+	size_t before = hex->len;
+	return undo_unless_ok(hex, before, seal_pieces(hex, context, plain, len));
 }
 
 kms_status kms_gcm_open_hex(kms_buf *plain, const uint8_t key32[32], const uint8_t iv12[12], const char *hex,
@@ -71,5 +72,6 @@ kms_status kms_gcm_open_hex(kms_buf *plain, const uint8_t key32[32], const uint8
 	GUARD(kms_buf_reserve(plain, len));
 	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
 	GUARD(kms_gcm_start(&context, key32, iv12, false));
-	return undo_unless_ok(plain, plain->len, open_pieces(plain, context, hex, len));
+	size_t before = plain->len;
+	return undo_unless_ok(plain, before, open_pieces(plain, context, hex, len));
 }
