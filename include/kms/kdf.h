@@ -40,7 +40,7 @@ KMS_API KMS_MUST_USE kms_status kms_master_seal(kms_sealed *sealed, const kms_se
 KMS_API KMS_MUST_USE kms_status kms_master_seal_with(kms_sealed *sealed, const kms_secret *master32,
 						     const uint8_t requester_point97[97],
 						     const kms_p384 *ephemeral, const uint8_t iv12[12]);
-/* Opens with the requester's ephemeral key; ERR_SEALED when it was not made for it. */
+/* Opens with the requester's ephemeral key; ERR_SEALED when it was not made for it, ERR_PEER_KEY. */
 KMS_API KMS_MUST_USE kms_status kms_master_unseal(kms_secret **master32, const kms_sealed *sealed,
 						  const kms_p384 *requester);
 

@@ -1,0 +1,139 @@
+#include "kms/envelope.h"
+
+#include <string.h>
+
+#include "core/safe.h"
+#include "kms/codec.h"
+#include "kms/crypto.h"
+
+#define KEY_BYTES 32
+#define NONCE_BYTES 32
+/* Values and keys of an envelope's JSON: other members are ignored, but not without end. */
+#define MAX_VALUES 256
+
+/* ---- reading ---- */
+
+/* A member that must be a string of hexadecimal digits; 0x removed, digits not looked at. */
+static kms_status hex_member(const char **hex, size_t *len, const kms_json *json, const char *name)
+{
+	const kms_json_value *value = kms_json_get(json, &json->values[0], name);
+	ENSURE(value && value->type == KMS_JSON_STRING, KMS_ERR_ENVELOPE);
+	*hex = value->text;
+	*len = value->len;
+	kms_hex_strip(hex, len);
+	ENSURE(*len % 2 == 0, KMS_ERR_ENVELOPE);
+	return KMS_OK;
+}
+
+static kms_status parse_sender(kms_envelope *envelope, const kms_json *json)
+{
+	const char *hex;
+	size_t len;
+	GUARD(hex_member(&hex, &len, json, "sender_tee_pubkey"));
+	ENSURE(len == 2 * KMS_P384_DER || len == 2 * KMS_P384_POINT, KMS_ERR_ENVELOPE);
+	envelope->sender_len = len / 2;
+	ENSURE(kms_hex_decode(envelope->sender_der, len / 2, hex, len) == KMS_OK, KMS_ERR_ENVELOPE);
+	return KMS_OK;
+}
+
+/* The IV is the beginning; what follows is not used but must be hexadecimal too. */
+static kms_status parse_nonce(kms_envelope *envelope, const kms_json *json)
+{
+	const char *hex;
+	size_t len;
+	GUARD(hex_member(&hex, &len, json, "nonce"));
+	ENSURE(len >= 2 * KMS_GCM_IV, KMS_ERR_ENVELOPE);
+	for (size_t i = 0; i < len; i += 2) {
+		uint8_t byte;
+		ENSURE(kms_hex_decode(&byte, 1, hex + i, 2) == KMS_OK, KMS_ERR_ENVELOPE);
+		if (i < 2 * KMS_GCM_IV) envelope->iv12[i / 2] = byte;
+	}
+	return KMS_OK;
+}
+
+static kms_status parse_members(kms_envelope *envelope, const kms_json *json)
+{
+	ENSURE(json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_ENVELOPE);
+	GUARD(parse_sender(envelope, json));
+	GUARD(parse_nonce(envelope, json));
+	GUARD(hex_member(&envelope->hex, &envelope->hex_len, json, "encrypted_data"));
+	ENSURE(envelope->hex_len >= 2 * KMS_GCM_TAG, KMS_ERR_ENVELOPE);
+	return KMS_OK;
+}
+
+kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len)
+{
+	ENSURE_REF(envelope);
+	*envelope = (kms_envelope){ 0 };
+	ENSURE(body || !len, KMS_ERR_ARGUMENT);
+	DEFER(kms_json_free) kms_json json = { 0 };
+	kms_envelope parsed = { 0 };
+	GUARD(kms_json_parse(&json, body, len, MAX_VALUES));
+	GUARD(parse_members(&parsed, &json));
+	*envelope = parsed;
+	return KMS_OK;
+}
+
+kms_status kms_envelope_check_sender(const kms_envelope *envelope, const uint8_t peer97[97])
+{
+	ENSURE_REF(envelope);
+	ENSURE_REF(peer97);
+	uint8_t der[KMS_P384_DER];
+	kms_p384_der(der, peer97);
+	bool same_der =
+	    envelope->sender_len == KMS_P384_DER && kms_equal_ct(envelope->sender_der, der, KMS_P384_DER);
+	bool same_point = envelope->sender_len == KMS_P384_POINT &&
+			  kms_equal_ct(envelope->sender_der, peer97, KMS_P384_POINT);
+	ENSURE(same_der || same_point, KMS_ERR_SENDER_KEY);
+	return KMS_OK;
+}
+
+kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope, const kms_secret *channel_key32)
+{
+	ENSURE_REF(plain);
+	ENSURE_REF(envelope);
+	ENSURE_REF(channel_key32);
+	ENSURE(plain->kind == KMS_BUF_GUARDED, KMS_ERR_ARGUMENT);
+	ENSURE(kms_secret_len(channel_key32) == KEY_BYTES, KMS_ERR_RANGE);
+	return kms_gcm_open_hex(plain, kms_secret_bytes(channel_key32), envelope->iv12, envelope->hex,
+				envelope->hex_len);
+}
+
+/* ---- writing ---- */
+
+static kms_status append_envelope(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
+				  const uint8_t nonce32[32], const uint8_t *plain, size_t len)
+{
+	uint8_t der[KMS_P384_DER];
+	kms_p384_der(der, own97);
+	GUARD(kms_buf_append_text(body, "{\"encrypted_data\":\""));
+	GUARD(kms_gcm_seal_hex(body, kms_secret_bytes(channel_key32), nonce32, plain, len));
+	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
+	GUARD(kms_buf_append_hex(body, nonce32, NONCE_BYTES));
+	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
+	GUARD(kms_buf_append_hex(body, der, sizeof(der)));
+	return kms_buf_append_text(body, "\"}");
+}
+
+kms_status kms_envelope_seal_with(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
+				  const uint8_t nonce32[32], const uint8_t *plain, size_t len)
+{
+	ENSURE_REF(body);
+	ENSURE_REF(channel_key32);
+	ENSURE_REF(own97);
+	ENSURE_REF(nonce32);
+	ENSURE(plain || !len, KMS_ERR_ARGUMENT);
+	ENSURE(kms_secret_len(channel_key32) == KEY_BYTES, KMS_ERR_RANGE);
+	size_t start = body->len;
+	kms_status status = append_envelope(body, channel_key32, own97, nonce32, plain, len);
+	if (status != KMS_OK) body->len = start;
+	return status;
+}
+
+kms_status kms_envelope_seal(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
+			     const uint8_t *plain, size_t len)
+{
+	uint8_t nonce[NONCE_BYTES];
+	GUARD(kms_random(nonce, sizeof(nonce)));
+	return kms_envelope_seal_with(body, channel_key32, own97, nonce, plain, len);
+}

@@ -1,0 +1,338 @@
+/* Encrypted bodies: what is read, what is refused, what is written. Known answers: test_vectors.c. */
+#include "material.h"
+
+#include "core/mem.h"
+#include "kms/envelope.h"
+
+#define KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define NONCE12 "000102030405060708090a0b"
+#define NONCE32 NONCE12 "0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define TAG "00112233445566778899aabbccddeeff"
+#define FORMAT "{\"sender_tee_pubkey\":\"%s\",\"nonce\":\"%s\",\"encrypted_data\":\"%s\"}"
+
+/* An owned copy of a body, since parsing changes it; exactly as long, for ASan. */
+typedef struct body {
+	char *text;
+	size_t len;
+} body;
+
+static body body_of(const void *text, size_t len)
+{
+	body b = { malloc(len ? len : 1), len };
+	if (!b.text) abort();
+	memcpy(b.text, text, len);
+	return b;
+}
+
+static void sender_hex(char hex[241], const kms_p384 *key)
+{
+	uint8_t der[120];
+	kms_p384_der(der, kms_p384_public(key));
+	kms_hex_encode(hex, der, sizeof(der));
+	hex[240] = '\0';
+}
+
+static kms_status parse_text(const char *text)
+{
+	kms_envelope envelope;
+	body b = body_of(text, strlen(text));
+	kms_status status = kms_envelope_parse(&envelope, b.text, b.len);
+	free(b.text);
+	return status;
+}
+
+static kms_status parse_members(const char *sender, const char *nonce, const char *data)
+{
+	char text[2048];
+	snprintf(text, sizeof(text), FORMAT, sender, nonce, data);
+	return parse_text(text);
+}
+
+TEST(what_is_sealed_opens)
+{
+	static uint8_t plain[20000];
+	static const size_t sizes[] = { 0, 1, 2, 4095, 4096, 4097, sizeof(plain) };
+	kms_secret *key = hex_secret(KEY);
+	kms_p384 *own = hex_p384("42"), *other = hex_p384("43");
+	memset(plain, 'x', sizeof(plain));
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		kms_envelope envelope;
+		kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 1 << 20),
+			opened = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
+		CHECK_OK(
+		    kms_envelope_seal(&text, key, kms_p384_public(own), sizes[i] ? plain : NULL, sizes[i]));
+		CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));
+		CHECK(envelope.sender_len == 120 && envelope.hex_len == 2 * (sizes[i] + 16));
+		CHECK_OK(kms_envelope_check_sender(&envelope, kms_p384_public(own)));
+		CHECK_STATUS(KMS_ERR_SENDER_KEY,
+			     kms_envelope_check_sender(&envelope, kms_p384_public(other)));
+		CHECK_OK(kms_envelope_open(&opened, &envelope, key));
+		CHECK(opened.len == sizes[i]);
+		CHECK(!sizes[i] || memcmp(opened.data, plain, sizes[i]) == 0);
+		kms_buf_free(&text);
+		kms_buf_free(&opened);
+	}
+	kms_p384_free(own);
+	kms_p384_free(other);
+	kms_secret_unref(key);
+}
+
+TEST(what_is_written_is_canonical_and_fresh)
+{
+	char sender[241], want[1024];
+	uint8_t nonce[32], sealed[18];
+	char data[37];
+	kms_secret *key = hex_secret(KEY);
+	kms_p384 *own = hex_p384("42");
+	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 1024), again = kms_buf_make(KMS_BUF_PLAIN, 1024);
+	sender_hex(sender, own);
+	hex_bytes(nonce, 32, NONCE32);
+	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), nonce, (const uint8_t *)"{}", 2));
+	kms_hex_encode(data, sealed, sizeof(sealed));
+	data[36] = '\0';
+	snprintf(want, sizeof(want),
+		 "{\"encrypted_data\":\"%s\",\"nonce\":\"" NONCE32 "\",\"sender_tee_pubkey\":\"%s\"}", data,
+		 sender);
+	CHECK_OK(kms_envelope_seal_with(&text, key, kms_p384_public(own), nonce, (const uint8_t *)"{}", 2));
+	CHECK(text.len == strlen(want));
+	CHECK_MEM(text.data, want, text.len);
+	kms_buf_clear(&text);
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"{}", 2));
+	CHECK_OK(kms_envelope_seal(&again, key, kms_p384_public(own), (const uint8_t *)"{}", 2));
+	CHECK(text.len == again.len && memcmp(text.data, again.data, text.len) != 0);
+	kms_buf_free(&text);
+	kms_buf_free(&again);
+	kms_p384_free(own);
+	kms_secret_unref(key);
+}
+
+TEST(accepted_forms)
+{
+	char sender[241], upper[243] = "0X", point[195];
+	kms_p384 *own = hex_p384("42");
+	kms_envelope envelope;
+	sender_hex(sender, own);
+	for (size_t i = 0; i <= 240; i++)
+		upper[i + 2] = (char)(sender[i] >= 'a' ? sender[i] - 32 : sender[i]);
+	kms_hex_encode(point, kms_p384_public(own), 97);
+	point[194] = '\0';
+	CHECK_OK(parse_members(sender, NONCE12, TAG));
+	CHECK_OK(parse_members(upper, "0x" NONCE32, "0x" TAG));
+	CHECK_OK(parse_members(sender, NONCE32 NONCE32 NONCE32, TAG "00"));
+	char text[2048];
+	snprintf(
+	    text, sizeof(text),
+	    " {\"x\":[1,{}], \"encrypted_data\" : \"%s\",\"nonce\":\"%s\",\"sender_tee_pubkey\":\"%s\"}\n",
+	    "0xAABBccdd" TAG, NONCE32, point);
+	CHECK_OK(kms_envelope_parse(&envelope, text, strlen(text)));
+	CHECK(envelope.sender_len == 97 && envelope.hex_len == 8 + 32);
+	CHECK_MEM(envelope.hex, "AABBccdd", 8);
+	CHECK_OK(kms_envelope_check_sender(&envelope, kms_p384_public(own)));
+	uint8_t iv[12];
+	hex_bytes(iv, 12, NONCE12);
+	CHECK_MEM(envelope.iv12, iv, 12);
+	envelope.sender_der[96] ^= 1;
+	CHECK_STATUS(KMS_ERR_SENDER_KEY, kms_envelope_check_sender(&envelope, kms_p384_public(own)));
+	kms_p384_free(own);
+}
+
+TEST(bodies_that_are_no_envelope_are_refused)
+{
+	static const uint8_t zeros[sizeof(kms_envelope)];
+	char s[241], text[1024];
+	kms_envelope envelope;
+	kms_p384 *own = hex_p384("42");
+	sender_hex(s, own);
+	kms_p384_free(own);
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text("{}"));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text("[]"));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text("null"));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text("\"sender_tee_pubkey\""));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text("{\"path\":\"plain\"}"));
+	CHECK_STATUS(KMS_ERR_ENVELOPE,
+		     parse_text("{\"sender_tee_pubkey\":1,\"nonce\":2,\"encrypted_data\":3}"));
+	CHECK_STATUS(KMS_ERR_JSON, parse_text(""));
+	CHECK_STATUS(KMS_ERR_JSON, parse_text("{"));
+	CHECK_STATUS(KMS_ERR_JSON_DUPLICATE, parse_text("{\"nonce\":\"00\",\"nonce\":\"00\"}"));
+	/* each member missing, or no string */
+	snprintf(text, sizeof(text), "{\"sender_tee_pubkey\":\"%s\",\"nonce\":\"" NONCE12 "\"}", s);
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text(text));
+	snprintf(text, sizeof(text), "{\"sender_tee_pubkey\":\"%s\",\"encrypted_data\":\"" TAG "\"}", s);
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text(text));
+	snprintf(text, sizeof(text), "{\"nonce\":\"" NONCE12 "\",\"encrypted_data\":\"" TAG "\"}");
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text(text));
+	snprintf(text, sizeof(text),
+		 "{\"sender_tee_pubkey\":\"%s\",\"nonce\":null,\"encrypted_data\":\"" TAG "\"}", s);
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_text(text));
+	/* lengths and digits */
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s + 2, NONCE12, TAG));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members("", NONCE12, TAG));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, "", TAG));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, "000102030405060708090a", TAG)); /* 11 bytes */
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12 "0", TAG));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, "000102030405060708090g", TAG));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12 "0g", TAG)); /* beyond the IV */
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12 "0x", TAG));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12, "00112233445566778899aabbccddee")); /* 15 */
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12, TAG "0"));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12, ""));
+	s[0] = 'g';
+	CHECK_STATUS(KMS_ERR_ENVELOPE, parse_members(s, NONCE12, TAG));
+	char bad[] = "{\"nonce\":\"" NONCE12 "\"}";
+	memset(&envelope, 0xaa, sizeof(envelope));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, kms_envelope_parse(&envelope, bad, strlen(bad)));
+	CHECK_MEM(&envelope, zeros, sizeof(zeros));
+}
+
+TEST(other_members_are_bounded)
+{
+	char sender[241], text[4096], *at = text;
+	kms_p384 *own = hex_p384("42");
+	sender_hex(sender, own);
+	kms_p384_free(own);
+	/* 1 root, 3 * 2 members, 1 key and 1 array: 247 elements make 256 values. */
+	for (int elements = 247; elements <= 248; elements++) {
+		at = text;
+		at += sprintf(at,
+			      "{\"sender_tee_pubkey\":\"%s\",\"nonce\":\"" NONCE12
+			      "\",\"encrypted_data\":\"" TAG "\",\"x\":[0",
+			      sender);
+		for (int i = 1; i < elements; i++)
+			at += sprintf(at, ",0");
+		sprintf(at, "]}");
+		CHECK_STATUS(elements == 247 ? KMS_OK : KMS_ERR_JSON_SIZE, parse_text(text));
+	}
+}
+
+TEST(changed_ciphertext_is_refused)
+{
+	kms_secret *key = hex_secret(KEY), *other = hex_secret(NONCE32);
+	kms_p384 *own = hex_p384("42");
+	kms_envelope envelope;
+	uint8_t other_key[32];
+	hex_bytes(other_key, 32, KEY);
+	other_key[31] ^= 1;
+	kms_secret_unref(other);
+	CHECK_OK(kms_secret_new(&other, other_key, 32));
+	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"secret", 6));
+	CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));
+	char *hex = (char *)text.data + ((const uint8_t *)envelope.hex - text.data);
+	for (size_t i = 0; i < envelope.hex_len; i++) {
+		char was = hex[i];
+		hex[i] = was == '0' ? '1' : '0';
+		CHECK_STATUS(KMS_ERR_DECRYPT, kms_envelope_open(&opened, &envelope, key));
+		hex[i] = 'g';
+		CHECK_STATUS(KMS_ERR_HEX, kms_envelope_open(&opened, &envelope, key));
+		hex[i] = was;
+	}
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_envelope_open(&opened, &envelope, other));
+	envelope.iv12[11] ^= 1;
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_envelope_open(&opened, &envelope, key));
+	CHECK(opened.len == 0);
+	kms_buf_free(&text);
+	kms_buf_free(&opened);
+	kms_p384_free(own);
+	kms_secret_unref(key);
+	kms_secret_unref(other);
+}
+
+TEST(misuse_and_limits_are_refused)
+{
+	kms_secret *key = hex_secret(KEY), *half = hex_secret("0011");
+	kms_p384 *own = hex_p384("42");
+	const uint8_t *own97 = kms_p384_public(own);
+	const uint8_t *plain = (const uint8_t *)"secret";
+	kms_envelope envelope = { 0 };
+	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 300), ordinary = kms_buf_make(KMS_BUF_PLAIN, 100);
+	CHECK_OK(kms_buf_append(&text, "x", 1));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_envelope_seal(&text, key, own97, plain, 6));
+	CHECK(text.len == 1);
+	CHECK_STATUS(KMS_ERR_RANGE, kms_envelope_seal(&text, half, own97, plain, 6));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(NULL, key, own97, plain, 6));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, NULL, own97, plain, 6));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, NULL, plain, 6));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, own97, NULL, 6));
+	/* A plaintext goes into guarded memory or nowhere. */
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(&ordinary, &envelope, key));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(NULL, &envelope, key));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse(NULL, (char *)text.data, 1));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse(&envelope, NULL, 1));
+	CHECK_STATUS(KMS_ERR_JSON, kms_envelope_parse(&envelope, NULL, 0));
+	CHECK_STATUS(KMS_ERR_SENDER_KEY, kms_envelope_check_sender(&envelope, own97));
+	kms_buf_free(&text);
+	kms_p384_free(own);
+	kms_secret_unref(key);
+	kms_secret_unref(half);
+}
+
+TEST(failing_allocations_leave_nothing)
+{
+	kms_secret *key = hex_secret(KEY);
+	kms_p384 *own = hex_p384("42");
+	kms_status status = KMS_ERR_MEMORY;
+	for (unsigned long n = 1; n < 100 && status != KMS_OK; n++) {
+		kms_envelope envelope;
+		kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
+		kms_mem_fail_after(n);
+		status = kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"{}", 2);
+		if (status != KMS_OK) CHECK(text.len == 0);
+		if (status == KMS_OK) status = kms_envelope_parse(&envelope, (char *)text.data, text.len);
+		if (status == KMS_OK) status = kms_envelope_open(&opened, &envelope, key);
+		kms_mem_fail_after(0);
+		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY ||
+		      status == KMS_ERR_CRYPTO);
+		CHECK(opened.len == (status == KMS_OK ? 2 : 0));
+		kms_buf_free(&text);
+		kms_buf_free(&opened);
+	}
+	CHECK_OK(status);
+	kms_p384_free(own);
+	kms_secret_unref(key);
+}
+
+TEST(mutated_envelopes_do_no_harm)
+{
+	uint64_t state = 0x656e76656c6f7065ULL;
+	kms_secret *key = hex_secret(KEY);
+	kms_p384 *own = hex_p384("42");
+	kms_buf seed = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 4096);
+	CHECK_OK(
+	    kms_envelope_seal(&seed, key, kms_p384_public(own), (const uint8_t *)"{\"path\":\"a\"}", 12));
+	int parsed = 0;
+	for (int i = 0; i < 100000; i++) {
+		kms_envelope envelope;
+		body b = body_of(seed.data, seed.len);
+		for (int edits = i % 3 + 1; edits; edits--) {
+			state ^= state << 13;
+			state ^= state >> 7;
+			state ^= state << 17;
+			size_t at = (size_t)(state >> 16) % b.len;
+			if (state % 5 == 0)
+				b.len = at + 1;
+			else
+				b.text[at] =
+				    state % 5 == 1 ? "\"\\{}:,0x"[state >> 60 & 7] : (char)(state >> 8);
+		}
+		if (kms_envelope_parse(&envelope, b.text, b.len) == KMS_OK) {
+			parsed++;
+			CHECK(envelope.hex >= b.text && envelope.hex + envelope.hex_len <= b.text + b.len);
+			CHECK(envelope.hex_len >= 32 && envelope.sender_len <= sizeof(envelope.sender_der));
+			kms_buf_clear(&opened);
+			(void)(kms_envelope_open(&opened, &envelope, key) == KMS_OK);
+			CHECK(opened.len == 0 ||
+			      (opened.len == 12 && memcmp(opened.data, "{\"path\":\"a\"}", 12) == 0));
+		}
+		free(b.text);
+	}
+	CHECK(parsed > 100); /* the mutants get past the parser too */
+	kms_buf_free(&seed);
+	kms_buf_free(&opened);
+	kms_p384_free(own);
+	kms_secret_unref(key);
+}
+
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(what_is_sealed_opens), T(what_is_written_is_canonical_and_fresh),
+	  T(accepted_forms), T(bodies_that_are_no_envelope_are_refused), T(other_members_are_bounded),
+	  T(changed_ciphertext_is_refused), T(misuse_and_limits_are_refused),
+	  T(failing_allocations_leave_nothing), T(mutated_envelopes_do_no_harm))
