@@ -24,7 +24,8 @@ KMS_API KMS_MUST_USE kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 
 
 /*
  * A 32-byte secret sealed under a seed in a file (mode 0600, replaced atomically, synced):
- * "nova-kms sealed v1\n", then hex of a sealed record (kdf.h) and a newline.
+ * "nova-kms sealed v1\n", then hex of a sealed record (kdf.h) and a newline; the record's key
+ * is HKDF-SHA256(seed, "nova-kms:identity", "seal").
  * load: ERR_FILE_MISSING, ERR_FILE_MODE, ERR_FILE_FORMAT, ERR_SEALED under another seed.
  */
 KMS_API KMS_MUST_USE kms_status kms_sealfile_save(const char *path, const kms_secret *secret32,
