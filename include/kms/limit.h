@@ -12,7 +12,8 @@ typedef struct kms_limiter kms_limiter;
 
 /*
  * In: per_minute - tokens that flow in each minute, 1 to 1 000 000 000; burst - tokens a
- * bucket holds at the most and at first; max_keys - buckets, 1 to 1 000 000. Keys hash under
+ * bucket holds at the most and at first, at least 1 and no more than flow in in a century;
+ * max_keys - buckets, 1 to 1 000 000. Keys hash under
  * a random key, so that nobody can aim at one chain. ERR_RANGE, ERR_MEMORY.
  */
 KMS_API KMS_MUST_USE kms_status kms_limiter_new(kms_limiter **limiter, uint32_t per_minute, uint32_t burst,
@@ -22,7 +23,8 @@ KMS_API void kms_limiter_free(kms_limiter *limiter);
 /*
  * Takes one token of a key's bucket.
  * Out: retry_after_ms - until a token is there (0 on KMS_OK). May be NULL.
- * In: key - 1 to KMS_LIMIT_KEY bytes; now_ms - monotonic.
+ * In: key - 1 to KMS_LIMIT_KEY bytes; now_ms - monotonic, up to 10^13 (ERR_RANGE); earlier
+ * than an earlier call counts as that call's.
  * Returns: KMS_OK or ERR_RATE. Full buckets are forgotten; when all places are taken by
  * others that are not full, unknown keys share one bucket, so the table never grows.
  */
