@@ -81,6 +81,8 @@ static kms_status crypto_start(void)
 	 * providers here. No handler at exit either: pool threads may still be inside then.
 	 */
 	GUARD_OPENSSL(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL));
+	/* A fetch without a library context, where memory ran out for it, would crash. */
+	ENSURE(OSSL_LIB_CTX_get0_global_default(), kms_openssl_failure());
 	DEFER(algorithms_free) kms_algorithms algorithms = { 0 };
 	GUARD(algorithms_start(&algorithms));
 	ENSURE(pthread_key_create(&crypto.key, contexts_free) == 0, KMS_ERR_SYSTEM);
