@@ -1,13 +1,13 @@
 --- Configuration of a node: a file, overridden by environment variables of the same names.
 -- Keys and their rules are in kms.schema, types in kms.types, the file's sandbox in
--- kms.config_file. Values: booleans, integers and strings as they are; app_id and address:
--- canonical text; urls: list of text; cidrs: list for kms.cidr; bind: { host, port, text }; a
--- key that is not set: nil.
+-- kms.config_file. Values: booleans and integers; text in canonical form, application ids too;
+-- urls: list of text; cidrs: list for kms.cidr; a key that is not set: nil.
 
 local config_file = require("kms.config_file")
 local nearest = require("kms.nearest")
 local rules = require("kms.config_rules")
 local schema = require("kms.schema")
+local text = require("kms.text")
 local types = require("kms.types")
 
 local M = {}
@@ -30,17 +30,19 @@ local function keys_by_name()
 	return keys, list
 end
 
---- What may be printed of a value that was refused: one line, bounded, nothing secret.
+--- One line, bounded, and nothing in it that could be a secret.
+local function printable(raw)
+	return text.printable(text.cut(text.mask_keys(raw), MAX_SHOWN))
+end
+
+--- What may be printed of a value that was refused.
 local function shown(key, value)
 	local kind = type(value)
 	if kind ~= "string" then
 		return (kind == "number" or kind == "boolean") and ("value '%s'"):format(value) or "a " .. kind
 	end
 	local mask = types[key.type].mask
-	local text = config_file.mask(mask and mask(value) or value)
-	text = text:gsub("[%c\127-\255]", function(c) return ("\\x%02x"):format(c:byte()) end)
-	if #text > MAX_SHOWN then text = text:sub(1, MAX_SHOWN) .. "..." end
-	return ("value '%s'"):format(text)
+	return ("value '%s'"):format(printable(mask and mask(value) or value))
 end
 
 --- Converts a value of the file or the environment.
@@ -48,9 +50,9 @@ end
 local function convert(key, raw)
 	local kind = types[key.type]
 	if type(raw) == "string" then
-		local text = raw:match("^%s*(.-)%s*$")
-		if text == "" and key.optional then return true, nil end
-		local value = kind.parse(text, key)
+		local trimmed = raw:match("^%s*(.-)%s*$")
+		if trimmed == "" and key.optional then return true, nil end
+		local value = kind.parse(trimmed, key)
 		return value ~= nil, value
 	end
 	local value = kind.accept and kind.accept(raw, key)
@@ -67,18 +69,20 @@ local function read_file(options, keys, list, errors)
 	local named = options.path or options.env(PATH_VARIABLE)
 	if named == "" then named = nil end
 	local path = named or options.default_path or DEFAULT_PATH
-	local values, order, code = config_file.read(path)
+	local values, message, code = config_file.read(path)
 	if not values then
-		if code ~= "ENOENT" or named then errors[#errors + 1] = order end
+		if code ~= "ENOENT" or named then errors[#errors + 1] = message end
 		return {}, nil
 	end
-	local names = {}
-	for i, key in ipairs(list) do names[i] = key.name end
-	for _, name in ipairs(order) do
+	local known, names = {}, {}
+	for i, key in ipairs(list) do known[i] = key.name end
+	for name in pairs(values) do names[#names + 1] = tostring(name) end
+	table.sort(names)
+	for _, name in ipairs(names) do
 		local key = keys[name]
 		if not key then
-			local near = nearest.find(tostring(name), names)
-			errors[#errors + 1] = ("%s: unknown key '%s'%s"):format(path, tostring(name):sub(1, MAX_SHOWN),
+			local near = nearest.find(name, known)
+			errors[#errors + 1] = ("%s: unknown key '%s'%s"):format(path, printable(name),
 				near and (", the nearest known one is %s"):format(near) or "")
 		elseif key.secret then
 			errors[#errors + 1] = ("%s: %s is taken from the environment only, remove it here"):format(path, name)

@@ -1,8 +1,10 @@
---- Reads a configuration file: Lua assignments, run where they can reach nothing.
+--- Reads a configuration file: Lua that returns one table, run where it can reach nothing.
 -- Text only, an empty environment, no string methods, a bound on instructions and on
 -- memory: a damaged or hostile file fails with one line, it cannot hang or call out.
 
 local uv = require("luv")
+
+local text = require("kms.text")
 
 local M = {}
 
@@ -17,29 +19,16 @@ local function read_all(path)
 	if stat.type ~= "file" then return nil, ("%s: is not a file (%s)"):format(path, stat.type) end
 	local file, reason = io.open(path, "rb")
 	if not file then return nil, ("%s: cannot be read: %s"):format(path, (reason:gsub("^.*: ", ""))) end
-	local text = file:read(MAX_BYTES + 1) or ""
+	local source = file:read(MAX_BYTES + 1) or ""
 	file:close()
-	if #text > MAX_BYTES then return nil, ("%s: is larger than %d bytes"):format(path, MAX_BYTES) end
-	return text
+	if #source > MAX_BYTES then return nil, ("%s: is larger than %d bytes"):format(path, MAX_BYTES) end
+	return source
 end
 
---- The environment of the file: only what the file itself has set, and nothing twice.
--- String methods are away while it runs, hence string.format.
-local function new_environment()
-	local values, order = {}, {}
-	local environment = setmetatable({}, {
-		__index = function(_, name)
-			-- Nil would make `not IN_ENCLAVE` true where IN_ENCLAVE is left at its default.
-			if values[name] == nil then error(string.format("'%s' is not set above", name), 2) end
-			return values[name]
-		end,
-		__newindex = function(_, name, value)
-			if values[name] ~= nil then error(string.format("%s is set twice", name), 2) end
-			if value ~= nil then order[#order + 1] = name end
-			values[name] = value
-		end,
-	})
-	return environment, values, order
+--- The environment of the file: nothing. String methods are away, hence string.format.
+local function refuse(_, name)
+	-- Nil instead would make `not IN_ENCLAVE` true where IN_ENCLAVE is left at its default.
+	error(string.format("'%s' is not known here: the file returns one table of keys", name), 2)
 end
 
 --- A hook for each instruction, which stops what runs too long or grows too large. It raises
@@ -61,42 +50,39 @@ local function run_bounded(chunk)
 	local string_meta = debug.getmetatable("")
 	local hook, mask, count = debug.gethook()
 	debug.setmetatable("", nil) -- ("x"):rep(1e9) would be one instruction
-	local ok, message = pcall(function()
+	local ok, result = pcall(function()
 		debug.sethook(new_limiter(), "", 1)
-		chunk()
+		local value = chunk()
 		debug.sethook()
+		return value
 	end)
 	debug.sethook(hook, mask, count)
 	debug.setmetatable("", string_meta)
-	if ok then return true end
-	return nil, type(message) == "string" and message or "it raises an error"
+	if ok and type(result) == "table" then return result end
+	if ok then return nil, "it does not return a table of keys" end
+	return nil, type(result) == "string" and result or "it raises an error"
 end
 
 --- One line of a message from Lua: path:line in front, nothing in it that could be a secret.
 local function located(path, message)
-	local line, text = message:match("^config:(%d+):%s*(.*)$")
-	text = M.mask((text or message):gsub("%c+", " "))
-	return line and ("%s:%s: %s"):format(path, line, text) or ("%s: %s"):format(path, text)
-end
-
---- Hides what may be a key: runs of 64 and more hexadecimal digits.
-function M.mask(text)
-	return (text:gsub("%x+", function(digits) return #digits >= 64 and "***" or nil end))
+	local line, reason = message:match("^config:(%d+):%s*(.*)$")
+	reason = text.mask_keys(text.utf8(reason or message):gsub("%c+", " "))
+	return line and ("%s:%s: %s"):format(path, line, reason) or ("%s: %s"):format(path, reason)
 end
 
 --- Reads a configuration file.
 -- @param path  of the file
--- @return table of the values by name, list of the names in their order;
---         or nil, message (one line), and "ENOENT" when the file does not exist
+-- @return table of the values by name; or nil, message (one line), and "ENOENT" when the file
+--         does not exist
 function M.read(path)
-	local text, message, code = read_all(path)
-	if not text then return nil, message, code end
-	local environment, values, order = new_environment()
-	local chunk, syntax = load(text, "=config", "t", environment)
+	local source, message, code = read_all(path)
+	if not source then return nil, message, code end
+	local environment = setmetatable({}, { __index = refuse, __newindex = refuse })
+	local chunk, syntax = load(source, "=config", "t", environment)
 	if not chunk then return nil, located(path, syntax) end
-	local ok, failure = run_bounded(chunk)
-	if not ok then return nil, located(path, failure) end
-	return values, order
+	local values, failure = run_bounded(chunk)
+	if not values then return nil, located(path, failure) end
+	return values
 end
 
 return M

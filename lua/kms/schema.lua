@@ -117,7 +117,7 @@ function M.sections()
 				doc = "Ciphertext of an application, in bytes; beyond it the least recently used goes." },
 			{ name = "MAX_TOTAL_STORAGE_BYTES", type = "int", min = 1, max = LARGEST, default = 512 * MIB,
 				doc = "Everything the store holds, in bytes, its own overhead included." },
-			{ name = "MAX_NAMESPACES", type = "int", min = 1, max = 1000000, default = 10000,
+			{ name = "MAX_NAMESPACES", type = "int", min = 1, max = 500000, default = 10000,
 				doc = "Applications that can have records." },
 			{ name = "TOMBSTONE_RETENTION_MS", type = "int", min = 0, max = 365 * DAY_S * 1000, default = DAY_S * 1000,
 				doc = "How long a deletion is remembered, in milliseconds." },

@@ -107,10 +107,9 @@ M.bind = {
 		end
 		port = port and parse_port(port, 0)
 		if not port or not cidr.parse_address(host) then return nil end
-		return { host = host, port = port, text = text }
+		return text
 	end,
 	allowed = function() return "address:port or [IPv6 address]:port, no host name (port 0: any free one)" end,
-	show = function(value) return value.text end,
 }
 
 --- What may be printed of a URL: user, password, path and query can hold credentials.
