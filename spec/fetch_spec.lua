@@ -4,90 +4,13 @@
 local uv = require("luv")
 local native = require("kms_native")
 local fetch = require("kms.fetch")
+local loopback = require("spec.support.loopback")
 
-local DEADLINE_MS = 20000 -- a test that takes longer fails
 local MAX_TRANSFERS, MAX_CONNECTIONS = 1024, 64 -- csrc/bind/fetch.c
 
-local handles = {} -- what a test opened
-
-local function own(handle)
-	handles[#handles + 1] = handle
-	return handle
-end
-
-local function close_all()
-	for _, handle in ipairs(handles) do
-		if not handle:is_closing() then handle:close() end
-	end
-	handles = {}
-	uv.run("nowait")
-end
-
--- Runs `body` as a coroutine until it ends.
-local function run(body)
-	local done, ok, failure, late
-	local timer = own(uv.new_timer())
-	timer:start(DEADLINE_MS, 0, function() late = true end)
-	coroutine.wrap(function()
-		ok, failure = pcall(body)
-		done = true
-	end)()
-	while not done and not late do uv.run("once") end
-	close_all()
-	if late then error("not done in time", 2) end
-	if not ok then error(failure, 0) end
-end
-
-local function sleep(ms)
-	local co = coroutine.running()
-	own(uv.new_timer()):start(ms, 0, function() coroutine.resume(co) end)
-	coroutine.yield()
-end
-
--- A server that calls on_data(client, all the bytes of this connection so far).
-local function serve(on_data)
-	local server = { accepted = 0, seen = {} }
-	local listener = own(uv.new_tcp())
-	assert(listener:bind("127.0.0.1", 0))
-	assert(listener:listen(512, function()
-		local client, bytes = own(uv.new_tcp()), ""
-		listener:accept(client)
-		server.accepted = server.accepted + 1
-		client:read_start(function(_, data)
-			if not data then
-				if not client:is_closing() then client:close() end
-				return
-			end
-			bytes = bytes .. data
-			server.seen[#server.seen + 1] = data
-			if on_data and on_data(client, bytes) then bytes = "" end
-		end)
-	end))
-	server.port = listener:getsockname().port
-	server.url = "http://127.0.0.1:" .. server.port
-	return server
-end
-
-local function reply(body, headers, status)
-	return ("HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s"):format(status or "200 OK", #body, headers or "", body)
-end
-
--- Answers each complete request head with the same bytes.
-local function answering(bytes)
-	return serve(function(client, got)
-		if not got:find("\r\n\r\n", 1, true) then return false end
-		client:write(bytes)
-		return true
-	end)
-end
-
--- Answers and closes.
-local function answering_once(bytes)
-	return serve(function(client)
-		client:read_stop()
-		client:write(bytes, function() client:close() end)
-	end)
-end
+local own, run, sleep, child = loopback.own, loopback.run, loopback.sleep, loopback.child
+local serve, reply = loopback.serve, loopback.reply
+local answering, answering_once = loopback.answering, loopback.answering_once
 
 local function expect(code, options)
 	local status, message, got = native.fetch(options)
@@ -108,19 +31,6 @@ local function parallel(count, options)
 	end
 	if left > 0 then coroutine.yield() end
 	return results
-end
-
--- Runs Lua in another process; its output and exit status.
-local function child(code)
-	local path = os.tmpname()
-	local file = assert(io.open(path, "w"))
-	file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), code)
-	file:close()
-	local pipe = assert(io.popen("timeout 20 lua5.4 " .. path .. " 2>&1"))
-	local output = pipe:read("a")
-	local _, _, status = pipe:close()
-	os.remove(path)
-	return output, status
 end
 
 describe("fetch", function()
@@ -190,6 +100,9 @@ describe("fetch", function()
 				assert.is_false(getmetatable(body))
 				body:close()
 				assert.has_error(function() body:len() end)
+				local failed = answering(reply("why", nil, "403 Forbidden"))
+				status, body = native.fetch({ url = failed.url, wiped = true })
+				assert.same({ 403, "why" }, { status, body })
 			end)
 		end)
 	end)
@@ -199,11 +112,11 @@ describe("fetch", function()
 			run(function()
 				local server = answering(reply("{}"))
 				native.fetch({
-					url = server.url .. "/a/b?c=d#fragment", method = "PUT", body = "x\0y",
+					url = server.url .. "/a/../b?c=d#fragment", method = "PUT", body = "x\0y",
 					headers = { ["X-App-Nonce"] = "abc==", ["X-Empty"] = "" },
 				})
 				local sent = table.concat(server.seen)
-				assert.equal("PUT /a/b?c=d HTTP/1.1", sent:match("^[^\r]*"))
+				assert.equal("PUT /a/../b?c=d HTTP/1.1", sent:match("^[^\r]*"))
 				assert.truthy(sent:find("\r\nX-App-Nonce: abc==\r\n", 1, true))
 				assert.truthy(sent:find("\r\nX-Empty:\r\n", 1, true))
 				assert.truthy(sent:find("\r\nContent-Length: 3\r\n", 1, true))

@@ -183,5 +183,6 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_service(L);
 	kms_bind_http(L);
 	kms_bind_fetch(L);
+	kms_bind_client(L);
 	return 1;
 }

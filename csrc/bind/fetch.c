@@ -174,8 +174,9 @@ static int call_finish(lua_State *L, kms_wait *wait)
 
 	if (status != KMS_OK) return kms_bind_fail_text(L, status, kms_fetch_detail(c->fetch));
 	kms_buf *body = kms_fetch_body(c->fetch);
-	lua_pushinteger(L, kms_fetch_http_status(c->fetch));
-	if (!c->wiped)
+	int http_status = kms_fetch_http_status(c->fetch);
+	lua_pushinteger(L, http_status);
+	if (!c->wiped || http_status / 100 != 2)
 		lua_pushlstring(L, (const char *)body->data, body->len);
 	else if (!push_body(L, body))
 		return kms_bind_fail(L, KMS_ERR_MEMORY);
@@ -197,7 +198,8 @@ static void on_done(void *context)
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false }
  *   -> status, body, headers (by lower-case name) | nil, message, code
- * Waits: needs a coroutine. With wiped the body is a handle that C functions take.
+ * Waits: needs a coroutine. With wiped the body of a 2xx answer is a handle that C
+ * functions take; of others, which are error texts, it is a string.
  */
 static int fetch(lua_State *L)
 {

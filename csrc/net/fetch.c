@@ -60,7 +60,9 @@ static kms_status parse_url(CURLU **parsed, char **host, const char *url)
 	/* libcurl also takes one slash, or three. */
 	const char *slashes = strstr(url, "://");
 	ENSURE(slashes && slashes[3] != '/', KMS_ERR_URL);
-	ENSURE(curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER) == CURLUE_OK, KMS_ERR_URL);
+	/* "/a/../b" goes out as it is: what was asked for is what is sent. */
+	unsigned flags = CURLU_DISALLOW_USER | CURLU_PATH_AS_IS;
+	ENSURE(curl_url_set(u, CURLUPART_URL, url, flags) == CURLUE_OK, KMS_ERR_URL);
 	ENSURE(curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK, KMS_ERR_URL);
 	bool known = strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
 	curl_free(scheme);

@@ -13,7 +13,7 @@ local M = {}
 -- @param options  url; method ("GET"); headers (name = value); body (string);
 --   timeout_ms (10000, all of it), connect_timeout_ms (5000, TLS included); max_bytes of the
 --   answer's body (1 MiB); proxy (URL, none); check_address (false): only public addresses;
---   wiped (false): the body comes as a handle for C functions and is wiped after
+--   wiped (false): the body of a 2xx answer is a handle for C functions, wiped after
 -- @return response { status, body, headers (by lower-case name) } | nil, message, code:
 --   ERR_TIMEOUT, ERR_CONNECT, ERR_RESOLVE, ERR_TLS, ERR_TOO_LARGE, ERR_ADDRESS_REFUSED, ERR_URL,
 --   ERR_HTTP, ERR_BUSY (too many calls), ERR_STATE (closing)
@@ -38,6 +38,11 @@ local function with_json(options)
 	return copy
 end
 
+--- Decodes JSON: the value, or nil where it is none.
+function M.decode(text)
+	return (cjson.decode(text))
+end
+
 --- One call whose answer is JSON.
 -- @param options  as for request; `json`, when present, is encoded as the body (method: POST)
 -- @return value, response (whatever its status; see request) | nil, message, code: those of
@@ -45,7 +50,7 @@ end
 function M.json(options)
 	local response, message, code = M.request(with_json(options))
 	if not response then return nil, message, code end
-	local value = cjson.decode(response.body)
+	local value = M.decode(response.body)
 	if value == nil then return nil, ("the answer (HTTP %d) is not JSON"):format(response.status), "ERR_JSON" end
 	return value, response
 end

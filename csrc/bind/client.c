@@ -1,0 +1,250 @@
+/*
+ * The application's side of the protocol (kms/client.h). Keys and values pass from guarded
+ * memory to files and back; Lua sees names, lengths and times.
+ */
+#include "bind/bind.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/mem.h"
+#include "kms/client.h"
+#include "kms/codec.h"
+
+#define MAX_BODY ((size_t)64 << 20)
+
+/* ---- values from files -------------------------------------------------------------------------- */
+
+static void value_release(void *object)
+{
+	kms_buf_free(object);
+	kms_heap_free(object);
+}
+
+static const kms_bind_type value_type = { "kms.value", value_release, NULL, true };
+
+/* value_read(path) -> value of a file, "-" for the standard input | nil, message, code */
+static int value_read(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	void **box = kms_bind_new(L, &value_type);
+	kms_buf *value = kms_heap_alloc(1, sizeof(*value));
+	if (!value) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	*value = kms_buf_make(KMS_BUF_GUARDED, KMS_CLIENT_MAX_VALUE + 1);
+	*box = value;
+	kms_status status = kms_value_read(value, path, KMS_CLIENT_MAX_VALUE);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+/* ---- exchanges ------------------------------------------------------------------------------------ */
+
+static void exchange_release(void *object)
+{
+	kms_exchange_clear(object);
+	kms_heap_free(object);
+}
+
+/* exchange:write(fd, "base64"|"hex"|"raw"|"json") -> true | nil, message, code */
+static int exchange_write(lua_State *L);
+
+static const luaL_Reg exchange_methods[] = { { "write", exchange_write }, { NULL, NULL } };
+static const kms_bind_type exchange_type = { "kms.exchange", exchange_release, exchange_methods, true };
+
+static int exchange_write(lua_State *L)
+{
+	static const char *const formats[] = { "base64", "hex", "raw", "json", NULL };
+	const kms_exchange *exchange = kms_bind_check(L, 1, &exchange_type);
+	int fd = (int)kms_bind_integer(L, 2, 0, 1 << 20);
+	kms_format format = (kms_format)luaL_checkoption(L, 3, NULL, formats);
+	return kms_bind_result(L, kms_exchange_write(fd, exchange, format));
+}
+
+static void set_number(lua_State *L, const char *name, uint64_t number)
+{
+	lua_pushinteger(L, (lua_Integer)number);
+	lua_setfield(L, -2, name);
+}
+
+static void set_keys(lua_State *L, const kms_exchange *exchange)
+{
+	const kms_json_value *keys = kms_json_get(&exchange->json, exchange->json.values, "keys");
+	const kms_json_value *key = keys->count ? kms_json_first(&exchange->json, keys) : NULL;
+	lua_createtable(L, (int)keys->count, 0);
+	for (uint32_t i = 1; i <= keys->count; i++, key = kms_json_next(&exchange->json, key)) {
+		lua_pushlstring(L, key->text, key->len);
+		lua_rawseti(L, -2, i);
+	}
+	lua_setfield(L, -2, "keys");
+}
+
+/* What of an answer is no secret. */
+static void push_fields(lua_State *L, const kms_exchange *exchange)
+{
+	char app_id[24];
+	snprintf(app_id, sizeof(app_id), "%" PRIu64, exchange->app_id);
+	lua_newtable(L);
+	lua_pushstring(L, app_id);
+	lua_setfield(L, -2, "app_id");
+	if (exchange->kind == KMS_REQUEST_DERIVE || exchange->kind == KMS_REQUEST_GET)
+		set_number(L, "length", exchange->secret.len);
+	if (exchange->kind == KMS_REQUEST_PUT || exchange->kind == KMS_REQUEST_GET)
+		set_number(L, "updated_at_ms", exchange->updated_at_ms);
+	if (exchange->kind == KMS_REQUEST_LIST) set_keys(L, exchange);
+}
+
+/* ---- clients --------------------------------------------------------------------------------------- */
+
+static void client_release(void *object)
+{
+	kms_client_free(object);
+}
+
+/* Leaves the field on the stack, so that its bytes stay where they are. */
+static kms_text field_text(lua_State *L, int arg, const char *name)
+{
+	kms_text text = { NULL, 0 };
+	int type = lua_getfield(L, arg, name);
+	if (type == LUA_TNIL) return text;
+	if (type != LUA_TSTRING)
+		luaL_argerror(L, arg, lua_pushfstring(L, "field '%s' must be a string", name));
+	text.text = lua_tolstring(L, -1, &text.len);
+	return text;
+}
+
+/* A value is a string (it was an argument and no secret of ours), or what value_read gave. */
+static void field_value(lua_State *L, int arg, kms_request *request)
+{
+	int type = lua_getfield(L, arg, "value");
+	if (type == LUA_TNIL) return;
+	if (type == LUA_TSTRING) {
+		request->value = (uint8_t *)lua_tolstring(L, -1, &request->value_len);
+		return;
+	}
+	const kms_buf *value = kms_bind_check(L, lua_gettop(L), &value_type);
+	request->value = value->data;
+	request->value_len = value->len;
+}
+
+static kms_request check_fields(lua_State *L, int kind_arg, int arg)
+{
+	static const char *const kinds[] = { "derive", "put", "delete", "get", "list", NULL };
+	static const char *const names[] = { "path", "context", "length", "key", "value", "ttl_ms", NULL };
+	kms_request request = { 0 };
+
+	request.kind = (kms_request_kind)luaL_checkoption(L, kind_arg, NULL, kinds);
+	kms_bind_closed(L, arg, names);
+	request.length = (uint32_t)kms_bind_option(L, arg, "length", 1, KMS_DERIVE_MAX, 0);
+	request.ttl_ms = (uint64_t)kms_bind_option(L, arg, "ttl_ms", 0, LUA_MAXINTEGER, 0);
+	request.path = field_text(L, arg, "path");
+	request.context = field_text(L, arg, "context");
+	request.key = field_text(L, arg, "key");
+	field_value(L, arg, &request);
+	return request;
+}
+
+/*
+ * client:begin(kind, fields, nonce, unix_seconds) -> exchange, signature, body | nil, message, code
+ * kind: "derive" { path, context, length }, "put" { key, value, ttl_ms }, "delete" { key },
+ * "get" { key }, "list" {}. body: sealed JSON, nil for get and list.
+ */
+static int client_begin(lua_State *L);
+
+/*
+ * client:finish(exchange, response_signature, body) -> fields | nil, message, code
+ * body: the handle that fetch gives with wiped=true. fields: app_id (text); derive, get:
+ * length in bytes; put, get: updated_at_ms; list: keys.
+ */
+static int client_finish(lua_State *L);
+
+static const luaL_Reg client_methods[] = { { "begin", client_begin },
+					   { "finish", client_finish },
+					   { NULL, NULL } };
+static const kms_bind_type client_type = { "kms.client", client_release, client_methods, false };
+
+static int client_begin(lua_State *L)
+{
+	const kms_client *client = kms_bind_check(L, 1, &client_type);
+	kms_request request = check_fields(L, 2, 3);
+	kms_text nonce = { NULL, 0 };
+	nonce.text = luaL_checklstring(L, 4, &nonce.len);
+	uint64_t now_s = (uint64_t)kms_bind_integer(L, 5, 0, LUA_MAXINTEGER);
+
+	void **box = kms_bind_new(L, &exchange_type);
+	kms_exchange *exchange = kms_heap_alloc(1, sizeof(*exchange));
+	if (!exchange) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	*box = exchange;
+	/* The body is owned by a userdata, too, while Lua copies it. */
+	void **body_box = kms_bind_new(L, &kms_bind_body_type);
+	kms_buf *body = kms_heap_alloc(1, sizeof(*body));
+	if (!body) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	*body = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
+	*body_box = body;
+	kms_status status = kms_client_begin(exchange, body, client, &request, nonce, now_s);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushvalue(L, -2);
+	lua_pushlstring(L, exchange->signature132, sizeof(exchange->signature132));
+	if (body->len)
+		lua_pushlstring(L, (const char *)body->data, body->len);
+	else
+		lua_pushnil(L);
+	kms_buf_free(body);
+	return 3;
+}
+
+static int client_finish(lua_State *L)
+{
+	const kms_client *client = kms_bind_check(L, 1, &client_type);
+	kms_exchange *exchange = kms_bind_check(L, 2, &exchange_type);
+	kms_text signature = kms_bind_text(L, 3);
+	kms_buf *body = kms_bind_check(L, 4, &kms_bind_body_type);
+	char *bytes = body->len ? (char *)body->data : NULL;
+	if (!bytes) return kms_bind_fail(L, KMS_ERR_ENVELOPE);
+	kms_status status = kms_client_finish(exchange, client, signature, bytes, body->len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	push_fields(L, exchange);
+	return 1;
+}
+
+/* A teePubkey in hexadecimal: SubjectPublicKeyInfo or the point. */
+static kms_status parse_peer_key(uint8_t point97[97], const char *text, size_t len)
+{
+	uint8_t bytes[KMS_P384_DER];
+	kms_hex_strip(&text, &len);
+	size_t size = len / 2;
+	if (size != KMS_P384_DER && size != KMS_P384_POINT) return KMS_ERR_PEER_KEY;
+	kms_status status = kms_hex_decode(bytes, size, text, len);
+	return status == KMS_OK ? kms_p384_point_parse(point97, bytes, size) : status;
+}
+
+/*
+ * client(wallet, p384, node_wallet, node_pubkey_hex) -> client | nil, message, code
+ * An identity and the node that it will believe.
+ */
+static int client_new(lua_State *L)
+{
+	uint8_t node20[20], node97[KMS_P384_POINT];
+	size_t wallet_len, key_len;
+	const kms_wallet *wallet = kms_bind_check(L, 1, &kms_bind_wallet_type);
+	const kms_p384 *p384 = kms_bind_check(L, 2, &kms_bind_p384_type);
+	const char *node_wallet = luaL_checklstring(L, 3, &wallet_len);
+	const char *node_key = luaL_checklstring(L, 4, &key_len);
+
+	kms_client **box = (kms_client **)kms_bind_new(L, &client_type);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, 1); /* the wallet is borrowed */
+	kms_status status = kms_address_parse(node20, node_wallet, wallet_len);
+	if (status == KMS_OK) status = parse_peer_key(node97, node_key, key_len);
+	if (status == KMS_OK) status = kms_client_new(box, wallet, p384, node20, node97);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+void kms_bind_client(lua_State *L)
+{
+	static const luaL_Reg functions[] = { { "client", client_new },
+					      { "value_read", value_read },
+					      { NULL, NULL } };
+	kms_bind_define(L, &value_type);
+	kms_bind_define(L, &exchange_type);
+	kms_bind_define(L, &client_type);
+	luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,107 @@
+--- Loopback servers and a loop for specs that wait for the network.
+
+local uv = require("luv")
+
+local M = {}
+
+local DEADLINE_MS = 20000 -- a test that takes longer fails
+
+local handles = {} -- what the running test opened
+
+--- Has a handle closed when the test ends.
+function M.own(handle)
+	handles[#handles + 1] = handle
+	return handle
+end
+
+local function close_all()
+	for _, handle in ipairs(handles) do
+		if not handle:is_closing() then handle:close() end
+	end
+	handles = {}
+	uv.run("nowait")
+end
+
+--- Runs `body` as a coroutine until it ends, then closes what it opened.
+function M.run(body)
+	local done, ok, failure, late
+	local timer = M.own(uv.new_timer())
+	timer:start(DEADLINE_MS, 0, function() late = true end)
+	coroutine.wrap(function()
+		ok, failure = pcall(body)
+		done = true
+	end)()
+	while not done and not late do uv.run("once") end
+	close_all()
+	if late then error("not done in time", 2) end
+	if not ok then error(failure, 0) end
+end
+
+--- Yields for some milliseconds.
+function M.sleep(ms)
+	local co = coroutine.running()
+	M.own(uv.new_timer()):start(ms, 0, function() coroutine.resume(co) end)
+	coroutine.yield()
+end
+
+--- A server that calls on_data(client, all bytes of the connection so far); where that returns
+-- true the bytes are forgotten. Its fields: url, port, accepted (connections), seen (what came).
+function M.serve(on_data)
+	local server = { accepted = 0, seen = {} }
+	local listener = M.own(uv.new_tcp())
+	assert(listener:bind("127.0.0.1", 0))
+	assert(listener:listen(512, function()
+		local client, bytes = M.own(uv.new_tcp()), ""
+		listener:accept(client)
+		server.accepted = server.accepted + 1
+		client:read_start(function(_, data)
+			if not data then
+				if not client:is_closing() then client:close() end
+				return
+			end
+			bytes = bytes .. data
+			server.seen[#server.seen + 1] = data
+			if on_data and on_data(client, bytes) then bytes = "" end
+		end)
+	end))
+	server.port = listener:getsockname().port
+	server.url = "http://127.0.0.1:" .. server.port
+	return server
+end
+
+--- The bytes of an HTTP answer. headers: lines, each with its CRLF; status: "200 OK".
+function M.reply(body, headers, status)
+	return ("HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s"):format(status or "200 OK", #body, headers or "", body)
+end
+
+--- A server that answers each complete request head with the same bytes.
+function M.answering(bytes)
+	return M.serve(function(client, got)
+		if not got:find("\r\n\r\n", 1, true) then return false end
+		client:write(bytes)
+		return true
+	end)
+end
+
+--- A server that answers once a connection, then closes it.
+function M.answering_once(bytes)
+	return M.serve(function(client)
+		client:read_stop()
+		client:write(bytes, function() client:close() end)
+	end)
+end
+
+--- Runs Lua in another process; its output and exit status.
+function M.child(code)
+	local path = os.tmpname()
+	local file = assert(io.open(path, "w"))
+	file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), code)
+	file:close()
+	local pipe = assert(io.popen("timeout 20 lua5.4 " .. path .. " 2>&1"))
+	local output = pipe:read("a")
+	local _, _, status = pipe:close()
+	os.remove(path)
+	return output, status
+end
+
+return M
