@@ -111,13 +111,23 @@ static int http_drainable(lua_State *L)
 	return 1;
 }
 
-/* parser:header(name) -> value of the first one or nil, how many there are. */
+/*
+ * parser:header(name) -> value or nil, how many there are. Several are joined with ", " in
+ * their order (RFC 9110 section 5.3), so that nobody overlooks the last one.
+ */
 static int http_header(lua_State *L)
 {
 	kms_text value;
 	kms_http *http = kms_bind_check_http(L, 1);
-	unsigned count = kms_http_header(&value, http, luaL_checkstring(L, 2));
+	const char *name = luaL_checkstring(L, 2);
+	unsigned count = kms_http_header(&value, http, name);
 	push_text(L, value);
+	for (unsigned i = 1; i < count; i++) {
+		kms_http_header_nth(&value, http, name, i);
+		lua_pushliteral(L, ", ");
+		push_text(L, value);
+		lua_concat(L, 3);
+	}
 	lua_pushinteger(L, (lua_Integer)count);
 	return 2;
 }
@@ -193,11 +203,11 @@ static int push_decoded(lua_State *L, kms_text text, bool plus_is_space)
 	return status == KMS_OK ? 1 : kms_bind_fail_text(L, status, "malformed percent-escape");
 }
 
-/* http_decode(text) -> percent-decoded bytes | nil, message, code */
-static int http_decode(lua_State *L)
+/* percent_decode(text, plus_is_space) -> bytes | nil, message, code */
+static int percent_decode(lua_State *L)
 {
 	luaL_checkstring(L, 1);
-	return push_decoded(L, kms_bind_text(L, 1), false);
+	return push_decoded(L, kms_bind_text(L, 1), lua_toboolean(L, 2));
 }
 
 /*
@@ -236,7 +246,7 @@ void kms_bind_http(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "http_parser", http_new },
-		{ "http_decode", http_decode },
+		{ "percent_decode", percent_decode },
 		{ "http_query", http_query },
 		{ "http_body_budget", http_body_budget },
 		{ "http_body_in_flight", http_body_in_flight },

@@ -84,6 +84,8 @@ const kms_http_refusal *kms_http_get_refusal(const kms_http *http);
  * Out: value - of the first one, white space around it removed; absent: text NULL.
  */
 unsigned kms_http_header(kms_text *value, const kms_http *http, const char *name);
+/* The one after `nth` others of the same name; false where there is none. */
+bool kms_http_header_nth(kms_text *value, const kms_http *http, const char *name, unsigned nth);
 /* The body as collected so far; the caller may change its bytes in place. */
 kms_buf *kms_http_body(kms_http *http);
 /* Frees the body before kms_http_next does: as soon as the answer is made. */

@@ -34,6 +34,17 @@ unsigned kms_http_header(kms_text *value, const kms_http *http, const char *name
 	return count;
 }
 
+bool kms_http_header_nth(kms_text *value, const kms_http *http, const char *name, unsigned nth)
+{
+	*value = (kms_text){ NULL, 0 };
+	for (size_t i = 0; i < http->field_count; i++) {
+		if (!text_is(http->fields[i].name, name) || nth-- > 0) continue;
+		*value = http->fields[i].value;
+		return true;
+	}
+	return false;
+}
+
 static const kms_http_refusal *check_host(const kms_http *http)
 {
 	kms_text host;

@@ -1,0 +1,194 @@
+--- The HTTP/1.1 server: accepts connections within limits, gives each request to a handler in
+-- a coroutine of its own, stops in an orderly way. What a connection does is in kms.http_conn.
+
+local uv = require("luv")
+local http_conn = require("kms.http_conn")
+local http_phases = require("kms.http_phases")
+local loop = require("kms.loop")
+local native = require("kms_native")
+local remote = require("kms.remote")
+
+local M = {}
+
+local Server = {}
+Server.__index = Server
+
+local PHASES = { "first", "head", "idle", "busy", "body", "write", "drain", "linger" }
+-- Without a request that runs: closed to make room. Those that are answered go first.
+local DONE, WAITING = { "linger", "drain" }, { "first", "head", "idle" }
+local BACKLOG = 4096
+local SWEEP_MS = 250
+local LINGER_MS = 2000
+local RESERVED_DESCRIPTORS = 32 -- for everything that is no connection of a client
+local LOG_AGAIN_MS = 10000
+
+-- The process's limit on descriptors.
+local function descriptor_limit()
+	local file = io.open("/proc/self/limits")
+	if not file then return math.huge end
+	local soft = file:read("a"):match("Max open files%s+(%d+)")
+	file:close()
+	return tonumber(soft) or math.huge
+end
+
+-- One line each ten seconds, however often it happens.
+local function log_rarely(self, event, fields)
+	local now = uv.now()
+	if not self.log or (self.logged[event] and now - self.logged[event] < LOG_AGAIN_MS) then return end
+	self.logged[event] = now
+	self.log:log("warn", event, fields)
+end
+
+local function make_room(self)
+	local conn = self.phases:oldest(DONE) or self.phases:oldest(WAITING)
+	if conn then conn:close() end
+	return conn ~= nil
+end
+
+-- Room for one more: false when nothing can be closed for it.
+local function has_room(self, client)
+	local near = client:fileno() >= self.max_descriptor
+	if near then
+		log_rarely(self, "few file descriptors left", { connections = self.phases.count, limit = self.descriptors })
+	end
+	if not near and self.phases.count < self.max_connections then return true end
+	return make_room(self)
+end
+
+-- Counts the connection for its address; false when there are too many.
+local function within_address(self, conn)
+	if self.exempt_loopback and remote.is_loopback(conn.address) then return true end
+	local group = remote.group(conn.address)
+	local count = (self.by_address[group] or 0) + 1
+	if count > self.max_per_address then return false end
+	self.by_address[group] = count
+	conn.group = group
+	return true
+end
+
+local function accept(self, failure)
+	if failure then return log_rarely(self, "cannot accept connections", { reason = failure }) end
+	local client = assert(uv.new_tcp())
+	local peer = self.listener:accept(client) and client:getpeername()
+	if not peer then return client:close() end
+	client:nodelay(true)
+	local conn = http_conn.new(self, client, peer.ip)
+	if not has_room(self, client) then
+		log_rarely(self, "too many connections", { connections = self.phases.count })
+		return conn:refuse(503, "service_unavailable", "too many connections")
+	end
+	if not within_address(self, conn) then
+		return conn:refuse(429, "rate_limited", "too many connections from this address")
+	end
+	conn:open()
+end
+
+local function check_stopped(self)
+	if not self.stopping or self.stopped then return end
+	if (self.phases.count > 0 or self.running > 0) and not self.cut then return end
+	self.stopped = true
+	loop.close(self.sweeper)
+	loop.close(self.deadline)
+	loop.close(self.sigpipe)
+	if self.on_stopped then self.on_stopped() end
+end
+
+--- Of kms.http_conn: a connection was closed.
+function Server:forget(conn)
+	self.phases:leave(conn)
+	local count = conn.group and self.by_address[conn.group]
+	if count then self.by_address[conn.group] = count > 1 and count - 1 or nil end
+	check_stopped(self)
+end
+
+--- Of kms.http_conn: a handler begins.
+function Server:request_begun()
+	self.running = self.running + 1
+end
+
+--- Of kms.http_conn: its answer is out, or dropped.
+function Server:request_ended()
+	self.running = self.running - 1
+	check_stopped(self)
+end
+
+--- Of kms.http_conn: an id that tells a request from others in the logs.
+function Server:next_id()
+	self.last_id = self.last_id + 1
+	return ("%s-%x"):format(self.id_prefix, self.last_id)
+end
+
+--- Opens the port.
+-- @param host  address; @param port  0: any free one
+-- @return true | nil, message
+function Server:listen(host, port)
+	local listener = assert(uv.new_tcp())
+	local called, ok, message = pcall(listener.bind, listener, host, port)
+	if not called then ok, message = nil, ok end
+	if ok then ok, message = listener:listen(BACKLOG, loop.guard(function(failure) accept(self, failure) end)) end
+	if not ok then
+		listener:close()
+		return nil, message
+	end
+	self.listener = listener
+	self.descriptors = descriptor_limit()
+	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
+	self.sigpipe = loop.on_signal("sigpipe")
+	self.sweeper = loop.every(SWEEP_MS, function()
+		self.phases:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
+	end)
+	return true
+end
+
+--- The port that is open, or nil.
+function Server:port()
+	local name = self.listener and self.listener:getsockname()
+	return name and name.port
+end
+
+--- How many connections there are, and how many requests run.
+function Server:counts()
+	return self.phases.count, self.running
+end
+
+--- Stops: nothing is accepted any more, connections without a request are closed, requests that
+-- run are answered with "Connection: close"; after SHUTDOWN_TIMEOUT_SECONDS the rest is cut.
+-- @param on_stopped  called once, when no connection is left
+function Server:stop(on_stopped)
+	if self.stopping then return end
+	self.stopping, self.on_stopped = true, on_stopped
+	loop.close(self.listener)
+	self.listener = nil
+	self.phases:each(WAITING, function(conn) conn:close() end)
+	self.deadline = loop.after(self.shutdown_ms, function()
+		self.cut = true
+		self.phases:each(PHASES, function(conn) conn:close(true) end)
+		check_stopped(self)
+	end)
+	check_stopped(self)
+end
+
+--- A server that is not listening yet.
+-- @param options  handler(request) -> status, headers (name = value, or nil), body (text, or nil),
+--   run in a coroutine (request: kms.http_request; an error in it answers 500); config, of which
+--   MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
+--   FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS count; exempt_loopback:
+--   loopback addresses have no limit of their own; log (kms.log), or nil
+function M.new(options)
+	local config = options.config
+	native.http_body_budget(config.MAX_BODY_MEMORY_BYTES)
+	return setmetatable({
+		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback,
+		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
+		max_header_bytes = config.MAX_HEADER_BYTES, shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
+		phases = http_phases.new(PHASES, {
+			first = config.FIRST_BYTE_TIMEOUT_SECONDS * 1000, head = config.HEADER_TIMEOUT_SECONDS * 1000,
+			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
+			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
+		}),
+		by_address = {}, logged = {}, running = 0, last_id = 0,
+		id_prefix = ("%08x"):format(string.unpack("I4", uv.random(4))),
+	}, Server)
+end
+
+return M

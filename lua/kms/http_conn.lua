@@ -1,0 +1,286 @@
+--- One connection of the HTTP server: reads, runs one request after the other, answers.
+--
+-- Phases, each with its timeout (kms.http): first (no byte yet), head, idle (between requests),
+-- busy (a handler runs; no timeout), body (a handler waits for the body), write (the answer goes
+-- out), drain (an unread body is thrown away), linger (answered and shut down; what still comes
+-- is thrown away, so that the client can read the answer).
+
+local uv = require("luv")
+local http_reply = require("kms.http_reply")
+local http_request = require("kms.http_request")
+local loop = require("kms.loop")
+local native = require("kms_native")
+
+local M = {}
+
+local READ_AHEAD_BYTES = 16384 -- input kept while a request runs; then reading stops
+local DRAIN_BYTES = 65536 -- unread body up to which a connection is kept
+local LINGER_BYTES = 262144
+local MAX_TURNS = 16 -- pipelined requests in one go; then others have their turn
+local JOIN_BYTES = 16384 -- bodies up to which head and body are sent as one string
+
+local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
+
+local Conn = {}
+Conn.__index = Conn
+
+local function enter(self, phase)
+	self.server.phases:enter(self, phase, uv.now())
+end
+
+local function start_reading(self)
+	if self.reading or self.eof then return end
+	self.reading = true
+	self.client:read_start(self.on_read)
+end
+
+local function stop_reading(self)
+	if not self.reading then return end
+	self.reading = false
+	self.client:read_stop()
+end
+
+-- The parser may be in use by a job of the request that runs: it goes when that has ended.
+local function drop_parser(self)
+	if self.request or not self.parser then return end
+	self.parser:close()
+	self.parser = nil
+end
+
+local function wake(self, ...)
+	local co = self.reader
+	self.reader = nil
+	loop.resume(co, ...)
+end
+
+--- Closes at once. A request that runs goes on, its answer is dropped.
+-- @param reset  unsent data is dropped too
+function Conn:close(reset)
+	if self.closed then return end
+	self.closed = true
+	if reset then self.client:close_reset() else self.client:close() end
+	self.server:forget(self)
+	drop_parser(self)
+	if self.reader then wake(self, "refused", 400, "bad_request", "connection closed") end
+end
+
+-- Nothing more is answered: lets the client read what it was sent, then closes.
+local function linger(self)
+	drop_parser(self)
+	if self.closed then return end
+	if self.eof then return self:close() end
+	self.lingered = 0
+	enter(self, "linger")
+	self.client:shutdown(loop.guard(function() end))
+	start_reading(self)
+end
+
+-- What is left of `parts` behind the first `sent` bytes.
+local function unsent(parts, sent)
+	local rest = {}
+	for _, part in ipairs(parts) do
+		if sent < #part then rest[#rest + 1] = sent > 0 and part:sub(sent + 1) or part end
+		sent = math.max(0, sent - #part)
+	end
+	return rest
+end
+
+-- Writes what the socket takes; where that is not all, the connection waits and reads nothing.
+-- on_sent(self) runs once, also where the connection was closed over it.
+local function send(self, parts, length, on_sent)
+	local sent, _, failure = self.client:try_write(parts)
+	if not sent and failure ~= "EAGAIN" then self:close() end
+	if self.closed or sent == length then return on_sent(self) end
+	stop_reading(self)
+	enter(self, "write")
+	self.client:write(unsent(parts, sent or 0), loop.guard(function(unwritten)
+		if unwritten then self:close() end
+		on_sent(self)
+	end))
+end
+
+-- Sends an answer; a large body is not copied behind its head.
+local function send_reply(self, head, body, on_sent)
+	local parts = #body > JOIN_BYTES and { head, body } or { head .. body }
+	send(self, parts, #head + #body, on_sent)
+end
+
+local function refuse(self, status, code, message)
+	local body = http_reply.error_body(code, message)
+	stop_reading(self)
+	send_reply(self, http_reply.head(status, nil, #body, true), body, linger)
+end
+
+local function wait_for_input(self, ahead)
+	if self.eof or self.server.stopping then return self:close() end
+	if ahead == 0 then
+		enter(self, "idle")
+	elseif self.phase ~= "head" then
+		enter(self, "head")
+	end
+	start_reading(self)
+end
+
+local go_on
+
+local function after_drain(self, event)
+	if event == "body" then return go_on(self) end
+	if event == "refused" or self.eof then return linger(self) end
+	enter(self, "drain")
+	start_reading(self)
+end
+
+-- The answer is written.
+local function finish(self, request)
+	self.request = nil
+	self.server:request_ended()
+	if self.closed then return drop_parser(self) end
+	if request.close then return linger(self) end
+	if not request.has_body then return go_on(self) end
+	after_drain(self, self.parser:drain(DRAIN_BYTES))
+end
+
+local function must_close(self, request)
+	if not request.keep_alive or self.server.stopping or request.broken then return true end
+	if not request.has_body then return false end
+	-- A client that was not told to go on may leave its body out.
+	if request:waits_for_continue() then return true end
+	return not self.parser:drainable(DRAIN_BYTES)
+end
+
+local function answer(self, request, status, headers, body)
+	if self.closed then return finish(self, request) end
+	if request.has_body then self.parser:release_body() end
+	request.close = must_close(self, request)
+	body = body or ""
+	local head = http_reply.head(status, headers, #body, request.close)
+	request.answered = true
+	if request.method == "HEAD" or status == 204 then body = "" end
+	send_reply(self, head, body, function() finish(self, request) end)
+end
+
+local function serve(self, request)
+	local ok, status, headers, body = loop.try(self.server.handler, request)
+	if ok and loop.try(answer, self, request, status, headers, body) then return end
+	if request.answered then return self:close() end
+	-- The handler, or what it returned, was at fault.
+	request.broken = true
+	answer(self, request, 500, nil, http_reply.error_body("internal_error", "internal error"))
+end
+
+local function start_request(self, ...)
+	local request = http_request.new(self, self.server:next_id(), ...)
+	self.request = request
+	self.server:request_begun()
+	enter(self, "busy")
+	loop.spawn(serve, self, request)
+end
+
+-- Deals with an event of the parser while no request runs.
+local function step(self, event, a, b, c, d, e)
+	if event == "request" then return start_request(self, a, b, c, d, e) end
+	if event == "refused" then return refuse(self, a, b, c) end
+	return wait_for_input(self, a)
+end
+
+-- The next request, and those behind it that are here already. Called from within its own loop
+-- (a handler that did not wait), it leaves the work to that loop.
+function go_on(self)
+	self.again = true
+	if self.in_turn then return end
+	self.in_turn = true
+	for _ = 1, MAX_TURNS do
+		if not self.again or self.closed then break end
+		self.again = false
+		step(self, self.parser:next())
+	end
+	self.in_turn = false
+	if self.again and not self.closed then loop.defer(function() go_on(self) end) end
+end
+
+-- Deals with what the parser says of new input.
+local function take(self, event, a, ...)
+	if self.reader then
+		if event then return wake(self, event, a, ...) end
+	elseif self.request or self.again then
+		if not event and a > READ_AHEAD_BYTES then stop_reading(self) end
+	elseif self.phase == "drain" then
+		if event then after_drain(self, event) end
+	else
+		step(self, event, a, ...)
+	end
+end
+
+local function on_end(self)
+	self.eof = true
+	stop_reading(self)
+	if self.reader then return wake(self, "refused", 400, "bad_request", "the body is incomplete") end
+	if not self.request and not self.again then self:close() end
+end
+
+local function on_read(self, failure, chunk)
+	if self.closed then return end
+	if failure then return self:close() end
+	if not chunk then return on_end(self) end
+	if self.phase == "linger" then
+		self.lingered = self.lingered + #chunk
+		if self.lingered > LINGER_BYTES then self:close() end
+		return
+	end
+	if self.parser then take(self, self.parser:feed(chunk)) end
+end
+
+--- Collects the body of the request that runs, in C; yields (Request:read_body).
+-- @return parser's event: "body", or "refused", status, code, message
+function Conn:read_body(limit)
+	if self.closed then return "refused", 400, "bad_request", "connection closed" end
+	local continue = self.request:waits_for_continue()
+	local event, status, code, message = self.parser:read_body(limit)
+	if event then return event, status, code, message end
+	if continue then self.client:try_write(CONTINUE) end
+	self.request.continued = true
+	if self.eof then return "refused", 400, "bad_request", "the body is incomplete" end
+	enter(self, "body")
+	start_reading(self)
+	self.reader = coroutine.running()
+	event, status, code, message = coroutine.yield()
+	if not self.closed then enter(self, "busy") end
+	return event, status, code, message
+end
+
+--- The time of the connection's phase is over.
+function Conn:late(phase)
+	if phase == "body" then
+		self.request.broken = true
+		enter(self, "busy")
+		return wake(self, "refused", 408, "bad_request", "the body did not arrive in time")
+	end
+	if phase == "head" then return refuse(self, 408, "bad_request", "the request did not arrive in time") end
+	self:close(phase == "write")
+end
+
+--- Begins with an accepted client.
+function Conn:open()
+	local parser, message = native.http_parser(self.server.max_header_bytes)
+	if not parser then return self:refuse(503, "service_unavailable", message) end
+	self.parser = parser
+	enter(self, "first")
+	start_reading(self)
+end
+
+--- Answers without having read anything, and closes.
+function Conn:refuse(status, code, message)
+	enter(self, "linger")
+	refuse(self, status, code, message)
+end
+
+--- @param server  kms.http server
+-- @param client  accepted luv TCP handle
+-- @param address  text of the peer's
+function M.new(server, client, address)
+	local self = setmetatable({ server = server, client = client, address = address }, Conn)
+	self.on_read = loop.guard(function(...) on_read(self, ...) end)
+	return self
+end
+
+return M

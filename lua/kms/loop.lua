@@ -1,0 +1,170 @@
+--- The event loop: callbacks, timers and coroutines whose errors end neither the node nor go
+-- unseen. An error inside a luv callback would end the process, so each callback that Lua
+-- registers goes through M.guard.
+
+local uv = require("luv")
+
+local M = {}
+
+local errors = 0
+local report = function(text) io.stderr:write(text, "\n") end
+
+local function caught(failure)
+	return debug.traceback(tostring(failure), 2)
+end
+
+local function failed(text)
+	errors = errors + 1
+	pcall(report, text)
+end
+
+--- Who is told of caught errors: fn(text with traceback).
+function M.on_error(fn)
+	report = fn
+end
+
+--- How many errors were caught since the start.
+function M.errors()
+	return errors
+end
+
+--- Wraps a callback: an error in it is reported and counted, and goes no further.
+function M.guard(fn)
+	return function(...)
+		local ok, text = xpcall(fn, caught, ...)
+		if not ok then failed(text) end
+	end
+end
+
+--- Calls fn(...); returns true and its results, or false after the error was reported.
+function M.try(fn, ...)
+	return (function(ok, ...)
+		if not ok then failed((...)) end
+		return ok, ...
+	end)(xpcall(fn, caught, ...))
+end
+
+--- Resumes a coroutine that M.spawn made.
+function M.resume(co, ...)
+	local ok, text = coroutine.resume(co, ...)
+	if not ok then failed(tostring(text)) end
+end
+
+--- Runs fn(...) in a coroutine of its own, up to its first wait.
+-- @return the coroutine
+function M.spawn(fn, ...)
+	local co = coroutine.create(M.try)
+	M.resume(co, fn, ...)
+	return co
+end
+
+--- Loop time in milliseconds: monotonic, read once an iteration.
+function M.now()
+	return uv.now()
+end
+
+--- Closes a handle, unless that was done.
+function M.close(handle)
+	if handle and not handle:is_closing() then handle:close() end
+end
+
+--- Calls fn once after `ms` milliseconds.
+-- @return a timer for M.close
+function M.after(ms, fn)
+	local timer = assert(uv.new_timer())
+	timer:start(ms, 0, M.guard(function()
+		M.close(timer)
+		fn()
+	end))
+	return timer
+end
+
+--- Calls fn each `ms` milliseconds until its timer is closed.
+-- @return a timer for M.close
+function M.every(ms, fn)
+	local timer = assert(uv.new_timer())
+	timer:start(ms, ms, M.guard(fn))
+	return timer
+end
+
+--- Suspends the running coroutine for `ms` milliseconds.
+function M.sleep(ms)
+	local co, is_main = coroutine.running()
+	if is_main then error("sleep needs a coroutine", 2) end
+	M.after(ms, function() M.resume(co) end)
+	coroutine.yield()
+end
+
+local Waiter = {}
+Waiter.__index = Waiter
+
+--- Something that one coroutine waits for and others bring about.
+function M.waiter()
+	return setmetatable({}, Waiter)
+end
+
+--- Suspends the running coroutine until wake() or the deadline.
+-- @param timeout_ms  nil: without one
+-- @return true when woken, false after the deadline; at once true when wake() came before
+function Waiter:wait(timeout_ms)
+	local co, is_main = coroutine.running()
+	if is_main or self.co then error("wait needs a coroutine, one at a time", 2) end
+	if self.woken then
+		self.woken = nil
+		return true
+	end
+	self.co = co
+	self.timer = timeout_ms and M.after(timeout_ms, function() self:finish(false) end)
+	return coroutine.yield()
+end
+
+function Waiter:finish(woken)
+	local co = self.co
+	self.co = nil
+	M.close(self.timer)
+	self.timer = nil
+	M.resume(co, woken)
+end
+
+--- Ends the wait of whoever waits, or the next one.
+function Waiter:wake()
+	if self.co then return self:finish(true) end
+	self.woken = true
+end
+
+local deferred, idle = {}, nil
+
+local function run_deferred()
+	local list = deferred
+	deferred = {}
+	idle:stop()
+	for _, fn in ipairs(list) do M.try(fn) end
+end
+
+--- Calls fn in the next iteration of the loop, after others have had their turn.
+function M.defer(fn)
+	idle = idle or assert(uv.new_idle())
+	if #deferred == 0 then idle:start(M.guard(run_deferred)) end
+	deferred[#deferred + 1] = fn
+end
+
+--- Calls fn for each signal of this name ("sigterm"); fn nil: the signal is ignored.
+-- @return a handle for M.close, which does not keep the loop running
+function M.on_signal(name, fn)
+	local signal = assert(uv.new_signal())
+	signal:start(name, M.guard(fn or function() end))
+	signal:unref()
+	return signal
+end
+
+--- Runs the loop until M.stop, or until nothing is left to wait for.
+function M.run()
+	uv.run()
+end
+
+--- Ends M.run after this iteration.
+function M.stop()
+	uv.stop()
+end
+
+return M
