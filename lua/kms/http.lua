@@ -115,7 +115,7 @@ end
 --- Of kms.http_conn: an id that tells a request from others in the logs.
 function Server:next_id()
 	self.last_id = self.last_id + 1
-	return ("%s-%x"):format(self.id_prefix, self.last_id)
+	return self.id_prefix .. self.last_id
 end
 
 --- Opens the port.
@@ -187,7 +187,7 @@ function M.new(options)
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
 		by_address = {}, logged = {}, running = 0, last_id = 0,
-		id_prefix = ("%08x"):format(string.unpack("I4", uv.random(4))),
+		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
 end
 

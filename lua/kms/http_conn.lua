@@ -131,7 +131,8 @@ local function after_drain(self, event)
 end
 
 -- The answer is written.
-local function finish(self, request)
+local function finish(self)
+	local request = self.request
 	self.request = nil
 	self.server:request_ended()
 	if self.closed then return drop_parser(self) end
@@ -149,19 +150,23 @@ local function must_close(self, request)
 end
 
 local function answer(self, request, status, headers, body)
-	if self.closed then return finish(self, request) end
+	if self.closed then return finish(self) end
 	if request.has_body then self.parser:release_body() end
 	request.close = must_close(self, request)
 	body = body or ""
 	local head = http_reply.head(status, headers, #body, request.close)
-	request.answered = true
 	if request.method == "HEAD" or status == 204 then body = "" end
-	send_reply(self, head, body, function() finish(self, request) end)
+	request.answered = true
+	send_reply(self, head, body, finish)
 end
 
+local function run(self, request)
+	answer(self, request, self.server.handler(request))
+end
+
+-- The body of a request's coroutine.
 local function serve(self, request)
-	local ok, status, headers, body = loop.try(self.server.handler, request)
-	if ok and loop.try(answer, self, request, status, headers, body) then return end
+	if loop.try(run, self, request) then return end
 	if request.answered then return self:close() end
 	-- The handler, or what it returned, was at fault.
 	request.broken = true
@@ -173,7 +178,7 @@ local function start_request(self, ...)
 	self.request = request
 	self.server:request_begun()
 	enter(self, "busy")
-	loop.spawn(serve, self, request)
+	loop.resume(coroutine.create(serve), self, request)
 end
 
 -- Deals with an event of the parser while no request runs.

@@ -1,6 +1,10 @@
 --- Heads of HTTP answers.
 
+local concat = table.concat
+
 local M = {}
+
+local NONE = {}
 
 local REASONS = {
 	[200] = "OK", [204] = "No Content", [400] = "Bad Request", [403] = "Forbidden", [404] = "Not Found",
@@ -9,36 +13,48 @@ local REASONS = {
 	[503] = "Service Unavailable",
 }
 
--- First lines by status: they never change.
-local starts = {}
+-- What begins an answer, by status, and a line, by name: they never change.
+local starts, names = {}, {}
 
 local function start_of(status)
-	local text = ("HTTP/1.1 %d %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"):format(
+	if math.type(status) ~= "integer" or status < 200 or status > 599 then
+		error("not an HTTP status: " .. tostring(status), 3)
+	end
+	starts[status] = ("HTTP/1.1 %d %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"):format(
 		status, REASONS[status] or "Status")
-	starts[status] = text
-	return text
+	return starts[status]
+end
+
+local function name_of(name)
+	if not name:find("^[%w-]+$") then error("not a header name: " .. name, 3) end
+	names[name] = name .. ": "
+	return names[name]
 end
 
 --- The head of an answer.
 -- @param status  200 to 599
--- @param headers  name = value, or nil; Content-Type is application/json unless it says otherwise
+-- @param headers  name = text, or nil; the same few names for ever; Content-Type is
+--   application/json unless it says otherwise
 -- @param length  bytes of the body
 -- @param close  whether the connection ends with this answer
 -- @return text; throws for what is no status, name or value
 function M.head(status, headers, length, close)
-	if math.type(status) ~= "integer" or status < 200 or status > 599 then
-		error("not an HTTP status: " .. tostring(status), 2)
-	end
-	local text = starts[status] or start_of(status)
-	for name, value in pairs(headers or {}) do
-		if not name:find("^[%w-]+$") or tostring(value):find("%c") then error("bad header: " .. name, 2) end
-		text = text .. name .. ": " .. value .. "\r\n"
+	local parts, n = { starts[status] or start_of(status) }, 1
+	for name, value in next, headers or NONE do
+		if value:find("%c") then error("a control character in header " .. name, 2) end
+		parts[n + 1], parts[n + 2], parts[n + 3] = names[name] or name_of(name), value, "\r\n"
+		n = n + 3
 	end
 	if length > 0 and not (headers and headers["Content-Type"]) then
-		text = text .. "Content-Type: application/json\r\n"
+		n = n + 1
+		parts[n] = "Content-Type: application/json\r\n"
 	end
-	if status ~= 204 then text = text .. "Content-Length: " .. length .. "\r\n" end
-	return text .. (close and "Connection: close\r\n\r\n" or "\r\n")
+	if status ~= 204 then
+		parts[n + 1], parts[n + 2], parts[n + 3] = "Content-Length: ", length, "\r\n"
+		n = n + 3
+	end
+	parts[n + 1] = close and "Connection: close\r\n\r\n" or "\r\n"
+	return concat(parts)
 end
 
 --- The body of an error (wire-protocol section 2).

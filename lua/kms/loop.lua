@@ -36,12 +36,14 @@ function M.guard(fn)
 	end
 end
 
+local function outcome(ok, ...)
+	if not ok then failed((...)) end
+	return ok, ...
+end
+
 --- Calls fn(...); returns true and its results, or false after the error was reported.
 function M.try(fn, ...)
-	return (function(ok, ...)
-		if not ok then failed((...)) end
-		return ok, ...
-	end)(xpcall(fn, caught, ...))
+	return outcome(xpcall(fn, caught, ...))
 end
 
 --- Resumes a coroutine that M.spawn made.
