@@ -27,7 +27,8 @@ CORE_SRC := $(wildcard csrc/core/*.c)
 NODE_SRC := $(wildcard csrc/net/*.c csrc/bind/*.c)
 obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS    := $(patsubst spec/native/%.c,$(BUILD)/spec/%,$(wildcard spec/native/test_*.c))
-TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(wildcard spec/support/*.c))
+TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
+TESTKIT  := $(BUILD)/spec/kms_testkit.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 
 .DEFAULT_GOAL := all
@@ -76,12 +77,18 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/libkms_core.a
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
+# A Lua module for the end-to-end specs alone; it hides its copy of the core from the node's.
+$(TESTKIT): $(call obj,spec/support/testkit.c) $(BUILD)/libkms_core.a
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,nodelete,--exclude-libs,ALL -o $@ $^ $(CORE_LIB)
+
 $(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(call obj,$(wildcard spec/bench/lib/*.c)) $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
 
-native-tests: $(TESTS) $(TOOLS) # C test programs and what the specs load
+native-tests: $(TESTS) $(TOOLS) $(TESTKIT) # C test programs and what the specs load
 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
