@@ -50,9 +50,9 @@ function Node:within_address_limit(bucket, request, mono_ms)
 end
 
 local function not_routed(why, allow)
-	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
+	if why == "not_found" then return err.reply(nil, "not_found") end
 	if why == "options" then return { status = 204, headers = { Allow = allow }, body = "" } end
-	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
+	return err.reply("use one of: " .. allow, "method_not_allowed", { Allow = allow })
 end
 
 local function dispatch(self, request)
@@ -62,7 +62,7 @@ local function dispatch(self, request)
 	if not route.unlimited then
 		local ok, wait_s = self:within_address_limit(self.address_limiter, request, self.mono_ms())
 		if not ok then
-			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = tostring(wait_s) })
+			return err.reply("too many requests from this address", "rate_limited", err.retry_after(wait_s))
 		end
 	end
 	return route.handler(self, request, route, rest)
@@ -75,8 +75,8 @@ function Node:handle(request)
 	local reply = dispatch(self, request)
 	local level = reply.status >= 500 and "warn" or request.wallet and "info" or "debug"
 	if self.log:enabled(level) then
-		self.log:log(level, "request", {
-			id = request.id, method = request.method, route = request.route, status = reply.status,
+		self.log:write(level, "request", {
+			request = request.id, method = request.method, route = request.route, status = reply.status,
 			ms = self.mono_ms() - started, remote = request.remote, wallet = request.wallet, app = request.app_id,
 			code = reply.code,
 		})
@@ -191,7 +191,7 @@ end
 function M.start(deps)
 	local self = setmetatable({
 		config = deps.config, log = deps.log, wall_ms = native.wall_ms, mono_ms = native.mono_ms,
-		decode = native.percent_decode, stopping = false,
+		stopping = false,
 	}, Node)
 	local ok, message = files.make_dir(self.config.DATA_DIR)
 	if ok then ok, message = open_core(self) end

@@ -14,13 +14,13 @@ local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
 
 local function refuse(message)
-	return nil, message, "ERR_UNAUTHORIZED"
+	return nil, message, "unauthorized"
 end
 
 -- A look-up that did not answer is no answer: nothing is cached, the request is refused.
 local function lookup_failed(message, code, missing)
 	if code == "ERR_NOT_FOUND" then return refuse(missing) end
-	return nil, "the registry cannot be reached: " .. message, "ERR_CHAIN"
+	return nil, "the registry cannot be reached", "service_unavailable", message
 end
 
 -- The checks of section 5, in their order.
@@ -51,20 +51,20 @@ end
 -- @param wallet canonical text
 -- @param mono_ms monotonic time
 -- @return facts {wallet, app_id, version_id, instance_id, point (97 bytes)} | nil, message,
--- code: ERR_UNAUTHORIZED (the chain says no) or ERR_CHAIN (it says nothing)
+-- code: unauthorized (the chain says no) or service_unavailable (it says nothing), cause for the log
 function Registry:authorize(wallet, mono_ms)
 	local facts = self.known:get(wallet, mono_ms)
 	if facts then return facts end
 	local refusal = self.unknown:get(wallet, mono_ms)
 	if refusal then return refuse(refusal) end
-	local message, code
-	facts, message, code = authorize(self, wallet)
+	local message, code, cause
+	facts, message, code, cause = authorize(self, wallet)
 	if facts then
 		self.known:put(wallet, facts, mono_ms + self.ttl_ms)
-	elseif code == "ERR_UNAUTHORIZED" then
+	elseif code == "unauthorized" then
 		self.unknown:put(wallet, message, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
 	end
-	return facts, message, code
+	return facts, message, code, cause
 end
 
 --- @param chain a backend (kms.chain)

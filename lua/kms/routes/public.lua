@@ -31,15 +31,15 @@ end
 
 local function ready(node)
 	if node.lifecycle.ready then return json({ ready = true }) end
-	return err.reply("ERR_NOT_READY", node.lifecycle.reason)
+	return err.reply(node.lifecycle.reason, "service_unavailable")
 end
 
 local function nonce(node, request)
 	local mono_ms = node.mono_ms()
 	local ok, wait_s = node:within_address_limit(node.nonce_limiter, request, mono_ms)
-	if not ok then return err.reply("ERR_RATE", "too many nonces for this address", { ["Retry-After"] = tostring(wait_s) }) end
+	if not ok then return err.reply("too many nonces for this address", "rate_limited", err.retry_after(wait_s)) end
 	local text, message, code = node.nonces:issue(mono_ms // 1000)
-	if not text then return err.reply(code, message, { ["Retry-After"] = "1" }) end
+	if not text then return err.reply(message, code, err.retry_after(1)) end
 	return {
 		status = 200, headers = { ["Content-Type"] = "application/json" }, body = '{"nonce":"' .. text .. '"}',
 	}
