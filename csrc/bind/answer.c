@@ -14,7 +14,7 @@ static void body_release(void *object)
 }
 
 /* A buffer inside the job below; its userdata sees to it that it is freed if Lua throws. */
-const kms_bind_type kms_bind_body_type = { "kms.body", body_release, NULL, true };
+const kms_bind_type kms_bind_answer_type = { "kms.answer", body_release, NULL, true };
 
 typedef struct answer_job {
 	kms_job job;
@@ -85,7 +85,7 @@ int kms_service_answer(lua_State *L)
 
 	if (!service->master) return kms_bind_fail(L, KMS_ERR_STATE);
 	lua_settop(L, 6);
-	void **owner = kms_bind_new(L, &kms_bind_body_type);
+	void **owner = kms_bind_new(L, &kms_bind_answer_type);
 	answer_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->body = kms_buf_make(KMS_BUF_PLAIN, 2 * ANSWER_MAX_BYTES);

@@ -207,5 +207,5 @@ void kms_bind_service(lua_State *L)
 	lua_setfield(L, -2, "service");
 	kms_bind_define(L, &kms_bind_service_type);
 	kms_bind_define(L, &kms_bind_request_type);
-	kms_bind_define(L, &kms_bind_body_type);
+	kms_bind_define(L, &kms_bind_answer_type);
 }

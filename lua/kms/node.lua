@@ -50,9 +50,9 @@ function Node:within_address_limit(bucket, request, mono_ms)
 end
 
 local function not_routed(why, allow)
-	if why == "not_found" then return err.reply(nil, "not_found") end
+	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
 	if why == "options" then return { status = 204, headers = { Allow = allow }, body = "" } end
-	return err.reply("use one of: " .. allow, "method_not_allowed", { Allow = allow })
+	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
 end
 
 local function dispatch(self, request)
@@ -62,7 +62,7 @@ local function dispatch(self, request)
 	if not route.unlimited then
 		local ok, wait_s = self:within_address_limit(self.address_limiter, request, self.mono_ms())
 		if not ok then
-			return err.reply("too many requests from this address", "rate_limited", err.retry_after(wait_s))
+			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
 		end
 	end
 	return route.handler(self, request, route, rest)
@@ -75,7 +75,7 @@ function Node:handle(request)
 	local reply = dispatch(self, request)
 	local level = reply.status >= 500 and "warn" or request.wallet and "info" or "debug"
 	if self.log:enabled(level) then
-		self.log:write(level, "request", {
+		self.log:log(level, "request", {
 			request = request.id, method = request.method, route = request.route, status = reply.status,
 			ms = self.mono_ms() - started, remote = request.remote, wallet = request.wallet, app = request.app_id,
 			code = reply.code,
@@ -99,8 +99,6 @@ local function open_core(self)
 	local message
 	self.tee, message = tee.open({ config = config, log = self.log })
 	if not self.tee then return nil, message end
-	self.given, message = native.take_env("MASTER_SECRET_HEX", 32)
-	if message then return nil, "MASTER_SECRET_HEX: " .. message .. "; it must be 64 hex digits" end
 	self.store = assert(store_of(config, self.tee.address))
 	self.nonces = assert(native.nonces(config.POP_TIMEOUT_SECONDS))
 	self.channels = assert(native.channels(config.MAX_CHANNELS))
@@ -170,6 +168,10 @@ local function listen(self)
 	local host, port = config.BIND_ADDR:match("^%[?(.-)%]?:(%d+)$")
 	local ok, message = self.server:listen(host, tonumber(port))
 	if not ok then return nil, ("cannot listen on %s: %s"):format(config.BIND_ADDR, message) end
+	self.log:info("listening", {
+		address = config.BIND_ADDR, version = native.version, tee = config.TEE, chain = config.CHAIN,
+		wallet = self.tee.address, locked_bytes = (native.guarded()),
+	})
 	return true
 end
 
@@ -186,11 +188,11 @@ local function run_ticks(self)
 end
 
 --- Makes every part and opens the port. native.init has run.
--- @param deps config, log
+-- @param deps config, log, given (master secret of the environment, or nil)
 -- @return node | nil, message
 function M.start(deps)
 	local self = setmetatable({
-		config = deps.config, log = deps.log, wall_ms = native.wall_ms, mono_ms = native.mono_ms,
+		config = deps.config, log = deps.log, given = deps.given, wall_ms = native.wall_ms, mono_ms = native.mono_ms,
 		stopping = false,
 	}, Node)
 	local ok, message = files.make_dir(self.config.DATA_DIR)

@@ -14,13 +14,13 @@ local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
 
 local function refuse(message)
-	return nil, message, "unauthorized"
+	return nil, message, "ERR_UNAUTHORIZED"
 end
 
 -- A look-up that did not answer is no answer: nothing is cached, the request is refused.
 local function lookup_failed(message, code, missing)
 	if code == "ERR_NOT_FOUND" then return refuse(missing) end
-	return nil, "the registry cannot be reached", "service_unavailable", message
+	return nil, "the registry cannot be reached", "ERR_CHAIN", message
 end
 
 -- The checks of section 5, in their order.
@@ -51,7 +51,7 @@ end
 -- @param wallet canonical text
 -- @param mono_ms monotonic time
 -- @return facts {wallet, app_id, version_id, instance_id, point (97 bytes)} | nil, message,
--- code: unauthorized (the chain says no) or service_unavailable (it says nothing), cause for the log
+-- code, cause for the log: ERR_UNAUTHORIZED (the chain says no) or ERR_CHAIN (it says nothing)
 function Registry:authorize(wallet, mono_ms)
 	local facts = self.known:get(wallet, mono_ms)
 	if facts then return facts end
@@ -61,7 +61,7 @@ function Registry:authorize(wallet, mono_ms)
 	facts, message, code, cause = authorize(self, wallet)
 	if facts then
 		self.known:put(wallet, facts, mono_ms + self.ttl_ms)
-	elseif code == "unauthorized" then
+	elseif code == "ERR_UNAUTHORIZED" then
 		self.unknown:put(wallet, message, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
 	end
 	return facts, message, code, cause

@@ -21,11 +21,11 @@ end
 -- The opened body, or the request that the URL names.
 local function read_request(node, request, route, caller, key, mono_ms)
 	if not channel_allowed(node, caller, mono_ms) then
-		return nil, "too many new keys of this application", "rate_limited"
+		return nil, "too many new keys of this application", "ERR_RATE"
 	end
 	if not route.body then return node.service:request(route.kind, key) end
-	local ok, status, code, message = request:read_body(node.config.MAX_REQUEST_BODY_BYTES)
-	if not ok then return nil, message, code, status end
+	local ok, _, code, message = request:read_body(node.config.MAX_REQUEST_BODY_BYTES)
+	if not ok then return nil, message, code end
 	local must_bind = node.bound_wallets:get(caller.wallet, mono_ms) ~= nil
 	local opened
 	opened, message, code = node.service:open(request.head, route.kind, caller.point, caller.signature, must_bind)
@@ -35,12 +35,12 @@ local function read_request(node, request, route, caller, key, mono_ms)
 end
 
 local function carry_out(node, request, route, caller, key, mono_ms)
-	local opened, message, code, status = read_request(node, request, route, caller, key, mono_ms)
-	if not opened then return err.reply(message, code, nil, status) end
+	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
+	if not opened then return err.reply(code, message) end
 	local body, signature
 	body, signature, code = node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
 	opened:close()
-	if not body then return err.reply(signature, code) end
+	if not body then return err.reply(code, signature) end
 	return {
 		status = 200, body = body,
 		headers = { ["Content-Type"] = "application/json", ["X-KMS-Response-Signature"] = signature },
@@ -59,16 +59,16 @@ local function url_key(request, rest)
 end
 
 local function serve(node, request, route, rest)
-	if not node.lifecycle.ready then return err.reply(node.lifecycle.reason, "service_unavailable") end
+	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
 	local mono_ms = node.mono_ms()
 	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
 	request.wallet = caller and caller.wallet or wallet
-	if not caller then return err.reply(message, code, err.retry_after(wait_s)), wallet end
+	if not caller then return err.reply(code, message, wait_s and { ["Retry-After"] = wait_s }), wallet end
 	request.app_id = caller.app_id
 	local key
 	if route.kind == "get" then
 		key, message = url_key(request, rest)
-		if message then return err.reply(message, "bad_request"), caller.wallet end
+		if message then return err.reply("ERR_BAD_REQUEST", message), caller.wallet end
 		if not key then route = route.without_key end
 	end
 	return carry_out(node, request, route, caller, key, mono_ms), caller.wallet

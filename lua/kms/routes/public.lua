@@ -1,27 +1,21 @@
 --- The routes that need no authentication: overview, health, readiness, status, nonces, nodes.
 
-local cjson = require("cjson.safe").new()
+local cjson = require("cjson")
 local err = require("kms.err")
 local chain_api = require("kms.chain")
 local native = require("kms_native")
 
 local M = {}
 
-cjson.encode_empty_table_as_object(true)
+local JSON = { ["Content-Type"] = "application/json" }
 
-local function json(value, status)
-	return { status = status or 200, headers = { ["Content-Type"] = "application/json" }, body = cjson.encode(value) }
+local function json(value)
+	return { status = 200, headers = JSON, body = cjson.encode(value) }
 end
 
 local function fixed(value)
-	local body = cjson.encode(value)
-	return function()
-		return { status = 200, headers = { ["Content-Type"] = "application/json" }, body = body }
-	end
-end
-
-local function array(list)
-	return #list > 0 and list or cjson.empty_array
+	local reply = json(value)
+	return function() return reply end
 end
 
 -- App ids are unsigned 64-bit: as a JSON number where Lua's integers hold it, else as text.
@@ -31,18 +25,16 @@ end
 
 local function ready(node)
 	if node.lifecycle.ready then return json({ ready = true }) end
-	return err.reply(node.lifecycle.reason, "service_unavailable")
+	return err.reply("ERR_NOT_READY", node.lifecycle.reason)
 end
 
 local function nonce(node, request)
 	local mono_ms = node.mono_ms()
 	local ok, wait_s = node:within_address_limit(node.nonce_limiter, request, mono_ms)
-	if not ok then return err.reply("too many nonces for this address", "rate_limited", err.retry_after(wait_s)) end
+	if not ok then return err.reply("ERR_RATE", "too many nonces for this address", { ["Retry-After"] = wait_s }) end
 	local text, message, code = node.nonces:issue(mono_ms // 1000)
-	if not text then return err.reply(message, code, err.retry_after(1)) end
-	return {
-		status = 200, headers = { ["Content-Type"] = "application/json" }, body = '{"nonce":"' .. text .. '"}',
-	}
+	if not text then return err.reply(code, message, { ["Retry-After"] = 1 }) end
+	return { status = 200, headers = JSON, body = '{"nonce":"' .. text .. '"}' }
 end
 
 local function status(node)
@@ -58,7 +50,7 @@ local function status(node)
 			operator_secret = node.config.ALLOW_OPERATOR_SECRET,
 		},
 		cluster = {
-			kms_app_id = id_number(node.config.KMS_APP_ID), registry_address = node.config.KMS_REGISTRY_ADDRESS,
+			kms_app_id = id_number(node.config.KMS_APP_ID), registry_address = node.config.KMS_REGISTRY_ADDRESS or cjson.null,
 			total_instances = #node.peers:list(),
 		},
 		data_store = {
@@ -90,8 +82,12 @@ end
 
 local function nodes(node)
 	local operators = {}
-	for i, instance in ipairs(node.peers:list()) do operators[i] = operator(node, instance) end
-	return json({ operators = array(operators), count = #operators })
+	for i, instance in ipairs(node.peers:list()) do operators[i] = cjson.encode(operator(node, instance)) end
+	-- An empty Lua table does not say that it is a list.
+	return {
+		status = 200, headers = JSON,
+		body = ('{"count":%d,"operators":[%s]}'):format(#operators, table.concat(operators, ",")),
+	}
 end
 
 --- The routes of this module.
