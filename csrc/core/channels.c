@@ -8,13 +8,19 @@
 
 #include "core/mem.h"
 #include "core/safe.h"
+#include "core/siphash.h"
 #include "kms/crypto.h"
 #include "kms/envelope.h"
 
 #define MAX_CHANNELS 65536
 #define KEY_BYTES 32
 #define CHANNEL_INFO "encryption data"
-#define POINT_WORDS (KMS_P384_POINT / 4) /* 24, without the leading 0x04 */
+
+/* What a channel is found by: the own point and the peer's. */
+typedef struct pair {
+	uint8_t own97[KMS_P384_POINT];
+	uint8_t peer97[KMS_P384_POINT];
+} pair;
 
 typedef struct channel channel;
 struct channel {
@@ -22,43 +28,36 @@ struct channel {
 	channel *newer; /* towards the most recently used */
 	channel *older;
 	kms_secret *key;
-	uint32_t bucket;
-	uint8_t own97[KMS_P384_POINT];
-	uint8_t peer97[KMS_P384_POINT];
+	size_t bucket;
+	pair pair;
 };
 
 struct kms_channels {
-	pthread_mutex_t lock; /* guards everything below but hash_key and the sizes */
+	pthread_mutex_t lock; /* guards everything below but the hash key and the sizes */
 	channel **buckets;
 	size_t bucket_mask;
 	size_t max;
 	size_t count;
 	channel *newest;
 	channel *oldest;
-	uint32_t hash_key[2 * POINT_WORDS];
+	kms_siphash_key hash_key;
 };
 
 DEFINE_DEFER(channels_release, kms_channels, kms_channels_free)
 DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
 DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
 
-/* One point's part of NH, the universal hash of UMAC (RFC 4418 section 5.2). */
-static uint64_t hash_point(const uint32_t key[POINT_WORDS], const uint8_t point97[97])
+static pair pair_of(const kms_p384 *own, const uint8_t peer97[97])
 {
-	uint32_t word[POINT_WORDS];
-	uint64_t sum = 0;
-	memcpy(word, point97 + 1, sizeof(word));
-	for (size_t i = 0; i < POINT_WORDS; i += 2)
-		sum += (uint64_t)(uint32_t)(word[i] + key[i]) * (uint32_t)(word[i + 1] + key[i + 1]);
-	return sum;
+	pair made;
+	memcpy(made.own97, kms_p384_public(own), sizeof(made.own97));
+	memcpy(made.peer97, peer97, sizeof(made.peer97));
+	return made;
 }
 
-/* The hash is keyed, so that nobody can choose points that meet in one bucket. */
-static uint32_t bucket_of(const kms_channels *channels, const uint8_t own97[97], const uint8_t peer97[97])
+static size_t bucket_of(const kms_channels *channels, const pair *wanted)
 {
-	uint64_t sum =
-	    hash_point(channels->hash_key, own97) + hash_point(channels->hash_key + POINT_WORDS, peer97);
-	return (uint32_t)((sum ^ sum >> 32) & channels->bucket_mask);
+	return kms_siphash(&channels->hash_key, wanted, sizeof(*wanted)) & channels->bucket_mask;
 }
 
 /* ---- under the lock ---- */
@@ -77,13 +76,10 @@ static void link_newest(kms_channels *channels, channel *c)
 	channels->newest = c;
 }
 
-static channel *look_up(kms_channels *channels, uint32_t bucket, const uint8_t own97[97],
-			const uint8_t peer97[97])
+static channel *look_up(kms_channels *channels, size_t bucket, const pair *wanted)
 {
 	for (channel *c = channels->buckets[bucket]; c; c = c->next_in_bucket)
-		if (memcmp(c->peer97, peer97, sizeof(c->peer97)) == 0 &&
-		    memcmp(c->own97, own97, sizeof(c->own97)) == 0)
-			return c;
+		if (memcmp(&c->pair, wanted, sizeof(*wanted)) == 0) return c;
 	return NULL;
 }
 
@@ -132,7 +128,7 @@ kms_status kms_channels_new(kms_channels **channels, size_t max)
 	made->bucket_mask = buckets - 1;
 	made->buckets = kms_heap_alloc(buckets, sizeof(made->buckets[0]));
 	ENSURE(made->buckets, KMS_ERR_MEMORY);
-	GUARD(kms_random((uint8_t *)made->hash_key, sizeof(made->hash_key)));
+	GUARD(kms_siphash_key_new(&made->hash_key));
 	*channels = made;
 	made = NULL;
 	return KMS_OK;
@@ -153,10 +149,10 @@ void kms_channels_free(kms_channels *channels)
 kms_secret *kms_channels_find(kms_channels *channels, const kms_p384 *own, const uint8_t peer97[97])
 {
 	if (!channels || !own || !peer97) return NULL;
-	const uint8_t *own97 = kms_p384_public(own);
-	uint32_t bucket = bucket_of(channels, own97, peer97);
+	pair wanted = pair_of(own, peer97);
+	size_t bucket = bucket_of(channels, &wanted);
 	pthread_mutex_lock(&channels->lock);
-	channel *c = look_up(channels, bucket, own97, peer97);
+	channel *c = look_up(channels, bucket, &wanted);
 	kms_secret *key = c ? use(channels, c) : NULL;
 	pthread_mutex_unlock(&channels->lock);
 	return key;
@@ -178,7 +174,7 @@ static kms_secret *keep(kms_channels *channels, channel *fresh)
 {
 	channel *unused = NULL;
 	pthread_mutex_lock(&channels->lock);
-	channel *held = look_up(channels, fresh->bucket, fresh->own97, fresh->peer97);
+	channel *held = look_up(channels, fresh->bucket, &fresh->pair);
 	if (held) unused = fresh;
 	if (!held) {
 		if (channels->count == channels->max) unused = remove_oldest(channels);
@@ -210,9 +206,8 @@ kms_status kms_channels_get(kms_secret **key32, kms_channels *channels, const km
 	channel *fresh = kms_heap_alloc(1, sizeof(*fresh));
 	ENSURE(fresh, KMS_ERR_MEMORY);
 	fresh->key = kms_secret_ref(derived);
-	memcpy(fresh->own97, kms_p384_public(own), sizeof(fresh->own97));
-	memcpy(fresh->peer97, peer97, sizeof(fresh->peer97));
-	fresh->bucket = bucket_of(channels, fresh->own97, peer97);
+	fresh->pair = pair_of(own, peer97);
+	fresh->bucket = bucket_of(channels, &fresh->pair);
 	*key32 = keep(channels, fresh);
 	return KMS_OK;
 }
