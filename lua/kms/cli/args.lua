@@ -1,0 +1,214 @@
+--- Command-line parsing from a declaration, and the help that follows from it.
+-- A command is a table:
+--   name, summary
+--   options    list of { name, help, value (placeholder; absent: a switch), type ("string" or
+--              "int" with min and max), values (the only ones allowed), default, short }
+--   arguments  list of { name, help, optional }, in their order
+--   commands   list of commands below this one, instead of options and arguments
+--   notes      text at the end of the help
+--   run        function(args, io) -> exit code (the dispatcher calls it)
+-- What was parsed is a table by name, "-" written as "_"; --help works at every level.
+
+local nearest = require("kms.nearest")
+
+local M = {}
+
+--- Exit codes, the same for every command.
+M.EXIT = {
+	OK = 0,
+	REFUSED = 1, -- the node refused or failed
+	USAGE = 2, -- this command line is wrong
+	UNREACHABLE = 3, -- the node cannot be reached
+	CONFIG = 4, -- the configuration is not valid
+	UNVERIFIED = 5, -- the node's answer does not prove what it must
+}
+
+local EXIT_HELP = [[
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable,
+4 configuration not valid, 5 answer could not be verified.
+]]
+
+--- The switch that commands with machine-readable output declare.
+M.JSON = { name = "json", help = "print JSON" }
+
+local HELP = { name = "help", short = "h", help = "show this help" }
+local WIDTH = 26 -- of the left column in helps
+
+local function member(name)
+	return (name:gsub("-", "_"))
+end
+
+--- Options of a command by what is typed ("--name", "-n"), --help included.
+local function option_table(command)
+	local by_text, texts = {}, {}
+	for _, option in ipairs({ HELP, table.unpack(command.options or {}) }) do
+		by_text["--" .. option.name] = option
+		texts[#texts + 1] = "--" .. option.name
+		if option.short then by_text["-" .. option.short] = option end
+	end
+	return by_text, texts
+end
+
+local function unknown(kind, text, known)
+	local near = nearest.find(text, known)
+	return ("unknown %s '%s'%s"):format(kind, text, near and (", did you mean '%s'?"):format(near) or "")
+end
+
+--- Checks and converts an option's value.
+-- @return value; or nil, message
+local function convert(option, text)
+	local value = text
+	if option.type == "int" then
+		value = text:find("^%-?%d+$") and math.tointeger(tonumber(text))
+		if not value or value < option.min or value > option.max then
+			return nil, ("--%s: '%s' is not a whole number from %d to %d"):format(option.name, text, option.min, option.max)
+		end
+	end
+	if not option.values then return value end
+	for _, allowed in ipairs(option.values) do
+		if allowed == text then return value end
+	end
+	return nil, ("--%s: '%s' is not one of %s"):format(option.name, text, table.concat(option.values, ", "))
+end
+
+--- Reads the option at position `at`.
+-- @return the next position; or nil, message
+local function read_option(command, argv, at, parsed)
+	local by_text, texts = option_table(command)
+	local text, value = argv[at]:match("^(%-%-[^=]+)=(.*)$")
+	text = text or argv[at]
+	local option = by_text[text]
+	if not option then return nil, unknown("option", text, texts) end
+	local name = member(option.name)
+	if parsed[name] ~= nil then return nil, ("%s is given twice"):format(text) end
+	if not option.value then
+		if value then return nil, ("%s takes no value"):format(text) end
+		parsed[name] = true
+		return at + 1
+	end
+	local next_at = value and at + 1 or at + 2
+	-- An option's name behind it more likely means that the value was forgotten.
+	if not value and argv[at + 1] and not argv[at + 1]:find("^%-%-") then value = argv[at + 1] end
+	if not value then return nil, ("%s needs a value: %s"):format(text, option.value) end
+	local converted, message = convert(option, value)
+	if converted == nil then return nil, message end
+	parsed[name] = converted
+	return next_at
+end
+
+local function assign_arguments(command, words, parsed)
+	local declared = command.arguments or {}
+	if #words > #declared then return nil, ("unexpected argument '%s'"):format(words[#declared + 1]) end
+	for i, argument in ipairs(declared) do
+		if not words[i] and not argument.optional then return nil, ("%s is missing"):format(argument.name:upper()) end
+		parsed[member(argument.name)] = words[i]
+	end
+	return parsed
+end
+
+--- Parses what follows a command's name.
+-- @param command  declaration without `commands`
+-- @param argv     list of words
+-- @return table of values by name ({ help = true } when help is asked for); or nil, message
+function M.parse(command, argv)
+	local parsed, words, at = {}, {}, 1
+	local options_end = false
+	while argv[at] do
+		local word = argv[at]
+		if options_end or not word:find("^%-.") then
+			words[#words + 1], at = word, at + 1
+		elseif word == "--" then
+			options_end, at = true, at + 1
+		else
+			local next_at, message = read_option(command, argv, at, parsed)
+			if not next_at then return nil, message end
+			if parsed.help then return { help = true } end
+			at = next_at
+		end
+	end
+	for _, option in ipairs(command.options or {}) do
+		local name = member(option.name)
+		if parsed[name] == nil then parsed[name] = option.default end
+	end
+	return assign_arguments(command, words, parsed)
+end
+
+--- Finds the command that a command line means.
+-- @param root  declaration with `commands`
+-- @return command, its full name, the words behind it; or nil, message, the full name of the
+--         level at which it failed, that level; help asked for at a level above: that level,
+--         its name, nil
+function M.find(root, argv)
+	local command, name, at = root, root.name, 1
+	while command.commands do
+		local word = argv[at]
+		if word == "--help" or word == "-h" then return command, name, nil end
+		if not word then return nil, "a command is missing", name, command end
+		local names, found = {}, nil
+		for i, candidate in ipairs(command.commands) do
+			names[i] = candidate.name
+			if candidate.name == word then found = candidate end
+		end
+		if not found then
+			local kind = word:find("^%-") and "option" or "command"
+			return nil, unknown(kind, word, names), name, command
+		end
+		command, name, at = found, name .. " " .. word, at + 1
+	end
+	return command, name, { table.unpack(argv, at) }
+end
+
+local function row(left, right)
+	if #left < WIDTH - 2 then return ("  %-" .. (WIDTH - 2) .. "s%s\n"):format(left, right) end
+	return ("  %s\n%s%s\n"):format(left, (" "):rep(WIDTH), right)
+end
+
+local function option_left(option)
+	local left = (option.short and "-" .. option.short .. ", " or "") .. "--" .. option.name
+	return option.value and left .. " " .. option.value or left
+end
+
+local function option_right(option)
+	local right = option.help
+	if option.values then right = right .. ": " .. table.concat(option.values, ", ") end
+	if option.default ~= nil then right = ("%s (default %s)"):format(right, tostring(option.default)) end
+	return right
+end
+
+--- The one line of how a command is called.
+function M.usage(command, name)
+	local parts = { "Usage: " .. name }
+	if command.commands then
+		parts[#parts + 1] = "COMMAND"
+	else
+		parts[#parts + 1] = "[OPTIONS]"
+	end
+	for _, argument in ipairs(command.arguments or {}) do
+		local text = argument.name:upper()
+		parts[#parts + 1] = argument.optional and "[" .. text .. "]" or text
+	end
+	return table.concat(parts, " ")
+end
+
+--- The help of a command or of a level of commands.
+-- @param name  full name ("nova-kms config check")
+function M.help(command, name)
+	local parts = { M.usage(command, name), "\n\n", command.summary, "\n" }
+	local function add(text) parts[#parts + 1] = text end
+	if command.commands then
+		add("\nCommands:\n")
+		for _, below in ipairs(command.commands) do add(row(below.name, below.summary)) end
+	end
+	if command.arguments and #command.arguments > 0 then
+		add("\nArguments:\n")
+		for _, argument in ipairs(command.arguments) do add(row(argument.name:upper(), argument.help)) end
+	end
+	add("\nOptions:\n")
+	for _, option in ipairs(command.options or {}) do add(row(option_left(option), option_right(option))) end
+	add(row(option_left(HELP), HELP.help))
+	if command.notes then add("\n" .. command.notes .. "\n") end
+	add("\n" .. EXIT_HELP)
+	return table.concat(parts)
+end
+
+return M

@@ -1,0 +1,177 @@
+--- The command line: parsing, help, exit codes; and the commands that need no node.
+
+local cjson = require("cjson")
+local args = require("kms.cli.args")
+local cli = require("kms.cli")
+
+local command = {
+	name = "get", summary = "get a value",
+	options = {
+		{ name = "node-url", value = "URL", help = "the node", default = "http://127.0.0.1:8000", short = "n" },
+		{ name = "count", value = "N", type = "int", min = 1, max = 10, help = "how many" },
+		{ name = "format", value = "F", values = { "hex", "base64" }, help = "encoding" },
+		args.JSON,
+	},
+	arguments = { { name = "key", help = "the key" }, { name = "app-id", help = "the app", optional = true } },
+}
+
+describe("kms.cli.args", function()
+	it("reads options in each form", function()
+		assert.same({ node_url = "http://a", count = 3, json = true, key = "k" },
+			args.parse(command, { "--node-url", "http://a", "--count=3", "k", "--json" }))
+		assert.same({ node_url = "http://b", key = "k", app_id = "7" }, args.parse(command, { "-n", "http://b", "k", "7" }))
+		assert.same({ node_url = "", key = "--json" }, args.parse(command, { "--node-url=", "--", "--json" }))
+		assert.same({ node_url = "a=b", key = "-" }, args.parse(command, { "--node-url=a=b", "-" }))
+	end)
+
+	it("fills in defaults", function()
+		assert.same({ node_url = "http://127.0.0.1:8000", key = "" }, args.parse(command, { "" }))
+	end)
+
+	it("refuses what is wrong with one message", function()
+		for message, argv in pairs({
+			["unknown option '--jsn', did you mean '--json'?"] = { "k", "--jsn" },
+			["unknown option '--zzzzzzzzzz'"] = { "k", "--zzzzzzzzzz" },
+			["unknown option '-x'"] = { "-x" },
+			["--count needs a value: N"] = { "k", "--count" },
+			["--node-url needs a value: URL"] = { "k", "--node-url", "--json" },
+			["--count: '11' is not a whole number from 1 to 10"] = { "k", "--count", "11" },
+			["--count: '0' is not a whole number from 1 to 10"] = { "k", "--count", "0" },
+			["--count: '1.5' is not a whole number from 1 to 10"] = { "k", "--count=1.5" },
+			["--count: '99999999999999999999' is not a whole number from 1 to 10"] = { "--count=99999999999999999999" },
+			["--format: 'x' is not one of hex, base64"] = { "k", "--format", "x" },
+			["--json takes no value"] = { "k", "--json=1" },
+			["--json is given twice"] = { "k", "--json", "--json" },
+			["KEY is missing"] = {},
+			["unexpected argument 'c'"] = { "a", "b", "c" },
+		}) do
+			local parsed, got = args.parse(command, argv)
+			assert.is_nil(parsed)
+			assert.is_truthy(got:find(message, 1, true), got)
+		end
+		assert.same(10, args.parse(command, { "k", "--count", "10" }).count)
+	end)
+
+	it("shows help whatever else is there", function()
+		assert.same({ help = true }, args.parse(command, { "--count=3", "--help" }))
+		assert.same({ help = true }, args.parse(command, { "-h" }))
+		local help = args.help(command, "nova-kms get")
+		for _, part in ipairs({
+			"Usage: nova-kms get [OPTIONS] KEY [APP-ID]\n", "get a value", "  -n, --node-url URL",
+			"(default http://127.0.0.1:8000)",
+			"encoding: hex, base64", "  -h, --help", "Exit codes: 0", "  KEY  ",
+		}) do
+			assert.is_truthy(help:find(part, 1, true), part)
+		end
+	end)
+end)
+
+describe("kms.cli", function()
+	local out, err
+
+	local function run(argv, variables, secret)
+		out, err = {}, {}
+		local native = { version = "1.2.3", taken = {} }
+		function native.ready() return false end
+		function native.init(bytes)
+			if bytes == 8388608 then return nil, "cannot lock memory" end
+			return true
+		end
+		function native.take_env(name, bytes)
+			native.taken[name] = bytes
+			if secret == "malformed" then return nil, "not valid hexadecimal", "ERR_HEX" end
+			return secret
+		end
+		local status = cli.main(".", argv, {
+			out = function(text) out[#out + 1] = text end, err = function(text) err[#err + 1] = text end,
+			env = function(name) return (variables or {})[name] end,
+			root = "/nonexistent", native = function() return native end,
+		})
+		out, err = table.concat(out, "\n"), table.concat(err, "\n")
+		return status, native
+	end
+
+	it("has help at every level, on standard output", function()
+		for _, argv in ipairs({ { "--help" }, { "-h" }, { "config", "--help" }, { "config", "check", "--help" },
+			{ "version", "-h" } }) do
+			assert.equal(0, run(argv))
+			assert.is_truthy(out:find("^Usage: nova%-kms"))
+			assert.equal("", err)
+		end
+		run({ "--help" })
+		assert.is_truthy(out:find("\n  config  +check the configuration\n"))
+		assert.is_truthy(out:find("\n  version  +"))
+	end)
+
+	it("answers wrong usage with 2, the level's usage and the nearest name", function()
+		for _, case in ipairs({
+			{ {}, "nova-kms: a command is missing" },
+			{ { "versoin" }, "nova-kms: unknown command 'versoin', did you mean 'version'?" },
+			{ { "--versio" }, "nova-kms: unknown option '--versio'" },
+			{ { "config" }, "nova-kms config: a command is missing" },
+			{ { "config", "chek" }, "did you mean 'check'?" },
+			{ { "version", "x" }, "nova-kms version: unexpected argument 'x'" },
+			{ { "config", "check", "--confg=x" }, "unknown option '--confg', did you mean '--config'?" },
+		}) do
+			assert.equal(2, run(case[1]))
+			assert.equal("", out)
+			assert.is_truthy(err:find(case[2], 1, true), err)
+			assert.is_truthy(err:find("\nUsage: nova-kms", 1, true))
+		end
+	end)
+
+	it("shows the version", function()
+		assert.equal(0, run({ "version" }))
+		assert.equal("nova-kms 1.2.3", out)
+		assert.equal(0, run({ "version", "--json" }))
+		assert.equal("1.2.3", cjson.decode(out).version)
+	end)
+
+	describe("config check", function()
+		it("says what differs from the defaults", function()
+			local status, native = run({ "config", "check" }, { MAX_KEY_BYTES = "100", MAX_REQUEST_BODY_BYTES = "2097152" })
+			assert.equal(0, status)
+			assert.is_truthy(out:find("^configuration is valid: no file"))
+			assert.is_truthy(out:find("\n  MAX_KEY_BYTES = 100 (environment)", 1, true))
+			assert.is_nil(out:find("LOG_LEVEL", 1, true))
+			assert.is_truthy(err:find("^note: MAX_REQUEST_BODY_BYTES=2097152"))
+			assert.same({ MASTER_SECRET_HEX = 32 }, native.taken)
+		end)
+
+		it("prints all of it as JSON", function()
+			assert.equal(0, run({ "config", "check", "--json", "--config", "config/node.lua" },
+				{ CHAIN_ID = "9007199254740991" }))
+			local answer = cjson.decode(out)
+			assert.is_true(answer.valid)
+			assert.equal("config/node.lua", answer.file)
+			assert.equal("info", answer.values.LOG_LEVEL)
+			assert.equal("default", answer.origins.LOG_LEVEL)
+			assert.is_truthy(out:find('"CHAIN_ID":9007199254740991', 1, true))
+			assert.is_truthy(out:find('"notes":[]', 1, true))
+			assert.is_nil(answer.values.MASTER_SECRET_HEX)
+		end)
+
+		it("prints each error on a line and ends with 4", function()
+			assert.equal(4, run({ "config", "check" }, { TEE = "x", LOG_LEVEL = "y" }))
+			assert.equal("", out)
+			assert.equal(2, select(2, (err .. "\n"):gsub("\n", "")))
+			assert.equal(4, run({ "config", "check", "--json" }, { TEE = "x" }))
+			assert.same({ false, 1 }, { cjson.decode(out).valid, #cjson.decode(out).errors })
+			assert.equal(4, run({ "config", "check", "--config=/nonexistent/x" }))
+			assert.is_truthy(err:find("/nonexistent/x", 1, true))
+		end)
+
+		it("checks secrets without reading them", function()
+			assert.equal(4, run({ "config", "check" }, {}, "malformed"))
+			assert.is_truthy(err:find("variable MASTER_SECRET_HEX: the value is not valid", 1, true))
+			assert.equal(4, run({ "config", "check" }, {}, {}))
+			assert.is_truthy(err:find("ALLOW_OPERATOR_SECRET", 1, true))
+			assert.equal(0, run({ "config", "check" }, { ALLOW_OPERATOR_SECRET = "true" }, {}))
+		end)
+
+		it("says when memory cannot be locked", function()
+			assert.equal(4, run({ "config", "check" }, { LOCKED_MEMORY_BYTES = "8388608" }))
+			assert.is_truthy(err:find("variable LOCKED_MEMORY_BYTES: value '8388608': cannot lock memory", 1, true))
+		end)
+	end)
+end)
