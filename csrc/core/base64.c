@@ -81,27 +81,27 @@ static size_t decode_tail(uint8_t *bytes, uint64_t *bad, const char *text, size_
 	return count;
 }
 
+static bool decode(uint8_t *bytes, size_t *len, const char *text, size_t text_len)
+{
+	if (text_len % 4 != 0) return false;
+	uint64_t bad = 0;
+	size_t body = (text_len - 4) / 8 * 8, out = 0;
+	/* In place each store ends before the next load begins. */
+	for (size_t i = 0; i < body; i += 8, out += 6)
+		store48(bytes + out, decode_lanes(&bad, kms_load64_be((const uint8_t *)text + i)));
+	*len = out + decode_tail(bytes + out, &bad, text + body, text_len - body);
+	return bad == 0;
+}
+
 kms_status kms_base64_decode(uint8_t *bytes, size_t *len, const char *text, size_t text_len)
 {
 	ENSURE_REF(len);
 	*len = 0;
 	ENSURE((bytes && text) || text_len == 0, KMS_ERR_ARGUMENT);
-	if (text_len == 0) return KMS_OK;
-	uint64_t bad = text_len % 4;
-	size_t body = 0, out = 0;
-	if (bad == 0) {
-		body = (text_len - 4) / 8 * 8;
-		/* In place each store ends before the next load begins. */
-		for (size_t i = 0; i < body; i += 8, out += 6)
-			store48(bytes + out, decode_lanes(&bad, kms_load64_be((const uint8_t *)text + i)));
-		out += decode_tail(bytes + out, &bad, text + body, text_len - body);
-	}
-	if (bad) {
-		kms_wipe(bytes, kms_base64_bound(text_len));
-		return KMS_ERR_BASE64;
-	}
-	*len = out;
-	return KMS_OK;
+	if (text_len == 0 || decode(bytes, len, text, text_len)) return KMS_OK;
+	kms_wipe(bytes, kms_base64_bound(text_len));
+	*len = 0;
+	return KMS_ERR_BASE64;
 }
 
 size_t kms_base64_encode(char *text, const uint8_t *bytes, size_t len)

@@ -128,7 +128,9 @@ static size_t json_escape(char out6[6], uint8_t byte)
 		out6[1] = short_names[byte - 8];
 		return 2;
 	}
-	memcpy(out6 + 1, "u00", 3);
+	out6[1] = 'u';
+	out6[2] = '0';
+	out6[3] = '0';
 	kms_hex_encode(out6 + 4, &byte, 1);
 	return 6;
 }

@@ -50,11 +50,10 @@ static void algorithms_free(kms_algorithms *algorithms)
 /* The context holds a blinding scalar, and malloc of libsecp256k1 would abort on failure. */
 static kms_status secp256k1_start(secp256k1_context **context)
 {
-	const unsigned flags = SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY;
 	kms_secret *seed;
-	void *memory = kms_guarded_alloc(secp256k1_context_preallocated_size(flags));
+	void *memory = kms_guarded_alloc(secp256k1_context_preallocated_size(SECP256K1_CONTEXT_NONE));
 	ENSURE(memory, KMS_ERR_LOCKED_MEMORY);
-	*context = secp256k1_context_preallocated_create(memory, flags);
+	*context = secp256k1_context_preallocated_create(memory, SECP256K1_CONTEXT_NONE);
 	GUARD(kms_secret_random(&seed, 32));
 	int blinded = secp256k1_context_randomize(*context, kms_secret_bytes(seed));
 	kms_secret_unref(seed);

@@ -57,8 +57,8 @@ void kms_gcm_end(EVP_CIPHER_CTX **context)
 	if (*context) EVP_CIPHER_CTX_reset(*context);
 }
 
-static kms_status seal(uint8_t *sealed, const uint8_t key32[32], const uint8_t iv12[12], const uint8_t *plain,
-		       size_t len)
+static kms_status seal_bytes(uint8_t *sealed, const uint8_t key32[32], const uint8_t iv12[12],
+			     const uint8_t *plain, size_t len)
 {
 	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
 	GUARD(kms_gcm_start(&context, key32, iv12, true));
@@ -66,8 +66,8 @@ static kms_status seal(uint8_t *sealed, const uint8_t key32[32], const uint8_t i
 	return kms_gcm_tag(sealed + len, context);
 }
 
-static kms_status open(uint8_t *plain, const uint8_t key32[32], const uint8_t iv12[12], const uint8_t *sealed,
-		       size_t len)
+static kms_status open_bytes(uint8_t *plain, const uint8_t key32[32], const uint8_t iv12[12],
+			     const uint8_t *sealed, size_t len)
 {
 	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
 	GUARD(kms_gcm_start(&context, key32, iv12, false));
@@ -82,7 +82,7 @@ kms_status kms_gcm_seal(uint8_t *sealed, const uint8_t key32[32], const uint8_t 
 	ENSURE_REF(sealed);
 	ENSURE(KMS_ADD(&total, len, (size_t)KMS_GCM_TAG), KMS_ERR_RANGE);
 	kms_status status = KMS_ERR_ARGUMENT;
-	if (key32 && iv12 && (plain || len == 0)) status = seal(sealed, key32, iv12, plain, len);
+	if (key32 && iv12 && (plain || len == 0)) status = seal_bytes(sealed, key32, iv12, plain, len);
 	if (status != KMS_OK) kms_wipe(sealed, total);
 	return status;
 }
@@ -94,7 +94,7 @@ kms_status kms_gcm_open(uint8_t *plain, const uint8_t key32[32], const uint8_t i
 	size_t plain_len = len - KMS_GCM_TAG;
 	ENSURE(plain || plain_len == 0, KMS_ERR_ARGUMENT);
 	kms_status status = KMS_ERR_ARGUMENT;
-	if (key32 && iv12 && sealed) status = open(plain, key32, iv12, sealed, plain_len);
+	if (key32 && iv12 && sealed) status = open_bytes(plain, key32, iv12, sealed, plain_len);
 	if (status != KMS_OK) kms_wipe(plain, plain_len);
 	return status;
 }

@@ -57,10 +57,10 @@ static kms_status test_hkdf(void)
 {
 	uint8_t ikm[22], salt[13], info[10], okm[42];
 	memset(ikm, 0x0b, sizeof(ikm));
-	for (uint8_t i = 0; i < sizeof(salt); i++)
-		salt[i] = i;
-	for (uint8_t i = 0; i < sizeof(info); i++)
-		info[i] = 0xf0 + i;
+	for (size_t i = 0; i < sizeof(salt); i++)
+		salt[i] = (uint8_t)i;
+	for (size_t i = 0; i < sizeof(info); i++)
+		info[i] = (uint8_t)(0xf0 + i);
 	GUARD(kms_hkdf_sha256(okm, sizeof(okm), ikm, sizeof(ikm), salt, sizeof(salt), info, sizeof(info)));
 	return expect(okm, sizeof(okm),
 		      HEX("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"

@@ -40,7 +40,8 @@ kms_status kms_signature_parse(uint8_t sig65[65], const char *text, size_t len)
 void kms_signature_format(char text132[KMS_SIGNATURE_TEXT], const uint8_t sig65[65])
 {
 	const uint8_t v = (uint8_t)(sig65[64] + 27);
-	memcpy(text132, "0x", 2);
+	text132[0] = '0';
+	text132[1] = 'x';
 	kms_hex_encode(text132 + 2, sig65, 64);
 	kms_hex_encode(text132 + 130, &v, 1);
 }
@@ -55,6 +56,7 @@ kms_status kms_address_parse(uint8_t address20[20], const char *text, size_t len
 
 void kms_address_format(char text42[KMS_ADDRESS_TEXT], const uint8_t address20[20])
 {
-	memcpy(text42, "0x", 2);
+	text42[0] = '0';
+	text42[1] = 'x';
 	kms_hex_encode(text42 + 2, address20, 20);
 }
