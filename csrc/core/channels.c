@@ -126,7 +126,7 @@ kms_status kms_channels_new(kms_channels **channels, size_t max)
 	ENSURE(pthread_mutex_init(&made->lock, NULL) == 0, KMS_ERR_SYSTEM);
 	made->max = max;
 	made->bucket_mask = buckets - 1;
-	made->buckets = kms_heap_alloc(buckets, sizeof(made->buckets[0]));
+	made->buckets = kms_heap_alloc(buckets, sizeof(channel *));
 	ENSURE(made->buckets, KMS_ERR_MEMORY);
 	GUARD(kms_siphash_key_new(&made->hash_key));
 	*channels = made;

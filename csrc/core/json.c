@@ -325,7 +325,8 @@ kms_status kms_json_parse(kms_json *json, char *text, size_t len, size_t max_val
 	ENSURE(text || !len, KMS_ERR_ARGUMENT);
 	ENSURE(len, KMS_ERR_JSON);
 	if (max_values > UINT32_MAX) max_values = UINT32_MAX;
-	parser p = { text, text + len, json, max_values, 0 };
+	char *end = text + len;
+	parser p = { text, end, json, max_values, 0 };
 	kms_status status = parse_document(&p);
 	if (status != KMS_OK) kms_json_free(json);
 	return status;

@@ -45,8 +45,10 @@ static kms_status required_string(kms_text *text, fields *f, const char *name)
 
 static bool is_blank(kms_text text)
 {
-	for (size_t i = 0; i < text.len; i++)
-		if (!memchr(" \t\n\v\f\r", text.text[i], 6)) return false;
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.text[i];
+		if (c != ' ' && (c < '\t' || c > '\r')) return false;
+	}
 	return true;
 }
 

@@ -111,7 +111,7 @@ TEST(many_members_are_sorted)
 {
 	/* Beyond the 32 whose order needs no memory; keys come in descending order. */
 	kms_buf in = kms_buf_make(KMS_BUF_PLAIN, 1 << 16), want = kms_buf_make(KMS_BUF_PLAIN, 1 << 16);
-	char member[16];
+	char member[32];
 	for (int i = 0; i < 100; i++) {
 		snprintf(member, sizeof(member), "%c\"k%02d\":%d", i ? ',' : '{', 99 - i, 99 - i);
 		CHECK_OK(kms_buf_append_text(&in, member));
