@@ -69,6 +69,10 @@ end)
 describe("kms.cli", function()
 	local out, err
 
+	local function collector(list)
+		return { write = function(_, ...) list[#list + 1] = table.concat({ ... }) end }
+	end
+
 	local function run(argv, variables, secret)
 		out, err = {}, {}
 		local native = { version = "1.2.3", taken = {} }
@@ -83,11 +87,11 @@ describe("kms.cli", function()
 			return secret
 		end
 		local status = cli.main(".", argv, {
-			out = function(text) out[#out + 1] = text end, err = function(text) err[#err + 1] = text end,
+			stdout = collector(out), stderr = collector(err), program = "nova-kms",
 			env = function(name) return (variables or {})[name] end,
 			root = "/nonexistent", native = function() return native end,
 		})
-		out, err = table.concat(out, "\n"), table.concat(err, "\n")
+		out, err = table.concat(out), table.concat(err)
 		return status, native
 	end
 
@@ -122,7 +126,7 @@ describe("kms.cli", function()
 
 	it("shows the version", function()
 		assert.equal(0, run({ "version" }))
-		assert.equal("nova-kms 1.2.3", out)
+		assert.equal("nova-kms 1.2.3\n", out)
 		assert.equal(0, run({ "version", "--json" }))
 		assert.equal("1.2.3", cjson.decode(out).version)
 	end)
@@ -154,7 +158,7 @@ describe("kms.cli", function()
 		it("prints each error on a line and ends with 4", function()
 			assert.equal(4, run({ "config", "check" }, { TEE = "x", LOG_LEVEL = "y" }))
 			assert.equal("", out)
-			assert.equal(2, select(2, (err .. "\n"):gsub("\n", "")))
+			assert.equal(2, select(2, err:gsub("\n", "")))
 			assert.equal(4, run({ "config", "check", "--json" }, { TEE = "x" }))
 			assert.same({ false, 1 }, { cjson.decode(out).valid, #cjson.decode(out).errors })
 			assert.equal(4, run({ "config", "check", "--config=/nonexistent/x" }))

@@ -27,14 +27,14 @@ describe("kms.log", function()
 	end
 
 	it("writes JSON with time, level, event and sorted fields", function()
-		new():info("request", { status = 200, id = "r1", ms = 1.5, ok = true })
-		assert.equal('{"time":"2023-11-14T22:13:20.123Z","level":"info","event":"request","id":"r1","ms":"1.5","ok":true,'
-			.. '"status":200}\n', only_line())
+		new():info("request", { status = 200, request = "r1", ms = 1.5, ok = true })
+		assert.equal('{"time":"2023-11-14T22:13:20.123Z","level":"info","event":"request","request":"r1","ms":"1.5",'
+			.. '"ok":true,"status":200}\n', only_line())
 	end)
 
 	it("writes text", function()
-		new({ format = "text" }):warn("node tick", { reason = 'says "no"', id = "r1", n = 3, url = "http://a/b" })
-		assert.equal('2023-11-14T22:13:20.123Z WARN  node tick id=r1 n=3 reason="says \\"no\\"" url=http://a/b\n',
+		new({ format = "text" }):warn("node tick", { reason = 'says "no"', request = "r1", n = 3, url = "http://a/b" })
+		assert.equal('2023-11-14T22:13:20.123Z WARN  node tick request=r1 n=3 reason="says \\"no\\"" url=http://a/b\n',
 			only_line())
 	end)
 

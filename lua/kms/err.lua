@@ -59,7 +59,7 @@ local STATUSES = { ERR_REQUEST_TIMEOUT = 408 }
 -- as those of internal errors do.
 local PRIVATE = {
 	ERR_TIMEOUT = true, ERR_CONNECT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_ADDRESS_REFUSED = true,
-	ERR_HTTP = true, ERR_CHAIN = true,
+	ERR_HTTP = true,
 }
 
 local CODES = {}

@@ -96,8 +96,8 @@ local function sorted_fields(own, given)
 		end
 	end
 	table.sort(names, function(a, b)
-		if a == b or b == "id" then return false end
-		return a == "id" or a < b
+		if a == b or b == "request" then return false end
+		return a == "request" or a < b
 	end)
 	return names, merged
 end
@@ -148,7 +148,7 @@ function Log:set_level(level)
 	return true
 end
 
---- A logger that adds fields to each event; `id` is the name for a request's id.
+--- A logger that adds fields to each event; `request` is the name for a request's id.
 function Log:child(fields)
 	local own = {}
 	for name, value in pairs(self.fields) do own[name] = value end

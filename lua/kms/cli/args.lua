@@ -13,16 +13,7 @@ local nearest = require("kms.nearest")
 
 local M = {}
 
---- Exit codes, the same for every command.
-M.EXIT = {
-	OK = 0,
-	REFUSED = 1, -- the node refused or failed
-	USAGE = 2, -- this command line is wrong
-	UNREACHABLE = 3, -- the node cannot be reached
-	CONFIG = 4, -- the configuration is not valid
-	UNVERIFIED = 5, -- the node's answer does not prove what it must
-}
-
+-- Of kms.cli.exit.
 local EXIT_HELP = [[
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable,
 4 configuration not valid, 5 answer could not be verified.

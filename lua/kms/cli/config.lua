@@ -4,6 +4,7 @@
 
 local args = require("kms.cli.args")
 local config = require("kms.config")
+local exit = require("kms.cli.exit")
 local json = require("kms.json")
 
 local SECRET_BYTES = 32
@@ -43,14 +44,14 @@ end
 
 local function print_json(io, cfg, errors)
 	if not cfg then
-		io.out(json.encode({ valid = false, errors = errors }))
+		io.stdout:write(json.encode({ valid = false, errors = errors }), "\n")
 		return
 	end
 	local values, origins = config.public(cfg), {}
 	for name in pairs(values) do origins[name] = config.origin(cfg, name) end
-	io.out(json.encode({
+	io.stdout:write(json.encode({
 		valid = true, file = config.path(cfg), values = values, origins = origins, notes = json.list(config.notes(cfg)),
-	}))
+	}), "\n")
 end
 
 local function shown(value)
@@ -59,14 +60,14 @@ end
 
 local function print_text(io, cfg)
 	local public = config.public(cfg)
-	io.out("configuration is valid: " .. (config.path(cfg) or "no file, defaults and environment"))
+	io.stdout:write("configuration is valid: ", config.path(cfg) or "no file, defaults and environment", "\n")
 	for _, key in ipairs(config.describe()) do
 		local origin = not key.secret and config.origin(cfg, key.name)
 		if origin and origin ~= "default" then
-			io.out(("  %s = %s (%s)"):format(key.name, shown(public[key.name]), origin))
+			io.stdout:write(("  %s = %s (%s)"):format(key.name, shown(public[key.name]), origin), "\n")
 		end
 	end
-	for _, note in ipairs(config.notes(cfg)) do io.err("note: " .. note) end
+	for _, note in ipairs(config.notes(cfg)) do io.stderr:write("note: ", note, "\n") end
 end
 
 local function run(parsed, io)
@@ -76,9 +77,9 @@ local function run(parsed, io)
 	elseif cfg then
 		print_text(io, cfg)
 	else
-		for _, line in ipairs(errors) do io.err(line) end
+		for _, line in ipairs(errors) do io.stderr:write(line, "\n") end
 	end
-	return cfg and args.EXIT.OK or args.EXIT.CONFIG
+	return cfg and exit.OK or exit.CONFIG
 end
 
 return {

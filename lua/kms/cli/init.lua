@@ -1,21 +1,30 @@
 --- The command line: finds the command, parses its arguments, runs it.
 -- A command is a module below kms.cli that returns a declaration (kms.cli.args) with
 -- run = function(args, io) -> exit code. `io` is what a command has of the world:
---   out(text), err(text)  one or more lines to standard output and error, newline added
---   env(name)             environment variable or nil; never asked for a secret
---   root                  folder that holds lua/ and config/
---   native()              the native module
+--   stdout, stderr  to write to
+--   env(name)       environment variable or nil; never asked for a secret
+--   root            folder that holds lua/ and config/
+--   program         how to call this program, for examples
+--   native()        the native module
 
+local uv = require("luv")
 local args = require("kms.cli.args")
+local exit = require("kms.cli.exit")
 
 local M = {}
 
--- The modules, in the order of the help.
-local COMMANDS = { "kms.cli.config", "kms.cli.version" }
+-- The commands in the order of the help; each is the module kms.cli.<name>.
+local COMMANDS = { "serve", "config", "version" }
 
-local function declaration()
+--- The top of the command line. Only the module of the command that is meant gets loaded,
+-- or all of them where none is.
+local function declaration(meant)
+	local wanted = COMMANDS
+	for _, name in ipairs(COMMANDS) do
+		if name == meant then wanted = { name } end
+	end
 	local commands = {}
-	for i, name in ipairs(COMMANDS) do commands[i] = require(name) end
+	for i, name in ipairs(wanted) do commands[i] = require("kms.cli." .. name) end
 	return {
 		name = "nova-kms",
 		summary = "A key-management node for trusted execution environments.",
@@ -23,21 +32,28 @@ local function declaration()
 	}
 end
 
+-- The program as it can be called from here: relative where it lies below this folder.
+local function program_path()
+	local path, here = uv.exepath(), uv.cwd()
+	if path and here and path:sub(1, #here + 1) == here .. "/" then return path:sub(#here + 2) end
+	return path or "nova-kms"
+end
+
 local function default_io(root)
 	return {
-		out = function(text) io.stdout:write(text, "\n") end,
-		err = function(text) io.stderr:write(text, "\n") end,
-		env = os.getenv,
-		root = root,
+		stdout = io.stdout, stderr = io.stderr, env = os.getenv, root = root, program = program_path(),
 		native = function() return require("kms_native") end,
 	}
 end
 
 local function usage_error(world, message, name, command)
-	world.err(("%s: %s"):format(name, message))
-	world.err(args.usage(command, name))
-	world.err(("Try '%s --help'."):format(name))
-	return args.EXIT.USAGE
+	world.stderr:write(name, ": ", message, "\n", args.usage(command, name), "\nTry '", name, " --help'.\n")
+	return exit.USAGE
+end
+
+local function show_help(world, command, name)
+	world.stdout:write(args.help(command, name))
+	return exit.OK
 end
 
 --- Runs a command line.
@@ -47,19 +63,12 @@ end
 -- @return exit code
 function M.main(root, argv, world)
 	world = world or default_io(root)
-	local top = declaration()
-	local command, name, words, level = args.find(top, argv)
+	local command, name, words, level = args.find(declaration(argv[1]), argv)
 	if not command then return usage_error(world, name, words, level) end
-	if not words then
-		world.out(args.help(command, name))
-		return args.EXIT.OK
-	end
+	if not words then return show_help(world, command, name) end
 	local parsed, message = args.parse(command, words)
 	if not parsed then return usage_error(world, message, name, command) end
-	if parsed.help then
-		world.out(args.help(command, name))
-		return args.EXIT.OK
-	end
+	if parsed.help then return show_help(world, command, name) end
 	return command.run(parsed, world)
 end
 

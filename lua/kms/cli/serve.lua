@@ -8,15 +8,13 @@ local loop = require("kms.loop")
 local native = require("kms_native")
 local node = require("kms.node")
 
-local M = {}
-
 local function complain(io, lines)
 	for _, line in ipairs(type(lines) == "table" and lines or { lines }) do io.stderr:write("nova-kms: ", line, "\n") end
 end
 
 -- The configuration, with what the environment gives in secret; guarded memory is up after.
 local function configure(options, root, io)
-	local cfg, errors = config.load({ path = options.config, env = os.getenv, default_path = root .. "/config/node.lua" })
+	local cfg, errors = config.load({ path = options.config, env = io.env, default_path = root .. "/config/node.lua" })
 	if not cfg then return complain(io, errors) end
 	node.set_threads(cfg.THREADS)
 	local ok, message = native.init(cfg.LOCKED_MEMORY_BYTES)
@@ -77,11 +75,11 @@ local function stop_on_signals(stop)
 	end
 end
 
---- Runs the node.
+-- Runs the node.
 -- @param options config (path or nil)
 -- @param io stdout, stderr, root (folder of lua/ and config/), program
 -- @return exit status
-function M.run(options, io)
+local function run(options, io)
 	local cfg, given = configure(options, io.root, io)
 	if not cfg then return exit.CONFIG end
 	local logs = logger(cfg)
@@ -106,4 +104,11 @@ function M.run(options, io)
 	return exit.OK
 end
 
-return M
+return {
+	name = "serve",
+	summary = "run a node",
+	options = {
+		{ name = "config", value = "FILE", help = "configuration file (default: NOVA_KMS_CONFIG, config/node.lua)" },
+	},
+	run = run,
+}

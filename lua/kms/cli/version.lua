@@ -1,17 +1,18 @@
 --- `nova-kms version`: which build this is.
 
 local args = require("kms.cli.args")
+local exit = require("kms.cli.exit")
 local json = require("kms.json")
 local uv = require("luv")
 
 local function run(parsed, io)
 	local version = io.native().version
 	if not parsed.json then
-		io.out("nova-kms " .. version)
-		return args.EXIT.OK
+		io.stdout:write("nova-kms ", version, "\n")
+		return exit.OK
 	end
-	io.out(json.encode({ version = version, lua = _VERSION, libuv = uv.version_string() }))
-	return args.EXIT.OK
+	io.stdout:write(json.encode({ version = version, lua = _VERSION, libuv = uv.version_string() }), "\n")
+	return exit.OK
 end
 
 return {

@@ -1,0 +1,10 @@
+--- Exit codes of the program, the same for every command.
+
+return {
+	OK = 0,
+	FAILED = 1, -- the node refused or failed
+	USAGE = 2, -- the command line is wrong
+	UNREACHABLE = 3, -- the node cannot be reached
+	CONFIG = 4, -- the configuration is not valid
+	UNVERIFIED = 5, -- the node's answer does not prove what it must
+}
