@@ -47,16 +47,16 @@ static uint64_t encode_lanes(uint64_t v)
 
 static void store48(uint8_t out6[6], uint64_t v)
 {
-	for (int i = 0; i < 6; i++)
-		out6[i] = (uint8_t)(v >> (40 - 8 * i));
+	v = __builtin_bswap64(v << 16);
+	kms_store32_le(out6, (uint32_t)v);
+	out6[4] = (uint8_t)(v >> 32);
+	out6[5] = (uint8_t)(v >> 40);
 }
 
 static uint64_t load48(const uint8_t in6[6])
 {
-	uint64_t v = 0;
-	for (int i = 0; i < 6; i++)
-		v = v << 8 | in6[i];
-	return v;
+	uint64_t v = (uint64_t)in6[4] << 32 | (uint64_t)in6[5] << 40 | kms_load32_le(in6);
+	return __builtin_bswap64(v) >> 16;
 }
 
 size_t kms_base64_bound(size_t text_len)

@@ -14,21 +14,30 @@ static inline uint64_t kms_load64_le(const uint8_t *p)
 	       (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
+/* Written out, not as loops: so compilers make one instruction of them. */
+static inline void kms_store32_le(uint8_t *p, uint32_t x)
+{
+	p[0] = (uint8_t)x;
+	p[1] = (uint8_t)(x >> 8);
+	p[2] = (uint8_t)(x >> 16);
+	p[3] = (uint8_t)(x >> 24);
+}
+
 static inline void kms_store64_le(uint8_t *p, uint64_t x)
 {
-	for (int i = 0; i < 8; i++)
-		p[i] = (uint8_t)(x >> (8 * i));
+	p[0] = (uint8_t)x;
+	p[1] = (uint8_t)(x >> 8);
+	p[2] = (uint8_t)(x >> 16);
+	p[3] = (uint8_t)(x >> 24);
+	p[4] = (uint8_t)(x >> 32);
+	p[5] = (uint8_t)(x >> 40);
+	p[6] = (uint8_t)(x >> 48);
+	p[7] = (uint8_t)(x >> 56);
 }
 
 static inline uint32_t kms_load32_le(const uint8_t *p)
 {
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static inline void kms_store32_le(uint8_t *p, uint32_t x)
-{
-	for (int i = 0; i < 4; i++)
-		p[i] = (uint8_t)(x >> (8 * i));
 }
 
 static inline uint64_t kms_load64_be(const uint8_t *p)

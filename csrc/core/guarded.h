@@ -10,4 +10,7 @@
  */
 bool kms_guarded_starved_openssl(void);
 
+/* Wipes the stack that calls just returned from have used, as far as 2 KiB down. */
+void kms_wipe_stack(void);
+
 #endif

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "core/guarded.h"
 #include "core/safe.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
@@ -95,4 +96,6 @@ bool kms_secret_equal(const kms_secret *a, const kms_secret *b)
 void kms_secret_keccak256(uint8_t digest32[32], const kms_secret *secret)
 {
 	kms_keccak256(digest32, secret->bytes, secret->len);
+	/* The permutation can be undone, and its lanes were spilled. */
+	kms_wipe_stack();
 }

@@ -1,6 +1,7 @@
 /* Wiping and comparing secrets: no optimiser may see through either. */
 #include <string.h>
 
+#include "core/guarded.h"
 #include "kms/secret.h"
 
 void kms_wipe(void *memory, size_t size)
@@ -9,6 +10,12 @@ void kms_wipe(void *memory, size_t size)
 	memset(memory, 0, size);
 	/* Claims to read the memory, so that the stores above are not dead. */
 	__asm__ __volatile__("" : : "r"(memory) : "memory");
+}
+
+__attribute__((noinline)) void kms_wipe_stack(void)
+{
+	uint8_t used[2048];
+	kms_wipe(used, sizeof(used));
 }
 
 bool kms_equal_ct(const void *a, const void *b, size_t len)

@@ -3,7 +3,8 @@
  *
  * One arena holds every secret of the process: between two inaccessible pages, locked (never
  * swapped), excluded from core dumps, wiped on free. OpenSSL's own allocations are led
- * into it too, because OpenSSL leaves P-384 scalars, HKDF and GCM keys on its heap.
+ * into it too, because OpenSSL leaves P-384 scalars, HKDF and GCM keys on its heap. A forked
+ * child finds the arena empty: it must exec or exit, and not call the core.
  * Everything here is safe to call from any thread.
  */
 #ifndef KMS_SECRET_H
@@ -29,7 +30,8 @@ KMS_API size_t kms_guarded_grant(void);
 
 /*
  * Creates the arena; before it, nothing may have used OpenSSL. A second call: ERR_STATE.
- * In: bytes - size, rounded down to a power of two, at least KMS_GUARDED_MIN_BYTES (ERR_RANGE).
+ * In: bytes - size, rounded down to a power of two, at least KMS_GUARDED_MIN_BYTES,
+ * at most 16 GiB (ERR_RANGE).
  * Returns: KMS_OK, ERR_MLOCK when the kernel does not lock it, ERR_STATE, ERR_SYSTEM.
  */
 KMS_API KMS_MUST_USE kms_status kms_guarded_init(size_t bytes);
@@ -46,7 +48,10 @@ KMS_API size_t kms_guarded_used(void);
  */
 KMS_API void *kms_guarded_alloc(size_t size);
 
-/* Wipes and frees; NULL is fine. */
+/*
+ * Wipes and frees; NULL is fine. Any other pointer that is no block of the arena, and a block
+ * whose neighbourhood was overrun, end the process (abort).
+ */
 KMS_API void kms_guarded_free(void *memory);
 
 /* memset to zero that no optimiser removes. */
