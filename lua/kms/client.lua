@@ -4,6 +4,7 @@
 
 local fetch = require("kms.fetch")
 local native = require("kms_native")
+local text = require("kms.text")
 
 local M = {}
 
@@ -18,23 +19,25 @@ local ROUTES = {
 	list = { method = "GET", path = "/kms/data" },
 }
 
+-- Failures to verify an answer that are no lack of memory here.
+local UNTRUSTED = setmetatable({
+	ERR_MEMORY = false, ERR_LOCKED_MEMORY = false, ERR_CRYPTO = false,
+}, { __index = function() return "ERR_UNVERIFIED" end })
+
 local Client = {}
 Client.__index = Client
 
--- What a node says goes to a terminal: one line, bounded, no control characters.
-local function plain_text(text)
-	return (tostring(text):sub(1, MAX_TEXT):gsub("%c", "?"))
-end
-
-local function percent_encode(text)
-	return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+local function percent_encode(name)
+	return (name:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
 -- Turns a refusal of the node into nil, message, code, status.
 local function refusal(status, value)
 	local code = type(value) == "table" and type(value.code) == "string" and value.code or "error"
-	local text = type(value) == "table" and type(value.message) == "string" and value.message or "no reason given"
-	return nil, plain_text(("HTTP %d %s: %s"):format(status, code, text)), "ERR_REFUSED", status
+	local why = type(value) == "table" and type(value.message) == "string" and value.message or "no reason given"
+	-- It goes to a terminal and comes from whoever answered.
+	local message = text.printable(text.cut(("HTTP %d %s: %s"):format(status, code, why), MAX_TEXT))
+	return nil, message, "ERR_REFUSED", status
 end
 
 local function get_json(self, path)
@@ -44,13 +47,13 @@ local function get_json(self, path)
 	if value == nil then return nil, response, code end
 	if response.status ~= 200 then return refusal(response.status, value) end
 	if type(value) ~= "table" then return nil, path .. " does not give a JSON object", "ERR_ANSWER" end
-	return value
+	return value, response.body
 end
 
 --- The node's public pages.
 -- @param options  url; timeout_ms (10000)
 -- @param path  "/status", "/nodes"
--- @return decoded object | nil, message, code, HTTP status of a refusal
+-- @return decoded object, its JSON as received | nil, message, code, HTTP status of a refusal
 function M.page(options, path)
 	local node = { url = (options.url:gsub("/+$", "")), timeout_ms = options.timeout_ms or 10000 }
 	return get_json(node, path)
@@ -113,7 +116,8 @@ end
 -- @param fields  as native.client():begin takes them: derive: path, context, length; put: key,
 --   value (string, or what native.value_read gave), ttl_ms; delete and get: key; list: {}
 -- @return fields of the answer that are no secret, exchange (its write method gives out the
---   rest) | nil, message, code, HTTP status where the node refused (code ERR_REFUSED)
+--   rest) | nil, message, code, HTTP status where the node refused (code ERR_REFUSED);
+--   ERR_UNVERIFIED: there is an answer, but not one that the node provably gave to this call
 function Client:call(kind, fields)
 	local page, message, code, status = get_json(self, "/nonce")
 	if not page then return nil, message, code, status end
@@ -125,7 +129,7 @@ function Client:call(kind, fields)
 	local answer
 	answer, message, code = self.core:finish(exchange, response.headers["x-kms-response-signature"], response.body)
 	response.body:close()
-	if not answer then return nil, "the answer is not to be trusted: " .. message, code end
+	if not answer then return nil, "the answer is not to be trusted: " .. message, UNTRUSTED[code] or code end
 	return answer, exchange
 end
 

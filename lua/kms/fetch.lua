@@ -5,6 +5,7 @@
 -- and every answer is bounded in bytes and time.
 
 local cjson = require("cjson.safe")
+local json = require("kms.json")
 local native = require("kms_native")
 
 local M = {}
@@ -30,9 +31,7 @@ local function with_json(options)
 	copy.headers = { Accept = "application/json" }
 	for name, value in pairs(options.headers or {}) do copy.headers[name] = value end
 	if options.json == nil then return copy end
-	local body, message = cjson.encode(options.json)
-	if not body then error("options.json: " .. message, 3) end
-	copy.body = body
+	copy.body = json.encode(options.json)
 	copy.method = copy.method or "POST"
 	copy.headers["Content-Type"] = "application/json"
 	return copy

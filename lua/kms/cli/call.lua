@@ -1,0 +1,168 @@
+--- `nova-kms call derive|put|get|list|delete`: calls a node as an application does. Keys and
+-- values go from guarded memory to the output and never become Lua strings, but for a value
+-- given as an argument, which everybody on the machine can see anyway.
+
+local exit = require("kms.cli.exit")
+local client = require("kms.client")
+local session = require("kms.cli.session")
+local text = require("kms.text")
+
+local STDOUT = 1 -- what world.stdout writes to
+
+local COMMON = {
+	session.URL,
+	{ name = "seed", value = "FILE",
+		help = "seed file of the application (default: demo-app.seed in DATA_DIR, which is made by a local chain)" },
+	{ name = "node-wallet", value = "ADDRESS", help = "the node's wallet; its answers must be signed by it" },
+	{ name = "node-pubkey", value = "HEX", help = "the node's teePubkey; its answers must be sealed by it" },
+	session.TIMEOUT,
+	{ name = "json", help = "print the decrypted answer as JSON" },
+}
+
+local NOTES = [[
+Without --node-wallet and --node-pubkey the node's own /status names its identity: whoever
+answers at the URL is believed, so give both where the way to the node is not trusted.]]
+
+local VALUE_NOTES = NOTES .. [[
+
+
+A --value is visible to everybody on this machine while the command runs, and in the shell's
+history: secrets belong into --value-file, - for the standard input.]]
+
+local PATH = { name = "path", value = "TEXT", help = "derivation path (required)" }
+local KEY = { name = "key", value = "TEXT", help = "key of the record (required)" }
+
+local function format_option(help)
+	return { name = "format", value = "FORMAT", values = { "base64", "hex", "raw" }, help = help }
+end
+
+local function with_common(options)
+	for _, option in ipairs(COMMON) do options[#options + 1] = option end
+	return options
+end
+
+local function key_required(parsed)
+	if not parsed.key then return nil, "--key is missing" end
+	return { key = parsed.key }
+end
+
+-- Each kind: the fields of its request; what it prints (unless JSON) of an answer.
+local KINDS = {}
+
+KINDS.derive = {
+	memory = session.SMALL, format = "base64",
+	fields = function(parsed)
+		if not parsed.path then return nil, "--path is missing" end
+		return { path = parsed.path, context = parsed.context, length = parsed.length }
+	end,
+}
+
+KINDS.get = { memory = session.ALL, format = "raw", fields = key_required }
+
+KINDS.put = {
+	memory = session.ALL,
+	fields = function(parsed, native)
+		if not parsed.key then return nil, "--key is missing" end
+		if (parsed.value == nil) == (parsed.value_file == nil) then
+			return nil, "give --value or --value-file, one of them"
+		end
+		local value, message, code = parsed.value, nil, nil
+		if not value then value, message, code = native.value_read(parsed.value_file) end
+		if not value then return nil, ("--value-file %s: %s"):format(parsed.value_file, message), code end
+		return { key = parsed.key, value = value, ttl_ms = parsed.ttl_ms }
+	end,
+	print = function(world, parsed, answer)
+		session.print(world, ("stored %s of application %s at %d"):format(text.printable(parsed.key), answer.app_id,
+			answer.updated_at_ms))
+	end,
+}
+
+KINDS.delete = {
+	memory = session.SMALL, fields = key_required,
+	print = function(world, parsed, answer)
+		session.print(world, ("deleted %s of application %s"):format(text.printable(parsed.key), answer.app_id))
+	end,
+}
+
+KINDS.list = {
+	memory = session.SMALL,
+	fields = function() return {} end,
+	print = function(world, _, answer)
+		for _, key in ipairs(answer.keys) do session.print(world, text.printable(key)) end
+	end,
+}
+
+-- Straight from guarded memory; what Lua has printed before comes first.
+local function write(world, exchange, format)
+	world.stdout:flush()
+	local ok, message, code = exchange:write(STDOUT, format)
+	if not ok then return session.fail(world, "cannot write the answer: " .. message, code) end
+	return exit.OK
+end
+
+local function show(world, kind, parsed, answer, exchange)
+	if parsed.json then return write(world, exchange, "json") end
+	if kind.format then return write(world, exchange, parsed.format or kind.format) end
+	kind.print(world, parsed, answer)
+	return exit.OK
+end
+
+local function call(world, name, parsed, native)
+	local kind = KINDS[name]
+	local fields, message, code = kind.fields(parsed, native)
+	if not fields then return session.fail(world, message, code or "ERR_USAGE") end
+	if parsed.json and parsed.format then
+		return session.fail(world, "give --json or --format, one of them", "ERR_USAGE")
+	end
+	local path = parsed.seed or session.data_dir(world) .. "/demo-app.seed"
+	local seed
+	seed, message, code = native.seed_load(path)
+	if not seed then return session.fail(world, ("seed %s: %s"):format(path, message), code) end
+	local node
+	node, message, code = client.open({
+		url = parsed.url, seed = seed, node_wallet = parsed.node_wallet, node_pubkey = parsed.node_pubkey,
+		timeout_ms = parsed.timeout * 1000,
+	})
+	if not node then return session.fail(world, message, code) end
+	local answer, exchange
+	answer, exchange, code = node:call(name, fields)
+	if not answer then return session.fail(world, exchange, code) end
+	return show(world, kind, parsed, answer, exchange)
+end
+
+local function runner(name)
+	return function(parsed, world)
+		local native, failed = session.native(world, KINDS[name].memory)
+		if not native then return failed end
+		return session.wait(function() return call(world, name, parsed, native) end)
+	end
+end
+
+local function command(name, summary, options, notes)
+	return { name = name, summary = summary, options = with_common(options), notes = notes or NOTES, run = runner(name) }
+end
+
+return {
+	name = "call",
+	summary = "call a node as an application",
+	commands = {
+		command("derive", "derive a key and print it", {
+			PATH,
+			{ name = "context", value = "TEXT", help = "further text that the key depends on" },
+			{ name = "length", value = "BYTES", help = "of the key", type = "int", min = 1, max = 1024, default = 32 },
+			format_option("how to print the key, base64 if not given"),
+		}),
+		command("put", "store a value", {
+			KEY,
+			{ name = "value", value = "TEXT", help = "the value itself" },
+			{ name = "value-file", value = "FILE", help = "file with the value, - for the standard input" },
+			{ name = "ttl-ms", value = "MS", help = "lifetime in milliseconds, 0 for ever", type = "int", min = 0,
+				max = math.maxinteger, default = 0 },
+		}, VALUE_NOTES),
+		command("get", "print a stored value", {
+			KEY, format_option("how to print the value, raw if not given"),
+		}),
+		command("list", "print the names of all stored keys", {}),
+		command("delete", "delete a stored value", { KEY }),
+	},
+}

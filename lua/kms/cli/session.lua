@@ -1,0 +1,81 @@
+--- What the commands that talk to a node share: options, start-up, exit codes.
+
+local uv = require("luv")
+local exit = require("kms.cli.exit")
+local config = require("kms.config")
+local text = require("kms.text")
+
+local M = {}
+
+--- Guarded memory in bytes: enough for keys and names, and all that the system grants.
+M.SMALL, M.ALL = 8 << 20, 0
+
+M.URL = { name = "url", value = "URL", help = "base URL of the node", default = "http://127.0.0.1:8000" }
+M.TIMEOUT = {
+	name = "timeout", value = "SECONDS", help = "for each request", type = "int", min = 1, max = 3600, default = 10,
+}
+
+-- Everything else is a failure of the node or of this machine.
+local EXITS = {
+	ERR_CONNECT = exit.UNREACHABLE, ERR_RESOLVE = exit.UNREACHABLE, ERR_TIMEOUT = exit.UNREACHABLE,
+	ERR_TLS = exit.UNVERIFIED, ERR_UNVERIFIED = exit.UNVERIFIED,
+	ERR_USAGE = exit.USAGE, ERR_URL = exit.USAGE, ERR_ADDRESS = exit.USAGE, ERR_PEER_KEY = exit.USAGE,
+	ERR_HEX = exit.USAGE, ERR_FIELD_MISSING = exit.USAGE, ERR_UTF8 = exit.USAGE, ERR_KEY_SIZE = exit.USAGE,
+	ERR_VALUE_SIZE = exit.USAGE, ERR_FILE_MISSING = exit.USAGE, ERR_FILE_MODE = exit.USAGE,
+	ERR_FILE_FORMAT = exit.USAGE, ERR_STATE = exit.USAGE,
+}
+
+--- A member of a decoded page, fit for a terminal; "-" where it is absent or null.
+function M.shown(value)
+	if value == nil or type(value) == "userdata" then return "-" end
+	local whole = type(value) == "number" and math.tointeger(value) -- cjson reads 7 as 7.0
+	return text.printable(text.cut(tostring(whole or value), 300))
+end
+
+--- A member that should be a table, or an empty one.
+function M.table_of(value)
+	return type(value) == "table" and value or {}
+end
+
+--- Prints a line.
+function M.print(world, line)
+	world.stdout:write(line, "\n")
+end
+
+--- Says what went wrong, in one line.
+-- @return the exit code for it
+function M.fail(world, message, code)
+	world.stderr:write("nova-kms: ", message, "\n")
+	return EXITS[code] or exit.FAILED
+end
+
+--- Brings guarded memory up, once a process.
+-- @return the native module | nil, exit code
+function M.native(world, locked_bytes)
+	local native = world.native()
+	if native.ready() then return native end
+	local ok, message, code = native.init(locked_bytes)
+	if not ok then return nil, M.fail(world, message, code) end
+	return native
+end
+
+--- Where seeds lie: DATA_DIR of the environment, or the configuration's default.
+function M.data_dir(world)
+	local dir = world.env("DATA_DIR")
+	if dir and dir ~= "" then return dir end
+	for _, key in ipairs(config.describe()) do
+		if key.name == "DATA_DIR" then return key.default end
+	end
+end
+
+--- Runs fn(), which may wait for the network, to its end.
+-- @return what fn returns
+function M.wait(fn)
+	local ok, result
+	coroutine.wrap(function() ok, result = xpcall(fn, debug.traceback) end)()
+	while ok == nil do uv.run("once") end
+	if not ok then error(result, 0) end
+	return result
+end
+
+return M

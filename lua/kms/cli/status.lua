@@ -1,0 +1,50 @@
+--- `nova-kms status`: what a node says of itself.
+
+local args = require("kms.cli.args")
+local exit = require("kms.cli.exit")
+local client = require("kms.client")
+local session = require("kms.cli.session")
+
+local shown, table_of = session.shown, session.table_of
+
+local function service(node)
+	if node.service_available == true then return "available" end
+	return "unavailable: " .. shown(node.service_unavailable_reason)
+end
+
+local function secret(node)
+	local master = table_of(node.master_secret)
+	if type(master.synced_from) ~= "string" then return shown(master.state) end
+	return ("%s from %s"):format(shown(master.state), shown(master.synced_from))
+end
+
+local function print_page(world, page)
+	local node, cluster, store = table_of(page.node), table_of(page.cluster), table_of(page.data_store)
+	local function line(name, format, ...)
+		session.print(world, ("%-10s "):format(name) .. format:format(...))
+	end
+	line("node", "%s", shown(node.node_url))
+	line("wallet", "%s", shown(node.tee_wallet))
+	line("pubkey", "%s", shown(node.tee_pubkey))
+	line("service", "%s", service(node))
+	line("secret", "%s", secret(node))
+	line("cluster", "application %s, %s instances", shown(cluster.kms_app_id), shown(cluster.total_instances))
+	line("store", "%s keys in %s namespaces, %s bytes", shown(store.total_keys), shown(store.namespaces),
+		shown(store.total_bytes))
+end
+
+local function run(parsed, world)
+	return session.wait(function()
+		local page, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/status")
+		if not page then return session.fail(world, message, code) end
+		if parsed.json then session.print(world, message) else print_page(world, page) end
+		return exit.OK
+	end)
+end
+
+return {
+	name = "status",
+	summary = "show what a node says of itself",
+	options = { session.URL, session.TIMEOUT, args.JSON },
+	run = run,
+}

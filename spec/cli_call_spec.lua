@@ -1,0 +1,248 @@
+-- The commands that talk to nodes or make identities: what they refuse, what they print, and
+-- with which exit code. Whole calls against a running node are in spec/e2e.
+
+local uv = require("luv")
+local exit = require("kms.cli.exit")
+local cli = require("kms.cli")
+local loopback = require("spec.support.loopback")
+local native = require("spec.support.native")
+
+local reply = loopback.reply
+
+local dir
+
+-- Runs a command line; its exit code, output and errors.
+local function nova(argv, env)
+	local out, err = {}, {}
+	local code = cli.main(".", argv, {
+		stdout = { write = function(_, ...) out[#out + 1] = table.concat({ ... }) end, flush = function() end },
+		stderr = { write = function(_, ...) err[#err + 1] = table.concat({ ... }) end },
+		env = function(name) return (env or {})[name] end,
+		root = ".", program = "nova-kms", native = function() return native end,
+	})
+	return code, (table.concat(out):gsub("\n$", "")), (table.concat(err):gsub("\n$", ""))
+end
+
+-- The same in another process, so that a server in this one can answer.
+local function nova_process(argv)
+	local quoted = {}
+	for i, word in ipairs(argv) do quoted[i] = ("%q"):format(word) end
+	local path = dir .. "/run.lua"
+	local file = assert(io.open(path, "w"))
+	file:write(([[
+		package.path, package.cpath = %q, %q
+		os.exit(require("kms.cli").main(".", { %s }), true)
+	]]):format(package.path, package.cpath, table.concat(quoted, ", ")))
+	file:close()
+	local co, output, left, status = coroutine.running(), "", 3, nil
+	local out, err = loopback.own(uv.new_pipe()), loopback.own(uv.new_pipe())
+	local function finished()
+		left = left - 1
+		if left == 0 then coroutine.resume(co) end
+	end
+	loopback.own((assert(uv.spawn("lua5.4", { args = { path }, stdio = { nil, out, err } }, function(code)
+		status = code
+		finished()
+	end))))
+	for _, pipe in ipairs({ out, err }) do
+		pipe:read_start(function(_, data)
+			if data then output = output .. data else finished() end
+		end)
+	end
+	coroutine.yield()
+	return status, output
+end
+
+local function by_path(pages)
+	return loopback.serve(function(connection, bytes)
+		if not bytes:find("\r\n\r\n", 1, true) then return false end
+		connection:write(pages[bytes:match("^%u+ ([^ ?]+)")] or reply("{}", nil, "404 Not Found"))
+		return true
+	end)
+end
+
+describe("command", function()
+	setup(function()
+		dir = os.tmpname()
+		os.remove(dir)
+		assert(uv.fs_mkdir(dir, 448))
+	end)
+
+	teardown(function()
+		for _, name in ipairs({ "run.lua", "a.seed", "app.seed", "demo-app.seed", "value", "open.seed" }) do
+			os.remove(dir .. "/" .. name)
+		end
+		uv.fs_rmdir(dir)
+	end)
+
+	describe("keygen", function()
+		it("makes an identity and shows only its public halves", function()
+			local path = dir .. "/a.seed"
+			local code, out, err = nova({ "keygen", path })
+			assert.same({ 0, "" }, { code, err })
+			assert.truthy(out:find("^wallet     0x" .. ("%x"):rep(40) .. "\ntee_pubkey " .. ("%x"):rep(240) .. "$"))
+			local stat = uv.fs_stat(path)
+			assert.equal(384, stat.mode & 511) -- 0600
+			local file = assert(io.open(path))
+			local seed = file:read("a"):match("%x+")
+			file:close()
+			assert.equal(64, #seed)
+			assert.is_nil(out:find(seed, 1, true))
+
+			local again
+			code, again = nova({ "keygen", "--show", path })
+			assert.same({ 0, out }, { code, again })
+			code, again = nova({ "keygen", "--show", path, "--json" })
+			assert.equal(0, code)
+			assert.truthy(again:find(out:match("0x%x+"), 1, true))
+			assert.is_nil(again:find(seed, 1, true))
+		end)
+
+		it("never overwrites, and says what is wrong", function()
+			local path = dir .. "/a.seed"
+			for _, case in ipairs({
+				{ { "keygen", path }, "it exists, and is never overwritten" },
+				{ { "keygen", dir .. "/no/such/folder.seed" }, "does its folder exist?" },
+				{ { "keygen", "--show", dir .. "/none" }, "file does not exist" },
+				{ { "keygen", "--show", dir }, "mode must be 0600" },
+				{ { "keygen" }, "FILE is missing" },
+			}) do
+				local code, out, err = nova(case[1])
+				assert.is_true(code == exit.USAGE or code == exit.FAILED)
+				assert.equal("", out)
+				assert.truthy(err:find(case[2], 1, true), err)
+			end
+			local open = dir .. "/open.seed"
+			assert.equal(0, (nova({ "keygen", open })))
+			assert(uv.fs_chmod(open, 416)) -- 0640
+			local code, _, err = nova({ "keygen", "--show", open })
+			assert.equal(exit.USAGE, code)
+			assert.truthy(err:find("readable by others", 1, true))
+		end)
+	end)
+
+	describe("call", function()
+		local seed
+
+		setup(function()
+			seed = dir .. "/app.seed"
+			assert.equal(0, (nova({ "keygen", seed })))
+		end)
+
+		it("refuses a wrong command line before anything is sent", function()
+			for _, case in ipairs({
+				{ "derive" }, { "derive", "--path" }, { "derive", "--path", "p", "--length", "0" },
+				{ "derive", "--path", "p", "--length", "1025" }, { "derive", "--path", "p", "--length", "1.5" },
+				{ "derive", "--path", "p", "--format", "der" }, { "derive", "--path", "p", "--json", "--format", "hex" },
+				{ "derive", "--path", "p", "--key", "k" }, { "derive", "--path", "p", "extra" },
+				{ "derive", "--path", "p", "--timeout", "0" }, { "derive", "--path", "p", "--timeout", "3601" },
+				{ "put", "--value", "v" }, { "put", "--key", "k" },
+				{ "put", "--key", "k", "--value", "v", "--value-file", "-" },
+				{ "put", "--key", "k", "--value", "v", "--ttl-ms", "-1" },
+				{ "put", "--key", "k", "--value-file", dir .. "/none" },
+				{ "get" }, { "delete" }, { "list", "--key", "k" }, { "burn" }, {},
+				{ "derive", "--path", "p", "--seed", dir .. "/none" },
+				{ "derive", "--path", "p", "--seed", seed, "--url", "ftp://x/" },
+				{ "derive", "--path", "p", "--seed", seed, "--url", "http://u@x/" },
+				{ "derive", "--path", "p", "--seed", seed, "--node-wallet", "0x12", "--node-pubkey", "00" },
+			}) do
+				local code, out, err = nova({ "call", table.unpack(case) })
+				assert.same({ table.concat(case, " "), exit.USAGE, "" }, { table.concat(case, " "), code, out })
+				assert.is_true(#err > 0)
+			end
+		end)
+
+		it("takes the demo application's seed from DATA_DIR", function()
+			local code, _, err = nova({ "call", "list" }, { DATA_DIR = dir })
+			assert.equal(exit.USAGE, code)
+			assert.equal(("nova-kms: seed %s/demo-app.seed: file does not exist"):format(dir), err)
+			code, _, err = nova({ "call", "list" }, { DATA_DIR = "" })
+			assert.equal(exit.USAGE, code)
+			assert.truthy(err:find("seed data/demo-app.seed: ", 1, true))
+		end)
+
+		it("says that a node cannot be reached", function()
+			local listener = uv.new_tcp()
+			listener:bind("127.0.0.1", 0)
+			local url = "http://127.0.0.1:" .. listener:getsockname().port
+			listener:close()
+			local code, out, err = nova({ "call", "derive", "--path", "p", "--seed", seed, "--url", url })
+			assert.same({ exit.UNREACHABLE, "" }, { code, out })
+			assert.truthy(err:find("^nova%-kms: [^\n]+$"), err)
+		end)
+
+		it("says why a node refuses, and does not believe another's answer", function()
+			loopback.run(function()
+				local _, public = nova({ "keygen", "--show", seed, "--json" })
+				local pin = { public:match("0x%x+"), public:match('"tee_pubkey":"(%x+)"') }
+				local server = by_path({
+					["/nonce"] = reply('{"nonce":"AAAAAAAAAAAAAAAAAAAAAA=="}'),
+					["/kms/derive"] = reply('{"code":"unauthorized","message":"not registered"}', nil, "403 Forbidden"),
+					["/kms/data"] = reply('{"sender_tee_pubkey":"00","nonce":"00","encrypted_data":"00"}'),
+				})
+				local function call(...)
+					local argv = { "call", ... }
+					for _, word in ipairs({ "--seed", seed, "--url", server.url, "--node-wallet", pin[1],
+						"--node-pubkey", pin[2] }) do argv[#argv + 1] = word end
+					return nova_process(argv)
+				end
+				local code, out = call("derive", "--path", "p")
+				assert.same({ exit.FAILED, "nova-kms: HTTP 403 unauthorized: not registered\n" }, { code, out })
+				code, out = call("list")
+				assert.same({ exit.UNVERIFIED, "nova-kms: the answer is not to be trusted: invalid signature\n" },
+					{ code, out })
+			end)
+		end)
+
+		it("tells in its help what is trusted", function()
+			local code, out = nova({ "call", "put", "--help" })
+			assert.equal(0, code)
+			assert.truthy(out:find("whoever\nanswers at the URL is believed", 1, true))
+			assert.truthy(out:find("visible to everybody on this machine", 1, true))
+		end)
+	end)
+
+	describe("status and nodes", function()
+		local status = '{"node":{"tee_wallet":"0xab","tee_pubkey":"30","node_url":"http://n","service_available":false,' ..
+			'"service_unavailable_reason":"clock\\u001b[2J","master_secret":{"state":"synced","synced_from":"http://o"}},' ..
+			'"cluster":{"kms_app_id":9,"registry_address":null,"total_instances":3},"data_store":{"namespaces":1,' ..
+			'"total_keys":2,"total_bytes":345}}'
+		local nodes = '{"count":1,"operators":[{"operator":"0x1","instance":{"tee_wallet":"0xab","version_id":4,' ..
+			'"zk_verified":true,"instance_url":"http://n","instance_status":{"value":0,"name":"ACTIVE"}}}]}'
+
+		it("print what a node says, for people and for scripts", function()
+			loopback.run(function()
+				local url = by_path({ ["/status"] = reply(status), ["/nodes"] = reply(nodes) }).url
+				local code, out = nova_process({ "status", "--url", url .. "/" })
+				assert.equal(0, code)
+				assert.equal("node       http://n\nwallet     0xab\npubkey     30\nservice    unavailable: clock\\x1b[2J\n" ..
+					"secret     synced from http://o\ncluster    application 9, 3 instances\n" ..
+					"store      2 keys in 1 namespaces, 345 bytes\n", out)
+				code, out = nova_process({ "status", "--json", "--url", url })
+				assert.same({ 0, status .. "\n" }, { code, out })
+				code, out = nova_process({ "nodes", "--url", url })
+				assert.same({ 0, "WALLET  STATUS  VERSION  VERIFIED  URL\n0xab    ACTIVE  4        true      http://n\n" },
+					{ code, out })
+				code, out = nova_process({ "nodes", "--json", "--url", url })
+				assert.same({ 0, nodes .. "\n" }, { code, out })
+			end)
+		end)
+
+		it("survive whatever comes", function()
+			loopback.run(function()
+				for _, page in ipairs({ "{}", '{"node":1,"operators":[1,{"instance":2},null]}', '{"operators":{}}' }) do
+					local url = by_path({ ["/status"] = reply(page), ["/nodes"] = reply(page) }).url
+					assert.equal(0, (nova_process({ "status", "--url", url })))
+					assert.equal(0, (nova_process({ "nodes", "--url", url })))
+				end
+				for page, want in pairs({
+					[reply("[")] = exit.FAILED, [reply("1")] = exit.FAILED,
+					[reply("{}", nil, "500 X")] = exit.FAILED, ["garbage\r\n\r\n"] = exit.FAILED,
+				}) do
+					local url = by_path({ ["/status"] = page }).url
+					assert.equal(want, (nova_process({ "status", "--url", url, "--timeout", "1" })))
+				end
+			end)
+		end)
+	end)
+end)
