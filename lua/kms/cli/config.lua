@@ -3,44 +3,10 @@
 -- their values never reach Lua.
 
 local args = require("kms.cli.args")
+local boot = require("kms.boot")
 local config = require("kms.config")
 local exit = require("kms.cli.exit")
 local json = require("kms.json")
-
-local SECRET_BYTES = 32
-
---- Takes every secret from the environment.
--- @return set of the names that were there, list of errors
-local function take_secrets(native, cfg)
-	local set, errors = {}, {}
-	local ok, message = native.ready(), nil
-	if not ok then ok, message = native.init(cfg.LOCKED_MEMORY_BYTES) end
-	if not ok then
-		return set, { ("variable LOCKED_MEMORY_BYTES: value '%d': %s"):format(cfg.LOCKED_MEMORY_BYTES, message) }
-	end
-	for _, name in ipairs(config.secret_names()) do
-		local secret, failure = native.take_env(name, SECRET_BYTES)
-		if failure then
-			errors[#errors + 1] = ("variable %s: the value is not valid: allowed is %d hexadecimal digits"):format(
-				name, 2 * SECRET_BYTES)
-		end
-		set[name] = secret ~= nil or failure ~= nil
-	end
-	return set, errors
-end
-
---- Loads the configuration and checks the secrets.
--- @return configuration, nil; or nil, list of errors
-local function check(path, io)
-	local cfg, errors = config.load({ path = path, env = io.env, default_path = io.root .. "/config/node.lua" })
-	if not cfg then return nil, errors end
-	local set
-	set, errors = take_secrets(io.native(), cfg)
-	local ok, refused = config.check_secrets(cfg, function(name) return set[name] end)
-	if not ok then table.move(refused, 1, #refused, #errors + 1, errors) end
-	if #errors > 0 then return nil, errors end
-	return cfg
-end
 
 local function print_json(io, cfg, errors)
 	if not cfg then
@@ -71,7 +37,7 @@ local function print_text(io, cfg)
 end
 
 local function run(parsed, io)
-	local cfg, errors = check(parsed.config, io)
+	local cfg, errors = boot.configure({ path = parsed.config, env = io.env, root = io.root, native = io.native() })
 	if parsed.json then
 		print_json(io, cfg, errors)
 	elseif cfg then

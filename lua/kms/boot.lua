@@ -1,0 +1,50 @@
+--- What comes before a node: the configuration, guarded memory, and the secrets that the
+-- environment holds. Nothing here opens a socket, so `config check` does it too.
+
+local config = require("kms.config")
+
+local M = {}
+
+local SECRET_BYTES = 32
+
+-- Takes every secret out of the environment into guarded memory.
+-- @return name -> handle, name -> true where it was set, list of errors
+local function take_secrets(native)
+	local secrets, was_set, errors = {}, {}, {}
+	for _, name in ipairs(config.secret_names()) do
+		local secret, failure = native.take_env(name, SECRET_BYTES)
+		if failure then
+			errors[#errors + 1] = ("variable %s: the value is not valid: allowed is %d hexadecimal digits"):format(
+				name, 2 * SECRET_BYTES)
+		end
+		secrets[name], was_set[name] = secret, secret ~= nil or failure ~= nil
+	end
+	return secrets, was_set, errors
+end
+
+--- Loads the configuration, starts guarded memory and crypto (unless that was done), takes the
+-- secrets.
+-- @param options path (named by the user, or nil), env (function), root (folder of config/),
+-- native (the native module)
+-- @return configuration, secrets (name -> handle) | nil, list of errors, one line each
+function M.configure(options)
+	local cfg, errors = config.load({
+		path = options.path, env = options.env, default_path = options.root .. "/config/node.lua",
+	})
+	if not cfg then return nil, errors end
+	local native = options.native
+	local ok, message = native.ready(), nil
+	if not ok then ok, message = native.init(cfg.LOCKED_MEMORY_BYTES) end
+	if not ok then
+		return nil, { ("variable LOCKED_MEMORY_BYTES: value '%d': %s"):format(cfg.LOCKED_MEMORY_BYTES, message) }
+	end
+	local secrets, was_set
+	secrets, was_set, errors = take_secrets(native)
+	local refused
+	ok, refused = config.check_secrets(cfg, function(name) return was_set[name] end)
+	if not ok then table.move(refused, 1, #refused, #errors + 1, errors) end
+	if #errors > 0 then return nil, errors end
+	return cfg, secrets
+end
+
+return M
