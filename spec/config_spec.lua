@@ -278,7 +278,8 @@ describe("kms.config", function()
 		end)
 
 		it("refuse a file that is named and not there, not one that is the default", function()
-			assert.is_truthy(errors_of({ path = "/nonexistent/x", env = env_of({}) }):find("/nonexistent/x", 1, true))
+			assert.equal("/nonexistent/x: cannot be read: no such file or directory",
+				(errors_of({ path = "/nonexistent/x", env = env_of({}) })))
 			errors_of({ env = env_of({ NOVA_KMS_CONFIG = "/nonexistent/x" }), default_path = "/nonexistent/y" })
 			assert.is_truthy(config.load({ env = env_of({}), default_path = "/nonexistent/y" }))
 		end)
@@ -300,6 +301,15 @@ describe("kms.config", function()
 			assert(os.execute("mkfifo " .. fifo))
 			paths[#paths + 1] = fifo
 			assert.is_truthy(errors_of({ path = fifo, env = env_of({}) }):find("is not a file", 1, true))
+		end)
+
+		it("refuse a file that may not be read", function()
+			local path = write("return {}")
+			-- Root may read everything: a link that leads to itself is unreadable for anybody.
+			os.remove(path)
+			assert(os.execute(("ln -s %s %s"):format(path, path)))
+			assert.is_truthy(errors_of({ path = path, env = env_of({}) }):find(path .. ": cannot be read: ", 1, true))
+			errors_of({ default_path = path, env = env_of({}) })
 		end)
 
 		it("still check the environment when the file is broken", function()

@@ -103,9 +103,11 @@ end
 
 local function readonly(value)
 	if type(value) ~= "table" then return value end
+	local copy = {}
+	for index, element in pairs(value) do copy[index] = readonly(element) end
 	return setmetatable({}, {
-		__index = function(_, index) return readonly(value[index]) end,
-		__len = function() return #value end,
+		__index = copy,
+		__len = function() return #copy end,
 		__newindex = function() error("configuration cannot be changed", 2) end,
 		__metatable = false,
 	})

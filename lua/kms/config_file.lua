@@ -15,7 +15,9 @@ local MAX_GROWTH_KB = 64 * 1024
 local function read_all(path)
 	-- Asked first, since opening a named pipe would wait for its writer.
 	local stat, message, code = uv.fs_stat(path)
-	if not stat then return nil, ("%s: cannot be read: %s"):format(path, message), code end
+	if not stat then
+		return nil, ("%s: cannot be read: %s"):format(path, message:match("^%u+: ([^:]+)") or message), code
+	end
 	if stat.type ~= "file" then return nil, ("%s: is not a file (%s)"):format(path, stat.type) end
 	local file, reason = io.open(path, "rb")
 	if not file then return nil, ("%s: cannot be read: %s"):format(path, (reason:gsub("^.*: ", ""))) end

@@ -3,121 +3,27 @@
 -- :name(), which gives a keyed hash unless the operator wants them. Logging never throws and
 -- never writes more than one bounded line.
 
-local cjson = require("cjson")
 local uv = require("luv")
-
-local text = require("kms.text")
+local log_format = require("kms.log_format")
 
 local M = {}
 
 local RANKS = { error = 1, warn = 2, info = 3, debug = 4 }
-local MAX_LINE = 4096 -- bytes, newline included
-local MAX_VALUE = 1024 -- bytes of one value, escaped
 local MAX_LIMITED = 256 -- keys that :limited remembers
 local OTHER = {} -- what they share when there are more
 
 local Log = {}
 Log.__index = Log
 
--- Members of a line that fields cannot take over.
-local RESERVED = { time = true, level = true, event = true, cut = true }
+local NO_FIELDS = {}
 
-local function timestamp(ms)
-	return os.date("!%Y-%m-%dT%H:%M:%S", ms // 1000) .. (".%03dZ"):format(ms % 1000)
-end
-
---- Encodes a string within MAX_VALUE: escapes can make it six times as long.
-local function encode_bounded(value, encode)
-	local limit = MAX_VALUE
-	local encoded = encode(text.cut(value, limit))
-	while #encoded > MAX_VALUE do
-		limit = limit // 2
-		encoded = encode(text.cut(value, limit))
+local function timestamp(shared)
+	local ms = shared.clock()
+	local second = ms // 1000
+	if second ~= shared.second then
+		shared.second, shared.second_text = second, os.date("!%Y-%m-%dT%H:%M:%S", second)
 	end
-	return encoded
-end
-
-local function plain(value)
-	local kind = type(value)
-	if kind == "string" or kind == "boolean" or math.type(value) == "integer" then return value end
-	-- Infinity and NaN are no JSON numbers.
-	if kind == "number" then return ("%.14g"):format(value) end
-	return "<" .. kind .. ">"
-end
-
-local function json_string(value)
-	return cjson.encode(text.utf8(value))
-end
-
-local function json_value(value)
-	value = plain(value)
-	return type(value) == "string" and encode_bounded(value, json_string) or tostring(value)
-end
-
-local function quoted(value)
-	if value:find("^[%w._:/@+-]+$") then return value end
-	return '"' .. text.printable(value) .. '"'
-end
-
-local function text_value(value)
-	value = plain(value)
-	return type(value) == "string" and encode_bounded(value, quoted) or tostring(value)
-end
-
--- How the two formats write the start of a line, a field and the end.
-local FORMATS = {
-	json = {
-		head = function(time, level, event)
-			return ('{"time":"%s","level":"%s","event":%s'):format(time, level, json_value(event))
-		end,
-		field = function(name, value) return "," .. json_string(name) .. ":" .. json_value(value) end,
-		cut = ',"cut":true',
-		tail = "}\n",
-	},
-	text = {
-		head = function(time, level, event)
-			return ("%s %-5s %s"):format(time, level:upper(), encode_bounded(plain(event), text.printable))
-		end,
-		field = function(name, value) return " " .. quoted(name) .. "=" .. text_value(value) end,
-		cut = " cut=true",
-		tail = "\n",
-	},
-}
-
---- Fields by name, the request's id first: of the logger, overridden by those of the event.
-local function sorted_fields(own, given)
-	local merged, names = {}, {}
-	for _, fields in ipairs({ own, given }) do
-		for name, value in pairs(fields) do
-			name = text.cut(tostring(name), 64)
-			if RESERVED[name] then name = "_" .. name end
-			if merged[name] == nil then names[#names + 1] = name end
-			merged[name] = value
-		end
-	end
-	table.sort(names, function(a, b)
-		if a == b or b == "request" then return false end
-		return a == "request" or a < b
-	end)
-	return names, merged
-end
-
-local function format_line(shared, own, level, event, fields)
-	local format = shared.format
-	local parts = { format.head(timestamp(shared.clock()), level, event) }
-	local room = MAX_LINE - #parts[1] - #format.cut - #format.tail
-	local names, values = sorted_fields(own, fields or {})
-	for _, name in ipairs(names) do
-		local part = format.field(name, values[name])
-		if #part > room then
-			parts[#parts + 1] = format.cut
-			break
-		end
-		parts[#parts + 1] = part
-		room = room - #part
-	end
-	parts[#parts + 1] = format.tail
-	return table.concat(parts)
+	return ("%s.%03dZ"):format(shared.second_text, ms % 1000)
 end
 
 --- Writes one event.
@@ -127,7 +33,8 @@ end
 function Log:log(level, event, fields)
 	local rank = RANKS[level] or error("unknown log level", 2)
 	if rank > self.shared.rank then return end
-	self.shared.write(format_line(self.shared, self.fields, level, event, fields))
+	local shared = self.shared
+	shared.write(log_format.line(shared.format, timestamp(shared), level, event, self.fields, fields or NO_FIELDS))
 end
 
 function Log:error(event, fields) self:log("error", event, fields) end
@@ -223,7 +130,7 @@ function M.new(options)
 	if format == "auto" then format = uv.guess_handle(2) == "tty" and "text" or "json" end
 	local shared = {
 		rank = RANKS[options.level or "info"] or error("unknown log level", 2),
-		format = FORMATS[format] or error("unknown log format", 2),
+		format = log_format.exists(format) and format or error("unknown log format", 2),
 		write = options.write or write_stderr,
 		clock = options.clock,
 		names = options.names or false,
