@@ -32,7 +32,7 @@ typedef struct open_job {
 	kms_job job;
 	const kms_service *service;
 	kms_request *request; /* the userdata below this one on the stack */
-	kms_http *http;        /* argument 2 */
+	kms_http *http;       /* argument 2 */
 	kms_request_kind kind;
 	uint8_t peer97[KMS_P384_POINT];
 	kms_signature_text signature;

@@ -25,7 +25,7 @@ typedef struct kms_service {
 
 extern const kms_bind_type kms_bind_service_type;
 extern const kms_bind_type kms_bind_request_type; /* kms_request */
-extern const kms_bind_type kms_bind_answer_type;    /* kms_buf of an answer */
+extern const kms_bind_type kms_bind_answer_type;  /* kms_buf of an answer */
 
 /* A signature's text, copied: jobs must not point into Lua strings that a collection may take. */
 typedef struct kms_signature_text {

@@ -64,16 +64,15 @@ static const uint64_t round_constants[ROUNDS] = {
 		e##00 ^= (constant);                                                                  \
 	} while (0)
 
-/* The lanes in the order of the state. */
-#define EACH_LANE(X)                                                                                  \
-	X(00, 0)                                                                                      \
-	X(10, 1)                                                                                      \
-	X(20, 2)                                                                                      \
-	X(30, 3) X(40, 4) X(01, 5) X(11, 6) X(21, 7) X(31, 8) X(41, 9) X(02, 10) X(12, 11) X(22, 12)  \
-	    X(32, 13) X(42, 14) X(03, 15) X(13, 16) X(23, 17) X(33, 18) X(43, 19) X(04, 20) X(14, 21) \
-		X(24, 22) X(34, 23) X(44, 24)
-
 /* clang-format off */
+/* The lanes in the order of the state. */
+#define EACH_LANE(X) \
+	X(00, 0)  X(10, 1)  X(20, 2)  X(30, 3)  X(40, 4) \
+	X(01, 5)  X(11, 6)  X(21, 7)  X(31, 8)  X(41, 9) \
+	X(02, 10) X(12, 11) X(22, 12) X(32, 13) X(42, 14) \
+	X(03, 15) X(13, 16) X(23, 17) X(33, 18) X(43, 19) \
+	X(04, 20) X(14, 21) X(24, 22) X(34, 23) X(44, 24)
+
 #define DECLARE(name, i) uint64_t a##name = s[i], e##name;
 #define STORE(name, i) s[i] = a##name;
 /* clang-format on */

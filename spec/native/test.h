@@ -21,35 +21,35 @@ typedef struct test_case {
 
 #define TEST(name) static void name(int *failed_)
 
-#define CHECK(cond)                                                                                          \
-	do {                                                                                                 \
-		if (!(cond)) {                                                                               \
-			fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #cond);             \
-			*failed_ = 1;                                                                        \
-			return;                                                                              \
-		}                                                                                            \
+#define CHECK(cond)                                                                              \
+	do {                                                                                     \
+		if (!(cond)) {                                                                   \
+			fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #cond); \
+			*failed_ = 1;                                                            \
+			return;                                                                  \
+		}                                                                                \
 	} while (0)
 
 /* The call must return exactly `want`. */
-#define CHECK_STATUS(want, call)                                                                             \
-	do {                                                                                                 \
-		kms_status got_ = (call);                                                                    \
-		if (got_ != (want)) {                                                                        \
-			fprintf(stderr, "%s:%d: %s: got %s, want %s\n", __FILE__, __LINE__, #call,           \
-				kms_status_name(got_), kms_status_name(want));                               \
-			*failed_ = 1;                                                                        \
-			return;                                                                              \
-		}                                                                                            \
+#define CHECK_STATUS(want, call)                                                                   \
+	do {                                                                                       \
+		kms_status got_ = (call);                                                          \
+		if (got_ != (want)) {                                                              \
+			fprintf(stderr, "%s:%d: %s: got %s, want %s\n", __FILE__, __LINE__, #call, \
+				kms_status_name(got_), kms_status_name(want));                     \
+			*failed_ = 1;                                                              \
+			return;                                                                    \
+		}                                                                                  \
 	} while (0)
 
 #define CHECK_OK(call) CHECK_STATUS(KMS_OK, call)
 #define CHECK_MEM(a, b, len) CHECK(memcmp((a), (b), (len)) == 0)
 
 /* Calls a test helper `static void h(int *failed_, ...)` that uses CHECK; ends this test too if it failed. */
-#define CALL(helper, ...)                                                                                    \
-	do {                                                                                                 \
-		helper(failed_, __VA_ARGS__);                                                                \
-		if (*failed_) return;                                                                        \
+#define CALL(helper, ...)                     \
+	do {                                  \
+		helper(failed_, __VA_ARGS__); \
+		if (*failed_) return;         \
 	} while (0)
 
 static inline int test_main(const test_case *cases, size_t count, size_t arena, int argc, char **argv)
@@ -64,20 +64,25 @@ static inline int test_main(const test_case *cases, size_t count, size_t arena, 
 		if (argc > 1 && !strstr(cases[i].name, argv[1])) continue;
 		cases[i].run(&failed);
 		if (failed) fprintf(stderr, "FAIL %s\n", cases[i].name);
-		if (failed) bad++;
-		else passed++;
+		if (failed)
+			bad++;
+		else
+			passed++;
 	}
 	printf("%d passed, %d failed\n", passed, bad);
 	return bad || !passed;
 }
 
 /* main() of a test program: arena size in bytes (0: set nothing up), then the tests. */
-#define RUN_TESTS(arena, ...)                                                                                \
-	int main(int argc, char **argv)                                                                      \
-	{                                                                                                    \
-		static const test_case cases_[] = { __VA_ARGS__ };                                           \
-		return test_main(cases_, sizeof(cases_) / sizeof(cases_[0]), (arena), argc, argv);           \
+#define RUN_TESTS(arena, ...)                                                                      \
+	int main(int argc, char **argv)                                                            \
+	{                                                                                          \
+		static const test_case cases_[] = { __VA_ARGS__ };                                 \
+		return test_main(cases_, sizeof(cases_) / sizeof(cases_[0]), (arena), argc, argv); \
 	}
-#define T(name) { #name, name }
+#define T(name)             \
+	{                   \
+#name, name \
+	}
 
 #endif

@@ -105,7 +105,8 @@ TEST(refused_allocations_at_the_start)
 	int result = 0, refused = 0;
 	for (unsigned long n = 1; result != 20; n += 1 + n / 16) {
 		result = child_result(start_with_refused_allocation, n);
-		if (result != 0 && result != 10 && result != 20) fprintf(stderr, "allocation %lu: %d\n", n, result);
+		if (result != 0 && result != 10 && result != 20)
+			fprintf(stderr, "allocation %lu: %d\n", n, result);
 		CHECK(result == 0 || result == 10 || result == 20);
 		if (result == 10) refused++;
 		CHECK(n < 1000000);
