@@ -81,7 +81,8 @@ KMS_API void kms_store_free(kms_store *store);
  * Out: updated_at_ms - max(now, existing + 1).
  * Returns: KMS_OK, ERR_KEY_SIZE, ERR_UTF8 (NUL included), ERR_VALUE_SIZE, ERR_TTL,
  * ERR_STORAGE_SIZE when it fits the namespace not even alone, ERR_STORE_FULL, ERR_NAMESPACES,
- * ERR_MEMORY. After a failure the old record is untouched.
+ * ERR_RANGE (now_ms above 2^62), ERR_MEMORY. After a failure the old record is untouched, and
+ * nothing was evicted in vain.
  */
 KMS_API KMS_MUST_USE kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id,
 					      const char *key, size_t key_len, const uint8_t *ciphertext,
@@ -95,7 +96,11 @@ KMS_API KMS_MUST_USE kms_status kms_store_get(kms_buf *ciphertext, uint64_t *upd
 					      uint64_t app_id, const char *key, size_t key_len,
 					      uint64_t now_ms);
 
-/* Writes a tombstone over a live record; ERR_NOT_FOUND without one; ERR_TOMBSTONES. */
+/*
+ * Writes a tombstone over a live record. Returns: KMS_OK, ERR_NOT_FOUND without one,
+ * ERR_TOMBSTONES when ten times max_tombstones (stubs count too) wait for peers, ERR_RANGE as
+ * for put, ERR_MEMORY.
+ */
 KMS_API KMS_MUST_USE kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id,
 						 const char *key, size_t key_len, uint64_t now_ms);
 
@@ -112,7 +117,8 @@ KMS_API KMS_MUST_USE kms_status kms_store_list(kms_store *store, uint64_t app_id
  * Out: outcome. In: record - LIVE or TOMBSTONE; sequence is ignored.
  * Returns: KMS_OK with the outcome, or why it is rejected: ERR_KEY_SIZE, ERR_UTF8, ERR_RECORD
  * (shorter than 28 bytes, empty clock, a wallet twice, a stub), ERR_VALUE_SIZE, ERR_TTL,
- * ERR_FUTURE, ERR_CLOCK_ENTRIES, ERR_STORE_FULL, ERR_NAMESPACES, ERR_MEMORY.
+ * ERR_FUTURE (only when nothing else is wrong with it), ERR_CLOCK_ENTRIES, ERR_STORE_FULL,
+ * ERR_NAMESPACES, ERR_RANGE as for put, ERR_MEMORY.
  */
 KMS_API KMS_MUST_USE kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id,
 						const kms_record *record, uint64_t now_ms);
@@ -137,7 +143,10 @@ KMS_API KMS_MUST_USE kms_status kms_store_changed_apps(uint64_t **ids, size_t *c
 						       uint64_t since);
 KMS_API void kms_store_ids_free(uint64_t *ids);
 
-/* Number of the newest change (0: none yet). */
+/*
+ * Number of the newest change (0: none yet). Whoever reads it first and the changes after
+ * finds all changes up to it.
+ */
 KMS_API uint64_t kms_store_sequence(kms_store *store);
 
 /*

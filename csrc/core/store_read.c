@@ -1,0 +1,165 @@
+/* What is read in bulk: names for a listing, single records and changes for sync. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bits.h"
+#include "core/mem.h"
+#include "core/safe.h"
+#include "core/store_priv.h"
+
+/* The first bytes of a name decide most comparisons without touching the record. */
+typedef struct listed {
+	uint64_t prefix;
+	const store_record *record;
+} listed;
+
+static uint64_t key_prefix(const store_record *record)
+{
+	uint8_t bytes[8] = { 0 };
+	memcpy(bytes, kms_record_key(record), record->key_len < 8 ? record->key_len : 8);
+	return kms_load64_be(bytes);
+}
+
+static int compare_listed(const void *a, const void *b)
+{
+	const listed *x = a, *y = b;
+	if (x->prefix != y->prefix) return x->prefix < y->prefix ? -1 : 1;
+	uint32_t x_len = x->record->key_len, y_len = y->record->key_len;
+	int order =
+	    memcmp(kms_record_key(x->record), kms_record_key(y->record), x_len < y_len ? x_len : y_len);
+	if (order != 0) return order;
+	return (x_len > y_len) - (x_len < y_len);
+}
+
+static size_t collect(listed *list, const store_space *space, uint64_t now_ms)
+{
+	size_t count = 0;
+	for (const store_record *r = space->newest; r; r = r->older) {
+		if (!kms_record_expired(r, now_ms)) list[count++] = (listed){ key_prefix(r), r };
+	}
+	return count;
+}
+
+static kms_status visit_all(const listed *list, size_t count, kms_store_key_visitor visit, void *context)
+{
+	for (size_t i = 0; i < count; i++)
+		GUARD(visit(context, kms_record_key(list[i].record), list[i].record->key_len));
+	return KMS_OK;
+}
+
+static kms_status list_locked(const store_space *space, uint64_t now_ms, kms_store_key_visitor visit,
+			      void *context)
+{
+	if (space->stats.live_keys == 0) return KMS_OK;
+	listed *list = kms_heap_alloc(space->stats.live_keys, sizeof(*list));
+	ENSURE(list, KMS_ERR_MEMORY);
+	size_t count = collect(list, space, now_ms);
+	qsort(list, count, sizeof(*list), compare_listed);
+	kms_status status = visit_all(list, count, visit, context);
+	kms_heap_free(list);
+	return status;
+}
+
+kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms, kms_store_key_visitor visit,
+			  void *context)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(visit);
+	store_space *space = kms_space_find(store, app_id);
+	ENSURE(space, KMS_OK);
+	kms_space_lock(space);
+	kms_status status = list_locked(space, now_ms, visit, context);
+	kms_space_unlock(store, space);
+	return status;
+}
+
+static kms_status visit_record(const store_record *record, kms_store_record_visitor visit, void *context)
+{
+	kms_record view;
+	kms_record_view(&view, record);
+	return visit(context, &view);
+}
+
+kms_status kms_store_peek(kms_store *store, uint64_t app_id, const char *key, size_t key_len, uint64_t now_ms,
+			  kms_store_record_visitor visit, void *context)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(key);
+	ENSURE_REF(visit);
+	store_space *space = kms_space_find(store, app_id);
+	ENSURE(space, KMS_ERR_NOT_FOUND);
+	kms_space_lock(space);
+	uint64_t hash = kms_key_hash(store, key, key_len);
+	const store_record *record = kms_record_current(store, space, hash, key, key_len, now_ms);
+	kms_status status = record ? visit_record(record, visit, context) : KMS_ERR_NOT_FOUND;
+	kms_space_unlock(store, space);
+	return status;
+}
+
+/*
+ * The first change above `since`. Looked for from the newest end backwards and, in step with
+ * that, forwards from where the last reader ended: both peers that are up to date and one that
+ * pages through everything find their place at once.
+ */
+static store_record *first_above(const store_space *space, uint64_t since)
+{
+	store_record *back = space->last_change, *ahead = space->change_hint;
+	if (!ahead || ahead->sequence > since) ahead = space->first_change;
+	ENSURE(back && back->sequence > since, NULL);
+	for (;; back = back->previous_change, ahead = ahead->next_change) {
+		if (!back->previous_change || back->previous_change->sequence <= since) return back;
+		if (ahead->sequence > since) return ahead;
+	}
+}
+
+static kms_status changes_locked(store_space *space, uint64_t since, size_t max,
+				 kms_store_record_visitor visit, void *context)
+{
+	store_record *record = first_above(space, since);
+	for (size_t seen = 0; record && (max == 0 || seen < max); seen++, record = record->next_change) {
+		GUARD(visit_record(record, visit, context));
+		space->change_hint = record;
+	}
+	return KMS_OK;
+}
+
+kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since, size_t max,
+			     kms_store_record_visitor visit, void *context)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(visit);
+	store_space *space = kms_space_find(store, app_id);
+	ENSURE(space, KMS_OK);
+	kms_space_lock(space);
+	kms_status status = changes_locked(space, since, max, visit, context);
+	kms_space_unlock(store, space);
+	return status;
+}
+
+kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since)
+{
+	ENSURE_REF(ids);
+	ENSURE_REF(count);
+	*ids = NULL;
+	*count = 0;
+	ENSURE_REF(store);
+	size_t spaces = atomic_load_explicit(&store->space_count, memory_order_acquire), found = 0;
+	if (spaces == 0) return KMS_OK;
+	uint64_t *list = kms_heap_alloc(spaces, sizeof(*list));
+	ENSURE(list, KMS_ERR_MEMORY);
+	for (size_t i = 0; i < spaces; i++) {
+		if (atomic_load(&store->notices[i].changed) <= since) continue;
+		list[found++] = atomic_load_explicit(&store->spaces[i], memory_order_acquire)->app_id;
+	}
+	*count = found;
+	*ids = list;
+	if (found > 0) return KMS_OK;
+	kms_heap_free(list);
+	*ids = NULL;
+	return KMS_OK;
+}
+
+void kms_store_ids_free(uint64_t *ids)
+{
+	kms_heap_free(ids);
+}

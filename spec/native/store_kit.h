@@ -1,0 +1,132 @@
+/* What the tests of the store share: a small configuration, short calls, copies of records. */
+#ifndef KMS_SPEC_STORE_KIT_H
+#define KMS_SPEC_STORE_KIT_H
+
+#include "core/mem.h"
+#include "core/safe.h"
+#include "kms/kdf.h"
+#include "kms/store.h"
+#include "test.h"
+
+#define APP 49
+#define NOW 1700000000000ull
+#define SKEW 15000
+#define RETENTION 86400000ull
+#define MIN_VALUE KMS_RECORD_OVERHEAD
+
+#define COPY_KEY 64
+#define COPY_VALUE 4096
+
+/* A record that outlives the visit. */
+typedef struct record_copy {
+	kms_record record;
+	char key[COPY_KEY];
+	uint8_t value[COPY_VALUE];
+	kms_clock_entry clock[2 * KMS_STORE_MAX_CLOCK];
+} record_copy;
+
+static inline kms_store_config kit_config(uint8_t self)
+{
+	return (kms_store_config){
+		.self20 = { self },
+		.max_key = 4096,
+		.max_value = 1u << 20,
+		.max_app_bytes = 10u << 20,
+		.max_total_bytes = 512u << 20,
+		.max_namespaces = 100,
+		.max_tombstones = 1000,
+		.tombstone_retention_ms = RETENTION,
+		.max_clock_skew_ms = SKEW,
+	};
+}
+
+static inline kms_store *kit_store(uint8_t self)
+{
+	kms_store *store = NULL;
+	kms_store_config config = kit_config(self);
+	if (kms_store_new(&store, &config) != KMS_OK) abort();
+	return store;
+}
+
+/* A ciphertext of `len` bytes, at least MIN_VALUE, that begins with `first`. */
+static inline kms_status kit_put_at(uint64_t *at_ms, kms_store *store, const char *key, uint8_t first,
+				    size_t len, uint64_t ttl_ms, uint64_t now_ms)
+{
+	uint8_t *value = malloc(len);
+	if (!value) abort();
+	memset(value, 0x11, len);
+	value[0] = first;
+	kms_status status = kms_store_put(at_ms, store, APP, key, strlen(key), value, len, ttl_ms, now_ms);
+	free(value);
+	return status;
+}
+
+static inline kms_status kit_put(kms_store *store, const char *key, uint8_t first, uint64_t now_ms)
+{
+	uint64_t at_ms;
+	return kit_put_at(&at_ms, store, key, first, MIN_VALUE, 0, now_ms);
+}
+
+static inline kms_status kit_delete(kms_store *store, const char *key, uint64_t now_ms)
+{
+	uint64_t at_ms;
+	return kms_store_delete(&at_ms, store, APP, key, strlen(key), now_ms);
+}
+
+/* First byte of the value, or -1 when it is not found, or -2 after another failure. */
+static inline int kit_get(kms_store *store, const char *key, uint64_t now_ms)
+{
+	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	uint64_t at_ms;
+	kms_status status = kms_store_get(&buf, &at_ms, store, APP, key, strlen(key), now_ms);
+	int first = status == KMS_OK ? buf.data[0] : status == KMS_ERR_NOT_FOUND ? -1 : -2;
+	kms_buf_free(&buf);
+	return first;
+}
+
+static inline kms_status kit_copy(void *context, const kms_record *record)
+{
+	record_copy *copy = context;
+	ENSURE(record->key_len <= COPY_KEY && record->value_len <= COPY_VALUE, KMS_ERR_RANGE);
+	copy->record = *record;
+	memcpy(copy->key, record->key, record->key_len);
+	if (record->value) memcpy(copy->value, record->value, record->value_len);
+	memcpy(copy->clock, record->clock, record->clock_len * sizeof(*record->clock));
+	copy->record.key = copy->key;
+	copy->record.value = record->value ? copy->value : NULL;
+	copy->record.clock = copy->clock;
+	return KMS_OK;
+}
+
+static inline kms_status kit_peek(record_copy *copy, kms_store *store, const char *key, uint64_t now_ms)
+{
+	return kms_store_peek(store, APP, key, strlen(key), now_ms, kit_copy, copy);
+}
+
+/* Counter of the wallet that begins with `node` and is zero otherwise. */
+static inline uint64_t kit_counter(const record_copy *copy, uint8_t node)
+{
+	const uint8_t wallet[20] = { node };
+	for (size_t i = 0; i < copy->record.clock_len; i++) {
+		if (memcmp(copy->clock[i].wallet20, wallet, 20) == 0) return copy->clock[i].counter;
+	}
+	return 0;
+}
+
+static inline kms_store_stats kit_stats(kms_store *store)
+{
+	kms_store_stats stats;
+	kms_store_get_app_stats(&stats, store, APP);
+	return stats;
+}
+
+/* xorshift64: the same schedule for the same seed everywhere. */
+static inline uint64_t kit_random(uint64_t *seed, uint64_t below)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed % below;
+}
+
+#endif
