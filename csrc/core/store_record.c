@@ -21,10 +21,10 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	store_record *made = kms_heap_alloc(1, sizeof(*made) + clock_bytes + source->key_len);
 	ENSURE(made, KMS_ERR_MEMORY);
 	if (source->state == KMS_RECORD_LIVE) {
-		made->value = kms_heap_alloc(1, source->value_len);
-		if (!made->value) kms_heap_free(made);
-		ENSURE(made->value, KMS_ERR_MEMORY);
-		memcpy(made->value, source->value, source->value_len);
+		uint8_t *value = kms_heap_alloc(1, source->value_len);
+		if (!value) kms_heap_free(made);
+		ENSURE(value, KMS_ERR_MEMORY);
+		made->value = memcpy(value, source->value, source->value_len);
 		made->value_len = (uint32_t)source->value_len;
 	}
 	made->hash = hash;
