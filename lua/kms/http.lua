@@ -20,7 +20,8 @@ local BACKLOG = 4096
 local SWEEP_MS = 250
 local LINGER_MS = 2000
 local RESERVED_DESCRIPTORS = 32 -- for everything that is no connection of a client
-local LOG_AGAIN_MS = 10000
+local SHORT_MS = 10000 -- how long a shortage of descriptors is remembered
+local LOG_AGAIN_S = 10
 
 -- The process's limit on descriptors.
 local function descriptor_limit()
@@ -33,10 +34,7 @@ end
 
 -- One line each ten seconds, however often it happens.
 local function log_rarely(self, event, fields)
-	local now = uv.now()
-	if not self.log or (self.logged[event] and now - self.logged[event] < LOG_AGAIN_MS) then return end
-	self.logged[event] = now
-	self.log:log("warn", event, fields)
+	if self.log then self.log:limited(event, LOG_AGAIN_S, "warn", event, fields) end
 end
 
 local function make_room(self)
@@ -45,14 +43,24 @@ local function make_room(self)
 	return conn ~= nil
 end
 
+-- How many connections there may be now: fewer for a while after descriptors ran short.
+local function limit_now(self, client)
+	if client:fileno() >= self.max_descriptor then
+		log_rarely(self, "few file descriptors left", { connections = self.phases.count, limit = self.descriptors })
+		self.short_limit = math.max(1, self.phases.count - 2)
+		self.short_until = uv.now() + SHORT_MS
+	end
+	if self.short_until and uv.now() < self.short_until then return math.min(self.short_limit, self.max_connections) end
+	return self.max_connections
+end
+
 -- Room for one more: false when nothing can be closed for it.
 local function has_room(self, client)
-	local near = client:fileno() >= self.max_descriptor
-	if near then
-		log_rarely(self, "few file descriptors left", { connections = self.phases.count, limit = self.descriptors })
+	local limit = limit_now(self, client)
+	while self.phases.count >= limit do
+		if not make_room(self) then return false end
 	end
-	if not near and self.phases.count < self.max_connections then return true end
-	return make_room(self)
+	return true
 end
 
 -- Counts the connection for its address; false when there are too many.
@@ -186,7 +194,7 @@ function M.new(options)
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
-		by_address = {}, logged = {}, running = 0, last_id = 0,
+		by_address = {}, running = 0, last_id = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
 end

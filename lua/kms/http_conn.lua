@@ -5,9 +5,9 @@
 -- out), drain (an unread body is thrown away), linger (answered and shut down; what still comes
 -- is thrown away, so that the client can read the answer).
 
-local uv = require("luv")
 local http_reply = require("kms.http_reply")
 local http_request = require("kms.http_request")
+local http_stream = require("kms.http_stream")
 local loop = require("kms.loop")
 local native = require("kms_native")
 
@@ -15,119 +15,43 @@ local M = {}
 
 local READ_AHEAD_BYTES = 16384 -- input kept while a request runs; then reading stops
 local DRAIN_BYTES = 65536 -- unread body up to which a connection is kept
-local LINGER_BYTES = 262144
 local MAX_TURNS = 16 -- pipelined requests in one go; then others have their turn
 local JOIN_BYTES = 16384 -- bodies up to which head and body are sent as one string
 
 local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
 
-local Conn = {}
+local Conn = setmetatable({}, { __index = http_stream.Stream })
 Conn.__index = Conn
-
-local function enter(self, phase)
-	self.server.phases:enter(self, phase, uv.now())
-end
-
-local function start_reading(self)
-	if self.reading or self.eof then return end
-	self.reading = true
-	self.client:read_start(self.on_read)
-end
-
-local function stop_reading(self)
-	if not self.reading then return end
-	self.reading = false
-	self.client:read_stop()
-end
-
--- The parser may be in use by a job of the request that runs: it goes when that has ended.
-local function drop_parser(self)
-	if self.request or not self.parser then return end
-	self.parser:close()
-	self.parser = nil
-end
-
-local function wake(self, ...)
-	local co = self.reader
-	self.reader = nil
-	loop.resume(co, ...)
-end
-
---- Closes at once. A request that runs goes on, its answer is dropped.
--- @param reset  unsent data is dropped too
-function Conn:close(reset)
-	if self.closed then return end
-	self.closed = true
-	if reset then self.client:close_reset() else self.client:close() end
-	self.server:forget(self)
-	drop_parser(self)
-	if self.reader then wake(self, "refused", 400, "bad_request", "connection closed") end
-end
-
--- Nothing more is answered: lets the client read what it was sent, then closes.
-local function linger(self)
-	drop_parser(self)
-	if self.closed then return end
-	if self.eof then return self:close() end
-	self.lingered = 0
-	enter(self, "linger")
-	self.client:shutdown(loop.guard(function() end))
-	start_reading(self)
-end
-
--- What is left of `parts` behind the first `sent` bytes.
-local function unsent(parts, sent)
-	local rest = {}
-	for _, part in ipairs(parts) do
-		if sent < #part then rest[#rest + 1] = sent > 0 and part:sub(sent + 1) or part end
-		sent = math.max(0, sent - #part)
-	end
-	return rest
-end
-
--- Writes what the socket takes; where that is not all, the connection waits and reads nothing.
--- on_sent(self) runs once, also where the connection was closed over it.
-local function send(self, parts, length, on_sent)
-	local sent, _, failure = self.client:try_write(parts)
-	if not sent and failure ~= "EAGAIN" then self:close() end
-	if self.closed or sent == length then return on_sent(self) end
-	stop_reading(self)
-	enter(self, "write")
-	self.client:write(unsent(parts, sent or 0), loop.guard(function(unwritten)
-		if unwritten then self:close() end
-		on_sent(self)
-	end))
-end
 
 -- Sends an answer; a large body is not copied behind its head.
 local function send_reply(self, head, body, on_sent)
 	local parts = #body > JOIN_BYTES and { head, body } or { head .. body }
-	send(self, parts, #head + #body, on_sent)
+	self:send(parts, #head + #body, on_sent)
 end
 
 local function refuse(self, status, code, message)
 	local body = http_reply.error_body(code, message)
-	stop_reading(self)
-	send_reply(self, http_reply.head(status, nil, #body, true), body, linger)
+	self:stop_reading()
+	send_reply(self, http_reply.head(status, nil, #body, true), body, self.linger)
 end
 
 local function wait_for_input(self, ahead)
 	if self.eof or self.server.stopping then return self:close() end
 	if ahead == 0 then
-		enter(self, "idle")
+		self:enter("idle")
 	elseif self.phase ~= "head" then
-		enter(self, "head")
+		self:enter("head")
 	end
-	start_reading(self)
+	self:start_reading()
 end
 
 local go_on
 
 local function after_drain(self, event)
 	if event == "body" then return go_on(self) end
-	if event == "refused" or self.eof then return linger(self) end
-	enter(self, "drain")
-	start_reading(self)
+	if event == "refused" or self.eof then return self:linger() end
+	self:enter("drain")
+	self:start_reading()
 end
 
 -- The answer is written.
@@ -135,8 +59,8 @@ local function finish(self)
 	local request = self.request
 	self.request = nil
 	self.server:request_ended()
-	if self.closed then return drop_parser(self) end
-	if request.close then return linger(self) end
+	if self.closed then return self:drop_parser() end
+	if request.close then return self:linger() end
 	if not request.has_body then return go_on(self) end
 	after_drain(self, self.parser:drain(DRAIN_BYTES))
 end
@@ -154,6 +78,7 @@ local function answer(self, request, status, headers, body)
 	if request.has_body then self.parser:release_body() end
 	request.close = must_close(self, request)
 	body = body or ""
+	if type(body) ~= "string" then error("a body is text, not " .. type(body)) end
 	local head = http_reply.head(status, headers, #body, request.close)
 	if request.method == "HEAD" or status == 204 then body = "" end
 	request.answered = true
@@ -177,7 +102,7 @@ local function start_request(self, ...)
 	local request = http_request.new(self, self.server:next_id(), ...)
 	self.request = request
 	self.server:request_begun()
-	enter(self, "busy")
+	self:enter("busy")
 	loop.resume(coroutine.create(serve), self, request)
 end
 
@@ -206,9 +131,9 @@ end
 -- Deals with what the parser says of new input.
 local function take(self, event, a, ...)
 	if self.reader then
-		if event then return wake(self, event, a, ...) end
+		if event then return self:wake(event, a, ...) end
 	elseif self.request or self.again then
-		if not event and a > READ_AHEAD_BYTES then stop_reading(self) end
+		if not event and a > READ_AHEAD_BYTES then self:stop_reading() end
 	elseif self.phase == "drain" then
 		if event then after_drain(self, event) end
 	else
@@ -218,8 +143,8 @@ end
 
 local function on_end(self)
 	self.eof = true
-	stop_reading(self)
-	if self.reader then return wake(self, "refused", 400, "bad_request", "the body is incomplete") end
+	self:stop_reading()
+	if self.reader then return self:wake("refused", 400, "bad_request", "the body is incomplete") end
 	if not self.request and not self.again then self:close() end
 end
 
@@ -227,11 +152,7 @@ local function on_read(self, failure, chunk)
 	if self.closed then return end
 	if failure then return self:close() end
 	if not chunk then return on_end(self) end
-	if self.phase == "linger" then
-		self.lingered = self.lingered + #chunk
-		if self.lingered > LINGER_BYTES then self:close() end
-		return
-	end
+	if self.phase == "linger" then return self:discard(chunk) end
 	if self.parser then take(self, self.parser:feed(chunk)) end
 end
 
@@ -245,11 +166,11 @@ function Conn:read_body(limit)
 	if continue then self.client:try_write(CONTINUE) end
 	self.request.continued = true
 	if self.eof then return "refused", 400, "bad_request", "the body is incomplete" end
-	enter(self, "body")
-	start_reading(self)
+	self:enter("body")
+	self:start_reading()
 	self.reader = coroutine.running()
 	event, status, code, message = coroutine.yield()
-	if not self.closed then enter(self, "busy") end
+	if not self.closed then self:enter("busy") end
 	return event, status, code, message
 end
 
@@ -257,8 +178,8 @@ end
 function Conn:late(phase)
 	if phase == "body" then
 		self.request.broken = true
-		enter(self, "busy")
-		return wake(self, "refused", 408, "bad_request", "the body did not arrive in time")
+		self:enter("busy")
+		return self:wake("refused", 408, "bad_request", "the body did not arrive in time")
 	end
 	if phase == "head" then return refuse(self, 408, "bad_request", "the request did not arrive in time") end
 	self:close(phase == "write")
@@ -269,13 +190,13 @@ function Conn:open()
 	local parser, message = native.http_parser(self.server.max_header_bytes)
 	if not parser then return self:refuse(503, "service_unavailable", message) end
 	self.parser = parser
-	enter(self, "first")
-	start_reading(self)
+	self:enter("first")
+	self:start_reading()
 end
 
 --- Answers without having read anything, and closes.
 function Conn:refuse(status, code, message)
-	enter(self, "linger")
+	self:enter("linger")
 	refuse(self, status, code, message)
 end
 

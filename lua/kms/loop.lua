@@ -162,6 +162,8 @@ end
 --- Runs the loop until M.stop, or until nothing is left to wait for.
 function M.run()
 	uv.run()
+	-- luv crashes at exit where a handle's close is still under way.
+	uv.run("nowait")
 end
 
 --- Ends M.run after this iteration.

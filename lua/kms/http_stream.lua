@@ -1,0 +1,99 @@
+--- The socket side of a connection of the HTTP server: its phase, reading on and off, sending,
+-- closing. kms.http_conn builds on it.
+
+local uv = require("luv")
+local loop = require("kms.loop")
+
+local M = {}
+
+local LINGER_BYTES = 262144 -- thrown away at the most before a connection is closed
+
+local Stream = {}
+
+--- Begins a phase (kms.http_phases).
+function Stream:enter(phase)
+	self.server.phases:enter(self, phase, uv.now())
+end
+
+function Stream:start_reading()
+	if self.reading or self.eof then return end
+	self.reading = true
+	self.client:read_start(self.on_read)
+end
+
+function Stream:stop_reading()
+	if not self.reading then return end
+	self.reading = false
+	self.client:read_stop()
+end
+
+--- Resumes the handler that waits for a body.
+function Stream:wake(...)
+	local co = self.reader
+	self.reader = nil
+	loop.resume(co, ...)
+end
+
+--- Frees the parser, unless a request runs: a job of it may still read there.
+function Stream:drop_parser()
+	if self.request or not self.parser then return end
+	self.parser:close()
+	self.parser = nil
+end
+
+--- Closes at once. A request that runs goes on, its answer is dropped.
+-- @param reset  what was not sent is dropped by the kernel too
+function Stream:close(reset)
+	if self.closed then return end
+	self.closed = true
+	if reset then self.client:close_reset() else self.client:close() end
+	self.server:forget(self)
+	self:drop_parser()
+	if self.reader then self:wake("refused", 400, "bad_request", "connection closed") end
+end
+
+--- Nothing more is answered: lets the client read what it was sent, then closes.
+function Stream:linger()
+	self:drop_parser()
+	if self.closed then return end
+	if self.eof then return self:close() end
+	self.lingered = 0
+	self:enter("linger")
+	self.client:shutdown(loop.guard(function() end))
+	self:start_reading()
+end
+
+--- Takes what arrives while lingering.
+function Stream:discard(chunk)
+	self.lingered = self.lingered + #chunk
+	if self.lingered > LINGER_BYTES then self:close() end
+end
+
+-- What is left of `parts` behind the first `sent` bytes.
+local function unsent(parts, sent)
+	local rest = {}
+	for _, part in ipairs(parts) do
+		if sent < #part then rest[#rest + 1] = sent > 0 and part:sub(sent + 1) or part end
+		sent = math.max(0, sent - #part)
+	end
+	return rest
+end
+
+--- Writes what the socket takes; where that is not all, the connection waits and reads nothing.
+-- @param parts  list of text; @param length  of all of them
+-- @param on_sent  called once with self, also where the connection was closed over it
+function Stream:send(parts, length, on_sent)
+	local sent, _, failure = self.client:try_write(parts)
+	if not sent and failure ~= "EAGAIN" then self:close() end
+	if self.closed or sent == length then return on_sent(self) end
+	self:stop_reading()
+	self:enter("write")
+	self.client:write(unsent(parts, sent or 0), loop.guard(function(unwritten)
+		if unwritten then self:close() end
+		on_sent(self)
+	end))
+end
+
+M.Stream = Stream
+
+return M
