@@ -238,7 +238,7 @@ return {
 	-- MAX_CHANNELS = 4096,
 
 	-- Longest request line and headers together, in bytes.
-	-- Allowed: a whole number from 1024 to 1048576.
+	-- Allowed: a whole number from 1024 to 65536.
 	-- MAX_HEADER_BYTES = 16384,
 
 	-- From a connection to its first byte, in seconds.

@@ -44,6 +44,12 @@ local routes = {
 	["/nothing"] = function() end,
 	["/table"] = function() return 200, nil, {} end,
 	["/inject"] = function() return 200, { ["X-A"] = "b\r\nX-C: d" }, "{}" end,
+	["/left"] = function(request)
+		seen[1] = "began"
+		loop.sleep(100)
+		seen[2] = request:header("X")
+		return 200
+	end,
 	["/facts"] = function(request)
 		return 200, nil, cjson.encode({
 			method = request.method, path = request.path, query = request.query, remote = request.remote,
@@ -292,6 +298,18 @@ describe("http", function()
 		end)
 	end)
 
+	it("keeps a request whose client has left until its handler ends", function()
+		local client = raw.connect(start())
+		client:send("GET /left HTTP/1.1\r\nHost: a\r\nX: kept\r\n\r\n")
+		raw.wait_for("the handler", function() return #seen == 1 end)
+		client.handle:close_reset()
+		raw.wait_for("the connection to go", function() return server:counts() == 0 end)
+		raw.wait_for("the handler to end", function() return #seen == 2 end)
+		assert.equal("kept", seen[2])
+		assert.same({ 0, 0 }, { server:counts() })
+		assert.equal(0, #reported)
+	end)
+
 	describe("an unread body", function()
 		it("is drained up to 64 KiB", function()
 			local client = raw.connect(start())
@@ -408,6 +426,36 @@ describe("http", function()
 			local list = closing(start(), "GET /sleep?none HTTP/1.1\r\nHost: a\r\n\r\n")
 			assert.equal(500, list[1].status)
 		end)
+	end)
+
+	describe("text of targets", function()
+		it("is percent-decoded, by segment or as a query", function()
+			assert.equal("a/b\0+ c", native.percent_decode("a%2Fb%00+%20c", false))
+			assert.equal("a b+", native.percent_decode("a+b%2b", true))
+			for _, bad in ipairs({ "%", "%4", "%zz", "a%2" }) do
+				assert.same({ nil, "malformed percent-escape", "ERR_HEX" }, { native.percent_decode(bad, false) })
+			end
+		end)
+
+		it("gives a query's parameters", function()
+			assert.same({ "b c", 1 }, { native.http_query("x=1&a=b+c&y", "a") })
+			assert.same({ "1", 2 }, { native.http_query("a=1&a=2", "a") })
+			assert.same({ "", 1 }, { native.http_query("a", "a") })
+			assert.same({ nil, 0 }, { native.http_query("b=1", "a") })
+			assert.same({ nil, 0 }, { native.http_query(nil, "a") })
+			assert.same({ nil, "malformed percent-escape", "ERR_HEX" }, { native.http_query("a=%4", "a") })
+		end)
+	end)
+
+	it("refuses misuse of its parser", function()
+		assert.has_error(function() native.http_parser(255) end)
+		assert.has_error(function() native.http_parser(65537) end)
+		local parser = native.http_parser(256)
+		assert.has_error(function() parser:feed() end)
+		assert.has_error(function() parser:read_body(-1) end)
+		assert.has_error(function() parser.feed(io.stdout, "") end)
+		parser:close()
+		assert.has_error(function() parser:feed("") end)
 	end)
 
 	it("tells a port in use", function()

@@ -141,7 +141,7 @@ function M.sections()
 				doc = "Open connections from one client address (IPv6: /64)." },
 			{ name = "MAX_CHANNELS", type = "int", min = 1, max = 1000000, default = 4096,
 				doc = "Derived channel keys that are kept, one a client key." },
-			{ name = "MAX_HEADER_BYTES", type = "int", min = 1024, max = MIB, default = 16 * KIB,
+			{ name = "MAX_HEADER_BYTES", type = "int", min = 1024, max = 64 * KIB, default = 16 * KIB,
 				doc = "Longest request line and headers together, in bytes." },
 			{ name = "FIRST_BYTE_TIMEOUT_SECONDS", type = "int", min = 1, max = 3600, default = 10,
 				doc = "From a connection to its first byte, in seconds." },
