@@ -3,6 +3,7 @@
 
 local cjson = require("cjson")
 local err = require("kms.err")
+local http_reply = require("kms.http_reply")
 
 -- What each category of include/kms/kms.h becomes where the status has no rule of its own.
 local CATEGORIES = {
@@ -66,6 +67,12 @@ describe("kms.err", function()
 		assert.equal("ERR_RATE", reply.code)
 		assert.same({ ["Content-Type"] = "application/json", ["Retry-After"] = "3" }, reply.headers)
 		assert.same({ code = "rate_limited", message = 'slow "down"\n\0/' }, cjson.decode(reply.body))
+	end)
+
+	it("takes a number of seconds for Retry-After, and gives what a head can be made of", function()
+		local reply = err.reply("ERR_RATE", nil, { ["Retry-After"] = 3 })
+		assert.equal("3", reply.headers["Retry-After"])
+		assert.truthy(http_reply.head(reply.status, reply.headers, #reply.body, false):find("Retry-After: 3\r\n", 1, true))
 	end)
 
 	it("has a text where none is given", function()

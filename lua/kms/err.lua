@@ -77,14 +77,14 @@ end
 --- An error as an answer.
 -- @param name     "ERR_...": a native status or one of Lua's own
 -- @param message  public text, or nil for the general one; dropped where the error is internal
--- @param headers  table of further headers, or nil
+-- @param headers  table of further headers (texts or numbers), or nil
 -- @return { status, body (JSON text), headers (name -> value), code (the name, for the log) }
 function M.reply(name, message, headers)
 	local code, status = M.wire(name)
 	if code == "internal_error" or PRIVATE[name] then message = nil end
 	local public = text.cut(text.utf8(message or WIRE[code][2]), MAX_MESSAGE)
 	local all = { ["Content-Type"] = "application/json" }
-	for header, value in pairs(headers or {}) do all[header] = value end
+	for header, value in pairs(headers or {}) do all[header] = tostring(value) end
 	return {
 		status = status, code = name, headers = all,
 		body = ('{"code":"%s","message":%s}'):format(code, cjson.encode(public)),
