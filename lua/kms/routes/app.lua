@@ -50,7 +50,7 @@ end
 -- The record's key: behind /kms/data/, or ?key=, or none.
 -- @return key | nil | nil, message
 local function url_key(request, rest)
-	if rest then return native.http_decode(rest) end
+	if rest then return native.percent_decode(rest, false) end
 	if not request.query then return nil end
 	local key, detail = native.http_query(request.query, "key")
 	if key and detail > 1 then return nil, "parameter key is given twice" end

@@ -1,0 +1,60 @@
+--- What the application routes make of a request's URL, without a node around them.
+
+local app_routes = require("kms.routes.app")
+local native = require("spec.support.native")
+
+local caller = { wallet = "0x" .. ("1"):rep(40), signature = "0x", app_id = "7", point = ("p"):rep(97) }
+
+local function route(name, prefix)
+	for _, candidate in ipairs(app_routes.routes()) do
+		if candidate.name == name and candidate.prefix == prefix then return candidate end
+	end
+end
+
+-- A node that notes what was asked of its service and refuses to carry it out.
+local function new_node()
+	local node = { asked = {}, lifecycle = { ready = true } }
+	function node.mono_ms() return 0 end
+	function node.wall_ms() return 0 end
+	node.auth = { app = function() return caller end }
+	node.nonces = native.nonces(120)
+	node.service = {
+		has_channel = function() return true end,
+		request = function(_, kind, key)
+			node.asked[#node.asked + 1] = { kind, key }
+			return nil, "no such record", "ERR_NOT_FOUND"
+		end,
+	}
+	app_routes.setup(node)
+	return node
+end
+
+local function get(rest, query)
+	local node, found = new_node(), route("get", rest and "/kms/data/" or nil)
+	local reply = found.handler(node, { query = query }, found, rest)
+	return reply.status, node.asked[1]
+end
+
+describe("routes.app", function()
+	it("decodes the key behind /kms/data/", function()
+		for raw, key in pairs({ ["a"] = "a", ["a/b"] = "a/b", ["a%2Fb"] = "a/b", ["a+b"] = "a+b", ["%C3%A9"] = "é" }) do
+			local status, asked = get(raw)
+			assert.equal(404, status, raw)
+			assert.same({ "get", key }, asked, raw)
+		end
+	end)
+
+	it("takes ?key=, and lists without one", function()
+		assert.same({ "get", "a b" }, select(2, get(nil, "key=a+b")))
+		assert.same({ "list" }, select(2, get(nil, "other=1")))
+		assert.same({ "list" }, select(2, get(nil, nil)))
+	end)
+
+	it("refuses a key that is given twice or badly encoded, before anything is asked", function()
+		for _, query in ipairs({ "key=a&key=b", "key=%zz" }) do
+			local status, asked = get(nil, query)
+			assert.equal(400, status, query)
+			assert.is_nil(asked, query)
+		end
+	end)
+end)
