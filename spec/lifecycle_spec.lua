@@ -125,6 +125,54 @@ describe("lifecycle", function()
 		assert.is_true(saved:equals(first)) -- the same secret, not another one each tick
 	end)
 
+	it("never writes over a secret that it kept, whatever it is given", function()
+		saved = native.secret_random(32)
+		local first = saved
+		node.given = native.secret_random(32)
+		node:tick()
+		assert.is_true(saved:equals(first))
+		assert.equal(first:keccak256(), chain.hash) -- what was in use goes first
+		assert.is_true(service.master:equals(first))
+	end)
+
+	it("serves with the kept secret where the given one is not the chain's", function()
+		saved, node.given = native.secret_random(32), native.secret_random(32)
+		chain.hash = saved:keccak256()
+		node:tick()
+		assert.is_true(node.ready)
+		assert.is_true(service.master:equals(saved))
+	end)
+
+	it("serves with the secret that the chain changed to, not with the one before", function()
+		saved, node.given = native.secret_random(32), native.secret_random(32)
+		chain.hash = saved:keccak256()
+		node:tick()
+		chain.hash = node.given:keccak256()
+		node:tick()
+		assert.is_true(node.ready)
+		assert.is_true(service.master:equals(node.given))
+	end)
+
+	it("publishes nothing over a kept secret that it cannot read", function()
+		function tee.load_master() return nil, "master.sealed: damaged" end
+		node.given = native.secret_random(32)
+		stays_away("failed to set master secret hash")
+		assert.equal(chain_api.NO_HASH, chain.hash)
+		assert.is_nil(saved)
+	end)
+
+	it("stops serving when its checks break down, and goes on checking", function()
+		node:tick()
+		local active = chain.active_instances
+		function chain.active_instances() error("malformed answer") end
+		node:tick()
+		assert.is_false(node.ready)
+		assert.equal("node check failed", node.reason)
+		chain.active_instances = active
+		node:tick()
+		assert.is_true(node.ready)
+	end)
+
 	it("stops serving when it is removed, and looks more often until it is back", function()
 		node:tick()
 		assert.equal(60000, node:interval_ms())

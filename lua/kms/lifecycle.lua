@@ -19,54 +19,75 @@ local function unavailable(self, reason)
 end
 
 local function available(self)
-	if self.ready then return end
-	self.ready, self.reason = true, nil
+	if self.ready and self.served == self.secret then return end
+	self.ready, self.reason, self.served = true, nil, self.secret
 	self.service:set_master(self.secret)
 	self.log:info("ready", { secret = self.state })
 end
 
--- The secret this node brings along: given by the operator, kept by the backend, or none.
-local function held_secret(self)
-	if self.secret then return self.secret end
-	local secret, message = self.given, nil
-	if not secret and self.tee.load_master then secret, message = self.tee:load_master() end
+-- The secret that the backend kept in an earlier run, or nil.
+local function kept_secret(self)
+	if self.kept or not self.tee.load_master then return self.kept end
+	local secret, message = self.tee:load_master()
 	if message then return nil, message end
-	if secret then self.secret, self.state = secret, "generated" end
+	self.kept = secret
 	return secret
 end
 
+-- Keeps a secret that is about to be published: a hash on chain whose secret is lost ends the
+-- cluster. What was kept before is never written over.
+local function keep(self, secret)
+	if not self.tee.save_master or self.kept then return true end
+	local ok, message = self.tee:save_master(secret)
+	if not ok then return nil, message end
+	self.kept = secret
+	return true
+end
+
+-- The secret for a chain that has none: one that was in use first.
 local function publish(self)
-	local secret, message = held_secret(self)
+	local kept, message = kept_secret(self)
 	if message then return nil, message end
+	local secret = self.secret or kept or self.given
 	if not secret then
 		secret, message = self.tee:random_secret()
 		if not secret then return nil, message end
-		self.secret, self.state = secret, "generated"
 	end
-	-- Kept before it is published: a hash on chain whose secret is lost ends the cluster.
-	if self.tee.save_master then
-		local ok
-		ok, message = self.tee:save_master(secret)
-		if not ok then return nil, message end
-	end
+	local ok
+	ok, message = keep(self, secret)
+	if not ok then return nil, message end
+	self.secret, self.state = secret, "generated"
 	return self.chain:set_master_secret_hash(secret:keccak256())
+end
+
+-- Takes the secret that the chain's hash belongs to: the one in use, the one given by the
+-- operator, or the one kept by the backend. Whichever it is not stays as it is.
+local function choose_secret(self, hash)
+	local kept, message = kept_secret(self)
+	for _, secret in ipairs({ self.secret or false, self.given or false, kept or false }) do
+		if secret and secret:keccak256() == hash then
+			self.secret, self.state = secret, "generated"
+			return true
+		end
+	end
+	if not self.secret and (kept or self.given) then self.secret, self.state = kept or self.given, "generated" end
+	return nil, message
 end
 
 -- Step 4: the local secret against the chain's hash. Returns nil when they agree, else why not.
 local function check_secret(self)
 	local hash, message = self.chain:master_secret_hash()
 	if not hash then return "cannot read master secret hash", message end
+	local ok
 	if hash == chain_api.NO_HASH then
-		local ok
 		ok, message = publish(self)
 		if not ok then return "failed to set master secret hash", message end
 		hash, message = self.chain:master_secret_hash()
 		if not hash then return "cannot read master secret hash", message end
 		if hash == chain_api.NO_HASH then return "awaiting on-chain master secret hash" end
 	end
-	local secret
-	secret, message = held_secret(self)
-	if not secret or secret:keccak256() ~= hash then return "master secret sync failed", message end
+	ok, message = choose_secret(self, hash)
+	if not ok then return "master secret sync failed", message end
 	return nil
 end
 
@@ -84,9 +105,11 @@ local function verify(self)
 	return check_secret(self)
 end
 
---- One node tick: looks at the chain and decides whether the node serves.
+--- One node tick: looks at the chain and decides whether the node serves. A check that breaks
+-- down has not succeeded: the node stops serving and tries again at the next tick.
 function Lifecycle:tick()
-	local reason, cause = verify(self)
+	local ok, reason, cause = pcall(verify, self)
+	if not ok then reason, cause = "node check failed", tostring(reason) end
 	if cause then self.log:warn("node tick", { reason = reason, cause = cause }) end
 	if reason then return unavailable(self, reason) end
 	available(self)

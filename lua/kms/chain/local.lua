@@ -37,15 +37,30 @@ local function decode_instance(wallet, row)
 	}
 end
 
+-- Whether what an operator may have edited has the form that the functions below rely on.
+local function check(data)
+	for _, part in ipairs({ "apps", "versions", "instances" }) do
+		if type(data[part]) ~= "table" then return broken("the local chain has no table '" .. part .. "'") end
+		for _, row in pairs(data[part]) do
+			if type(row) ~= "table" then return broken("the local chain has a malformed row in '" .. part .. "'") end
+		end
+	end
+	local hash = data.master_secret_hash
+	if type(hash) ~= "string" or not hash:find("^0x%x+$") or #hash ~= 66 then
+		return broken("the local chain's master_secret_hash is malformed")
+	end
+	return true
+end
+
 -- Reads the file again when it was replaced or edited.
 local function state(self)
 	local mark = files.mark(self.path)
 	if mark and mark == self.mark then return self.data end
 	local data, message = files.load_table(self.path)
 	if not data then return broken(message) end
-	for _, part in ipairs({ "apps", "versions", "instances" }) do
-		if type(data[part]) ~= "table" then return broken("the local chain has no table '" .. part .. "'") end
-	end
+	local ok, code
+	ok, message, code = check(data)
+	if not ok then return nil, message, code end
 	self.data, self.mark = data, mark
 	return data
 end
