@@ -7,6 +7,8 @@ local exit = require("kms.cli.exit")
 local log = require("kms.log")
 local loop = require("kms.loop")
 
+local IMPATIENT_MS = 1000
+
 local function logger(cfg, native)
 	return log.new({
 		level = cfg.LOG_LEVEL, format = cfg.LOG_FORMAT, names = cfg.LOG_NAMES, clock = native.wall_ms,
@@ -41,13 +43,15 @@ local function announce_when_ready(running, say)
 	return timer
 end
 
--- A second signal ends the process at once.
+-- A second signal ends the process at once, unless it comes along with the first: terminals
+-- and supervisors signal a whole group, and its members pass that on.
 local function stop_on_signals(stop)
-	local asked = false
+	local asked_ms
 	for _, name in ipairs({ "sigterm", "sigint" }) do
 		loop.on_signal(name, function()
-			if asked then os.exit(exit.FAILED) end
-			asked = true
+			if asked_ms and uv.now() - asked_ms > IMPATIENT_MS then os.exit(exit.FAILED) end
+			if asked_ms then return end
+			asked_ms = uv.now()
 			stop(name)
 		end)
 	end
