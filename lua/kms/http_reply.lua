@@ -1,7 +1,5 @@
 --- Heads of HTTP answers.
 
-local concat = table.concat
-
 local M = {}
 
 local NONE = {}
@@ -13,8 +11,10 @@ local REASONS = {
 	[503] = "Service Unavailable",
 }
 
--- What begins an answer, by status, and a line, by name: they never change.
-local starts, names = {}, {}
+-- Texts that do not change: what begins an answer (by status) or a line (by name), and the
+-- lines with common lengths. They cost more to make than all the rest of a head.
+local starts, names, lengths = {}, {}, {}
+local MAX_KEPT_LENGTH = 4096
 
 local function start_of(status)
 	if math.type(status) ~= "integer" or status < 200 or status > 599 then
@@ -31,30 +31,29 @@ local function name_of(name)
 	return names[name]
 end
 
+local function length_line(length)
+	local line = "Content-Length: " .. length .. "\r\n"
+	if length <= MAX_KEPT_LENGTH then lengths[length] = line end
+	return line
+end
+
 --- The head of an answer.
 -- @param status  200 to 599
--- @param headers  name = text, or nil; the same few names for ever; Content-Type is
+-- @param headers  name = text, or nil; names come from a fixed set; Content-Type is
 --   application/json unless it says otherwise
 -- @param length  bytes of the body
 -- @param close  whether the connection ends with this answer
 -- @return text; throws for what is no status, name or value
 function M.head(status, headers, length, close)
-	local parts, n = { starts[status] or start_of(status) }, 1
+	local text = starts[status] or start_of(status)
 	for name, value in next, headers or NONE do
 		if value:find("%c") then error("a control character in header " .. name, 2) end
-		parts[n + 1], parts[n + 2], parts[n + 3] = names[name] or name_of(name), value, "\r\n"
-		n = n + 3
+		text = text .. (names[name] or name_of(name)) .. value .. "\r\n"
 	end
-	if length > 0 and not (headers and headers["Content-Type"]) then
-		n = n + 1
-		parts[n] = "Content-Type: application/json\r\n"
-	end
-	if status ~= 204 then
-		parts[n + 1], parts[n + 2], parts[n + 3] = "Content-Length: ", length, "\r\n"
-		n = n + 3
-	end
-	parts[n + 1] = close and "Connection: close\r\n\r\n" or "\r\n"
-	return concat(parts)
+	local typed = length == 0 or (headers and headers["Content-Type"])
+	return text .. (typed and "" or "Content-Type: application/json\r\n")
+		.. (status == 204 and "" or lengths[length] or length_line(length))
+		.. (close and "Connection: close\r\n\r\n" or "\r\n")
 end
 
 --- The body of an error (wire-protocol section 2).

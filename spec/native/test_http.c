@@ -1,6 +1,8 @@
 /* The HTTP parser (RFC 9110, RFC 9112): what it reads, what it refuses, at any cut of the input. */
 #include "test.h"
 
+#include <ctype.h>
+
 #include "core/mem.h"
 #include "net/http.h"
 
@@ -276,6 +278,16 @@ TEST(strict_heads)
 		int got = refusal_of(c->text, c->len ? c->len : strlen(c->text));
 		if (got != c->status) fprintf(stderr, "case %zu got %d: %s\n", i, got, c->text);
 		CHECK(got == c->status);
+	}
+}
+
+TEST(names_are_tokens)
+{
+	char text[64];
+	for (int c = 1; c < 256; c++) {
+		bool token = isascii(c) && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c));
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n" HOST "X%cY: a\r\n\r\n", c);
+		CHECK(refusal_of(text, strlen(text)) == (token || c == ':' ? 0 : 400));
 	}
 }
 
@@ -640,8 +652,8 @@ TEST(failing_allocations)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(requests_are_read_at_every_cut), T(texts_stay_while_input_arrives),
-	  T(read_ahead_is_bounded), T(strict_heads), T(strict_chunks), T(limits_of_heads),
-	  T(limits_of_lines_and_fields), T(limits_of_chunk_lines_and_trailers), T(limits_of_bodies),
-	  T(bodies_share_a_budget), T(short_rest_is_drained), T(long_rest_is_not), T(expectation),
-	  T(percent_decoding), T(query_parameters), T(mutations_read_the_same_at_any_cut),
+	  T(read_ahead_is_bounded), T(strict_heads), T(names_are_tokens), T(strict_chunks),
+	  T(limits_of_heads), T(limits_of_lines_and_fields), T(limits_of_chunk_lines_and_trailers),
+	  T(limits_of_bodies), T(bodies_share_a_budget), T(short_rest_is_drained), T(long_rest_is_not),
+	  T(expectation), T(percent_decoding), T(query_parameters), T(mutations_read_the_same_at_any_cut),
 	  T(failing_allocations))
