@@ -180,7 +180,7 @@ return {
 	-- MAX_KEY_BYTES = 4096,
 
 	-- Ciphertext of an application, in bytes; beyond it the least recently used goes.
-	-- Allowed: a whole number from 1 to 1099511627776.
+	-- Allowed: a whole number from 28 to 1099511627776.
 	-- MAX_APP_STORAGE_BYTES = 10 * 1024 * 1024,
 
 	-- Everything the store holds, in bytes, its own overhead included.
@@ -234,7 +234,7 @@ return {
 	-- MAX_CONNECTIONS_PER_ADDRESS = 256,
 
 	-- Derived channel keys that are kept, one a client key.
-	-- Allowed: a whole number from 1 to 1000000.
+	-- Allowed: a whole number from 1 to 65536.
 	-- MAX_CHANNELS = 4096,
 
 	-- Longest request line and headers together, in bytes.
