@@ -127,6 +127,19 @@ describe("fetch", function()
 			end)
 		end)
 
+		it("sends a large body without asking first", function()
+			run(function()
+				local body = ("x"):rep((1 << 20) + 1)
+				local server = serve(function(client, got)
+					if #got < #body then return false end
+					client:write(reply("ok"))
+					return true
+				end)
+				assert.equal(200, (native.fetch({ url = server.url, method = "POST", body = body })))
+				assert.is_nil(table.concat(server.seen):find("\r\nExpect:", 1, true))
+			end)
+		end)
+
 		it("HEAD has no body in its answer", function()
 			run(function()
 				local server = answering("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
@@ -282,7 +295,7 @@ describe("fetch", function()
 			run(function()
 				local server = serve()
 				expect("ERR_TIMEOUT", {
-					url = "https://127.0.0.1:" .. server.port, timeout_ms = 15000, connect_timeout_ms = 200,
+					url = "https://127.0.0.1:" .. server.port, timeout_ms = 3600000, connect_timeout_ms = 200,
 				})
 			end)
 		end)
