@@ -33,6 +33,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind bench check fmt install clean help bench-tools test-native
 
 # What needs packages is made by a second make, which sees what the first one installed.

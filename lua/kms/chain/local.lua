@@ -29,7 +29,9 @@ end
 local function decode_instance(wallet, row)
 	local address = native.address(tostring(row.wallet or ""))
 	local key = native.hex_decode(tostring(row.tee_pubkey or ""))
-	if address ~= wallet or not key then return broken("the local chain's instance of " .. wallet .. " is malformed") end
+	if address ~= wallet or not key or key == "" then
+		return broken("the local chain's instance of " .. wallet .. " is malformed")
+	end
 	return {
 		id = tostring(row.id), app_id = tostring(row.app_id), version_id = tostring(row.version_id),
 		operator = row.operator or wallet, wallet = wallet, url = row.url or "", tee_pubkey = key,
