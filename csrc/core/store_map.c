@@ -2,6 +2,10 @@
  * Open addressing with linear probing; a slot holds the whole hash, so that a look-up touches
  * one slot line and the record itself. Growing and shrinking move a few slots with each
  * operation: no single one pays for a whole table.
+ *
+ * In a large table keys that are in use lie each on a page of its own, and address translation
+ * costs more than the search. A large table therefore has a small one before it that remembers
+ * what was found last, one record a place.
  */
 #include <string.h>
 
@@ -10,11 +14,13 @@
 #include "core/store_priv.h"
 
 #define MIN_SIZE 16
-#define MOVE_EACH 16 /* slots; a table must be empty before the next one is full */
+#define MOVE_EACH 16           /* slots; a table must be empty before the next one is full */
+#define RECENT_FROM (1u << 16) /* slots of a table that gets a memory of recent finds */
+#define RECENT_SHARE 64        /* that many times smaller than the table */
 
 static bool same_key(const store_record *record, const char *key, size_t key_len)
 {
-	return record->key_len == key_len && memcmp(kms_record_key(record), key, key_len) == 0;
+	return record->key_len == key_len && memcmp(record->key, key, key_len) == 0;
 }
 
 /* The slot of a key, or the empty one where its search ends; NULL without a table. */
@@ -31,7 +37,7 @@ static map_slot *probe(const map_table *table, uint64_t hash, const char *key, s
 
 static map_slot *probe_record(const map_table *table, const store_record *record)
 {
-	map_slot *slot = probe(table, record->hash, kms_record_key(record), record->key_len);
+	map_slot *slot = probe(table, record->hash, record->key, record->key_len);
 	return slot && slot->record ? slot : NULL;
 }
 
@@ -77,6 +83,25 @@ static void move_some(store_map *map)
 	if (map->old.size > 0 && map->old.count == 0) table_free(&map->old);
 }
 
+static map_slot *recent_slot(const store_map *map, uint64_t hash)
+{
+	return map->recent ? &map->recent[hash & (map->recent_size - 1)] : NULL;
+}
+
+static void recent_forget(const store_map *map, const store_record *record)
+{
+	map_slot *slot = recent_slot(map, record->hash);
+	if (slot && slot->record == record) slot->record = NULL;
+}
+
+/* Without memory for it look-ups are slower, no more. */
+static void recent_resize(store_map *map, size_t table_size)
+{
+	kms_heap_free(map->recent);
+	map->recent_size = table_size / RECENT_SHARE;
+	map->recent = table_size >= RECENT_FROM ? kms_heap_alloc(map->recent_size, sizeof(map_slot)) : NULL;
+}
+
 static kms_status resize(store_map *map, size_t size)
 {
 	map_slot *slots = kms_heap_alloc(size, sizeof(*slots));
@@ -84,6 +109,7 @@ static kms_status resize(store_map *map, size_t size)
 	map->old = map->current;
 	map->to_move = 0;
 	map->current = (map_table){ slots, size, 0 };
+	recent_resize(map, size);
 	return KMS_OK;
 }
 
@@ -92,13 +118,23 @@ size_t kms_map_count(const store_map *map)
 	return map->current.count + map->old.count;
 }
 
-store_record *kms_map_find(store_map *map, uint64_t hash, const char *key, size_t key_len)
+static store_record *search(const store_map *map, uint64_t hash, const char *key, size_t key_len)
 {
-	if (map->old.size > 0) move_some(map);
 	const map_slot *slot = probe(&map->current, hash, key, key_len);
 	if (slot && slot->record) return slot->record;
 	slot = probe(&map->old, hash, key, key_len);
 	return slot ? slot->record : NULL;
+}
+
+store_record *kms_map_find(store_map *map, uint64_t hash, const char *key, size_t key_len)
+{
+	if (map->old.size > 0) move_some(map);
+	map_slot *recent = recent_slot(map, hash);
+	if (recent && recent->record && recent->hash == hash && same_key(recent->record, key, key_len))
+		return recent->record;
+	store_record *found = search(map, hash, key, key_len);
+	if (recent && found) *recent = (map_slot){ hash, found };
+	return found;
 }
 
 kms_status kms_map_reserve(store_map *map)
@@ -118,6 +154,7 @@ void kms_map_insert(store_map *map, store_record *record)
 
 void kms_map_replace(store_map *map, const store_record *old, store_record *record)
 {
+	recent_forget(map, old);
 	map_slot *slot = probe_record(&map->current, old);
 	if (!slot) slot = probe_record(&map->old, old);
 	slot->record = record;
@@ -125,6 +162,7 @@ void kms_map_replace(store_map *map, const store_record *old, store_record *reco
 
 void kms_map_remove(store_map *map, const store_record *record)
 {
+	recent_forget(map, record);
 	map_table *table = &map->current;
 	const map_slot *slot = probe_record(table, record);
 	if (!slot) {
@@ -142,4 +180,5 @@ void kms_map_free(store_map *map)
 {
 	table_free(&map->current);
 	table_free(&map->old);
+	kms_heap_free(map->recent);
 }

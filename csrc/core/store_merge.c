@@ -51,7 +51,7 @@ static bool incoming_wins(const store_record *held, const kms_record *incoming)
 static kms_merge decide(const store_record *held, const kms_record *incoming, const clock_draft *clock)
 {
 	ENSURE(held, KMS_MERGE_INSERTED);
-	switch (kms_clock_compare(clock->entries, clock->len, held->clock, held->clock_len)) {
+	switch (kms_clock_compare(clock->entries, clock->len, kms_record_clock(held), held->clock_len)) {
 	case KMS_CLOCK_AFTER:
 		return KMS_MERGE_REPLACED_BY_VERSION;
 	case KMS_CLOCK_EQUAL:
@@ -69,7 +69,8 @@ static void raise_floor(const kms_store *store, store_space *space, const store_
 			const clock_draft *clock)
 {
 	uint64_t own = kms_clock_counter(clock->entries, clock->len, store->config.self20);
-	uint64_t known = held ? kms_clock_counter(held->clock, held->clock_len, store->config.self20) : 0;
+	uint64_t known =
+	    held ? kms_clock_counter(kms_record_clock(held), held->clock_len, store->config.self20) : 0;
 	if (own > known && own > space->floor) space->floor = own;
 }
 
@@ -105,7 +106,7 @@ static kms_status merge_locked(kms_merge *outcome, kms_store *store, store_space
 	raise_floor(store, space, held, clock);
 	kms_merge decision = decide(held, incoming, clock);
 	if (decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW) {
-		kms_clock_join(&joined, clock->entries, clock->len, held->clock, held->clock_len);
+		kms_clock_join(&joined, clock->entries, clock->len, kms_record_clock(held), held->clock_len);
 		kms_clock_trim(&joined, store, KMS_STORE_MAX_CLOCK);
 		result = &joined;
 	}

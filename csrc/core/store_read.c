@@ -16,7 +16,7 @@ typedef struct listed {
 static uint64_t key_prefix(const store_record *record)
 {
 	uint8_t bytes[8] = { 0 };
-	memcpy(bytes, kms_record_key(record), record->key_len < 8 ? record->key_len : 8);
+	memcpy(bytes, record->key, record->key_len < 8 ? record->key_len : 8);
 	return kms_load64_be(bytes);
 }
 
@@ -25,8 +25,7 @@ static int compare_listed(const void *a, const void *b)
 	const listed *x = a, *y = b;
 	if (x->prefix != y->prefix) return x->prefix < y->prefix ? -1 : 1;
 	uint32_t x_len = x->record->key_len, y_len = y->record->key_len;
-	int order =
-	    memcmp(kms_record_key(x->record), kms_record_key(y->record), x_len < y_len ? x_len : y_len);
+	int order = memcmp(x->record->key, y->record->key, x_len < y_len ? x_len : y_len);
 	if (order != 0) return order;
 	return (x_len > y_len) - (x_len < y_len);
 }
@@ -43,7 +42,7 @@ static size_t collect(listed *list, const store_space *space, uint64_t now_ms)
 static kms_status visit_all(const listed *list, size_t count, kms_store_key_visitor visit, void *context)
 {
 	for (size_t i = 0; i < count; i++)
-		GUARD(visit(context, kms_record_key(list[i].record), list[i].record->key_len));
+		GUARD(visit(context, list[i].record->key, list[i].record->key_len));
 	return KMS_OK;
 }
 

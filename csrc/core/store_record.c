@@ -13,12 +13,30 @@
 #define BLOCK_OVERHEAD 16
 #define INDEX_SHARE 128 /* table slots at their sparsest (85), two heap entries */
 
+/* Bytes from the record to its clock. */
+static size_t clock_offset(size_t key_len)
+{
+	size_t align = _Alignof(kms_clock_entry), end = sizeof(store_record) + key_len;
+	return (end + align - 1) / align * align;
+}
+
+static kms_clock_entry *clock_of(store_record *record)
+{
+	return (kms_clock_entry *)(void *)((uint8_t *)record + clock_offset(record->key_len));
+}
+
+const kms_clock_entry *kms_record_clock(const store_record *record)
+{
+	return (const kms_clock_entry *)(const void *)((const uint8_t *)record +
+						       clock_offset(record->key_len));
+}
+
 kms_status kms_record_new(store_record **record, const kms_record *source, uint64_t hash,
 			  const clock_draft *clock)
 {
 	*record = NULL;
 	size_t clock_bytes = clock->len * sizeof(kms_clock_entry);
-	store_record *made = kms_heap_alloc(1, sizeof(*made) + clock_bytes + source->key_len);
+	store_record *made = kms_heap_alloc(1, clock_offset(source->key_len) + clock_bytes);
 	ENSURE(made, KMS_ERR_MEMORY);
 	if (source->state == KMS_RECORD_LIVE) {
 		uint8_t *value = kms_heap_alloc(1, source->value_len);
@@ -34,8 +52,8 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	made->updated_at_ms = source->updated_at_ms;
 	made->ttl_ms = source->ttl_ms;
 	made->places[KMS_ORDER_DUE] = made->places[KMS_ORDER_DEAD] = KMS_ORDER_NONE;
-	memcpy(made->clock, clock->entries, clock_bytes);
-	memcpy(made->clock + clock->len, source->key, source->key_len);
+	memcpy(made->key, source->key, source->key_len);
+	memcpy(clock_of(made), clock->entries, clock_bytes);
 	*record = made;
 	return KMS_OK;
 }
@@ -53,19 +71,14 @@ void kms_fingerprint(uint8_t fingerprint[KMS_FINGERPRINT], const uint8_t *cipher
 	memcpy(fingerprint + KMS_GCM_IV, ciphertext + len - KMS_GCM_TAG, KMS_GCM_TAG);
 }
 
-const char *kms_record_key(const store_record *record)
-{
-	return (const char *)(record->clock + record->clock_len);
-}
-
 void kms_record_view(kms_record *view, const store_record *record)
 {
 	*view = (kms_record){
-		.key = kms_record_key(record),
+		.key = record->key,
 		.key_len = record->key_len,
 		.value = record->value,
 		.value_len = record->value_len,
-		.clock = record->clock,
+		.clock = kms_record_clock(record),
 		.clock_len = record->clock_len,
 		.updated_at_ms = record->updated_at_ms,
 		.ttl_ms = record->ttl_ms,
@@ -86,8 +99,8 @@ uint64_t kms_record_value_charge(const store_record *record)
 
 uint64_t kms_record_charge(const store_record *record)
 {
-	return sizeof(*record) + record->clock_len * sizeof(kms_clock_entry) + record->key_len +
-	       BLOCK_OVERHEAD + INDEX_SHARE + kms_record_value_charge(record);
+	return clock_offset(record->key_len) + record->clock_len * sizeof(kms_clock_entry) + BLOCK_OVERHEAD +
+	       INDEX_SHARE + kms_record_value_charge(record);
 }
 
 bool kms_record_expired(const store_record *record, uint64_t now_ms)
@@ -292,7 +305,7 @@ uint64_t kms_record_expire(kms_store *store, store_space *space, store_record *r
 uint64_t kms_record_drop(kms_store *store, store_space *space, store_record *record)
 {
 	uint64_t freed = kms_record_charge(record);
-	uint64_t own = kms_clock_counter(record->clock, record->clock_len, store->config.self20);
+	uint64_t own = kms_clock_counter(kms_record_clock(record), record->clock_len, store->config.self20);
 	if (own > space->floor) space->floor = own;
 	state_leave(store, space, record);
 	change_leave(space, record);

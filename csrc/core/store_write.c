@@ -12,7 +12,7 @@ static kms_status local_write(uint64_t *updated_at_ms, kms_store *store, store_s
 	source->updated_at_ms = now_ms;
 	if (existing && existing->updated_at_ms >= now_ms)
 		source->updated_at_ms = existing->updated_at_ms + 1;
-	kms_clock_advance(&clock, store, existing ? existing->clock : NULL,
+	kms_clock_advance(&clock, store, existing ? kms_record_clock(existing) : NULL,
 			  existing ? existing->clock_len : 0, space->floor);
 	DEFER(record_release) store_record *made = NULL;
 	GUARD(kms_record_new(&made, source, hash, &clock));
