@@ -2,6 +2,7 @@
 #ifndef KMS_SPEC_MATERIAL_H
 #define KMS_SPEC_MATERIAL_H
 
+#include "core/mem.h"
 #include "kms/codec.h"
 #include "kms/keys.h"
 #include "test.h"
@@ -15,6 +16,18 @@
 			exit(2);                                                      \
 		}                                                                     \
 	} while (0)
+
+/*
+ * Ends an attempt whose n-th allocation was to fail, and says whether it was reached at all: an
+ * attempt may succeed without one (a buffer that cannot double takes what it needs), so only
+ * an unreached one ends a sweep.
+ */
+static inline bool sweep_ends(unsigned long n)
+{
+	bool unreached = kms_mem_allocations() < n;
+	kms_mem_fail_after(0);
+	return unreached;
+}
 
 /* Exactly `len` bytes. */
 static inline void hex_bytes(uint8_t *bytes, size_t len, const char *hex)

@@ -1,7 +1,6 @@
 /* Encrypted bodies: what is read, what is refused, what is written. Known answers: test_vectors.c. */
 #include "material.h"
 
-#include "core/mem.h"
 #include "kms/envelope.h"
 
 #define KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -271,7 +270,8 @@ TEST(failing_allocations_leave_nothing)
 	kms_secret *key = hex_secret(KEY);
 	kms_p384 *own = hex_p384("42");
 	kms_status status = KMS_ERR_MEMORY;
-	for (unsigned long n = 1; n < 100 && status != KMS_OK; n++) {
+	bool ended = false;
+	for (unsigned long n = 1; n < 100 && !ended; n++) {
 		kms_envelope envelope;
 		kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
 		kms_mem_fail_after(n);
@@ -279,14 +279,14 @@ TEST(failing_allocations_leave_nothing)
 		if (status != KMS_OK) CHECK(text.len == 0);
 		if (status == KMS_OK) status = kms_envelope_parse(&envelope, (char *)text.data, text.len);
 		if (status == KMS_OK) status = kms_envelope_open(&opened, &envelope, key);
-		kms_mem_fail_after(0);
+		ended = sweep_ends(n);
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY ||
 		      status == KMS_ERR_CRYPTO);
 		CHECK(opened.len == (status == KMS_OK ? 2 : 0));
 		kms_buf_free(&text);
 		kms_buf_free(&opened);
 	}
-	CHECK_OK(status);
+	CHECK(ended && status == KMS_OK);
 	kms_p384_free(own);
 	kms_secret_unref(key);
 }

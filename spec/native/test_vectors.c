@@ -1,0 +1,489 @@
+/*
+ * The protocol's shared known answers, recomputed: every file of the folder of vectors that
+ * the core can recompute. The folder is KMS_VECTORS or ../shared/vectors, read at run time;
+ * a checkout without it has nothing to compare with and says so.
+ */
+#include "material.h"
+
+#include <sys/stat.h>
+
+#include "kms/envelope.h"
+#include "kms/kdf.h"
+#include "kms/store.h"
+#include "kms/tx.h"
+
+/* A parsed file: an array of cases. */
+typedef struct vectors {
+	char *text;
+	kms_json json;
+	const kms_json_value *item; /* the case looked at */
+} vectors;
+
+static const char *folder(void)
+{
+	const char *set = getenv("KMS_VECTORS");
+	return set ? set : "../shared/vectors";
+}
+
+static bool have_folder(void)
+{
+	struct stat st;
+	return stat(folder(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void vectors_open(vectors *v, const char *name)
+{
+	char path[1024];
+	*v = (vectors){ 0 };
+	snprintf(path, sizeof(path), "%s/%s.json", folder(), name);
+	FILE *f = fopen(path, "rb");
+	struct stat st;
+	if (!f || fstat(fileno(f), &st) != 0) {
+		fprintf(stderr, "cannot read %s\n", path);
+		exit(2);
+	}
+	size_t len = (size_t)st.st_size;
+	v->text = malloc(len + 1);
+	if (!v->text || fread(v->text, 1, len, f) != len) exit(2);
+	fclose(f);
+	MUST(kms_json_parse(&v->json, v->text, len, 1000000));
+	v->item = kms_json_first(&v->json, v->json.values);
+	if (!v->item) exit(2);
+}
+
+static void vectors_close(vectors *v)
+{
+	kms_json_free(&v->json);
+	free(v->text);
+}
+
+/* Whether there is another case; it is then the one looked at. */
+static bool vectors_next(vectors *v)
+{
+	v->item = kms_json_next(&v->json, v->item);
+	return v->item;
+}
+
+static const kms_json_value *member(const vectors *v, const kms_json_value *object, const char *name)
+{
+	const kms_json_value *value = kms_json_get(&v->json, object, name);
+	if (value) return value;
+	fprintf(stderr, "no member %s\n", name);
+	exit(2);
+}
+
+/* A string member of the case. */
+static const kms_json_value *text(const vectors *v, const char *name)
+{
+	return member(v, v->item, name);
+}
+
+static uint64_t number(const vectors *v, const char *name)
+{
+	uint64_t value;
+	const kms_json_value *digits = text(v, name);
+	MUST(kms_decimal_parse(&value, digits->text, digits->len));
+	return value;
+}
+
+/* Bytes of a hexadecimal string, owned by the caller. */
+static uint8_t *bytes_of(size_t *len, const kms_json_value *hex)
+{
+	const char *digits = hex->text;
+	size_t digits_len = hex->len;
+	kms_hex_strip(&digits, &digits_len);
+	*len = digits_len / 2;
+	uint8_t *bytes = malloc(*len ? *len : 1);
+	if (!bytes) exit(2);
+	MUST(kms_hex_decode(bytes, *len, digits, digits_len));
+	return bytes;
+}
+
+static void fixed(uint8_t *bytes, size_t len, const kms_json_value *hex)
+{
+	MUST(kms_hex_decode(bytes, len, hex->text, hex->len));
+}
+
+static kms_secret *secret(const kms_json_value *hex)
+{
+	kms_secret *made;
+	MUST(kms_secret_from_hex(&made, hex->text, hex->len, hex->len / 2));
+	return made;
+}
+
+static kms_p384 *p384(const kms_json_value *hex)
+{
+	kms_p384 *made;
+	kms_secret *scalar = secret(hex);
+	MUST(kms_p384_new(&made, scalar));
+	kms_secret_unref(scalar);
+	return made;
+}
+
+static kms_wallet *wallet(const kms_json_value *hex)
+{
+	kms_wallet *made;
+	kms_secret *key = secret(hex);
+	MUST(kms_wallet_new(&made, key));
+	kms_secret_unref(key);
+	return made;
+}
+
+static bool bytes_are(const uint8_t *bytes, size_t len, const kms_json_value *hex)
+{
+	size_t want_len;
+	uint8_t *want = bytes_of(&want_len, hex);
+	bool same = len == want_len && (!len || memcmp(bytes, want, len) == 0);
+	free(want);
+	return same;
+}
+
+static bool text_is(const char *chars, size_t len, const kms_json_value *want)
+{
+	return len == want->len && (!len || memcmp(chars, want->text, len) == 0);
+}
+
+/* Runs a check on every case of a file. */
+static void each(int *failed_, const char *name, void (*check)(int *failed_, const vectors *v))
+{
+	vectors v;
+	int count = 0;
+	if (!have_folder()) {
+		printf("no folder of vectors: %s skipped\n", name);
+		return;
+	}
+	vectors_open(&v, name);
+	do {
+		count++;
+		check(failed_, &v);
+		if (*failed_) fprintf(stderr, "%s.json, case %d\n", name, count);
+	} while (!*failed_ && vectors_next(&v));
+	vectors_close(&v);
+}
+
+static void check_keccak256(int *failed_, const vectors *v)
+{
+	size_t len;
+	uint8_t digest[32], *data = bytes_of(&len, text(v, "data"));
+	kms_keccak256(digest, data, len);
+	free(data);
+	CHECK(bytes_are(digest, 32, text(v, "hash")));
+}
+
+static void check_eip191(int *failed_, const vectors *v)
+{
+	uint8_t digest[32], address[20], signer[20], sig[65], parsed[65];
+	char address_text[KMS_ADDRESS_TEXT], sig_text[KMS_SIGNATURE_TEXT];
+	const kms_json_value *m = text(v, "message"), *s = text(v, "signature"), *high = text(v, "high_s");
+	kms_wallet *w = wallet(text(v, "priv"));
+	kms_wallet_address(address, w);
+	kms_address_format(address_text, address);
+	CHECK(text_is(address_text, sizeof(address_text), text(v, "address")));
+	CHECK_OK(kms_eip191_digest(digest, (const uint8_t *)m->text, m->len));
+	CHECK(bytes_are(digest, 32, text(v, "digest")));
+	CHECK_OK(kms_wallet_sign_message(sig, w, (const uint8_t *)m->text, m->len));
+	kms_signature_format(sig_text, sig);
+	CHECK(text_is(sig_text, sizeof(sig_text), text(v, "signature_v27")));
+	CHECK_OK(kms_signature_parse(parsed, s->text, s->len));
+	CHECK_MEM(parsed, sig, 65);
+	CHECK_OK(kms_message_recover(signer, (const uint8_t *)m->text, m->len, parsed));
+	CHECK_MEM(signer, address, 20);
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_signature_parse(parsed, high->text, high->len));
+	kms_wallet_free(w);
+}
+
+static void check_derive(int *failed_, const vectors *v)
+{
+	uint8_t key[KMS_DERIVE_MAX];
+	const kms_json_value *path = text(v, "path"), *context = text(v, "context");
+	size_t len = text(v, "length")->number;
+	uint64_t app_id = number(v, "app_id");
+	kms_secret *master = secret(text(v, "master_secret")), *reserved = NULL;
+	CHECK(len <= sizeof(key));
+	if (app_id == 0) {
+		/* The one derivation that no application reaches. */
+		CHECK(text_is("sync_hmac_key", 13, path) && len == 32);
+		CHECK_OK(kms_sync_key(&reserved, master));
+		memcpy(key, kms_secret_bytes(reserved), 32);
+	} else {
+		CHECK_OK(
+		    kms_derive(key, len, master, app_id, path->text, path->len, context->text, context->len));
+	}
+	CHECK(bytes_are(key, len, text(v, "key")));
+	kms_secret_unref(reserved);
+	kms_secret_unref(master);
+}
+
+/* Both sides: the receiver opens it; with our length of nonce, the sender writes the same. */
+static void check_envelope(int *failed_, const vectors *v)
+{
+	uint8_t der[120], nonce[32];
+	kms_channels *channels;
+	kms_secret *x, *key;
+	kms_envelope envelope;
+	kms_p384 *sender = p384(text(v, "sender_priv")), *receiver = p384(text(v, "receiver_priv"));
+	const kms_json_value *plain = text(v, "plaintext"), *want = text(v, "envelope");
+	const kms_json_value *nonce_hex = member(v, want, "nonce");
+	kms_buf body = kms_buf_make(KMS_BUF_PLAIN, 1 << 16), written = kms_buf_make(KMS_BUF_PLAIN, 1 << 16);
+	kms_buf opened = kms_buf_make(KMS_BUF_GUARDED, 1 << 16);
+
+	kms_p384_der(der, kms_p384_public(receiver));
+	CHECK(bytes_are(der, sizeof(der), text(v, "receiver_tee_pubkey")));
+	CHECK_OK(kms_p384_ecdh(&x, sender, kms_p384_public(receiver)));
+	CHECK(bytes_are(kms_secret_bytes(x), 48, text(v, "shared_secret")));
+	CHECK_OK(kms_channels_new(&channels, 2));
+	CHECK_OK(kms_channels_get(&key, channels, receiver, kms_p384_public(sender)));
+	CHECK_OK(kms_json_canonical(&body, &v->json, want));
+	if (nonce_hex->len == 64) {
+		fixed(nonce, 32, nonce_hex);
+		CHECK_OK(kms_envelope_seal_with(&written, key, kms_p384_public(sender), nonce,
+						(const uint8_t *)plain->text, plain->len));
+		CHECK(written.len == body.len);
+		CHECK_MEM(written.data, body.data, body.len);
+	}
+	CHECK_OK(kms_envelope_parse(&envelope, (char *)body.data, body.len));
+	CHECK_OK(kms_envelope_check_sender(&envelope, kms_p384_public(sender)));
+	CHECK_OK(kms_envelope_open(&opened, &envelope, key));
+	CHECK(text_is((char *)opened.data, opened.len, plain));
+	kms_buf_free(&body);
+	kms_buf_free(&written);
+	kms_buf_free(&opened);
+	kms_channels_free(channels);
+	kms_secret_unref(x);
+	kms_secret_unref(key);
+	kms_p384_free(sender);
+	kms_p384_free(receiver);
+}
+
+static void check_sealed(int *failed_, const vectors *v)
+{
+	uint8_t der[120], point[97], iv[12];
+	kms_sealed sealed;
+	kms_secret *master = secret(text(v, "master_secret")), *opened;
+	kms_p384 *requester = p384(text(v, "requester_priv")), *ephemeral = p384(text(v, "ephemeral_priv"));
+	const kms_json_value *want = text(v, "sealed");
+	fixed(der, sizeof(der), text(v, "ecdh_pubkey"));
+	CHECK_OK(kms_p384_point_parse(point, der, sizeof(der)));
+	CHECK_MEM(point, kms_p384_public(requester), 97);
+	fixed(iv, sizeof(iv), member(v, want, "nonce"));
+	CHECK_OK(kms_master_seal_with(&sealed, master, point, ephemeral, iv));
+	CHECK(bytes_are(sealed.data48, 48, member(v, want, "encrypted_data")));
+	kms_p384_der(der, sealed.ephemeral_point97);
+	CHECK(bytes_are(der, sizeof(der), member(v, want, "ephemeral_pubkey")));
+	CHECK_OK(kms_master_unseal(&opened, &sealed, requester));
+	CHECK(kms_secret_equal(opened, master));
+	kms_secret_unref(opened);
+	kms_secret_unref(master);
+	kms_p384_free(requester);
+	kms_p384_free(ephemeral);
+}
+
+static void check_record(int *failed_, const vectors *v)
+{
+	size_t record_len, plain_len;
+	uint8_t iv[12];
+	uint8_t *record = bytes_of(&record_len, text(v, "record"));
+	uint8_t *plain = bytes_of(&plain_len, text(v, "plaintext"));
+	uint8_t *sealed = malloc(plain_len + 16);
+	kms_secret *master = secret(text(v, "master_secret")), *key;
+	kms_buf opened = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
+	CHECK(sealed && record_len == plain_len + KMS_RECORD_OVERHEAD);
+	CHECK_OK(kms_data_key(&key, master, number(v, "app_id")));
+	CHECK(bytes_are(kms_secret_bytes(key), 32, text(v, "data_key")));
+	CHECK_OK(kms_record_open(&opened, key, record, record_len));
+	CHECK(opened.len == plain_len && (!plain_len || memcmp(opened.data, plain, plain_len) == 0));
+	fixed(iv, 12, text(v, "nonce"));
+	CHECK_MEM(record, iv, 12);
+	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), iv, plain, plain_len));
+	CHECK_MEM(record + 12, sealed, plain_len + 16);
+	free(record);
+	free(plain);
+	free(sealed);
+	kms_buf_free(&opened);
+	kms_secret_unref(master);
+	kms_secret_unref(key);
+}
+
+static void check_canonical(int *failed_, const vectors *v)
+{
+	uint8_t mac[32];
+	kms_json json;
+	const kms_json_value *source = text(v, "json");
+	kms_secret *key = secret(text(v, "hmac_key"));
+	kms_buf out = kms_buf_make(KMS_BUF_PLAIN, 1 << 20);
+	CHECK_OK(kms_json_parse(&json, source->text, source->len, 10000));
+	CHECK_OK(kms_json_canonical(&out, &json, json.values));
+	CHECK(text_is((char *)out.data, out.len, text(v, "canonical")));
+	CHECK_OK(kms_hmac_sha256(mac, key, out.data, out.len));
+	CHECK(bytes_are(mac, 32, text(v, "hmac")));
+	kms_json_free(&json);
+	kms_buf_free(&out);
+	kms_secret_unref(key);
+}
+
+static void check_tx1559(int *failed_, const vectors *v)
+{
+	size_t data_len;
+	uint8_t address[20], hash[32], *data = bytes_of(&data_len, text(v, "data"));
+	char from[KMS_ADDRESS_TEXT];
+	kms_wallet *w = wallet(text(v, "priv"));
+	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 1 << 16);
+	kms_tx tx = { .chain_id = number(v, "chainId"),
+		      .nonce = number(v, "nonce"),
+		      .max_priority_fee_per_gas = number(v, "maxPriorityFeePerGas"),
+		      .max_fee_per_gas = number(v, "maxFeePerGas"),
+		      .gas_limit = number(v, "gasLimit"),
+		      .value = number(v, "value"),
+		      .data = data,
+		      .data_len = data_len };
+	fixed(tx.to20, 20, text(v, "to"));
+	kms_wallet_address(address, w);
+	kms_address_format(from, address);
+	CHECK(text_is(from, sizeof(from), text(v, "from")));
+	CHECK_OK(kms_tx_sign(&raw, hash, &tx, w));
+	CHECK(bytes_are(raw.data, raw.len, text(v, "raw_transaction")));
+	CHECK(bytes_are(hash, 32, text(v, "transaction_hash")));
+	free(data);
+	kms_buf_free(&raw);
+	kms_wallet_free(w);
+}
+
+/* ---- merge ---- */
+
+#define MERGE_NOW 10000u
+#define MERGE_VALUE 30 /* the file's two bytes and zeros: long enough, in the same order */
+#define MERGE_CLOCK 8
+
+/* A record of the file and what it borrows. */
+typedef struct merge_record {
+	kms_record record;
+	uint8_t value[MERGE_VALUE];
+	kms_clock_entry clock[MERGE_CLOCK];
+} merge_record;
+
+static void read_merge_record(merge_record *r, const vectors *v, const kms_json_value *object)
+{
+	const kms_json_value *key = member(v, object, "key"), *value = member(v, object, "value");
+	const kms_json_value *version = member(v, object, "version");
+	const kms_json_value *name = kms_json_first(&v->json, version);
+	bool tombstone = member(v, object, "tombstone")->type == KMS_JSON_TRUE;
+	if (version->count > MERGE_CLOCK) exit(2);
+	memset(r, 0, sizeof(*r));
+	r->record = (kms_record){ .key = key->text,
+				  .key_len = key->len,
+				  .value = tombstone ? NULL : r->value,
+				  .value_len = tombstone ? 0 : sizeof(r->value),
+				  .clock = r->clock,
+				  .clock_len = version->count,
+				  .updated_at_ms = member(v, object, "updated_at_ms")->number,
+				  .ttl_ms = member(v, object, "ttl_ms")->number,
+				  .state = tombstone ? KMS_RECORD_TOMBSTONE : KMS_RECORD_LIVE };
+	if (!tombstone) fixed(r->value, value->len / 2, value);
+	for (uint32_t i = 0; i < version->count; i++, name = kms_json_next(&v->json, name + 1)) {
+		/* The file's nodes are "a", "b" and "c". */
+		memset(r->clock[i].wallet20, name->text[0], 20);
+		r->clock[i].counter = name[1].number;
+	}
+}
+
+/* An absent entry is a zero. */
+static uint64_t counter_of(const kms_record *record, const uint8_t wallet20[20])
+{
+	for (size_t i = 0; i < record->clock_len; i++)
+		if (memcmp(record->clock[i].wallet20, wallet20, 20) == 0) return record->clock[i].counter;
+	return 0;
+}
+
+static bool clock_covers(const kms_record *a, const kms_record *b)
+{
+	for (size_t i = 0; i < b->clock_len; i++)
+		if (counter_of(a, b->clock[i].wallet20) != b->clock[i].counter) return false;
+	return true;
+}
+
+/* KMS_OK when the record in the store is the one expected. */
+static kms_status compare_record(void *context, const kms_record *held)
+{
+	const kms_record *want = context;
+	bool same = held->state == want->state && held->updated_at_ms == want->updated_at_ms &&
+		    held->ttl_ms == want->ttl_ms && held->value_len == want->value_len &&
+		    (!want->value_len || memcmp(held->value, want->value, want->value_len) == 0) &&
+		    clock_covers(held, want) && clock_covers(want, held);
+	return same ? KMS_OK : KMS_ERR_RECORD;
+}
+
+static void check_merge(int *failed_, const vectors *v)
+{
+	kms_store *store;
+	kms_merge outcome;
+	merge_record existing, incoming, result;
+	kms_store_config config = { .self20 = { 1 },
+				    .max_key = 4096,
+				    .max_value = 1 << 20,
+				    .max_app_bytes = 10 << 20,
+				    .max_total_bytes = 64 << 20,
+				    .max_namespaces = 10,
+				    .max_tombstones = 1000,
+				    .tombstone_retention_ms = 86400000,
+				    .max_clock_skew_ms = 15000 };
+	read_merge_record(&existing, v, text(v, "existing"));
+	read_merge_record(&incoming, v, text(v, "incoming"));
+	read_merge_record(&result, v, text(v, "result"));
+	CHECK_OK(kms_store_new(&store, &config));
+	CHECK_OK(kms_store_merge(&outcome, store, 1, &existing.record, MERGE_NOW));
+	CHECK(outcome == KMS_MERGE_INSERTED);
+	CHECK_OK(kms_store_merge(&outcome, store, 1, &incoming.record, MERGE_NOW));
+	const char *name = kms_merge_name(outcome);
+	CHECK(text_is(name, strlen(name), text(v, "outcome")));
+	CHECK_OK(kms_store_peek(store, 1, result.record.key, result.record.key_len, MERGE_NOW, compare_record,
+				&result.record));
+	kms_store_free(store);
+}
+
+TEST(keccak256)
+{
+	each(failed_, "keccak256", check_keccak256);
+}
+
+TEST(eip191)
+{
+	each(failed_, "eip191", check_eip191);
+}
+
+TEST(derive)
+{
+	each(failed_, "derive", check_derive);
+}
+
+TEST(envelope)
+{
+	each(failed_, "envelope", check_envelope);
+}
+
+TEST(sealed)
+{
+	each(failed_, "sealed", check_sealed);
+}
+
+TEST(record)
+{
+	each(failed_, "record", check_record);
+}
+
+TEST(canonical)
+{
+	each(failed_, "canonical", check_canonical);
+}
+
+TEST(tx1559)
+{
+	each(failed_, "tx1559", check_tx1559);
+}
+
+TEST(merge)
+{
+	each(failed_, "merge", check_merge);
+}
+
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keccak256), T(eip191), T(derive), T(envelope), T(sealed), T(record),
+	  T(canonical), T(tx1559), T(merge))
