@@ -40,6 +40,8 @@ describe("loop", function()
 		local got
 		loop.guard(function(...) got = { ... } end)(1, nil, 3)
 		assert.same({ 1, nil, 3 }, got)
+		loop.guard(function(...) got = { ... } end, "self")(1)
+		assert.same({ "self", 1 }, got)
 	end)
 
 	it("outlives a report that throws itself", function()

@@ -25,8 +25,7 @@ Conn.__index = Conn
 
 -- Sends an answer; a large body is not copied behind its head.
 local function send_reply(self, head, body, on_sent)
-	local parts = #body > JOIN_BYTES and { head, body } or { head .. body }
-	self:send(parts, #head + #body, on_sent)
+	self:send(#body > JOIN_BYTES and { head, body } or head .. body, #head + #body, on_sent)
 end
 
 local function refuse(self, status, code, message)
@@ -205,7 +204,7 @@ end
 -- @param address  text of the peer's
 function M.new(server, client, address)
 	local self = setmetatable({ server = server, client = client, address = address }, Conn)
-	self.on_read = loop.guard(function(...) on_read(self, ...) end)
+	self.on_read = loop.guard(on_read, self)
 	return self
 end
 

@@ -69,10 +69,10 @@ function Stream:discard(chunk)
 	if self.lingered > LINGER_BYTES then self:close() end
 end
 
--- What is left of `parts` behind the first `sent` bytes.
-local function unsent(parts, sent)
+-- What is left of `bytes` (text, or a list of it) behind the first `sent` ones.
+local function unsent(bytes, sent)
 	local rest = {}
-	for _, part in ipairs(parts) do
+	for _, part in ipairs(type(bytes) == "table" and bytes or { bytes }) do
 		if sent < #part then rest[#rest + 1] = sent > 0 and part:sub(sent + 1) or part end
 		sent = math.max(0, sent - #part)
 	end
@@ -80,15 +80,15 @@ local function unsent(parts, sent)
 end
 
 --- Writes what the socket takes; where that is not all, the connection waits and reads nothing.
--- @param parts  list of text; @param length  of all of them
+-- @param bytes  text, or a list of it; @param length  of all of it
 -- @param on_sent  called once with self, also where the connection was closed over it
-function Stream:send(parts, length, on_sent)
-	local sent, _, failure = self.client:try_write(parts)
+function Stream:send(bytes, length, on_sent)
+	local sent, _, failure = self.client:try_write(bytes)
 	if not sent and failure ~= "EAGAIN" then self:close() end
 	if self.closed or sent == length then return on_sent(self) end
 	self:stop_reading()
 	self:enter("write")
-	self.client:write(unsent(parts, sent or 0), loop.guard(function(unwritten)
+	self.client:write(unsent(bytes, sent or 0), loop.guard(function(unwritten)
 		if unwritten then self:close() end
 		on_sent(self)
 	end))

@@ -29,7 +29,14 @@ function M.errors()
 end
 
 --- Wraps a callback: an error in it is reported and counted, and goes no further.
-function M.guard(fn)
+-- @param self  passed to fn before what luv passes, unless nil
+function M.guard(fn, self)
+	if self ~= nil then
+		return function(...)
+			local ok, text = xpcall(fn, caught, self, ...)
+			if not ok then failed(text) end
+		end
+	end
 	return function(...)
 		local ok, text = xpcall(fn, caught, ...)
 		if not ok then failed(text) end
