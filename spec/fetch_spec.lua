@@ -2,7 +2,7 @@
 -- servers on loopback.
 
 local uv = require("luv")
-local native = require("kms_native")
+local native = require("spec.support.native") -- libcurl may use OpenSSL: memory comes first
 local fetch = require("kms.fetch")
 local loopback = require("spec.support.loopback")
 
