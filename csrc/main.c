@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bind/bind.h"
 #include "kms/secret.h"
 
 int luaopen_kms_native(lua_State *L);
@@ -114,6 +115,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "nova-kms: %s\n", lua_tostring(L, -1));
 		status = 1;
 	}
+	kms_jobs_stop();
 	lua_close(L);
 	return status;
 }

@@ -136,4 +136,10 @@ int kms_job_start(lua_State *L, kms_job *job);
 /* Jobs that are on the pool or wait for it. */
 unsigned kms_job_pending(void);
 
+/*
+ * Before lua_close, which frees what jobs work on: returns when none runs any more. Those that
+ * have not begun never do, and nobody who waits for a job is resumed.
+ */
+void kms_jobs_stop(void);
+
 #endif

@@ -2,6 +2,7 @@
 #include "bind/bind.h"
 
 #include <luv/luv.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 /* Loop-thread state: how busy the loop was, from which "nothing else waits" is judged. */
@@ -12,6 +13,8 @@ static struct {
 	unsigned started;        /* jobs since this iteration began */
 	unsigned started_before; /* jobs of the iteration before */
 } load;
+
+static atomic_bool stopping; /* read by pool threads */
 
 static void on_prepare(uv_prepare_t *handle)
 {
@@ -80,7 +83,7 @@ static int job_finish(lua_State *L, kms_wait *wait)
 static void on_work(uv_work_t *work)
 {
 	kms_job *job = work->data;
-	job->run(job);
+	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) job->run(job);
 }
 
 static void on_done(uv_work_t *work, int status)
@@ -88,7 +91,14 @@ static void on_done(uv_work_t *work, int status)
 	kms_job *job = work->data;
 	(void)status; /* nothing cancels jobs */
 	load.pending--;
-	kms_wait_resume(&job->wait);
+	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) kms_wait_resume(&job->wait);
+}
+
+void kms_jobs_stop(void)
+{
+	atomic_store_explicit(&stopping, true, memory_order_relaxed);
+	while (load.pending > 0)
+		uv_run(load.prepare.loop, UV_RUN_ONCE);
 }
 
 int kms_job_start(lua_State *L, kms_job *job)
