@@ -60,6 +60,11 @@ end
 
 local function serve(node, request, route, rest)
 	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
+	-- Before anything else is looked at; a length beyond 63 bits is negative here.
+	local announced = request.has_body and request:content_length() or 0
+	if announced ~= 0 and math.ult(node.config.MAX_REQUEST_BODY_BYTES, announced) then
+		return err.reply("ERR_TOO_LARGE")
+	end
 	local mono_ms = node.mono_ms()
 	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
 	request.wallet = caller and caller.wallet or wallet
