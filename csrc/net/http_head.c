@@ -13,8 +13,8 @@ static const kms_http_refusal bad_version = { 400, "bad_request", "only HTTP/1.1
 static const kms_http_refusal bad_field = { 400, "bad_request", "malformed header" };
 static const kms_http_refusal folded = { 400, "bad_request", "folded headers are not accepted" };
 static const kms_http_refusal long_line = { 400, "bad_request", "line too long" };
-static const kms_http_refusal long_head = { 431, "bad_request", "request head too large" };
-static const kms_http_refusal many_fields = { 431, "bad_request", "too many headers" };
+static const kms_http_refusal long_head = { 400, "bad_request", "request head too large" };
+static const kms_http_refusal many_fields = { 400, "bad_request", "too many headers" };
 
 /* RFC 9110 section 5.6.2, a bit for each character. */
 bool kms_http_is_token(uint8_t c)

@@ -7,7 +7,7 @@ local NONE = {}
 local REASONS = {
 	[200] = "OK", [204] = "No Content", [400] = "Bad Request", [403] = "Forbidden", [404] = "Not Found",
 	[405] = "Method Not Allowed", [408] = "Request Timeout", [413] = "Payload Too Large",
-	[429] = "Too Many Requests", [431] = "Request Header Fields Too Large", [500] = "Internal Server Error",
+	[429] = "Too Many Requests", [500] = "Internal Server Error",
 	[503] = "Service Unavailable",
 }
 
