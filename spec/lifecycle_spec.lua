@@ -101,6 +101,19 @@ describe("lifecycle", function()
 		stays_away("local teePubkey mismatch with registry")
 	end)
 
+	it("does not serve when its teePubkey is registered in another form: byte for byte is the rule", function()
+		chain.instances[tee.address].tee_pubkey = p384:public_der():sub(-97)
+		stays_away("local teePubkey mismatch with registry")
+	end)
+
+	it("says once why it does not serve", function()
+		function tee.load_master() return nil, "broken" end
+		chain.hash = "0x" .. ("1"):rep(64)
+		for _ = 1, 3 do node:tick() end
+		assert.same({ { "unavailable", { reason = "master secret sync failed", cause = "broken" } } }, node.log.lines)
+		assert.same({ nil, "broken" }, { node:recall() })
+	end)
+
 	it("does not serve with another secret than the chain's, and keeps the one it has", function()
 		saved = native.secret_random(32)
 		chain.hash = native.secret_random(32):keccak256()

@@ -2,7 +2,6 @@
 -- (wire-protocol section 10). A node that cannot show all three answers 503.
 
 local chain_api = require("kms.chain")
-local native = require("kms_native")
 
 local M = {}
 
@@ -13,14 +12,17 @@ Lifecycle.__index = Lifecycle
 -- of the secret until a second has it.
 local IMPATIENT_MS = 5000
 
-local function unavailable(self, reason)
-	if self.ready or self.reason ~= reason then self.log:warn("unavailable", { reason = reason }) end
-	self.ready, self.reason = false, reason
+-- One line a change: ticks are frequent while a node is not ready.
+local function unavailable(self, reason, cause)
+	if self.ready or self.reason ~= reason or self.cause ~= cause then
+		self.log:warn("unavailable", { reason = reason, cause = cause })
+	end
+	self.ready, self.reason, self.cause = false, reason, cause
 end
 
 local function available(self)
 	if self.ready and self.served == self.secret then return end
-	self.ready, self.reason, self.served = true, nil, self.secret
+	self.ready, self.reason, self.cause, self.served = true, nil, nil, self.secret
 	self.service:set_master(self.secret)
 	self.log:info("ready", { secret = self.state })
 end
@@ -98,10 +100,8 @@ local function verify(self)
 	local own = self.peers:get(self.tee.address)
 	self.is_operator = own ~= nil
 	if not own then return "self not in KMS node list" end
-	if own.tee_pubkey ~= self.tee.public_der
-		and native.peer_point(own.tee_pubkey) ~= native.peer_point(self.tee.public_der) then
-		return "local teePubkey mismatch with registry"
-	end
+	-- Byte for byte: another form of the same key is not what this node would register.
+	if own.tee_pubkey ~= self.tee.public_der then return "local teePubkey mismatch with registry" end
 	return check_secret(self)
 end
 
@@ -110,9 +110,17 @@ end
 function Lifecycle:tick()
 	local ok, reason, cause = pcall(verify, self)
 	if not ok then reason, cause = "node check failed", tostring(reason) end
-	if cause then self.log:warn("node tick", { reason = reason, cause = cause }) end
-	if reason then return unavailable(self, reason) end
+	if reason then return unavailable(self, reason, cause) end
 	available(self)
+end
+
+--- Takes up the secret of an earlier run, so that a file that is broken or another node's stops
+-- the start and not only the service.
+-- @return true | nil, message
+function Lifecycle:recall()
+	local _, message = kept_secret(self)
+	if message then return nil, message end
+	return true
 end
 
 --- Milliseconds until the next tick.

@@ -140,7 +140,7 @@ local function open_chain(self)
 		chain = self.chain, peers = self.peers, tee = self.tee, service = self.service, log = self.log,
 		given = self.given, tick_ms = config.KMS_NODE_TICK_SECONDS * 1000,
 	})
-	return true
+	return self.lifecycle:recall()
 end
 
 local function open_routes(self)
