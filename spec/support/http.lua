@@ -10,6 +10,12 @@ M.TIMEOUT_MS = 20000
 local Connection = {}
 Connection.__index = Connection
 
+--- Closes a handle, and lets the loop finish with it: luv 1.44 crashes when Lua ends before that.
+function M.close(handle)
+	if not handle:is_closing() then handle:close() end
+	uv.run("nowait")
+end
+
 --- Runs the loop until `ready()` is true.
 -- @return true | false after timeout_ms (default M.TIMEOUT_MS)
 function M.wait(ready, timeout_ms)
@@ -22,7 +28,7 @@ function M.wait(ready, timeout_ms)
 		uv.run("once")
 		done = ready()
 	until done or uv.hrtime() > deadline
-	timer:close()
+	M.close(timer)
 	return done and true or false
 end
 
@@ -78,7 +84,7 @@ end
 function Connection:close()
 	if self.closed then return end
 	self.closed = true
-	if not self.tcp:is_closing() then self.tcp:close() end
+	M.close(self.tcp)
 end
 
 --- Half-closes: nothing more will be sent.
@@ -105,11 +111,11 @@ local function take(self, len)
 end
 
 local function parse_head(text)
-	local status_line, lines = text:match("^([^\r\n]*)\r\n(.*)\r\n$")
+	local status_line, lines = text:match("^([^\r\n]*)\r\n(.*)$")
 	local response = { headers = {}, raw_head = text }
 	response.status = tonumber(status_line:match("^HTTP/1%.1 (%d%d%d) "))
 	if not response.status then error("not a status line: " .. status_line, 0) end
-	for line in (lines or ""):gmatch("([^\r\n]+)\r\n") do
+	for line in lines:gmatch("([^\r\n]+)\r\n") do
 		local name, value = line:match("^([^:%s]+):%s*(.-)%s*$")
 		if not name then error("not a header: " .. line, 0) end
 		name = name:lower()

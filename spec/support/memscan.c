@@ -1,10 +1,10 @@
 /*
  * memscan PID: looks for secrets in the memory of a running process.
  *
- * Lines "name hex" on standard input name the secrets (16 to 4096 bytes each). Every readable
- * mapping is searched for each of them raw, in the byte orders in which libraries keep
- * numbers and round keys, masked as an HMAC key, in hexadecimal and in base64 at all three
- * alignments. Output, separated by tabs:
+ * Lines "name hex" on standard input name the secrets (16 to 4096 bytes each; a name may have
+ * spaces). Every readable mapping is searched for each of them raw, in the byte orders in which
+ * libraries keep numbers and round keys, masked as an HMAC key, in hexadecimal and in base64
+ * at all three alignments. Output, separated by tabs:
  *
  *   hit  name  form  guarded|open  address  permissions  mapping
  *   scanned  bytes  mappings  unreadable bytes
@@ -149,7 +149,7 @@ static int read_secrets(void)
 	for (size_t i = 0; i < 65536; i++)
 		heads[i] = -1;
 	while (fgets(line, sizeof(line), stdin)) {
-		char *hex = strchr(line, ' ');
+		char *hex = strrchr(line, ' ');
 		size_t digits = hex ? strcspn(hex + 1, "\n") : 0;
 		if (!hex || hex - line >= MAX_NAME || digits < 2 * MIN_SECRET || digits > 2 * MAX_SECRET)
 			return -1;

@@ -1,0 +1,248 @@
+-- Secrets of a running node are found in guarded memory (locked, not dumped) and nowhere else:
+-- architecture.md, rule 1. Reads the node's memory from outside, as root.
+
+local apps = require("spec.support.app")
+local crypto = require("spec.support.crypto")
+local expect = require("spec.support.expect")
+local memory = require("spec.support.memory")
+local nodes = require("spec.support.node")
+local uv = require("luv")
+
+local MASTER = crypto.keccak256("the master secret of the memory scan")
+local SEED = crypto.keccak256("the seed of the memory scan")
+local APP_ID = "970"
+
+-- Why the scan cannot be done here; nil where it can.
+local function obstacle()
+	if nodes.build:find("asan") or nodes.build:find("tsan") then
+		return "sanitizers replace mlock and keep freed memory: the scan is of the plain build"
+	end
+	if uv.getuid() ~= 0 then return "reading the memory of a node that is not dumpable needs root" end
+	local refusal = memory.refusal(uv.os_getpid())
+	return refusal and "this system does not let root read another process's memory: " .. refusal
+end
+
+local function skip(reason)
+	print("memory scan skipped: " .. reason)
+	return pending(reason)
+end
+
+describe("the scanner", function()
+	local process
+
+	-- A process that has these texts in its environment, so in its memory.
+	local function holding(texts)
+		local env = {}
+		for i, text in ipairs(texts) do env[i] = ("V%d=%s"):format(i, text) end
+		local handle, pid
+		handle, pid = uv.spawn("setpriv", { args = { "--pdeathsig", "KILL", "sleep", "300" }, env = env },
+			function() handle:close() end)
+		process = assert(handle, pid)
+		expect.eventually(function() -- setpriv has become sleep
+			local link = uv.fs_readlink(("/proc/%d/exe"):format(pid))
+			return link and link:find("sleep") or link and link:find("coreutils")
+		end, "sleep runs")
+		return pid
+	end
+
+	after_each(function()
+		if process then process:kill("sigkill") end
+		process = nil
+	end)
+
+	it("finds a planted secret in every form it looks for", function()
+		local reason = obstacle()
+		if reason then return skip(reason) end
+		local secret
+		repeat -- no NUL in what goes into an environment
+			secret = crypto.random(48)
+			local masked = secret:gsub(".", function(c) return string.char(c:byte() ~ 0x36) end)
+				.. secret:gsub(".", function(c) return string.char(c:byte() ~ 0x5c) end)
+		until not (secret .. masked):find("\0", 1, true)
+		local function groups(size, each)
+			local out = {}
+			for i = 1, #secret, size do out[#out + 1] = each(secret:sub(i, i + size - 1)) end
+			return out
+		end
+		local limbs, backwards = groups(8, function(group) return group end), {}
+		for i = #limbs, 1, -1 do backwards[#backwards + 1] = limbs[i] end
+		local forms = {
+			raw = secret, reversed = secret:reverse(), limbs = table.concat(backwards),
+			swapped8 = table.concat(groups(8, string.reverse)), swapped4 = table.concat(groups(4, string.reverse)),
+			ipad = secret:gsub(".", function(c) return string.char(c:byte() ~ 0x36) end),
+			opad = secret:gsub(".", function(c) return string.char(c:byte() ~ 0x5c) end),
+			hex = crypto.hex(secret), HEX = crypto.hex(secret):upper(),
+			["base64+0"] = crypto.base64("abc" .. secret .. "defg"),
+			["base64+1"] = crypto.base64("a" .. secret .. "bcde"),
+			["base64+2"] = crypto.base64("ab" .. secret .. "cd"),
+		}
+		for name, text in pairs(forms) do
+			local hits, totals = memory.scan(holding({ text }), { planted = secret })
+			assert.is_true(#hits >= 1, name .. " was not found")
+			for _, hit in ipairs(hits) do
+				assert.equal(name, hit.form)
+				assert.equal("open", hit.where)
+			end
+			assert.is_true(totals.bytes > 100000)
+			process:kill("sigkill")
+		end
+		assert.same({}, (memory.scan(holding({ "nothing" }), { planted = secret })))
+	end)
+end)
+
+describe("the memory of a node", function()
+	local reason, node, app, secrets, public
+
+	-- A value of high entropy, and pieces of it to look for.
+	local function plain(name, size)
+		local value = crypto.random(size)
+		secrets[name .. " start"] = value:sub(1, 48)
+		if size >= 4096 then
+			secrets[name .. " middle"] = value:sub(size // 2, size // 2 + 47)
+			secrets[name .. " end"] = value:sub(-48)
+		end
+		return value
+	end
+
+	local function exercise(rounds)
+		for i = 1, rounds do
+			for _, length in ipairs({ 32, 64, 1024 }) do
+				local path = ("wallet/%d/%d"):format(i, length)
+				local key = crypto.derive(MASTER, APP_ID, path, "ctx", length)
+				secrets["derived " .. path] = key:sub(1, 64)
+				local response = expect.ok(app:derive({ path = path, context = "ctx", length = length }, { pop = true }))
+				assert.equal(crypto.base64(key), response.inner.key)
+			end
+			for _, size in ipairs({ 48, 100, 5000, 1 << 20 }) do
+				local name = ("value %d %d"):format(i, size)
+				local value = plain(name, size)
+				expect.ok(app:put(name, value, { pop = true }))
+				assert.is_true(value == app:value(name))
+			end
+			expect.refused(app:put("refused", plain("refused " .. i, 60), { pop = "0x00" }), 403, "forbidden")
+			expect.refused(app:put("", plain("no key " .. i, 60), { pop = true }), 400, "bad_request")
+			local ttl = { pop = true, more = { ttl_ms = -1 } }
+			expect.refused(app:put("bad ttl", plain("bad ttl " .. i, 60), ttl), 400, "bad_request")
+			expect.refused(app:put("too large", plain("too large " .. i, (1 << 20) + 1), { pop = true }), 400, "bad_request")
+			expect.ok(app:delete(("value %d 100"):format(i), { pop = true }))
+		end
+	end
+
+	-- Many clients at once: the pool's threads work, with stacks and contexts of their own.
+	local function load_it(rounds)
+		local list, sent = {}, {}
+		for i = 1, 16 do list[i] = apps.new(node, APP_ID, "load " .. i) end
+		node:register(list)
+		for _, one in ipairs(list) do
+			secrets["channel " .. one.wallet] = one:channel_key()
+			one.next_nonce = one:nonce()
+		end
+		for round = 1, rounds do
+			for i, one in ipairs(list) do
+				local name = ("load %d %d"):format(i, round)
+				if (i + round) % 3 == 0 then
+					secrets["derived " .. name] = crypto.derive(MASTER, APP_ID, name)
+					sent[i] = one:send({ method = "POST", target = "/kms/derive", inner = { path = name } })
+				elseif (i + round) % 3 == 1 then
+					local value = plain(name, 200 * i)
+					sent[i] = one:send({
+						method = "PUT", target = "/kms/data", inner = { key = "load" .. i, value = crypto.base64(value) },
+					})
+				else
+					sent[i] = one:send({ method = "GET", target = "/kms/data/load" .. i })
+				end
+			end
+			for i, one in ipairs(list) do
+				local response = one:receive(sent[i])
+				assert.is_true(response.status == 200 or response.status == 404, response.body)
+			end
+		end
+		for _, one in ipairs(list) do one:close() end
+	end
+
+	setup(function()
+		reason = obstacle()
+		if reason then return end
+		local files = require("spec.support.files")
+		local dir = files.temp_dir()
+		files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n")
+		node = nodes.start({ dir = dir, env = { MASTER_SECRET_HEX = crypto.hex(MASTER) } })
+		app = apps.new(node, APP_ID, "memory")
+		node:register({ app })
+		local own = crypto.seed_identity(SEED)
+		assert.equal(own.wallet, node.wallet)
+		secrets = {
+			master = MASTER, seed = SEED, ["wallet key"] = own.wallet_key, ["P-384 scalar"] = own.scalar,
+			["data key"] = crypto.derive(MASTER, APP_ID, "data_key"),
+			["sync key"] = crypto.derive(MASTER, "0", "sync_hmac_key"),
+			["channel"] = app:channel_key(),
+			["ECDH x"] = require("kms_testkit").ecdh(app.identity.scalar, node.point),
+		}
+		public = { ["node wallet"] = node.wallet, ["node key"] = node.der, ["chain hash"] = crypto.keccak256(MASTER) }
+		exercise(2)
+		load_it(24)
+	end)
+
+	teardown(function()
+		if not node then return end
+		node:stop()
+		require("spec.support.files").remove_dir(node.dir)
+	end)
+
+	it("has secrets in guarded pages only", function()
+		if reason then return skip(reason) end
+		local hits, totals = memory.scan(node.pid, secrets)
+		assert.equal("", memory.leaks(hits))
+		local guarded = memory.count(hits, "guarded")
+		for _, name in ipairs({ "master", "seed", "wallet key", "channel" }) do
+			assert.is_true((guarded[name] or 0) > 0, name .. " was not found at all: the scan proves nothing")
+		end
+		assert.is_true(totals.bytes > 16 << 20, totals.bytes)
+		assert.equal(0, totals.unreadable)
+	end)
+
+	it("has what is public in the open, where the scan does see it", function()
+		if reason then return skip(reason) end
+		local hits = memory.scan(node.pid, public)
+		local open = memory.count(hits, "open")
+		assert.is_true((open["node wallet"] or 0) > 0)
+		assert.is_true((open["node key"] or 0) > 0)
+		assert.not_equal("", memory.leaks(hits))
+	end)
+
+	it("keeps no derived key and no plaintext after its answer", function()
+		if reason then return skip(reason) end
+		local gone = {}
+		for name, bytes in pairs(secrets) do
+			if name:find("^derived") or name:find("^value") or name:find("^load") then gone[name] = bytes end
+		end
+		local hits = memory.scan(node.pid, gone)
+		local found = {}
+		for _, hit in ipairs(hits) do found[#found + 1] = hit.name .. " " .. hit.form end
+		assert.same({}, found)
+	end)
+
+	it("is as clean while requests run", function()
+		if reason then return skip(reason) end
+		local one = apps.new(node, APP_ID, "stopped")
+		node:register({ one })
+		secrets["stopped channel"] = one:channel_key()
+		local nonces = {}
+		for i = 1, 64 do
+			one.next_nonce = nil
+			nonces[i] = one:nonce()
+		end
+		local conns = {}
+		for i = 1, 8 do conns[i] = assert(require("spec.support.http").connect(node.port)) end
+		for i = 1, 64 do
+			local name = "in flight " .. i
+			secrets[name] = crypto.derive(MASTER, APP_ID, name)
+			one:send({
+				method = "POST", target = "/kms/derive", inner = { path = name }, nonce = nonces[i], conn = conns[i % 8 + 1],
+			})
+		end
+		local leaks = memory.leaks((memory.scan(node.pid, secrets)))
+		for _, conn in ipairs(conns) do conn:close() end
+		assert.equal("", leaks)
+	end)
+end)

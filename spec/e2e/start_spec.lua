@@ -1,0 +1,403 @@
+-- Start, refusals to start, restart and stop.
+
+local apps = require("spec.support.app")
+local crypto = require("spec.support.crypto")
+local expect = require("spec.support.expect")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local nodes = require("spec.support.node")
+local uv = require("luv")
+
+local MASTER = crypto.hex(crypto.keccak256("a made-up master secret"))
+
+-- Starts a node that must not get anywhere, and gives the line that says why.
+local function refused(env, options)
+	options = options or {}
+	local dir = options.dir or files.temp_dir()
+	local args = { "serve" }
+	table.move(options.args or {}, 1, #(options.args or {}), 2, args)
+	local code, out, err = nodes.run(args, {
+		env = nodes.env(dir, options.port or nodes.free_port(), env), nofile = options.nofile, program = options.program,
+	})
+	if not options.dir then files.remove_dir(dir) end
+	assert.is_true(code ~= nil and code ~= 0, ("code %s\n%s%s"):format(code, out, err))
+	local text = out .. err
+	assert.is_nil(text:find("stack traceback", 1, true), text)
+	return text
+end
+
+-- Lines that name a variable; there must be exactly one.
+local function names_once(text, name, what)
+	local count = 0
+	for line in text:gmatch("[^\n]+") do
+		if line:find(name, 1, true) then
+			count = count + 1
+			if what then assert.truthy(line:find(what, 1, true), line) end
+		end
+	end
+	assert.equal(1, count, text)
+end
+
+describe("a start", function()
+	it("makes an identity and a local chain with modes that keep others out", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		for _, name in ipairs({ "node.seed", "demo-app.seed", "master.sealed" }) do
+			local stat = assert(uv.fs_stat(node.dir .. "/" .. name), name)
+			assert.equal(384, stat.mode & 511, name) -- 0600
+		end
+		local demo = crypto.seed_identity(crypto.unhex(files.read(node.dir .. "/demo-app.seed"):sub(1, 64)))
+		local app = apps.with_identity(node, "1000", demo)
+		expect.ok(app:derive({ path = "p" }))
+		local own = crypto.seed_identity(crypto.unhex(files.read(node.dir .. "/node.seed"):sub(1, 64)))
+		assert.equal(own.wallet, node.wallet)
+		assert.equal(crypto.hex(own.der), crypto.hex(node.der))
+	end)
+
+	it("says that it is ready in a line of its own", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		assert.is_true(node:wait_log('"ready"'))
+		local url = "http://127.0.0.1:" .. node.port
+		local said = expect.eventually(function()
+			local output = node:output()
+			return output:find("\n.*\n") and output
+		end, "the line")
+		assert.truthy(said:find("ready on " .. url, 1, true), said)
+		assert.truthy(said:find("call derive --url " .. url, 1, true), said)
+	end)
+end)
+
+describe("a restart", function()
+	it("keeps identity, secret and derived keys; records live in memory", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		local node = nodes.start({ dir = dir })
+		local app = apps.new(node, "900", "restart")
+		node:register({ app })
+		local key = expect.ok(app:derive({ path = "p" })).inner.key
+		expect.ok(app:put("k", "v"))
+		local nonce = app:nonce()
+		assert.equal(0, (node:stop()))
+		local again = nodes.start({ dir = dir })
+		finally(function() again:stop() files.remove_dir(dir) end)
+		assert.equal(node.wallet, again.wallet)
+		assert.equal(node.der, again.der)
+		app = apps.new(again, "900", "restart")
+		assert.equal(key, expect.ok(app:derive({ path = "p" })).inner.key)
+		expect.refused(app:get("k"), 404, "not_found")
+		expect.refused(app:derive({ path = "p" }, { nonce = nonce }), 403, "unauthorized")
+	end)
+
+	it("keeps a secret that came from the environment once", function()
+		local dir = files.temp_dir()
+		local node = nodes.start({ dir = dir, env = { MASTER_SECRET_HEX = MASTER } })
+		finally(function() node:stop() files.remove_dir(dir) end)
+		assert.equal(0, (node:stop()))
+		node = nodes.start({ dir = dir })
+		local app = apps.new(node, "901", "kept secret")
+		node:register({ app })
+		assert.equal(crypto.base64(crypto.derive(crypto.unhex(MASTER), "901", "p")),
+			expect.ok(app:derive({ path = "p" })).inner.key)
+	end)
+
+	it("does not serve with a secret that is not the chain's", function()
+		local dir = files.temp_dir()
+		local node = nodes.start({ dir = dir })
+		finally(function() node:stop() files.remove_dir(dir) end)
+		assert.equal(0, (node:stop()))
+		assert(uv.fs_unlink(dir .. "/master.sealed"))
+		node = nodes.start({ dir = dir, nowait = true, env = { MASTER_SECRET_HEX = MASTER } })
+		assert.is_true(node:wait_log("master secret sync failed"))
+		expect.refused(http.get(node.port, "/ready"), 503, "service_unavailable")
+	end)
+end)
+
+describe("a stop", function()
+	for _, signal in ipairs({ "sigterm", "sigint" }) do
+		it("on " .. signal .. " ends with status 0 and closes idle connections", function()
+			local node = nodes.start()
+			finally(function() node:kill() end)
+			local conn = assert(http.connect(node.port))
+			assert.equal(200, conn:request({ target = "/health" }).status)
+			local code, by_signal = node:stop(signal)
+			assert.equal(0, code)
+			assert.equal(0, by_signal)
+			assert.is_true(conn:wait_eof())
+		end)
+	end
+
+	it("lets a running request finish", function()
+		local node = nodes.start()
+		finally(function() node:kill() end)
+		local app = apps.new(node, "902", "last words")
+		node:register({ app })
+		local headers, signature = app:pop({})
+		local body = require("cjson").encode(crypto.seal(app:channel_key(), app.identity.der, '{"path":"p"}'))
+		headers[#headers + 1] = { "Content-Length", #body }
+		headers[#headers + 1] = { "Expect", "100-continue" }
+		local conn = assert(http.connect(node.port))
+		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }))
+		assert.equal(100, conn:receive().status)
+		uv.kill(node.pid, "sigterm")
+		expect.eventually(function()
+			local late = http.connect(node.port)
+			if late then late:close() end
+			return not late
+		end, "no more connections")
+		conn:write(body)
+		expect.ok(app:receive({ conn = conn, signature = signature }))
+		assert.equal(0, (node:wait_end()))
+	end)
+
+	it("ends at once on a signal that comes later than the first", function()
+		local node = nodes.start()
+		finally(function() node:kill() end)
+		local app = apps.new(node, "905", "second signal")
+		node:register({ app })
+		local conn, headers = app:connection(), app:pop({})
+		headers[#headers + 1] = { "Content-Length", "1000" }
+		headers[#headers + 1] = { "Expect", "100-continue" }
+		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }))
+		assert.equal(100, conn:receive().status)
+		uv.kill(node.pid, "sigint")
+		assert.is_true(node:wait_log("stopping"))
+		http.sleep(2000)
+		local code = node:stop("sigint")
+		assert.is_true(code ~= nil and code ~= 0)
+	end)
+
+	it("waits for a request no longer than SHUTDOWN_TIMEOUT_SECONDS", function()
+		local node = nodes.start({ env = { SHUTDOWN_TIMEOUT_SECONDS = 1 } })
+		finally(function() node:kill() end)
+		local app = apps.new(node, "903", "never ends")
+		node:register({ app })
+		local headers = app:pop({})
+		headers[#headers + 1] = { "Content-Length", "1000" }
+		app:connection():write(http.format({ method = "POST", target = "/kms/derive", headers = headers }) .. " ")
+		http.sleep(100)
+		local start = uv.hrtime()
+		assert.equal(0, (node:stop()))
+		assert.is_true((uv.hrtime() - start) / 1e9 < 8)
+	end)
+end)
+
+describe("a start is refused with one line", function()
+	it("for values that are not valid", function()
+		for name, value in pairs({
+			IN_ENCLAVE = "maybe", LOG_LEVEL = "loud", BIND_ADDR = "localhost", TEE = "sgx", CHAIN = "bitcoin",
+			KMS_APP_ID = "0", THREADS = "-1", RATE_LIMIT_PER_MINUTE = "many", POP_TIMEOUT_SECONDS = "0",
+			MAX_KEY_BYTES = "65537", TRUSTED_PROXIES = "10.0.0.0/33", REGISTRY_CACHE_TTL_SECONDS = "1.5",
+			MAX_REQUEST_BODY_BYTES = "99999999999999999999", NODE_INSTANCE_URL = "ftp://x",
+		}) do names_once(refused({ [name] = value }), name, value) end
+	end)
+
+	it("for each of several mistakes", function()
+		local text = refused({ THREADS = "x", MAX_KEY_BYTES = "y" })
+		names_once(text, "THREADS")
+		names_once(text, "MAX_KEY_BYTES")
+	end)
+
+	it("for sim and local in an enclave", function()
+		local text = refused({ IN_ENCLAVE = "true" })
+		assert.truthy(text:find("sim", 1, true), text)
+		assert.truthy(text:find("local", 1, true), text)
+		assert.truthy(text:find("IN_ENCLAVE", 1, true), text)
+		refused({ IN_ENCLAVE = "true", CHAIN = "evm" })
+		refused({ IN_ENCLAVE = "true", TEE = "odyn" })
+		refused({ IN_ENCLAVE = false }) -- the default is true
+	end)
+
+	it("for a configuration file that is missing, unreadable or garbage", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		local path = dir .. "/node.lua"
+		local function with(content, needle)
+			if content then files.write(path, content) end
+			local text = refused({}, { args = { "--config", path } })
+			if needle then assert.truthy(text:find(needle, 1, true), text) end
+			return text
+		end
+		with(nil, path)
+		with("\0\1\2 garbage", path)
+		with("return {", path)
+		with("return 5", path)
+		with("error('boom')", path)
+		with("while true do end", path)
+		with("return { THREDS = 1 }", "THREADS") -- names the nearest known key
+		with("return { MASTER_SECRET_HEX = '" .. MASTER .. "' }", "MASTER_SECRET_HEX")
+		with("return { MAX_KEY_BYTES = 'x' }", "MAX_KEY_BYTES")
+		with("return { os.execute('touch " .. dir .. "/ran') }")
+		assert.is_nil(uv.fs_stat(dir .. "/ran"))
+		with("\27Lua", path)
+		with(("x"):rep(3 << 20), path)
+		refused({}, { args = { "--config", dir } })
+	end)
+
+	it("for a port that is in use", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		names_once(refused({}, { port = node.port }), "127.0.0.1:" .. node.port)
+		assert.equal(200, http.get(node.port, "/health").status)
+	end)
+
+	it("for arguments that it does not know", function()
+		for _, args in ipairs({ { "--bogus" }, { "--config" }, { "extra" } }) do refused({}, { args = args }) end
+	end)
+
+	it("for a data folder that cannot be", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		files.write(dir .. "/file", "x")
+		refused({ DATA_DIR = dir .. "/file" })
+		refused({ DATA_DIR = "/proc/nova-kms" })
+	end)
+
+	describe("for a seed file", function()
+		local function with_seed(text, mode)
+			local dir = files.temp_dir()
+			files.write(dir .. "/node.seed", text, mode)
+			local said = refused({}, { dir = dir })
+			assert.equal(text, files.read(dir .. "/node.seed")) -- never touched
+			assert.is_nil(uv.fs_stat(dir .. "/chain.lua"))
+			files.remove_dir(dir)
+			assert.truthy(said:find("node.seed", 1, true), said)
+			assert.is_nil(said:find(text:sub(1, 16), 1, true), said)
+			return said
+		end
+		local seed = MASTER .. "\n"
+
+		it("that others may read", function()
+			for _, mode in ipairs({ 420, 416, 388, 432, 511 }) do -- 0644, 0640, 0604, 0660, 0777
+				assert.truthy(with_seed(seed, mode):find("0600", 1, true))
+			end
+		end)
+
+		it("that is no seed", function()
+			with_seed(MASTER, 384)
+			with_seed(seed .. "\n", 384)
+			with_seed(("g"):rep(64) .. "\n", 384)
+			with_seed(MASTER:sub(1, 62) .. "\n", 384)
+			with_seed(("\0"):rep(65), 384)
+		end)
+
+		it("that is a folder or a link to nowhere", function()
+			local dir = files.temp_dir()
+			finally(function() uv.fs_unlink(dir .. "/node.seed") files.remove_dir(dir) end)
+			assert(uv.fs_mkdir(dir .. "/node.seed", 448))
+			assert.truthy(refused({}, { dir = dir }):find("node.seed", 1, true))
+			assert(uv.fs_rmdir(dir .. "/node.seed"))
+			assert(uv.fs_symlink("/nonexistent/seed", dir .. "/node.seed"))
+			assert.truthy(refused({}, { dir = dir }):find("node.seed", 1, true))
+		end)
+	end)
+
+	it("for a sealed secret that was changed, or sealed under another seed", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		local node = nodes.start({ dir = dir })
+		node:stop()
+		local path = dir .. "/master.sealed"
+		local sealed, seed = files.read(path), files.read(dir .. "/node.seed")
+		local function says(text)
+			files.write(path, text)
+			names_once(refused({}, { dir = dir }), "master.sealed")
+			assert.equal(text, files.read(path))
+		end
+		local digit = sealed:sub(-3, -3)
+		says(sealed:sub(1, -4) .. (digit == "0" and "1" or "0") .. sealed:sub(-2))
+		says(sealed:sub(1, -10))
+		says("")
+		says(sealed:gsub("v1", "v2"))
+		files.write(path, sealed, 420) -- 0644
+		names_once(refused({}, { dir = dir }), "master.sealed")
+		files.write(path, sealed)
+		files.write(dir .. "/node.seed", MASTER .. "\n")
+		refused({}, { dir = dir })
+		files.write(dir .. "/node.seed", seed)
+		nodes.start({ dir = dir }):stop()
+	end)
+
+	it("for a local chain that is garbage", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		files.write(dir .. "/chain.lua", "return {{{")
+		refused({}, { dir = dir })
+		files.write(dir .. "/chain.lua", "return {}")
+		refused({}, { dir = dir })
+	end)
+end)
+
+describe("MASTER_SECRET_HEX", function()
+	it("is taken out of the environment that the kernel shows, and never printed", function()
+		local node = nodes.start({ env = { MASTER_SECRET_HEX = MASTER, LOG_LEVEL = "debug" } })
+		finally(function() node:stop() end)
+		local environ = files.read("/proc/" .. node.pid .. "/environ")
+		if not environ then return pending("/proc/<pid>/environ is not readable for this user") end
+		assert.truthy(environ:find("BIND_ADDR", 1, true))
+		assert.is_nil(environ:lower():find(MASTER:sub(1, 16), 1, true))
+		assert.is_nil(environ:lower():find(MASTER:sub(-16), 1, true))
+		assert.is_nil(node:log():lower():find(MASTER:sub(1, 16), 1, true))
+	end)
+
+	it("takes hex in any case with or without 0x", function()
+		for _, text in ipairs({ MASTER:upper(), "0x" .. MASTER }) do
+			local node = nodes.start({ env = { MASTER_SECRET_HEX = text } })
+			finally(function() node:stop() end)
+			local app = apps.new(node, "904", "hex")
+			node:register({ app })
+			assert.equal(crypto.base64(crypto.derive(crypto.unhex(MASTER), "904", "p")),
+				expect.ok(app:derive({ path = "p" })).inner.key)
+			node:stop()
+		end
+	end)
+
+	it("stops the start when it is no secret, without showing it", function()
+		for _, text in ipairs({ MASTER:sub(1, 62), MASTER .. "00", ("zz"):rep(32), "secret" }) do
+			local said = refused({ MASTER_SECRET_HEX = text })
+			names_once(said, "MASTER_SECRET_HEX")
+			assert.is_nil(said:find(text, 1, true), said)
+		end
+	end)
+
+	it("is refused in an enclave without ALLOW_OPERATOR_SECRET", function()
+		local said = refused({ IN_ENCLAVE = "true", TEE = "odyn", CHAIN = "evm", MASTER_SECRET_HEX = MASTER })
+		assert.truthy(said:find("ALLOW_OPERATOR_SECRET", 1, true), said)
+		assert.is_nil(said:find(MASTER, 1, true))
+	end)
+end)
+
+describe("the process", function()
+	it("dumps no core and gains no privileges", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		local status = files.read("/proc/" .. node.pid .. "/status")
+		assert.truthy(status:find("NoNewPrivs:%s*1"))
+		local limits = files.read("/proc/" .. node.pid .. "/limits")
+		assert.truthy(limits:find("Max core file size%s+0%s+0%s"))
+	end)
+
+	-- What belongs to root in /proc/<pid> shows that a process is not dumpable: only another user can see it.
+	it("is not dumpable, hence closed to other processes of its user", function()
+		if uv.getuid() ~= 0 then return pending("needs root, to start a node as another user") end
+		local dir = files.temp_dir()
+		assert(uv.fs_chown(dir, 65534, 65534))
+		local node = nodes.start({ dir = dir, uid = 65534 })
+		finally(function() node:stop() files.remove_dir(dir) end)
+		assert.truthy(files.read("/proc/" .. node.pid .. "/status"):find("Uid:%s+65534"))
+		assert.equal(0, uv.fs_stat("/proc/" .. node.pid .. "/mem").uid)
+	end)
+
+	it("says what to do when it may not lock enough memory", function()
+		if uv.getuid() ~= 0 then return pending("needs root, to start a node as another user") end
+		if nodes.build:find("asan") then return pending("AddressSanitizer makes mlock do nothing") end
+		local dir = files.temp_dir()
+		assert(uv.fs_chown(dir, 65534, 65534))
+		local code, out, err = nodes.run({ "serve" }, {
+			env = nodes.env(dir, nodes.free_port()), uid = 65534, memlock = 65536,
+		})
+		files.remove_dir(dir)
+		assert.is_true(code ~= nil and code ~= 0)
+		assert.truthy((out .. err):find("memlock", 1, true), out .. err)
+	end)
+end)

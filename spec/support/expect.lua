@@ -1,0 +1,58 @@
+--- What the end-to-end specs expect of answers.
+
+local cjson = require("cjson")
+
+local M = {}
+
+local function describe(response)
+	return ("got %d %s"):format(response.status, response.plain or response.body)
+end
+
+--- A refusal: exactly this status, and a body of exactly {code, message}.
+-- @param code of the table in wire-protocol section 2
+function M.refused(response, status, code)
+	if response.status ~= status then error(("want %d %s, %s"):format(status, code, describe(response)), 2) end
+	local ok, body = pcall(cjson.decode, response.body)
+	if not ok or type(body) ~= "table" then error("the error is not JSON: " .. response.body, 2) end
+	if body.code ~= code then error(("want code %s, %s"):format(code, describe(response)), 2) end
+	if type(body.message) ~= "string" or body.message == "" then error("no message: " .. response.body, 2) end
+	if body.message:find("/", 1, true) and body.message:find("%.lua") then
+		error("the message has a path: " .. body.message, 2)
+	end
+	for name in pairs(body) do
+		if name ~= "code" and name ~= "message" then error("unexpected member " .. name, 2) end
+	end
+	if response.headers["content-type"] ~= "application/json" then error("not application/json", 2) end
+	if response.headers["x-kms-response-signature"] then error("a refusal is not signed", 2) end
+	return response
+end
+
+--- 200, checked by the client already.
+function M.ok(response)
+	if response.status ~= 200 then error("want 200, " .. describe(response), 2) end
+	return response
+end
+
+--- Runs `body` until it began and ended within one second of the wall clock.
+function M.within_a_second(body)
+	for _ = 1, 20 do
+		local before = os.time()
+		body(before)
+		if os.time() == before then return end
+	end
+	error("20 attempts took longer than what is left of their second", 2)
+end
+
+--- Calls `body` until it returns a true value; a generous deadline for what takes effect later.
+function M.eventually(body, what, timeout_s)
+	local http = require("spec.support.http")
+	local deadline = os.time() + (timeout_s or 20)
+	repeat
+		local result = body()
+		if result then return result end
+		http.sleep(50)
+	until os.time() > deadline
+	error("did not happen in time: " .. what, 2)
+end
+
+return M

@@ -1,0 +1,223 @@
+--- Real node processes: start, ask, stop. Every node has a folder and a loopback port of its
+-- own, and ends with the process that started it, however that one ends (PR_SET_PDEATHSIG).
+
+local cjson = require("cjson")
+local uv = require("luv")
+local crypto = require("spec.support.crypto")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+
+local M = {}
+
+local Node = {}
+Node.__index = Node
+
+local START_MS = 60000
+local STOP_MS = 30000
+
+M.build = os.getenv("KMS_BUILD") or "build"
+M.program = uv.cwd() .. "/" .. M.build .. "/nova-kms"
+
+-- What every node of the specs is given; a spec overrides what it is about.
+local DEFAULTS = {
+	IN_ENCLAVE = "false", TEE = "sim", CHAIN = "local", LOG_LEVEL = "info", LOG_FORMAT = "json",
+	RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0", APP_RATE_LIMIT_PER_MINUTE = "0",
+	REGISTRY_CACHE_TTL_SECONDS = "1", KMS_NODE_TICK_SECONDS = "1", MAX_CONNECTIONS_PER_ADDRESS = "4096",
+}
+-- Taken over from this process: what sanitizers read.
+local INHERITED = { "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS" }
+
+local function environment(env)
+	local list = {}
+	for _, name in ipairs(INHERITED) do list[#list + 1] = os.getenv(name) and name .. "=" .. os.getenv(name) end
+	for name, value in pairs(env) do list[#list + 1] = name .. "=" .. tostring(value) end
+	return list
+end
+
+-- Starts the program; its process id stays the same through the helpers before it.
+local function spawn(args, options, out, err)
+	local argv = { "--pdeathsig", "KILL" }
+	for _, limit in ipairs({ "nofile", "memlock" }) do
+		local value = options[limit]
+		if value then table.move({ "prlimit", ("--%s=%d:%d"):format(limit, value, value) }, 1, 2, #argv + 1, argv) end
+	end
+	argv[#argv + 1] = options.program or M.program
+	table.move(args, 1, #args, #argv + 1, argv)
+	local process = {}
+	process.handle, process.pid = uv.spawn("setpriv", {
+		args = argv, env = environment(options.env), cwd = options.cwd, stdio = { nil, out, err },
+		uid = options.uid, gid = options.uid,
+	}, function(code, signal)
+		process.code, process.signal = code, signal
+		process.handle:close()
+	end)
+	if not process.handle then error("cannot start setpriv (util-linux): " .. process.pid, 3) end
+	return process
+end
+
+-- Runs until the process has ended; kills it when it does not.
+local function reap(process, timeout_ms)
+	if http.wait(function() return process.code end, timeout_ms) then return true end
+	uv.kill(process.pid, "sigkill")
+	http.wait(function() return process.code end, STOP_MS)
+	return false
+end
+
+--- A port of 127.0.0.1 that nobody listens on.
+function M.free_port()
+	local tcp = uv.new_tcp()
+	assert(tcp:bind("127.0.0.1", 0))
+	local port = tcp:getsockname().port
+	http.close(tcp)
+	return port
+end
+
+--- Runs the program to its end.
+-- @param args list
+-- @param options table, optional: env (the whole environment), cwd, program, timeout_ms, and limits
+-- on the process: nofile, memlock, uid (another user)
+-- @return exit code, standard output, standard error, signal; a process that does not end in
+-- time is killed and gives code nil
+function M.run(args, options)
+	options = options or {}
+	options.env = options.env or {}
+	local dir = files.temp_dir()
+	local out = assert(uv.fs_open(dir .. "/out", "w", 384))
+	local err = assert(uv.fs_open(dir .. "/err", "w", 384))
+	local process = spawn(args, options, out, err)
+	uv.fs_close(out)
+	uv.fs_close(err)
+	local ended = reap(process, options.timeout_ms or START_MS)
+	local stdout, stderr = files.read(dir .. "/out"), files.read(dir .. "/err")
+	files.remove_dir(dir)
+	return ended and process.code or nil, stdout, stderr, process.signal
+end
+
+--- The environment of a node of the specs.
+function M.env(dir, port, overrides)
+	local env = { DATA_DIR = dir, BIND_ADDR = "127.0.0.1:" .. port }
+	for name, value in pairs(DEFAULTS) do env[name] = value end
+	for name, value in pairs(overrides or {}) do env[name] = value or nil end
+	return env
+end
+
+--- Starts a node and waits until it is ready.
+-- @param options table, optional: env (overrides; false takes a default away), dir (a folder
+-- that stays when the node stops), port, nowait (do not wait), program, nofile, memlock, uid
+-- @return node {pid, port, dir, wallet, der, point}; throws when it does not get ready
+function M.start(options)
+	options = options or {}
+	local self = setmetatable({
+		dir = options.dir or files.temp_dir(), keep = options.dir ~= nil, port = options.port or M.free_port(),
+	}, Node)
+	self.log_path = self.dir .. "/node.log"
+	local log = assert(uv.fs_open(self.log_path, "a", 384))
+	local out = assert(uv.fs_open(self.dir .. "/node.out", "a", 384))
+	self.env = M.env(self.dir, self.port, options.env)
+	self.process = spawn({ "serve" }, {
+		env = self.env, program = options.program, nofile = options.nofile, memlock = options.memlock, uid = options.uid,
+	}, out, log)
+	uv.fs_close(log)
+	uv.fs_close(out)
+	self.pid = self.process.pid
+	if options.nowait then return self end
+	local ok, message = pcall(self.wait_ready, self)
+	if ok then return self end
+	self:kill()
+	error(message, 2)
+end
+
+--- Waits until GET /ready says 200, and learns who the node is.
+function Node:wait_ready()
+	local deadline = uv.hrtime() + START_MS * 1000000
+	repeat
+		local response = http.get(self.port, "/ready")
+		if response and response.status == 200 then
+			local status = self:status()
+			self.wallet, self.der = status.node.tee_wallet, crypto.unhex(status.node.tee_pubkey)
+			self.point = self.der:sub(-97)
+			return
+		end
+		http.sleep(20)
+	until self.process.code or uv.hrtime() > deadline
+	error("the node is not ready; its log:\n" .. self:log(), 2)
+end
+
+--- What GET /status says.
+function Node:status()
+	return cjson.decode(assert(http.get(self.port, "/status")).body)
+end
+
+--- Everything it has logged.
+function Node:log()
+	return files.read(self.log_path) or ""
+end
+
+--- What it has said to the person who started it.
+function Node:output()
+	return files.read(self.dir .. "/node.out") or ""
+end
+
+--- Waits for a text (plain) in the log.
+function Node:wait_log(text, timeout_ms)
+	return http.wait(function() return self:log():find(text, 1, true) end, timeout_ms)
+end
+
+--- Whether the process runs.
+function Node:alive()
+	http.wait(function() return true end)
+	uv.run("nowait")
+	return self.process.code == nil
+end
+
+--- Waits for the end of a node that was told to stop.
+-- @return exit code (nil: it had to be killed), signal
+function Node:wait_end()
+	local ended = self.process.code ~= nil or reap(self.process, STOP_MS)
+	if not self.keep then files.remove_dir(self.dir) end
+	return ended and self.process.code or nil, self.process.signal
+end
+
+--- Sends a signal, "sigterm" by default, and waits for the end. Again is fine.
+-- @return what Node:wait_end does
+function Node:stop(signal)
+	if not self.process.code then uv.kill(self.pid, signal or "sigterm") end
+	return self:wait_end()
+end
+
+--- Ends it at once.
+function Node:kill()
+	return self:stop("sigkill")
+end
+
+-- The file of the local chain as a table.
+local function read_chain(self)
+	return assert(load(files.read(self.dir .. "/chain.lua"), "chain", "t", {}))()
+end
+
+--- Changes the file of the local chain: change(chain table). The node reads it again.
+function Node:edit_chain(change)
+	local chain = read_chain(self)
+	change(chain)
+	files.write(self.dir .. "/chain.lua", "return " .. files.serialize(chain))
+end
+
+--- Registers applications.
+-- @param apps list of {identity, app_id} with optional app_status, version_id, version_status,
+-- status, zk_verified, tee_pubkey (hex)
+function Node:register(apps)
+	self:edit_chain(function(chain)
+		for _, app in ipairs(apps) do
+			local version_id = app.version_id or "1"
+			chain.apps[app.app_id] = { status = app.app_status or 0 }
+			chain.versions[app.app_id .. "/" .. version_id] = { status = app.version_status or 0 }
+			chain.instances[app.identity.wallet] = {
+				id = app.id or "77", app_id = app.app_id, version_id = version_id, wallet = app.identity.wallet,
+				operator = app.identity.wallet, url = "", registered_at = 0, status = app.status or 0,
+				tee_pubkey = app.tee_pubkey or crypto.hex(app.identity.der), zk_verified = app.zk_verified ~= false,
+			}
+		end
+	end)
+end
+
+return M
