@@ -219,7 +219,7 @@ return {
 	-- Used from sync between nodes on.
 	-- MAX_SNAPSHOT_BYTES = 512 * 1024 * 1024,
 
-	-- Bodies in flight all together, in bytes; beyond it 503.
+	-- Bodies in flight all together, in bytes, beyond it 503; as much for answers that wait for clients.
 	-- Allowed: a whole number from 1 to 1099511627776.
 	-- MAX_BODY_MEMORY_BYTES = 256 * 1024 * 1024,
 

@@ -142,6 +142,34 @@ describe("http", function()
 			client:read():await_end()
 			assert.is_true(client.received < LARGE)
 		end)
+
+		local function asks(port)
+			local client = raw.connect(port, true):send(ask)
+			raw.wait_for("its answer to wait", function() return server.held > 0 end)
+			return client
+		end
+
+		it("is cut where answers that wait would hold more memory than all of them may", function()
+			local port = start({ MAX_BODY_MEMORY_BYTES = LARGE })
+			local first = asks(port)
+			local second = raw.connect(port, true):send(ask)
+			raw.wait_for("the first one to be cut", function() return server:counts() == 1 end)
+			assert.is_true(server.held > 0 and server.held <= LARGE)
+			first:read():await_end()
+			assert.is_true(first.received < LARGE)
+			assert.equal(LARGE, #second:read():await(1)[1].body)
+			assert.equal(0, server.held)
+		end)
+
+		it("is not cut within that memory, nor when it is alone with a larger answer", function()
+			local port = start({ MAX_BODY_MEMORY_BYTES = 2 * LARGE })
+			local clients = { asks(port), asks(port) }
+			raw.run_for(50)
+			for _, client in ipairs(clients) do assert.equal(LARGE, #client:read():await(1)[1].body) end
+			server.max_held = 1
+			assert.equal(LARGE, #asks(port):read():await(1)[1].body)
+			assert.equal(0, server.held)
+		end)
 	end)
 
 	describe("connection limits", function()

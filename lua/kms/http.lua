@@ -194,6 +194,7 @@ function M.new(options)
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
+		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of answers that wait for their clients
 		by_address = {}, running = 0, last_id = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)

@@ -7,6 +7,7 @@ local loop = require("kms.loop")
 local M = {}
 
 local LINGER_BYTES = 262144 -- thrown away at the most before a connection is closed
+local WRITING = { "write" }
 
 local Stream = {}
 
@@ -41,12 +42,30 @@ function Stream:drop_parser()
 	self.parser = nil
 end
 
+-- Gives back what the connection's unsent answer held of the server's memory.
+local function release(self)
+	if not self.held then return end
+	self.server.held = self.server.held - self.held
+	self.held = nil
+end
+
+-- Counts an answer that waits for its client. Where all of them would hold more than the server
+-- may, the connections that have waited longest are cut: a client that never reads is among them.
+local function hold(self, bytes)
+	local server = self.server
+	while server.held > 0 and server.held + bytes > server.max_held do
+		server.phases:oldest(WRITING):close(true)
+	end
+	self.held, server.held = bytes, server.held + bytes
+end
+
 --- Closes at once. A request that runs goes on, its answer is dropped.
 -- @param reset  what was not sent is dropped by the kernel too
 function Stream:close(reset)
 	if self.closed then return end
 	self.closed = true
 	if reset then self.client:close_reset() else self.client:close() end
+	release(self)
 	self.server:forget(self)
 	self:drop_parser()
 	if self.reader then self:wake("refused", 400, "bad_request", "connection closed") end
@@ -87,8 +106,10 @@ function Stream:send(bytes, length, on_sent)
 	if not sent and failure ~= "EAGAIN" then self:close() end
 	if self.closed or sent == length then return on_sent(self) end
 	self:stop_reading()
+	hold(self, length - (sent or 0))
 	self:enter("write")
 	self.client:write(unsent(bytes, sent or 0), loop.guard(function(unwritten)
+		release(self)
 		if unwritten then self:close() end
 		on_sent(self)
 	end))

@@ -133,7 +133,7 @@ function M.sections()
 			{ name = "MAX_SNAPSHOT_BYTES", type = "int", min = 1, max = 64 * GIB, default = 512 * MIB, later = SYNC,
 				doc = "Longest snapshot accepted from a peer, in bytes." },
 			{ name = "MAX_BODY_MEMORY_BYTES", type = "int", min = 1, max = LARGEST, default = 256 * MIB,
-				doc = "Bodies in flight all together, in bytes; beyond it 503." }),
+				doc = "Bodies in flight all together, in bytes, beyond it 503; as much for answers that wait for clients." }),
 		section("HTTP",
 			{ name = "MAX_CONNECTIONS", type = "int", min = 1, max = 1000000, default = 4096,
 				doc = "Open connections." },
