@@ -150,6 +150,24 @@ describe("a stop", function()
 		assert.equal(0, (node:wait_end()))
 	end)
 
+	it("at its deadline drops jobs that wait for the pool, in order", function()
+		local node = nodes.start({ env = { THREADS = 1, SHUTDOWN_TIMEOUT_SECONDS = 1, LOG_LEVEL = "warn" } })
+		finally(function() node:kill() end)
+		local app = apps.new(node, "906", "many jobs")
+		node:register({ app })
+		expect.ok(app:put("large", ("v"):rep(1 << 20)))
+		-- Far more than one thread answers within the deadline.
+		local nonces, conns = {}, {}
+		for i = 1, 1200 do nonces[i] = app:nonce() end
+		for i = 1, #nonces do conns[i] = assert(http.connect(node.port)) end
+		for i, conn in ipairs(conns) do
+			app:send({ conn = conn, method = "GET", target = "/kms/data/large", nonce = nonces[i] })
+		end
+		uv.kill(node.pid, "sigterm")
+		assert.equal(0, (node:wait_end())) -- a sanitizer's report is another status
+		for _, conn in ipairs(conns) do conn:close() end
+	end)
+
 	it("ends at once on a signal that comes later than the first", function()
 		local node = nodes.start()
 		finally(function() node:kill() end)
