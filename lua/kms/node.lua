@@ -78,7 +78,7 @@ function Node:handle(request)
 		self.log:log(level, "request", {
 			request = request.id, method = request.method, route = request.route, status = reply.status,
 			ms = self.mono_ms() - started, remote = request.remote, wallet = request.wallet, app = request.app_id,
-			code = reply.code,
+			name = self.log:name(request.name), code = reply.code,
 		})
 	end
 	return reply.status, reply.headers, reply.body

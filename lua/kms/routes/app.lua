@@ -37,6 +37,7 @@ end
 local function carry_out(node, request, route, caller, key, mono_ms)
 	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
 	if not opened then return err.reply(code, message) end
+	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
 	local body, signature
 	body, signature, code = node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
 	opened:close()
