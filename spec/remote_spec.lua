@@ -17,6 +17,20 @@ describe("remote", function()
 		assert.equal("192.0.2.8", remote.resolve("192.0.2.8", "1.2.3.4", trusted))
 	end)
 
+	it("is not limited behind an enclave's ingress, which dials from loopback", function()
+		assert.is_nil(remote.limited("127.0.0.1", nil, nil, true))
+		assert.is_nil(remote.limited("::1", "1.2.3.4", trusted, true))
+		assert.equal("127.0.0.1", remote.limited("127.0.0.1", nil, nil, false))
+		assert.equal("1.2.3.4", remote.limited("1.2.3.4", nil, nil, true))
+	end)
+
+	it("is limited in an enclave where loopback is a trusted proxy, or is only what was forwarded", function()
+		local proxies = ranges("127.0.0.1", "10.0.0.0/8")
+		assert.equal("127.0.0.1", remote.limited("127.0.0.1", nil, proxies, true))
+		assert.equal("1.2.3.4", remote.limited("127.0.0.1", "1.2.3.4", proxies, true))
+		assert.equal("127.0.0.2", remote.limited("10.0.0.1", "127.0.0.2", proxies, true))
+	end)
+
 	it("is the right-most forwarded address that is not trusted itself", function()
 		for forwarded, want in pairs({
 			["1.2.3.4"] = "1.2.3.4",

@@ -37,15 +37,12 @@ local function limiter(per_minute, max_keys)
 	return assert(native.limiter(per_minute, per_minute, max_keys))
 end
 
--- Whether an address may go on. The enclave's ingress dials from loopback for everybody, so
--- there loopback says nothing about who it is.
+-- Whether an address may go on.
 function Node:within_address_limit(bucket, request, mono_ms)
 	if not bucket then return true end
-	local address = request.remote
-	if self.trusted then
-		address = remote.resolve(address, request:header("x-forwarded-for"), self.trusted)
-	end
-	if self.config.IN_ENCLAVE and remote.is_loopback(address) then return true end
+	local forwarded = self.trusted and request:header("x-forwarded-for")
+	local address = remote.limited(request.remote, forwarded, self.trusted, self.config.IN_ENCLAVE)
+	if not address then return true end
 	return bucket:take_address(address, mono_ms)
 end
 

@@ -30,6 +30,16 @@ function M.resolve(peer, forwarded, trusted)
 	return hop
 end
 
+--- The address that limits count, or nil where there is none to count: behind an enclave's ingress,
+-- which dials from loopback for everybody. A loopback address that is a trusted proxy is no
+-- such ingress, and a forwarded one never is.
+-- @param peer, forwarded, trusted  as for M.resolve; @param in_enclave  boolean
+function M.limited(peer, forwarded, trusted, in_enclave)
+	local is_proxy = trusted and cidr.contains(trusted, peer)
+	if in_enclave and not is_proxy and cidr.is_loopback(peer) then return nil end
+	return M.resolve(peer, forwarded, trusted)
+end
+
 --- What limits by address count together: an IPv4 address, or the /64 of an IPv6 one.
 -- @return bytes; the text itself where it is no address
 function M.group(address)
