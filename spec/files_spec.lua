@@ -82,4 +82,22 @@ describe("files", function()
 		assert.is_nil(ok)
 		assert.is_string(message)
 	end)
+
+	it("trusts a folder that only its user can fill", function()
+		assert.is_true(files.check_dir(dir))
+		assert(uv.fs_chmod(dir, 509)) -- 0775: the user's own group
+		assert.is_true(files.check_dir(dir))
+		for _, mode in ipairs({ 511, 1023 }) do -- 0777, also with the sticky bit
+			assert(uv.fs_chmod(dir, mode))
+			local ok, message = files.check_dir(dir)
+			assert.is_nil(ok)
+			assert.is_truthy(message:find("every user", 1, true))
+		end
+		assert(uv.fs_chmod(dir, 448))
+		if uv.getuid() == 0 then
+			assert(uv.fs_chown(dir, 65534, 65534))
+			assert.is_truthy(select(2, files.check_dir(dir)):find("another user", 1, true))
+		end
+		assert.is_nil(files.check_dir(dir .. "/none"))
+	end)
 end)

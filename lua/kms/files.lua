@@ -24,6 +24,16 @@ function M.make_dir(path)
 	return true
 end
 
+--- Whether what lies in a folder is what this user, or root, has put there.
+-- @return true | nil, message
+function M.check_dir(path)
+	local stat, message = uv.fs_stat(path)
+	if not stat then return nil, message end
+	if stat.uid ~= uv.getuid() and stat.uid ~= 0 then return nil, path .. " belongs to another user" end
+	if stat.mode & 2 ~= 0 then return nil, path .. " can be written by every user" end
+	return true
+end
+
 --- A text that changes when the file is edited or replaced; nil where there is none.
 function M.mark(path)
 	local stat = uv.fs_stat(path)

@@ -193,6 +193,8 @@ function M.start(deps)
 		stopping = false,
 	}, Node)
 	local ok, message = files.make_dir(self.config.DATA_DIR)
+	-- Whoever can put a file there decides which applications get keys.
+	if ok then ok, message = files.check_dir(self.config.DATA_DIR) end
 	if ok then ok, message = open_core(self) end
 	if ok then ok, message = open_chain(self) end
 	if not ok then return nil, message end
