@@ -205,6 +205,48 @@ describe("garbage", function()
 	end)
 end)
 
+describe("guarded memory that is full", function()
+	it("is 503 for who needs more than there is, and everybody else is served", function()
+		local node, app = start({
+			LOCKED_MEMORY_BYTES = 8 << 20, MAX_KV_VALUE_SIZE_BYTES = 16 << 20, MAX_REQUEST_BODY_BYTES = 64 << 20,
+			MAX_APP_STORAGE_BYTES = 64 << 20,
+		})
+		finally(function() node:stop() end)
+		local value = crypto.random(6 << 20)
+		for _ = 1, 3 do
+			expect.refused(app:put("large", value), 503, "service_unavailable")
+			expect.ok(app:derive({ path = "p", length = 1024 }))
+		end
+		expect.ok(app:put("small", value:sub(1, 1 << 20)))
+		assert.is_true(value:sub(1, 1 << 20) == app:value("small"))
+		expect.refused(app:get("large"), 404, "not_found")
+	end)
+
+	it("is given back: many large requests at once end in 200 or 503, and then all is well", function()
+		local node, app = start({ LOCKED_MEMORY_BYTES = 8 << 20 })
+		finally(function() node:stop() end)
+		local value, list, sent = crypto.random(1 << 20), {}, {}
+		for i = 1, 16 do list[i] = apps.new(node, "951", "large " .. i) end
+		node:register(list)
+		for _ = 1, 3 do
+			for _, one in ipairs(list) do one.next_nonce = one:nonce() end
+			for i, one in ipairs(list) do
+				sent[i] = one:send({
+					method = "PUT", target = "/kms/data", inner = { key = "k" .. i % 4, value = crypto.base64(value) },
+				})
+			end
+			for i, one in ipairs(list) do
+				local response = one:receive(sent[i])
+				if response.status ~= 200 then expect.refused(response, 503, "service_unavailable") end
+			end
+		end
+		for _, one in ipairs(list) do one:close() end
+		expect.ok(app:put("after", value))
+		assert.is_true(value == app:value("after"))
+		assert.is_true(node:alive())
+	end)
+end)
+
 describe("a log that nobody reads", function()
 	it("names no key, path or context, no secret and no body", function()
 		local node, app = start({ LOG_LEVEL = "debug" })
