@@ -16,14 +16,19 @@ local MASTER = crypto.keccak256("the master secret of the memory scan")
 local SEED = crypto.keccak256("the seed of the memory scan")
 local APP_ID = "970"
 
--- Why the scan cannot be done here; nil where it can.
+-- Why no memory of another process can be read here; nil where it can.
 local function obstacle()
+	local refusal = memory.refusal(uv.os_getpid())
+	return refusal and "this system does not let a process read another one's memory: " .. refusal
+end
+
+-- Why a node's cannot.
+local function node_obstacle()
 	if nodes.build:find("asan") or nodes.build:find("tsan") then
 		return "sanitizers replace mlock and keep freed memory: the scan is of the plain build"
 	end
 	if uv.getuid() ~= 0 then return "reading the memory of a node that is not dumpable needs root" end
-	local refusal = memory.refusal(uv.os_getpid())
-	return refusal and "this system does not let root read another process's memory: " .. refusal
+	return obstacle()
 end
 
 local function skip(reason)
@@ -165,7 +170,7 @@ describe("the memory of a node", function()
 	end
 
 	setup(function()
-		reason = obstacle()
+		reason = node_obstacle()
 		if reason then return end
 		local dir = files.temp_dir()
 		files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n")
