@@ -1,5 +1,6 @@
 #include "core/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -46,4 +47,9 @@ void *kms_heap_resize(void *memory, size_t size)
 void kms_heap_free(void *memory)
 {
 	free(memory);
+}
+
+void kms_heap_merge_eagerly(void)
+{
+	(void)mallopt(M_MXFAST, 0);
 }

@@ -53,6 +53,7 @@ kms_status kms_store_new(kms_store **store, const kms_store_config *config)
 	*store = NULL;
 	ENSURE_REF(config);
 	GUARD(config_check(config));
+	kms_heap_merge_eagerly(); /* records come and go by the thousand */
 	DEFER(store_release) kms_store *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->config = *config;

@@ -8,13 +8,16 @@
  * what was found last, one record a place.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "core/mem.h"
 #include "core/safe.h"
 #include "core/store_priv.h"
 
 #define MIN_SIZE 16
-#define MOVE_EACH 16           /* slots; a table must be empty before the next one is full */
+#define MOVE_EACH 16            /* slots; a table must be empty before the next one is full */
+#define RELEASE_EACH (1u << 14) /* moved slots whose pages go back at once (256 KiB) */
+#define PAGE 4096u
 #define RECENT_FROM (1u << 16) /* slots of a table that gets a memory of recent finds */
 #define RECENT_SHARE 64        /* that many times smaller than the table */
 
@@ -71,9 +74,22 @@ static void table_free(map_table *table)
 	*table = (map_table){ NULL, 0, 0 };
 }
 
+/*
+ * Gives the pages of moved slots back step by step: to free all of a large table in one call
+ * takes milliseconds. They read as zeros, empty slots, from then on.
+ */
+static void release_moved(const store_map *map)
+{
+	if (map->to_move == 0 || map->to_move % RELEASE_EACH != 0) return;
+	uintptr_t to = (uintptr_t)(map->old.slots + map->to_move) / PAGE * PAGE;
+	uintptr_t from = to - (RELEASE_EACH * sizeof(map_slot) - PAGE); /* begins after the first slot */
+	(void)madvise((void *)from, to - from, MADV_DONTNEED); /* NOLINT(performance-no-int-to-ptr) */
+}
+
 static void move_some(store_map *map)
 {
 	for (int i = 0; i < MOVE_EACH && map->old.count > 0; i++, map->to_move++) {
+		release_moved(map);
 		const map_slot *slot = &map->old.slots[map->to_move];
 		while (slot->record) { /* closing the gap may bring another one here */
 			table_add(&map->current, slot->record);

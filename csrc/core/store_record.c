@@ -13,6 +13,8 @@
 #define BLOCK_OVERHEAD 16
 #define INDEX_SHARE 128 /* table slots at their sparsest (85), two heap entries */
 
+DEFINE_DEFER(record_release, store_record, kms_record_free)
+
 /* Bytes from the record to its clock. */
 static size_t clock_offset(size_t key_len)
 {
@@ -31,20 +33,25 @@ const kms_clock_entry *kms_record_clock(const store_record *record)
 						       clock_offset(record->key_len));
 }
 
+static kms_status value_copy(store_record *record, const kms_record *source)
+{
+	if (source->state != KMS_RECORD_LIVE) return KMS_OK;
+	record->value = kms_heap_alloc(1, source->value_len);
+	ENSURE(record->value, KMS_ERR_MEMORY);
+	memcpy(record->value, source->value, source->value_len);
+	record->value_len = (uint32_t)source->value_len;
+	return KMS_OK;
+}
+
 kms_status kms_record_new(store_record **record, const kms_record *source, uint64_t hash,
 			  const clock_draft *clock)
 {
 	*record = NULL;
 	size_t clock_bytes = clock->len * sizeof(kms_clock_entry);
+	DEFER(record_release)
 	store_record *made = kms_heap_alloc(1, clock_offset(source->key_len) + clock_bytes);
 	ENSURE(made, KMS_ERR_MEMORY);
-	if (source->state == KMS_RECORD_LIVE) {
-		uint8_t *value = kms_heap_alloc(1, source->value_len);
-		if (!value) kms_heap_free(made);
-		ENSURE(value, KMS_ERR_MEMORY);
-		made->value = memcpy(value, source->value, source->value_len);
-		made->value_len = (uint32_t)source->value_len;
-	}
+	GUARD(value_copy(made, source));
 	made->hash = hash;
 	made->key_len = (uint32_t)source->key_len;
 	made->clock_len = (uint16_t)clock->len;
@@ -55,6 +62,7 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	memcpy(made->key, source->key, source->key_len);
 	memcpy(clock_of(made), clock->entries, clock_bytes);
 	*record = made;
+	made = NULL;
 	return KMS_OK;
 }
 

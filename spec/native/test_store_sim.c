@@ -96,7 +96,7 @@ static void write_some(int *failed_, world *w, int node)
 	for (size_t i = 0; i < sizeof(made->value); i++)
 		made->value[i] = (uint8_t)kit_random(&w->seed, 256);
 	made->value_len = sizeof(made->value);
-	if (w->plan.expiry && kit_random(&w->seed, 2)) made->ttl_ms = 1 + kit_random(&w->seed, 3000);
+	if (w->plan.expiry && kit_random(&w->seed, 2)) made->ttl_ms = 1 + kit_random(&w->seed, 1000);
 	CHECK_OK(kms_store_put(&made->at_ms, w->stores[node], APP, key, 1, made->value, made->value_len,
 			       made->ttl_ms, now_ms));
 	w->write_count++;
@@ -304,30 +304,30 @@ static void run_schedules(int *failed_, scenario plan, uint64_t first, uint64_t 
 
 TEST(concurrent_writes_end_in_the_same_record_everywhere)
 {
-	CALL(run_schedules, (scenario){ .ties = false }, 1, 4000);
+	CALL(run_schedules, (scenario){ .ties = false }, 1, 2000);
 }
 
 TEST(also_when_their_stamps_are_equal)
 {
-	CALL(run_schedules, (scenario){ .ties = true }, 100001, 4000);
+	CALL(run_schedules, (scenario){ .ties = true }, 100001, 2000);
 }
 
 TEST(also_when_they_expire)
 {
-	CALL(run_schedules, (scenario){ .expiry = true }, 200001, 4000);
+	CALL(run_schedules, (scenario){ .expiry = true }, 200001, 2000);
 }
 
 TEST(also_when_nodes_lose_their_store)
 {
-	CALL(run_schedules, (scenario){ .restarts = true }, 300001, 3000);
-	CALL(run_schedules, (scenario){ .restarts = true, .ties = true }, 400001, 3000);
-	CALL(run_schedules, (scenario){ .restarts = true, .expiry = true }, 500001, 3000);
+	CALL(run_schedules, (scenario){ .restarts = true }, 300001, 1000);
+	CALL(run_schedules, (scenario){ .restarts = true, .ties = true }, 400001, 1000);
+	CALL(run_schedules, (scenario){ .restarts = true, .expiry = true }, 500001, 1000);
 }
 
 TEST(evictions_make_no_two_versions)
 {
-	CALL(run_schedules, (scenario){ .evictions = true }, 600001, 3000);
-	CALL(run_schedules, (scenario){ .evictions = true, .ties = true }, 700001, 3000);
+	CALL(run_schedules, (scenario){ .evictions = true }, 600001, 1000);
+	CALL(run_schedules, (scenario){ .evictions = true, .ties = true }, 700001, 1000);
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(concurrent_writes_end_in_the_same_record_everywhere),
