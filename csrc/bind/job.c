@@ -46,13 +46,24 @@ static int wait_continue(lua_State *L, int status, lua_KContext context)
 	return wait->finish(L, wait);
 }
 
-int kms_wait_yield(lua_State *L, kms_wait *wait)
+/* Keeps the coroutine, and with it the job or call on its stack, alive (may throw). */
+static void wait_anchor(lua_State *L, kms_wait *wait)
 {
-	if (!lua_isyieldable(L)) return luaL_error(L, "this call waits: it needs a coroutine");
 	lua_pushthread(L);
 	wait->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
 	wait->thread = L;
+}
+
+static int wait_suspend(lua_State *L, kms_wait *wait)
+{
 	return lua_yieldk(L, 0, (lua_KContext)wait, wait_continue);
+}
+
+int kms_wait_yield(lua_State *L, kms_wait *wait)
+{
+	if (!lua_isyieldable(L)) return luaL_error(L, "this call waits: it needs a coroutine");
+	wait_anchor(L, wait);
+	return wait_suspend(L, wait);
 }
 
 void kms_wait_resume(kms_wait *wait)
@@ -110,10 +121,13 @@ int kms_job_start(lua_State *L, kms_job *job)
 	if (lua_isyieldable(L) && (job->heavy || !alone)) {
 		job->wait.finish = job_finish;
 		job->work.data = job;
+		/* First: once it is queued, nothing may throw and leave a job that nobody holds. */
+		wait_anchor(L, &job->wait);
 		if (uv_queue_work(loop, &job->work, on_work, on_done) == 0) {
 			load.pending++;
-			return kms_wait_yield(L, &job->wait);
+			return wait_suspend(L, &job->wait);
 		}
+		luaL_unref(L, LUA_REGISTRYINDEX, job->wait.anchor);
 	}
 	job->run(job);
 	return job->finish(L, job);
