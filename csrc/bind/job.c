@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "kms/secret.h"
+
 /* Loop-thread state: how busy the loop was, from which "nothing else waits" is judged. */
 static struct {
 	uv_prepare_t prepare;
@@ -94,6 +96,7 @@ static int job_finish(lua_State *L, kms_wait *wait)
 static void on_work(uv_work_t *work)
 {
 	kms_job *job = work->data;
+	kms_stack_guard();
 	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) job->run(job);
 }
 

@@ -1,5 +1,6 @@
 /* Process hardening and what the kernel lets the process lock. */
 #include <linux/capability.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -18,6 +19,31 @@ kms_status kms_process_harden(void)
 	/* A kernel or sandbox that says yes and does nothing must not pass. */
 	ENSURE(prctl(PR_GET_DUMPABLE, 0L, 0L, 0L, 0L) == 0, KMS_ERR_SYSTEM);
 	return KMS_OK;
+}
+
+#define STACK_BYTES (128u << 10) /* far more than any call on secrets takes */
+
+/* In a frame of its own, below which the guarded part begins. */
+static __attribute__((noinline)) void guard_stack_below(void)
+{
+	uint8_t below[STACK_BYTES];
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t first = ((uintptr_t)below + page - 1) & ~(page - 1);
+	uintptr_t end = ((uintptr_t)below + sizeof(below)) & ~(page - 1);
+
+	/* Touched, so that the pages of a stack that grows are there. */
+	kms_wipe(below, sizeof(below));
+	(void)madvise((void *)first, end - first, MADV_DONTDUMP);
+	/* Straight to the kernel, as sanitizers replace mlock; it may refuse beyond the limit. */
+	(void)syscall(SYS_mlock, first, end - first);
+}
+
+void kms_stack_guard(void)
+{
+	static _Thread_local bool done;
+	if (done) return;
+	done = true;
+	guard_stack_below();
 }
 
 static bool may_lock_any(void)

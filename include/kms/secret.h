@@ -23,6 +23,13 @@
 KMS_API KMS_MUST_USE kms_status kms_process_harden(void);
 
 /*
+ * Keeps the part of the calling thread's stack that deeper calls use out of core dumps and, as
+ * far as the memlock limit allows, out of swap: libraries hold keys there while they compute.
+ * Once a thread that does work on secrets; again: nothing done.
+ */
+KMS_API void kms_stack_guard(void);
+
+/*
  * What the process may lock: RLIMIT_MEMLOCK rounded down to a power of two; where it is
  * unlimited or the process has CAP_IPC_LOCK, KMS_GUARDED_DEFAULT_BYTES.
  */

@@ -66,6 +66,30 @@ TEST(pages_are_locked_undumpable_and_between_guard_pages)
 	kms_guarded_free(memory);
 }
 
+static void *guard_own_stack(void *flags)
+{
+	page_range below;
+	volatile uint8_t here = 0;
+	kms_stack_guard();
+	kms_stack_guard();
+	/* Some frames deeper than this one. */
+	if (find_mapping(&below, (const void *)((uintptr_t)&here - 65536)))
+		*(int *)flags = 1 + 2 * has_flag(&below, "lo") + 4 * has_flag(&below, "dd");
+	return NULL;
+}
+
+/* Libraries hold keys on the stacks of the threads that compute with them. */
+TEST(stacks_of_working_threads_are_locked_and_undumpable)
+{
+	pthread_t thread;
+	int flags = 0;
+	CHECK(pthread_create(&thread, NULL, guard_own_stack, &flags) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK(flags & 4);
+	/* Best effort beyond the memlock limit, which the arena may have used up. */
+	CHECK((flags & 2) || kms_guarded_grant() <= ARENA);
+}
+
 /* The signal that ends a child which runs `act`; 0 when it ends by itself. */
 static int signal_of_child(void (*act)(void *), void *argument)
 {
@@ -405,8 +429,8 @@ TEST(grant_follows_the_limit)
 }
 
 RUN_TESTS(ARENA, T(pages_are_locked_undumpable_and_between_guard_pages),
-	  T(guard_pages_stop_overflow_and_underflow), T(a_forked_child_sees_no_secret),
-	  T(a_wrong_header_ends_the_process), T(second_init_is_refused),
+	  T(stacks_of_working_threads_are_locked_and_undumpable), T(guard_pages_stop_overflow_and_underflow),
+	  T(a_forked_child_sees_no_secret), T(a_wrong_header_ends_the_process), T(second_init_is_refused),
 	  T(memory_is_zeroed_wiped_and_aligned), T(large_requests_leave_an_eighth),
 	  T(largest_request_and_one_past_it), T(blocks_of_several_threads_stay_apart),
 	  T(openssl_allocates_here), T(allocation_faults_are_counted_and_hit_once),
