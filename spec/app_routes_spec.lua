@@ -1,7 +1,9 @@
 --- What the application routes make of a request's URL, without a node around them.
 
 local app_routes = require("kms.routes.app")
+local loop = require("kms.loop")
 local native = require("spec.support.native")
+local uv = require("luv")
 
 local caller = { wallet = "0x" .. ("1"):rep(40), signature = "0x", app_id = "7", point = ("p"):rep(97) }
 
@@ -13,7 +15,7 @@ end
 
 -- A node that notes what was asked of its service and refuses to carry it out.
 local function new_node()
-	local node = { asked = {}, lifecycle = { ready = true } }
+	local node = { asked = {}, lifecycle = { ready = true }, log = { enabled = function() return false end } }
 	function node.mono_ms() return 0 end
 	function node.wall_ms() return 0 end
 	node.auth = { app = function() return caller end }
@@ -56,5 +58,39 @@ describe("routes.app", function()
 			assert.equal(400, status, query)
 			assert.is_nil(asked, query)
 		end
+	end)
+
+	it("lists for an application once at a time, and goes on after one that failed", function()
+		local node, found = new_node(), route("get", nil)
+		local running, most, done = {}, 0, 0
+		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
+		node.service.answer = function()
+			local waiter = loop.waiter()
+			running[#running + 1] = waiter
+			most = math.max(most, #running)
+			waiter:wait()
+			if done == 0 then error("no memory") end
+			return "{}", "0x"
+		end
+		for _ = 1, 3 do
+			loop.spawn(function()
+				pcall(found.handler, node, {}, found, nil)
+				done = done + 1
+			end)
+		end
+		while done < 3 do
+			table.remove(running):wake()
+			uv.run("nowait")
+			uv.run("nowait")
+		end
+		assert.equal(1, most)
+		assert.same({}, node.listings.queues)
+	end)
+
+	it("refuses listings beyond those that may wait", function()
+		local node, found = new_node(), route("get", nil)
+		node.listings.take = function() return false end
+		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
+		assert.equal(429, found.handler(node, {}, found, nil).status)
 	end)
 end)

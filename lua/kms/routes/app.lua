@@ -6,12 +6,17 @@
 local err = require("kms.err")
 local lru = require("kms.lru")
 local native = require("kms_native")
+local turns = require("kms.turns")
 
 local M = {}
 
 -- For a day after a wallet last bound a body to its exchange, its bodies must be bound.
 local POP_MEMORY_MS = 24 * 3600 * 1000
 local POP_WALLETS = 10000
+
+-- A listing costs as much as thousands of other requests: an application has one at a time on the
+-- pool, so that the other threads stay free, and so many more that wait for it.
+local WAITING_LISTINGS = 32
 
 local function channel_allowed(node, caller, mono_ms)
 	if node.service:has_channel(caller.point) then return true end
@@ -34,12 +39,30 @@ local function read_request(node, request, route, caller, key, mono_ms)
 	return opened
 end
 
+local function work(node, opened, caller)
+	return node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
+end
+
+local function give_turn(node, app_id, ok, body, ...)
+	node.listings:give(app_id)
+	if not ok then error(body, 0) end
+	return body, ...
+end
+
+local function answer(node, opened, caller, kind)
+	if kind ~= "list" then return work(node, opened, caller) end
+	if not node.listings:take(caller.app_id) then
+		return nil, "too many listings of this application wait", "ERR_RATE"
+	end
+	return give_turn(node, caller.app_id, pcall(work, node, opened, caller))
+end
+
 local function carry_out(node, request, route, caller, key, mono_ms)
 	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
 	if not opened then return err.reply(code, message) end
 	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
 	local body, signature
-	body, signature, code = node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
+	body, signature, code = answer(node, opened, caller, route.kind)
 	opened:close()
 	if not body then return err.reply(code, signature) end
 	return {
@@ -105,6 +128,7 @@ end
 --- What the handlers keep on the node.
 function M.setup(node)
 	node.bound_wallets = lru.new(POP_WALLETS)
+	node.listings = turns.new(WAITING_LISTINGS)
 end
 
 return M
