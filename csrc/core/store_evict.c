@@ -46,10 +46,10 @@ static size_t hard_limit(const kms_store *store)
 }
 
 /* Lets the oldest dead record go if every member knows it. */
-static bool dead_drop(uint64_t *freed, kms_store *store, store_space *space)
+static bool dead_drop(uint64_t *freed, kms_store *store, store_space *space, uint64_t now_ms)
 {
 	store_record *record = kms_order_first(NULL, &space->dead);
-	ENSURE(record && kms_record_acknowledged(store, record), false);
+	ENSURE(record && kms_record_may_leave(store, record, now_ms), false);
 	*freed += kms_record_drop(store, space, record);
 	return true;
 }
@@ -62,8 +62,8 @@ static size_t plan(const room *r)
 	for (const store_record *at = r->space->oldest; at && (live_over || total_over); at = at->newer) {
 		if (at == r->existing) continue;
 		/* The stub of an acknowledged record may follow at once. */
-		uint64_t freed = kms_record_acknowledged(r->store, at) ? kms_record_charge(at)
-								       : kms_record_value_charge(at);
+		uint64_t freed = kms_record_may_leave(r->store, at, r->now_ms) ? kms_record_charge(at)
+									       : kms_record_value_charge(at);
 		live_over -= at->value_len < live_over ? at->value_len : live_over;
 		total_over -= freed < total_over ? freed : total_over;
 		count++;
@@ -77,7 +77,7 @@ static bool plan_fits(room *r, size_t count)
 	size_t limit = hard_limit(r->store);
 	ENSURE(count <= limit, false);
 	while (r->space->dead.count + count > limit) {
-		if (!dead_drop(&r->credit, r->store, r->space)) return false;
+		if (!dead_drop(&r->credit, r->store, r->space, r->now_ms)) return false;
 	}
 	return true;
 }
@@ -102,7 +102,7 @@ static bool evict(room *r)
 static bool make_some(room *r, bool total_short)
 {
 	if (kms_due_handle(&r->credit, r->store, r->space, r->now_ms)) return true;
-	if (total_short && dead_drop(&r->credit, r->store, r->space)) return true;
+	if (total_short && dead_drop(&r->credit, r->store, r->space, r->now_ms)) return true;
 	return evict(r);
 }
 
@@ -144,19 +144,20 @@ kms_status kms_room_make(kms_store *store, store_space *space, store_record *exi
 	return status;
 }
 
-void kms_dead_trim(kms_store *store, store_space *space)
+void kms_dead_trim(kms_store *store, store_space *space, uint64_t now_ms)
 {
 	uint64_t freed = 0;
 	for (int i = 0; i < TRIM_EACH && space->dead.count > store->config.max_tombstones; i++) {
-		if (!dead_drop(&freed, store, space)) break;
+		if (!dead_drop(&freed, store, space, now_ms)) break;
 	}
 	(void)kms_total_exchange(store, 0, freed);
 }
 
-kms_status kms_dead_reserve(kms_store *store, store_space *space)
+kms_status kms_dead_reserve(kms_store *store, store_space *space, uint64_t now_ms)
 {
 	uint64_t freed = 0;
-	ENSURE(space->dead.count < hard_limit(store) || dead_drop(&freed, store, space), KMS_ERR_TOMBSTONES);
+	ENSURE(space->dead.count < hard_limit(store) || dead_drop(&freed, store, space, now_ms),
+	       KMS_ERR_TOMBSTONES);
 	(void)kms_total_exchange(store, 0, freed);
 	return KMS_OK;
 }

@@ -22,7 +22,7 @@ static size_t take_turn(kms_store *store, store_space *space, uint64_t now_ms, s
 	kms_space_lock(space);
 	while (handled < max && kms_due_handle(&freed, store, space, now_ms))
 		handled++;
-	kms_dead_trim(store, space);
+	kms_dead_trim(store, space, now_ms);
 	(void)kms_total_exchange(store, 0, freed);
 	kms_space_unlock(store, space);
 	return handled;

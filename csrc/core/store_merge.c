@@ -92,7 +92,7 @@ static kms_status take_over(kms_store *store, store_space *space, store_record *
 	GUARD(status);
 	kms_record_commit(store, space, held, made, now_ms);
 	made = NULL;
-	kms_dead_trim(store, space);
+	kms_dead_trim(store, space, now_ms);
 	return KMS_OK;
 }
 

@@ -235,8 +235,12 @@ uint64_t kms_record_value_charge(const store_record *record);
 uint64_t kms_record_live_bytes(const store_record *record);
 /* Gone at this time: now > updated_at_ms + ttl_ms. */
 bool kms_record_expired(const store_record *record, uint64_t now_ms);
-/* Every member has acknowledged its change: dead, it may leave early. */
-bool kms_record_acknowledged(kms_store *store, const store_record *record);
+/*
+ * Dead, it may leave before its time: every member has acknowledged its change, and it is stamped
+ * before this time. Otherwise a write after it, by a clock that is behind, could carry the older
+ * stamp of the two and be ignored by a peer that still holds it.
+ */
+bool kms_record_may_leave(kms_store *store, const store_record *record, uint64_t now_ms);
 
 /* Marks a record as used just now. */
 void kms_record_use(store_space *space, store_record *record);
@@ -268,9 +272,9 @@ store_record *kms_record_current(kms_store *store, store_space *space, uint64_t 
 KMS_MUST_USE kms_status kms_room_make(kms_store *store, store_space *space, store_record *existing,
 				      const store_record *made, uint64_t now_ms);
 /* Lets acknowledged dead records beyond max_tombstones go, a few at a time. */
-void kms_dead_trim(kms_store *store, store_space *space);
+void kms_dead_trim(kms_store *store, store_space *space, uint64_t now_ms);
 /* Room for one more dead record: ERR_TOMBSTONES. */
-KMS_MUST_USE kms_status kms_dead_reserve(kms_store *store, store_space *space);
+KMS_MUST_USE kms_status kms_dead_reserve(kms_store *store, store_space *space, uint64_t now_ms);
 
 /* ---- store_expire.c ---- */
 

@@ -116,9 +116,9 @@ bool kms_record_expired(const store_record *record, uint64_t now_ms)
 	return record->ttl_ms > 0 && now_ms > record->updated_at_ms + record->ttl_ms;
 }
 
-bool kms_record_acknowledged(kms_store *store, const store_record *record)
+bool kms_record_may_leave(kms_store *store, const store_record *record, uint64_t now_ms)
 {
-	return record->sequence <= atomic_load(&store->acknowledged);
+	return record->updated_at_ms < now_ms && record->sequence <= atomic_load(&store->acknowledged);
 }
 
 /* ---- counts ---- */

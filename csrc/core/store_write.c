@@ -30,7 +30,7 @@ static kms_status put_locked(uint64_t *updated_at_ms, kms_store *store, store_sp
 	uint64_t hash = kms_key_hash(store, source->key, source->key_len);
 	store_record *existing = kms_record_current(store, space, hash, source->key, source->key_len, now_ms);
 	GUARD(local_write(updated_at_ms, store, space, existing, hash, source, now_ms));
-	kms_dead_trim(store, space);
+	kms_dead_trim(store, space, now_ms);
 	return KMS_OK;
 }
 
@@ -104,10 +104,10 @@ static kms_status delete_locked(uint64_t *updated_at_ms, kms_store *store, store
 {
 	store_record *existing = live_record(store, space, key, key_len, now_ms);
 	ENSURE(existing, KMS_ERR_NOT_FOUND);
-	GUARD(kms_dead_reserve(store, space));
+	GUARD(kms_dead_reserve(store, space, now_ms));
 	kms_record source = { .key = key, .key_len = key_len, .state = KMS_RECORD_TOMBSTONE };
 	GUARD(local_write(updated_at_ms, store, space, existing, existing->hash, &source, now_ms));
-	kms_dead_trim(store, space);
+	kms_dead_trim(store, space, now_ms);
 	return KMS_OK;
 }
 

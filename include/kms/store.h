@@ -151,8 +151,8 @@ KMS_API uint64_t kms_store_sequence(kms_store *store);
 
 /*
  * The wallets that are members now (copied), and the newest change that all of them have
- * acknowledged: tombstones and stubs up to it may leave early. A node alone passes
- * UINT64_MAX. Until the first call nothing leaves early.
+ * acknowledged: tombstones and stubs up to it may leave early, once this node's clock has
+ * passed their stamps. A node alone passes UINT64_MAX. Until the first call nothing leaves early.
  */
 KMS_API KMS_MUST_USE kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20],
 						      size_t count);

@@ -289,13 +289,15 @@ TEST(keeps_every_tombstone_until_members_acknowledge)
 	kms_store_set_acknowledged(s, 1);
 	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, "x", NOW));
 	kms_store_set_acknowledged(s, 2);
-	CHECK_OK(kit_delete(s, "x", NOW));
+	/* Its stamp is NOW + 1: as long as a write could be stamped no later, it stays. */
+	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, "x", NOW + 1));
+	CHECK_OK(kit_delete(s, "x", NOW + 2));
 	CHECK(state_of(s, numbered(0), NOW) == (kms_record_state)99);
 	CHECK(state_of(s, numbered(1), NOW) == KMS_RECORD_TOMBSTONE && kit_stats(s).tombstones == 100);
 	/* All are: they leave, oldest first, down to the cap and no further. */
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	for (size_t i = 0; i < 20; i++)
-		CHECK_OK(kit_put(s, "y", 1, NOW));
+		CHECK_OK(kit_put(s, "y", 1, NOW + 5));
 	CHECK(kit_stats(s).tombstones == 10);
 	CHECK(state_of(s, numbered(90), NOW) == (kms_record_state)99);
 	CHECK(state_of(s, numbered(91), NOW) == KMS_RECORD_TOMBSTONE);
@@ -308,8 +310,8 @@ TEST(keeps_up_to_the_cap_whatever_is_acknowledged)
 	kms_store *s = quota_store(1u << 20, 512u << 20, 10);
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	for (size_t i = 0; i < 11; i++) {
-		CHECK_OK(kit_put(s, numbered(i), 1, NOW));
-		CHECK_OK(kit_delete(s, numbered(i), NOW));
+		CHECK_OK(kit_put(s, numbered(i), 1, NOW + 2 * i));
+		CHECK_OK(kit_delete(s, numbered(i), NOW + 2 * i));
 		CHECK(kit_stats(s).tombstones == (i < 10 ? i + 1 : 10));
 	}
 	CHECK(state_of(s, numbered(0), NOW) == (kms_record_state)99);
@@ -327,11 +329,12 @@ TEST(stubs_are_bounded_like_tombstones)
 	CHECK(kit_stats(s).stubs == 10 && kit_stats(s).live_keys == 2 && kit_stats(s).evictions == 10);
 	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, numbered(11), NOW));
 	kms_store_set_acknowledged(s, 1);
-	CHECK_OK(put_big(s, "x", 1, NOW));
+	CHECK_STATUS(KMS_ERR_STORE_FULL, put_big(s, "x", 1, NOW));
+	CHECK_OK(put_big(s, "x", 1, NOW + 1));
 	CHECK(kit_stats(s).stubs == 10 && state_of(s, numbered(0), NOW) == (kms_record_state)99);
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	for (size_t i = 0; i < 5; i++)
-		CHECK_OK(put_big(s, numbered(20 + i), 1, NOW));
+		CHECK_OK(put_big(s, numbered(20 + i), 1, NOW + 2 + i));
 	CHECK(kit_stats(s).stubs == 1);
 	kms_store_free(s);
 }
@@ -426,7 +429,7 @@ TEST(merges_are_bound_by_the_total_too)
 	CHECK(kit_stats(s).tombstones == count - 1);
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kms_store_merge(&outcome, s, APP + 1, &r, NOW));
 	kms_store_set_acknowledged(s, UINT64_MAX); /* now the oldest may go */
-	CHECK_OK(kms_store_merge(&outcome, s, APP, &r, NOW));
+	CHECK_OK(kms_store_merge(&outcome, s, APP, &r, NOW + 1));
 	CHECK(outcome == KMS_MERGE_INSERTED);
 	kms_store_free(s);
 }
@@ -438,8 +441,8 @@ TEST(a_full_store_of_one_node_goes_on_writing)
 	kms_store_stats total;
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	for (size_t i = 0; i < 5000; i++) {
-		CHECK_OK(put_big(s, numbered(i), (uint8_t)i, NOW));
-		CHECK(kit_get(s, numbered(i), NOW) == (uint8_t)i);
+		CHECK_OK(put_big(s, numbered(i), (uint8_t)i, NOW + i));
+		CHECK(kit_get(s, numbered(i), NOW + i) == (uint8_t)i);
 		kms_store_get_stats(&total, s);
 		CHECK(total.total_bytes <= 100000);
 	}
