@@ -138,20 +138,32 @@ void kms_bind_define(lua_State *L, const kms_bind_type *type)
 	lua_setfield(L, -2, "__index");
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	/* By address too: found without making a string of the name, at each call of a method. */
+	lua_rawsetp(L, LUA_REGISTRYINDEX, type);
 }
 
 void **kms_bind_new(lua_State *L, const kms_bind_type *type)
 {
 	void **box = lua_newuserdatauv(L, sizeof(void *), 1);
 	*box = NULL;
-	luaL_setmetatable(L, type->name);
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+	lua_setmetatable(L, -2);
 	return box;
+}
+
+static bool is_of_type(lua_State *L, int arg, const kms_bind_type *type)
+{
+	if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg)) return false;
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+	bool same = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	return same;
 }
 
 void *kms_bind_check(lua_State *L, int arg, const kms_bind_type *type)
 {
-	void **box = luaL_checkudata(L, arg, type->name);
+	if (!is_of_type(L, arg, type)) luaL_typeerror(L, arg, type->name);
+	void **box = lua_touserdata(L, arg);
 	if (!*box) luaL_argerror(L, arg, "is closed");
 	return *box;
 }
@@ -182,6 +194,7 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_store(L);
 	kms_bind_service(L);
 	kms_bind_http(L);
+	kms_bind_http_reply(L);
 	kms_bind_fetch(L);
 	kms_bind_client(L);
 	return 1;

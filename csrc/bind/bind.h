@@ -26,6 +26,7 @@ void kms_bind_limits(lua_State *L);
 void kms_bind_store(lua_State *L);
 void kms_bind_service(lua_State *L);
 void kms_bind_http(lua_State *L);
+void kms_bind_http_reply(lua_State *L);
 void kms_bind_fetch(lua_State *L);
 void kms_bind_client(lua_State *L);
 

@@ -120,10 +120,10 @@ function Server:request_ended()
 	check_stopped(self)
 end
 
---- Of kms.http_conn: an id that tells a request from others in the logs.
-function Server:next_id()
-	self.last_id = self.last_id + 1
-	return self.id_prefix .. self.last_id
+--- Of kms.http_conn: the number of the next request.
+function Server:next_number()
+	self.last_number = self.last_number + 1
+	return self.last_number
 end
 
 --- Opens the port.
@@ -195,7 +195,7 @@ function M.new(options)
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of answers that wait for their clients
-		by_address = {}, running = 0, last_id = 0,
+		by_address = {}, running = 0, last_number = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
 end

@@ -23,15 +23,19 @@ local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
 local Conn = setmetatable({}, { __index = http_stream.Stream })
 Conn.__index = Conn
 
--- Sends an answer; a large body is not copied behind its head.
-local function send_reply(self, head, body, on_sent)
-	self:send(#body > JOIN_BYTES and { head, body } or head .. body, #head + #body, on_sent)
+-- An answer as bytes, and how many; a large body is not copied behind its head.
+-- @param omit  whether the body stays here: only its length is told
+local function make_reply(status, headers, body, close, omit)
+	local joined = #body <= JOIN_BYTES and not omit and body or nil
+	local head = http_reply.head(status, headers, #body, close, joined)
+	if joined or omit then return head, #head end
+	return { head, body }, #head + #body
 end
 
 local function refuse(self, status, code, message)
-	local body = http_reply.error_body(code, message)
 	self:stop_reading()
-	send_reply(self, http_reply.head(status, nil, #body, true), body, self.linger)
+	local bytes, length = make_reply(status, nil, http_reply.error_body(code, message), true)
+	self:send(bytes, length, self.linger)
 end
 
 local function wait_for_input(self, ahead)
@@ -60,13 +64,13 @@ local function finish(self)
 	self.server:request_ended()
 	if self.closed then return self:drop_parser() end
 	if request.close then return self:linger() end
-	if not request.has_body then return go_on(self) end
+	if not request.has_body or request.complete then return go_on(self) end
 	after_drain(self, self.parser:drain(DRAIN_BYTES))
 end
 
 local function must_close(self, request)
 	if not request.keep_alive or self.server.stopping or request.broken then return true end
-	if not request.has_body then return false end
+	if not request.has_body or request.complete then return false end
 	-- A client that was not told to go on may leave its body out.
 	if request:waits_for_continue() then return true end
 	return not self.parser:drainable(DRAIN_BYTES)
@@ -78,10 +82,10 @@ local function answer(self, request, status, headers, body)
 	request.close = must_close(self, request)
 	body = body or ""
 	if type(body) ~= "string" then error("a body is text, not " .. type(body)) end
-	local head = http_reply.head(status, headers, #body, request.close)
-	if request.method == "HEAD" or status == 204 then body = "" end
+	local omit = request.method == "HEAD" or status == 204
+	local bytes, length = make_reply(status, headers, body, request.close, omit)
 	request.answered = true
-	send_reply(self, head, body, finish)
+	self:send(bytes, length, finish)
 end
 
 local function run(self, request)
@@ -98,11 +102,11 @@ local function serve(self, request)
 end
 
 local function start_request(self, ...)
-	local request = http_request.new(self, self.server:next_id(), ...)
+	local request = http_request.new(self, self.server:next_number(), ...)
 	self.request = request
 	self.server:request_begun()
 	self:enter("busy")
-	loop.resume(coroutine.create(serve), self, request)
+	loop.launch(serve, self, request)
 end
 
 -- Deals with an event of the parser while no request runs.
@@ -159,10 +163,9 @@ end
 -- @return parser's event: "body", or "refused", status, code, message
 function Conn:read_body(limit)
 	if self.closed then return "refused", 400, "bad_request", "connection closed" end
-	local continue = self.request:waits_for_continue()
 	local event, status, code, message = self.parser:read_body(limit)
 	if event then return event, status, code, message end
-	if continue then self.client:try_write(CONTINUE) end
+	if self.request:waits_for_continue() then self.client:try_write(CONTINUE) end
 	self.request.continued = true
 	if self.eof then return "refused", 400, "bad_request", "the body is incomplete" end
 	self:enter("body")

@@ -1,4 +1,4 @@
---- A request as its handler sees it. Fields: id (for logs), method, path (raw: percent-escapes
+--- A request as its handler sees it. Fields: number, method, path (raw: percent-escapes
 -- are valid and not decoded), query (raw, or nil), remote (address of the TCP peer), head (the
 -- parser, which C functions take), keep_alive, has_body.
 
@@ -9,6 +9,11 @@ Request.__index = Request
 
 -- Codes of kms.err by the statuses that reading a body can end with.
 local CODES = { [400] = "ERR_BAD_REQUEST", [408] = "ERR_REQUEST_TIMEOUT", [413] = "ERR_TOO_LARGE", [503] = "ERR_BUSY" }
+
+--- What tells this request from all others in the logs.
+function Request:id()
+	return self.conn.server.id_prefix .. self.number
+end
 
 --- A header's value.
 -- @param name  of any case
@@ -30,7 +35,10 @@ end
 function Request:read_body(limit)
 	if not self.has_body then return true end
 	local event, status, _, message = self.conn:read_body(limit)
-	if event == "body" then return true end
+	if event == "body" then
+		self.complete = true
+		return true
+	end
 	return nil, status, CODES[status], message
 end
 
@@ -40,9 +48,9 @@ function Request:waits_for_continue()
 end
 
 --- @param conn  kms.http_conn; then what the parser says of a request
-function M.new(conn, id, method, path, query, keep_alive, has_body)
+function M.new(conn, number, method, path, query, keep_alive, has_body)
 	return setmetatable({
-		conn = conn, id = id, method = method, path = path, query = query, keep_alive = keep_alive,
+		conn = conn, number = number, method = method, path = path, query = query, keep_alive = keep_alive,
 		has_body = has_body, remote = conn.address, head = conn.parser,
 	}, Request)
 end

@@ -59,12 +59,43 @@ function M.resume(co, ...)
 	if not ok then failed(tostring(text)) end
 end
 
+-- Coroutines whose work is done, kept for the next one: making one costs as much as a small
+-- request. Only a resume that carries WORK gives them work.
+local parked, count, MAX_PARKED, WORK = {}, 0, 64, {}
+
+local function next_work(token, ...)
+	if token == WORK then return ... end
+	failed(debug.traceback("a coroutine was resumed after its work was done"))
+	return next_work(coroutine.yield())
+end
+
+local function work(fn, ...)
+	fn(...)
+	if count == MAX_PARKED then return end
+	count = count + 1
+	parked[count] = coroutine.running()
+	return work(next_work(coroutine.yield()))
+end
+
+--- Like M.spawn, for an fn that catches its errors itself.
+-- @return the coroutine, which others may use once fn has returned
+function M.launch(fn, ...)
+	local co = parked[count]
+	if not co then
+		co = coroutine.create(work)
+		M.resume(co, fn, ...)
+		return co
+	end
+	parked[count] = nil
+	count = count - 1
+	M.resume(co, WORK, fn, ...)
+	return co
+end
+
 --- Runs fn(...) in a coroutine of its own, up to its first wait.
 -- @return the coroutine
 function M.spawn(fn, ...)
-	local co = coroutine.create(M.try)
-	M.resume(co, fn, ...)
-	return co
+	return M.launch(M.try, fn, ...)
 end
 
 --- Loop time in milliseconds: monotonic, read once an iteration.

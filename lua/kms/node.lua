@@ -73,7 +73,7 @@ function Node:handle(request)
 	local level = reply.status >= 500 and "warn" or request.wallet and "info" or "debug"
 	if self.log:enabled(level) then
 		self.log:log(level, "request", {
-			request = request.id, method = request.method, route = request.route, status = reply.status,
+			request = request:id(), method = request.method, route = request.route, status = reply.status,
 			ms = self.mono_ms() - started, remote = request.remote, wallet = request.wallet, app = request.app_id,
 			name = self.log:name(request.name), code = reply.code,
 		})

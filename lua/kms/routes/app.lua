@@ -12,6 +12,7 @@ local M = {}
 
 -- For a day after a wallet last bound a body to its exchange, its bodies must be bound.
 local POP_MEMORY_MS = 24 * 3600 * 1000
+local POP_REFRESH_MS = 60000 -- noted again no sooner than that
 local POP_WALLETS = 10000
 
 -- A listing costs as much as thousands of other requests: an application has one at a time on the
@@ -31,11 +32,13 @@ local function read_request(node, request, route, caller, key, mono_ms)
 	if not route.body then return node.service:request(route.kind, key) end
 	local ok, _, code, message = request:read_body(node.config.MAX_REQUEST_BODY_BYTES)
 	if not ok then return nil, message, code end
-	local must_bind = node.bound_wallets:get(caller.wallet, mono_ms) ~= nil
+	local bound_ms = node.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
-	opened, message, code = node.service:open(request.head, route.kind, caller.point, caller.signature, must_bind)
+	opened, message, code = node.service:open(request.head, route.kind, caller.point, caller.signature, bound_ms ~= nil)
 	if not opened then return nil, message, code end
-	if opened:has_pop() then node.bound_wallets:put(caller.wallet, true, mono_ms + POP_MEMORY_MS) end
+	if (not bound_ms or mono_ms - bound_ms > POP_REFRESH_MS) and opened:has_pop() then
+		node.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
+	end
 	return opened
 end
 
@@ -65,10 +68,7 @@ local function carry_out(node, request, route, caller, key, mono_ms)
 	body, signature, code = answer(node, opened, caller, route.kind)
 	opened:close()
 	if not body then return err.reply(code, signature) end
-	return {
-		status = 200, body = body,
-		headers = { ["Content-Type"] = "application/json", ["X-KMS-Response-Signature"] = signature },
-	}
+	return { status = 200, body = body, headers = { ["X-KMS-Response-Signature"] = signature } }
 end
 
 -- The record's key: behind /kms/data/, or ?key=, or none.
