@@ -34,7 +34,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind bench check fmt install clean help bench-tools test-native
+.PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind contracts bench check fmt install clean help bench-tools test-native
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -117,6 +117,9 @@ tsan: deps ## the C tests under ThreadSanitizer
 valgrind: deps ## the C tests under valgrind
 	$(SUBMAKE) native-tests
 	@WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
+
+contracts: ## build and test the contracts (Node.js 18 or later; npm fetches the pinned tools)
+	@contracts/script/test
 
 bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
