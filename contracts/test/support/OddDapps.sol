@@ -68,3 +68,13 @@ contract ListeningDapp {
         last = msg.data;
     }
 }
+
+/// Needs nearly all the gas that a callback gets.
+contract HungryDapp {
+    bool public heard;
+
+    fallback() external {
+        require(gasleft() > 190_000, "hungry");
+        heard = true;
+    }
+}
