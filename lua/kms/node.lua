@@ -25,7 +25,7 @@ local Node = {}
 Node.__index = Node
 
 -- The application that a local chain has registered, to try the node with.
-local DEMO_APP_ID = "1000"
+local DEMO_APP_ID, OTHER_DEMO_APP_ID = "1000", "1001"
 local MAX_ADDRESSES = 65536
 local NEW_CHANNELS_PER_MINUTE = 60
 local EXPIRE_EVERY_MS = 1000
@@ -115,7 +115,8 @@ local function demo_identity(config)
 	if not seed then return nil, message end
 	local wallet, p384 = native.identity(seed)
 	if not wallet then return nil, p384 end
-	return { wallet = wallet:address(), tee_pubkey = p384:public_der(), app_id = DEMO_APP_ID }
+	local app_id = config.KMS_APP_ID == DEMO_APP_ID and OTHER_DEMO_APP_ID or DEMO_APP_ID
+	return { wallet = wallet:address(), tee_pubkey = p384:public_der(), app_id = app_id }
 end
 
 local function open_chain(self)
