@@ -20,6 +20,15 @@ int kms_bind_fail(lua_State *L, kms_status status)
 	return kms_bind_fail_text(L, status, kms_status_text(status));
 }
 
+int kms_bind_push_text(lua_State *L, kms_text text)
+{
+	if (text.text)
+		lua_pushlstring(L, text.text, text.len);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 int kms_bind_result(lua_State *L, kms_status status)
 {
 	if (status != KMS_OK) return kms_bind_fail(L, status);

@@ -36,6 +36,8 @@ void kms_bind_client(lua_State *L);
 int kms_bind_fail(lua_State *L, kms_status status);
 /* The same with a text of our own instead (a member's name, a limit). */
 int kms_bind_fail_text(lua_State *L, kms_status status, const char *text);
+/* Pushes a text, nil where it is absent; returns 1. */
+int kms_bind_push_text(lua_State *L, kms_text text);
 /* true, or the failure. */
 int kms_bind_result(lua_State *L, kms_status status);
 

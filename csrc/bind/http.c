@@ -16,21 +16,12 @@ kms_http *kms_bind_check_http(lua_State *L, int arg)
 	return kms_bind_check(L, arg, &kms_bind_http_type);
 }
 
-static int push_text(lua_State *L, kms_text text)
-{
-	if (text.text)
-		lua_pushlstring(L, text.text, text.len);
-	else
-		lua_pushnil(L);
-	return 1;
-}
-
 static int push_request(lua_State *L, const kms_http_request *request)
 {
 	lua_pushliteral(L, "request");
-	push_text(L, request->method);
-	push_text(L, request->path);
-	push_text(L, request->query);
+	kms_bind_push_text(L, request->method);
+	kms_bind_push_text(L, request->path);
+	kms_bind_push_text(L, request->query);
 	lua_pushboolean(L, request->keep_alive);
 	lua_pushboolean(L, request->framing != KMS_HTTP_NO_BODY);
 	return 6;
@@ -121,11 +112,11 @@ static int http_header(lua_State *L)
 	kms_http *http = kms_bind_check_http(L, 1);
 	const char *name = luaL_checkstring(L, 2);
 	unsigned count = kms_http_header(&value, http, name);
-	push_text(L, value);
+	kms_bind_push_text(L, value);
 	for (unsigned i = 1; i < count; i++) {
 		kms_http_header_nth(&value, http, name, i);
 		lua_pushliteral(L, ", ");
-		push_text(L, value);
+		kms_bind_push_text(L, value);
 		lua_concat(L, 3);
 	}
 	lua_pushinteger(L, (lua_Integer)count);

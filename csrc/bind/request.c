@@ -142,29 +142,20 @@ int kms_service_request(lua_State *L)
 
 /* ---- accessors: what a policy may see; never a value ------------------------------------------ */
 
-static int push_text(lua_State *L, kms_text text)
-{
-	if (text.text)
-		lua_pushlstring(L, text.text, text.len);
-	else
-		lua_pushnil(L);
-	return 1;
-}
-
 /* request:path(), :context() of a derive; :key() of a record. Confidential names: not for logs. */
 static int request_path(lua_State *L)
 {
-	return push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->path);
+	return kms_bind_push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->path);
 }
 
 static int request_context(lua_State *L)
 {
-	return push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->context);
+	return kms_bind_push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->context);
 }
 
 static int request_key(lua_State *L)
 {
-	return push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->key);
+	return kms_bind_push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->key);
 }
 
 /* request:numbers() -> length (derive), value size in bytes and ttl_ms (put) */
