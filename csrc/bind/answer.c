@@ -21,6 +21,7 @@ typedef struct answer_job {
 	const kms_service *service;
 	const kms_request *request; /* argument 2 */
 	kms_secret *master;         /* a reference of the job's own while it runs */
+	kms_secret *key;            /* of the channel, likewise; NULL where it is new */
 	uint64_t app_id;
 	uint64_t now_ms;
 	uint8_t peer97[KMS_P384_POINT];
@@ -30,7 +31,7 @@ typedef struct answer_job {
 	kms_status status;
 } answer_job;
 
-static kms_status answer(answer_job *job, kms_buf *plain, kms_secret **key)
+static kms_status answer(answer_job *job, kms_buf *plain)
 {
 	const kms_service *service = job->service;
 	kms_answer_context context = { job->app_id, job->master, service->store, job->now_ms, { NULL, 0 } };
@@ -38,9 +39,10 @@ static kms_status answer(answer_job *job, kms_buf *plain, kms_secret **key)
 
 	if (job->request->pop.text) context.echo_pop = signature;
 	kms_status status = kms_answer(plain, job->request, &context);
-	if (status == KMS_OK) status = kms_channels_get(key, service->channels, service->p384, job->peer97);
+	if (status == KMS_OK && !job->key)
+		status = kms_channels_get(&job->key, service->channels, service->p384, job->peer97);
 	if (status == KMS_OK)
-		status = kms_envelope_seal(&job->body, *key, kms_p384_public(service->p384), plain->data,
+		status = kms_envelope_seal(&job->body, job->key, kms_p384_public(service->p384), plain->data,
 					   plain->len);
 	/* Who named a wallet without proof (development) sent nothing that an answer could be bound to. */
 	if (status == KMS_OK && signature.len)
@@ -53,11 +55,11 @@ static void answer_run(kms_job *base)
 	answer_job *job = (answer_job *)base;
 	bool names = job->request->kind == KMS_REQUEST_LIST;
 	kms_buf plain = kms_buf_make(names ? KMS_BUF_WIPED : KMS_BUF_GUARDED, ANSWER_MAX_BYTES);
-	kms_secret *key = NULL;
 
-	job->status = answer(job, &plain, &key);
-	kms_secret_unref(key);
+	job->status = answer(job, &plain);
+	kms_secret_unref(job->key);
 	kms_secret_unref(job->master);
+	job->key = NULL;
 	job->master = NULL;
 	kms_buf_free(&plain);
 }
@@ -106,10 +108,9 @@ int kms_service_answer(lua_State *L)
 	memcpy(job->peer97, peer97, sizeof(job->peer97));
 	kms_bind_signature(&job->signature, L, 5);
 
-	kms_secret *key = kms_channels_find(service->channels, service->p384, job->peer97);
+	job->key = kms_channels_find(service->channels, service->p384, job->peer97);
 	job->job.heavy =
-	    key == NULL || request->value_len > ANSWER_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
-	kms_secret_unref(key);
+	    !job->key || request->value_len > ANSWER_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
 	job->master = kms_secret_ref(service->master);
 	return kms_job_start(L, &job->job);
 }

@@ -16,6 +16,9 @@ static struct {
 	unsigned started_before; /* jobs of the iteration before */
 } load;
 
+/* A request authenticates, then answers: that many in an iteration are one request's. */
+#define JOBS_OF_A_REQUEST 2
+
 static atomic_bool stopping; /* read by pool threads */
 
 static void on_prepare(uv_prepare_t *handle)
@@ -118,7 +121,8 @@ void kms_jobs_stop(void)
 int kms_job_start(lua_State *L, kms_job *job)
 {
 	uv_loop_t *loop = kms_bind_loop(L);
-	bool alone = load.pending == 0 && load.started == 0 && load.started_before <= 1;
+	bool alone =
+	    load.pending == 0 && load.started < JOBS_OF_A_REQUEST && load.started_before <= JOBS_OF_A_REQUEST;
 
 	load.started++;
 	if (lua_isyieldable(L) && (job->heavy || !alone)) {

@@ -35,6 +35,7 @@ typedef struct open_job {
 	kms_http *http;       /* argument 2 */
 	kms_request_kind kind;
 	uint8_t peer97[KMS_P384_POINT];
+	kms_secret *key; /* of the channel: a reference until the job has run; NULL where it is new */
 	kms_signature_text signature;
 	bool pop_required;
 	int request_index;
@@ -45,16 +46,16 @@ typedef struct open_job {
 static kms_status open_body(open_job *job)
 {
 	kms_envelope envelope;
-	kms_secret *key = NULL;
 	const kms_buf *body = kms_http_body(job->http);
 	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, body->len);
 
 	kms_status status = kms_envelope_parse(&envelope, (char *)body->data, body->len);
 	if (status == KMS_OK) status = kms_envelope_check_sender(&envelope, job->peer97);
-	if (status == KMS_OK)
-		status = kms_channels_get(&key, job->service->channels, job->service->p384, job->peer97);
-	if (status == KMS_OK) status = kms_envelope_open(&plain, &envelope, key);
-	kms_secret_unref(key);
+	if (status == KMS_OK && !job->key)
+		status = kms_channels_get(&job->key, job->service->channels, job->service->p384, job->peer97);
+	if (status == KMS_OK) status = kms_envelope_open(&plain, &envelope, job->key);
+	kms_secret_unref(job->key);
+	job->key = NULL;
 	if (status == KMS_OK)
 		status =
 		    kms_request_parse(job->request, &job->field, &plain, job->kind, &job->service->limits);
@@ -112,10 +113,8 @@ int kms_service_open(lua_State *L)
 	memcpy(job->peer97, peer97, sizeof(job->peer97));
 	kms_bind_signature(&job->signature, L, 5);
 
-	kms_secret *key = kms_channels_find(service->channels, service->p384, job->peer97);
-	bool known = key != NULL;
-	kms_secret_unref(key);
-	if (known && kms_http_body(http)->len <= OPEN_INLINE_BYTES) {
+	job->key = kms_channels_find(service->channels, service->p384, job->peer97);
+	if (job->key && kms_http_body(http)->len <= OPEN_INLINE_BYTES) {
 		open_run(&job->job);
 		return open_finish(L, &job->job);
 	}

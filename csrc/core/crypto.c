@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <secp256k1_preallocated.h>
 
@@ -31,7 +30,6 @@ static void contexts_free(void *memory)
 {
 	kms_contexts *contexts = memory;
 	EVP_MD_CTX_free(contexts->sha256);
-	EVP_MAC_CTX_free(contexts->hmac);
 	EVP_CIPHER_CTX_free(contexts->gcm);
 	kms_guarded_free(contexts);
 }
@@ -39,7 +37,6 @@ static void contexts_free(void *memory)
 static void algorithms_free(kms_algorithms *algorithms)
 {
 	EVP_MD_free(algorithms->sha256);
-	EVP_MAC_free(algorithms->hmac);
 	EVP_CIPHER_free(algorithms->aes_gcm);
 	EVP_CIPHER_free(algorithms->aes_ecb);
 	if (algorithms->secp256k1) secp256k1_context_preallocated_destroy(algorithms->secp256k1);
@@ -64,8 +61,6 @@ static kms_status algorithms_start(kms_algorithms *algorithms)
 {
 	algorithms->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	ENSURE(algorithms->sha256, kms_openssl_failure());
-	algorithms->hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	ENSURE(algorithms->hmac, kms_openssl_failure());
 	algorithms->aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	ENSURE(algorithms->aes_gcm, kms_openssl_failure());
 	algorithms->aes_ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
@@ -77,13 +72,18 @@ static kms_status crypto_start(void)
 {
 	/*
 	 * No configuration file of the host, not even one named by the environment, may choose
-	 * providers here. No handler at exit either: pool threads may still be inside then.
+	 * providers here. No handler at exit either: pool threads may still be inside then. Nor the
+	 * texts of errors, which nobody reads: 77 KB of the arena at the first failure.
 	 */
-	GUARD_OPENSSL(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL));
+	GUARD_OPENSSL(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT |
+					      OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
+					  NULL));
 	/* A fetch without a library context, where memory ran out for it, would crash. */
 	ENSURE(OSSL_LIB_CTX_get0_global_default(), kms_openssl_failure());
 	DEFER(algorithms_free) kms_algorithms algorithms = { 0 };
 	GUARD(algorithms_start(&algorithms));
+	/* What OpenSSL makes at its first error, it makes now: later there may be no room for it. */
+	ERR_clear_error();
 	ENSURE(pthread_key_create(&crypto.key, contexts_free) == 0, KMS_ERR_SYSTEM);
 	crypto.algorithms = algorithms;
 	algorithms = (kms_algorithms){ 0 };
@@ -107,18 +107,10 @@ const kms_algorithms *kms_algorithms_get(void)
 
 static kms_status contexts_start(kms_contexts *contexts)
 {
-	char name[] = "SHA256";
-	OSSL_PARAM digest[] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
-		OSSL_PARAM_construct_end(),
-	};
 	contexts->sha256 = EVP_MD_CTX_new();
 	ENSURE(contexts->sha256, kms_openssl_failure());
 	contexts->gcm = EVP_CIPHER_CTX_new();
 	ENSURE(contexts->gcm, kms_openssl_failure());
-	contexts->hmac = EVP_MAC_CTX_new(crypto.algorithms.hmac);
-	ENSURE(contexts->hmac, kms_openssl_failure());
-	GUARD_OPENSSL(EVP_MAC_CTX_set_params(contexts->hmac, digest));
 	ENSURE(pthread_setspecific(crypto.key, contexts) == 0, KMS_ERR_MEMORY);
 	return KMS_OK;
 }

@@ -9,7 +9,6 @@
 
 typedef struct kms_algorithms {
 	EVP_MD *sha256;
-	EVP_MAC *hmac;
 	EVP_CIPHER *aes_gcm;
 	EVP_CIPHER *aes_ecb;
 	secp256k1_context *secp256k1; /* blinded; read only from then on, any thread */
@@ -18,9 +17,9 @@ typedef struct kms_algorithms {
 /* Contexts that a thread keeps; they live in guarded memory and go with the thread. */
 typedef struct kms_contexts {
 	EVP_MD_CTX *sha256;
-	EVP_MAC_CTX *hmac; /* its digest is set */
 	EVP_CIPHER_CTX *gcm;
 	uint8_t scratch[64]; /* for intermediate keys; whoever uses it wipes it */
+	uint8_t pad[64];     /* HMAC's key, padded; the same */
 } kms_contexts;
 
 /* NULL before kms_crypto_init. */
