@@ -19,10 +19,11 @@ static int system_init(lua_State *L)
 	size_t bytes = (size_t)kms_bind_integer(L, 1, 0, (lua_Integer)1 << 40);
 	const char *failed = NULL;
 
-	kms_stack_guard();
 	/* Too low a limit is told as such: the size was not anybody's choice. */
 	size_t grant = bytes ? bytes : kms_guarded_grant();
 	kms_status status = !bytes && grant < KMS_GUARDED_MIN_BYTES ? KMS_ERR_MLOCK : kms_guarded_init(grant);
+	/* Not before: the arena may need all that the process may lock. */
+	if (status == KMS_OK) kms_stack_guard();
 	if (status == KMS_OK) status = kms_crypto_init();
 	if (status == KMS_OK) status = kms_selftest(&failed);
 	if (status == KMS_ERR_SELFTEST && failed)
