@@ -111,7 +111,8 @@ typedef enum kms_category {
 	X(ERR_RESOLVE, 0x902, "cannot resolve the host name")                           \
 	X(ERR_TLS, 0x903, "the TLS connection is not trusted")                          \
 	X(ERR_ADDRESS_REFUSED, 0x904, "the address is not a public one")                \
-	X(ERR_HTTP, 0x905, "the answer is not valid HTTP")
+	X(ERR_HTTP, 0x905, "the answer is not valid HTTP")                              \
+	X(ERR_ABI, 0x906, "the contract's answer is malformed")
 
 typedef enum kms_status {
 #define KMS_STATUS_ENUM(name, number, text) KMS_##name = (number),
