@@ -206,5 +206,6 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_http_reply(L);
 	kms_bind_fetch(L);
 	kms_bind_client(L);
+	kms_bind_abi(L);
 	return 1;
 }
