@@ -28,7 +28,7 @@ end
 
 --- Authenticates and authorises an application's request.
 -- @return caller {wallet, signature, app_id, version_id, instance_id, point, dev} |
--- nil, message, code, seconds to wait (ERR_RATE only), wallet (where it is proven)
+-- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (where it is proven)
 function Auth:app(request, wall_ms, mono_ms)
 	local wallet, signature, code
 	local dev = dev_wallet(self, request)
@@ -38,10 +38,11 @@ function Auth:app(request, wall_ms, mono_ms)
 		wallet, signature, code = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
 		if not wallet then return nil, signature, code end
 	end
-	local facts, message
-	facts, message, code = self.registry:authorize(wallet, mono_ms)
-	if not facts then return nil, message, code, nil, wallet end
-	local ok, wait_s = within_limits(self, facts, mono_ms)
+	local facts, message, _, wait_s
+	facts, message, code, _, wait_s = self.registry:authorize(wallet, mono_ms)
+	if not facts then return nil, message, code, wait_s, wallet end
+	local ok
+	ok, wait_s = within_limits(self, facts, mono_ms)
 	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
 	return {
 		wallet = wallet, signature = signature, app_id = facts.app_id, version_id = facts.version_id,

@@ -59,7 +59,7 @@ local function publish(self)
 	ok, message = keep(self, secret)
 	if not ok then return nil, message end
 	self.secret, self.state = secret, "generated"
-	return self.chain:set_master_secret_hash(secret:keccak256())
+	return self.chain:set_master_secret_hash(secret:keccak256(), self.tee)
 end
 
 -- Takes the secret that the chain's hash belongs to: the one in use, the one given by the
@@ -95,7 +95,8 @@ end
 
 -- Steps 1 to 4. Returns nil when this node may serve, else the reason and what is behind it.
 local function verify(self)
-	local ok, message = self.peers:refresh()
+	local ok, message = self.chain:begin_tick()
+	if ok then ok, message = self.peers:refresh() end
 	if not ok then return "peer cache refresh failed", message end
 	local own = self.peers:get(self.tee.address)
 	self.is_operator = own ~= nil

@@ -133,7 +133,7 @@ local function open_chain(self)
 	})
 	if not self.chain then return nil, message end
 	self.peers = peers.new(self.chain, config.KMS_APP_ID)
-	self.registry = registry.new(self.chain, config.REGISTRY_CACHE_TTL_SECONDS * 1000)
+	self.registry = registry.new(self.chain, config.REGISTRY_CACHE_TTL_SECONDS * 1000, self.log)
 	self.lifecycle = lifecycle.new({
 		chain = self.chain, peers = self.peers, tee = self.tee, service = self.service, log = self.log,
 		given = self.given, tick_ms = config.KMS_NODE_TICK_SECONDS * 1000,

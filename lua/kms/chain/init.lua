@@ -3,13 +3,22 @@
 -- Every backend has these methods; each may yield. A failure is nil, message, code with
 -- ERR_NOT_FOUND for "the registry does not know it" (an answer) and ERR_CHAIN for "no answer".
 --
---   chain:head()                          {number, time_ms}
+--   chain:begin_tick()                    true: this tick's block is chosen and acceptable
+--   chain:head()                          {number, time_ms} of the newest block at that moment
 --   chain:instance_by_wallet(wallet)      instance
 --   chain:app(app_id)                     {id, status}
 --   chain:version(app_id, version_id)     {id, status}
 --   chain:active_instances(app_id)        list of wallets
 --   chain:master_secret_hash()            "0x" + 64 digits, all zero where none is set
---   chain:set_master_secret_hash(hash)    true: accepted (it may still lose the race)
+--   chain:set_master_secret_hash(hash, tee)  true: sent or accepted (it may still lose the race)
+--   chain:snapshot()                      a view at a block of now: an object with
+--                                         instance_by_wallet, app, version, and
+--                                         prefetch(wallet, hint {app_id, version_id} or nil), which
+--                                         reads ahead what authorisation asks; may be the chain itself
+--   chain:close()                         ends what runs in the background
+--
+-- Reads are at the tick's block; instance_by_wallet, app and version take {fresh = true} as
+-- their last argument to read at a block of now instead, past every cache.
 --
 -- instance: id, app_id, version_id (decimal texts: ids are unsigned 64-bit), operator and
 -- wallet (canonical), url, tee_pubkey (bytes), zk_verified, status, registered_at (seconds).
@@ -32,14 +41,10 @@ function M.instance_status_name(status)
 end
 
 --- Opens the backend that the configuration names.
--- @param deps config, log, identity {wallet, tee_pubkey, url}
+-- @param deps config, log, wall_ms, identity {wallet, tee_pubkey, url}, demo (local only)
 -- @return chain | nil, message
 function M.open(deps)
-	local backend = deps.config.CHAIN
-	if backend ~= "local" then
-		return nil, ("CHAIN=%s is not in this version: use CHAIN=local"):format(backend)
-	end
-	return require("kms.chain.local").open(deps)
+	return require("kms.chain." .. deps.config.CHAIN).open(deps)
 end
 
 return M

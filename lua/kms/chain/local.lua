@@ -74,6 +74,25 @@ local function save(self, data)
 	return true
 end
 
+--- There is one state of the file, and it is now.
+function Chain:begin_tick() -- luacheck: no self
+	return true
+end
+
+--- Views are of the file as it is.
+function Chain:snapshot()
+	return self
+end
+
+--- Nothing needs to be read ahead.
+function Chain:prefetch() -- luacheck: no self
+	return true
+end
+
+--- Nothing runs in the background.
+function Chain:close() -- luacheck: no self
+end
+
 --- Height and time of the newest block: here, the machine's own clock.
 function Chain:head()
 	local now = self.wall_ms()

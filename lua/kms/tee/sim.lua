@@ -13,6 +13,12 @@ function Sim:random_secret() -- luacheck: no self
 	return native.secret_random(32)
 end
 
+--- Signs an EIP-1559 transaction; its fields as native.sign_transaction takes them.
+-- @return raw transaction, hash (hex) | nil, message, code
+function Sim:sign_transaction(fields)
+	return native.sign_transaction(self.wallet, fields)
+end
+
 --- The master secret of an earlier run, sealed under the seed beside it.
 -- @return secret | nil (never saved) | nil, message
 function Sim:load_master()

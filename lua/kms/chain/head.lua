@@ -1,0 +1,138 @@
+--- The newest block of the chain, and at which block everything else is read: so many
+-- confirmations behind it that a short reorganisation cannot change a decision.
+--
+-- A head counts only on the expected chain, while it is fresh by its own timestamp, and while
+-- the height has not fallen by more than the confirmations: a frozen or swapped chain is no answer.
+
+local loop = require("kms.loop")
+local quantity = require("kms.chain.quantity")
+
+local M = {}
+
+local Head = {}
+Head.__index = Head
+
+local RECENT_MS = 1000 -- a head that may be used without asking again
+local FALLBACK_MS = 600000 -- before old state is tried again
+local MAX_TIMESTAMP_S = 1 << 40
+local REQUESTS = { { "eth_chainId" }, { "eth_getBlockByNumber", "latest", false } }
+
+local function parse(outcomes)
+	local chain_id, block = outcomes[1].result, outcomes[2].result
+	chain_id = quantity.parse(chain_id)
+	if not chain_id or chain_id == 0 then return nil, "eth_chainId gave no chain id" end
+	if type(block) ~= "table" then return nil, "eth_getBlockByNumber gave no block" end
+	local number, time_s = quantity.parse(block.number), quantity.parse(block.timestamp)
+	if not number or not time_s or time_s > MAX_TIMESTAMP_S then return nil, "a block without number or timestamp" end
+	return { chain_id = chain_id, number = number, time_ms = time_s * 1000 }
+end
+
+local function check(self, found)
+	local expected = self.chain_id
+	if expected and found.chain_id ~= expected then
+		return nil, ("chain id %d instead of %d"):format(found.chain_id, expected)
+	end
+	local age_ms = self.wall_ms() - found.time_ms
+	if age_ms > self.max_age_ms then return nil, ("the head is %d s old"):format(age_ms // 1000) end
+	if -age_ms > self.max_age_ms then return nil, ("the head is stamped %d s ahead"):format(-age_ms // 1000) end
+	if found.number < self.highest - self.confirmations then
+		return nil, ("the height fell from %d to %d"):format(self.highest, found.number)
+	end
+	return found
+end
+
+local function accept_with(self)
+	return function(outcomes)
+		local found, message = parse(outcomes)
+		if not found then return nil, message end
+		return check(self, found)
+	end
+end
+
+-- Where two servers must agree: the newest block that two of them have reached. What is read
+-- at it is compared answer by answer (kms.chain.rpc).
+local function ask_all(self)
+	local found, message = self.rpc:ask_each(REQUESTS, accept_with(self))
+	if #found < 2 then return nil, message ~= "" and message or "only one RPC server answered" end
+	table.sort(found, function(a, b) return a.number > b.number end)
+	for _, head in ipairs(found) do
+		if head.chain_id ~= found[1].chain_id then return nil, "the RPC servers are on different chains" end
+	end
+	return found[2]
+end
+
+local function ask(self)
+	if self.rpc.agree then return ask_all(self) end
+	return self.rpc:ask(REQUESTS, { accept = accept_with(self) })
+end
+
+local function view_of(self, found)
+	self.chain_id = self.chain_id or found.chain_id
+	self.highest = math.max(self.highest, found.number)
+	local read_at = math.max(found.number - self.confirmations, 0)
+	local behind = self.mono_ms() >= self.latest_until
+	return {
+		chain_id = found.chain_id, number = found.number, time_ms = found.time_ms, read_at = read_at,
+		tag = behind and quantity.format(read_at) or "latest",
+	}
+end
+
+local function fetch(self)
+	local found, message = ask(self)
+	if not found then return nil, message, "ERR_CHAIN" end
+	self.view, self.view_ms = view_of(self, found), self.mono_ms()
+	return self.view
+end
+
+local function finish_flight(self)
+	local waiting = self.flight
+	self.flight = nil
+	for _, waiter in ipairs(waiting) do waiter:wake() end
+end
+
+--- Reads the head anew; callers at the same time share one question. Needs a coroutine.
+-- @return view { chain_id, number and time_ms of the head, read_at (number), tag (the block as
+--   eth_call takes it) } | nil, message, "ERR_CHAIN"
+function Head:read()
+	if self.flight then
+		local waiter = loop.waiter()
+		self.flight[#self.flight + 1] = waiter
+		waiter:wait()
+	else
+		self.flight = {}
+		local ok, view, message, code = loop.try(fetch, self)
+		self.outcome = ok and { view, message, code } or { nil, "reading the head failed", "ERR_CHAIN" }
+		finish_flight(self)
+	end
+	return table.unpack(self.outcome, 1, 3)
+end
+
+--- The head of at most a second ago.
+-- @return as read
+function Head:recent()
+	if self.view and self.mono_ms() - self.view_ms < RECENT_MS then return self.view end
+	return self:read()
+end
+
+--- A server does not keep the state of the block that reads are at: from now on the newest.
+function Head:use_latest(cause)
+	self.latest_until = self.mono_ms() + FALLBACK_MS
+	if self.told then return end
+	self.told = true
+	self.log:warn("the RPC server keeps no old state: reading the newest block, without confirmations", {
+		cause = cause,
+	})
+end
+
+--- @param deps rpc, log, wall_ms, mono_ms, config (CHAIN_ID, CHAIN_CONFIRMATIONS,
+-- MAX_HEAD_AGE_SECONDS)
+function M.new(deps)
+	local config = deps.config
+	return setmetatable({
+		rpc = deps.rpc, log = deps.log, wall_ms = deps.wall_ms, mono_ms = deps.mono_ms, highest = 0, latest_until = 0,
+		chain_id = config.CHAIN_ID ~= 0 and config.CHAIN_ID or nil, confirmations = config.CHAIN_CONFIRMATIONS,
+		max_age_ms = config.MAX_HEAD_AGE_SECONDS * 1000,
+	}, Head)
+end
+
+return M
