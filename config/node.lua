@@ -85,17 +85,14 @@ return {
 
 	-- RPC of the chain; in an enclave a light client on loopback, or at least two URLs.
 	-- Allowed: 1 to 64 URLs separated by commas, each http:// or https:// with a host, no user name or fragment.
-	-- Used from the chain backend `evm` on.
 	-- HELIOS_RPC_URL = "http://127.0.0.1:18545",
 
 	-- Contract that lists applications, versions and instances.
 	-- Allowed: a contract address: 0x and 40 hexadecimal digits, not all zero.
-	-- Used from the chain backend `evm` on.
 	-- NOVA_APP_REGISTRY_ADDRESS = "",
 
 	-- Contract that holds the hash of the cluster's master secret.
 	-- Allowed: a contract address: 0x and 40 hexadecimal digits, not all zero.
-	-- Used from the chain backend `evm` on.
 	-- KMS_REGISTRY_ADDRESS = "",
 
 	-- Application id of the KMS nodes themselves.
@@ -104,17 +101,14 @@ return {
 
 	-- Chain id that must not change; 0: the one found at start.
 	-- Allowed: a whole number from 0 to 9007199254740991.
-	-- Used from the chain backend `evm` on.
 	-- CHAIN_ID = 0,
 
 	-- Blocks behind the head at which the chain is read; 0: the head.
 	-- Allowed: a whole number from 0 to 1000.
-	-- Used from the chain backend `evm` on.
 	-- CHAIN_CONFIRMATIONS = 6,
 
 	-- A head block older than this, in seconds, is no answer.
 	-- Allowed: a whole number from 1 to 86400.
-	-- Used from the chain backend `evm` on.
 	-- MAX_HEAD_AGE_SECONDS = 300,
 
 	-- How long an application's authorisation is remembered, in seconds.

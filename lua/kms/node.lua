@@ -209,6 +209,7 @@ end
 --- Stops accepting, lets running requests finish, then calls `done`.
 function Node:stop(done)
 	self.stopping = true
+	self.chain:close()
 	self.server:stop(done)
 end
 

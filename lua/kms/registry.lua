@@ -9,6 +9,7 @@ local lane = require("kms.lane")
 local loop = require("kms.loop")
 local lru = require("kms.lru")
 local native = require("kms_native")
+local types = require("kms.types")
 
 local M = {}
 
@@ -43,6 +44,7 @@ local function check(view, wallet)
 	if not instance then return lookup_failed(message, code, "wallet is not a registered instance") end
 	if instance.status ~= chain_api.INSTANCE.ACTIVE then return refuse("instance is not active") end
 	if not instance.zk_verified then return refuse("instance is not verified") end
+	if not types.app_id.parse(instance.app_id) then return refuse("app id is not in the range of app ids") end
 	local app
 	app, message, code = view:app(instance.app_id)
 	if not app then return lookup_failed(message, code, "app is not registered") end

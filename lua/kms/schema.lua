@@ -18,7 +18,6 @@ local DAY_S = 86400
 local LARGEST = 1 << 40 -- bytes or counts that the core accepts
 
 -- What some keys wait for.
-local EVM = "the chain backend `evm`"
 local SYNC = "sync between nodes"
 local ODYN = "the TEE backend `odyn`"
 local POLICY = "operator policies"
@@ -70,19 +69,18 @@ function M.sections()
 			{ name = "CHAIN", type = "enum", values = { "evm", "local" }, default = "evm",
 				doc = "Where the registry is read; local (a file) only with IN_ENCLAVE=false." },
 			{ name = "HELIOS_RPC_URL", type = "urls", filled = true, default = "http://127.0.0.1:18545", alias = "NODE_URL",
-				later = EVM,
 				doc = "RPC of the chain; in an enclave a light client on loopback, or at least two URLs." },
-			{ name = "NOVA_APP_REGISTRY_ADDRESS", type = "address", optional = true, later = EVM,
+			{ name = "NOVA_APP_REGISTRY_ADDRESS", type = "address", optional = true,
 				doc = "Contract that lists applications, versions and instances." },
-			{ name = "KMS_REGISTRY_ADDRESS", type = "address", optional = true, later = EVM,
+			{ name = "KMS_REGISTRY_ADDRESS", type = "address", optional = true,
 				doc = "Contract that holds the hash of the cluster's master secret." },
 			{ name = "KMS_APP_ID", type = "app_id", default = "49",
 				doc = "Application id of the KMS nodes themselves." },
-			{ name = "CHAIN_ID", type = "int", min = 0, max = (1 << 53) - 1, default = 0, later = EVM,
+			{ name = "CHAIN_ID", type = "int", min = 0, max = (1 << 53) - 1, default = 0,
 				doc = "Chain id that must not change; 0: the one found at start." },
-			{ name = "CHAIN_CONFIRMATIONS", type = "int", min = 0, max = 1000, default = 6, later = EVM,
+			{ name = "CHAIN_CONFIRMATIONS", type = "int", min = 0, max = 1000, default = 6,
 				doc = "Blocks behind the head at which the chain is read; 0: the head." },
-			{ name = "MAX_HEAD_AGE_SECONDS", type = "int", min = 1, max = DAY_S, default = 300, later = EVM,
+			{ name = "MAX_HEAD_AGE_SECONDS", type = "int", min = 1, max = DAY_S, default = 300,
 				doc = "A head block older than this, in seconds, is no answer." },
 			{ name = "REGISTRY_CACHE_TTL_SECONDS", type = "int", min = 1, max = DAY_S, default = 180,
 				doc = "How long an application's authorisation is remembered, in seconds." }),

@@ -104,7 +104,9 @@ function M.open(deps)
 	local config, mono_ms = deps.config, deps.mono_ms or native.mono_ms
 	local contracts = { registry = config.NOVA_APP_REGISTRY_ADDRESS, kms = config.KMS_REGISTRY_ADDRESS }
 	for name, key in pairs({ registry = "NOVA_APP_REGISTRY_ADDRESS", kms = "KMS_REGISTRY_ADDRESS" }) do
-		if not contracts[name] then return nil, ("variable %s: not set, CHAIN=evm needs the contract's address"):format(key) end
+		if not contracts[name] then
+			return nil, ("variable %s: not set, CHAIN=evm needs the contract's address"):format(key)
+		end
 	end
 	local self = setmetatable({}, Chain)
 	local servers = rpc.new({
