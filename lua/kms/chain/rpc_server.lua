@@ -20,6 +20,7 @@ local MAX_ANSWER_BYTES = 1 << 20
 local MAX_MESSAGE = 200 -- bytes of a server's own words
 local MAX_BATCH = 50
 local SINGLES_AT_ONCE = 8
+local HEADERS = { ["Content-Type"] = "application/json", Accept = "application/json" }
 local ATTEMPT_MS = 4000
 local CONNECT_MS = 2000
 local RETRY_BATCH_MS = 600000
@@ -70,15 +71,17 @@ end
 local function post(self, body, deadline)
 	local left = deadline - self.mono_ms()
 	if left <= 0 then return nil, "no answer in time" end
-	local value, response, code = fetch.json({
-		url = self.url, json = body, max_bytes = MAX_ANSWER_BYTES, timeout_ms = math.min(left, ATTEMPT_MS),
-		connect_timeout_ms = math.min(left, CONNECT_MS),
+	local response, message, code = fetch.request({
+		url = self.url, method = "POST", body = json.encode(body), headers = HEADERS, max_bytes = MAX_ANSWER_BYTES,
+		timeout_ms = math.min(left, ATTEMPT_MS), connect_timeout_ms = math.min(left, CONNECT_MS),
 	})
-	if value == nil then return nil, response, code == "ERR_TOO_LARGE" and "large" or nil end
+	if not response then return nil, message, code == "ERR_TOO_LARGE" and "large" or nil end
 	if response.status ~= 200 then
 		local refused = response.status >= 400 and response.status < 500 and response.status ~= 429
 		return nil, ("HTTP %d"):format(response.status), refused and "refused" or nil
 	end
+	local value = fetch.decode(response.body)
+	if value == nil then return nil, "an answer that is not JSON" end
 	return value
 end
 

@@ -1,0 +1,275 @@
+--- A chain as a node sees it: a JSON-RPC server on loopback with the two registries in tables
+-- that a spec edits, and ways to answer badly. Runs on the spec's own loop.
+
+local cjson = require("cjson")
+local json = require("kms.json")
+local loopback = require("spec.support.loopback")
+local native = require("spec.support.native")
+
+local M = {}
+
+M.REGISTRY = "0x1000000000000000000000000000000000000a01"
+M.KMS = "0x2000000000000000000000000000000000000b02"
+M.NO_HASH = "0x" .. ("0"):rep(64)
+local ZERO = "0x" .. ("0"):rep(40)
+
+-- ABI: one word, an address, a struct's dynamic part, a list.
+local function word(number) return ("%064x"):format(number) end
+local function decimal(text) return native.abi_call("getApp", tostring(text)):sub(11) end
+local function address(text) return ("0"):rep(24) .. text:sub(3) end
+local function bytes(value)
+	local digits = native.hex_encode(value)
+	return word(#value) .. digits .. ("0"):rep(-#digits % 64)
+end
+
+-- A struct of words and, where a table stands, of bytes: { "text" }.
+local function tuple(fields)
+	local head, tail, offset = {}, {}, 32 * #fields
+	for i, field in ipairs(fields) do
+		head[i] = field
+		if type(field) == "table" then
+			head[i] = word(offset)
+			tail[#tail + 1] = bytes(field[1])
+			offset = offset + #tail[#tail] // 2
+		end
+	end
+	return "0x" .. word(32) .. table.concat(head) .. table.concat(tail)
+end
+M.word, M.tuple, M.address_word = word, tuple, address
+
+local function app(row)
+	return tuple({ decimal(row.id), address(ZERO), word(0), address(ZERO), { "ipfs://app" }, word(1), word(0),
+		word(row.status), address(ZERO) })
+end
+
+local function version(row)
+	return tuple({ decimal(row.id), { "v1" }, word(0), { "image" }, { "" }, { "" }, { "42" }, word(row.status), word(0),
+		address(ZERO) })
+end
+
+local function instance(row)
+	return tuple({ decimal(row.id), decimal(row.app_id), decimal(row.version_id), address(row.operator), { row.url },
+		{ row.tee_pubkey }, address(row.wallet), word(row.zk_verified and 1 or 0), word(row.status),
+		word(row.registered_at) })
+end
+
+local NOBODY = {
+	id = "0", app_id = "0", version_id = "0", operator = ZERO, url = "", tee_pubkey = "", wallet = ZERO,
+	zk_verified = false, status = 0, registered_at = 0,
+}
+local NOTHING = { id = "0", status = 0 }
+
+local NAMES = {}
+for name, signature in pairs({
+	getApp = "getApp(uint256)", getVersion = "getVersion(uint256,uint256)",
+	getInstanceByWallet = "getInstanceByWallet(address)", getActiveInstances = "getActiveInstances(uint256)",
+	masterSecretHash = "masterSecretHash()", setMasterSecretHash = "setMasterSecretHash(bytes32)",
+}) do NAMES[native.abi_selector(signature)] = name end
+
+local function argument(data, index)
+	return data:sub(11 + 64 * (index - 1), 10 + 64 * index)
+end
+
+local function id_argument(data, index)
+	return native.abi_decode("kmsAppId", "0x" .. argument(data, index))
+end
+
+local function revert(name)
+	return { error = { code = 3, message = "execution reverted: " .. name, data = native.abi_selector(name .. "()") } }
+end
+M.revert = revert
+
+local Chain = {}
+Chain.__index = Chain
+
+local VIEWS = {
+	getApp = function(self, data) return app(self.apps[id_argument(data, 1)] or NOTHING) end,
+	getVersion = function(self, data)
+		return version(self.versions[id_argument(data, 1) .. "/" .. id_argument(data, 2)] or NOTHING)
+	end,
+	getInstanceByWallet = function(self, data)
+		return instance(self.instances["0x" .. argument(data, 1):sub(25)] or NOBODY)
+	end,
+	getActiveInstances = function(self, data)
+		local id, wallets = id_argument(data, 1), {}
+		for wallet, row in pairs(self.instances) do
+			if row.app_id == id and row.status == 0 then wallets[#wallets + 1] = wallet end
+		end
+		table.sort(wallets)
+		local words = { word(32), word(#wallets) }
+		for i, wallet in ipairs(wallets) do words[i + 2] = address(wallet) end
+		return "0x" .. table.concat(words)
+	end,
+	masterSecretHash = function(self) return self.hash end,
+}
+
+--- What a call asks for: the method, and for eth_call the function behind a colon.
+local function name_of(call)
+	if call.method ~= "eth_call" then return call.method end
+	return "eth_call:" .. (NAMES[call.params[1].data:sub(1, 10)] or "?")
+end
+
+local function set_hash(self, call)
+	local row = self.instances[call.from]
+	if self.hash ~= M.NO_HASH then return revert("MasterSecretHashAlreadySet") end
+	if not row or row.app_id ~= self.kms_app or row.status ~= 0 or not row.zk_verified then
+		return revert("NotAuthorizedToSetHash")
+	end
+	return nil
+end
+
+--- Mines what waits: sets the hash, or reverts.
+function Chain:mine()
+	for _, tx in ipairs(self.pending) do
+		self.nonce = self.nonce + 1
+		local refused = set_hash(self, tx)
+		if not refused then self.hash = tx.hash_set end
+		self.receipts[tx.hash] = {
+			transactionHash = tx.hash, status = refused and "0x0" or "0x1", blockNumber = ("0x%x"):format(self.number),
+		}
+	end
+	self.pending = {}
+end
+
+-- The parts of a raw transaction that specs look at are told by the signer (see M.signer).
+local function send_raw(self, raw)
+	local tx = self.signed[raw]
+	if not tx then return { error = { code = -32000, message = "rlp: expected input" } } end
+	if self.receipts[tx.hash] then return { error = { code = -32000, message = "nonce too low" } } end
+	for i, other in ipairs(self.pending) do
+		if other.hash == tx.hash then return { error = { code = -32000, message = "already known" } } end
+		if other.nonce == tx.nonce then
+			if tx.max < other.max + other.max // 8 then
+				return { error = { code = -32000, message = "replacement transaction underpriced" } }
+			end
+			table.remove(self.pending, i)
+			break
+		end
+	end
+	self.sent[#self.sent + 1] = tx
+	self.pending[#self.pending + 1] = tx
+	if self.mining then self:mine() end
+	return { result = tx.hash }
+end
+
+local METHODS = {
+	eth_chainId = function(self) return { result = ("0x%x"):format(self.chain_id) } end,
+	eth_getBlockByNumber = function(self)
+		return { result = {
+			number = ("0x%x"):format(self.number), timestamp = ("0x%x"):format(self.time_s or os.time()),
+			hash = "0x" .. ("1"):rep(64), baseFeePerGas = "0x3b9aca00", transactions = json.list({}),
+		} }
+	end,
+	eth_getTransactionCount = function(self) return { result = ("0x%x"):format(self.nonce) } end,
+	eth_maxPriorityFeePerGas = function() return { result = "0xf4240" } end,
+	eth_estimateGas = function(self, params) return set_hash(self, params[1]) or { result = "0xea60" } end,
+	eth_sendRawTransaction = function(self, params) return send_raw(self, params[1]) end,
+	eth_getTransactionReceipt = function(self, params) return { result = self.receipts[params[1]] or cjson.null } end,
+	eth_call = function(self, params)
+		local name = NAMES[params[1].data:sub(1, 10)]
+		if params[1].to ~= M.REGISTRY and params[1].to ~= M.KMS then return { result = "0x" } end
+		return { result = VIEWS[name](self, params[1].data) }
+	end,
+}
+
+-- One call's answer, counted by name; `override(name, call)` may give another one.
+local function answer(self, call)
+	local name = name_of(call)
+	self.calls[name] = (self.calls[name] or 0) + 1
+	if call.method == "eth_call" then self.tags[#self.tags + 1] = call.params[2] end
+	local given = self.override and self.override(name, call)
+	if given and given.raw then return given.raw end
+	given = given or METHODS[call.method](self, call.params)
+	return { jsonrpc = "2.0", id = call.id, result = given.result, error = given.error }
+end
+
+local function respond(self, body)
+	self.requests = self.requests + 1
+	local message = cjson.decode(body)
+	local whole = self.respond and self.respond(message)
+	if whole then return whole end
+	if message.method then return loopback.reply(json.encode(answer(self, message))) end
+	local answers = {}
+	for i, call in ipairs(message) do answers[i] = answer(self, call) end
+	return loopback.reply(json.encode(json.list(answers)))
+end
+
+--- Registers an app with version 1, and an instance of it.
+function Chain:register(app_id, wallet, tee_pubkey, url)
+	self.apps[app_id] = self.apps[app_id] or { id = app_id, status = 0 }
+	self.versions[app_id .. "/1"] = self.versions[app_id .. "/1"] or { id = "1", status = 0 }
+	self.next_id = self.next_id + 1
+	self.instances[wallet] = {
+		id = tostring(self.next_id), app_id = app_id, version_id = "1", operator = wallet, wallet = wallet,
+		url = url or "http://127.0.0.1:1", tee_pubkey = tee_pubkey, zk_verified = true, status = 0,
+		registered_at = 1700000000,
+	}
+	return self.instances[wallet]
+end
+
+--- A TEE that signs for this chain: what it signed is known to eth_sendRawTransaction.
+function Chain:signer(wallet)
+	local tee = { address = wallet:address(), fields = {} }
+	function tee.sign_transaction(_, fields)
+		local raw, hash = native.sign_transaction(wallet, fields)
+		tee.fields[#tee.fields + 1] = fields
+		self.signed[raw] = {
+			hash = hash, from = tee.address, nonce = tonumber(fields.nonce), max = tonumber(fields.max_fee_per_gas),
+			priority = tonumber(fields.max_priority_fee_per_gas), gas = tonumber(fields.gas_limit),
+			hash_set = "0x" .. fields.data:sub(11),
+		}
+		return raw, hash
+	end
+	return tee
+end
+
+--- Starts a chain; inside loopback.run, or with options.keep to end it by :close().
+-- @return chain with editable tables; `respond(message)` may give the bytes of a whole HTTP
+--   answer, `override(name, call)` one call's { result } or { error } or { raw = table }
+function M.start()
+	local self = setmetatable({
+		apps = {}, versions = {}, instances = {}, hash = M.NO_HASH, chain_id = 84532, number = 1000, kms_app = "49",
+		next_id = 0, nonce = 0, receipts = {}, pending = {}, sent = {}, signed = {}, mining = true, calls = {}, tags = {},
+		requests = 0,
+	}, Chain)
+	self.server = loopback.serve(function(client, got)
+		local head, body = got:match("^(.-)\r\n\r\n(.*)$")
+		local length = head and tonumber(head:lower():match("content%-length: (%d+)"))
+		if not length or #body < length then return false end
+		local reply = respond(self, body)
+		if reply ~= "hang" then client:write(reply) end
+		return true
+	end)
+	self.url = self.server.url
+	return self
+end
+
+--- The configuration of a node on these servers.
+function M.config(urls, change)
+	local config = {
+		HELIOS_RPC_URL = urls, NOVA_APP_REGISTRY_ADDRESS = M.REGISTRY, KMS_REGISTRY_ADDRESS = M.KMS, IN_ENCLAVE = false,
+		CHAIN = "evm", CHAIN_ID = 0, CHAIN_CONFIRMATIONS = 6, MAX_HEAD_AGE_SECONDS = 300, KMS_APP_ID = "49",
+	}
+	for name, value in pairs(change or {}) do config[name] = value end
+	return config
+end
+
+--- A log that keeps its lines.
+function M.log()
+	local log = { lines = {} }
+	local function note(_, event, fields) log.lines[#log.lines + 1] = { event = event, fields = fields } end
+	log.debug, log.info, log.warn, log.error = note, note, note, note
+	function log.log(_, _, event, fields) note(nil, event, fields) end
+	function log.limited(_, _, _, _, event, fields) note(nil, event, fields) end
+	--- How many lines begin with a text.
+	function log.count(text)
+		local count = 0
+		for _, line in ipairs(log.lines) do
+			if line.event:sub(1, #text) == text then count = count + 1 end
+		end
+		return count
+	end
+	return log
+end
+
+return M
