@@ -28,15 +28,14 @@ local function front(self)
 end
 
 local function pump(self)
-	local entry = front(self)
-	while entry and admit(self) do
+	while front(self) and admit(self) do
+		local entry = self.queue[self.first]
 		self.queue[self.first] = nil
 		self.first, self.waiting = self.first + 1, self.waiting - 1
 		entry.admitted = true
 		loop.defer(function() entry.waiter:wake() end)
-		entry = front(self)
 	end
-	if entry and not self.timer then
+	if self.waiting > 0 and not self.timer then
 		self.timer = loop.after(math.ceil(1000 / self.per_second), function()
 			self.timer = nil
 			pump(self)

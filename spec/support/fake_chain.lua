@@ -17,10 +17,10 @@ function M.new()
 		return value
 	end
 
-	function self:begin_tick() return answer("begin_tick", true) end
+	function self.begin_tick() return answer("begin_tick", true) end
 	function self:snapshot() return self end
-	function self:prefetch() return true end
-	function self:close() end
+	function self.prefetch() return true end
+	function self.close() end
 	function self:head() return answer("head", { number = 1, time_ms = self.now_ms }) end
 	function self:instance_by_wallet(wallet) return answer("instance", self.instances[wallet]) end
 	function self:app(id) return answer("app", self.apps[id]) end
