@@ -243,7 +243,8 @@ describe("chain.evm takes for no answer", function()
 	it("a head without its parts", function()
 		for _, block in ipairs({
 			{ number = "0x3e8" }, { timestamp = "0x1" }, { number = "1000", timestamp = "0x1" },
-			{ number = 1000, timestamp = 1 }, { number = "0x" .. ("f"):rep(16), timestamp = "0x1" }, { number = "0x1", timestamp = "0x" .. ("f"):rep(12) }, 5,
+			{ number = 1000, timestamp = 1 },
+			{ number = "0x" .. ("f"):rep(16), timestamp = "0x1" }, { number = "0x1", timestamp = "0x" .. ("f"):rep(12) }, 5,
 		}) do
 			with_chain({}, function(chain, server)
 				server.override = function(call) return call == "eth_getBlockByNumber" and { result = block } or nil end
