@@ -223,7 +223,7 @@ function Chain:signer(wallet)
 	return tee
 end
 
---- Starts a chain; inside loopback.run, or with options.keep to end it by :close().
+--- Starts a chain, which ends with loopback.run or loopback.close.
 -- @return chain with editable tables; `respond(message)` may give the bytes of a whole HTTP
 --   answer, `override(name, call)` one call's { result } or { error } or { raw = table }
 function M.start()

@@ -14,7 +14,8 @@ function M.own(handle)
 	return handle
 end
 
-local function close_all()
+--- Closes everything that was opened; M.run does it at its end.
+function M.close()
 	for _, handle in ipairs(handles) do
 		if not handle:is_closing() then handle:close() end
 	end
@@ -32,7 +33,7 @@ function M.run(body)
 		done = true
 	end)()
 	while not done and not late do uv.run("once") end
-	close_all()
+	M.close()
 	if late then error("not done in time", 2) end
 	if not ok then error(failure, 0) end
 end

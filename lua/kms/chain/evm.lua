@@ -30,7 +30,7 @@ local function in_tick(self)
 	return nil, "there is no view of the chain", "ERR_CHAIN"
 end
 
---- A view of its own, at a block of now: what a decision about somebody needs.
+--- A view of its own, at a block of at most a second ago: what a decision about a caller needs.
 -- @return an object with the reading methods of this one | nil, message, "ERR_CHAIN"
 function Chain:snapshot()
 	local view, message, code = self.heads:recent()
@@ -46,10 +46,12 @@ function Chain:head()
 	return { number = tick.view.number, time_ms = tick.view.time_ms, read_at = tick.view.read_at }
 end
 
--- The tick's view, or a fresh one where the last argument says so.
+-- The tick's view, or where the last argument says so, one of this moment.
 local function reader(self, options)
-	if options and options.fresh then return self:snapshot() end
-	return in_tick(self)
+	if not (options and options.fresh) then return in_tick(self) end
+	local view, message, code = self.heads:read()
+	if not view then return nil, message, code end
+	return snapshot.new(self.source, view)
 end
 
 --- The instance of a wallet; options.fresh: read anew, at a block of now.

@@ -1,0 +1,137 @@
+--- The EVM backend on a real EVM with the real contracts: what it reads, and
+-- setMasterSecretHash through a lost race, a stuck transaction and the owner's reset.
+
+local anvil = require("spec.support.anvil")
+local chain_server = require("spec.support.chain_server")
+local evm = require("kms.chain.evm")
+local loopback = require("spec.support.loopback")
+local native = require("spec.support.native")
+
+local HASH, OTHER = "0x" .. ("5a"):rep(32), "0x" .. ("5b"):rep(32)
+
+-- A member of the cluster with a backend of its own.
+local function join(node, options)
+	local wallet, p384 = native.identity(native.secret_random(32))
+	local config = chain_server.config({ node.url }, {
+		NOVA_APP_REGISTRY_ADDRESS = node.registry, KMS_REGISTRY_ADDRESS = node.kms, CHAIN_CONFIRMATIONS = 0,
+	})
+	local member = { log = chain_server.log(), wallet = wallet:address(), key = p384:public_der() }
+	member.tee = { address = member.wallet, sign_transaction = function(_, fields)
+		return native.sign_transaction(wallet, fields)
+	end }
+	member.chain = assert(evm.open({
+		config = config, log = member.log, wall_ms = native.wall_ms, poll_ms = 50, stuck_ms = options and options.stuck_ms,
+	}))
+	node:join(member.wallet, member.key)
+	return member
+end
+
+local function eventually(condition)
+	for _ = 1, 500 do
+		if condition() then return true end
+		loopback.sleep(20)
+	end
+	return false
+end
+
+local function with_anvil(body)
+	return function()
+		if not anvil.available() then return pending("`make contracts` has not run here") end
+		loopback.run(function()
+			local node = anvil.start()
+			local ok, failure = pcall(body, node)
+			node:stop()
+			if not ok then error(failure, 0) end
+		end)
+	end
+end
+
+local function hash_of(member)
+	assert(member.chain:begin_tick())
+	return assert(member.chain:master_secret_hash())
+end
+
+describe("chain.evm on anvil", function()
+	it("reads what the contracts say", with_anvil(function(node)
+		local member = join(node)
+		assert(member.chain:begin_tick())
+		assert.same({ member.wallet }, member.chain:active_instances("1"))
+		local instance = member.chain:instance_by_wallet(member.wallet)
+		assert.same({ "1", "1", "1", member.key, true, 0 }, {
+			instance.id, instance.app_id, instance.version_id, instance.tee_pubkey, instance.zk_verified, instance.status,
+		})
+		assert.equal(0, member.chain:app("1").status)
+		assert.equal(0, member.chain:version("1", "1").status)
+		for _, code in ipairs({
+			select(3, member.chain:instance_by_wallet(OTHER:sub(1, 42))), (select(3, member.chain:app("2"))),
+			(select(3, member.chain:version("1", "2"))),
+		}) do assert.equal("ERR_NOT_FOUND", code) end
+		assert.same({}, member.chain:active_instances("2"))
+		assert.equal(chain_server.NO_HASH, member.chain:master_secret_hash())
+		node:call(node.registry, "stopInstance(uint256)", chain_server.word(1))
+		assert.equal(1, member.chain:instance_by_wallet(member.wallet, { fresh = true }).status)
+	end))
+
+	it("sets the hash, and again after the owner's reset", with_anvil(function(node)
+		local member = join(node)
+		assert(member.chain:begin_tick())
+		assert.is_true(member.chain:set_master_secret_hash(HASH, member.tee))
+		assert.is_true(eventually(function() return hash_of(member) == HASH end))
+		assert.is_true(eventually(function() return member.log.count("setMasterSecretHash is on chain") == 1 end))
+		node:call(node.kms, "resetMasterSecretHash()")
+		assert.equal(chain_server.NO_HASH, hash_of(member))
+		assert.is_true(member.chain:set_master_secret_hash(HASH, member.tee))
+		assert.is_true(eventually(function() return hash_of(member) == HASH end))
+		member.chain:close()
+	end))
+
+	it("says what the contract would refuse", with_anvil(function(node)
+		local first, second = join(node), join(node)
+		assert.is_true(first.chain:set_master_secret_hash(HASH, first.tee))
+		assert.is_true(eventually(function() return hash_of(first) == HASH end))
+		local ok, message = second.chain:set_master_secret_hash(OTHER, second.tee)
+		assert.is_nil(ok)
+		assert.truthy(message:find("MasterSecretHashAlreadySet", 1, true), message)
+		node:call(node.kms, "resetMasterSecretHash()")
+		node:call(node.registry, "setZkVerified(uint256,bool)", chain_server.word(2), chain_server.word(0))
+		ok, message = second.chain:set_master_secret_hash(OTHER, second.tee)
+		assert.is_nil(ok)
+		assert.truthy(message:find("NotAuthorizedToSetHash", 1, true), message)
+		first.chain:close()
+	end))
+
+	it("lets one of two win a race, and the other one knows", with_anvil(function(node)
+		local first, second = join(node), join(node)
+		node:rpc("evm_setAutomine", false)
+		assert.is_true(first.chain:set_master_secret_hash(HASH, first.tee))
+		assert.is_true(second.chain:set_master_secret_hash(OTHER, second.tee))
+		node:mine()
+		local function count(event) return first.log.count(event) + second.log.count(event) end
+		assert.is_true(eventually(function()
+			return count("setMasterSecretHash is on chain") == 1 and count("setMasterSecretHash reverted") == 1
+		end))
+		local winner = first.log.count("setMasterSecretHash is on chain") == 1 and HASH or OTHER
+		assert.equal(winner, hash_of(first))
+		assert.equal(winner, hash_of(second))
+		first.chain:close()
+		second.chain:close()
+	end))
+
+	it("gets a stuck transaction through", with_anvil(function(node)
+		local member = join(node, { stuck_ms = 300 })
+		node:rpc("evm_setAutomine", false)
+		assert.is_true(member.chain:set_master_secret_hash(HASH, member.tee))
+		-- Twice the fee that was enough a moment ago.
+		node:rpc("anvil_setNextBlockBaseFeePerGas", "0x12a05f200")
+		node:mine()
+		assert.equal(chain_server.NO_HASH, hash_of(member))
+		assert.is_true(eventually(function()
+			node:rpc("anvil_setNextBlockBaseFeePerGas", "0x12a05f200")
+			node:mine()
+			return hash_of(member) == HASH
+		end))
+		assert.is_true(member.log.count("setMasterSecretHash is stuck") >= 1)
+		assert.is_true(eventually(function() return member.log.count("setMasterSecretHash is on chain") == 1 end))
+		member.chain:close()
+	end))
+end)
