@@ -3,6 +3,7 @@
 
 local chain_server = require("spec.support.chain_server")
 local evm = require("kms.chain.evm")
+local loop = require("kms.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 
@@ -20,7 +21,7 @@ local function with_chain(options, body)
 			poll_ms = POLL_MS, stuck_ms = options.stuck_ms,
 		}))
 		assert(chain:begin_tick())
-		body(chain, server, server:signer(wallet), log)
+		body(chain, server, chain_server.signer(wallet), log)
 		chain:close()
 	end)
 end
@@ -183,7 +184,7 @@ describe("chain.transaction", function()
 	it("outbids what an earlier process left behind", function()
 		with_chain({}, function(chain, server, tee)
 			server.mining = false
-			server.pending = { { hash = "0xold", nonce = 0, max = 2600000000, from = tee.address, hash_set = OTHER } }
+			server.pending = { { hash = "0xold", nonce = 0, max = 2600000000, from = tee.address } }
 			fails("underpriced", chain:set_master_secret_hash(HASH, tee))
 			fails("underpriced", chain:set_master_secret_hash(HASH, tee))
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
@@ -230,7 +231,11 @@ describe("chain.transaction", function()
 			tee.sign_transaction = function() return nil, "HTTP 500" end
 			fails("the TEE did not sign: HTTP 500", chain:set_master_secret_hash(HASH, tee))
 			tee.sign_transaction = function() error("broken") end
+			local reported
+			loop.on_error(function(text) reported = text end)
 			fails("broke down", chain:set_master_secret_hash(HASH, tee))
+			loop.on_error(function(text) io.stderr:write(text, "\n") end)
+			assert.truthy(reported:find("broken", 1, true))
 			tee.sign_transaction = sign
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			assert.equal(HASH, server.hash)

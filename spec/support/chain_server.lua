@@ -5,6 +5,7 @@ local cjson = require("cjson")
 local json = require("kms.json")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
+local transactions = require("spec.support.tx")
 
 local M = {}
 
@@ -123,7 +124,7 @@ function Chain:mine()
 	for _, tx in ipairs(self.pending) do
 		self.nonce = self.nonce + 1
 		local refused = set_hash(self, tx)
-		if not refused then self.hash = tx.hash_set end
+		if not refused then self.hash = "0x" .. argument(tx.data, 1) end
 		self.receipts[tx.hash] = {
 			transactionHash = tx.hash, status = refused and "0x0" or "0x1", blockNumber = ("0x%x"):format(self.number),
 		}
@@ -131,10 +132,10 @@ function Chain:mine()
 	self.pending = {}
 end
 
--- The parts of a raw transaction that specs look at are told by the signer (see M.signer).
 local function send_raw(self, raw)
-	local tx = self.signed[raw]
+	local tx = transactions.decode(raw)
 	if not tx then return { error = { code = -32000, message = "rlp: expected input" } } end
+	if tx.chain_id ~= self.chain_id then return { error = { code = -32000, message = "invalid chain id" } } end
 	if self.receipts[tx.hash] then return { error = { code = -32000, message = "nonce too low" } } end
 	for i, other in ipairs(self.pending) do
 		if other.hash == tx.hash then return { error = { code = -32000, message = "already known" } } end
@@ -207,18 +208,12 @@ function Chain:register(app_id, wallet, tee_pubkey, url)
 	return self.instances[wallet]
 end
 
---- A TEE that signs for this chain: what it signed is known to eth_sendRawTransaction.
-function Chain:signer(wallet)
+--- A TEE that signs with a wallet and keeps the fields that it was given.
+function M.signer(wallet)
 	local tee = { address = wallet:address(), fields = {} }
 	function tee.sign_transaction(_, fields)
-		local raw, hash = native.sign_transaction(wallet, fields)
 		tee.fields[#tee.fields + 1] = fields
-		self.signed[raw] = {
-			hash = hash, from = tee.address, nonce = tonumber(fields.nonce), max = tonumber(fields.max_fee_per_gas),
-			priority = tonumber(fields.max_priority_fee_per_gas), gas = tonumber(fields.gas_limit),
-			hash_set = "0x" .. fields.data:sub(11),
-		}
-		return raw, hash
+		return native.sign_transaction(wallet, fields)
 	end
 	return tee
 end
@@ -229,7 +224,7 @@ end
 function M.start()
 	local self = setmetatable({
 		apps = {}, versions = {}, instances = {}, hash = M.NO_HASH, chain_id = 84532, number = 1000, kms_app = "49",
-		next_id = 0, nonce = 0, receipts = {}, pending = {}, sent = {}, signed = {}, mining = true, calls = {}, tags = {},
+		next_id = 0, nonce = 0, receipts = {}, pending = {}, sent = {}, mining = true, calls = {}, tags = {},
 		requests = 0,
 	}, Chain)
 	self.server = loopback.serve(function(client, got)
