@@ -41,7 +41,8 @@ static void push_hex(lua_State *L, const uint8_t *bytes, size_t len)
 {
 	luaL_Buffer buffer;
 	char *text = luaL_buffinitsize(L, &buffer, 2 * len + 2);
-	memcpy(text, "0x", 2);
+	text[0] = '0';
+	text[1] = 'x';
 	kms_hex_encode(text + 2, bytes, len);
 	luaL_pushresultsize(&buffer, 2 * len + 2);
 }

@@ -48,7 +48,7 @@ local NAMES = {
 	service_unavailable = {
 		"ERR_MEMORY", "ERR_LOCKED_MEMORY", "ERR_STORE_FULL", "ERR_NAMESPACES", "ERR_TOMBSTONES", "ERR_BUSY",
 		"ERR_TIMEOUT", "ERR_CONNECT", "ERR_RESOLVE", "ERR_TLS", "ERR_ADDRESS_REFUSED", "ERR_HTTP", "ERR_ABI",
-		"ERR_CHAIN", "ERR_NOT_READY",
+		"ERR_CHAIN", "ERR_OLD_STATE", "ERR_NOT_READY",
 	},
 }
 
@@ -59,7 +59,7 @@ local STATUSES = { ERR_REQUEST_TIMEOUT = 408 }
 -- as those of internal errors do.
 local PRIVATE = {
 	ERR_TIMEOUT = true, ERR_CONNECT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_ADDRESS_REFUSED = true,
-	ERR_HTTP = true, ERR_ABI = true,
+	ERR_HTTP = true, ERR_ABI = true, ERR_OLD_STATE = true,
 }
 
 local CODES = {}
