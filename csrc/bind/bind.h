@@ -30,6 +30,7 @@ void kms_bind_http_reply(lua_State *L);
 void kms_bind_fetch(lua_State *L);
 void kms_bind_client(lua_State *L);
 void kms_bind_abi(lua_State *L);
+void kms_bind_sync(lua_State *L);
 
 /* ---- results ------------------------------------------------------------------------------ */
 
@@ -95,6 +96,9 @@ extern const kms_bind_type kms_bind_nonces_type;   /* kms_nonces */
 extern const kms_bind_type kms_bind_channels_type; /* kms_channels */
 extern const kms_bind_type kms_bind_http_type;     /* kms_http (net/http.h) */
 extern const kms_bind_type kms_bind_body_type;     /* kms_buf: a response body */
+
+/* Moves a buffer into a new kms.body on top of the stack (may throw); false without memory. */
+bool kms_bind_push_body(lua_State *L, kms_buf *body);
 
 /* A request's parser (may throw): its texts stay where they are while the request runs. */
 struct kms_http;

@@ -29,8 +29,7 @@ static int body_len(lua_State *L)
 static const luaL_Reg body_methods[] = { { "len", body_len }, { NULL, NULL } };
 const kms_bind_type kms_bind_body_type = { "kms.body", body_release, body_methods, true };
 
-/* Moves a buffer into a new userdata on top of the stack. */
-static bool push_body(lua_State *L, kms_buf *body)
+bool kms_bind_push_body(lua_State *L, kms_buf *body)
 {
 	void **box = kms_bind_new(L, &kms_bind_body_type);
 	kms_buf *owned = kms_heap_alloc(1, sizeof(*owned));
@@ -178,7 +177,7 @@ static int call_finish(lua_State *L, kms_wait *wait)
 	lua_pushinteger(L, http_status);
 	if (!c->wiped || http_status / 100 != 2)
 		lua_pushlstring(L, (const char *)body->data, body->len);
-	else if (!push_body(L, body))
+	else if (!kms_bind_push_body(L, body))
 		return kms_bind_fail(L, KMS_ERR_MEMORY);
 	lua_newtable(L);
 	while (kms_fetch_next_header(&name, &value, &at, c->fetch))
