@@ -26,7 +26,6 @@ return {
 
 	-- The Odyn supervisor, with TEE=odyn.
 	-- Allowed: http:// or https:// with a host, no user name, query or fragment.
-	-- Used from the TEE backend `odyn` on.
 	-- ODYN_URL = "http://127.0.0.1:18000",
 
 	-- Folder of the sim seed and the local chain; nothing else is written to disk.

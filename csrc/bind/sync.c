@@ -27,7 +27,7 @@ void **kms_bind_hold(lua_State *L, int arg, const kms_bind_type *type)
 	return held;
 }
 
-void kms_bind_give_back(lua_State *L, int arg, void **held)
+void kms_bind_hold_end(lua_State *L, int arg, void **held)
 {
 	*(void **)lua_touserdata(L, arg) = *held;
 	*held = NULL;
@@ -207,7 +207,7 @@ static void push_skip_reasons(lua_State *L, const kms_sync_counts *counts)
 static int apply_finish(lua_State *L, kms_job *base)
 {
 	apply_job *job = (apply_job *)base;
-	kms_bind_give_back(L, 1, (void **)job->message);
+	kms_bind_hold_end(L, 1, (void **)job->message);
 	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
 	lua_createtable(L, 0, 6);
 	set_count(L, "total", job->counts.total);

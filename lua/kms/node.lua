@@ -94,14 +94,16 @@ end
 local function open_core(self)
 	local config = self.config
 	local message
-	self.tee, message = tee.open({ config = config, log = self.log })
+	self.channels = assert(native.channels(config.MAX_CHANNELS))
+	self.tee, message = loop.complete(tee.open, { config = config, log = self.log, channels = self.channels })
 	if not self.tee then return nil, message end
 	self.store = assert(store_of(config, self.tee.address))
 	self.nonces = assert(native.nonces(config.POP_TIMEOUT_SECONDS))
-	self.channels = assert(native.channels(config.MAX_CHANNELS))
+	local own_keys = self.tee.wallet ~= nil
 	self.service = assert(native.service({
-		wallet = self.tee.wallet, p384 = self.tee.p384, nonces = self.nonces, channels = self.channels,
-		store = self.store, max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
+		wallet = self.tee.wallet, p384 = self.tee.p384, self = not own_keys and self.tee.address or nil,
+		nonces = self.nonces, channels = self.channels, store = self.store,
+		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
 		pop_window_s = config.POP_TIMEOUT_SECONDS,
 	}))
 	-- Alone: no other member has yet to learn of a deletion.

@@ -19,7 +19,6 @@ local LARGEST = 1 << 40 -- bytes or counts that the core accepts
 
 -- What some keys wait for.
 local SYNC = "sync between nodes"
-local ODYN = "the TEE backend `odyn`"
 local POLICY = "operator policies"
 
 local function section(title, ...)
@@ -39,7 +38,7 @@ function M.sections()
 				doc = "URL by which others reach this node; not set: the registered one." },
 			{ name = "TEE", type = "enum", values = { "odyn", "nitro", "sim" }, default = "odyn",
 				doc = "Where the node's keys live; sim only with IN_ENCLAVE=false." },
-			{ name = "ODYN_URL", type = "url", base = true, default = "http://127.0.0.1:18000", later = ODYN,
+			{ name = "ODYN_URL", type = "url", base = true, default = "http://127.0.0.1:18000",
 				doc = "The Odyn supervisor, with TEE=odyn." },
 			{ name = "DATA_DIR", type = "string", default = "data",
 				doc = "Folder of the sim seed and the local chain; nothing else is written to disk." },

@@ -20,7 +20,7 @@ local POP_WALLETS = 10000
 local WAITING_LISTINGS = 32
 
 local function channel_allowed(node, caller, mono_ms)
-	if node.service:has_channel(caller.point) then return true end
+	if node.tee:has_channel(node.service, caller.point) then return true end
 	return node.channel_limiter:take("c" .. caller.app_id, mono_ms)
 end
 
@@ -34,7 +34,7 @@ local function read_request(node, request, route, caller, key, mono_ms)
 	if not ok then return nil, message, code end
 	local bound_ms = node.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
-	opened, message, code = node.service:open(request.head, route.kind, caller.point, caller.signature, bound_ms ~= nil)
+	opened, message, code = node.tee:open_request(node.service, request.head, route.kind, caller, bound_ms ~= nil)
 	if not opened then return nil, message, code end
 	if (not bound_ms or mono_ms - bound_ms > POP_REFRESH_MS) and opened:has_pop() then
 		node.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
@@ -43,7 +43,7 @@ local function read_request(node, request, route, caller, key, mono_ms)
 end
 
 local function work(node, opened, caller)
-	return node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
+	return node.tee:answer(node.service, opened, caller, node.wall_ms())
 end
 
 local function give_turn(node, app_id, ok, body, ...)

@@ -2,21 +2,16 @@
 -- networks of one's own: whoever reads the file is the node. Refused in an enclave.
 
 local native = require("kms_native")
+local own_keys = require("kms.tee.own_keys")
 
 local M = {}
 
-local Sim = {}
+local Sim = setmetatable({}, own_keys.Keys)
 Sim.__index = Sim
 
 --- 32 fresh bytes for a new cluster's master secret.
 function Sim:random_secret() -- luacheck: no self
 	return native.secret_random(32)
-end
-
---- Signs an EIP-1559 transaction; its fields as native.sign_transaction takes them.
--- @return raw transaction, hash (hex) | nil, message, code
-function Sim:sign_transaction(fields)
-	return native.sign_transaction(self.wallet, fields)
 end
 
 --- The master secret of an earlier run, sealed under the seed beside it.
@@ -44,7 +39,7 @@ function M.seed(path)
 	return seed, true
 end
 
---- @param deps config (DATA_DIR), log
+--- @param deps config (DATA_DIR), log, channels
 -- @return backend | nil, message
 function M.open(deps)
 	local dir = deps.config.DATA_DIR
@@ -53,10 +48,9 @@ function M.open(deps)
 	local wallet, p384 = native.identity(seed)
 	if not wallet then return nil, p384 end
 	if made then deps.log:info("made a new node identity", { wallet = wallet:address() }) end
-	return setmetatable({
-		name = "sim", dir = dir, seed = seed, wallet = wallet, p384 = p384,
-		address = wallet:address(), public_der = p384:public_der(),
-	}, Sim)
+	return own_keys.new(Sim, {
+		name = "sim", dir = dir, seed = seed, wallet = wallet, p384 = p384, channels = deps.channels,
+	})
 end
 
 return M
