@@ -221,6 +221,7 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_double(L);
 	kms_bind_client(L);
 	kms_bind_abi(L);
+	kms_bind_pop(L);
 	kms_bind_sync(L);
 	return 1;
 }

@@ -215,6 +215,7 @@ static int apply_finish(lua_State *L, kms_job *base)
 	set_count(L, "skipped", job->counts.skipped);
 	set_count(L, "rejected", job->counts.rejected);
 	set_count(L, "future", job->counts.future);
+	set_count(L, "poisoned", job->counts.poisoned);
 	push_skip_reasons(L, &job->counts);
 	lua_setfield(L, -2, "skip_reasons");
 	return 1;
@@ -222,7 +223,7 @@ static int apply_finish(lua_State *L, kms_job *base)
 
 /*
  * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, future=,
- * skip_reasons = { name = count } } | nil, message, code (what came before the failure is merged)
+ * poisoned=, skip_reasons = { name = count } } | nil, message, code (what came before the failure is merged)
  */
 static int message_apply(lua_State *L)
 {
