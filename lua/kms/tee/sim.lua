@@ -1,6 +1,7 @@
 --- TEE backend `sim`: keys from a seed file, made at the first start. For development and for
 -- networks of one's own: whoever reads the file is the node. Refused in an enclave.
 
+local files = require("kms.files")
 local native = require("kms_native")
 local own_keys = require("kms.tee.own_keys")
 
@@ -14,19 +15,49 @@ function Sim:random_secret() -- luacheck: no self
 	return native.secret_random(32)
 end
 
---- The master secret of an earlier run, sealed under the seed beside it.
--- @return secret | nil (never saved) | nil, message
-function Sim:load_master()
-	local secret, message, code = native.sealfile_load(self.dir .. "/master.sealed", self.seed)
+local CURRENT = "/master.sealed"
+local EARLIER = "^master%-%x+%.sealed$"
+local HASH_DIGITS = 16 -- of an earlier secret's hash, in its file's name
+
+-- A secret in the data folder, sealed under the seed beside it; nil where there is none.
+local function load(self, name)
+	local secret, message, code = native.sealfile_load(self.dir .. name, self.seed)
 	if secret then return secret end
 	if code == "ERR_FILE_MISSING" then return nil end
-	return nil, "master.sealed: " .. message
+	return nil, name:sub(2) .. ": " .. message
 end
 
---- Seals the master secret under the seed, for the next start.
+--- The master secrets of earlier runs, the one that was in use last before the others.
+-- @return list of secrets | nil, message
+function Sim:load_masters()
+	local secrets = {}
+	local secret, message = load(self, CURRENT)
+	if message then return nil, message end
+	secrets[1] = secret
+	for _, name in ipairs(files.list(self.dir)) do
+		if name:find(EARLIER) then
+			secret, message = load(self, "/" .. name)
+			if message then return nil, message end
+			secrets[#secrets + 1] = secret
+		end
+	end
+	return secrets
+end
+
+--- Seals the master secret that is in use under the seed, for the next start. One that is there
+-- already stays, under another name.
 -- @return true | nil, message
 function Sim:save_master(secret)
-	return native.sealfile_save(self.dir .. "/master.sealed", secret, self.seed)
+	local old, message = load(self, CURRENT)
+	if message then return nil, message end
+	if old and old:equals(secret) then return true end
+	if old then
+		local ok
+		local name = ("/master-%s.sealed"):format(old:keccak256():sub(3, 2 + HASH_DIGITS))
+		ok, message = native.sealfile_save(self.dir .. name, old, self.seed)
+		if not ok then return nil, message end
+	end
+	return native.sealfile_save(self.dir .. CURRENT, secret, self.seed)
 end
 
 --- Loads a seed file, or makes it where there is none.
