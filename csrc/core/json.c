@@ -189,7 +189,8 @@ kms_status kms_json_parse_front(kms_json *json, size_t *used, char *text, size_t
 	ENSURE_REF(json);
 	ENSURE_REF(text);
 	if (max_values > UINT32_MAX) max_values = UINT32_MAX;
-	kms_json_parser p = { text, text + len, json, max_values, depth };
+	char *end = text + len;
+	kms_json_parser p = { text, end, json, max_values, depth };
 	GUARD(parse_front(&p));
 	*used = (size_t)(p.at - text);
 	return KMS_OK;
@@ -210,7 +211,8 @@ kms_status kms_json_parse(kms_json *json, char *text, size_t len, size_t max_val
 	ENSURE(text || !len, KMS_ERR_ARGUMENT);
 	ENSURE(len, KMS_ERR_JSON);
 	if (max_values > UINT32_MAX) max_values = UINT32_MAX;
-	kms_json_parser p = { text, text + len, json, max_values, 0 };
+	char *end = text + len;
+	kms_json_parser p = { text, end, json, max_values, 0 };
 	kms_status status = parse_document(&p);
 	if (status != KMS_OK) kms_json_free(json);
 	return status;

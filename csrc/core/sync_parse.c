@@ -179,12 +179,11 @@ kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain
 	ENSURE_REF(field);
 	*field = NULL;
 	ENSURE_REF(plain);
-	DEFER(kms_buf_free) kms_buf taken = *plain;
-	*plain = kms_buf_make(plain->kind, plain->max);
 	DEFER(sync_release) kms_sync *made = kms_heap_alloc(1, sizeof(*made));
+	if (!made) kms_buf_free(plain);
 	ENSURE(made, KMS_ERR_MEMORY);
-	made->plain = taken;
-	taken = kms_buf_make(taken.kind, taken.max);
+	made->plain = *plain;
+	*plain = kms_buf_make(plain->kind, plain->max);
 	GUARD(read_message(made, field));
 	*message = made;
 	made = NULL;
