@@ -27,7 +27,7 @@ void **kms_bind_hold(lua_State *L, int arg, const kms_bind_type *type)
 	return held;
 }
 
-void kms_bind_give_back(lua_State *L, int arg, void **held)
+void kms_bind_hold_end(lua_State *L, int arg, void **held)
 {
 	*(void **)lua_touserdata(L, arg) = *held;
 	*held = NULL;
@@ -207,7 +207,7 @@ static void push_skip_reasons(lua_State *L, const kms_sync_counts *counts)
 static int apply_finish(lua_State *L, kms_job *base)
 {
 	apply_job *job = (apply_job *)base;
-	kms_bind_give_back(L, 1, (void **)job->message);
+	kms_bind_hold_end(L, 1, (void **)job->message);
 	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
 	lua_createtable(L, 0, 6);
 	set_count(L, "total", job->counts.total);
@@ -215,6 +215,7 @@ static int apply_finish(lua_State *L, kms_job *base)
 	set_count(L, "skipped", job->counts.skipped);
 	set_count(L, "rejected", job->counts.rejected);
 	set_count(L, "future", job->counts.future);
+	set_count(L, "poisoned", job->counts.poisoned);
 	push_skip_reasons(L, &job->counts);
 	lua_setfield(L, -2, "skip_reasons");
 	return 1;
@@ -222,7 +223,7 @@ static int apply_finish(lua_State *L, kms_job *base)
 
 /*
  * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, future=,
- * skip_reasons = { name = count } } | nil, message, code (what came before the failure is merged)
+ * poisoned=, skip_reasons = { name = count } } | nil, message, code (what came before the failure is merged)
  */
 static int message_apply(lua_State *L)
 {

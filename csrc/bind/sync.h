@@ -13,7 +13,7 @@ extern const kms_bind_type kms_bind_sync_type; /* kms_sync */
  * anything is moved).
  */
 void **kms_bind_hold(lua_State *L, int arg, const kms_bind_type *type);
-void kms_bind_give_back(lua_State *L, int arg, void **held);
+void kms_bind_hold_end(lua_State *L, int arg, void **held);
 /* A reference of the job's own; dropped as soon as the work is done, on any thread. */
 kms_secret **kms_bind_hold_secret(lua_State *L, kms_secret *secret);
 void kms_bind_drop_secret(kms_secret **held);

@@ -23,7 +23,7 @@ static void unseal_run(kms_job *base)
 static int unseal_finish(lua_State *L, kms_job *base)
 {
 	secret_job *job = (secret_job *)base;
-	kms_bind_give_back(L, 1, (void **)job->message);
+	kms_bind_hold_end(L, 1, (void **)job->message);
 	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
 	lua_pushvalue(L, job->secret_index);
 	return 1;

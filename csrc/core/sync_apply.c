@@ -26,6 +26,7 @@ static kms_status count_failure(kms_sync_counts *counts, kms_status status)
 	counts->total++;
 	counts->rejected++;
 	counts->future += status == KMS_ERR_FUTURE;
+	counts->poisoned += status == KMS_ERR_DECRYPT;
 	return KMS_OK;
 }
 

@@ -37,6 +37,9 @@ KMS_API void kms_wallet_free(kms_wallet *wallet);
 /* Ethereum address: last 20 bytes of keccak256(public key without its 0x04). */
 KMS_API void kms_wallet_address(uint8_t address20[20], const kms_wallet *wallet);
 
+/* Its public point: 0x04 || x || y. */
+KMS_API KMS_MUST_USE kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet);
+
 /* keccak256("\x19Ethereum Signed Message:\n" || decimal length || message) (EIP-191, 0x45). */
 KMS_API KMS_MUST_USE kms_status kms_eip191_digest(uint8_t digest32[32], const uint8_t *message, size_t len);
 

@@ -85,6 +85,7 @@ typedef struct kms_sync_counts {
 	uint64_t skipped;
 	uint64_t rejected;
 	uint64_t future;                       /* of the rejected: nothing but their stamp is wrong */
+	uint64_t poisoned;                     /* of the rejected: not under the application's key */
 	uint64_t outcomes[KMS_MERGE_OUTCOMES]; /* by kms_merge */
 	uint64_t stubs;                        /* of the skipped */
 } kms_sync_counts;
