@@ -1,6 +1,7 @@
 /* One call of a hook: facts in, a checked verdict and the notes of the helpers out. */
 #include "bind/policy_vm.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_ARGS 4
@@ -16,20 +17,29 @@ int policy_push_end(lua_State *host, const policy_vm *vm)
 
 typedef struct calling {
 	lua_State *host;
-	const char *path, *dot; /* "access.derive" */
+	const char *path;
 	policy_kind kind;
 	int first_arg, last_arg;
 	int rule; /* that decided, in a list of rules; 0: none */
 } calling;
 
-/* Pushes the hook: a function, a list of rules, or nil. */
+/* Pushes what the path names ("access.derive", "routes.extra.2.handler"): a function, a list of
+ * rules, or nil; returns its type. */
 static int push_hook(lua_State *L, const policy_vm *vm, const calling *c)
 {
-	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->files);
-	lua_pushlstring(L, c->path, (size_t)(c->dot - c->path));
-	if (lua_rawget(L, -2) != LUA_TTABLE) return LUA_TNIL;
-	lua_pushstring(L, c->dot + 1);
-	return lua_rawget(L, -2);
+	int kind = lua_rawgeti(L, LUA_REGISTRYINDEX, vm->files);
+	for (const char *part = c->path; kind == LUA_TTABLE && *part;) {
+		size_t len = strcspn(part, ".");
+		if (*part >= '0' && *part <= '9') {
+			kind = lua_rawgeti(L, -1, (lua_Integer)strtol(part, NULL, 10));
+		} else {
+			lua_pushlstring(L, part, len);
+			kind = lua_rawget(L, -2);
+		}
+		lua_replace(L, -2);
+		part += len + (part[len] == '.');
+	}
+	return kind;
 }
 
 /* Facts as a read-only table; what is handed over to be changed (a list) as a copy. */
@@ -133,8 +143,7 @@ static policy_kind check_kind(lua_State *host, int arg)
 int policy_call(lua_State *host, policy_vm *vm)
 {
 	calling c = { .host = host, .path = luaL_checkstring(host, 2), .first_arg = 6 };
-	c.dot = strchr(c.path, '.');
-	if (!c.dot) luaL_argerror(host, 2, "not the path of a hook");
+	if (!strchr(c.path, '.')) luaL_argerror(host, 2, "not the path of a hook");
 	c.kind = check_kind(host, 3);
 	vm->wall_ms = kms_bind_integer(host, 4, 0, LUA_MAXINTEGER);
 	vm->mono_ms = (uint64_t)kms_bind_integer(host, 5, 0, LUA_MAXINTEGER);

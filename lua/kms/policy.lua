@@ -1,0 +1,324 @@
+--- Operator policies in force: calls of hooks, reload, and what can be seen of both.
+--
+-- A set is built aside and swapped in at once; anything wrong with it keeps the old one. A hook
+-- that fails refuses where only that is safe (kms.policy.hooks: closed), and gives way to the
+-- shipped default elsewhere. Nothing here can widen what the protocol allows: callers ask after
+-- their own checks, and an answer can only stop them.
+
+local counters = require("kms.policy.counters")
+local files = require("kms.files")
+local hooks = require("kms.policy.hooks")
+local notes = require("kms.policy.notes")
+local rules = require("kms.policy.rules")
+local schema = require("kms.policy.schema")
+local set = require("kms.policy.set")
+
+local M = {}
+
+local Policy = {}
+Policy.__index = Policy
+
+local BUCKETS = 65536 -- of kms.limit, all keys together
+local RENEW_EVERY_MS = 1000
+local LOG_EVERY_S = 60
+local MAX_CHANGES = 32
+
+-- What a status that a policy gives is on the wire.
+local CODES = { [403] = "ERR_POLICY", [429] = "ERR_RATE", [503] = "ERR_BUSY" }
+
+-- ---- loading ---------------------------------------------------------------------------------
+
+local function marks_of(self)
+	local parts = {}
+	for i, name in ipairs(schema.NAMES) do
+		parts[i] = self.dir and files.mark(self.dir .. "/" .. name .. ".lua") or "-"
+	end
+	return table.concat(parts, " ")
+end
+
+local function read_and_build(self)
+	local sources, mistakes = set.read(self.dir, self.shipped_dir)
+	local built, more = set.build(sources, self.options)
+	for _, mistake in ipairs(more or {}) do mistakes[#mistakes + 1] = mistake end
+	if #mistakes == 0 then return built end
+	return nil, set.lines(mistakes)
+end
+
+local function note_change(self, entry)
+	table.insert(self.changes, entry)
+	if #self.changes > MAX_CHANGES then table.remove(self.changes, 1) end
+end
+
+local function keep_old(self, by, errors)
+	self.last_error = { at_ms = self.wall_ms(), by = by, errors = errors }
+	note_change(self, { at_ms = self.wall_ms(), by = by, error = errors[1] })
+	if self.log then
+		self.log:error("policies not taken: the old ones stay", { by = by, mistakes = #errors, first = errors[1] })
+	end
+	return nil, errors
+end
+
+--- Reads the folder again and puts the new set in force, if nothing is wrong with it.
+-- @param by "start", "signal", "command" or "file"
+-- @return true, whether anything is different | nil, list of mistakes, one line each
+function Policy:reload(by)
+	self.marks = marks_of(self)
+	local built, errors = read_and_build(self)
+	if not built then return keep_old(self, by, errors) end
+	self.last_error = nil
+	local old = self.set
+	if old and old.hash == built.hash then
+		built.vm:close()
+		return true, false
+	end
+	self.set, self.since_ms, self.by = built, self.wall_ms(), by
+	self.rules = rules.new(built, self.shipped)
+	if self.peers_facts then built.vm:provide("peers", self.peers_facts) end
+	note_change(self, { at_ms = self.since_ms, by = by, hash = built.hash })
+	if old then old.vm:close() end
+	if self.log then self.log:info("policies in force", { hash = built.hash, by = by }) end
+	return true, true
+end
+
+--- Reloads when a file has changed since the last attempt.
+-- @return as reload; or true, false
+function Policy:poll()
+	if marks_of(self) == self.marks then return true, false end
+	return self:reload("file")
+end
+
+-- ---- calls -------------------------------------------------------------------------------------
+
+-- A policy that has filled its memory with what it keeps starts anew, once a second at the most.
+local function renew(self, mono_ms)
+	if mono_ms - self.renewed_ms < RENEW_EVERY_MS then return end
+	local used, cap = self.set.vm:memory()
+	if used * 2 < cap then return end
+	self.renewed_ms = mono_ms
+	self.set:renew()
+	if self.peers_facts then self.set.vm:provide("peers", self.peers_facts) end
+end
+
+local function failed(self, path, message, why, mono_ms)
+	self.failures = self.failures + 1
+	self.rules:count(path, nil, "failed")
+	self.counters:add("policy_failures", { hook = path:gsub("%.", "_"), why = why })
+	if self.log then
+		local fields = { hook = path, cause = message, why = why }
+		self.log:limited("policy " .. path, LOG_EVERY_S, "warn", "a policy failed", fields)
+	end
+	if why == "memory" then renew(self, mono_ms) end
+end
+
+-- The set that has a say: the operator's, or the shipped one where that has no such member.
+local function set_for(self, path)
+	return self.set:has(path) and self.set or self.shipped
+end
+
+local function call(self, chosen, path, kind, ...)
+	self.asked = chosen
+	local result, extra, rule, why, noted = chosen.vm:call(path, kind, self.wall_ms(), self.mono_ms(), ...)
+	if result == nil then return nil, extra, why, noted end
+	return result, extra, rule
+end
+
+-- @return the hook's result, its rule's number; or nil where it failed, and has been logged
+local function ask(self, path, kind, ...)
+	local chosen = set_for(self, path)
+	local result, extra, rule, noted = call(self, chosen, path, kind, ...)
+	if result ~= nil then
+		if extra then notes.take(self, path, extra) end
+		return result, rule
+	end
+	if noted then notes.take(self, path, noted) end
+	failed(self, path, extra, rule, self.mono_ms())
+	if chosen == self.shipped or (hooks.HOOKS[path] or hooks.EXTRA).closed then return nil end
+	result = call(self, self.shipped, path, kind, ...)
+	return result
+end
+
+--- Whether a hook would do anything: to skip the gathering of its facts.
+function Policy:wants(path)
+	return self.set:has(path) or self.shipped:has(path)
+end
+
+--- Asks a hook that gives a verdict.
+-- @return true to go on; or the refusal { status, code, reason (or nil), retry_after (or nil),
+--         rule (its name), failed (the hook did, not decide) }
+function Policy:verdict(path, ...)
+	local result, rule = ask(self, path, "verdict", ...)
+	if result == nil then return { status = 403, code = "ERR_POLICY", failed = true, rule = path } end
+	self.rules:count(path, rule, result == true and "passed" or "refused")
+	if result == true then return true end
+	result.code, result.rule = CODES[result.status], self.rules:name(path, rule)
+	return result
+end
+
+--- access.lua: an authorised request; for derive and data the hook of the route besides.
+-- @param facts as kms.policy.hooks lists them
+-- @return as verdict
+function Policy:request(facts) return self:verdict("access.request", facts) end
+function Policy:derive(facts) return self:verdict("access.derive", facts) end
+function Policy:data(facts) return self:verdict("access.data", facts) end
+
+--- sync.lua: whether a record of a peer is taken; whether a peer gets the master secret.
+function Policy:accept(record) return self:verdict("sync.accept", record) end
+function Policy:release_secret(peer, attestation) return self:verdict("sync.release_secret", peer, attestation) end
+
+--- sync.lua: seconds until a peer is tried again after `failures` in a row.
+function Policy:backoff(peer, failures)
+	local seconds = ask(self, "sync.backoff", "number", peer, failures)
+	return type(seconds) == "number" and seconds or 60
+end
+
+--- sync.lua: to whom to push, in order. Wallets that are not in `list` do not count, a wallet
+-- counts once.
+-- @param list of peers' facts
+-- @return list of members of `list`
+function Policy:order(list)
+	local wallets = ask(self, "sync.peers", "list", list)
+	if type(wallets) ~= "table" then return list end
+	local by_wallet, chosen = {}, {}
+	for _, peer in ipairs(list) do by_wallet[peer.wallet] = peer end
+	for _, wallet in ipairs(wallets) do
+		chosen[#chosen + 1], by_wallet[wallet] = by_wallet[wallet], nil
+	end
+	return chosen
+end
+
+--- blacklist.lua: what its `decide` says about an event, for kms.policy.bans.
+-- @return { seconds, scope } or nil for the rules
+function Policy:decide_ban(event)
+	local result = ask(self, "blacklist.decide", "ban", event)
+	if type(result) ~= "table" then return nil end
+	-- Only what the peer's own envelope proves may silence it (wire-protocol section 11).
+	if result.scope == "all" and not schema.EVENTS[event.event] then result.scope = "calls" end
+	return result
+end
+
+--- routes.lua: what an extra route answers.
+-- @param number of the route in extra_routes()
+-- @return table for JSON | nil where its handler failed
+function Policy:extra(number, facts)
+	local path = ("routes.extra.%d.handler"):format(number)
+	local result = ask(self, path, "data", facts)
+	if type(result) ~= "table" then return nil end
+	self.rules:count(path, nil, "passed")
+	return result
+end
+
+--- What kms.peers() answers from now on: list of peers' facts.
+function Policy:provide_peers(list)
+	self.peers_facts = list
+	assert(self.set.vm:provide("peers", list))
+end
+
+-- ---- what can be seen -----------------------------------------------------------------------
+
+--- A member of a file, the shipped one where the operator's file has none; and which it is.
+-- @return value, path of the file, line or nil
+function Policy:value(name, key)
+	local chosen = self.set.data[name][key] ~= nil and self.set or self.shipped
+	return chosen.data[name][key], chosen.sources[name].path, chosen:line(name, "." .. key)
+end
+
+-- A number, or the configuration's where the policy names a key of it.
+local function resolve(value, config)
+	if type(value) ~= "string" then return value end
+	return config[value]
+end
+
+--- sync.lua: { interval, max_records, max_bytes, parallel } with the configuration's values put in.
+function Policy:sync_settings(config)
+	local settings = {}
+	for _, key in ipairs({ "interval", "max_records", "max_bytes", "parallel" }) do
+		settings[key] = resolve(self:value("sync", key), config)
+	end
+	settings.max_bytes = math.min(settings.max_bytes, config.MAX_SYNC_PAYLOAD_BYTES)
+	return settings
+end
+
+--- blacklist.lua: list of rules { name, event, count, within, ban (or nil), scope, grow }, and the
+-- exempt wallets as a set.
+function Policy:ban_rules()
+	local exempt = {}
+	for _, wallet in ipairs(self:value("blacklist", "exempt") or {}) do exempt[wallet] = true end
+	return self:value("blacklist", "rules") or {}, exempt
+end
+
+--- routes.lua: the routes that exist, by handler: { rate, burst, max_body } with the
+-- configuration's values put in; a limit is nil where only the node's own apply.
+function Policy:routes(config)
+	local routes = {}
+	for _, route in ipairs(self.set.data.routes) do
+		if route.enabled ~= false then
+			local rate = resolve(route.rate, config)
+			if rate == 0 then rate = nil end -- the configuration's word for no limit
+			routes[route.handler] = { rate = rate, burst = route.burst or rate, max_body = resolve(route.max_body, config) }
+		end
+	end
+	return routes
+end
+
+--- routes.lua: list of the operator's own routes { number, name, path, rate, burst }.
+function Policy:extra_routes(config)
+	local list = {}
+	for i, route in ipairs(self.set.data.routes.extra or {}) do
+		if route.enabled ~= false then
+			local rate = resolve(route.rate, config)
+			if rate == 0 then rate = nil end
+			list[#list + 1] = {
+				number = i, name = route.name, path = route.path, rate = rate, burst = route.burst or rate,
+			}
+		end
+	end
+	return list
+end
+
+--- For /status and the attestation: hash, API number, since when, by what, what went wrong last.
+function Policy:status()
+	local wrong = self.last_error
+	return {
+		hash = self.set.hash, api = schema.API, since_ms = self.since_ms, by = self.by, failures = self.failures,
+		last_error = wrong and {
+			at_ms = wrong.at_ms, by = wrong.by, mistakes = #wrong.errors, first = wrong.errors[1],
+		} or nil,
+	}
+end
+
+--- File and line of the last return of the last call: with trace only.
+function Policy:decided()
+	return self.asked.vm:decided()
+end
+
+--- Every rule with its description, place and counts (kms.policy.rules).
+function Policy:list_rules()
+	return self.rules:list()
+end
+
+--- Every change of the set, and every attempt that failed, since start; the newest last.
+function Policy:history()
+	return self.changes
+end
+
+--- @param options  native, wall_ms, mono_ms (functions); dir (nil: shipped policies); shipped: folder of
+--   the defaults; log (kms.log) or nil; store (native) or nil; trace: see policy_vm
+-- @return policy | nil, list of mistakes, one line each
+function M.open(options)
+	local self = setmetatable({
+		dir = options.dir, shipped_dir = options.shipped, log = options.log, wall_ms = options.wall_ms,
+		mono_ms = options.mono_ms, counters = counters.new(), failures = 0, renewed_ms = -RENEW_EVERY_MS, changes = {},
+		options = {
+			native = options.native, store = options.store, buckets = assert(options.native.policy_buckets(BUCKETS)),
+			trace = options.trace,
+		},
+	}, Policy)
+	local shipped, mistakes = set.build(set.read(nil, self.shipped_dir), self.options)
+	if not shipped then return nil, set.lines(mistakes) end
+	self.shipped = shipped
+	local ok, errors = self:reload("start")
+	if not ok then return nil, errors end
+	return self
+end
+
+return M
