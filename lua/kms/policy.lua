@@ -72,6 +72,7 @@ function Policy:reload(by)
 		return true, false
 	end
 	self.set, self.since_ms, self.by = built, self.wall_ms(), by
+	self.chosen = {} -- by path of a hook: the set that has it
 	self.rules = rules.new(built, self.shipped)
 	if self.peers_facts then built.vm:provide("peers", self.peers_facts) end
 	note_change(self, { at_ms = self.since_ms, by = by, hash = built.hash })
@@ -112,7 +113,12 @@ end
 
 -- The set that has a say: the operator's, or the shipped one where that has no such member.
 local function set_for(self, path)
-	return self.set:has(path) and self.set or self.shipped
+	local chosen = self.chosen[path]
+	if not chosen then
+		chosen = self.set:has(path) and self.set or self.shipped
+		self.chosen[path] = chosen
+	end
+	return chosen
 end
 
 local function call(self, chosen, path, kind, ...)
