@@ -4,7 +4,7 @@ local files = require("spec.support.files")
 local native = require("spec.support.native")
 local policy = require("kms.policy")
 local schema = require("kms.policy.schema")
-local set = require("kms.policy.set")
+local sources = require("kms.policy.sources")
 
 local SHIPPED = "config/policy"
 local FACTS = {
@@ -91,7 +91,24 @@ describe("kms.policy", function()
 			assert.same({ max_body = 4 << 20 }, routes.derive)
 			assert.same({ max_body = 50 << 20 }, routes.sync)
 			assert.same({}, p:extra_routes({}))
-			assert.is_nil(p:routes({ NONCE_RATE_LIMIT_PER_MINUTE = 0 }).nonce.rate)
+			local off = { NONCE_RATE_LIMIT_PER_MINUTE = 0, MAX_REQUEST_BODY_BYTES = 1, MAX_SYNC_PAYLOAD_BYTES = 1 }
+			assert.is_nil(p:routes(off).nonce.rate)
+		end)
+
+		it("stay where a file lists only extra routes, and lose what a file leaves out", function()
+			local config = {
+				NONCE_RATE_LIMIT_PER_MINUTE = 30, MAX_REQUEST_BODY_BYTES = 1000, MAX_SYNC_PAYLOAD_BYTES = 2000,
+			}
+			write("routes", "return { extra = { { name = 'x', path = '/x', rate = 5, handler = function(f) return { "
+				.. "v = f.version } end }, { name = 'y', path = '/y', enabled = false, handler = function() return {} end } } }")
+			local p = assert(open())
+			assert.is_table(p:routes(config).derive)
+			assert.same({ { number = 1, name = "x", path = "/x", rate = 5, burst = 5 } }, p:extra_routes(config))
+			assert.same({ v = "1" }, p:extra(1, { version = "1" }))
+			write("routes", "return { { method = 'PUT', path = '/kms/data', handler = 'put', max_body = 5000, rate = 9, "
+				.. "burst = 2 }, { method = 'GET', path = '/nodes', handler = 'nodes', enabled = false } }")
+			assert.is_true(p:reload("command"))
+			assert.same({ put = { rate = 9, burst = 2, max_body = 1000 } }, p:routes(config))
 		end)
 
 		it("have the settings of the protocol", function()
@@ -122,7 +139,7 @@ describe("kms.policy", function()
 		end)
 
 		it("tells apart what is moved from one file to another", function()
-			local function sources(a, b)
+			local function moved(a, b)
 				local all = {}
 				for _, name in ipairs(schema.NAMES) do all[name] = { text = "" } end
 				all.access.text, all.blacklist.text = a, b
@@ -130,7 +147,7 @@ describe("kms.policy", function()
 			end
 			local seen = {}
 			for _, pair in ipairs({ { "ab", "" }, { "a", "b" }, { "", "ab" }, { "a\nblacklist 1\nb", "" }, { "", "" } }) do
-				local hash = set.hash(native, sources(pair[1], pair[2]))
+				local hash = sources.hash(native, moved(pair[1], pair[2]))
 				assert.is_nil(seen[hash])
 				seen[hash] = true
 			end

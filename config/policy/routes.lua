@@ -1,5 +1,6 @@
 -- Which routes exist. Method and path of a handler are the protocol's; leaving a route out, or
--- enabled = false, means 404. Limits can only narrow what the configuration allows:
+-- enabled = false, means 404 (a file that lists no route at all keeps these). Limits can only
+-- narrow what the configuration allows:
 --
 --   rate      requests a minute from one client address, on top of the node's own limits
 --   burst     how many of them at once (default: all)

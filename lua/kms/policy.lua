@@ -12,11 +12,14 @@ local notes = require("kms.policy.notes")
 local rules = require("kms.policy.rules")
 local schema = require("kms.policy.schema")
 local set = require("kms.policy.set")
+local sources = require("kms.policy.sources")
+local view = require("kms.policy.view")
 
 local M = {}
 
 local Policy = {}
 Policy.__index = Policy
+for name, method in pairs(view) do Policy[name] = method end
 
 local BUCKETS = 65536 -- of kms.limit, all keys together
 local RENEW_EVERY_MS = 1000
@@ -37,11 +40,11 @@ local function marks_of(self)
 end
 
 local function read_and_build(self)
-	local sources, mistakes = set.read(self.dir, self.shipped_dir)
-	local built, more = set.build(sources, self.options)
+	local read, mistakes = sources.read(self.dir, self.shipped_dir)
+	local built, more = set.build(read, self.options)
 	for _, mistake in ipairs(more or {}) do mistakes[#mistakes + 1] = mistake end
 	if #mistakes == 0 then return built end
-	return nil, set.lines(mistakes)
+	return nil, sources.lines(mistakes)
 end
 
 local function note_change(self, entry)
@@ -219,94 +222,6 @@ function Policy:provide_peers(list)
 	assert(self.set.vm:provide("peers", list))
 end
 
--- ---- what can be seen -----------------------------------------------------------------------
-
---- A member of a file, the shipped one where the operator's file has none; and which it is.
--- @return value, path of the file, line or nil
-function Policy:value(name, key)
-	local chosen = self.set.data[name][key] ~= nil and self.set or self.shipped
-	return chosen.data[name][key], chosen.sources[name].path, chosen:line(name, "." .. key)
-end
-
--- A number, or the configuration's where the policy names a key of it.
-local function resolve(value, config)
-	if type(value) ~= "string" then return value end
-	return config[value]
-end
-
---- sync.lua: { interval, max_records, max_bytes, parallel } with the configuration's values put in.
-function Policy:sync_settings(config)
-	local settings = {}
-	for _, key in ipairs({ "interval", "max_records", "max_bytes", "parallel" }) do
-		settings[key] = resolve(self:value("sync", key), config)
-	end
-	settings.max_bytes = math.min(settings.max_bytes, config.MAX_SYNC_PAYLOAD_BYTES)
-	return settings
-end
-
---- blacklist.lua: list of rules { name, event, count, within, ban (or nil), scope, grow }, and the
--- exempt wallets as a set.
-function Policy:ban_rules()
-	local exempt = {}
-	for _, wallet in ipairs(self:value("blacklist", "exempt") or {}) do exempt[wallet] = true end
-	return self:value("blacklist", "rules") or {}, exempt
-end
-
---- routes.lua: the routes that exist, by handler: { rate, burst, max_body } with the
--- configuration's values put in; a limit is nil where only the node's own apply.
-function Policy:routes(config)
-	local routes = {}
-	for _, route in ipairs(self.set.data.routes) do
-		if route.enabled ~= false then
-			local rate = resolve(route.rate, config)
-			if rate == 0 then rate = nil end -- the configuration's word for no limit
-			routes[route.handler] = { rate = rate, burst = route.burst or rate, max_body = resolve(route.max_body, config) }
-		end
-	end
-	return routes
-end
-
---- routes.lua: list of the operator's own routes { number, name, path, rate, burst }.
-function Policy:extra_routes(config)
-	local list = {}
-	for i, route in ipairs(self.set.data.routes.extra or {}) do
-		if route.enabled ~= false then
-			local rate = resolve(route.rate, config)
-			if rate == 0 then rate = nil end
-			list[#list + 1] = {
-				number = i, name = route.name, path = route.path, rate = rate, burst = route.burst or rate,
-			}
-		end
-	end
-	return list
-end
-
---- For /status and the attestation: hash, API number, since when, by what, what went wrong last.
-function Policy:status()
-	local wrong = self.last_error
-	return {
-		hash = self.set.hash, api = schema.API, since_ms = self.since_ms, by = self.by, failures = self.failures,
-		last_error = wrong and {
-			at_ms = wrong.at_ms, by = wrong.by, mistakes = #wrong.errors, first = wrong.errors[1],
-		} or nil,
-	}
-end
-
---- File and line of the last return of the last call: with trace only.
-function Policy:decided()
-	return self.asked.vm:decided()
-end
-
---- Every rule with its description, place and counts (kms.policy.rules).
-function Policy:list_rules()
-	return self.rules:list()
-end
-
---- Every change of the set, and every attempt that failed, since start; the newest last.
-function Policy:history()
-	return self.changes
-end
-
 --- @param options  native, wall_ms, mono_ms (functions); dir (nil: shipped policies); shipped: folder of
 --   the defaults; log (kms.log) or nil; store (native) or nil; trace: see policy_vm
 -- @return policy | nil, list of mistakes, one line each
@@ -319,8 +234,8 @@ function M.open(options)
 			trace = options.trace,
 		},
 	}, Policy)
-	local shipped, mistakes = set.build(set.read(nil, self.shipped_dir), self.options)
-	if not shipped then return nil, set.lines(mistakes) end
+	local shipped, mistakes = set.build(sources.read(nil, self.shipped_dir), self.options)
+	if not shipped then return nil, sources.lines(mistakes) end
 	self.shipped = shipped
 	local ok, errors = self:reload("start")
 	if not ok then return nil, errors end

@@ -68,8 +68,9 @@ function M.new(set, shipped)
 	for i, rule in ipairs(bans.data.blacklist.rules or {}) do
 		add_listed(self, bans, "blacklist", "blacklist.rules." .. i, rule, (".rules[%d]"):format(i))
 	end
-	for i, route in ipairs(set.data.routes) do
-		add_listed(self, set, "routes", "routes." .. i, route, ("[%d]"):format(i))
+	local listed = #set.data.routes > 0 and set or shipped
+	for i, route in ipairs(listed.data.routes) do
+		add_listed(self, listed, "routes", "routes." .. i, route, ("[%d]"):format(i))
 	end
 	for i, route in ipairs(set.data.routes.extra or {}) do
 		add_listed(self, set, "routes", ("routes.extra.%d.handler"):format(i), route, (".extra[%d]"):format(i))
