@@ -223,5 +223,6 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_abi(L);
 	kms_bind_pop(L);
 	kms_bind_sync(L);
+	kms_bind_policy(L);
 	return 1;
 }
