@@ -62,9 +62,10 @@ function Join:secret(hash, settled)
 	return nil, table.concat(messages, "; ")
 end
 
---- Merges records that an answer holds into the store.
+-- Merges records that an answer holds into the store.
 -- @return counts | nil, message, code
 local function apply(self, peer, answer, secret)
+	self.accept(answer, peer)
 	local counts, message, code = answer:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
 	self.log:info("snapshot applied", {
@@ -122,11 +123,12 @@ function Join:snapshots(secret)
 end
 
 --- @param deps caller (kms.sync.call), writer (kms.sync.message), peers, store, clock, log, mono_ms,
--- max_snapshot_bytes
+-- max_snapshot_bytes; accept (function(message, peer): marks records that the operator refuses)
 function M.new(deps)
 	return setmetatable({
 		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, clock = deps.clock,
-		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes, first = 0,
+		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes,
+		accept = deps.accept, first = 0,
 	}, Join)
 end
 
