@@ -41,7 +41,8 @@ describe("join", function()
 		end
 		joiner = join.new({
 			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
-			clock = { now = function() return 0 end }, log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
+			clock = { now = function() return 0 end },
+			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
 		})
 	end)
 

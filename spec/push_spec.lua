@@ -61,6 +61,7 @@ describe("push", function()
 		peers = { members = { ours, existing } }
 		function peers:others() return self.members end
 		function peers.understands(_, peer, feature) return peer.features[feature] == true end
+		function peers.is_known(_, peer) return peer.heard end
 		function peers.callable(_, peer) return not peer.banned end
 		function peers.state() return "ok" end
 		local caller = {}

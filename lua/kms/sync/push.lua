@@ -43,8 +43,8 @@ end
 local function page_options(self, peer, since)
 	local options = { since = since, max_records = MAX_RECORDS, except = peer.number }
 	if self.peers:understands(peer, "store") then
-		options.local_only, options.max_bytes = true, PAGE_BYTES
-		options.max_record_bytes = self.max_body_bytes // 2 - AROUND_BYTES
+		local room = math.max(self.max_body_bytes // 2 - AROUND_BYTES, 1)
+		options.local_only, options.max_bytes, options.max_record_bytes = true, math.min(PAGE_BYTES, room), room
 	else
 		options.local_only, options.max_bytes, options.max_record_bytes = false, EXISTING_BYTES, EXISTING_BYTES
 	end
@@ -153,7 +153,7 @@ end
 local function push_to(self, peer)
 	local cursor = cursor_of(self, peer)
 	if cursor.lost then start_anew(cursor) end
-	if not peer.heard then
+	if not self.peers:is_known(peer) then
 		local ok, message, code = greet(self, peer)
 		if not ok then return failed(self, peer, cursor, message, code) end
 	end
@@ -164,7 +164,7 @@ end
 local function is_due(self, peer, cursor, now)
 	if cursor.running or now < peer.retry_ms or not self.peers:callable(peer, now) then return false end
 	local retry = cursor.retries[1]
-	return not peer.heard or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
+	return not self.peers:is_known(peer) or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
 end
 
 --- One sync tick: pushes to every peer that is due. Returns at once.
