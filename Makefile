@@ -34,7 +34,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind contracts bench check fmt install clean help bench-tools test-native
+.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind contracts bench check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -93,6 +93,10 @@ native-tests: $(TESTS) $(TOOLS) $(TESTKIT) # C test programs and what the specs 
 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
+
+devnet: all ## run a cluster on this machine, with a chain of its own (NODES=3, ODYN=1)
+	@contracts/script/build
+	@exec $(BUILD)/nova-kms devnet $(if $(NODES),--nodes $(NODES)) $(if $(ODYN),--odyn)
 
 test: deps ## build and run every test; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests
