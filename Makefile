@@ -122,7 +122,7 @@ valgrind: deps ## the C tests under valgrind
 	$(SUBMAKE) native-tests
 	@WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
 
-contracts: ## build and test the contracts (Node.js 18 or later; npm fetches the pinned tools)
+contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
 
 bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
