@@ -34,7 +34,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind contracts bench check fmt install clean help bench-tools
+.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind contracts chaos bench check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -124,6 +124,11 @@ valgrind: deps ## the C tests under valgrind
 
 contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
+
+chaos: all ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SEED=n for the same ones
+	@contracts/script/build
+	$(SUBMAKE) native-tests
+	@CHAOS_SECONDS=$(or $(SECONDS),60) SPECS=spec/cluster/chaos_spec.lua spec/run $(BUILD) lua
 
 bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
