@@ -207,5 +207,6 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_fetch(L);
 	kms_bind_client(L);
 	kms_bind_abi(L);
+	kms_bind_attest(L);
 	return 1;
 }

@@ -30,6 +30,7 @@ void kms_bind_http_reply(lua_State *L);
 void kms_bind_fetch(lua_State *L);
 void kms_bind_client(lua_State *L);
 void kms_bind_abi(lua_State *L);
+void kms_bind_attest(lua_State *L);
 
 /* ---- results ------------------------------------------------------------------------------ */
 
