@@ -13,15 +13,17 @@ local function route(name, prefix)
 	end
 end
 
--- A node that notes what was asked of its service and refuses to carry it out.
+-- A node that notes what was asked of its service, which refuses to carry it out.
 local function new_node()
-	local node = { asked = {}, lifecycle = { ready = true }, log = { enabled = function() return false end } }
+	local node = {
+		asked = {}, config = {}, lifecycle = { ready = true }, log = { enabled = function() return false end },
+	}
 	function node.mono_ms() return 0 end
 	function node.wall_ms() return 0 end
 	node.auth = { app = function() return caller end }
 	node.nonces = native.nonces(120)
+	node.tee = { has_channel = function() return true end }
 	node.service = {
-		has_channel = function() return true end,
 		request = function(_, kind, key)
 			node.asked[#node.asked + 1] = { kind, key }
 			return nil, "no such record", "ERR_NOT_FOUND"
@@ -64,7 +66,7 @@ describe("routes.app", function()
 		local node, found = new_node(), route("get", nil)
 		local running, most, done = {}, 0, 0
 		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
-		node.service.answer = function()
+		node.tee.answer = function()
 			local waiter = loop.waiter()
 			running[#running + 1] = waiter
 			most = math.max(most, #running)

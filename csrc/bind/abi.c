@@ -37,16 +37,6 @@ static void check_word(uint8_t word[KMS_ABI_WORD], lua_State *L, int arg, char t
 	kms_abi_word_number(word, number);
 }
 
-static void push_hex(lua_State *L, const uint8_t *bytes, size_t len)
-{
-	luaL_Buffer buffer;
-	char *text = luaL_buffinitsize(L, &buffer, 2 * len + 2);
-	text[0] = '0';
-	text[1] = 'x';
-	kms_hex_encode(text + 2, bytes, len);
-	luaL_pushresultsize(&buffer, 2 * len + 2);
-}
-
 /* abi_call(name, ...) -> "0x" + selector and arguments | nil, message, code */
 static int abi_call(lua_State *L)
 {
@@ -64,7 +54,7 @@ static int abi_call(lua_State *L)
 	if (status == KMS_OK) memcpy(bytes, call.data, len);
 	kms_buf_free(&call); /* before anything below can throw */
 	if (status != KMS_OK) return kms_bind_fail(L, status);
-	push_hex(L, bytes, len);
+	kms_bind_push_hex(L, bytes, len);
 	return 1;
 }
 
@@ -73,7 +63,7 @@ static int abi_selector(lua_State *L)
 {
 	uint8_t selector[4];
 	kms_abi_selector(selector, luaL_checkstring(L, 1));
-	push_hex(L, selector, sizeof(selector));
+	kms_bind_push_hex(L, selector, sizeof(selector));
 	return 1;
 }
 
@@ -105,7 +95,7 @@ static void set_integer(lua_State *L, const char *name, uint64_t number)
 
 static void set_address(lua_State *L, const char *name, const uint8_t address20[20])
 {
-	push_hex(L, address20, 20);
+	kms_bind_push_hex(L, address20, 20);
 	lua_setfield(L, -2, name);
 }
 
@@ -164,7 +154,7 @@ static kms_status push_addresses(lua_State *L, const uint8_t *data, size_t len)
 	if (status != KMS_OK) return status;
 	lua_createtable(L, (int)list.count, 0);
 	for (size_t i = 0; i < list.count; i++) {
-		push_hex(L, kms_abi_list_address20(&list, i), 20);
+		kms_bind_push_hex(L, kms_abi_list_address20(&list, i), 20);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return KMS_OK;
@@ -195,7 +185,7 @@ static kms_status push_address(lua_State *L, const uint8_t *data, size_t len)
 {
 	uint8_t address[20];
 	kms_status status = kms_abi_decode_address(address, data, len);
-	if (status == KMS_OK) push_hex(L, address, sizeof(address));
+	if (status == KMS_OK) kms_bind_push_hex(L, address, sizeof(address));
 	return status;
 }
 
@@ -203,7 +193,7 @@ static kms_status push_bytes32(lua_State *L, const uint8_t *data, size_t len)
 {
 	uint8_t bytes[32];
 	kms_status status = kms_abi_decode_bytes32(bytes, data, len);
-	if (status == KMS_OK) push_hex(L, bytes, sizeof(bytes));
+	if (status == KMS_OK) kms_bind_push_hex(L, bytes, sizeof(bytes));
 	return status;
 }
 
@@ -320,8 +310,8 @@ static int sign_transaction(lua_State *L)
 	if (status == KMS_OK) memcpy(bytes, raw.data, len = raw.len);
 	kms_buf_free(&raw);
 	if (status != KMS_OK) return kms_bind_fail(L, status);
-	push_hex(L, bytes, len);
-	push_hex(L, hash, sizeof(hash));
+	kms_bind_push_hex(L, bytes, len);
+	kms_bind_push_hex(L, hash, sizeof(hash));
 	return 2;
 }
 

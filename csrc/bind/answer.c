@@ -31,14 +31,22 @@ typedef struct answer_job {
 	kms_status status;
 } answer_job;
 
+/* The answer as plain JSON, which names the exchange where the request did. */
+static kms_status carry_out(kms_buf *plain, const answer_job *job)
+{
+	kms_answer_context context = {
+		job->app_id, job->master, job->service->store, job->now_ms, { NULL, 0 }
+	};
+	if (job->request->pop.text) context.echo_pop = kms_signature_view(&job->signature);
+	return kms_answer(plain, job->request, &context);
+}
+
 static kms_status answer(answer_job *job, kms_buf *plain)
 {
 	const kms_service *service = job->service;
-	kms_answer_context context = { job->app_id, job->master, service->store, job->now_ms, { NULL, 0 } };
 	kms_text signature = kms_signature_view(&job->signature);
 
-	if (job->request->pop.text) context.echo_pop = signature;
-	kms_status status = kms_answer(plain, job->request, &context);
+	kms_status status = carry_out(plain, job);
 	if (status == KMS_OK && !job->key)
 		status = kms_channels_get(&job->key, service->channels, service->p384, job->peer97);
 	if (status == KMS_OK)
@@ -50,11 +58,17 @@ static kms_status answer(answer_job *job, kms_buf *plain)
 	return status;
 }
 
+/* Values and keys are secrets; the names of a listing are not, and can be many. */
+static kms_buf plain_of(const kms_request *request)
+{
+	bool names = request->kind == KMS_REQUEST_LIST;
+	return kms_buf_make(names ? KMS_BUF_WIPED : KMS_BUF_GUARDED, ANSWER_MAX_BYTES);
+}
+
 static void answer_run(kms_job *base)
 {
 	answer_job *job = (answer_job *)base;
-	bool names = job->request->kind == KMS_REQUEST_LIST;
-	kms_buf plain = kms_buf_make(names ? KMS_BUF_WIPED : KMS_BUF_GUARDED, ANSWER_MAX_BYTES);
+	kms_buf plain = plain_of(job->request);
 
 	job->status = answer(job, &plain);
 	kms_secret_unref(job->key);
@@ -79,38 +93,83 @@ static int answer_finish(lua_State *L, kms_job *base)
 }
 
 /*
+ * Pushes a job for service, request, app_id at 1 to 3 and what the callers below add; its buffer
+ * is owned by the userdata below it. NULL where there is no master secret; may throw.
+ */
+static answer_job *push_job(lua_State *L, int signature_arg)
+{
+	const kms_service *service = kms_bind_check_service(L, false);
+	const kms_request *request = kms_bind_check(L, 2, &kms_bind_request_type);
+	uint64_t app_id = kms_bind_app_id(L, 3);
+	uint64_t now_ms = (uint64_t)kms_bind_integer(L, signature_arg + 1, 0, LUA_MAXINTEGER);
+
+	if (!service->master) return NULL;
+	lua_settop(L, signature_arg + 1);
+	void **owner = kms_bind_new(L, &kms_bind_answer_type);
+	answer_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	lua_pushvalue(L, -1);
+	lua_setiuservalue(L, -3, 1);
+	*owner = &job->body;
+	job->service = service;
+	job->request = request;
+	job->app_id = app_id;
+	job->now_ms = now_ms;
+	kms_bind_signature(&job->signature, L, signature_arg);
+	job->job.heavy = request->value_len > ANSWER_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
+	return job;
+}
+
+/*
  * service:answer(request, app_id, peer_point97, signature, wall_ms) -> body, response
  * signature | nil, message, code. `body` is the sealed envelope.
  */
 int kms_service_answer(lua_State *L)
 {
-	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
-	const kms_request *request = kms_bind_check(L, 2, &kms_bind_request_type);
-	uint64_t app_id = kms_bind_app_id(L, 3);
+	const kms_service *service = kms_bind_check_service(L, true);
 	const uint8_t *peer97 = kms_bind_bytes(L, 4, KMS_P384_POINT);
-	uint64_t now_ms = (uint64_t)kms_bind_integer(L, 6, 0, LUA_MAXINTEGER);
+	answer_job *job = push_job(L, 5);
 
-	if (!service->master) return kms_bind_fail(L, KMS_ERR_STATE);
-	lua_settop(L, 6);
-	void **owner = kms_bind_new(L, &kms_bind_answer_type);
-	answer_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->body = kms_buf_make(KMS_BUF_PLAIN, 2 * ANSWER_MAX_BYTES);
-	lua_pushvalue(L, -1);
-	lua_setiuservalue(L, -3, 1);
-	*owner = &job->body;
+	if (!job) return kms_bind_fail(L, KMS_ERR_STATE);
 	job->job.run = answer_run;
 	job->job.finish = answer_finish;
-	job->service = service;
-	job->request = request;
-	job->app_id = app_id;
-	job->now_ms = now_ms;
+	job->body = kms_buf_make(KMS_BUF_PLAIN, 2 * ANSWER_MAX_BYTES);
 	memcpy(job->peer97, peer97, sizeof(job->peer97));
-	kms_bind_signature(&job->signature, L, 5);
-
 	job->key = kms_channels_find(service->channels, service->p384, job->peer97);
-	job->job.heavy =
-	    !job->key || request->value_len > ANSWER_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
+	if (!job->key) job->job.heavy = true;
 	job->master = kms_secret_ref(service->master);
+	return kms_job_start(L, &job->job);
+}
+
+/* ---- without keys -------------------------------------------------------------------------------- */
+
+static void work_run(kms_job *base)
+{
+	answer_job *job = (answer_job *)base;
+	job->status = carry_out(&job->body, job);
+	kms_secret_unref(job->master);
+	job->master = NULL;
+}
+
+static int work_finish(lua_State *L, kms_job *base)
+{
+	answer_job *job = (answer_job *)base;
+	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	return kms_bind_push_body(L, &job->body) ? 1 : kms_bind_fail(L, KMS_ERR_MEMORY);
+}
+
+/*
+ * service:work(request, app_id, signature, wall_ms) -> body (guarded; of a listing wiped) with the
+ * inner answer, which is another's to seal | nil, message, code
+ */
+int kms_service_work(lua_State *L)
+{
+	answer_job *job = push_job(L, 4);
+
+	if (!job) return kms_bind_fail(L, KMS_ERR_STATE);
+	job->job.run = work_run;
+	job->job.finish = work_finish;
+	job->body = plain_of(job->request);
+	job->master = kms_secret_ref(job->service->master);
 	return kms_job_start(L, &job->job);
 }

@@ -29,6 +29,16 @@ int kms_bind_push_text(lua_State *L, kms_text text)
 	return 1;
 }
 
+void kms_bind_push_hex(lua_State *L, const uint8_t *bytes, size_t len)
+{
+	luaL_Buffer buffer;
+	char *text = luaL_buffinitsize(L, &buffer, 2 * len + 2);
+	text[0] = '0';
+	text[1] = 'x';
+	kms_hex_encode(text + 2, bytes, len);
+	luaL_pushresultsize(&buffer, 2 * len + 2);
+}
+
 int kms_bind_result(lua_State *L, kms_status status)
 {
 	if (status != KMS_OK) return kms_bind_fail(L, status);
@@ -204,9 +214,15 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_service(L);
 	kms_bind_http(L);
 	kms_bind_http_reply(L);
+	kms_bind_body(L);
 	kms_bind_fetch(L);
+	kms_bind_envelope(L);
+	kms_bind_odyn(L);
+	kms_bind_double(L);
 	kms_bind_client(L);
 	kms_bind_abi(L);
+	kms_bind_pop(L);
+	kms_bind_sync(L);
 	kms_bind_attest(L);
 	return 1;
 }

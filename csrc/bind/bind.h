@@ -27,9 +27,15 @@ void kms_bind_store(lua_State *L);
 void kms_bind_service(lua_State *L);
 void kms_bind_http(lua_State *L);
 void kms_bind_http_reply(lua_State *L);
+void kms_bind_body(lua_State *L);
 void kms_bind_fetch(lua_State *L);
+void kms_bind_envelope(lua_State *L);
+void kms_bind_odyn(lua_State *L);
+void kms_bind_double(lua_State *L);
 void kms_bind_client(lua_State *L);
 void kms_bind_abi(lua_State *L);
+void kms_bind_pop(lua_State *L);
+void kms_bind_sync(lua_State *L);
 void kms_bind_attest(lua_State *L);
 
 /* ---- results ------------------------------------------------------------------------------ */
@@ -40,6 +46,8 @@ int kms_bind_fail(lua_State *L, kms_status status);
 int kms_bind_fail_text(lua_State *L, kms_status status, const char *text);
 /* Pushes a text, nil where it is absent; returns 1. */
 int kms_bind_push_text(lua_State *L, kms_text text);
+/* Pushes "0x" and the digits of public bytes. */
+void kms_bind_push_hex(lua_State *L, const uint8_t *bytes, size_t len);
 /* true, or the failure. */
 int kms_bind_result(lua_State *L, kms_status status);
 
@@ -95,11 +103,48 @@ extern const kms_bind_type kms_bind_store_type;    /* kms_store */
 extern const kms_bind_type kms_bind_nonces_type;   /* kms_nonces */
 extern const kms_bind_type kms_bind_channels_type; /* kms_channels */
 extern const kms_bind_type kms_bind_http_type;     /* kms_http (net/http.h) */
-extern const kms_bind_type kms_bind_body_type;     /* kms_buf: a response body */
+extern const kms_bind_type kms_bind_body_type;     /* kms_buf: a body */
+
+/* ---- bodies that stay in C (kms.body) ------------------------------------------------------- */
+
+/*
+ * Moves a buffer into a new body on top of the stack; false (nothing of use is pushed, the
+ * buffer stays the caller's) where there is no memory. May throw: the buffer is then owned by
+ * something that a userdata frees.
+ */
+bool kms_bind_push_body(lua_State *L, kms_buf *body);
+/* The buffer of argument `arg`, without taking it (may throw). */
+kms_buf *kms_bind_check_body(lua_State *L, int arg);
+/* Takes the buffer out of argument `arg`, which has been checked and is closed then. */
+void kms_bind_take_body(kms_buf *body, lua_State *L, int arg);
+
+/*
+ * A body that is lent to a job or a call: closed for everybody else meanwhile. The handle stays
+ * on the caller's stack until it is given back; where that never happens (the coroutine was
+ * dropped) kms_bind_drop_loan frees the buffer.
+ */
+typedef struct kms_bind_loan {
+	void **box;
+	kms_buf *body; /* NULL: nothing is lent */
+} kms_bind_loan;
+
+void kms_bind_lend_body(kms_bind_loan *loan, lua_State *L, int arg);
+void kms_bind_give_back(kms_bind_loan *loan);
+void kms_bind_drop_loan(kms_bind_loan *loan);
+
+/* Moves a buffer into a new kms.body on top of the stack (may throw); false without memory. */
+bool kms_bind_push_body(lua_State *L, kms_buf *body);
 
 /* A request's parser (may throw): its texts stay where they are while the request runs. */
 struct kms_http;
 struct kms_http *kms_bind_check_http(lua_State *L, int arg);
+
+/*
+ * A process is a node, or stands in for a TEE service (development): only the latter may see
+ * plaintext in Lua. False where it is the other one already.
+ */
+typedef enum kms_bind_role { KMS_BIND_NODE = 1, KMS_BIND_DOUBLE = 2 } kms_bind_role;
+bool kms_bind_claim(kms_bind_role role);
 
 /* ---- work and waiting ---------------------------------------------------------------------- */
 

@@ -205,17 +205,6 @@ static int client_finish(lua_State *L)
 	return 1;
 }
 
-/* A teePubkey in hexadecimal: SubjectPublicKeyInfo or the point. */
-static kms_status parse_peer_key(uint8_t point97[97], const char *text, size_t len)
-{
-	uint8_t bytes[KMS_P384_DER];
-	kms_hex_strip(&text, &len);
-	size_t size = len / 2;
-	if (size != KMS_P384_DER && size != KMS_P384_POINT) return KMS_ERR_PEER_KEY;
-	kms_status status = kms_hex_decode(bytes, size, text, len);
-	return status == KMS_OK ? kms_p384_point_parse(point97, bytes, size) : status;
-}
-
 /*
  * client(wallet, p384, node_wallet, node_pubkey_hex) -> client | nil, message, code
  * An identity and the node that it will believe.
@@ -233,7 +222,7 @@ static int client_new(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1); /* the wallet is borrowed */
 	kms_status status = kms_address_parse(node20, node_wallet, wallet_len);
-	if (status == KMS_OK) status = parse_peer_key(node97, node_key, key_len);
+	if (status == KMS_OK) status = kms_p384_point_from_hex(node97, node_key, key_len);
 	if (status == KMS_OK) status = kms_client_new(box, wallet, p384, node20, node97);
 	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
 }

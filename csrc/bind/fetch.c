@@ -10,37 +10,6 @@
 #define MAX_CONNECTIONS 64
 #define MAX_BYTES ((lua_Integer)1 << 31)
 
-/* ---- bodies that stay out of Lua -------------------------------------------------------------- */
-
-static void body_release(void *object)
-{
-	kms_buf_free(object);
-	kms_heap_free(object);
-}
-
-/* body:len() -> bytes */
-static int body_len(lua_State *L)
-{
-	const kms_buf *body = kms_bind_check(L, 1, &kms_bind_body_type);
-	lua_pushinteger(L, (lua_Integer)body->len);
-	return 1;
-}
-
-static const luaL_Reg body_methods[] = { { "len", body_len }, { NULL, NULL } };
-const kms_bind_type kms_bind_body_type = { "kms.body", body_release, body_methods, true };
-
-/* Moves a buffer into a new userdata on top of the stack. */
-static bool push_body(lua_State *L, kms_buf *body)
-{
-	void **box = kms_bind_new(L, &kms_bind_body_type);
-	kms_buf *owned = kms_heap_alloc(1, sizeof(*owned));
-	if (!owned) return false;
-	*owned = *body;
-	*body = kms_buf_make(body->kind, body->max);
-	*box = owned;
-	return true;
-}
-
 /* ---- the fetcher of this process ---------------------------------------------------------------- */
 
 static void fetcher_release(void *object)
@@ -90,13 +59,16 @@ static int fetch_close(lua_State *L)
 typedef struct call {
 	kms_wait wait;
 	kms_fetch *fetch;
-	bool wiped;
+	kms_bind_loan body; /* what is sent, where that is a body */
+	bool handle;        /* whether the answer's body is pushed as one */
+	bool discard;       /* whether the text of an error is dropped */
 } call;
 
 static void call_release(void *object)
 {
 	call *c = object;
 	kms_fetch_free(c->fetch);
+	kms_bind_drop_loan(&c->body);
 	kms_heap_free(c);
 }
 
@@ -172,13 +144,17 @@ static int call_finish(lua_State *L, kms_wait *wait)
 	size_t at = 0;
 	kms_status status = kms_fetch_result(c->fetch);
 
+	kms_bind_give_back(&c->body);
 	if (status != KMS_OK) return kms_bind_fail_text(L, status, kms_fetch_detail(c->fetch));
 	kms_buf *body = kms_fetch_body(c->fetch);
 	int http_status = kms_fetch_http_status(c->fetch);
 	lua_pushinteger(L, http_status);
-	if (!c->wiped || http_status / 100 != 2)
+	bool success = http_status / 100 == 2;
+	if (!success && c->discard)
+		lua_pushliteral(L, "");
+	else if (!success || !c->handle)
 		lua_pushlstring(L, (const char *)body->data, body->len);
-	else if (!push_body(L, body))
+	else if (!kms_bind_push_body(L, body))
 		return kms_bind_fail(L, KMS_ERR_MEMORY);
 	lua_newtable(L);
 	while (kms_fetch_next_header(&name, &value, &at, c->fetch))
@@ -194,19 +170,35 @@ static void on_done(void *context)
 	kms_wait_resume(&c->wait);
 }
 
+/* What is sent: a string, which stays on the stack, or a body, which does and is lent. */
+static void set_body(lua_State *L, kms_fetch_request *request, kms_bind_loan *loan)
+{
+	if (lua_getfield(L, 1, "body") != LUA_TUSERDATA) {
+		lua_pop(L, 1);
+		request->body.text = option_string(L, "body", &request->body.len);
+		return;
+	}
+	const kms_buf *body = kms_bind_check_body(L, lua_gettop(L));
+	request->body = (kms_text){ body->len ? (const char *)body->data : "", body->len };
+	kms_bind_lend_body(loan, L, lua_gettop(L));
+}
+
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
- *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false }
+ *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
+ *        handle=false, discard_errors=false }
  *   -> status, body, headers (by lower-case name) | nil, message, code
- * Waits: needs a coroutine. With wiped the body of a 2xx answer is a handle that C
- * functions take; of others, which are error texts, it is a string.
+ * Waits: needs a coroutine. `body`: a string, or a body handle, which nobody else can use until
+ * the call is over. With wiped (a secret) or handle the body of a 2xx answer is a handle that C
+ * functions take; of others, which are error texts, it is a string, an empty one with discard_errors.
  */
 static int fetch(lua_State *L)
 {
 	static const char *const names[] = { "url",       "method",     "headers",
 					     "body",      "timeout_ms", "connect_timeout_ms",
 					     "max_bytes", "proxy",      "check_address",
-					     "wiped",     NULL };
+					     "wiped",     "handle",     "discard_errors",
+					     NULL };
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
@@ -223,7 +215,7 @@ static int fetch(lua_State *L)
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");
 	request.method = option_text(L, "method", "GET");
 	request.proxy = option_text(L, "proxy", NULL);
-	request.body.text = option_string(L, "body", &request.body.len);
+	bool handle = option_boolean(L, "handle"), discard = option_boolean(L, "discard_errors");
 
 	kms_status status = push_fetcher(L, &fetcher);
 	if (status != KMS_OK) return kms_bind_fail(L, status);
@@ -232,11 +224,16 @@ static int fetch(lua_State *L)
 	if (!c) return kms_bind_fail(L, KMS_ERR_MEMORY);
 	*box = c;
 	c->wait.finish = call_finish;
-	c->wiped = request.wiped;
+	c->handle = handle || request.wiped;
+	c->discard = discard;
+	set_body(L, &request, &c->body);
 	status = kms_fetch_new(&c->fetch, &request);
 	if (status == KMS_OK) status = add_headers(L, c->fetch);
 	if (status == KMS_OK) status = kms_fetch_start(c->fetch, fetcher, on_done, c);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) {
+		kms_bind_give_back(&c->body);
+		return kms_bind_fail(L, status);
+	}
 	return kms_wait_yield(L, &c->wait);
 }
 
@@ -245,7 +242,6 @@ void kms_bind_fetch(lua_State *L)
 	static const luaL_Reg functions[] = { { "fetch", fetch },
 					      { "fetch_close", fetch_close },
 					      { NULL, NULL } };
-	kms_bind_define(L, &kms_bind_body_type);
 	kms_bind_define(L, &fetcher_type);
 	kms_bind_define(L, &call_type);
 	luaL_setfuncs(L, functions, 0);

@@ -25,7 +25,24 @@ static int wallet_address(lua_State *L)
 	return 1;
 }
 
-static const luaL_Reg wallet_methods[] = { { "address", wallet_address }, { NULL, NULL } };
+/* wallet:sign(text) -> "0x" + 130 lower-case digits: EIP-191, v 27 or 28 | nil, message, code */
+static int wallet_sign(lua_State *L)
+{
+	uint8_t sig[65];
+	char text[KMS_SIGNATURE_TEXT];
+	size_t len;
+	const kms_wallet *wallet = kms_bind_check(L, 1, &kms_bind_wallet_type);
+	const char *message = luaL_checklstring(L, 2, &len);
+	kms_status status = kms_wallet_sign_message(sig, wallet, (const uint8_t *)message, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	kms_signature_format(text, sig);
+	lua_pushlstring(L, text, sizeof(text));
+	return 1;
+}
+
+static const luaL_Reg wallet_methods[] = { { "address", wallet_address },
+					   { "sign", wallet_sign },
+					   { NULL, NULL } };
 const kms_bind_type kms_bind_wallet_type = { "kms.wallet", wallet_release, wallet_methods, false };
 
 static void p384_release(void *object)

@@ -32,7 +32,7 @@ typedef struct open_job {
 	kms_job job;
 	const kms_service *service;
 	kms_request *request; /* the userdata below this one on the stack */
-	kms_http *http;       /* argument 2 */
+	kms_http *http;       /* argument 2 of open; NULL: the request holds the plaintext already */
 	kms_request_kind kind;
 	uint8_t peer97[KMS_P384_POINT];
 	kms_secret *key; /* of the channel: a reference until the job has run; NULL where it is new */
@@ -42,6 +42,15 @@ typedef struct open_job {
 	const char *field;
 	kms_status status;
 } open_job;
+
+/* Takes the plaintext over. */
+static kms_status parse_plain(open_job *job, kms_buf *plain)
+{
+	kms_status status =
+	    kms_request_parse(job->request, &job->field, plain, job->kind, &job->service->limits);
+	if (status != KMS_OK) return status;
+	return kms_request_check_pop(job->request, kms_signature_view(&job->signature), job->pop_required);
+}
 
 static kms_status open_body(open_job *job)
 {
@@ -56,12 +65,7 @@ static kms_status open_body(open_job *job)
 	if (status == KMS_OK) status = kms_envelope_open(&plain, &envelope, job->key);
 	kms_secret_unref(job->key);
 	job->key = NULL;
-	if (status == KMS_OK)
-		status =
-		    kms_request_parse(job->request, &job->field, &plain, job->kind, &job->service->limits);
-	if (status == KMS_OK)
-		status = kms_request_check_pop(job->request, kms_signature_view(&job->signature),
-					       job->pop_required);
+	if (status == KMS_OK) status = parse_plain(job, &plain);
 	kms_buf_free(&plain);
 	return status;
 }
@@ -77,7 +81,7 @@ static int open_finish(lua_State *L, kms_job *base)
 	open_job *job = (open_job *)base;
 	const char *text = kms_status_text(job->status);
 
-	kms_http_release_body(job->http);
+	if (job->http) kms_http_release_body(job->http);
 	if (job->status != KMS_OK && job->field)
 		return kms_bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
 	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
@@ -91,7 +95,7 @@ static int open_finish(lua_State *L, kms_job *base)
  */
 int kms_service_open(lua_State *L)
 {
-	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	const kms_service *service = kms_bind_check_service(L, true);
 	kms_http *http = kms_bind_check_http(L, 2);
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
 	const uint8_t *peer97 = kms_bind_bytes(L, 4, KMS_P384_POINT);
@@ -119,6 +123,43 @@ int kms_service_open(lua_State *L)
 		return open_finish(L, &job->job);
 	}
 	job->job.heavy = true;
+	return kms_job_start(L, &job->job);
+}
+
+static void parse_run(kms_job *base)
+{
+	open_job *job = (open_job *)base;
+	kms_buf plain = job->request->plain;
+	job->request->plain = kms_buf_make(KMS_BUF_GUARDED, 0);
+	job->status = parse_plain(job, &plain);
+}
+
+/*
+ * service:parse(plain, kind, signature, pop_required) -> request | nil, message, code. Checks what
+ * another has decrypted: a guarded body, which is taken over.
+ */
+int kms_service_parse(lua_State *L)
+{
+	const kms_service *service = kms_bind_check_service(L, false);
+	size_t size = kms_bind_check_body(L, 2)->len;
+	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
+	bool pop_required = lua_toboolean(L, 5);
+
+	lua_settop(L, 5);
+	kms_request *request = push_request(L);
+	if (!request) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	open_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	kms_bind_signature(&job->signature, L, 4);
+	job->job.run = parse_run;
+	job->job.finish = open_finish;
+	job->job.heavy = size > OPEN_INLINE_BYTES;
+	job->service = service;
+	job->request = request;
+	job->request_index = 6;
+	job->kind = kind;
+	job->pop_required = pop_required;
+	kms_bind_take_body(&request->plain, L, 2);
 	return kms_job_start(L, &job->job);
 }
 

@@ -13,6 +13,13 @@ void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg)
 	memcpy(signature->text, text, signature->len);
 }
 
+kms_service *kms_bind_check_service(lua_State *L, bool with_keys)
+{
+	kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	if (with_keys && !service->p384) luaL_argerror(L, 1, "has no keys of its own");
+	return service;
+}
+
 /* ---- authentication --------------------------------------------------------------------- */
 
 /* A header's value, copied and cut just past its longest valid form, so that it stays invalid. */
@@ -134,7 +141,7 @@ static int service_set_master(lua_State *L)
  */
 static int service_has_channel(lua_State *L)
 {
-	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	const kms_service *service = kms_bind_check_service(L, true);
 	const uint8_t *peer97 = kms_bind_bytes(L, 2, KMS_P384_POINT);
 	kms_secret *key = kms_channels_find(service->channels, service->p384, peer97);
 	lua_pushboolean(L, key != NULL);
@@ -145,8 +152,10 @@ static int service_has_channel(lua_State *L)
 static const luaL_Reg service_methods[] = {
 	{ "authenticate", kms_service_authenticate },
 	{ "open", kms_service_open },
+	{ "parse", kms_service_parse },
 	{ "request", kms_service_request },
 	{ "answer", kms_service_answer },
+	{ "work", kms_service_work },
 	{ "set_master", service_set_master },
 	{ "has_channel", service_has_channel },
 	{ NULL, NULL },
@@ -160,23 +169,37 @@ static void *member(lua_State *L, const char *name, const kms_bind_type *type)
 	return kms_bind_check(L, -1, type);
 }
 
+/* Keys of this process, or the address of a wallet that is elsewhere. */
+static void set_identity(kms_service *service, lua_State *L)
+{
+	if (lua_getfield(L, 1, "self") != LUA_TNIL) {
+		kms_bind_address(service->own20, L, lua_gettop(L));
+		return;
+	}
+	service->wallet = member(L, "wallet", &kms_bind_wallet_type);
+	service->p384 = member(L, "p384", &kms_bind_p384_type);
+	kms_wallet_address(service->own20, service->wallet);
+}
+
 /*
  * service{wallet=, p384=, nonces=, channels=, store=, max_value=, max_key=, pop_window_s=}
- * -> service | nil, message, code. The handles are kept alive by it.
+ * -> service | nil, message, code. The handles are kept alive by it. Where the keys are not in
+ * this process: self= (the wallet's address) instead of wallet and p384.
  */
 static int service_new(lua_State *L)
 {
 	static const char *const names[] = { "wallet",    "p384",    "nonces",       "channels", "store",
-					     "max_value", "max_key", "pop_window_s", NULL };
+					     "max_value", "max_key", "pop_window_s", "self",     NULL };
 	const lua_Integer large = (lua_Integer)1 << 40;
 
+	if (!kms_bind_claim(KMS_BIND_NODE)) return luaL_error(L, "this process stands in for a TEE service");
 	kms_bind_closed(L, 1, names);
 	lua_settop(L, 1);
 	void **box = kms_bind_new(L, &kms_bind_service_type);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, 2, 1);
-	kms_wallet *wallet = member(L, "wallet", &kms_bind_wallet_type);
-	kms_p384 *p384 = member(L, "p384", &kms_bind_p384_type);
+	kms_service given = { 0 };
+	set_identity(&given, L);
 	kms_nonces *nonces = member(L, "nonces", &kms_bind_nonces_type);
 	kms_channels *channels = member(L, "channels", &kms_bind_channels_type);
 	kms_store *store = member(L, "store", &kms_bind_store_type);
@@ -189,14 +212,12 @@ static int service_new(lua_State *L)
 	kms_service *service = kms_heap_alloc(1, sizeof(*service));
 	if (!service) return kms_bind_fail(L, KMS_ERR_MEMORY);
 	*box = service;
-	service->wallet = wallet;
-	service->p384 = p384;
+	*service = given;
 	service->nonces = nonces;
 	service->channels = channels;
 	service->store = store;
 	service->limits = limits;
 	service->pop_window_s = window;
-	kms_wallet_address(service->own20, wallet);
 	lua_settop(L, 2);
 	return 1;
 }

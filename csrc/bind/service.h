@@ -1,7 +1,8 @@
 /*
- * One application request on a backend with its keys in this process (`sim`, `nitro`), in
- * three calls: authenticate (headers), open (body), answer (work, seal, sign). Between them
- * Lua asks the chain and the policy.
+ * One application request. With the keys in this process (`sim`, `nitro`) it takes three calls:
+ * authenticate (headers), open (body), answer (work, seal, sign). Where a service has them
+ * (`odyn`) parse takes what that has decrypted, and work gives what it is to seal. Between them Lua
+ * asks the chain and the policy.
  */
 #ifndef KMS_BIND_SERVICE_H
 #define KMS_BIND_SERVICE_H
@@ -12,7 +13,7 @@
 
 /* Everything is borrowed (kept alive by the userdata's user value) but `master`. */
 typedef struct kms_service {
-	kms_wallet *wallet;
+	kms_wallet *wallet; /* NULL, like p384, where the keys are not in this process */
 	kms_p384 *p384;
 	kms_nonces *nonces;
 	kms_channels *channels;
@@ -42,9 +43,14 @@ static inline kms_text kms_signature_view(const kms_signature_text *signature)
 /* Copies argument `arg`; throws when it is longer than a signature. */
 void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg);
 
+/* The service at argument 1; with_keys: throws where its keys are elsewhere. */
+kms_service *kms_bind_check_service(lua_State *L, bool with_keys);
+
 int kms_service_authenticate(lua_State *L);
 int kms_service_open(lua_State *L);
+int kms_service_parse(lua_State *L);
 int kms_service_request(lua_State *L);
 int kms_service_answer(lua_State *L);
+int kms_service_work(lua_State *L);
 
 #endif

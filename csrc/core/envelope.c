@@ -43,6 +43,8 @@ static kms_status parse_nonce(kms_envelope *envelope, const kms_json *json)
 	size_t len;
 	GUARD(hex_member(&hex, &len, json, "nonce"));
 	ENSURE(len >= 2 * KMS_GCM_IV, KMS_ERR_ENVELOPE);
+	envelope->nonce = hex;
+	envelope->nonce_len = len;
 	for (size_t i = 0; i < len; i += 2) {
 		uint8_t byte;
 		ENSURE(kms_hex_decode(&byte, 1, hex + i, 2) == KMS_OK, KMS_ERR_ENVELOPE);
@@ -61,17 +63,72 @@ static kms_status parse_members(kms_envelope *envelope, const kms_json *json)
 	return KMS_OK;
 }
 
-kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len)
+/* ---- the MAC over what was received ---- */
+
+static const char *const canonical_names[] = { "{\"encrypted_data\":\"", "\",\"nonce\":\"",
+					       "\",\"sender_tee_pubkey\":\"" };
+
+/*
+ * The canonical form of an envelope without other members as spans of the body itself, which
+ * can be large; false where something in it would have to be escaped (then it is no hex).
+ */
+static bool canonical_spans(kms_span spans[7], const kms_json *json)
 {
-	ENSURE_REF(envelope);
-	*envelope = (kms_envelope){ 0 };
+	static const char *const members[] = { "encrypted_data", "nonce", "sender_tee_pubkey" };
+	const kms_json_value *root = &json->values[0];
+	if (root->count != KMS_ARRAY_LEN(members)) return false;
+	for (size_t i = 0; i < KMS_ARRAY_LEN(members); i++) {
+		const kms_json_value *value = kms_json_get(json, root, members[i]);
+		for (size_t at = 0; at < value->len; at++)
+			if ((uint8_t)value->text[at] < 0x20 || value->text[at] == '"' ||
+			    value->text[at] == '\\')
+				return false;
+		spans[2 * i] = (kms_span){ (const uint8_t *)canonical_names[i], strlen(canonical_names[i]) };
+		spans[2 * i + 1] = (kms_span){ (const uint8_t *)value->text, value->len };
+	}
+	spans[6] = (kms_span){ (const uint8_t *)"\"}", 2 };
+	return true;
+}
+
+static kms_status canonical_mac(uint8_t mac32[32], const kms_json *json, const kms_secret *key32)
+{
+	kms_span spans[7];
+	if (canonical_spans(spans, json))
+		return kms_hmac_sha256_spans(mac32, key32, spans, KMS_ARRAY_LEN(spans));
+	DEFER(kms_buf_free) kms_buf canonical = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	GUARD(kms_json_canonical(&canonical, json, &json->values[0]));
+	return kms_hmac_sha256(mac32, key32, canonical.data, canonical.len);
+}
+
+static kms_status parse(kms_envelope *envelope, uint8_t *mac32, char *body, size_t len,
+			const kms_secret *key32)
+{
 	ENSURE(body || !len, KMS_ERR_ARGUMENT);
 	DEFER(kms_json_free) kms_json json = { 0 };
 	kms_envelope parsed = { 0 };
 	GUARD(kms_json_parse(&json, body, len, MAX_VALUES));
 	GUARD(parse_members(&parsed, &json));
+	if (key32) GUARD(canonical_mac(mac32, &json, key32));
 	*envelope = parsed;
 	return KMS_OK;
+}
+
+kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len)
+{
+	ENSURE_REF(envelope);
+	*envelope = (kms_envelope){ 0 };
+	return parse(envelope, NULL, body, len, NULL);
+}
+
+kms_status kms_envelope_parse_mac(kms_envelope *envelope, uint8_t mac32[32], char *body, size_t len,
+				  const kms_secret *key32)
+{
+	ENSURE_REF(envelope);
+	*envelope = (kms_envelope){ 0 };
+	ENSURE_REF(mac32);
+	memset(mac32, 0, 32);
+	ENSURE_REF(key32);
+	return parse(envelope, mac32, body, len, key32);
 }
 
 kms_status kms_envelope_check_sender(const kms_envelope *envelope, const uint8_t peer97[97])
@@ -93,7 +150,7 @@ kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope, const
 	ENSURE_REF(plain);
 	ENSURE_REF(envelope);
 	ENSURE_REF(channel_key32);
-	ENSURE(plain->kind == KMS_BUF_GUARDED, KMS_ERR_ARGUMENT);
+	ENSURE(plain->kind != KMS_BUF_PLAIN, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(channel_key32) == KEY_BYTES, KMS_ERR_RANGE);
 	return kms_gcm_open_hex(plain, kms_secret_bytes(channel_key32), envelope->iv12, envelope->hex,
 				envelope->hex_len);

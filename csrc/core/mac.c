@@ -99,17 +99,35 @@ static kms_status hmac(uint8_t mac32[HASH], kms_contexts *contexts, const uint8_
 	return mac_end(mac32, contexts);
 }
 
-kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key, const uint8_t *bytes, size_t len)
+static kms_status hmac_spans(uint8_t mac32[HASH], kms_contexts *contexts, const kms_secret *key,
+			     const kms_span *spans, size_t count)
+{
+	GUARD(mac_start(contexts, kms_secret_bytes(key), kms_secret_len(key)));
+	for (size_t i = 0; i < count; i++)
+		GUARD(mac_add(contexts, spans[i].bytes, spans[i].len));
+	return mac_end(mac32, contexts);
+}
+
+kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key, const kms_span *spans,
+				 size_t count)
 {
 	ENSURE_REF(mac32);
 	memset(mac32, 0, HASH);
 	ENSURE_REF(key);
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(spans || count == 0, KMS_ERR_ARGUMENT);
+	for (size_t i = 0; i < count; i++)
+		ENSURE(spans[i].bytes || spans[i].len == 0, KMS_ERR_ARGUMENT);
 	DEFER(forget_key) kms_contexts *contexts = NULL;
 	GUARD(kms_contexts_get(&contexts));
-	kms_status status = hmac(mac32, contexts, kms_secret_bytes(key), kms_secret_len(key), bytes, len);
+	kms_status status = hmac_spans(mac32, contexts, key, spans, count);
 	if (status != KMS_OK) kms_wipe(mac32, HASH);
 	return status;
+}
+
+kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key, const uint8_t *bytes, size_t len)
+{
+	kms_span all = { bytes, len };
+	return kms_hmac_sha256_spans(mac32, key, &all, 1);
 }
 
 /* ---- HKDF (RFC 5869) ---- */

@@ -60,6 +60,19 @@ void kms_wallet_address(uint8_t address20[20], const kms_wallet *wallet)
 	memcpy(address20, wallet->address20, 20);
 }
 
+kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet)
+{
+	ENSURE_REF(point65);
+	memset(point65, 0, 65);
+	ENSURE_REF(wallet);
+	secp256k1_pubkey public;
+	size_t len = 65;
+	const secp256k1_context *context = kms_algorithms_get()->secp256k1;
+	ENSURE(secp256k1_ec_pubkey_create(context, &public, kms_secret_bytes(wallet->key)), KMS_ERR_CRYPTO);
+	(void)secp256k1_ec_pubkey_serialize(context, point65, &len, &public, SECP256K1_EC_UNCOMPRESSED);
+	return KMS_OK;
+}
+
 kms_status kms_eip191_digest(uint8_t digest32[32], const uint8_t *message, size_t len)
 {
 	static const char prefix[] = "\x19"

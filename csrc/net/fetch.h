@@ -58,7 +58,7 @@ typedef struct kms_fetch_request {
 	uint32_t timeout_ms;         /* for all of it, waiting in the queue included */
 	uint32_t connect_timeout_ms; /* name, connection, TLS */
 	size_t max_bytes;            /* of the response body; more is ERR_TOO_LARGE */
-	bool wiped;                  /* the collected body is wiped on free (libcurl's own buffers are not) */
+	bool wiped; /* the collected body is wiped on free, as libcurl's buffers always are */
 	/*
 	 * Only public addresses. Through a proxy, which resolves names itself, the URL's host is
 	 * checked instead as kms_address_check_host does; the proxy's address is the operator's.

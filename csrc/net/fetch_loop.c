@@ -217,8 +217,7 @@ kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher
 	*out = NULL;
 	ENSURE(loop && limits, KMS_ERR_ARGUMENT);
 	ENSURE(limits->max_transfers && limits->max_connections, KMS_ERR_RANGE);
-	/* Counted by libcurl, thread-safe in this build; never undone, as other parts may use it. */
-	ENSURE(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, KMS_ERR_SYSTEM);
+	GUARD(fetch_memory_init());
 	kms_fetcher *fetcher = kms_heap_alloc(1, sizeof(*fetcher));
 	ENSURE(fetcher, KMS_ERR_MEMORY);
 	fetcher->loop = loop;

@@ -25,9 +25,17 @@ KMS_API void kms_keccak256(uint8_t digest32[32], const uint8_t *bytes, size_t le
 /* SHA-256 (FIPS 180-4). */
 KMS_API KMS_MUST_USE kms_status kms_sha256(uint8_t digest32[32], const uint8_t *bytes, size_t len);
 
-/* HMAC-SHA256 (RFC 2104), key of 1 to 64 bytes. */
+/* A span of bytes for scattered input. */
+typedef struct kms_span {
+	const uint8_t *bytes;
+	size_t len;
+} kms_span;
+
+/* HMAC-SHA256 (RFC 2104), key of 1 to 64 bytes; the second form reads several spans as one text. */
 KMS_API KMS_MUST_USE kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key,
 						const uint8_t *bytes, size_t len);
+KMS_API KMS_MUST_USE kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key,
+						      const kms_span *spans, size_t count);
 
 /*
  * HKDF-SHA256 (RFC 5869), extract and expand.
@@ -37,12 +45,6 @@ KMS_API KMS_MUST_USE kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_sec
 KMS_API KMS_MUST_USE kms_status kms_hkdf_sha256(uint8_t *okm, size_t len, const uint8_t *ikm, size_t ikm_len,
 						const uint8_t *salt, size_t salt_len, const uint8_t *info,
 						size_t info_len);
-
-/* A span of bytes for scattered input. */
-typedef struct kms_span {
-	const uint8_t *bytes;
-	size_t len;
-} kms_span;
 
 /*
  * AES-256-GCM (SP 800-38D), 12-byte IV, no AAD.

@@ -36,8 +36,10 @@ typedef struct kms_envelope {
 	uint8_t sender_der[KMS_P384_DER]; /* as sent: SPKI, or a 97-byte point */
 	size_t sender_len;
 	uint8_t iv12[12];
-	const char *hex; /* ciphertext || tag, 0x removed */
+	const char *hex; /* ciphertext || tag, 0x removed; its digits are not looked at yet */
 	size_t hex_len;
+	const char *nonce; /* hex of all of it, 0x removed */
+	size_t nonce_len;
 } kms_envelope;
 
 /*
@@ -48,13 +50,20 @@ typedef struct kms_envelope {
 KMS_API KMS_MUST_USE kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len);
 
 /*
+ * The same, and the HMAC-SHA256 that X-Sync-Signature holds (section 9): under `key32` over the
+ * canonical JSON of the whole object, members that are none of an envelope's included.
+ */
+KMS_API KMS_MUST_USE kms_status kms_envelope_parse_mac(kms_envelope *envelope, uint8_t mac32[32], char *body,
+						       size_t len, const kms_secret *key32);
+
+/*
  * Whether the envelope names this peer: its key, in either accepted form, is the point given.
  * Constant work; ERR_SENDER_KEY when it is another.
  */
 KMS_API KMS_MUST_USE kms_status kms_envelope_check_sender(const kms_envelope *envelope,
 							  const uint8_t peer97[97]);
 
-/* Decrypts into a guarded buffer, which is appended to; ERR_DECRYPT, ERR_HEX. */
+/* Decrypts into a guarded or wiped buffer, which is appended to; ERR_DECRYPT, ERR_HEX. */
 KMS_API KMS_MUST_USE kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope,
 						  const kms_secret *channel_key32);
 

@@ -37,6 +37,9 @@ KMS_API void kms_wallet_free(kms_wallet *wallet);
 /* Ethereum address: last 20 bytes of keccak256(public key without its 0x04). */
 KMS_API void kms_wallet_address(uint8_t address20[20], const kms_wallet *wallet);
 
+/* Its public point: 0x04 || x || y. */
+KMS_API KMS_MUST_USE kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet);
+
 /* keccak256("\x19Ethereum Signed Message:\n" || decimal length || message) (EIP-191, 0x45). */
 KMS_API KMS_MUST_USE kms_status kms_eip191_digest(uint8_t digest32[32], const uint8_t *message, size_t len);
 
@@ -63,6 +66,8 @@ KMS_API KMS_MUST_USE kms_status kms_message_recover(uint8_t address20[20], const
  * (SP 800-56A 5.6.2.3.4; the cofactor is 1). Else ERR_PEER_KEY.
  */
 KMS_API KMS_MUST_USE kms_status kms_p384_point_parse(uint8_t point97[97], const uint8_t *bytes, size_t len);
+/* The same from hexadecimal text of any case, 0x optional; ERR_PEER_KEY, ERR_HEX. */
+KMS_API KMS_MUST_USE kms_status kms_p384_point_from_hex(uint8_t point97[97], const char *text, size_t len);
 /* SPKI of a point. */
 KMS_API void kms_p384_der(uint8_t der120[120], const uint8_t point97[97]);
 

@@ -88,6 +88,7 @@ typedef enum kms_category {
 	X(ERR_POP_BINDING, 0x306, "pop does not belong to this exchange")               \
 	X(ERR_POP_DUPLICATE, 0x307, "a proof-of-possession header is repeated")         \
 	X(ERR_SEALED, 0x308, "sealed data was changed or made under another key")       \
+	X(ERR_MAC, 0x309, "missing or invalid X-Sync-Signature")                        \
 	X(ERR_ATTEST, 0x30a, "the attestation document is not to be trusted")           \
 	X(ERR_NOT_FOUND, 0x400, "not found")                                            \
 	X(ERR_TOO_LARGE, 0x500, "larger than allowed")                                  \
@@ -113,7 +114,8 @@ typedef enum kms_category {
 	X(ERR_TLS, 0x903, "the TLS connection is not trusted")                          \
 	X(ERR_ADDRESS_REFUSED, 0x904, "the address is not a public one")                \
 	X(ERR_HTTP, 0x905, "the answer is not valid HTTP")                              \
-	X(ERR_ABI, 0x906, "the contract's answer is malformed")
+	X(ERR_ABI, 0x906, "the contract's answer is malformed")                         \
+	X(ERR_TEE, 0x907, "the TEE service did not answer as it should")
 
 typedef enum kms_status {
 #define KMS_STATUS_ENUM(name, number, text) KMS_##name = (number),

@@ -33,10 +33,10 @@ local NAMES = {
 	},
 	unauthorized = {
 		"ERR_SIGNATURE", "ERR_POP_MISSING", "ERR_POP_TIMESTAMP", "ERR_POP_NONCE", "ERR_POP_WALLET", "ERR_POP_DUPLICATE",
-		"ERR_SEALED", "ERR_ATTEST",
+		"ERR_SEALED", "ERR_MAC", "ERR_ATTEST",
 		"ERR_UNAUTHORIZED",
 	},
-	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING" },
+	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING", "ERR_FORBIDDEN" },
 	not_found = { "ERR_NOT_FOUND", "ERR_NO_ROUTE" },
 	method_not_allowed = { "ERR_METHOD" },
 	payload_too_large = { "ERR_TOO_LARGE", "ERR_STORAGE_SIZE" },
@@ -48,7 +48,7 @@ local NAMES = {
 	service_unavailable = {
 		"ERR_MEMORY", "ERR_LOCKED_MEMORY", "ERR_STORE_FULL", "ERR_NAMESPACES", "ERR_TOMBSTONES", "ERR_BUSY",
 		"ERR_TIMEOUT", "ERR_CONNECT", "ERR_RESOLVE", "ERR_TLS", "ERR_ADDRESS_REFUSED", "ERR_HTTP", "ERR_ABI",
-		"ERR_CHAIN", "ERR_OLD_STATE", "ERR_NOT_READY",
+		"ERR_TEE", "ERR_CHAIN", "ERR_OLD_STATE", "ERR_NOT_READY", "ERR_REFUSED", "ERR_UNVERIFIED", "ERR_NOTHING",
 	},
 }
 
@@ -59,7 +59,7 @@ local STATUSES = { ERR_REQUEST_TIMEOUT = 408 }
 -- as those of internal errors do.
 local PRIVATE = {
 	ERR_TIMEOUT = true, ERR_CONNECT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_ADDRESS_REFUSED = true,
-	ERR_HTTP = true, ERR_ABI = true, ERR_OLD_STATE = true,
+	ERR_HTTP = true, ERR_ABI = true, ERR_TEE = true, ERR_OLD_STATE = true,
 }
 
 local CODES = {}

@@ -34,6 +34,18 @@ function M.check_dir(path)
 	return true
 end
 
+--- Names of what is in a folder, sorted; none where it cannot be read.
+function M.list(path)
+	local names, scan = {}, uv.fs_scandir(path)
+	while scan do
+		local name = uv.fs_scandir_next(scan)
+		if not name then break end
+		names[#names + 1] = name
+	end
+	table.sort(names)
+	return names
+end
+
 --- A text that changes when the file is edited or replaced; nil where there is none.
 function M.mark(path)
 	local stat = uv.fs_stat(path)

@@ -98,6 +98,18 @@ function M.spawn(fn, ...)
 	return M.launch(M.try, fn, ...)
 end
 
+--- Calls fn(...), which may wait: in the running coroutine or, where there is none, which is
+-- before M.run, in one of its own while the loop runs. Throws what fn throws.
+-- @return what fn returns
+function M.complete(fn, ...)
+	if coroutine.isyieldable() then return fn(...) end
+	local results
+	M.launch(function(...) results = table.pack(pcall(fn, ...)) end, ...)
+	while not results do uv.run("once") end
+	if not results[1] then error(results[2], 0) end
+	return table.unpack(results, 2, results.n)
+end
+
 --- Loop time in milliseconds: monotonic, read once an iteration.
 function M.now()
 	return uv.now()

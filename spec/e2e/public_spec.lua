@@ -156,8 +156,7 @@ describe("public routes", function()
 		end
 	end)
 
-	it("/sync and /attestation are not in this version", function()
-		expect.refused(assert(http.request(node.port, { method = "POST", target = "/sync", body = "{}" })), 404, "not_found")
+	it("/attestation is not in this version", function()
 		expect.refused(assert(http.get(node.port, "/attestation")), 404, "not_found")
 	end)
 

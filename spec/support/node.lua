@@ -63,6 +63,16 @@ local function reap(process, timeout_ms)
 	return false
 end
 
+--- Starts the program with these words; ends with the process that started it.
+-- @param options env, program, cwd, nofile, memlock, uid
+-- @param out, err  file descriptors
+-- @return process {pid, code (once it has ended), signal}
+M.spawn = spawn
+
+--- Waits for a process's end, and kills it where that does not come in time.
+-- @return whether it came
+M.reap = reap
+
 --- A port of 127.0.0.1 that nobody listens on.
 function M.free_port()
 	local tcp = uv.new_tcp()

@@ -13,8 +13,8 @@ local exit = require("kms.cli.exit")
 
 local M = {}
 
--- The commands in the order of the help; each is the module kms.cli.<name>.
-local COMMANDS = { "serve", "call", "status", "nodes", "config", "keygen", "version" }
+-- The commands in the order of the help; each is the module kms.cli.<name>, "-" written as "_".
+local COMMANDS = { "serve", "call", "status", "nodes", "config", "keygen", "devnet-odyn", "version" }
 
 --- The top of the command line. Only the module of the command that is meant gets loaded,
 -- or all of them where none is.
@@ -24,7 +24,7 @@ local function declaration(meant)
 		if name == meant then wanted = { name } end
 	end
 	local commands = {}
-	for i, name in ipairs(wanted) do commands[i] = require("kms.cli." .. name) end
+	for i, name in ipairs(wanted) do commands[i] = require("kms.cli." .. name:gsub("%-", "_")) end
 	return {
 		name = "nova-kms",
 		summary = "A key-management node for trusted execution environments.",

@@ -6,6 +6,7 @@
 local err = require("kms.err")
 local lru = require("kms.lru")
 local native = require("kms_native")
+local routes_reply = require("kms.routes.reply")
 local turns = require("kms.turns")
 
 local M = {}
@@ -20,7 +21,7 @@ local POP_WALLETS = 10000
 local WAITING_LISTINGS = 32
 
 local function channel_allowed(node, caller, mono_ms)
-	if node.service:has_channel(caller.point) then return true end
+	if node.tee:has_channel(node.service, caller.point) then return true end
 	return node.channel_limiter:take("c" .. caller.app_id, mono_ms)
 end
 
@@ -34,7 +35,7 @@ local function read_request(node, request, route, caller, key, mono_ms)
 	if not ok then return nil, message, code end
 	local bound_ms = node.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
-	opened, message, code = node.service:open(request.head, route.kind, caller.point, caller.signature, bound_ms ~= nil)
+	opened, message, code = node.tee:open_request(node.service, request.head, route.kind, caller, bound_ms ~= nil)
 	if not opened then return nil, message, code end
 	if (not bound_ms or mono_ms - bound_ms > POP_REFRESH_MS) and opened:has_pop() then
 		node.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
@@ -43,7 +44,7 @@ local function read_request(node, request, route, caller, key, mono_ms)
 end
 
 local function work(node, opened, caller)
-	return node.service:answer(opened, caller.app_id, caller.point, caller.signature, node.wall_ms())
+	return node.tee:answer(node.service, opened, caller, node.wall_ms())
 end
 
 local function give_turn(node, app_id, ok, body, ...)
@@ -84,11 +85,8 @@ end
 
 local function serve(node, request, route, rest)
 	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
-	-- Before anything else is looked at; a length beyond 63 bits is negative here.
-	local announced = request.has_body and request:content_length() or 0
-	if announced ~= 0 and math.ult(node.config.MAX_REQUEST_BODY_BYTES, announced) then
-		return err.reply("ERR_TOO_LARGE")
-	end
+	-- Before anything else is looked at.
+	if routes_reply.announces_more(request, node.config.MAX_REQUEST_BODY_BYTES) then return err.reply("ERR_TOO_LARGE") end
 	local mono_ms = node.mono_ms()
 	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
 	request.wallet = caller and caller.wallet or wallet
@@ -103,14 +101,9 @@ local function serve(node, request, route, rest)
 	return carry_out(node, request, route, caller, key, mono_ms), caller.wallet
 end
 
--- Whoever has shown who it is gets the next nonce along, and saves a round trip.
 local function handler(node, request, route, rest)
 	local reply, authenticated = serve(node, request, route, rest)
-	if authenticated then
-		local nonce = node.nonces:issue(node.mono_ms() // 1000)
-		if nonce then reply.headers["X-KMS-Next-Nonce"] = nonce end
-	end
-	return reply
+	return authenticated and routes_reply.with_nonce(node, reply) or reply
 end
 
 --- The routes of this module.

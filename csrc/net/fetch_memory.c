@@ -1,0 +1,81 @@
+/*
+ * libcurl's memory: every block knows its size and is wiped before it goes back, because
+ * requests and answers, with TEE=odyn plaintext among them, pass through it. What GnuTLS
+ * allocates is its own; calls that carry plaintext stay on this machine, without TLS.
+ */
+#include "net/fetch_transfer.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/safe.h"
+#include "kms/secret.h"
+
+/* Before each block; keeps what follows aligned as malloc's memory is. */
+typedef union block {
+	size_t size; /* of what follows */
+	max_align_t align;
+} block;
+
+static block *block_of(void *memory)
+{
+	return (block *)memory - 1;
+}
+
+static void *memory_new(size_t size)
+{
+	size_t total;
+	ENSURE(KMS_ADD(&total, size, sizeof(block)), NULL);
+	block *b = kms_heap_resize(NULL, total);
+	ENSURE(b, NULL);
+	b->size = size;
+	return b + 1;
+}
+
+static void memory_free(void *memory)
+{
+	if (!memory) return;
+	block *b = block_of(memory);
+	kms_wipe(memory, b->size);
+	kms_heap_free(b);
+}
+
+/* Always a new block: the C library would leave the old bytes where it moved from. */
+static void *memory_resize(void *memory, size_t size)
+{
+	if (!memory) return memory_new(size);
+	size_t old = block_of(memory)->size;
+	void *larger = memory_new(size);
+	ENSURE(larger, NULL);
+	memcpy(larger, memory, old < size ? old : size);
+	memory_free(memory);
+	return larger;
+}
+
+static void *memory_new_zeroed(size_t count, size_t size)
+{
+	size_t total;
+	ENSURE(KMS_MUL(&total, count, size), NULL);
+	void *memory = memory_new(total);
+	if (memory) memset(memory, 0, total);
+	return memory;
+}
+
+static char *memory_copy(const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy = memory_new(size);
+	if (copy) memcpy(copy, text, size);
+	return copy;
+}
+
+kms_status fetch_memory_init(void)
+{
+	static bool done; /* loop thread only; never undone, as other parts may use it */
+	if (done) return KMS_OK;
+	CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, memory_new, memory_free, memory_resize,
+					     memory_copy, memory_new_zeroed);
+	ENSURE(code == CURLE_OK, KMS_ERR_SYSTEM);
+	done = true;
+	return KMS_OK;
+}

@@ -1,0 +1,56 @@
+--- Odyn doubles as processes of their own (`nova-kms devnet-odyn`): start, stop, start again.
+
+local uv = require("luv")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local node = require("spec.support.node")
+
+local M = {}
+
+local Odyn = {}
+Odyn.__index = Odyn
+
+local START_MS = 60000
+local STOP_MS = 10000
+
+--- Starts the process, and waits until it answers.
+function Odyn:run()
+	local log = assert(uv.fs_open(self.dir .. "/odyn.log", "a", 384))
+	self.process = node.spawn({ "devnet-odyn", "--seed", self.dir .. "/odyn.seed", "--bind", "127.0.0.1:" .. self.port },
+		{ env = {} }, log, log)
+	uv.fs_close(log)
+	local deadline = uv.hrtime() + START_MS * 1000000
+	repeat
+		local response = http.get(self.port, "/v1/eth/address")
+		if response and response.status == 200 then return self end
+		http.sleep(20)
+	until self.process.code or uv.hrtime() > deadline
+	error("the double does not answer; its log:\n" .. (files.read(self.dir .. "/odyn.log") or ""), 2)
+end
+
+--- Sends it a signal, "sigstop" for instance.
+function Odyn:signal(name)
+	uv.kill(self.process.pid, name)
+end
+
+--- Ends the process at once; run() starts it again with the same keys.
+function Odyn:kill()
+	if not self.process.code then uv.kill(self.process.pid, "sigkill") end
+	node.reap(self.process, STOP_MS)
+end
+
+--- Ends it for good.
+function Odyn:stop()
+	self:kill()
+	files.remove_dir(self.dir)
+end
+
+--- Starts a double with keys of its own.
+-- @return double {port, url}
+function M.start()
+	local self = setmetatable({ dir = files.temp_dir(), port = node.free_port() }, Odyn)
+	self.url = "http://127.0.0.1:" .. self.port
+	return self:run()
+end
+
+return M
