@@ -124,11 +124,37 @@ static int sha256(lua_State *L)
 	return 1;
 }
 
+/* base64_encode(bytes) -> text. Public data. */
+static int base64_encode(lua_State *L)
+{
+	luaL_Buffer buffer;
+	size_t len;
+	const char *bytes = luaL_checklstring(L, 1, &len);
+	char *text = luaL_buffinitsize(L, &buffer, 4 * (len / 3 + 1));
+	luaL_pushresultsize(&buffer, kms_base64_encode(text, (const uint8_t *)bytes, len));
+	return 1;
+}
+
+/* base64_decode(text) -> bytes | nil, message, code. Public data. */
+static int base64_decode(lua_State *L)
+{
+	luaL_Buffer buffer;
+	size_t len, got = 0;
+	const char *text = luaL_checklstring(L, 1, &len);
+	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, kms_base64_bound(len) + 1);
+	kms_status status = kms_base64_decode(bytes, &got, text, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	luaL_pushresultsize(&buffer, got);
+	return 1;
+}
+
 void kms_bind_attest_make(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "attest_root", attest_root },
 					      { "attest_statement", attest_statement },
 					      { "sha256", sha256 },
+					      { "base64_encode", base64_encode },
+					      { "base64_decode", base64_decode },
 					      { NULL, NULL } };
 	kms_bind_define(L, &root_type);
 	luaL_setfuncs(L, functions, 0);
