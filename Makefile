@@ -34,7 +34,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind contracts chaos bench check fmt install clean help bench-tools
+.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind fuzz-attest contracts chaos bench check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -120,7 +120,12 @@ tsan: deps ## the C tests under ThreadSanitizer
 
 valgrind: deps ## the C tests under valgrind
 	$(SUBMAKE) native-tests
-	@WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
+	@FUZZ_RUNS=200 WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
+
+fuzz-attest: deps ## 1e6 mutated attestation documents under AddressSanitizer (FUZZ_RUNS=, FUZZ_SEED=)
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/test_attest_fuzz
+	@for seed in 0 1; do echo $$seed; done | FUZZ_RUNS=$${FUZZ_RUNS:-500000} xargs -P 2 -I @ sh -c \
+		'FUZZ_SEED=$$(($${FUZZ_SEED:-1000} + @)) build/asan/spec/test_attest_fuzz'
 
 contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
