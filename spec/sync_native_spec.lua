@@ -119,19 +119,21 @@ describe("sync core", function()
 		local store = new_store(A)
 		local message = assert(parse({ data = {
 			["49"] = { record("one"), { key = "none" }, record("gone", { value = cjson.null, tombstone = true, ttl_ms = 5 }) },
-			["18446744073709551615"] = {}, ["50"] = { record("two", { value = value("50", "two") }) },
+			["50"] = { record("two", { value = value("50", "two") }) },
 		} }))
 		local seen = {}
 		for i = 1, 4 do
-			local facts = message:record(i)
-			if facts then
-				seen[facts.app_id .. "/" .. facts.key] = facts
-				if facts.key ~= "two" then message:refuse(i) end
+			local shown = message:record(i)
+			if shown then
+				seen[shown.app_id .. "/" .. shown.key] = shown
+				if shown.key ~= "two" then message:refuse(i) end
 			end
-			assert.equal(i <= 3, facts ~= nil)
+			assert.equal(i <= 3, shown ~= nil)
 		end
-		assert.same({ app_id = "49", key = "one", size = 31, updated_at_ms = NOW, tombstone = false, ttl_ms = 0 }, seen["49/one"])
-		assert.same({ app_id = "49", key = "gone", size = 0, updated_at_ms = NOW, tombstone = true, ttl_ms = 5 }, seen["49/gone"])
+		local function facts(key, size, tombstone, ttl_ms)
+			return { app_id = "49", key = key, size = size, updated_at_ms = NOW, tombstone = tombstone, ttl_ms = ttl_ms }
+		end
+		assert.same({ facts("one", 31, false, 0), facts("gone", 0, true, 5) }, { seen["49/one"], seen["49/gone"] })
 		assert.equal("50", seen["50/two"].app_id)
 		message:refuse(4)
 		for _, index in ipairs({ 0, -1, 1.5, "x" }) do assert.has_error(function() message:record(index) end) end

@@ -140,14 +140,15 @@ local function counted(node, exchange, body)
 end
 
 -- Whether the chain says at this moment that the peer may have the secret.
-local function may_have_secret(node, peer)
+local function may_have_secret(node, exchange)
+	local peer = exchange.peer
 	local instance, message = node.peers:fresh(peer.wallet)
 	if message then return refuse("ERR_CHAIN", "the registry cannot be reached") end
 	if not instance or native.peer_point(instance.tee_pubkey) ~= peer.point then
 		return refuse("ERR_FORBIDDEN", "not a KMS peer")
 	end
 	if not node.lifecycle:is_verified() then return refuse("ERR_NOT_READY", node.lifecycle.reason) end
-	return node.operator:release_secret(peer, instance)
+	return node.operator:release_secret(peer, instance, exchange.attestation)
 end
 
 function ANSWERS.master_secret_request(node, opened, exchange)
@@ -157,7 +158,7 @@ function ANSWERS.master_secret_request(node, opened, exchange)
 	if not node.secret_limiter:take(peer.wallet:sub(11), node.mono_ms()) then
 		return refuse("ERR_RATE", "too many requests for the secret")
 	end
-	local ok, message, code, wait_s = may_have_secret(node, peer)
+	local ok, message, code, wait_s = may_have_secret(node, exchange)
 	exchange.wait_s = wait_s
 	if not ok then return nil, message, code end
 	local sealed
