@@ -52,7 +52,7 @@ end
 local function keep_old(self, by, errors)
 	self.last_error = { at_ms = self.wall_ms(), by = by, errors = errors }
 	note_change(self, { at_ms = self.wall_ms(), by = by, error = errors[1] })
-	if self.log then
+	if self.log and self.set then
 		self.log:error("policies not taken: the old ones stay", { by = by, mistakes = #errors, first = errors[1] })
 	end
 	return nil, errors
