@@ -216,6 +216,7 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_http_reply(L);
 	kms_bind_body(L);
 	kms_bind_fetch(L);
+	kms_bind_endpoint(L);
 	kms_bind_envelope(L);
 	kms_bind_odyn(L);
 	kms_bind_double(L);

@@ -29,6 +29,7 @@ void kms_bind_http(lua_State *L);
 void kms_bind_http_reply(lua_State *L);
 void kms_bind_body(lua_State *L);
 void kms_bind_fetch(lua_State *L);
+void kms_bind_endpoint(lua_State *L);
 void kms_bind_envelope(lua_State *L);
 void kms_bind_odyn(lua_State *L);
 void kms_bind_double(lua_State *L);
@@ -176,6 +177,8 @@ typedef struct kms_job {
 } kms_job;
 
 int kms_job_start(lua_State *L, kms_job *job);
+/* The same for work that costs less than the way to the pool: here and now, unless it is heavy. */
+int kms_job_start_small(lua_State *L, kms_job *job);
 
 /* Jobs that are on the pool or wait for it. */
 unsigned kms_job_pending(void);

@@ -68,7 +68,7 @@ int kms_convert_start(lua_State *L, kms_convert *convert, bool heavy)
 	convert->job.run = convert_run;
 	convert->job.finish = convert_finish;
 	convert->job.heavy = heavy;
-	return kms_job_start(L, &convert->job);
+	return kms_job_start_small(L, &convert->job);
 }
 
 void kms_convert_define(lua_State *L)

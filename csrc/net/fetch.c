@@ -130,14 +130,20 @@ static kms_status set_policy(kms_fetch *fetch, const kms_fetch_request *request)
 	return KMS_OK;
 }
 
+static kms_status set_body(kms_fetch *fetch, kms_text body)
+{
+	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+	SET(CURLOPT_POSTFIELDS, body.text);
+	return KMS_OK;
+}
+
 static kms_status set_message(kms_fetch *fetch, const kms_fetch_request *request)
 {
 	SET(CURLOPT_CURLU, fetch->url);
 	if (strcmp(request->method, "HEAD") == 0) SET(CURLOPT_NOBODY, 1L);
 	if (request->body.text) {
 		SET(CURLOPT_POST, 1L);
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
-		SET(CURLOPT_POSTFIELDS, request->body.text);
+		GUARD(set_body(fetch, request->body));
 	}
 	SET(CURLOPT_CUSTOMREQUEST, request->method);
 	return KMS_OK;
@@ -184,11 +190,32 @@ kms_status kms_fetch_new(kms_fetch **out, const kms_fetch_request *request)
 	return KMS_OK;
 }
 
+kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes)
+{
+	ENSURE_REF(fetch);
+	ENSURE(fetch->state == FETCH_NEW || fetch->state == FETCH_DONE, KMS_ERR_STATE);
+	ENSURE(fetch->has_body == (body.text != NULL), KMS_ERR_ARGUMENT);
+	if (body.text) GUARD(set_body(fetch, body));
+	kms_buf_free(&fetch->body);
+	fetch->body.max = max_bytes;
+	kms_buf_clear(&fetch->headers);
+	fetch->header_bytes = 0;
+	fetch->header_lines = 0;
+	fetch->headers_done = false;
+	fetch->refused = false;
+	fetch->detail[0] = '\0';
+	fetch->status = KMS_OK;
+	fetch->state = FETCH_NEW;
+	return KMS_OK;
+}
+
 kms_status fetch_prepare(kms_fetch *fetch)
 {
+	if (fetch->prepared) return KMS_OK;
 	GUARD(fetch_append_line(fetch, "Expect:"));
 	if (fetch->has_body && !fetch->has_content_type) GUARD(fetch_append_line(fetch, "Content-Type:"));
 	SET(CURLOPT_HTTPHEADER, fetch->sent);
+	fetch->prepared = true;
 	return KMS_OK;
 }
 

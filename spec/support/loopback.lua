@@ -31,6 +31,7 @@ function M.run(body)
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true
+		uv.stop() -- a loop that has run this in a timer would wait for something else first
 	end)()
 	while not done and not late do uv.run("once") end
 	M.close()
