@@ -88,6 +88,8 @@ typedef struct kms_bind_type {
 void kms_bind_define(lua_State *L, const kms_bind_type *type);
 /* Pushes an empty userdata of the type and returns where its pointer goes (may throw). */
 void **kms_bind_new(lua_State *L, const kms_bind_type *type);
+/* Whether argument `arg` is of the type, closed ones included. */
+bool kms_bind_is(lua_State *L, int arg, const kms_bind_type *type);
 /* The pointer of argument `arg`; throws when it is another type or already closed. */
 void *kms_bind_check(lua_State *L, int arg, const kms_bind_type *type);
 /* The pointer, or NULL where nil stands. */

@@ -10,21 +10,22 @@
 #define MAX_IDLE 64
 #define MAX_BYTES ((lua_Integer)1 << 32)
 
-typedef struct call call;
+/* Its user value is a table that keeps its texts alive, and idle calls at 1, 2, ... */
 typedef struct endpoint {
-	kms_fetch_request request; /* its texts are kept alive by the user value */
+	kms_fetch_request request;
 	kms_text content_type;
-	call *idle[MAX_IDLE];
-	size_t idle_count;
+	int idle_count;
 } endpoint;
 
-struct call {
+/* Stack of endpoint:call: endpoint, body, limit, fetcher, then the call's userdata. */
+#define CALL_INDEX 5
+
+typedef struct call {
 	kms_wait wait;
 	kms_fetch *fetch;
 	kms_bind_loan body;
-	endpoint *home; /* alive while the call is on a stack beside it */
-	void **box;
-};
+	endpoint *home; /* at 1 of the same stack */
+} call;
 
 /* ---- calls ------------------------------------------------------------------------------------ */
 
@@ -38,16 +39,15 @@ static void call_release(void *object)
 
 static const kms_bind_type call_type = { "kms.endpoint.call", call_release, NULL, false };
 
-/* Takes the call out of its userdata, and keeps it for the next one. */
-static void put_back(call *c)
+/* Keeps the call for another time (may throw: nothing is under way then). */
+static void put_back(lua_State *L, endpoint *home)
 {
-	endpoint *home = c->home;
-	*c->box = NULL;
-	if (home->idle_count == MAX_IDLE) {
-		call_release(c);
-		return;
-	}
-	home->idle[home->idle_count++] = c;
+	if (home->idle_count == MAX_IDLE) return;
+	lua_getiuservalue(L, 1, 1);
+	lua_pushvalue(L, CALL_INDEX);
+	lua_rawseti(L, -2, home->idle_count + 1);
+	lua_pop(L, 1);
+	home->idle_count++;
 }
 
 static int call_finish(lua_State *L, kms_wait *wait)
@@ -68,7 +68,7 @@ static int call_finish(lua_State *L, kms_wait *wait)
 		else if (!kms_bind_push_body(L, kms_fetch_body(c->fetch)))
 			results = kms_bind_fail(L, KMS_ERR_MEMORY);
 	}
-	put_back(c);
+	put_back(L, c->home);
 	return results;
 }
 
@@ -92,13 +92,20 @@ static kms_status new_fetch(call *c, const endpoint *e, kms_text body)
 /* Pushes a call that is ready to start: an idle one, or one more. NULL: no memory. */
 static call *push_call(lua_State *L, endpoint *e)
 {
-	void **box = kms_bind_new(L, &call_type);
-	call *c = e->idle_count ? e->idle[--e->idle_count] : kms_heap_alloc(1, sizeof(*c));
-	*box = c;
+	call *c;
+	if (e->idle_count) {
+		lua_getiuservalue(L, 1, 1);
+		lua_rawgeti(L, -1, e->idle_count--);
+		lua_remove(L, -2);
+		c = *(call **)lua_touserdata(L, -1);
+	} else {
+		void **box = kms_bind_new(L, &call_type);
+		c = kms_heap_alloc(1, sizeof(*c));
+		*box = c;
+	}
 	if (!c) return NULL;
 	c->wait.finish = call_finish;
 	c->home = e;
-	c->box = box;
 	return c;
 }
 
@@ -106,10 +113,7 @@ static call *push_call(lua_State *L, endpoint *e)
 
 static void endpoint_release(void *object)
 {
-	endpoint *e = object;
-	while (e->idle_count)
-		call_release(e->idle[--e->idle_count]);
-	kms_heap_free(e);
+	kms_heap_free(object);
 }
 
 static int endpoint_call(lua_State *L);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/json_order.h"
+#include "core/json_text.h"
 #include "core/mem.h"
 #include "core/safe.h"
 #include "kms/codec.h"
@@ -141,14 +142,6 @@ static kms_status parse_escape(char **out, parser *p)
 	return KMS_OK;
 }
 
-static const char *plain_run_end(const parser *p)
-{
-	const char *at = p->at;
-	while (at < p->end && *at != '"' && *at != '\\' && (uint8_t)*at >= 0x20)
-		at++;
-	return at;
-}
-
 static kms_status parse_string(parser *p)
 {
 	uint32_t index;
@@ -157,7 +150,7 @@ static kms_status parse_string(parser *p)
 	char *text = p->at;
 	char *out = text;
 	for (;;) {
-		size_t run = (size_t)(plain_run_end(p) - p->at);
+		size_t run = kms_json_plain_run(p->at, (size_t)(p->end - p->at));
 		if (out != p->at) memmove(out, p->at, run);
 		out += run;
 		p->at += run;

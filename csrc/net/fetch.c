@@ -10,6 +10,10 @@
 #include "core/safe.h"
 #include "kms/address.h"
 
+#define SMALL_ANSWER 16384u /* bytes */
+#define SMALL_BUFFER 4096L
+#define LARGE_BUFFER 16384L
+
 /* ---- what arrives --------------------------------------------------------------------------- */
 
 size_t fetch_refuse(kms_fetch *fetch, kms_status status)
@@ -137,6 +141,13 @@ static kms_status set_body(kms_fetch *fetch, kms_text body)
 	return KMS_OK;
 }
 
+/* Reading in small pieces costs less than to wipe a large buffer after each answer. */
+static kms_status set_buffer_size(kms_fetch *fetch, size_t max_bytes)
+{
+	SET(CURLOPT_BUFFERSIZE, max_bytes <= SMALL_ANSWER ? SMALL_BUFFER : LARGE_BUFFER);
+	return KMS_OK;
+}
+
 static kms_status set_message(kms_fetch *fetch, const kms_fetch_request *request)
 {
 	SET(CURLOPT_CURLU, fetch->url);
@@ -162,6 +173,7 @@ static kms_status fetch_set_up(kms_fetch *fetch, const kms_fetch_request *reques
 	ENSURE(fetch->easy, KMS_ERR_MEMORY);
 	GUARD(set_callbacks(fetch));
 	GUARD(set_policy(fetch, request));
+	GUARD(set_buffer_size(fetch, request->max_bytes));
 	return set_message(fetch, request);
 }
 
@@ -196,6 +208,7 @@ kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes)
 	ENSURE(fetch->state == FETCH_NEW || fetch->state == FETCH_DONE, KMS_ERR_STATE);
 	ENSURE(fetch->has_body == (body.text != NULL), KMS_ERR_ARGUMENT);
 	if (body.text) GUARD(set_body(fetch, body));
+	GUARD(set_buffer_size(fetch, max_bytes));
 	kms_buf_free(&fetch->body);
 	fetch->body.max = max_bytes;
 	kms_buf_clear(&fetch->headers);

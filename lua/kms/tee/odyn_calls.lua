@@ -10,10 +10,10 @@ local Calls = {}
 Calls.__index = Calls
 
 local TIMEOUT_MS = 3000
-local AT_ONCE = 32 -- connections to the service; half of what the process may have
+local AT_ONCE = 48 -- connections to the service, of the 64 that the process may have
 local MAX_WAITING = 1024
 local LOG_AGAIN_S = 10
-local MAX_ANSWER = 65536 -- bytes of answers whose size does not follow from what was asked
+local MAX_ANSWER = 16384 -- bytes of answers whose size does not follow from what was asked
 
 -- Each call, whether it sends JSON, and whether what it answers is a secret.
 local SENDS, WIPED = { content_type = "application/json" }, { wiped = true }
