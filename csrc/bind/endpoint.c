@@ -168,6 +168,18 @@ static const char *option(lua_State *L, const char *name, const char *fallback)
 	return strlen(text) == len ? text : "\n"; /* never valid */
 }
 
+/* Whether calls can be made of the options at all. */
+static kms_status check(lua_State *L, const endpoint *e)
+{
+	kms_fetcher *fetcher;
+	call probe = { 0 };
+	kms_text none = { NULL, 0 };
+	kms_status status = kms_bind_push_fetcher(L, &fetcher);
+	if (status == KMS_OK) status = new_fetch(&probe, e, none);
+	kms_fetch_free(probe.fetch);
+	return status;
+}
+
 /*
  * endpoint{ url=, method="GET", content_type=, timeout_ms=10000, wiped=false } -> endpoint |
  * nil, message, code. wiped: what it answers is a secret.
@@ -193,8 +205,9 @@ static int endpoint_new(lua_State *L)
 	e->request.connect_timeout_ms = e->request.timeout_ms;
 	lua_getfield(L, 1, "wiped");
 	e->request.wiped = lua_toboolean(L, -1);
+	kms_status status = check(L, e);
 	lua_settop(L, 2);
-	return 1;
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
 }
 
 void kms_bind_endpoint(lua_State *L)
