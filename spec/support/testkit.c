@@ -67,6 +67,17 @@ static int kit_keccak256(lua_State *L)
 	return push(L, digest, sizeof(digest));
 }
 
+/* sha256(text) -> 32 bytes */
+static int kit_sha256(lua_State *L)
+{
+	unsigned char digest[32];
+	unsigned int n = 0;
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	if (EVP_Digest(text, len, digest, &n, EVP_sha256(), NULL) != 1) return luaL_error(L, "no SHA-256");
+	return push(L, digest, sizeof(digest));
+}
+
 /* random(len) -> bytes */
 static int kit_random(lua_State *L)
 {
@@ -346,11 +357,22 @@ static int kit_gcm_open(lua_State *L)
 int luaopen_kms_testkit(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "keccak256", kit_keccak256 },   { "random", kit_random },     { "hex", kit_hex },
-		{ "unhex", kit_unhex },           { "base64", kit_base64 },     { "unbase64", kit_unbase64 },
-		{ "address", kit_address },       { "sign", kit_sign },         { "recover", kit_recover },
-		{ "p384_point", kit_p384_point }, { "ecdh", kit_ecdh },         { "hkdf", kit_hkdf },
-		{ "gcm_seal", kit_gcm_seal },     { "gcm_open", kit_gcm_open }, { NULL, NULL },
+		{ "keccak256", kit_keccak256 },
+		{ "sha256", kit_sha256 },
+		{ "random", kit_random },
+		{ "hex", kit_hex },
+		{ "unhex", kit_unhex },
+		{ "base64", kit_base64 },
+		{ "unbase64", kit_unbase64 },
+		{ "address", kit_address },
+		{ "sign", kit_sign },
+		{ "recover", kit_recover },
+		{ "p384_point", kit_p384_point },
+		{ "ecdh", kit_ecdh },
+		{ "hkdf", kit_hkdf },
+		{ "gcm_seal", kit_gcm_seal },
+		{ "gcm_open", kit_gcm_open },
+		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;
