@@ -170,15 +170,13 @@ static void put_to_rest(watcher *w)
 
 static watcher *wake(pool *p, curl_socket_t fd)
 {
-	watcher *w;
-	TAILQ_FOREACH(w, &p->resting, link)
-	{
-		if (w->fd != fd) continue;
-		TAILQ_REMOVE(&p->resting, w, link);
-		p->resting_count--;
-		return w;
-	}
-	return NULL;
+	watcher *w = TAILQ_FIRST(&p->resting);
+	while (w && w->fd != fd)
+		w = TAILQ_NEXT(w, link);
+	if (!w) return NULL;
+	TAILQ_REMOVE(&p->resting, w, link);
+	p->resting_count--;
+	return w;
 }
 
 static watcher *watch(pool *p, curl_socket_t fd)
