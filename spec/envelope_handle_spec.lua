@@ -26,10 +26,7 @@ end
 local SYNC_KEY = crypto.derive(MASTER, "0", "sync_hmac_key")
 
 local function hmac(bytes)
-	-- HKDF's extract step is an HMAC; a block of its own makes it one of any text.
-	local block = SYNC_KEY .. ("\0"):rep(32)
-	local function pad(byte) return (block:gsub(".", function(c) return string.char(c:byte() ~ byte) end)) end
-	return kit.sha256(pad(0x5c) .. kit.sha256(pad(0x36) .. bytes))
+	return kit.hmac(SYNC_KEY, bytes)
 end
 
 local function text_of(plain, edit)

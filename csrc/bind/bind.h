@@ -35,6 +35,10 @@ void kms_bind_odyn(lua_State *L);
 void kms_bind_double(lua_State *L);
 void kms_bind_client(lua_State *L);
 void kms_bind_abi(lua_State *L);
+void kms_bind_pop(lua_State *L);
+void kms_bind_sync(lua_State *L);
+void kms_bind_policy(lua_State *L);
+void kms_bind_attest(lua_State *L);
 
 /* ---- results ------------------------------------------------------------------------------ */
 

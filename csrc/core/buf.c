@@ -16,8 +16,7 @@ static void block_free(kms_buf_kind kind, void *block, size_t size)
 		kms_guarded_free(block);
 		return;
 	}
-	if (kind == KMS_BUF_WIPED) kms_wipe(block, size);
-	kms_heap_free(block);
+	kms_heap_free_later(block, size, kind == KMS_BUF_WIPED);
 }
 
 void kms_buf_free(kms_buf *buf)
@@ -135,23 +134,23 @@ static size_t json_escape(char *out, uint8_t byte)
 	return 6;
 }
 
-/* Bytes of a text between quotes; false when that wraps. */
-static bool json_size(size_t *size, const char *text, size_t len)
+size_t kms_json_text_size(const char *text, size_t len)
 {
 	char escape[6];
-	*size = len;
+	size_t size;
+	ENSURE(KMS_ADD(&size, len, 2), SIZE_MAX);
 	for (size_t i = kms_json_plain_run(text, len); i < len;
 	     i += 1 + kms_json_plain_run(text + i + 1, len - i - 1))
-		if (!KMS_ADD(size, *size, json_escape(escape, (uint8_t)text[i]) - 1)) return false;
-	return KMS_ADD(size, *size, 2);
+		ENSURE(KMS_ADD(&size, size, json_escape(escape, (uint8_t)text[i]) - 1), SIZE_MAX);
+	return size;
 }
 
 kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len)
 {
-	size_t size;
 	ENSURE(text || len == 0, KMS_ERR_ARGUMENT);
 	ENSURE(kms_utf8_valid(text, len), KMS_ERR_UTF8);
-	ENSURE(json_size(&size, text, len), KMS_ERR_TOO_LARGE);
+	size_t size = kms_json_text_size(text, len);
+	ENSURE(size != SIZE_MAX, KMS_ERR_TOO_LARGE);
 	GUARD(kms_buf_reserve(buf, size));
 	char *at = (char *)buf->data + buf->len;
 	*at++ = '"';

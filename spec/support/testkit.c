@@ -67,17 +67,6 @@ static int kit_keccak256(lua_State *L)
 	return push(L, digest, sizeof(digest));
 }
 
-/* sha256(text) -> 32 bytes */
-static int kit_sha256(lua_State *L)
-{
-	unsigned char digest[32];
-	unsigned int n = 0;
-	size_t len;
-	const char *text = luaL_checklstring(L, 1, &len);
-	if (EVP_Digest(text, len, digest, &n, EVP_sha256(), NULL) != 1) return luaL_error(L, "no SHA-256");
-	return push(L, digest, sizeof(digest));
-}
-
 /* random(len) -> bytes */
 static int kit_random(lua_State *L)
 {
@@ -303,6 +292,19 @@ static int kit_hkdf(lua_State *L)
 	return push(L, okm, (size_t)len);
 }
 
+/* hmac(key, text) -> 32 bytes of HMAC-SHA256 */
+static int kit_hmac(lua_State *L)
+{
+	unsigned char mac[32];
+	size_t key_len, len, mac_len = 0;
+	const char *key = luaL_checklstring(L, 1, &key_len);
+	const char *text = luaL_checklstring(L, 2, &len);
+	if (!EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_len, (const unsigned char *)text, len,
+		       mac, sizeof(mac), &mac_len))
+		return luaL_error(L, "HMAC failed");
+	return push(L, mac, mac_len);
+}
+
 static bool seal(unsigned char *sealed, const unsigned char *key, const unsigned char *iv, const char *plain,
 		 size_t len)
 {
@@ -358,7 +360,6 @@ int luaopen_kms_testkit(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "keccak256", kit_keccak256 },
-		{ "sha256", kit_sha256 },
 		{ "random", kit_random },
 		{ "hex", kit_hex },
 		{ "unhex", kit_unhex },
@@ -372,6 +373,7 @@ int luaopen_kms_testkit(lua_State *L)
 		{ "hkdf", kit_hkdf },
 		{ "gcm_seal", kit_gcm_seal },
 		{ "gcm_open", kit_gcm_open },
+		{ "hmac", kit_hmac },
 		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);
