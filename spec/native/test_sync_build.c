@@ -283,7 +283,7 @@ TEST(output_is_bounded)
 	kms_delta d;
 	uint64_t records;
 	for (int i = 0; i < 200; i++) {
-		char key[8];
+		char key[12];
 		snprintf(key, sizeof(key), "%d", i);
 		MUST(kit_put(s, key, 1, NOW));
 	}
