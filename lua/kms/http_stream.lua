@@ -123,11 +123,16 @@ end
 function Stream:send_source(head, source, on_sent)
 	local at, length = 0, source:len()
 	local function next_slice()
-		if self.closed or at == length then
+		local ok, slice
+		if not self.closed and at < length then
+			ok, slice = loop.try(source.slice, source, at + 1, math.min(SLICE_BYTES, length - at))
+			-- Its head is out: all that is left is to cut it off.
+			if not ok then self:close(true) end
+		end
+		if not ok then
 			source:close()
 			return on_sent(self)
 		end
-		local slice = source:slice(at + 1, math.min(SLICE_BYTES, length - at))
 		at = at + #slice
 		self:send(slice, #slice, function() loop.defer(next_slice) end)
 	end
