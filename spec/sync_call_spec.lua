@@ -38,7 +38,8 @@ describe("an exchange", function()
 		function tee.sign() return "0x" .. ("2"):rep(130) end
 		function tee.seal(_, plain) return plain end
 		caller = call.new({
-			tee = tee, peers = peers, egress = egress.new({ ALLOW_PRIVATE_PEERS = true }, function() end), wall_ms = native.wall_ms,
+			tee = tee, peers = peers, wall_ms = native.wall_ms,
+			egress = egress.new({ ALLOW_PRIVATE_PEERS = true }, function() end),
 		})
 		fetch.json = function() return { nonce = "bm9uY2U=" }, { status = 200 } end
 		fetch.request = function(options)
@@ -58,7 +59,7 @@ describe("an exchange", function()
 	end)
 
 	it("gives back at once what a refusal holds, and never has it as a text", function()
-		for status, code in pairs({ [204] = "ERR_REFUSED", [400] = "ERR_REFUSED", [500] = "ERR_HTTP", [503] = "ERR_NOT_READY" }) do
+		for status, code in pairs({ [204] = "ERR_REFUSED", [400] = "ERR_REFUSED", [503] = "ERR_NOT_READY" }) do
 			local body = body_handle()
 			response = { status = status, headers = {}, body = body }
 			assert.equal(code, (select(2, ask())))
