@@ -28,6 +28,10 @@ local ENVELOPE_REST = 4096 -- bytes of an answer besides what was asked for
 local ESCAPE = 6 -- bytes that JSON needs for one, at the most
 local MAX_TX_REST = 8192 -- bytes of a signed transaction in JSON besides its data
 
+-- Its ways to say that something was not made for its key; other statuses say something of the
+-- service (a body that is too large for it, too many calls), and nothing of whoever sent it.
+local UNDECRYPTABLE = { [400] = true, [403] = true, [422] = true }
+
 function Odyn:random_secret()
 	local answer, message, code = self.calls:ask(RANDOM)
 	if not answer then return nil, message, code end
@@ -61,8 +65,7 @@ function Odyn:open(envelope, _, kind)
 	local answer, status
 	answer, message, code, status = self.calls:ask(DECRYPT, body, ESCAPE * (size // 2) + ENVELOPE_REST)
 	if not answer then
-		-- Its way to say that this is not for its key.
-		if status and status // 100 == 4 then return nil, "cannot decrypt", "ERR_DECRYPT" end
+		if UNDECRYPTABLE[status] then return nil, "cannot decrypt", "ERR_DECRYPT" end
 		return nil, message, code
 	end
 	return self.calls:read(DECRYPT, native.odyn_plain, answer, kind)
