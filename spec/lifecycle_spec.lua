@@ -211,6 +211,19 @@ describe("lifecycle", function()
 		assert.is_true(node.ready)
 	end)
 
+	it("goes on checking when what follows a good check breaks down", function()
+		node.on_verified = function() error("too many members") end
+		require("kms.loop").on_error(function() end)
+		assert.has_no_error(tick)
+		require("kms.loop").on_error(function(text) io.stderr:write(text, "\n") end)
+		assert.is_false(node.ready)
+		assert.is_false(node:is_verified())
+		assert.equal("node check failed", node.reason)
+		node.on_verified = function() end
+		tick()
+		assert.is_true(node.ready)
+	end)
+
 	it("stops serving when it is removed, and looks more often until it is back", function()
 		tick()
 		assert.equal(60000, node:interval_ms())
@@ -255,6 +268,14 @@ describe("lifecycle", function()
 			pass(1)
 			node:watch()
 			assert.is_false(node.ready)
+		end)
+
+		it("never serves on a head that is older than a view may become", function()
+			chain.now_ms = wall - 180001
+			node:tick()
+			assert.is_false(node.ready)
+			assert.is_false(node:is_verified())
+			assert.equal("the last view of the chain is too old", node.reason)
 		end)
 
 		it("takes a no at once all the same", function()
@@ -309,10 +330,57 @@ describe("lifecycle", function()
 			assert.is_true(service.master:equals(own))
 		end)
 
-		it("holds a wrong secret against peers only once the hash has stood for more than two ticks", function()
+		-- While not ready this node looks more often than the peers that have yet to notice.
+		it("holds a wrong secret against peers only once ready nodes have looked twice", function()
 			chain.hash = native.secret_random(32):keccak256()
-			for _ = 1, 3 do tick() end
-			assert.same({ false, false, true }, join.asked)
+			tick()
+			for _ = 1, 24 do
+				pass(5000)
+				tick()
+			end
+			pass(1)
+			tick()
+			for i = 1, 25 do assert.is_false(join.asked[i], i) end
+			assert.is_true(join.asked[26])
+		end)
+
+		-- What the node is while it waits for others, the chain having said no.
+		local function while_waiting(object, name, result)
+			local seen = {}
+			object[name] = function()
+				seen.verified, seen.ready, seen.reason = node:is_verified(), node.ready, node.reason
+				return table.unpack(result)
+			end
+			return seen
+		end
+
+		it("neither serves nor hands out its secret while it asks peers for another one", function()
+			tick()
+			chain.hash = native.secret_random(32):keccak256()
+			local seen = while_waiting(join, "secret", { nil, "nobody has it" })
+			tick()
+			assert.same({ verified = false, ready = false, reason = "master secret sync failed" }, seen)
+		end)
+
+		it("neither serves nor hands out its secret while the owner's reset stands", function()
+			tick()
+			chain.hash = chain_api.NO_HASH
+			local seen = while_waiting(chain, "set_master_secret_hash", { true })
+			tick()
+			assert.same({ verified = false, ready = false, reason = "awaiting on-chain master secret hash" }, seen)
+		end)
+
+		it("takes a missing answer after a no for no view at all", function()
+			tick()
+			chain.hash = chain_api.NO_HASH
+			function chain:set_master_secret_hash()
+				self.down = true
+				return true
+			end
+			tick()
+			assert.is_false(node.ready)
+			assert.is_false(node:is_verified())
+			assert.equal("cannot read master secret hash", node.reason)
 		end)
 	end)
 

@@ -15,8 +15,7 @@ static void block_free(kms_buf_kind kind, void *block, size_t size)
 		kms_guarded_free(block);
 		return;
 	}
-	if (kind == KMS_BUF_WIPED) kms_wipe(block, size);
-	kms_heap_free(block);
+	kms_heap_free_later(block, size, kind == KMS_BUF_WIPED);
 }
 
 void kms_buf_free(kms_buf *buf)

@@ -36,7 +36,7 @@ local NAMES = {
 		"ERR_SEALED", "ERR_MAC", "ERR_ATTEST",
 		"ERR_UNAUTHORIZED",
 	},
-	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING", "ERR_FORBIDDEN" },
+	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING", "ERR_FORBIDDEN", "ERR_POLICY" },
 	not_found = { "ERR_NOT_FOUND", "ERR_NO_ROUTE" },
 	method_not_allowed = { "ERR_METHOD" },
 	payload_too_large = { "ERR_TOO_LARGE", "ERR_STORAGE_SIZE" },

@@ -18,8 +18,9 @@ local IMPATIENT_MS = 5000
 local VIEW_TICKS = 3 -- a view counts for this many ticks at least
 local LONELY_TICKS = 3 -- without a complete store anywhere: then this node's own has to do
 local UNREADY_TICKS = 20 -- the same while a member is there but not ready: its store may be complete
-local SETTLED_TICKS = 2 -- for which peers may still hand out the secret of the hash before
+local SETTLED_TICKS = 2 -- of a ready node, for which peers may still hand out the secret of the hash before
 
+local TOO_OLD = "the last view of the chain is too old"
 local MISSING = {} -- marks a reason as "no answer"
 
 -- One line a change: ticks are frequent while a node is not ready.
@@ -38,6 +39,14 @@ local function available(self)
 	self.log:info("ready", { secret = self.secrets.state })
 end
 
+-- What the chain contradicts counts no more before anything is done about it: that takes its time,
+-- and requests come meanwhile.
+local function contradicted(self, reason, cause)
+	if not self.verified then return end
+	self.verified = false
+	unavailable(self, reason, cause)
+end
+
 local function publish(self)
 	local ok, message = self.secrets:publishable()
 	if not ok then return nil, message end
@@ -46,15 +55,15 @@ end
 
 local function ask_peers(self, hash)
 	if not self.join then return nil, "no peer to ask" end
-	local secret, from = self.join:secret(hash, self.hash_ticks > SETTLED_TICKS)
+	local settled = self.mono_ms() - self.hash_ms > SETTLED_TICKS * self.tick_ms
+	local secret, from = self.join:secret(hash, settled)
 	if not secret then return nil, from end
 	return self.secrets:use(secret, "synced", from)
 end
 
--- How long the chain has shown the same hash, in ticks.
+-- Since when the chain has shown the same hash.
 local function note_hash(self, hash)
-	self.hash_ticks = hash == self.hash and self.hash_ticks + 1 or 1
-	self.hash = hash
+	if hash ~= self.hash then self.hash, self.hash_ms = hash, self.mono_ms() end
 	self.secrets:age(hash ~= chain_api.NO_HASH and hash or nil, self.mono_ms())
 end
 
@@ -72,6 +81,7 @@ local function check_secret(self)
 	local hash, reason, cause, kind = read_hash(self)
 	if not hash then return reason, cause, kind end
 	if hash == chain_api.NO_HASH then
+		contradicted(self, "awaiting on-chain master secret hash")
 		ok, message = publish(self)
 		if not ok then return "failed to set master secret hash", message end
 		hash, reason, cause, kind = read_hash(self)
@@ -79,7 +89,10 @@ local function check_secret(self)
 		if hash == chain_api.NO_HASH then return "awaiting on-chain master secret hash" end
 	end
 	ok, message = self.secrets:choose(hash)
-	if ok == false then ok, message = ask_peers(self, hash) end
+	if ok == false then
+		contradicted(self, "master secret sync failed", "the chain shows another secret's hash")
+		ok, message = ask_peers(self, hash)
+	end
 	if not ok then return "master secret sync failed", message end
 	return nil
 end
@@ -88,6 +101,10 @@ end
 local function note_view(self, head)
 	local age_ms = math.max(0, self.clock:now() - head.time_ms)
 	self.view_ms = self.mono_ms() - age_ms
+end
+
+local function is_fresh(self)
+	return self.view_ms ~= nil and self.mono_ms() - self.view_ms <= self.view_ttl_ms
 end
 
 -- Steps 1 to 4. Nothing when the chain bears this node out, else the reason, what is behind it,
@@ -106,12 +123,11 @@ local function verify(self)
 	-- Byte for byte: another form of the same key is not what this node would register.
 	if own.tee_pubkey ~= self.tee.public_der then return "local teePubkey mismatch with registry" end
 	local reason, cause, kind = check_secret(self)
-	if not reason then note_view(self, head) end
-	return reason, cause, kind
-end
-
-local function is_fresh(self)
-	return self.view_ms ~= nil and self.mono_ms() - self.view_ms <= self.view_ttl_ms
+	if reason then return reason, cause, kind end
+	note_view(self, head)
+	-- A head may be older than a view may become.
+	if not is_fresh(self) then return TOO_OLD, nil, MISSING end
+	return nil
 end
 
 --- Whether this node's store holds what the cluster holds under the secret in use.
@@ -160,17 +176,20 @@ local function start_completing(self)
 	end)
 end
 
+local function borne_out(self)
+	self.verified = true
+	self.on_verified()
+	start_completing(self)
+	settle(self)
+end
+
 --- One node tick: looks at the chain and decides whether the node serves. A check that breaks
 -- down has not succeeded: the node stops serving and tries again at the next tick.
 function Lifecycle:tick()
 	local ok, reason, cause, kind = loop.try(verify, self)
+	if ok and not reason then ok, reason = loop.try(borne_out, self) end
 	if not ok then reason, cause = "node check failed", tostring(reason) end
-	if not reason then
-		self.verified = true
-		self.on_verified()
-		start_completing(self)
-		return settle(self)
-	end
+	if not reason then return end
 	if kind == MISSING and self.verified and is_fresh(self) then
 		self.log:limited("view", 60, "warn", "no answer from the chain: its last view still counts", { cause = cause })
 		return
@@ -183,7 +202,7 @@ end
 function Lifecycle:watch()
 	if not self.verified or is_fresh(self) then return end
 	self.verified = false
-	unavailable(self, "the last view of the chain is too old")
+	unavailable(self, TOO_OLD)
 end
 
 --- Whether the chain bears this node out: then it may hand out the secret and records.
@@ -213,7 +232,7 @@ function M.new(deps)
 		clock = deps.clock, log = deps.log, mono_ms = deps.mono_ms, tick_ms = deps.tick_ms, join = deps.join,
 		view_ttl_ms = math.max(deps.view_ttl_ms, VIEW_TICKS * deps.tick_ms),
 		on_verified = deps.on_verified or function() end, ready = false, verified = false,
-		reason = "starting", is_operator = false, lonely = 0, hash_ticks = 0,
+		reason = "starting", is_operator = false, lonely = 0,
 	}, Lifecycle)
 end
 

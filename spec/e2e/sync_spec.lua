@@ -4,6 +4,7 @@ local apps = require("spec.support.app")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
+local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local peers = require("spec.support.peer")
 
@@ -172,9 +173,83 @@ describe("POST /sync", function()
 		assert.equal(200, peer:snapshot().status)
 	end)
 
+	-- Sends a request but for its last byte, does something meanwhile, and sends that.
+	local function with_late_body(from, request, meanwhile)
+		local conn = assert(http.connect(node.port))
+		local text, write = nil, conn.write
+		function conn.write(_, bytes) text = bytes end
+		request.method, request.conn = "POST", conn
+		local sent = from:send(request)
+		conn.write = write
+		conn:write(text:sub(1, -2))
+		meanwhile()
+		conn:write(text:sub(-1))
+		return from:receive(sent)
+	end
+
+	describe("looks again once the body is there:", function()
+		local function stop_it(wallet)
+			node:edit_chain(function(chain) chain.instances[wallet].status = 1 end)
+		end
+
+		local function is_available(wanted)
+			expect.eventually(function() return node:status().node.service_available == wanted end, "the node to notice", 20)
+		end
+
+		it("a member whose end came meanwhile gets no records, and brings none", function()
+			for i, inner in ipairs({
+				{ type = "snapshot_request" }, { type = "delta", data = { ["700"] = { peer:record("700", "late", "v") } } },
+			}) do
+				local slow = member("slow " .. i)
+				local response = with_late_body(slow, { target = "/sync", inner = inner }, function()
+					local before = node:status().cluster.total_instances
+					stop_it(slow.wallet)
+					expect.eventually(function() return node:status().cluster.total_instances < before end, "its end", 20)
+				end)
+				expect.refused(response, 403, "forbidden")
+			end
+			assert.is_nil(app:value("late"))
+		end)
+
+		for name, begin in pairs({
+			["hands out nothing"] = function()
+				return member("slow"), { target = "/sync", inner = { type = "snapshot_request" } }
+			end,
+			["derives nothing"] = function() return app, { target = "/kms/derive", inner = { path = "p" } } end,
+		}) do
+			it("a node that is no member any more " .. name, function()
+				local from, request = begin()
+				local response = with_late_body(from, request, function()
+					stop_it(node.wallet)
+					is_available(false)
+				end)
+				node:edit_chain(function(chain) chain.instances[node.wallet].status = 0 end)
+				is_available(true)
+				expect.refused(response, 503, "service_unavailable")
+			end)
+		end
+	end)
+
 	it("keeps a record's ciphertext as it came", function()
 		local record = peer:record("702", "k", "v", { ttl_ms = 3600000, clock = { [peer.wallet] = 3, [node.wallet] = 2 } })
 		merged(peer:delta({ ["702"] = { record } }), 1)
 		assert.same(record, peer:snapshot().inner.data["702"][1])
+	end)
+
+	it("sends a peer that does not read one snapshot at a time, and the others theirs", function()
+		for i = 1, 6 do assert.equal(200, app:put("large/" .. i, ("v"):rep(900000)).status) end
+		local greedy, conns = member("reads nothing"), {}
+		for i = 1, 4 do
+			conns[i] = assert(http.connect(node.port))
+			conns[i].tcp:recv_buffer_size(4096)
+			conns[i].tcp:read_stop()
+			greedy:send({
+				method = "POST", target = "/sync", inner = { type = "snapshot_request" }, conn = conns[i], nonce = greedy:nonce(),
+			})
+		end
+		expect.eventually(function() return greedy:snapshot().status == 503 end, "the node to refuse a second one", 20)
+		assert.equal(200, peer:snapshot().status)
+		for _, conn in ipairs(conns) do conn:close() end
+		expect.eventually(function() return greedy:snapshot().status == 200 end, "its turn to come again", 20)
 	end)
 end)

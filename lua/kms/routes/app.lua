@@ -64,6 +64,11 @@ end
 local function carry_out(node, request, route, caller, key, mono_ms)
 	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
 	if not opened then return err.reply(code, message) end
+	-- A body takes as long as its sender likes: the node may serve no more.
+	if not node.lifecycle.ready then
+		opened:close()
+		return err.reply("ERR_NOT_READY", node.lifecycle.reason)
+	end
 	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
 	local body, signature
 	body, signature, code = answer(node, opened, caller, route.kind)
