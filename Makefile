@@ -29,6 +29,7 @@ obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS    := $(patsubst spec/native/%.c,$(BUILD)/spec/%,$(wildcard spec/native/test_*.c))
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
+PRELOADS := $(BUILD)/spec/nsm_double.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 
 .DEFAULT_GOAL := all
@@ -78,6 +79,17 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/libkms_core.a
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
+$(BUILD)/spec/test_nsm: $(call obj,spec/native/test_nsm.c spec/native/nsm_double.c) $(BUILD)/libkms_core.a
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
+
+# Libraries that specs preload into running nodes; never part of anything installed.
+$(BUILD)/spec/%.so: $(BUILD)/obj/spec/native/%.o
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -shared -o $@ $<
+
 # A Lua module for the end-to-end specs alone; it hides its copy of the core from the node's.
 $(TESTKIT): $(call obj,spec/support/testkit.c) $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
@@ -89,7 +101,7 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(call obj,$(wildcard spec/bench/li
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
 
-native-tests: $(TESTS) $(TOOLS) $(TESTKIT) # C test programs and what the specs load
+native-tests: $(TESTS) $(TOOLS) $(TESTKIT) $(PRELOADS) # C test programs and what the specs load
 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
