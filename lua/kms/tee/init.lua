@@ -12,6 +12,8 @@
 --                                        body (text), response signature (nil where the caller
 --                                        sent none: development)
 --   tee:has_channel(service, point)      whether the next call costs no ECDH in this process
+--   tee:attest(nonce, user_data, public_key)
+--                                        attestation document (nitro); each part a string or nil
 --   tee:load_master(), tee:save_master(secret)
 --                                        only where the backend keeps the master secret (sim)
 --
@@ -26,7 +28,7 @@
 
 local M = {}
 
-local BACKENDS = { sim = "kms.tee.sim", odyn = "kms.tee.odyn" }
+local BACKENDS = { sim = "kms.tee.sim", odyn = "kms.tee.odyn", nitro = "kms.tee.nitro" }
 
 --- Opens the backend that the configuration names.
 -- @param deps config, log, channels (native: keys of channels, kept)
