@@ -8,7 +8,7 @@ SAN     ?=
 # V=1 shows whole commands.
 Q       := $(if $(V),,@)
 
-MODULES  := lua5.4 libuv libsecp256k1 libcrypto libcurl
+MODULES  := lua5.4 libuv libsecp256k1 libcrypto libcurl libseccomp
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 HARDEN   := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIC
 OPT      ?= -O2 -g
@@ -20,7 +20,7 @@ CPPFLAGS := -Iinclude -Icsrc -D_GNU_SOURCE -DOPENSSL_NO_DEPRECATED
 PKG_CF   := $(subst -I,-isystem ,$(shell pkg-config --cflags $(MODULES) 2>/dev/null))
 CFLAGS   := -std=c11 -fvisibility=hidden $(OPT) $(WARN) $(HARDEN)
 LDFLAGS  := -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
-CORE_LIB  = -lsecp256k1 -lcrypto -lpthread
+CORE_LIB  = -lsecp256k1 -lcrypto -lseccomp -lpthread
 NODE_LIB  = -llua5.4 -llua5.4-luv -luv -lhttp_parser -lcurl $(CORE_LIB)
 
 CORE_SRC := $(wildcard csrc/core/*.c)
@@ -29,7 +29,7 @@ obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS    := $(patsubst spec/native/%.c,$(BUILD)/spec/%,$(wildcard spec/native/test_*.c))
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
-PRELOADS := $(BUILD)/spec/nsm_double.so
+PRELOADS := $(BUILD)/spec/nsm_double.so $(BUILD)/spec/insider.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 
 .DEFAULT_GOAL := all
