@@ -156,18 +156,12 @@ static int system_name_hash(lua_State *L)
 void kms_bind_system(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "init", system_init },
-		{ "ready", system_ready },
-		{ "harden", system_harden },
-		{ "confine", system_confine },
-		{ "take_env", system_take_env },
-		{ "wall_ms", system_wall_ms },
-		{ "mono_ms", system_mono_ms },
-		{ "raise_nofile", system_raise_nofile },
-		{ "guarded", system_guarded },
-		{ "random_hex", system_random_hex },
-		{ "name_hash", system_name_hash },
-		{ NULL, NULL },
+		{ "init", system_init },           { "ready", system_ready },
+		{ "harden", system_harden },       { "confine", system_confine },
+		{ "take_env", system_take_env },   { "wall_ms", system_wall_ms },
+		{ "mono_ms", system_mono_ms },     { "raise_nofile", system_raise_nofile },
+		{ "guarded", system_guarded },     { "random_hex", system_random_hex },
+		{ "name_hash", system_name_hash }, { NULL, NULL },
 	};
 	luaL_setfuncs(L, functions, 0);
 }
