@@ -126,22 +126,18 @@ return {
 
 	-- Between two pushes of changes to peers, in seconds.
 	-- Allowed: a whole number from 1 to 3600.
-	-- Used from sync between nodes on.
 	-- DATA_SYNC_INTERVAL_SECONDS = 10,
 
 	-- How long a peer that failed verification is ignored, in seconds.
 	-- Allowed: a whole number from 1 to 2592000.
-	-- Used from sync between nodes on.
 	-- PEER_BLACKLIST_DURATION_SECONDS = 600,
 
 	-- Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false.
 	-- Allowed: true or false.
-	-- Used from sync between nodes on.
 	-- ALLOW_PRIVATE_PEERS = nil,
 
 	-- HTTP proxy for outbound requests; not set: in an enclave what https_proxy and http_proxy name.
 	-- Allowed: http:// or https:// with a host, no user name, query or fragment.
-	-- Used from sync between nodes on.
 	-- EGRESS_PROXY = "",
 
 	-- Rates (0: no limit) -------------------------------------------------------------------
@@ -150,7 +146,7 @@ return {
 	-- Allowed: a whole number from 0 to 1000000000.
 	-- RATE_LIMIT_PER_MINUTE = 120,
 
-	-- GET /nonce a minute from a client address.
+	-- GET /nonce a minute from a client address; as many GET /attestation beside them.
 	-- Allowed: a whole number from 0 to 1000000000.
 	-- NONCE_RATE_LIMIT_PER_MINUTE = 30,
 
@@ -204,12 +200,10 @@ return {
 
 	-- Longest body on /sync, in bytes.
 	-- Allowed: a whole number from 1 to 4294967296.
-	-- Used from sync between nodes on.
 	-- MAX_SYNC_PAYLOAD_BYTES = 50 * 1024 * 1024,
 
 	-- Longest snapshot accepted from a peer, in bytes.
 	-- Allowed: a whole number from 1 to 68719476736.
-	-- Used from sync between nodes on.
 	-- MAX_SNAPSHOT_BYTES = 512 * 1024 * 1024,
 
 	-- Bodies in flight all together, in bytes, beyond it 503; as much for answers that wait for clients.

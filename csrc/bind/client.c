@@ -47,7 +47,12 @@ static void exchange_release(void *object)
 /* exchange:write(fd, "base64"|"hex"|"raw"|"json") -> true | nil, message, code */
 static int exchange_write(lua_State *L);
 
-static const luaL_Reg exchange_methods[] = { { "write", exchange_write }, { NULL, NULL } };
+/* exchange:fingerprint() -> 8 hexadecimal digits of a derived key's hash | nil, message, code */
+static int exchange_fingerprint(lua_State *L);
+
+static const luaL_Reg exchange_methods[] = { { "write", exchange_write },
+					     { "fingerprint", exchange_fingerprint },
+					     { NULL, NULL } };
 static const kms_bind_type exchange_type = { "kms.exchange", exchange_release, exchange_methods, true };
 
 static int exchange_write(lua_State *L)
@@ -57,6 +62,16 @@ static int exchange_write(lua_State *L)
 	int fd = (int)kms_bind_integer(L, 2, 0, 1 << 20);
 	kms_format format = (kms_format)luaL_checkoption(L, 3, NULL, formats);
 	return kms_bind_result(L, kms_exchange_write(fd, exchange, format));
+}
+
+static int exchange_fingerprint(lua_State *L)
+{
+	const kms_exchange *exchange = kms_bind_check(L, 1, &exchange_type);
+	char text[8];
+	kms_status status = kms_exchange_fingerprint(text, exchange);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushlstring(L, text, sizeof(text));
+	return 1;
 }
 
 static void set_number(lua_State *L, const char *name, uint64_t number)
@@ -205,17 +220,6 @@ static int client_finish(lua_State *L)
 	return 1;
 }
 
-/* A teePubkey in hexadecimal: SubjectPublicKeyInfo or the point. */
-static kms_status parse_peer_key(uint8_t point97[97], const char *text, size_t len)
-{
-	uint8_t bytes[KMS_P384_DER];
-	kms_hex_strip(&text, &len);
-	size_t size = len / 2;
-	if (size != KMS_P384_DER && size != KMS_P384_POINT) return KMS_ERR_PEER_KEY;
-	kms_status status = kms_hex_decode(bytes, size, text, len);
-	return status == KMS_OK ? kms_p384_point_parse(point97, bytes, size) : status;
-}
-
 /*
  * client(wallet, p384, node_wallet, node_pubkey_hex) -> client | nil, message, code
  * An identity and the node that it will believe.
@@ -233,7 +237,7 @@ static int client_new(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1); /* the wallet is borrowed */
 	kms_status status = kms_address_parse(node20, node_wallet, wallet_len);
-	if (status == KMS_OK) status = parse_peer_key(node97, node_key, key_len);
+	if (status == KMS_OK) status = kms_p384_point_from_hex(node97, node_key, key_len);
 	if (status == KMS_OK) status = kms_client_new(box, wallet, p384, node20, node97);
 	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
 }

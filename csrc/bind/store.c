@@ -1,7 +1,5 @@
-/* The store as Lua sees it: sizes and counts. Keys and values go through service.c. */
-#include "bind/bind.h"
-
-#include "kms/store.h"
+/* The store as Lua sees it: sizes and counts. Keys and values: service.c, sync_store.c. */
+#include "bind/sync.h"
 
 static void store_release(void *object)
 {
@@ -99,6 +97,8 @@ static const luaL_Reg store_methods[] = {
 	{ "sequence", store_sequence },
 	{ "set_members", store_set_members },
 	{ "set_acknowledged", store_set_acknowledged },
+	{ "delta", kms_store_delta },
+	{ "snapshot", kms_store_snapshot },
 	{ NULL, NULL },
 };
 const kms_bind_type kms_bind_store_type = { "kms.store", store_release, store_methods, false };

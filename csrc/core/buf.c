@@ -15,8 +15,7 @@ static void block_free(kms_buf_kind kind, void *block, size_t size)
 		kms_guarded_free(block);
 		return;
 	}
-	if (kind == KMS_BUF_WIPED) kms_wipe(block, size);
-	kms_heap_free(block);
+	kms_heap_free_later(block, size, kind == KMS_BUF_WIPED);
 }
 
 void kms_buf_free(kms_buf *buf)
@@ -135,17 +134,25 @@ static size_t json_escape(char out6[6], uint8_t byte)
 	return 6;
 }
 
+size_t kms_json_text_size(const char *text, size_t len)
+{
+	char escape[6];
+	size_t size;
+	ENSURE(KMS_ADD(&size, len, 2), SIZE_MAX);
+	for (size_t i = 0; i < len; i++) {
+		size_t escaped = json_escape(escape, (uint8_t)text[i]);
+		if (escaped) ENSURE(KMS_ADD(&size, size, escaped - 1), SIZE_MAX);
+	}
+	return size;
+}
+
 kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len)
 {
 	char escape[6];
-	size_t size = len;
 	ENSURE(text || len == 0, KMS_ERR_ARGUMENT);
 	ENSURE(kms_utf8_valid(text, len), KMS_ERR_UTF8);
-	ENSURE(KMS_ADD(&size, size, 2), KMS_ERR_TOO_LARGE);
-	for (size_t i = 0; i < len; i++) {
-		size_t escaped = json_escape(escape, (uint8_t)text[i]);
-		if (escaped) ENSURE(KMS_ADD(&size, size, escaped - 1), KMS_ERR_TOO_LARGE);
-	}
+	size_t size = kms_json_text_size(text, len);
+	ENSURE(size != SIZE_MAX, KMS_ERR_TOO_LARGE);
 	GUARD(kms_buf_reserve(buf, size));
 	uint8_t *at = buf->data + buf->len;
 	*at++ = '"';

@@ -44,13 +44,12 @@ static uint64_t encode_lanes(uint64_t v)
 	return v + KMS_LANES('0') + kms_lanes_pick(kms_lanes_ge(v, 10), 'a' - '0' - 10);
 }
 
-kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len)
+/*
+ * Decodes 2 * len digits; whether one was wrong. Four bytes are written only once their digits
+ * are read, so that `bytes` may begin where `text` does, or before.
+ */
+static bool decode_digits(uint8_t *bytes, size_t len, const char *text)
 {
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
-	kms_wipe(bytes, len);
-	ENSURE(text || text_len == 0, KMS_ERR_ARGUMENT);
-	kms_hex_strip(&text, &text_len);
-	ENSURE(text_len % 2 == 0 && text_len / 2 == len, KMS_ERR_HEX);
 	uint64_t bad = 0;
 	uint8_t lanes[8];
 	size_t i = 0;
@@ -66,9 +65,32 @@ kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t t
 		kms_wipe(lanes, sizeof(lanes));
 	}
 	KMS_DECLASSIFY(bad);
-	if (bad == 0) return KMS_OK;
+	return bad != 0;
+}
+
+kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len)
+{
+	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
+	kms_wipe(bytes, len);
+	ENSURE(text || text_len == 0, KMS_ERR_ARGUMENT);
+	kms_hex_strip(&text, &text_len);
+	ENSURE(text_len % 2 == 0 && text_len / 2 == len, KMS_ERR_HEX);
+	if (!decode_digits(bytes, len, text)) return KMS_OK;
 	kms_wipe(bytes, len);
 	return KMS_ERR_HEX;
+}
+
+kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len)
+{
+	ENSURE_REF(len);
+	*len = 0;
+	ENSURE(text || text_len == 0, KMS_ERR_ARGUMENT);
+	const char *digits = text;
+	kms_hex_strip(&digits, &text_len);
+	ENSURE(text_len % 2 == 0, KMS_ERR_HEX);
+	ENSURE(!decode_digits((uint8_t *)text, text_len / 2, digits), KMS_ERR_HEX);
+	*len = text_len / 2;
+	return KMS_OK;
 }
 
 void kms_hex_encode(char *text, const uint8_t *bytes, size_t len)

@@ -5,11 +5,16 @@
 #include "core/mem.h"
 #include "core/safe.h"
 
+int kms_json_bytes_compare(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	size_t shorter = a_len < b_len ? a_len : b_len;
+	int order = shorter ? memcmp(a, b, shorter) : 0;
+	return order ? order : (a_len > b_len) - (a_len < b_len);
+}
+
 int kms_json_text_compare(const kms_json_value *a, const kms_json_value *b)
 {
-	size_t shorter = a->len < b->len ? a->len : b->len;
-	int order = shorter ? memcmp(a->text, b->text, shorter) : 0;
-	return order ? order : (a->len > b->len) - (a->len < b->len);
+	return kms_json_bytes_compare(a->text, a->len, b->text, b->len);
 }
 
 static bool text_below(const kms_json *json, uint32_t a, uint32_t b)

@@ -19,5 +19,6 @@ void kms_json_order_free(kms_json_order *order);
 
 /* Bytewise, the shorter first where one begins with the other. */
 int kms_json_text_compare(const kms_json_value *a, const kms_json_value *b);
+int kms_json_bytes_compare(const char *a, size_t a_len, const char *b, size_t b_len);
 
 #endif

@@ -16,6 +16,7 @@
 #include "core/declassify.h"
 #include "core/mem.h"
 #include "core/safe.h"
+#include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/keys.h"
 
@@ -115,6 +116,19 @@ kms_status kms_p384_point_parse(uint8_t point97[97], const uint8_t *bytes, size_
 	GUARD(point_from_bytes(&point, group, bytes, numbers));
 	memcpy(point97, bytes, KMS_P384_POINT);
 	return KMS_OK;
+}
+
+kms_status kms_p384_point_from_hex(uint8_t point97[97], const char *text, size_t len)
+{
+	uint8_t bytes[KMS_P384_DER];
+	ENSURE_REF(point97);
+	memset(point97, 0, KMS_P384_POINT);
+	ENSURE_REF(text);
+	kms_hex_strip(&text, &len);
+	size_t size = len / 2;
+	ENSURE(size == KMS_P384_DER || size == KMS_P384_POINT, KMS_ERR_PEER_KEY);
+	GUARD(kms_hex_decode(bytes, size, text, len));
+	return kms_p384_point_parse(point97, bytes, size);
 }
 
 void kms_p384_der(uint8_t der120[120], const uint8_t point97[97])

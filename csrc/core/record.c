@@ -1,9 +1,11 @@
 /* Stored values: IV || AES-256-GCM(data key, value) || tag (section 8). */
+#include "core/gcm.h"
 #include "core/safe.h"
 #include "kms/crypto.h"
 #include "kms/kdf.h"
 
 #define KEY_BYTES 32
+#define PIECE 4096
 
 kms_status kms_record_seal(kms_buf *record, const kms_secret *data_key32, const uint8_t *value, size_t len)
 {
@@ -38,4 +40,29 @@ kms_status kms_record_open(kms_buf *value, const kms_secret *data_key32, const u
 	    kms_gcm_open(plain, kms_secret_bytes(data_key32), record, record + KMS_GCM_IV, len - KMS_GCM_IV));
 	value->len += plain_len;
 	return KMS_OK;
+}
+
+static kms_status verify_pieces(EVP_CIPHER_CTX *context, uint8_t *piece, const uint8_t *sealed, size_t len)
+{
+	while (len > KMS_GCM_TAG) {
+		size_t left = len - KMS_GCM_TAG, part = left < PIECE ? left : PIECE;
+		GUARD(kms_gcm_update(piece, context, sealed, part));
+		sealed += part;
+		len -= part;
+	}
+	return kms_gcm_verify(context, sealed);
+}
+
+kms_status kms_record_verify(const kms_secret *data_key32, const uint8_t *record, size_t len)
+{
+	uint8_t piece[PIECE];
+	ENSURE_REF(data_key32);
+	ENSURE(record || !len, KMS_ERR_ARGUMENT);
+	ENSURE(kms_secret_len(data_key32) == KEY_BYTES, KMS_ERR_RANGE);
+	ENSURE(len >= KMS_RECORD_OVERHEAD, KMS_ERR_RECORD);
+	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
+	GUARD(kms_gcm_start(&context, kms_secret_bytes(data_key32), record, false));
+	kms_status status = verify_pieces(context, piece, record + KMS_GCM_IV, len - KMS_GCM_IV);
+	kms_wipe(piece, len < sizeof(piece) ? len : sizeof(piece));
+	return status;
 }

@@ -140,7 +140,7 @@ kms_status kms_room_make(kms_store *store, store_space *space, store_record *exi
 	if (dead) kms_order_remove(&space->dead, existing);
 	kms_status status = make_all(&r);
 	if (due) kms_order_set(&space->due, existing, due);
-	if (dead) kms_order_set(&space->dead, existing, existing->sequence);
+	if (dead) kms_order_set(&space->dead, existing, kms_record_dead_key(existing));
 	return status;
 }
 

@@ -133,3 +133,30 @@ kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id
 	kms_space_unlock(store, space);
 	return status;
 }
+
+static void note_locked(kms_store *store, store_space *space, const kms_record *stub,
+			const clock_draft *clock, uint64_t now_ms)
+{
+	uint64_t hash = kms_key_hash(store, stub->key, stub->key_len);
+	raise_floor(store, space, kms_record_current(store, space, hash, stub->key, stub->key_len, now_ms),
+		    clock);
+}
+
+kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub, uint64_t now_ms)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(stub);
+	ENSURE(stub->state == KMS_RECORD_STUB, KMS_ERR_ARGUMENT);
+	clock_draft clock;
+	store_space *space;
+	kms_record checked = *stub;
+	checked.state = KMS_RECORD_TOMBSTONE;
+	GUARD(kms_peer_record_check(&clock, store, &checked, now_ms));
+	/* No namespace for somebody else's news alone. */
+	if (kms_clock_counter(clock.entries, clock.len, store->config.self20) == 0) return KMS_OK;
+	GUARD(kms_space_get(&space, store, app_id));
+	kms_space_lock(space);
+	note_locked(store, space, stub, &clock, now_ms);
+	kms_space_unlock(store, space);
+	return KMS_OK;
+}

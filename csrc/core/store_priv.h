@@ -3,7 +3,7 @@
  *   - a hash table (store_map.c), which finds them;
  *   - a list of live records by last use (LRU), which says what is evicted next;
  *   - a heap by the time at which something is due: expiry, end of retention;
- *   - a heap of dead records (tombstones and stubs) by change number, whose first may leave early;
+ *   - a heap of dead records (tombstones and stubs), whose first may leave early;
  *   - a list of all records by change number, which sync reads.
  * Whatever a record can become needs no allocation: places in both heaps are reserved when it
  * is inserted, so that eviction and expiry cannot fail.
@@ -34,6 +34,7 @@ typedef struct store_record {
 	uint32_t places[2];                   /* in the heaps, by kind; KMS_ORDER_NONE: not there */
 	uint8_t fingerprint[KMS_FINGERPRINT]; /* of a stub: what is left of its ciphertext */
 	uint32_t key_len;
+	uint32_t origin;
 	struct store_record *newer; /* LRU, live records only */
 	struct store_record *older;
 	uint64_t updated_at_ms;
@@ -115,6 +116,9 @@ void kms_order_free(store_order *order);
 
 /* ---- store_space.c: namespaces ---- */
 
+/* One that looks ahead and one that follows it, without losing their places to each other. */
+#define KMS_CHANGE_HINTS 2
+
 typedef struct store_space {
 	uint64_t app_id;
 	size_t index;
@@ -126,8 +130,8 @@ typedef struct store_space {
 	store_record *oldest;
 	store_record *first_change;
 	store_record *last_change;
-	store_record *change_hint; /* where the last walk over the changes ended; may be NULL */
-	uint64_t floor;            /* of the own entry of the next write (section 8) */
+	store_record *change_hints[KMS_CHANGE_HINTS]; /* where the last walks ended; may be NULL */
+	uint64_t floor;                               /* of the own entry of the next write (section 8) */
 	kms_store_stats stats;
 } store_space;
 
@@ -236,11 +240,16 @@ uint64_t kms_record_live_bytes(const store_record *record);
 /* Gone at this time: now > updated_at_ms + ttl_ms. */
 bool kms_record_expired(const store_record *record, uint64_t now_ms);
 /*
- * Dead, it may leave before its time: every member has acknowledged its change, and it is stamped
- * before this time. Otherwise a write after it, by a clock that is behind, could carry the older
- * stamp of the two and be ignored by a peer that still holds it.
+ * Dead, it may leave before its time: it was written here and every member has acknowledged its
+ * change, or there is no other member; and it is stamped before this time. Otherwise a write after it, by a
+ * clock that is behind, could carry the older stamp of the two and be ignored by a peer that still holds it.
  */
 bool kms_record_may_leave(kms_store *store, const store_record *record, uint64_t now_ms);
+/*
+ * Its key in the heap of the dead: by change number, those written here before all others, which
+ * may have to stay and would keep them from leaving.
+ */
+uint64_t kms_record_dead_key(const store_record *record);
 
 /* Marks a record as used just now. */
 void kms_record_use(store_space *space, store_record *record);
@@ -280,6 +289,25 @@ KMS_MUST_USE kms_status kms_dead_reserve(kms_store *store, store_space *space, u
 
 /* Handles the first record if it is due: adds what it freed to `freed`; false when none is due. */
 bool kms_due_handle(uint64_t *freed, kms_store *store, store_space *space, uint64_t now_ms);
+
+/* ---- store_changes.c ---- */
+
+/* Whether to go on. */
+typedef bool (*kms_change_visitor)(void *context, const kms_record *record);
+
+typedef enum change_reader {
+	KMS_READER_FOLLOW = 0, /* what goes out */
+	KMS_READER_LOOK = 1,   /* what might */
+} change_reader;
+
+/*
+ * Visits changes numbered above *since up to `until`, oldest first, at most `max` of them, until
+ * one is not to be followed by more; *since becomes the number of the last. Takes the lock of the
+ * space itself: whoever has much to read comes again, from where it was. Returns whether there
+ * are more.
+ */
+bool kms_changes_step(kms_store *store, uint64_t app_id, uint64_t *since, uint64_t until, size_t max,
+		      change_reader reader, kms_change_visitor visit, void *context);
 
 /* ---- store_check.c: what may come in ---- */
 

@@ -1,4 +1,4 @@
-/* What is read in bulk: names for a listing, single records and changes for sync. */
+/* What is read beside values: names for a listing, single records. Changes: store_changes.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,72 +93,4 @@ kms_status kms_store_peek(kms_store *store, uint64_t app_id, const char *key, si
 	kms_status status = record ? visit_record(record, visit, context) : KMS_ERR_NOT_FOUND;
 	kms_space_unlock(store, space);
 	return status;
-}
-
-/*
- * The first change above `since`. Looked for from the newest end backwards and, in step with
- * that, forwards from where the last reader ended: both peers that are up to date and one that
- * pages through everything find their place at once.
- */
-static store_record *first_above(const store_space *space, uint64_t since)
-{
-	store_record *back = space->last_change, *ahead = space->change_hint;
-	if (!ahead || ahead->sequence > since) ahead = space->first_change;
-	ENSURE(back && back->sequence > since, NULL);
-	for (;; back = back->previous_change, ahead = ahead->next_change) {
-		if (!back->previous_change || back->previous_change->sequence <= since) return back;
-		if (ahead->sequence > since) return ahead;
-	}
-}
-
-static kms_status changes_locked(store_space *space, uint64_t since, size_t max,
-				 kms_store_record_visitor visit, void *context)
-{
-	store_record *record = first_above(space, since);
-	for (size_t seen = 0; record && (max == 0 || seen < max); seen++, record = record->next_change) {
-		GUARD(visit_record(record, visit, context));
-		space->change_hint = record;
-	}
-	return KMS_OK;
-}
-
-kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since, size_t max,
-			     kms_store_record_visitor visit, void *context)
-{
-	ENSURE_REF(store);
-	ENSURE_REF(visit);
-	store_space *space = kms_space_find(store, app_id);
-	ENSURE(space, KMS_OK);
-	kms_space_lock(space);
-	kms_status status = changes_locked(space, since, max, visit, context);
-	kms_space_unlock(store, space);
-	return status;
-}
-
-kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since)
-{
-	ENSURE_REF(ids);
-	ENSURE_REF(count);
-	*ids = NULL;
-	*count = 0;
-	ENSURE_REF(store);
-	size_t spaces = atomic_load_explicit(&store->space_count, memory_order_acquire), found = 0;
-	if (spaces == 0) return KMS_OK;
-	uint64_t *list = kms_heap_alloc(spaces, sizeof(*list));
-	ENSURE(list, KMS_ERR_MEMORY);
-	for (size_t i = 0; i < spaces; i++) {
-		if (atomic_load(&store->notices[i].changed) <= since) continue;
-		list[found++] = atomic_load_explicit(&store->spaces[i], memory_order_acquire)->app_id;
-	}
-	*count = found;
-	*ids = list;
-	if (found > 0) return KMS_OK;
-	kms_heap_free(list);
-	*ids = NULL;
-	return KMS_OK;
-}
-
-void kms_store_ids_free(uint64_t *ids)
-{
-	kms_heap_free(ids);
 }

@@ -54,6 +54,7 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	GUARD(value_copy(made, source));
 	made->hash = hash;
 	made->key_len = (uint32_t)source->key_len;
+	made->origin = source->origin;
 	made->clock_len = (uint16_t)clock->len;
 	made->state = (uint8_t)source->state;
 	made->updated_at_ms = source->updated_at_ms;
@@ -92,6 +93,7 @@ void kms_record_view(kms_record *view, const store_record *record)
 		.ttl_ms = record->ttl_ms,
 		.state = (kms_record_state)record->state,
 		.sequence = record->sequence,
+		.origin = record->origin,
 	};
 }
 
@@ -118,7 +120,14 @@ bool kms_record_expired(const store_record *record, uint64_t now_ms)
 
 bool kms_record_may_leave(kms_store *store, const store_record *record, uint64_t now_ms)
 {
-	return record->updated_at_ms < now_ms && record->sequence <= atomic_load(&store->acknowledged);
+	uint64_t acknowledged = atomic_load(&store->acknowledged);
+	ENSURE(record->updated_at_ms < now_ms, false);
+	return acknowledged == UINT64_MAX || (record->origin == 0 && record->sequence <= acknowledged);
+}
+
+uint64_t kms_record_dead_key(const store_record *record)
+{
+	return record->origin == 0 ? record->sequence : record->sequence | 1ull << 63;
 }
 
 /* ---- counts ---- */
@@ -193,7 +202,9 @@ void kms_record_use(store_space *space, store_record *record)
 
 static void change_leave(store_space *space, store_record *record)
 {
-	if (space->change_hint == record) space->change_hint = record->previous_change;
+	for (size_t i = 0; i < KMS_CHANGE_HINTS; i++) {
+		if (space->change_hints[i] == record) space->change_hints[i] = record->previous_change;
+	}
 	if (record->next_change)
 		record->next_change->previous_change = record->previous_change;
 	else
@@ -242,7 +253,8 @@ static void schedule(const kms_store *store, store_space *space, store_record *r
 {
 	uint64_t due = due_time(store, record, now_ms);
 	if (due) kms_order_set(&space->due, record, due);
-	if (record->state != KMS_RECORD_LIVE) kms_order_set(&space->dead, record, record->sequence);
+	if (record->state != KMS_RECORD_LIVE)
+		kms_order_set(&space->dead, record, kms_record_dead_key(record));
 }
 
 static void state_enter(kms_store *store, store_space *space, store_record *record, uint64_t now_ms)

@@ -18,9 +18,21 @@ size_t fetch_refuse(kms_fetch *fetch, kms_status status)
 	return 0;
 }
 
+/* Room for what the answer announces: growing step by step would copy it over and over. */
+static void reserve_announced(kms_fetch *fetch)
+{
+	curl_off_t announced = -1;
+	if (curl_easy_getinfo(fetch->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced) != CURLE_OK)
+		return;
+	if (announced <= 0 || (uint64_t)announced > fetch->body.max) return;
+	/* Without room for all of it now, it is taken as it comes. */
+	(void)!kms_buf_reserve(&fetch->body, (size_t)announced);
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
 	kms_fetch *fetch = context;
+	if (!fetch->body.cap) reserve_announced(fetch);
 	kms_status status = kms_buf_append(&fetch->body, bytes, size * count);
 	/* An empty piece is taken by returning its length, 0. */
 	return status == KMS_OK ? size * count : fetch_refuse(fetch, status);

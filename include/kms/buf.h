@@ -48,6 +48,8 @@ KMS_API KMS_MUST_USE kms_status kms_buf_append_u64(kms_buf *buf, uint64_t number
 KMS_API KMS_MUST_USE kms_status kms_buf_append_hex(kms_buf *buf, const uint8_t *bytes, size_t len);
 /* Appends standard base64 with padding (RFC 4648 section 4). */
 KMS_API KMS_MUST_USE kms_status kms_buf_append_base64(kms_buf *buf, const uint8_t *bytes, size_t len);
+/* Bytes that a text takes as a JSON string, with quotes and escapes; SIZE_MAX: too many. */
+KMS_API size_t kms_json_text_size(const char *text, size_t len);
 /* Appends a JSON string with quotes, escaped as canonical JSON has it (json.h). */
 KMS_API KMS_MUST_USE kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len);
 

@@ -15,6 +15,11 @@ KMS_API void kms_hex_strip(const char **text, size_t *len);
  * allowed. No branch or index depends on the digits' values. Odd or other length: ERR_HEX.
  */
 KMS_API KMS_MUST_USE kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len);
+/*
+ * Decodes digits where they stand: the bytes are the front of `text` then. Out: len - their number.
+ * Odd length or a wrong digit: ERR_HEX, and `text` is of no use any more.
+ */
+KMS_API KMS_MUST_USE kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len);
 /* Writes 2 * len lower-case digits, no NUL. */
 KMS_API void kms_hex_encode(char *text, const uint8_t *bytes, size_t len);
 

@@ -53,6 +53,16 @@ typedef struct kms_json {
 KMS_API KMS_MUST_USE kms_status kms_json_parse(kms_json *json, char *text, size_t len, size_t max_values);
 KMS_API void kms_json_free(kms_json *json);
 
+/*
+ * Parses the one value that `text` begins with, whatever follows it: for documents too large
+ * to hold the tokens of at once. `json` is empty at first, is used again for the next value, and
+ * is freed at last; after a failure it holds no value.
+ * Out: used - bytes up to the end of the value. In: depth - containers that it stands in.
+ * Returns: as kms_json_parse.
+ */
+KMS_API KMS_MUST_USE kms_status kms_json_parse_front(kms_json *json, size_t *used, char *text, size_t len,
+						     size_t max_values, unsigned depth);
+
 /* Member of an object by name, or NULL; `object` must be of type OBJECT. */
 KMS_API const kms_json_value *kms_json_get(const kms_json *json, const kms_json_value *object,
 					   const char *name);

@@ -54,5 +54,8 @@ KMS_API KMS_MUST_USE kms_status kms_record_seal(kms_buf *record, const kms_secre
 						const uint8_t *value, size_t len);
 KMS_API KMS_MUST_USE kms_status kms_record_open(kms_buf *value, const kms_secret *data_key32,
 						const uint8_t *record, size_t len);
+/* Whether it opens: as kms_record_open, but the value is wiped piece by piece and never held whole. */
+KMS_API KMS_MUST_USE kms_status kms_record_verify(const kms_secret *data_key32, const uint8_t *record,
+						  size_t len);
 
 #endif

@@ -66,6 +66,8 @@ KMS_API KMS_MUST_USE kms_status kms_message_recover(uint8_t address20[20], const
  * (SP 800-56A 5.6.2.3.4; the cofactor is 1). Else ERR_PEER_KEY.
  */
 KMS_API KMS_MUST_USE kms_status kms_p384_point_parse(uint8_t point97[97], const uint8_t *bytes, size_t len);
+/* The same from hexadecimal text of any case, 0x optional; ERR_PEER_KEY, ERR_HEX. */
+KMS_API KMS_MUST_USE kms_status kms_p384_point_from_hex(uint8_t point97[97], const char *text, size_t len);
 /* SPKI of a point. */
 KMS_API void kms_p384_der(uint8_t der120[120], const uint8_t point97[97]);
 

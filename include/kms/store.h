@@ -55,6 +55,7 @@ typedef struct kms_record {
 	uint64_t ttl_ms;
 	kms_record_state state;
 	uint64_t sequence; /* number of its last change; out only */
+	uint32_t origin;   /* who brought it: 0 - written here, else the number that the merger gave */
 } kms_record;
 
 /* Outcomes of a merge, in the order of the table in section 8. */
@@ -66,6 +67,7 @@ typedef enum kms_merge {
 	KMS_MERGE_IGNORED_EXISTING_NEWER_VERSION,
 	KMS_MERGE_REPLACED_BY_CONCURRENT_LWW,
 	KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK,
+	KMS_MERGE_OUTCOMES, /* how many there are */
 } kms_merge;
 
 /* Name as reported in skip_reasons ("ignored_equal_version"). */
@@ -114,7 +116,7 @@ KMS_API KMS_MUST_USE kms_status kms_store_list(kms_store *store, uint64_t app_id
 /*
  * Merges a record from a peer: section 8, with every check that needs no key (the caller has
  * shown that the ciphertext opens under the application's data key).
- * Out: outcome. In: record - LIVE or TOMBSTONE; sequence is ignored.
+ * Out: outcome. In: record - LIVE or TOMBSTONE; origin is kept with it, sequence is ignored.
  * Returns: KMS_OK with the outcome, or why it is rejected: ERR_KEY_SIZE, ERR_UTF8, ERR_RECORD
  * (shorter than 28 bytes, empty clock, a wallet twice, a stub), ERR_VALUE_SIZE, ERR_TTL,
  * ERR_FUTURE (only when nothing else is wrong with it), ERR_CLOCK_ENTRIES, ERR_STORE_FULL,
@@ -122,6 +124,14 @@ KMS_API KMS_MUST_USE kms_status kms_store_list(kms_store *store, uint64_t app_id
  */
 KMS_API KMS_MUST_USE kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id,
 						const kms_record *record, uint64_t now_ms);
+
+/*
+ * A stub of a peer, key, clock and stamp of a record that it evicted: nothing is stored, but this
+ * node's next writes are counted above its own entry in the clock. In: stub - state STUB; checked
+ * as kms_store_merge checks a tombstone. Returns: as kms_store_merge.
+ */
+KMS_API KMS_MUST_USE kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub,
+						    uint64_t now_ms);
 
 /* Called with the namespace locked and the record borrowed: it must not call the store. */
 typedef kms_status (*kms_store_record_visitor)(void *context, const kms_record *record);
@@ -152,7 +162,9 @@ KMS_API uint64_t kms_store_sequence(kms_store *store);
 /*
  * The wallets that are members now (copied), and the newest change that all of them have
  * acknowledged: tombstones and stubs up to it may leave early, once this node's clock has
- * passed their stamps. A node alone passes UINT64_MAX. Until the first call nothing leaves early.
+ * passed their stamps. Only those of origin 0: others are not pushed from here, so that nobody's
+ * acknowledgement speaks of them. A node alone passes UINT64_MAX: then all of them may. Until the
+ * first call nothing leaves early.
  */
 KMS_API KMS_MUST_USE kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20],
 						      size_t count);

@@ -34,6 +34,29 @@ function M.check_dir(path)
 	return true
 end
 
+--- Removes a folder and what is in it; links in it go, what they lead to stays. A missing one is fine.
+function M.remove_dir(path)
+	local scan = uv.fs_scandir(path)
+	if not scan then return end
+	for name, kind in uv.fs_scandir_next, scan do
+		local child = path .. "/" .. name
+		if kind == "directory" then M.remove_dir(child) else uv.fs_unlink(child) end
+	end
+	uv.fs_rmdir(path)
+end
+
+--- Names of what is in a folder, sorted; none where it cannot be read.
+function M.list(path)
+	local names, scan = {}, uv.fs_scandir(path)
+	while scan do
+		local name = uv.fs_scandir_next(scan)
+		if not name then break end
+		names[#names + 1] = name
+	end
+	table.sort(names)
+	return names
+end
+
 --- A text that changes when the file is edited or replaced; nil where there is none.
 function M.mark(path)
 	local stat = uv.fs_stat(path)

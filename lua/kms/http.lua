@@ -177,8 +177,9 @@ function Server:stop(on_stopped)
 end
 
 --- A server that is not listening yet.
--- @param options  handler(request) -> status, headers (name = value, or nil), body (text, or nil),
---   run in a coroutine (request: kms.http_request; an error in it answers 500); config, of which
+-- @param options  handler(request) -> status, headers (name = value, or nil), body (text, nil, or a
+--   source as kms.http_stream's send_source takes it, which is closed in any case), run in a
+--   coroutine (request: kms.http_request; an error in it answers 500); config, of which
 --   MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
 --   FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS count; exempt_loopback:
 --   loopback addresses have no limit of their own; log (kms.log), or nil

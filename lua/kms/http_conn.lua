@@ -76,13 +76,26 @@ local function must_close(self, request)
 	return not self.parser:drainable(DRAIN_BYTES)
 end
 
+-- A body that stays in C goes out slice by slice.
+local function stream(self, request, status, headers, source, omit)
+	local head = http_reply.head(status, headers, source:len(), request.close)
+	request.answered = true
+	if not omit then return self:send_source(head, source, finish) end
+	source:close()
+	self:send(head, #head, finish)
+end
+
 local function answer(self, request, status, headers, body)
-	if self.closed then return finish(self) end
+	if self.closed then
+		if body and type(body) ~= "string" then body:close() end
+		return finish(self)
+	end
 	if request.has_body then self.parser:release_body() end
 	request.close = must_close(self, request)
 	body = body or ""
-	if type(body) ~= "string" then error("a body is text, not " .. type(body)) end
 	local omit = request.method == "HEAD" or status == 204
+	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
+	if type(body) ~= "string" then error("a body is text or a source of it, not " .. type(body)) end
 	local bytes, length = make_reply(status, headers, body, request.close, omit)
 	request.answered = true
 	self:send(bytes, length, finish)

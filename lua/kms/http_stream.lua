@@ -8,6 +8,7 @@ local M = {}
 
 local LINGER_BYTES = 262144 -- thrown away at the most before a connection is closed
 local WRITING = { "write" }
+local SLICE_BYTES = 262144 -- of a body that is sent piece by piece
 
 local Stream = {}
 
@@ -113,6 +114,24 @@ function Stream:send(bytes, length, on_sent)
 		if unwritten then self:close() end
 		on_sent(self)
 	end))
+end
+
+--- Writes a head and a body that stays outside Lua, slice by slice, the next one when the socket
+-- has taken the one before. Others have their turn in between.
+-- @param source  len() in bytes, slice(from, count) -> text (from 1), close()
+-- @param on_sent  as for send
+function Stream:send_source(head, source, on_sent)
+	local at, length = 0, source:len()
+	local function next_slice()
+		if self.closed or at == length then
+			source:close()
+			return on_sent(self)
+		end
+		local slice = source:slice(at + 1, math.min(SLICE_BYTES, length - at))
+		at = at + #slice
+		self:send(slice, #slice, function() loop.defer(next_slice) end)
+	end
+	self:send(head, #head, next_slice)
 end
 
 M.Stream = Stream

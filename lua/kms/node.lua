@@ -4,18 +4,20 @@
 local uv = require("luv")
 local auth = require("kms.auth")
 local chain = require("kms.chain")
+local clock = require("kms.clock")
+local cluster = require("kms.cluster")
 local err = require("kms.err")
 local files = require("kms.files")
 local http = require("kms.http")
-local lifecycle = require("kms.lifecycle")
 local loop = require("kms.loop")
 local native = require("kms_native")
-local peers = require("kms.peers")
 local registry = require("kms.registry")
 local remote = require("kms.remote")
 local router = require("kms.router")
 local app_routes = require("kms.routes.app")
+local attestation_routes = require("kms.routes.attestation")
 local public_routes = require("kms.routes.public")
+local sync_routes = require("kms.routes.sync")
 local sim = require("kms.tee.sim")
 local tee = require("kms.tee")
 
@@ -28,7 +30,7 @@ Node.__index = Node
 local DEMO_APP_ID, OTHER_DEMO_APP_ID = "1000", "1001"
 local MAX_ADDRESSES = 65536
 local NEW_CHANNELS_PER_MINUTE = 60
-local EXPIRE_EVERY_MS = 1000
+local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000
 
 -- A per-minute limit whose whole minute may come at once; nil where the operator set 0.
@@ -106,8 +108,6 @@ local function open_core(self)
 		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
 		pop_window_s = config.POP_TIMEOUT_SECONDS,
 	}))
-	-- Alone: no other member has yet to learn of a deletion.
-	self.store:set_acknowledged(nil)
 	return true
 end
 
@@ -134,13 +134,8 @@ local function open_chain(self)
 		identity = { wallet = self.tee.address, tee_pubkey = self.tee.public_der, url = self.url },
 	})
 	if not self.chain then return nil, message end
-	self.peers = peers.new(self.chain, config.KMS_APP_ID)
 	self.registry = registry.new(self.chain, config.REGISTRY_CACHE_TTL_SECONDS * 1000, self.log)
-	self.lifecycle = lifecycle.new({
-		chain = self.chain, peers = self.peers, tee = self.tee, service = self.service, log = self.log,
-		given = self.given, tick_ms = config.KMS_NODE_TICK_SECONDS * 1000,
-	})
-	return self.lifecycle:recall()
+	return true
 end
 
 local function open_routes(self)
@@ -154,8 +149,11 @@ local function open_routes(self)
 		limiter = limiter(config.APP_RATE_LIMIT_PER_MINUTE, 2 * config.MAX_NAMESPACES),
 	})
 	local routes = public_routes.routes()
-	table.move(app_routes.routes(), 1, #app_routes.routes(), #routes + 1, routes)
-	app_routes.setup(self)
+	for _, group in ipairs({ app_routes, attestation_routes, sync_routes }) do
+		local more = group.routes()
+		table.move(more, 1, #more, #routes + 1, routes)
+		group.setup(self)
+	end
 	self.router = router.new(routes)
 end
 
@@ -182,9 +180,11 @@ local function run_ticks(self)
 			loop.sleep(self.lifecycle:interval_ms())
 		end
 	end)
-	loop.every(EXPIRE_EVERY_MS, function()
+	loop.every(SECOND_MS, function()
+		self.lifecycle:watch()
 		self.store:expire(self.wall_ms(), EXPIRE_AT_ONCE)
 	end)
+	loop.every(self.config.DATA_SYNC_INTERVAL_SECONDS * 1000, function() self.pusher:tick() end)
 end
 
 --- Makes every part and opens the port. native.init has run.
@@ -192,14 +192,19 @@ end
 -- @return node | nil, message
 function M.start(deps)
 	local self = setmetatable({
-		config = deps.config, log = deps.log, given = deps.given, wall_ms = native.wall_ms, mono_ms = native.mono_ms,
-		stopping = false,
+		config = deps.config, log = deps.log, given = deps.given, mono_ms = native.mono_ms, stopping = false,
+		clock = clock.new({
+			wall_ms = native.wall_ms, mono_ms = native.mono_ms, max_skew_ms = deps.config.MAX_CLOCK_SKEW_MS,
+		}),
 	}, Node)
+	-- Nothing in the node reads the machine's clock past this one.
+	self.wall_ms = function() return self.clock:now() end
 	local ok, message = files.make_dir(self.config.DATA_DIR)
 	-- Whoever can put a file there decides which applications get keys.
 	if ok then ok, message = files.check_dir(self.config.DATA_DIR) end
 	if ok then ok, message = open_core(self) end
 	if ok then ok, message = open_chain(self) end
+	if ok then ok, message = cluster.join(self, os.getenv) end
 	if not ok then return nil, message end
 	open_routes(self)
 	ok, message = listen(self)

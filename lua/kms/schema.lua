@@ -18,7 +18,6 @@ local DAY_S = 86400
 local LARGEST = 1 << 40 -- bytes or counts that the core accepts
 
 -- What some keys wait for.
-local SYNC = "sync between nodes"
 local POLICY = "operator policies"
 
 local function section(title, ...)
@@ -88,19 +87,19 @@ function M.sections()
 				doc = "Between two checks of this node against the chain, in seconds." },
 			{ name = "PEER_CACHE_TTL_SECONDS", type = "int", min = 1, max = DAY_S, default = 180,
 				doc = "How long the last good view of the cluster counts, in seconds; three ticks at least." },
-			{ name = "DATA_SYNC_INTERVAL_SECONDS", type = "int", min = 1, max = 3600, default = 10, later = SYNC,
+			{ name = "DATA_SYNC_INTERVAL_SECONDS", type = "int", min = 1, max = 3600, default = 10,
 				doc = "Between two pushes of changes to peers, in seconds." },
-			{ name = "PEER_BLACKLIST_DURATION_SECONDS", type = "int", min = 1, max = 30 * DAY_S, default = 600, later = SYNC,
+			{ name = "PEER_BLACKLIST_DURATION_SECONDS", type = "int", min = 1, max = 30 * DAY_S, default = 600,
 				doc = "How long a peer that failed verification is ignored, in seconds." },
-			{ name = "ALLOW_PRIVATE_PEERS", type = "bool", later = SYNC,
+			{ name = "ALLOW_PRIVATE_PEERS", type = "bool",
 				doc = "Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false." },
-			{ name = "EGRESS_PROXY", type = "url", base = true, optional = true, later = SYNC,
+			{ name = "EGRESS_PROXY", type = "url", base = true, optional = true,
 				doc = "HTTP proxy for outbound requests; not set: in an enclave what https_proxy and http_proxy name." }),
 		section("Rates (0: no limit)",
 			{ name = "RATE_LIMIT_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 120,
 				doc = "Requests a minute from a client address (IPv6: /64)." },
 			{ name = "NONCE_RATE_LIMIT_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 30,
-				doc = "GET /nonce a minute from a client address." },
+				doc = "GET /nonce a minute from a client address; as many GET /attestation beside them." },
 			{ name = "APP_RATE_LIMIT_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 6000,
 				doc = "Authenticated requests a minute of an application, and of a wallet." },
 			{ name = "TRUSTED_PROXIES", type = "cidrs", default = "",
@@ -125,9 +124,9 @@ function M.sections()
 		section("Bodies",
 			{ name = "MAX_REQUEST_BODY_BYTES", type = "int", min = 1, max = GIB, default = 4 * MIB,
 				doc = "Longest request body, in bytes; a value of 1 MiB is 2.8 MB as an envelope." },
-			{ name = "MAX_SYNC_PAYLOAD_BYTES", type = "int", min = 1, max = 4 * GIB, default = 50 * MIB, later = SYNC,
+			{ name = "MAX_SYNC_PAYLOAD_BYTES", type = "int", min = 1, max = 4 * GIB, default = 50 * MIB,
 				doc = "Longest body on /sync, in bytes." },
-			{ name = "MAX_SNAPSHOT_BYTES", type = "int", min = 1, max = 64 * GIB, default = 512 * MIB, later = SYNC,
+			{ name = "MAX_SNAPSHOT_BYTES", type = "int", min = 1, max = 64 * GIB, default = 512 * MIB,
 				doc = "Longest snapshot accepted from a peer, in bytes." },
 			{ name = "MAX_BODY_MEMORY_BYTES", type = "int", min = 1, max = LARGEST, default = 256 * MIB,
 				doc = "Bodies in flight all together, in bytes, beyond it 503; as much for answers that wait for clients." }),

@@ -12,7 +12,7 @@ local nodes = require("spec.support.node")
 local function start(chain, env)
 	local all = {
 		CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
-		KMS_REGISTRY_ADDRESS = chain_server.KMS,
+		KMS_REGISTRY_ADDRESS = chain_server.KMS, PEER_CACHE_TTL_SECONDS = "1",
 	}
 	for name, value in pairs(env or {}) do all[name] = value end
 	return nodes.start({ env = all, nowait = true })

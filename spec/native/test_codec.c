@@ -70,6 +70,37 @@ TEST(hex_round_trip_of_all_lengths)
 }
 
 /* RFC 4648 section 10. */
+TEST(hex_is_decoded_where_it_stands)
+{
+	uint8_t bytes[64], want[64];
+	char text[2 + 128];
+	size_t decoded;
+	for (size_t i = 0; i < sizeof(want); i++)
+		want[i] = (uint8_t)(i * 37 + 11);
+	for (size_t len = 0; len <= sizeof(want); len++) {
+		for (size_t prefix = 0; prefix <= 2; prefix += 2) {
+			memcpy(text, "0x", 2);
+			kms_hex_encode(text + prefix, want, len);
+			CHECK_OK(kms_hex_decode_in_place(&decoded, text, prefix + 2 * len));
+			CHECK(decoded == len);
+			CHECK_MEM(text, want, len);
+		}
+	}
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode_in_place(&decoded, memcpy(text, "012", 3), 3));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode_in_place(&decoded, memcpy(text, "0x1", 3), 3));
+	for (size_t i = 0; i < 20; i++) {
+		memset(text, '7', 20);
+		text[i] = 'g';
+		CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode_in_place(&decoded, text, 20));
+		CHECK(decoded == 0);
+	}
+	CHECK_OK(kms_hex_decode_in_place(&decoded, NULL, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode_in_place(&decoded, NULL, 2));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode_in_place(NULL, text, 2));
+	CHECK_OK(kms_hex_decode(bytes, 1, "7f", 2));
+	CHECK(bytes[0] == 0x7f);
+}
+
 TEST(base64_known_answers)
 {
 	static const char *const pairs[][2] = {
@@ -230,6 +261,6 @@ TEST(app_id_limits)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(hex_decodes_every_byte_in_any_case), T(hex_refuses_every_wrong_digit),
-	  T(hex_length_is_exact), T(hex_round_trip_of_all_lengths), T(base64_known_answers),
-	  T(base64_round_trip_in_place), T(base64_refuses_every_wrong_character),
+	  T(hex_length_is_exact), T(hex_round_trip_of_all_lengths), T(hex_is_decoded_where_it_stands),
+	  T(base64_known_answers), T(base64_round_trip_in_place), T(base64_refuses_every_wrong_character),
 	  T(base64_refuses_what_is_not_canonical), T(utf8_edges), T(decimal_limits), T(app_id_limits))

@@ -250,6 +250,34 @@ TEST(fresh_keys_differ_and_agree)
 	kms_p384_free(b);
 }
 
+TEST(points_are_read_from_hexadecimal)
+{
+	char text[2 + 2 * KMS_P384_DER + 2] = "0x";
+	uint8_t der[KMS_P384_DER], parsed[97];
+	kms_p384 *key = hex_p384("02");
+	kms_p384_der(der, kms_p384_public(key));
+	kms_hex_encode(text + 2, der, sizeof(der));
+	text[2 + 2 * KMS_P384_DER] = text[3 + 2 * KMS_P384_DER] = '0';
+	const size_t prefix = (size_t)2 * KMS_P384_PREFIX, whole = (size_t)2 * KMS_P384_DER;
+	CHECK_OK(kms_p384_point_from_hex(parsed, text, 2 + whole));
+	CHECK_MEM(parsed, kms_p384_public(key), 97);
+	CHECK_OK(kms_p384_point_from_hex(parsed, text + 2, whole));
+	CHECK_OK(kms_p384_point_from_hex(parsed, text + 2 + prefix, whole - prefix));
+	CHECK_MEM(parsed, kms_p384_public(key), 97);
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, text + 2, whole - 2));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, text + 2, whole + 2));
+	CHECK_STATUS(KMS_ERR_HEX, kms_p384_point_from_hex(parsed, text + 2, whole + 1));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, "", 0));
+	text[100] = 'g';
+	CHECK_STATUS(KMS_ERR_HEX, kms_p384_point_from_hex(parsed, text + 2, whole));
+	text[100] = text[100] == '0' ? '1' : '0';
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, text + 2, whole));
+	CHECK(parsed[0] == 0 && parsed[96] == 0);
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_from_hex(NULL, text, whole));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_from_hex(parsed, NULL, whole));
+	kms_p384_free(key);
+}
+
 TEST(misuse_is_refused)
 {
 	kms_p384 *key = hex_p384("02");
@@ -351,5 +379,5 @@ TEST(one_key_serves_several_threads)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(ecdh_gives_the_published_secrets), T(points_off_the_curve_are_refused),
 	  T(only_two_encodings_are_accepted), T(another_curve_of_the_same_size_is_refused),
 	  T(public_points_belong_to_their_scalars), T(scalars_out_of_range_are_refused),
-	  T(fresh_keys_differ_and_agree), T(misuse_is_refused), T(failing_allocations_are_reported_as_such),
-	  T(one_key_serves_several_threads))
+	  T(fresh_keys_differ_and_agree), T(points_are_read_from_hexadecimal), T(misuse_is_refused),
+	  T(failing_allocations_are_reported_as_such), T(one_key_serves_several_threads))

@@ -21,6 +21,7 @@ TEST(values_of_every_size_come_back)
 		CHECK_MEM(record.data, "head", 4);
 		CHECK_OK(kms_record_open(&opened, key, record.data + 4, record.len - 4));
 		CHECK(opened.len == sizes[i]);
+		CHECK_OK(kms_record_verify(key, record.data + 4, record.len - 4));
 		CHECK(!sizes[i] || memcmp(opened.data, value, sizes[i]) == 0);
 		kms_buf_free(&record);
 		kms_buf_free(&opened);
@@ -51,8 +52,15 @@ TEST(changed_records_are_refused)
 	for (size_t i = 0; i < record.len; i++) {
 		record.data[i] ^= 1;
 		CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_open(&opened, key, record.data, record.len));
+		CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_verify(key, record.data, record.len));
 		record.data[i] ^= 1;
 	}
+	CHECK_OK(kms_record_verify(key, record.data, record.len));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_verify(other, record.data, record.len));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_verify(key, record.data, record.len - 1));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_verify(key, record.data, KMS_RECORD_OVERHEAD));
+	CHECK_STATUS(KMS_ERR_RECORD, kms_record_verify(key, record.data, KMS_RECORD_OVERHEAD - 1));
+	CHECK_STATUS(KMS_ERR_RECORD, kms_record_verify(key, NULL, 0));
 	CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_open(&opened, other, record.data, record.len));
 	CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_open(&opened, key, record.data, record.len - 1));
 	CHECK_STATUS(KMS_ERR_DECRYPT, kms_record_open(&opened, key, record.data, KMS_RECORD_OVERHEAD));
@@ -83,6 +91,9 @@ TEST(misuse_and_limits_are_refused)
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_record_seal(NULL, key, NULL, 0));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_record_open(NULL, key, record.data, record.len));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_record_open(&opened, NULL, record.data, record.len));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_record_verify(NULL, record.data, record.len));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_record_verify(key, NULL, record.len));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_record_verify(half, record.data, record.len));
 	kms_buf_free(&record);
 	kms_buf_free(&opened);
 	kms_secret_unref(key);

@@ -11,6 +11,7 @@
 #include "kms/envelope.h"
 #include "kms/kdf.h"
 #include "kms/store.h"
+#include "kms/sync.h"
 #include "kms/tx.h"
 
 /* A parsed file: an array of cases. */
@@ -256,6 +257,67 @@ static void check_envelope(int *failed_, const vectors *v)
 	kms_p384_free(receiver);
 }
 
+/* ---- the same inside of a sync message ---- */
+
+/* The message {"<name>": <value>}, or within more of it. */
+static kms_sync *message_of(const char *before, const kms_buf *value, const char *after)
+{
+	kms_sync *message;
+	const char *field;
+	kms_buf text = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
+	MUST(kms_buf_append_text(&text, before));
+	MUST(kms_buf_append(&text, value->data, value->len));
+	MUST(kms_buf_append_text(&text, after));
+	MUST(kms_sync_parse(&message, &field, &text));
+	return message;
+}
+
+static kms_secret *unseal_message(const vectors *v, const kms_json_value *sealed, const kms_p384 *requester)
+{
+	kms_secret *opened;
+	kms_buf value = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	MUST(kms_json_canonical(&value, &v->json, sealed));
+	kms_sync *message = message_of("{\"status\":\"ok\",\"sealed\":", &value, "}");
+	MUST(kms_sync_unseal(&opened, message, requester));
+	kms_sync_free(message);
+	kms_buf_free(&value);
+	return opened;
+}
+
+static kms_store *vector_store(void)
+{
+	kms_store *store;
+	kms_store_config config = { .self20 = { 1 },
+				    .max_key = 4096,
+				    .max_value = 1 << 20,
+				    .max_app_bytes = 10 << 20,
+				    .max_total_bytes = 64 << 20,
+				    .max_namespaces = 10,
+				    .max_tombstones = 1000,
+				    .tombstone_retention_ms = 86400000,
+				    .max_clock_skew_ms = 15000 };
+	MUST(kms_store_new(&store, &config));
+	return store;
+}
+
+/* How many of one record are merged that has this ciphertext. */
+static uint64_t merge_message(const char *app_id, const kms_json_value *record, const kms_secret *master)
+{
+	kms_sync_counts counts;
+	kms_store *store = vector_store();
+	kms_buf value = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	MUST(kms_buf_append_text(&value, app_id));
+	MUST(kms_buf_append_text(&value, "\":[{\"key\":\"k\",\"version\":{\"0x0100000000000000000000000000"
+					 "000000000000\":1},\"value\":\""));
+	MUST(kms_buf_append(&value, record->text, record->len));
+	kms_sync *message = message_of("{\"data\":{\"", &value, "\"}]}}");
+	MUST(kms_sync_apply(&counts, message, store, master, 1, 1000));
+	kms_sync_free(message);
+	kms_buf_free(&value);
+	kms_store_free(store);
+	return counts.merged;
+}
+
 static void check_sealed(int *failed_, const vectors *v)
 {
 	uint8_t der[120], point[97], iv[12];
@@ -272,6 +334,9 @@ static void check_sealed(int *failed_, const vectors *v)
 	kms_p384_der(der, sealed.ephemeral_point97);
 	CHECK(bytes_are(der, sizeof(der), member(v, want, "ephemeral_pubkey")));
 	CHECK_OK(kms_master_unseal(&opened, &sealed, requester));
+	CHECK(kms_secret_equal(opened, master));
+	kms_secret_unref(opened);
+	opened = unseal_message(v, want, requester);
 	CHECK(kms_secret_equal(opened, master));
 	kms_secret_unref(opened);
 	kms_secret_unref(master);
@@ -297,6 +362,10 @@ static void check_record(int *failed_, const vectors *v)
 	CHECK_MEM(record, iv, 12);
 	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), iv, plain, plain_len));
 	CHECK_MEM(record + 12, sealed, plain_len + 16);
+	char app_id[24] = { 0 };
+	memcpy(app_id, text(v, "app_id")->text, text(v, "app_id")->len);
+	CHECK(merge_message(app_id, text(v, "record"), master) == 1);
+	CHECK(merge_message("2", text(v, "record"), master) == 0);
 	free(record);
 	free(plain);
 	free(sealed);
@@ -352,7 +421,8 @@ static void check_tx1559(int *failed_, const vectors *v)
 /* ---- merge ---- */
 
 #define MERGE_NOW 10000u
-#define MERGE_VALUE 30 /* the file's two bytes and zeros: long enough, in the same order */
+#define MERGE_VALUE 30 /* two bytes, sealed with the file's two in front of the IV: in the same order */
+#define MERGE_MASTER "4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d"
 #define MERGE_CLOCK 8
 
 /* A record of the file and what it borrows. */
@@ -361,6 +431,18 @@ typedef struct merge_record {
 	uint8_t value[MERGE_VALUE];
 	kms_clock_entry clock[MERGE_CLOCK];
 } merge_record;
+
+static void seal_merge_value(uint8_t value[MERGE_VALUE], const kms_json_value *hex)
+{
+	static const uint8_t plain[2] = { 1, 2 };
+	kms_secret *master = hex_secret(MERGE_MASTER), *key;
+	MUST(kms_data_key(&key, master, 1));
+	memset(value, 0, 12);
+	fixed(value, hex->len / 2, hex);
+	MUST(kms_gcm_seal(value + 12, kms_secret_bytes(key), value, plain, sizeof(plain)));
+	kms_secret_unref(key);
+	kms_secret_unref(master);
+}
 
 static void read_merge_record(merge_record *r, const vectors *v, const kms_json_value *object)
 {
@@ -379,7 +461,7 @@ static void read_merge_record(merge_record *r, const vectors *v, const kms_json_
 				  .updated_at_ms = member(v, object, "updated_at_ms")->number,
 				  .ttl_ms = member(v, object, "ttl_ms")->number,
 				  .state = tombstone ? KMS_RECORD_TOMBSTONE : KMS_RECORD_LIVE };
-	if (!tombstone) fixed(r->value, value->len / 2, value);
+	if (!tombstone) seal_merge_value(r->value, value);
 	for (uint32_t i = 0; i < version->count; i++, name = kms_json_next(&v->json, name + 1)) {
 		/* The file's nodes are "a", "b" and "c". */
 		memset(r->clock[i].wallet20, name->text[0], 20);
@@ -413,28 +495,60 @@ static kms_status compare_record(void *context, const kms_record *held)
 	return same ? KMS_OK : KMS_ERR_RECORD;
 }
 
+/* Sends a record as a peer does; the outcome that was counted. */
+static const char *send_merge_record(kms_store *store, const kms_record *record)
+{
+	char digits[2 * MERGE_VALUE + 1] = { 0 }, entry[80];
+	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	kms_sync_counts counts;
+	kms_secret *master = hex_secret(MERGE_MASTER);
+	MUST(kms_buf_append_json(&text, record->key, record->key_len));
+	MUST(kms_buf_append_text(&text,
+				 record->value ? ",\"value\":\"" : ",\"tombstone\":true,\"value\":null"));
+	if (record->value) kms_hex_encode(digits, record->value, record->value_len);
+	MUST(kms_buf_append_text(&text, digits));
+	MUST(kms_buf_append_text(&text, record->value ? "\",\"version\":{" : ",\"version\":{"));
+	for (size_t i = 0; i < record->clock_len; i++) {
+		char wallet[KMS_ADDRESS_TEXT];
+		kms_address_format(wallet, record->clock[i].wallet20);
+		snprintf(entry, sizeof(entry), "%s\"%.42s\":%llu", i ? "," : "", wallet,
+			 (unsigned long long)record->clock[i].counter);
+		MUST(kms_buf_append_text(&text, entry));
+	}
+	snprintf(entry, sizeof(entry), "},\"updated_at_ms\":%llu,\"ttl_ms\":%llu",
+		 (unsigned long long)record->updated_at_ms, (unsigned long long)record->ttl_ms);
+	MUST(kms_buf_append_text(&text, entry));
+	kms_sync *message = message_of("{\"data\":{\"1\":[{\"key\":", &text, "}]}}");
+	MUST(kms_sync_apply(&counts, message, store, master, 1, MERGE_NOW));
+	kms_sync_free(message);
+	kms_buf_free(&text);
+	kms_secret_unref(master);
+	kms_merge outcome = KMS_MERGE_REJECTED;
+	for (int i = 0; i < KMS_MERGE_OUTCOMES; i++)
+		if (counts.outcomes[i]) outcome = (kms_merge)i;
+	return kms_merge_name(outcome);
+}
+
 static void check_merge(int *failed_, const vectors *v)
 {
 	kms_store *store;
 	kms_merge outcome;
 	merge_record existing, incoming, result;
-	kms_store_config config = { .self20 = { 1 },
-				    .max_key = 4096,
-				    .max_value = 1 << 20,
-				    .max_app_bytes = 10 << 20,
-				    .max_total_bytes = 64 << 20,
-				    .max_namespaces = 10,
-				    .max_tombstones = 1000,
-				    .tombstone_retention_ms = 86400000,
-				    .max_clock_skew_ms = 15000 };
 	read_merge_record(&existing, v, text(v, "existing"));
 	read_merge_record(&incoming, v, text(v, "incoming"));
 	read_merge_record(&result, v, text(v, "result"));
-	CHECK_OK(kms_store_new(&store, &config));
+	store = vector_store();
 	CHECK_OK(kms_store_merge(&outcome, store, 1, &existing.record, MERGE_NOW));
 	CHECK(outcome == KMS_MERGE_INSERTED);
 	CHECK_OK(kms_store_merge(&outcome, store, 1, &incoming.record, MERGE_NOW));
 	const char *name = kms_merge_name(outcome);
+	CHECK(text_is(name, strlen(name), text(v, "outcome")));
+	CHECK_OK(kms_store_peek(store, 1, result.record.key, result.record.key_len, MERGE_NOW, compare_record,
+				&result.record));
+	kms_store_free(store);
+	store = vector_store();
+	CHECK(strcmp(send_merge_record(store, &existing.record), "inserted") == 0);
+	name = send_merge_record(store, &incoming.record);
 	CHECK(text_is(name, strlen(name), text(v, "outcome")));
 	CHECK_OK(kms_store_peek(store, 1, result.record.key, result.record.key_len, MERGE_NOW, compare_record,
 				&result.record));

@@ -22,6 +22,7 @@ end
 function M.with_identity(node, app_id, identity)
 	return setmetatable({
 		node = node, app_id = app_id, identity = identity, wallet = identity.wallet, number = tonumber(app_id),
+		domain = "NovaKMS:AppAuth", prefix = "X-App-", signature_header = "x-kms-response-signature",
 	}, App)
 end
 
@@ -70,19 +71,19 @@ function App:pop(o)
 	local nonce = either(o.nonce, function() return self:nonce() end)
 	local timestamp = either(o.timestamp, os.time)
 	local signature = either(o.signature, function()
-		local message = o.message or ("NovaKMS:AppAuth:%s:%s:%s"):format(
-			nonce or "", o.recipient or self.node.wallet, timestamp or "")
+		local message = o.message or ("%s:%s:%s:%s"):format(
+			self.domain, nonce or "", o.recipient or self.node.wallet, timestamp or "")
 		return crypto.sign(o.signer or self.identity.wallet_key, message, o.sign)
 	end)
 	local wallet = either(o.wallet, function() return self.wallet end)
 	local headers = {}
 	local function add(name, value)
-		if value then headers[#headers + 1] = { name, value } end
+		if value then headers[#headers + 1] = { self.prefix .. name, value } end
 	end
-	add("X-App-Signature", signature)
-	add("X-App-Nonce", nonce)
-	add("X-App-Timestamp", timestamp)
-	add("X-App-Wallet", wallet)
+	add("Signature", signature)
+	add("Nonce", nonce)
+	add("Timestamp", timestamp)
+	add("Wallet", wallet)
 	return headers, signature
 end
 
@@ -103,13 +104,19 @@ local function body_of(self, o, signature)
 	local envelope = crypto.seal(
 		o.channel_key or self:channel_key(), o.sender_der or self.identity.der, plain, o.envelope_nonce)
 	if o.envelope then envelope = o.envelope(envelope) or envelope end
-	return type(envelope) == "string" and envelope or cjson.encode(envelope)
+	if type(envelope) == "string" then return envelope end
+	return cjson.encode(envelope), envelope
+end
+
+-- Adds what a subclass says of the envelope (spec.support.peer).
+local function add_body_headers(self, headers, envelope, o)
+	if self.body_headers then self:body_headers(headers, envelope, o) end
 end
 
 local function check_answer(self, response, signature)
 	local message = signature and ("NovaKMS:Response:%s:%s"):format(signature, self.node.wallet)
-	if message and crypto.recover(message, response.headers["x-kms-response-signature"]) ~= self.node.wallet then
-		error("X-KMS-Response-Signature is not the node's", 0)
+	if message and crypto.recover(message, response.headers[self.signature_header]) ~= self.node.wallet then
+		error(self.signature_header .. " is not the node's", 0)
 	end
 	local envelope = cjson.decode(response.body)
 	for name, text in pairs(envelope) do
@@ -131,8 +138,9 @@ function App:send(o)
 	local headers, signature
 	if o.no_pop then headers = {} else headers, signature = self:pop(o) end
 	for _, header in ipairs(o.headers or {}) do headers[#headers + 1] = header end
-	local body = body_of(self, o, signature)
+	local body, envelope = body_of(self, o, signature)
 	if body then headers[#headers + 1] = { "Content-Type", "application/json" } end
+	add_body_headers(self, headers, envelope, o)
 	local conn = o.conn or self:connection()
 	conn:write(http.format({ method = o.method, target = o.target, headers = headers, body = body }))
 	return { conn = conn, signature = signature, method = o.method }
@@ -203,5 +211,7 @@ function App:value(key, o)
 	if response.status ~= 200 then error(("GET %s: %d %s"):format(key, response.status, response.body), 2) end
 	return crypto.unbase64(response.inner.value)
 end
+
+M.App = App
 
 return M

@@ -88,6 +88,35 @@ function M.open(key, envelope)
 	return kit.gcm_open(key, nonce:sub(1, 12), sealed)
 end
 
+--- HMAC-SHA256 in hex.
+function M.hmac(key, text)
+	return kit.hex(kit.hmac(key, text))
+end
+
+--- The master secret of a sealed answer (table of hex texts) under the requester's scalar, or nil.
+function M.unseal(scalar, sealed)
+	local point = kit.unhex(sealed.ephemeral_pubkey):sub(-97)
+	local key = kit.hkdf(kit.ecdh(scalar, point), "nova-kms:sealed-master-secret", "aes-gcm-key", 32)
+	return kit.gcm_open(key, kit.unhex(sealed.nonce), kit.unhex(sealed.encrypted_data))
+end
+
+--- Seals a master secret to a requester's key (hex DER), as a table of hex texts.
+function M.seal_secret(secret, pubkey)
+	local own = M.made_up("ephemeral of a giver")
+	local key = kit.hkdf(kit.ecdh(own.scalar, kit.unhex(pubkey):sub(-97)), "nova-kms:sealed-master-secret",
+		"aes-gcm-key", 32)
+	local iv = kit.random(12)
+	return {
+		ephemeral_pubkey = kit.hex(own.der), nonce = kit.hex(iv), encrypted_data = kit.hex(kit.gcm_seal(key, iv, secret)),
+	}
+end
+
+--- Ciphertext of a record of an application's.
+function M.record(master, app_id, value)
+	local iv = kit.random(12)
+	return iv .. kit.gcm_seal(M.derive(master, app_id, "data_key"), iv, value)
+end
+
 --- Key of wire-protocol section 7.
 function M.derive(master, app_id, path, context, length)
 	local info = (context and context ~= "") and path .. ":" .. context or path

@@ -292,6 +292,19 @@ static int kit_hkdf(lua_State *L)
 	return push(L, okm, (size_t)len);
 }
 
+/* hmac(key, text) -> 32 bytes of HMAC-SHA256 */
+static int kit_hmac(lua_State *L)
+{
+	unsigned char mac[32];
+	size_t key_len, len, mac_len = 0;
+	const char *key = luaL_checklstring(L, 1, &key_len);
+	const char *text = luaL_checklstring(L, 2, &len);
+	if (!EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_len, (const unsigned char *)text, len,
+		       mac, sizeof(mac), &mac_len))
+		return luaL_error(L, "HMAC failed");
+	return push(L, mac, mac_len);
+}
+
 static bool seal(unsigned char *sealed, const unsigned char *key, const unsigned char *iv, const char *plain,
 		 size_t len)
 {
@@ -346,11 +359,22 @@ static int kit_gcm_open(lua_State *L)
 int luaopen_kms_testkit(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "keccak256", kit_keccak256 },   { "random", kit_random },     { "hex", kit_hex },
-		{ "unhex", kit_unhex },           { "base64", kit_base64 },     { "unbase64", kit_unbase64 },
-		{ "address", kit_address },       { "sign", kit_sign },         { "recover", kit_recover },
-		{ "p384_point", kit_p384_point }, { "ecdh", kit_ecdh },         { "hkdf", kit_hkdf },
-		{ "gcm_seal", kit_gcm_seal },     { "gcm_open", kit_gcm_open }, { NULL, NULL },
+		{ "keccak256", kit_keccak256 },
+		{ "random", kit_random },
+		{ "hex", kit_hex },
+		{ "unhex", kit_unhex },
+		{ "base64", kit_base64 },
+		{ "unbase64", kit_unbase64 },
+		{ "address", kit_address },
+		{ "sign", kit_sign },
+		{ "recover", kit_recover },
+		{ "p384_point", kit_p384_point },
+		{ "ecdh", kit_ecdh },
+		{ "hkdf", kit_hkdf },
+		{ "gcm_seal", kit_gcm_seal },
+		{ "gcm_open", kit_gcm_open },
+		{ "hmac", kit_hmac },
+		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;

@@ -6,6 +6,7 @@
 local err = require("kms.err")
 local lru = require("kms.lru")
 local native = require("kms_native")
+local routes_reply = require("kms.routes.reply")
 local turns = require("kms.turns")
 
 local M = {}
@@ -63,6 +64,11 @@ end
 local function carry_out(node, request, route, caller, key, mono_ms)
 	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
 	if not opened then return err.reply(code, message) end
+	-- A body takes as long as its sender likes: the node may serve no more.
+	if not node.lifecycle.ready then
+		opened:close()
+		return err.reply("ERR_NOT_READY", node.lifecycle.reason)
+	end
 	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
 	local body, signature
 	body, signature, code = answer(node, opened, caller, route.kind)
@@ -84,11 +90,8 @@ end
 
 local function serve(node, request, route, rest)
 	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
-	-- Before anything else is looked at; a length beyond 63 bits is negative here.
-	local announced = request.has_body and request:content_length() or 0
-	if announced ~= 0 and math.ult(node.config.MAX_REQUEST_BODY_BYTES, announced) then
-		return err.reply("ERR_TOO_LARGE")
-	end
+	-- Before anything else is looked at.
+	if routes_reply.announces_more(request, node.config.MAX_REQUEST_BODY_BYTES) then return err.reply("ERR_TOO_LARGE") end
 	local mono_ms = node.mono_ms()
 	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
 	request.wallet = caller and caller.wallet or wallet
@@ -103,14 +106,9 @@ local function serve(node, request, route, rest)
 	return carry_out(node, request, route, caller, key, mono_ms), caller.wallet
 end
 
--- Whoever has shown who it is gets the next nonce along, and saves a round trip.
 local function handler(node, request, route, rest)
 	local reply, authenticated = serve(node, request, route, rest)
-	if authenticated then
-		local nonce = node.nonces:issue(node.mono_ms() // 1000)
-		if nonce then reply.headers["X-KMS-Next-Nonce"] = nonce end
-	end
-	return reply
+	return authenticated and routes_reply.with_nonce(node, reply) or reply
 end
 
 --- The routes of this module.

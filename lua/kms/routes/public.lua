@@ -37,18 +37,23 @@ local function nonce(node, request)
 	return { status = 200, headers = JSON, body = '{"nonce":"' .. text .. '"}' }
 end
 
+local function node_status(node)
+	local lifecycle, secrets = node.lifecycle, node.secrets
+	return {
+		tee_wallet = node.tee.address, tee_pubkey = native.hex_encode(node.tee.public_der),
+		node_url = node.url, is_operator = lifecycle.is_operator, service_available = lifecycle.ready,
+		service_unavailable_reason = lifecycle.reason,
+		master_secret = { state = secrets.state, synced_from = secrets.from or cjson.null },
+		master_secret_initialized = secrets.current ~= nil,
+		operator_secret = node.config.ALLOW_OPERATOR_SECRET, store_complete = lifecycle:is_complete(),
+		peer_address_check = node.egress:describe(),
+	}
+end
+
 local function status(node)
-	local lifecycle, stats = node.lifecycle, node.store:stats()
-	local secret = lifecycle:secret_status()
+	local stats = node.store:stats()
 	return json({
-		node = {
-			tee_wallet = node.tee.address, tee_pubkey = native.hex_encode(node.tee.public_der),
-			node_url = node.url, is_operator = lifecycle.is_operator, service_available = lifecycle.ready,
-			service_unavailable_reason = lifecycle.reason,
-			master_secret = { state = secret.state, synced_from = secret.synced_from or cjson.null },
-			master_secret_initialized = lifecycle.secret ~= nil,
-			operator_secret = node.config.ALLOW_OPERATOR_SECRET,
-		},
+		node = node_status(node),
 		cluster = {
 			kms_app_id = id_number(node.config.KMS_APP_ID), registry_address = node.config.KMS_REGISTRY_ADDRESS or cjson.null,
 			total_instances = #node.peers:list(),
@@ -56,11 +61,24 @@ local function status(node)
 		data_store = {
 			namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes,
 		},
+		sync = node.pusher:status(),
 	})
 end
 
+-- What the last call to a member showed; nothing is called for a request.
+local function connection(node, wallet)
+	local peer = node.peers:peer(wallet)
+	local probed = peer and peer.probed_ms
+	local answered = probed and peer.probe_status ~= nil
+	return {
+		in_peer_cache = true, cached_status = node.peers:state(wallet),
+		status_endpoint_reachable = probed and answered or cjson.null,
+		status_endpoint_http_code = answered and peer.probe_status or cjson.null,
+		status_probe_ms = answered and peer.probe_ms or cjson.null, status_checked_at_ms = probed or cjson.null,
+	}
+end
+
 local function operator(node, instance)
-	local own = instance.wallet == node.tee.address
 	return {
 		operator = instance.wallet,
 		instance = {
@@ -72,11 +90,7 @@ local function operator(node, instance)
 			},
 			registered_at = instance.registered_at,
 		},
-		connection = {
-			in_peer_cache = true, cached_status = own and "self" or "unknown",
-			status_endpoint_reachable = cjson.null, status_endpoint_http_code = cjson.null,
-			status_probe_ms = cjson.null, status_checked_at_ms = cjson.null,
-		},
+		connection = connection(node, instance.wallet),
 	}
 end
 
@@ -96,8 +110,8 @@ function M.routes()
 		{ name = "overview", method = "GET", path = "/", handler = fixed({
 			service = "nova-kms", version = native.version,
 			endpoints = {
-				"GET /health", "GET /ready", "GET /status", "GET /nonce", "GET /nodes", "POST /kms/derive",
-				"GET /kms/data", "GET /kms/data/<key>", "PUT /kms/data", "DELETE /kms/data",
+				"GET /health", "GET /ready", "GET /status", "GET /nonce", "GET /nodes", "GET /attestation", "POST /kms/derive",
+				"GET /kms/data", "GET /kms/data/<key>", "PUT /kms/data", "DELETE /kms/data", "POST /sync",
 			},
 		}) },
 		{ name = "health", method = "GET", path = "/health", handler = fixed({ status = "healthy" }), unlimited = true },

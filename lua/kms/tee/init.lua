@@ -13,8 +13,9 @@
 --                                        sent none: development)
 --   tee:has_channel(service, point)      whether the next call costs no ECDH in this process
 --   tee:attest(nonce, user_data, public_key)
---                                        attestation document (nitro); each part a string or nil
---   tee:load_master(), tee:save_master(secret)
+--                                        attestation document over them, bytes or nil each;
+--                                        user_data is the JSON text of an object
+--   tee:load_masters(), tee:save_master(secret)
 --                                        only where the backend keeps the master secret (sim)
 --
 -- Each may yield; a failure is nil, message, code: ERR_TEE where a service did not answer as it

@@ -1,0 +1,23 @@
+/* Proof of possession from the other side: answers of nodes that this one has called. */
+#include "bind/bind.h"
+
+#include "kms/pop.h"
+
+/*
+ * response_check(response_signature, caller_signature, wallet) -> true | nil, message, code
+ * Whether a node has signed its answer to the call that carried `caller_signature`. An absent
+ * signature (nil) is none.
+ */
+static int response_check(lua_State *L)
+{
+	uint8_t node20[20];
+	kms_text response = kms_bind_text(L, 1), caller = kms_bind_text(L, 2);
+	kms_bind_address(node20, L, 3);
+	return kms_bind_result(L, kms_response_check(response, caller, node20));
+}
+
+void kms_bind_pop(lua_State *L)
+{
+	lua_pushcfunction(L, response_check);
+	lua_setfield(L, -2, "response_check");
+}

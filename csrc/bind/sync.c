@@ -1,0 +1,270 @@
+/* Sync messages: read, asked, merged. The master secret that travels in one: sync_secret.c. */
+#include "bind/sync.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+
+/* Messages above this are read on the pool; below, reading costs less than the way there. */
+#define PARSE_INLINE_BYTES 16384
+
+static void message_release(void *object)
+{
+	kms_sync_free(object);
+}
+
+static kms_sync *check_message(lua_State *L)
+{
+	return kms_bind_check(L, 1, &kms_bind_sync_type);
+}
+
+void **kms_bind_hold(lua_State *L, int arg, const kms_bind_type *type)
+{
+	void **held = kms_bind_new(L, type);
+	void **box = lua_touserdata(L, arg);
+	*held = *box;
+	*box = NULL;
+	return held;
+}
+
+void kms_bind_hold_end(lua_State *L, int arg, void **held)
+{
+	*(void **)lua_touserdata(L, arg) = *held;
+	*held = NULL;
+}
+
+kms_secret **kms_bind_hold_secret(lua_State *L, kms_secret *secret)
+{
+	kms_secret **held = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	*held = kms_secret_ref(secret);
+	return held;
+}
+
+void kms_bind_drop_secret(kms_secret **held)
+{
+	kms_secret_unref(*held);
+	*held = NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+typedef struct parse_job {
+	kms_job job;
+	kms_sync **message; /* in the userdata that is the result */
+	kms_buf **plain;    /* argument 1, held */
+	int message_index;
+	const char *field;
+	kms_status status;
+} parse_job;
+
+static void parse_run(kms_job *base)
+{
+	parse_job *job = (parse_job *)base;
+	job->status = kms_sync_parse(job->message, &job->field, *job->plain);
+}
+
+static int parse_finish(lua_State *L, kms_job *base)
+{
+	parse_job *job = (parse_job *)base;
+	const char *text = kms_status_text(job->status);
+	if (job->status != KMS_OK && job->field)
+		return kms_bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
+	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	lua_pushvalue(L, job->message_index);
+	return 1;
+}
+
+/*
+ * sync_parse(plain_body) -> message | nil, message, code
+ * The body (WIPED) is taken over: it is closed in any case.
+ */
+static int sync_parse(lua_State *L)
+{
+	const kms_buf *plain = kms_bind_check(L, 1, &kms_bind_body_type);
+	bool large = plain->len > PARSE_INLINE_BYTES;
+	lua_settop(L, 1);
+	kms_sync **message = (kms_sync **)kms_bind_new(L, &kms_bind_sync_type);
+	parse_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	job->job.run = parse_run;
+	job->job.finish = parse_finish;
+	job->message = message;
+	job->message_index = 2;
+	job->plain = (kms_buf **)kms_bind_hold(L, 1, &kms_bind_body_type);
+	if (!large) {
+		parse_run(&job->job);
+		return parse_finish(L, &job->job);
+	}
+	job->job.heavy = true;
+	return kms_job_start(L, &job->job);
+}
+
+/* ---- what a message says ------------------------------------------------------------------------ */
+
+/* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store */
+static int message_text(lua_State *L)
+{
+	const char *names[KMS_SYNC_TEXTS + 1] = { NULL };
+	const kms_sync *message = check_message(L);
+	for (int i = 0; i < KMS_SYNC_TEXTS; i++)
+		names[i] = kms_sync_text_member((kms_sync_text_name)i);
+	int name = luaL_checkoption(L, 2, NULL, names);
+	return kms_bind_push_text(L, kms_sync_text(message, (kms_sync_text_name)name));
+}
+
+/*
+ * message:flag(name) -> boolean | nil. "complete": what the sender says of its store; "data":
+ * true where there are records, or the member that would hold them.
+ */
+static int message_flag(lua_State *L)
+{
+	static const char *const names[] = { "complete", "data", NULL };
+	bool value = true;
+	const kms_sync *message = check_message(L);
+	bool present = luaL_checkoption(L, 2, NULL, names) == 0 ? kms_sync_complete(&value, message)
+								: kms_sync_has_data(message);
+	if (present)
+		lua_pushboolean(L, value);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+/* message:features() -> { name = true } */
+static int message_features(lua_State *L)
+{
+	const kms_sync *message = check_message(L);
+	lua_newtable(L);
+	for (size_t i = 0;; i++) {
+		kms_text feature = kms_sync_feature(message, i);
+		if (!feature.text) return 1;
+		lua_pushlstring(L, feature.text, feature.len);
+		lua_pushboolean(L, 1);
+		lua_rawset(L, -3);
+	}
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count)
+{
+	lua_pushinteger(L, (lua_Integer)count);
+	lua_setfield(L, -2, name);
+}
+
+/* message:counts() -> { total=, merged=, skipped=, rejected=, future= }: those that are there */
+static int message_counts(lua_State *L)
+{
+	const kms_sync *message = check_message(L);
+	lua_newtable(L);
+	for (int i = 0; i < KMS_SYNC_NUMBERS; i++) {
+		uint64_t number;
+		if (kms_sync_number(&number, message, (kms_sync_number_name)i))
+			set_count(L, kms_sync_number_member((kms_sync_number_name)i), number);
+	}
+	return 1;
+}
+
+/* message:records() -> number of records in it, well formed or not */
+static int message_records(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_sync_records(check_message(L)));
+	return 1;
+}
+
+/* ---- merging ----------------------------------------------------------------------------------------- */
+
+typedef struct apply_job {
+	kms_job job;
+	kms_sync **message; /* argument 1, held */
+	kms_store *store;   /* argument 2 */
+	kms_secret **master;
+	uint32_t origin;
+	uint64_t now_ms;
+	kms_sync_counts counts;
+	kms_status status;
+} apply_job;
+
+static void apply_run(kms_job *base)
+{
+	apply_job *job = (apply_job *)base;
+	job->status =
+	    kms_sync_apply(&job->counts, *job->message, job->store, *job->master, job->origin, job->now_ms);
+	kms_bind_drop_secret(job->master);
+}
+
+static void push_skip_reasons(lua_State *L, const kms_sync_counts *counts)
+{
+	static const kms_merge skips[] = { KMS_MERGE_IGNORED_EQUAL_VERSION,
+					   KMS_MERGE_IGNORED_EXISTING_NEWER_VERSION,
+					   KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK };
+	lua_newtable(L);
+	for (size_t i = 0; i < sizeof(skips) / sizeof(skips[0]); i++) {
+		uint64_t count = counts->outcomes[skips[i]];
+		if (count) set_count(L, kms_merge_name(skips[i]), count);
+	}
+	if (counts->stubs) set_count(L, "stub", counts->stubs);
+}
+
+static int apply_finish(lua_State *L, kms_job *base)
+{
+	apply_job *job = (apply_job *)base;
+	kms_bind_hold_end(L, 1, (void **)job->message);
+	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	lua_createtable(L, 0, 6);
+	set_count(L, "total", job->counts.total);
+	set_count(L, "merged", job->counts.merged);
+	set_count(L, "skipped", job->counts.skipped);
+	set_count(L, "rejected", job->counts.rejected);
+	set_count(L, "future", job->counts.future);
+	set_count(L, "poisoned", job->counts.poisoned);
+	push_skip_reasons(L, &job->counts);
+	lua_setfield(L, -2, "skip_reasons");
+	return 1;
+}
+
+/*
+ * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, future=,
+ * poisoned=, skip_reasons = { name = count } } | nil, message, code (what came before the failure is merged)
+ */
+static int message_apply(lua_State *L)
+{
+	(void)check_message(L);
+	kms_store *store = kms_bind_check(L, 2, &kms_bind_store_type);
+	kms_secret *master = kms_bind_check(L, 3, &kms_bind_secret_type);
+	uint32_t origin = (uint32_t)kms_bind_integer(L, 4, 1, UINT32_MAX);
+	uint64_t now_ms = (uint64_t)kms_bind_integer(L, 5, 0, LUA_MAXINTEGER);
+	lua_settop(L, 5);
+	apply_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	job->job.run = apply_run;
+	job->job.finish = apply_finish;
+	job->job.heavy = true;
+	job->store = store;
+	job->origin = origin;
+	job->now_ms = now_ms;
+	job->master = kms_bind_hold_secret(L, master);
+	job->message = (kms_sync **)kms_bind_hold(L, 1, &kms_bind_sync_type);
+	return kms_job_start(L, &job->job);
+}
+
+/* ---- registration ----------------------------------------------------------------------------------------
+ */
+
+static const luaL_Reg message_methods[] = {
+	{ "text", message_text },         { "flag", message_flag },
+	{ "features", message_features }, { "counts", message_counts },
+	{ "records", message_records },   { "apply", message_apply },
+	{ "unseal", kms_message_unseal }, { NULL, NULL },
+};
+const kms_bind_type kms_bind_sync_type = { "kms.sync", message_release, message_methods, true };
+
+void kms_bind_sync(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{ "sync_parse", sync_parse },
+		{ "master_seal", kms_bind_master_seal },
+		{ "p384_generate", kms_bind_p384_generate },
+		{ NULL, NULL },
+	};
+	kms_bind_define(L, &kms_bind_sync_type);
+	luaL_setfuncs(L, functions, 0);
+}

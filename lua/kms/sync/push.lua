@@ -1,0 +1,220 @@
+--- Pushes changes to the other members (wire-protocol section 9). The store numbers every change;
+-- each peer has a cursor, moved by that peer's verified acknowledgement and by nothing else, so that
+-- a push that fails is sent again.
+--
+-- Local changes go to everybody; merged ones only to existing nodes, which push each change once, to
+-- whoever is there at that moment. Nothing goes back to its sender.
+
+local loop = require("kms.loop")
+local native = require("kms_native")
+
+local M = {}
+
+local Pusher = {}
+Pusher.__index = Pusher
+
+local MAX_RECORDS = 5000 -- in a push
+local PAGE_BYTES = 4 << 20 -- of the inner records in a push
+local AROUND_BYTES = 4096 -- what is around the records, at the most
+local EXISTING_BYTES = 990000 -- of records whose envelope an existing node takes: its bodies end at 2 MB
+local TIMEOUT_MS = 30000
+local AT_ONCE = 64 -- peers; one that hangs delays nobody else
+local MAX_RETRIES = 16
+
+-- What is remembered of pushes to a peer, for as long as the peer itself is.
+local function cursor_of(self, peer)
+	local cursor = self.cursors[peer]
+	if not cursor then
+		cursor = { since = 0, skipped = 0, retries = {}, life = 0 }
+		self.cursors[peer] = cursor
+	end
+	return cursor
+end
+
+local function start_anew(cursor)
+	cursor.since, cursor.retries, cursor.lost, cursor.life = 0, {}, false, cursor.life + 1
+end
+
+--- The peer's store is a new one: whatever it had acknowledged may be gone.
+function Pusher:started_anew(peer)
+	start_anew(cursor_of(self, peer))
+end
+
+local function page_options(self, peer, since)
+	local options = { since = since, max_records = MAX_RECORDS, except = peer.number }
+	if self.peers:understands(peer, "store") then
+		local room = math.max(self.max_body_bytes // 2 - AROUND_BYTES, 1)
+		options.local_only, options.max_bytes, options.max_record_bytes = true, math.min(PAGE_BYTES, room), room
+	else
+		options.local_only, options.max_bytes, options.max_record_bytes = false, EXISTING_BYTES, EXISTING_BYTES
+	end
+	return options
+end
+
+local function note_skipped(self, peer, cursor, count)
+	if not count or count == 0 then return end
+	cursor.skipped = cursor.skipped + count
+	self.log:warn("records too large for this peer are not sent", { peer = peer.wallet, records = count })
+end
+
+-- Passes over what is not for this peer. Returns whether there is something to send.
+local function has_news(self, peer, cursor)
+	while cursor.since < self.store:sequence() do
+		local options = page_options(self, peer, cursor.since)
+		options.max_records, options.prefix, options.suffix = 1, "", ""
+		local page, through, _, skipped = self.store:delta(options)
+		if page == nil then return nil, through end
+		if page then
+			page:close()
+			return true
+		end
+		note_skipped(self, peer, cursor, skipped)
+		cursor.since = through
+	end
+	return false
+end
+
+-- Sends what is above `since`. Returns the number of the last change that it covers, whether some of
+-- them were stamped in the peer's future | nil, message, code.
+local function send_page(self, peer, cursor, since)
+	local through, records, skipped
+	local answer, message, code = self.caller:exchange(peer, function(signature)
+		local page
+		local options = page_options(self, peer, since)
+		options.prefix, options.suffix = self.writer:delta(signature)
+		page, through, records, skipped = self.store:delta(options)
+		if page then return page end
+		if page == nil then return nil, through, records end
+		return nil, "nothing to send", "ERR_NOTHING"
+	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
+	if not answer and code ~= "ERR_NOTHING" then return nil, message, code end
+	note_skipped(self, peer, cursor, skipped)
+	if not answer then return through end
+	local counts = answer:counts()
+	self.log:debug("pushed", {
+		peer = peer.wallet, records = records, merged = counts.merged, rejected = counts.rejected,
+	})
+	return through, records > 0 and ((counts.future or 0) > 0
+		or (counts.future == nil and (counts.rejected or 0) > 0))
+end
+
+-- Learns what a peer is: large records are for those that say that they take them.
+local function greet(self, peer)
+	local answer, message, code = self.caller:exchange(peer, function(signature)
+		local before, behind = self.writer:delta(signature)
+		return native.text_body(before .. "{}" .. behind)
+	end, { master = self.secret() })
+	if not answer then return nil, message, code end
+	return true
+end
+
+-- Records that were stamped in the peer's future are sent once more when its clock is there.
+local function note_future(self, cursor, since)
+	if #cursor.retries == MAX_RETRIES then table.remove(cursor.retries, 1) end
+	cursor.retries[#cursor.retries + 1] = { since = since, due_ms = self.mono_ms() + self.skew_ms + 1000 }
+end
+
+local function failed(self, peer, cursor, message, code)
+	-- An existing node that was gone may come back empty, and does not say so.
+	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
+	self.log:limited("push " .. peer.wallet, 60, "warn", "cannot push", {
+		peer = peer.wallet, cause = message, code = code,
+	})
+	return false
+end
+
+local function send_retries(self, peer, cursor)
+	local life = cursor.life
+	while cursor.retries[1] and self.mono_ms() >= cursor.retries[1].due_ms do
+		local through, message, code = send_page(self, peer, cursor, cursor.retries[1].since)
+		if not through then return failed(self, peer, cursor, message, code) end
+		if cursor.life ~= life then return false end
+		table.remove(cursor.retries, 1)
+	end
+	return true
+end
+
+-- One push. Returns whether another one may follow.
+local function push_once(self, peer, cursor)
+	local news, message = has_news(self, peer, cursor)
+	if news == nil then return failed(self, peer, cursor, message) end
+	if not news then return false end
+	local since, life = cursor.since, cursor.life
+	local through, future, code = send_page(self, peer, cursor, since)
+	if not through then return failed(self, peer, cursor, future, code) end
+	-- Where it has started anew meanwhile, nobody knows which of its lives this push went to. It
+	-- begins again with the next tick: a peer that always says so is not pushed to without end.
+	if cursor.life ~= life then return false end
+	cursor.since = through
+	if future then note_future(self, cursor, since) end
+	return true
+end
+
+local function push_to(self, peer)
+	local cursor = cursor_of(self, peer)
+	if cursor.lost then start_anew(cursor) end
+	if not self.peers:is_known(peer) then
+		local ok, message, code = greet(self, peer)
+		if not ok then return failed(self, peer, cursor, message, code) end
+	end
+	if not send_retries(self, peer, cursor) then return end
+	while self.is_ready() and push_once(self, peer, cursor) do self:acknowledge() end
+end
+
+local function is_due(self, peer, cursor, now)
+	if cursor.running or now < peer.retry_ms or not self.peers:callable(peer, now) then return false end
+	local retry = cursor.retries[1]
+	return not self.peers:is_known(peer) or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
+end
+
+--- One sync tick: pushes to every peer that is due. Returns at once.
+function Pusher:tick()
+	if not self.is_ready() then return end
+	local now = self.mono_ms()
+	for _, peer in ipairs(self.peers:others()) do
+		local cursor = cursor_of(self, peer)
+		if self.running < AT_ONCE and is_due(self, peer, cursor, now) then
+			cursor.running, self.running = true, self.running + 1
+			loop.spawn(function()
+				loop.try(push_to, self, peer)
+				cursor.running, self.running = false, self.running - 1
+			end)
+		end
+	end
+	self:acknowledge()
+end
+
+--- Tells the store what every other member has acknowledged.
+function Pusher:acknowledge()
+	local least
+	for _, peer in ipairs(self.peers:others()) do
+		local since = cursor_of(self, peer).since
+		least = math.min(least or since, since)
+	end
+	self.store:set_acknowledged(least)
+end
+
+--- For /status: the newest change, and by wallet what is acknowledged and what could not be sent.
+function Pusher:status()
+	local peers = {}
+	for _, peer in ipairs(self.peers:others()) do
+		local cursor = cursor_of(self, peer)
+		local state, why, left_s = self.peers:state(peer.wallet)
+		peers[peer.wallet] = {
+			acknowledged = cursor.since, skipped = cursor.skipped, state = state, banned_for = why, banned_s = left_s,
+		}
+	end
+	return { sequence = self.store:sequence(), peers = peers }
+end
+
+--- @param deps caller, writer, peers, store, log, mono_ms; secret (function: master secret in use),
+-- is_ready (function); max_body_bytes (of a push to a node of ours), skew_ms (MAX_CLOCK_SKEW_MS)
+function M.new(deps)
+	return setmetatable({
+		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, log = deps.log,
+		mono_ms = deps.mono_ms, secret = deps.secret, is_ready = deps.is_ready, max_body_bytes = deps.max_body_bytes,
+		skew_ms = deps.skew_ms, cursors = setmetatable({}, { __mode = "k" }), running = 0,
+	}, Pusher)
+end
+
+return M

@@ -1,0 +1,134 @@
+/* What the tests of sync share: messages from text, sealed values, stores to compare. */
+#ifndef KMS_SPEC_SYNC_KIT_H
+#define KMS_SPEC_SYNC_KIT_H
+
+#include <stdarg.h>
+
+#include "kms/json.h"
+#include "kms/sync.h"
+#include "material.h"
+#include "store_kit.h"
+
+#define MASTER "6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d"
+#define WALLET "0x0200000000000000000000000000000000000000" /* node 2, as store_kit.h counts */
+#define OWN "0x0100000000000000000000000000000000000000"
+#define ORIGIN 7
+
+/* A buffer of the kind that messages are read from. */
+static inline kms_buf wiped_copy(const char *text, size_t len)
+{
+	kms_buf buf = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
+	MUST(kms_buf_append(&buf, text, len));
+	return buf;
+}
+
+static inline kms_status parse_bytes(kms_sync **message, const char **field, const char *text, size_t len)
+{
+	kms_buf buf = wiped_copy(text, len);
+	kms_status status = kms_sync_parse(message, field, &buf);
+	if (buf.data || (status != KMS_OK) != !*message) abort();
+	return status;
+}
+
+static inline kms_status parse_text(kms_sync **message, const char *text)
+{
+	const char *field;
+	return parse_bytes(message, &field, text, strlen(text));
+}
+
+/* A text under construction, freed by kms_buf_free. */
+static inline void add(kms_buf *buf, const char *text)
+{
+	MUST(kms_buf_append_text(buf, text));
+}
+
+__attribute__((format(printf, 2, 3))) static inline void addf(kms_buf *buf, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+	va_start(args, format);
+	int len = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (len < 0 || (size_t)len >= sizeof(text)) abort();
+	add(buf, text);
+}
+
+static inline kms_buf new_text(void)
+{
+	return kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
+}
+
+static inline kms_secret *data_key(uint64_t app_id)
+{
+	kms_secret *master = hex_secret(MASTER), *key;
+	MUST(kms_data_key(&key, master, app_id));
+	kms_secret_unref(master);
+	return key;
+}
+
+/* Appends `len` bytes that begin with `first`, sealed for an application. */
+static inline void add_sealed(kms_buf *out, uint64_t app_id, uint8_t first, size_t len)
+{
+	kms_secret *key = data_key(app_id);
+	uint8_t *value = calloc(len ? len : 1, 1);
+	if (!value) abort();
+	value[0] = first;
+	MUST(kms_record_seal(out, key, value, len));
+	free(value);
+	kms_secret_unref(key);
+}
+
+/* The same in hexadecimal. */
+static inline void add_sealed_hex(kms_buf *out, uint64_t app_id, uint8_t first, size_t len)
+{
+	kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	add_sealed(&sealed, app_id, first, len);
+	MUST(kms_buf_append_hex(out, sealed.data, sealed.len));
+	kms_buf_free(&sealed);
+}
+
+/* A live record of APP with one entry in its clock. */
+static inline void add_live(kms_buf *out, const char *key, uint8_t first, const char *wallet,
+			    uint64_t counter, uint64_t at_ms)
+{
+	addf(out, "{\"key\":\"%s\",\"value\":\"", key);
+	add_sealed_hex(out, APP, first, 2);
+	addf(out, "\",\"version\":{\"%s\":%llu},\"updated_at_ms\":%llu,\"tombstone\":false,\"ttl_ms\":0}",
+	     wallet, (unsigned long long)counter, (unsigned long long)at_ms);
+}
+
+static inline kms_status apply_message(kms_sync_counts *counts, const kms_sync *message, kms_store *store)
+{
+	kms_secret *master = hex_secret(MASTER);
+	kms_status status = kms_sync_apply(counts, message, store, master, ORIGIN, NOW);
+	kms_secret_unref(master);
+	return status;
+}
+
+/* Parses and applies. */
+static inline kms_status apply_text(kms_sync_counts *counts, kms_store *store, const kms_buf *text)
+{
+	kms_sync *message;
+	const char *field;
+	*counts = (kms_sync_counts){ 0 };
+	kms_status status = parse_bytes(&message, &field, (const char *)text->data, text->len);
+	if (status == KMS_OK) status = apply_message(counts, message, store);
+	kms_sync_free(message);
+	return status;
+}
+
+/* All that a store holds, as its snapshot says it; freed by kms_buf_free. */
+static inline kms_buf content_of(kms_store *store)
+{
+	uint64_t records;
+	kms_buf content = new_text();
+	MUST(kms_sync_snapshot(&content, &records, store, true));
+	return content;
+}
+
+static inline bool same_bytes(const kms_buf *a, const kms_buf *b)
+{
+	return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
+#endif
