@@ -129,10 +129,9 @@ static int nsm_attest(lua_State *L)
 	job->job.finish = attest_finish;
 	job->job.heavy = true;
 	job->nsm = nsm;
-	job->claims = (kms_nsm_claims){
-		(const uint8_t *)user_data.text, user_data.len, (const uint8_t *)nonce.text, nonce.len,
-		(const uint8_t *)key.text,       key.len,
-	};
+	job->claims.nonce = (kms_span){ (const uint8_t *)nonce.text, nonce.len };
+	job->claims.user_data = (kms_span){ (const uint8_t *)user_data.text, user_data.len };
+	job->claims.public_key = (kms_span){ (const uint8_t *)key.text, key.len };
 	return kms_job_start(L, &job->job);
 }
 

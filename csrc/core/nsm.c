@@ -8,8 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "core/cbor.h"
 #include "core/mem.h"
-#include "core/nsm_cbor.h"
 #include "core/safe.h"
 #include "kms/crypto.h"
 
@@ -110,19 +110,34 @@ static kms_status call_device(kms_nsm *nsm, nsm_message *message)
 
 /* ---- answers ---- */
 
+/* Whatever is wrong with an item of an answer. */
+#define GUARD_ANSWER(call) ENSURE((call) == KMS_OK, KMS_ERR_NSM_ANSWER)
+
+static bool is_text(kms_span span, const char *text)
+{
+	return span.len == strlen(text) && strncmp((const char *)span.bytes, text, span.len) == 0;
+}
+
+static const char *refusal_of(kms_span name, uint64_t number)
+{
+	for (size_t i = 0; i < KMS_ARRAY_LEN(refusals); i++)
+		if (name.bytes ? is_text(name, refusals[i]) : number == i) return refusals[i];
+	return "an error without a name";
+}
+
 /* {"Error": name or number} */
 static kms_status refused(kms_nsm *nsm, kms_reader *reader)
 {
-	kms_cbor_item error;
-	const char *name = "an error without a name";
-	GUARD(kms_nsm_read(&error, reader));
-	ENSURE(error.kind == KMS_CBOR_TEXT || error.kind == KMS_CBOR_UINT, KMS_ERR_NSM_ANSWER);
-	ENSURE(kms_reader_end(reader) == KMS_OK, KMS_ERR_NSM_ANSWER);
-	for (size_t i = 0; i < KMS_ARRAY_LEN(refusals); i++)
-		if (error.kind == KMS_CBOR_UINT ? error.number == i : kms_nsm_is_text(&error, refusals[i]))
-			name = refusals[i];
+	kms_span name = { NULL, 0 };
+	kms_reader number_reader = *reader;
+	uint64_t number = 0;
+	if (kms_cbor_uint(&number, &number_reader, 0, UINT64_MAX) == KMS_OK)
+		*reader = number_reader;
+	else
+		GUARD_ANSWER(kms_cbor_text(&name, reader, 1, KMS_NSM_TEXT_MAX));
+	GUARD_ANSWER(kms_reader_end(reader));
 	pthread_mutex_lock(&nsm->lock);
-	nsm->refusal = name;
+	nsm->refusal = refusal_of(name, number);
 	pthread_mutex_unlock(&nsm->lock);
 	return KMS_ERR_NSM_REFUSED;
 }
@@ -130,12 +145,12 @@ static kms_status refused(kms_nsm *nsm, kms_reader *reader)
 /* Reads {name: and leaves the reader at its value. */
 static kms_status read_name(kms_reader *reader, kms_nsm *nsm, const char *name)
 {
-	kms_cbor_item map, key;
-	GUARD(kms_nsm_read_kind(&map, reader, KMS_CBOR_MAP));
-	ENSURE(map.number == 1, KMS_ERR_NSM_ANSWER);
-	GUARD(kms_nsm_read_kind(&key, reader, KMS_CBOR_TEXT));
-	if (kms_nsm_is_text(&key, "Error")) return refused(nsm, reader);
-	return kms_nsm_is_text(&key, name) ? KMS_OK : KMS_ERR_NSM_ANSWER;
+	size_t members;
+	kms_span key;
+	GUARD_ANSWER(kms_cbor_map(&members, reader, 1, 1));
+	GUARD_ANSWER(kms_cbor_text(&key, reader, 1, KMS_NSM_TEXT_MAX));
+	if (is_text(key, "Error")) return refused(nsm, reader);
+	return is_text(key, name) ? KMS_OK : KMS_ERR_NSM_ANSWER;
 }
 
 /*
@@ -156,15 +171,15 @@ static kms_status exchange(kms_reader *answer, uint8_t *response, kms_nsm *nsm, 
 }
 
 /* Reads {name: byte string} to the end of the answer. */
-static kms_status read_bytes(kms_cbor_item *bytes, kms_reader *answer, const char *name)
+static kms_status read_bytes(kms_span *bytes, kms_reader *answer, const char *name)
 {
-	kms_cbor_item map, key;
-	GUARD(kms_nsm_read_kind(&map, answer, KMS_CBOR_MAP));
-	ENSURE(map.number == 1, KMS_ERR_NSM_ANSWER);
-	GUARD(kms_nsm_read_kind(&key, answer, KMS_CBOR_TEXT));
-	ENSURE(kms_nsm_is_text(&key, name), KMS_ERR_NSM_ANSWER);
-	GUARD(kms_nsm_read_kind(bytes, answer, KMS_CBOR_BYTES));
-	ENSURE(bytes->number > 0 && kms_reader_end(answer) == KMS_OK, KMS_ERR_NSM_ANSWER);
+	size_t members;
+	kms_span key;
+	GUARD_ANSWER(kms_cbor_map(&members, answer, 1, 1));
+	GUARD_ANSWER(kms_cbor_text(&key, answer, 1, KMS_NSM_TEXT_MAX));
+	ENSURE(is_text(key, name), KMS_ERR_NSM_ANSWER);
+	GUARD_ANSWER(kms_cbor_bytes(bytes, answer, 1, KMS_NSM_RESPONSE_MAX));
+	GUARD_ANSWER(kms_reader_end(answer));
 	return KMS_OK;
 }
 
@@ -173,14 +188,14 @@ static kms_status read_bytes(kms_cbor_item *bytes, kms_reader *answer, const cha
 static kms_status draw(uint8_t *bytes, size_t len, uint8_t *response, kms_nsm *nsm)
 {
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
-	GUARD(kms_nsm_write_text(&request, "GetRandom"));
+	GUARD(kms_cbor_put_text(&request, "GetRandom"));
 	/* An answer has one byte at least: `len` calls are enough. */
 	for (size_t done = 0; done < len;) {
 		kms_reader answer;
-		kms_cbor_item random;
+		kms_span random;
 		GUARD(exchange(&answer, response, nsm, &request, "GetRandom"));
 		GUARD(read_bytes(&random, &answer, "random"));
-		size_t part = random.number < len - done ? (size_t)random.number : len - done;
+		size_t part = random.len < len - done ? random.len : len - done;
 		memcpy(bytes + done, random.bytes, part);
 		done += part;
 	}
@@ -204,15 +219,15 @@ kms_status kms_nsm_random(uint8_t *bytes, size_t len, kms_nsm *nsm)
 
 static kms_status write_claims(kms_buf *request, const kms_nsm_claims *claims)
 {
-	GUARD(kms_nsm_write_head(request, KMS_CBOR_MAP, 1));
-	GUARD(kms_nsm_write_text(request, "Attestation"));
-	GUARD(kms_nsm_write_head(request, KMS_CBOR_MAP, 3));
-	GUARD(kms_nsm_write_text(request, "user_data"));
-	GUARD(kms_nsm_write_bytes(request, claims->user_data, claims->user_data_len));
-	GUARD(kms_nsm_write_text(request, "nonce"));
-	GUARD(kms_nsm_write_bytes(request, claims->nonce, claims->nonce_len));
-	GUARD(kms_nsm_write_text(request, "public_key"));
-	return kms_nsm_write_bytes(request, claims->public_key, claims->public_key_len);
+	GUARD(kms_cbor_put_head(request, KMS_CBOR_MAP, 1));
+	GUARD(kms_cbor_put_text(request, "Attestation"));
+	GUARD(kms_cbor_put_head(request, KMS_CBOR_MAP, 3));
+	GUARD(kms_cbor_put_text(request, "user_data"));
+	GUARD(kms_cbor_put_bytes(request, claims->user_data));
+	GUARD(kms_cbor_put_text(request, "nonce"));
+	GUARD(kms_cbor_put_bytes(request, claims->nonce));
+	GUARD(kms_cbor_put_text(request, "public_key"));
+	return kms_cbor_put_bytes(request, claims->public_key);
 }
 
 kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims *claims)
@@ -220,52 +235,50 @@ kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims 
 	ENSURE_REF(document);
 	ENSURE_REF(nsm);
 	ENSURE_REF(claims);
-	ENSURE(claims->user_data_len <= KMS_NSM_USER_DATA_MAX, KMS_ERR_RANGE);
-	ENSURE(claims->nonce_len <= KMS_NSM_NONCE_MAX, KMS_ERR_RANGE);
-	ENSURE(claims->public_key_len <= KMS_NSM_PUBLIC_KEY_MAX, KMS_ERR_RANGE);
+	ENSURE(claims->user_data.len <= KMS_NSM_USER_DATA_MAX, KMS_ERR_RANGE);
+	ENSURE(claims->nonce.len <= KMS_NSM_NONCE_MAX, KMS_ERR_RANGE);
+	ENSURE(claims->public_key.len <= KMS_NSM_PUBLIC_KEY_MAX, KMS_ERR_RANGE);
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
 	DEFER(guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
 	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
 	kms_reader answer;
-	kms_cbor_item made;
+	kms_span made;
 	GUARD(write_claims(&request, claims));
 	GUARD(exchange(&answer, response, nsm, &request, "Attestation"));
 	GUARD(read_bytes(&made, &answer, "document"));
-	return kms_buf_append(document, made.bytes, (size_t)made.number);
+	return kms_buf_append(document, made.bytes, made.len);
 }
 
 /* ---- description ---- */
 
 static kms_status read_number(unsigned *number, kms_reader *answer)
 {
-	kms_cbor_item item;
-	GUARD(kms_nsm_read_kind(&item, answer, KMS_CBOR_UINT));
-	ENSURE(item.number <= UINT16_MAX, KMS_ERR_NSM_ANSWER);
-	*number = (unsigned)item.number;
+	uint64_t read;
+	GUARD_ANSWER(kms_cbor_uint(&read, answer, 0, UINT16_MAX));
+	*number = (unsigned)read;
 	return KMS_OK;
 }
 
 static kms_status read_label(char text[KMS_NSM_TEXT_MAX + 1], kms_reader *answer)
 {
-	kms_cbor_item item;
-	GUARD(kms_nsm_read_kind(&item, answer, KMS_CBOR_TEXT));
-	ENSURE(item.number <= KMS_NSM_TEXT_MAX, KMS_ERR_NSM_ANSWER);
+	kms_span read;
+	GUARD_ANSWER(kms_cbor_text(&read, answer, 0, KMS_NSM_TEXT_MAX));
 	/* It goes to logs: printable ASCII only. */
-	for (size_t i = 0; i < item.number; i++)
-		ENSURE(item.bytes[i] >= ' ' && item.bytes[i] <= '~', KMS_ERR_NSM_ANSWER);
-	memcpy(text, item.bytes, (size_t)item.number);
-	text[item.number] = '\0';
+	for (size_t i = 0; i < read.len; i++)
+		ENSURE(read.bytes[i] >= ' ' && read.bytes[i] <= '~', KMS_ERR_NSM_ANSWER);
+	if (read.len) memcpy(text, read.bytes, read.len);
+	text[read.len] = '\0';
 	return KMS_OK;
 }
 
 static kms_status read_list(unsigned *count, kms_reader *answer)
 {
-	kms_cbor_item list;
+	size_t items;
 	unsigned index;
-	GUARD(kms_nsm_read_kind(&list, answer, KMS_CBOR_ARRAY));
-	for (uint64_t i = 0; i < list.number; i++)
+	GUARD_ANSWER(kms_cbor_array(&items, answer, 0, UINT16_MAX));
+	for (size_t i = 0; i < items; i++)
 		GUARD(read_number(&index, answer));
-	*count = (unsigned)list.number;
+	*count = (unsigned)items;
 	return KMS_OK;
 }
 
@@ -273,14 +286,14 @@ static kms_status read_description(kms_nsm_description *d, kms_reader *answer)
 {
 	static const char *const names[] = { "version_major", "version_minor", "version_patch", "module_id",
 					     "max_pcrs",      "locked_pcrs",   "digest" };
-	kms_cbor_item map, key;
+	kms_span key;
+	size_t members;
 	unsigned seen = 0;
-	GUARD(kms_nsm_read_kind(&map, answer, KMS_CBOR_MAP));
-	ENSURE(map.number == KMS_ARRAY_LEN(names), KMS_ERR_NSM_ANSWER);
-	for (uint64_t i = 0; i < map.number; i++) {
+	GUARD_ANSWER(kms_cbor_map(&members, answer, KMS_ARRAY_LEN(names), KMS_ARRAY_LEN(names)));
+	for (size_t i = 0; i < members; i++) {
 		size_t which = 0;
-		GUARD(kms_nsm_read_kind(&key, answer, KMS_CBOR_TEXT));
-		while (which < KMS_ARRAY_LEN(names) && !kms_nsm_is_text(&key, names[which]))
+		GUARD_ANSWER(kms_cbor_text(&key, answer, 1, KMS_NSM_TEXT_MAX));
+		while (which < KMS_ARRAY_LEN(names) && !is_text(key, names[which]))
 			which++;
 		/* As many members as names, each known and none twice: then all are there. */
 		ENSURE(which < KMS_ARRAY_LEN(names) && !(seen >> which & 1), KMS_ERR_NSM_ANSWER);
@@ -307,7 +320,7 @@ kms_status kms_nsm_describe(kms_nsm_description *description, kms_nsm *nsm)
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
 	DEFER(guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
 	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_nsm_write_text(&request, "DescribeNSM"));
+	GUARD(kms_cbor_put_text(&request, "DescribeNSM"));
 	GUARD(exchange(&answer, response, nsm, &request, "DescribeNSM"));
 	GUARD(read_description(&made, &answer));
 	*description = made;

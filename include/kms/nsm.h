@@ -10,6 +10,7 @@
 #define KMS_NSM_H
 
 #include "kms/buf.h"
+#include "kms/crypto.h"
 #include "kms/keys.h"
 
 #define KMS_NSM_REQUEST_MAX 4096   /* bytes of a CBOR request */
@@ -62,16 +63,13 @@ KMS_API KMS_MUST_USE kms_status kms_nsm_secret(kms_secret **secret, kms_nsm *nsm
 KMS_API KMS_MUST_USE kms_status kms_nsm_identity(kms_wallet **wallet, kms_p384 **p384, kms_nsm *nsm);
 
 /*
- * What an attestation document shall say: each part absent (NULL) or within the sizes above
+ * What an attestation document shall say: each part absent (bytes NULL) or within the sizes above
  * (ERR_RANGE). Borrowed.
  */
 typedef struct kms_nsm_claims {
-	const uint8_t *user_data;
-	size_t user_data_len;
-	const uint8_t *nonce;
-	size_t nonce_len;
-	const uint8_t *public_key;
-	size_t public_key_len;
+	kms_span user_data;
+	kms_span nonce;
+	kms_span public_key;
 } kms_nsm_claims;
 
 /*

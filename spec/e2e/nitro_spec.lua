@@ -6,6 +6,7 @@ local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
+local native = require("spec.support.native")
 local nodes = require("spec.support.node")
 local preload = require("spec.support.preload")
 local uv = require("luv")
@@ -41,6 +42,21 @@ describe("a node with TEE=nitro", function()
 		assert.equal("value", app:value("k"))
 		expect.ok(app:delete("k", { pop = true }))
 		assert.equal(0, (node:stop()))
+	end)
+
+	it("shows a document of the module over its key, its wallet and the nonce", function()
+		local node = start()
+		finally(function() node:stop() end)
+		local response = assert(http.get(node.port, "/attestation?nonce=00112233"))
+		assert.equal(200, response.status, response.body)
+		for _, part in ipairs({ node.der, node.wallet, "\0\17\34\51", "i-0123456789abcdef0" }) do
+			assert.truthy(response.body:find(part, 1, true))
+		end
+		-- Its form is right; who signed it is nobody.
+		local _, _, code, failure = native.attest_verify(response.body, {
+			now_ms = os.time() * 1000, roots = { native.attest_aws_root }, images = {},
+		})
+		assert.same({ "ERR_ATTEST", "root" }, { code, failure })
 	end)
 
 	it("has no key on disk and another identity after a restart", function()

@@ -270,12 +270,14 @@ static const struct {
 
 static void report(const char *path, long result, int error)
 {
-	char done[4096];
+	char done[4096], half_done[4096];
 	snprintf(done, sizeof(done), "%s.done", path);
-	FILE *file = fopen(done, "we");
+	snprintf(half_done, sizeof(half_done), "%s.half", path);
+	FILE *file = fopen(half_done, "we");
 	if (!file) return;
 	fputs(result == -1 ? strerrorname_np(error) : "returned", file);
 	fclose(file);
+	rename(half_done, done);
 }
 
 static void act(const char *path)

@@ -282,13 +282,15 @@ TEST(a_document_holds_what_was_asked_for)
 	memset(user_data, 1, sizeof(user_data));
 	memset(nonce, 2, sizeof(nonce));
 	memset(key, 3, sizeof(key));
-	kms_nsm_claims claims = { user_data, sizeof(user_data), nonce, sizeof(nonce), key, sizeof(key) };
+	kms_nsm_claims claims = { { user_data, sizeof(user_data) },
+				  { nonce, sizeof(nonce) },
+				  { key, sizeof(key) } };
 	CHECK_OK(kms_nsm_attest(&document, nsm, &claims));
 	CHECK(contains(&document, user_data, sizeof(user_data)) &&
 	      contains(&document, nonce, sizeof(nonce)) && contains(&document, key, sizeof(key)));
 	/* Absent is null (0xf6), which is not the same as empty (0x40). */
 	kms_buf_clear(&document);
-	claims = (kms_nsm_claims){ user_data, 0, NULL, 0, key, 23 };
+	claims = (kms_nsm_claims){ { user_data, 0 }, { NULL, 0 }, { key, 23 } };
 	CHECK_OK(kms_nsm_attest(&document, nsm, &claims));
 	CHECK(contains(&document, "\x69user_data\x40", 11) && contains(&document, "\x65nonce\xf6", 7) &&
 	      contains(&document, "\x6apublic_key\x57\x03", 13));
@@ -305,9 +307,8 @@ TEST(claims_beyond_their_sizes_are_refused)
 	uint8_t bytes[1025] = { 0 };
 	kms_nsm *nsm = module();
 	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_RESPONSE_MAX);
-	const kms_nsm_claims data = { .user_data = bytes, .user_data_len = 513 },
-			     nonce = { .nonce = bytes, .nonce_len = 513 },
-			     key = { .public_key = bytes, .public_key_len = 1025 }, none = { 0 };
+	const kms_nsm_claims data = { .user_data = { bytes, 513 } }, nonce = { .nonce = { bytes, 513 } },
+			     key = { .public_key = { bytes, 1025 } }, none = { 0 };
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_attest(&document, nsm, &data));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_attest(&document, nsm, &nonce));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_attest(&document, nsm, &key));
