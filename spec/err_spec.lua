@@ -12,7 +12,7 @@ local CATEGORIES = {
 	"internal_error", -- 8: system
 	"service_unavailable", -- 9: remote
 }
-local EXCEPTIONS = { ERR_SENDER_KEY = "forbidden", ERR_POP_BINDING = "forbidden" }
+local EXCEPTIONS = { ERR_SENDER_KEY = "forbidden", ERR_POP_BINDING = "forbidden", ERR_POLICY = "forbidden" }
 
 -- Statuses of the core by name, with their category.
 local function native_statuses()

@@ -83,7 +83,7 @@ local function contract(name, make, finish)
 		end)
 
 		test("signs messages (EIP-191)", function()
-			for _, text in ipairs({ "NovaKMS:Response:0x00:0x11", "", 'quotes " and \\ and /', "é\0\1" }) do
+			for _, text in ipairs({ "NovaKMS:Response:0x00:0x11", 'quotes " and \\ and /', "é\0\1" }) do
 				local signature = assert(backend:sign(text))
 				assert.truthy(signature:find("^0x[0-9a-f]+$") and #signature == 132)
 				assert.equal(backend.address, crypto.recover(text, signature))

@@ -5,6 +5,8 @@
 #ifndef KMS_CORE_MEM_H
 #define KMS_CORE_MEM_H
 
+#include <stdbool.h>
+
 #include "kms/kms.h"
 
 /* Zeroed memory of count * size bytes, or NULL (also when the product wraps or is 0). */
@@ -12,6 +14,11 @@ void *kms_heap_alloc(size_t count, size_t size);
 /* Like realloc: on failure NULL and the old block stays. New bytes are not zeroed. */
 void *kms_heap_resize(void *memory, size_t size);
 void kms_heap_free(void *memory);
+/*
+ * The same for a block that may be large: wiping it and giving it back is then left to another
+ * thread, and happens soon. `size` is what was allocated; NULL is fine.
+ */
+void kms_heap_free_later(void *memory, size_t size, bool wipe);
 /*
  * Makes the C library merge small freed blocks as they come. Otherwise they pile up until some
  * large block is freed: after a million of them that one call takes 50 ms.

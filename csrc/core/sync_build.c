@@ -80,14 +80,24 @@ static kms_status write_page(sync_writer *writer, kms_buf *data, kms_store *stor
 	return kms_sync_write_end(writer);
 }
 
+kms_status kms_sync_page_write(kms_buf *data, uint64_t *records, kms_store *store, const sync_page *page)
+{
+	sync_writer writer = { 0 };
+	size_t start = data->len;
+	kms_status status = page->count > 0 ? write_page(&writer, data, store, page) : KMS_OK;
+	*records = status == KMS_OK ? writer.records : 0;
+	if (*records == 0) undo(data, start);
+	return status;
+}
+
 static kms_status build_delta(kms_buf *data, kms_delta *delta, kms_store *store,
 			      const kms_delta_options *options)
 {
-	sync_writer writer = { 0 };
+	uint64_t records;
 	DEFER(kms_sync_page_free) sync_page page = { 0 };
 	GUARD(kms_sync_page_choose(&page, store, options));
-	if (page.count > 0) GUARD(write_page(&writer, data, store, &page));
-	*delta = (kms_delta){ page.until, writer.records, page.skipped };
+	GUARD(kms_sync_page_write(data, &records, store, &page));
+	*delta = (kms_delta){ page.until, records, page.skipped };
 	return KMS_OK;
 }
 
@@ -99,10 +109,7 @@ kms_status kms_sync_delta(kms_buf *data, kms_delta *delta, kms_store *store, con
 	ENSURE_REF(store);
 	ENSURE_REF(options);
 	ENSURE(options->max_records >= 1 && options->max_records <= KMS_DELTA_MAX_RECORDS, KMS_ERR_RANGE);
-	size_t start = data->len;
-	kms_status status = build_delta(data, delta, store, options);
-	if (status != KMS_OK || delta->records == 0) undo(data, start);
-	return status;
+	return build_delta(data, delta, store, options);
 }
 
 /* ---- snapshot ---- */

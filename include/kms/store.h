@@ -116,7 +116,7 @@ KMS_API KMS_MUST_USE kms_status kms_store_list(kms_store *store, uint64_t app_id
 /*
  * Merges a record from a peer: section 8, with every check that needs no key (the caller has
  * shown that the ciphertext opens under the application's data key).
- * Out: outcome. In: record - LIVE or TOMBSTONE; sequence is ignored.
+ * Out: outcome. In: record - LIVE or TOMBSTONE; origin is kept with it, sequence is ignored.
  * Returns: KMS_OK with the outcome, or why it is rejected: ERR_KEY_SIZE, ERR_UTF8, ERR_RECORD
  * (shorter than 28 bytes, empty clock, a wallet twice, a stub), ERR_VALUE_SIZE, ERR_TTL,
  * ERR_FUTURE (only when nothing else is wrong with it), ERR_CLOCK_ENTRIES, ERR_STORE_FULL,

@@ -47,8 +47,8 @@ KMS_API const char *kms_sync_number_member(kms_sync_number_name name);
 
 /*
  * Reads a message. Strict JSON to the last byte, so that a message that is not is refused whole;
- * a record that is JSON but no record is counted (kms_sync_apply rejects it). Memory is
- * 40 bytes a record beside the text, whatever else is in it.
+ * a record that is JSON but no record is counted (kms_sync_apply rejects it). Beside
+ * the text it takes 40 bytes a record and 32 an application, whatever else is in it.
  * Out: field - the member at fault where one is (static text), else NULL.
  * In-out: plain - a WIPED buffer, taken over in any case.
  * Returns: KMS_OK; what kms_json_parse says (ERR_JSON_SIZE beyond the bounds above);

@@ -33,10 +33,10 @@ local NAMES = {
 	},
 	unauthorized = {
 		"ERR_SIGNATURE", "ERR_POP_MISSING", "ERR_POP_TIMESTAMP", "ERR_POP_NONCE", "ERR_POP_WALLET", "ERR_POP_DUPLICATE",
-		"ERR_SEALED", "ERR_MAC",
+		"ERR_SEALED", "ERR_MAC", "ERR_ATTEST",
 		"ERR_UNAUTHORIZED",
 	},
-	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING", "ERR_FORBIDDEN" },
+	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING", "ERR_FORBIDDEN", "ERR_POLICY" },
 	not_found = { "ERR_NOT_FOUND", "ERR_NO_ROUTE" },
 	method_not_allowed = { "ERR_METHOD" },
 	payload_too_large = { "ERR_TOO_LARGE", "ERR_STORAGE_SIZE" },

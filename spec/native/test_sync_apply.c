@@ -108,6 +108,9 @@ static void try_one(int *failed_, const attempt *a)
 	     (unsigned long long)a->at_ms, (unsigned long long)a->counter);
 	CHECK_OK(apply_text(&c, s, &text));
 	CHECK(counts_are(&c, 1, !a->rejected, 0, a->rejected, a->future));
+	/* Only what is long enough to be a ciphertext can be one under another key. */
+	bool other = a->sent_for || a->spoil || (a->cut && a->plain_len > 0);
+	CHECK(c.poisoned == other);
 	kms_store_stats stats;
 	kms_store_get_stats(&stats, s);
 	CHECK(stats.live_keys == (a->rejected ? 0 : 1));

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "core/sync_page.h"
 #include "core/sync_write.h"
 #include "sync_kit.h"
 
@@ -228,6 +229,41 @@ TEST(pages_pass_over_what_is_not_sent)
 	kms_store_free(s);
 }
 
+/* Between choosing and writing nothing is locked: what changed then is left to a later page. */
+TEST(changes_after_the_choice_come_later)
+{
+	kms_store *s;
+	kms_store_config config = kit_config(1);
+	sync_page page;
+	uint64_t records;
+	kms_buf out = new_text();
+	config.max_app_bytes = 4 * MIN_VALUE;
+	MUST(kms_store_new(&s, &config));
+	MUST(kit_put(s, "evicted", 1, NOW));
+	MUST(kit_put(s, "written", 1, NOW));
+	MUST(kit_put(s, "deleted", 1, NOW));
+	MUST(kit_put(s, "kept", 1, NOW));
+	CHECK_OK(kms_sync_page_choose(&page, s, &all_changes));
+	CHECK(page.count == 4 && page.until == 4);
+	MUST(kit_delete(s, "deleted", NOW));
+	MUST(kit_put(s, "new", 1, NOW));
+	MUST(kit_put(s, "written", 2, NOW));
+	MUST(kit_put(s, "more", 1, NOW)); /* evicts */
+	CHECK(kit_stats(s).stubs == 1 && kit_get(s, "evicted", NOW) == -1);
+	add(&out, "head");
+	CHECK_OK(kms_sync_page_write(&out, &records, s, &page));
+	CHECK(records == 1 && memmem(out.data, out.len, "\"kept\"", 6) &&
+	      !memmem(out.data, out.len, "}},{", 4));
+	kms_buf_free(&out);
+	MUST(kit_delete(s, "kept", NOW));
+	add(&out, "head");
+	CHECK_OK(kms_sync_page_write(&out, &records, s, &page));
+	CHECK(records == 0 && out.len == 4);
+	kms_buf_free(&out);
+	kms_sync_page_free(&page);
+	kms_store_free(s);
+}
+
 TEST(stubs_are_in_snapshots_where_asked_for)
 {
 	kms_store *s;
@@ -283,7 +319,7 @@ TEST(output_is_bounded)
 	kms_delta d;
 	uint64_t records;
 	for (int i = 0; i < 200; i++) {
-		char key[12];
+		char key[16];
 		snprintf(key, sizeof(key), "%d", i);
 		MUST(kit_put(s, key, 1, NOW));
 	}
@@ -692,8 +728,8 @@ TEST(a_snapshot_makes_the_same_store)
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(pages_and_snapshots_are_canonical), T(sizes_are_exact),
 	  T(an_empty_store_has_nothing), T(pages_hold_to_their_limits), T(pages_pass_over_what_is_not_sent),
-	  T(stubs_are_in_snapshots_where_asked_for), T(expired_records_travel_as_they_are),
-	  T(output_is_bounded), T(failing_allocations_leave_nothing),
+	  T(changes_after_the_choice_come_later), T(stubs_are_in_snapshots_where_asked_for),
+	  T(expired_records_travel_as_they_are), T(output_is_bounded), T(failing_allocations_leave_nothing),
 	  T(filtered_changes_are_passed_in_bounded_steps), T(many_namespaces_share_a_page),
 	  T(every_change_arrives_once), T(every_change_arrives_while_others_write),
 	  T(a_snapshot_makes_the_same_store))

@@ -100,6 +100,17 @@ function M.unseal(scalar, sealed)
 	return kit.gcm_open(key, kit.unhex(sealed.nonce), kit.unhex(sealed.encrypted_data))
 end
 
+--- Seals a master secret to a requester's key (hex DER), as a table of hex texts.
+function M.seal_secret(secret, pubkey)
+	local own = M.made_up("ephemeral of a giver")
+	local key = kit.hkdf(kit.ecdh(own.scalar, kit.unhex(pubkey):sub(-97)), "nova-kms:sealed-master-secret",
+		"aes-gcm-key", 32)
+	local iv = kit.random(12)
+	return {
+		ephemeral_pubkey = kit.hex(own.der), nonce = kit.hex(iv), encrypted_data = kit.hex(kit.gcm_seal(key, iv, secret)),
+	}
+end
+
 --- Ciphertext of a record of an application's.
 function M.record(master, app_id, value)
 	local iv = kit.random(12)

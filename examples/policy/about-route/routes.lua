@@ -1,0 +1,11 @@
+-- GET /about: who runs this node. The protocol's routes, which are not listed here, stay as shipped.
+return {
+	extra = {
+		{
+			name = "about", description = "who runs this node", path = "/about", rate = 30,
+			handler = function(f)
+				return { operator = "Example Ltd", contact = "ops@example.org", node = f.url, ready = f.ready }
+			end,
+		},
+	},
+}

@@ -1,0 +1,21 @@
+local p = require("kms.policy.testing").open()
+
+describe("derive-paths", function()
+	it("lets an application derive what is listed for it", function()
+		assert.is_true(p:derive({ app_id = "1000", path = "wallet/root" }))
+		assert.is_true(p:derive({ app_id = "1001", path = "backup" }))
+		assert.equal(403, p:derive({ app_id = "1000", path = "backup" }).status)
+		assert.equal("this application has no such path", p:derive({ app_id = "1001", path = "wallet/a" }).reason)
+	end)
+
+	it("leaves other applications alone", function()
+		assert.is_true(p:derive({ app_id = "7", path = "anything" }))
+		assert.is_true(p:get({ app_id = "7" }))
+	end)
+
+	it("gives nobody the key of stored records", function()
+		local refusal = p:derive({ app_id = "7", path = "data_key", context = "" })
+		assert.equal("access.derive/no-data-key", refusal.rule)
+		assert.is_true(p:derive({ app_id = "7", path = "data_key", context = "mine" }))
+	end)
+end)

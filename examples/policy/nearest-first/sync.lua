@@ -1,0 +1,13 @@
+-- Changes go to the nearest peers first, to those that were never measured last.
+return {
+	parallel = 4,
+
+	peers = function(list)
+		table.sort(list, function(a, b)
+			local near, far = a.rtt_ms or math.huge, b.rtt_ms or math.huge
+			if near ~= far then return near < far end
+			return a.wallet < b.wallet
+		end)
+		return list
+	end,
+}

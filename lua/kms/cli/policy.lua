@@ -1,0 +1,107 @@
+--- `nova-kms policy`: check, test, show and explain operator policies. No node is needed, nothing
+-- is started.
+
+local uv = require("luv")
+
+local args = require("kms.cli.args")
+local config = require("kms.config")
+local exit = require("kms.cli.exit")
+local explain = require("kms.cli.policy_explain")
+local json = require("kms.json")
+local policy = require("kms.policy")
+local policy_test = require("kms.cli.policy_test")
+local show = require("kms.cli.policy_show")
+
+local DIR = { name = "dir", help = "folder of the policies (default: POLICY_DIR, config/policy)", optional = true }
+local DIR_OPTION = { name = "dir", value = "DIR", help = "folder of the policies (default: POLICY_DIR, config/policy)" }
+local GUARDED_BYTES = 8 << 20
+
+-- The folder that is meant, and that of the shipped policies.
+local function folders(given, io)
+	local shipped = io.root .. "/config/policy"
+	if given then
+		local stat = uv.fs_stat(given)
+		if stat and stat.type == "directory" then return (given:gsub("(.)/+$", "%1")), shipped end
+		return nil, given .. " is not a folder"
+	end
+	local cfg, errors = config.load({ env = io.env, default_path = io.root .. "/config/node.lua" })
+	if not cfg then return nil, table.concat(errors, "\n") end
+	return cfg.POLICY_DIR, shipped
+end
+
+local function open(given, io, trace)
+	local dir, shipped = folders(given, io)
+	if not dir then return nil, { shipped } end
+	local native = io.native()
+	if not native.ready() then
+		local ok, message = native.init(GUARDED_BYTES)
+		if not ok then return nil, { message } end
+	end
+	return policy.open({
+		native = native, dir = dir, shipped = shipped, wall_ms = native.wall_ms, mono_ms = native.mono_ms, trace = trace,
+	})
+end
+
+local function print_mistakes(mistakes, io)
+	for _, line in ipairs(mistakes) do io.stderr:write(line, "\n") end
+	return exit.CONFIG
+end
+
+local function run_check(parsed, io)
+	local opened, mistakes = open(parsed.dir, io)
+	if parsed.json then
+		local hash = opened and opened:status().hash
+		io.stdout:write(json.encode({ valid = opened ~= nil, mistakes = json.list(mistakes or {}), hash = hash }), "\n")
+		return opened and exit.OK or exit.CONFIG
+	end
+	if not opened then
+		print_mistakes(mistakes, io)
+		io.stderr:write(#mistakes, #mistakes == 1 and " mistake\n" or " mistakes\n")
+		return exit.CONFIG
+	end
+	io.stdout:write("policies are valid: ", opened:status().hash, "\n")
+	return exit.OK
+end
+
+local function run_show(parsed, io)
+	local opened, mistakes = open(parsed.dir, io)
+	if not opened then return print_mistakes(mistakes, io) end
+	return show.run(opened, parsed, io)
+end
+
+local function run_explain(parsed, io)
+	local opened, mistakes = open(parsed.dir, io, true)
+	if not opened then return print_mistakes(mistakes, io) end
+	return explain.run(opened, parsed, io)
+end
+
+local function run_test(parsed, io)
+	local dir, message = folders(parsed.dir, io)
+	if not dir then return print_mistakes({ message }, io) end
+	return policy_test.run(dir, io)
+end
+
+return {
+	name = "policy",
+	summary = "check, test, show and explain operator policies",
+	commands = {
+		{
+			name = "check", summary = "name every mistake in a folder of policies, with file and line",
+			arguments = { DIR }, options = { args.JSON }, run = run_check,
+		},
+		{
+			name = "test", summary = "run the *_spec.lua of a folder of policies with busted",
+			arguments = { DIR }, run = run_test,
+			notes = "A spec gets the real hooks from require(\"kms.policy.testing\").open().",
+		},
+		{
+			name = "show", summary = "show the policies in effect, and where each value comes from",
+			arguments = { DIR }, options = { args.JSON }, run = run_show,
+		},
+		{
+			name = "explain", summary = "say which rule decides about a request, with its line",
+			arguments = { { name = "action", help = "derive, get, list, put or delete" } },
+			options = explain.OPTIONS(DIR_OPTION, args.JSON), run = run_explain,
+		},
+	},
+}

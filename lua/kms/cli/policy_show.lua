@@ -1,0 +1,87 @@
+--- `nova-kms policy show`: the effective set, and where each value comes from.
+
+local exit = require("kms.cli.exit")
+local json = require("kms.json")
+local schema = require("kms.policy.schema")
+
+local M = {}
+
+-- Members that are shown one by one: those that can come from either set.
+local KEYS = {
+	{ "access", "request" }, { "access", "derive" }, { "access", "data" },
+	{ "blacklist", "rules" }, { "blacklist", "exempt" }, { "blacklist", "decide" },
+	{ "routes", "extra" },
+	{ "sync", "interval" }, { "sync", "max_records" }, { "sync", "max_bytes" }, { "sync", "parallel" },
+	{ "sync", "backoff" }, { "sync", "peers" }, { "sync", "accept" }, { "sync", "release_secret" },
+}
+
+local function shown(value)
+	if value == nil then return "(none)" end
+	if type(value) == "function" then
+		local first, last = value()
+		return first == last and "function" or ("function of %d lines"):format(last - first + 1)
+	end
+	if type(value) == "table" then return ("%d %s"):format(#value, #value == 1 and "entry" or "entries") end
+	return tostring(value)
+end
+
+local function place(path, line)
+	return line and ("%s:%d"):format(path, line) or path
+end
+
+local function values_of(policy)
+	local list = {}
+	for i, key in ipairs(KEYS) do
+		local value, path, line = policy:value(key[1], key[2])
+		list[i] = { name = key[1] .. "." .. key[2], value = shown(value), origin = value ~= nil and place(path, line) or "" }
+	end
+	return list
+end
+
+local function rules_of(policy)
+	local list = {}
+	for i, rule in ipairs(policy:list_rules()) do
+		list[i] = {
+			hook = rule.hook, name = rule.name, description = rule.description, origin = place(rule.path, rule.line),
+		}
+	end
+	return list
+end
+
+local function print_text(policy, io)
+	local status = policy:status()
+	io.stdout:write("hash ", status.hash, "\napi ", tostring(status.api), "\n\nFiles:\n")
+	for _, name in ipairs(schema.NAMES) do
+		local source = policy.set.sources[name]
+		io.stdout:write(("  %-10s %s%s\n"):format(name, source.path, source.shipped and " (shipped default)" or ""))
+	end
+	io.stdout:write("\nValues:\n")
+	for _, entry in ipairs(values_of(policy)) do
+		io.stdout:write(("  %-22s %-28s %s\n"):format(entry.name, entry.value, entry.origin))
+	end
+	io.stdout:write("\nRules:\n")
+	for _, rule in ipairs(rules_of(policy)) do
+		local description = rule.description and "  " .. rule.description or ""
+		io.stdout:write(("  %-36s %s%s\n"):format(rule.name, rule.origin, description))
+	end
+end
+
+--- @param policy of kms.policy
+function M.run(policy, parsed, io)
+	if not parsed.json then
+		print_text(policy, io)
+		return exit.OK
+	end
+	local status, sources = policy:status(), {}
+	for _, name in ipairs(schema.NAMES) do
+		local source = policy.set.sources[name]
+		sources[name] = { path = source.path, shipped = source.shipped }
+	end
+	io.stdout:write(json.encode({
+		hash = status.hash, api = status.api, files = sources, values = json.list(values_of(policy)),
+		rules = json.list(rules_of(policy)),
+	}), "\n")
+	return exit.OK
+end
+
+return M

@@ -1,0 +1,159 @@
+--- For an operator's own specs (`nova-kms policy test`): the real hooks, with made-up facts.
+--
+--   local p = require("kms.policy.testing").open()     -- the policies beside the spec
+--   assert.is_true(p:derive({ app_id = "7", path = "wallet/root" }))
+--   assert.equal(403, p:derive({ app_id = "8" }).status)
+--
+-- Facts that a call does not give are those of kms.policy.hooks. Time stands still until
+-- p:advance(seconds). p.lines has what kms.log wrote. A hook that raises an error fails the spec.
+
+local bans = require("kms.policy.bans")
+local hooks = require("kms.policy.hooks")
+local native = require("kms_native")
+local policy = require("kms.policy")
+
+local M = {}
+
+local Testing = {}
+Testing.__index = Testing
+
+local ROUTES = { derive = "access.derive", get = "access.data", list = "access.data", put = "access.data",
+	delete = "access.data" }
+
+-- The sample of a hook that is for a route, or its first, with `given` put over it.
+local function facts_of(self, path, number, given)
+	local samples = hooks.HOOKS[path].samples
+	local sample = samples[1]
+	for _, candidate in ipairs(samples) do
+		local fits = not given or not given.route or candidate[1].route == given.route
+		if fits and candidate[number] and not (sample[number] and sample[1].route == candidate[1].route) then
+			sample = candidate
+		end
+	end
+	local facts = {}
+	for name, value in pairs(sample[number] or {}) do facts[name] = value end
+	for name, value in pairs(given or {}) do facts[name] = value end
+	if facts.now then facts.now = self.now_ms end
+	return facts
+end
+
+--- Lets time pass.
+function Testing:advance(seconds)
+	self.now_ms = self.now_ms + seconds * 1000
+end
+
+-- What a hook raised is a failure of the spec, not a refusal like others.
+local function sound(self, verdict)
+	if verdict ~= true and verdict.failed then error(self.failure or "a hook failed", 0) end
+	return verdict
+end
+
+local function access(self, route, given)
+	local facts = { route = route }
+	for name, value in pairs(given or {}) do facts[name] = value end
+	local request = {}
+	local complete = facts_of(self, ROUTES[route], 1, facts)
+	for _, name in ipairs(hooks.HOOKS["access.request"].facts) do request[name] = complete[name] end
+	local verdict = self.policy:request(request)
+	if verdict ~= true then return sound(self, verdict) end
+	return sound(self, self.policy:verdict(ROUTES[route], complete))
+end
+
+--- A request of an application, as the node asks: access.request, then the route's hook.
+-- @return true, or the refusal { status, reason, retry_after, rule, failed }
+function Testing:derive(facts) return access(self, "derive", facts) end
+function Testing:get(facts) return access(self, "get", facts) end
+function Testing:list(facts) return access(self, "list", facts) end
+function Testing:put(facts) return access(self, "put", facts) end
+function Testing:delete(facts) return access(self, "delete", facts) end
+
+--- A record from a peer; a peer that asks for the master secret (attestation: table of facts, or nil).
+function Testing:accept(record)
+	return sound(self, self.policy:accept(facts_of(self, "sync.accept", 1, record)))
+end
+
+function Testing:release_secret(peer, attestation)
+	local facts = facts_of(self, "sync.release_secret", 1, peer)
+	local document = attestation and facts_of(self, "sync.release_secret", 2, attestation)
+	return sound(self, self.policy:release_secret(facts, document))
+end
+
+--- Seconds until a peer is tried again.
+function Testing:backoff(failures, peer)
+	return self.policy:backoff(facts_of(self, "sync.backoff", 1, peer), failures)
+end
+
+--- Wallets in the order in which they are pushed to. Each member of `list`: { wallet =, rtt_ms =, ... }.
+function Testing:order(list)
+	local wallets = {}
+	for i, peer in ipairs(self.policy:order(list)) do wallets[i] = peer.wallet end
+	return wallets
+end
+
+--- Notes an event of a peer; the ban it led to { scope, event, seconds, rule }, or nil.
+function Testing:event(wallet, event)
+	local ban = self.bans:note(wallet, event, self.now_ms)
+	if not ban or ban.since_ms ~= self.now_ms then return nil end
+	return {
+		scope = ban.scope, event = ban.event, rule = ban.rule, seconds = (ban.until_ms - ban.since_ms) // 1000,
+	}
+end
+
+--- What the extra route at a path answers, or nil.
+function Testing:page(path, facts)
+	for _, route in ipairs(self.policy:extra_routes({})) do
+		if route.path == path then
+			local node = {}
+			for name, value in pairs(hooks.EXTRA.samples[1][1]) do node[name] = value end
+			for name, value in pairs(facts or {}) do node[name] = value end
+			return self.policy:extra(route.number, node)
+		end
+	end
+	return nil
+end
+
+--- Names of the rules, in the order of the files.
+function Testing:rules()
+	return self.policy:list_rules()
+end
+
+local function folder_of(level)
+	local source = debug.getinfo(level + 1, "S").source
+	return source:match("^@(.*)/[^/]*$") or "."
+end
+
+-- config/policy beside lua/, where this module lies.
+local function shipped_folder()
+	return (folder_of(1):gsub("lua/kms/policy$", "config/policy"))
+end
+
+-- A log that keeps what hooks say, and how one failed.
+local function new_log(self)
+	local log = {}
+	function log.enabled() return true end
+	function log.info() end
+	function log.error() end
+	function log.log(_, level, event, fields)
+		self.lines[#self.lines + 1] = { level = level, event = event, fields = fields }
+	end
+	function log.limited(_, _, _, _, _, fields) self.failure = fields.cause end
+	return log
+end
+
+--- Loads policies; what is wrong with them is raised as an error, one mistake a line.
+-- @param dir  their folder; nil: that of the calling file
+function M.open(dir)
+	if not native.ready() then assert(native.init(8 << 20)) end
+	local self = setmetatable({ now_ms = 1700000000000, lines = {} }, Testing)
+	local function now() return self.now_ms end
+	local opened, mistakes = policy.open({
+		native = native, dir = dir or folder_of(2), shipped = shipped_folder(), wall_ms = now, mono_ms = now,
+		log = new_log(self),
+	})
+	if not opened then error("the policies are not valid:\n" .. table.concat(mistakes, "\n"), 2) end
+	self.policy = opened
+	self.bans = bans.new(opened, 600000, now)
+	return self
+end
+
+return M

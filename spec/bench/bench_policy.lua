@@ -1,0 +1,63 @@
+--- What policies cost: the shipped access policy on a derive, and the longest that a hostile hook
+-- holds the loop. lua5.4 spec/bench/bench_policy.lua BUILD
+
+package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
+package.cpath = (arg[1] or "build") .. "/?.so;" .. package.cpath
+
+local native = require("kms_native")
+local policy = require("kms.policy")
+
+local ROUNDS, CALLS = 11, 20000
+local MOST_US, MOST_HOSTILE_MS = 5, 25
+
+local FACTS = {
+	route = "derive", app_id = "1000", version_id = "1", instance_id = "12", wallet = "0x" .. ("a"):rep(40),
+	remote = "192.0.2.1", now = 1700000000000,
+}
+local DERIVE = { path = "wallet/root", context = "", length = 32 }
+for name, value in pairs(FACTS) do DERIVE[name] = value end
+
+local HOSTILE = {
+	{ "endless loop", "while true do end" },
+	{ "loop of pcalls", "while true do pcall(error) end" },
+	{ "doubling a string", "local s = 'x' while true do s = s .. s end" },
+	{ "garbage", "local t = {} while true do t[#t + 1] = { {} } end" },
+	{ "comparing long strings", "local a, b = ('x'):rep(65000) .. 'a', ('x'):rep(65000) .. 'a' "
+		.. "local n while true do n = a == b end" },
+	{ "slow glob", "local s = ('a'):rep(8000) while true do kms.match('*a*a*a*a*a*b', s) end" },
+	{ "sorting", "local t = {} for i = 1, 3000 do t[i] = -i end while true do table.sort(t) end" },
+	{ "long argument lists", "local function f(...) return f(1, 2, 3, 4, 5, 6, 7, 8, 9, ...) end return f()" },
+}
+
+local function report(what, value, unit, most)
+	print(("  %-42s %9.2f %s   at most %g: %s"):format(what, value, unit, most, value <= most and "ok" or "over"))
+end
+
+-- Median CPU time of one call, in microseconds.
+local function median_us(call, count)
+	local times = {}
+	for round = 1, ROUNDS do
+		local begun = os.clock()
+		for _ = 1, count do call() end
+		times[round] = (os.clock() - begun) * 1e6 / count
+	end
+	table.sort(times)
+	return times[ROUNDS // 2 + 1]
+end
+
+assert(native.ready() or native.init(8 << 20))
+local shipped = assert(policy.open({
+	native = native, shipped = "config/policy", wall_ms = native.wall_ms, mono_ms = native.mono_ms,
+}))
+
+print("Policies")
+report("shipped access policy, one derive", median_us(function()
+	assert(shipped:request(FACTS) == true and shipped:derive(DERIVE) == true)
+end, CALLS), "us", MOST_US)
+
+for _, hostile in ipairs(HOSTILE) do
+	local vm = assert(native.policy_vm({}))
+	assert(vm:load("access", "return { derive = function(r) " .. hostile[2] .. " end }"))
+	local us = median_us(function() assert(not vm:call("access.derive", "verdict", 1, 1, DERIVE)) end, 3)
+	report("hostile hook: " .. hostile[1], us / 1000, "ms", MOST_HOSTILE_MS)
+end
