@@ -27,8 +27,10 @@ void kms_bind_attest_pcrs(kms_attest_pcrs *pcrs, lua_State *L, int arg)
 		size_t len = 0;
 		lua_Integer index = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : -1;
 		const char *value = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-		if (index < 0 || index >= KMS_ATTEST_PCR_COUNT || !value || len != KMS_ATTEST_PCR_BYTES)
+		if (index < 0 || index >= KMS_ATTEST_PCR_COUNT || !value || len != KMS_ATTEST_PCR_BYTES) {
 			luaL_argerror(L, arg, "registers are 48 bytes each, numbered from 0 to 31");
+			return; /* it throws, which the analyser does not know */
+		}
 		pcrs->named |= 1u << index;
 		memcpy(pcrs->values[index], value, len);
 	}
@@ -65,7 +67,10 @@ static void read_roots(lua_State *L, int arg, verify_job *job)
 	for (size_t i = 0; i < count; i++) {
 		bool is_text = lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING;
 		const char *root = is_text ? lua_tolstring(L, -1, &len) : NULL;
-		if (!root || len != sizeof(job->roots[i])) luaL_argerror(L, arg, "roots are 32 bytes each");
+		if (!root || len != sizeof(job->roots[i])) {
+			luaL_argerror(L, arg, "roots are 32 bytes each");
+			return; /* not reached, as above */
+		}
 		memcpy(job->roots[i], root, len);
 		lua_pop(L, 1);
 	}
