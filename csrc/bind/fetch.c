@@ -59,6 +59,7 @@ typedef struct call {
 	kms_fetch *fetch;
 	kms_bind_loan body; /* what is sent, where that is a body */
 	bool handle;        /* whether the answer's body is pushed as one */
+	bool drops_errors;  /* whether that of an answer other than 2xx is left out */
 } call;
 
 static void call_release(void *object)
@@ -146,7 +147,10 @@ static int call_finish(lua_State *L, kms_wait *wait)
 	kms_buf *body = kms_fetch_body(c->fetch);
 	int http_status = kms_fetch_http_status(c->fetch);
 	lua_pushinteger(L, http_status);
-	if (!c->handle || http_status / 100 != 2)
+	bool success = http_status / 100 == 2;
+	if (!success && c->drops_errors)
+		lua_pushliteral(L, "");
+	else if (!c->handle || !success)
 		lua_pushlstring(L, (const char *)body->data, body->len);
 	else if (!kms_bind_push_body(L, body))
 		return kms_bind_fail(L, KMS_ERR_MEMORY);
@@ -184,7 +188,8 @@ static void set_body(lua_State *L, kms_fetch_request *request, kms_bind_loan *lo
  *   -> status, body, headers (by lower-case name) | nil, message, code
  * Waits: needs a coroutine. `body`: a string, or a body handle, which nobody else can use until
  * the call is over. With wiped (a secret) or handle the body of a 2xx answer is a handle that C
- * functions take; of others, which are error texts, it is a string.
+ * functions take; of others, which are error texts, it is a string, with handle an empty one: what is
+ * too large for Lua as an answer is so as an error.
  */
 static int fetch(lua_State *L)
 {
@@ -218,6 +223,7 @@ static int fetch(lua_State *L)
 	*box = c;
 	c->wait.finish = call_finish;
 	c->handle = handle || request.wiped;
+	c->drops_errors = handle;
 	set_body(L, &request, &c->body);
 	status = kms_fetch_new(&c->fetch, &request);
 	if (status == KMS_OK) status = add_headers(L, c->fetch);
