@@ -73,6 +73,7 @@ describe("lifecycle", function()
 			if found then return self.given, "http://peer" end
 			return nil, "nobody has it"
 		end
+		function join:catch_up() self.caught_up = (self.caught_up or 0) + 1 end
 		function join:snapshots()
 			self.snapshots_taken = self.snapshots_taken + 1
 			return self.found
@@ -432,6 +433,31 @@ describe("lifecycle", function()
 			join.found = { members = 2, reached = 2, unready = 0, complete = 0 }
 			tick()
 			assert.is_true(node.ready)
+		end)
+
+		it("counts ticks without a complete store for each secret anew", function()
+			saved = { native.secret_random(32), native.secret_random(32) }
+			join.found = { members = 1, reached = 0, unready = 0, complete = 0 }
+			chain.hash = saved[1]:keccak256()
+			for _ = 1, 2 do tick() end
+			chain.hash = saved[2]:keccak256()
+			for _ = 1, 2 do tick() end
+			assert.is_false(node.ready)
+			tick()
+			assert.is_true(node.ready)
+		end)
+
+		it("catches up when it is back, and serves meanwhile", function()
+			for _ = 1, 2 do tick() end
+			assert.is_nil(join.caught_up)
+			chain.down = true
+			pass(180001)
+			tick()
+			assert.is_false(node.ready)
+			chain.down = false
+			for _ = 1, 2 do tick() end
+			assert.is_true(node.ready)
+			assert.equal(1, join.caught_up)
 		end)
 
 		it("needs no snapshot for a secret that it has just made", function()

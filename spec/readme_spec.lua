@@ -8,7 +8,7 @@ local PORT = 20000 + math.tointeger(uv.os_getpid()) % 10000
 local URL = "http://127.0.0.1:" .. PORT
 local BUILD = os.getenv("KMS_BUILD") or "build"
 local LONG = {
-	test = true, check = true, asan = true, valgrind = true, bench = true, devnet = true, contracts = true, chaos = true,
+	test = true, check = true, asan = true, valgrind = true, ctcheck = true, bench = true, devnet = true, chaos = true,
 }
 
 local function commands()

@@ -29,14 +29,17 @@ void kms_bind_http(lua_State *L);
 void kms_bind_http_reply(lua_State *L);
 void kms_bind_body(lua_State *L);
 void kms_bind_fetch(lua_State *L);
+void kms_bind_endpoint(lua_State *L);
 void kms_bind_envelope(lua_State *L);
 void kms_bind_odyn(lua_State *L);
+void kms_bind_nsm(lua_State *L);
 void kms_bind_double(lua_State *L);
 void kms_bind_client(lua_State *L);
 void kms_bind_abi(lua_State *L);
 void kms_bind_pop(lua_State *L);
 void kms_bind_sync(lua_State *L);
 void kms_bind_policy(lua_State *L);
+void kms_bind_attest(lua_State *L);
 
 /* ---- results ------------------------------------------------------------------------------ */
 
@@ -90,6 +93,8 @@ typedef struct kms_bind_type {
 void kms_bind_define(lua_State *L, const kms_bind_type *type);
 /* Pushes an empty userdata of the type and returns where its pointer goes (may throw). */
 void **kms_bind_new(lua_State *L, const kms_bind_type *type);
+/* Whether argument `arg` is of the type, closed ones included. */
+bool kms_bind_is(lua_State *L, int arg, const kms_bind_type *type);
 /* The pointer of argument `arg`; throws when it is another type or already closed. */
 void *kms_bind_check(lua_State *L, int arg, const kms_bind_type *type);
 /* The pointer, or NULL where nil stands. */
@@ -131,9 +136,6 @@ typedef struct kms_bind_loan {
 void kms_bind_lend_body(kms_bind_loan *loan, lua_State *L, int arg);
 void kms_bind_give_back(kms_bind_loan *loan);
 void kms_bind_drop_loan(kms_bind_loan *loan);
-
-/* Moves a buffer into a new kms.body on top of the stack (may throw); false without memory. */
-bool kms_bind_push_body(lua_State *L, kms_buf *body);
 
 /* A request's parser (may throw): its texts stay where they are while the request runs. */
 struct kms_http;
@@ -182,6 +184,8 @@ typedef struct kms_job {
 } kms_job;
 
 int kms_job_start(lua_State *L, kms_job *job);
+/* The same for work that costs less than the way to the pool: here and now, unless it is heavy. */
+int kms_job_start_small(lua_State *L, kms_job *job);
 
 /* Jobs that are on the pool or wait for it. */
 unsigned kms_job_pending(void);

@@ -25,13 +25,16 @@ end
 
 --- Runs `body` as a coroutine until it ends, then closes what it opened.
 function M.run(body)
-	local done, ok, failure, late
+	local done, ok, failure, late, running
 	local timer = M.own(uv.new_timer())
 	timer:start(DEADLINE_MS, 0, function() late = true end)
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true
+		-- A loop that has run this in a timer would wait for something else first.
+		if running then uv.stop() end
 	end)()
+	running = true
 	while not done and not late do uv.run("once") end
 	M.close()
 	if late then error("not done in time", 2) end
@@ -47,10 +50,11 @@ end
 
 --- A server that calls on_data(client, all bytes of the connection so far); where that returns
 -- true the bytes are forgotten. Its fields: url, port, accepted (connections), seen (what came).
-function M.serve(on_data)
+-- @param port  nil: any free one
+function M.serve(on_data, port)
 	local server = { accepted = 0, seen = {} }
 	local listener = M.own(uv.new_tcp())
-	assert(listener:bind("127.0.0.1", 0))
+	assert(listener:bind("127.0.0.1", port or 0))
 	assert(listener:listen(512, function()
 		local client, bytes = M.own(uv.new_tcp()), ""
 		listener:accept(client)

@@ -14,7 +14,7 @@ local exit = require("kms.cli.exit")
 local M = {}
 
 -- The commands in the order of the help; each is the module kms.cli.<name>, "-" written as "_".
-local COMMANDS = { "serve", "call", "status", "nodes", "config", "policy", "keygen", "devnet", "devnet-odyn",
+local COMMANDS = { "serve", "call", "status", "nodes", "config", "policy", "keygen", "attest", "devnet", "devnet-odyn",
 	"version" }
 
 --- The top of the command line. Only the module of the command that is meant gets loaded,

@@ -36,10 +36,12 @@ local function secret_of(self, peer, hash, settled)
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
 	if not answer then return nil, message, code end
 	local secret
-	secret, message = answer:unseal(key)
+	secret, message, code = answer:unseal(key)
+	-- An old answer in this one's place cannot be unsealed: it shows nothing of the peer's secret.
+	if not secret then return nil, self.caller:distrust(peer, "sealed secret: " .. message, code) end
 	-- Checked before it replaces anything. A peer may still have the secret of the hash before.
-	if secret and secret:keccak256() == hash then return secret end
-	message = secret and "gave a secret whose hash is not the chain's" or ("sealed secret: " .. message)
+	if secret:keccak256() == hash then return secret end
+	message = "gave a secret whose hash is not the chain's"
 	if settled then self.peers:event(peer, "wrong_master_secret", message) end
 	return nil, message
 end
@@ -79,17 +81,23 @@ local function snapshot_of(self, peer, secret)
 		return native.text_body(self.writer:snapshot_request(signature))
 	end, { master = secret, timeout_ms = SNAPSHOT_TIMEOUT_MS, max_bytes = self.max_snapshot_bytes })
 	if not answer then return nil, message, code end
+	-- An old answer to a delta in this one's place is no empty store.
+	if not answer:flag("data") then return nil, self.caller:distrust(peer, "a snapshot without records") end
 	local counts
 	counts, message, code = apply(self, peer, answer, secret)
 	if not counts then return nil, message, code end
+	if counts.total > 0 and counts.rejected == counts.total then
+		return nil, "all of its records were rejected", "ERR_UNVERIFIED"
+	end
 	-- Existing nodes do not say it: what they have is all they will ever have.
 	return answer:flag("complete") ~= false
 end
 
--- What one peer's outcome adds to what was found.
+-- What one peer's outcome adds to what was found. A refusal is nothing that the peer has provably
+-- said, and may only mean that it has yet to see that this node is a member.
 local function note(found, peer, whole, message, code)
-	if whole ~= nil or code == "ERR_REFUSED" then found.reached = found.reached + 1 end
-	if code == "ERR_NOT_READY" then found.unready = found.unready + 1 end
+	if whole ~= nil then found.reached = found.reached + 1 end
+	if code == "ERR_NOT_READY" or code == "ERR_REFUSED" then found.unready = found.unready + 1 end
 	if whole then found.complete = found.complete + 1 end
 	if whole == nil then found.messages[#found.messages + 1] = peer.wallet .. ": " .. tostring(message) end
 end
@@ -97,8 +105,8 @@ end
 --- Fetches the snapshots of all peers that can be reached and merges them. After the first complete
 -- one the others are waited for as long as they may reasonably take; what comes later is merged, too.
 -- A write of this node that only one of them has seen would otherwise be written over unseen.
--- @return { members (others than this node), reached, unready (they are there, but not ready), complete
--- (numbers), message (what failed) }
+-- @return { members (others than this node), reached (they answered), unready (they are there, and gave
+-- none), complete (numbers), message (what failed) }
 function Join:snapshots(secret)
 	local list, started = callable(self), self.mono_ms()
 	local found = { members = #self.peers:others(), reached = 0, unready = 0, complete = 0, messages = {} }
@@ -119,6 +127,19 @@ function Join:snapshots(secret)
 	while left > 0 and self.mono_ms() < deadline do waiter:wait(deadline - self.mono_ms() + 1) end
 	found.message = #found.messages > 0 and table.concat(found.messages, "; ") or nil
 	return found
+end
+
+--- Fetches what existing nodes have, beside everything else: they push each change once, and this node
+-- has taken nothing for a while. Ours send again. Returns at once.
+function Join:catch_up(secret)
+	if self.catching_up then return end
+	self.catching_up = true
+	loop.spawn(function()
+		for _, peer in ipairs(callable(self)) do
+			if not self.peers:understands(peer, "store") then loop.try(snapshot_of, self, peer, secret) end
+		end
+		self.catching_up = false
+	end)
 end
 
 --- @param deps caller (kms.sync.call), writer (kms.sync.message), peers, store, clock, log, mono_ms,
