@@ -17,7 +17,19 @@ local MAX_ANSWER = 65536 -- bytes of answers whose size does not follow from wha
 
 local HEADERS = { ["Content-Type"] = "application/json" }
 
+-- By call: { calls, failures } since the start.
+local function counts_of(self, call)
+	local counts = self.counts[call]
+	if not counts then
+		counts = { calls = 0, failures = 0 }
+		self.counts[call] = counts
+	end
+	return counts
+end
+
 local function failed(self, call, cause)
+	local counts = counts_of(self, call)
+	counts.failures = counts.failures + 1
 	if self.log then
 		self.log:limited("odyn " .. call, LOG_AGAIN_S, "warn", "the TEE service failed", { call = call, cause = cause })
 	end
@@ -46,6 +58,8 @@ end
 -- @return body handle of a 2xx answer | nil, message, code, HTTP status of another one
 function Calls:ask(call, body, options)
 	options = options or {}
+	local counts = counts_of(self, call)
+	counts.calls = counts.calls + 1
 	local method, path = call:match("^(%u+) (.*)$")
 	local status, answer, code = exchange(self, call, {
 		url = self.url .. path, method = method, headers = body and HEADERS or nil, body = body, timeout_ms = TIMEOUT_MS,
@@ -76,7 +90,7 @@ end
 --- @param url  of the service; @param log  kms.log, or nil
 function M.new(url, log)
 	return setmetatable({
-		url = url, log = log,
+		url = url, log = log, counts = {},
 		gate = gate.new({ at_once = AT_ONCE, max_waiting = MAX_WAITING, wait_ms = TIMEOUT_MS }),
 	}, Calls)
 end
