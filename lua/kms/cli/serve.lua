@@ -43,6 +43,16 @@ local function announce_when_ready(running, say)
 	return timer
 end
 
+-- Calls fn with its first caller's reason, once.
+local function once(fn)
+	local called = false
+	return function(reason)
+		if called then return end
+		called = true
+		fn(reason)
+	end
+end
+
 -- A second signal ends the process at once, unless it comes along with the first: terminals
 -- and supervisors signal a whole group, and its members pass that on.
 local function stop_on_signals(stop)
@@ -60,7 +70,7 @@ end
 -- Runs until the node has stopped.
 local function run_node(running, cfg, logs, native, io)
 	local waiting = announce_when_ready(running, function() announce(cfg, native, io) end)
-	stop_on_signals(function(signal)
+	local stop = once(function(signal)
 		logs:info("stopping", { signal = signal })
 		loop.close(waiting)
 		running:stop(function()
@@ -68,6 +78,8 @@ local function run_node(running, cfg, logs, native, io)
 			uv.stop()
 		end)
 	end)
+	running.on_drain = function() stop("drain") end
+	stop_on_signals(stop)
 	uv.run()
 	return exit.OK
 end
