@@ -34,7 +34,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run test test-native test-lua asan tsan valgrind contracts bench check fmt install clean help bench-tools test-native
+.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind fuzz-attest contracts chaos bench check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -94,6 +94,10 @@ native-tests: $(TESTS) $(TOOLS) $(TESTKIT) # C test programs and what the specs 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
 
+devnet: all ## run a cluster on this machine, with a chain of its own (NODES=3, ODYN=1)
+	@contracts/script/build
+	@exec $(BUILD)/nova-kms devnet $(if $(NODES),--nodes $(NODES)) $(if $(ODYN),--odyn)
+
 test: deps ## build and run every test; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests
 	@spec/run $(BUILD)
@@ -116,10 +120,20 @@ tsan: deps ## the C tests under ThreadSanitizer
 
 valgrind: deps ## the C tests under valgrind
 	$(SUBMAKE) native-tests
-	@WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
+	@FUZZ_RUNS=200 WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
 
-contracts: ## build and test the contracts (Node.js 18 or later; npm fetches the pinned tools)
+fuzz-attest: deps ## 1e6 mutated attestation documents under AddressSanitizer (FUZZ_RUNS=, FUZZ_SEED=)
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/test_attest_fuzz
+	@for seed in 0 1; do echo $$seed; done | FUZZ_RUNS=$${FUZZ_RUNS:-500000} xargs -P 2 -I @ sh -c \
+		'FUZZ_SEED=$$(($${FUZZ_SEED:-1000} + @)) build/asan/spec/test_attest_fuzz'
+
+contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
+
+chaos: all ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SEED=n for the same ones
+	@contracts/script/build
+	$(SUBMAKE) native-tests
+	@CHAOS_SECONDS=$(or $(SECONDS),60) SPECS=spec/cluster/chaos_spec.lua spec/run $(BUILD) lua
 
 bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools

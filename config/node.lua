@@ -154,7 +154,7 @@ return {
 	-- Allowed: a whole number from 0 to 1000000000.
 	-- RATE_LIMIT_PER_MINUTE = 120,
 
-	-- GET /nonce a minute from a client address.
+	-- GET /nonce a minute from a client address; as many GET /attestation beside them.
 	-- Allowed: a whole number from 0 to 1000000000.
 	-- NONCE_RATE_LIMIT_PER_MINUTE = 30,
 

@@ -118,6 +118,31 @@ describe("peers", function()
 		assert.is_false(list:understands(peer, "pop"))
 	end)
 
+	-- Forgotten, it would be taken for an existing node: what is too large for those would never reach it.
+	it("asks a peer again what it is before it has forgotten it", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:is_known(peer))
+		list:announced(peer, { store = true }, "aa")
+		assert.is_true(list:is_known(peer))
+		now = now + 23 * 3600000
+		assert.is_false(list:is_known(peer))
+		assert.is_true(list:understands(peer, "store"))
+		list:announced(peer, { store = true }, "aa")
+		assert.is_true(list:is_known(peer))
+	end)
+
+	it("takes one for an existing node that has not said anything else for a day", function()
+		local peer = list:peer(OTHER)
+		list:announced(peer, { store = true }, "aa")
+		now = now + 23 * 3600000
+		list:announced(peer, {}, nil)
+		assert.is_false(list:is_known(peer))
+		now = now + 3600000
+		list:announced(peer, {}, nil)
+		assert.is_true(list:is_known(peer))
+		assert.is_false(list:understands(peer, "store"))
+	end)
+
 	it("sees by the name of its store that a peer has started anew", function()
 		local peer = list:peer(OTHER)
 		assert.is_false(list:announced(peer, { store = true }, "aa"))

@@ -61,6 +61,7 @@ describe("push", function()
 		peers = { members = { ours, existing } }
 		function peers:others() return self.members end
 		function peers.understands(_, peer, feature) return peer.features[feature] == true end
+		function peers.is_known(_, peer) return peer.heard end
 		function peers.callable(_, peer) return not peer.banned end
 		function peers.state() return "ok" end
 		local caller = {}
@@ -75,7 +76,8 @@ describe("push", function()
 			peer.heard = true
 			if fault and fault.after then return table.unpack(fault.after) end
 			local counts = fault and fault.counts or { total = #call.numbers, rejected = 0, future = 0 }
-			return { counts = function() return counts end }, fault and fault.anew or false
+			if fault and fault.anew then pusher:started_anew(peer) end
+			return { counts = function() return counts end }
 		end
 		local function quiet() end
 		pusher = push.new({
@@ -183,14 +185,41 @@ describe("push", function()
 		tick()
 		change(0)
 		answers[OURS] = { anew = true }
-		local exchange = pusher.caller.exchange
-		function pusher.caller.exchange(...)
-			local answer, anew = exchange(...)
-			answers[OURS] = nil
-			return answer, anew
-		end
+		tick()
+		assert.same({ 1, 2 }, pushed(OURS))
+		answers[OURS] = nil
 		tick()
 		assert.same({ 1, 2, 1, 2 }, pushed(OURS))
+	end)
+
+	it("pushes once a tick to a peer that has always just started anew", function()
+		change(0)
+		answers[OURS] = { anew = true }
+		for _ = 1, 3 do tick() end
+		assert.same({ 1, 1, 1 }, pushed(OURS))
+		assert.equal(0, pusher:status().peers[OURS].acknowledged)
+	end)
+
+	it("starts anew where the answer to what is sent once more shows a new life", function()
+		change(0)
+		change(0)
+		answers[OURS] = { counts = { total = 2, rejected = 1, future = 1 } }
+		tick()
+		answers[OURS] = { anew = true }
+		now = now + 16000
+		tick()
+		answers[OURS] = nil
+		tick()
+		assert.same({ 1, 2, 1, 2, 1, 2 }, pushed(OURS))
+	end)
+
+	it("remembers nothing of a peer that was forgotten", function()
+		change(0)
+		tick()
+		peers.members[1] = peer_of(OURS, 3)
+		peers.members[1].features = { store = true }
+		tick()
+		assert.same({ 1, 1 }, pushed(OURS))
 	end)
 
 	it("starts anew with an existing node that was gone", function()

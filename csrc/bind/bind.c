@@ -224,5 +224,6 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_pop(L);
 	kms_bind_sync(L);
 	kms_bind_policy(L);
+	kms_bind_attest(L);
 	return 1;
 }

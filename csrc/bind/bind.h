@@ -37,6 +37,7 @@ void kms_bind_abi(lua_State *L);
 void kms_bind_pop(lua_State *L);
 void kms_bind_sync(lua_State *L);
 void kms_bind_policy(lua_State *L);
+void kms_bind_attest(lua_State *L);
 
 /* ---- results ------------------------------------------------------------------------------ */
 
@@ -131,9 +132,6 @@ typedef struct kms_bind_loan {
 void kms_bind_lend_body(kms_bind_loan *loan, lua_State *L, int arg);
 void kms_bind_give_back(kms_bind_loan *loan);
 void kms_bind_drop_loan(kms_bind_loan *loan);
-
-/* Moves a buffer into a new kms.body on top of the stack (may throw); false without memory. */
-bool kms_bind_push_body(lua_State *L, kms_buf *body);
 
 /* A request's parser (may throw): its texts stay where they are while the request runs. */
 struct kms_http;

@@ -47,7 +47,12 @@ static void exchange_release(void *object)
 /* exchange:write(fd, "base64"|"hex"|"raw"|"json") -> true | nil, message, code */
 static int exchange_write(lua_State *L);
 
-static const luaL_Reg exchange_methods[] = { { "write", exchange_write }, { NULL, NULL } };
+/* exchange:fingerprint() -> 8 hexadecimal digits of a derived key's hash | nil, message, code */
+static int exchange_fingerprint(lua_State *L);
+
+static const luaL_Reg exchange_methods[] = { { "write", exchange_write },
+					     { "fingerprint", exchange_fingerprint },
+					     { NULL, NULL } };
 static const kms_bind_type exchange_type = { "kms.exchange", exchange_release, exchange_methods, true };
 
 static int exchange_write(lua_State *L)
@@ -57,6 +62,16 @@ static int exchange_write(lua_State *L)
 	int fd = (int)kms_bind_integer(L, 2, 0, 1 << 20);
 	kms_format format = (kms_format)luaL_checkoption(L, 3, NULL, formats);
 	return kms_bind_result(L, kms_exchange_write(fd, exchange, format));
+}
+
+static int exchange_fingerprint(lua_State *L)
+{
+	const kms_exchange *exchange = kms_bind_check(L, 1, &exchange_type);
+	char text[8];
+	kms_status status = kms_exchange_fingerprint(text, exchange);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushlstring(L, text, sizeof(text));
+	return 1;
 }
 
 static void set_number(lua_State *L, const char *name, uint64_t number)

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "core/safe.h"
+#include "kms/codec.h"
+#include "kms/crypto.h"
 
 #define READ_STEP 65536
 
@@ -61,6 +63,20 @@ kms_status kms_exchange_write(int fd, const kms_exchange *exchange, kms_format f
 	DEFER(kms_buf_free) kms_buf text = kms_buf_make(exchange->plain.kind, SIZE_MAX);
 	GUARD(format_answer(&text, exchange, format));
 	return write_all(fd, text.data, text.len);
+}
+
+kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange)
+{
+	ENSURE(text8 && exchange, KMS_ERR_ARGUMENT);
+	memset(text8, 0, 8);
+	ENSURE(exchange->json.values, KMS_ERR_STATE);
+	const kms_buf *key = &exchange->secret;
+	ENSURE(exchange->kind == KMS_REQUEST_DERIVE && key->len >= KMS_FINGERPRINT_MIN, KMS_ERR_ARGUMENT);
+	uint8_t digest[32];
+	GUARD(kms_sha256(digest, key->data, key->len));
+	kms_hex_encode(text8, digest, 4);
+	kms_wipe(digest, sizeof(digest));
+	return KMS_OK;
 }
 
 /* ---- in -------------------------------------------------------------------------------------------- */

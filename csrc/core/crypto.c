@@ -37,6 +37,7 @@ static void contexts_free(void *memory)
 static void algorithms_free(kms_algorithms *algorithms)
 {
 	EVP_MD_free(algorithms->sha256);
+	EVP_MD_free(algorithms->sha384);
 	EVP_CIPHER_free(algorithms->aes_gcm);
 	EVP_CIPHER_free(algorithms->aes_ecb);
 	if (algorithms->secp256k1) secp256k1_context_preallocated_destroy(algorithms->secp256k1);
@@ -61,6 +62,8 @@ static kms_status algorithms_start(kms_algorithms *algorithms)
 {
 	algorithms->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	ENSURE(algorithms->sha256, kms_openssl_failure());
+	algorithms->sha384 = EVP_MD_fetch(NULL, "SHA384", NULL);
+	ENSURE(algorithms->sha384, kms_openssl_failure());
 	algorithms->aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	ENSURE(algorithms->aes_gcm, kms_openssl_failure());
 	algorithms->aes_ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);

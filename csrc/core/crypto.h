@@ -9,6 +9,7 @@
 
 typedef struct kms_algorithms {
 	EVP_MD *sha256;
+	EVP_MD *sha384;
 	EVP_CIPHER *aes_gcm;
 	EVP_CIPHER *aes_ecb;
 	secp256k1_context *secp256k1; /* blinded; read only from then on, any thread */

@@ -11,6 +11,7 @@
 
 #define KMS_CLIENT_MAX_VALUE (16u << 20) /* bytes of a value that is read */
 #define KMS_CLIENT_DEFAULT_LENGTH 32     /* of a derived key, where none is asked for */
+#define KMS_FINGERPRINT_MIN 16           /* bytes of a key that may be shown by its hash */
 
 /* ---- who talks to whom ------------------------------------------------------------------------ */
 
@@ -89,6 +90,15 @@ typedef enum kms_format {
  * Returns: KMS_OK, ERR_STATE (no answer), ERR_SYSTEM, ERR_MEMORY, ERR_LOCKED_MEMORY.
  */
 KMS_API KMS_MUST_USE kms_status kms_exchange_write(int fd, const kms_exchange *exchange, kms_format format);
+
+/*
+ * What tells two derived keys apart and gives neither away: the first four bytes of the key's
+ * SHA-256.
+ * Out: text8 - hexadecimal digits, not terminated.
+ * Returns: KMS_OK, ERR_STATE (no answer), ERR_ARGUMENT (not a key, or one of less than
+ * KMS_FINGERPRINT_MIN bytes, which could be found by trying), ERR_CRYPTO.
+ */
+KMS_API KMS_MUST_USE kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange);
 
 /*
  * Appends all of a file to `value`, a guarded buffer; "-" is the standard input.

@@ -90,6 +90,7 @@ typedef enum kms_category {
 	X(ERR_SEALED, 0x308, "sealed data was changed or made under another key")       \
 	X(ERR_MAC, 0x309, "missing or invalid X-Sync-Signature")                        \
 	X(ERR_POLICY, 0x30a, "refused by the policy of this node")                      \
+	X(ERR_ATTEST, 0x30b, "the attestation document is not to be trusted")           \
 	X(ERR_NOT_FOUND, 0x400, "not found")                                            \
 	X(ERR_TOO_LARGE, 0x500, "larger than allowed")                                  \
 	X(ERR_STORAGE_SIZE, 0x501, "value does not fit the namespace")                  \

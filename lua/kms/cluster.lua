@@ -27,7 +27,10 @@ end
 local function open_sync(node)
 	local config = node.config
 	node.writer = message.writer(node.tee.address, native.random_hex(STORE_ID_BYTES))
-	node.caller = call.new({ tee = node.tee, peers = node.peers, egress = node.egress, wall_ms = node.wall_ms })
+	node.caller = call.new({
+		tee = node.tee, peers = node.peers, egress = node.egress, wall_ms = node.wall_ms,
+		on_anew = function(peer) node.pusher:started_anew(peer) end,
+	})
 	node.pusher = push.new({
 		caller = node.caller, writer = node.writer, peers = node.peers, store = node.store, log = node.log,
 		mono_ms = node.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,

@@ -34,6 +34,17 @@ function M.check_dir(path)
 	return true
 end
 
+--- Removes a folder and what is in it; links in it go, what they lead to stays. A missing one is fine.
+function M.remove_dir(path)
+	local scan = uv.fs_scandir(path)
+	if not scan then return end
+	for name, kind in uv.fs_scandir_next, scan do
+		local child = path .. "/" .. name
+		if kind == "directory" then M.remove_dir(child) else uv.fs_unlink(child) end
+	end
+	uv.fs_rmdir(path)
+end
+
 --- Names of what is in a folder, sorted; none where it cannot be read.
 function M.list(path)
 	local names, scan = {}, uv.fs_scandir(path)

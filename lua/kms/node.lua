@@ -16,6 +16,7 @@ local registry = require("kms.registry")
 local remote = require("kms.remote")
 local router = require("kms.router")
 local app_routes = require("kms.routes.app")
+local attestation_routes = require("kms.routes.attestation")
 local public_routes = require("kms.routes.public")
 local sync_routes = require("kms.routes.sync")
 local sim = require("kms.tee.sim")
@@ -151,13 +152,13 @@ local function open_routes(self)
 		limiter = limiter(config.APP_RATE_LIMIT_PER_MINUTE, 2 * config.MAX_NAMESPACES),
 	})
 	local routes = public_routes.routes()
-	for _, group in ipairs({ app_routes, sync_routes }) do
+	for _, group in ipairs({ app_routes, attestation_routes, sync_routes }) do
 		local more = group.routes()
 		table.move(more, 1, #more, #routes + 1, routes)
 		group.setup(self)
 	end
 	self.router = router.new(routes)
-	admin.measure(self)
+	admin.measure(self, routes)
 end
 
 local function listen(self)

@@ -14,6 +14,7 @@ local MAX_BACKOFF_MS = 30000
 local FIRST_BACKOFF_MS = 1000
 local MAX_STRANGERS = 1000 -- wallets that were members and are none now
 local FEATURE_MEMORY_MS = 24 * 3600 * 1000 -- for a day after it last showed what it understands
+local GREET_AGAIN_MS = 23 * 3600 * 1000 -- asked again before that is over
 
 local function usable_version(version)
 	return version.status == chain_api.VERSION.ENROLLED or version.status == chain_api.VERSION.DEPRECATED
@@ -150,7 +151,8 @@ end
 -- @return whether it shows another store than before: it has started anew
 function Peers:announced(peer, features, store)
 	local now = self.mono_ms()
-	if next(features) then peer.features, peer.features_ms = features, now end
+	local forgotten = peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
+	if next(features) or forgotten then peer.features, peer.features_ms = features, now end
 	local anew = store ~= nil and peer.store ~= nil and peer.store ~= store
 	peer.store, peer.heard = store or peer.store, true
 	return anew
@@ -159,6 +161,13 @@ end
 --- Whether a peer understands a feature, by what it announced within a day.
 function Peers:understands(peer, feature)
 	return peer.features[feature] == true and self.mono_ms() - peer.features_ms < FEATURE_MEMORY_MS
+end
+
+--- Whether what a peer is need not be asked. One that says nothing for a day would be taken for an
+-- existing node, and records that are too large for those be passed over.
+function Peers:is_known(peer)
+	if not peer.heard then return false end
+	return next(peer.features) == nil or self.mono_ms() - peer.features_ms < GREET_AGAIN_MS
 end
 
 --- "self", "banned", "unreachable", "ok" or "unknown", and of a ban why and for how many seconds more.

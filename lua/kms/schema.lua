@@ -103,7 +103,7 @@ function M.sections()
 			{ name = "RATE_LIMIT_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 120,
 				doc = "Requests a minute from a client address (IPv6: /64)." },
 			{ name = "NONCE_RATE_LIMIT_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 30,
-				doc = "GET /nonce a minute from a client address." },
+				doc = "GET /nonce a minute from a client address; as many GET /attestation beside them." },
 			{ name = "APP_RATE_LIMIT_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 6000,
 				doc = "Authenticated requests a minute of an application, and of a wallet." },
 			{ name = "TRUSTED_PROXIES", type = "cidrs", default = "",

@@ -26,6 +26,12 @@ describe("make install", function()
 		assert.is_truthy(out:find("configuration is valid: " .. share, 1, true))
 	end)
 
+	it("says where a devnet runs: not here, without the chain's tools", function()
+		local code, _, errors = nodes.run({ "devnet", "--dir", dir .. "/devnet" }, { program = program, cwd = dir })
+		assert.equal(1, code)
+		assert.truthy(errors:find("^nova%-kms: [^\n]*run `make contracts`\n$"), errors)
+	end)
+
 	it("gives a program that serves", function()
 		local node = nodes.start({ program = program })
 		local app = apps.new(node, "400", "installed")

@@ -156,10 +156,6 @@ describe("public routes", function()
 		end
 	end)
 
-	it("/attestation is not in this version", function()
-		expect.refused(assert(http.get(node.port, "/attestation")), 404, "not_found")
-	end)
-
 	it("ignores queries where none is meant", function()
 		assert.equal('{"status":"healthy"}', select(2, get("/health?x=1&key=%41")).body)
 	end)

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/safe.h"
 #include "kms/codec.h"
+#include "kms/crypto.h"
 #include "kms/envelope.h"
 #include "test.h"
 
@@ -220,6 +221,48 @@ TEST(derives)
 	CALL(derive_round_trip, "app/key", "", 32);
 	CALL(derive_round_trip, "app/key", "v1:\"quoted\"\\", 1);
 	CALL(derive_round_trip, "\xc3\xa4\xf0\x9f\x94\x91 \t\"\\/\x01", "\xe2\x82\xac", KMS_DERIVE_MAX);
+	free_world();
+}
+
+static kms_status fingerprint_of(char text8[8], const char *path, uint32_t length)
+{
+	kms_exchange exchange;
+	kms_request request = { .kind = KMS_REQUEST_DERIVE, .path = text_of(path), .length = length };
+	kms_status status = call_node(&exchange, &request);
+	if (status == KMS_OK) status = kms_exchange_fingerprint(text8, &exchange);
+	kms_exchange_clear(&exchange);
+	return status;
+}
+
+TEST(shows_a_key_by_its_fingerprint)
+{
+	static const char zero[8] = { 0 };
+	char text[8], again[8], want[8];
+	uint8_t key[32], digest[32];
+	CHECK_OK(make_world());
+	CHECK_OK(fingerprint_of(text, "a", 32));
+	CHECK_OK(kms_derive(key, sizeof(key), world.master, 7, "a", 1, "", 0));
+	CHECK_OK(kms_sha256(digest, key, sizeof(key)));
+	kms_hex_encode(want, digest, 4);
+	CHECK_MEM(text, want, 8);
+	CHECK_OK(fingerprint_of(again, "b", 32));
+	CHECK(memcmp(text, again, 8) != 0);
+	CHECK_OK(fingerprint_of(again, "a", KMS_FINGERPRINT_MIN));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, fingerprint_of(text, "a", KMS_FINGERPRINT_MIN - 1));
+	CHECK_MEM(text, zero, 8);
+
+	kms_exchange exchange = { .kind = KMS_REQUEST_DERIVE };
+	CHECK_STATUS(KMS_ERR_STATE, kms_exchange_fingerprint(text, &exchange));
+	uint8_t value[32] = { 1 };
+	kms_request put = {
+		.kind = KMS_REQUEST_PUT, .key = text_of("k"), .value = value, .value_len = sizeof(value)
+	};
+	kms_request get = { .kind = KMS_REQUEST_GET, .key = put.key };
+	CHECK_OK(call_node(&exchange, &put));
+	kms_exchange_clear(&exchange);
+	CHECK_OK(call_node(&exchange, &get));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_exchange_fingerprint(text, &exchange));
+	kms_exchange_clear(&exchange);
 	free_world();
 }
 
@@ -631,7 +674,8 @@ TEST(reads_values_from_the_standard_input)
 	}
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derives), T(puts_gets_lists_and_deletes), T(writes_in_each_format),
-	  T(refuses_requests_that_no_node_takes), T(a_client_needs_a_real_node_key),
-	  T(refuses_answers_that_do_not_fit), T(refuses_answers_of_others), T(survives_failing_allocations),
-	  T(reads_values_from_files), T(reads_values_from_the_standard_input))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derives), T(shows_a_key_by_its_fingerprint),
+	  T(puts_gets_lists_and_deletes), T(writes_in_each_format), T(refuses_requests_that_no_node_takes),
+	  T(a_client_needs_a_real_node_key), T(refuses_answers_that_do_not_fit), T(refuses_answers_of_others),
+	  T(survives_failing_allocations), T(reads_values_from_files),
+	  T(reads_values_from_the_standard_input))

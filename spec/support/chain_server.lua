@@ -1,6 +1,7 @@
 --- A chain as a node sees it: a JSON-RPC server on loopback with the two registries in tables
 -- that a spec edits, and ways to answer badly. Runs on the spec's own loop.
 
+local abi = require("kms.devnet.abi")
 local cjson = require("cjson")
 local json = require("kms.json")
 local loopback = require("spec.support.loopback")
@@ -14,42 +15,22 @@ M.KMS = "0x2000000000000000000000000000000000000b02"
 M.NO_HASH = "0x" .. ("0"):rep(64)
 local ZERO = "0x" .. ("0"):rep(40)
 
--- ABI: one word, an address, a struct's dynamic part, a list.
-local function word(number) return ("%064x"):format(number) end
-local function decimal(text) return native.abi_call("getApp", tostring(text)):sub(11) end
-local function address(text) return ("0"):rep(24) .. text:sub(3) end
-local function bytes(value)
-	local digits = native.hex_encode(value)
-	return word(#value) .. digits .. ("0"):rep(-#digits % 64)
-end
-
--- A struct of words and, where a table stands, of bytes: { "text" }.
-local function tuple(fields)
-	local head, tail, offset = {}, {}, 32 * #fields
-	for i, field in ipairs(fields) do
-		head[i] = field
-		if type(field) == "table" then
-			head[i] = word(offset)
-			tail[#tail + 1] = bytes(field[1])
-			offset = offset + #tail[#tail] // 2
-		end
-	end
-	return "0x" .. word(32) .. table.concat(head) .. table.concat(tail)
-end
+local word, address = abi.word, abi.address
+local function tuple(fields) return "0x" .. word(32) .. abi.fields(fields) end
 M.word, M.tuple, M.address_word = word, tuple, address
 
 local function app(row)
-	return tuple({ decimal(row.id), address(ZERO), word(0), address(ZERO), { "ipfs://app" }, word(1), word(0),
+	return tuple({ word(row.id), address(ZERO), word(0), address(ZERO), { "ipfs://app" }, word(1), word(0),
 		word(row.status), address(ZERO) })
 end
 
 local function version(row)
-	return tuple({ decimal(row.id), { "v1" }, word(0), { "image" }, { "" }, { "" }, { "42" }, word(row.status), word(0),
+	return tuple({ word(row.id), { "v1" }, word(0), { "image" }, { "" }, { "" }, { "42" }, word(row.status), word(0),
 		address(ZERO) })
 end
 
 local function instance(row)
-	return tuple({ decimal(row.id), decimal(row.app_id), decimal(row.version_id), address(row.operator), { row.url },
+	return tuple({ word(row.id), word(row.app_id), word(row.version_id), address(row.operator), { row.url },
 		{ row.tee_pubkey }, address(row.wallet), word(row.zk_verified and 1 or 0), word(row.status),
 		word(row.registered_at) })
 end

@@ -1,5 +1,6 @@
 --- Temporary folders and small files of specs.
 
+local files = require("kms.files")
 local uv = require("luv")
 
 local M = {}
@@ -10,15 +11,7 @@ function M.temp_dir()
 end
 
 --- Removes a folder and what is in it; a missing one is fine.
-function M.remove_dir(path)
-	local scan = uv.fs_scandir(path)
-	if not scan then return end
-	for name, kind in uv.fs_scandir_next, scan do
-		local child = path .. "/" .. name
-		if kind == "directory" then M.remove_dir(child) else uv.fs_unlink(child) end
-	end
-	uv.fs_rmdir(path)
-end
+M.remove_dir = files.remove_dir
 
 --- Content of a file, or nil.
 function M.read(path)

@@ -16,7 +16,8 @@ local M = {}
 -- Of kms.cli.exit.
 local EXIT_HELP = [[
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable,
-4 configuration not valid, 5 answer could not be verified.
+4 configuration not valid, 5 answer could not be verified. Attestation documents: 6 malformed,
+7 not trusted, 8 not valid at the time, 9 not what was asked for.
 ]]
 
 --- The switch that commands with machine-readable output declare.

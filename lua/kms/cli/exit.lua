@@ -7,4 +7,9 @@ return {
 	UNREACHABLE = 3, -- the node cannot be reached
 	CONFIG = 4, -- the configuration is not valid
 	UNVERIFIED = 5, -- the node's answer does not prove what it must
+	-- An attestation document:
+	MALFORMED = 6, -- is none
+	UNTRUSTED = 7, -- is signed by nobody who is trusted
+	OUTDATED = 8, -- is not valid at that time
+	UNEXPECTED = 9, -- is authentic, and not what was asked for
 }

@@ -16,7 +16,7 @@ local M = {}
 -- The commands in the order of the help; each is the module kms.cli.<name>, "-" written as "_".
 local COMMANDS = {
 	"serve", "call", "status", "nodes", "peers", "bans", "reload", "drain", "loglevel", "config", "policy", "keygen",
-	"devnet-odyn", "version",
+	"attest", "devnet", "devnet-odyn", "version",
 }
 
 --- The top of the command line. Only the module of the command that is meant gets loaded,

@@ -1,5 +1,6 @@
---- A double of the Odyn service, for specs and development networks: its whole HTTP API (tee.md)
--- but attestation, with keys from a seed file, so that a restart keeps them.
+--- A double of the Odyn service, for specs and development networks: its whole HTTP API (tee.md),
+-- with keys from a seed file, so that a restart keeps them. Its attestation documents are those
+-- of TEE=sim: they say "simulated", and their root lies beside the seed.
 --
 -- It stands on the other side of what a node asks: it holds plaintext in Lua strings, which the
 -- node never does, and whoever reaches its port has its keys' use. Hence loopback only, and only
@@ -11,6 +12,7 @@ local http = require("kms.http")
 local json = require("kms.json")
 local native = require("kms_native")
 local sim = require("kms.tee.sim")
+local sim_attest = require("kms.tee.sim_attest")
 
 local M = {}
 
@@ -122,8 +124,22 @@ CALLS["POST /v1/encryption/decrypt"] = function(self, body)
 	return { plaintext = plain }
 end
 
-CALLS["POST /v1/attestation"] = function()
-	return refuse("this double makes no attestation documents: use a real service", 501)
+local function der_of(pem)
+	local base64 = type(pem) == "string" and pem:match("^%-%-%-%-%-BEGIN PUBLIC KEY%-%-%-%-%-\n(.*)\n%-%-%-%-%-END")
+	return base64 and native.base64_decode((base64:gsub("\n", "")))
+end
+
+CALLS["POST /v1/attestation"] = function(self, body)
+	local user_data = body.user_data or {}
+	local nonce = body.nonce and native.base64_decode(body.nonce)
+	local key = body.public_key and der_of(body.public_key) or not body.public_key and self.public_der
+	if type(user_data) ~= "table" or not key or (body.nonce and not nonce) then
+		return refuse("nonce, public_key or user_data is not valid")
+	end
+	user_data.eth_addr = self.wallet:address()
+	local document, message = self.signer:attest(nonce, json.encode(user_data), key)
+	if not document then return refuse(message) end
+	return document
 end
 
 local function read_body(request)
@@ -141,6 +157,7 @@ function Double:handle(request)
 	local body, message, status = read_body(request)
 	local answer
 	if body then answer, message, status = call(self, body) end
+	if type(answer) == "string" then return 200, { ["Content-Type"] = "application/cbor" }, answer end
 	if answer then return 200, nil, json.encode(answer) end
 	return status, nil, json.encode({ error = message })
 end
@@ -160,10 +177,14 @@ function M.start(options)
 	if not seed then return nil, message end
 	local wallet, p384 = native.identity(seed)
 	if not wallet then return nil, p384 end
+	local signer
+	signer, message = sim_attest.open(options.seed:match("^(.*)/[^/]*$") or ".", seed)
+	if not signer then return nil, message end
 	local double = assert(native.odyn_double(wallet, p384))
 	local point, base64 = double:public()
 	local self = setmetatable({
-		wallet = wallet, double = double, public_point = point, public_der = p384:public_der(), public_pem = pem(base64),
+		wallet = wallet, double = double, signer = signer, public_point = point,
+		public_der = p384:public_der(), public_pem = pem(base64),
 	}, Double)
 	self.server = http.new({ handler = function(request) return self:handle(request) end, config = LIMITS })
 	local ok

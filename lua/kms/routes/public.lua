@@ -115,7 +115,7 @@ function M.routes()
 		{ name = "overview", method = "GET", path = "/", handler = fixed({
 			service = "nova-kms", version = native.version,
 			endpoints = {
-				"GET /health", "GET /ready", "GET /status", "GET /nonce", "GET /nodes", "POST /kms/derive",
+				"GET /health", "GET /ready", "GET /status", "GET /nonce", "GET /nodes", "GET /attestation", "POST /kms/derive",
 				"GET /kms/data", "GET /kms/data/<key>", "PUT /kms/data", "DELETE /kms/data", "POST /sync",
 			},
 		}) },

@@ -106,15 +106,22 @@ local function refusal(self, peer, response)
 	return nil, ("refused with HTTP %d"):format(response.status), "ERR_REFUSED"
 end
 
+--- Notes that a verified answer is not one to the request: an existing node does not say which
+-- exchange an answer belongs to.
+-- @param code  of what found it, or nil; this node's own troubles say nothing about the peer
+-- @return message, code
+function Caller:distrust(peer, message, code)
+	return select(2, untrusted(self, peer, "bad_envelope", message, code))
+end
+
 --- Sends one request and gives the verified answer. Needs a coroutine.
 -- @param peer of kms.peers
 -- @param build function(signature) -> inner text (kms.body) | nil, message, code
 -- @param options master: secret whose sync key signs the body (nil: not signed); timeout_ms (10000);
 --   max_bytes of the answer (4 MiB)
--- @return answer (kms.message), whether the peer has started anew since its last message |
---   nil, message, code: ERR_REFUSED (it said no), ERR_NOT_READY (it is there, but not ready),
---   ERR_UNVERIFIED (the answer is not to be trusted), ERR_URL (none to call), what build gave, one of
---   this node's own troubles, or that it could not be reached
+-- @return answer (kms.message) | nil, message, code: ERR_REFUSED (it said no), ERR_NOT_READY (it is there,
+--   but not ready), ERR_UNVERIFIED (the answer is not to be trusted), ERR_URL (none to call), what build
+--   gave, one of this node's own troubles, or that it could not be reached
 function Caller:exchange(peer, build, options)
 	if not peer.url then return nil, "its URL is not one to call", "ERR_URL" end
 	local nonce, message, code = ask_nonce(self, peer)
@@ -134,12 +141,16 @@ function Caller:exchange(peer, build, options)
 	answer, message, code = verify(self, peer, response, signature)
 	if not answer then return nil, message, code end
 	self.peers:reached(peer)
-	return answer, self.peers:announced(peer, answer:features(), answer:text("store"))
+	if self.peers:announced(peer, answer:features(), answer:text("store")) then self.on_anew(peer) end
+	return answer
 end
 
---- @param deps tee, peers, egress, wall_ms
+--- @param deps tee, peers, egress, wall_ms; on_anew (function(peer): an answer shows that its store is a
+-- new one)
 function M.new(deps)
-	return setmetatable({ tee = deps.tee, peers = deps.peers, egress = deps.egress, wall_ms = deps.wall_ms }, Caller)
+	return setmetatable({
+		tee = deps.tee, peers = deps.peers, egress = deps.egress, wall_ms = deps.wall_ms, on_anew = deps.on_anew,
+	}, Caller)
 end
 
 return M

@@ -36,10 +36,12 @@ local function secret_of(self, peer, hash, settled)
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
 	if not answer then return nil, message, code end
 	local secret
-	secret, message = answer:unseal(key)
+	secret, message, code = answer:unseal(key)
+	-- An old answer in this one's place cannot be unsealed: it shows nothing of the peer's secret.
+	if not secret then return nil, self.caller:distrust(peer, "sealed secret: " .. message, code) end
 	-- Checked before it replaces anything. A peer may still have the secret of the hash before.
-	if secret and secret:keccak256() == hash then return secret end
-	message = secret and "gave a secret whose hash is not the chain's" or ("sealed secret: " .. message)
+	if secret:keccak256() == hash then return secret end
+	message = "gave a secret whose hash is not the chain's"
 	if settled then self.peers:event(peer, "wrong_master_secret", message) end
 	return nil, message
 end
@@ -87,9 +89,14 @@ local function snapshot_of(self, peer, secret)
 		return native.text_body(self.writer:snapshot_request(signature))
 	end, { master = secret, timeout_ms = SNAPSHOT_TIMEOUT_MS, max_bytes = self.max_snapshot_bytes })
 	if not answer then return nil, message, code end
+	-- An old answer to a delta in this one's place is no empty store.
+	if not answer:flag("data") then return nil, self.caller:distrust(peer, "a snapshot without records") end
 	local counts
 	counts, message, code = apply(self, peer, answer, secret)
 	if not counts then return nil, message, code end
+	if counts.total > 0 and counts.rejected == counts.total then
+		return nil, "all of its records were rejected", "ERR_UNVERIFIED"
+	end
 	-- Existing nodes do not say it: what they have is all they will ever have.
 	return answer:flag("complete") ~= false
 end

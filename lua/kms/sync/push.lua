@@ -21,12 +21,12 @@ local TIMEOUT_MS = 30000
 local AT_ONCE = 64 -- peers; one that hangs delays nobody else
 local MAX_RETRIES = 16
 
--- What is remembered of pushes to a wallet.
-local function cursor_of(self, wallet)
-	local cursor = self.cursors[wallet]
+-- What is remembered of pushes to a peer, for as long as the peer itself is.
+local function cursor_of(self, peer)
+	local cursor = self.cursors[peer]
 	if not cursor then
 		cursor = { since = 0, skipped = 0, retries = {}, life = 0 }
-		self.cursors[wallet] = cursor
+		self.cursors[peer] = cursor
 	end
 	return cursor
 end
@@ -37,14 +37,14 @@ end
 
 --- The peer's store is a new one: whatever it had acknowledged may be gone.
 function Pusher:started_anew(peer)
-	start_anew(cursor_of(self, peer.wallet))
+	start_anew(cursor_of(self, peer))
 end
 
 local function page_options(self, peer, since)
 	local options = { since = since, max_records = MAX_RECORDS, except = peer.number }
 	if self.peers:understands(peer, "store") then
-		options.local_only, options.max_bytes = true, PAGE_BYTES
-		options.max_record_bytes = self.max_body_bytes // 2 - AROUND_BYTES
+		local room = math.max(self.max_body_bytes // 2 - AROUND_BYTES, 1)
+		options.local_only, options.max_bytes, options.max_record_bytes = true, math.min(PAGE_BYTES, room), room
 	else
 		options.local_only, options.max_bytes, options.max_record_bytes = false, EXISTING_BYTES, EXISTING_BYTES
 	end
@@ -74,10 +74,11 @@ local function has_news(self, peer, cursor)
 	return false
 end
 
--- Sends what is above `since`. Returns the number of the last change that it covers | nil, message, code.
+-- Sends what is above `since`. Returns the number of the last change that it covers, whether some of
+-- them were stamped in the peer's future | nil, message, code.
 local function send_page(self, peer, cursor, since)
 	local through, records, skipped
-	local answer, anew, code = self.caller:exchange(peer, function(signature)
+	local answer, message, code = self.caller:exchange(peer, function(signature)
 		local page
 		local options = page_options(self, peer, since)
 		options.prefix, options.suffix = self.writer:delta(signature)
@@ -86,7 +87,7 @@ local function send_page(self, peer, cursor, since)
 		if page == nil then return nil, through, records end
 		return nil, "nothing to send", "ERR_NOTHING"
 	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
-	if not answer and code ~= "ERR_NOTHING" then return nil, anew, code end
+	if not answer and code ~= "ERR_NOTHING" then return nil, message, code end
 	note_skipped(self, peer, cursor, skipped)
 	if not answer then return through end
 	local counts = answer:counts()
@@ -95,17 +96,17 @@ local function send_page(self, peer, cursor, since)
 	self.log:debug("pushed", {
 		peer = peer.wallet, records = records, merged = counts.merged, rejected = counts.rejected,
 	})
-	return through, anew, records > 0 and ((counts.future or 0) > 0
+	return through, records > 0 and ((counts.future or 0) > 0
 		or (counts.future == nil and (counts.rejected or 0) > 0))
 end
 
 -- Learns what a peer is: large records are for those that say that they take them.
 local function greet(self, peer)
-	local answer, anew, code = self.caller:exchange(peer, function(signature)
+	local answer, message, code = self.caller:exchange(peer, function(signature)
 		local before, behind = self.writer:delta(signature)
 		return native.text_body(before .. "{}" .. behind)
 	end, { master = self.secret() })
-	if not answer then return nil, anew, code end
+	if not answer then return nil, message, code end
 	return true
 end
 
@@ -126,9 +127,11 @@ local function failed(self, peer, cursor, message, code)
 end
 
 local function send_retries(self, peer, cursor)
+	local life = cursor.life
 	while cursor.retries[1] and self.mono_ms() >= cursor.retries[1].due_ms do
 		local through, message, code = send_page(self, peer, cursor, cursor.retries[1].since)
 		if not through then return failed(self, peer, cursor, message, code) end
+		if cursor.life ~= life then return false end
 		table.remove(cursor.retries, 1)
 	end
 	return true
@@ -140,20 +143,20 @@ local function push_once(self, peer, cursor)
 	if news == nil then return failed(self, peer, cursor, message) end
 	if not news then return false end
 	local since, life = cursor.since, cursor.life
-	local through, anew, future = send_page(self, peer, cursor, since)
-	if not through then return failed(self, peer, cursor, anew, future) end
-	if anew then start_anew(cursor) end
-	-- Where it has started anew meanwhile, nobody knows which of its lives this push went to.
-	if cursor.life ~= life then return true end
+	local through, future, code = send_page(self, peer, cursor, since)
+	if not through then return failed(self, peer, cursor, future, code) end
+	-- Where it has started anew meanwhile, nobody knows which of its lives this push went to. It
+	-- begins again with the next tick: a peer that always says so is not pushed to without end.
+	if cursor.life ~= life then return false end
 	cursor.since = through
 	if future then note_future(self, cursor, since) end
 	return true
 end
 
 local function push_to(self, peer)
-	local cursor = cursor_of(self, peer.wallet)
+	local cursor = cursor_of(self, peer)
 	if cursor.lost then start_anew(cursor) end
-	if not peer.heard then
+	if not self.peers:is_known(peer) then
 		local ok, message, code = greet(self, peer)
 		if not ok then return failed(self, peer, cursor, message, code) end
 	end
@@ -164,7 +167,7 @@ end
 local function is_due(self, peer, cursor, now)
 	if cursor.running or now < peer.retry_ms or not self.peers:callable(peer, now) then return false end
 	local retry = cursor.retries[1]
-	return not peer.heard or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
+	return not self.peers:is_known(peer) or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
 end
 
 --- One sync tick: pushes to every peer that is due. Returns at once.
@@ -172,7 +175,7 @@ function Pusher:tick()
 	if not self.is_ready() then return end
 	local now = self.mono_ms()
 	for _, peer in ipairs(self.peers:others()) do
-		local cursor = cursor_of(self, peer.wallet)
+		local cursor = cursor_of(self, peer)
 		if self.running < AT_ONCE and is_due(self, peer, cursor, now) then
 			cursor.running, self.running = true, self.running + 1
 			loop.spawn(function()
@@ -188,7 +191,7 @@ end
 function Pusher:acknowledge()
 	local least
 	for _, peer in ipairs(self.peers:others()) do
-		local since = cursor_of(self, peer.wallet).since
+		local since = cursor_of(self, peer).since
 		least = math.min(least or since, since)
 	end
 	self.store:set_acknowledged(least)
@@ -198,7 +201,7 @@ end
 function Pusher:status()
 	local peers = {}
 	for _, peer in ipairs(self.peers:others()) do
-		local cursor = cursor_of(self, peer.wallet)
+		local cursor = cursor_of(self, peer)
 		local state, why, left_s = self.peers:state(peer.wallet)
 		peers[peer.wallet] = {
 			acknowledged = cursor.since, skipped = cursor.skipped, state = state, banned_for = why, banned_s = left_s,
@@ -213,7 +216,7 @@ function M.new(deps)
 	return setmetatable({
 		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, log = deps.log,
 		mono_ms = deps.mono_ms, secret = deps.secret, is_ready = deps.is_ready, max_body_bytes = deps.max_body_bytes,
-		skew_ms = deps.skew_ms, cursors = {}, running = 0,
+		skew_ms = deps.skew_ms, cursors = setmetatable({}, { __mode = "k" }), running = 0,
 		-- Since the start: pushes that were acknowledged and that failed; records that were in them, that
 		-- peers rejected, that are too large for a peer.
 		counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 },

@@ -12,6 +12,9 @@
 --                                        body (text), response signature (nil where the caller
 --                                        sent none: development)
 --   tee:has_channel(service, point)      whether the next call costs no ECDH in this process
+--   tee:attest(nonce, user_data, public_key)
+--                                        attestation document over them, bytes or nil each;
+--                                        user_data is the JSON text of an object
 --   tee:load_masters(), tee:save_master(secret)
 --                                        only where the backend keeps the master secret (sim)
 --

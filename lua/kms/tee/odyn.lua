@@ -9,6 +9,7 @@ local cjson = require("cjson.safe")
 local json = require("kms.json")
 local loop = require("kms.loop")
 local native = require("kms_native")
+local odyn_attest = require("kms.tee.odyn_attest")
 local odyn_calls = require("kms.tee.odyn_calls")
 
 local M = {}
@@ -50,6 +51,10 @@ function Odyn:sign_transaction(fields)
 	})
 	if not answer then return nil, message, code end
 	return self.calls:read(SIGN_TX, native.odyn_transaction, answer, self.address)
+end
+
+function Odyn:attest(nonce, user_data, public_key)
+	return odyn_attest.attest(self.calls, nonce, user_data, public_key)
 end
 
 function Odyn:open(envelope, _, kind)

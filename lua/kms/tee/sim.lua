@@ -4,11 +4,17 @@
 local files = require("kms.files")
 local native = require("kms_native")
 local own_keys = require("kms.tee.own_keys")
+local sim_attest = require("kms.tee.sim_attest")
 
 local M = {}
 
 local Sim = setmetatable({}, own_keys.Keys)
 Sim.__index = Sim
+
+--- An attestation document that says "simulated".
+function Sim:attest(nonce, user_data, public_key)
+	return self.signer:attest(nonce, user_data, public_key)
+end
 
 --- 32 fresh bytes for a new cluster's master secret.
 function Sim:random_secret() -- luacheck: no self
@@ -79,8 +85,10 @@ function M.open(deps)
 	local wallet, p384 = native.identity(seed)
 	if not wallet then return nil, p384 end
 	if made then deps.log:info("made a new node identity", { wallet = wallet:address() }) end
+	local signer, message = sim_attest.open(dir, seed, deps.log)
+	if not signer then return nil, message end
 	return own_keys.new(Sim, {
-		name = "sim", dir = dir, seed = seed, wallet = wallet, p384 = p384, channels = deps.channels,
+		name = "sim", dir = dir, seed = seed, signer = signer, wallet = wallet, p384 = p384, channels = deps.channels,
 	})
 end
 

@@ -1,0 +1,161 @@
+/* Attestation documents of a test root, and the small things around documents (kms/attest.h). */
+#include <string.h>
+
+#include "bind/attest.h"
+#include "kms/codec.h"
+#include "kms/keys.h"
+
+static void root_release(void *object)
+{
+	kms_attest_root_free(object);
+}
+
+/* root:certificate() -> DER */
+static int root_certificate(lua_State *L);
+/* root:make(claims) -> document | nil, message, code */
+static int root_make(lua_State *L);
+
+static const luaL_Reg root_methods[] = { { "certificate", root_certificate },
+					 { "make", root_make },
+					 { NULL, NULL } };
+static const kms_bind_type root_type = { "kms.attest_root", root_release, root_methods, false };
+
+static int root_certificate(lua_State *L)
+{
+	kms_span der = kms_attest_root_der(kms_bind_check(L, 1, &root_type));
+	lua_pushlstring(L, (const char *)der.bytes, der.len);
+	return 1;
+}
+
+/* attest_root(seed, certificate|nil) -> root | nil, message, code (kms_attest_root_new) */
+static int attest_root(lua_State *L)
+{
+	size_t len = 0;
+	const kms_secret *seed = kms_bind_check(L, 1, &kms_bind_secret_type);
+	const char *der = luaL_optlstring(L, 2, NULL, &len);
+	kms_attest_root **box = (kms_attest_root **)kms_bind_new(L, &root_type);
+	kms_status status = kms_attest_root_new(box, seed, (const uint8_t *)der, der ? len : 0);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+typedef struct make_job {
+	kms_job job;
+	const kms_attest_root *root;
+	kms_attest_claims claims;
+	kms_attest_pcrs pcrs;
+	kms_status status;
+	size_t len;
+	uint8_t document[KMS_ATTEST_MAX_DOCUMENT];
+} make_job;
+
+static void make_run(kms_job *base)
+{
+	make_job *job = (make_job *)base;
+	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, sizeof(job->document));
+	job->status = kms_attest_make(&document, job->root, &job->claims);
+	job->len = document.len;
+	if (job->len) memcpy(job->document, document.data, job->len);
+	kms_buf_free(&document);
+}
+
+static int make_finish(lua_State *L, kms_job *base)
+{
+	const make_job *job = (const make_job *)base;
+	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	lua_pushlstring(L, (const char *)job->document, job->len);
+	return 1;
+}
+
+/* claims: now_ms; optional: public_key, user_data, nonce (bytes), pcrs ({ [0] = 48 bytes, ... }) */
+static int root_make(lua_State *L)
+{
+	static const char *const names[] = { "now_ms", "public_key", "user_data", "nonce", "pcrs", NULL };
+	const kms_attest_root *root = kms_bind_check(L, 1, &root_type);
+	kms_bind_closed(L, 2, names);
+	lua_settop(L, 2);
+	make_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	job->job.run = make_run;
+	job->job.finish = make_finish;
+	job->job.heavy = true;
+	job->root = root;
+	job->claims.now_ms = (uint64_t)kms_bind_option(L, 2, "now_ms", 0, LUA_MAXINTEGER, 0);
+	kms_bind_attest_bytes(&job->claims.public_key, L, 2, "public_key");
+	kms_bind_attest_bytes(&job->claims.user_data, L, 2, "user_data");
+	kms_bind_attest_bytes(&job->claims.nonce, L, 2, "nonce");
+	if (lua_getfield(L, 2, "pcrs") != LUA_TNIL) {
+		kms_bind_attest_pcrs(&job->pcrs, L, 2);
+		job->claims.pcrs = &job->pcrs;
+	}
+	return kms_job_start(L, &job->job);
+}
+
+/* attest_statement(user_data) -> { wallet, purpose, policy (digits, absent without) } | nil, message, code */
+static int attest_statement(lua_State *L)
+{
+	kms_attest_statement statement;
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	char wallet[KMS_ADDRESS_TEXT], policy[2 * sizeof(statement.policy32)];
+	kms_status status = kms_attest_statement_read(&statement, (const uint8_t *)text, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_newtable(L);
+	kms_address_format(wallet, statement.wallet20);
+	lua_pushlstring(L, wallet, sizeof(wallet));
+	lua_setfield(L, -2, "wallet");
+	lua_pushstring(L, statement.purpose == KMS_ATTEST_SECRET ? "secret" : "public");
+	lua_setfield(L, -2, "purpose");
+	if (!statement.has_policy) return 1;
+	kms_hex_encode(policy, statement.policy32, sizeof(statement.policy32));
+	lua_pushlstring(L, policy, sizeof(policy));
+	lua_setfield(L, -2, "policy");
+	return 1;
+}
+
+/* sha256(bytes) -> 32 bytes. Public data. */
+static int sha256(lua_State *L)
+{
+	uint8_t digest[32];
+	size_t len;
+	const char *bytes = luaL_checklstring(L, 1, &len);
+	kms_status status = kms_sha256(digest, (const uint8_t *)bytes, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushlstring(L, (const char *)digest, sizeof(digest));
+	return 1;
+}
+
+/* base64_encode(bytes) -> text. Public data. */
+static int base64_encode(lua_State *L)
+{
+	luaL_Buffer buffer;
+	size_t len;
+	const char *bytes = luaL_checklstring(L, 1, &len);
+	char *text = luaL_buffinitsize(L, &buffer, 4 * (len / 3 + 1));
+	luaL_pushresultsize(&buffer, kms_base64_encode(text, (const uint8_t *)bytes, len));
+	return 1;
+}
+
+/* base64_decode(text) -> bytes | nil, message, code. Public data. */
+static int base64_decode(lua_State *L)
+{
+	luaL_Buffer buffer;
+	size_t len, got = 0;
+	const char *text = luaL_checklstring(L, 1, &len);
+	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, kms_base64_bound(len) + 1);
+	kms_status status = kms_base64_decode(bytes, &got, text, len);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	luaL_pushresultsize(&buffer, got);
+	return 1;
+}
+
+void kms_bind_attest_make(lua_State *L)
+{
+	static const luaL_Reg functions[] = { { "attest_root", attest_root },
+					      { "attest_statement", attest_statement },
+					      { "sha256", sha256 },
+					      { "base64_encode", base64_encode },
+					      { "base64_decode", base64_decode },
+					      { NULL, NULL } };
+	kms_bind_define(L, &root_type);
+	luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,153 @@
+--- The options of `nova-kms attest` as the core takes them.
+
+local uv = require("luv")
+local attest = require("kms.attest")
+local fetch = require("kms.fetch")
+
+local M = {}
+
+local MAX_DOCUMENT = 16384
+local NONCE_BYTES = 32
+
+-- What a command line got wrong, as an error that ends the command.
+local function usage(message)
+	return nil, message, "ERR_USAGE"
+end
+
+local function hex_option(native, name, text)
+	local bytes = native.hex_decode(text)
+	if not bytes then return usage(("--%s: not hexadecimal"):format(name)) end
+	return bytes
+end
+
+local function millis(decimals)
+	return math.tointeger(tonumber((decimals .. "000"):sub(1, 3)))
+end
+
+--- A time as Unix seconds, with decimals or not, or as 2025-10-16T02:54:42.550Z.
+-- @return milliseconds | nil
+local function parse_time(text)
+	local whole, decimals = text:match("^(%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)%.?(%d?%d?%d?)$")
+	if whole then return math.tointeger(tonumber(whole)) * 1000 + millis(decimals) end
+	local y, mo, d, h, mi, s, ms = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)%.?(%d?%d?%d?)Z$")
+	if not y then return nil end
+	-- os.time counts in this machine's zone: what it takes off comes back by the date in UTC.
+	local date = { year = y, month = mo, day = d, hour = h, min = mi, sec = s, isdst = false }
+	local seconds = os.time(date)
+	if not seconds then return nil end
+	local utc = os.date("!*t", seconds)
+	utc.isdst = false
+	return (seconds + seconds - os.time(utc)) * 1000 + millis(ms)
+end
+
+local function read_file(path)
+	local file, message
+	if path == "-" then file = io.stdin else file, message = io.open(path, "rb") end
+	if not file then return usage(message) end
+	local bytes = file:read(MAX_DOCUMENT + 1) or ""
+	if path ~= "-" then file:close() end
+	return bytes
+end
+
+-- From a node: with a nonce of our own, so that the document is this moment's.
+local function fetch_document(native, parsed)
+	local nonce = uv.random(NONCE_BYTES)
+	local url = parsed.url:gsub("/+$", "") .. "/attestation?nonce=" .. native.hex_encode(nonce)
+	local response, message, code = fetch.request({
+		url = url, timeout_ms = parsed.timeout * 1000, max_bytes = MAX_DOCUMENT,
+	})
+	if not response then return nil, message, code end
+	if response.status ~= 200 then return nil, ("the node answers HTTP %d"):format(response.status), "ERR_REFUSED" end
+	return response.body, nonce
+end
+
+--- The document of a command line.
+-- @return bytes, the nonce that was sent for it (nil: none was) | nil, message, code
+function M.document(native, parsed)
+	if (parsed.document ~= nil) == (parsed.url ~= nil) then
+		return usage("give either a file with a document, or --url")
+	end
+	if parsed.url then return fetch_document(native, parsed) end
+	return read_file(parsed.document)
+end
+
+local function roots_of(native, text)
+	local roots = {}
+	for name in text:gmatch("[^,]+") do
+		local root = attest.root(name)
+		if not root then
+			-- A certificate's file: what DER begins with tells it from anything else.
+			local der = read_file(name)
+			if not der or der:byte() ~= 0x30 then
+				return usage(("--root: '%s' is no SHA-256, no file of a certificate in DER, and not '%s'"):format(
+					name, attest.AWS_ROOT))
+			end
+			root = native.sha256(der)
+		end
+		roots[#roots + 1] = root
+	end
+	return roots
+end
+
+local function time_of(native, text, document)
+	if not text then return native.wall_ms() end
+	if text == "document" then
+		local facts = native.attest_read(document)
+		return facts and facts.timestamp_ms or 0
+	end
+	local time = parse_time(text)
+	if not time then return usage("--time: allowed are Unix seconds, 2025-10-16T02:54:42Z, or 'document'") end
+	return time
+end
+
+--- What the options ask of a document, as native.attest_verify takes it.
+-- @param nonce  the one that was sent, where one was
+-- @return options | nil, message, code
+function M.policy(native, parsed, document, nonce)
+	local list, message, code
+	if parsed.pcr then
+		list, message = attest.load_allow_list(parsed.pcr)
+		if not list then return usage(message) end
+	end
+	local options = {
+		roots = list and list.roots or { native.attest_aws_root }, images = list and list.images, nonce = nonce,
+		allow_debug = parsed.allow_debug or list and list.allow_debug or false,
+		max_age_ms = parsed.max_age and parsed.max_age * 1000, max_ahead_ms = parsed.max_ahead * 1000,
+	}
+	if parsed.root then
+		options.roots, message, code = roots_of(native, parsed.root)
+		if not options.roots then return nil, message, code end
+	end
+	if parsed.nonce then
+		options.nonce, message, code = hex_option(native, "nonce", parsed.nonce)
+		if not options.nonce then return nil, message, code end
+	end
+	options.now_ms, message, code = time_of(native, parsed.time, document)
+	if not options.now_ms then return nil, message, code end
+	return options
+end
+
+--- What a document to be made is to say: nonce, pcrs, now_ms.
+-- @return claims | nil, message, code
+function M.claims(native, parsed)
+	local claims = {}
+	if parsed.nonce then
+		local message, code
+		claims.nonce, message, code = hex_option(native, "nonce", parsed.nonce)
+		if not claims.nonce then return nil, message, code end
+	end
+	if parsed.pcr then
+		local list, message = attest.load_allow_list(parsed.pcr)
+		if not list then return usage(message) end
+		if #list.images ~= 1 then return usage("--pcr: the file must hold one image") end
+		claims.pcrs = list.images[1]
+	end
+	claims.now_ms = native.wall_ms()
+	if parsed.time then
+		claims.now_ms = parse_time(parsed.time)
+		if not claims.now_ms then return usage("--time: allowed are Unix seconds, or 2025-10-16T02:54:42Z") end
+	end
+	return claims
+end
+
+return M

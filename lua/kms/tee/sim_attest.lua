@@ -1,0 +1,77 @@
+--- Attestation documents of the backend `sim`: signed by a test root that is made from the node's
+-- own seed. They say "simulated", and verify only for whoever names that root: its certificate
+-- lies beside the seed, in attest-root.der.
+
+local uv = require("luv")
+local native = require("kms_native")
+
+local M = {}
+
+local Signer = {}
+Signer.__index = Signer
+
+local NAME = "attest-root.der"
+local MAX_BYTES = 1024
+
+local function read_certificate(path)
+	local file = io.open(path, "rb")
+	if not file then return nil end
+	local der = file:read(MAX_BYTES + 1)
+	file:close()
+	return der
+end
+
+-- Beside it first: a crash leaves no half of a certificate.
+local function write_certificate(path, der)
+	local fd, message = uv.fs_open(path .. ".new", "w", 384) -- 0600
+	if not fd then return nil, message end
+	local ok, failure = uv.fs_write(fd, der, 0)
+	uv.fs_close(fd)
+	if ok then ok, failure = uv.fs_rename(path .. ".new", path) end
+	return ok and true or nil, failure
+end
+
+--- Makes a document. Yields.
+-- @param nonce, user_data, public_key  bytes, or nil
+-- @param options  now_ms (default: now), pcrs ({ [0] = 48 bytes, ... }; default: all zero); or nil
+-- @return document | nil, message, code
+function Signer:attest(nonce, user_data, public_key, options)
+	options = options or {}
+	return self.root:make({
+		now_ms = options.now_ms or native.wall_ms(), nonce = nonce, user_data = user_data, public_key = public_key,
+		pcrs = options.pcrs,
+	})
+end
+
+--- The DER of its root.
+function Signer:certificate()
+	return self.root:certificate()
+end
+
+--- The signer of a seed, with the root of an earlier run where there is one. A root of another
+-- seed is replaced: whoever trusted it trusted that other seed.
+-- @param dir  folder of the certificate; @param seed  handle; @param log  kms.log, or nil
+-- @return signer | nil, message
+function M.open(dir, seed, log)
+	local path = dir .. "/" .. NAME
+	local der = read_certificate(path)
+	local root, message, code = native.attest_root(seed, der)
+	if not root and code == "ERR_FILE_FORMAT" then
+		der = nil
+		root, message = native.attest_root(seed)
+	end
+	if not root then return nil, ("%s: %s"):format(NAME, message) end
+	if not der then
+		local ok
+		ok, message = write_certificate(path, root:certificate())
+		if not ok then return nil, ("%s: %s"):format(NAME, message) end
+		if log then
+			log:info("made a root for simulated attestation", {
+				sha256 = native.hex_encode(native.sha256(root:certificate())),
+			})
+		end
+	end
+	return setmetatable({ root = root }, Signer)
+end
+
+return M

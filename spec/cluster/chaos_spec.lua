@@ -1,0 +1,29 @@
+-- Parts of a cluster die at random moments. CHAOS_SECONDS: for how long (20); CHAOS_SEED: which
+-- moments (made up, and printed).
+
+local chaos = require("spec.support.chaos")
+local clusters = require("spec.support.cluster")
+
+local function describe_run(result, seconds, seed)
+	local kills = {}
+	for name, count in pairs(result.kills) do kills[#kills + 1] = ("%s %d"):format(name, count) end
+	table.sort(kills)
+	print(("chaos: CHAOS_SEED=%d, %d s, %d rounds; killed: %s; slowest recovery %d ms; %d writes, %d of them counted; "
+		.. "%d requests refused"):format(seed, seconds, result.rounds, table.concat(kills, ", "), result.slowest_ms,
+		result.writes, result.counted, result.refused))
+end
+
+describe("a cluster whose parts are killed at random", function()
+	it("loses no acknowledged write, trusts nothing for too long, and is ready again at once", function()
+		local missing = clusters.missing()
+		if missing then return pending(missing) end
+		local seconds = tonumber(os.getenv("CHAOS_SECONDS") or 20)
+		local seed = tonumber(os.getenv("CHAOS_SEED")) or os.time() % 100000
+		local cluster = clusters.start({ odyn = true })
+		finally(function() cluster:stop() end)
+		local result = clusters.await(function() return chaos.run(cluster, seconds, seed) end)
+		describe_run(result, seconds, seed)
+		assert.equal(0, #result.violations, table.concat(result.events, "\n"))
+		assert.is_true(result.counted > 0, "no write counted")
+	end)
+end)

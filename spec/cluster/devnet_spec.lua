@@ -1,0 +1,162 @@
+-- `nova-kms devnet` as its user sees it: what it shows, the lines it gives to paste, and that
+-- nothing of it is left when it ends, however it ends.
+
+local clusters = require("spec.support.cluster")
+local expect = require("spec.support.expect")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local nodes = require("spec.support.node")
+local process = require("kms.devnet.process")
+local uv = require("luv")
+
+local ENV = { PATH = os.getenv("PATH"), HOME = os.getenv("HOME") or "/", ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") }
+local TIMEOUT_MS = 120000
+-- REGISTRY_CACHE_TTL_SECONDS and ticks of a devnet are 2 s.
+local SEEN_S = 10
+
+describe("nova-kms devnet", function()
+	local dir, missing
+
+	setup(function()
+		missing = clusters.missing()
+		dir = files.temp_dir()
+	end)
+	teardown(function() files.remove_dir(dir) end)
+
+	local function test(name, body)
+		it(name, function()
+			if missing then return pending(missing) end
+			body()
+		end)
+	end
+
+	local function devnet(...)
+		return nodes.run({ "devnet", "--dir", dir .. "/net", ... }, { env = ENV, timeout_ms = TIMEOUT_MS })
+	end
+
+	-- One that stays, from when it says that it is there.
+	local function start(...)
+		local log = dir .. "/output"
+		os.remove(log)
+		local running = assert(process.start({
+			program = nodes.program, args = { "devnet", "--port", "0", "--dir", dir .. "/net", ... }, env = ENV, log = log,
+		}))
+		expect.eventually(function()
+			assert(running:alive(), files.read(log))
+			return files.read(log):find("Ctrl-C ends it", 1, true)
+		end, "the devnet", TIMEOUT_MS / 1000)
+		return running, files.read(log)
+	end
+
+	local function finish(running, signal)
+		running.handle:kill(signal)
+		clusters.await(function() return running:wait(TIMEOUT_MS) end)
+		return running.code
+	end
+
+	-- Whether something still listens where the devnet did.
+	local function is_left(output)
+		for port in output:gmatch("http://127%.0%.0%.1:(%d+)") do
+			local connection = http.connect(tonumber(port))
+			if connection then
+				connection:close()
+				return true
+			end
+		end
+		return false
+	end
+
+	local function fingerprints(output)
+		local rows = {}
+		for one, other in output:gmatch("\nnode %d+ +(%x+) +(%x+)  ") do rows[#rows + 1] = one .. " " .. other end
+		return rows
+	end
+
+	test("shows that keys are the same and values are read on every node, and ends", function()
+		for _, more in ipairs({ "--nodes=3", "--odyn" }) do
+			local code, output, errors = devnet("--once", "--port=0", more)
+			assert.equal(0, code, errors)
+			local rows = fingerprints(output)
+			assert.equal(3, #rows, output)
+			assert.equal(rows[1], rows[2])
+			assert.equal(rows[1], rows[3])
+			local first, second = rows[1]:match("(%x+) (%x+)")
+			assert.are_not.equal(first, second)
+			assert.equal(2, select(2, output:gsub("hello %(read here after", "")), output)
+			assert.is_false(is_left(output))
+		end
+	end)
+
+	test("has a new secret each time, and the old one with --keep", function()
+		local seen = {}
+		for i, more in ipairs({ { "--nodes=1", "--port=0" }, { "--keep" }, { "--nodes=1", "--port=0" } }) do
+			local code, output, errors = devnet("--once", table.unpack(more))
+			assert.equal(0, code, errors)
+			seen[i] = assert(fingerprints(output)[1], output)
+		end
+		assert.equal(seen[1], seen[2])
+		assert.are_not.equal(seen[1], seen[3])
+	end)
+
+	test("gives lines to paste that do what they say", function()
+		local running, output = start("--nodes", "2")
+		local lines, what = {}, nil
+		for line in output:gmatch("[^\n]+") do
+			if what then lines[what] = line end
+			what = line:match("^  # (.+)$")
+		end
+		local function paste(name)
+			local out = assert(io.popen(assert(lines[name], name) .. " 2>&1")):read("a")
+			assert.truthy(out:find("status +1 %(success%)"), out)
+		end
+		local function called(app)
+			local line = output:match("\n  (%S+ call derive [^\n]+)"):gsub("demo%-1", app)
+			return os.execute(line .. " >/dev/null 2>&1") or false
+		end
+		local function becomes(app, served)
+			expect.eventually(function() return called(app) == served end, app .. " is served: " .. tostring(served), SEEN_S)
+		end
+		assert.is_true(called("demo-1") and called("demo-2"))
+		paste("the hash of the master secret goes; the nodes set it again")
+		becomes("demo-1", false)
+		becomes("demo-1", true)
+		paste("demo-1 is no longer verified")
+		paste("the instance of demo-2 is stopped")
+		becomes("demo-1", false)
+		becomes("demo-2", false)
+		paste("demo-1 is verified again")
+		becomes("demo-1", true)
+		paste("the version of demo-1 is revoked")
+		becomes("demo-1", false)
+		assert.is_true(os.execute(output:match("\n  (kill %-9 %d+)\n")))
+		expect.eventually(function()
+			return files.read(dir .. "/output"):find("ended by signal 9: it starts again", 1, true)
+		end, "the restart", SEEN_S)
+		local code, _, errors = devnet("--once")
+		assert.equal(1, code)
+		assert.truthy(errors:find("a devnet runs in", 1, true), errors)
+		assert.equal(0, finish(running, "sigint"))
+		assert.is_false(is_left(output))
+	end)
+
+	test("leaves nothing behind when it is killed", function()
+		local running, output = start("--nodes", "1", "--odyn", "--no-demo")
+		assert.is_true(is_left(output))
+		finish(running, "sigkill")
+		expect.eventually(function() return not is_left(output) end, "the end of its processes", 10)
+	end)
+
+	test("takes no folder that has other things in it, and keeps nothing that is not there", function()
+		local other = dir .. "/other"
+		assert(uv.fs_mkdir(other, 448))
+		files.write(other .. "/precious", "text")
+		local code, _, errors = nodes.run({ "devnet", "--once", "--dir", other }, { env = ENV })
+		assert.equal(1, code)
+		assert.truthy(errors:find("has other things in it", 1, true), errors)
+		assert.equal("text", files.read(other .. "/precious"))
+		code, _, errors = nodes.run({ "devnet", "--once", "--keep", "--dir", dir .. "/none" }, { env = ENV })
+		assert.equal(1, code)
+		assert.truthy(errors:find("no devnet in", 1, true), errors)
+		assert.equal(2, (nodes.run({ "devnet", "--keep", "--nodes", "2" }, { env = ENV })))
+	end)
+end)

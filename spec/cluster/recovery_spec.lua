@@ -1,0 +1,65 @@
+-- What a cluster survives: the owner's reset of the hash, and a restart of every node at once.
+
+local clusters = require("spec.support.cluster")
+local expect = require("spec.support.expect")
+
+-- Ticks that a whole cluster takes to come back, and a machine that is busy.
+local RESTART_MS = 20000
+
+local function hash_of(cluster)
+	return clusters.await(function() return cluster.net.registry:master_secret_hash() end)
+end
+
+local function key_of(client)
+	local response = client:derive({ path = "kept" })
+	return response.status == 200 and response.inner.key or nil
+end
+
+describe("a cluster whose nodes keep their secret", function()
+	local cluster, clients, key, hash, missing
+
+	setup(function()
+		missing = clusters.missing()
+		if missing then return end
+		cluster = clusters.start({})
+		clients = cluster:register("recovery")
+		key, hash = assert(key_of(clients[1])), hash_of(cluster)
+		expect.ok(clients[1]:put("record", "kept"))
+		clusters.eventually(clients, function(c) return c:value("record") == "kept" end, "the record")
+	end)
+	teardown(function()
+		if cluster then cluster:stop() end
+	end)
+
+	local function test(name, body)
+		it(name, function()
+			if missing then return pending(missing) end
+			body()
+			assert.same({}, cluster.ended)
+		end)
+	end
+
+	test("sets the same hash again after the owner's reset, with every key and record", function()
+		cluster:owner(function(registry) registry:reset_hash() end)
+		expect.eventually(function() return hash_of(cluster) == hash end, "the same hash")
+		cluster:wait_ready()
+		clusters.eventually(clients, function(c) return key_of(c) == key end, "the same key")
+		clusters.eventually(clients, function(c) return c:value("record") == "kept" end, "the record")
+	end)
+
+	test("is ready again after a restart of all nodes at once, with the same keys", function()
+		cluster:kill(1, 2, 3)
+		cluster:revive(1, 2, 3)
+		cluster:wait_ready(RESTART_MS)
+		assert.equal(hash, hash_of(cluster))
+		for _, client in ipairs(clients) do assert.equal(key, key_of(client)) end
+	end)
+
+	test("takes a node back that was away, with what was written meanwhile", function()
+		cluster:kill(2)
+		expect.ok(clients[1]:put("away", "written"))
+		cluster:revive(2)
+		cluster:wait_ready()
+		assert.equal("written", clients[2]:value("away"))
+	end)
+end)

@@ -1,0 +1,139 @@
+--- Kills parts of a cluster at random moments, and watches what the rest makes of it. Runs in
+-- coroutines (spec.support.cluster's await); what it finds wrong is collected.
+--
+-- Time goes in rounds: a storm, in which parts are killed and started again, then calm, in
+-- which all of them are there and every node must serve within READY_MS.
+
+local chaos_parts = require("spec.support.chaos_parts")
+local gather = require("kms.gather")
+local kept_chain = require("spec.support.kept_chain")
+local loads = require("spec.support.chaos_load")
+local loop = require("kms.loop")
+local uv = require("luv")
+
+local M = {}
+
+local Chaos = {}
+Chaos.__index = Chaos
+
+-- Two ticks of a second: one in which a member is seen to be back, one in which it is asked.
+-- And what a busy machine adds.
+local READY_MS = 2 * 1000 + 2000
+local GIVE_UP_MS = 30000 -- then there is no sense in going on
+local CALM_MS, SETTLE_MS = 500, 10000
+
+local function now_ms()
+	return uv.hrtime() // 1000000
+end
+
+local function generator(seed)
+	local state = seed
+	return function(low, high)
+		state = state * 6364136223846793005 + 1442695040888963407
+		return low + (state >> 33) % (high - low + 1)
+	end
+end
+
+--- Writes down what happened, for who has to find out why something was wrong.
+function Chaos:note(format, ...)
+	local line = ("%.1f s: "):format((now_ms() - self.begun_ms) / 1000) .. format:format(...)
+	self.events[#self.events + 1] = line
+	return line
+end
+
+--- Writes down what should not have happened.
+function Chaos:violation(format, ...)
+	self.violations[#self.violations + 1] = self:note("WRONG: " .. format, ...)
+end
+
+-- One part fails and comes back; or not, where it is away already or holds what nobody else does.
+local function fail(self, part, after_ms, down_ms)
+	loop.sleep(after_ms)
+	if part.away or not part.may_fail() then return end
+	part.away = true
+	self:note("%s is killed for %d ms", part.name, down_ms)
+	self.kills[part.name] = (self.kills[part.name] or 0) + 1
+	part.kill()
+	loop.sleep(down_ms)
+	part.start()
+	part.away = false
+	self:note("%s is back", part.name)
+end
+
+local function storm(self)
+	local random, faults = self.random, {}
+	for i = 1, random(2, 4) do
+		local part = self.parts[random(1, #self.parts)]
+		faults[i] = { part = part, after_ms = random(0, 2000), down_ms = part.down_ms(random) }
+	end
+	gather.map(faults, #faults, function(fault)
+		local ok, failure = pcall(fail, self, fault.part, fault.after_ms, fault.down_ms)
+		if not ok then self:violation("%s: %s", fault.part.name, failure) end
+	end)
+end
+
+-- Waits until a node serves: it says so, and answers an application.
+local function wait_serves(self, node, whole_ms)
+	while true do
+		local ready, why = node:ready()
+		if ready then ready, why = self.load:serves(node) end
+		if ready then return end
+		if now_ms() - whole_ms > GIVE_UP_MS then error(("node %d never serves again: %s"):format(node.index, why), 0) end
+		loop.sleep(50)
+	end
+end
+
+-- All parts are there: every node has to serve in time.
+local function recover(self)
+	for _, node in ipairs(self.net.nodes) do chaos_parts.wait_answer(node) end
+	local whole_ms = now_ms()
+	for _, node in ipairs(self.net.nodes) do wait_serves(self, node, whole_ms) end
+	local took_ms = now_ms() - whole_ms
+	self.slowest_ms = math.max(self.slowest_ms, took_ms)
+	self:note("all nodes serve after %d ms", took_ms)
+	if took_ms > READY_MS then self:violation("the cluster was whole for %d ms before it served", took_ms) end
+end
+
+-- One application is let in and shut out in turns, while the chain is there to say so.
+local function change_trust(self)
+	local app, admit = self.net.apps[2], self.load:is_shut_out()
+	self.load:shut_out(nil)
+	self.net.registry:set_verified(app.instance_id, admit)
+	if not admit then self.load:shut_out(app) end
+	self.kept:wait()
+end
+
+local function rounds(self, seconds)
+	while now_ms() - self.begun_ms < seconds * 1000 do
+		change_trust(self)
+		storm(self)
+		recover(self)
+		self.rounds = self.rounds + 1
+		loop.sleep(CALM_MS)
+	end
+end
+
+--- Lets chaos reign over a cluster.
+-- @param cluster  of spec.support.cluster, its nodes ready
+-- @return what there was: violations and events (texts), rounds, kills (by part), slowest_ms, writes,
+--   counted, refused (requests)
+function M.run(cluster, seconds, seed)
+	local self = setmetatable({
+		net = cluster.net, random = generator(seed), violations = {}, events = {}, kills = {}, rounds = 0, slowest_ms = 0,
+		begun_ms = now_ms(), kept = kept_chain.new(cluster.net.chain),
+	}, Chaos)
+	self.load = loads.new(self)
+	self.parts = chaos_parts.of(self.net, self.kept, self.load)
+	self.load:start()
+	local ok, failure = pcall(rounds, self, seconds)
+	self.load:stop(SETTLE_MS)
+	if ok then self.load:verify() else self:violation("given up: %s", failure) end
+	self.kept:stop()
+	loop.sleep(500) -- what still runs sees that it is over
+	for _, text in ipairs(cluster.ended) do self:violation("not killed, but %s", text) end
+	local result = self.load:counts()
+	for _, name in ipairs({ "violations", "events", "rounds", "kills", "slowest_ms" }) do result[name] = self[name] end
+	return result
+end
+
+return M

@@ -1,0 +1,221 @@
+--- Applications that write and read while parts of a cluster are killed (spec.support.chaos). A
+-- write counts once every other member has acknowledged it to the node that took it; what
+-- counts must be on every node at the end. No answer may rest on trust that has run out.
+
+local client = require("kms.client")
+local files = require("spec.support.files")
+local loop = require("kms.loop")
+local native = require("kms_native")
+local uv = require("luv")
+
+local M = {}
+
+local Load = {}
+Load.__index = Load
+
+local TIMEOUT_MS = 3000
+local WRITE_MS, READ_MS, POLL_MS = 150, 100, 150
+-- REGISTRY_CACHE_TTL_SECONDS, and a request that was under way; a view of the chain may be a
+-- second old when it is taken.
+local CACHED_MS, VIEW_MS, SLACK_MS = 1000, 1000, 1000
+-- PEER_CACHE_TTL_SECONDS, and the tick that sees its end.
+local MEMBER_MS = 3000 + 1000
+
+local function now_ms()
+	return uv.hrtime() // 1000000
+end
+
+local function connect(node, app)
+	return assert(client.open({
+		url = node.url, seed = app.seed, node_wallet = node.wallet, node_pubkey = native.hex_encode(node.tee_pubkey),
+		timeout_ms = TIMEOUT_MS,
+	}))
+end
+
+-- The value of an exchange, by way of a file: it is none of Lua's business elsewhere.
+local function value_of(self, exchange)
+	local fd = assert(uv.fs_open(self.scratch, "w+", 384))
+	assert(exchange:write(fd, "raw"))
+	uv.fs_close(fd)
+	return files.read(self.scratch)
+end
+
+--- The chain, or a TEE service, is about to go away, and about to come back.
+function Load:chain_is_away() self.chain_down_ms = now_ms() end
+function Load:chain_is_back() self.chain_down_ms = nil end
+function Load:tee_is_away(node) self.tee_down_ms[node] = now_ms() end
+function Load:tee_is_back(node) self.tee_down_ms[node] = nil end
+
+--- The chain has just said that an application is not verified any more; nil: that it is again.
+function Load:shut_out(app)
+	self.refused_app, self.refused_ms = app, now_ms()
+end
+
+--- Whether there is such an application.
+function Load:is_shut_out()
+	return self.refused_app ~= nil
+end
+
+--- Whether a node has been ready since it was started last, so that it holds secret and records.
+function Load:holds(node)
+	return self.ready_process[node] == node.process
+end
+
+-- ---- who acknowledged what ------------------------------------------------------------------------------
+
+local function acknowledged_by_all(self, node, sync, sequence)
+	for _, other in ipairs(self.net.nodes) do
+		local peer = other ~= node and sync.peers[other.wallet]
+		if other ~= node and (type(peer) ~= "table" or (peer.acknowledged or 0) < sequence) then return false end
+	end
+	return true
+end
+
+-- Counts what is acknowledged by now; what a killed node had not handed on is nobody's loss.
+local function settle(self, node, page, asked_ms)
+	local left = {}
+	for _, write in ipairs(self.open[node]) do
+		if write.process == node.process then
+			if not write.sequence and write.done_ms < asked_ms then write.sequence = page.sync.sequence end
+			if write.sequence and acknowledged_by_all(self, node, page.sync, write.sequence) then
+				self.counted[#self.counted + 1] = write
+			else
+				left[#left + 1] = write
+			end
+		end
+	end
+	self.open[node] = left
+end
+
+local function check_member(self, node, page)
+	if page.node.service_available ~= true then return end
+	self.ready_process[node] = node.process
+	local down_ms = self.chain_down_ms
+	if down_ms and now_ms() - down_ms > MEMBER_MS + SLACK_MS then
+		self.chaos:violation("node %d serves, and the chain is away for %d ms", node.index, now_ms() - down_ms)
+	end
+end
+
+local function poll(self, node)
+	while not self.over do
+		local process, asked_ms = node.process, now_ms()
+		local page = process:alive() and node:status()
+		if page and process == node.process then
+			check_member(self, node, page)
+			if page.sync then settle(self, node, page, asked_ms) end
+		end
+		loop.sleep(POLL_MS)
+	end
+end
+
+-- ---- writing and reading --------------------------------------------------------------------------------
+
+local function write(self, node)
+	local connection, number = self.clients[node], 0
+	while not self.finished do
+		number = number + 1
+		local entry = { key = ("node %d/%d"):format(node.index, number), process = node.process }
+		entry.value = ("%s at %d"):format(entry.key, uv.hrtime())
+		self.writes = self.writes + 1
+		local answer = node.process:alive() and connection:call("put", { key = entry.key, value = entry.value })
+		if answer then
+			entry.done_ms = now_ms()
+			table.insert(self.open[node], entry)
+		end
+		loop.sleep(WRITE_MS)
+	end
+end
+
+-- An answer: it must not rest on what the chain, or the TEE service, can no longer say.
+local function check_trust(self, node, app, asked_ms)
+	local shut_out = app == self.refused_app and self.refused_ms
+	local chain_down, tee_down = self.chain_down_ms, self.tee_down_ms[node]
+	if shut_out and asked_ms - shut_out > CACHED_MS + VIEW_MS + SLACK_MS then
+		self.chaos:violation("node %d serves who was shut out %d ms ago", node.index, asked_ms - shut_out)
+	end
+	if chain_down and asked_ms - chain_down > CACHED_MS + SLACK_MS then
+		self.chaos:violation("node %d serves, %d ms after the chain went away", node.index, asked_ms - chain_down)
+	end
+	if tee_down and asked_ms > tee_down then
+		self.chaos:violation("node %d answers without its TEE service", node.index)
+	end
+end
+
+local function read(self, node, app)
+	local connection = connect(node, app)
+	while not self.finished do
+		local asked_ms = now_ms()
+		local answer, _, code = nil, nil, nil
+		if node.process:alive() then answer, _, code = connection:call("derive", { path = "p" }) end
+		if answer then check_trust(self, node, app, asked_ms) else self.refused = self.refused + 1 end
+		if code == "ERR_UNVERIFIED" then self.chaos:violation("node %d gives an answer that is not its own", node.index) end
+		loop.sleep(READ_MS)
+	end
+end
+
+--- Whether a node answers an application.
+-- @return true | false, why not
+function Load:serves(node)
+	local answer, message = self.clients[node]:call("derive", { path = "p" })
+	return answer ~= nil, message
+end
+
+-- ---- the end --------------------------------------------------------------------------------------------
+
+local function verify_node(self, node)
+	local connection, missing = self.clients[node], 0
+	for _, entry in ipairs(self.counted) do
+		local answer, exchange = connection:call("get", { key = entry.key })
+		if not answer or value_of(self, exchange) ~= entry.value then
+			missing = missing + 1
+			if missing <= 3 then
+				self.chaos:violation("%s is not on node %d: %s", entry.key, node.index, answer and "another value" or exchange)
+			end
+		end
+	end
+	if missing > 3 then self.chaos:violation("%d of %d writes are not on node %d", missing, #self.counted, node.index) end
+end
+
+--- Reads on every node what counts.
+function Load:verify()
+	for _, node in ipairs(self.net.nodes) do verify_node(self, node) end
+end
+
+--- Starts applications and watchers.
+function Load:start()
+	for _, node in ipairs(self.net.nodes) do
+		self.open[node], self.clients[node] = {}, connect(node, self.net.apps[1])
+		loop.spawn(poll, self, node)
+		loop.spawn(write, self, node)
+		for _, app in ipairs(self.net.apps) do loop.spawn(read, self, node, app) end
+	end
+end
+
+--- Ends writing and reading, and waits for what is under way to be acknowledged.
+function Load:stop(settle_ms)
+	self.finished = true
+	local deadline = now_ms() + settle_ms
+	local function is_open()
+		for _, node in ipairs(self.net.nodes) do
+			if #self.open[node] > 0 then return true end
+		end
+		return false
+	end
+	repeat loop.sleep(POLL_MS) until not is_open() or now_ms() > deadline
+	self.over = true
+end
+
+--- How much there was.
+function Load:counts()
+	return { writes = self.writes, counted = #self.counted, refused = self.refused }
+end
+
+--- @param chaos  net, violation(format, ...)
+function M.new(chaos)
+	return setmetatable({
+		chaos = chaos, net = chaos.net, scratch = chaos.net.dir .. "/value", open = {}, clients = {},
+		counted = {}, ready_process = {}, tee_down_ms = {}, writes = 0, refused = 0,
+	}, Load)
+end
+
+return M

@@ -1,0 +1,146 @@
+--- Clusters of real nodes on a real chain (kms.devnet), for specs. Calls block their caller while
+-- the loop runs, but for what the devnet itself does: that goes through M.await.
+
+local apps = require("spec.support.app")
+local cjson = require("cjson")
+local crypto = require("spec.support.crypto")
+local devnet = require("kms.devnet")
+local expect = require("spec.support.expect")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local nodes = require("spec.support.node")
+local session = require("kms.cli.session")
+local uv = require("luv")
+
+require("spec.support.native") -- guarded memory for the seeds
+
+local M = {}
+
+local Cluster = {}
+Cluster.__index = Cluster
+
+-- As short as it gets, so that limits are reached within a spec.
+local SETTINGS = {
+	KMS_NODE_TICK_SECONDS = "1", DATA_SYNC_INTERVAL_SECONDS = "1", REGISTRY_CACHE_TTL_SECONDS = "1",
+	PEER_CACHE_TTL_SECONDS = "3", PEER_BLACKLIST_DURATION_SECONDS = "2", THREADS = "1",
+}
+local INHERITED = { "ASAN_OPTIONS", "UBSAN_OPTIONS" }
+
+--- Why there can be no cluster here, or nil.
+function M.missing()
+	local ok, message = require("kms.devnet.anvil").available(".")
+	if ok then return nil end
+	return message
+end
+
+-- SETTINGS, what sanitizers read, and what a spec is about.
+local function settings(more)
+	local env = {}
+	for name, value in pairs(SETTINGS) do env[name] = value end
+	for _, name in ipairs(INHERITED) do env[name] = os.getenv(name) end
+	for name, value in pairs(more or {}) do env[name] = value end
+	return env
+end
+
+--- Runs fn(), which yields, to its end.
+function M.await(fn)
+	local result = session.wait(fn)
+	uv.run("nowait") -- luv 1.44 crashes when Lua ends while a handle is being closed
+	return result
+end
+
+--- Starts a cluster of three nodes and waits until every node serves.
+-- @param options odyn (keys in TEE services), env (further settings)
+-- @return cluster { net (kms.devnet), ended (processes that ended by themselves) }
+function M.start(options)
+	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
+	self.net = assert(devnet.new({
+		root = ".", dir = self.dir .. "/net", program = nodes.program, nodes = 3, odyn = options.odyn, port = 0,
+		env = settings(options.env), state_interval = 1,
+		on_end = function(node, process, what)
+			self.ended[#self.ended + 1] = ("%s %s (%d) %s"):format(what, node and node.index or "", process.pid,
+				process:ending())
+		end,
+	}))
+	local ok, failure = pcall(M.await, function() self.net:start() end)
+	if ok then return self end
+	self:stop()
+	error(failure, 2)
+end
+
+--- Ends everything.
+function Cluster:stop()
+	M.await(function() self.net:stop() end)
+	files.remove_dir(self.dir)
+end
+
+--- A node by its number.
+function Cluster:node(index)
+	return self.net.nodes[index]
+end
+
+--- What a node's /status says.
+function Cluster:status(index)
+	return cjson.decode(assert(http.get(self:node(index).port, "/status")).body)
+end
+
+--- Waits until every node serves.
+function Cluster:wait_ready(timeout_ms)
+	M.await(function() self.net:wait_ready(timeout_ms) end)
+end
+
+--- An application with an identity of made-up keys, registered on chain and served by every node.
+-- @return one client a node (spec.support.app), with app_id and instance_id
+function Cluster:register(name)
+	local identity = crypto.made_up(name)
+	local instance = { wallet = identity.wallet, tee_pubkey = identity.der, url = "http://127.0.0.1:1" }
+	self:owner(function(registry)
+		instance.app_id = registry:create_apps({ { name = name } })[1]
+		instance.instance_id = registry:register({ instance })[1]
+	end)
+	local clients = self:clients(identity, instance.app_id)
+	clients.app_id, clients.instance_id = instance.app_id, instance.instance_id
+	M.eventually(clients, function(client) return client:derive({ path = "p" }).status == 200 end, "admission")
+	return clients
+end
+
+--- Clients of every node with one identity.
+function Cluster:clients(identity, app_id)
+	local clients = {}
+	for i, node in ipairs(self.net.nodes) do
+		self.made[i] = self.made[i] or {}
+		local target = { port = node.port, wallet = node.wallet, der = node.tee_pubkey, point = node.tee_pubkey:sub(-97) }
+		clients[i] = apps.with_identity(target, tostring(app_id), identity)
+		table.insert(self.made[i], clients[i])
+	end
+	return clients
+end
+
+--- Ends nodes at once, as a crash does.
+-- @param ...  their numbers
+function Cluster:kill(...)
+	for _, index in ipairs({ ... }) do
+		M.await(function() self:node(index).process:kill() end)
+		-- No nonce outlives the process that issued it.
+		for _, client in ipairs(self.made[index] or {}) do client.next_nonce = nil end
+	end
+end
+
+--- Starts nodes that have ended.
+function Cluster:revive(...)
+	for _, index in ipairs({ ... }) do assert(self:node(index):start()) end
+end
+
+--- Runs fn(registry), a change by the chain's owner.
+function Cluster:owner(fn)
+	M.await(function() fn(self.net.registry) end)
+end
+
+--- Waits until every client's call(client) gives what it should.
+function M.eventually(clients, call, what, timeout_s)
+	for i, client in ipairs(clients) do
+		expect.eventually(function() return call(client) end, ("%s on node %d"):format(what, i), timeout_s)
+	end
+end
+
+return M

@@ -1,0 +1,66 @@
+--- The chain of a cluster, for specs that kill it: what anvil leaves on disk may be torn, since it
+-- writes in place, and is some blocks old. So copies are kept while they are whole. Yields.
+
+local cjson = require("cjson")
+local files = require("spec.support.files")
+local loop = require("kms.loop")
+
+local M = {}
+
+local Kept = {}
+Kept.__index = Kept
+
+local LOOK_MS = 250
+
+local function keep(self)
+	local text = files.read(self.chain.state)
+	if not text or not pcall(cjson.decode, text) then return end
+	self.text, self.copies = text, self.copies + 1
+end
+
+local function height(self)
+	return math.tointeger(tonumber(self.chain:rpc("eth_blockNumber")))
+end
+
+local function watch(self)
+	while not self.over do
+		keep(self)
+		local ok, number = pcall(height, self)
+		if ok then self.highest = math.max(self.highest, number) end
+		loop.sleep(LOOK_MS)
+	end
+end
+
+--- Waits until what is on chain now is in a copy. Anvil writes once a second.
+function Kept:wait()
+	local copies = self.copies + 2000 // LOOK_MS
+	while self.copies < copies do loop.sleep(LOOK_MS) end
+end
+
+--- Ends the chain as a crash does.
+function Kept:kill()
+	self.chain:kill()
+end
+
+--- Starts it again on the last copy, and waits until it is where nodes have seen it: they do not go
+-- back behind a block, and may have seen one more than this has.
+function Kept:start()
+	local seen = self.highest + 1
+	files.write(self.chain.state, self.text)
+	self.chain:start()
+	while height(self) < seen do loop.sleep(LOOK_MS // 5) end
+end
+
+--- Ends the keeping of copies.
+function Kept:stop()
+	self.over = true
+end
+
+--- @param chain  of kms.devnet.anvil, running, with a state file
+function M.new(chain)
+	local self = setmetatable({ chain = chain, highest = 0, copies = 0 }, Kept)
+	loop.spawn(watch, self)
+	return self
+end
+
+return M
