@@ -26,7 +26,8 @@ local function open_metrics(node)
 	if node.config.METRICS_ADDR == "off" then return true end
 	local message
 	node.metrics_server, message = metrics_server.open({ set = node.metrics, config = node.config, log = node.log })
-	return node.metrics_server and true or dispensable(node, "METRICS_ADDR", message)
+	if node.metrics_server then return true end
+	return dispensable(node, "METRICS_ADDR", message)
 end
 
 local function open_control(node)
@@ -34,7 +35,8 @@ local function open_control(node)
 	if not path then return true end
 	local message
 	node.control, message = control.open(node, path)
-	return node.control and true or dispensable(node, "CONTROL_SOCKET", message)
+	if node.control then return true end
+	return dispensable(node, "CONTROL_SOCKET", message)
 end
 
 --- Makes node.metrics and node.requests, before the node listens.

@@ -94,7 +94,8 @@ local function is_available(path)
 	local _, stat = identity(path)
 	if not stat then return true end
 	if stat.type ~= "socket" then return nil, path .. " is there and is no socket" end
-	return is_stale(path) or nil, path .. ": another process listens there"
+	if is_stale(path) then return true end
+	return nil, path .. ": another process listens there"
 end
 
 -- Made under another name and renamed, so that it never is there with other rights than 0600, and

@@ -75,12 +75,12 @@ local function run_node(running, cfg, logs, native, io)
 		loop.close(waiting)
 		running:stop(function()
 			logs:info("stopped")
-			uv.stop()
+			loop.stop()
 		end)
 	end)
 	running.on_drain = function() stop("drain") end
 	stop_on_signals(stop)
-	uv.run()
+	loop.run()
 	return exit.OK
 end
 
@@ -99,6 +99,7 @@ local function run(parsed, io)
 	local running, message = node.start({ config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX })
 	if not running then
 		io.stderr:write("nova-kms: ", message, "\n")
+		uv.run("nowait") -- what was opened and closed again: luv crashes at exit over such handles
 		return exit.FAILED
 	end
 	return run_node(running, cfg, logs, native, io)

@@ -17,7 +17,7 @@ local public_routes = require("kms.routes.public")
 
 local M = {}
 
-local HEADERS = { ["Content-Type"] = "application/json", ["Cache-Control"] = "no-store" }
+local HEADERS = { ["Content-Type"] = "application/json" }
 local MAX_MISTAKES = 20
 
 local function reply(value, outcome, status)

@@ -41,7 +41,7 @@ local function answer(self, request)
 	elseif request.method ~= "GET" and request.method ~= "HEAD" then
 		reply = err.reply("ERR_METHOD", "use GET", { Allow = "GET, HEAD" })
 	else
-		return 200, { ["Content-Type"] = metrics_text.CONTENT_TYPE, ["Cache-Control"] = "no-store" }, text_of(self)
+		return 200, { ["Content-Type"] = metrics_text.CONTENT_TYPE }, text_of(self)
 	end
 	return reply.status, reply.headers, reply.body
 end
