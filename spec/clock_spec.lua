@@ -37,6 +37,22 @@ describe("clock", function()
 		end)
 	end
 
+	it("takes no number of small steps for the passing of time, but one between two looks at the chain", function()
+		local before = subject:now()
+		for _ = 1, 240 do
+			wall = wall + 15000
+			subject:now()
+		end
+		assert.equal(before, subject:now())
+		assert.is_nil(subject:check(before - 2000))
+		wall = before
+		for _ = 1, 3 do
+			wall = wall + 15000
+			assert.is_true(subject:check(wall - 2000))
+			assert.equal(wall, subject:now())
+		end
+	end)
+
 	it("goes on as before when the jump is undone", function()
 		wall = wall + 3600000
 		subject:now()

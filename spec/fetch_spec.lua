@@ -610,4 +610,156 @@ describe("fetch", function()
 			assert.equal(0, status)
 		end)
 	end)
+
+	describe("bodies that stay in C", function()
+		it("come back as a handle with `handle`, and public bytes can be looked at", function()
+			run(function()
+				local server = answering(reply("0123456789"))
+				local status, body = native.fetch({ url = server.url, handle = true })
+				assert.equal(200, status)
+				assert.equal(10, body:len())
+				assert.equal("0123456789", body:slice(1, 100))
+				assert.equal("34", body:slice(4, 2))
+				assert.equal("", body:slice(11, 5))
+				assert.equal("", body:slice(3, 0))
+				assert.has_error(function() body:slice(0, 1) end)
+				assert.has_error(function() body:slice(1, -1) end)
+				body:close()
+				body:close()
+				assert.has_error(function() body:len() end)
+			end)
+		end)
+
+		it("come back as text where the status is an error's, and secrets cannot be looked at", function()
+			run(function()
+				local status, text = native.fetch({ url = answering(reply("no", nil, "404 No")).url, handle = true })
+				assert.equal(404, status)
+				assert.equal("no", text)
+				local _, body = native.fetch({ url = answering(reply("secret")).url, wiped = true })
+				assert.equal(6, body:len())
+				assert.has_error(function() body:slice(1, 1) end)
+				assert.has_error(function() native.text_body("secret"):slice(1, 1) end)
+			end)
+		end)
+
+		it("are sent as they are, and nobody else has them meanwhile", function()
+			run(function()
+				local server = serve(function(client, got)
+					if not got:find("the body$") then return false end
+					client:write(reply("ok"))
+					return true
+				end)
+				local body = native.text_body("the body")
+				local taken
+				coroutine.wrap(function()
+					sleep(0)
+					taken = not pcall(body.len, body)
+				end)()
+				local status = native.fetch({ url = server.url, method = "POST", body = body })
+				assert.equal(200, status)
+				assert.is_true(taken)
+				assert.equal(8, body:len()) -- given back
+				assert.equal(200, native.fetch({ url = server.url, method = "POST", body = body }))
+				body:close()
+				assert.has_error(function() native.fetch({ url = server.url, method = "POST", body = body }) end)
+				assert.has_error(function() native.fetch({ url = server.url, method = "POST", body = {} }) end)
+			end)
+		end)
+
+		it("are given back after a failure, too", function()
+			run(function()
+				local body = native.text_body("x")
+				expect("ERR_CONNECT", { url = "http://127.0.0.1:1", method = "POST", body = body })
+				expect("ERR_URL", { url = "nothing", method = "POST", body = body })
+				assert.equal(1, body:len())
+			end)
+		end)
+	end)
+
+	describe("an endpoint", function()
+		-- Answers each request with what was sent.
+		local function echo()
+			return serve(function(client, got)
+				local head, body = got:match("^(.-\r\n\r\n)(.*)$")
+				if not head or #body < tonumber(head:match("Content%-Length: (%d+)") or 0) then return false end
+				client:write(reply(body))
+				return true
+			end)
+		end
+
+		it("is called again and again over kept connections, each time with a body of its own", function()
+			run(function()
+				local server = echo()
+				local endpoint = assert(native.endpoint({ url = server.url, method = "POST", content_type = "text/x" }))
+				for i = 1, 200 do
+					local text = ("x"):rep(i * 37 % 5000)
+					local status, body = endpoint:call(i % 2 == 0 and text or native.text_body(text), 5000)
+					assert.equal(200, status)
+					assert.equal(text, body:slice(1, #text + 1))
+				end
+				assert.equal(1, server.accepted)
+				assert.truthy(server.seen[1]:find("Content-Type: text/x\r\n", 1, true))
+			end)
+		end)
+
+		it("runs many calls at once", function()
+			run(function()
+				local endpoint = assert(native.endpoint({ url = echo().url, method = "POST" }))
+				local left, co = 150, coroutine.running()
+				for i = 1, 150 do
+					coroutine.wrap(function()
+						local _, body = endpoint:call("call " .. i, 100)
+						assert(body:slice(1, 100) == "call " .. i)
+						left = left - 1
+						if left == 0 then coroutine.resume(co) end
+					end)()
+				end
+				if left > 0 then coroutine.yield() end
+			end)
+		end)
+
+		it("says nothing of an error but its status, and goes on after failures", function()
+			run(function()
+				local answers = { reply("no", nil, "500 No"), reply(("x"):rep(11)), "garbage\r\n\r\n", reply("ok") }
+				local server = serve(function(client)
+					client:write(table.remove(answers, 1))
+					return true
+				end)
+				local endpoint = assert(native.endpoint({ url = server.url, timeout_ms = 5000 }))
+				assert.same({ 500 }, { endpoint:call(nil, 10) })
+				local function code() return (select(3, endpoint:call(nil, 10))) end
+				assert.equal("ERR_TOO_LARGE", code())
+				assert.equal("ERR_HTTP", code())
+				local status, body = endpoint:call(nil, 10)
+				assert.equal(200, status)
+				assert.equal("ok", body:slice(1, 10))
+			end)
+		end)
+
+		it("has its deadline at each call", function()
+			run(function()
+				local endpoint = assert(native.endpoint({ url = serve().url, timeout_ms = 30 }))
+				for _ = 1, 3 do assert.equal("ERR_TIMEOUT", (select(3, endpoint:call(nil, 10)))) end
+			end)
+		end)
+
+		it("is not made of what is no URL or method", function()
+			assert.equal("ERR_URL", (select(3, native.endpoint({ url = "ftp://127.0.0.1/" }))))
+			assert.equal("ERR_URL", (select(3, native.endpoint({ url = "http://a\0b/" }))))
+			assert.equal("ERR_RANGE", (select(3, native.endpoint({ url = "http://a/", method = "get" }))))
+			assert.has_error(function() native.endpoint({}) end)
+			assert.has_error(function() native.endpoint({ url = "http://a/", proxy = "http://b/" }) end)
+			assert.has_error(function() native.endpoint({ url = 7 }) end)
+		end)
+
+		it("takes a body at each call, or at none", function()
+			run(function()
+				local endpoint = assert(native.endpoint({ url = echo().url, method = "POST" }))
+				assert.equal(200, endpoint:call("x", 10))
+				assert.equal("ERR_ARGUMENT", (select(3, endpoint:call(nil, 10))))
+				assert.has_error(function() endpoint:call(7.5, {}) end)
+			end)
+			assert.has_error(function() native.endpoint({ url = "http://127.0.0.1:1/" }):call(nil, 1) end) -- no coroutine
+		end)
+	end)
 end)

@@ -119,6 +119,28 @@ describe("http", function()
 		end)
 	end)
 
+	it("end an answer whose source fails, and close the source", function()
+		local closed = 0
+		routes["/source"] = function()
+			return 200, nil, {
+				len = function() return 1000000 end,
+				slice = function(_, from, count)
+					if from > 1 then error("out of memory") end
+					return ("x"):rep(count)
+				end,
+				close = function() closed = closed + 1 end,
+			}
+		end
+		loop.on_error(function() end)
+		local client = raw.connect(start())
+		client:send("GET /source HTTP/1.1\r\nHost: a\r\n\r\n")
+		client:await_end()
+		loop.on_error(function(text) io.stderr:write(text, "\n") end)
+		routes["/source"] = nil
+		assert.equal(1, closed)
+		assert.equal(0, server.running)
+	end)
+
 	describe("a client that does not read", function()
 		local ask = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
 

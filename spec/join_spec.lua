@@ -7,7 +7,7 @@ local native = require("spec.support.native")
 local PEER = "0x" .. ("a"):rep(40)
 
 describe("join", function()
-	local joiner, peer, events, inner, counts, code
+	local joiner, peer, events, inner, counts, code, refusal
 
 	-- Runs fn in a coroutine, as the node does.
 	local function run(fn)
@@ -18,6 +18,7 @@ describe("join", function()
 
 	before_each(function()
 		events, counts, code = {}, { total = 0, merged = 0, rejected = 0 }, nil
+		refusal = nil
 		peer = { wallet = PEER, number = 1, url = "http://peer" }
 		local peers = {
 			others = function() return { peer } end,
@@ -27,6 +28,7 @@ describe("join", function()
 		local caller = call.new({ peers = peers })
 		function caller.exchange(_, _, build)
 			assert(build("0xsignature"))
+			if refusal then return nil, "refused", refusal end
 			return {
 				unseal = function(_, key)
 					if inner == "old" then return nil, "cannot decrypt", code or "ERR_DECRYPT" end
@@ -94,6 +96,15 @@ describe("join", function()
 			assert.equal(1, ask().complete)
 			inner.complete = false
 			assert.equal(0, ask().complete)
+		end)
+
+		-- Whoever has the secret from a peer serves without its records only if all have answered.
+		it("that is refused is no answer: anybody on the way can say that", function()
+			for _, named in ipairs({ "ERR_REFUSED", "ERR_NOT_READY" }) do
+				refusal = named
+				local found = ask()
+				assert.same({ 1, 0, 1, 0 }, { found.members, found.reached, found.unready, found.complete })
+			end
 		end)
 
 		it("without records is an answer to something else, not an empty store", function()

@@ -434,6 +434,18 @@ describe("lifecycle", function()
 			assert.is_true(node.ready)
 		end)
 
+		it("counts ticks without a complete store for each secret anew", function()
+			saved = { native.secret_random(32), native.secret_random(32) }
+			join.found = { members = 1, reached = 0, unready = 0, complete = 0 }
+			chain.hash = saved[1]:keccak256()
+			for _ = 1, 2 do tick() end
+			chain.hash = saved[2]:keccak256()
+			for _ = 1, 2 do tick() end
+			assert.is_false(node.ready)
+			tick()
+			assert.is_true(node.ready)
+		end)
+
 		it("needs no snapshot for a secret that it has just made", function()
 			tick()
 			assert.is_true(node.ready)

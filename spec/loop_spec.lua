@@ -127,4 +127,36 @@ describe("loop", function()
 		raw.wait_for("the signal", function() return calls == 1 end)
 		loop.close(handle)
 	end)
+
+	describe("complete", function()
+		it("runs what waits to its end where no coroutine is, also when a timer ends it", function()
+			assert.same({ 1, nil, 3 }, { loop.complete(function(a)
+				loop.sleep(2)
+				loop.sleep(2)
+				return a, nil, 3
+			end, 1) })
+			assert.equal("at once", loop.complete(function() return "at once" end))
+			local after
+			loop.after(1, function() after = true end)
+			raw.wait_for("a loop that runs as before", function() return after end)
+		end)
+
+		it("runs in the coroutine that calls it", function()
+			local inner, done
+			local outer = loop.spawn(function()
+				loop.complete(function()
+					inner = coroutine.running()
+					loop.sleep(1)
+				end)
+				done = true
+			end)
+			raw.wait_for("the end", function() return done end)
+			assert.equal(outer, inner)
+		end)
+
+		it("throws what is thrown, and when nothing is left to wait for", function()
+			assert.has_error(function() loop.complete(function() error("no", 0) end) end, "no")
+			assert.has_error(function() loop.complete(coroutine.yield) end)
+		end)
+	end)
 end)

@@ -151,6 +151,13 @@ describe("peers", function()
 		assert.is_true(list:announced(peer, { store = true }, "bb"))
 	end)
 
+	it("sees that an existing node has been replaced by one of ours", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:announced(peer, {}, nil))
+		assert.is_true(list:announced(peer, { store = true }, "aa"))
+		assert.is_false(list:announced(peer, { store = true }, "aa"))
+	end)
+
 	it("asks the chain anew whether a wallet is a member", function()
 		assert.equal(OTHER, list:fresh(OTHER).wallet)
 		chain.instances[OTHER].status = 1

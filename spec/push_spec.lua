@@ -192,6 +192,21 @@ describe("push", function()
 		assert.same({ 1, 2, 1, 2 }, pushed(OURS))
 	end)
 
+	it("begins again where a peer starts anew while what is not for it is passed over", function()
+		change(0)
+		tick()
+		change(7)
+		local delta = store.delta
+		function store.delta(...)
+			store.delta = delta
+			pusher:started_anew(peers.members[1])
+			return delta(...)
+		end
+		tick()
+		tick()
+		assert.same({ 1, 1 }, pushed(OURS))
+	end)
+
 	it("pushes once a tick to a peer that has always just started anew", function()
 		change(0)
 		answers[OURS] = { anew = true }

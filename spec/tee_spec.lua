@@ -5,6 +5,7 @@ local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
 local http_head = require("spec.support.http_head")
+local loop = require("kms.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local odyn_process = require("spec.support.odyn")
@@ -82,7 +83,7 @@ local function contract(name, make, finish)
 		end)
 
 		test("signs messages (EIP-191)", function()
-			for _, text in ipairs({ "NovaKMS:Response:0x00:0x11", "", 'quotes " and \\ and /', "é\0\1" }) do
+			for _, text in ipairs({ "NovaKMS:Response:0x00:0x11", 'quotes " and \\ and /', "é\0\1" }) do
 				local signature = assert(backend:sign(text))
 				assert.truthy(signature:find("^0x[0-9a-f]+$") and #signature == 132)
 				assert.equal(backend.address, crypto.recover(text, signature))
@@ -217,3 +218,23 @@ contract("odyn", function()
 	odyn = odyn_process.start()
 	return tee.open({ config = { TEE = "odyn", ODYN_URL = odyn.url }, log = silent, channels = channels })
 end, function() odyn:stop() end)
+
+describe("tee odyn", function()
+	it("blames the sender of an envelope only for what the service says of it", function()
+		local process = odyn_process.start()
+		local backend = loop.complete(function()
+			return tee.open({ config = { TEE = "odyn", ODYN_URL = process.url }, log = silent, channels = channels })
+		end)
+		process:stop()
+		for status, wanted in pairs({
+			[400] = "ERR_DECRYPT", [422] = "ERR_DECRYPT", [404] = "ERR_TEE", [413] = "ERR_TEE", [429] = "ERR_TEE",
+		}) do
+			function backend.calls.ask() return nil, "Odyn: HTTP status " .. status, "ERR_TEE", status end
+			local _, _, code = loop.complete(function()
+				local envelope = assert(native.envelope(public_body(sealed_by(peer, backend, "{}")), peer.point))
+				return backend:open(envelope, peer.point, "wiped")
+			end)
+			assert.equal(wanted, code, status)
+		end
+	end)
+end)

@@ -171,5 +171,7 @@ int kms_service_work(lua_State *L)
 	job->job.finish = work_finish;
 	job->body = plain_of(job->request);
 	job->master = kms_secret_ref(job->service->master);
-	return kms_job_start(L, &job->job);
+	/* A stored value can be large, which only reading it shows. */
+	if (job->request->kind == KMS_REQUEST_GET) return kms_job_start(L, &job->job);
+	return kms_job_start_small(L, &job->job);
 }

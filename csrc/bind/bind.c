@@ -119,11 +119,21 @@ void kms_bind_closed(lua_State *L, int arg, const char *const *names)
 
 /* ---- userdata ----------------------------------------------------------------------------- */
 
+bool kms_bind_is(lua_State *L, int arg, const kms_bind_type *type)
+{
+	if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg)) return false;
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+	bool same = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	return same;
+}
+
 /* Runs a type's `release`; the pointer is taken out first, so that it runs once. */
 static int object_close(lua_State *L)
 {
 	const kms_bind_type *type = lua_touserdata(L, lua_upvalueindex(1));
-	void **box = luaL_checkudata(L, 1, type->name);
+	if (!kms_bind_is(L, 1, type)) return luaL_typeerror(L, 1, type->name);
+	void **box = lua_touserdata(L, 1);
 	void *object = *box;
 	*box = NULL;
 	if (object) type->release(object);
@@ -170,18 +180,9 @@ void **kms_bind_new(lua_State *L, const kms_bind_type *type)
 	return box;
 }
 
-static bool is_of_type(lua_State *L, int arg, const kms_bind_type *type)
-{
-	if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg)) return false;
-	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
-	bool same = lua_rawequal(L, -1, -2);
-	lua_pop(L, 2);
-	return same;
-}
-
 void *kms_bind_check(lua_State *L, int arg, const kms_bind_type *type)
 {
-	if (!is_of_type(L, arg, type)) luaL_typeerror(L, arg, type->name);
+	if (!kms_bind_is(L, arg, type)) luaL_typeerror(L, arg, type->name);
 	void **box = lua_touserdata(L, arg);
 	if (!*box) luaL_argerror(L, arg, "is closed");
 	return *box;
@@ -216,6 +217,7 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_http_reply(L);
 	kms_bind_body(L);
 	kms_bind_fetch(L);
+	kms_bind_endpoint(L);
 	kms_bind_envelope(L);
 	kms_bind_odyn(L);
 	kms_bind_double(L);

@@ -29,6 +29,7 @@ void kms_bind_http(lua_State *L);
 void kms_bind_http_reply(lua_State *L);
 void kms_bind_body(lua_State *L);
 void kms_bind_fetch(lua_State *L);
+void kms_bind_endpoint(lua_State *L);
 void kms_bind_envelope(lua_State *L);
 void kms_bind_odyn(lua_State *L);
 void kms_bind_double(lua_State *L);
@@ -91,6 +92,8 @@ typedef struct kms_bind_type {
 void kms_bind_define(lua_State *L, const kms_bind_type *type);
 /* Pushes an empty userdata of the type and returns where its pointer goes (may throw). */
 void **kms_bind_new(lua_State *L, const kms_bind_type *type);
+/* Whether argument `arg` is of the type, closed ones included. */
+bool kms_bind_is(lua_State *L, int arg, const kms_bind_type *type);
 /* The pointer of argument `arg`; throws when it is another type or already closed. */
 void *kms_bind_check(lua_State *L, int arg, const kms_bind_type *type);
 /* The pointer, or NULL where nil stands. */
@@ -180,6 +183,8 @@ typedef struct kms_job {
 } kms_job;
 
 int kms_job_start(lua_State *L, kms_job *job);
+/* The same for work that costs less than the way to the pool: here and now, unless it is heavy. */
+int kms_job_start_small(lua_State *L, kms_job *job);
 
 /* Jobs that are on the pool or wait for it. */
 unsigned kms_job_pending(void);

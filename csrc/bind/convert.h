@@ -19,7 +19,7 @@ typedef struct kms_convert {
 	kms_status (*run)(struct kms_convert *convert);
 	/* Pushes what came of a run that succeeded; NULL: `out` as a body. */
 	int (*push)(lua_State *L, struct kms_convert *convert);
-	void **box;
+	int index; /* of its userdata on the stack */
 	kms_buf in;
 	kms_buf out;
 	kms_bind_loan loan;          /* instead of `in`: a body that is given back */

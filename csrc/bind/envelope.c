@@ -70,7 +70,8 @@ static kms_received *check_envelope(lua_State *L)
 /* envelope:close(): gives the body's memory back. Again is fine. */
 static int envelope_close(lua_State *L)
 {
-	void **box = luaL_checkudata(L, 1, envelope_type.name);
+	if (!kms_bind_is(L, 1, &envelope_type)) return luaL_typeerror(L, 1, envelope_type.name);
+	void **box = lua_touserdata(L, 1);
 	kms_received *e = *box;
 	*box = NULL;
 	if (e) kms_received_drop(e);
@@ -124,15 +125,10 @@ static int push_envelope(lua_State *L, kms_convert *convert)
 	return 1;
 }
 
-static bool is_body(lua_State *L, int arg)
-{
-	return luaL_testudata(L, arg, kms_bind_body_type.name) != NULL;
-}
-
 /* Where the envelope's body is: taken over, or borrowed from the parser. */
 static void set_source(kms_received *e, lua_State *L)
 {
-	if (is_body(L, 1)) {
+	if (kms_bind_is(L, 1, &kms_bind_body_type)) {
 		kms_bind_take_body(&e->body, L, 1);
 	} else {
 		e->http = lua_touserdata(L, 1);
@@ -146,7 +142,7 @@ static void set_source(kms_received *e, lua_State *L)
 /* Throws unless argument 1 is a parser or a public body. */
 static void check_source(lua_State *L)
 {
-	if (!is_body(L, 1))
+	if (!kms_bind_is(L, 1, &kms_bind_body_type))
 		(void)kms_bind_check_http(L, 1);
 	else if (kms_bind_check_body(L, 1)->kind != KMS_BUF_PLAIN)
 		luaL_argerror(L, 1, "is no public body");

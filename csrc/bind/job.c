@@ -139,3 +139,10 @@ int kms_job_start(lua_State *L, kms_job *job)
 	job->run(job);
 	return job->finish(L, job);
 }
+
+int kms_job_start_small(lua_State *L, kms_job *job)
+{
+	if (job->heavy) return kms_job_start(L, job);
+	job->run(job);
+	return job->finish(L, job);
+}

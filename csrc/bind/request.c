@@ -160,7 +160,7 @@ int kms_service_parse(lua_State *L)
 	job->kind = kind;
 	job->pop_required = pop_required;
 	kms_bind_take_body(&request->plain, L, 2);
-	return kms_job_start(L, &job->job);
+	return kms_job_start_small(L, &job->job);
 }
 
 /* service:request(kind, key|nil) -> a request without a body: "get" of a key, or "list" */

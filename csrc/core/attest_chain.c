@@ -27,7 +27,7 @@ void kms_attest_chain_free(kms_attest_chain *chain)
 
 /* ---- one certificate --------------------------------------------------------------------------- */
 
-/* OpenSSL reads BER; a document has DER, hence the same bytes when written again. */
+/* OpenSSL reads BER, and stops at its end; a document has DER, hence all the bytes when written again. */
 static bool is_der_of(const X509 *certificate, kms_span der)
 {
 	uint8_t again[KMS_ATTEST_MAX_CERTIFICATE];
@@ -40,7 +40,7 @@ X509 *kms_attest_certificate_parse(kms_span der)
 {
 	const unsigned char *at = der.bytes;
 	DEFER(x509_release) X509 *certificate = d2i_X509(NULL, &at, (long)der.len);
-	if (!certificate || at != der.bytes + der.len || !is_der_of(certificate, der)) return NULL;
+	if (!certificate || !is_der_of(certificate, der)) return NULL;
 	X509 *exact = certificate;
 	certificate = NULL;
 	return exact;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/json_text.h"
 #include "core/mem.h"
 #include "core/safe.h"
 #include "kms/codec.h"
@@ -113,24 +114,23 @@ kms_status kms_buf_append_base64(kms_buf *buf, const uint8_t *bytes, size_t len)
 	return KMS_OK;
 }
 
-/* Writes the escape of one byte to `out6`, or nothing; returns its length, 0 for a plain byte. */
-static size_t json_escape(char out6[6], uint8_t byte)
+/* Writes the escape of a special byte; returns its length, 2 or 6. */
+static size_t json_escape(char *out, uint8_t byte)
 {
 	static const char short_names[] = "btn\0fr"; /* of 8 to 13; 11 has none */
-	out6[0] = '\\';
+	out[0] = '\\';
 	if (byte == '"' || byte == '\\') {
-		out6[1] = (char)byte;
+		out[1] = (char)byte;
 		return 2;
 	}
-	if (byte >= 0x20) return 0;
 	if (byte >= 8 && byte <= 13 && byte != 11) {
-		out6[1] = short_names[byte - 8];
+		out[1] = short_names[byte - 8];
 		return 2;
 	}
-	out6[1] = 'u';
-	out6[2] = '0';
-	out6[3] = '0';
-	kms_hex_encode(out6 + 4, &byte, 1);
+	out[1] = 'u';
+	out[2] = '0';
+	out[3] = '0';
+	kms_hex_encode(out + 4, &byte, 1);
 	return 6;
 }
 
@@ -139,30 +139,27 @@ size_t kms_json_text_size(const char *text, size_t len)
 	char escape[6];
 	size_t size;
 	ENSURE(KMS_ADD(&size, len, 2), SIZE_MAX);
-	for (size_t i = 0; i < len; i++) {
-		size_t escaped = json_escape(escape, (uint8_t)text[i]);
-		if (escaped) ENSURE(KMS_ADD(&size, size, escaped - 1), SIZE_MAX);
-	}
+	for (size_t i = kms_json_plain_run(text, len); i < len;
+	     i += 1 + kms_json_plain_run(text + i + 1, len - i - 1))
+		ENSURE(KMS_ADD(&size, size, json_escape(escape, (uint8_t)text[i]) - 1), SIZE_MAX);
 	return size;
 }
 
 kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len)
 {
-	char escape[6];
 	ENSURE(text || len == 0, KMS_ERR_ARGUMENT);
 	ENSURE(kms_utf8_valid(text, len), KMS_ERR_UTF8);
 	size_t size = kms_json_text_size(text, len);
 	ENSURE(size != SIZE_MAX, KMS_ERR_TOO_LARGE);
 	GUARD(kms_buf_reserve(buf, size));
-	uint8_t *at = buf->data + buf->len;
+	char *at = (char *)buf->data + buf->len;
 	*at++ = '"';
-	for (size_t i = 0; i < len; i++) {
-		size_t escaped = json_escape(escape, (uint8_t)text[i]);
-		if (escaped)
-			memcpy(at, escape, escaped);
-		else
-			*at = (uint8_t)text[i];
-		at += escaped ? escaped : 1;
+	for (size_t i = 0; i < len;) {
+		size_t run = kms_json_plain_run(text + i, len - i);
+		if (run) memcpy(at, text + i, run);
+		at += run;
+		i += run;
+		if (i < len) at += json_escape(at, (uint8_t)text[i++]);
 	}
 	*at = '"';
 	buf->len += size;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/json_text.h"
 #include "core/safe.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
@@ -79,10 +80,7 @@ static bool canonical_spans(kms_span spans[7], const kms_json *json)
 	if (root->count != KMS_ARRAY_LEN(members)) return false;
 	for (size_t i = 0; i < KMS_ARRAY_LEN(members); i++) {
 		const kms_json_value *value = kms_json_get(json, root, members[i]);
-		for (size_t at = 0; at < value->len; at++)
-			if ((uint8_t)value->text[at] < 0x20 || value->text[at] == '"' ||
-			    value->text[at] == '\\')
-				return false;
+		if (kms_json_plain_run(value->text, value->len) != value->len) return false;
 		spans[2 * i] = (kms_span){ (const uint8_t *)canonical_names[i], strlen(canonical_names[i]) };
 		spans[2 * i + 1] = (kms_span){ (const uint8_t *)value->text, value->len };
 	}

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/json_parser.h"
+#include "core/json_text.h"
 #include "core/safe.h"
 #include "kms/codec.h"
 
@@ -77,14 +78,6 @@ static kms_status parse_escape(char **out, kms_json_parser *p)
 	return KMS_OK;
 }
 
-static const char *plain_run_end(const kms_json_parser *p)
-{
-	const char *at = p->at;
-	while (at < p->end && *at != '"' && *at != '\\' && (uint8_t)*at >= 0x20)
-		at++;
-	return at;
-}
-
 kms_status kms_json_parse_string(kms_json_parser *p)
 {
 	uint32_t index;
@@ -93,7 +86,7 @@ kms_status kms_json_parse_string(kms_json_parser *p)
 	char *text = p->at;
 	char *out = text;
 	for (;;) {
-		size_t run = (size_t)(plain_run_end(p) - p->at);
+		size_t run = kms_json_plain_run(p->at, (size_t)(p->end - p->at));
 		if (out != p->at) memmove(out, p->at, run);
 		out += run;
 		p->at += run;

@@ -11,29 +11,28 @@
 #define MAX_NONCE 64      /* bytes; envelopes use the first 12 */
 #define MAX_RAW (1 << 20) /* bytes of a transaction */
 #define TX_TYPE 0x02
+#define PIECE 1024
 
 /* ---- hexadecimal that passes through ------------------------------------------------------ */
-
-/* A digit in lower case, 0 for any other byte. The digits are public: ciphertext. */
-static char lower_digit(char c)
-{
-	if (c >= '0' && c <= '9') return c;
-	char lower = (char)(c | 0x20);
-	return lower >= 'a' && lower <= 'f' ? lower : '\0';
-}
 
 /* Appends digits of any case in lower case; ERR_HEX leaves the buffer as it was. */
 static kms_status append_digits(kms_buf *out, const char *hex, size_t len)
 {
-	char bad = 0;
+	uint8_t piece[PIECE]; /* ciphertext: need not be wiped */
+	ENSURE(len % 2 == 0, KMS_ERR_HEX);
 	GUARD(kms_buf_reserve(out, len));
-	char *to = (char *)out->data + out->len;
-	for (size_t i = 0; i < len; i++) {
-		to[i] = lower_digit(hex[i]);
-		bad |= to[i] == '\0';
+	size_t before = out->len;
+	while (len) {
+		size_t part = len / 2 < PIECE ? len / 2 : PIECE;
+		kms_status status = kms_hex_decode(piece, part, hex, 2 * part);
+		if (status == KMS_OK) status = kms_buf_append_hex(out, piece, part);
+		if (status != KMS_OK) {
+			out->len = before;
+			return status;
+		}
+		hex += 2 * part;
+		len -= 2 * part;
 	}
-	ENSURE(!bad, KMS_ERR_HEX);
-	out->len += len;
 	return KMS_OK;
 }
 

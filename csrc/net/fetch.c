@@ -10,6 +10,10 @@
 #include "core/safe.h"
 #include "kms/address.h"
 
+#define SMALL_ANSWER 16384u /* bytes */
+#define SMALL_BUFFER 4096L
+#define LARGE_BUFFER 16384L
+
 /* ---- what arrives --------------------------------------------------------------------------- */
 
 size_t fetch_refuse(kms_fetch *fetch, kms_status status)
@@ -143,14 +147,27 @@ static kms_status set_policy(kms_fetch *fetch, const kms_fetch_request *request)
 	return KMS_OK;
 }
 
+static kms_status set_body(kms_fetch *fetch, kms_text body)
+{
+	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+	SET(CURLOPT_POSTFIELDS, body.text);
+	return KMS_OK;
+}
+
+/* Reading in small pieces costs less than to wipe a large buffer after each answer. */
+static kms_status set_buffer_size(kms_fetch *fetch, size_t max_bytes)
+{
+	SET(CURLOPT_BUFFERSIZE, max_bytes <= SMALL_ANSWER ? SMALL_BUFFER : LARGE_BUFFER);
+	return KMS_OK;
+}
+
 static kms_status set_message(kms_fetch *fetch, const kms_fetch_request *request)
 {
 	SET(CURLOPT_CURLU, fetch->url);
 	if (strcmp(request->method, "HEAD") == 0) SET(CURLOPT_NOBODY, 1L);
 	if (request->body.text) {
 		SET(CURLOPT_POST, 1L);
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
-		SET(CURLOPT_POSTFIELDS, request->body.text);
+		GUARD(set_body(fetch, request->body));
 	}
 	SET(CURLOPT_CUSTOMREQUEST, request->method);
 	return KMS_OK;
@@ -169,6 +186,7 @@ static kms_status fetch_set_up(kms_fetch *fetch, const kms_fetch_request *reques
 	ENSURE(fetch->easy, KMS_ERR_MEMORY);
 	GUARD(set_callbacks(fetch));
 	GUARD(set_policy(fetch, request));
+	GUARD(set_buffer_size(fetch, request->max_bytes));
 	return set_message(fetch, request);
 }
 
@@ -197,11 +215,33 @@ kms_status kms_fetch_new(kms_fetch **out, const kms_fetch_request *request)
 	return KMS_OK;
 }
 
+kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes)
+{
+	ENSURE_REF(fetch);
+	ENSURE(fetch->state == FETCH_NEW || fetch->state == FETCH_DONE, KMS_ERR_STATE);
+	ENSURE(fetch->has_body == (body.text != NULL), KMS_ERR_ARGUMENT);
+	if (body.text) GUARD(set_body(fetch, body));
+	GUARD(set_buffer_size(fetch, max_bytes));
+	kms_buf_free(&fetch->body);
+	fetch->body.max = max_bytes;
+	kms_buf_clear(&fetch->headers);
+	fetch->header_bytes = 0;
+	fetch->header_lines = 0;
+	fetch->headers_done = false;
+	fetch->refused = false;
+	fetch->detail[0] = '\0';
+	fetch->status = KMS_OK;
+	fetch->state = FETCH_NEW;
+	return KMS_OK;
+}
+
 kms_status fetch_prepare(kms_fetch *fetch)
 {
+	if (fetch->prepared) return KMS_OK;
 	GUARD(fetch_append_line(fetch, "Expect:"));
 	if (fetch->has_body && !fetch->has_content_type) GUARD(fetch_append_line(fetch, "Content-Type:"));
 	SET(CURLOPT_HTTPHEADER, fetch->sent);
+	fetch->prepared = true;
 	return KMS_OK;
 }
 

@@ -81,6 +81,13 @@ KMS_MUST_USE kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, km
  */
 KMS_MUST_USE kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context),
 					void *context);
+/*
+ * Makes one that was never started, or is done, ready for another start with the same URL, method,
+ * headers and times: libcurl's handle with its options is what costs at each new one.
+ * In: body - borrowed until `done`; absent exactly where there was none before (ERR_ARGUMENT).
+ * Returns: KMS_OK, ERR_STATE (it runs), ERR_SYSTEM.
+ */
+KMS_MUST_USE kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes);
 /* Ends it if it runs (`done` is then not called) and frees everything. NULL is fine. */
 void kms_fetch_free(kms_fetch *fetch);
 

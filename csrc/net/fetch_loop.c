@@ -9,6 +9,7 @@
 #include "core/safe.h"
 
 TAILQ_HEAD(fetch_list, kms_fetch);
+TAILQ_HEAD(watcher_list, watcher);
 
 /*
  * Checked and unchecked transfers never share connections: libcurl reuses one without asking
@@ -20,6 +21,8 @@ typedef struct pool {
 	uv_timer_t timer;
 	CURLM *multi;
 	kms_fetcher *fetcher;
+	struct watcher_list resting;
+	unsigned resting_count;
 } pool;
 
 struct kms_fetcher {
@@ -33,11 +36,19 @@ struct kms_fetcher {
 	struct fetch_list ready; /* finished, `done` not called yet */
 };
 
+/*
+ * Watches one descriptor. A kept-alive connection comes again under the same one, so what was
+ * stopped rests for a while instead of being closed: making one costs several system calls. While
+ * it rests the loop knows nothing of the descriptor, and it may have become another socket's.
+ */
 typedef struct watcher {
 	uv_poll_t poll;
+	TAILQ_ENTRY(watcher) link; /* while it rests */
 	pool *pool;
 	curl_socket_t fd;
 } watcher;
+
+#define MAX_RESTING 64
 
 #define OWNER(type, member, pointer) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -140,9 +151,42 @@ static void on_watcher_closed(uv_handle_t *handle)
 	kms_heap_free(w);
 }
 
+static void watcher_close(watcher *w)
+{
+	uv_close((uv_handle_t *)&w->poll, on_watcher_closed);
+}
+
+static void put_to_rest(watcher *w)
+{
+	pool *p = w->pool;
+	uv_poll_stop(&w->poll);
+	if (p->fetcher->closed || p->resting_count == MAX_RESTING) {
+		watcher_close(w);
+		return;
+	}
+	TAILQ_INSERT_HEAD(&p->resting, w, link);
+	p->resting_count++;
+}
+
+static watcher *wake(pool *p, curl_socket_t fd)
+{
+	watcher *w = TAILQ_FIRST(&p->resting);
+	while (w && w->fd != fd)
+		w = TAILQ_NEXT(w, link);
+	if (!w) return NULL;
+	TAILQ_REMOVE(&p->resting, w, link);
+	p->resting_count--;
+	return w;
+}
+
 static watcher *watch(pool *p, curl_socket_t fd)
 {
-	watcher *w = kms_heap_alloc(1, sizeof(*w));
+	watcher *w = wake(p, fd);
+	if (w) {
+		curl_multi_assign(p->multi, fd, w);
+		return w;
+	}
+	w = kms_heap_alloc(1, sizeof(*w));
 	if (!w) return NULL;
 	w->pool = p;
 	w->fd = fd;
@@ -165,8 +209,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
 	if (what == CURL_POLL_REMOVE) {
 		if (!w) return 0;
 		curl_multi_assign(p->multi, fd, NULL);
-		uv_poll_stop(&w->poll);
-		uv_close((uv_handle_t *)&w->poll, on_watcher_closed);
+		put_to_rest(w);
 		return 0;
 	}
 	if (!w) w = watch(p, fd);
@@ -228,6 +271,7 @@ kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher
 	for (int i = 0; i < POOLS; i++) {
 		pool *p = &fetcher->pools[i];
 		p->fetcher = fetcher;
+		TAILQ_INIT(&p->resting);
 		uv_timer_init(loop, &p->timer);
 		fetcher->handles++;
 		if (status == KMS_OK) status = pool_init(p, limits);
@@ -247,8 +291,13 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 	for (kms_fetch *fetch; (fetch = TAILQ_FIRST(&fetcher->active));)
 		conclude(fetch, KMS_ERR_STATE);
 	for (int i = 0; i < POOLS; i++) {
-		curl_multi_cleanup(fetcher->pools[i].multi);
-		uv_close((uv_handle_t *)&fetcher->pools[i].timer, on_timer_closed);
+		pool *p = &fetcher->pools[i];
+		curl_multi_cleanup(p->multi);
+		for (watcher *w; (w = TAILQ_FIRST(&p->resting));) {
+			TAILQ_REMOVE(&p->resting, w, link);
+			watcher_close(w);
+		}
+		uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 	}
 	deliver(fetcher);
 }

@@ -21,6 +21,7 @@ struct kms_fetch {
 	size_t sent_bytes;
 	bool has_content_type;
 	bool has_body;
+	bool prepared;
 	void (*done)(void *context);
 	void *context;
 	uint32_t timeout_ms;

@@ -6,16 +6,12 @@ local M = {}
 local Clock = {}
 Clock.__index = Clock
 
---- Unix time in milliseconds.
+--- Unix time in milliseconds. Measured from where the chain's time was last looked at: small steps,
+-- each below the limit, add up to a jump.
 function Clock:now()
 	local wall, trusted = self.wall_ms(), self.mono_ms() + self.offset
-	local jump = wall - trusted
-	if math.abs(jump) > self.max_skew_ms then
-		self.jumped = true
-		return trusted
-	end
-	self.jumped, self.offset = false, self.offset + jump
-	return wall
+	self.jumped = math.abs(wall - trusted) > self.max_skew_ms
+	return self.jumped and trusted or wall
 end
 
 --- Whether the clock can be believed, judged by the time of the chain's newest block: a jump that
@@ -23,8 +19,11 @@ end
 -- @return true | nil, message
 function Clock:check(head_ms)
 	local trusted = self:now()
-	if not self.jumped then return true end
 	local wall = self.wall_ms()
+	if not self.jumped then
+		self.offset = wall - self.mono_ms()
+		return true
+	end
 	if math.abs(wall - head_ms) <= math.abs(trusted - head_ms) then
 		self.offset, self.jumped = wall - self.mono_ms(), false
 		return true

@@ -8,15 +8,35 @@ local M = {}
 local Gate = {}
 Gate.__index = Gate
 
--- The first who still waits, taken out of the queue; nil where nobody does.
-local function next_waiting(self)
-	while self.first <= self.last do
-		local entry = self.queue[self.first]
-		self.queue[self.first] = nil
-		self.first = self.first + 1
-		if not entry.gone then return entry end
+local LOOK_MS = 100 -- between two looks for who has waited too long
+
+-- The first in the queue, taken out; nil where nobody waits.
+local function take_first(self)
+	if self.first > self.last then return nil end
+	local entry = self.queue[self.first]
+	self.queue[self.first] = nil
+	self.first = self.first + 1
+	return entry
+end
+
+local function wake_admitted(self)
+	local list = self.admitted
+	self.admitted = {}
+	for _, entry in ipairs(list) do loop.try(entry.waiter.wake, entry.waiter) end
+end
+
+-- One timer for the whole queue: who came first is the first whose time is over.
+local function look(self)
+	local now = loop.now()
+	while self.first <= self.last and self.queue[self.first].until_ms <= now do
+		local entry = take_first(self)
+		entry.late = true
+		loop.try(entry.waiter.wake, entry.waiter)
 	end
-	return nil
+	if self.first > self.last then
+		loop.close(self.timer)
+		self.timer = nil
+	end
 end
 
 --- Goes in; yields where it has to wait. Whoever got in calls leave, whatever happened meanwhile.
@@ -26,32 +46,34 @@ function Gate:enter()
 		self.inside = self.inside + 1
 		return true
 	end
-	if self.waiting >= self.max_waiting then return false end
-	local entry = { waiter = loop.waiter() }
-	self.last, self.waiting = self.last + 1, self.waiting + 1
+	if self.last - self.first + 1 >= self.max_waiting then return false end
+	local entry = { waiter = loop.waiter(), until_ms = loop.now() + self.wait_ms }
+	self.last = self.last + 1
 	self.queue[self.last] = entry
-	if entry.waiter:wait(self.wait_ms) or entry.admitted then return true end
-	entry.gone, self.waiting = true, self.waiting - 1
-	return false
+	self.timer = self.timer or loop.every(LOOK_MS, function() look(self) end)
+	entry.waiter:wait()
+	return not entry.late
 end
 
 --- Goes out; the place is the next one's, who goes on in the loop's next iteration.
 function Gate:leave()
-	local entry = next_waiting(self)
+	local entry = take_first(self)
 	if not entry then
 		self.inside = self.inside - 1
 		return
 	end
-	entry.admitted, self.waiting = true, self.waiting - 1
-	loop.defer(function() entry.waiter:wake() end)
+	self.admitted[#self.admitted + 1] = entry
+	if #self.admitted == 1 then loop.defer(self.wake_admitted) end
 end
 
---- @param limits at_once, max_waiting, wait_ms (the longest wait)
+--- @param limits at_once, max_waiting, wait_ms (the longest wait, give or take a tenth of a second)
 function M.new(limits)
-	return setmetatable({
+	local self = setmetatable({
 		at_once = limits.at_once, max_waiting = limits.max_waiting, wait_ms = limits.wait_ms,
-		inside = 0, waiting = 0, queue = {}, first = 1, last = 0,
+		inside = 0, queue = {}, first = 1, last = 0, admitted = {},
 	}, Gate)
+	self.wake_admitted = function() wake_admitted(self) end
+	return self
 end
 
 return M

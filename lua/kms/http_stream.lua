@@ -52,12 +52,15 @@ end
 
 -- Counts an answer that waits for its client. Where all of them would hold more than the server
 -- may, the connections that have waited longest are cut: a client that never reads is among them.
+-- Returns false where that is this one, which has sent pieces of its answer before.
 local function hold(self, bytes)
 	local server = self.server
-	while server.held > 0 and server.held + bytes > server.max_held do
+	while not self.closed and server.held > 0 and server.held + bytes > server.max_held do
 		server.phases:oldest(WRITING):close(true)
 	end
+	if self.closed then return false end
 	self.held, server.held = bytes, server.held + bytes
+	return true
 end
 
 --- Closes at once. A request that runs goes on, its answer is dropped.
@@ -108,7 +111,7 @@ function Stream:send(bytes, length, on_sent)
 	if not sent and failure ~= "EAGAIN" then self:close() end
 	if self.closed or sent == length then return on_sent(self) end
 	self:stop_reading()
-	hold(self, length - (sent or 0))
+	if not hold(self, length - (sent or 0)) then return on_sent(self) end
 	self:enter("write")
 	self.client:write(unsent(bytes, sent or 0), loop.guard(function(unwritten)
 		release(self)
@@ -124,11 +127,16 @@ end
 function Stream:send_source(head, source, on_sent)
 	local at, length = 0, source:len()
 	local function next_slice()
-		if self.closed or at == length then
+		local ok, slice
+		if not self.closed and at < length then
+			ok, slice = loop.try(source.slice, source, at + 1, math.min(SLICE_BYTES, length - at))
+			-- Its head is out: all that is left is to cut it off.
+			if not ok then self:close(true) end
+		end
+		if not ok then
 			source:close()
 			return on_sent(self)
 		end
-		local slice = source:slice(at + 1, math.min(SLICE_BYTES, length - at))
 		at = at + #slice
 		self:send(slice, #slice, function() loop.defer(next_slice) end)
 	end

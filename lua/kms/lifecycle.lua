@@ -151,12 +151,13 @@ end
 -- Step 5: records of the cluster, before anybody is served from this store.
 local function fetch_store(self)
 	local secret = self.secrets.current
+	if self.fetched_for ~= secret then self.fetched_for, self.lonely = secret, 0 end
 	if not self.secrets:is_fresh() and self.join and #self.peers:others() > 0 then
 		local found = self.join:snapshots(secret)
 		self.snapshot_cause = found.message
 		if not is_enough(self, found) then return end
 	end
-	self.complete_with, self.lonely = secret, 0
+	self.complete_with, self.fetched_for = secret, nil
 end
 
 local function settle(self)

@@ -103,9 +103,16 @@ end
 -- @return what fn returns
 function M.complete(fn, ...)
 	if coroutine.isyieldable() then return fn(...) end
-	local results
-	M.launch(function(...) results = table.pack(pcall(fn, ...)) end, ...)
-	while not results do uv.run("once") end
+	local results, running
+	M.launch(function(...)
+		results = table.pack(pcall(fn, ...))
+		-- A loop that has run this in a timer would wait for something else before it returns.
+		if running then uv.stop() end
+	end, ...)
+	running = true
+	while not results do
+		if not uv.run() and not results then error("there is nothing left to wait for", 2) end
+	end
 	if not results[1] then error(results[2], 0) end
 	return table.unpack(results, 2, results.n)
 end

@@ -148,12 +148,12 @@ end
 
 --- Notes what a peer announced in a message that is authentic.
 -- @param features set of names; @param store id of its store, or nil
--- @return whether it shows another store than before: it has started anew
+-- @return whether it shows another store than before, or one where it had no name: it has started anew
 function Peers:announced(peer, features, store)
 	local now = self.mono_ms()
 	local forgotten = peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
 	if next(features) or forgotten then peer.features, peer.features_ms = features, now end
-	local anew = store ~= nil and peer.store ~= nil and peer.store ~= store
+	local anew = store ~= nil and peer.heard == true and peer.store ~= store
 	peer.store, peer.heard = store or peer.store, true
 	return anew
 end

@@ -7,6 +7,8 @@
  * load wait ADDRESS SECONDS               waits until GET /ready says 200
  * load run ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]
  *                                         MASTER_SECRET_HEX: what the node was started with
+ * load odyn ...                           the same for a node with TEE=odyn: what its own process
+ *                                         spends while a service has the keys
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -226,13 +228,34 @@ static kms_status open_load(load *l, const char *host, const char *seed_path, co
 	return status;
 }
 
+static void print_head(const char *what)
+{
+	printf("\n%-36s %10s %10s %10s %12s %8s\n", what, "a second", "p50 us", "p99 us", "server CPU",
+	       "x unit");
+}
+
+/* Three calls of the service a derive and a put, two a get: the CPU is the node's alone. */
+static kms_status bench_odyn(load *l)
+{
+	result derive = { 0 }, out = { 0 };
+
+	print_head("Requests to a node with TEE=odyn");
+	GUARD(bench_operation(&derive, "derive", l, APP_DERIVE, 0, l->count));
+	bench_at_most("server CPU of a derive with its nonce, x unit", derive.both_ratio, 3.5);
+	GUARD(bench_operation(&out, "put 256 bytes", l, APP_PUT, 256, l->count));
+	GUARD(bench_operation(&out, "get 256 bytes", l, APP_GET, 256, l->count));
+	GUARD(derive_alone(&out, l));
+	printf("  %-34s %10s %10.0f %10.0f\n", "derive, one connection alone", "", out.request.p50,
+	       out.request.p99);
+	return KMS_OK;
+}
+
 static kms_status bench_node(load *l)
 {
 	result derive = { 0 }, out = { 0 };
 	size_t few = l->count < 200 ? l->count : 200;
 
-	printf("\n%-36s %10s %10s %10s %12s %8s\n", "Requests to a node", "a second", "p50 us", "p99 us",
-	       "server CPU", "x unit");
+	print_head("Requests to a node");
 	GUARD(bench_get("GET /health", l, "/health"));
 	GUARD(bench_get("GET /nonce", l, "/nonce"));
 	GUARD(bench_operation(&derive, "derive", l, APP_DERIVE, 0, l->count));
@@ -253,12 +276,12 @@ static bool number(unsigned *value, const char *text, unsigned min, unsigned max
 	return true;
 }
 
-static int run_load(load *l, const char *host, const char *seed_path)
+static int run_load(load *l, const char *host, const char *seed_path, kms_status (*bench)(load *))
 {
 	const char *master_hex = getenv("MASTER_SECRET_HEX");
 	if (!bench_begin()) return 1;
 	kms_status status = master_hex ? open_load(l, host, seed_path, master_hex) : KMS_ERR_FIELD_MISSING;
-	if (status == KMS_OK) status = bench_node(l);
+	if (status == KMS_OK) status = bench(l);
 	load_close(l);
 	if (status != KMS_OK) (void)bench_failed("load", status);
 	return bench_exit();
@@ -271,10 +294,11 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "port") == 0) return print_free_port();
 	bool wait = argc == 4 && strcmp(argv[1], "wait") == 0;
-	bool run = argc >= 5 && argc <= 8 && strcmp(argv[1], "run") == 0;
+	bool odyn = argc >= 5 && argc <= 8 && strcmp(argv[1], "odyn") == 0;
+	bool run = odyn || (argc >= 5 && argc <= 8 && strcmp(argv[1], "run") == 0);
 	if ((!wait && !run) || !number(&value, argv[3], 1, 4194304)) {
 		fprintf(stderr, "usage: load port | wait ADDRESS SECONDS | "
-				"run ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
+				"run|odyn ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
 		return 2;
 	}
 	if (!client_address(&l.address, argv[2])) {
@@ -293,5 +317,5 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	l.count = count;
-	return run_load(&l, argv[2], argv[4]);
+	return run_load(&l, argv[2], argv[4], odyn ? bench_odyn : bench_node);
 }

@@ -154,6 +154,23 @@ describe("POST /sync", function()
 		assert.equal(200, ours:sync({ type = "snapshot_request" }, { pop = true }).status)
 	end)
 
+	-- Both ends have one channel key: whoever sits between can send this node its own request back.
+	it("holds a request of its own that comes back against nobody", function()
+		local mirrored = member("mirrored")
+		local function noted()
+			for line in node:log():gmatch("[^\n]+") do
+				if line:find("identity_mismatch", 1, true) and line:find(mirrored.wallet, 1, true) then return true end
+			end
+			return false
+		end
+		local request = { type = "master_secret_request", sender_wallet = node.wallet, ecdh_pubkey = "00" }
+		expect.refused(mirrored:sync(request, { mac = false, pop = "0x" .. ("1"):rep(130) }), 403, "forbidden")
+		expect.refused(mirrored:sync(request, { mac = false }), 403, "unauthorized")
+		assert.is_false(noted())
+		expect.refused(mirrored:sync({ type = "delta", sender_wallet = node.wallet, data = {} }), 403, "unauthorized")
+		expect.eventually(noted, "its own words to count", 5)
+	end)
+
 	it("hands the secret out at most six times a minute to one peer, and others none the less", function()
 		local greedy = member("greedy")
 		local refusals = 0

@@ -159,6 +159,15 @@ TEST(chain_has_eight_certificates_at_the_most)
 	honest(&d, 9);
 	policy = lenient(&d);
 	EXPECT(&d, &policy, CHAIN);
+	/* Not even with one that nobody would look at: the leaf is the seventh's. */
+	honest(&d, 8);
+	policy = lenient(&d);
+	bytes *bundle = &d.values[CABUNDLE];
+	CHECK(bundle->data[0] == 0x87);
+	bundle->data[0] = 0x88;
+	put_bytes(bundle, d.der[6].data, d.der[6].len);
+	assemble(&d);
+	EXPECT(&d, &policy, CHAIN);
 	kms_attest_facts facts;
 	kms_attest_failure failure;
 	CHECK_OK(kms_attest_read(&facts, &failure, d.out.data, d.out.len));

@@ -121,6 +121,23 @@ TEST(hmac_known_answers)
 	     "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b");
 	uint8_t mac[32];
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hmac_sha256(mac, NULL, NULL, 0));
+	/* Spans are one text. */
+	uint8_t whole[32];
+	const kms_span spans[] = { { (const uint8_t *)"what do", 7 },
+				   { NULL, 0 },
+				   { (const uint8_t *)" ya want", 8 } };
+	kms_secret *key;
+	CHECK_OK(kms_secret_new(&key, (const uint8_t *)"Jefe", 4));
+	CHECK_OK(kms_hmac_sha256(whole, key, (const uint8_t *)"what do ya want", 15));
+	CHECK_OK(kms_hmac_sha256_spans(mac, key, spans, 3));
+	CHECK_MEM(mac, whole, 32);
+	CHECK_OK(kms_hmac_sha256_spans(mac, key, NULL, 0));
+	CHECK_OK(kms_hmac_sha256(whole, key, NULL, 0));
+	CHECK_MEM(mac, whole, 32);
+	const kms_span broken = { NULL, 1 };
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hmac_sha256_spans(mac, key, &broken, 1));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hmac_sha256_spans(mac, key, NULL, 1));
+	kms_secret_unref(key);
 }
 
 static void check_hkdf(int *failed_, const char *ikm, const char *salt, const char *info, const char *okm)

@@ -65,7 +65,12 @@ TEST(what_is_sealed_opens)
 		CHECK_OK(kms_envelope_check_sender(&envelope, kms_p384_public(own)));
 		CHECK_STATUS(KMS_ERR_SENDER_KEY,
 			     kms_envelope_check_sender(&envelope, kms_p384_public(other)));
+		CHECK(envelope.nonce_len == 64);
 		CHECK_OK(kms_envelope_open(&opened, &envelope, key));
+		kms_buf also = kms_buf_make(KMS_BUF_WIPED, 1 << 20);
+		CHECK_OK(kms_envelope_open(&also, &envelope, key));
+		CHECK(also.len == opened.len && (!also.len || memcmp(also.data, opened.data, also.len) == 0));
+		kms_buf_free(&also);
 		CHECK(opened.len == sizes[i]);
 		CHECK(!sizes[i] || memcmp(opened.data, plain, sizes[i]) == 0);
 		kms_buf_free(&text);
@@ -203,6 +208,93 @@ TEST(other_members_are_bounded)
 	}
 }
 
+/* HMAC of the text under KEY. */
+static void mac_of(uint8_t mac[32], const char *text)
+{
+	kms_secret *key = hex_secret(KEY);
+	MUST(kms_hmac_sha256(mac, key, (const uint8_t *)text, strlen(text)));
+	kms_secret_unref(key);
+}
+
+static void check_mac(int *failed_, const char *text, const char *canonical)
+{
+	uint8_t mac[32], want[32];
+	kms_envelope envelope;
+	kms_secret *key = hex_secret(KEY);
+	body b = body_of(text, strlen(text));
+	mac_of(want, canonical);
+	CHECK_OK(kms_envelope_parse_mac(&envelope, mac, b.text, b.len, key));
+	CHECK_MEM(mac, want, 32);
+	free(b.text);
+	kms_secret_unref(key);
+}
+
+TEST(the_mac_covers_the_canonical_form_of_all_members)
+{
+	char s[241], text[2048], canonical[2048];
+	kms_p384 *own = hex_p384("42");
+	sender_hex(s, own);
+	kms_p384_free(own);
+	snprintf(canonical, sizeof(canonical),
+		 "{\"encrypted_data\":\"" TAG "\",\"nonce\":\"" NONCE12 "\",\"sender_tee_pubkey\":\"%s\"}",
+		 s);
+	CALL(check_mac, canonical, canonical);
+	/* Another order, spaces, escapes: the same object. */
+	snprintf(text, sizeof(text),
+		 " { \"sender_tee_pubkey\" : \"%s\", \"encrypt\\u0065d_data\" : \"\\u0030"
+		 "0112233445566778899aabbccddeeff"
+		 "\" ,\"nonce\":\"" NONCE12 "\" }\n",
+		 s);
+	CALL(check_mac, text, canonical);
+	/* Case and 0x are the sender's own. */
+	snprintf(text, sizeof(text),
+		 "{\"encrypted_data\":\"0xAA" TAG "\",\"nonce\":\"0X" NONCE12
+		 "\",\"sender_tee_pubkey\":\"0x%s\"}",
+		 s);
+	CALL(check_mac, text, text);
+	/* Other members count, wherever they stand; what has to be escaped is. */
+	snprintf(text, sizeof(text),
+		 "{\"z\":[1,{\"b\":null,\"a\":\"\\u00e9\\/\"}],\"encrypted_data\":\"" TAG
+		 "\",\"nonce\":\"" NONCE12 "\",\"sender_tee_pubkey\":\"%s\",\"A\":-7}",
+		 s);
+	snprintf(canonical, sizeof(canonical),
+		 "{\"A\":-7,\"encrypted_data\":\"" TAG "\",\"nonce\":\"" NONCE12
+		 "\",\"sender_tee_pubkey\":\"%s\",\"z\":[1,{\"a\":\"\xc3\xa9/\",\"b\":null}]}",
+		 s);
+	CALL(check_mac, text, canonical);
+	/* No ciphertext, but an object with a canonical form. */
+	snprintf(text, sizeof(text),
+		 "{\"encrypted_data\":\"" TAG "\\\"\\\\\\u0001\\n\",\"nonce\":\"" NONCE12
+		 "\",\"sender_tee_pubkey\":\"%s\"}",
+		 s);
+	CALL(check_mac, text, text);
+}
+
+TEST(what_has_no_canonical_form_has_no_mac)
+{
+	static const uint8_t zeros[32];
+	char s[241], text[1024];
+	uint8_t mac[32];
+	kms_envelope envelope;
+	kms_secret *key = hex_secret(KEY);
+	kms_p384 *own = hex_p384("42");
+	sender_hex(s, own);
+	kms_p384_free(own);
+	snprintf(text, sizeof(text),
+		 "{\"x\":1.5,\"encrypted_data\":\"" TAG "\",\"nonce\":\"" NONCE12
+		 "\",\"sender_tee_pubkey\":\"%s\"}",
+		 s);
+	CHECK_STATUS(KMS_ERR_JSON, kms_envelope_parse_mac(&envelope, mac, text, strlen(text), key));
+	CHECK_MEM(mac, zeros, 32);
+	CHECK(!envelope.hex);
+	char none[] = "{}";
+	CHECK_STATUS(KMS_ERR_ENVELOPE, kms_envelope_parse_mac(&envelope, mac, none, 2, key));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(NULL, mac, none, 2, key));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(&envelope, NULL, none, 2, key));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(&envelope, mac, none, 2, NULL));
+	kms_secret_unref(key);
+}
+
 TEST(changed_ciphertext_is_refused)
 {
 	kms_secret *key = hex_secret(KEY), *other = hex_secret(NONCE32);
@@ -252,7 +344,7 @@ TEST(misuse_and_limits_are_refused)
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, NULL, own97, plain, 6));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, NULL, plain, 6));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, own97, NULL, 6));
-	/* A plaintext goes into guarded memory or nowhere. */
+	/* A plaintext goes into memory that is guarded or wiped, or nowhere. */
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(&ordinary, &envelope, key));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(NULL, &envelope, key));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse(NULL, (char *)text.data, 1));
@@ -334,5 +426,6 @@ TEST(mutated_envelopes_do_no_harm)
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(what_is_sealed_opens), T(what_is_written_is_canonical_and_fresh),
 	  T(accepted_forms), T(bodies_that_are_no_envelope_are_refused), T(other_members_are_bounded),
+	  T(the_mac_covers_the_canonical_form_of_all_members), T(what_has_no_canonical_form_has_no_mac),
 	  T(changed_ciphertext_is_refused), T(misuse_and_limits_are_refused),
 	  T(failing_allocations_leave_nothing), T(mutated_envelopes_do_no_harm))

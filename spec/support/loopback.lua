@@ -31,6 +31,7 @@ function M.run(body)
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true
+		uv.stop() -- a loop that has run this in a timer would wait for something else first
 	end)()
 	while not done and not late do uv.run("once") end
 	M.close()
@@ -47,10 +48,11 @@ end
 
 --- A server that calls on_data(client, all bytes of the connection so far); where that returns
 -- true the bytes are forgotten. Its fields: url, port, accepted (connections), seen (what came).
-function M.serve(on_data)
+-- @param port  nil: any free one
+function M.serve(on_data, port)
 	local server = { accepted = 0, seen = {} }
 	local listener = M.own(uv.new_tcp())
-	assert(listener:bind("127.0.0.1", 0))
+	assert(listener:bind("127.0.0.1", port or 0))
 	assert(listener:listen(512, function()
 		local client, bytes = M.own(uv.new_tcp()), ""
 		listener:accept(client)

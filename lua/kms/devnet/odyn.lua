@@ -78,7 +78,7 @@ CALLS["GET /v1/eth/address"] = function(self)
 end
 
 CALLS["POST /v1/eth/sign"] = function(self, body)
-	if type(body.message) ~= "string" then return refuse("message is missing") end
+	if type(body.message) ~= "string" or body.message == "" then return refuse("message is missing or empty") end
 	local signature = self.wallet:sign(body.message)
 	-- The service counts v from 0.
 	local v = signature:sub(-2) == "1c" and "01" or "00"

@@ -82,7 +82,10 @@ end
 -- Opens what came back.
 local function verify(self, peer, response, signature)
 	local ok, message, code = native.response_check(response.headers["x-kms-peer-signature"], signature, peer.wallet)
-	if not ok then return untrusted(self, peer, "bad_response_signature", "X-KMS-Peer-Signature: " .. message, code) end
+	if not ok then
+		response.body:close()
+		return untrusted(self, peer, "bad_response_signature", "X-KMS-Peer-Signature: " .. message, code)
+	end
 	local envelope, plain, answer
 	envelope, message, code = native.envelope(response.body, peer.point)
 	if not envelope then return untrusted(self, peer, "bad_envelope", message, code) end
@@ -98,6 +101,7 @@ local function verify(self, peer, response, signature)
 end
 
 local function refusal(self, peer, response)
+	if type(response.body) ~= "string" then response.body:close() end
 	-- Whoever says 5xx is in trouble itself, or whoever stands before it is.
 	if response.status >= 500 then
 		return unreachable(self, peer, ("HTTP %d"):format(response.status), response.status == 503 and "ERR_NOT_READY" or nil)
@@ -130,7 +134,7 @@ function Caller:exchange(peer, build, options)
 	if not body then return nil, headers, signature end
 	local response
 	response, message, code = fetch.request(self.egress:guard({
-		url = peer.url .. "/sync", method = "POST", headers = headers, body = body, handle = true,
+		url = peer.url .. "/sync", method = "POST", headers = headers, body = body, handle = true, discard_errors = true,
 		timeout_ms = options.timeout_ms or 10000, connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = options.max_bytes or 4 << 20,
 	}))

@@ -101,10 +101,11 @@ local function snapshot_of(self, peer, secret)
 	return answer:flag("complete") ~= false
 end
 
--- What one peer's outcome adds to what was found.
+-- What one peer's outcome adds to what was found. A refusal is nothing that the peer has provably
+-- said, and may only mean that it has yet to see that this node is a member.
 local function note(found, peer, whole, message, code)
-	if whole ~= nil or code == "ERR_REFUSED" then found.reached = found.reached + 1 end
-	if code == "ERR_NOT_READY" then found.unready = found.unready + 1 end
+	if whole ~= nil then found.reached = found.reached + 1 end
+	if code == "ERR_NOT_READY" or code == "ERR_REFUSED" then found.unready = found.unready + 1 end
 	if whole then found.complete = found.complete + 1 end
 	if whole == nil then found.messages[#found.messages + 1] = peer.wallet .. ": " .. tostring(message) end
 end
@@ -112,8 +113,8 @@ end
 --- Fetches the snapshots of all peers that can be reached and merges them. After the first complete
 -- one the others are waited for as long as they may reasonably take; what comes later is merged, too.
 -- A write of this node that only one of them has seen would otherwise be written over unseen.
--- @return { members (others than this node), reached, unready (they are there, but not ready), complete
--- (numbers), message (what failed) }
+-- @return { members (others than this node), reached (they answered), unready (they are there, and gave
+-- none), complete (numbers), message (what failed) }
 function Join:snapshots(secret)
 	local list, started = callable(self), self.mono_ms()
 	local found = { members = #self.peers:others(), reached = 0, unready = 0, complete = 0, messages = {} }

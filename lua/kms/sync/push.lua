@@ -60,7 +60,7 @@ end
 -- Passes over what is not for this peer. Returns whether there is something to send.
 local function has_news(self, peer, cursor)
 	while cursor.since < self.store:sequence() do
-		local options = page_options(self, peer, cursor.since)
+		local options, life = page_options(self, peer, cursor.since), cursor.life
 		options.max_records, options.prefix, options.suffix = 1, "", ""
 		local page, through, _, skipped = self.store:delta(options)
 		if page == nil then return nil, through end
@@ -68,8 +68,11 @@ local function has_news(self, peer, cursor)
 			page:close()
 			return true
 		end
-		note_skipped(self, peer, cursor, skipped)
-		cursor.since = through
+		-- Its store may have become a new one while this one was looked through.
+		if cursor.life == life then
+			note_skipped(self, peer, cursor, skipped)
+			cursor.since = through
+		end
 	end
 	return false
 end

@@ -28,10 +28,12 @@ local ENVELOPE_REST = 4096 -- bytes of an answer besides what was asked for
 local ESCAPE = 6 -- bytes that JSON needs for one, at the most
 local MAX_TX_REST = 8192 -- bytes of a signed transaction in JSON besides its data
 
-local WIPED = { wiped = true }
+-- Its ways to say that something was not made for its key; other statuses say something of the
+-- service (a body that is too large for it, too many calls), and nothing of whoever sent it.
+local UNDECRYPTABLE = { [400] = true, [403] = true, [422] = true }
 
 function Odyn:random_secret()
-	local answer, message, code = self.calls:ask(RANDOM, nil, WIPED)
+	local answer, message, code = self.calls:ask(RANDOM)
 	if not answer then return nil, message, code end
 	return self.calls:read(RANDOM, native.odyn_random, answer)
 end
@@ -46,9 +48,8 @@ end
 function Odyn:sign_transaction(fields)
 	local payload = { kind = "structured", access_list = json.list({}) }
 	for name, value in pairs(fields) do payload[name] = value end
-	local answer, message, code = self.calls:ask(SIGN_TX, json.encode({ payload = payload }), {
-		max_bytes = 4 * #fields.data + MAX_TX_REST,
-	})
+	local answer, message, code = self.calls:ask(SIGN_TX, json.encode({ payload = payload }),
+		4 * #fields.data + MAX_TX_REST)
 	if not answer then return nil, message, code end
 	return self.calls:read(SIGN_TX, native.odyn_transaction, answer, self.address)
 end
@@ -62,12 +63,9 @@ function Odyn:open(envelope, _, kind)
 	local body, message, code = envelope:odyn_request()
 	if not body then return nil, message, code end
 	local answer, status
-	answer, message, code, status = self.calls:ask(DECRYPT, body, {
-		wiped = true, max_bytes = ESCAPE * (size // 2) + ENVELOPE_REST,
-	})
+	answer, message, code, status = self.calls:ask(DECRYPT, body, ESCAPE * (size // 2) + ENVELOPE_REST)
 	if not answer then
-		-- Its way to say that this is not for its key.
-		if status and status // 100 == 4 then return nil, "cannot decrypt", "ERR_DECRYPT" end
+		if UNDECRYPTABLE[status] then return nil, "cannot decrypt", "ERR_DECRYPT" end
 		return nil, message, code
 	end
 	return self.calls:read(DECRYPT, native.odyn_plain, answer, kind)
@@ -78,7 +76,7 @@ function Odyn:seal(plain, peer_point)
 	local body, message, code = native.odyn_seal_request(plain, peer_point)
 	if not body then return nil, message, code end
 	local answer
-	answer, message, code = self.calls:ask(ENCRYPT, body, { max_bytes = 2 * length + ENVELOPE_REST })
+	answer, message, code = self.calls:ask(ENCRYPT, body, 2 * length + ENVELOPE_REST)
 	if not answer then return nil, message, code end
 	return self.calls:read(ENCRYPT, native.odyn_envelope, answer, self.point, length)
 end
@@ -183,12 +181,14 @@ end
 -- @return backend | nil, message
 function M.open(deps)
 	local url, start_ms = deps.config.ODYN_URL, deps.start_ms or START_MS
-	local self = setmetatable({ name = "odyn", calls = odyn_calls.new(url, deps.log) }, Odyn)
+	local calls, message = odyn_calls.new(url, deps.log)
+	if not calls then return nil, message end
+	local self = setmetatable({ name = "odyn", calls = calls }, Odyn)
 	local deadline = native.mono_ms() + start_ms
-	local ok, message
 	repeat
-		ok, message = read_identity(self)
-		if ok then return self end
+		local known
+		known, message = read_identity(self)
+		if known then return self end
 		loop.sleep(START_AGAIN_MS)
 	until native.mono_ms() > deadline
 	return nil, ("the TEE service did not answer within %g s, is ODYN_URL right? %s"):format(start_ms / 1000, message)

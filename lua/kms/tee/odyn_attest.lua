@@ -34,7 +34,7 @@ function M.attest(calls, nonce, user_data, public_key)
 	if user_data and type(object) ~= "table" then return nil, "user_data must be a JSON object", "ERR_ARGUMENT" end
 	local answer, message, code = calls:ask(CALL, json.encode({
 		nonce = nonce and native.base64_encode(nonce), user_data = object, public_key = public_key and pem(public_key),
-	}), { max_bytes = MAX_DOCUMENT })
+	}), MAX_DOCUMENT)
 	if not answer then return nil, message, code end
 	return calls:read(CALL, read_document, answer)
 end

@@ -10,25 +10,21 @@ local Calls = {}
 Calls.__index = Calls
 
 local TIMEOUT_MS = 3000
-local AT_ONCE = 32 -- connections that the node opens to the service; half of what a process may
+local AT_ONCE = 48 -- connections to the service, of the 64 that the process may have
 local MAX_WAITING = 1024
 local LOG_AGAIN_S = 10
-local MAX_ANSWER = 65536 -- bytes of answers whose size does not follow from what was asked
+local MAX_ANSWER = 16384 -- bytes of answers whose size does not follow from what was asked
 
-local HEADERS = { ["Content-Type"] = "application/json" }
-
--- By call: { calls, failures } since the start.
-local function counts_of(self, call)
-	local counts = self.counts[call]
-	if not counts then
-		counts = { calls = 0, failures = 0 }
-		self.counts[call] = counts
-	end
-	return counts
-end
+-- Each call, whether it sends JSON, and whether what it answers is a secret.
+local SENDS, WIPED = { content_type = "application/json" }, { wiped = true }
+local CALLS = {
+	["GET /v1/eth/address"] = {}, ["POST /v1/eth/sign"] = SENDS, ["POST /v1/eth/sign-tx"] = SENDS,
+	["GET /v1/random"] = WIPED, ["GET /v1/encryption/public_key"] = {}, ["POST /v1/encryption/encrypt"] = SENDS,
+	["POST /v1/attestation"] = SENDS, ["POST /v1/encryption/decrypt"] = { content_type = "application/json", wiped = true },
+}
 
 local function failed(self, call, cause)
-	local counts = counts_of(self, call)
+	local counts = self.counts[call]
 	counts.failures = counts.failures + 1
 	if self.log then
 		self.log:limited("odyn " .. call, LOG_AGAIN_S, "warn", "the TEE service failed", { call = call, cause = cause })
@@ -43,34 +39,28 @@ local function leave(self, ok, ...)
 	return ...
 end
 
-local function exchange(self, call, options)
+local function exchange(self, call, body, max_bytes)
 	if not self.gate:enter() then
 		failed(self, call, "too many calls wait for it")
 		return nil, "too many calls of the TEE service wait", "ERR_BUSY"
 	end
-	return leave(self, pcall(native.fetch, options))
+	local endpoint = self.endpoints[call]
+	return leave(self, pcall(endpoint.call, endpoint, body, max_bytes))
 end
 
 --- One call.
 -- @param call  "POST /v1/eth/sign", as it is named in messages
 -- @param body  what is sent, text or a body handle (closed after), or nil
--- @param options  max_bytes of the answer; wiped: it holds a secret; or nil
+-- @param max_bytes  of the answer, or nil
 -- @return body handle of a 2xx answer | nil, message, code, HTTP status of another one
-function Calls:ask(call, body, options)
-	options = options or {}
-	local counts = counts_of(self, call)
+function Calls:ask(call, body, max_bytes)
+	local counts = self.counts[call]
 	counts.calls = counts.calls + 1
-	local method, path = call:match("^(%u+) (.*)$")
-	local status, answer, code = exchange(self, call, {
-		url = self.url .. path, method = method, headers = body and HEADERS or nil, body = body, timeout_ms = TIMEOUT_MS,
-		max_bytes = options.max_bytes or MAX_ANSWER, wiped = options.wiped, handle = true, discard_errors = true,
-	})
+	local status, answer, code = exchange(self, call, body, max_bytes or MAX_ANSWER)
 	if type(body) == "userdata" then body:close() end
-	if not status then
-		if code == "ERR_BUSY" then return nil, answer, code end
-		return failed(self, call, answer)
-	end
-	if status // 100 == 2 then return answer end
+	if answer and status then return answer end
+	if code == "ERR_BUSY" then return nil, answer, code end
+	if not status then return failed(self, call, answer) end
 	local _, message
 	_, message, code = failed(self, call, ("HTTP status %d"):format(status))
 	return nil, message, code, status
@@ -88,9 +78,21 @@ function Calls:read(call, read, answer, ...)
 end
 
 --- @param url  of the service; @param log  kms.log, or nil
+-- @return calls | nil, message
 function M.new(url, log)
+	local endpoints, counts = {}, {} -- counts by call: { calls, failures } since the start
+	for call, options in pairs(CALLS) do
+		counts[call] = { calls = 0, failures = 0 }
+		local method, path = call:match("^(%u+) (.*)$")
+		local message
+		endpoints[call], message = native.endpoint({
+			url = url .. path, method = method, timeout_ms = TIMEOUT_MS, content_type = options.content_type,
+			wiped = options.wiped,
+		})
+		if not endpoints[call] then return nil, message end
+	end
 	return setmetatable({
-		url = url, log = log, counts = {},
+		endpoints = endpoints, log = log, counts = counts,
 		gate = gate.new({ at_once = AT_ONCE, max_waiting = MAX_WAITING, wait_ms = TIMEOUT_MS }),
 	}, Calls)
 end

@@ -1,0 +1,199 @@
+-- A node whose keys are in the Odyn service: here in a double of it, a process of its own.
+
+local apps = require("spec.support.app")
+local cjson = require("cjson")
+local crypto = require("spec.support.crypto")
+local expect = require("spec.support.expect")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local memory = require("spec.support.memory")
+local nodes = require("spec.support.node")
+local odyn_process = require("spec.support.odyn")
+local uv = require("luv")
+
+local MASTER = crypto.keccak256("the master secret of the odyn spec")
+local APP_ID = "971"
+
+local function environment(odyn, more)
+	local env = { TEE = "odyn", ODYN_URL = odyn.url, MASTER_SECRET_HEX = crypto.hex(MASTER) }
+	for name, value in pairs(more or {}) do env[name] = value end
+	return env
+end
+
+describe("a node with TEE=odyn", function()
+	local odyn, node, app
+
+	setup(function()
+		odyn = odyn_process.start()
+		node = nodes.start({ env = environment(odyn) })
+		app = apps.new(node, APP_ID, "odyn")
+		node:register({ app })
+	end)
+
+	teardown(function()
+		app:close()
+		node:stop()
+		odyn:stop()
+	end)
+
+	it("is who the service says", function()
+		local identity = cjson.decode(http.get(odyn.port, "/v1/eth/address").body)
+		assert.equal(identity.address, node.wallet)
+		local key = cjson.decode(http.get(odyn.port, "/v1/encryption/public_key").body).public_key_der
+		assert.equal(key, "0x" .. crypto.hex(node.der))
+	end)
+
+	it("serves every operation", function()
+		local unbound = apps.new(node, "972", "never binds its bodies")
+		node:register({ unbound })
+		for one, pop in pairs({ [app] = true, [unbound] = false }) do
+			local id = one.app_id
+			local response = expect.ok(one:derive({ path = "wallet/é", context = "c", length = 64 }, { pop = pop }))
+			assert.equal(crypto.base64(crypto.derive(MASTER, id, "wallet/é", "c", 64)), response.inner.key)
+			assert.equal(pop and response.signature or nil, response.inner.pop)
+			for _, size in ipairs({ 0, 1, 1000, 100000, 1 << 20 }) do
+				local value = crypto.random(size)
+				expect.ok(one:put("k/" .. size, value, { pop = pop }))
+				assert.is_true(value == one:value("k/" .. size))
+			end
+			local keys = expect.ok(one:list()).inner.keys
+			table.sort(keys)
+			assert.same({ "k/0", "k/1", "k/1000", "k/100000", "k/1048576" }, keys)
+			for _, key in ipairs(keys) do expect.ok(one:delete(key, { pop = pop })) end
+			assert.is_nil(one:value("k/1"))
+			expect.refused(one:delete("k/1", { pop = pop }), 404, "not_found")
+		end
+		unbound:close()
+	end)
+
+	it("refuses what any node refuses", function()
+		local stranger = apps.new(node, APP_ID, "not registered")
+		expect.refused(stranger:derive({ path = "a" }), 403, "unauthorized")
+		stranger:close()
+		local other = crypto.made_up("another sender")
+		expect.refused(app:derive({ path = "a" }, { sender_der = other.der }), 403, "forbidden")
+		expect.refused(app:derive({ path = "a" }, { pop = "0x00" }), 403, "forbidden")
+		expect.refused(app:derive({ path = "a" }, { signature = "0x00" }), 403, "unauthorized")
+		expect.refused(app:derive({ path = " " }, { pop = true }), 400, "bad_request")
+		expect.refused(app:derive({ path = "a", app_id = 7 }, { pop = true }), 400, "bad_request")
+		expect.refused(app:derive(nil, { plain = "no JSON", pop = true }), 400, "bad_request")
+		expect.refused(app:derive(nil, { body = "{}" }), 400, "bad_request")
+		expect.refused(app:derive({ path = "a" }, { channel_key = ("k"):rep(32), pop = true }), 400, "bad_request")
+		expect.refused(app:derive({ path = "a" }, {
+			pop = true, envelope = function(e) e.encrypted_data = "zz" .. e.encrypted_data:sub(3) end,
+		}), 400, "bad_request")
+		expect.refused(app:put("k", crypto.random((1 << 20) + 1), { pop = true }), 400, "bad_request")
+		expect.ok(app:derive({ path = "a" }, { pop = true }))
+	end)
+
+	it("answers many at once, each with its own", function()
+		local list, sent = {}, {}
+		for i = 1, 24 do list[i] = apps.new(node, APP_ID, "many " .. i) end
+		node:register(list)
+		for round = 1, 4 do
+			for i, one in ipairs(list) do
+				sent[i] = one:send({ method = "POST", target = "/kms/derive", inner = { path = ("%d/%d"):format(round, i) } })
+			end
+			for i, one in ipairs(list) do
+				local path = ("%d/%d"):format(round, i)
+				local response = expect.ok(one:receive(sent[i]))
+				assert.equal(path, response.inner.path)
+				assert.equal(crypto.base64(crypto.derive(MASTER, APP_ID, path)), response.inner.key)
+			end
+		end
+		for _, one in ipairs(list) do one:close() end
+	end)
+
+	it("says 503 while the service is down, and works again when it is back", function()
+		expect.ok(app:put("stays", "value", { pop = true }))
+		odyn:kill()
+		for _ = 1, 3 do
+			expect.refused(app:derive({ path = "a" }, { pop = true }), 503, "service_unavailable")
+			expect.refused(app:get("stays"), 503, "service_unavailable")
+			expect.refused(app:put("new", "value", { pop = true }), 503, "service_unavailable")
+		end
+		assert.equal(404, app:get("not there").status) -- nothing to seal
+		assert.equal(200, http.get(node.port, "/health").status)
+		assert.is_true(node:alive())
+		odyn:run()
+		assert.equal("value", app:value("stays"))
+		assert.is_nil(app:value("new"))
+		expect.ok(app:derive({ path = "a" }, { pop = true }))
+		local log = node:log()
+		assert.truthy(log:find('"call":"POST /v1/eth/sign"', 1, true))
+		assert.is_nil(log:find('"level":"error"', 1, true))
+	end)
+
+	it("says 503 within its bound while the service hangs, and serves what needs no service", function()
+		odyn:signal("sigstop")
+		local before = uv.hrtime()
+		local sent = app:send({ method = "POST", target = "/kms/derive", inner = { path = "a" }, pop = true })
+		assert.equal(200, http.get(node.port, "/health").status)
+		assert.is_true((uv.hrtime() - before) / 1e9 < 2)
+		expect.refused(app:receive(sent), 503, "service_unavailable")
+		assert.is_true((uv.hrtime() - before) / 1e9 < 8)
+		odyn:signal("sigcont")
+		expect.ok(app:derive({ path = "a" }, { pop = true }))
+	end)
+
+	it("keeps no value, key or master secret outside of guarded memory", function()
+		local reason = nodes.build:find("san") and "the scan is of the plain build"
+			or uv.getuid() ~= 0 and "reading the memory of a node that is not dumpable needs root"
+			or memory.refusal(uv.os_getpid())
+		if reason then return pending(reason) end
+		local gone, size = {}, 30000
+		for i = 1, 40 do
+			local value = crypto.random(size)
+			gone["value start " .. i], gone["value middle " .. i] = value:sub(1, 48), value:sub(size // 2, size // 2 + 47)
+			expect.ok(app:put("scan" .. i % 4, value, { pop = true }))
+			assert.is_true(value == app:value("scan" .. i % 4))
+			local path = "scan/" .. i
+			gone["derived " .. i] = crypto.derive(MASTER, APP_ID, path, nil, 64)
+			expect.ok(app:derive({ path = path, length = 64 }, { pop = true }))
+		end
+		local found = {}
+		for _, hit in ipairs((memory.scan(node.pid, gone))) do
+			found[#found + 1] = hit.name .. " " .. hit.form .. " " .. hit.mapping
+		end
+		assert.same({}, found)
+		local hits = memory.scan(node.pid, { master = MASTER, ["data key"] = crypto.derive(MASTER, APP_ID, "data_key") })
+		assert.equal("", memory.leaks(hits))
+		assert.is_true(memory.count(hits, "guarded").master > 0)
+	end)
+end)
+
+describe("a node with TEE=odyn and its service", function()
+	it("may be started together, in either order", function()
+		local odyn = odyn_process.start()
+		odyn:kill()
+		local node = nodes.start({ nowait = true, env = environment(odyn, { MASTER_SECRET_HEX = false }) })
+		http.sleep(700)
+		odyn:run()
+		node:wait_ready() -- with a master secret out of the service's generator
+		assert.equal("generated", node:status().node.master_secret.state)
+		node:stop()
+		odyn:stop()
+	end)
+
+	it("does not start without a service, and says why in one line", function()
+		local dir = files.temp_dir()
+		local url = "http://127.0.0.1:" .. nodes.free_port()
+		local code, _, err = nodes.run({ "serve" }, {
+			env = nodes.env(dir, nodes.free_port(), { TEE = "odyn", ODYN_URL = url, LOG_LEVEL = "error" }),
+		})
+		files.remove_dir(dir)
+		assert.equal(1, code)
+		local line = "^nova%-kms: the TEE service did not answer within 15 s, is ODYN_URL right%? "
+		assert.truthy(err:find(line .. "Odyn GET /v1/eth/address: [^\n]*\n$"), err)
+	end)
+end)
+
+describe("the double of the service", function()
+	it("keeps to loopback addresses", function()
+		local code, _, err = nodes.run({ "devnet-odyn", "--bind", "0.0.0.0:0" })
+		assert.equal(1, code)
+		assert.truthy(err:find("no loopback address", 1, true), err)
+		code = nodes.run({ "devnet-odyn", "--bind", "somewhere" })
+		assert.equal(2, code)
+	end)
+end)
