@@ -44,7 +44,7 @@ end
 local function list_bans(node)
 	local now, wall = node.mono_ms(), node.wall_ms()
 	local list = {}
-	for i, ban in ipairs((node.bans or node.peers.blacklist):list(now)) do
+	for i, ban in ipairs(node.bans and node.bans:list(now) or {}) do
 		list[i] = {
 			wallet = ban.wallet, scope = ban.scope, event = ban.event, rule = or_null(ban.rule),
 			since_ms = or_null(ban.since_ms and wall - (now - ban.since_ms)), until_ms = wall + ban.until_ms - now,
@@ -61,7 +61,7 @@ end
 local function lift(node, rest)
 	local wallet = native.address(rest)
 	if not wallet then return err.reply("ERR_BAD_REQUEST", "not a wallet: 0x and 40 hexadecimal digits are") end
-	local lifted = (node.bans or node.peers.blacklist):lift(wallet)
+	local lifted = node.bans ~= nil and node.bans:lift(wallet)
 	return reply({ wallet = wallet, lifted = lifted }, lifted and "lifted" or "nothing to lift")
 end
 

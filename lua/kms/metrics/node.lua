@@ -70,8 +70,7 @@ local function peers(set, node)
 	set:read("gauge", "kms_bans", "Bans in force.", { { "scope", { "calls", "all" } } }, function(put)
 		put(0, "calls")
 		put(0, "all")
-		local bans = (node.bans or node.peers.blacklist)
-		for _, ban in ipairs(bans.list and bans:list(node.mono_ms()) or {}) do put(1, ban.scope) end
+		for _, ban in ipairs(node.bans and node.bans:list(node.mono_ms()) or {}) do put(1, ban.scope) end
 	end)
 end
 
