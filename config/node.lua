@@ -32,9 +32,8 @@ return {
 	-- Allowed: 1 to 4096 characters, none of them a control character.
 	-- DATA_DIR = "data",
 
-	-- Folder of the operator's policy files.
+	-- Folder of the operator's policy files; the shipped ones stand for those that are not there.
 	-- Allowed: 1 to 4096 characters, none of them a control character.
-	-- Used from operator policies on.
 	-- POLICY_DIR = "config/policy",
 
 	-- Where GET /metrics is answered, over plain HTTP; 0: nowhere.

@@ -29,6 +29,7 @@ local function new_node()
 			return nil, "no such record", "ERR_NOT_FOUND"
 		end,
 	}
+	node.operator = { request = function() end, opened = function() end }
 	app_routes.setup(node)
 	return node
 end

@@ -83,7 +83,6 @@ describe("kms.config", function()
 			local names = 0
 			for _, key in ipairs(config.describe()) do
 				local block = ("\n\t-- %s\n\t-- Allowed: %s.\n"):format(key.doc, key.allowed)
-				if key.later then block = block .. ("\t-- Used from %s on.\n"):format(key.later) end
 				if not key.secret then
 					block = block .. ("\t-- %s = "):format(key.name)
 					assert.equal("default", config.origin(cfg, key.name))

@@ -87,12 +87,15 @@ describe("kms.policy", function()
 				NONCE_RATE_LIMIT_PER_MINUTE = 30, MAX_REQUEST_BODY_BYTES = 4 << 20, MAX_SYNC_PAYLOAD_BYTES = 50 << 20,
 			})
 			for handler in pairs(schema.HANDLERS) do assert.is_table(routes[handler], handler) end
-			assert.same({ rate = 30, burst = 30 }, routes.nonce)
+			assert.same({}, routes.nonce)
 			assert.same({ max_body = 4 << 20 }, routes.derive)
 			assert.same({ max_body = 50 << 20 }, routes.sync)
 			assert.same({}, p:extra_routes({}))
-			local off = { NONCE_RATE_LIMIT_PER_MINUTE = 0, MAX_REQUEST_BODY_BYTES = 1, MAX_SYNC_PAYLOAD_BYTES = 1 }
-			assert.is_nil(p:routes(off).nonce.rate)
+			write("routes", "return { { method = 'GET', path = '/nonce', handler = 'nonce', rate = "
+				.. "'NONCE_RATE_LIMIT_PER_MINUTE' } }")
+			p = assert(open())
+			assert.same({ rate = 30, burst = 30 }, p:routes({ NONCE_RATE_LIMIT_PER_MINUTE = 30 }).nonce)
+			assert.is_nil(p:routes({ NONCE_RATE_LIMIT_PER_MINUTE = 0 }).nonce.rate)
 		end)
 
 		it("stay where a file lists only extra routes, and lose what a file leaves out", function()
@@ -120,7 +123,9 @@ describe("kms.policy", function()
 			local rules, exempt = p:ban_rules()
 			assert.equal(6, #rules)
 			assert.same({}, exempt)
-			assert.same({ 2, 4, 300 }, { p:backoff({}, 1), p:backoff({}, 2), p:backoff({}, 1000) })
+			assert.same({ 1, 2, 16, 30, 30 }, {
+				p:backoff({}, 1), p:backoff({}, 2), p:backoff({}, 5), p:backoff({}, 6), p:backoff({}, 1000),
+			})
 		end)
 	end)
 
@@ -303,7 +308,7 @@ describe("kms.policy", function()
 			assert.is_true(p:release_secret({ wallet = "0xbad" }).failed)
 			assert.is_true(p:accept({ key = "bad" }))
 			assert.equal(403, p:accept({ key = "good" }).status)
-			assert.same({ 7, 2 }, { p:backoff({ wallet = "0xa" }, 1), p:backoff({ wallet = "0xbad" }, 1) })
+			assert.same({ 7, 1 }, { p:backoff({ wallet = "0xa" }, 1), p:backoff({ wallet = "0xbad" }, 1) })
 			local three = { { wallet = "0xa" }, { wallet = "0xb" }, { wallet = "0xc" } }
 			assert.same({}, p:order({ { wallet = "0xa" } }))
 			assert.same(three, p:order(three))

@@ -1,3 +1,4 @@
+local http = require("spec.support.http")
 local loop = require("kms.loop")
 local message = require("kms.sync.message")
 local push = require("kms.sync.push")
@@ -29,7 +30,7 @@ local function fake_store()
 end
 
 describe("push", function()
-	local store, peers, calls, now, pusher, answers, ready
+	local store, peers, calls, now, pusher, answers, ready, order, settings
 
 	local function peer_of(wallet, number)
 		return { wallet = wallet, number = number, retry_ms = 0, heard = true, features = {} }
@@ -55,7 +56,8 @@ describe("push", function()
 
 	before_each(function()
 		store, calls, now, ready = fake_store(), {}, 1000, true
-		answers = {}
+		answers, order = {}, nil
+		settings = { max_records = 5000, max_bytes = 4 << 20, parallel = 64 }
 		local ours, existing = peer_of(OURS, 1), peer_of(EXISTING, 2)
 		ours.features = { store = true }
 		peers = { members = { ours, existing } }
@@ -84,6 +86,7 @@ describe("push", function()
 			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers, store = store,
 			log = { limited = quiet, warn = quiet, debug = quiet }, mono_ms = function() return now end,
 			secret = function() end, is_ready = function() return ready end, max_body_bytes = 52428800, skew_ms = 15000,
+			order = function(list) return order and order(list) or list end, settings = function() return settings end,
 		})
 	end)
 
@@ -277,6 +280,45 @@ describe("push", function()
 		now = now + 60000
 		tick()
 		assert.same({ 1 }, pushed(OURS))
+	end)
+
+	it("pushes to whom it is told, in that order, to so many at once and so many records", function()
+		local function wallets()
+			local list = {}
+			for i, call in ipairs(calls) do list[i] = call.wallet end
+			return list
+		end
+		change(0)
+		order = function(list) return { list[2], list[1] } end
+		tick()
+		assert.same({ EXISTING, OURS }, wallets())
+		change(0)
+		order = function(list) return { list[2] } end
+		tick()
+		assert.same({ EXISTING, OURS, EXISTING }, wallets())
+		assert.equal(1, store.acknowledged)
+		order, settings.parallel = nil, 1
+		change(0)
+		local exchange, most, running = pusher.caller.exchange, 0, 0
+		function pusher.caller.exchange(...)
+			running = running + 1
+			most = math.max(most, running)
+			loop.sleep(1)
+			running = running - 1
+			return exchange(...)
+		end
+		for _ = 1, 2 do
+			tick()
+			http.wait(function() return running == 0 and pusher.running == 0 end)
+		end
+		assert.equal(1, most)
+		assert.same({ 1, 2, 3 }, pushed(OURS))
+		settings.max_records = 1
+		local before = #calls
+		for _ = 1, 3 do change(0) end
+		tick()
+		http.wait(function() return pusher.running == 0 end)
+		assert.equal(before + 3, #calls)
 	end)
 
 	it("counts everything as acknowledged where there is nobody else", function()

@@ -35,6 +35,18 @@ describe("router", function()
 		end
 	end)
 
+	it("does not see what is disabled, neither by its method nor by its path", function()
+		local off, get, put = route("off", "GET", "/off"), route("list", "GET", "/kms/data"), route("put", "PUT", "/kms/data")
+		off.disabled, get.disabled = true, true
+		local table_of = router.new({ off, get, put })
+		for _, method in ipairs({ "GET", "HEAD", "POST", "OPTIONS" }) do
+			assert.same({ nil, "not_found" }, { table_of:match(method, "/off") })
+		end
+		assert.same({ nil, "not_found" }, { table_of:match("GET", "/kms/data") })
+		assert.equal("put", table_of:match("PUT", "/kms/data").name)
+		assert.same({ nil, "method_not_allowed", "OPTIONS, PUT" }, { table_of:match("POST", "/kms/data") })
+	end)
+
 	it("names what is allowed where the method is wrong", function()
 		local found, why, allow = r:match("DELETE", "/kms/data")
 		assert.is_nil(found)

@@ -109,10 +109,38 @@ describe("sync core", function()
 			record("gone", { value = cjson.null, tombstone = true }),
 			record("stub", { value = cjson.null, version = { [A] = 9 } }),
 		}))
-		assert.same({ total = 7, merged = 2, skipped = 2, rejected = 3, future = 1, poisoned = 1,
+		assert.same({ total = 7, merged = 2, skipped = 2, rejected = 3, future = 1, poisoned = 1, refused = 0,
 			skip_reasons = { ignored_equal_version = 1, stub = 1 } }, counts)
 		assert.equal(1, store:stats("49").live_keys)
 		assert.equal(1, store:stats("49").tombstones)
+	end)
+
+	it("shows each well-formed record, and rejects what is refused", function()
+		local store = new_store(A)
+		local message = assert(parse({ data = {
+			["49"] = { record("one"), { key = "none" }, record("gone", { value = cjson.null, tombstone = true, ttl_ms = 5 }) },
+			["50"] = { record("two", { value = value("50", "two") }) },
+		} }))
+		local seen = {}
+		for i = 1, 4 do
+			local shown = message:record(i)
+			if shown then
+				seen[shown.app_id .. "/" .. shown.key] = shown
+				if shown.key ~= "two" then message:refuse(i) end
+			end
+			assert.equal(i <= 3, shown ~= nil)
+		end
+		local function facts(key, size, tombstone, ttl_ms)
+			return { app_id = "49", key = key, size = size, updated_at_ms = NOW, tombstone = tombstone, ttl_ms = ttl_ms }
+		end
+		assert.same({ facts("one", 31, false, 0), facts("gone", 0, true, 5) }, { seen["49/one"], seen["49/gone"] })
+		assert.equal("50", seen["50/two"].app_id)
+		message:refuse(4)
+		for _, index in ipairs({ 0, -1, 1.5, "x" }) do assert.has_error(function() message:record(index) end) end
+		local counts = assert(message:apply(store, assert(secret(MASTER)), 1, NOW))
+		assert.same({ 4, 1, 3, 2 }, { counts.total, counts.merged, counts.rejected, counts.refused })
+		assert.equal(0, store:stats("49").tombstones)
+		assert.equal(1, store:stats("50").live_keys)
 	end)
 
 	it("merges on the pool, and nobody closes the message meanwhile", function()

@@ -2,7 +2,8 @@
 -- enabled = false, means 404 (a file that lists no route at all keeps these). Limits can only
 -- narrow what the configuration allows:
 --
---   rate      requests a minute from one client address, on top of the node's own limits
+--   rate      requests a minute from one client address, on top of the node's own limits; none where
+--             there is no such address (IN_ENCLAVE, without TRUSTED_PROXIES)
 --   burst     how many of them at once (default: all)
 --   max_body  bytes
 --
@@ -14,11 +15,11 @@ return {
 	{ method = "GET", path = "/health", handler = "health" },
 	{ method = "GET", path = "/ready", handler = "ready" },
 	{ method = "GET", path = "/status", handler = "status" },
-	{ method = "GET", path = "/nonce", handler = "nonce", rate = "NONCE_RATE_LIMIT_PER_MINUTE" },
+	{ method = "GET", path = "/nonce", handler = "nonce" },
 	{ method = "GET", path = "/nodes", handler = "nodes" },
-	{ method = "GET", path = "/attestation", handler = "attestation", rate = "NONCE_RATE_LIMIT_PER_MINUTE" },
+	{ method = "GET", path = "/attestation", handler = "attestation" },
 	{ method = "POST", path = "/kms/derive", handler = "derive", max_body = "MAX_REQUEST_BODY_BYTES" },
-	{ method = "GET", path = "/kms/data", handler = "list" }, -- one record with ?key=
+	{ method = "GET", path = "/kms/data", handler = "list" }, -- with ?key= it is "get"
 	{ method = "GET", path = "/kms/data/<key>", handler = "get" },
 	{ method = "PUT", path = "/kms/data", handler = "put", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "DELETE", path = "/kms/data", handler = "delete", max_body = "MAX_REQUEST_BODY_BYTES" },

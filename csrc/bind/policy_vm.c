@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "kms/codec.h"
-#include "kms/crypto.h"
 
 #define LOAD_FACTOR 20 /* a file may take as much as so many calls while it is loaded */
 
@@ -255,26 +253,11 @@ static int vm_new(lua_State *host)
 	return 1;
 }
 
-/* sha256(text) -> "64 digits" | nil, message, code. Public data. */
-static int sha256(lua_State *host)
-{
-	uint8_t digest[32];
-	char text[64];
-	size_t len;
-	const char *bytes = luaL_checklstring(host, 1, &len);
-	kms_status status = kms_sha256(digest, (const uint8_t *)bytes, len);
-	if (status != KMS_OK) return kms_bind_fail(host, status);
-	kms_hex_encode(text, digest, sizeof(digest));
-	lua_pushlstring(host, text, sizeof(text));
-	return 1;
-}
-
 void kms_bind_policy(lua_State *host)
 {
 	static const luaL_Reg functions[] = {
 		{ "policy_vm", vm_new },
 		{ "policy_buckets", buckets_new },
-		{ "sha256", sha256 },
 		{ NULL, NULL },
 	};
 	kms_bind_define(host, &vm_type);

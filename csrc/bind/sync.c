@@ -1,6 +1,7 @@
 /* Sync messages: read, asked, merged. The master secret that travels in one: sync_secret.c. */
 #include "bind/sync.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/mem.h"
@@ -170,6 +171,46 @@ static int message_records(lua_State *L)
 	return 1;
 }
 
+/* ---- records, for a policy ---------------------------------------------------------------------- */
+
+static size_t check_index(lua_State *L)
+{
+	return (size_t)kms_bind_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
+}
+
+/*
+ * message:record(index) -> { app_id, key, size (of the ciphertext), updated_at_ms, tombstone,
+ * ttl_ms } | nil from the last one on. From 1, over the well-formed ones; never a value.
+ */
+static int message_record(lua_State *L)
+{
+	kms_record record;
+	uint64_t app_id;
+	char id[24];
+	const kms_sync *message = check_message(L);
+	if (!kms_sync_record(&record, &app_id, message, check_index(L))) return 0;
+	int id_len = snprintf(id, sizeof(id), "%llu", (unsigned long long)app_id);
+	lua_createtable(L, 0, 8);
+	lua_pushlstring(L, id, (size_t)id_len);
+	lua_setfield(L, -2, "app_id");
+	lua_pushlstring(L, record.key, record.key_len);
+	lua_setfield(L, -2, "key");
+	set_count(L, "size", record.value_len);
+	set_count(L, "updated_at_ms", record.updated_at_ms);
+	set_count(L, "ttl_ms", record.ttl_ms);
+	lua_pushboolean(L, record.state == KMS_RECORD_TOMBSTONE);
+	lua_setfield(L, -2, "tombstone");
+	return 1;
+}
+
+/* message:refuse(index): apply will reject that record */
+static int message_refuse(lua_State *L)
+{
+	kms_sync *message = check_message(L);
+	kms_sync_refuse(message, check_index(L));
+	return 0;
+}
+
 /* ---- merging ----------------------------------------------------------------------------------------- */
 
 typedef struct apply_job {
@@ -209,13 +250,14 @@ static int apply_finish(lua_State *L, kms_job *base)
 	apply_job *job = (apply_job *)base;
 	kms_bind_hold_end(L, 1, (void **)job->message);
 	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
-	lua_createtable(L, 0, 6);
+	lua_createtable(L, 0, 8);
 	set_count(L, "total", job->counts.total);
 	set_count(L, "merged", job->counts.merged);
 	set_count(L, "skipped", job->counts.skipped);
 	set_count(L, "rejected", job->counts.rejected);
 	set_count(L, "future", job->counts.future);
 	set_count(L, "poisoned", job->counts.poisoned);
+	set_count(L, "refused", job->counts.refused);
 	push_skip_reasons(L, &job->counts);
 	lua_setfield(L, -2, "skip_reasons");
 	return 1;
@@ -223,7 +265,8 @@ static int apply_finish(lua_State *L, kms_job *base)
 
 /*
  * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, future=,
- * poisoned=, skip_reasons = { name = count } } | nil, message, code (what came before the failure is merged)
+ * poisoned=, refused=, skip_reasons = { name = count } } | nil, message, code (what came before the
+ * failure is merged)
  */
 static int message_apply(lua_State *L)
 {
@@ -252,7 +295,8 @@ static int message_apply(lua_State *L)
 static const luaL_Reg message_methods[] = {
 	{ "text", message_text },         { "flag", message_flag },
 	{ "features", message_features }, { "counts", message_counts },
-	{ "records", message_records },   { "apply", message_apply },
+	{ "records", message_records },   { "record", message_record },
+	{ "refuse", message_refuse },     { "apply", message_apply },
 	{ "unseal", kms_message_unseal }, { NULL, NULL },
 };
 const kms_bind_type kms_bind_sync_type = { "kms.sync", message_release, message_methods, true };

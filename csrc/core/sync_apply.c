@@ -58,11 +58,20 @@ static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_i
 	return kms_record_verify(*data_key, record->value, record->value_len);
 }
 
+static kms_status count_refused(kms_sync_counts *counts)
+{
+	counts->total++;
+	counts->rejected++;
+	counts->refused++;
+	return KMS_OK;
+}
+
 static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t app_id,
 			      const sync_entry *entry)
 {
 	kms_record record;
 	kms_merge outcome = KMS_MERGE_REJECTED;
+	if (entry->refused) return count_refused(a->counts);
 	kms_sync_record_view(&record, a->message, entry);
 	record.origin = a->origin;
 	if (record.state == KMS_RECORD_STUB) return note_stub(a, app_id, &record);

@@ -21,6 +21,7 @@ typedef struct sync_entry {
 	uint32_t clock_at; /* aligned kms_clock_entry */
 	uint16_t clock_len;
 	uint8_t state; /* kms_record_state */
+	bool refused;
 } sync_entry;
 
 /* An application's entries: up to `end`, from where those of the one before end. */

@@ -110,3 +110,30 @@ void kms_sync_record_view(kms_record *record, const kms_sync *message, const syn
 		.state = (kms_record_state)entry->state,
 	};
 }
+
+/* The application of an entry: the first whose entries end behind it. */
+static const sync_app *app_of(const kms_sync *message, size_t index)
+{
+	size_t low = 0, high = message->app_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (message->apps[middle].end > index)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return &message->apps[low];
+}
+
+bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *message, size_t index)
+{
+	ENSURE(record && app_id && message && index < message->entry_count, false);
+	kms_sync_record_view(record, message, &message->entries[index]);
+	*app_id = app_of(message, index)->app_id;
+	return true;
+}
+
+void kms_sync_refuse(kms_sync *message, size_t index)
+{
+	if (message && index < message->entry_count) message->entries[index].refused = true;
+}

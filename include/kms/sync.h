@@ -38,7 +38,10 @@ typedef enum kms_sync_number_name {
 	KMS_SYNC_NUMBERS,
 } kms_sync_number_name;
 
-/* A request or an answer; it owns the text that it was read from. Only read after it is made. */
+/*
+ * A request or an answer; it owns the text that it was read from. Only read after it is made,
+ * but for what kms_sync_refuse marks.
+ */
 typedef struct kms_sync kms_sync;
 
 /* Names of the members, in the order of the enumerations. */
@@ -77,6 +80,16 @@ KMS_API kms_text kms_sync_feature(const kms_sync *message, size_t index);
 KMS_API KMS_MUST_USE kms_status kms_sync_unseal(kms_secret **master32, const kms_sync *message,
 						const kms_p384 *requester);
 
+/* ---- records, before they are merged --------------------------------------------------------- */
+
+/*
+ * The well-formed record at `index` (from 0) and its application: for a policy that decides about
+ * it. It points into the message, and nothing of it has been verified. False from the last one on.
+ */
+KMS_API bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *message, size_t index);
+/* Marks such a record: kms_sync_apply rejects it, whatever it is. Nothing beyond the last one. */
+KMS_API void kms_sync_refuse(kms_sync *message, size_t index);
+
 /* ---- merging ----------------------------------------------------------------------------------- */
 
 typedef struct kms_sync_counts {
@@ -86,6 +99,7 @@ typedef struct kms_sync_counts {
 	uint64_t rejected;
 	uint64_t future;                       /* of the rejected: nothing but their stamp is wrong */
 	uint64_t poisoned;                     /* of the rejected: not under the application's key */
+	uint64_t refused;                      /* of the rejected: marked by kms_sync_refuse */
 	uint64_t outcomes[KMS_MERGE_OUTCOMES]; /* by kms_merge */
 	uint64_t stubs;                        /* of the skipped */
 } kms_sync_counts;

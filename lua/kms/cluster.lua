@@ -1,6 +1,7 @@
 --- The node as a member of its cluster: peers, lifecycle and sync, put together in the order in
 -- which they need each other. Nothing here decides.
 
+local bans = require("kms.policy.bans")
 local call = require("kms.sync.call")
 local egress = require("kms.egress")
 local join = require("kms.sync.join")
@@ -22,6 +23,7 @@ local function on_verified(node)
 	assert(node.store:set_members(wallets))
 	node.url = node.config.NODE_INSTANCE_URL or node.lifecycle.own_url or node.url
 	node.pusher:acknowledge()
+	node.operator:know_peers(node.peers:others())
 end
 
 local function open_sync(node)
@@ -36,15 +38,18 @@ local function open_sync(node)
 		mono_ms = node.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
 		secret = function() return node.secrets.current end,
 		is_ready = function() return node.lifecycle.ready and not node.stopping end,
+		order = function(list) return node.operator:order(list) end,
+		settings = function() return node.operator.settings end,
 	})
 	return join.new({
 		caller = node.caller, writer = node.writer, peers = node.peers, store = node.store, clock = node.clock,
 		log = node.log, mono_ms = node.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
+		accept = function(answer, peer) return node.operator:accept(answer, peer) end,
 	})
 end
 
---- Makes node.egress, .peers, .secrets, .writer, .caller, .pusher and .lifecycle. The node has
--- config, log, given, clock, chain, tee, store and service.
+--- Makes node.egress, .bans, .peers, .secrets, .writer, .caller, .pusher and .lifecycle. The node has
+-- config, log, given, clock, chain, tee, store, service and policies.
 -- @param env function: environment variable by name, or nil
 -- @return true | nil, message
 function M.join(node, env)
@@ -52,9 +57,11 @@ function M.join(node, env)
 	local way_out, failure = egress.new(config, env)
 	if not way_out then return nil, failure end
 	node.egress = way_out
+	node.bans = bans.new(node.policy, config.PEER_BLACKLIST_DURATION_SECONDS * 1000, node.wall_ms)
 	node.peers = peers.new({
 		chain = node.chain, app_id = config.KMS_APP_ID, own = node.tee.address, egress = node.egress, log = node.log,
-		mono_ms = node.mono_ms, ban_ms = config.PEER_BLACKLIST_DURATION_SECONDS * 1000,
+		mono_ms = node.mono_ms, wall_ms = node.wall_ms, bans = node.bans,
+		backoff_ms = function(peer) return node.operator:backoff_ms(peer) end,
 	})
 	node.secrets = secrets.new({ tee = node.tee, given = node.given })
 	node.lifecycle = lifecycle.new({

@@ -201,7 +201,7 @@ function M.secret_names()
 end
 
 --- Every key for help and documentation, in order.
--- @return list of { name, section, type, allowed, doc, default (nil: not set), secret, later, alias }
+-- @return list of { name, section, type, allowed, doc, default (nil: not set), secret, alias }
 function M.describe()
 	local list = {}
 	for _, section in ipairs(schema.sections()) do
@@ -209,7 +209,7 @@ function M.describe()
 			list[#list + 1] = {
 				name = key.name, section = section.title, type = key.type, doc = key.doc,
 				allowed = types[key.type].allowed(key), default = key.default,
-				secret = key.secret or false, later = key.later, alias = key.alias,
+				secret = key.secret or false, alias = key.alias,
 			}
 		end
 	end

@@ -12,9 +12,9 @@ local files = require("kms.files")
 local http = require("kms.http")
 local loop = require("kms.loop")
 local native = require("kms_native")
+local operator = require("kms.operator")
 local registry = require("kms.registry")
 local remote = require("kms.remote")
-local router = require("kms.router")
 local app_routes = require("kms.routes.app")
 local attestation_routes = require("kms.routes.attestation")
 local public_routes = require("kms.routes.public")
@@ -56,7 +56,7 @@ local function not_routed(why, allow)
 end
 
 local function dispatch(self, request)
-	local route, rest, allow = self.router:match(request.method, request.path)
+	local route, rest, allow = self.operator.routes.router:match(request.method, request.path)
 	if not route then return not_routed(rest, allow) end
 	request.route = route.name
 	if not route.unlimited then
@@ -65,7 +65,7 @@ local function dispatch(self, request)
 			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
 		end
 	end
-	return route.handler(self, request, route, rest)
+	return self.operator:admit(request, route) or route.handler(self, request, route, rest)
 end
 
 --- Answers one request; runs in a coroutine of its own.
@@ -81,6 +81,7 @@ function Node:handle(request)
 			request = request:id(), method = request.method, route = request.route, status = reply.status,
 			ms = taken_ns // 1000000, remote = request.remote, wallet = request.wallet, app = request.app_id,
 			name = self.log:name(request.name), code = reply.code,
+			rule = request.rule, reason = request.reason,
 		})
 	end
 	return reply.status, reply.headers, reply.body
@@ -157,7 +158,7 @@ local function open_routes(self)
 		table.move(more, 1, #more, #routes + 1, routes)
 		group.setup(self)
 	end
-	self.router = router.new(routes)
+	self.operator:take_routes(routes)
 	admin.measure(self, routes)
 end
 
@@ -188,12 +189,15 @@ local function run_ticks(self)
 		self.lifecycle:watch()
 		self.store:expire(self.wall_ms(), EXPIRE_AT_ONCE)
 	end)
-	loop.every(self.config.DATA_SYNC_INTERVAL_SECONDS * 1000, function() self.pusher:tick() end)
+	self.operator:push_every(function() self.pusher:tick() end)
+	self.operator:watch()
 end
 
 --- Makes every part and opens the port. native.init has run.
--- @param deps config, log, given (master secret of the environment, or nil)
--- @return node, whose on_drain is called where its operator wants the process to end | nil, message
+-- @param deps config, log, given (master secret of the environment, or nil), shipped (folder of the
+--   shipped policies)
+-- @return node, whose on_drain is called where its operator wants the process to end | nil, message,
+--   or a list of what is wrong with the policies
 function M.start(deps)
 	local self = setmetatable({
 		config = deps.config, log = deps.log, given = deps.given, mono_ms = native.mono_ms, stopping = false,
@@ -207,6 +211,7 @@ function M.start(deps)
 	-- Whoever can put a file there decides which applications get keys.
 	if ok then ok, message = files.check_dir(self.config.DATA_DIR) end
 	if ok then ok, message = open_core(self) end
+	if ok then ok, message = operator.open(self, deps.shipped, native) end
 	if ok then ok, message = open_chain(self) end
 	if ok then ok, message = cluster.join(self, os.getenv) end
 	if not ok then return nil, message end

@@ -1,7 +1,6 @@
 --- The peer cache: members of the KMS application as the chain lists them, and what this node
 -- knows of each from its own dealings with it.
 
-local blacklist = require("kms.blacklist")
 local chain_api = require("kms.chain")
 local native = require("kms_native")
 
@@ -10,8 +9,6 @@ local M = {}
 local Peers = {}
 Peers.__index = Peers
 
-local MAX_BACKOFF_MS = 30000
-local FIRST_BACKOFF_MS = 1000
 local MAX_STRANGERS = 1000 -- wallets that were members and are none now
 local FEATURE_MEMORY_MS = 24 * 3600 * 1000 -- for a day after it last showed what it understands
 local GREET_AGAIN_MS = 23 * 3600 * 1000 -- asked again before that is over
@@ -120,26 +117,37 @@ end
 
 --- Whether a peer is one to call now.
 function Peers:callable(peer, mono_ms)
-	return peer.url ~= nil and not self.blacklist:calls(peer.wallet, mono_ms)
+	return peer.url ~= nil and not self.bans:calls(peer.wallet, mono_ms)
 end
 
 --- Notes that a peer answered, or was heard: there is nothing to wait for any more.
-function Peers:reached(peer) -- luacheck: no self
-	peer.reachable, peer.failures, peer.retry_ms = true, 0, 0
+function Peers:reached(peer)
+	peer.reachable, peer.failures, peer.retry_ms, peer.last_ok_ms = true, 0, 0, self.wall_ms()
 end
 
 --- Notes that a peer could not be reached: it is asked again later, each time later than before.
 function Peers:unreachable(peer)
 	peer.reachable = false
 	peer.failures = peer.failures + 1
-	local wait_ms = math.min(FIRST_BACKOFF_MS << math.min(peer.failures - 1, 10), MAX_BACKOFF_MS)
-	peer.retry_ms = self.mono_ms() + wait_ms * 3 // 4 + math.random(0, wait_ms // 2)
+	peer.retry_ms = self.mono_ms() + self.backoff_ms(peer)
+	self:note(peer, "unreachable")
 end
 
---- Notes misbehaviour (kms.blacklist).
+--- Notes what may be misbehaviour: it is logged where a rule of the operator bans for it.
+-- @param cause what happened, for the log
+function Peers:note(peer, event, cause)
+	local now = self.mono_ms()
+	local ban = self.bans:note(peer.wallet, event, now, { url = peer.url })
+	if ban and ban.since_ms == now then self:tell(peer, event, cause, ban) end
+end
+
+--- Notes misbehaviour (kms.policy.bans).
 -- @param cause what happened, for the log
 function Peers:event(peer, event, cause)
-	local ban = self.blacklist:note(peer.wallet, event, self.mono_ms())
+	self:tell(peer, event, cause, self.bans:note(peer.wallet, event, self.mono_ms(), { url = peer.url }))
+end
+
+function Peers:tell(peer, event, cause, ban)
 	self.log:warn("peer misbehaves", {
 		peer = peer.wallet, what = event, cause = cause, banned_s = ban and (ban.until_ms - self.mono_ms()) // 1000,
 		scope = ban and ban.scope,
@@ -174,7 +182,7 @@ end
 function Peers:state(wallet)
 	if wallet == self.own then return "self" end
 	local now = self.mono_ms()
-	local ban = self.blacklist:calls(wallet, now)
+	local ban = self.bans:calls(wallet, now)
 	if ban then return "banned", ban.event, (ban.until_ms - now + 999) // 1000 end
 	local peer = self.known[wallet]
 	if not peer or peer.reachable == nil then return "unknown" end
@@ -182,11 +190,11 @@ function Peers:state(wallet)
 end
 
 --- @param deps chain, app_id (KMS_APP_ID as decimal text), own (wallet), egress, log, mono_ms,
--- ban_ms (PEER_BLACKLIST_DURATION_SECONDS)
+-- wall_ms, bans (kms.policy.bans), backoff_ms (function(peer): how long until it is tried again)
 function M.new(deps)
 	return setmetatable({
 		chain = deps.chain, app_id = deps.app_id, own = deps.own, egress = deps.egress, log = deps.log,
-		mono_ms = deps.mono_ms or native.mono_ms, blacklist = blacklist.new(deps.ban_ms),
+		mono_ms = deps.mono_ms, wall_ms = deps.wall_ms, bans = deps.bans, backoff_ms = deps.backoff_ms,
 		members = {}, by_wallet = {}, known = {}, known_count = 0, last_number = 0,
 	}, Peers)
 end

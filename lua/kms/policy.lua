@@ -5,10 +5,9 @@
 -- shipped default elsewhere. Nothing here can widen what the protocol allows: callers ask after
 -- their own checks, and an answer can only stop them.
 
+local asking = require("kms.policy.asking")
 local counters = require("kms.policy.counters")
 local files = require("kms.files")
-local hooks = require("kms.policy.hooks")
-local notes = require("kms.policy.notes")
 local rules = require("kms.policy.rules")
 local schema = require("kms.policy.schema")
 local set = require("kms.policy.set")
@@ -22,8 +21,6 @@ Policy.__index = Policy
 for name, method in pairs(view) do Policy[name] = method end
 
 local BUCKETS = 65536 -- of kms.limit, all keys together
-local RENEW_EVERY_MS = 1000
-local LOG_EVERY_S = 60
 local MAX_CHANGES = 32
 
 -- What a status that a policy gives is on the wire.
@@ -55,7 +52,7 @@ end
 local function keep_old(self, by, errors)
 	self.last_error = { at_ms = self.wall_ms(), by = by, errors = errors }
 	note_change(self, { at_ms = self.wall_ms(), by = by, error = errors[1] })
-	if self.log then
+	if self.log and self.set then
 		self.log:error("policies not taken: the old ones stay", { by = by, mistakes = #errors, first = errors[1] })
 	end
 	return nil, errors
@@ -75,7 +72,7 @@ function Policy:reload(by)
 		return true, false
 	end
 	self.set, self.since_ms, self.by = built, self.wall_ms(), by
-	self.chosen = {} -- by path of a hook: the set that has it
+	asking.forget(self)
 	self.rules = rules.new(built, self.shipped)
 	if self.peers_facts then built.vm:provide("peers", self.peers_facts) end
 	note_change(self, { at_ms = self.since_ms, by = by, hash = built.hash })
@@ -93,69 +90,21 @@ end
 
 -- ---- calls -------------------------------------------------------------------------------------
 
--- A policy that has filled its memory with what it keeps starts anew, once a second at the most.
-local function renew(self, mono_ms)
-	if mono_ms - self.renewed_ms < RENEW_EVERY_MS then return end
-	local used, cap = self.set.vm:memory()
-	if used * 2 < cap then return end
-	self.renewed_ms = mono_ms
-	self.set:renew()
-	if self.peers_facts then self.set.vm:provide("peers", self.peers_facts) end
-end
-
-local function failed(self, path, message, why, mono_ms)
-	self.failures = self.failures + 1
-	self.rules:count(path, nil, "failed")
-	self.counters:add("policy_failures", { hook = path:gsub("%.", "_"), why = why })
-	if self.log then
-		local fields = { hook = path, cause = message, why = why }
-		self.log:limited("policy " .. path, LOG_EVERY_S, "warn", "a policy failed", fields)
-	end
-	if why == "memory" then renew(self, mono_ms) end
-end
-
--- The set that has a say: the operator's, or the shipped one where that has no such member.
-local function set_for(self, path)
-	local chosen = self.chosen[path]
-	if not chosen then
-		chosen = self.set:has(path) and self.set or self.shipped
-		self.chosen[path] = chosen
-	end
-	return chosen
-end
-
-local function call(self, chosen, path, kind, ...)
-	self.asked = chosen
-	local result, extra, rule, why, noted = chosen.vm:call(path, kind, self.wall_ms(), self.mono_ms(), ...)
-	if result == nil then return nil, extra, why, noted end
-	return result, extra, rule
-end
-
--- @return the hook's result, its rule's number; or nil where it failed, and has been logged
-local function ask(self, path, kind, ...)
-	local chosen = set_for(self, path)
-	local result, extra, rule, noted = call(self, chosen, path, kind, ...)
-	if result ~= nil then
-		if extra then notes.take(self, path, extra) end
-		return result, rule
-	end
-	if noted then notes.take(self, path, noted) end
-	failed(self, path, extra, rule, self.mono_ms())
-	if chosen == self.shipped or (hooks.HOOKS[path] or hooks.EXTRA).closed then return nil end
-	result = call(self, self.shipped, path, kind, ...)
-	return result
-end
-
 --- Whether a hook would do anything: to skip the gathering of its facts.
 function Policy:wants(path)
-	return self.set:has(path) or self.shipped:has(path)
+	local wanted = self.wanted[path]
+	if wanted == nil then
+		wanted = self.set:has(path) or self.shipped:has(path)
+		self.wanted[path] = wanted
+	end
+	return wanted
 end
 
 --- Asks a hook that gives a verdict.
 -- @return true to go on; or the refusal { status, code, reason (or nil), retry_after (or nil),
 --         rule (its name), failed (the hook did, not decide) }
 function Policy:verdict(path, ...)
-	local result, rule = ask(self, path, "verdict", ...)
+	local result, rule = asking.ask(self, path, "verdict", ...)
 	if result == nil then return { status = 403, code = "ERR_POLICY", failed = true, rule = path } end
 	self.rules:count(path, rule, result == true and "passed" or "refused")
 	if result == true then return true end
@@ -176,7 +125,7 @@ function Policy:release_secret(peer, attestation) return self:verdict("sync.rele
 
 --- sync.lua: seconds until a peer is tried again after `failures` in a row.
 function Policy:backoff(peer, failures)
-	local seconds = ask(self, "sync.backoff", "number", peer, failures)
+	local seconds = asking.ask(self, "sync.backoff", "number", peer, failures)
 	return type(seconds) == "number" and seconds or 60
 end
 
@@ -185,7 +134,7 @@ end
 -- @param list of peers' facts
 -- @return list of members of `list`
 function Policy:order(list)
-	local wallets = ask(self, "sync.peers", "list", list)
+	local wallets = asking.ask(self, "sync.peers", "list", list)
 	if type(wallets) ~= "table" then return list end
 	local by_wallet, chosen = {}, {}
 	for _, peer in ipairs(list) do by_wallet[peer.wallet] = peer end
@@ -198,7 +147,7 @@ end
 --- blacklist.lua: what its `decide` says about an event, for kms.policy.bans.
 -- @return { seconds, scope } or nil for the rules
 function Policy:decide_ban(event)
-	local result = ask(self, "blacklist.decide", "ban", event)
+	local result = asking.ask(self, "blacklist.decide", "ban", event)
 	if type(result) ~= "table" then return nil end
 	-- Only what the peer's own envelope proves may silence it (wire-protocol section 11).
 	if result.scope == "all" and not schema.EVENTS[event.event] then result.scope = "calls" end
@@ -210,16 +159,19 @@ end
 -- @return table for JSON | nil where its handler failed
 function Policy:extra(number, facts)
 	local path = ("routes.extra.%d.handler"):format(number)
-	local result = ask(self, path, "data", facts)
+	local result = asking.ask(self, path, "data", facts)
 	if type(result) ~= "table" then return nil end
 	self.rules:count(path, nil, "passed")
 	return result
 end
 
 --- What kms.peers() answers from now on: list of peers' facts.
+-- @return true | nil, message: there are too many; then the list before stays
 function Policy:provide_peers(list)
+	local ok, message = self.set.vm:provide("peers", list)
+	if not ok then return nil, message end
 	self.peers_facts = list
-	assert(self.set.vm:provide("peers", list))
+	return true
 end
 
 --- @param options  native, wall_ms, mono_ms (functions); dir (nil: shipped policies); shipped: folder of
@@ -228,12 +180,13 @@ end
 function M.open(options)
 	local self = setmetatable({
 		dir = options.dir, shipped_dir = options.shipped, log = options.log, wall_ms = options.wall_ms,
-		mono_ms = options.mono_ms, counters = counters.new(), failures = 0, renewed_ms = -RENEW_EVERY_MS, changes = {},
+		mono_ms = options.mono_ms, counters = counters.new(), changes = {},
 		options = {
 			native = options.native, store = options.store, buckets = assert(options.native.policy_buckets(BUCKETS)),
 			trace = options.trace,
 		},
 	}, Policy)
+	asking.setup(self)
 	local shipped, mistakes = set.build(sources.read(nil, self.shipped_dir), self.options)
 	if not shipped then return nil, sources.lines(mistakes) end
 	self.shipped = shipped

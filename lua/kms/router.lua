@@ -8,8 +8,11 @@ Router.__index = Router
 
 local function allowed(methods)
 	local list = {}
-	for method in pairs(methods) do list[#list + 1] = method end
-	if methods.GET then list[#list + 1] = "HEAD" end
+	for method, route in pairs(methods) do
+		if not route.disabled then list[#list + 1] = method end
+		if not route.disabled and method == "GET" then list[#list + 1] = "HEAD" end
+	end
+	if #list == 0 then return nil end
 	list[#list + 1] = "OPTIONS"
 	table.sort(list)
 	return table.concat(list, ", ")
@@ -33,9 +36,10 @@ function Router:match(method, path)
 	local methods, rest = methods_of(self, path)
 	if not methods then return nil, "not_found" end
 	local route = methods[method == "HEAD" and "GET" or method]
-	if route then return route, rest end
-	if method == "OPTIONS" then return nil, "options", allowed(methods) end
-	return nil, "method_not_allowed", allowed(methods)
+	if route and not route.disabled then return route, rest end
+	local allow = allowed(methods)
+	if route or not allow then return nil, "not_found" end
+	return nil, method == "OPTIONS" and "options" or "method_not_allowed", allow
 end
 
 --- The routes in the order they were given, for overviews and specs.
@@ -43,8 +47,8 @@ function Router:routes()
 	return self.list
 end
 
---- @param routes list of {name, method, path | prefix, handler, ...}; two with the same method
--- and path are a mistake of the caller
+--- @param routes list of {name, method, path | prefix, handler, disabled (as if it were not there), ...};
+-- two with the same method and path are a mistake of the caller
 function M.new(routes)
 	local self = setmetatable({ exact = {}, prefixes = {}, list = routes }, Router)
 	local by_prefix = {}

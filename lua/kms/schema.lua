@@ -9,16 +9,12 @@
 --   optional   empty text means not set
 --   alias      another variable name that existing deployments use
 --   secret     environment only, never a Lua string
---   later      what has to be there before the key has an effect
 
 local M = {}
 
 local KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 local DAY_S = 86400
 local LARGEST = 1 << 40 -- bytes or counts that the core accepts
-
--- What some keys wait for.
-local POLICY = "operator policies"
 
 local function section(title, ...)
 	return { title = title, keys = { ... } }
@@ -41,8 +37,8 @@ function M.sections()
 				doc = "The Odyn supervisor, with TEE=odyn." },
 			{ name = "DATA_DIR", type = "string", default = "data",
 				doc = "Folder of the sim seed and the local chain; nothing else is written to disk." },
-			{ name = "POLICY_DIR", type = "string", default = "config/policy", later = POLICY,
-				doc = "Folder of the operator's policy files." },
+			{ name = "POLICY_DIR", type = "string", default = "config/policy",
+				doc = "Folder of the operator's policy files; the shipped ones stand for those that are not there." },
 			{ name = "METRICS_ADDR", type = "bind_or_off", default = "127.0.0.1:9464",
 				doc = "Where GET /metrics is answered, over plain HTTP; 0: nowhere." },
 			{ name = "CONTROL_SOCKET", type = "socket", default = "auto",

@@ -25,7 +25,8 @@ local function verified(node, root_file, nonce)
 	return assert(native.attest_verify(response.body, {
 		roots = { native.sha256(files.read(root_file)) }, now_ms = native.wall_ms(), max_age_ms = 60000,
 		max_ahead_ms = 1000, allow_debug = true, nonce = crypto.unhex((nonce:gsub("^0x", ""))),
-		public_key = node.der, user_data = attest.user_data(node.wallet, "public"),
+		public_key = node.der,
+		user_data = attest.user_data(node.wallet, "public", node:status().policy.hash),
 	}))
 end
 
@@ -38,7 +39,7 @@ describe("GET /attestation", function()
 	it("gives a fresh document over the nonce, the node's key and its wallet", function()
 		local facts = verified(node, node.dir .. "/attest-root.der", NONCE)
 		assert.equal("simulated", facts.module_id)
-		assert.same({ wallet = node.wallet, purpose = "public" }, attest.read_user_data(facts.user_data))
+		assert.same({ wallet = node.wallet, purpose = "public", policy = node:status().policy.hash }, attest.read_user_data(facts.user_data))
 		assert.not_equal(get(node, NONCE).body, get(node, NONCE).body) -- made anew each time
 		verified(node, node.dir .. "/attest-root.der", "00")
 		verified(node, node.dir .. "/attest-root.der", "0x" .. ("Ff"):rep(64))

@@ -17,9 +17,6 @@ local MASTER = crypto.keccak256("the master secret of the control socket")
 local SEED = crypto.keccak256("the seed of the control socket")
 local OTHER_USER = 12345
 
--- Bans can be listed and lifted where they follow the operator's policy.
-local OLD_BANS = pcall(require, "kms.blacklist")
-
 describe("the control socket", function()
 	local node, socket, app
 
@@ -95,9 +92,8 @@ describe("the control socket", function()
 		assert.is_true(tonumber(event.pid) > 1)
 		assert.equal("debug", event.argument)
 		assert.equal(0, (cli("loglevel", "info", "--json")))
-		local err
-		code, _, err = cli("loglevel", "loud")
-		assert.equal(2, code)
+		local loud, _, err = cli("loglevel", "loud")
+		assert.equal(2, loud)
 		assert.truthy(err:find("allowed is one of", 1, true), err)
 		assert.equal(400, (ask("PUT", "/loglevel/loud")).status)
 		assert.equal("info", select(2, ask("GET", "/loglevel")).level)
@@ -202,19 +198,53 @@ describe("the control socket", function()
 		assert.truthy(err:find("has no control socket", 1, true), err)
 	end)
 
-	it("reloads policies", function()
-		local response, answer = ask("POST", "/reload")
-		if response.status == 404 then return pending("this node has no policies") end
-		assert.equal(200, response.status)
-		assert.is_true(answer.reloaded)
-		assert.equal(0, (cli("reload")))
-	end)
-
 	it("checks the wallet of a ban to lift", function()
 		local code, _, err = cli("bans", "lift", "0x12")
 		assert.equal(2, code)
 		assert.truthy(err:find("40 hexadecimal digits", 1, true), err)
 		assert.equal(400, (ask("DELETE", "/bans/0x12")).status)
+	end)
+end)
+
+describe("nova-kms reload", function()
+	local node, dir
+
+	teardown(function()
+		node:stop()
+		files.remove_dir(dir)
+	end)
+
+	it("takes changes up, and says what is wrong with those it does not take", function()
+		dir = files.temp_dir()
+		node = nodes.start({ env = { POLICY_DIR = dir } })
+		local app = apps.new(node, "7", "reload app")
+		node:register({ app })
+		local function reload(...)
+			return nodes.run({ "reload", "--socket", node.dir .. "/control.sock", ... }, { env = {} })
+		end
+		local code, out, err = reload()
+		assert.equal(0, code, err)
+		local shipped = out:match("^no change: (%x+)\n$")
+		assert.truthy(shipped, out)
+		expect.ok(app:derive({ path = "a" }))
+		files.write(dir .. "/access.lua", 'return { derive = function() return false, "closed" end }\n')
+		code, out = reload()
+		assert.equal(0, code)
+		local hash = out:match("^policies in force: (%x+)\n$")
+		assert.truthy(hash and hash ~= shipped, out)
+		expect.refused(app:derive({ path = "a" }), 403, "forbidden")
+		files.write(dir .. "/access.lua", "return {\n\tderive = 7,\n}\n")
+		code, out, err = reload()
+		assert.same({ 1, "" }, { code, out })
+		assert.truthy(err:find("access.lua:2: ", 1, true), err)
+		local answer
+		code, answer = reload("--json")
+		assert.equal(1, code)
+		answer = cjson.decode(answer)
+		assert.is_false(answer.reloaded)
+		assert.equal(hash, answer.hash)
+		assert.equal(hash, node:status().policy.hash)
+		expect.refused(app:derive({ path = "a" }), 403, "forbidden")
 	end)
 end)
 
@@ -227,7 +257,6 @@ describe("nova-kms bans", function()
 	end)
 
 	it("lists why and until when, lifts, and the peer is called again", function()
-		if OLD_BANS then return pending("bans do not follow policies yet") end
 		chain = chain_server.start()
 		chain.hash = "0x" .. crypto.hex(crypto.keccak256(MASTER))
 		member = members.start("control member", MASTER)

@@ -269,6 +269,55 @@ describe("GET /metrics", function()
 	end)
 end)
 
+describe("GET /metrics with policies", function()
+	local node, dir
+
+	teardown(function()
+		if node then node:stop() end
+		files.remove_dir(dir)
+	end)
+
+	it("shows what rules decide and policies count, constants as they are and facts as hashes", function()
+		dir = files.temp_dir()
+		files.write(dir .. "/access.lua", [[return { derive = function(r)
+			kms.count("derived", { app = r.app_id, path = r.path, why = "asked", long = r.length > 100 })
+			kms.count("by", { wallet = r.wallet })
+			if r.path == "secret/path" then return false, "closed" end
+		end }]])
+		files.write(dir .. "/routes.lua", [[return { extra = { { path = "/about", name = "about",
+			handler = function() return { about = "this node" } end } } }]])
+		local port = nodes.free_port()
+		node = nodes.start({ env = { METRICS_ADDR = "127.0.0.1:" .. port, POLICY_DIR = dir } })
+		local app = apps.new(node, "1234567", "policy metrics app")
+		node:register({ app })
+		expect.ok(app:derive({ path = "open/path" }))
+		expect.refused(app:derive({ path = "secret/path" }), 403, "forbidden")
+		assert.equal(200, http.get(node.port, "/about").status)
+		local page, text = prometheus.scrape(port)
+		local function value(name, labels) return prometheus.value(page, name, labels) end
+		assert.equal(1, value("kms_policy_rule_calls_total", { rule = "access.derive", outcome = "passed" }))
+		assert.equal(1, value("kms_policy_rule_calls_total", { rule = "access.derive", outcome = "refused" }))
+		assert.equal(1, value("kms_requests_total", { route = "derive", class = "4xx", code = "ERR_POLICY" }))
+		assert.equal(1, value("kms_requests_total", { route = "extra", class = "2xx", code = "ok" }))
+		local samples = page.kms_count_derived_total.samples
+		assert.equal(2, #samples)
+		for _, sample in ipairs(samples) do
+			assert.equal("asked", sample.labels.why)
+			assert.equal("false", sample.labels.long)
+			assert.truthy(sample.labels.app:find("^%x+$") and #sample.labels.app == 16)
+			-- "secret/path" is a constant of the policy: its author has written it down.
+			local path = sample.labels.path
+			assert.is_true(path == "secret/path" or path:find("^%x+$") ~= nil and #path == 16)
+		end
+		assert.equal(16, #page.kms_count_by_total.samples[1].labels.wallet)
+		for _, name in ipairs({ "open/path", "1234567", app.wallet }) do assert.is_nil(text:find(name, 1, true), name) end
+		assert.equal(0, value("kms_policy_reload_failed"))
+		files.write(dir .. "/access.lua", "return 7")
+		nodes.run({ "reload", "--socket", node.dir .. "/control.sock" }, { env = {} })
+		assert.equal(1, prometheus.value((prometheus.scrape(port)), "kms_policy_reload_failed"))
+	end)
+end)
+
 describe("METRICS_ADDR", function()
 	local first
 

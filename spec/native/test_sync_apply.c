@@ -73,6 +73,44 @@ TEST(a_message_without_records_changes_nothing)
 	kms_store_free(s);
 }
 
+/* Each well-formed record of several applications, some without any, and those that were refused. */
+TEST(records_are_shown_and_refused)
+{
+	kms_sync *message;
+	const char *field;
+	kms_store *s = kit_store(1);
+	kms_sync_counts c;
+	kms_record record;
+	uint64_t app_id;
+	kms_buf text = new_text();
+	add(&text, "{\"data\":{\"1\":[],\"49\":[");
+	add_live(&text, "a", 1, WALLET, 1, NOW);
+	add(&text, ",5,");
+	add_live(&text, "b", 1, WALLET, 1, NOW);
+	add(&text,
+	    "],\"50\":[],\"51\":[{\"key\":\"c\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
+	    "\":3}}],\"52\":[]}}");
+	MUST(parse_bytes(&message, &field, (const char *)text.data, text.len));
+	CHECK(kms_sync_record(&record, &app_id, message, 0) && app_id == 49 && record.key[0] == 'a');
+	CHECK(record.state == KMS_RECORD_LIVE && record.value_len > 28 && record.updated_at_ms == NOW);
+	CHECK(kms_sync_record(&record, &app_id, message, 1) && app_id == 49 && record.key[0] == 'b');
+	CHECK(kms_sync_record(&record, &app_id, message, 2) && app_id == 51 && record.key[0] == 'c');
+	CHECK(record.state == KMS_RECORD_TOMBSTONE && record.value_len == 0);
+	CHECK(!kms_sync_record(&record, &app_id, message, 3));
+	CHECK(!kms_sync_record(&record, &app_id, message, SIZE_MAX));
+	CHECK(!kms_sync_record(NULL, &app_id, message, 0) && !kms_sync_record(&record, NULL, message, 0));
+	CHECK(!kms_sync_record(&record, &app_id, NULL, 0));
+	kms_sync_refuse(message, 0);
+	kms_sync_refuse(message, 2);
+	kms_sync_refuse(message, 3);
+	kms_sync_refuse(NULL, 0);
+	CHECK_OK(apply_message(&c, message, s));
+	CHECK(counts_are(&c, 4, 1, 0, 3, 0) && c.refused == 2 && c.poisoned == 0);
+	kms_buf_free(&text);
+	kms_sync_free(message);
+	kms_store_free(s);
+}
+
 /* ---- one record ---- */
 
 typedef struct attempt {
@@ -490,7 +528,7 @@ TEST(mutated_messages_do_no_harm)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(outcomes_are_counted), T(a_message_without_records_changes_nothing),
-	  T(only_what_is_right_is_merged), T(one_wallet_twice_is_no_clock),
+	  T(records_are_shown_and_refused), T(only_what_is_right_is_merged), T(one_wallet_twice_is_no_clock),
 	  T(a_full_store_rejects_and_goes_on), T(a_bad_end_keeps_all_out), T(stubs_only_raise_the_floor),
 	  T(stubs_are_checked_like_records), T(a_stub_needs_room_for_its_namespace),
 	  T(no_memory_is_no_records_fault), T(misuse_is_refused), T(mutated_messages_do_no_harm))

@@ -11,6 +11,6 @@ describe("nearest-first", function()
 
 	it("leaves the rest as shipped", function()
 		assert.is_true(p:release_secret())
-		assert.equal(2, p:backoff(1))
+		assert.equal(2, p:backoff(2))
 	end)
 end)

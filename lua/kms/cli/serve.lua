@@ -96,7 +96,13 @@ local function run(parsed, io)
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
 	node.set_threads(cfg.THREADS)
 	native.raise_nofile()
-	local running, message = node.start({ config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX })
+	local running, message = node.start({
+		config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX, shipped = io.root .. "/config/policy",
+	})
+	if type(message) == "table" then
+		for _, line in ipairs(message) do io.stderr:write("nova-kms: ", line, "\n") end
+		return exit.CONFIG
+	end
 	if not running then
 		io.stderr:write("nova-kms: ", message, "\n")
 		uv.run("nowait") -- what was opened and closed again: luv crashes at exit over such handles

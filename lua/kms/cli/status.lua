@@ -35,14 +35,15 @@ local function print_page(world, page)
 end
 
 -- What only the operator is told.
-local function control_lines(told)
-	local policy = table_of(told.policy)
+local function control_lines(page)
+	local told, policy = table_of(page.control), table_of(page.policy)
 	return {
 		("%-10s %s, log level %s%s"):format("version", shown(told.version), shown(told.log_level),
 			told.draining == true and ", draining" or ""),
 		("%-10s %s connections, %s requests running, %s errors caught"):format("load", shown(told.connections),
 			shown(told.requests_running), shown(told.errors_caught)),
-		("%-10s %s"):format("policy", shown(policy.hash)),
+		("%-10s %s, in force by %s, %s hooks failed"):format("policy", shown(policy.hash), shown(policy.by),
+			shown(policy.failures)),
 	}
 end
 
@@ -50,7 +51,7 @@ local function run(parsed, world)
 	if parsed.socket then
 		return control.run(parsed, world, "GET", "/status", function(page)
 			print_page(world, page)
-			return control_lines(table_of(page.control))
+			return control_lines(page)
 		end)
 	end
 	return session.wait(function()

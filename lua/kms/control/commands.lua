@@ -35,7 +35,6 @@ local function status(node)
 	page.control = {
 		version = native.version, log_level = node.log:level(), draining = node.stopping, connections = connections,
 		requests_running = running, errors_caught = loop.errors(),
-		policy = node.policy and node.policy:status() or cjson.null,
 	}
 	return reply(page)
 end
@@ -44,7 +43,7 @@ end
 local function list_bans(node)
 	local now, wall = node.mono_ms(), node.wall_ms()
 	local list = {}
-	for i, ban in ipairs(node.bans and node.bans:list(now) or {}) do
+	for i, ban in ipairs(node.bans:list(now)) do
 		list[i] = {
 			wallet = ban.wallet, scope = ban.scope, event = ban.event, rule = or_null(ban.rule),
 			since_ms = or_null(ban.since_ms and wall - (now - ban.since_ms)), until_ms = wall + ban.until_ms - now,
@@ -61,7 +60,7 @@ end
 local function lift(node, rest)
 	local wallet = native.address(rest)
 	if not wallet then return err.reply("ERR_BAD_REQUEST", "not a wallet: 0x and 40 hexadecimal digits are") end
-	local lifted = node.bans ~= nil and node.bans:lift(wallet)
+	local lifted = node.bans:lift(wallet)
 	return reply({ wallet = wallet, lifted = lifted }, lifted and "lifted" or "nothing to lift")
 end
 
@@ -87,8 +86,7 @@ local function peers(node)
 end
 
 local function reload(node)
-	if not node.policy then return err.reply("ERR_NOT_FOUND", "this node has no policies") end
-	local ok, outcome = node.policy:reload("command")
+	local ok, outcome = node.operator:reload("command")
 	if ok then
 		return reply({ reloaded = true, changed = outcome, hash = node.policy:status().hash },
 			outcome and "in force" or "no change")

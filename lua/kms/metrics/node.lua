@@ -70,7 +70,7 @@ local function peers(set, node)
 	set:read("gauge", "kms_bans", "Bans in force.", { { "scope", { "calls", "all" } } }, function(put)
 		put(0, "calls")
 		put(0, "all")
-		for _, ban in ipairs(node.bans and node.bans:list(node.mono_ms()) or {}) do put(1, ban.scope) end
+		for _, ban in ipairs(node.bans:list(node.mono_ms())) do put(1, ban.scope) end
 	end)
 end
 
@@ -126,7 +126,7 @@ local function sync(set, node)
 		{ { "type", kinds } }, function(put)
 			for _, kind in ipairs(kinds) do put(node.sync_counts[kind], kind) end
 		end)
-	local outcomes = { "merged", "skipped", "rejected", "poisoned" }
+	local outcomes = { "merged", "skipped", "rejected", "poisoned", "refused" }
 	set:read("counter", "kms_sync_received_records_total", "Records received from peers by what became of them.",
 		{ { "outcome", outcomes } }, function(put)
 			for _, outcome in ipairs(outcomes) do

@@ -108,11 +108,10 @@ local function of_own(policy, name, put)
 	end
 end
 
---- Declares them; nothing where the node has no policy.
+--- Declares them.
 -- @param set of kms.metrics
 function M.declare(set, node)
 	local policy = node.policy
-	if not policy then return end
 	local self = { log = node.log, known = {}, kept = 0 }
 	set:read("counter", "kms_policy_rule_calls_total", "What each rule of the policies in force did.",
 		{ { "rule", MAX_RULES }, { "outcome", OUTCOMES } }, function(put)

@@ -9,6 +9,7 @@ local Requests = {}
 Requests.__index = Requests
 
 local NONE = "none" -- a path that is none of a route
+local EXTRA = "extra" -- routes of the operator's own
 local CLASSES = { "2xx", "3xx", "4xx", "5xx" }
 local OK = "ok"
 local BOUNDS_S = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10 }
@@ -22,7 +23,7 @@ end
 
 -- The series of a route; a name that is not known has those of "other".
 local function series_of(self, name)
-	local label = self.names[name] and name or "other"
+	local label = self.names[name] and name or name:find("^extra/") and EXTRA or "other"
 	local series = self.routes[label]
 	if not series then
 		series = { label = label, latency = self.latency:with(label), outcomes = {} }
@@ -61,7 +62,7 @@ end
 
 --- @param set of kms.metrics; @param routes list of { name }
 function M.new(set, routes)
-	local list, names, known = { NONE }, { [NONE] = true }, {}
+	local list, names, known = { NONE, EXTRA }, { [NONE] = true }, {}
 	for _, route in ipairs(routes) do
 		if not names[route.name] then list[#list + 1], names[route.name] = route.name, true end
 	end

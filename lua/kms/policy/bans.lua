@@ -30,14 +30,19 @@ local function entry_of(self, wallet, mono_ms)
 	return entry
 end
 
+-- What a rule's counts are kept under: after a reload another rule may stand at its number.
+local function key_of(number, rule)
+	return rule.event .. "/" .. (rule.name or number)
+end
+
 -- Whether this event is one too many for a rule: its times are kept, as few as the rule counts.
-local function exceeds(entry, number, rule, mono_ms)
-	local seen = entry.seen[number] or {}
-	entry.seen[number] = seen
+local function exceeds(entry, key, rule, mono_ms)
+	local seen = entry.seen[key] or {}
+	entry.seen[key] = seen
 	seen[#seen + 1] = mono_ms
 	while #seen > 0 and mono_ms - seen[1] > rule.within * 1000 do table.remove(seen, 1) end
 	if #seen < rule.count then return false end
-	entry.seen[number] = nil
+	entry.seen[key] = nil
 	return true
 end
 
@@ -52,9 +57,11 @@ local function set_ban(entry, event, scope, duration_ms, mono_ms, rule)
 end
 
 local function by_rule(self, entry, number, rule, mono_ms)
-	if not exceeds(entry, number, rule, mono_ms) then return nil end
-	local times = entry.times[number] or 0
-	entry.times[number] = times + 1
+	local key = key_of(number, rule)
+	if not exceeds(entry, key, rule, mono_ms) then return nil end
+	local times = entry.times[key] or 0
+	entry.times[key] = times + 1
+	self.policy:count_ban(number)
 	local duration_ms = rule.ban and rule.ban * 1000 or self.ban_ms
 	if rule.grow then
 		duration_ms = math.max(duration_ms, math.min(duration_ms * (1 << math.min(times, 16)), MAX_BAN_MS))

@@ -76,7 +76,7 @@ function M.hash(native, sources)
 	for _, name in ipairs(schema.NAMES) do
 		parts[#parts + 1] = ("%s %d\n%s"):format(name, #sources[name].text, sources[name].text)
 	end
-	return native.sha256(table.concat(parts))
+	return native.hex_encode(native.sha256(table.concat(parts)))
 end
 
 local function before(a, b)

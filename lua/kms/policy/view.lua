@@ -36,6 +36,11 @@ function View:ban_rules()
 	return self:value("blacklist", "rules") or {}, exempt
 end
 
+--- Counts a ban that a rule of blacklist.lua led to, for its hit counter.
+function View:count_ban(number)
+	self.rules:count("blacklist.rules." .. number, nil, "refused")
+end
+
 -- Bytes of a body: never more than the configuration allows for that handler.
 local function body_limit(route, config)
 	local limit = resolve(route.max_body, config)
@@ -72,6 +77,11 @@ function View:extra_routes(config)
 		end
 	end
 	return list
+end
+
+--- SHA-256 of the set in force, 64 lower-case digits: for the attestation.
+function View:hash()
+	return self.set.hash
 end
 
 --- For /status and the attestation: hash, API number, since when, by what, what went wrong last.

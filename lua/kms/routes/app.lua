@@ -31,7 +31,7 @@ local function read_request(node, request, route, caller, key, mono_ms)
 		return nil, "too many new keys of this application", "ERR_RATE"
 	end
 	if not route.body then return node.service:request(route.kind, key) end
-	local ok, _, code, message = request:read_body(node.config.MAX_REQUEST_BODY_BYTES)
+	local ok, _, code, message = request:read_body(request.max_body)
 	if not ok then return nil, message, code end
 	local bound_ms = node.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
@@ -70,6 +70,11 @@ local function carry_out(node, request, route, caller, key, mono_ms)
 		return err.reply("ERR_NOT_READY", node.lifecycle.reason)
 	end
 	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
+	local refused = node.operator:opened(request, route.kind, caller, opened)
+	if refused then
+		opened:close()
+		return refused
+	end
 	local body, signature
 	body, signature, code = answer(node, opened, caller, route.kind)
 	opened:close()
@@ -91,7 +96,7 @@ end
 local function serve(node, request, route, rest)
 	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
 	-- Before anything else is looked at.
-	if routes_reply.announces_more(request, node.config.MAX_REQUEST_BODY_BYTES) then return err.reply("ERR_TOO_LARGE") end
+	if routes_reply.announces_more(request, request.max_body) then return err.reply("ERR_TOO_LARGE") end
 	local mono_ms = node.mono_ms()
 	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
 	request.wallet = caller and caller.wallet or wallet
@@ -103,7 +108,8 @@ local function serve(node, request, route, rest)
 		if message then return err.reply("ERR_BAD_REQUEST", message), caller.wallet end
 		if not key then route = route.without_key end
 	end
-	return carry_out(node, request, route, caller, key, mono_ms), caller.wallet
+	local refused = node.operator:request(request, route.kind, caller)
+	return refused or carry_out(node, request, route, caller, key, mono_ms), caller.wallet
 end
 
 local function handler(node, request, route, rest)

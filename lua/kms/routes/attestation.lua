@@ -42,7 +42,7 @@ local function attestation(node, request)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
 	ok, wait_s = node.attestation_lane:enter()
 	if not ok then return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = wait_s }) end
-	local user_data = attest.user_data(node.tee.address, "public", node.policy_hash)
+	local user_data = attest.user_data(node.tee.address, "public", node.policy:hash())
 	local made, document, message, code = pcall(node.tee.attest, node.tee, nonce, user_data, node.tee.public_der)
 	node.attestation_lane:leave()
 	if not made then error(document, 0) end

@@ -13,9 +13,12 @@ local function json(value)
 	return { status = 200, headers = JSON, body = cjson.encode(value) }
 end
 
-local function fixed(value)
-	local reply = json(value)
-	return function() return reply end
+local function overview(node)
+	return json({ service = "nova-kms", version = native.version, endpoints = node.operator.routes:endpoints() })
+end
+
+local function health()
+	return json({ status = "healthy" })
 end
 
 -- App ids are unsigned 64-bit: as a JSON number where Lua's integers hold it, else as text.
@@ -63,6 +66,7 @@ function M.status(node)
 			namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes,
 		},
 		sync = node.pusher:status(),
+		policy = node.operator:status(),
 	}
 end
 
@@ -112,14 +116,8 @@ end
 --- The routes of this module.
 function M.routes()
 	return {
-		{ name = "overview", method = "GET", path = "/", handler = fixed({
-			service = "nova-kms", version = native.version,
-			endpoints = {
-				"GET /health", "GET /ready", "GET /status", "GET /nonce", "GET /nodes", "GET /attestation", "POST /kms/derive",
-				"GET /kms/data", "GET /kms/data/<key>", "PUT /kms/data", "DELETE /kms/data", "POST /sync",
-			},
-		}) },
-		{ name = "health", method = "GET", path = "/health", handler = fixed({ status = "healthy" }), unlimited = true },
+		{ name = "overview", method = "GET", path = "/", handler = overview },
+		{ name = "health", method = "GET", path = "/health", handler = health, unlimited = true },
 		{ name = "ready", method = "GET", path = "/ready", handler = ready, unlimited = true },
 		{ name = "status", method = "GET", path = "/status", handler = status },
 		{ name = "nonce", method = "GET", path = "/nonce", handler = nonce },

@@ -25,14 +25,24 @@ end
 local function known_peer(node, wallet)
 	local peer = node.peers:peer(wallet)
 	if not peer then return refuse("ERR_FORBIDDEN", "not a KMS peer") end
-	if node.peers.blacklist:all(wallet, node.mono_ms()) then return refuse("ERR_FORBIDDEN", "ignored for misbehaviour") end
+	if node.bans:all(wallet, node.mono_ms()) then return refuse("ERR_FORBIDDEN", "ignored for misbehaviour") end
 	return peer
+end
+
+-- Whoever it is: a nonce that does not count comes before the signature.
+local function note_nonce(node, request)
+	local named = native.address(request:header("x-kms-wallet") or "")
+	local peer = named and node.peers:peer(named)
+	if peer then node.peers:note(peer, "replayed_nonce", "a nonce that was used, or none of ours") end
 end
 
 -- The peer that signed the headers. Returns peer, signature | nil, message, code.
 local function authenticate(node, request)
 	local wallet, signature, code = node.service:authenticate(request.head, "peer", node.wall_ms(), node.mono_ms())
-	if not wallet then return nil, signature, code end
+	if not wallet then
+		if code == "ERR_POP_NONCE" then note_nonce(node, request) end
+		return nil, signature, code
+	end
 	request.wallet = wallet
 	local peer, message
 	peer, message, code = known_peer(node, wallet)
@@ -52,7 +62,7 @@ end
 -- The opened message of a body, and whether the sync key bears it out.
 local function open(node, request, exchange)
 	local peer = exchange.peer
-	local ok, _, code, message = request:read_body(node.config.MAX_SYNC_PAYLOAD_BYTES)
+	local ok, _, code, message = request:read_body(request.max_body)
 	if not ok then return nil, message, code end
 	if not request.has_body then return refuse("ERR_ENVELOPE") end
 	local envelope, plain, opened
@@ -93,12 +103,18 @@ local ANSWERS = {}
 
 function ANSWERS.delta(node, opened, exchange)
 	local peer = exchange.peer
+	if node.operator:accept(opened, peer) then
+		local ok, why, failure = still_stands(node, exchange)
+		if not ok then return nil, why, failure end
+	end
 	local counts, message, code = opened:apply(node.store, exchange.secret, peer.number, node.wall_ms())
 	if not counts then return nil, message, code end
 	join.add(node.sync_counts.records, counts)
 	if counts.poisoned > 0 then
 		node.peers:event(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
 	end
+	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
+	if bad > 0 then node.peers:note(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
 	return native.text_body(node.writer:delta_answer(exchange.signature, counts))
 end
 
@@ -128,13 +144,15 @@ local function counted(node, exchange, body)
 end
 
 -- Whether the chain says at this moment that the peer may have the secret.
-local function may_have_secret(node, peer)
+local function may_have_secret(node, exchange)
+	local peer = exchange.peer
 	local instance, message = node.peers:fresh(peer.wallet)
 	if message then return refuse("ERR_CHAIN", "the registry cannot be reached") end
 	if not instance or native.peer_point(instance.tee_pubkey) ~= peer.point then
 		return refuse("ERR_FORBIDDEN", "not a KMS peer")
 	end
-	return node.lifecycle:is_verified() or refuse("ERR_NOT_READY", node.lifecycle.reason)
+	if not node.lifecycle:is_verified() then return refuse("ERR_NOT_READY", node.lifecycle.reason) end
+	return node.operator:release_secret(peer, instance, exchange.attestation)
 end
 
 function ANSWERS.master_secret_request(node, opened, exchange)
@@ -144,7 +162,8 @@ function ANSWERS.master_secret_request(node, opened, exchange)
 	if not node.secret_limiter:take(peer.wallet:sub(11), node.mono_ms()) then
 		return refuse("ERR_RATE", "too many requests for the secret")
 	end
-	local ok, message, code = may_have_secret(node, peer)
+	local ok, message, code, wait_s = may_have_secret(node, exchange)
+	exchange.wait_s = wait_s
 	if not ok then return nil, message, code end
 	local sealed
 	sealed, message, code = native.master_seal(node.secrets.current, pubkey)
@@ -178,15 +197,20 @@ local function seal(node, plain, exchange)
 	return { status = 200, body = body, headers = { ["X-KMS-Peer-Signature"] = own } }
 end
 
+local function refused(node, exchange, message, code)
+	if code == "ERR_MAC" then node.peers:note(exchange.peer, "bad_hmac", "X-Sync-Signature is not valid") end
+	return err.reply(code, message, exchange.wait_s and { ["Retry-After"] = exchange.wait_s })
+end
+
 local function answer(node, request, exchange)
 	local opened, authentic, code = open(node, request, exchange)
-	if not opened then return err.reply(code, authentic) end
+	if not opened then return refused(node, exchange, authentic, code) end
 	local plain, message
 	plain, message, code = carry_out(node, opened, authentic, exchange)
 	local reply
 	if plain then reply, message, code = seal(node, plain, exchange) end
 	opened:close()
-	return reply or err.reply(code, message)
+	return reply or refused(node, exchange, message, code)
 end
 
 -- One request of a peer at a time: each can be large.
@@ -202,7 +226,7 @@ end
 
 local function handler(node, request)
 	if not node.lifecycle:is_verified() then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
-	if routes_reply.announces_more(request, node.config.MAX_SYNC_PAYLOAD_BYTES) then return err.reply("ERR_TOO_LARGE") end
+	if routes_reply.announces_more(request, request.max_body) then return err.reply("ERR_TOO_LARGE") end
 	local peer, signature, code = authenticate(node, request)
 	if not peer then
 		local reply = err.reply(code, signature)

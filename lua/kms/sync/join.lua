@@ -64,16 +64,19 @@ function Join:secret(hash, settled)
 	return nil, table.concat(messages, "; ")
 end
 
---- Adds what became of records (message:apply) up.
+--- Adds up what became of records (message:apply): rejected without those that did not decrypt
+-- (poisoned) or that a policy refused.
 function M.add(sums, counts)
-	for _, name in ipairs({ "merged", "skipped", "rejected", "poisoned" }) do
+	for _, name in ipairs({ "merged", "skipped", "rejected", "poisoned", "refused" }) do
 		sums[name] = (sums[name] or 0) + (counts[name] or 0)
 	end
+	sums.rejected = sums.rejected - (counts.poisoned or 0) - (counts.refused or 0)
 end
 
---- Merges records that an answer holds into the store.
+-- Merges records that an answer holds into the store.
 -- @return counts | nil, message, code
 local function apply(self, peer, answer, secret)
+	self.accept(answer, peer)
 	local counts, message, code = answer:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
 	M.add(self.counts, counts)
@@ -140,11 +143,12 @@ function Join:snapshots(secret)
 end
 
 --- @param deps caller (kms.sync.call), writer (kms.sync.message), peers, store, clock, log, mono_ms,
--- max_snapshot_bytes
+-- max_snapshot_bytes; accept (function(message, peer): marks records that the operator refuses)
 function M.new(deps)
 	return setmetatable({
 		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, clock = deps.clock,
-		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes, first = 0,
+		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes,
+		accept = deps.accept, first = 0,
 		counts = { fetched = 0, failures = 0 }, -- snapshots since the start, and what became of their records
 	}, Join)
 end

@@ -13,12 +13,9 @@ local M = {}
 local Pusher = {}
 Pusher.__index = Pusher
 
-local MAX_RECORDS = 5000 -- in a push
-local PAGE_BYTES = 4 << 20 -- of the inner records in a push
 local AROUND_BYTES = 4096 -- what is around the records, at the most
 local EXISTING_BYTES = 990000 -- of records whose envelope an existing node takes: its bodies end at 2 MB
 local TIMEOUT_MS = 30000
-local AT_ONCE = 64 -- peers; one that hangs delays nobody else
 local MAX_RETRIES = 16
 
 -- What is remembered of pushes to a peer, for as long as the peer itself is.
@@ -41,14 +38,12 @@ function Pusher:started_anew(peer)
 end
 
 local function page_options(self, peer, since)
-	local options = { since = since, max_records = MAX_RECORDS, except = peer.number }
-	if self.peers:understands(peer, "store") then
-		local room = math.max(self.max_body_bytes // 2 - AROUND_BYTES, 1)
-		options.local_only, options.max_bytes, options.max_record_bytes = true, math.min(PAGE_BYTES, room), room
-	else
-		options.local_only, options.max_bytes, options.max_record_bytes = false, EXISTING_BYTES, EXISTING_BYTES
-	end
-	return options
+	local settings, ours = self.settings(), self.peers:understands(peer, "store")
+	local most = ours and math.max(self.max_body_bytes // 2 - AROUND_BYTES, 1) or EXISTING_BYTES
+	return {
+		since = since, except = peer.number, local_only = ours, max_records = settings.max_records,
+		max_bytes = math.min(settings.max_bytes, most), max_record_bytes = most,
+	}
 end
 
 local function note_skipped(self, peer, cursor, count)
@@ -167,19 +162,29 @@ local function push_to(self, peer)
 	while self.is_ready() and push_once(self, peer, cursor) do self:acknowledge() end
 end
 
+-- All that can be called, due or not: a choice among them stays the same from tick to tick.
+local function callable(self, now)
+	local list = {}
+	for _, peer in ipairs(self.peers:others()) do
+		if self.peers:callable(peer, now) then list[#list + 1] = peer end
+	end
+	return list
+end
+
 local function is_due(self, peer, cursor, now)
-	if cursor.running or now < peer.retry_ms or not self.peers:callable(peer, now) then return false end
+	if cursor.running or now < peer.retry_ms then return false end
 	local retry = cursor.retries[1]
 	return not self.peers:is_known(peer) or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
 end
 
---- One sync tick: pushes to every peer that is due. Returns at once.
+--- One sync tick: pushes to the peers that are due, as many at once as may be (one that hangs delays
+-- nobody else). Returns at once.
 function Pusher:tick()
 	if not self.is_ready() then return end
-	local now = self.mono_ms()
-	for _, peer in ipairs(self.peers:others()) do
+	local now, parallel = self.mono_ms(), self.settings().parallel
+	for _, peer in ipairs(self.order(callable(self, now))) do
 		local cursor = cursor_of(self, peer)
-		if self.running < AT_ONCE and is_due(self, peer, cursor, now) then
+		if self.running < parallel and is_due(self, peer, cursor, now) then
 			cursor.running, self.running = true, self.running + 1
 			loop.spawn(function()
 				loop.try(push_to, self, peer)
@@ -214,12 +219,14 @@ function Pusher:status()
 end
 
 --- @param deps caller, writer, peers, store, log, mono_ms; secret (function: master secret in use),
--- is_ready (function); max_body_bytes (of a push to a node of ours), skew_ms (MAX_CLOCK_SKEW_MS)
+-- is_ready (function); max_body_bytes (of a push to a node of ours), skew_ms (MAX_CLOCK_SKEW_MS); order
+-- (function(peers) -> those to push to, in order), settings (function -> max_records, max_bytes, parallel)
 function M.new(deps)
 	return setmetatable({
 		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, log = deps.log,
 		mono_ms = deps.mono_ms, secret = deps.secret, is_ready = deps.is_ready, max_body_bytes = deps.max_body_bytes,
-		skew_ms = deps.skew_ms, cursors = setmetatable({}, { __mode = "k" }), running = 0,
+		skew_ms = deps.skew_ms, order = deps.order, settings = deps.settings,
+		cursors = setmetatable({}, { __mode = "k" }), running = 0,
 		-- Since the start: pushes that were acknowledged and that failed; records that were in them, that
 		-- peers rejected, that are too large for a peer.
 		counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 },

@@ -20,7 +20,8 @@ local SENDS, WIPED = { content_type = "application/json" }, { wiped = true }
 local CALLS = {
 	["GET /v1/eth/address"] = {}, ["POST /v1/eth/sign"] = SENDS, ["POST /v1/eth/sign-tx"] = SENDS,
 	["GET /v1/random"] = WIPED, ["GET /v1/encryption/public_key"] = {}, ["POST /v1/encryption/encrypt"] = SENDS,
-	["POST /v1/attestation"] = SENDS, ["POST /v1/encryption/decrypt"] = { content_type = "application/json", wiped = true },
+	["POST /v1/attestation"] = SENDS,
+	["POST /v1/encryption/decrypt"] = { content_type = "application/json", wiped = true },
 }
 
 local function failed(self, call, cause)

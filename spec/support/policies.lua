@@ -1,0 +1,54 @@
+--- A folder of policies that a running node reads: written, and taken up by a signal.
+
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local uv = require("luv")
+
+local M = {}
+
+local Folder = {}
+Folder.__index = Folder
+
+local TAKEN_MS = 10000
+
+--- An empty folder: the shipped policies.
+function M.new()
+	return setmetatable({ dir = files.temp_dir() }, Folder)
+end
+
+--- Writes a file ("access"); text nil takes it away. At once: nobody sees half of it.
+function Folder:write(name, text)
+	local path = self.dir .. "/" .. name .. ".lua"
+	if not text then return os.remove(path) end
+	files.write(self.dir .. "/new", text)
+	assert(uv.fs_rename(self.dir .. "/new", path))
+end
+
+--- Tells a node to read them again, and waits until it has.
+-- @return the policy part of its status
+function Folder.reload(_, node)
+	local before = node:status().policy
+	local errors = before.last_error and before.last_error.at_ms or 0
+	http.sleep(2) -- another millisecond for the time of an error
+	uv.kill(node.pid, "sighup")
+	local after
+	http.wait(function()
+		after = node:status().policy
+		return after.hash ~= before.hash or (after.last_error and after.last_error.at_ms ~= errors)
+	end, TAKEN_MS)
+	return after
+end
+
+--- Writes a file and has a node take it; it must be valid and new.
+function Folder:take(node, name, text)
+	self:write(name, text)
+	local status = self:reload(node)
+	if status.last_error then error(status.last_error.first, 2) end
+	return status
+end
+
+function Folder:remove()
+	files.remove_dir(self.dir)
+end
+
+return M
