@@ -6,7 +6,7 @@ local uv = require("luv")
 local PORT = 20000 + math.tointeger(uv.os_getpid()) % 10000
 local URL = "http://127.0.0.1:" .. PORT
 local BUILD = os.getenv("KMS_BUILD") or "build"
-local LONG = { test = true, check = true, asan = true, valgrind = true, bench = true }
+local LONG = { test = true, check = true, asan = true, valgrind = true, ctcheck = true, bench = true }
 
 local function commands()
 	local list, inside = {}, false

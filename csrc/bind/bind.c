@@ -220,6 +220,7 @@ int luaopen_kms_native(lua_State *L)
 	kms_bind_endpoint(L);
 	kms_bind_envelope(L);
 	kms_bind_odyn(L);
+	kms_bind_nsm(L);
 	kms_bind_double(L);
 	kms_bind_client(L);
 	kms_bind_abi(L);

@@ -32,6 +32,7 @@ void kms_bind_fetch(lua_State *L);
 void kms_bind_endpoint(lua_State *L);
 void kms_bind_envelope(lua_State *L);
 void kms_bind_odyn(lua_State *L);
+void kms_bind_nsm(lua_State *L);
 void kms_bind_double(lua_State *L);
 void kms_bind_client(lua_State *L);
 void kms_bind_abi(lua_State *L);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kms/codec.h"
+#include "kms/confine.h"
 #include "kms/crypto.h"
 
 /*
@@ -44,6 +45,19 @@ static int system_ready(lua_State *L)
 static int system_harden(lua_State *L)
 {
 	return kms_bind_result(L, kms_process_harden());
+}
+
+/*
+ * confine() -> whether Landlock is in force too | nil, message, code: what a serving process gives
+ * up (kms/confine.h). Before anything has started a thread.
+ */
+static int system_confine(lua_State *L)
+{
+	bool landlock;
+	kms_status status = kms_process_confine(&landlock);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
+	lua_pushboolean(L, landlock);
+	return 1;
 }
 
 /*
@@ -166,6 +180,7 @@ void kms_bind_system(lua_State *L)
 		{ "init", system_init },
 		{ "ready", system_ready },
 		{ "harden", system_harden },
+		{ "confine", system_confine },
 		{ "take_env", system_take_env },
 		{ "wall_ms", system_wall_ms },
 		{ "mono_ms", system_mono_ms },

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/bits.h"
+#include "core/declassify.h"
 #include "core/safe.h"
 #include "kms/codec.h"
 #include "kms/secret.h"
@@ -68,7 +69,13 @@ size_t kms_base64_bound(size_t text_len)
 static size_t decode_tail(uint8_t *bytes, uint64_t *bad, const char *text, size_t text_len)
 {
 	uint8_t chars[8], out[8] = { 0 };
-	size_t padding = text[text_len - 1] != '=' ? 0 : text[text_len - 2] != '=' ? 1 : 2;
+	unsigned last = (unsigned)text[text_len - 1] ^ '=', before = (unsigned)text[text_len - 2] ^ '=';
+	last = ((last & 0xff) + 0xff) >> 8; /* 0 where it is '=' */
+	before = ((before & 0xff) + 0xff) >> 8;
+	/* The length of the content, and whether it is malformed. */
+	KMS_DECLASSIFY(last);
+	KMS_DECLASSIFY(before);
+	size_t padding = last ? 0 : before ? 1 : 2;
 	size_t count = text_len / 4 * 3 - padding;
 	/* 'A' is zero: filled up with it, whatever follows the last byte must decode to zero. */
 	memset(chars, 'A', sizeof(chars));
@@ -90,6 +97,7 @@ static bool decode(uint8_t *bytes, size_t *len, const char *text, size_t text_le
 	for (size_t i = 0; i < body; i += 8, out += 6)
 		store48(bytes + out, decode_lanes(&bad, kms_load64_be((const uint8_t *)text + i)));
 	*len = out + decode_tail(bytes + out, &bad, text + body, text_len - body);
+	KMS_DECLASSIFY(bad);
 	return bad == 0;
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/bits.h"
+#include "core/declassify.h"
 #include "core/safe.h"
 #include "kms/codec.h"
 #include "kms/secret.h"
@@ -9,7 +10,13 @@
 void kms_hex_strip(const char **text, size_t *len)
 {
 	const char *t = *text;
-	if (*len < 2 || t[0] != '0' || (t[1] != 'x' && t[1] != 'X')) return;
+	if (*len < 2) return;
+	/* Whether it is there may be known, but not whether a secret's first digit is a zero. */
+	unsigned other = ((unsigned)t[0] ^ '0') | (((unsigned)t[1] | 0x20) ^ 'x');
+	unsigned absent = (other & 0xff) + 0xff; /* bit 8 is set unless other is 0 */
+	absent >>= 8;
+	KMS_DECLASSIFY(absent);
+	if (absent) return;
 	*text += 2;
 	*len -= 2;
 }
@@ -57,6 +64,7 @@ static bool decode_digits(uint8_t *bytes, size_t len, const char *text)
 		memcpy(bytes + i, lanes, len - i);
 		kms_wipe(lanes, sizeof(lanes));
 	}
+	KMS_DECLASSIFY(bad);
 	return bad != 0;
 }
 

@@ -13,6 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/obj_mac.h>
 
+#include "core/declassify.h"
 #include "core/mem.h"
 #include "core/safe.h"
 #include "kms/codec.h"
@@ -65,7 +66,9 @@ static bool scalar_in_range(const uint8_t scalar48[SCALAR_BYTES])
 		any |= scalar48[i];
 		borrow = ((unsigned)scalar48[i] - group_order[i] - borrow) >> 8 & 1;
 	}
-	return (any != 0) & (borrow == 1);
+	unsigned good = (any + 0xff) >> 8 & borrow;
+	KMS_DECLASSIFY(good);
+	return good;
 }
 
 /* Whether OpenSSL's first failure was about the point: without memory it ends in the same words. */
@@ -142,7 +145,9 @@ static kms_status multiply(uint8_t out97[97], const EC_GROUP *group, const BIGNU
 	ENSURE(product, KMS_ERR_LOCKED_MEMORY);
 	int good = point ? EC_POINT_mul(group, product, NULL, point, scalar, numbers)
 			 : EC_POINT_mul(group, product, scalar, NULL, NULL, numbers);
-	ENSURE(good == 1 && !EC_POINT_is_at_infinity(group, product), KMS_ERR_CRYPTO);
+	int infinite = EC_POINT_is_at_infinity(group, product);
+	KMS_DECLASSIFY(infinite);
+	ENSURE(good == 1 && !infinite, KMS_ERR_CRYPTO);
 	size_t len =
 	    EC_POINT_point2oct(group, product, POINT_CONVERSION_UNCOMPRESSED, out97, KMS_P384_POINT, numbers);
 	ENSURE(len == KMS_P384_POINT, KMS_ERR_CRYPTO);

@@ -4,6 +4,7 @@
 #include <secp256k1_recovery.h>
 
 #include "core/crypto.h"
+#include "core/declassify.h"
 #include "core/keccak.h"
 #include "core/mem.h"
 #include "core/safe.h"
@@ -37,8 +38,9 @@ kms_status kms_wallet_new(kms_wallet **wallet, const kms_secret *key32)
 	const kms_algorithms *algorithms = kms_algorithms_get();
 	ENSURE(algorithms, KMS_ERR_STATE);
 	/* Refuses zero and what is not below the group order. */
-	ENSURE(secp256k1_ec_pubkey_create(algorithms->secp256k1, &public, kms_secret_bytes(key32)),
-	       KMS_ERR_PRIVATE_KEY);
+	int made_public = secp256k1_ec_pubkey_create(algorithms->secp256k1, &public, kms_secret_bytes(key32));
+	KMS_DECLASSIFY(made_public);
+	ENSURE(made_public, KMS_ERR_PRIVATE_KEY);
 	DEFER(wallet_release) kms_wallet *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	GUARD(kms_secret_new(&made->key, kms_secret_bytes(key32), 32));
@@ -68,7 +70,9 @@ kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet)
 	secp256k1_pubkey public;
 	size_t len = 65;
 	const secp256k1_context *context = kms_algorithms_get()->secp256k1;
-	ENSURE(secp256k1_ec_pubkey_create(context, &public, kms_secret_bytes(wallet->key)), KMS_ERR_CRYPTO);
+	int made_public = secp256k1_ec_pubkey_create(context, &public, kms_secret_bytes(wallet->key));
+	KMS_DECLASSIFY(made_public);
+	ENSURE(made_public, KMS_ERR_CRYPTO);
 	(void)secp256k1_ec_pubkey_serialize(context, point65, &len, &public, SECP256K1_EC_UNCOMPRESSED);
 	return KMS_OK;
 }
@@ -104,11 +108,14 @@ kms_status kms_wallet_sign(uint8_t sig65[65], const kms_wallet *wallet, const ui
 	ENSURE(wallet && digest32, KMS_ERR_ARGUMENT);
 	const secp256k1_context *context = kms_algorithms_get()->secp256k1;
 	/* The default nonce function is RFC 6979; s comes out low. */
-	ENSURE(secp256k1_ecdsa_sign_recoverable(context, &signature, digest32, kms_secret_bytes(wallet->key),
-						NULL, NULL),
-	       KMS_ERR_CRYPTO);
+	int made_signature = secp256k1_ecdsa_sign_recoverable(context, &signature, digest32,
+							      kms_secret_bytes(wallet->key), NULL, NULL);
+	KMS_DECLASSIFY(made_signature);
+	ENSURE(made_signature, KMS_ERR_CRYPTO);
 	(void)secp256k1_ecdsa_recoverable_signature_serialize_compact(context, sig65, &recovery_id,
 								      &signature);
+	KMS_DECLASSIFY_BYTES(sig65, 64);
+	KMS_DECLASSIFY(recovery_id);
 	sig65[64] = (uint8_t)recovery_id;
 	if (recovery_id <= 1) return KMS_OK;
 	/* r was not below the group order: 2^-127, and not expressible as v. */

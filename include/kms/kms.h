@@ -109,6 +109,12 @@ typedef enum kms_category {
 	X(ERR_FILE_MODE, 0x804, "file is readable by others: its mode must be 0600")    \
 	X(ERR_FILE_FORMAT, 0x805, "file does not have the expected format")             \
 	X(ERR_FILE_MISSING, 0x806, "file does not exist")                               \
+	X(ERR_NSM_MISSING, 0x807, "no Nitro Security Module: this is no Nitro enclave") \
+	X(ERR_NSM_ACCESS, 0x808, "no right to use the Nitro Security Module")           \
+	X(ERR_NSM, 0x809, "the Nitro Security Module failed or is gone")                \
+	X(ERR_NSM_REFUSED, 0x80a, "the Nitro Security Module refused the request")      \
+	X(ERR_NSM_ANSWER, 0x80b, "the Nitro Security Module's answer is malformed")     \
+	X(ERR_CONFINE, 0x80c, "cannot confine the process: no seccomp filters here")    \
 	X(ERR_TIMEOUT, 0x900, "no complete answer in time")                             \
 	X(ERR_CONNECT, 0x901, "cannot connect, or the connection was lost")             \
 	X(ERR_RESOLVE, 0x902, "cannot resolve the host name")                           \

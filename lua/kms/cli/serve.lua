@@ -96,7 +96,15 @@ local function run(parsed, io)
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
 	node.set_threads(cfg.THREADS)
 	native.raise_nofile()
-	local running, message = node.start({
+	-- Before anything of other people's is read, and before the first thread.
+	local landlock, message = native.confine()
+	if landlock == nil then
+		io.stderr:write("nova-kms: ", message, "\n")
+		return exit.FAILED
+	end
+	logs:debug("confined", { seccomp = true, landlock = landlock })
+	local running
+	running, message = node.start({
 		config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX, shipped = io.root .. "/config/policy",
 	})
 	if type(message) == "table" then

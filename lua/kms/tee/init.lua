@@ -29,7 +29,7 @@
 
 local M = {}
 
-local BACKENDS = { sim = "kms.tee.sim", odyn = "kms.tee.odyn" }
+local BACKENDS = { sim = "kms.tee.sim", odyn = "kms.tee.odyn", nitro = "kms.tee.nitro" }
 
 --- Opens the backend that the configuration names.
 -- @param deps config, log, channels (native: keys of channels, kept)

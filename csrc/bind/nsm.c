@@ -1,0 +1,169 @@
+/* The Nitro Security Module (kms/nsm.h) as a handle; what waits for the device does so on the pool. */
+#include "kms/nsm.h"
+
+#include <string.h>
+
+#include "bind/bind.h"
+
+static const kms_bind_type nsm_type;
+
+static kms_nsm *check_nsm(lua_State *L)
+{
+	return kms_bind_check(L, 1, &nsm_type);
+}
+
+/* nil, message, code; what the module refused is named by its own word. */
+static int fail(lua_State *L, kms_nsm *nsm, kms_status status)
+{
+	if (status != KMS_ERR_NSM_REFUSED) return kms_bind_fail(L, status);
+	const char *text = lua_pushfstring(L, "%s: %s", kms_status_text(status), kms_nsm_refusal(nsm));
+	return kms_bind_fail_text(L, status, text);
+}
+
+/* nsm:identity() -> wallet, p384 | nil, message, code: new keys. For the start: it does not yield. */
+static int nsm_identity(lua_State *L)
+{
+	kms_nsm *nsm = check_nsm(L);
+	kms_wallet **wallet = (kms_wallet **)kms_bind_new(L, &kms_bind_wallet_type);
+	kms_p384 **p384 = (kms_p384 **)kms_bind_new(L, &kms_bind_p384_type);
+	kms_status status = kms_nsm_identity(wallet, p384, nsm);
+	return status == KMS_OK ? 2 : fail(L, nsm, status);
+}
+
+/* nsm:describe() -> { module_id, digest, version, max_pcrs, locked_pcrs } | nil, message, code */
+static int nsm_describe(lua_State *L)
+{
+	kms_nsm_description d;
+	kms_nsm *nsm = check_nsm(L);
+	kms_status status = kms_nsm_describe(&d, nsm);
+	if (status != KMS_OK) return fail(L, nsm, status);
+	lua_createtable(L, 0, 5);
+	lua_pushstring(L, d.module_id);
+	lua_setfield(L, -2, "module_id");
+	lua_pushstring(L, d.digest);
+	lua_setfield(L, -2, "digest");
+	lua_pushfstring(L, "%d.%d.%d", (int)d.version[0], (int)d.version[1], (int)d.version[2]);
+	lua_setfield(L, -2, "version");
+	lua_pushinteger(L, d.max_pcrs);
+	lua_setfield(L, -2, "max_pcrs");
+	lua_pushinteger(L, d.locked_pcrs);
+	lua_setfield(L, -2, "locked_pcrs");
+	return 1;
+}
+
+/* ---- on the pool -------------------------------------------------------------------------------- */
+
+typedef struct secret_job {
+	kms_job job;
+	kms_nsm *nsm;
+	kms_secret **box; /* of the handle that is returned */
+	kms_status status;
+} secret_job;
+
+static void secret_run(kms_job *base)
+{
+	secret_job *job = (secret_job *)base;
+	job->status = kms_nsm_secret(job->box, job->nsm, 32, "random");
+}
+
+static int secret_finish(lua_State *L, kms_job *base)
+{
+	secret_job *job = (secret_job *)base;
+	if (job->status != KMS_OK) return fail(L, job->nsm, job->status);
+	lua_pushvalue(L, 2);
+	return 1;
+}
+
+/* nsm:random_secret() -> secret of 32 bytes, of both generators | nil, message, code */
+static int nsm_random_secret(lua_State *L)
+{
+	kms_nsm *nsm = check_nsm(L);
+	lua_settop(L, 1);
+	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	secret_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	job->job.run = secret_run;
+	job->job.finish = secret_finish;
+	job->job.heavy = true;
+	job->nsm = nsm;
+	job->box = box;
+	return kms_job_start(L, &job->job);
+}
+
+typedef struct attest_job {
+	kms_job job;
+	kms_nsm *nsm;
+	kms_nsm_claims claims; /* texts of the caller's stack */
+	kms_status status;
+	size_t len;
+	uint8_t document[KMS_NSM_RESPONSE_MAX];
+} attest_job;
+
+static void attest_run(kms_job *base)
+{
+	attest_job *job = (attest_job *)base;
+	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, sizeof(job->document));
+	job->status = kms_nsm_attest(&document, job->nsm, &job->claims);
+	job->len = document.len;
+	if (document.len) memcpy(job->document, document.data, document.len);
+	kms_buf_free(&document);
+}
+
+static int attest_finish(lua_State *L, kms_job *base)
+{
+	attest_job *job = (attest_job *)base;
+	if (job->status != KMS_OK) return fail(L, job->nsm, job->status);
+	lua_pushlstring(L, (const char *)job->document, job->len);
+	return 1;
+}
+
+/* nsm:attest(nonce, user_data, public_key) -> document | nil, message, code; each may be nil */
+static int nsm_attest(lua_State *L)
+{
+	kms_nsm *nsm = check_nsm(L);
+	lua_settop(L, 4);
+	kms_text nonce = kms_bind_text(L, 2), user_data = kms_bind_text(L, 3), key = kms_bind_text(L, 4);
+	attest_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
+	memset(job, 0, sizeof(*job));
+	job->job.run = attest_run;
+	job->job.finish = attest_finish;
+	job->job.heavy = true;
+	job->nsm = nsm;
+	job->claims.nonce = (kms_span){ (const uint8_t *)nonce.text, nonce.len };
+	job->claims.user_data = (kms_span){ (const uint8_t *)user_data.text, user_data.len };
+	job->claims.public_key = (kms_span){ (const uint8_t *)key.text, key.len };
+	return kms_job_start(L, &job->job);
+}
+
+/* ---- the handle ----------------------------------------------------------------------------------- */
+
+static void nsm_release(void *object)
+{
+	kms_nsm_close(object);
+}
+
+static const luaL_Reg nsm_methods[] = {
+	{ "identity", nsm_identity },
+	{ "random_secret", nsm_random_secret },
+	{ "attest", nsm_attest },
+	{ "describe", nsm_describe },
+	{ NULL, NULL },
+};
+
+/* Not closable: jobs borrow it. */
+static const kms_bind_type nsm_type = { "kms.nsm", nsm_release, nsm_methods, false };
+
+/* nsm_open() -> nsm | nil, message, code */
+static int nsm_open(lua_State *L)
+{
+	kms_nsm **box = (kms_nsm **)kms_bind_new(L, &nsm_type);
+	kms_status status = kms_nsm_open(box);
+	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+}
+
+void kms_bind_nsm(lua_State *L)
+{
+	static const luaL_Reg functions[] = { { "nsm_open", nsm_open }, { NULL, NULL } };
+	kms_bind_define(L, &nsm_type);
+	luaL_setfuncs(L, functions, 0);
+}
