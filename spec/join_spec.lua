@@ -7,7 +7,7 @@ local native = require("spec.support.native")
 local PEER = "0x" .. ("a"):rep(40)
 
 describe("join", function()
-	local joiner, peer, events, inner, counts, code, refusal
+	local joiner, peer, events, inner, counts, code, refusal, applied
 
 	-- Runs fn in a coroutine, as the node does.
 	local function run(fn)
@@ -18,11 +18,12 @@ describe("join", function()
 
 	before_each(function()
 		events, counts, code = {}, { total = 0, merged = 0, rejected = 0 }, nil
-		refusal = nil
-		peer = { wallet = PEER, number = 1, url = "http://peer" }
+		refusal, applied = nil, 0
+		peer = { wallet = PEER, number = 1, url = "http://peer", features = {} }
 		local peers = {
 			others = function() return { peer } end,
 			callable = function() return true end,
+			understands = function(_, other, feature) return other.features[feature] == true end,
 			event = function(_, _, event) events[#events + 1] = event end,
 		}
 		local caller = call.new({ peers = peers })
@@ -38,7 +39,10 @@ describe("join", function()
 					if name == "data" then return inner.data end
 					return inner.complete
 				end,
-				apply = function() return counts end,
+				apply = function()
+					applied = applied + 1
+					return counts
+				end,
 			}
 		end
 		joiner = join.new({
@@ -121,5 +125,14 @@ describe("join", function()
 			counts = { total = 3, merged = 1, rejected = 2 }
 			assert.equal(1, ask().complete)
 		end)
+	end)
+
+	it("catches up with existing nodes, which do not push again", function()
+		inner = { data = true }
+		joiner:catch_up(native.secret_random(32))
+		peer.features = { store = true }
+		joiner:catch_up(native.secret_random(32))
+		assert.equal(1, applied)
+		assert.is_false(joiner.catching_up)
 	end)
 end)

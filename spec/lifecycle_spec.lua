@@ -73,6 +73,7 @@ describe("lifecycle", function()
 			if found then return self.given, "http://peer" end
 			return nil, "nobody has it"
 		end
+		function join:catch_up() self.caught_up = (self.caught_up or 0) + 1 end
 		function join:snapshots()
 			self.snapshots_taken = self.snapshots_taken + 1
 			return self.found
@@ -444,6 +445,19 @@ describe("lifecycle", function()
 			assert.is_false(node.ready)
 			tick()
 			assert.is_true(node.ready)
+		end)
+
+		it("catches up when it is back, and serves meanwhile", function()
+			for _ = 1, 2 do tick() end
+			assert.is_nil(join.caught_up)
+			chain.down = true
+			pass(180001)
+			tick()
+			assert.is_false(node.ready)
+			chain.down = false
+			for _ = 1, 2 do tick() end
+			assert.is_true(node.ready)
+			assert.equal(1, join.caught_up)
 		end)
 
 		it("needs no snapshot for a secret that it has just made", function()

@@ -64,7 +64,7 @@ describe("an exchange", function()
 			response = { status = status, headers = {}, body = body }
 			assert.equal(code, (select(2, ask())))
 			assert.is_false(body.open)
-			assert.is_true(asked.discard_errors)
+			assert.is_true(asked.handle)
 		end
 	end)
 end)

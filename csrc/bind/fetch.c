@@ -59,7 +59,7 @@ typedef struct call {
 	kms_fetch *fetch;
 	kms_bind_loan body; /* what is sent, where that is a body */
 	bool handle;        /* whether the answer's body is pushed as one */
-	bool discard;       /* whether the text of an error is dropped */
+	bool drops_errors;  /* whether that of an answer other than 2xx is left out */
 } call;
 
 static void call_release(void *object)
@@ -148,9 +148,9 @@ static int call_finish(lua_State *L, kms_wait *wait)
 	int http_status = kms_fetch_http_status(c->fetch);
 	lua_pushinteger(L, http_status);
 	bool success = http_status / 100 == 2;
-	if (!success && c->discard)
+	if (!success && c->drops_errors)
 		lua_pushliteral(L, "");
-	else if (!success || !c->handle)
+	else if (!c->handle || !success)
 		lua_pushlstring(L, (const char *)body->data, body->len);
 	else if (!kms_bind_push_body(L, body))
 		return kms_bind_fail(L, KMS_ERR_MEMORY);
@@ -184,19 +184,20 @@ static void set_body(lua_State *L, kms_fetch_request *request, kms_bind_loan *lo
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
- *        handle=false, discard_errors=false, unix_socket= }
+ *        handle=false, unix_socket= }
  *   -> status, body, headers (by lower-case name) | nil, message, code
  * Waits: needs a coroutine. `body`: a string, or a body handle, which nobody else can use until
  * the call is over. With wiped (a secret) or handle the body of a 2xx answer is a handle that C
- * functions take; of others, which are error texts, it is a string, an empty one with discard_errors.
+ * functions take; of others, which are error texts, it is a string, with handle an empty one: what is
+ * too large for Lua as an answer is so as an error.
  */
 static int fetch(lua_State *L)
 {
-	static const char *const names[] = { "url",         "method",     "headers",
-					     "body",        "timeout_ms", "connect_timeout_ms",
-					     "max_bytes",   "proxy",      "check_address",
-					     "wiped",       "handle",     "discard_errors",
-					     "unix_socket", NULL };
+	static const char *const names[] = { "url",       "method",     "headers",
+					     "body",      "timeout_ms", "connect_timeout_ms",
+					     "max_bytes", "proxy",      "check_address",
+					     "wiped",     "handle",     "unix_socket",
+					     NULL };
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
@@ -214,7 +215,7 @@ static int fetch(lua_State *L)
 	request.method = option_text(L, "method", "GET");
 	request.proxy = option_text(L, "proxy", NULL);
 	request.unix_socket = option_text(L, "unix_socket", NULL);
-	bool handle = option_boolean(L, "handle"), discard = option_boolean(L, "discard_errors");
+	bool handle = option_boolean(L, "handle");
 
 	kms_status status = kms_bind_push_fetcher(L, &fetcher);
 	if (status != KMS_OK) return kms_bind_fail(L, status);
@@ -224,7 +225,7 @@ static int fetch(lua_State *L)
 	*box = c;
 	c->wait.finish = call_finish;
 	c->handle = handle || request.wiped;
-	c->discard = discard;
+	c->drops_errors = handle;
 	set_body(L, &request, &c->body);
 	status = kms_fetch_new(&c->fetch, &request);
 	if (status == KMS_OK) status = add_headers(L, c->fetch);

@@ -178,8 +178,10 @@ local function start_completing(self)
 end
 
 local function borne_out(self)
+	local was_away = not self.verified and self:is_complete()
 	self.verified = true
 	self.on_verified()
+	if was_away and self.join then self.join:catch_up(self.secrets.current) end
 	start_completing(self)
 	settle(self)
 end

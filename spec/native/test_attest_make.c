@@ -241,7 +241,7 @@ TEST(statements_that_say_more_or_less_are_refused)
 /* Each of the first allocations, then one in `step`: a verification makes some thousands. */
 static unsigned long next(unsigned long n)
 {
-	return n < 200 ? n + 1 : n + 1 + n / 97;
+	return n < 100 ? n + 1 : n + 1 + n / 31;
 }
 
 TEST(without_memory_nothing_passes_and_no_failure_is_made_up)
@@ -265,7 +265,7 @@ TEST(without_memory_nothing_passes_and_no_failure_is_made_up)
 		CHECK(kms_guarded_used() <= before + 16384); /* error queue and caches; nothing piles up */
 		refused++;
 	}
-	CHECK(refused > 300);
+	CHECK(refused > 150);
 	EXPECT(&d, &policy, NONE);
 	for (unsigned long n = 1;; n = next(n)) {
 		kms_mem_fail_after(n);

@@ -25,14 +25,16 @@ end
 
 --- Runs `body` as a coroutine until it ends, then closes what it opened.
 function M.run(body)
-	local done, ok, failure, late
+	local done, ok, failure, late, running
 	local timer = M.own(uv.new_timer())
 	timer:start(DEADLINE_MS, 0, function() late = true end)
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true
-		uv.stop() -- a loop that has run this in a timer would wait for something else first
+		-- A loop that has run this in a timer would wait for something else first.
+		if running then uv.stop() end
 	end)()
+	running = true
 	while not done and not late do uv.run("once") end
 	M.close()
 	if late then error("not done in time", 2) end

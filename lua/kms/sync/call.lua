@@ -134,7 +134,7 @@ function Caller:exchange(peer, build, options)
 	if not body then return nil, headers, signature end
 	local response
 	response, message, code = fetch.request(self.egress:guard({
-		url = peer.url .. "/sync", method = "POST", headers = headers, body = body, handle = true, discard_errors = true,
+		url = peer.url .. "/sync", method = "POST", headers = headers, body = body, handle = true,
 		timeout_ms = options.timeout_ms or 10000, connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = options.max_bytes or 4 << 20,
 	}))

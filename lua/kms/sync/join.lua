@@ -142,6 +142,19 @@ function Join:snapshots(secret)
 	return found
 end
 
+--- Fetches what existing nodes have, beside everything else: they push each change once, and this node
+-- has taken nothing for a while. Ours send again. Returns at once.
+function Join:catch_up(secret)
+	if self.catching_up then return end
+	self.catching_up = true
+	loop.spawn(function()
+		for _, peer in ipairs(callable(self)) do
+			if not self.peers:understands(peer, "store") then loop.try(snapshot_of, self, peer, secret) end
+		end
+		self.catching_up = false
+	end)
+end
+
 --- @param deps caller (kms.sync.call), writer (kms.sync.message), peers, store, clock, log, mono_ms,
 -- max_snapshot_bytes; accept (function(message, peer): marks records that the operator refuses)
 function M.new(deps)
