@@ -207,6 +207,14 @@ function M.defer(fn)
 	deferred[#deferred + 1] = fn
 end
 
+--- Suspends the running coroutine until others have had their turn. (A sleep of 0 may end before.)
+function M.pause()
+	local co, is_main = coroutine.running()
+	if is_main then error("pause needs a coroutine", 2) end
+	M.defer(function() M.resume(co) end)
+	coroutine.yield()
+end
+
 --- Calls fn for each signal of this name ("sigterm"); fn nil: the signal is ignored.
 -- @return a handle for M.close, which does not keep the loop running
 function M.on_signal(name, fn)

@@ -39,7 +39,8 @@ describe("GET /attestation", function()
 	it("gives a fresh document over the nonce, the node's key and its wallet", function()
 		local facts = verified(node, node.dir .. "/attest-root.der", NONCE)
 		assert.equal("simulated", facts.module_id)
-		assert.same({ wallet = node.wallet, purpose = "public", policy = node:status().policy.hash }, attest.read_user_data(facts.user_data))
+		assert.same({ wallet = node.wallet, purpose = "public", policy = node:status().policy.hash },
+			attest.read_user_data(facts.user_data))
 		assert.not_equal(get(node, NONCE).body, get(node, NONCE).body) -- made anew each time
 		verified(node, node.dir .. "/attest-root.der", "00")
 		verified(node, node.dir .. "/attest-root.der", "0x" .. ("Ff"):rep(64))

@@ -88,7 +88,7 @@ function Operator:accept(message, peer)
 		record.from, record.now = peer.wallet, self.node.wall_ms()
 		if self.policy:accept(record) ~= true then message:refuse(index) end
 		if uv.hrtime() - since > TURN_NS then
-			loop.sleep(0)
+			loop.pause()
 			since = uv.hrtime()
 		end
 		index = index + 1
