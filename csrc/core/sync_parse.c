@@ -131,7 +131,8 @@ static kms_status read_value(kms_sync *message, kms_json_cursor *cursor, member 
 	GUARD(kms_json_cursor_read(cursor, KMS_SYNC_MAX_VALUES));
 	const kms_json *json = &cursor->json;
 	if (which < MEMBER_NUMBERS) {
-		size_t max = (int)which == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION : KMS_SYNC_MAX_TEXT;
+		size_t max =
+		    (int)which == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION : KMS_SYNC_MAX_TEXT;
 		return read_text_of(&message->texts[which], json->values, max);
 	}
 	if (which < MEMBER_COMPLETE) return read_number(message, which - MEMBER_NUMBERS, json->values);
