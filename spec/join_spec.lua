@@ -48,7 +48,7 @@ describe("join", function()
 		joiner = join.new({
 			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
 			clock = { now = function() return 0 end },
-			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
+			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000, accept = function() end,
 		})
 	end)
 

@@ -1,12 +1,15 @@
 --- Every command of README.md works, in the order in which a newcomer meets them. Targets that
--- contain this spec, or take minutes, are looked at by make without being run: .ci/run runs them.
+-- contain this spec, take minutes or stay are looked at by make without being run: .ci/run, or a
+-- spec in spec/cluster, runs them.
 
 local uv = require("luv")
 
 local PORT = 20000 + math.tointeger(uv.os_getpid()) % 10000
 local URL = "http://127.0.0.1:" .. PORT
 local BUILD = os.getenv("KMS_BUILD") or "build"
-local LONG = { test = true, check = true, asan = true, valgrind = true, ctcheck = true, bench = true }
+local LONG = {
+	test = true, check = true, asan = true, valgrind = true, ctcheck = true, bench = true, devnet = true, chaos = true,
+}
 
 local function commands()
 	local list, inside = {}, false

@@ -33,6 +33,16 @@ static void hex_decode(void)
 	decode_hex(KMS_OK, text, sizeof(text), KEY);
 }
 
+static void hex_decode_in_place(void)
+{
+	char text[2 + 2 * KEY];
+	size_t len;
+	hide_hex(text, "89abcdef0123", 0);
+	MUST(kms_hex_decode_in_place(&len, text, (size_t)2 * KEY));
+	hide_hex(text, "0123 ", 0);
+	if (kms_hex_decode_in_place(&len, text, (size_t)2 * KEY) != KMS_ERR_HEX) exit(2);
+}
+
 static void hex_decode_bad(void)
 {
 	char text[2 + 2 * KEY];
@@ -120,9 +130,15 @@ static void wiping(void)
 }
 
 const ct_case ct_codecs[] = {
-	{ "hex decoding", hex_decode },           { "hex decoding of what is no hex", hex_decode_bad },
-	{ "a secret from hex", secret_from_hex }, { "hex encoding", hex_encode },
-	{ "base64 both ways", base64_both_ways }, { "buffers of secrets", buffers },
-	{ "equality of secrets", equality },      { "keccak of a secret", hash },
-	{ "wiping and freeing", wiping },         { NULL, NULL },
+	{ "hex decoding in place", hex_decode_in_place },
+	{ "hex decoding", hex_decode },
+	{ "hex decoding of what is no hex", hex_decode_bad },
+	{ "a secret from hex", secret_from_hex },
+	{ "hex encoding", hex_encode },
+	{ "base64 both ways", base64_both_ways },
+	{ "buffers of secrets", buffers },
+	{ "equality of secrets", equality },
+	{ "keccak of a secret", hash },
+	{ "wiping and freeing", wiping },
+	{ NULL, NULL },
 };

@@ -164,8 +164,10 @@ static void records(void)
 	MUST(kms_record_seal(&record, key, kms_secret_bytes(value), 64));
 	show(record.data, record.len);
 	MUST(kms_record_open(&plain, key, record.data, record.len));
+	MUST(kms_record_verify(key, record.data, record.len));
 	record.data[record.len - 1] ^= 1;
 	if (kms_record_open(&plain, key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
+	if (kms_record_verify(key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
 	kms_buf_free(&record);
 	kms_buf_free(&plain);
 	kms_secret_unref(key);

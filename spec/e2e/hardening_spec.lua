@@ -20,7 +20,7 @@ local function bystander(env)
 	local process = nobody.spawn("intruder", { "wait" }, env)
 	expect.eventually(function() -- setpriv has become it
 		local command = files.read(("/proc/%d/cmdline"):format(process.pid))
-		return command and command:find("intruder", 1, true)
+		return command and command:find("^[^%z]*/intruder%z")
 	end, "the bystander runs")
 	return process
 end
