@@ -2,6 +2,7 @@
 -- decide comes before the body, and nothing is opened that the sync key does not bear out.
 
 local err = require("kms.err")
+local join = require("kms.sync.join")
 local native = require("kms_native")
 local routes_reply = require("kms.routes.reply")
 local slots = require("kms.slots")
@@ -108,6 +109,7 @@ function ANSWERS.delta(node, opened, exchange)
 	end
 	local counts, message, code = opened:apply(node.store, exchange.secret, peer.number, node.wall_ms())
 	if not counts then return nil, message, code end
+	join.add(node.sync_counts.records, counts)
 	if counts.poisoned > 0 then
 		node.peers:event(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
 	end
@@ -176,8 +178,10 @@ local function carry_out(node, opened, authentic, exchange)
 	local ok, message, code = still_stands(node, exchange)
 	if ok then ok, message, code = check(node, opened, authentic, exchange) end
 	if not ok then return nil, message, code end
-	local answer = ANSWERS[opened:text("type") or ""]
+	local kind = opened:text("type") or ""
+	local answer = ANSWERS[kind]
 	if not answer then return refuse("ERR_FIELD_VALUE", "type: allowed is " .. TYPES) end
+	node.sync_counts[kind] = node.sync_counts[kind] + 1
 	-- It lives, and says what it is; a new life of its store has nothing of what was pushed to the old.
 	local peer = exchange.peer
 	node.peers:reached(peer)
@@ -241,6 +245,8 @@ end
 --- What the handlers keep on the node.
 function M.setup(node)
 	node.sync_turns = turns.new(WAITING)
+	-- Since the start: messages by type, and what became of their records.
+	node.sync_counts = { delta = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
 	node.snapshots = slots.new(SNAPSHOTS_AT_ONCE)
 	node.secret_limiter = assert(native.limiter(SECRETS_PER_MINUTE, SECRETS_PER_MINUTE, 4096))
 end

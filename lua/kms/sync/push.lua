@@ -48,7 +48,7 @@ end
 
 local function note_skipped(self, peer, cursor, count)
 	if not count or count == 0 then return end
-	cursor.skipped = cursor.skipped + count
+	cursor.skipped, self.counts.skipped = cursor.skipped + count, self.counts.skipped + count
 	self.log:warn("records too large for this peer are not sent", { peer = peer.wallet, records = count })
 end
 
@@ -89,6 +89,8 @@ local function send_page(self, peer, cursor, since)
 	note_skipped(self, peer, cursor, skipped)
 	if not answer then return through end
 	local counts = answer:counts()
+	self.counts.pushes, self.counts.records = self.counts.pushes + 1, self.counts.records + records
+	self.counts.rejected = self.counts.rejected + math.min(counts.rejected or 0, records)
 	self.log:debug("pushed", {
 		peer = peer.wallet, records = records, merged = counts.merged, rejected = counts.rejected,
 	})
@@ -113,6 +115,7 @@ local function note_future(self, cursor, since)
 end
 
 local function failed(self, peer, cursor, message, code)
+	self.counts.failures = self.counts.failures + 1
 	-- An existing node that was gone may come back empty, and does not say so.
 	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
 	self.log:limited("push " .. peer.wallet, 60, "warn", "cannot push", {
@@ -224,6 +227,9 @@ function M.new(deps)
 		mono_ms = deps.mono_ms, secret = deps.secret, is_ready = deps.is_ready, max_body_bytes = deps.max_body_bytes,
 		skew_ms = deps.skew_ms, order = deps.order, settings = deps.settings,
 		cursors = setmetatable({}, { __mode = "k" }), running = 0,
+		-- Since the start: pushes that were acknowledged and that failed; records that were in them, that
+		-- peers rejected, that are too large for a peer.
+		counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 },
 	}, Pusher)
 end
 
