@@ -139,6 +139,10 @@ return {
 	-- Allowed: a whole number from 1 to 2592000.
 	-- PEER_BLACKLIST_DURATION_SECONDS = 600,
 
+	-- Allow-list file of images (kms.attest): only peers that show one of them get the master secret.
+	-- Allowed: 1 to 4096 characters, none of them a control character.
+	-- REQUIRE_PEER_ATTESTATION = "",
+
 	-- Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false.
 	-- Allowed: true or false.
 	-- ALLOW_PRIVATE_PEERS = nil,

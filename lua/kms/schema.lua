@@ -91,6 +91,8 @@ function M.sections()
 				doc = "Between two pushes of changes to peers, in seconds." },
 			{ name = "PEER_BLACKLIST_DURATION_SECONDS", type = "int", min = 1, max = 30 * DAY_S, default = 600,
 				doc = "How long a peer that failed verification is ignored, in seconds." },
+			{ name = "REQUIRE_PEER_ATTESTATION", type = "string", optional = true,
+				doc = "Allow-list file of images (kms.attest): only peers that show one of them get the master secret." },
 			{ name = "ALLOW_PRIVATE_PEERS", type = "bool",
 				doc = "Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false." },
 			{ name = "EGRESS_PROXY", type = "url", base = true, optional = true,

@@ -45,12 +45,16 @@ static long start_execveat(void)
 
 static long start_fork(void)
 {
-	return fork();
+	pid_t child = fork();
+	if (child == 0) _exit(0);
+	return child;
 }
 
 static long start_vfork(void)
 {
-	return syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
+	pid_t child = vfork();
+	if (child == 0) _exit(0);
+	return child;
 }
 
 static long start_system(void)
@@ -62,7 +66,9 @@ static long start_system(void)
 static long start_clone3(void)
 {
 	struct clone_args arguments = { .exit_signal = SIGCHLD };
-	return syscall(SYS_clone3, &arguments, sizeof(arguments));
+	long child = syscall(SYS_clone3, &arguments, sizeof(arguments));
+	if (child == 0) _exit(0);
+	return child;
 }
 
 #ifdef __x86_64__

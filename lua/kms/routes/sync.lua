@@ -10,7 +10,7 @@ local turns = require("kms.turns")
 
 local M = {}
 
-local UNSIGNED_BYTES = 16384 -- of a body without a valid X-Sync-Signature: a master_secret_request
+local UNSIGNED_BYTES = 65536 -- of a body without a valid X-Sync-Signature: a master_secret_request
 local WAITING = 8 -- requests of a peer behind the one that is carried out
 local SNAPSHOTS_AT_ONCE = 4
 local SECRETS_PER_MINUTE = 6 -- a peer
@@ -144,15 +144,17 @@ local function counted(node, exchange, body)
 end
 
 -- Whether the chain says at this moment that the peer may have the secret.
-local function may_have_secret(node, exchange)
+local function may_have_secret(node, opened, exchange, pubkey)
 	local peer = exchange.peer
 	local instance, message = node.peers:fresh(peer.wallet)
 	if message then return refuse("ERR_CHAIN", "the registry cannot be reached") end
 	if not instance or native.peer_point(instance.tee_pubkey) ~= peer.point then
 		return refuse("ERR_FORBIDDEN", "not a KMS peer")
 	end
+	local shown, why, code = node.evidence:check(opened:text("attestation"), exchange, instance, pubkey)
+	if code then return refuse(code, why) end
 	if not node.lifecycle:is_verified() then return refuse("ERR_NOT_READY", node.lifecycle.reason) end
-	return node.operator:release_secret(peer, instance, exchange.attestation)
+	return node.operator:release_secret(peer, instance, shown)
 end
 
 function ANSWERS.master_secret_request(node, opened, exchange)
@@ -162,7 +164,7 @@ function ANSWERS.master_secret_request(node, opened, exchange)
 	if not node.secret_limiter:take(peer.wallet:sub(11), node.mono_ms()) then
 		return refuse("ERR_RATE", "too many requests for the secret")
 	end
-	local ok, message, code, wait_s = may_have_secret(node, exchange)
+	local ok, message, code, wait_s = may_have_secret(node, opened, exchange, pubkey)
 	exchange.wait_s = wait_s
 	if not ok then return nil, message, code end
 	local sealed
@@ -216,7 +218,7 @@ end
 -- One request of a peer at a time: each can be large.
 local function in_turn(node, request, peer, signature)
 	if not node.sync_turns:take(peer.wallet) then return err.reply("ERR_BUSY", "too many requests of this peer wait") end
-	local exchange = { peer = peer, signature = signature }
+	local exchange = { peer = peer, signature = signature, nonce = request:header("x-kms-nonce") }
 	local ok, reply = pcall(answer, node, request, exchange)
 	if exchange.snapshot and not exchange.sending then node.snapshots:give(peer.wallet) end
 	node.sync_turns:give(peer.wallet)

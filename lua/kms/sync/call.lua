@@ -50,13 +50,13 @@ local function ask_nonce(self, peer)
 	return nonce
 end
 
--- Body and headers of the request. `build(signature)` gives its inner text as a handle.
+-- Body and headers of the request. `build(signature, nonce)` gives its inner text as a handle.
 local function prepare(self, peer, nonce, build, master)
 	local now_s = self.wall_ms() // 1000
 	local signature, message, code = self.tee:sign(("NovaKMS:Auth:%s:%s:%d"):format(nonce, peer.wallet, now_s))
 	if not signature then return nil, message, code end
 	local plain
-	plain, message, code = build(signature)
+	plain, message, code = build(signature, nonce)
 	if not plain then return nil, message, code end
 	local body
 	body, message, code = self.tee:seal(plain, peer.point)
@@ -120,7 +120,7 @@ end
 
 --- Sends one request and gives the verified answer. Needs a coroutine.
 -- @param peer of kms.peers
--- @param build function(signature) -> inner text (kms.body) | nil, message, code
+-- @param build function(signature, nonce) -> inner text (kms.body) | nil, message, code
 -- @param options master: secret whose sync key signs the body (nil: not signed); timeout_ms (10000);
 --   max_bytes of the answer (4 MiB)
 -- @return answer (kms.message) | nil, message, code: ERR_REFUSED (it said no), ERR_NOT_READY (it is there,

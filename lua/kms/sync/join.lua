@@ -31,8 +31,9 @@ local function secret_of(self, peer, hash, settled)
 	if not key then return nil, message, code end
 	local pubkey = native.hex_encode(key:public_der())
 	local answer
-	answer, message, code = self.caller:exchange(peer, function(signature)
-		return native.text_body(self.writer:secret_request(signature, pubkey))
+	answer, message, code = self.caller:exchange(peer, function(signature, nonce)
+		local attestation = self.evidence:make(peer.wallet, nonce, pubkey)
+		return native.text_body(self.writer:secret_request(signature, pubkey, attestation))
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
 	if not answer then return nil, message, code end
 	local secret
@@ -156,12 +157,13 @@ function Join:catch_up(secret)
 end
 
 --- @param deps caller (kms.sync.call), writer (kms.sync.message), peers, store, clock, log, mono_ms,
--- max_snapshot_bytes; accept (function(message, peer): marks records that the operator refuses)
+-- max_snapshot_bytes; evidence (kms.sync.evidence); accept (function(message, peer): marks records that
+-- the operator refuses)
 function M.new(deps)
 	return setmetatable({
 		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, clock = deps.clock,
 		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes,
-		accept = deps.accept, first = 0,
+		accept = deps.accept, evidence = deps.evidence, first = 0,
 		counts = { fetched = 0, failures = 0 }, -- snapshots since the start, and what became of their records
 	}, Join)
 end
