@@ -30,8 +30,9 @@ function M.delta(node, opened, exchange)
 	return native.text_body(node.writer:delta_answer(exchange.signature, counts))
 end
 
---- Gives every record. A snapshot is under way from before it is built until it is sent or dropped: one of a peer, which
--- may read as slowly as it likes, and so many of all. It is twice as long as an envelope, in hexadecimal.
+--- Gives every record. A snapshot is under way from before it is built until it is sent or dropped:
+-- one of a peer, which may read as slowly as it likes, and so many of all. As an envelope, in
+-- hexadecimal, it is twice as long.
 function M.snapshot_request(node, opened, exchange)
 	exchange.snapshot = node.snapshots:take(exchange.peer.wallet)
 	if not exchange.snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
