@@ -12,7 +12,7 @@ local M = {}
 
 local UNSIGNED_BYTES = 65536 -- of a body without a valid X-Sync-Signature: a master_secret_request
 local WAITING = 8 -- requests of a peer behind the one that is carried out
-local SNAPSHOTS_AT_ONCE = 4
+local SNAPSHOTS_AT_ONCE = 2 -- each can be MAX_SNAPSHOT_BYTES, beside the bodies in flight
 local SECRETS_PER_MINUTE = 6 -- a peer
 
 local TYPES = "delta, snapshot_request, master_secret_request"
