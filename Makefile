@@ -164,7 +164,7 @@ bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
 	@spec/bench/run $(BUILD)
 
-bench-tools: $(BENCHES)
+bench-tools: $(BENCHES) $(TESTKIT)
 
 C_FILES   := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 LUA_FILES := $(shell git ls-files '*.lua' 2>/dev/null)

@@ -324,6 +324,34 @@ describe("kms.policy", function()
 			assert.is_true(p:status().failures >= 8)
 		end)
 
+		it("that runs too long rests for whoever made it, and for nobody else", function()
+			write("access", "return { derive = function(r) if r.path == 'slow' then while true do end end end }")
+			write("sync", "return { accept = function(r) if r.key == 'slow' then while true do end end return false end }")
+			local p = assert(open())
+			local function derive(app_id, path) return p:derive({ app_id = app_id, path = path }) end
+			assert.is_true(derive("7", "p"))
+			assert.is_true(derive("7", "slow").failed)
+			assert.same({ status = 403, code = "ERR_POLICY", rule = "access.derive", failed = true }, derive("7", "p"))
+			assert.is_true(derive("8", "p"))
+			now_ms = now_ms + 1
+			assert.is_true(derive("7", "p").failed)
+			now_ms = now_ms + 60000
+			assert.is_true(derive("7", "p"))
+			-- Where failing gives way to the shipped one, resting does too.
+			assert.is_true(p:accept({ from = "0xa", key = "slow" }))
+			assert.is_true(p:accept({ from = "0xa", key = "k" }))
+			assert.equal(403, p:accept({ from = "0xb", key = "k" }).status)
+			derive("7", "slow")
+			write("access", "return { derive = function() return true end }")
+			assert.is_true(p:reload("command"))
+			assert.is_true(derive("7", "p"))
+			local resting = 0
+			for _, counter in ipairs(p.counters:list()) do
+				if counter.labels.why == "resting" then resting = resting + counter.value end
+			end
+			assert.equal(3, resting)
+		end)
+
 		it("is one of a list of rules, of which the first that refuses decides", function()
 			write("access", [[return { derive = {
 				{ name = "one", description = "the first", decide = function(r) if r.path == "1" then return false end end },

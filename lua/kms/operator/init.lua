@@ -54,9 +54,7 @@ end
 
 --- A request that has a route: nothing where it may go on, else the answer.
 function Operator:admit(request, route)
-	return self.routes:admit(request, route, function(bucket)
-		return self.node:within_address_limit(bucket, request, self.node.mono_ms())
-	end)
+	return self.routes:admit(self.node, request, route)
 end
 
 -- ---- peers ---------------------------------------------------------------------------------------

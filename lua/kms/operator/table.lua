@@ -86,14 +86,13 @@ end
 
 --- What routes.lua says of a request that has a route: nothing where it may go on, else the answer.
 -- Leaves the limit of its body on the request.
--- @param within function(bucket): whether the client's address may go on; else false, seconds
-function Table:admit(request, route, within)
+function Table:admit(node, request, route)
 	local name = handler_of(route, request)
 	local entry, limiter = self.entries[name], self.limiters[name]
 	if not entry then return err.reply("ERR_NO_ROUTE") end
 	request.max_body = entry.max_body
 	if not limiter then return nil end
-	local ok, wait_s = within(limiter.bucket)
+	local ok, wait_s = node:within_address_limit(limiter.bucket, request, node.mono_ms())
 	if ok then return nil end
 	return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
 end

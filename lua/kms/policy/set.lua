@@ -69,12 +69,14 @@ local function try_hook(self, vm, path, hook, mistakes)
 	local name = path:match("^%a+")
 	local seen = {}
 	for _, sample in ipairs(hook.samples) do
-		local result, message = vm:call(path, hook.kind, SAMPLE_MS, SAMPLE_MS, table.unpack(sample, 1, #sample))
+		local result, message, _, why = vm:call(path, hook.kind, SAMPLE_MS, SAMPLE_MS, table.unpack(sample, 1, #sample))
 		if result == nil and not seen[message] then
 			seen[message] = true
 			local line, text = located(name, message)
 			sources_of.note(mistakes, self.sources[name].path, line, ("%s fails when it is tried: %s"):format(path, text))
 		end
+		-- A node that reloads serves others meanwhile: once is enough of what takes all that it may.
+		if why == "overrun" or why == "memory" then break end
 	end
 end
 
