@@ -36,6 +36,14 @@ return {
 	-- Allowed: 1 to 4096 characters, none of them a control character.
 	-- POLICY_DIR = "config/policy",
 
+	-- Where GET /metrics is answered, over plain HTTP; 0: nowhere.
+	-- Allowed: 0 (off), or address:port or [IPv6 address]:port, no host name (port 0: any free one).
+	-- METRICS_ADDR = "127.0.0.1:9464",
+
+	-- Unix socket for the node's operator; auto: DATA_DIR/control.sock, off with IN_ENCLAVE=true.
+	-- Allowed: auto, off, or a path with a / in it, at most 100 bytes.
+	-- CONTROL_SOCKET = "auto",
+
 	-- Threads for native work; 0: one a core.
 	-- Allowed: a whole number from 0 to 256.
 	-- THREADS = 0,
@@ -130,6 +138,10 @@ return {
 	-- How long a peer that failed verification is ignored, in seconds.
 	-- Allowed: a whole number from 1 to 2592000.
 	-- PEER_BLACKLIST_DURATION_SECONDS = 600,
+
+	-- Allow-list file of images (kms.attest): only peers that show one of them get the master secret.
+	-- Allowed: 1 to 4096 characters, none of them a control character.
+	-- REQUIRE_PEER_ATTESTATION = "",
 
 	-- Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false.
 	-- Allowed: true or false.

@@ -2,6 +2,7 @@
 -- a file can hang the start or leak.
 
 local config = require("kms.config")
+local place = require("kms.control.place")
 local schema = require("kms.schema")
 local types = require("kms.types")
 
@@ -192,6 +193,33 @@ describe("kms.config", function()
 			}) do
 				refuses("BIND_ADDR", text)
 			end
+		end)
+
+		it("metrics address", function()
+			accepts("METRICS_ADDR", "127.0.0.1:1", "127.0.0.1:1")
+			for _, text in ipairs({ "0", "off", "OFF" }) do accepts("METRICS_ADDR", text, "off") end
+			for _, text in ipairs({ "on", "9464", "localhost:9464", "127.0.0.1" }) do refuses("METRICS_ADDR", text) end
+			for _, value in ipairs({ "0", '""', "false" }) do
+				assert.equal("off", assert(config.load(with_file("return { METRICS_ADDR = " .. value .. " }"))).METRICS_ADDR)
+			end
+			local function notes(address)
+				return table.concat(config.notes(load_env({ METRICS_ADDR = address })), "\n")
+			end
+			assert.truthy(notes("0.0.0.0:1"):find("other machines can read the metrics", 1, true))
+			assert.is_nil(notes("[::1]:1"):find("METRICS_ADDR", 1, true))
+			assert.is_nil(notes("off"):find("METRICS_ADDR", 1, true))
+		end)
+
+		it("control socket", function()
+			for _, text in ipairs({ "auto", "off", "/run/kms/s", "./s" }) do accepts("CONTROL_SOCKET", text, text) end
+			accepts("CONTROL_SOCKET", "0", "off")
+			for _, text in ipairs({ "sock", "/run/kms/", "/" .. ("x"):rep(100), "/a\1b" }) do refuses("CONTROL_SOCKET", text) end
+			local function path(env) return place.path(load_env(env)) end
+			assert.is_nil(path({}))
+			assert.equal("data/control.sock", path({ IN_ENCLAVE = "false" }))
+			assert.equal("/x/control.sock", path({ IN_ENCLAVE = "false", DATA_DIR = "/x" }))
+			assert.equal("/x/y", path({ CONTROL_SOCKET = "/x/y" }))
+			assert.is_nil(path({ IN_ENCLAVE = "false", CONTROL_SOCKET = "off" }))
 		end)
 
 		it("url", function()

@@ -48,7 +48,8 @@ describe("join", function()
 		joiner = join.new({
 			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
 			clock = { now = function() return 0 end },
-			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000, accept = function() end,
+			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
+			accept = function() end, evidence = { make = function() end },
 		})
 	end)
 

@@ -184,7 +184,7 @@ static void set_body(lua_State *L, kms_fetch_request *request, kms_bind_loan *lo
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
- *        handle=false }
+ *        handle=false, unix_socket= }
  *   -> status, body, headers (by lower-case name) | nil, message, code
  * Waits: needs a coroutine. `body`: a string, or a body handle, which nobody else can use until
  * the call is over. With wiped (a secret) or handle the body of a 2xx answer is a handle that C
@@ -196,7 +196,8 @@ static int fetch(lua_State *L)
 	static const char *const names[] = { "url",       "method",     "headers",
 					     "body",      "timeout_ms", "connect_timeout_ms",
 					     "max_bytes", "proxy",      "check_address",
-					     "wiped",     "handle",     NULL };
+					     "wiped",     "handle",     "unix_socket",
+					     NULL };
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
@@ -213,6 +214,7 @@ static int fetch(lua_State *L)
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");
 	request.method = option_text(L, "method", "GET");
 	request.proxy = option_text(L, "proxy", NULL);
+	request.unix_socket = option_text(L, "unix_socket", NULL);
 	bool handle = option_boolean(L, "handle");
 
 	kms_status status = kms_bind_push_fetcher(L, &fetcher);

@@ -30,8 +30,16 @@ static int nonces_out(lua_State *L)
 	return 1;
 }
 
+/* nonces:issued() -> how many there were since the start */
+static int nonces_issued(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_nonces_issued(kms_bind_check(L, 1, &kms_bind_nonces_type)));
+	return 1;
+}
+
 static const luaL_Reg nonces_methods[] = {
 	{ "issue", nonces_issue },
+	{ "issued", nonces_issued },
 	{ "out", nonces_out },
 	{ NULL, NULL },
 };

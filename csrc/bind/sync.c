@@ -102,7 +102,7 @@ static int sync_parse(lua_State *L)
 
 /* ---- what a message says ------------------------------------------------------------------------ */
 
-/* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store */
+/* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store, attestation */
 static int message_text(lua_State *L)
 {
 	const char *names[KMS_SYNC_TEXTS + 1] = { NULL };

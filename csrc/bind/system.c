@@ -1,9 +1,11 @@
 /* Start-up, clocks and limits of the process. */
 #include "bind/bind.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,15 +155,41 @@ static int system_name_hash(lua_State *L)
 	return 1;
 }
 
+/*
+ * peer_credentials(descriptor) -> uid, pid of the process that connected to a Unix socket, as the
+ * kernel noted them at that moment | nil, message, code
+ */
+static int system_peer_credentials(lua_State *L)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+	int descriptor = (int)kms_bind_integer(L, 1, 0, INT_MAX);
+
+	if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || len != sizeof(who))
+		return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	/* What is no Unix socket gives no process, and user -1. */
+	if (who.uid == (uid_t)-1) return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	lua_pushinteger(L, (lua_Integer)who.uid);
+	lua_pushinteger(L, (lua_Integer)who.pid);
+	return 2;
+}
+
 void kms_bind_system(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "init", system_init },           { "ready", system_ready },
-		{ "harden", system_harden },       { "confine", system_confine },
-		{ "take_env", system_take_env },   { "wall_ms", system_wall_ms },
-		{ "mono_ms", system_mono_ms },     { "raise_nofile", system_raise_nofile },
-		{ "guarded", system_guarded },     { "random_hex", system_random_hex },
-		{ "name_hash", system_name_hash }, { NULL, NULL },
+		{ "init", system_init },
+		{ "ready", system_ready },
+		{ "harden", system_harden },
+		{ "confine", system_confine },
+		{ "take_env", system_take_env },
+		{ "wall_ms", system_wall_ms },
+		{ "mono_ms", system_mono_ms },
+		{ "raise_nofile", system_raise_nofile },
+		{ "guarded", system_guarded },
+		{ "random_hex", system_random_hex },
+		{ "name_hash", system_name_hash },
+		{ "peer_credentials", system_peer_credentials },
+		{ NULL, NULL },
 	};
 	luaL_setfuncs(L, functions, 0);
 }

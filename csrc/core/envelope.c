@@ -46,10 +46,12 @@ static kms_status parse_nonce(kms_envelope *envelope, const kms_json *json)
 	ENSURE(len >= 2 * KMS_GCM_IV, KMS_ERR_ENVELOPE);
 	envelope->nonce = hex;
 	envelope->nonce_len = len;
-	for (size_t i = 0; i < len; i += 2) {
-		uint8_t byte;
-		ENSURE(kms_hex_decode(&byte, 1, hex + i, 2) == KMS_OK, KMS_ERR_ENVELOPE);
-		if (i < 2 * KMS_GCM_IV) envelope->iv12[i / 2] = byte;
+	for (size_t at = 0; at < len;) {
+		uint8_t piece[NONCE_BYTES];
+		size_t part = (len - at) / 2 < sizeof(piece) ? (len - at) / 2 : sizeof(piece);
+		ENSURE(kms_hex_decode(piece, part, hex + at, 2 * part) == KMS_OK, KMS_ERR_ENVELOPE);
+		if (at == 0) memcpy(envelope->iv12, piece, sizeof(envelope->iv12));
+		at += 2 * part;
 	}
 	return KMS_OK;
 }

@@ -164,3 +164,12 @@ uint64_t kms_nonces_out(kms_nonces *nonces, uint64_t now_s)
 	pthread_mutex_unlock(&nonces->lock);
 	return out;
 }
+
+uint64_t kms_nonces_issued(kms_nonces *nonces)
+{
+	ENSURE(nonces, 0);
+	pthread_mutex_lock(&nonces->lock);
+	uint64_t issued = nonces->next;
+	pthread_mutex_unlock(&nonces->lock);
+	return issued;
+}

@@ -29,6 +29,7 @@ static const char *const member_names[MEMBERS] = {
 	[KMS_SYNC_ECDH_PUBKEY] = "ecdh_pubkey",
 	[KMS_SYNC_STATUS] = "status",
 	[KMS_SYNC_STORE] = "store",
+	[KMS_SYNC_ATTESTATION] = "attestation",
 	[MEMBER_NUMBERS + KMS_SYNC_TOTAL] = "total",
 	[MEMBER_NUMBERS + KMS_SYNC_MERGED] = "merged",
 	[MEMBER_NUMBERS + KMS_SYNC_SKIPPED] = "skipped",
@@ -56,12 +57,17 @@ const char *kms_sync_number_member(kms_sync_number_name name)
 
 /* ---- single members ---- */
 
-static kms_status read_text(kms_text *text, const kms_json_value *value)
+static kms_status read_text_of(kms_text *text, const kms_json_value *value, size_t max)
 {
 	ENSURE(value->type == KMS_JSON_STRING, KMS_ERR_FIELD_TYPE);
-	ENSURE(value->len <= KMS_SYNC_MAX_TEXT, KMS_ERR_FIELD_VALUE);
+	ENSURE(value->len <= max, KMS_ERR_FIELD_VALUE);
 	*text = (kms_text){ value->text, value->len };
 	return KMS_OK;
+}
+
+static kms_status read_text(kms_text *text, const kms_json_value *value)
+{
+	return read_text_of(text, value, KMS_SYNC_MAX_TEXT);
 }
 
 static kms_status read_number(kms_sync *message, size_t index, const kms_json_value *value)
@@ -124,7 +130,11 @@ static kms_status read_value(kms_sync *message, kms_json_cursor *cursor, member 
 	if (which == MEMBER_DATA) return kms_sync_data_read(message, cursor);
 	GUARD(kms_json_cursor_read(cursor, KMS_SYNC_MAX_VALUES));
 	const kms_json *json = &cursor->json;
-	if (which < MEMBER_NUMBERS) return read_text(&message->texts[which], json->values);
+	if (which < MEMBER_NUMBERS) {
+		size_t max =
+		    (int)which == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION : KMS_SYNC_MAX_TEXT;
+		return read_text_of(&message->texts[which], json->values, max);
+	}
 	if (which < MEMBER_COMPLETE) return read_number(message, which - MEMBER_NUMBERS, json->values);
 	if (which == MEMBER_COMPLETE) return read_complete(message, json->values);
 	if (which == MEMBER_FEATURES) return read_features(message, json);

@@ -142,6 +142,7 @@ static kms_status set_policy(kms_fetch *fetch, const kms_fetch_request *request)
 	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
+	if (request->unix_socket) SET(CURLOPT_UNIX_SOCKET_PATH, request->unix_socket);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
 	return KMS_OK;
 }

@@ -55,6 +55,7 @@ typedef struct kms_fetch_request {
 	const char *method;          /* 1 to 16 upper-case letters; copied */
 	kms_text body;               /* absent: text NULL; borrowed until `done` */
 	const char *proxy;           /* http or https URL of a proxy, copied; NULL: none */
+	const char *unix_socket;     /* path of the socket to use instead of the URL's host, copied; NULL */
 	uint32_t timeout_ms;         /* for all of it, waiting in the queue included */
 	uint32_t connect_timeout_ms; /* name, connection, TLS */
 	size_t max_bytes;            /* of the response body; more is ERR_TOO_LARGE */

@@ -37,5 +37,7 @@ KMS_API KMS_MUST_USE kms_status kms_nonces_consume(kms_nonces *nonces, const cha
 
 /* Nonces issued within the lifetime, consumed or not. */
 KMS_API uint64_t kms_nonces_out(kms_nonces *nonces, uint64_t now_s);
+/* Nonces issued since the start. */
+KMS_API uint64_t kms_nonces_issued(kms_nonces *nonces);
 
 #endif

@@ -16,6 +16,7 @@
 #define KMS_SYNC_MAX_MEMBERS 64          /* of a message */
 #define KMS_SYNC_MAX_APPS 1000000        /* of its "data" */
 #define KMS_SYNC_MAX_TEXT 1024           /* bytes of a text below */
+#define KMS_SYNC_MAX_ATTESTATION 22528   /* the same of "attestation": a document in base64 */
 #define KMS_SYNC_MAX_VALUES 4096         /* JSON values of any member but "data" */
 #define KMS_SYNC_MAX_RECORD_VALUES 65536 /* JSON values of one record */
 
@@ -26,6 +27,7 @@ typedef enum kms_sync_text_name {
 	KMS_SYNC_ECDH_PUBKEY,
 	KMS_SYNC_STATUS,
 	KMS_SYNC_STORE,
+	KMS_SYNC_ATTESTATION,
 	KMS_SYNC_TEXTS,
 } kms_sync_text_name;
 

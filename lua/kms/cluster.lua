@@ -4,6 +4,7 @@
 local bans = require("kms.policy.bans")
 local call = require("kms.sync.call")
 local egress = require("kms.egress")
+local evidence = require("kms.sync.evidence")
 local join = require("kms.sync.join")
 local lifecycle = require("kms.lifecycle")
 local message = require("kms.sync.message")
@@ -44,11 +45,11 @@ local function open_sync(node)
 	return join.new({
 		caller = node.caller, writer = node.writer, peers = node.peers, store = node.store, clock = node.clock,
 		log = node.log, mono_ms = node.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
-		accept = function(answer, peer) return node.operator:accept(answer, peer) end,
+		accept = function(answer, peer) return node.operator:accept(answer, peer) end, evidence = node.evidence,
 	})
 end
 
---- Makes node.egress, .bans, .peers, .secrets, .writer, .caller, .pusher and .lifecycle. The node has
+--- Makes node.egress, .bans, .peers, .secrets, .evidence, .writer, .caller, .pusher and .lifecycle. The node has
 -- config, log, given, clock, chain, tee, store, service and policies.
 -- @param env function: environment variable by name, or nil
 -- @return true | nil, message
@@ -64,6 +65,13 @@ function M.join(node, env)
 		backoff_ms = function(peer) return node.operator:backoff_ms(peer) end,
 	})
 	node.secrets = secrets.new({ tee = node.tee, given = node.given })
+	local shown
+	shown, failure = evidence.new({
+		config = config, tee = node.tee, log = node.log, wall_ms = node.wall_ms, skew_ms = config.MAX_CLOCK_SKEW_MS,
+		policy_hash = function() return node.policy:hash() end,
+	})
+	if not shown then return nil, failure end
+	node.evidence = shown
 	node.lifecycle = lifecycle.new({
 		chain = node.chain, peers = node.peers, tee = node.tee, service = node.service, secrets = node.secrets,
 		clock = node.clock, log = node.log, mono_ms = node.mono_ms, join = open_sync(node),

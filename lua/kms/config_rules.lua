@@ -65,6 +65,8 @@ function M.notes(values)
 		"ALLOW_PRIVATE_PEERS=true: URLs from the chain can lead into the private network of this node")
 	note(values.IN_ENCLAVE and (values.NODE_INSTANCE_URL or ""):find("^http://") ~= nil,
 		"NODE_INSTANCE_URL is not https: nodes in enclaves will not talk to this one")
+	note(values.METRICS_ADDR ~= "off" and not types.is_loopback_bind(values.METRICS_ADDR),
+		"METRICS_ADDR=%s: other machines can read the metrics, over plain HTTP", values.METRICS_ADDR)
 	return notes
 end
 

@@ -68,6 +68,14 @@ for code, names in pairs(NAMES) do
 	for _, name in ipairs(names) do CODES[name] = code end
 end
 
+--- Every name, sorted.
+function M.names()
+	local list = {}
+	for name in pairs(CODES) do list[#list + 1] = name end
+	table.sort(list)
+	return list
+end
+
 --- The wire code ("bad_request") and the HTTP status of an error's name ("ERR_HEX"); an
 -- unknown name is an internal error.
 function M.wire(name)

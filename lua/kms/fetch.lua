@@ -14,6 +14,7 @@ local M = {}
 -- @param options  url; method ("GET"); headers (name = value); body (string);
 --   timeout_ms (10000, all of it), connect_timeout_ms (5000, TLS included); max_bytes of the
 --   answer's body (1 MiB); proxy (URL, none); check_address (false): only public addresses;
+--   unix_socket (none): path of the socket to use instead of the URL's host;
 --   wiped (false): the body of a 2xx answer is a handle for C functions, wiped after
 -- @return response { status, body, headers (by lower-case name) } | nil, message, code:
 --   ERR_TIMEOUT, ERR_CONNECT, ERR_RESOLVE, ERR_TLS, ERR_TOO_LARGE, ERR_ADDRESS_REFUSED, ERR_URL,

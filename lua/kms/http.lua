@@ -4,9 +4,10 @@
 local uv = require("luv")
 local http_conn = require("kms.http_conn")
 local http_phases = require("kms.http_phases")
+local room = require("kms.http_room")
+local listener = require("kms.listener")
 local loop = require("kms.loop")
 local native = require("kms_native")
-local remote = require("kms.remote")
 
 local M = {}
 
@@ -14,14 +15,11 @@ local Server = {}
 Server.__index = Server
 
 local PHASES = { "first", "head", "idle", "busy", "body", "write", "drain", "linger" }
--- Without a request that runs: closed to make room. Those that are answered go first.
-local DONE, WAITING = { "linger", "drain" }, { "first", "head", "idle" }
+local WAITING = { "first", "head", "idle" } -- without a request that runs
 local BACKLOG = 4096
 local SWEEP_MS = 250
 local LINGER_MS = 2000
 local RESERVED_DESCRIPTORS = 32 -- for everything that is no connection of a client
-local SHORT_MS = 10000 -- how long a shortage of descriptors is remembered
-local LOG_AGAIN_S = 10
 
 -- The process's limit on descriptors.
 local function descriptor_limit()
@@ -32,62 +30,25 @@ local function descriptor_limit()
 	return tonumber(soft) or math.huge
 end
 
--- One line each ten seconds, however often it happens.
-local function log_rarely(self, event, fields)
-	if self.log then self.log:limited(event, LOG_AGAIN_S, "warn", event, fields) end
-end
-
-local function make_room(self)
-	local conn = self.phases:oldest(DONE) or self.phases:oldest(WAITING)
-	if conn then conn:close() end
-	return conn ~= nil
-end
-
--- How many connections there may be now: fewer for a while after descriptors ran short.
-local function limit_now(self, client)
-	if client:fileno() >= self.max_descriptor then
-		log_rarely(self, "few file descriptors left", { connections = self.phases.count, limit = self.descriptors })
-		self.short_limit = math.max(1, self.phases.count - 2)
-		self.short_until = uv.now() + SHORT_MS
-	end
-	if self.short_until and uv.now() < self.short_until then return math.min(self.short_limit, self.max_connections) end
-	return self.max_connections
-end
-
--- Room for one more: false when nothing can be closed for it.
-local function has_room(self, client)
-	local limit = limit_now(self, client)
-	while self.phases.count >= limit do
-		if not make_room(self) then return false end
-	end
-	return true
-end
-
--- Counts the connection for its address; false when there are too many.
-local function within_address(self, conn)
-	if self.exempt_loopback and remote.is_loopback(conn.address) then return true end
-	local group = remote.group(conn.address)
-	local count = (self.by_address[group] or 0) + 1
-	if count > self.max_per_address then return false end
-	self.by_address[group] = count
-	conn.group = group
-	return true
+local function refuse(self, conn, status, code, message)
+	self:note_refusal(status)
+	conn:refuse(status, code, message)
 end
 
 local function accept(self, failure)
-	if failure then return log_rarely(self, "cannot accept connections", { reason = failure }) end
-	local client = assert(uv.new_tcp())
-	local peer = self.listener:accept(client) and client:getpeername()
-	if not peer then return client:close() end
-	client:nodelay(true)
-	local conn = http_conn.new(self, client, peer.ip)
-	if not has_room(self, client) then
-		log_rarely(self, "too many connections", { connections = self.phases.count })
-		return conn:refuse(503, "service_unavailable", "too many connections")
+	if failure then return room.log_rarely(self, "cannot accept connections", { reason = failure }) end
+	local client, address, caller = self.source:accept()
+	if not client then return end
+	self.accepted = self.accepted + 1
+	local conn = http_conn.new(self, client, address, caller)
+	if not room.has(self, client) then
+		room.log_rarely(self, "too many connections", { connections = self.phases.count })
+		return refuse(self, conn, 503, "service_unavailable", "too many connections")
 	end
-	if not within_address(self, conn) then
-		return conn:refuse(429, "rate_limited", "too many connections from this address")
+	if not room.within_address(self, conn) then
+		return refuse(self, conn, 429, "rate_limited", "too many connections from this address")
 	end
+	if self.admit and not self.admit(caller) then return refuse(self, conn, 403, "forbidden", "not for this user") end
 	conn:open()
 end
 
@@ -126,19 +87,26 @@ function Server:next_number()
 	return self.last_number
 end
 
---- Opens the port.
--- @param host  address; @param port  0: any free one
--- @return true | nil, message
-function Server:listen(host, port)
-	local listener = assert(uv.new_tcp())
-	local called, ok, message = pcall(listener.bind, listener, host, port)
-	if not called then ok, message = nil, ok end
-	if ok then ok, message = listener:listen(BACKLOG, loop.guard(function(failure) accept(self, failure) end)) end
+--- Of kms.http_conn: what came was refused before it was a request.
+function Server:note_refusal(status)
+	self.refused[status] = (self.refused[status] or 0) + 1
+end
+
+--- Of kms.http_conn: a handler broke down.
+function Server:note_broken()
+	self.broken = self.broken + 1
+end
+
+-- Takes connections from a listener (kms.listener).
+local function take_from(self, source, message)
+	if not source then return nil, message end
+	local ok
+	ok, message = source.handle:listen(BACKLOG, loop.guard(function(failure) accept(self, failure) end))
 	if not ok then
-		listener:close()
+		source:close()
 		return nil, message
 	end
-	self.listener = listener
+	self.source = source
 	self.descriptors = descriptor_limit()
 	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
 	self.sigpipe = loop.on_signal("sigpipe")
@@ -148,15 +116,33 @@ function Server:listen(host, port)
 	return true
 end
 
+--- Opens a port.
+-- @param host  address; @param port  0: any free one
+-- @return true | nil, message
+function Server:listen(host, port)
+	return take_from(self, listener.tcp(host, port))
+end
+
+--- Opens a Unix socket.
+-- @return true | nil, message
+function Server:listen_unix(path)
+	return take_from(self, listener.unix(path))
+end
+
 --- The port that is open, or nil.
 function Server:port()
-	local name = self.listener and self.listener:getsockname()
-	return name and name.port
+	return self.source and self.source:port()
 end
 
 --- How many connections there are, and how many requests run.
 function Server:counts()
 	return self.phases.count, self.running
+end
+
+--- What happened since the start: { accepted (connections), refused (status = how often something was
+-- refused that was no request yet), broken (handlers) }.
+function Server:totals()
+	return { accepted = self.accepted, refused = self.refused, broken = self.broken }
 end
 
 --- Stops: nothing is accepted any more, connections without a request are closed, requests that
@@ -165,8 +151,8 @@ end
 function Server:stop(on_stopped)
 	if self.stopping then return end
 	self.stopping, self.on_stopped = true, on_stopped
-	loop.close(self.listener)
-	self.listener = nil
+	if self.source then self.source:close() end
+	self.source = nil
 	self.phases:each(WAITING, function(conn) conn:close() end)
 	self.deadline = loop.after(self.shutdown_ms, function()
 		self.cut = true
@@ -182,12 +168,13 @@ end
 --   coroutine (request: kms.http_request; an error in it answers 500); config, of which
 --   MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
 --   FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS count; exempt_loopback:
---   loopback addresses have no limit of their own; log (kms.log), or nil
+--   loopback addresses have no limit of their own; admit(caller) -> whether that user of a Unix
+--   socket ({ uid, pid }) may speak; log (kms.log), or nil
 function M.new(options)
 	local config = options.config
 	native.http_body_budget(config.MAX_BODY_MEMORY_BYTES)
 	return setmetatable({
-		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback,
+		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
 		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
 		max_header_bytes = config.MAX_HEADER_BYTES, shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
 		phases = http_phases.new(PHASES, {
@@ -196,7 +183,7 @@ function M.new(options)
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of answers that wait for their clients
-		by_address = {}, running = 0, last_number = 0,
+		by_address = {}, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
 end

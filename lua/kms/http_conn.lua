@@ -108,6 +108,7 @@ end
 -- The body of a request's coroutine.
 local function serve(self, request)
 	if loop.try(run, self, request) then return end
+	self.server:note_broken()
 	if request.answered then return self:close() end
 	-- The handler, or what it returned, was at fault.
 	request.broken = true
@@ -125,7 +126,10 @@ end
 -- Deals with an event of the parser while no request runs.
 local function step(self, event, a, b, c, d, e)
 	if event == "request" then return start_request(self, a, b, c, d, e) end
-	if event == "refused" then return refuse(self, a, b, c) end
+	if event == "refused" then
+		self.server:note_refusal(a)
+		return refuse(self, a, b, c)
+	end
 	return wait_for_input(self, a)
 end
 
@@ -196,7 +200,10 @@ function Conn:late(phase)
 		self:enter("busy")
 		return self:wake("refused", 408, "bad_request", "the body did not arrive in time")
 	end
-	if phase == "head" then return refuse(self, 408, "bad_request", "the request did not arrive in time") end
+	if phase == "head" then
+		self.server:note_refusal(408)
+		return refuse(self, 408, "bad_request", "the request did not arrive in time")
+	end
 	self:close(phase == "write")
 end
 
@@ -216,10 +223,11 @@ function Conn:refuse(status, code, message)
 end
 
 --- @param server  kms.http server
--- @param client  accepted luv TCP handle
+-- @param client  accepted luv handle
 -- @param address  text of the peer's
-function M.new(server, client, address)
-	local self = setmetatable({ server = server, client = client, address = address }, Conn)
+-- @param caller  { uid, pid } on a Unix socket, else nil
+function M.new(server, client, address, caller)
+	local self = setmetatable({ server = server, client = client, address = address, caller = caller }, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self
 end

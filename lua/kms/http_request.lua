@@ -1,6 +1,7 @@
 --- A request as its handler sees it. Fields: number, method, path (raw: percent-escapes
--- are valid and not decoded), query (raw, or nil), remote (address of the TCP peer), head (the
--- parser, which C functions take), keep_alive, has_body.
+-- are valid and not decoded), query (raw, or nil), remote (address of the peer, "unix" on a Unix
+-- socket), caller ({ uid, pid } there, else nil), head (the parser, which C functions take),
+-- keep_alive, has_body.
 
 local M = {}
 
@@ -51,7 +52,7 @@ end
 function M.new(conn, number, method, path, query, keep_alive, has_body)
 	return setmetatable({
 		conn = conn, number = number, method = method, path = path, query = query, keep_alive = keep_alive,
-		has_body = has_body, remote = conn.address, head = conn.parser,
+		has_body = has_body, remote = conn.address, caller = conn.caller, head = conn.parser,
 	}, Request)
 end
 

@@ -68,7 +68,8 @@ end
 function Stream:close(reset)
 	if self.closed then return end
 	self.closed = true
-	if reset then self.client:close_reset() else self.client:close() end
+	-- A Unix socket has no such thing: what was not read goes with it.
+	if reset and self.client.close_reset then self.client:close_reset() else self.client:close() end
 	release(self)
 	self.server:forget(self)
 	self:drop_parser()

@@ -56,8 +56,12 @@ end
 --- Waits for a place; who got one calls leave when done.
 -- @return true | false, seconds after which another try is worth it
 function Lane:enter()
+	local counts = self.counts
+	counts.entered = counts.entered + 1
 	if self.waiting == 0 and admit(self) then return true end
+	counts.waited = counts.waited + 1
 	if self.waiting < self.max_waiting and coroutine.isyieldable() and wait(self) then return true end
+	counts.refused = counts.refused + 1
 	return false, math.ceil((self.waiting + 1) / self.per_second)
 end
 
@@ -75,6 +79,7 @@ function M.new(limits)
 		per_second = limits.per_second, burst = limits.burst, at_once = limits.at_once, max_waiting = limits.max_waiting,
 		wait_ms = limits.wait_ms, now = now, tokens = limits.burst, filled_ms = now(), running = 0, waiting = 0,
 		queue = {}, first = 1, last = 0,
+		counts = { entered = 0, waited = 0, refused = 0 }, -- since the start; who was refused had waited
 	}, Lane)
 end
 

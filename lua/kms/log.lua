@@ -47,6 +47,13 @@ function Log:enabled(level)
 	return RANKS[level] <= self.shared.rank
 end
 
+--- The least serious level that is written.
+function Log:level()
+	for name, rank in pairs(RANKS) do
+		if rank == self.shared.rank then return name end
+	end
+end
+
 --- Changes the level of this logger, its parents and its children.
 -- @return true; or nil, message for a name that is no level
 function Log:set_level(level)

@@ -2,6 +2,7 @@
 -- through them. Nothing here decides; each part is a module of its own.
 
 local uv = require("luv")
+local admin = require("kms.admin")
 local auth = require("kms.auth")
 local chain = require("kms.chain")
 local clock = require("kms.clock")
@@ -70,13 +71,15 @@ end
 --- Answers one request; runs in a coroutine of its own.
 -- @return status, headers, body
 function Node:handle(request)
-	local started = self.mono_ms()
+	local started = uv.hrtime()
 	local reply = dispatch(self, request)
+	local taken_ns = uv.hrtime() - started
+	self.requests:observe(request.route, reply, taken_ns)
 	local level = reply.status >= 500 and "warn" or request.wallet and "info" or "debug"
 	if self.log:enabled(level) then
 		self.log:log(level, "request", {
 			request = request:id(), method = request.method, route = request.route, status = reply.status,
-			ms = self.mono_ms() - started, remote = request.remote, wallet = request.wallet, app = request.app_id,
+			ms = taken_ns // 1000000, remote = request.remote, wallet = request.wallet, app = request.app_id,
 			name = self.log:name(request.name), code = reply.code,
 			rule = request.rule, reason = request.reason,
 		})
@@ -156,6 +159,7 @@ local function open_routes(self)
 		group.setup(self)
 	end
 	self.operator:take_routes(routes)
+	admin.measure(self, routes)
 end
 
 local function listen(self)
@@ -192,7 +196,8 @@ end
 --- Makes every part and opens the port. native.init has run.
 -- @param deps config, log, given (master secret of the environment, or nil), shipped (folder of the
 --   shipped policies)
--- @return node | nil, message, or a list of what is wrong with the policies
+-- @return node, whose on_drain is called where its operator wants the process to end | nil, message,
+--   or a list of what is wrong with the policies
 function M.start(deps)
 	local self = setmetatable({
 		config = deps.config, log = deps.log, given = deps.given, mono_ms = native.mono_ms, stopping = false,
@@ -212,6 +217,7 @@ function M.start(deps)
 	if not ok then return nil, message end
 	open_routes(self)
 	ok, message = listen(self)
+	if ok then ok, message = admin.open(self) end
 	if not ok then return nil, message end
 	run_ticks(self)
 	return self
@@ -221,7 +227,7 @@ end
 function Node:stop(done)
 	self.stopping = true
 	self.chain:close()
-	self.server:stop(done)
+	self.server:stop(function() admin.close(self, done) end)
 end
 
 --- Threads for native work: THREADS, or one a core. Before the first job runs.

@@ -144,6 +144,18 @@ function Registry:authorize(wallet, mono_ms)
 	return facts, message, code, cause, wait_s
 end
 
+--- For /metrics, by lane ("known", "unknown"): { entered, waited, refused } since the start, waiting now.
+function Registry:lanes()
+	local lanes = {}
+	for name, through in pairs({ known = self.known_lane, unknown = self.unknown_lane }) do
+		local counts = through.counts
+		lanes[name] = {
+			entered = counts.entered, waited = counts.waited, refused = counts.refused, waiting = through.waiting,
+		}
+	end
+	return lanes
+end
+
 --- @param chain a backend (kms.chain)
 -- @param ttl_ms how long a positive answer counts
 -- @param log for look-ups that failed, or nil

@@ -112,6 +112,30 @@ M.bind = {
 	allowed = function() return "address:port or [IPv6 address]:port, no host name (port 0: any free one)" end,
 }
 
+M.bind_or_off = {
+	parse = function(text)
+		local word = text:lower()
+		if word == "" or word == "0" or word == "off" then return "off" end
+		return M.bind.parse(text)
+	end,
+	accept = function(value) if value == 0 or value == false then return "off" end end,
+	allowed = function() return "0 (off), or " .. M.bind.allowed() end,
+}
+
+local MAX_SOCKET = 100 -- bytes of a path; the kernel takes a few more
+
+M.socket = {
+	parse = function(text)
+		local word = text:lower()
+		if word == "0" or word == "off" then return "off" end
+		if word == "auto" then return word end
+		if #text > MAX_SOCKET or text:find("%c") or not text:find("/", 1, true) or text:find("/$") then return nil end
+		return text
+	end,
+	accept = function(value) if value == 0 or value == false then return "off" end end,
+	allowed = function() return ("auto, off, or a path with a / in it, at most %d bytes"):format(MAX_SOCKET) end,
+}
+
 --- What may be printed of a URL: user, password, path and query can hold credentials.
 local function mask_url(text)
 	local scheme, rest = text:match("^(%a+://)(.*)$")
@@ -201,6 +225,11 @@ M.cidrs = list_of({
 
 -- Never parsed here: C takes it from the environment into guarded memory.
 M.secret = { allowed = function() return "64 hexadecimal digits, from the environment only" end }
+
+--- Whether only this machine reaches an accepted bind address.
+function M.is_loopback_bind(address)
+	return cidr.is_loopback((address:match("^%[?(.-)%]?:%d+$")))
+end
 
 --- Whether every URL of a list leads to this machine.
 function M.all_loopback(urls)

@@ -39,6 +39,7 @@ TEST(lives_for_its_lifetime_and_not_a_second_more)
 	CHECK(kms_nonces_out(n, START + LIFETIME) == 2);
 	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, b, sizeof(b), START + LIFETIME + 1));
 	CHECK(kms_nonces_out(n, START + LIFETIME + 1) == 0);
+	CHECK(kms_nonces_issued(n) == 2 && kms_nonces_issued(NULL) == 0);
 	/* A clock that goes back revives nothing. */
 	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, b, sizeof(b), START));
 	CHECK_OK(kms_nonces_issue(b, n, START));

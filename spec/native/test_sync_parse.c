@@ -255,6 +255,9 @@ TEST(limits_hold)
 	CHECK_STATUS(KMS_ERR_JSON_SIZE, parse_many_members(KMS_SYNC_MAX_MEMBERS + 1));
 	CHECK_OK(parse_long("{\"type\":\"", KMS_SYNC_MAX_TEXT, "\"}"));
 	CHECK_STATUS(KMS_ERR_FIELD_VALUE, parse_long("{\"type\":\"", KMS_SYNC_MAX_TEXT + 1, "\"}"));
+	CHECK_OK(parse_long("{\"attestation\":\"", KMS_SYNC_MAX_ATTESTATION, "\"}"));
+	CHECK_STATUS(KMS_ERR_FIELD_VALUE,
+		     parse_long("{\"attestation\":\"", KMS_SYNC_MAX_ATTESTATION + 1, "\"}"));
 	CHECK_OK(parse_long("{\"features\":[\"", KMS_SYNC_MAX_TEXT, "\"]}"));
 	CHECK_STATUS(KMS_ERR_FIELD_VALUE, parse_long("{\"features\":[\"", KMS_SYNC_MAX_TEXT + 1, "\"]}"));
 	CHECK_OK(parse_array("{\"features\":[", "\"x\"", KMS_SYNC_MAX_FEATURES, "]}", &n));

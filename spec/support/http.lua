@@ -38,16 +38,27 @@ function M.sleep(ms)
 	M.wait(function() return uv.hrtime() - start >= ms * 1000000 end, ms + M.TIMEOUT_MS)
 end
 
+-- Connects a new handle: to a port of 127.0.0.1, or to a Unix socket by its path.
+local function dial(self, port, from, settled)
+	if type(port) == "string" then
+		self.tcp = uv.new_pipe(false)
+		self.tcp:connect(port, settled)
+		return true
+	end
+	self.tcp = uv.new_tcp()
+	if from then assert(self.tcp:bind(from, 0)) end
+	return self.tcp:connect("127.0.0.1", port, settled)
+end
+
 --- Opens a connection.
--- @param port of 127.0.0.1
+-- @param port of 127.0.0.1, or path of a Unix socket
 -- @param options table, optional: from (source address), nowait (return before it is established)
 -- @return connection | nil, message
 function M.connect(port, options)
 	options = options or {}
-	local self = setmetatable({ chunks = {}, size = 0, tcp = uv.new_tcp() }, Connection)
-	if options.from then assert(self.tcp:bind(options.from, 0)) end
+	local self = setmetatable({ chunks = {}, size = 0 }, Connection)
 	local settled
-	local ok, message = self.tcp:connect("127.0.0.1", port, function(failure)
+	local ok, message = dial(self, port, options.from, function(failure)
 		settled, self.failure = true, failure
 		if failure then return end
 		self.tcp:read_start(function(read_failure, data)

@@ -23,6 +23,7 @@ local DEFAULTS = {
 	IN_ENCLAVE = "false", TEE = "sim", CHAIN = "local", LOG_LEVEL = "info", LOG_FORMAT = "json",
 	RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0", APP_RATE_LIMIT_PER_MINUTE = "0",
 	REGISTRY_CACHE_TTL_SECONDS = "1", KMS_NODE_TICK_SECONDS = "1", MAX_CONNECTIONS_PER_ADDRESS = "4096",
+	METRICS_ADDR = "off",
 }
 -- Taken over from this process: what sanitizers read.
 local INHERITED = { "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS" }

@@ -95,6 +95,11 @@ function Chain:set_master_secret_hash(hash, tee)
 	return self.sender:send(hash, tee)
 end
 
+--- Calls of RPC servers and failures of those since the start.
+function Chain:counts()
+	return self.source.rpc:counts()
+end
+
 --- Stops what runs in the background.
 function Chain:close()
 	self.sender:close()

@@ -15,6 +15,7 @@
 --                                         instance_by_wallet, app, version, and
 --                                         prefetch(wallet, hint {app_id, version_id} or nil), which
 --                                         reads ahead what authorisation asks; may be the chain itself
+--   chain:counts()                        calls to servers and failures of those, since the start
 --   chain:close()                         ends what runs in the background
 --
 -- Reads are at the tick's block; instance_by_wallet, app and version take {fresh = true} as

@@ -134,6 +134,15 @@ function Rpc:ask_each(requests, accept)
 	return values, table.concat(messages, "; ")
 end
 
+--- HTTP calls of all servers, and how many questions to one had no answer, since the start.
+function Rpc:counts()
+	local calls, failures = 0, 0
+	for _, server in ipairs(self.servers) do
+		calls, failures = calls + server.calls, failures + server.failures
+	end
+	return calls, failures
+end
+
 --- @param deps urls, agree (two servers must say the same), log, mono_ms
 function M.new(deps)
 	local servers = {}

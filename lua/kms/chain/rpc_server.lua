@@ -71,6 +71,7 @@ end
 local function post(self, body, deadline)
 	local left = deadline - self.mono_ms()
 	if left <= 0 then return nil, "no answer in time" end
+	self.calls = self.calls + 1
 	local response, message, code = fetch.request({
 		url = self.url, method = "POST", body = json.encode(body), headers = HEADERS, max_bytes = MAX_ANSWER_BYTES,
 		timeout_ms = math.min(left, ATTEMPT_MS), connect_timeout_ms = math.min(left, CONNECT_MS),
@@ -164,7 +165,10 @@ function Server:send(requests, deadline)
 	for first = 1, #requests, MAX_BATCH do
 		local part = table.move(requests, first, math.min(first + MAX_BATCH - 1, #requests), 1, {})
 		local outcomes, message = send_part(self, part, deadline)
-		if not outcomes then return nil, ("%s: %s"):format(self.name, message) end
+		if not outcomes then
+			self.failures = self.failures + 1
+			return nil, ("%s: %s"):format(self.name, message)
+		end
 		table.move(outcomes, 1, #outcomes, #all + 1, all)
 	end
 	return all
@@ -175,6 +179,7 @@ function M.new(deps)
 	return setmetatable({
 		url = deps.url, name = types.url.show(deps.url), log = deps.log, mono_ms = deps.mono_ms, last_id = 0,
 		no_batch_until = 0, failing_until = 0,
+		calls = 0, failures = 0, -- HTTP calls, and questions without an answer, since the start
 	}, Server)
 end
 

@@ -14,8 +14,10 @@ local exit = require("kms.cli.exit")
 local M = {}
 
 -- The commands in the order of the help; each is the module kms.cli.<name>, "-" written as "_".
-local COMMANDS = { "serve", "call", "status", "nodes", "config", "policy", "keygen", "attest", "devnet", "devnet-odyn",
-	"version" }
+local COMMANDS = {
+	"serve", "call", "status", "nodes", "peers", "bans", "reload", "drain", "loglevel", "config", "policy", "keygen",
+	"attest", "devnet", "devnet-odyn", "version",
+}
 
 --- The top of the command line. Only the module of the command that is meant gets loaded,
 -- or all of them where none is.

@@ -4,6 +4,7 @@ local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
 local session = require("kms.cli.session")
+local table_lines = require("kms.cli.table").lines
 
 local HEAD = { "WALLET", "STATUS", "VERSION", "VERIFIED", "URL" }
 
@@ -17,18 +18,6 @@ local function row(member)
 	}
 end
 
-local function print_rows(world, rows)
-	local widths = {}
-	for _, cells in ipairs(rows) do
-		for i, cell in ipairs(cells) do widths[i] = math.max(widths[i] or 0, #cell) end
-	end
-	for _, cells in ipairs(rows) do
-		local parts = {}
-		for i, cell in ipairs(cells) do parts[i] = i < #cells and cell .. (" "):rep(widths[i] - #cell) or cell end
-		session.print(world, table.concat(parts, "  "))
-	end
-end
-
 local function run(parsed, world)
 	return session.wait(function()
 		local page, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/nodes")
@@ -39,7 +28,7 @@ local function run(parsed, world)
 		end
 		local rows = { HEAD }
 		for _, member in ipairs(table_of(page.operators)) do rows[#rows + 1] = row(member) end
-		print_rows(world, rows)
+		for _, line in ipairs(table_lines(rows)) do session.print(world, line) end
 		return exit.OK
 	end)
 end

@@ -43,6 +43,16 @@ local function announce_when_ready(running, say)
 	return timer
 end
 
+-- Calls fn with its first caller's reason, once.
+local function once(fn)
+	local called = false
+	return function(reason)
+		if called then return end
+		called = true
+		fn(reason)
+	end
+end
+
 -- A second signal ends the process at once, unless it comes along with the first: terminals
 -- and supervisors signal a whole group, and its members pass that on.
 local function stop_on_signals(stop)
@@ -60,15 +70,17 @@ end
 -- Runs until the node has stopped.
 local function run_node(running, cfg, logs, native, io)
 	local waiting = announce_when_ready(running, function() announce(cfg, native, io) end)
-	stop_on_signals(function(signal)
+	local stop = once(function(signal)
 		logs:info("stopping", { signal = signal })
 		loop.close(waiting)
 		running:stop(function()
 			logs:info("stopped")
-			uv.stop()
+			loop.stop()
 		end)
 	end)
-	uv.run()
+	running.on_drain = function() stop("drain") end
+	stop_on_signals(stop)
+	loop.run()
 	return exit.OK
 end
 
@@ -101,6 +113,7 @@ local function run(parsed, io)
 	end
 	if not running then
 		io.stderr:write("nova-kms: ", message, "\n")
+		uv.run("nowait") -- what was opened and closed again: luv crashes at exit over such handles
 		return exit.FAILED
 	end
 	return run_node(running, cfg, logs, native, io)

@@ -3,6 +3,7 @@
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
+local control = require("kms.cli.control")
 local session = require("kms.cli.session")
 
 local shown, table_of = session.shown, session.table_of
@@ -33,7 +34,26 @@ local function print_page(world, page)
 		shown(store.total_bytes))
 end
 
+-- What only the operator is told.
+local function control_lines(page)
+	local told, policy = table_of(page.control), table_of(page.policy)
+	return {
+		("%-10s %s, log level %s%s"):format("version", shown(told.version), shown(told.log_level),
+			told.draining == true and ", draining" or ""),
+		("%-10s %s connections, %s requests running, %s errors caught"):format("load", shown(told.connections),
+			shown(told.requests_running), shown(told.errors_caught)),
+		("%-10s %s, in force by %s, %s hooks failed"):format("policy", shown(policy.hash), shown(policy.by),
+			shown(policy.failures)),
+	}
+end
+
 local function run(parsed, world)
+	if parsed.socket then
+		return control.run(parsed, world, "GET", "/status", function(page)
+			print_page(world, page)
+			return control_lines(page)
+		end)
+	end
 	return session.wait(function()
 		local page, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/status")
 		if not page then return session.fail(world, message, code) end
@@ -45,6 +65,6 @@ end
 return {
 	name = "status",
 	summary = "show what a node says of itself",
-	options = { session.URL, session.TIMEOUT, args.JSON },
+	options = { session.URL, control.SOCKET_FOR_STATUS, session.TIMEOUT, args.JSON },
 	run = run,
 }

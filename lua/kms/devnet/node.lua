@@ -18,6 +18,7 @@ local ENVIRONMENT = {
 	IN_ENCLAVE = "false", CHAIN = "evm", CHAIN_CONFIRMATIONS = "0", LOG_FORMAT = "json",
 	KMS_NODE_TICK_SECONDS = "2", DATA_SYNC_INTERVAL_SECONDS = "1", REGISTRY_CACHE_TTL_SECONDS = "2",
 	PEER_CACHE_TTL_SECONDS = "6", RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0",
+	METRICS_ADDR = "off", -- there is one default port, and several nodes
 }
 
 --- The public halves of the identity in a seed file, which is made where there is none.

@@ -55,9 +55,10 @@ local function node_status(node)
 	}
 end
 
-local function status(node)
+--- What GET /status says.
+function M.status(node)
 	local stats = node.store:stats()
-	return json({
+	return {
 		node = node_status(node),
 		cluster = {
 			kms_app_id = id_number(node.config.KMS_APP_ID), registry_address = node.config.KMS_REGISTRY_ADDRESS or cjson.null,
@@ -68,7 +69,11 @@ local function status(node)
 		},
 		sync = node.pusher:status(),
 		policy = node.operator:status(),
-	})
+	}
+end
+
+local function status(node)
+	return json(M.status(node))
 end
 
 -- What the last call to a member showed; nothing is called for a request.

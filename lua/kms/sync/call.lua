@@ -50,13 +50,13 @@ local function ask_nonce(self, peer)
 	return nonce
 end
 
--- Body and headers of the request. `build(signature)` gives its inner text as a handle.
+-- Body and headers of the request. `build(signature, nonce)` gives its inner text as a handle.
 local function prepare(self, peer, nonce, build, master)
 	local now_s = self.wall_ms() // 1000
 	local signature, message, code = self.tee:sign(("NovaKMS:Auth:%s:%s:%d"):format(nonce, peer.wallet, now_s))
 	if not signature then return nil, message, code end
 	local plain
-	plain, message, code = build(signature)
+	plain, message, code = build(signature, nonce)
 	if not plain then return nil, message, code end
 	local body
 	body, message, code = self.tee:seal(plain, peer.point)
@@ -107,7 +107,8 @@ local function refusal(self, peer, response)
 		return unreachable(self, peer, ("HTTP %d"):format(response.status), response.status == 503 and "ERR_NOT_READY" or nil)
 	end
 	self.peers:reached(peer)
-	return nil, ("refused with HTTP %d"):format(response.status), "ERR_REFUSED"
+	local code = response.status == 413 and "ERR_TOO_LARGE" or "ERR_REFUSED"
+	return nil, ("refused with HTTP %d"):format(response.status), code
 end
 
 --- Notes that a verified answer is not one to the request: an existing node does not say which
@@ -120,7 +121,7 @@ end
 
 --- Sends one request and gives the verified answer. Needs a coroutine.
 -- @param peer of kms.peers
--- @param build function(signature) -> inner text (kms.body) | nil, message, code
+-- @param build function(signature, nonce) -> inner text (kms.body) | nil, message, code
 -- @param options master: secret whose sync key signs the body (nil: not signed); timeout_ms (10000);
 --   max_bytes of the answer (4 MiB)
 -- @return answer (kms.message) | nil, message, code: ERR_REFUSED (it said no), ERR_NOT_READY (it is there,

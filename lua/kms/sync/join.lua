@@ -31,8 +31,9 @@ local function secret_of(self, peer, hash, settled)
 	if not key then return nil, message, code end
 	local pubkey = native.hex_encode(key:public_der())
 	local answer
-	answer, message, code = self.caller:exchange(peer, function(signature)
-		return native.text_body(self.writer:secret_request(signature, pubkey))
+	answer, message, code = self.caller:exchange(peer, function(signature, nonce)
+		local attestation = self.evidence:make(peer.wallet, nonce, pubkey)
+		return native.text_body(self.writer:secret_request(signature, pubkey, attestation))
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
 	if not answer then return nil, message, code end
 	local secret
@@ -64,12 +65,22 @@ function Join:secret(hash, settled)
 	return nil, table.concat(messages, "; ")
 end
 
+--- Adds up what became of records (message:apply): rejected without those that did not decrypt
+-- (poisoned) or that a policy refused.
+function M.add(sums, counts)
+	for _, name in ipairs({ "merged", "skipped", "rejected", "poisoned", "refused" }) do
+		sums[name] = (sums[name] or 0) + (counts[name] or 0)
+	end
+	sums.rejected = sums.rejected - (counts.poisoned or 0) - (counts.refused or 0)
+end
+
 -- Merges records that an answer holds into the store.
 -- @return counts | nil, message, code
 local function apply(self, peer, answer, secret)
 	self.accept(answer, peer)
 	local counts, message, code = answer:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
+	M.add(self.counts, counts)
 	self.log:info("snapshot applied", {
 		peer = peer.wallet, records = counts.total, merged = counts.merged, rejected = counts.rejected,
 	})
@@ -117,6 +128,8 @@ function Join:snapshots(secret)
 			at = at + 1
 			local peer = list[at]
 			local ok, whole, message, code = loop.try(snapshot_of, self, peer, secret)
+			local outcome = ok and whole ~= nil and "fetched" or "failures"
+			self.counts[outcome] = self.counts[outcome] + 1
 			if ok then note(found, peer, whole, message, code) else note(found, peer, nil, "broke down") end
 			left = left - 1
 			waiter:wake()
@@ -144,12 +157,14 @@ function Join:catch_up(secret)
 end
 
 --- @param deps caller (kms.sync.call), writer (kms.sync.message), peers, store, clock, log, mono_ms,
--- max_snapshot_bytes; accept (function(message, peer): marks records that the operator refuses)
+-- max_snapshot_bytes; evidence (kms.sync.evidence); accept (function(message, peer): marks records that
+-- the operator refuses)
 function M.new(deps)
 	return setmetatable({
 		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, clock = deps.clock,
 		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes,
-		accept = deps.accept, first = 0,
+		accept = deps.accept, evidence = deps.evidence, first = 0,
+		counts = { fetched = 0, failures = 0 }, -- snapshots since the start, and what became of their records
 	}, Join)
 end
 

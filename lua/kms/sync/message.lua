@@ -29,10 +29,11 @@ local function halves(first, rest)
 end
 
 --- A master_secret_request.
--- @param pop signature text of the exchange; @param pubkey hex DER of an ephemeral P-384 key
-function Writer:secret_request(pop, pubkey)
+-- @param pop signature text of the exchange; @param pubkey hex DER of an ephemeral P-384 key;
+-- @param attestation a document in base64, or nil
+function Writer:secret_request(pop, pubkey, attestation)
 	return json.encode(common(self, pop, {
-		type = "master_secret_request", sender_wallet = self.wallet, ecdh_pubkey = pubkey,
+		type = "master_secret_request", sender_wallet = self.wallet, ecdh_pubkey = pubkey, attestation = attestation,
 	}))
 end
 

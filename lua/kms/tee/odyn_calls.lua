@@ -25,6 +25,8 @@ local CALLS = {
 }
 
 local function failed(self, call, cause)
+	local counts = self.counts[call]
+	counts.failures = counts.failures + 1
 	if self.log then
 		self.log:limited("odyn " .. call, LOG_AGAIN_S, "warn", "the TEE service failed", { call = call, cause = cause })
 	end
@@ -53,6 +55,8 @@ end
 -- @param max_bytes  of the answer, or nil
 -- @return body handle of a 2xx answer | nil, message, code, HTTP status of another one
 function Calls:ask(call, body, max_bytes)
+	local counts = self.counts[call]
+	counts.calls = counts.calls + 1
 	local status, answer, code = exchange(self, call, body, max_bytes or MAX_ANSWER)
 	if type(body) == "userdata" then body:close() end
 	if answer and status then return answer end
@@ -77,8 +81,9 @@ end
 --- @param url  of the service; @param log  kms.log, or nil
 -- @return calls | nil, message
 function M.new(url, log)
-	local endpoints = {}
+	local endpoints, counts = {}, {} -- counts by call: { calls, failures } since the start
 	for call, options in pairs(CALLS) do
+		counts[call] = { calls = 0, failures = 0 }
 		local method, path = call:match("^(%u+) (.*)$")
 		local message
 		endpoints[call], message = native.endpoint({
@@ -88,7 +93,7 @@ function M.new(url, log)
 		if not endpoints[call] then return nil, message end
 	end
 	return setmetatable({
-		endpoints = endpoints, log = log,
+		endpoints = endpoints, log = log, counts = counts,
 		gate = gate.new({ at_once = AT_ONCE, max_waiting = MAX_WAITING, wait_ms = TIMEOUT_MS }),
 	}, Calls)
 end

@@ -1,0 +1,53 @@
+--- `nova-kms bans`: which peers a node ignores, and why; lifting of that.
+
+local control = require("kms.cli.control")
+local session = require("kms.cli.session")
+local table_lines = require("kms.cli.table").lines
+
+local HEAD = { "WALLET", "SCOPE", "EVENT", "RULE", "UNTIL", "LEFT" }
+
+local shown, table_of = session.shown, session.table_of
+
+-- Unix milliseconds as text.
+local function time(ms)
+	local whole = type(ms) == "number" and math.tointeger(ms // 1000)
+	return whole and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
+end
+
+local function show_list(answer)
+	local rows = { HEAD }
+	for _, ban in ipairs(table_of(answer.bans)) do
+		rows[#rows + 1] = {
+			shown(ban.wallet), shown(ban.scope), shown(ban.event), shown(ban.rule), time(ban.until_ms),
+			shown(ban.left_s) .. " s",
+		}
+	end
+	if #rows == 1 then return { "no bans" } end
+	return table_lines(rows)
+end
+
+local function show_lift(answer)
+	return { (answer.lifted == true and "lifted: " or "nothing to lift: ") .. shown(answer.wallet) }
+end
+
+local function run_lift(parsed, world)
+	if not parsed.wallet:find("^0x%x+$") or #parsed.wallet ~= 42 then
+		return session.fail(world, "WALLET: 0x and 40 hexadecimal digits are allowed", "ERR_USAGE")
+	end
+	return control.run(parsed, world, "DELETE", "/bans/" .. parsed.wallet, show_lift)
+end
+
+return {
+	name = "bans",
+	summary = "list the peers that a node ignores, and lift bans",
+	commands = {
+		{
+			name = "list", summary = "list bans in force, with why and until when", options = control.OPTIONS,
+			run = function(parsed, world) return control.run(parsed, world, "GET", "/bans", show_list) end,
+		},
+		{
+			name = "lift", summary = "lift all bans of a peer, and forget what led to them",
+			arguments = { { name = "wallet", help = "of the peer" } }, options = control.OPTIONS, run = run_lift,
+		},
+	},
+}

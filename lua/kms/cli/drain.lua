@@ -1,0 +1,16 @@
+--- `nova-kms drain`: has a node finish what it does and end.
+
+local control = require("kms.cli.control")
+local session = require("kms.cli.session")
+
+local function show(answer)
+	return { ("draining, %s requests are still running"):format(session.shown(answer.requests_running)) }
+end
+
+return {
+	name = "drain",
+	summary = "have a node accept nothing new, finish what runs, and end",
+	options = control.OPTIONS,
+	notes = "What runs longer than SHUTDOWN_TIMEOUT_SECONDS is cut.",
+	run = function(parsed, world) return control.run(parsed, world, "POST", "/drain", show) end,
+}

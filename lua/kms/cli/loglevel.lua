@@ -1,0 +1,26 @@
+--- `nova-kms loglevel`: shows or sets what a node logs, until it restarts.
+
+local control = require("kms.cli.control")
+local session = require("kms.cli.session")
+
+local LEVELS = { "error", "warn", "info", "debug" }
+
+local function show(answer)
+	return { session.shown(answer.level) }
+end
+
+local function run(parsed, world)
+	if not parsed.level then return control.run(parsed, world, "GET", "/loglevel", show) end
+	for _, level in ipairs(LEVELS) do
+		if level == parsed.level then return control.run(parsed, world, "PUT", "/loglevel/" .. level, show) end
+	end
+	return session.fail(world, "LEVEL: allowed is one of " .. table.concat(LEVELS, ", "), "ERR_USAGE")
+end
+
+return {
+	name = "loglevel",
+	summary = "show what a node logs, or set it until its next start",
+	arguments = { { name = "level", help = "one of " .. table.concat(LEVELS, ", "), optional = true } },
+	options = control.OPTIONS,
+	run = run,
+}

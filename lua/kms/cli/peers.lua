@@ -1,0 +1,35 @@
+--- `nova-kms peers`: the members of the cluster as a node deals with them.
+
+local control = require("kms.cli.control")
+local session = require("kms.cli.session")
+local table_lines = require("kms.cli.table").lines
+
+local HEAD = { "WALLET", "STATE", "ACKNOWLEDGED", "SKIPPED", "URL", "BANS" }
+
+local shown, table_of = session.shown, session.table_of
+
+local function bans_of(peer)
+	local parts = {}
+	for i, ban in ipairs(table_of(peer.bans)) do
+		parts[i] = ("%s for %s, %s s left"):format(shown(ban.scope), shown(ban.event), shown(ban.left_s))
+	end
+	return #parts > 0 and table.concat(parts, "; ") or "-"
+end
+
+local function show(answer)
+	local rows = { HEAD }
+	for _, peer in ipairs(table_of(answer.peers)) do
+		rows[#rows + 1] = {
+			shown(peer.wallet), shown(peer.state), ("%s of %s"):format(shown(peer.acknowledged), shown(answer.sequence)),
+			shown(peer.skipped), shown(peer.url), bans_of(peer),
+		}
+	end
+	return table_lines(rows)
+end
+
+return {
+	name = "peers",
+	summary = "list the members of the cluster as a node deals with them",
+	options = control.OPTIONS,
+	run = function(parsed, world) return control.run(parsed, world, "GET", "/peers", show) end,
+}

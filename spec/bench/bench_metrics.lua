@@ -1,0 +1,52 @@
+--- What metrics cost: the note of one request, beside a derive's hundred microseconds and more; and a
+-- whole page of a node with every route in use. lua5.4 spec/bench/bench_metrics.lua BUILD
+
+package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
+package.cpath = (arg[1] or "build") .. "/?.so;" .. package.cpath
+
+local uv = require("luv")
+local loop = require("kms.loop")
+local metrics = require("kms.metrics")
+local metrics_requests = require("kms.metrics.requests")
+
+local ROUNDS, CALLS = 11, 200000
+local MOST_US, MOST_PAGE_US = 1, 5000
+local ROUTES = { "overview", "health", "ready", "status", "nonce", "nodes", "derive", "get", "put", "delete", "sync" }
+local CODES = { "ERR_RATE", "ERR_POP_NONCE", "ERR_DECRYPT", "ERR_NOT_READY", "ERR_KEY_SIZE" }
+
+local function report(what, value, unit, most)
+	print(("  %-42s %9.2f %s   at most %g: %s"):format(what, value, unit, most, value <= most and "ok" or "over"))
+end
+
+-- Median CPU time of one call, in microseconds.
+local function median_us(call, count)
+	local times = {}
+	for round = 1, ROUNDS do
+		local begun = os.clock()
+		for _ = 1, count do call() end
+		times[round] = (os.clock() - begun) * 1e6 / count
+	end
+	table.sort(times)
+	return times[ROUNDS // 2 + 1]
+end
+
+local set, routes = metrics.new(), {}
+for i, name in ipairs(ROUTES) do routes[i] = { name = name } end
+local requests = metrics_requests.new(set, routes)
+for _, name in ipairs(ROUTES) do
+	requests:observe(name, { status = 200 }, 150000)
+	for _, code in ipairs(CODES) do requests:observe(name, { status = 400, code = code }, 50000) end
+end
+
+print("Metrics")
+local reply = { status = 200 }
+report("note of one derive, with both clocks", median_us(function()
+	local begun = uv.hrtime()
+	requests:observe("derive", reply, uv.hrtime() - begun + 150000)
+end, CALLS), "us", MOST_US)
+local before = collectgarbage("count")
+collectgarbage("stop")
+for _ = 1, CALLS do requests:observe("derive", reply, 150000) end
+report("memory of a note", (collectgarbage("count") - before) * 1024 / CALLS, "bytes", 1)
+collectgarbage("restart")
+report("page of every route and outcome", median_us(function() set:text(loop.try) end, 20), "us", MOST_PAGE_US)

@@ -1,0 +1,107 @@
+-- GET /metrics of a node with a chain, a TEE service and a peer: what it does with each of them shows.
+
+local apps = require("spec.support.app")
+local chain_server = require("spec.support.chain_server")
+local crypto = require("spec.support.crypto")
+local expect = require("spec.support.expect")
+local http = require("spec.support.http")
+local loopback = require("spec.support.loopback")
+local members = require("spec.support.member")
+local nodes = require("spec.support.node")
+local odyn = require("spec.support.odyn")
+local prometheus = require("spec.support.prometheus")
+
+local SECRET = crypto.keccak256("the secret of the metrics' cluster")
+
+describe("GET /metrics in a cluster", function()
+	local chain, service, member, node, port
+
+	local function value(name, labels)
+		return prometheus.value((prometheus.scrape(port)), name, labels)
+	end
+
+	local function wait_value(name, labels, wanted)
+		local last
+		local ok = pcall(expect.eventually, function()
+			last = value(name, labels)
+			return last == wanted
+		end, name, 20)
+		assert.is_true(ok, ("%s is %s and not %s"):format(name, last, wanted))
+	end
+
+	setup(function()
+		chain, service, port = chain_server.start(), odyn.start(), nodes.free_port()
+		chain.hash = "0x" .. crypto.hex(crypto.keccak256(SECRET))
+		member = members.start("metrics member", SECRET)
+		chain:register("49", member.wallet, member.identity.der, member.url)
+		node = nodes.start({ nowait = true, env = {
+			CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
+			KMS_REGISTRY_ADDRESS = chain_server.KMS, DATA_SYNC_INTERVAL_SECONDS = "1", TEE = "odyn", ODYN_URL = service.url,
+			PEER_BLACKLIST_DURATION_SECONDS = "600", METRICS_ADDR = "127.0.0.1:" .. port,
+		} })
+		local status = expect.eventually(function()
+			local response = http.get(node.port, "/status")
+			return response and node:status().node
+		end, "the status")
+		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
+		node:wait_ready()
+	end)
+
+	teardown(function()
+		node:stop()
+		service:stop()
+		loopback.close()
+	end)
+
+	it("shows calls of the chain and of the TEE service, and what peers gave", function()
+		assert.is_true(value("kms_chain_calls_total") > 0)
+		assert.is_true(value("kms_chain_head_age_seconds") >= 0)
+		assert.is_true(value("kms_chain_view_age_seconds") < 60)
+		assert.equal(1, value("kms_tee_calls_total", { call = "address" }))
+		assert.is_true(value("kms_tee_calls_total", { call = "sign" }) > 0)
+		assert.is_true(value("kms_tee_calls_total", { call = "encrypt" }) > 0)
+		assert.is_true(value("kms_tee_calls_total", { call = "decrypt" }) > 0)
+		assert.is_nil(value("kms_tee_calls_total", { call = "other" }))
+		assert.equal(1, value("kms_sync_snapshots_fetched_total"))
+		assert.equal(1, value("kms_peers", { state = "ok" }))
+		assert.equal(0, value("kms_registry_lookups_waiting", { lane = "known" }))
+	end)
+
+	it("shows pushes, and how far peers are behind", function()
+		local app = apps.new(node, "700", "metrics cluster app")
+		chain:register("700", app.wallet, app.identity.der)
+		expect.ok(app:put("a", "one"))
+		expect.eventually(function() return member.records["700/a"] end, "the push")
+		assert.is_true(value("kms_sync_pushes_total") >= 1)
+		wait_value("kms_sync_pushed_records_total", nil, 1)
+		wait_value("kms_sync_lag_max", nil, 0)
+		wait_value("kms_sync_peers_behind", { changes = "0" }, 1)
+		member.away = true
+		expect.ok(app:put("b", "two"))
+		expect.eventually(function() return value("kms_sync_push_failures_total") > 0 end, "a push to fail")
+		assert.equal(1, value("kms_sync_lag_max"))
+		assert.equal(1, value("kms_sync_peers_behind", { changes = "1-10" }))
+		wait_value("kms_peers", { state = "unreachable" }, 1)
+		member.away = false
+		expect.eventually(function() return member.records["700/b"] end, "the push", 40)
+		wait_value("kms_peers", { state = "ok" }, 1)
+	end)
+
+	it("shows bans", function()
+		local app = apps.new(node, "700", "metrics cluster app")
+		member.on_request = function(exchange) exchange.signer = crypto.made_up("nobody").wallet_key end
+		expect.ok(app:put("c", "three"))
+		wait_value("kms_peers", { state = "banned" }, 1)
+		assert.equal(1, value("kms_bans", { scope = "calls" }))
+	end)
+
+	it("shows failures of the TEE service and of the chain", function()
+		service:kill()
+		local app = apps.new(node, "700", "metrics cluster app")
+		assert.equal(503, app:derive({ path = "p" }).status)
+		assert.is_true(value("kms_tee_failures_total", { call = "decrypt" }) > 0)
+		assert.equal(1, value("kms_requests_total", { route = "derive", class = "5xx", code = "ERR_TEE" }))
+		loopback.close()
+		expect.eventually(function() return value("kms_chain_failures_total") > 0 end, "a question to fail")
+	end)
+end)
