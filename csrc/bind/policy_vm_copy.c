@@ -148,8 +148,10 @@ static int facts_newindex(lua_State *L)
 	return luaL_error(L, "facts cannot be changed");
 }
 
+/* A policy can hold on to this function and call it with anything; lua_next takes all for a table. */
 static int facts_next(lua_State *L)
 {
+	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	return lua_next(L, 1) ? 2 : 0;
 }
