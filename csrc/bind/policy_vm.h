@@ -105,6 +105,8 @@ void policy_push_kms(lua_State *L);
 void policy_lock(lua_State *L, const char *name);
 /* Adds functions of a library of Lua's own: the library at `from`, the target on top. */
 void policy_pick(lua_State *L, int from, const char *const *names);
+/* Charges for the arguments of a function that goes over all of them, and over texts as numbers. */
+void policy_charge_arguments(lua_State *L);
 /* What a policy sees of a value that has no text: its type, never an address. */
 void policy_push_shown(lua_State *L, int arg);
 
