@@ -328,6 +328,19 @@ describe("the policy VM", function()
 		end
 	end)
 
+	it("stops a file that takes long to compile", function()
+		for _, word in ipairs({ " and b", " or b" }) do
+			local vm = assert(native.policy_vm({}))
+			local begun = os.clock()
+			local ok, text, _, kind = vm:load("access", "local a, b\nreturn { x = a" .. word:rep(41000) .. " }")
+			assert.is_true(os.clock() - begun < MAX_SECONDS, "it took too long to be stopped")
+			assert.same({ nil, "overrun" }, { ok, kind }, text)
+			assert.matches("it takes too long to compile", text)
+			assert(vm:load("access", PRELUDE .. "return M"))
+			assert_usable(vm)
+		end
+	end)
+
 	it("cannot read what is beyond itself, in another file or after a call", function()
 		local vm, loaded = load_vm("local seen\nfunction M.keep(r)\nlocal old = seen seen = r\n"
 			.. "return { old = old and old.app_id } end")
