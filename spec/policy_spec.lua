@@ -237,6 +237,27 @@ describe("kms.policy", function()
 				mistakes_of("sync", "return { peers = function(l) while true do end end }"))
 		end)
 
+		it("is not held up by a file that is long to look through", function()
+			local begun = os.clock()
+			write("blacklist", "do return { rules = 1 } end\nlocal b = { " .. ("b, "):rep(12) .. "}\nreturn { b }")
+			local _, mistakes = open()
+			assert.equal(1, #mistakes)
+			write("blacklist", "local t = {} for i = 1, 24000 do t['k' .. i] = 1 end return t")
+			_, mistakes = open()
+			assert.equal(100, #mistakes)
+			-- Nor by hooks that each take all the time that one may.
+			local parts = {}
+			for i = 1, 32 do
+				parts[i] = ("{ name = 'n%d', path = '/x%d', handler = function() while s < s or true do end end },"):format(i, i)
+			end
+			write("blacklist", "return {}")
+			write("routes", "local s = ('\\0'):rep(65535)\nreturn { extra = {\n" .. table.concat(parts, "\n") .. "\n} }")
+			_, mistakes = open()
+			assert.equal(4, #mistakes)
+			assert.matches("routes.lua:%d+: .*it runs too long", mistakes[1])
+			assert.is_true(os.clock() - begun < 5)
+		end)
+
 		it("finds a file whose name is nearly right", function()
 			write("acces", "return {}")
 			local opened, mistakes = open()
