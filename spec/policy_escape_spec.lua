@@ -203,6 +203,9 @@ local ERRORS = {
 	["integer division"] = "return 1 // 0",
 	["a bad log level"] = "kms.log('fatal', 'x')",
 	["a hostile label"] = "kms.count('x', { ['a\"} 1\\nevil 2'] = 'b' })",
+	["a counter's name behind a NUL"] = "kms.count('x\\0\\n' .. r.path)",
+	["a label behind a NUL"] = "kms.count('x', { ['a\\0\\n' .. r.path] = 'b' })",
+	["a field behind a NUL"] = "kms.log('info', 'x', { ['a\\0\\n' .. r.path] = 'b' })",
 	["too many labels"] = "kms.count('x', { a = 1, b = 1, c = 1, d = 1, e = 1 })",
 	["a table in a log line"] = "kms.log('info', 'x', { a = {} })",
 	["a long message"] = "kms.log('info', ('x'):rep(513))",
@@ -375,7 +378,8 @@ describe("the policy VM", function()
 			function M.try(r)
 				return {
 					find = { ("a.b.c"):find(".", 3, true) }, none = ("abc"):find("x") == nil, empty = { ("abc"):find("", 4) },
-					behind = ("abc"):find("a", -1) == nil, far = { ("abc"):find("b", -100) }, past = ("abc"):find("", 9) == nil,
+					behind = ("abc"):find("a", -1) == nil, far = { ("abc"):find("b", -100) },
+					farthest = { ("abc"):find("b", math.mininteger, true) }, past = ("abc"):find("", 9) == nil,
 					bytes = { ("abc"):byte(-2, -1) }, rep = ("ab"):rep(2, "-"), zero = (""):rep(1 << 60), neg = ("x"):rep(-1),
 					number = tonumber("0x10"), base = tonumber("zz", 36), long = tonumber(("1"):rep(300)) == nil,
 					format = ("%5.1f|%q|%-3d|%x|%%"):format(1.25, "a\n", 7, 255), sub = ("hello"):sub(2, -2),
@@ -385,7 +389,8 @@ describe("the policy VM", function()
 			end]])
 		assert.is_true(loaded)
 		assert.same({
-			find = { 4, 4 }, none = true, empty = { 4, 3 }, behind = true, far = { 2, 2 }, past = true, bytes = { 98, 99 },
+			find = { 4, 4 }, none = true, empty = { 4, 3 }, behind = true, far = { 2, 2 }, farthest = { 2, 2 }, past = true,
+			bytes = { 98, 99 },
 			rep = "ab-ab", zero = "", neg = "", number = 16, base = 1295, long = true, format = ("%5.1f|%q|%-3d|%x|%%"):format(
 			1.25, "a\n", 7, 255), sub = "ell", select = { 3 }, len = 2, pcall = { false, "x" }, unpack = { 2, 3 }, pack = 3,
 		}, call(vm, "try", "data"))

@@ -57,8 +57,7 @@ static int string_find(lua_State *L)
 	if (!lua_toboolean(L, 4) && strpbrk(needle, "^$*+?.([%-"))
 		return luaL_error(
 		    L, "there are no patterns here: use string.find(text, what, 1, true) or kms.match");
-	if (init < 0)
-		init = -init > (lua_Integer)len || init == LUA_MININTEGER ? 1 : (lua_Integer)len + init + 1;
+	if (init < 0) init = init < -(lua_Integer)len ? 1 : (lua_Integer)len + init + 1;
 	if (init == 0) init = 1;
 	policy_charge_arguments(L);
 	size_t from = (size_t)init - 1;
