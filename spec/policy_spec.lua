@@ -367,10 +367,31 @@ describe("kms.policy", function()
 			assert.is_true(p:reload("command"))
 			assert.is_true(derive("7", "p"))
 			local resting = 0
-			for _, counter in ipairs(p.counters:list()) do
+			for _, counter in ipairs(p.own_counters:list()) do
 				if counter.labels.why == "resting" then resting = resting + counter.value end
 			end
 			assert.equal(3, resting)
+		end)
+
+		it("that runs too long for one peer rests for that peer, and is counted whatever a policy counts", function()
+			write("access", "return { derive = function(r) for i = 1, 4 do kms.count('x', { key = r.path .. i }) end "
+				.. "if r.path == 'bad' then kms.count('failures') error('oops') end end }")
+			write("sync", "return { release_secret = function(p) if p.url == 'slow' then while true do end end end }")
+			local p = assert(open())
+			local function ask(wallet, url) return p:release_secret({ wallet = wallet, app_id = "49", url = url }) end
+			assert.is_true(ask("0xa", "slow").failed)
+			assert.is_true(ask("0xa", "fast").failed)
+			assert.is_true(ask("0xb", "fast"))
+			for i = 1, 300 do p:derive({ app_id = "7", path = "k" .. i }) end
+			p:derive({ app_id = "7", path = "bad" })
+			local counted = {}
+			for _, counter in ipairs(p.own_counters:list()) do
+				counted[counter.name .. " " .. counter.labels.hook .. " " .. counter.labels.why] = counter.value
+			end
+			assert.same({
+				["failures sync_release_secret overrun"] = 1, ["failures sync_release_secret resting"] = 1,
+				["failures access_derive error"] = 1,
+			}, counted)
 		end)
 
 		it("is one of a list of rules, of which the first that refuses decides", function()
