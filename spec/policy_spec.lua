@@ -498,6 +498,37 @@ describe("kms.policy", function()
 			assert.equal(9, #p:history())
 		end)
 
+		it("keeps the old set where the files load once and not a second time", function()
+			local loads = -100 -- of access.lua: the third from 0 on is the last one that is whole
+			local double = setmetatable({
+				policy_vm = function(options)
+					local vm = native.policy_vm(options)
+					return setmetatable({
+						load = function(_, name, text)
+							if name == "access" then loads = loads + 1 end
+							if loads >= 3 and name == "sync" then return nil, "sync.lua:7: it runs too long" end
+							return vm:load(name, text)
+						end,
+						memory = function() return 4, 4 end,
+					}, { __index = function(_, method) return function(_, ...) return vm[method](vm, ...) end end })
+				end,
+			}, { __index = native })
+			write("access", "return { derive = function(r) local s = 'x' "
+				.. "while r.path == 'q' do s = s .. s end return { status = 429 } end }")
+			local p = assert(open({ native = double }))
+			loads = 1
+			write("access", "return { derive = function() return false end }")
+			local ok, errors = p:reload("command")
+			assert.is_nil(ok)
+			assert.same({ SHIPPED .. "/sync.lua:7: it runs too long" }, errors)
+			assert.equal(errors[1], p:status().last_error.first)
+			assert.equal(429, p:derive(FACTS).status)
+			-- Nor does one that has filled its memory break down when it cannot start anew.
+			assert.is_true(p:derive({ app_id = "7", path = "q" }).failed)
+			assert.equal("policies cannot start anew", lines[#lines].event)
+			assert.equal(429, p:derive({ app_id = "8", path = "p" }).status)
+		end)
+
 		it("notices files that change, once each", function()
 			local p = assert(open())
 			assert.same({ true, false }, { p:poll() })

@@ -24,7 +24,10 @@ local function renew(self, mono_ms)
 	local used, cap = self.set.vm:memory()
 	if used * 2 < cap then return end
 	self.renewed_ms = mono_ms
-	self.set:renew()
+	local ok, message = self.set:renew()
+	if not ok and self.log then
+		self.log:limited("policy memory", LOG_EVERY_S, "warn", "policies cannot start anew", { cause = message })
+	end
 	if self.peers_facts then self.set.vm:provide("peers", self.peers_facts) end
 end
 

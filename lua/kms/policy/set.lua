@@ -104,12 +104,21 @@ local function load_all(self, vm, mistakes)
 	return wrong
 end
 
---- A VM that is as new, from sources that are known to be good.
+--- A VM that is as new, from sources that have been loaded before; which may fail this time: one
+-- loads that takes about as much as it may. Then the VM before stays.
+-- @return true | nil, message, name of the file
 function Set:renew()
 	local vm = new_vm(self.options)
-	for _, name in ipairs(schema.NAMES) do assert(vm:load(name, self.sources[name].text)) end
+	for _, name in ipairs(schema.NAMES) do
+		local ok, message = vm:load(name, self.sources[name].text)
+		if not ok then
+			vm:close()
+			return nil, message, name
+		end
+	end
 	if self.vm then self.vm:close() end
 	self.vm = vm
+	return true
 end
 
 --- Builds a set. What it is tried with leaves no trace in it.
@@ -125,8 +134,11 @@ function M.build(sources, options)
 	vm:close()
 	if #mistakes > 0 then return nil, mistakes end
 	self.hash = sources_of.hash(options.native, sources)
-	self:renew()
-	return self
+	local ok, message, name = self:renew()
+	if ok then return self end
+	local line, text = located(name, message)
+	sources_of.note(mistakes, sources[name].path, line, text)
+	return nil, mistakes
 end
 
 --- Whether the set has a hook of its own.
