@@ -5,6 +5,7 @@ local native = require("spec.support.native")
 local policy = require("kms.policy")
 local schema = require("kms.policy.schema")
 local sources = require("kms.policy.sources")
+local uv = require("luv")
 
 local SHIPPED = "config/policy"
 local FACTS = {
@@ -277,6 +278,28 @@ describe("kms.policy", function()
 			assert.same({ dir .. "/sync.lua: is larger than 256 KiB" }, select(2, open()))
 			write("sync", "return {} --" .. ("x"):rep(256 * 1024 - 12))
 			assert(open())
+		end)
+
+		it("refuses a folder and files that others can change", function()
+			write("access", "return {}")
+			assert(open())
+			assert(uv.fs_chmod(dir .. "/access.lua", 438)) -- 0666
+			assert.same({ dir .. "/access.lua: can be written by every user" }, select(2, open()))
+			assert(uv.fs_chmod(dir .. "/access.lua", 436)) -- 0664: the user's own group
+			local p = assert(open())
+			assert(uv.fs_chmod(dir, 1023)) -- 01777
+			assert.same({ dir .. ": can be written by every user" }, select(2, open()))
+			write("access", "return { derive = function() return false end }")
+			assert.is_nil((p:reload("command")))
+			assert.is_true(p:derive(FACTS))
+			assert(uv.fs_chmod(dir, 448))
+			if uv.getuid() == 0 then
+				assert(uv.fs_chown(dir .. "/access.lua", 65534, 65534))
+				assert.same({ dir .. "/access.lua: belongs to another user" }, select(2, open()))
+				assert(uv.fs_chown(dir .. "/access.lua", 0, 0))
+				assert(uv.fs_chown(dir, 65534, 65534))
+				assert.same({ dir .. ": belongs to another user" }, select(2, open()))
+			end
 		end)
 
 		it("reports ten mistakes in four files at once", function()
