@@ -125,12 +125,28 @@ kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *fa
 	return KMS_OK;
 }
 
-/* Whether OpenSSL understood every extension, and every critical one. */
+/*
+ * Whether nothing is critical but what is looked at here. What OpenSSL calls supported is more
+ * (names, policies, purposes), as its own verification enforces that; this one does not.
+ */
+static bool is_enforced(const X509 *certificate)
+{
+	for (int i = 0; i < X509_get_ext_count(certificate); i++) {
+		X509_EXTENSION *extension = X509_get_ext(certificate, i);
+		int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+		if (X509_EXTENSION_get_critical(extension) && nid != NID_basic_constraints &&
+		    nid != NID_key_usage)
+			return false;
+	}
+	return true;
+}
+
+/* Whether every extension could be read, and every critical one is enforced. */
 static bool is_understood(X509 *certificate)
 {
 	uint32_t flags = X509_get_extension_flags(certificate);
 	return X509_get_version(certificate) == VERSION_3 && !(flags & (EXFLAG_INVALID | EXFLAG_CRITICAL)) &&
-	       (flags & EXFLAG_KUSAGE);
+	       (flags & EXFLAG_KUSAGE) && is_enforced(certificate);
 }
 
 /* `below`: certificates between it and the leaf; self-issued ones count, they have no use here. */

@@ -215,6 +215,35 @@ TEST(constraints_unknown_critical_extensions_and_old_versions_are_refused)
 	}
 }
 
+/* OpenSSL reads these, so that they are not unknown, and leaves them to whoever verifies. */
+TEST(constraints_that_nobody_enforces_are_refused_where_they_are_critical)
+{
+	static const struct {
+		int nid;
+		const char *critical, *plain;
+	} cases[] = {
+		{ NID_name_constraints, "critical,permitted;DNS:example.com", "permitted;DNS:example.com" },
+		{ NID_policy_constraints, "critical,requireExplicitPolicy:0", "requireExplicitPolicy:0" },
+		{ NID_inhibit_any_policy, "critical,0", "0" },
+		{ NID_ext_key_usage, "critical,serverAuth", "serverAuth" },
+	};
+	for (size_t i = 0; i < 4; i++) {
+		for (size_t j = 0; j < sizeof(cases) / sizeof(cases[0]); j++) {
+			for (int critical = 0; critical < 2; critical++) {
+				plan(&d, 4);
+				d.certs[i].constraint_nid = cases[j].nid;
+				d.certs[i].constraint = critical ? cases[j].critical : cases[j].plain;
+				build_certs(&d);
+				put_chain(&d);
+				assemble(&d);
+				kms_attest_policy policy = lenient(&d);
+				CALL(expect_failure, &d, &policy,
+				     critical ? KMS_ATTEST_CONSTRAINTS : KMS_ATTEST_NONE);
+			}
+		}
+	}
+}
+
 TEST(validity_holds_to_the_second_for_each)
 {
 	for (size_t i = 0; i < 4; i++) {
@@ -565,6 +594,7 @@ RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(an_honest_document_passes_and_gives_its_facts
 	  T(chain_what_is_no_certificate_ends_it), T(chain_has_eight_certificates_at_the_most),
 	  T(constraints_hold_for_each),
 	  T(constraints_unknown_critical_extensions_and_old_versions_are_refused),
+	  T(constraints_that_nobody_enforces_are_refused_where_they_are_critical),
 	  T(validity_holds_to_the_second_for_each), T(signature_is_the_leafs_over_exactly_this_payload),
 	  T(signature_needs_a_p384_leaf), T(digest_is_sha384_and_registers_have_its_length),
 	  T(debug_is_an_all_zero_or_missing_pcr0), T(expected_bytes_are_compared_whole),
