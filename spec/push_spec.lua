@@ -11,15 +11,15 @@ local function fake_store()
 	function store:sequence() return #self.changes end
 	function store:set_acknowledged(sequence) self.acknowledged = sequence end
 	function store:delta(o)
-		local sent, skipped, through = {}, 0, o.since
+		local sent, skipped, through, bytes = {}, 0, o.since, 0
 		for i = o.since + 1, #self.changes do
 			local change = self.changes[i]
 			local wanted = change.from ~= o.except and (change.from == 0 or not o.local_only)
 			if wanted and change.size > o.max_record_bytes then
 				skipped = skipped + 1
 			elseif wanted then
-				if #sent == o.max_records then break end
-				sent[#sent + 1] = i
+				if #sent == o.max_records or (#sent > 0 and bytes + change.size > o.max_bytes) then break end
+				sent[#sent + 1], bytes = i, bytes + change.size
 			end
 			through = i
 		end
@@ -319,6 +319,22 @@ describe("push", function()
 		tick()
 		http.wait(function() return pusher.running == 0 end)
 		assert.equal(before + 3, #calls)
+	end)
+
+	it("sends shorter pages to a peer whose limit is lower, and skips nothing for that", function()
+		for _ = 1, 8 do change(0, 500000) end
+		local exchange, longest = pusher.caller.exchange, 0
+		function pusher.caller.exchange(caller, peer, build, options)
+			if peer.wallet ~= OURS then return exchange(caller, peer, build, options) end
+			local page = build("0xsignature")
+			if #page.numbers * 500000 > 1000000 then return nil, "refused with HTTP 413", "ERR_TOO_LARGE" end
+			longest = math.max(longest, #page.numbers)
+			return exchange(caller, peer, function() return page end, options)
+		end
+		for _ = 1, 4 do tick() end
+		assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, pushed(OURS))
+		assert.equal(2, longest)
+		assert.equal(0, pusher:status().peers[OURS].skipped)
 	end)
 
 	it("counts everything as acknowledged where there is nobody else", function()

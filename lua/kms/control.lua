@@ -5,21 +5,13 @@
 local uv = require("luv")
 local err = require("kms.err")
 local commands = require("kms.control.commands")
-local http = require("kms.http")
-local limited = require("kms.metrics.server").limited
 local router = require("kms.router")
+local side_server = require("kms.side_server")
 
 local M = {}
 
 local Control = {}
 Control.__index = Control
-
-local CONNECTIONS = 16
-local LIMITS = {
-	MAX_CONNECTIONS = CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = CONNECTIONS, MAX_HEADER_BYTES = 4096,
-	FIRST_BYTE_TIMEOUT_SECONDS = 5, HEADER_TIMEOUT_SECONDS = 5, BODY_TIMEOUT_SECONDS = 5, WRITE_TIMEOUT_SECONDS = 10,
-	SHUTDOWN_TIMEOUT_SECONDS = 1,
-}
 
 local function not_routed(why, allow)
 	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
@@ -55,9 +47,9 @@ end
 -- @return control | nil, message
 function M.open(node, path)
 	local self = setmetatable({ node = node, log = node.log, router = router.new(commands.routes()) }, Control)
-	self.server = http.new({
+	self.server = side_server.new({
 		handler = function(request) return answer(self, request) end, log = node.log,
-		admit = function(caller) return admit(self, caller) end, config = limited(node.config, LIMITS),
+		admit = function(caller) return admit(self, caller) end, config = node.config,
 	})
 	local ok, message = self.server:listen_unix(path)
 	if not ok then return nil, "cannot open the control socket: " .. message end

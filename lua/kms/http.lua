@@ -4,10 +4,10 @@
 local uv = require("luv")
 local http_conn = require("kms.http_conn")
 local http_phases = require("kms.http_phases")
+local room = require("kms.http_room")
 local listener = require("kms.listener")
 local loop = require("kms.loop")
 local native = require("kms_native")
-local remote = require("kms.remote")
 
 local M = {}
 
@@ -15,14 +15,11 @@ local Server = {}
 Server.__index = Server
 
 local PHASES = { "first", "head", "idle", "busy", "body", "write", "drain", "linger" }
--- Without a request that runs: closed to make room. Those that are answered go first.
-local DONE, WAITING = { "linger", "drain" }, { "first", "head", "idle" }
+local WAITING = { "first", "head", "idle" } -- without a request that runs
 local BACKLOG = 4096
 local SWEEP_MS = 250
 local LINGER_MS = 2000
 local RESERVED_DESCRIPTORS = 32 -- for everything that is no connection of a client
-local SHORT_MS = 10000 -- how long a shortage of descriptors is remembered
-local LOG_AGAIN_S = 10
 
 -- The process's limit on descriptors.
 local function descriptor_limit()
@@ -33,64 +30,22 @@ local function descriptor_limit()
 	return tonumber(soft) or math.huge
 end
 
--- One line each ten seconds, however often it happens.
-local function log_rarely(self, event, fields)
-	if self.log then self.log:limited(event, LOG_AGAIN_S, "warn", event, fields) end
-end
-
-local function make_room(self)
-	local conn = self.phases:oldest(DONE) or self.phases:oldest(WAITING)
-	if conn then conn:close() end
-	return conn ~= nil
-end
-
--- How many connections there may be now: fewer for a while after descriptors ran short.
-local function limit_now(self, client)
-	if client:fileno() >= self.max_descriptor then
-		log_rarely(self, "few file descriptors left", { connections = self.phases.count, limit = self.descriptors })
-		self.short_limit = math.max(1, self.phases.count - 2)
-		self.short_until = uv.now() + SHORT_MS
-	end
-	if self.short_until and uv.now() < self.short_until then return math.min(self.short_limit, self.max_connections) end
-	return self.max_connections
-end
-
--- Room for one more: false when nothing can be closed for it.
-local function has_room(self, client)
-	local limit = limit_now(self, client)
-	while self.phases.count >= limit do
-		if not make_room(self) then return false end
-	end
-	return true
-end
-
--- Counts the connection for its address; false when there are too many.
-local function within_address(self, conn)
-	if self.exempt_loopback and remote.is_loopback(conn.address) then return true end
-	local group = remote.group(conn.address)
-	local count = (self.by_address[group] or 0) + 1
-	if count > self.max_per_address then return false end
-	self.by_address[group] = count
-	conn.group = group
-	return true
-end
-
 local function refuse(self, conn, status, code, message)
 	self:note_refusal(status)
 	conn:refuse(status, code, message)
 end
 
 local function accept(self, failure)
-	if failure then return log_rarely(self, "cannot accept connections", { reason = failure }) end
+	if failure then return room.log_rarely(self, "cannot accept connections", { reason = failure }) end
 	local client, address, caller = self.source:accept()
 	if not client then return end
 	self.accepted = self.accepted + 1
 	local conn = http_conn.new(self, client, address, caller)
-	if not has_room(self, client) then
-		log_rarely(self, "too many connections", { connections = self.phases.count })
+	if not room.has(self, client) then
+		room.log_rarely(self, "too many connections", { connections = self.phases.count })
 		return refuse(self, conn, 503, "service_unavailable", "too many connections")
 	end
-	if not within_address(self, conn) then
+	if not room.within_address(self, conn) then
 		return refuse(self, conn, 429, "rate_limited", "too many connections from this address")
 	end
 	if self.admit and not self.admit(caller) then return refuse(self, conn, 403, "forbidden", "not for this user") end

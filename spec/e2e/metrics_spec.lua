@@ -80,6 +80,15 @@ describe("GET /metrics", function()
 		end
 	end)
 
+	it("has no metric that docs/operating.md does not explain", function()
+		local text, families = files.read("docs/operating.md"), 0
+		for name in pairs((scrape())) do
+			families = families + 1
+			assert.truthy(text:find("%f[%w_]" .. name .. "%f[^%w_]"), name)
+		end
+		assert.is_true(families >= #NAMES)
+	end)
+
 	it("counts requests by route and outcome, and their time", function()
 		assert.equal(2, growth("kms_requests_total", { route = "derive", class = "2xx", code = "ok" }, function()
 			expect.ok(app:derive({ path = "a" }))

@@ -2,26 +2,13 @@
 -- than strangers need to know.
 
 local err = require("kms.err")
-local http = require("kms.http")
 local loop = require("kms.loop")
 local metrics_text = require("kms.metrics.text")
+local side_server = require("kms.side_server")
 
 local M = {}
 
 local FRESH_MS = 100 -- a text is used again for this long: whoever asks in a loop costs little
-local CONNECTIONS = 16
-
--- What differs from the public port.
-local LIMITS = {
-	MAX_CONNECTIONS = CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS = CONNECTIONS, MAX_HEADER_BYTES = 4096,
-	FIRST_BYTE_TIMEOUT_SECONDS = 5, HEADER_TIMEOUT_SECONDS = 5, BODY_TIMEOUT_SECONDS = 5, WRITE_TIMEOUT_SECONDS = 10,
-	SHUTDOWN_TIMEOUT_SECONDS = 1,
-}
-
---- The configuration of a small server beside the public one.
-function M.limited(config, limits)
-	return setmetatable(limits, { __index = config })
-end
 
 local Metrics = {}
 Metrics.__index = Metrics
@@ -51,9 +38,8 @@ end
 -- @return metrics server | nil, message
 function M.open(deps)
 	local self = setmetatable({ set = deps.set }, Metrics)
-	self.server = http.new({
-		handler = function(request) return answer(self, request) end, log = deps.log,
-		config = M.limited(deps.config, LIMITS),
+	self.server = side_server.new({
+		handler = function(request) return answer(self, request) end, log = deps.log, config = deps.config,
 	})
 	local address = deps.config.METRICS_ADDR
 	local host, port = address:match("^%[?(.-)%]?:(%d+)$")

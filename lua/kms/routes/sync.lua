@@ -1,8 +1,8 @@
 --- POST /sync: what other nodes send and ask (wire-protocol section 9). Everything that headers
 -- decide comes before the body, and nothing is opened that the sync key does not bear out.
 
+local answers = require("kms.sync.answers")
 local err = require("kms.err")
-local join = require("kms.sync.join")
 local native = require("kms_native")
 local routes_reply = require("kms.routes.reply")
 local slots = require("kms.slots")
@@ -12,7 +12,7 @@ local M = {}
 
 local UNSIGNED_BYTES = 65536 -- of a body without a valid X-Sync-Signature: a master_secret_request
 local WAITING = 8 -- requests of a peer behind the one that is carried out
-local SNAPSHOTS_AT_ONCE = 4
+local SNAPSHOTS_AT_ONCE = 2 -- each can be MAX_SNAPSHOT_BYTES, beside the bodies in flight
 local SECRETS_PER_MINUTE = 6 -- a peer
 
 local TYPES = "delta, snapshot_request, master_secret_request"
@@ -98,38 +98,6 @@ local function check(node, opened, authentic, exchange)
 	return true
 end
 
--- The three requests: each gives the inner answer (kms.body) | nil, message, code.
-local ANSWERS = {}
-
-function ANSWERS.delta(node, opened, exchange)
-	local peer = exchange.peer
-	if node.operator:accept(opened, peer) then
-		local ok, why, failure = still_stands(node, exchange)
-		if not ok then return nil, why, failure end
-	end
-	local counts, message, code = opened:apply(node.store, exchange.secret, peer.number, node.wall_ms())
-	if not counts then return nil, message, code end
-	join.add(node.sync_counts.records, counts)
-	if counts.poisoned > 0 then
-		node.peers:event(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
-	end
-	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
-	if bad > 0 then node.peers:note(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
-	return native.text_body(node.writer:delta_answer(exchange.signature, counts))
-end
-
--- A snapshot is under way from before it is built until it is sent or dropped: one of a peer, which
--- may read as slowly as it likes, and so many of all. It is twice as long as an envelope, in hexadecimal.
-function ANSWERS.snapshot_request(node, opened, exchange)
-	exchange.snapshot = node.snapshots:take(exchange.peer.wallet)
-	if not exchange.snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
-	local before, behind = node.writer:snapshot_answer(exchange.signature, node.lifecycle:is_complete())
-	return node.store:snapshot({
-		prefix = before, suffix = behind, max_bytes = node.config.MAX_SNAPSHOT_BYTES // 2,
-		stubs = opened:features().stub == true,
-	})
-end
-
 -- The body of a snapshot, which ends with it.
 local function counted(node, exchange, body)
 	exchange.sending = true
@@ -143,43 +111,12 @@ local function counted(node, exchange, body)
 	}
 end
 
--- Whether the chain says at this moment that the peer may have the secret.
-local function may_have_secret(node, opened, exchange, pubkey)
-	local peer = exchange.peer
-	local instance, message = node.peers:fresh(peer.wallet)
-	if message then return refuse("ERR_CHAIN", "the registry cannot be reached") end
-	if not instance or native.peer_point(instance.tee_pubkey) ~= peer.point then
-		return refuse("ERR_FORBIDDEN", "not a KMS peer")
-	end
-	local shown, why, code = node.evidence:check(opened:text("attestation"), exchange, instance, pubkey)
-	if code then return refuse(code, why) end
-	if not node.lifecycle:is_verified() then return refuse("ERR_NOT_READY", node.lifecycle.reason) end
-	return node.operator:release_secret(peer, instance, shown)
-end
-
-function ANSWERS.master_secret_request(node, opened, exchange)
-	local peer = exchange.peer
-	local pubkey = opened:text("ecdh_pubkey")
-	if not pubkey then return refuse("ERR_FIELD_MISSING", "ecdh_pubkey: a required field is missing") end
-	if not node.secret_limiter:take(peer.wallet:sub(11), node.mono_ms()) then
-		return refuse("ERR_RATE", "too many requests for the secret")
-	end
-	local ok, message, code, wait_s = may_have_secret(node, opened, exchange, pubkey)
-	exchange.wait_s = wait_s
-	if not ok then return nil, message, code end
-	local sealed
-	sealed, message, code = native.master_seal(node.secrets.current, pubkey)
-	if not sealed then return nil, message, code end
-	node.log:info("master secret handed to a peer", { peer = peer.wallet })
-	return native.text_body(node.writer:secret_answer(exchange.signature, sealed))
-end
-
 local function carry_out(node, opened, authentic, exchange)
 	local ok, message, code = still_stands(node, exchange)
 	if ok then ok, message, code = check(node, opened, authentic, exchange) end
 	if not ok then return nil, message, code end
 	local kind = opened:text("type") or ""
-	local answer = ANSWERS[kind]
+	local answer = answers[kind]
 	if not answer then return refuse("ERR_FIELD_VALUE", "type: allowed is " .. TYPES) end
 	node.sync_counts[kind] = node.sync_counts[kind] + 1
 	-- It lives, and says what it is; a new life of its store has nothing of what was pushed to the old.
@@ -219,6 +156,7 @@ end
 local function in_turn(node, request, peer, signature)
 	if not node.sync_turns:take(peer.wallet) then return err.reply("ERR_BUSY", "too many requests of this peer wait") end
 	local exchange = { peer = peer, signature = signature, nonce = request:header("x-kms-nonce") }
+	exchange.stands = function() return still_stands(node, exchange) end
 	local ok, reply = pcall(answer, node, request, exchange)
 	if exchange.snapshot and not exchange.sending then node.snapshots:give(peer.wallet) end
 	node.sync_turns:give(peer.wallet)

@@ -107,7 +107,8 @@ local function refusal(self, peer, response)
 		return unreachable(self, peer, ("HTTP %d"):format(response.status), response.status == 503 and "ERR_NOT_READY" or nil)
 	end
 	self.peers:reached(peer)
-	return nil, ("refused with HTTP %d"):format(response.status), "ERR_REFUSED"
+	local code = response.status == 413 and "ERR_TOO_LARGE" or "ERR_REFUSED"
+	return nil, ("refused with HTTP %d"):format(response.status), code
 end
 
 --- Notes that a verified answer is not one to the request: an existing node does not say which

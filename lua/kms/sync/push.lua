@@ -17,6 +17,7 @@ local AROUND_BYTES = 4096 -- what is around the records, at the most
 local EXISTING_BYTES = 990000 -- of records whose envelope an existing node takes: its bodies end at 2 MB
 local TIMEOUT_MS = 30000
 local MAX_RETRIES = 16
+local MIN_PAGE_BYTES = 65536 -- to which pages shrink for a peer that says 413
 
 -- What is remembered of pushes to a peer, for as long as the peer itself is.
 local function cursor_of(self, peer)
@@ -30,6 +31,7 @@ end
 
 local function start_anew(cursor)
 	cursor.since, cursor.retries, cursor.lost, cursor.life = 0, {}, false, cursor.life + 1
+	cursor.page_bytes = nil
 end
 
 --- The peer's store is a new one: whatever it had acknowledged may be gone.
@@ -37,13 +39,20 @@ function Pusher:started_anew(peer)
 	start_anew(cursor_of(self, peer))
 end
 
-local function page_options(self, peer, since)
+local function page_options(self, peer, cursor, since)
 	local settings, ours = self.settings(), self.peers:understands(peer, "store")
 	local most = ours and math.max(self.max_body_bytes // 2 - AROUND_BYTES, 1) or EXISTING_BYTES
 	return {
 		since = since, except = peer.number, local_only = ours, max_records = settings.max_records,
-		max_bytes = math.min(settings.max_bytes, most), max_record_bytes = most,
+		max_bytes = math.min(settings.max_bytes, most, cursor.page_bytes or most), max_record_bytes = most,
 	}
+end
+
+-- Its limit is lower than this node's: shorter pages from now on. No record is skipped for that:
+-- anybody on the way can say 413.
+local function shorten(self, peer, cursor)
+	local options = page_options(self, peer, cursor, cursor.since)
+	cursor.page_bytes = math.max(options.max_bytes // 2, MIN_PAGE_BYTES)
 end
 
 local function note_skipped(self, peer, cursor, count)
@@ -55,7 +64,7 @@ end
 -- Passes over what is not for this peer. Returns whether there is something to send.
 local function has_news(self, peer, cursor)
 	while cursor.since < self.store:sequence() do
-		local options, life = page_options(self, peer, cursor.since), cursor.life
+		local options, life = page_options(self, peer, cursor, cursor.since), cursor.life
 		options.max_records, options.prefix, options.suffix = 1, "", ""
 		local page, through, _, skipped = self.store:delta(options)
 		if page == nil then return nil, through end
@@ -78,7 +87,7 @@ local function send_page(self, peer, cursor, since)
 	local through, records, skipped
 	local answer, message, code = self.caller:exchange(peer, function(signature)
 		local page
-		local options = page_options(self, peer, since)
+		local options = page_options(self, peer, cursor, since)
 		options.prefix, options.suffix = self.writer:delta(signature)
 		page, through, records, skipped = self.store:delta(options)
 		if page then return page end
@@ -116,6 +125,7 @@ end
 
 local function failed(self, peer, cursor, message, code)
 	self.counts.failures = self.counts.failures + 1
+	if code == "ERR_TOO_LARGE" then shorten(self, peer, cursor) end
 	-- An existing node that was gone may come back empty, and does not say so.
 	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
 	self.log:limited("push " .. peer.wallet, 60, "warn", "cannot push", {
