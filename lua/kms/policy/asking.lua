@@ -15,7 +15,7 @@ local M = {}
 local RENEW_EVERY_MS = 1000
 local LOG_EVERY_S = 60
 local HUNDREDFOLD = 100
-local SHORT_NS = 100000 -- below, a failing call costs less than what it takes to remember it
+local LONG_NS = 1000000 -- of a call that failed by itself: shorter ones hold nobody up
 local RESTING = 4096 -- hooks by application or peer that are remembered
 
 -- A policy that has filled its memory with what it keeps starts anew, once a second at the most.
@@ -62,8 +62,8 @@ local function resting_key(path, facts)
 	return path .. " " .. tostring(whose)
 end
 
-local function note_time(self, path, facts, took_ns, mono_ms)
-	if took_ns < SHORT_NS then return end
+local function note_time(self, path, facts, why, took_ns, mono_ms)
+	if why ~= "overrun" and why ~= "memory" and took_ns < LONG_NS then return end
 	self.resting:put(resting_key(path, facts), true, mono_ms + took_ns * HUNDREDFOLD // 1000000)
 end
 
@@ -95,7 +95,7 @@ function M.ask(self, path, kind, ...)
 	if noted then notes.take(self, path, noted) end
 	local mono_ms = self.mono_ms()
 	failed(self, path, extra, rule, mono_ms)
-	note_time(self, path, (...), uv.hrtime() - begun, mono_ms)
+	note_time(self, path, (...), rule, uv.hrtime() - begun, mono_ms)
 	return instead(self, chosen, path, kind, ...)
 end
 
