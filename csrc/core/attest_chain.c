@@ -58,11 +58,14 @@ EVP_PKEY *kms_attest_certificate_key(const X509 *certificate)
 	return X509_PUBKEY_get0(key);
 }
 
+/* In the two forms that certificates may have (RFC 5280 section 4.1.2.5); OpenSSL reads more. */
 static bool read_time(int64_t *seconds, const ASN1_TIME *time)
 {
 	struct tm parts;
+	size_t form =
+	    ASN1_STRING_type(time) == V_ASN1_UTCTIME ? sizeof("YYMMDDHHMMSSZ") : sizeof("YYYYMMDDHHMMSSZ");
 	*seconds = 0;
-	if (ASN1_TIME_to_tm(time, &parts) != 1) return false;
+	if ((size_t)ASN1_STRING_length(time) != form - 1 || ASN1_TIME_to_tm(time, &parts) != 1) return false;
 	*seconds = timegm(&parts);
 	return true;
 }
