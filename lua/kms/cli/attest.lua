@@ -115,6 +115,8 @@ local CHECKS = {
 	{ name = "root", value = "ROOTS",
 		help = "trusted roots: SHA-256 in hex, DER files, aws-nitro, with commas (default: the list's, or aws-nitro)" },
 	PCR, NONCE,
+	{ name = "public-key", value = "HEX",
+		help = "the key in the document: a node's teePubkey. Without, it may be another node's, passed on" },
 	{ name = "allow-debug", help = "let PCR0 be all zero: an enclave that its host can read" },
 	{ name = "time", value = "TIME",
 		help = "verify at this time: Unix seconds, 2025-10-16T02:54:42Z, 'document' (default: now)" },
