@@ -35,7 +35,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua asan tsan valgrind ctcheck fuzz-attest contracts chaos bench check fmt install clean help bench-tools
+.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend asan tsan valgrind ctcheck fuzz-attest contracts chaos bench check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -124,6 +124,9 @@ test-native: build native-tests ## the C tests only
 
 test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
 	@SPECS="$(SPECS)" spec/run $(BUILD) lua
+
+test-backend: build native-tests ## the end-to-end specs on another backend: TEE=odyn or nitro (or sim); SPECS= for some
+	@SPEC_TEE=$(or $(TEE),odyn) SPECS="$(or $(SPECS),spec/e2e)" spec/run $(BUILD) lua
 
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 asan: deps ## every test under AddressSanitizer and UBSan

@@ -27,6 +27,7 @@ typedef struct answer_job {
 	uint8_t peer97[KMS_P384_POINT];
 	kms_signature_text signature;
 	kms_buf body;
+	bool response_signed; /* by authentication */
 	char response[KMS_SIGNATURE_TEXT];
 	kms_status status;
 } answer_job;
@@ -53,7 +54,7 @@ static kms_status answer(answer_job *job, kms_buf *plain)
 		status = kms_envelope_seal(&job->body, job->key, kms_p384_public(service->p384), plain->data,
 					   plain->len);
 	/* Who named a wallet without proof (development) sent nothing that an answer could be bound to. */
-	if (status == KMS_OK && signature.len)
+	if (status == KMS_OK && signature.len && !job->response_signed)
 		status = kms_response_sign(job->response, service->wallet, signature);
 	return status;
 }
@@ -120,14 +121,25 @@ static answer_job *push_job(lua_State *L, int signature_arg)
 	return job;
 }
 
+/* What authentication has signed already: argument 7 of answer, or nil. */
+static void take_response(lua_State *L, bool *is_signed, char response[KMS_SIGNATURE_TEXT])
+{
+	*is_signed = !lua_isnoneornil(L, 7);
+	if (*is_signed) memcpy(response, kms_bind_bytes(L, 7, KMS_SIGNATURE_TEXT), KMS_SIGNATURE_TEXT);
+}
+
 /*
- * service:answer(request, app_id, peer_point97, signature, wall_ms) -> body, response
- * signature | nil, message, code. `body` is the sealed envelope.
+ * service:answer(request, app_id, peer_point97, signature, wall_ms, response signature|nil) -> body,
+ * response signature | nil, message, code. `body` is the sealed envelope; the signature is the given
+ * one, else made here.
  */
 int kms_service_answer(lua_State *L)
 {
+	bool is_signed;
+	char response[KMS_SIGNATURE_TEXT];
 	const kms_service *service = kms_bind_check_service(L, true);
 	const uint8_t *peer97 = kms_bind_bytes(L, 4, KMS_P384_POINT);
+	take_response(L, &is_signed, response);
 	answer_job *job = push_job(L, 5);
 
 	if (!job) return kms_bind_fail(L, KMS_ERR_STATE);
@@ -135,9 +147,14 @@ int kms_service_answer(lua_State *L)
 	job->job.finish = answer_finish;
 	job->body = kms_buf_make(KMS_BUF_PLAIN, 2 * ANSWER_MAX_BYTES);
 	memcpy(job->peer97, peer97, sizeof(job->peer97));
+	job->response_signed = is_signed;
+	if (is_signed) memcpy(job->response, response, sizeof(response));
 	job->key = kms_channels_find(service->channels, service->p384, job->peer97);
 	if (!job->key) job->job.heavy = true;
 	job->master = kms_secret_ref(service->master);
+	/* A derivation is short, and waits for nobody as what works on the store does. */
+	if (is_signed && job->key && job->request->kind == KMS_REQUEST_DERIVE)
+		return kms_job_run(L, &job->job);
 	return kms_job_start(L, &job->job);
 }
 

@@ -187,6 +187,9 @@ int kms_job_start(lua_State *L, kms_job *job);
 /* The same for work that costs less than the way to the pool: here and now, unless it is heavy. */
 int kms_job_start_small(lua_State *L, kms_job *job);
 
+/* The same here and now in any case: for a request's last job when it has become small. */
+int kms_job_run(lua_State *L, kms_job *job);
+
 /* Jobs that are on the pool or wait for it. */
 unsigned kms_job_pending(void);
 

@@ -140,6 +140,14 @@ int kms_job_start(lua_State *L, kms_job *job)
 	return job->finish(L, job);
 }
 
+int kms_job_run(lua_State *L, kms_job *job)
+{
+	(void)kms_bind_loop(L);
+	load.started++;
+	job->run(job);
+	return job->finish(L, job);
+}
+
 int kms_job_start_small(lua_State *L, kms_job *job)
 {
 	if (job->heavy) return kms_job_start(L, job);

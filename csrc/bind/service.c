@@ -31,14 +31,41 @@ typedef struct header_copy {
 
 typedef struct auth_job {
 	kms_job job;
-	kms_nonces *nonces;
+	const kms_service *service; /* argument 1 */
 	kms_pop_domain domain;
 	header_copy signature, nonce, timestamp, wallet;
-	uint8_t own20[20];
-	uint64_t now_s, mono_s, window_s;
+	uint64_t now_s, mono_s;
 	kms_status status;
 	uint8_t caller20[20];
+	bool response_signed;
+	char response[KMS_SIGNATURE_TEXT];
 } auth_job;
+
+/* The place of a wallet's mark, and the mark: never 0, which is an empty place. */
+static _Atomic uint64_t *mark_of(uint64_t *mark, const kms_service *service, const uint8_t wallet20[20])
+{
+	*mark = kms_siphash(&service->known->key, wallet20, 20) | 1;
+	return &service->known->marks[(*mark >> 32) % KMS_KNOWN_CALLERS];
+}
+
+static bool is_known(const kms_service *service, const uint8_t wallet20[20])
+{
+	uint64_t mark;
+	const _Atomic uint64_t *place = mark_of(&mark, service, wallet20);
+	return atomic_load_explicit(place, memory_order_relaxed) == mark;
+}
+
+/* service:know(wallet): answers to this caller are signed as soon as it has authenticated. */
+static int service_know(lua_State *L)
+{
+	uint8_t wallet20[20];
+	uint64_t mark;
+	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	kms_bind_address(wallet20, L, 2);
+	_Atomic uint64_t *place = mark_of(&mark, service, wallet20);
+	atomic_store_explicit(place, mark, memory_order_relaxed);
+	return 0;
+}
 
 static bool copy_header(header_copy *copy, const kms_http *http, const char *name)
 {
@@ -60,10 +87,16 @@ static kms_text view(const header_copy *copy)
 static void auth_run(kms_job *base)
 {
 	auth_job *job = (auth_job *)base;
+	const kms_service *service = job->service;
 	kms_pop pop = { job->domain, view(&job->signature), view(&job->nonce), view(&job->timestamp),
 			view(&job->wallet) };
-	job->status = kms_pop_check(job->caller20, job->nonces, &pop, job->own20, job->now_s, job->mono_s,
-				    job->window_s);
+	job->status = kms_pop_check(job->caller20, service->nonces, &pop, service->own20, job->now_s,
+				    job->mono_s, service->pop_window_s);
+	if (job->status != KMS_OK || job->domain != KMS_POP_APP || !service->wallet) return;
+	/* A failure is one of the answer, which tries again. */
+	if (is_known(service, job->caller20))
+		job->response_signed =
+		    kms_response_sign(job->response, service->wallet, pop.signature) == KMS_OK;
 }
 
 static int auth_finish(lua_State *L, kms_job *base)
@@ -75,12 +108,15 @@ static int auth_finish(lua_State *L, kms_job *base)
 	kms_address_format(caller, job->caller20);
 	lua_pushlstring(L, caller, sizeof(caller));
 	lua_pushlstring(L, job->signature.text, job->signature.len);
-	return 2;
+	if (!job->response_signed) return 2;
+	lua_pushlstring(L, job->response, sizeof(job->response));
+	return 3;
 }
 
 /*
- * service:authenticate(head, domain, wall_ms, mono_ms) -> wallet, signature text |
- * nil, message, code. domain: "app" or "peer". Consumes the nonce whatever comes of it.
+ * service:authenticate(head, domain, wall_ms, mono_ms) -> wallet, signature text, response signature
+ * (of a caller that service:know was told, for service:answer) | nil, message, code.
+ * domain: "app" or "peer". Consumes the nonce whatever comes of it.
  */
 int kms_service_authenticate(lua_State *L)
 {
@@ -104,12 +140,10 @@ int kms_service_authenticate(lua_State *L)
 		return kms_bind_fail(L, KMS_ERR_POP_DUPLICATE);
 	job->job.run = auth_run;
 	job->job.finish = auth_finish;
-	job->nonces = service->nonces;
+	job->service = service;
 	job->domain = domain == 0 ? KMS_POP_APP : KMS_POP_PEER;
-	memcpy(job->own20, service->own20, sizeof(job->own20));
 	job->now_s = wall_ms / 1000;
 	job->mono_s = mono_ms / 1000;
-	job->window_s = service->pop_window_s;
 	return kms_job_start(L, &job->job);
 }
 
@@ -119,6 +153,7 @@ static void service_release(void *object)
 {
 	kms_service *service = object;
 	kms_secret_unref(service->master);
+	kms_heap_free(service->known);
 	kms_heap_free(service);
 }
 
@@ -157,6 +192,7 @@ static const luaL_Reg service_methods[] = {
 	{ "answer", kms_service_answer },
 	{ "work", kms_service_work },
 	{ "set_master", service_set_master },
+	{ "know", service_know },
 	{ "has_channel", service_has_channel },
 	{ NULL, NULL },
 };
@@ -213,6 +249,10 @@ static int service_new(lua_State *L)
 	if (!service) return kms_bind_fail(L, KMS_ERR_MEMORY);
 	*box = service;
 	*service = given;
+	service->known = kms_heap_alloc(1, sizeof(*service->known));
+	if (!service->known) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	kms_status status = kms_siphash_key_new(&service->known->key);
+	if (status != KMS_OK) return kms_bind_fail(L, status);
 	service->nonces = nonces;
 	service->channels = channels;
 	service->store = store;

@@ -27,16 +27,17 @@ local function within_limits(self, facts, mono_ms)
 end
 
 --- Authenticates and authorises an application's request.
--- @return caller {wallet, signature, app_id, version_id, instance_id, point, dev} |
+-- @return caller {wallet, signature, response (signature of the answer, where it is there already),
+-- app_id, version_id, instance_id, point, dev} |
 -- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (where it is proven)
 function Auth:app(request, wall_ms, mono_ms)
-	local wallet, signature, code
+	local wallet, signature, code, response
 	local dev = dev_wallet(self, request)
 	if dev then
 		wallet, signature = dev, ""
 	else
-		wallet, signature, code = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
-		if not wallet then return nil, signature, code end
+		wallet, signature, response = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
+		if not wallet then return nil, signature, response end
 	end
 	local facts, message, _, wait_s
 	facts, message, code, _, wait_s = self.registry:authorize(wallet, mono_ms)
@@ -44,9 +45,10 @@ function Auth:app(request, wall_ms, mono_ms)
 	local ok
 	ok, wait_s = within_limits(self, facts, mono_ms)
 	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
+	if not dev and not response then self.service:know(wallet) end
 	return {
-		wallet = wallet, signature = signature, app_id = facts.app_id, version_id = facts.version_id,
-		instance_id = facts.instance_id, point = facts.point, dev = dev ~= nil,
+		wallet = wallet, signature = signature, response = response, app_id = facts.app_id,
+		version_id = facts.version_id, instance_id = facts.instance_id, point = facts.point, dev = dev ~= nil,
 	}
 end
 

@@ -1,6 +1,7 @@
 --- GET /attestation of running nodes, verified by the command line as anybody would.
 
 local attest = require("kms.attest")
+local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local exit = require("kms.cli.exit")
 local expect = require("spec.support.expect")
@@ -36,7 +37,7 @@ describe("GET /attestation", function()
 	setup(function() node = nodes.start() end)
 	teardown(function() node:stop() end)
 
-	it("gives a fresh document over the nonce, the node's key and its wallet", function()
+	backend.only("signed documents", it)("gives a fresh document over the nonce, the node's key and its wallet", function()
 		local facts = verified(node, node.dir .. "/attest-root.der", NONCE)
 		assert.equal("simulated", facts.module_id)
 		assert.same({ wallet = node.wallet, purpose = "public", policy = node:status().policy.hash },
@@ -46,7 +47,7 @@ describe("GET /attestation", function()
 		verified(node, node.dir .. "/attest-root.der", "0x" .. ("Ff"):rep(64))
 	end)
 
-	it("never counts for a request of the master secret", function()
+	backend.only("signed documents", it)("never counts for a request of the master secret", function()
 		local list = { roots = { native.sha256(files.read(node.dir .. "/attest-root.der")) }, allow_debug = true, images = {
 			{ [0] = ("\0"):rep(48) },
 		} }
@@ -78,7 +79,7 @@ describe("GET /attestation", function()
 		assert.equal("GET, HEAD, OPTIONS", response.headers.allow)
 	end)
 
-	it("is what `nova-kms attest verify --url` asks, with a nonce of its own", function()
+	backend.only("signed documents", it)("is what `nova-kms attest verify --url` asks, with a nonce of its own", function()
 		local url, root = "http://127.0.0.1:" .. node.port, node.dir .. "/attest-root.der"
 		local code, out, err = nodes.run({
 			"attest", "verify", "--url", url, "--root", root, "--allow-debug", "--max-age", "60", "--max-ahead", "1",
@@ -97,7 +98,7 @@ describe("GET /attestation", function()
 end)
 
 describe("GET /attestation, by restarts and limits", function()
-	it("keeps its root over a restart", function()
+	backend.only("files", it)("keeps its root over a restart", function()
 		local dir = files.temp_dir()
 		local node = nodes.start({ dir = dir })
 		local root = files.read(dir .. "/attest-root.der")

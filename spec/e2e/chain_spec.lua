@@ -170,11 +170,11 @@ describe("a start on an EVM chain", function()
 		for _, name in ipairs({ "NOVA_APP_REGISTRY_ADDRESS", "KMS_REGISTRY_ADDRESS" }) do
 			local files = require("spec.support.files")
 			local dir = files.temp_dir()
-			local env = nodes.env(dir, nodes.free_port(), {
+			local env = {
 				CHAIN = "evm", NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY, KMS_REGISTRY_ADDRESS = chain_server.KMS,
-			})
+			}
 			env[name] = nil
-			local code, _, err = nodes.run({ "serve" }, { env = env })
+			local code, _, err = nodes.serve(dir, { env = env })
 			files.remove_dir(dir)
 			assert.equal(1, code)
 			assert.truthy(err:find(name, 1, true), err)

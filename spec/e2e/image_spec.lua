@@ -93,7 +93,9 @@ describe("the enclave's image", function()
 		local dir = image.root .. "/tmp/nova-kms"
 		assert(uv.fs_mkdir(dir, 448))
 		assert(uv.fs_chown(dir, 65532, 65532))
-		local node = nodes.start({ program = images.closed(image), dir = dir, env = { DATA_DIR = "/tmp/nova-kms" } })
+		local node = nodes.start({ program = images.closed(image), dir = dir, env = {
+			TEE = "sim", DATA_DIR = "/tmp/nova-kms", -- nothing from outside can be preloaded into it
+		} })
 		finally(function() node:stop() end)
 		assert.truthy(files.read(("/proc/%d/status"):format(node.pid)):find("Uid:%s+65532%s"))
 		local app = apps.new(node, "601", "closed in")

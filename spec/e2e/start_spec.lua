@@ -1,6 +1,7 @@
 -- Start, refusals to start, restart and stop.
 
 local apps = require("spec.support.app")
+local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
@@ -14,11 +15,7 @@ local MASTER = crypto.hex(crypto.keccak256("a made-up master secret"))
 local function refused(env, options)
 	options = options or {}
 	local dir = options.dir or files.temp_dir()
-	local args = { "serve" }
-	table.move(options.args or {}, 1, #(options.args or {}), 2, args)
-	local code, out, err = nodes.run(args, {
-		env = nodes.env(dir, options.port or nodes.free_port(), env), nofile = options.nofile, program = options.program,
-	})
+	local code, out, err = nodes.serve(dir, { args = options.args, port = options.port, env = env })
 	if not options.dir then files.remove_dir(dir) end
 	assert.is_true(code ~= nil and code ~= 0, ("code %s\n%s%s"):format(code, out, err))
 	local text = out .. err
@@ -39,7 +36,7 @@ local function names_once(text, name, what)
 end
 
 describe("a start", function()
-	it("makes an identity and a local chain with modes that keep others out", function()
+	backend.only("files", it)("makes an identity and a local chain with modes that keep others out", function()
 		local node = nodes.start()
 		finally(function() node:stop() end)
 		for _, name in ipairs({ "node.seed", "demo-app.seed", "master.sealed" }) do
@@ -52,6 +49,12 @@ describe("a start", function()
 		local own = crypto.seed_identity(crypto.unhex(files.read(node.dir .. "/node.seed"):sub(1, 64)))
 		assert.equal(own.wallet, node.wallet)
 		assert.equal(crypto.hex(own.der), crypto.hex(node.der))
+	end)
+
+	it("is on the backend that the specs are run for", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		assert.truthy(node:log():find(('"tee":"%s"'):format(backend.name), 1, true), node:log())
 	end)
 
 	it("says that it is ready in a line of its own", function()
@@ -68,7 +71,7 @@ describe("a start", function()
 	end)
 end)
 
-describe("a restart", function()
+backend.only("files", describe)("a restart", function()
 	it("keeps identity, secret and derived keys; records live in memory", function()
 		local dir = files.temp_dir()
 		finally(function() files.remove_dir(dir) end)
@@ -217,11 +220,11 @@ describe("a start is refused with one line", function()
 	end)
 
 	it("for sim and local in an enclave", function()
-		local text = refused({ IN_ENCLAVE = "true" })
+		local text = refused({ IN_ENCLAVE = "true", TEE = "sim" })
 		assert.truthy(text:find("sim", 1, true), text)
 		assert.truthy(text:find("local", 1, true), text)
 		assert.truthy(text:find("IN_ENCLAVE", 1, true), text)
-		refused({ IN_ENCLAVE = "true", CHAIN = "evm" })
+		refused({ IN_ENCLAVE = "true", CHAIN = "evm", TEE = "sim" })
 		refused({ IN_ENCLAVE = "true", TEE = "odyn" })
 		refused({ IN_ENCLAVE = false }) -- the default is true
 	end)
@@ -271,7 +274,7 @@ describe("a start is refused with one line", function()
 		refused({ DATA_DIR = "/proc/nova-kms" })
 	end)
 
-	describe("for a seed file", function()
+	backend.only("files", describe)("for a seed file", function()
 		local function with_seed(text, mode)
 			local dir = files.temp_dir()
 			files.write(dir .. "/node.seed", text, mode)
@@ -310,7 +313,7 @@ describe("a start is refused with one line", function()
 		end)
 	end)
 
-	it("for a sealed secret that was changed, or sealed under another seed", function()
+	backend.only("files", it)("for a sealed secret that was changed, or sealed under another seed", function()
 		local dir = files.temp_dir()
 		finally(function() files.remove_dir(dir) end)
 		local node = nodes.start({ dir = dir })
@@ -411,9 +414,7 @@ describe("the process", function()
 		if nodes.build:find("asan") then return pending("AddressSanitizer makes mlock do nothing") end
 		local dir = files.temp_dir()
 		assert(uv.fs_chown(dir, 65534, 65534))
-		local code, out, err = nodes.run({ "serve" }, {
-			env = nodes.env(dir, nodes.free_port()), uid = 65534, memlock = 65536,
-		})
+		local code, out, err = nodes.serve(dir, { uid = 65534, memlock = 65536 })
 		files.remove_dir(dir)
 		assert.is_true(code ~= nil and code ~= 0)
 		assert.truthy((out .. err):find("memlock", 1, true), out .. err)

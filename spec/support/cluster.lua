@@ -2,6 +2,7 @@
 -- the loop runs, but for what the devnet itself does: that goes through M.await.
 
 local apps = require("spec.support.app")
+local backend = require("spec.support.backend")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local devnet = require("kms.devnet")
@@ -55,7 +56,8 @@ end
 function M.start(options)
 	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
 	self.net = assert(devnet.new({
-		root = ".", dir = self.dir .. "/net", program = nodes.program, nodes = 3, odyn = options.odyn, port = 0,
+		root = ".", dir = self.dir .. "/net", program = nodes.program, nodes = 3, port = 0,
+		odyn = options.odyn or backend.name == "odyn",
 		env = settings(options.env), state_interval = 1,
 		on_end = function(node, process, what)
 			self.ended[#self.ended + 1] = ("%s %s (%d) %s"):format(what, node and node.index or "", process.pid,

@@ -3,6 +3,7 @@
 
 local cjson = require("cjson")
 local uv = require("luv")
+local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
@@ -20,7 +21,7 @@ M.program = uv.cwd() .. "/" .. M.build .. "/nova-kms"
 
 -- What every node of the specs is given; a spec overrides what it is about.
 local DEFAULTS = {
-	IN_ENCLAVE = "false", TEE = "sim", CHAIN = "local", LOG_LEVEL = "info", LOG_FORMAT = "json",
+	IN_ENCLAVE = "false", CHAIN = "local", LOG_LEVEL = "info", LOG_FORMAT = "json",
 	RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0", APP_RATE_LIMIT_PER_MINUTE = "0",
 	REGISTRY_CACHE_TTL_SECONDS = "1", KMS_NODE_TICK_SECONDS = "1", MAX_CONNECTIONS_PER_ADDRESS = "4096",
 	METRICS_ADDR = "off",
@@ -109,7 +110,22 @@ function M.env(dir, port, overrides)
 	local env = { DATA_DIR = dir, BIND_ADDR = "127.0.0.1:" .. port }
 	for name, value in pairs(DEFAULTS) do env[name] = value end
 	for name, value in pairs(overrides or {}) do env[name] = value or nil end
+	backend.complete(env)
 	return env
+end
+
+--- Runs a node that is to end by itself, with what its backend needs beside it.
+-- @param dir  its folder
+-- @param options  as M.run has them, and args (words after "serve"), port; env: overrides of M.env
+-- @return what M.run does
+function M.serve(dir, options)
+	local all = {}
+	for name, value in pairs(options) do all[name] = value end
+	all.env = M.env(dir, options.port or M.free_port(), options.env)
+	local beside = backend.start_beside(all.env, dir, options.uid)
+	local result = table.pack(M.run({ "serve", table.unpack(options.args or {}) }, all))
+	if beside then beside:stop() end
+	return table.unpack(result, 1, result.n)
 end
 
 --- Starts a node and waits until it is ready.
@@ -125,6 +141,7 @@ function M.start(options)
 	local log = assert(uv.fs_open(self.log_path, "a", 384))
 	local out = assert(uv.fs_open(self.dir .. "/node.out", "a", 384))
 	self.env = M.env(self.dir, self.port, options.env)
+	self.beside = backend.start_beside(self.env, self.dir, options.uid)
 	self.process = spawn({ "serve" }, {
 		env = self.env, program = options.program, nofile = options.nofile, memlock = options.memlock, uid = options.uid,
 	}, out, log)
@@ -185,6 +202,7 @@ end
 -- @return exit code (nil: it had to be killed), signal
 function Node:wait_end()
 	local ended = self.process.code ~= nil or reap(self.process, STOP_MS)
+	if self.beside then self.beside:stop() end
 	if not self.keep then files.remove_dir(self.dir) end
 	return ended and self.process.code or nil, self.process.signal
 end

@@ -17,7 +17,7 @@ local STOP_MS = 10000
 function Odyn:run()
 	local log = assert(uv.fs_open(self.dir .. "/odyn.log", "a", 384))
 	self.process = node.spawn({ "devnet-odyn", "--seed", self.dir .. "/odyn.seed", "--bind", "127.0.0.1:" .. self.port },
-		{ env = {} }, log, log)
+		{ env = {}, uid = self.uid }, log, log)
 	uv.fs_close(log)
 	local deadline = uv.hrtime() + START_MS * 1000000
 	repeat
@@ -42,13 +42,17 @@ end
 --- Ends it for good.
 function Odyn:stop()
 	self:kill()
-	files.remove_dir(self.dir)
+	if not self.keep then files.remove_dir(self.dir) end
 end
 
 --- Starts a double with keys of its own.
--- @return double {port, url}
-function M.start()
-	local self = setmetatable({ dir = files.temp_dir(), port = node.free_port() }, Odyn)
+-- @param options optional: dir (a folder that stays, with the keys), uid (who runs it)
+-- @return double {port, url, dir}
+function M.start(options)
+	options = options or {}
+	local self = setmetatable({
+		dir = options.dir or files.temp_dir(), keep = options.dir ~= nil, uid = options.uid, port = node.free_port(),
+	}, Odyn)
 	self.url = "http://127.0.0.1:" .. self.port
 	return self:run()
 end

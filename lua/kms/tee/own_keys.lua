@@ -31,7 +31,7 @@ function Keys:open_request(service, head, kind, caller, pop_required) -- luachec
 end
 
 function Keys:answer(service, request, caller, wall_ms) -- luacheck: no self
-	return service:answer(request, caller.app_id, caller.point, caller.signature, wall_ms)
+	return service:answer(request, caller.app_id, caller.point, caller.signature, wall_ms, caller.response)
 end
 
 function Keys:has_channel(service, point) -- luacheck: no self
