@@ -24,14 +24,17 @@ local function renew(self, mono_ms)
 	local used, cap = self.set.vm:memory()
 	if used * 2 < cap then return end
 	self.renewed_ms = mono_ms
-	self.set:renew()
+	local ok, message = self.set:renew()
+	if not ok and self.log then
+		self.log:limited("policy memory", LOG_EVERY_S, "warn", "policies cannot start anew", { cause = message })
+	end
 	if self.peers_facts then self.set.vm:provide("peers", self.peers_facts) end
 end
 
 local function failed(self, path, message, why, mono_ms)
 	self.failures = self.failures + 1
 	self.rules:count(path, nil, "failed")
-	self.counters:add("policy_failures", { hook = path:gsub("%.", "_"), why = why })
+	self.own_counters:add("failures", { hook = path:gsub("%.", "_"), why = why })
 	if self.log then
 		local fields = { hook = path, cause = message, why = why }
 		self.log:limited("policy " .. path, LOG_EVERY_S, "warn", "a policy failed", fields)
@@ -58,7 +61,11 @@ end
 
 -- What rests together: whoever makes a hook run long loses it for itself only.
 local function resting_key(path, facts)
-	local whose = type(facts) == "table" and (facts.from or facts.app_id or facts.wallet)
+	local whose
+	if type(facts) == "table" then
+		-- Peers are all of one application: what rests for one must not rest for the others.
+		whose = facts.from or (path:find("^access%.") and facts.app_id or facts.wallet)
+	end
 	return path .. " " .. tostring(whose)
 end
 
