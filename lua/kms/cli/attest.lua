@@ -107,7 +107,7 @@ local function run_make(parsed, world)
 end
 
 local NONCE = { name = "nonce", value = "HEX", help = "the nonce in the document" }
-local PCR = { name = "pcr", value = "FILE", help = "allow-list, a Lua table: what is in it says lua/kms/attest.lua" }
+local PCR = { name = "pcr", value = "FILE", help = "allow-list, a Lua table: docs/operating.md shows one" }
 
 local CHECKS = {
 	{ name = "url", value = "URL", help = "ask this node for a document, with a fresh nonce, instead of reading a file" },
