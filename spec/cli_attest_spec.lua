@@ -67,6 +67,11 @@ describe("nova-kms attest", function()
 		expect(exit.OUTDATED, "future", "--time", "1800000000.499", "--allow-debug")
 		expect(exit.OUTDATED, "expired", "--time", "2028-01-01T00:00:00Z", "--allow-debug")
 		expect(exit.OUTDATED, "not_yet_valid", "--time", "2027-01-15T07:59:56.999Z", "--allow-debug")
+		local key = crypto.hex(native.attest_read(files.read(path)).public_key)
+		assert.same({ 0 }, { (verify("--time", STAMP, "--allow-debug", "--public-key", "0x" .. key)) })
+		for _, other in ipairs({ key:sub(1, -3), key:sub(1, -2) .. (key:sub(-1) == "0" and "1" or "0"), "" }) do
+			expect(exit.UNEXPECTED, "public_key", "--time", STAMP, "--allow-debug", "--public-key", other)
+		end
 		assert.same({ 0 }, { (verify("--time", "2027-01-15T08:00:00Z", "--allow-debug", "--max-ahead", "1")) })
 		local code, _, err = nova("verify", path, "--time", STAMP)
 		assert.equal(exit.UNTRUSTED, code)
@@ -111,6 +116,7 @@ describe("nova-kms attest", function()
 		out = select(2, nova("show", path, "--root", root, "--time", STAMP, "--allow-debug"))
 		assert.truthy(out:find("  debug         not asked: allowed to be\n", 1, true), out)
 		assert.truthy(out:find("  nonce         not asked: no nonce was given\n", 1, true))
+		assert.truthy(out:find("  public_key    not asked: no key was given\n", 1, true), out)
 		assert.truthy(out:find("\nTRUSTED\n", 1, true))
 	end)
 
@@ -139,6 +145,8 @@ describe("nova-kms attest", function()
 		for want, argv in pairs({
 			["give either a file"] = { "verify" }, ["give either"] = { "verify", path, "--url", "http://127.0.0.1" },
 			["--nonce: not hexadecimal"] = { "verify", path, "--nonce", "xy" },
+			["--public-key: not hexadecimal"] = { "verify", path, "--public-key", "xy" },
+			["--nonce is for a file"] = { "verify", "--url", "http://127.0.0.1:1", "--nonce", "00" },
 			["--time: allowed are"] = { "verify", path, "--time", "yesterday" },
 			["--root: 'aws'"] = { "verify", path, "--root", "aws" },
 			["--root: '" .. dir .. "/node.seed'"] = { "verify", path, "--root", dir .. "/node.seed" },

@@ -145,13 +145,13 @@ describe("kms.metrics.node", function()
 end)
 
 describe("kms.metrics.policy", function()
-	local entries, policy, set, names
+	local entries, own, policy, set, names
 
 	before_each(function()
-		set, entries, names = metrics.new(), {}, false
+		set, entries, own, names = metrics.new(), {}, {}, false
 		policy = {
 			set = { hash = "one", sources = { access = { text = [[kms.count("x", { why = "night", level = 'low' })]] } } },
-			counters = { list = function() return entries, 7 end },
+			counters = { list = function() return entries, 7 end }, own_counters = { list = function() return own, 0 end },
 			list_rules = function()
 				return {
 					{ hook = "access.derive", name = "access.derive", passed = 3, refused = 1, failed = 2 },
@@ -224,12 +224,15 @@ describe("kms.metrics.policy", function()
 
 	it("never lets a policy's counter pass for one of the node's", function()
 		count("rule_calls", {})
-		entries[#entries + 1] = { name = "policy_failures", labels = { hook = "access_derive", why = "overrun" }, value = 6 }
+		count("failures", { hook = "access_derive", why = "overrun" }, 100)
+		own[1] = { name = "failures", labels = { hook = "access_derive", why = "overrun" }, value = 6 }
+		own[2] = { name = "failures", labels = { hook = "access_derive", why = "resting" }, value = 7 }
 		entries[#entries + 1] = { name = "kms_ready", labels = {}, value = 6 }
 		local page = read()
 		assert.equal(1, prometheus.value(page, "kms_count_rule_calls_total"))
 		assert.equal(6, prometheus.value(page, "kms_policy_failures_total", { hook = "access_derive", why = "overrun" }))
+		assert.equal(7, prometheus.value(page, "kms_policy_failures_total", { hook = "access_derive", why = "resting" }))
 		assert.is_nil(page.kms_ready)
-		assert.is_nil(page.kms_count_failures_total)
+		assert.equal(100, prometheus.value(page, "kms_count_failures_total"))
 	end)
 end)

@@ -3,6 +3,8 @@
 
 local native = require("spec.support.native")
 
+local MAX_SECONDS = 1 -- of a call, on a slow machine under a sanitizer; 0.02 are meant
+
 local NODE_STRING = getmetatable("")
 
 -- What must not change in this state: globals, loaded modules, the string type, the debug hook.
@@ -51,7 +53,9 @@ local function attempt(body, why)
 	local vm, loaded, message = load_vm("function M.try(r)\n" .. body .. "\nend")
 	assert(loaded, message)
 	for _ = 1, 2 do
+		local begun = os.clock()
 		local result, text, code, kind = call(vm, "try")
+		assert.is_true(os.clock() - begun < MAX_SECONDS, "it took too long to be stopped")
 		assert.is_nil(result, "it was not stopped")
 		assert.equal("ERR_POLICY", code)
 		assert.equal(why, kind, text)
@@ -126,6 +130,13 @@ local OVERRUNS = {
 		.. "local n = 0 while true do if a < b then n = n + 1 end end",
 	["equal long strings"] = "local a, b = ('x'):rep(65000) .. 'a', ('x'):rep(65000) .. 'a' "
 		.. "local n = 0 while true do if a == b then n = n + 1 end end",
+	["sorting long texts"] = "local s, t = ('\\0'):rep(65535), {} for i = 1, 2500 do t[i] = s end table.sort(t)",
+	["characters by long texts"] = "local s = ('0'):rep(65535) local function f(n, ...) if n == 0 then "
+		.. "return string.char(...) end return f(n - 1, s, s, s, s, s, s, s, s, s, s, ...) end return f(200)",
+	["code points by long texts"] = "local s = ('0'):rep(65535) local function f(n, ...) if n == 0 then "
+		.. "return utf8.char(...) end return f(n - 1, s, s, s, s, s, s, s, s, s, s, ...) end return f(200)",
+	["the largest of long texts"] = "local s = ('0'):rep(65535) local function f(n, ...) if n == 0 then "
+		.. "return math.max(...) end return f(n - 1, s, s, s, s, s, s, s, s, s, s, ...) end return f(200)",
 	["counting code points"] = "local s = ('x'):rep(60000) while true do utf8.len(s) end",
 	["formatting"] = "while true do local s = string.format('%99d%99d%99d%99d', 1, 2, 3, 4) end",
 	["concatenating tables"] = "local t = {} for i = 1, 4000 do t[i] = 'x' end while true do table.concat(t) end",
@@ -178,6 +189,11 @@ local ERRORS = {
 	["facts as an error"] = "error(r)",
 	["indexing nil"] = "return r.list.x.y",
 	["calling facts"] = "return r()",
+	["the iterator of facts on a number"] = "return (pairs(r))(0x41414141)",
+	["the iterator of facts on a text"] = "return (pairs(r))(('A'):rep(200))",
+	["the iterator of facts on facts"] = "return (pairs(r))(r)",
+	["the iterator of facts on a library"] = "return (pairs(r))(string)",
+	["the iterator of facts on nothing"] = "return (pairs(r))()",
 	["an unclosable variable"] = "local x <close> = {}",
 	["_ENV as nothing"] = "local _ENV = nil return string.rep",
 	["_ENV of one's own"] = "local _ENV = {} return load(r)",
@@ -187,6 +203,9 @@ local ERRORS = {
 	["integer division"] = "return 1 // 0",
 	["a bad log level"] = "kms.log('fatal', 'x')",
 	["a hostile label"] = "kms.count('x', { ['a\"} 1\\nevil 2'] = 'b' })",
+	["a counter's name behind a NUL"] = "kms.count('x\\0\\n' .. r.path)",
+	["a label behind a NUL"] = "kms.count('x', { ['a\\0\\n' .. r.path] = 'b' })",
+	["a field behind a NUL"] = "kms.log('info', 'x', { ['a\\0\\n' .. r.path] = 'b' })",
 	["too many labels"] = "kms.count('x', { a = 1, b = 1, c = 1, d = 1, e = 1 })",
 	["a table in a log line"] = "kms.log('info', 'x', { a = {} })",
 	["a long message"] = "kms.log('info', ('x'):rep(513))",
@@ -312,6 +331,19 @@ describe("the policy VM", function()
 		end
 	end)
 
+	it("stops a file that takes long to compile", function()
+		for _, word in ipairs({ " and b", " or b" }) do
+			local vm = assert(native.policy_vm({}))
+			local begun = os.clock()
+			local ok, text, _, kind = vm:load("access", "local a, b\nreturn { x = a" .. word:rep(41000) .. " }")
+			assert.is_true(os.clock() - begun < MAX_SECONDS, "it took too long to be stopped")
+			assert.same({ nil, "overrun" }, { ok, kind }, text)
+			assert.matches("it takes too long to compile", text)
+			assert(vm:load("access", PRELUDE .. "return M"))
+			assert_usable(vm)
+		end
+	end)
+
 	it("cannot read what is beyond itself, in another file or after a call", function()
 		local vm, loaded = load_vm("local seen\nfunction M.keep(r)\nlocal old = seen seen = r\n"
 			.. "return { old = old and old.app_id } end")
@@ -346,7 +378,8 @@ describe("the policy VM", function()
 			function M.try(r)
 				return {
 					find = { ("a.b.c"):find(".", 3, true) }, none = ("abc"):find("x") == nil, empty = { ("abc"):find("", 4) },
-					behind = ("abc"):find("a", -1) == nil, far = { ("abc"):find("b", -100) }, past = ("abc"):find("", 9) == nil,
+					behind = ("abc"):find("a", -1) == nil, far = { ("abc"):find("b", -100) },
+					farthest = { ("abc"):find("b", math.mininteger, true) }, past = ("abc"):find("", 9) == nil,
 					bytes = { ("abc"):byte(-2, -1) }, rep = ("ab"):rep(2, "-"), zero = (""):rep(1 << 60), neg = ("x"):rep(-1),
 					number = tonumber("0x10"), base = tonumber("zz", 36), long = tonumber(("1"):rep(300)) == nil,
 					format = ("%5.1f|%q|%-3d|%x|%%"):format(1.25, "a\n", 7, 255), sub = ("hello"):sub(2, -2),
@@ -356,7 +389,8 @@ describe("the policy VM", function()
 			end]])
 		assert.is_true(loaded)
 		assert.same({
-			find = { 4, 4 }, none = true, empty = { 4, 3 }, behind = true, far = { 2, 2 }, past = true, bytes = { 98, 99 },
+			find = { 4, 4 }, none = true, empty = { 4, 3 }, behind = true, far = { 2, 2 }, farthest = { 2, 2 }, past = true,
+			bytes = { 98, 99 },
 			rep = "ab-ab", zero = "", neg = "", number = 16, base = 1295, long = true, format = ("%5.1f|%q|%-3d|%x|%%"):format(
 			1.25, "a\n", 7, 255), sub = "ell", select = { 3 }, len = 2, pcall = { false, "x" }, unpack = { 2, 3 }, pack = 3,
 		}, call(vm, "try", "data"))

@@ -5,6 +5,7 @@ local native = require("spec.support.native")
 local policy = require("kms.policy")
 local schema = require("kms.policy.schema")
 local sources = require("kms.policy.sources")
+local uv = require("luv")
 
 local SHIPPED = "config/policy"
 local FACTS = {
@@ -237,6 +238,27 @@ describe("kms.policy", function()
 				mistakes_of("sync", "return { peers = function(l) while true do end end }"))
 		end)
 
+		it("is not held up by a file that is long to look through", function()
+			local begun = os.clock()
+			write("blacklist", "do return { rules = 1 } end\nlocal b = { " .. ("b, "):rep(12) .. "}\nreturn { b }")
+			local _, mistakes = open()
+			assert.equal(1, #mistakes)
+			write("blacklist", "local t = {} for i = 1, 24000 do t['k' .. i] = 1 end return t")
+			_, mistakes = open()
+			assert.equal(100, #mistakes)
+			-- Nor by hooks that each take all the time that one may.
+			local parts = {}
+			for i = 1, 32 do
+				parts[i] = ("{ name = 'n%d', path = '/x%d', handler = function() while s < s or true do end end },"):format(i, i)
+			end
+			write("blacklist", "return {}")
+			write("routes", "local s = ('\\0'):rep(65535)\nreturn { extra = {\n" .. table.concat(parts, "\n") .. "\n} }")
+			_, mistakes = open()
+			assert.equal(4, #mistakes)
+			assert.matches("routes.lua:%d+: .*it runs too long", mistakes[1])
+			assert.is_true(os.clock() - begun < 5)
+		end)
+
 		it("finds a file whose name is nearly right", function()
 			write("acces", "return {}")
 			local opened, mistakes = open()
@@ -256,6 +278,28 @@ describe("kms.policy", function()
 			assert.same({ dir .. "/sync.lua: is larger than 256 KiB" }, select(2, open()))
 			write("sync", "return {} --" .. ("x"):rep(256 * 1024 - 12))
 			assert(open())
+		end)
+
+		it("refuses a folder and files that others can change", function()
+			write("access", "return {}")
+			assert(open())
+			assert(uv.fs_chmod(dir .. "/access.lua", 438)) -- 0666
+			assert.same({ dir .. "/access.lua: can be written by every user" }, select(2, open()))
+			assert(uv.fs_chmod(dir .. "/access.lua", 436)) -- 0664: the user's own group
+			local p = assert(open())
+			assert(uv.fs_chmod(dir, 1023)) -- 01777
+			assert.same({ dir .. ": can be written by every user" }, select(2, open()))
+			write("access", "return { derive = function() return false end }")
+			assert.is_nil((p:reload("command")))
+			assert.is_true(p:derive(FACTS))
+			assert(uv.fs_chmod(dir, 448))
+			if uv.getuid() == 0 then
+				assert(uv.fs_chown(dir .. "/access.lua", 65534, 65534))
+				assert.same({ dir .. "/access.lua: belongs to another user" }, select(2, open()))
+				assert(uv.fs_chown(dir .. "/access.lua", 0, 0))
+				assert(uv.fs_chown(dir, 65534, 65534))
+				assert.same({ dir .. ": belongs to another user" }, select(2, open()))
+			end
 		end)
 
 		it("reports ten mistakes in four files at once", function()
@@ -346,10 +390,31 @@ describe("kms.policy", function()
 			assert.is_true(p:reload("command"))
 			assert.is_true(derive("7", "p"))
 			local resting = 0
-			for _, counter in ipairs(p.counters:list()) do
+			for _, counter in ipairs(p.own_counters:list()) do
 				if counter.labels.why == "resting" then resting = resting + counter.value end
 			end
 			assert.equal(3, resting)
+		end)
+
+		it("that runs too long for one peer rests for that peer, and is counted whatever a policy counts", function()
+			write("access", "return { derive = function(r) for i = 1, 4 do kms.count('x', { key = r.path .. i }) end "
+				.. "if r.path == 'bad' then kms.count('failures') error('oops') end end }")
+			write("sync", "return { release_secret = function(p) if p.url == 'slow' then while true do end end end }")
+			local p = assert(open())
+			local function ask(wallet, url) return p:release_secret({ wallet = wallet, app_id = "49", url = url }) end
+			assert.is_true(ask("0xa", "slow").failed)
+			assert.is_true(ask("0xa", "fast").failed)
+			assert.is_true(ask("0xb", "fast"))
+			for i = 1, 300 do p:derive({ app_id = "7", path = "k" .. i }) end
+			p:derive({ app_id = "7", path = "bad" })
+			local counted = {}
+			for _, counter in ipairs(p.own_counters:list()) do
+				counted[counter.name .. " " .. counter.labels.hook .. " " .. counter.labels.why] = counter.value
+			end
+			assert.same({
+				["failures sync_release_secret overrun"] = 1, ["failures sync_release_secret resting"] = 1,
+				["failures access_derive error"] = 1,
+			}, counted)
 		end)
 
 		it("is one of a list of rules, of which the first that refuses decides", function()
@@ -456,6 +521,37 @@ describe("kms.policy", function()
 			assert.equal(9, #p:history())
 		end)
 
+		it("keeps the old set where the files load once and not a second time", function()
+			local loads = -100 -- of access.lua: the third from 0 on is the last one that is whole
+			local double = setmetatable({
+				policy_vm = function(options)
+					local vm = native.policy_vm(options)
+					return setmetatable({
+						load = function(_, name, text)
+							if name == "access" then loads = loads + 1 end
+							if loads >= 3 and name == "sync" then return nil, "sync.lua:7: it runs too long" end
+							return vm:load(name, text)
+						end,
+						memory = function() return 4, 4 end,
+					}, { __index = function(_, method) return function(_, ...) return vm[method](vm, ...) end end })
+				end,
+			}, { __index = native })
+			write("access", "return { derive = function(r) local s = 'x' "
+				.. "while r.path == 'q' do s = s .. s end return { status = 429 } end }")
+			local p = assert(open({ native = double }))
+			loads = 1
+			write("access", "return { derive = function() return false end }")
+			local ok, errors = p:reload("command")
+			assert.is_nil(ok)
+			assert.same({ SHIPPED .. "/sync.lua:7: it runs too long" }, errors)
+			assert.equal(errors[1], p:status().last_error.first)
+			assert.equal(429, p:derive(FACTS).status)
+			-- Nor does one that has filled its memory break down when it cannot start anew.
+			assert.is_true(p:derive({ app_id = "7", path = "q" }).failed)
+			assert.equal("policies cannot start anew", lines[#lines].event)
+			assert.equal(429, p:derive({ app_id = "8", path = "p" }).status)
+		end)
+
 		it("notices files that change, once each", function()
 			local p = assert(open())
 			assert.same({ true, false }, { p:poll() })
@@ -554,6 +650,29 @@ describe("kms.policy", function()
 			cycle.self = cycle
 			assert.is_nil((call(cycle)))
 			assert.is_true((call({})))
+		end)
+
+		it("of what a policy returns hold: text there many times, tables that are long to go over", function()
+			local vm = assert(native.policy_vm({}))
+			assert(vm:load("access", "local s, t = ('x'):rep(60000), {} for i = 1, 45000 do t[i] = s end "
+				.. "return { t = t, page = function() return t end }"))
+			local before = collectgarbage("count")
+			local data, message = vm:read("access")
+			assert.same({ nil, "it has more than 4 MiB of text" }, { data, message })
+			assert.is_true(collectgarbage("count") - before < 16384)
+			local result, _, _, why = vm:call("access.page", "data", 1, 1)
+			assert.same({ nil, "overrun" }, { result, why })
+
+			vm = assert(native.policy_vm({ memory = 16 << 20 }))
+			assert(vm:load("access", "local big, t = {}, {} for i = 1, 130000 do big[i] = i end for i in pairs(big) do "
+				.. "big[i] = nil end for i = 1, 40000 do t[i] = big end return { t = t, page = function() return t end }"))
+			local begun = os.clock()
+			data, message = vm:read("access")
+			assert.same({ nil, "it takes too long to copy" }, { data, message })
+			result, message, _, why = vm:call("access.page", "data", 1, 1)
+			assert.same({ nil, "nonsense" }, { result, why }, message)
+			assert.matches("it takes too long to copy$", message)
+			assert.is_true(os.clock() - begun < 1)
 		end)
 
 		it("of log lines and counters hold", function()

@@ -163,8 +163,8 @@ describe("push", function()
 		stranger.heard, stranger.features = false, {}
 		change(0, 2000000)
 		answers[OURS] = nil
-		local exchange = pusher.caller.exchange
-		function pusher.caller.exchange(caller, peer, build, options)
+		local exchange = pusher.pages.caller.exchange
+		function pusher.pages.caller.exchange(caller, peer, build, options)
 			if peer == stranger then peer.features = { store = true } end
 			return exchange(caller, peer, build, options)
 		end
@@ -299,8 +299,8 @@ describe("push", function()
 		assert.equal(1, store.acknowledged)
 		order, settings.parallel = nil, 1
 		change(0)
-		local exchange, most, running = pusher.caller.exchange, 0, 0
-		function pusher.caller.exchange(...)
+		local exchange, most, running = pusher.pages.caller.exchange, 0, 0
+		function pusher.pages.caller.exchange(...)
 			running = running + 1
 			most = math.max(most, running)
 			loop.sleep(1)
@@ -323,8 +323,8 @@ describe("push", function()
 
 	it("sends shorter pages to a peer whose limit is lower, and skips nothing for that", function()
 		for _ = 1, 8 do change(0, 500000) end
-		local exchange, longest = pusher.caller.exchange, 0
-		function pusher.caller.exchange(caller, peer, build, options)
+		local exchange, longest = pusher.pages.caller.exchange, 0
+		function pusher.pages.caller.exchange(caller, peer, build, options)
 			if peer.wallet ~= OURS then return exchange(caller, peer, build, options) end
 			local page = build("0xsignature")
 			if #page.numbers * 500000 > 1000000 then return nil, "refused with HTTP 413", "ERR_TOO_LARGE" end

@@ -214,9 +214,9 @@ describe("the odyn backend", function()
 		end
 	end
 
-	it("takes 4xx of decrypt for what cannot be decrypted, and of no other call", function()
+	it("takes 400, 403 and 422 of decrypt for what cannot be decrypted, and of no other call", function()
 		run(function()
-			for _, status in ipairs({ "400 Bad Request", "404 Not Found", "422 No" }) do
+			for _, status in ipairs({ "400 Bad Request", "403 No", "422 No" }) do
 				local answers = {}
 				local backend = open_backend(answers)
 				for path, operation in pairs(OPERATIONS) do

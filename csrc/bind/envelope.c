@@ -97,19 +97,18 @@ static int envelope_size(lua_State *L)
 
 static kms_status parse(kms_convert *convert)
 {
-	uint8_t mac[32];
 	kms_received *e = convert->source;
 	kms_secret *sync_key = NULL;
 	char *text = (char *)(uintptr_t)e->data;
+	const uint8_t *given = convert->has_mac ? convert->mac32 : NULL;
 	kms_status status = KMS_OK;
 
 	if (convert->secret) status = kms_sync_key(&sync_key, convert->secret);
 	if (status == KMS_OK)
-		status = sync_key ? kms_envelope_parse_mac(&e->parsed, mac, text, e->size, sync_key)
+		status = sync_key ? kms_envelope_parse_mac(&e->parsed, &e->authentic, text, e->size, sync_key,
+							   given)
 				  : kms_envelope_parse(&e->parsed, text, e->size);
 	if (status == KMS_OK) status = kms_envelope_check_sender(&e->parsed, e->peer97);
-	e->authentic = status == KMS_OK && sync_key && convert->has_mac &&
-		       kms_equal_ct(mac, convert->mac32, sizeof(mac));
 	kms_secret_unref(sync_key);
 	if (status != KMS_OK) kms_buf_free(&e->body);
 	return status;

@@ -5,7 +5,9 @@
 
 #include "core/mem.h"
 
-#define LOAD_FACTOR 20 /* a file may take as much as so many calls while it is loaded */
+#define LOAD_FACTOR 20  /* a file may take as much as so many calls while it is loaded */
+#define PIECE_BYTES 256 /* of a file, between two looks at the clock while it is compiled */
+#define COMPILE_NS 100000000ull
 
 static void vm_release(void *object)
 {
@@ -25,17 +27,33 @@ static policy_vm *check_vm(lua_State *host)
 
 typedef struct loading {
 	const char *name, *source;
-	size_t source_len;
+	size_t source_len; /* of what is still to be read */
+	uint64_t until_ns;
 } loading;
+
+/*
+ * Lua's compiler goes back over what it has read (a chain of `and` takes the square of its length)
+ * without an instruction that the budget could count; between two pieces is where it can be stopped.
+ */
+static const char *read_piece(lua_State *L, void *context, size_t *size)
+{
+	loading *l = context;
+	if (policy_thread_ns() > l->until_ns) policy_stop(L, POLICY_OVERRUN, "it takes too long to compile");
+	const char *piece = l->source;
+	*size = l->source_len < PIECE_BYTES ? l->source_len : PIECE_BYTES;
+	l->source += *size;
+	l->source_len -= *size;
+	return piece;
+}
 
 /* Runs a file in the policies' environment and keeps the table that it returns. */
 static int load_file(lua_State *L)
 {
 	policy_vm *vm = policy_vm_of(L);
-	const loading *l = lua_touserdata(L, 1);
+	loading *l = lua_touserdata(L, 1);
 	const char *chunk = lua_pushfstring(L, "=%s.lua", l->name);
 	/* "t": bytecode could do anything to this process. */
-	if (luaL_loadbufferx(L, l->source, l->source_len, chunk, "t") != LUA_OK) return lua_error(L);
+	if (lua_load(L, read_piece, l, chunk, "t") != LUA_OK) return lua_error(L);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->env);
 	lua_setupvalue(L, -2, 1);
 	lua_call(L, 0, 1);
@@ -54,7 +72,7 @@ static int load_file(lua_State *L)
 static int vm_load(lua_State *host)
 {
 	policy_vm *vm = check_vm(host);
-	loading l = { luaL_checkstring(host, 2), NULL, 0 };
+	loading l = { luaL_checkstring(host, 2), NULL, 0, policy_thread_ns() + COMPILE_NS };
 	l.source = luaL_checklstring(host, 3, &l.source_len);
 	if (strlen(l.name) > 32 || strpbrk(l.name, ".%")) luaL_argerror(host, 2, "not the name of a policy");
 	if (l.source_len > POLICY_MAX_SOURCE) luaL_argerror(host, 3, "is longer than 256 KiB");

@@ -20,6 +20,7 @@
 #define POLICY_MAX_WHERE 80           /* bytes of a file and a line */
 #define POLICY_MAX_DEPTH 8            /* tables in tables, in plain data */
 #define POLICY_MAX_NODES 50000        /* values in one piece of plain data */
+#define POLICY_MAX_COPIED (4 << 20)   /* bytes of text in one piece of plain data */
 #define POLICY_MAX_NOTES 16           /* log lines and counters of a call */
 
 /* Why a call did not end by itself. A VM whose call was ended is as usable as before. */
@@ -87,6 +88,9 @@ policy_end policy_run(policy_vm *vm, uint64_t instructions, lua_CFunction functi
 /* Forgets how the last call ended, and empties the stack: for reading without a call. */
 void policy_rest(policy_vm *vm);
 
+/* CPU time of this thread. */
+uint64_t policy_thread_ns(void);
+
 /* Charges work that is done inside one instruction; throws once the budget is spent. */
 void policy_charge(lua_State *L, size_t work);
 
@@ -105,6 +109,8 @@ void policy_push_kms(lua_State *L);
 void policy_lock(lua_State *L, const char *name);
 /* Adds functions of a library of Lua's own: the library at `from`, the target on top. */
 void policy_pick(lua_State *L, int from, const char *const *names);
+/* Charges for the arguments of a function that goes over all of them, and over texts as numbers. */
+void policy_charge_arguments(lua_State *L);
 /* What a policy sees of a value that has no text: its type, never an address. */
 void policy_push_shown(lua_State *L, int arg);
 

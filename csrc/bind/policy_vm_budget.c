@@ -72,7 +72,7 @@ int policy_stop(lua_State *L, policy_end end, const char *text)
 
 /* ---- instructions ---------------------------------------------------------------------------- */
 
-static uint64_t thread_ns(void)
+uint64_t policy_thread_ns(void)
 {
 	struct timespec t;
 	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0) return 0;
@@ -82,7 +82,7 @@ static uint64_t thread_ns(void)
 /* A call that needs more than one step is timed from there on: most never look at the clock. */
 static bool out_of_time(policy_vm *vm)
 {
-	uint64_t now = thread_ns();
+	uint64_t now = policy_thread_ns();
 	if (vm->until_ns == 0) vm->until_ns = now + vm->cpu_ns;
 	return now > vm->until_ns;
 }

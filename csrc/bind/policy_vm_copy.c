@@ -6,9 +6,15 @@
 
 #include <string.h>
 
+/* An emptied table takes as long to go over as the full one, and can be there many times. */
+#define TABLES_A_LOOK 16        /* between two looks at the clock */
+#define MAX_COPY_NS 50000000ull /* of this thread's time */
+
 typedef struct copying {
 	lua_State *to, *from;
-	unsigned nodes;
+	unsigned nodes, tables;
+	size_t bytes; /* of text: a policy can hold one long text a thousand times at no cost */
+	uint64_t until_ns;
 	bool functions;
 } copying;
 
@@ -64,10 +70,19 @@ static void push_table_like(copying *c, int index)
 	lua_createtable(c->to, list, members - list);
 }
 
+static bool takes_too_long(copying *c)
+{
+	if (++c->tables % TABLES_A_LOOK != 0) return false;
+	uint64_t now = policy_thread_ns();
+	if (c->until_ns == 0) c->until_ns = now + MAX_COPY_NS;
+	return now > c->until_ns;
+}
+
 static const char *copy_table(copying *c, int index, unsigned depth)
 {
 	if (depth == POLICY_MAX_DEPTH) return "tables are nested too deeply";
 	if (!lua_checkstack(c->from, 4)) return "tables are nested too deeply";
+	if (takes_too_long(c)) return "it takes too long to copy";
 	luaL_checkstack(c->to, 6, NULL);
 	push_table_like(c, index);
 	int target = lua_gettop(c->to); /* `to` may be `from` */
@@ -89,6 +104,8 @@ static const char *copy_string(copying *c, int index)
 	size_t len;
 	const char *text = lua_tolstring(c->from, index, &len);
 	if (len > POLICY_MAX_STRING) return "a text is longer than 65536 bytes";
+	c->bytes += len;
+	if (c->bytes > POLICY_MAX_COPIED) return "it has more than 4 MiB of text";
 	lua_pushlstring(c->to, text, len);
 	return NULL;
 }
@@ -123,7 +140,7 @@ static const char *copy_value(copying *c, int index, unsigned depth)
 
 const char *policy_copy(lua_State *to, lua_State *from, int index, bool functions)
 {
-	copying c = { to, from, 0, functions };
+	copying c = { .to = to, .from = from, .functions = functions };
 	return copy_value(&c, lua_absindex(from, index), 0);
 }
 
@@ -148,8 +165,10 @@ static int facts_newindex(lua_State *L)
 	return luaL_error(L, "facts cannot be changed");
 }
 
+/* A policy can hold on to this function and call it with anything; lua_next takes all for a table. */
 static int facts_next(lua_State *L)
 {
+	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	return lua_next(L, 1) ? 2 : 0;
 }

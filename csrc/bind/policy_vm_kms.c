@@ -101,9 +101,11 @@ static int kms_now(lua_State *L)
 
 /* ---- log, count ------------------------------------------------------------------------------- */
 
-static bool is_name(const char *text)
+/* Whether the text at `index` is a name; what stands behind a NUL belongs to it too. */
+static bool is_name(lua_State *L, int index)
 {
-	size_t len = strlen(text);
+	size_t len;
+	const char *text = lua_tolstring(L, index, &len);
 	return len > 0 && len <= MAX_NAME && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == len &&
 	       (*text < '0' || *text > '9');
 }
@@ -117,7 +119,7 @@ static void push_flat(lua_State *L, int arg, int max_members, size_t max_value)
 	luaL_checktype(L, arg, LUA_TTABLE);
 	for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) {
 		int kind = lua_type(L, -1);
-		if (lua_type(L, -2) != LUA_TSTRING || !is_name(lua_tostring(L, -2)))
+		if (lua_type(L, -2) != LUA_TSTRING || !is_name(L, -2))
 			luaL_argerror(L, arg, "has a key that is not a name (a-z, 0-9, _; at most 64)");
 		if (kind != LUA_TSTRING && kind != LUA_TNUMBER && kind != LUA_TBOOLEAN)
 			luaL_argerror(L, arg, "has a value that is neither text, number nor boolean");
@@ -162,7 +164,8 @@ static int kms_log(lua_State *L)
 static int kms_count(lua_State *L)
 {
 	policy_vm *vm = in_hook(L, "count");
-	if (!is_name(luaL_checkstring(L, 1))) luaL_argerror(L, 1, "is not a name (a-z, 0-9, _; at most 64)");
+	luaL_checkstring(L, 1);
+	if (!is_name(L, 1)) luaL_argerror(L, 1, "is not a name (a-z, 0-9, _; at most 64)");
 	lua_settop(L, 2);
 	lua_createtable(L, 0, 2);
 	lua_pushvalue(L, 1);

@@ -8,6 +8,8 @@
 #include <lualib.h>
 #include <string.h>
 
+#define BYTES_PER_CHARGE 16 /* of text that a function goes over */
+
 /* ---- proxies ---------------------------------------------------------------------------------- */
 
 static int locked_newindex(lua_State *L)
@@ -59,6 +61,24 @@ void policy_pick(lua_State *L, int from, const char *const *names)
 		lua_getfield(L, from, *names);
 		lua_setfield(L, -2, *names);
 	}
+}
+
+/* A text that stands for a number is read anew each time, however long it is. */
+void policy_charge_arguments(lua_State *L)
+{
+	int count = lua_gettop(L);
+	size_t bytes = 0;
+	for (int i = count; i > 0; i--)
+		if (lua_type(L, i) == LUA_TSTRING) bytes += lua_rawlen(L, i);
+	policy_charge(L, (size_t)count + bytes / BYTES_PER_CHARGE);
+}
+
+/* Charges for what is given, then does what Lua's own function does. */
+static int charged(lua_State *L)
+{
+	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
+	policy_charge_arguments(L);
+	return original(L);
 }
 
 /* ---- basic functions ---------------------------------------------------------------------------- */
@@ -117,14 +137,6 @@ static int base_pcall(lua_State *L)
 	return 2;
 }
 
-/* As in Lua; arguments are moved, so they cost. */
-static int base_select(lua_State *L)
-{
-	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
-	policy_charge(L, (size_t)lua_gettop(L));
-	return original(L);
-}
-
 static void wrap(lua_State *L, int from, const char *name, lua_CFunction function)
 {
 	lua_getfield(L, from, name);
@@ -147,7 +159,7 @@ static void push_base(lua_State *L)
 	lua_newtable(L);
 	policy_pick(L, from, names);
 	wrap(L, from, "tonumber", base_tonumber);
-	wrap(L, from, "select", base_select);
+	wrap(L, from, "select", charged); /* it moves its arguments */
 	luaL_setfuncs(L, own, 0);
 	lua_remove(L, from);
 }
@@ -157,14 +169,16 @@ static void push_base(lua_State *L)
 /* Nothing random: the same facts give the same verdict. */
 static void push_math(lua_State *L)
 {
-	static const char *const names[] = { "abs", "ceil", "floor", "fmod",       "huge",       "max",
-					     "min", "modf", "pi",    "sqrt",       "tointeger",  "type",
-					     "ult", "exp",  "log",   "maxinteger", "mininteger", NULL };
+	static const char *const names[] = { "abs", "ceil",       "floor",      "fmod", "huge", "modf",
+					     "pi",  "sqrt",       "tointeger",  "type", "ult",  "exp",
+					     "log", "maxinteger", "mininteger", NULL };
 	lua_pushcfunction(L, luaopen_math);
 	lua_call(L, 0, 1);
 	int from = lua_gettop(L);
 	lua_newtable(L);
 	policy_pick(L, from, names);
+	wrap(L, from, "max", charged);
+	wrap(L, from, "min", charged);
 	lua_remove(L, from);
 }
 
@@ -178,12 +192,13 @@ static int utf8_charged(lua_State *L)
 
 static void push_utf8(lua_State *L)
 {
-	static const char *const names[] = { "char", "codes", NULL };
+	static const char *const names[] = { "codes", NULL };
 	lua_pushcfunction(L, luaopen_utf8);
 	lua_call(L, 0, 1);
 	int from = lua_gettop(L);
 	lua_newtable(L);
 	policy_pick(L, from, names);
+	wrap(L, from, "char", charged);
 	wrap(L, from, "len", utf8_charged);
 	wrap(L, from, "offset", utf8_charged);
 	lua_remove(L, from);

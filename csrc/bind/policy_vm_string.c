@@ -4,21 +4,11 @@
 #include <lualib.h>
 #include <string.h>
 
-#define BYTES_PER_CHARGE 16
-
-static void charge_arguments(lua_State *L)
-{
-	size_t bytes = 0;
-	for (int i = lua_gettop(L); i > 0; i--)
-		if (lua_type(L, i) == LUA_TSTRING) bytes += lua_rawlen(L, i);
-	policy_charge(L, bytes / BYTES_PER_CHARGE);
-}
-
 /* Charges for the bytes given, then does what Lua's own function does. */
 static int charged(lua_State *L)
 {
 	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
-	charge_arguments(L);
+	policy_charge_arguments(L);
 	return original(L);
 }
 
@@ -67,10 +57,9 @@ static int string_find(lua_State *L)
 	if (!lua_toboolean(L, 4) && strpbrk(needle, "^$*+?.([%-"))
 		return luaL_error(
 		    L, "there are no patterns here: use string.find(text, what, 1, true) or kms.match");
-	if (init < 0)
-		init = -init > (lua_Integer)len || init == LUA_MININTEGER ? 1 : (lua_Integer)len + init + 1;
+	if (init < 0) init = init < -(lua_Integer)len ? 1 : (lua_Integer)len + init + 1;
 	if (init == 0) init = 1;
-	charge_arguments(L);
+	policy_charge_arguments(L);
 	size_t from = (size_t)init - 1;
 	const char *found = from > len ? NULL : memmem(text + from, len - from, needle, wanted);
 	if (!found) {
@@ -101,7 +90,7 @@ static int string_format(lua_State *L)
 		policy_push_shown(L, i);
 		lua_replace(L, i);
 	}
-	charge_arguments(L);
+	policy_charge_arguments(L);
 	return original(L);
 }
 
@@ -114,12 +103,13 @@ static void wrap(lua_State *L, int from, const char *name, lua_CFunction functio
 
 void policy_push_string(lua_State *L)
 {
-	static const char *const names[] = { "char", "len", "sub", NULL };
+	static const char *const names[] = { "len", "sub", NULL };
 	lua_pushcfunction(L, luaopen_string);
 	lua_call(L, 0, 1);
 	int from = lua_gettop(L);
 	lua_newtable(L);
 	policy_pick(L, from, names);
+	wrap(L, from, "char", charged);
 	wrap(L, from, "lower", charged);
 	wrap(L, from, "upper", charged);
 	wrap(L, from, "reverse", charged);

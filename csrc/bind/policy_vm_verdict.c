@@ -120,12 +120,14 @@ static void push_ban(lua_State *L, int first)
 {
 	lua_Number seconds = check_number(L, first, MAX_BAN_S, "a ban is not 0 to 2592000 seconds");
 	const char *scope = lua_type(L, first + 1) == LUA_TSTRING ? lua_tostring(L, first + 1) : "";
-	if (strcmp(scope, "calls") != 0 && strcmp(scope, "all") != 0)
+	bool all = strcmp(scope, "all") == 0;
+	if (!all && strcmp(scope, "calls") != 0)
 		nonsense(L, "the scope of a ban is not \"calls\" or \"all\"");
 	lua_createtable(L, 0, 2);
 	lua_pushnumber(L, seconds);
 	lua_setfield(L, -2, "seconds");
-	lua_pushvalue(L, first + 1);
+	/* Not what was given: that may go on behind a NUL. */
+	lua_pushstring(L, all ? "all" : "calls");
 	lua_setfield(L, -2, "scope");
 }
 

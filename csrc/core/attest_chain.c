@@ -58,11 +58,14 @@ EVP_PKEY *kms_attest_certificate_key(const X509 *certificate)
 	return X509_PUBKEY_get0(key);
 }
 
+/* In the two forms that certificates may have (RFC 5280 section 4.1.2.5); OpenSSL reads more. */
 static bool read_time(int64_t *seconds, const ASN1_TIME *time)
 {
 	struct tm parts;
+	size_t form =
+	    ASN1_STRING_type(time) == V_ASN1_UTCTIME ? sizeof("YYMMDDHHMMSSZ") : sizeof("YYYYMMDDHHMMSSZ");
 	*seconds = 0;
-	if (ASN1_TIME_to_tm(time, &parts) != 1) return false;
+	if ((size_t)ASN1_STRING_length(time) != form - 1 || ASN1_TIME_to_tm(time, &parts) != 1) return false;
 	*seconds = timegm(&parts);
 	return true;
 }
@@ -125,12 +128,28 @@ kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *fa
 	return KMS_OK;
 }
 
-/* Whether OpenSSL understood every extension, and every critical one. */
+/*
+ * Whether nothing is critical but what is looked at here. What OpenSSL calls supported is more
+ * (names, policies, purposes), as its own verification enforces that; this one does not.
+ */
+static bool is_enforced(const X509 *certificate)
+{
+	for (int i = 0; i < X509_get_ext_count(certificate); i++) {
+		X509_EXTENSION *extension = X509_get_ext(certificate, i);
+		int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+		if (X509_EXTENSION_get_critical(extension) && nid != NID_basic_constraints &&
+		    nid != NID_key_usage)
+			return false;
+	}
+	return true;
+}
+
+/* Whether every extension could be read, and every critical one is enforced. */
 static bool is_understood(X509 *certificate)
 {
 	uint32_t flags = X509_get_extension_flags(certificate);
 	return X509_get_version(certificate) == VERSION_3 && !(flags & (EXFLAG_INVALID | EXFLAG_CRITICAL)) &&
-	       (flags & EXFLAG_KUSAGE);
+	       (flags & EXFLAG_KUSAGE) && is_enforced(certificate);
 }
 
 /* `below`: certificates between it and the leaf; self-issued ones count, they have no use here. */

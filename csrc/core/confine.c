@@ -5,8 +5,10 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,7 +38,9 @@ static const int deadly[] = {
 
 /* What libraries try and can do without: it fails as where the kernel does not have it. */
 static const int absent[] = { SCMP_SYS(clone3), SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter),
-			      SCMP_SYS(io_uring_register) };
+			      SCMP_SYS(io_uring_register),
+			      /* a file to map code from that no mount option forbids it to */
+			      SCMP_SYS(memfd_create) };
 
 /* A deadly call only where argument `index` compares so. */
 typedef struct condition {
@@ -51,6 +55,9 @@ static const condition deadly_if[] = {
 	{ SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_DUMPABLE) },
 	{ SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_PTRACER) },
 	{ SCMP_SYS(setrlimit), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE) },
+	/* What its terminal takes for typed: the shell that it was started from runs it. */
+	{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TIOCSTI) },
+	{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TIOCLINUX) },
 };
 
 static bool add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
@@ -77,7 +84,8 @@ static bool add_conditions(scmp_filter_ctx filter)
 
 /*
  * Writable code. Not deadly, as libraries try it too (closures of libffi) and have another way.
- * mprotect that makes anything executable is the same in two steps; the loader maps code so.
+ * mprotect that makes anything executable is the same in two steps; code that is shared can be
+ * written through a second mapping. The loader maps it private, at once as it is to be.
  */
 static bool add_memory(scmp_filter_ctx filter)
 {
@@ -85,6 +93,12 @@ static bool add_memory(scmp_filter_ctx filter)
 	const unsigned both = PROT_WRITE | PROT_EXEC;
 	return seccomp_rule_add(filter, refuse, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, both, both)) ==
 		   0 &&
+	       /* MAP_SHARED is a bit of MAP_SHARED_VALIDATE, too. */
+	       seccomp_rule_add(filter, refuse, SCMP_SYS(mmap), 2,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC),
+				SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_SHARED, MAP_SHARED)) == 0 &&
+	       seccomp_rule_add(filter, refuse, SCMP_SYS(shmat), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, SHM_EXEC, SHM_EXEC)) == 0 &&
 	       seccomp_rule_add(filter, refuse, SCMP_SYS(mprotect), 1,
 				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)) == 0 &&
 	       seccomp_rule_add(filter, refuse, SCMP_SYS(pkey_mprotect), 1,

@@ -100,7 +100,7 @@ static kms_status canonical_mac(uint8_t mac32[32], const kms_json *json, const k
 	return kms_hmac_sha256(mac32, key32, canonical.data, canonical.len);
 }
 
-static kms_status parse(kms_envelope *envelope, uint8_t *mac32, char *body, size_t len,
+static kms_status parse(kms_envelope *envelope, uint8_t mac32[32], char *body, size_t len,
 			const kms_secret *key32)
 {
 	ENSURE(body || !len, KMS_ERR_ARGUMENT);
@@ -120,15 +120,18 @@ kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len)
 	return parse(envelope, NULL, body, len, NULL);
 }
 
-kms_status kms_envelope_parse_mac(kms_envelope *envelope, uint8_t mac32[32], char *body, size_t len,
-				  const kms_secret *key32)
+kms_status kms_envelope_parse_mac(kms_envelope *envelope, bool *authentic, char *body, size_t len,
+				  const kms_secret *key32, const uint8_t given32[32])
 {
+	uint8_t mac[32];
 	ENSURE_REF(envelope);
 	*envelope = (kms_envelope){ 0 };
-	ENSURE_REF(mac32);
-	memset(mac32, 0, 32);
+	ENSURE_REF(authentic);
+	*authentic = false;
 	ENSURE_REF(key32);
-	return parse(envelope, mac32, body, len, key32);
+	GUARD(parse(envelope, mac, body, len, key32));
+	*authentic = given32 && kms_equal_ct(mac, given32, sizeof(mac));
+	return KMS_OK;
 }
 
 kms_status kms_envelope_check_sender(const kms_envelope *envelope, const uint8_t peer97[97])

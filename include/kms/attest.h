@@ -7,6 +7,10 @@
  * Everything here is public data. Nothing reads a clock or the network; nothing is trusted
  * but the roots that the caller names. Stateless but for kms_attest_root; any thread. A
  * verification takes about 5 ms: never on the loop.
+ *
+ * Revocation is not looked at: lists would have to be fetched, from where the certificates say,
+ * and whoever keeps them away would decide. What bounds the use of a stolen key is that AWS's leaves
+ * are valid for three hours, and what is between them and the root for a day to three weeks.
  */
 #ifndef KMS_ATTEST_H
 #define KMS_ATTEST_H

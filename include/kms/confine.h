@@ -17,9 +17,12 @@
  *
  * - ends the process with SIGSYS: execve, fork and their kin; ptrace, process_vm_readv, kcmp,
  *   pidfd_getfd, perf_event_open, bpf and their kin; modules, mounts, namespaces, keyrings; to
- *   become dumpable or to allow core files again; calls of another architecture;
- * - fails: memory that can be written and executed (EACCES); clone3 and io_uring (ENOSYS: the
- *   filter cannot see what they are asked, and the C library goes on with clone).
+ *   become dumpable or to allow core files again; to type into its terminal (TIOCSTI); calls of
+ *   another architecture;
+ * - fails: memory that can be written and executed, by one mapping or by two of the same (EACCES);
+ *   clone3 and io_uring (ENOSYS: the filter cannot see what they are asked, and the C library goes
+ *   on with clone); memfd_create (ENOSYS). What is left is code from a file, as name services are
+ *   loaded late: a node's data belong on a mount with noexec where that is to be shut as well.
  *
  * Where the kernel has Landlock (5.13 and later), also for the calling thread and those it starts
  * from now on: no file can be executed, and no process outside can be attached to or read through

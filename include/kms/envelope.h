@@ -50,11 +50,15 @@ typedef struct kms_envelope {
 KMS_API KMS_MUST_USE kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len);
 
 /*
- * The same, and the HMAC-SHA256 that X-Sync-Signature holds (section 9): under `key32` over the
- * canonical JSON of the whole object, members that are none of an envelope's included.
+ * The same, and whether the sender has the key.
+ * Out: authentic - whether `given32` is what X-Sync-Signature has to hold (section 9): the
+ * HMAC-SHA256 under `key32` over the canonical JSON of the whole object, members that are none of
+ * an envelope's included. Compared in constant time; false on failure.
+ * In: given32 - NULL: nothing was given, which is not authentic.
  */
-KMS_API KMS_MUST_USE kms_status kms_envelope_parse_mac(kms_envelope *envelope, uint8_t mac32[32], char *body,
-						       size_t len, const kms_secret *key32);
+KMS_API KMS_MUST_USE kms_status kms_envelope_parse_mac(kms_envelope *envelope, bool *authentic, char *body,
+						       size_t len, const kms_secret *key32,
+						       const uint8_t given32[32]);
 
 /*
  * Whether the envelope names this peer: its key, in either accepted form, is the point given.

@@ -180,7 +180,7 @@ end
 function M.open(options)
 	local self = setmetatable({
 		dir = options.dir, shipped_dir = options.shipped, log = options.log, wall_ms = options.wall_ms,
-		mono_ms = options.mono_ms, counters = counters.new(), changes = {},
+		mono_ms = options.mono_ms, counters = counters.new(), own_counters = counters.new(), changes = {},
 		options = {
 			native = options.native, store = options.store, buckets = assert(options.native.policy_buckets(BUCKETS)),
 			trace = options.trace,

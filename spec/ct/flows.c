@@ -91,9 +91,22 @@ static void envelope(void)
 	kms_buf body = kms_buf_make(KMS_BUF_PLAIN, 4096), plain = kms_buf_make(KMS_BUF_GUARDED, 4096);
 	kms_envelope parsed;
 	uint8_t mac[32];
+	bool authentic;
 	MUST(kms_envelope_seal(&body, key, kms_p384_public(own), kms_secret_bytes(text), 64));
 	show(body.data, body.len);
-	MUST(kms_envelope_parse_mac(&parsed, mac, (char *)body.data, body.len, mac_key));
+	/* What it is to be, and what somebody who guesses digit by digit sends. Sealed bodies are canonical.
+	 */
+	MUST(kms_hmac_sha256(mac, mac_key, body.data, body.len));
+	kms_buf again = kms_buf_make(KMS_BUF_PLAIN, 4096);
+	MUST(kms_buf_append(&again, body.data, body.len));
+	show(mac, sizeof(mac));
+	mac[31] ^= 1;
+	MUST(kms_envelope_parse_mac(&parsed, &authentic, (char *)again.data, again.len, mac_key, mac));
+	if (authentic) exit(2);
+	mac[31] ^= 1;
+	MUST(kms_envelope_parse_mac(&parsed, &authentic, (char *)body.data, body.len, mac_key, mac));
+	if (!authentic) exit(2);
+	kms_buf_free(&again);
 	MUST(kms_envelope_open(&plain, &parsed, key));
 	kms_buf_free(&body);
 	kms_buf_free(&plain);

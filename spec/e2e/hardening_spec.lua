@@ -139,7 +139,7 @@ describe("code inside a node", function()
 	for _, name in ipairs({
 		"execve", "execveat", "fork", "vfork", "system", "execve-32", "execve-x32", "ptrace", "traceme",
 		"process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "perf", "bpf", "unshare", "keyctl",
-		"dumpable", "ptracer", "core",
+		"dumpable", "ptracer", "core", "tiocsti", "tioclinux",
 	}) do
 		it("ends it with " .. name, function()
 			if name:find("-", 1, true) and uv.os_uname().machine ~= "x86_64" then return pending("a call of x86_64 only") end
@@ -152,6 +152,7 @@ describe("code inside a node", function()
 
 	for name, result in pairs({
 		clone3 = "ENOSYS", io_uring = "ENOSYS", ["writable-code"] = "EACCES", ["make-code"] = "EACCES",
+		["shared-code"] = "EACCES", ["attached-code"] = "EACCES", memfd = "ENOSYS",
 		thread = "returned", resolve = "returned", getrlimit = "returned",
 	}) do
 		it(("is answered %s to %s"):format(result, name), function()
@@ -171,7 +172,10 @@ describe("code inside a node", function()
 	end)
 
 	it("could do all this in a process that is not confined: the attempts are real", function()
-		for _, name in ipairs({ "fork", "vfork", "system", "clone3", "dumpable", "writable-code", "make-code" }) do
+		for _, name in ipairs({
+			"fork", "vfork", "system", "clone3", "dumpable", "writable-code", "make-code", "shared-code", "attached-code",
+			"memfd",
+		}) do
 			assert.equal("returned", (outside(name)), name)
 		end
 		for _, name in ipairs({ "execve", "execveat" }) do

@@ -87,6 +87,27 @@ describe("a node with TEE=nitro", function()
 		expect.ok(app:derive({ path = "q" }))
 	end)
 
+	it("serves applications while others wait for documents of a slow device", function()
+		local dir = files.temp_dir()
+		local node = start({ dir = dir, env = { NSM_DOUBLE_FILE = dir .. "/fault", THREADS = "2" } })
+		finally(function() node:stop() files.remove_dir(dir) end)
+		local app = apps.new(node, "502", "nitro with a slow device")
+		node:register({ app })
+		expect.ok(app:derive({ path = "p" }))
+		files.write(dir .. "/fault", "slow")
+		local asking = {}
+		for i = 1, 4 do
+			asking[i] = assert(http.connect(node.port))
+			asking[i]:write("GET /attestation?nonce=00 HTTP/1.1\r\nHost: x\r\n\r\n")
+		end
+		http.sleep(200) -- they are at the device
+		local begun = uv.hrtime()
+		expect.ok(app:derive({ path = "q" }))
+		assert.is_true(uv.hrtime() - begun < 600e6, "a thread is free")
+		files.write(dir .. "/fault", "")
+		for _, conn in ipairs(asking) do conn:close() end
+	end)
+
 	it("starts through signals that interrupt the device", function()
 		local node = start({ env = { NSM_DOUBLE = "interrupted-often" } })
 		assert.equal(0, (node:stop()))

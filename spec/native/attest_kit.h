@@ -85,6 +85,8 @@ typedef struct cert {
 	int pathlen; /* -1: none */
 	int usage;   /* bit of keyUsage, -1: none */
 	bool odd_extension, odd_critical;
+	const char *constraint; /* one that OpenSSL knows, as its configuration has it; NULL: none */
+	int constraint_nid;
 } cert;
 
 static inline EVP_PKEY *new_key(const char *curve)
@@ -127,6 +129,11 @@ static inline void add_extensions(X509 *x, const cert *c)
 		X509_EXTENSION_free(extension);
 		ASN1_OCTET_STRING_free(value);
 		ASN1_OBJECT_free(type);
+	}
+	if (c->constraint) {
+		X509_EXTENSION *known = X509V3_EXT_conf_nid(NULL, NULL, c->constraint_nid, c->constraint);
+		KIT_MUST(known && X509_add_ext(x, known, -1));
+		X509_EXTENSION_free(known);
 	}
 }
 

@@ -17,10 +17,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -207,6 +209,47 @@ static long make_code(void)
 	return page == MAP_FAILED ? -1 : mprotect(page, 4096, PROT_READ | PROT_EXEC);
 }
 
+/* One file mapped twice: to write it, and to run it. */
+static long share_code(void)
+{
+	int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (file < 0 || ftruncate(file, 4096) != 0) return -1;
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, file, 0);
+	int error = errno;
+	close(file);
+	errno = error;
+	return page == MAP_FAILED ? -1 : 0;
+}
+
+static long attach_code(void)
+{
+	int id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0700);
+	if (id < 0) return -1;
+	void *page = shmat(id, NULL, SHM_EXEC);
+	int error = errno;
+	shmctl(id, IPC_RMID, NULL);
+	errno = error;
+	return (intptr_t)page == -1 ? -1 : 0;
+}
+
+static long file_without_mount(void)
+{
+	return memfd_create("code", MFD_CLOEXEC);
+}
+
+/* The high half of the number does not count for the kernel. */
+static long type_into_terminal(void)
+{
+	char byte = '\n';
+	return syscall(SYS_ioctl, 0, 1UL << 32 | TIOCSTI, &byte);
+}
+
+static long paste_into_console(void)
+{
+	char paste = 3;
+	return ioctl(0, TIOCLINUX, &paste);
+}
+
 /* What a node does need. */
 
 static void *nothing(void *argument)
@@ -269,6 +312,11 @@ static const struct {
 	{ "io_uring", ring },
 	{ "writable-code", map_writable_code },
 	{ "make-code", make_code },
+	{ "shared-code", share_code },
+	{ "attached-code", attach_code },
+	{ "memfd", file_without_mount },
+	{ "tiocsti", type_into_terminal },
+	{ "tioclinux", paste_into_console },
 	{ "thread", start_thread },
 	{ "resolve", resolve },
 	{ "getrlimit", look_at_limits },

@@ -327,6 +327,7 @@ static int exchange(message *m)
 	unsigned call = atomic_fetch_add(&calls, 1) + 1;
 	current_fault(fault, call);
 	int error = failure(fault, call);
+	if (is(fault, "slow")) usleep(1000000);
 	if (m->request_len > REQUEST_MAX) error = EMSGSIZE;
 	if (m->response_len != RESPONSE_MAX) error = EINVAL; /* the code under test always has it all */
 	if (error) {

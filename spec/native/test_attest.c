@@ -215,6 +215,35 @@ TEST(constraints_unknown_critical_extensions_and_old_versions_are_refused)
 	}
 }
 
+/* OpenSSL reads these, so that they are not unknown, and leaves them to whoever verifies. */
+TEST(constraints_that_nobody_enforces_are_refused_where_they_are_critical)
+{
+	static const struct {
+		int nid;
+		const char *critical, *plain;
+	} cases[] = {
+		{ NID_name_constraints, "critical,permitted;DNS:example.com", "permitted;DNS:example.com" },
+		{ NID_policy_constraints, "critical,requireExplicitPolicy:0", "requireExplicitPolicy:0" },
+		{ NID_inhibit_any_policy, "critical,0", "0" },
+		{ NID_ext_key_usage, "critical,serverAuth", "serverAuth" },
+	};
+	for (size_t i = 0; i < 4; i++) {
+		for (size_t j = 0; j < sizeof(cases) / sizeof(cases[0]); j++) {
+			for (int critical = 0; critical < 2; critical++) {
+				plan(&d, 4);
+				d.certs[i].constraint_nid = cases[j].nid;
+				d.certs[i].constraint = critical ? cases[j].critical : cases[j].plain;
+				build_certs(&d);
+				put_chain(&d);
+				assemble(&d);
+				kms_attest_policy policy = lenient(&d);
+				CALL(expect_failure, &d, &policy,
+				     critical ? KMS_ATTEST_CONSTRAINTS : KMS_ATTEST_NONE);
+			}
+		}
+	}
+}
+
 TEST(validity_holds_to_the_second_for_each)
 {
 	for (size_t i = 0; i < 4; i++) {
@@ -238,6 +267,52 @@ TEST(validity_holds_to_the_second_for_each)
 	EXPECT(&d, &policy, NOT_YET_VALID);
 	policy.now_ms = UINT64_MAX;
 	EXPECT(&d, &policy, EXPIRED);
+}
+
+/* Puts another end into the leaf of a chain of two, and signs it again. */
+static void end_leaf(const char *time, int type)
+{
+	plan(&d, 2);
+	build_certs(&d);
+	const uint8_t *from = d.der[1].data;
+	uint8_t *to = d.der[1].data;
+	X509 *leaf = d2i_X509(NULL, &from, (long)d.der[1].len);
+	KIT_MUST(leaf);
+	ASN1_TIME *end = ASN1_STRING_type_new(type);
+	KIT_MUST(end && ASN1_STRING_set(end, time, -1) && X509_set1_notAfter(leaf, end));
+	KIT_MUST(X509_sign(leaf, d.certs[0].key, EVP_sha384()) > 0);
+	d.der[1].len = (size_t)i2d_X509(leaf, &to);
+	ASN1_TIME_free(end);
+	X509_free(leaf);
+	put_chain(&d);
+	assemble(&d);
+}
+
+TEST(validity_is_written_as_certificates_must_have_it)
+{
+	static const struct {
+		const char *time;
+		int type;
+		kms_attest_failure failure;
+	} cases[] = {
+		{ "270115080000Z", V_ASN1_UTCTIME, KMS_ATTEST_NONE },
+		{ "20270115080000Z", V_ASN1_GENERALIZEDTIME, KMS_ATTEST_NONE },
+		{ "99991231235959Z", V_ASN1_GENERALIZEDTIME, KMS_ATTEST_NONE },
+		/* Without seconds, in another zone, in none, with a fraction, of another century. */
+		{ "2701150900Z", V_ASN1_UTCTIME, KMS_ATTEST_CHAIN },
+		{ "270115090000+0100", V_ASN1_UTCTIME, KMS_ATTEST_CHAIN },
+		{ "270114230000-1200", V_ASN1_UTCTIME, KMS_ATTEST_CHAIN },
+		{ "270115090000", V_ASN1_UTCTIME, KMS_ATTEST_CHAIN },
+		{ "20270115090000", V_ASN1_GENERALIZEDTIME, KMS_ATTEST_CHAIN },
+		{ "20270115090000.5Z", V_ASN1_GENERALIZEDTIME, KMS_ATTEST_CHAIN },
+		{ "270115090000Z", V_ASN1_GENERALIZEDTIME, KMS_ATTEST_CHAIN },
+		{ "271315090000Z", V_ASN1_UTCTIME, KMS_ATTEST_CHAIN },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		end_leaf(cases[i].time, cases[i].type);
+		kms_attest_policy policy = lenient(&d);
+		CALL(expect_failure, &d, &policy, cases[i].failure);
+	}
 }
 
 /* How a changed signature, or a changed payload under the old one, is named. */
@@ -565,9 +640,10 @@ RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(an_honest_document_passes_and_gives_its_facts
 	  T(chain_what_is_no_certificate_ends_it), T(chain_has_eight_certificates_at_the_most),
 	  T(constraints_hold_for_each),
 	  T(constraints_unknown_critical_extensions_and_old_versions_are_refused),
-	  T(validity_holds_to_the_second_for_each), T(signature_is_the_leafs_over_exactly_this_payload),
-	  T(signature_needs_a_p384_leaf), T(digest_is_sha384_and_registers_have_its_length),
-	  T(debug_is_an_all_zero_or_missing_pcr0), T(expected_bytes_are_compared_whole),
-	  T(age_is_bounded_to_the_millisecond), T(pcrs_equal_one_entry_as_a_whole),
-	  T(failures_come_in_the_order_of_the_table), T(misuse_is_refused),
-	  T(names_and_sentences_are_all_different))
+	  T(constraints_that_nobody_enforces_are_refused_where_they_are_critical),
+	  T(validity_holds_to_the_second_for_each), T(validity_is_written_as_certificates_must_have_it),
+	  T(signature_is_the_leafs_over_exactly_this_payload), T(signature_needs_a_p384_leaf),
+	  T(digest_is_sha384_and_registers_have_its_length), T(debug_is_an_all_zero_or_missing_pcr0),
+	  T(expected_bytes_are_compared_whole), T(age_is_bounded_to_the_millisecond),
+	  T(pcrs_equal_one_entry_as_a_whole), T(failures_come_in_the_order_of_the_table),
+	  T(misuse_is_refused), T(names_and_sentences_are_all_different))

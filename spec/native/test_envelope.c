@@ -218,14 +218,21 @@ static void mac_of(uint8_t mac[32], const char *text)
 
 static void check_mac(int *failed_, const char *text, const char *canonical)
 {
-	uint8_t mac[32], want[32];
+	uint8_t want[32];
+	bool authentic;
 	kms_envelope envelope;
 	kms_secret *key = hex_secret(KEY);
-	body b = body_of(text, strlen(text));
 	mac_of(want, canonical);
-	CHECK_OK(kms_envelope_parse_mac(&envelope, mac, b.text, b.len, key));
-	CHECK_MEM(mac, want, 32);
-	free(b.text);
+	/* The right one, wrong at either end, none. */
+	for (int i = 0; i < 4; i++) {
+		body b = body_of(text, strlen(text));
+		if (i == 1 || i == 2) want[i == 1 ? 0 : 31] ^= 0x80;
+		CHECK_OK(
+		    kms_envelope_parse_mac(&envelope, &authentic, b.text, b.len, key, i == 3 ? NULL : want));
+		if (i == 1 || i == 2) want[i == 1 ? 0 : 31] ^= 0x80;
+		CHECK(authentic == (i == 0));
+		free(b.text);
+	}
 	kms_secret_unref(key);
 }
 
@@ -272,9 +279,9 @@ TEST(the_mac_covers_the_canonical_form_of_all_members)
 
 TEST(what_has_no_canonical_form_has_no_mac)
 {
-	static const uint8_t zeros[32];
+	static const uint8_t mac[32];
 	char s[241], text[1024];
-	uint8_t mac[32];
+	bool authentic = true;
 	kms_envelope envelope;
 	kms_secret *key = hex_secret(KEY);
 	kms_p384 *own = hex_p384("42");
@@ -284,14 +291,15 @@ TEST(what_has_no_canonical_form_has_no_mac)
 		 "{\"x\":1.5,\"encrypted_data\":\"" TAG "\",\"nonce\":\"" NONCE12
 		 "\",\"sender_tee_pubkey\":\"%s\"}",
 		 s);
-	CHECK_STATUS(KMS_ERR_JSON, kms_envelope_parse_mac(&envelope, mac, text, strlen(text), key));
-	CHECK_MEM(mac, zeros, 32);
+	CHECK_STATUS(KMS_ERR_JSON,
+		     kms_envelope_parse_mac(&envelope, &authentic, text, strlen(text), key, mac));
+	CHECK(!authentic);
 	CHECK(!envelope.hex);
 	char none[] = "{}";
-	CHECK_STATUS(KMS_ERR_ENVELOPE, kms_envelope_parse_mac(&envelope, mac, none, 2, key));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(NULL, mac, none, 2, key));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(&envelope, NULL, none, 2, key));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(&envelope, mac, none, 2, NULL));
+	CHECK_STATUS(KMS_ERR_ENVELOPE, kms_envelope_parse_mac(&envelope, &authentic, none, 2, key, mac));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(NULL, &authentic, none, 2, key, mac));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(&envelope, NULL, none, 2, key, mac));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(&envelope, &authentic, none, 2, NULL, mac));
 	kms_secret_unref(key);
 }
 

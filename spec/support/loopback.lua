@@ -27,7 +27,8 @@ end
 function M.run(body)
 	local done, ok, failure, late, running
 	local timer = M.own(uv.new_timer())
-	timer:start(DEADLINE_MS, 0, function() late = true end)
+	-- Again and again: one that is due before the loop waits would leave it without a reason to wake.
+	timer:start(DEADLINE_MS, 50, function() late = true end)
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true

@@ -5,6 +5,7 @@ local uv = require("luv")
 local M = {}
 
 local DEADLINE_MS = 15000
+local WAKE_MS = 50
 
 local open = {} -- what the running test opened
 
@@ -18,7 +19,8 @@ local timer
 local function run_until(condition, ms)
 	local over = false
 	timer = timer or uv.new_timer()
-	timer:start(ms, 0, function() over = true end)
+	-- Again and again: one that is due before the loop waits would leave it without a reason to wake.
+	timer:start(ms, WAKE_MS, function() over = true end)
 	while not condition() and not over do uv.run("once") end
 	timer:stop()
 	return condition()

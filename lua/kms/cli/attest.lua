@@ -107,7 +107,7 @@ local function run_make(parsed, world)
 end
 
 local NONCE = { name = "nonce", value = "HEX", help = "the nonce in the document" }
-local PCR = { name = "pcr", value = "FILE", help = "allow-list, a Lua table: what is in it says lua/kms/attest.lua" }
+local PCR = { name = "pcr", value = "FILE", help = "allow-list, a Lua table: docs/operating.md shows one" }
 
 local CHECKS = {
 	{ name = "url", value = "URL", help = "ask this node for a document, with a fresh nonce, instead of reading a file" },
@@ -115,6 +115,8 @@ local CHECKS = {
 	{ name = "root", value = "ROOTS",
 		help = "trusted roots: SHA-256 in hex, DER files, aws-nitro, with commas (default: the list's, or aws-nitro)" },
 	PCR, NONCE,
+	{ name = "public-key", value = "HEX",
+		help = "the key in the document: a node's teePubkey. Without, it may be another node's, passed on" },
 	{ name = "allow-debug", help = "let PCR0 be all zero: an enclave that its host can read" },
 	{ name = "time", value = "TIME",
 		help = "verify at this time: Unix seconds, 2025-10-16T02:54:42Z, 'document' (default: now)" },

@@ -67,6 +67,9 @@ function M.document(native, parsed)
 	if (parsed.document ~= nil) == (parsed.url ~= nil) then
 		return usage("give either a file with a document, or --url")
 	end
+	if parsed.url and parsed.nonce then
+		return usage("--nonce is for a file: with --url a fresh one is sent, as a known one lets old documents pass")
+	end
 	if parsed.url then return fetch_document(native, parsed) end
 	return read_file(parsed.document)
 end
@@ -121,6 +124,10 @@ function M.policy(native, parsed, document, nonce)
 	if parsed.nonce then
 		options.nonce, message, code = hex_option(native, "nonce", parsed.nonce)
 		if not options.nonce then return nil, message, code end
+	end
+	if parsed.public_key then
+		options.public_key, message, code = hex_option(native, "public-key", parsed.public_key)
+		if not options.public_key then return nil, message, code end
 	end
 	options.now_ms, message, code = time_of(native, parsed.time, document)
 	if not options.now_ms then return nil, message, code end

@@ -25,6 +25,7 @@ local CHECKS = {
 	{ "future", "not dated in the future" },
 	{ "pcr", "equal to an entry of the allow-list",
 		waived = function(options) return not options.images and "no allow-list was given" end },
+	{ "public_key", "as expected", waived = function(options) return not options.public_key and "no key was given" end },
 }
 
 local function hex(bytes)

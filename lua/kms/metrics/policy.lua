@@ -12,9 +12,8 @@ local MAX_RULES = 500 -- names of rules that are told apart
 local MAX_SERIES = 100 -- of one kms.count name
 local MAX_FAMILIES = 200
 local OUTCOMES = { "passed", "refused", "failed" }
-local WHY = { "overrun", "memory", "error", "nonsense" }
+local WHY = { "overrun", "memory", "error", "nonsense", "resting" }
 local PREFIX = "policy_" -- of kms.policy.notes
-local OWN = { policy_failures = true, policy_notes_dropped = true }
 -- Facts that are no secret of anybody's.
 local PLAIN = { derive = true, get = true, list = true, put = true, delete = true, ["true"] = true, ["false"] = true }
 
@@ -85,8 +84,7 @@ end
 local function counted(self, policy)
 	local by_name, families = {}, {}
 	for _, entry in ipairs(policy.counters:list()) do
-		local name = not OWN[entry.name] and entry.name:sub(1, #PREFIX) == PREFIX and entry.name:sub(#PREFIX + 1)
-		name = name and "kms_count_" .. name .. "_total"
+		local name = entry.name:sub(1, #PREFIX) == PREFIX and "kms_count_" .. entry.name:sub(#PREFIX + 1) .. "_total"
 		if name and metrics_text.is_name(name) then
 			if not by_name[name] then
 				by_name[name] = {}
@@ -103,7 +101,7 @@ local function counted(self, policy)
 end
 
 local function of_own(policy, name, put)
-	for _, entry in ipairs(policy.counters:list()) do
+	for _, entry in ipairs(policy.own_counters:list()) do
 		if entry.name == name then put(entry.value, entry.labels.hook, entry.labels.why) end
 	end
 end
@@ -121,9 +119,9 @@ function M.declare(set, node)
 			end
 		end)
 	set:read("counter", "kms_policy_failures_total", "Hooks that failed.", { { "hook", 64 }, { "why", WHY } },
-		function(put) of_own(policy, "policy_failures", put) end)
+		function(put) of_own(policy, "failures", put) end)
 	set:read("counter", "kms_policy_notes_dropped_total", "Notes of a call that were too many.", { { "hook", 64 } },
-		function(put) of_own(policy, "policy_notes_dropped", put) end)
+		function(put) of_own(policy, "notes_dropped", put) end)
 	set:read("counter", "kms_policy_counts_dropped_total", "Additions of kms.count that found no room.", nil,
 		function(put) put((select(2, policy.counters:list()))) end)
 	set:read("gauge", "kms_policy_since_seconds", "Since when the policies are in force, in Unix time.", nil,

@@ -13,6 +13,7 @@ local Table = {}
 Table.__index = Table
 
 local MAX_ADDRESSES = 65536
+local MAX_FILL_MINUTES = 50000000 -- which is as good as never, and what a limiter takes
 
 -- Handlers of routes.lua that a route stands for: one without a key in its path is a listing, or
 -- with ?key= a record's.
@@ -37,9 +38,8 @@ local function limiter_for(self, name, entry)
 	if not entry.rate then return nil end
 	local old = self.limiters[name]
 	if old and old.rate == entry.rate and old.burst == entry.burst then return old end
-	return {
-		rate = entry.rate, burst = entry.burst, bucket = assert(native.limiter(entry.rate, entry.burst, MAX_ADDRESSES)),
-	}
+	local burst = math.min(entry.burst, entry.rate * MAX_FILL_MINUTES)
+	return { rate = entry.rate, burst = entry.burst, bucket = assert(native.limiter(entry.rate, burst, MAX_ADDRESSES)) }
 end
 
 local function answer_extra(node, _, route)
@@ -67,21 +67,19 @@ local function exists(entries, route)
 	return false
 end
 
---- Makes the router for the policies in force.
+--- Makes the router for the policies in force. Nothing changes before all of it is made.
 function Table:rebuild()
 	local entries, routes, limiters = self.policy:routes(self.config), {}, {}
 	local extra = extra_routes(self, entries)
 	for _, list in ipairs({ self.own, extra }) do
-		for _, route in ipairs(list) do
-			route.disabled = not exists(entries, route)
-			routes[#routes + 1] = route
-		end
+		for _, route in ipairs(list) do routes[#routes + 1] = route end
 	end
 	for name, entry in pairs(entries) do
 		limiters[name] = limiter_for(self, name, entry)
 		entry.max_body = entry.max_body or most_of(self.config, name)
 	end
 	self.entries, self.limiters, self.router = entries, limiters, router.new(routes)
+	for _, route in ipairs(routes) do route.disabled = not exists(entries, route) end
 end
 
 --- What routes.lua says of a request that has a route: nothing where it may go on, else the answer.

@@ -15,7 +15,7 @@ local M = {}
 local RENEW_EVERY_MS = 1000
 local LOG_EVERY_S = 60
 local HUNDREDFOLD = 100
-local SHORT_NS = 100000 -- below, a failing call costs less than what it takes to remember it
+local LONG_NS = 1000000 -- of a call that failed by itself: shorter ones hold nobody up
 local RESTING = 4096 -- hooks by application or peer that are remembered
 
 -- A policy that has filled its memory with what it keeps starts anew, once a second at the most.
@@ -24,14 +24,17 @@ local function renew(self, mono_ms)
 	local used, cap = self.set.vm:memory()
 	if used * 2 < cap then return end
 	self.renewed_ms = mono_ms
-	self.set:renew()
+	local ok, message = self.set:renew()
+	if not ok and self.log then
+		self.log:limited("policy memory", LOG_EVERY_S, "warn", "policies cannot start anew", { cause = message })
+	end
 	if self.peers_facts then self.set.vm:provide("peers", self.peers_facts) end
 end
 
 local function failed(self, path, message, why, mono_ms)
 	self.failures = self.failures + 1
 	self.rules:count(path, nil, "failed")
-	self.counters:add("policy_failures", { hook = path:gsub("%.", "_"), why = why })
+	self.own_counters:add("failures", { hook = path:gsub("%.", "_"), why = why })
 	if self.log then
 		local fields = { hook = path, cause = message, why = why }
 		self.log:limited("policy " .. path, LOG_EVERY_S, "warn", "a policy failed", fields)
@@ -58,12 +61,16 @@ end
 
 -- What rests together: whoever makes a hook run long loses it for itself only.
 local function resting_key(path, facts)
-	local whose = type(facts) == "table" and (facts.from or facts.app_id or facts.wallet)
+	local whose
+	if type(facts) == "table" then
+		-- Peers are all of one application: what rests for one must not rest for the others.
+		whose = facts.from or (path:find("^access%.") and facts.app_id or facts.wallet)
+	end
 	return path .. " " .. tostring(whose)
 end
 
-local function note_time(self, path, facts, took_ns, mono_ms)
-	if took_ns < SHORT_NS then return end
+local function note_time(self, path, facts, why, took_ns, mono_ms)
+	if why ~= "overrun" and why ~= "memory" and took_ns < LONG_NS then return end
 	self.resting:put(resting_key(path, facts), true, mono_ms + took_ns * HUNDREDFOLD // 1000000)
 end
 
@@ -95,7 +102,7 @@ function M.ask(self, path, kind, ...)
 	if noted then notes.take(self, path, noted) end
 	local mono_ms = self.mono_ms()
 	failed(self, path, extra, rule, mono_ms)
-	note_time(self, path, (...), uv.hrtime() - begun, mono_ms)
+	note_time(self, path, (...), rule, uv.hrtime() - begun, mono_ms)
 	return instead(self, chosen, path, kind, ...)
 end
 

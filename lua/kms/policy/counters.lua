@@ -1,4 +1,5 @@
---- Counters with labels, bounded in number: what kms.count and failures of policies add up to.
+--- Counters with labels, bounded in number: what kms.count adds up to and, apart from it so that
+-- neither takes the other's room or name, what the node counts of policies.
 
 local M = {}
 

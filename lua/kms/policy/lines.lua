@@ -4,6 +4,10 @@
 
 local M = {}
 
+-- Tokens looked at. A file has some hundred thousand at the most; one in which names stand for
+-- tables of names that stand for tables would have this reader go on for ever.
+local MAX_STEPS = 200000
+
 local OPENS = { ["("] = true, ["{"] = true, ["["] = true, ["function"] = true, ["if"] = true, ["do"] = true,
 	["repeat"] = true }
 local CLOSES = { [")"] = true, ["}"] = true, ["]"] = true, ["end"] = true, ["until"] = true }
@@ -67,6 +71,7 @@ end
 local function skip(self, i)
 	local depth = 0
 	while self.tokens[i] do
+		self.left = self.left - 1
 		local text = self.tokens[i].text
 		if depth == 0 and (text == "," or text == ";" or text == "}") then return i end
 		if OPENS[text] then depth = depth + 1 elseif CLOSES[text] then depth = depth - 1 end
@@ -102,7 +107,7 @@ function read_table(self, i, path, depth)
 	if depth > 8 then return end
 	local position = 0
 	i = i + 1
-	while self.tokens[i] and self.tokens[i].text ~= "}" do
+	while self.tokens[i] and self.tokens[i].text ~= "}" and self.left > 0 do
 		local key, value = key_at(self, i)
 		if not key then
 			position = position + 1
@@ -141,7 +146,7 @@ end
 -- @param source  text of a policy file
 -- @return table: ".rules[2].count" -> line
 function M.of(source)
-	local self = { tokens = tokens_of(source), tables = {}, assigned = {}, lines = {} }
+	local self = { tokens = tokens_of(source), tables = {}, assigned = {}, lines = {}, left = MAX_STEPS }
 	local depth = 0
 	for i, token in ipairs(self.tokens) do
 		if depth == 0 and token.text == "return" then

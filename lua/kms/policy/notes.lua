@@ -17,7 +17,7 @@ function M.take(policy, hook, list)
 	for _, note in ipairs(list) do
 		if note.count then policy.counters:add(PREFIX .. note.count, note.labels) else log_line(policy, hook, note) end
 	end
-	if list.dropped then policy.counters:add("policy_notes_dropped", { hook = hook:gsub("%.", "_") }) end
+	if list.dropped then policy.own_counters:add("notes_dropped", { hook = hook:gsub("%.", "_") }) end
 end
 
 return M

@@ -156,6 +156,12 @@ local function once(list, key)
 	end
 end
 
+local function unique_extra(list)
+	local wrong, where = once(list, "path")
+	if wrong then return wrong, where end
+	return unique_names(list)
+end
+
 --- Shape by file name.
 M.SHAPES = {
 	access = { type = "table", fields = file({ request = HOOK, derive = HOOK, data = HOOK }) },
@@ -174,7 +180,7 @@ M.SHAPES = {
 	routes = {
 		type = "list", max = 64, of = ROUTE, check = function(list) return once(list, "handler") end,
 		with = file({
-			extra = { type = "list", max = 32, of = EXTRA, check = function(list) return once(list, "path") end },
+			extra = { type = "list", max = 32, of = EXTRA, check = unique_extra },
 		}),
 	},
 	sync = {

@@ -15,6 +15,8 @@ Set.__index = Set
 -- What a call of a hook may use. A hook of a few lines takes some 50 instructions.
 local LIMITS = { memory = 4 << 20, instructions = 50000 }
 
+local MAX_OVERRUNS = 4 -- hooks that run too long, until no more are tried
+
 local SAMPLE_MS = 1700000000000
 
 local function new_vm(options)
@@ -66,6 +68,7 @@ local function load_one(self, vm, name, mistakes)
 end
 
 local function try_hook(self, vm, path, hook, mistakes)
+	if self.overruns >= MAX_OVERRUNS then return end
 	local name = path:match("^%a+")
 	local seen = {}
 	for _, sample in ipairs(hook.samples) do
@@ -76,7 +79,10 @@ local function try_hook(self, vm, path, hook, mistakes)
 			sources_of.note(mistakes, self.sources[name].path, line, ("%s fails when it is tried: %s"):format(path, text))
 		end
 		-- A node that reloads serves others meanwhile: once is enough of what takes all that it may.
-		if why == "overrun" or why == "memory" then break end
+		if why == "overrun" or why == "memory" then
+			self.overruns = self.overruns + 1
+			break
+		end
 	end
 end
 
@@ -98,12 +104,21 @@ local function load_all(self, vm, mistakes)
 	return wrong
 end
 
---- A VM that is as new, from sources that are known to be good.
+--- A VM that is as new, from sources that have been loaded before; which may fail this time: one
+-- loads that takes about as much as it may. Then the VM before stays.
+-- @return true | nil, message, name of the file
 function Set:renew()
 	local vm = new_vm(self.options)
-	for _, name in ipairs(schema.NAMES) do assert(vm:load(name, self.sources[name].text)) end
+	for _, name in ipairs(schema.NAMES) do
+		local ok, message = vm:load(name, self.sources[name].text)
+		if not ok then
+			vm:close()
+			return nil, message, name
+		end
+	end
 	if self.vm then self.vm:close() end
 	self.vm = vm
+	return true
 end
 
 --- Builds a set. What it is tried with leaves no trace in it.
@@ -111,7 +126,7 @@ end
 -- @param options  native, buckets, store (for the VM), memory, instructions, trace
 -- @return set | nil, list of mistakes { path, line, text }
 function M.build(sources, options)
-	local self = setmetatable({ sources = sources, options = options, data = {}, places = {} }, Set)
+	local self = setmetatable({ sources = sources, options = options, data = {}, places = {}, overruns = 0 }, Set)
 	local mistakes = {}
 	local trial = { native = options.native, memory = options.memory, instructions = options.instructions }
 	local vm = new_vm(trial)
@@ -119,8 +134,11 @@ function M.build(sources, options)
 	vm:close()
 	if #mistakes > 0 then return nil, mistakes end
 	self.hash = sources_of.hash(options.native, sources)
-	self:renew()
-	return self
+	local ok, message, name = self:renew()
+	if ok then return self end
+	local line, text = located(name, message)
+	sources_of.note(mistakes, sources[name].path, line, text)
+	return nil, mistakes
 end
 
 --- Whether the set has a hook of its own.

@@ -14,6 +14,8 @@ local text = require("kms.text")
 local M = {}
 
 local MAX_SHOWN = 60
+local MAX_MISTAKES = 100 -- more help nobody, and each takes time to find words for
+local ENOUGH = {}
 
 local function shown(value)
 	if type(value) == "string" then return "'" .. text.printable(text.cut(value, MAX_SHOWN)) .. "'" end
@@ -136,13 +138,17 @@ function check(value, shape, path, report)
 end
 
 --- Checks a value.
--- @param report function(path, text): called for each mistake; path (".rules[2].count") is where it
---               stands, the text names what is meant
+-- @param report function(path, text): called for each mistake, of which the first hundred count; path
+--               (".rules[2].count") is where it stands, the text names what is meant
 function M.check(value, shape, report)
-	check(value, shape, "", function(path, what, about)
+	local left = MAX_MISTAKES
+	local ok, failure = pcall(check, value, shape, "", function(path, what, about)
 		local name = (about or path):gsub("^%.", "")
 		report(path, name ~= "" and name .. ": " .. what or what)
+		left = left - 1
+		if left == 0 then error(ENOUGH, 0) end
 	end)
+	if not ok and failure ~= ENOUGH then error(failure, 0) end
 end
 
 return M

@@ -11,10 +11,21 @@ local MAX_BYTES = 256 * 1024
 local MAX_MISTAKES = 100
 local MAX_STRAYS = 1000 -- entries of a folder that are looked at
 
-local function read_file(path)
+-- Whoever can write to a policy decides who gets the secret, as far as the protocol lets them; so
+-- only who runs the node, root, and whose the node's own files are may.
+-- @return nil, or what is wrong
+local function distrust(stat, owner)
+	if stat.mode & 2 ~= 0 then return "can be written by every user" end
+	if stat.uid ~= 0 and stat.uid ~= uv.getuid() and stat.uid ~= owner then return "belongs to another user" end
+end
+
+-- @param owner of the shipped files; nil: no matter whose it is
+local function read_file(path, owner)
 	local stat, message, code = uv.fs_stat(path)
 	if not stat then return nil, code ~= "ENOENT" and message:gsub("^%u+: ([^:]+).*$", "%1") or nil end
 	if stat.type ~= "file" then return nil, "is not a file" end
+	local wrong = owner and distrust(stat, owner)
+	if wrong then return nil, wrong end
 	local file, reason = io.open(path, "rb")
 	if not file then return nil, (reason:gsub("^.*: ", "")) end
 	local source = file:read(MAX_BYTES + 1) or ""
@@ -45,17 +56,26 @@ local function find_strays(dir, mistakes)
 	end
 end
 
+-- The owner of the shipped files, where those of `dir` are others; and what is wrong with `dir`.
+local function check_dir(dir, shipped)
+	local stat, own = dir and uv.fs_stat(dir), uv.fs_stat(shipped)
+	if not stat or not own or (stat.ino == own.ino and stat.dev == own.dev) then return nil end
+	return own.uid, distrust(stat, own.uid)
+end
+
 --- Reads the four files: those of `dir`, and the shipped ones for those that are missing there.
 -- @param dir      folder of the operator, or nil; missing is fine
 -- @param shipped  folder of the defaults
 -- @return sources: name -> { text, path, shipped }, list of mistakes
 function M.read(dir, shipped)
 	local sources, mistakes = {}, {}
+	local owner, distrusted = check_dir(dir, shipped)
+	if distrusted then M.note(mistakes, dir, nil, distrusted) end
 	for _, name in ipairs(schema.NAMES) do
 		local path, text, wrong = nil, nil, nil
 		if dir then
 			path = dir .. "/" .. name .. ".lua"
-			text, wrong = read_file(path)
+			text, wrong = read_file(path, owner)
 		end
 		if wrong then M.note(mistakes, path, nil, wrong) end
 		local is_shipped = not text

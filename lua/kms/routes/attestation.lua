@@ -9,8 +9,9 @@ local M = {}
 
 local MAX_NONCE = 64 -- bytes
 -- Each takes signatures, or a call of a security module that takes one at a time: whoever asks
--- from many addresses must not keep the pool from applications.
-local LANE = { per_second = 20, burst = 40, at_once = 2, max_waiting = 64, wait_ms = 3000 }
+-- from many addresses must not keep the pool from applications. An enclave has two threads, and a
+-- second call would only hold one to wait for the first.
+local LANE = { per_second = 20, burst = 40, at_once = 1, max_waiting = 64, wait_ms = 3000 }
 
 local HEADERS = { ["Content-Type"] = "application/cbor" } -- no answer of this server may be stored
 

@@ -43,7 +43,8 @@ function M.snapshot_request(node, opened, exchange)
 	})
 end
 
--- Whether the chain says at this moment that the peer may have the secret.
+-- Whether the chain says at this moment that the peer may have the secret, and the operator. Each of
+-- them is waited for: what stood before is looked at when all have spoken.
 local function may_have_secret(node, opened, exchange, pubkey)
 	local peer = exchange.peer
 	local instance, message = node.peers:fresh(peer.wallet)
@@ -53,8 +54,10 @@ local function may_have_secret(node, opened, exchange, pubkey)
 	end
 	local shown, why, code = node.evidence:check(opened:text("attestation"), exchange, instance, pubkey)
 	if code then return refuse(code, why) end
-	if not node.lifecycle:is_verified() then return refuse("ERR_NOT_READY", node.lifecycle.reason) end
-	return node.operator:release_secret(peer, instance, shown)
+	local ok, wait_s
+	ok, message, code, wait_s = node.operator:release_secret(peer, instance, shown)
+	if not ok then return nil, message, code, wait_s end
+	return exchange.stands()
 end
 
 --- Gives the master secret, sealed.
@@ -69,7 +72,7 @@ function M.master_secret_request(node, opened, exchange)
 	exchange.wait_s = wait_s
 	if not ok then return nil, message, code end
 	local sealed
-	sealed, message, code = native.master_seal(node.secrets.current, pubkey)
+	sealed, message, code = native.master_seal(exchange.secret, pubkey)
 	if not sealed then return nil, message, code end
 	node.log:info("master secret handed to a peer", { peer = peer.wallet })
 	return native.text_body(node.writer:secret_answer(exchange.signature, sealed))
