@@ -154,9 +154,18 @@ describe("loop", function()
 			assert.equal(outer, inner)
 		end)
 
-		it("throws what is thrown, and when nothing is left to wait for", function()
+		it("throws what is thrown", function()
 			assert.has_error(function() loop.complete(function() error("no", 0) end) end, "no")
-			assert.has_error(function() loop.complete(coroutine.yield) end)
+		end)
+
+		-- In a process of its own: the loop of this one may hold sockets that other specs have left open.
+		it("throws when nothing is left to wait for", function()
+			local program = [[package.path = "lua/?.lua;" .. package.path
+				local loop = require("kms.loop")
+				print(pcall(loop.complete, coroutine.yield))]]
+			local out = assert(io.popen(("unset LD_PRELOAD; timeout 60 lua5.4 -e '%s'"):format(program)))
+			assert.truthy(out:read("a"):find("^false\t.*there is nothing left to wait for"))
+			out:close()
 		end)
 	end)
 end)
