@@ -16,12 +16,12 @@ local M = {}
 -- The commands in the order of the help; each is the module kms.cli.<name>, "-" written as "_".
 local COMMANDS = {
 	"serve", "call", "status", "nodes", "peers", "bans", "reload", "drain", "loglevel", "config", "policy", "keygen",
-	"attest", "devnet", "devnet-odyn", "version",
+	"attest", "devnet", "devnet-odyn", "completion", "version",
 }
 
---- The top of the command line. Only the module of the command that is meant gets loaded,
--- or all of them where none is.
-local function declaration(meant)
+--- The top of the command line (kms.cli.args). Only the module of the command that is meant gets
+-- loaded, or all of them where none is.
+function M.declaration(meant)
 	local wanted = COMMANDS
 	for _, name in ipairs(COMMANDS) do
 		if name == meant then wanted = { name } end
@@ -66,7 +66,7 @@ end
 -- @return exit code
 function M.main(root, argv, world)
 	world = world or default_io(root)
-	local command, name, words, level = args.find(declaration(argv[1]), argv)
+	local command, name, words, level = args.find(M.declaration(argv[1]), argv)
 	if not command then return usage_error(world, name, words, level) end
 	if not words then return show_help(world, command, name) end
 	local parsed, message = args.parse(command, words)
