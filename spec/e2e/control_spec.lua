@@ -2,6 +2,7 @@
 -- command does, and that nothing on it is a secret.
 
 local apps = require("spec.support.app")
+local backend = require("spec.support.backend")
 local chain_server = require("spec.support.chain_server")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
@@ -370,7 +371,7 @@ describe("CONTROL_SOCKET", function()
 		return running[#running]
 	end
 
-	it("is taken over from a node that was killed, and not from one that runs", function()
+	backend.only("files", it)("is taken over from a node that was killed, and not from one that runs", function()
 		local dir = files.temp_dir()
 		local killed = nodes.start({ dir = dir })
 		killed:kill()

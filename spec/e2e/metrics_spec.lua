@@ -2,6 +2,7 @@
 -- is a secret or names anybody.
 
 local apps = require("spec.support.app")
+local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
@@ -179,7 +180,7 @@ describe("GET /metrics", function()
 		assert.equal(1, of("kms_store_complete"))
 		assert.equal(0, of("kms_draining"))
 		for _, sample in ipairs(page.kms_unready_reason.samples) do assert.equal(0, sample.value) end
-		assert.equal(1, of("kms_build_info", { tee = "sim", chain = "local" }))
+		assert.equal(1, of("kms_build_info", { tee = backend.name, chain = "local" }))
 		assert.is_true(of("process_cpu_seconds_total") > 0)
 		assert.is_true(of("process_resident_memory_bytes") > 10 << 20)
 		assert.is_true(of("process_open_fds") > 5 and of("process_open_fds") < of("process_max_fds"))
