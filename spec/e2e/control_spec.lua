@@ -379,9 +379,7 @@ describe("CONTROL_SOCKET", function()
 		local node = start({ dir = dir })
 		assert.equal(200, http.get(dir .. "/control.sock", "/status").status)
 		local elsewhere = files.temp_dir()
-		local code, _, err = nodes.run({ "serve" }, { env = nodes.env(elsewhere, nodes.free_port(), {
-			CONTROL_SOCKET = dir .. "/control.sock",
-		}) })
+		local code, _, err = nodes.serve(elsewhere, { env = { CONTROL_SOCKET = dir .. "/control.sock" } })
 		assert.equal(1, code)
 		assert.truthy(err:find("another process listens there", 1, true), err)
 		assert.equal(node.wallet, cjson.decode(http.get(dir .. "/control.sock", "/status").body).node.tee_wallet)
@@ -414,10 +412,10 @@ describe("CONTROL_SOCKET", function()
 	end)
 
 	it("is refused where its folder is everybody's", function()
-		local code, _, err = nodes.run({ "serve" }, { env = nodes.env(files.temp_dir(), nodes.free_port(), {
-			CONTROL_SOCKET = "/tmp/nova-kms-spec-control.sock",
-		}) })
+		local dir = files.temp_dir()
+		local code, _, err = nodes.serve(dir, { env = { CONTROL_SOCKET = "/tmp/nova-kms-spec-control.sock" } })
 		assert.equal(1, code)
 		assert.truthy(err:find("can be written by every user", 1, true), err)
+		files.remove_dir(dir)
 	end)
 end)

@@ -105,9 +105,7 @@ describe("a list of REQUIRE_PEER_ATTESTATION that is not valid", function()
 		local dir = files.temp_dir()
 		files.write(dir .. "/allowed.lua", "return { images = { {} } }")
 		for _, path in ipairs({ dir .. "/allowed.lua", dir .. "/missing.lua" }) do
-			local code, _, err = nodes.run({ "serve" }, {
-				env = nodes.env(dir, nodes.free_port(), { REQUIRE_PEER_ATTESTATION = path }),
-			})
+			local code, _, err = nodes.serve(dir, { env = { REQUIRE_PEER_ATTESTATION = path } })
 			assert.equal(1, code)
 			assert.truthy(err:find("variable REQUIRE_PEER_ATTESTATION: ", 1, true), err)
 		end
