@@ -7,8 +7,9 @@
  * spelling. Here a document is read by straight code, every bound stands beside the field it
  * bounds, nothing is allocated, nothing is skipped, and depth is what the code descends to.
  *
- * Refused everywhere: reserved and indefinite lengths, numbers that are not in their shortest
- * form (section 4.2.1), text that is not UTF-8, every simple value but null.
+ * Refused everywhere: reserved and indefinite lengths (but where kms_cbor_skip asks for one),
+ * numbers that are not in their shortest form (section 4.2.1), text that is not UTF-8, every
+ * simple value but null.
  */
 #ifndef KMS_CORE_CBOR_H
 #define KMS_CORE_CBOR_H

@@ -1,34 +1,21 @@
 --- What metrics cost: the note of one request, beside a derive's hundred microseconds and more; and a
 -- whole page of a node with every route in use. lua5.4 spec/bench/bench_metrics.lua BUILD
 
-package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
+package.path = "./?.lua;lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = (arg[1] or "build") .. "/?.so;" .. package.cpath
 
 local uv = require("luv")
 local loop = require("kms.loop")
+local measure = require("spec.bench.lib.measure")
 local metrics = require("kms.metrics")
 local metrics_requests = require("kms.metrics.requests")
 
-local ROUNDS, CALLS = 11, 200000
+local CALLS = 200000
 local MOST_US, MOST_PAGE_US = 1, 5000
 local ROUTES = { "overview", "health", "ready", "status", "nonce", "nodes", "derive", "get", "put", "delete", "sync" }
 local CODES = { "ERR_RATE", "ERR_POP_NONCE", "ERR_DECRYPT", "ERR_NOT_READY", "ERR_KEY_SIZE" }
 
-local function report(what, value, unit, most)
-	print(("  %-42s %9.2f %s   at most %g: %s"):format(what, value, unit, most, value <= most and "ok" or "over"))
-end
-
--- Median CPU time of one call, in microseconds.
-local function median_us(call, count)
-	local times = {}
-	for round = 1, ROUNDS do
-		local begun = os.clock()
-		for _ = 1, count do call() end
-		times[round] = (os.clock() - begun) * 1e6 / count
-	end
-	table.sort(times)
-	return times[ROUNDS // 2 + 1]
-end
+local median_us, report = measure.median_us, measure.report
 
 local set, routes = metrics.new(), {}
 for i, name in ipairs(ROUTES) do routes[i] = { name = name } end

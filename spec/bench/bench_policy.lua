@@ -1,14 +1,15 @@
 --- What policies cost: the shipped access policy on a derive, and the longest that a hostile hook
 -- holds the loop. lua5.4 spec/bench/bench_policy.lua BUILD
 
-package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
+package.path = "./?.lua;lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = (arg[1] or "build") .. "/?.so;" .. package.cpath
 
+local measure = require("spec.bench.lib.measure")
 local native = require("kms_native")
 local policy = require("kms.policy")
 local uv = require("luv")
 
-local ROUNDS, CALLS = 11, 20000
+local CALLS = 20000
 local MOST_US, MOST_HOSTILE_MS = 5, 25
 
 local FACTS = {
@@ -30,21 +31,7 @@ local HOSTILE = {
 	{ "long argument lists", "local function f(...) return f(1, 2, 3, 4, 5, 6, 7, 8, 9, ...) end return f()" },
 }
 
-local function report(what, value, unit, most)
-	print(("  %-42s %9.2f %s   at most %g: %s"):format(what, value, unit, most, value <= most and "ok" or "over"))
-end
-
--- Median CPU time of one call, in microseconds.
-local function median_us(call, count)
-	local times = {}
-	for round = 1, ROUNDS do
-		local begun = os.clock()
-		for _ = 1, count do call() end
-		times[round] = (os.clock() - begun) * 1e6 / count
-	end
-	table.sort(times)
-	return times[ROUNDS // 2 + 1]
-end
+local median_us, report = measure.median_us, measure.report
 
 assert(native.ready() or native.init(8 << 20))
 local function open(dir)

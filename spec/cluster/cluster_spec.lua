@@ -9,23 +9,16 @@ local uv = require("luv")
 local CACHE_S = 1 + 1 + 3
 
 describe("a cluster of three nodes", function()
-	local cluster, missing
+	local cluster
 
 	setup(function()
-		missing = clusters.missing()
-		if not missing then cluster = clusters.start({}) end
+		if not clusters.missing() then cluster = clusters.start({}) end
 	end)
 	teardown(function()
 		if cluster then cluster:stop() end
 	end)
 
-	local function test(name, body)
-		it(name, function()
-			if missing then return pending(missing) end
-			body()
-			assert.same({}, cluster.ended)
-		end)
-	end
+	local test = clusters.test(it, pending, function() return cluster end)
 
 	test("becomes ready on one secret, whose hash is on chain", function()
 		local hash = clusters.await(function() return cluster.net.registry:master_secret_hash() end)

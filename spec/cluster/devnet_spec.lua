@@ -15,20 +15,12 @@ local TIMEOUT_MS = 120000
 local SEEN_S = 10
 
 describe("nova-kms devnet", function()
-	local dir, missing
+	local dir
 
-	setup(function()
-		missing = clusters.missing()
-		dir = files.temp_dir()
-	end)
+	setup(function() dir = files.temp_dir() end)
 	teardown(function() files.remove_dir(dir) end)
 
-	local function test(name, body)
-		it(name, function()
-			if missing then return pending(missing) end
-			body()
-		end)
-	end
+	local test = clusters.test(it, pending)
 
 	local function devnet(...)
 		return nodes.run({ "devnet", "--dir", dir .. "/net", ... }, { env = ENV, timeout_ms = TIMEOUT_MS })

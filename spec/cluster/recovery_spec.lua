@@ -16,11 +16,10 @@ local function key_of(client)
 end
 
 describe("a cluster whose nodes keep their secret", function()
-	local cluster, clients, key, hash, missing
+	local cluster, clients, key, hash
 
 	setup(function()
-		missing = clusters.missing()
-		if missing then return end
+		if clusters.missing() then return end
 		cluster = clusters.start({})
 		clients = cluster:register("recovery")
 		key, hash = assert(key_of(clients[1])), hash_of(cluster)
@@ -31,13 +30,7 @@ describe("a cluster whose nodes keep their secret", function()
 		if cluster then cluster:stop() end
 	end)
 
-	local function test(name, body)
-		it(name, function()
-			if missing then return pending(missing) end
-			body()
-			assert.same({}, cluster.ended)
-		end)
-	end
+	local test = clusters.test(it, pending, function() return cluster end)
 
 	test("sets the same hash again after the owner's reset, with every key and record", function()
 		cluster:owner(function(registry) registry:reset_hash() end)

@@ -2,6 +2,7 @@
 -- the loop runs, but for what the devnet itself does: that goes through M.await.
 
 local apps = require("spec.support.app")
+local assert = require("luassert")
 local backend = require("spec.support.backend")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
@@ -32,6 +33,21 @@ function M.missing()
 	local ok, message = require("kms.devnet.anvil").available(".")
 	if ok then return nil end
 	return message
+end
+
+--- busted's `it` for tests of a cluster: pending where there can be none.
+-- @param it, pending as busted gives them to the spec
+-- @param cluster function: the cluster, of which no part may end by itself; nil: there is none to look at
+-- @return function(name, body)
+function M.test(it, pending, cluster)
+	return function(name, body)
+		it(name, function()
+			local missing = M.missing()
+			if missing then return pending(missing) end
+			body()
+			if cluster then assert.same({}, cluster().ended) end
+		end)
+	end
 end
 
 -- SETTINGS, what sanitizers read, and what a spec is about.
