@@ -138,7 +138,7 @@ end
 --     return {
 --         roots = { "aws-nitro" },       -- SHA-256 of further roots in hex; this one if not given
 --         allow_debug = false,           -- true lets PCR0 be all zero: for development only
---         images = {                     -- a document must equal one, in every PCR that it names
+--         images = {                     -- a document must equal one, in every PCR that it names: 0, 1, 2 at least
 --             { name = "1.4.0", pcrs = { [0] = "<96 digits>", [1] = "...", [2] = "..." } },
 --         },
 --     }
