@@ -23,10 +23,11 @@ LDFLAGS  := -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
 CORE_LIB  = -lsecp256k1 -lcrypto -lseccomp -lpthread
 NODE_LIB  = -llua5.4 -llua5.4-luv -luv -lhttp_parser -lcurl $(CORE_LIB)
 
-CORE_SRC := $(wildcard csrc/core/*.c)
-NODE_SRC := $(wildcard csrc/net/*.c csrc/bind/*.c)
+# The core knows nothing of Lua; docs/architecture.md lists its rooms.
+NODE_SRC := $(wildcard csrc/policy/*.c csrc/bind/*.c)
+CORE_SRC := $(filter-out $(NODE_SRC),$(wildcard csrc/*/*.c))
 obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-TESTS    := $(patsubst spec/native/%.c,$(BUILD)/spec/%,$(wildcard spec/native/test_*.c))
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard spec/native/*/test_*.c))
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
 PRELOADS := $(BUILD)/spec/nsm_double.so $(BUILD)/spec/insider.so
@@ -48,6 +49,8 @@ build: $(BUILD)/nova-kms $(BUILD)/kms_native.so # what `all` builds, without ins
 deps: ## install missing packages (list: .ci/packages)
 	@.ci/install
 
+$(BUILD)/obj/spec/%.o: CPPFLAGS += -Ispec/native
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "CC $<")
@@ -65,24 +68,17 @@ $(BUILD)/nova-kms: $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $(call obj,csrc/main.c $(NODE_SRC)) $(BUILD)/libkms_core.a $(NODE_LIB)
 
-$(BUILD)/spec/test_http: $(BUILD)/obj/spec/native/test_http.o $(call obj,$(wildcard csrc/net/http*.c)) $(BUILD)/libkms_core.a
-	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lhttp_parser $(CORE_LIB)
-
-$(BUILD)/spec/%: $(BUILD)/obj/spec/native/%.o $(BUILD)/libkms_core.a
+$(BUILD)/spec/native/%: $(BUILD)/obj/spec/native/%.o $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lhttp_parser $(CORE_LIB)
 
 $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
-$(BUILD)/spec/test_nsm: $(call obj,spec/native/test_nsm.c spec/native/nsm_double.c) $(BUILD)/libkms_core.a
-	@mkdir -p $(@D)
-	$(if $(Q),@echo "LD $@")
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
+$(BUILD)/spec/native/tee/test_nsm: $(call obj,spec/native/nsm_double.c)
 
 $(BUILD)/spec/ct_check: $(call obj,$(wildcard spec/ct/*.c)) $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
@@ -142,15 +138,15 @@ valgrind: deps ## the C tests under valgrind
 	$(SUBMAKE) native-tests
 	@FUZZ_RUNS=200 WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
 
-# Secrets are marked for valgrind, and where they become public (csrc/core/declassify.h).
+# Secrets are marked for valgrind, and where they become public (csrc/crypto/declassify.h).
 ctcheck: deps ## no branch and no index of ours depends on a secret (valgrind)
 	$(SUBMAKE) BUILD=build/ct DEFINES=-DKMS_CTCHECK build/ct/spec/ct_check
 	@spec/ct/run build/ct
 
 fuzz-attest: deps ## 1e6 mutated attestation documents under AddressSanitizer (FUZZ_RUNS=, FUZZ_SEED=)
-	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/test_attest_fuzz
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/native/attest/test_attest_fuzz
 	@for seed in 0 1; do echo $$seed; done | FUZZ_RUNS=$${FUZZ_RUNS:-500000} xargs -P 2 -I @ sh -c \
-		'FUZZ_SEED=$$(($${FUZZ_SEED:-1000} + @)) build/asan/spec/test_attest_fuzz'
+		'FUZZ_SEED=$$(($${FUZZ_SEED:-1000} + @)) build/asan/spec/native/attest/test_attest_fuzz'
 
 contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test

@@ -1,5 +1,5 @@
 --- Contract calls, answers and transactions as Lua sees them. The decoder itself is tried in
--- spec/native/test_abi.c.
+-- spec/native/chain/test_abi.c.
 
 local native = require("spec.support.native")
 

@@ -80,7 +80,7 @@ describe("enclaver.yaml", function()
 	end
 
 	it("keeps every range out that the node's own check does", function()
-		local tables = read("csrc/core/address.c")
+		local tables = read("csrc/net/address.c")
 		local v4, rest = tables:match("ipv4_ranges%[%] = (%b{}).-ipv6_ranges%[%] = (%b{})")
 		local public = 0
 		for first, class in v4:gmatch("{ { ([%d, ]+) }, %d+, KMS_ADDRESS_(%u+)") do

@@ -1,7 +1,7 @@
 /* Bodies that stay in C: what fetch gets, what envelopes are made from and opened into. */
 #include "bind/bind.h"
 
-#include "core/mem.h"
+#include "base/mem.h"
 
 #define MAX_TEXT ((size_t)1 << 30)
 

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "core/mem.h"
+#include "base/mem.h"
 #include "kms/client.h"
 #include "kms/codec.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "bind/fetch.h"
-#include "core/mem.h"
+#include "base/mem.h"
 
 #define MAX_IDLE 64
 #define MAX_BYTES ((lua_Integer)1 << 32)

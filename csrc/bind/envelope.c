@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "bind/convert.h"
-#include "core/mem.h"
+#include "bind/body_job.h"
+#include "base/mem.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/kdf.h"

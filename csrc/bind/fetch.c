@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/mem.h"
+#include "base/mem.h"
 
 #define MAX_TRANSFERS 1024
 #define MAX_CONNECTIONS 64

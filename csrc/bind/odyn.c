@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "bind/convert.h"
-#include "core/mem.h"
+#include "bind/body_job.h"
+#include "base/mem.h"
 
 #define MAX_TX ((size_t)1 << 20)
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/mem.h"
+#include "base/mem.h"
 #include "net/http.h"
 
 /* Bodies above this are opened on the pool; below, opening costs less than the way there. */

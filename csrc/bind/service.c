@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/mem.h"
+#include "base/mem.h"
 #include "net/http.h"
 
 void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg)

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "bind/bind.h"
-#include "core/siphash.h"
+#include "base/siphash.h"
 #include "kms/envelope.h"
 #include "kms/request.h"
 

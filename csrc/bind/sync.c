@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/mem.h"
+#include "base/mem.h"
 
 /* Messages above this are read on the pool; below, reading costs less than the way there. */
 #define PARSE_INLINE_BYTES 16384

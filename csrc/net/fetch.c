@@ -1,13 +1,13 @@
 /* One transfer: its options, what arrives, what came of it (fetch.h). */
-#include "net/fetch_transfer.h"
+#include "net/fetch_internal.h"
 
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 #include "kms/address.h"
 
 #define SMALL_ANSWER 16384u /* bytes */

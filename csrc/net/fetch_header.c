@@ -1,11 +1,11 @@
 /* Headers of a transfer, sent and received (fetch.h). */
-#include "net/fetch_transfer.h"
+#include "net/fetch_internal.h"
 
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
-#include "core/safe.h"
+#include "base/ensure.h"
 
 /* ---- received ------------------------------------------------------------------------------ */
 

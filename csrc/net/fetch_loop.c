@@ -3,10 +3,10 @@
  * watches them (fetch.h). Handles are found from their uv handle by offset, never through
  * uv's `data` pointer: luv takes that for its own when it closes the loop.
  */
-#include "net/fetch_transfer.h"
+#include "net/fetch_internal.h"
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 
 TAILQ_HEAD(fetch_list, kms_fetch);
 TAILQ_HEAD(watcher_list, watcher);

@@ -3,12 +3,12 @@
  * requests and answers, with TEE=odyn plaintext among them, pass through it. What GnuTLS
  * allocates is its own; calls that carry plaintext stay on this machine, without TLS.
  */
-#include "net/fetch_transfer.h"
+#include "net/fetch_internal.h"
 
 #include <string.h>
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 #include "kms/secret.h"
 
 /* Before each block; keeps what follows aligned as malloc's memory is. */

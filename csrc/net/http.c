@@ -1,10 +1,10 @@
 /* Requests out of a connection's read buffer: http.h. */
-#include "net/http_parts.h"
+#include "net/http_internal.h"
 
 #include <string.h>
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 
 /* Buffers of an idle connection that are larger are given back. */
 #define KEEP_BYTES 4096

@@ -1,5 +1,5 @@
 /* Bodies, sized and chunked (RFC 9112 sections 6 and 7), and the memory they share. */
-#include "net/http_parts.h"
+#include "net/http_internal.h"
 
 #include <stdatomic.h>
 

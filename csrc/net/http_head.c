@@ -2,7 +2,7 @@
  * The strict scan of a request's head (RFC 9112 sections 2 to 5). It comes before the
  * library, which accepts much that intermediaries read in another way.
  */
-#include "net/http_parts.h"
+#include "net/http_internal.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
 /* From a scanned head to a request: the library takes it apart, what it says is checked here. */
-#include "net/http_parts.h"
+#include "net/http_internal.h"
 
 #include <http_parser.h>
 #include <string.h>
 #include <strings.h>
 
-#include "core/mem.h"
+#include "base/mem.h"
 
 static const kms_http_refusal bad_request = { 400, "bad_request", "malformed request" };
 static const kms_http_refusal bad_method = { 405, "method_not_allowed", "method not allowed" };

@@ -1,9 +1,9 @@
 /* Percent-encoding and query strings (RFC 3986). */
-#include "net/http_parts.h"
+#include "net/http_internal.h"
 
 #include <string.h>
 
-#include "core/safe.h"
+#include "base/ensure.h"
 
 kms_status kms_http_decode(uint8_t *bytes, size_t *len, kms_text text, bool plus_is_space)
 {

@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 #include "kms/codec.h"
 #include "lib/measure.h"
 #include "lib/rounds.h"

@@ -12,7 +12,7 @@
 #include <openssl/x509v3.h>
 
 #include "kms/attest.h"
-#include "core/safe.h"
+#include "base/ensure.h"
 #include "material.h"
 
 #define KIT_NOW_MS 1800000000500u /* 2027-01-15 */

@@ -2,7 +2,7 @@
 #ifndef KMS_SPEC_MATERIAL_H
 #define KMS_SPEC_MATERIAL_H
 
-#include "core/mem.h"
+#include "base/mem.h"
 #include "kms/codec.h"
 #include "kms/keys.h"
 #include "test.h"

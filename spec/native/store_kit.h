@@ -2,8 +2,8 @@
 #ifndef KMS_SPEC_STORE_KIT_H
 #define KMS_SPEC_STORE_KIT_H
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 #include "kms/kdf.h"
 #include "kms/store.h"
 #include "test.h"

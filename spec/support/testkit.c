@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "core/safe.h"
+#include "base/ensure.h"
 #include "kms/crypto.h"
 
 #define POINT 97

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/json.h"
 #include "kms/keyfile.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/safe.h"
+#include "base/ensure.h"
 #include "kms/crypto.h"
 #include "kms/secret.h"
 

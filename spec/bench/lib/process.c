@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "core/safe.h"
+#include "base/ensure.h"
 
 static uint64_t thread_cpu_ns(const char *tasks, const char *thread)
 {

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-#include "core/mem.h"
-#include "core/safe.h"
+#include "base/mem.h"
+#include "base/ensure.h"
 #include "measure.h"
 #include "process.h"
 

@@ -1,0 +1,188 @@
+/* The bytes of a document (kms/attest.h), read in the one order and form that they may have. */
+#include <string.h>
+
+#include "attest/attest_internal.h"
+#include "codec/cbor.h"
+
+#define SIGN1_TAG 18
+#define MIN_PCR 32 /* SHA-256 */
+#define MAX_PCR 64 /* SHA-512 */
+#define MAX_DIGEST 16
+
+const uint8_t kms_cose_es384_header[5] = { 0x44, 0xa1, 0x01, 0x38, 0x22 };
+
+/* ---- fields of the payload --------------------------------------------------------------------- */
+
+static kms_status read_module_id(kms_attest_facts *facts, kms_reader *reader)
+{
+	return kms_cbor_text(&facts->module_id, reader, 1, KMS_ATTEST_MAX_MODULE_ID);
+}
+
+static kms_status read_digest(kms_attest_facts *facts, kms_reader *reader)
+{
+	return kms_cbor_text(&facts->digest, reader, 1, MAX_DIGEST);
+}
+
+static kms_status read_timestamp(kms_attest_facts *facts, kms_reader *reader)
+{
+	return kms_cbor_uint(&facts->timestamp_ms, reader, 1, KMS_ATTEST_MAX_TIME_MS);
+}
+
+static kms_status read_pcrs(kms_attest_facts *facts, kms_reader *reader)
+{
+	size_t count;
+	GUARD(kms_cbor_map(&count, reader, 1, KMS_ATTEST_PCR_COUNT));
+	for (; count; count--) {
+		uint64_t index;
+		kms_span pcr;
+		GUARD(kms_cbor_uint(&index, reader, 0, KMS_ATTEST_PCR_COUNT - 1));
+		GUARD(kms_cbor_bytes(&pcr, reader, MIN_PCR, MAX_PCR));
+		ENSURE(pcr.len == MIN_PCR || pcr.len == KMS_ATTEST_PCR_BYTES || pcr.len == MAX_PCR,
+		       KMS_ERR_FIELD_VALUE);
+		ENSURE(!facts->pcrs[index].bytes, KMS_ERR_FIELD_VALUE); /* a duplicate */
+		facts->pcrs[index] = pcr;
+	}
+	return KMS_OK;
+}
+
+/* The leaf waits in the last place until the length of the chain is known. */
+static kms_status read_certificate(kms_attest_facts *facts, kms_reader *reader)
+{
+	return kms_cbor_bytes(&facts->der[KMS_ATTEST_MAX_CHAIN - 1], reader, 1, KMS_ATTEST_MAX_CERTIFICATE);
+}
+
+/* One too many is a matter of the chain, not of the form: counted, and not kept. */
+static kms_status read_cabundle(kms_attest_facts *facts, kms_reader *reader)
+{
+	GUARD(kms_cbor_array(&facts->chain_len, reader, 1, KMS_ATTEST_MAX_DOCUMENT));
+	for (size_t i = 0; i < facts->chain_len; i++) {
+		kms_span der;
+		GUARD(kms_cbor_bytes(&der, reader, 1, KMS_ATTEST_MAX_CERTIFICATE));
+		if (i < KMS_ATTEST_MAX_CHAIN - 1) facts->der[i] = der;
+	}
+	return KMS_OK;
+}
+
+static kms_status read_optional(kms_span *bytes, kms_reader *reader, size_t min, size_t max)
+{
+	if (kms_cbor_skip(reader, KMS_CBOR_NULL)) return KMS_OK;
+	return kms_cbor_bytes(bytes, reader, min, max);
+}
+
+static kms_status read_public_key(kms_attest_facts *facts, kms_reader *reader)
+{
+	return read_optional(&facts->public_key, reader, 1, KMS_ATTEST_MAX_PUBLIC_KEY);
+}
+
+static kms_status read_user_data(kms_attest_facts *facts, kms_reader *reader)
+{
+	return read_optional(&facts->user_data, reader, 0, KMS_ATTEST_MAX_DATA);
+}
+
+static kms_status read_nonce(kms_attest_facts *facts, kms_reader *reader)
+{
+	return read_optional(&facts->nonce, reader, 0, KMS_ATTEST_MAX_DATA);
+}
+
+typedef struct field {
+	const char *name;
+	kms_status (*read)(kms_attest_facts *facts, kms_reader *reader);
+} field;
+
+static const field fields[] = {
+	{ "module_id", read_module_id },
+	{ "digest", read_digest },
+	{ "timestamp", read_timestamp },
+	{ "pcrs", read_pcrs },
+	{ "certificate", read_certificate },
+	{ "cabundle", read_cabundle },
+	{ "public_key", read_public_key },
+	{ "user_data", read_user_data },
+	{ "nonce", read_nonce },
+};
+
+#define FIELDS KMS_ARRAY_LEN(fields)
+#define MAX_NAME 11 /* "certificate" */
+
+/* One field; `seen` has a bit for each that was read. */
+static kms_status read_field(kms_attest_facts *facts, unsigned *seen, kms_reader *reader)
+{
+	kms_span name;
+	size_t i = 0;
+	GUARD(kms_cbor_text(&name, reader, 1, MAX_NAME));
+	while (i < FIELDS &&
+	       (strlen(fields[i].name) != name.len || memcmp(fields[i].name, name.bytes, name.len) != 0))
+		i++;
+	ENSURE(i < FIELDS && !(*seen & 1u << i), KMS_ERR_FIELD_VALUE);
+	*seen |= 1u << i;
+	return fields[i].read(facts, reader);
+}
+
+/* Moves the leaf to its place behind the others. */
+static void place_leaf(kms_attest_facts *facts)
+{
+	kms_span leaf = facts->der[KMS_ATTEST_MAX_CHAIN - 1];
+	facts->der[KMS_ATTEST_MAX_CHAIN - 1] = (kms_span){ NULL, 0 };
+	size_t place =
+	    facts->chain_len < KMS_ATTEST_MAX_CHAIN - 1 ? facts->chain_len : KMS_ATTEST_MAX_CHAIN - 1;
+	facts->der[place] = leaf;
+	facts->chain_len++;
+}
+
+/*
+ * Each field exactly once, in any order, nothing else. The device writes this map, and this
+ * alone, with an indefinite length; so may a document.
+ */
+static kms_status read_payload(kms_attest_facts *facts)
+{
+	kms_reader reader = kms_reader_make(facts->payload.bytes, facts->payload.len);
+	size_t count = FIELDS;
+	unsigned seen = 0;
+	bool indefinite = kms_cbor_skip(&reader, KMS_CBOR_INDEFINITE_MAP);
+	if (!indefinite) GUARD(kms_cbor_map(&count, &reader, FIELDS, FIELDS));
+	for (size_t i = 0; i < FIELDS; i++)
+		GUARD(read_field(facts, &seen, &reader));
+	if (indefinite) ENSURE(kms_cbor_skip(&reader, KMS_CBOR_BREAK), KMS_ERR_FIELD_VALUE);
+	GUARD(kms_reader_end(&reader));
+	place_leaf(facts);
+	return KMS_OK;
+}
+
+/* ---- the envelope ------------------------------------------------------------------------------ */
+
+/* The tag may be missing, not another one. */
+static kms_status read_sign1(kms_reader *reader)
+{
+	kms_cbor_major major;
+	uint64_t number;
+	GUARD(kms_cbor_head(&major, &number, reader));
+	if (major == KMS_CBOR_TAG && number == SIGN1_TAG) GUARD(kms_cbor_head(&major, &number, reader));
+	ENSURE(major == KMS_CBOR_ARRAY && number == 4, KMS_ERR_FIELD_TYPE);
+	return KMS_OK;
+}
+
+static kms_status read_envelope(kms_attest_facts *facts, kms_reader *reader)
+{
+	const uint8_t *header;
+	size_t unprotected;
+	GUARD(read_sign1(reader));
+	GUARD(kms_reader_take(&header, reader, sizeof(kms_cose_es384_header)));
+	ENSURE(memcmp(header, kms_cose_es384_header, sizeof(kms_cose_es384_header)) == 0,
+	       KMS_ERR_FIELD_VALUE);
+	GUARD(kms_cbor_map(&unprotected, reader, 0, 0));
+	GUARD(kms_cbor_bytes(&facts->payload, reader, 1, KMS_ATTEST_MAX_DOCUMENT));
+	GUARD(kms_cbor_bytes(&facts->signature96, reader, KMS_ES384_BYTES, KMS_ES384_BYTES));
+	return kms_reader_end(reader);
+}
+
+kms_status kms_attest_parse(kms_attest_facts *facts, const uint8_t *document, size_t len)
+{
+	memset(facts, 0, sizeof(*facts));
+	ENSURE(len <= KMS_ATTEST_MAX_DOCUMENT, KMS_ERR_ATTEST);
+	kms_reader reader = kms_reader_make(document, len);
+	kms_status status = read_envelope(facts, &reader);
+	if (status == KMS_OK) status = read_payload(facts);
+	if (status == KMS_OK) return KMS_OK;
+	memset(facts, 0, sizeof(*facts));
+	return KMS_ERR_ATTEST;
+}

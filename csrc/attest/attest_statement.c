@@ -1,0 +1,79 @@
+/* user_data of this project's nodes (kms/attest.h): strict JSON, exactly these members. */
+#include <string.h>
+
+#include "base/ensure.h"
+#include "kms/attest.h"
+#include "kms/codec.h"
+#include "kms/json.h"
+#include "kms/keys.h"
+
+#define MAX_VALUES 16 /* names and values: 12 with a policy */
+#define VERSION 1
+
+static kms_status get(const kms_json_value **value, const kms_json *json, const kms_json_value *object,
+		      const char *name, kms_json_type type)
+{
+	*value = kms_json_get(json, object, name);
+	ENSURE(*value, KMS_ERR_FIELD_MISSING);
+	ENSURE((*value)->type == type, KMS_ERR_FIELD_TYPE);
+	return KMS_OK;
+}
+
+static bool is_text(const kms_json_value *value, const char *text)
+{
+	return value->len == strlen(text) && memcmp(value->text, text, value->len) == 0;
+}
+
+static kms_status read_policy(kms_attest_statement *statement, const kms_json *json,
+			      const kms_json_value *kms)
+{
+	const kms_json_value *policy;
+	statement->has_policy = kms->count == 3;
+	if (!statement->has_policy) return KMS_OK;
+	GUARD(get(&policy, json, kms, "policy", KMS_JSON_STRING));
+	ENSURE(policy->len == 2 * sizeof(statement->policy32), KMS_ERR_FIELD_VALUE);
+	ENSURE(kms_hex_decode(statement->policy32, sizeof(statement->policy32), policy->text, policy->len) ==
+		   KMS_OK,
+	       KMS_ERR_FIELD_VALUE);
+	return KMS_OK;
+}
+
+static kms_status read_kms(kms_attest_statement *statement, const kms_json *json, const kms_json_value *kms)
+{
+	const kms_json_value *version, *purpose;
+	GUARD(get(&version, json, kms, "v", KMS_JSON_INTEGER));
+	ENSURE(version->number == VERSION && !version->negative, KMS_ERR_FIELD_VALUE);
+	GUARD(get(&purpose, json, kms, "purpose", KMS_JSON_STRING));
+	bool secret = is_text(purpose, "secret");
+	ENSURE(secret || is_text(purpose, "public"), KMS_ERR_FIELD_VALUE);
+	statement->purpose = secret ? KMS_ATTEST_SECRET : KMS_ATTEST_PUBLIC;
+	/* With two or three members, those that are looked for are all there are. */
+	ENSURE(kms->count <= 3, KMS_ERR_FIELD_VALUE);
+	return read_policy(statement, json, kms);
+}
+
+static kms_status read_json(kms_attest_statement *statement, const kms_json *json)
+{
+	const kms_json_value *wallet, *kms;
+	ENSURE(json->values->type == KMS_JSON_OBJECT, KMS_ERR_FIELD_TYPE);
+	GUARD(get(&wallet, json, json->values, "eth_addr", KMS_JSON_STRING));
+	GUARD(kms_address_parse(statement->wallet20, wallet->text, wallet->len));
+	GUARD(get(&kms, json, json->values, "kms", KMS_JSON_OBJECT));
+	ENSURE(json->values->count == 2, KMS_ERR_FIELD_VALUE);
+	return read_kms(statement, json, kms);
+}
+
+kms_status kms_attest_statement_read(kms_attest_statement *statement, const uint8_t *user_data, size_t len)
+{
+	char text[KMS_ATTEST_MAX_DATA];
+	ENSURE_REF(statement);
+	memset(statement, 0, sizeof(*statement));
+	ENSURE(user_data || len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(len <= sizeof(text), KMS_ERR_TOO_LARGE);
+	if (len) memcpy(text, user_data, len);
+	DEFER(kms_json_free) kms_json json = { 0 };
+	kms_status status = kms_json_parse(&json, text, len, MAX_VALUES);
+	if (status == KMS_OK) status = read_json(statement, &json);
+	if (status != KMS_OK) memset(statement, 0, sizeof(*statement));
+	return status;
+}

@@ -1,0 +1,21 @@
+/*
+ * SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash for tables whose keys come from
+ * outside, so that nobody who does not know the key can aim at one bucket.
+ */
+#ifndef KMS_BASE_SIPHASH_H
+#define KMS_BASE_SIPHASH_H
+
+#include "kms/kms.h"
+
+typedef struct kms_siphash_key {
+	uint64_t k0;
+	uint64_t k1;
+} kms_siphash_key;
+
+/* A key from the kernel's generator. */
+KMS_MUST_USE kms_status kms_siphash_key_new(kms_siphash_key *key);
+
+/* KMS_API: tested against the paper's own answers. */
+KMS_API uint64_t kms_siphash(const kms_siphash_key *key, const void *bytes, size_t len);
+
+#endif

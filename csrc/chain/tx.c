@@ -1,0 +1,75 @@
+/* EIP-1559 transactions. */
+#include "kms/tx.h"
+
+#include <string.h>
+
+#include "codec/rlp.h"
+#include "base/ensure.h"
+#include "kms/crypto.h"
+
+#define TYPE 0x02
+#define MAX_FIELDS (KMS_TX_MAX_DATA + 256) /* data, and everything else with room to spare */
+
+static kms_status check(const kms_tx *tx)
+{
+	ENSURE(tx->chain_id > 0 && tx->gas_limit > 0, KMS_ERR_RANGE);
+	ENSURE(tx->max_priority_fee_per_gas <= tx->max_fee_per_gas, KMS_ERR_RANGE);
+	ENSURE(tx->data_len <= KMS_TX_MAX_DATA, KMS_ERR_RANGE);
+	ENSURE(tx->data || tx->data_len == 0, KMS_ERR_ARGUMENT);
+	return KMS_OK;
+}
+
+static kms_status append_fields(kms_buf *fields, const kms_tx *tx)
+{
+	GUARD(kms_rlp_u64(fields, tx->chain_id));
+	GUARD(kms_rlp_u64(fields, tx->nonce));
+	GUARD(kms_rlp_u64(fields, tx->max_priority_fee_per_gas));
+	GUARD(kms_rlp_u64(fields, tx->max_fee_per_gas));
+	GUARD(kms_rlp_u64(fields, tx->gas_limit));
+	GUARD(kms_rlp_bytes(fields, tx->to20, sizeof(tx->to20)));
+	GUARD(kms_rlp_u64(fields, tx->value));
+	GUARD(kms_rlp_bytes(fields, tx->data, tx->data_len));
+	return kms_rlp_list(fields, 0); /* access list */
+}
+
+static kms_status append_signature(kms_buf *fields, const uint8_t sig65[65])
+{
+	GUARD(kms_rlp_u64(fields, sig65[64])); /* yParity */
+	GUARD(kms_rlp_number(fields, sig65, 32));
+	return kms_rlp_number(fields, sig65 + 32, 32);
+}
+
+/* type || rlp(list of the fields) */
+static kms_status append_typed(kms_buf *out, const kms_buf *fields)
+{
+	static const uint8_t type = TYPE;
+	GUARD(kms_buf_append(out, &type, 1));
+	GUARD(kms_rlp_list(out, fields->len));
+	return kms_buf_append(out, fields->data, fields->len);
+}
+
+static kms_status sign(kms_buf *out, const kms_tx *tx, const kms_wallet *wallet)
+{
+	uint8_t digest[32], sig[65];
+	DEFER(kms_buf_free) kms_buf fields = kms_buf_make(KMS_BUF_PLAIN, MAX_FIELDS);
+	GUARD(append_fields(&fields, tx));
+	GUARD(append_typed(out, &fields));
+	kms_keccak256(digest, out->data, out->len);
+	kms_buf_clear(out);
+	GUARD(kms_wallet_sign(sig, wallet, digest));
+	GUARD(append_signature(&fields, sig));
+	return append_typed(out, &fields);
+}
+
+kms_status kms_tx_sign(kms_buf *raw, uint8_t hash32[32], const kms_tx *tx, const kms_wallet *wallet)
+{
+	ENSURE_REF(hash32);
+	memset(hash32, 0, 32);
+	ENSURE(raw && tx && wallet, KMS_ERR_ARGUMENT);
+	GUARD(check(tx));
+	DEFER(kms_buf_free) kms_buf signed_tx = kms_buf_make(KMS_BUF_PLAIN, MAX_FIELDS);
+	GUARD(sign(&signed_tx, tx, wallet));
+	GUARD(kms_buf_append(raw, signed_tx.data, signed_tx.len));
+	kms_keccak256(hash32, signed_tx.data, signed_tx.len);
+	return KMS_OK;
+}

@@ -1,0 +1,63 @@
+/*
+ * CBOR (RFC 8949), as far as attestation documents use it: a reader that is asked for one item
+ * after the other, in the order that the format prescribes, and the writer to it.
+ *
+ * Why not libcbor: its stream decoder calls back with whatever comes, so that the order has to
+ * be kept in a state machine, and it does not tell a length in its shortest form from a longer
+ * spelling. Here a document is read by straight code, every bound stands beside the field it
+ * bounds, nothing is allocated, nothing is skipped, and depth is what the code descends to.
+ *
+ * Refused everywhere: reserved and indefinite lengths (but where kms_cbor_skip asks for one),
+ * numbers that are not in their shortest form (section 4.2.1), text that is not UTF-8, every
+ * simple value but null.
+ */
+#ifndef KMS_CODEC_CBOR_H
+#define KMS_CODEC_CBOR_H
+
+#include "kms/crypto.h"
+
+/* Major types (section 3.1). */
+typedef enum kms_cbor_major {
+	KMS_CBOR_UINT = 0,
+	KMS_CBOR_NEGATIVE = 1,
+	KMS_CBOR_BYTES = 2,
+	KMS_CBOR_TEXT = 3,
+	KMS_CBOR_ARRAY = 4,
+	KMS_CBOR_MAP = 5,
+	KMS_CBOR_TAG = 6,
+	KMS_CBOR_SIMPLE = 7,
+} kms_cbor_major;
+
+/*
+ * The head of the next item: its major type and number.
+ * Returns: KMS_OK, ERR_TRUNCATED, ERR_FIELD_VALUE (reserved, indefinite, not shortest).
+ */
+KMS_MUST_USE kms_status kms_cbor_head(kms_cbor_major *major, uint64_t *number, kms_reader *reader);
+
+/*
+ * The next item, of that type and with min <= number (or length) <= max; bytes and texts are
+ * borrowed from the input. Returns: as kms_cbor_head, and ERR_FIELD_TYPE, ERR_FIELD_VALUE,
+ * ERR_UTF8. What was consumed before a failure is not said.
+ */
+KMS_MUST_USE kms_status kms_cbor_uint(uint64_t *number, kms_reader *reader, uint64_t min, uint64_t max);
+KMS_MUST_USE kms_status kms_cbor_bytes(kms_span *bytes, kms_reader *reader, size_t min, size_t max);
+KMS_MUST_USE kms_status kms_cbor_text(kms_span *text, kms_reader *reader, size_t min, size_t max);
+/* How many elements, or pairs, follow. */
+KMS_MUST_USE kms_status kms_cbor_array(size_t *count, kms_reader *reader, size_t min, size_t max);
+KMS_MUST_USE kms_status kms_cbor_map(size_t *count, kms_reader *reader, size_t min, size_t max);
+
+/* Consumes one byte where it is the next: null (0xf6), a break, an indefinite map. */
+bool kms_cbor_skip(kms_reader *reader, uint8_t byte);
+
+#define KMS_CBOR_NULL 0xf6
+#define KMS_CBOR_INDEFINITE_MAP 0xbf
+#define KMS_CBOR_BREAK 0xff
+
+/* Appends the head of an item, or a whole one, in its shortest form. */
+KMS_MUST_USE kms_status kms_cbor_put_head(kms_buf *out, kms_cbor_major major, uint64_t number);
+KMS_MUST_USE kms_status kms_cbor_put_text(kms_buf *out, const char *text);
+/* A byte string; null where `bytes.bytes` is NULL. */
+KMS_MUST_USE kms_status kms_cbor_put_bytes(kms_buf *out, kms_span bytes);
+KMS_MUST_USE kms_status kms_cbor_put_byte(kms_buf *out, uint8_t byte);
+
+#endif

@@ -1,9 +1,0 @@
-#ifndef KMS_CORE_SIGNATURE_H
-#define KMS_CORE_SIGNATURE_H
-
-#include "kms/keys.h"
-
-/* Whether r and s are from 1 to the group order less 1, s in its lower half, v 0 or 1. */
-bool kms_signature_in_range(const uint8_t sig65[65]);
-
-#endif

@@ -1,0 +1,136 @@
+/* Start of the crypto libraries, and what threads keep of them. */
+#include "crypto/crypto.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <openssl/err.h>
+#include <secp256k1_preallocated.h>
+
+#include "base/guarded.h"
+#include "base/ensure.h"
+#include "kms/crypto.h"
+#include "kms/secret.h"
+
+static struct {
+	pthread_mutex_t lock; /* of the initialisation */
+	atomic_bool ready;
+	pthread_key_t key; /* of kms_contexts */
+	kms_algorithms algorithms;
+} crypto = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+kms_status kms_openssl_failure(void)
+{
+	bool starved = kms_guarded_starved_openssl();
+	ERR_clear_error();
+	return starved ? KMS_ERR_LOCKED_MEMORY : KMS_ERR_CRYPTO;
+}
+
+static void contexts_free(void *memory)
+{
+	kms_contexts *contexts = memory;
+	EVP_MD_CTX_free(contexts->sha256);
+	EVP_CIPHER_CTX_free(contexts->gcm);
+	kms_guarded_free(contexts);
+}
+
+static void algorithms_free(kms_algorithms *algorithms)
+{
+	EVP_MD_free(algorithms->sha256);
+	EVP_MD_free(algorithms->sha384);
+	EVP_CIPHER_free(algorithms->aes_gcm);
+	EVP_CIPHER_free(algorithms->aes_ecb);
+	if (algorithms->secp256k1) secp256k1_context_preallocated_destroy(algorithms->secp256k1);
+	kms_guarded_free(algorithms->secp256k1);
+	*algorithms = (kms_algorithms){ 0 };
+}
+
+/* The context holds a blinding scalar, and malloc of libsecp256k1 would abort on failure. */
+static kms_status secp256k1_start(secp256k1_context **context)
+{
+	kms_secret *seed;
+	void *memory = kms_guarded_alloc(secp256k1_context_preallocated_size(SECP256K1_CONTEXT_NONE));
+	ENSURE(memory, KMS_ERR_LOCKED_MEMORY);
+	*context = secp256k1_context_preallocated_create(memory, SECP256K1_CONTEXT_NONE);
+	GUARD(kms_secret_random(&seed, 32));
+	int blinded = secp256k1_context_randomize(*context, kms_secret_bytes(seed));
+	kms_secret_unref(seed);
+	return blinded ? KMS_OK : KMS_ERR_CRYPTO;
+}
+
+static kms_status algorithms_start(kms_algorithms *algorithms)
+{
+	algorithms->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	ENSURE(algorithms->sha256, kms_openssl_failure());
+	algorithms->sha384 = EVP_MD_fetch(NULL, "SHA384", NULL);
+	ENSURE(algorithms->sha384, kms_openssl_failure());
+	algorithms->aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+	ENSURE(algorithms->aes_gcm, kms_openssl_failure());
+	algorithms->aes_ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
+	ENSURE(algorithms->aes_ecb, kms_openssl_failure());
+	return secp256k1_start(&algorithms->secp256k1);
+}
+
+static kms_status crypto_start(void)
+{
+	/*
+	 * No configuration file of the host, not even one named by the environment, may choose
+	 * providers here. No handler at exit either: pool threads may still be inside then. Nor the
+	 * texts of errors, which nobody reads: 77 KB of the arena at the first failure.
+	 */
+	GUARD_OPENSSL(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT |
+					      OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
+					  NULL));
+	/* A fetch without a library context, where memory ran out for it, would crash. */
+	ENSURE(OSSL_LIB_CTX_get0_global_default(), kms_openssl_failure());
+	DEFER(algorithms_free) kms_algorithms algorithms = { 0 };
+	GUARD(algorithms_start(&algorithms));
+	/* What OpenSSL makes at its first error, it makes now: later there may be no room for it. */
+	ERR_clear_error();
+	ENSURE(pthread_key_create(&crypto.key, contexts_free) == 0, KMS_ERR_SYSTEM);
+	crypto.algorithms = algorithms;
+	algorithms = (kms_algorithms){ 0 };
+	atomic_store_explicit(&crypto.ready, true, memory_order_release);
+	return KMS_OK;
+}
+
+kms_status kms_crypto_init(void)
+{
+	ENSURE(kms_guarded_ready(), KMS_ERR_STATE);
+	pthread_mutex_lock(&crypto.lock);
+	kms_status status = atomic_load(&crypto.ready) ? KMS_OK : crypto_start();
+	pthread_mutex_unlock(&crypto.lock);
+	return status;
+}
+
+const kms_algorithms *kms_algorithms_get(void)
+{
+	return atomic_load_explicit(&crypto.ready, memory_order_acquire) ? &crypto.algorithms : NULL;
+}
+
+static kms_status contexts_start(kms_contexts *contexts)
+{
+	contexts->sha256 = EVP_MD_CTX_new();
+	ENSURE(contexts->sha256, kms_openssl_failure());
+	contexts->gcm = EVP_CIPHER_CTX_new();
+	ENSURE(contexts->gcm, kms_openssl_failure());
+	ENSURE(pthread_setspecific(crypto.key, contexts) == 0, KMS_ERR_MEMORY);
+	return KMS_OK;
+}
+
+kms_status kms_contexts_get(kms_contexts **contexts)
+{
+	*contexts = NULL;
+	ENSURE(kms_algorithms_get(), KMS_ERR_STATE);
+	*contexts = pthread_getspecific(crypto.key);
+	if (*contexts) return KMS_OK;
+	kms_contexts *made = kms_guarded_alloc(sizeof(*made));
+	ENSURE(made, KMS_ERR_LOCKED_MEMORY);
+	kms_status status = contexts_start(made);
+	if (status != KMS_OK) {
+		contexts_free(made);
+		return status;
+	}
+	*contexts = made;
+	return KMS_OK;
+}

@@ -1,0 +1,41 @@
+/* What the crypto files share: fetched algorithms, contexts of a thread, libsecp256k1's context. */
+#ifndef KMS_CRYPTO_CRYPTO_H
+#define KMS_CRYPTO_CRYPTO_H
+
+#include <openssl/evp.h>
+#include <secp256k1.h>
+
+#include "base/ensure.h"
+
+typedef struct kms_algorithms {
+	EVP_MD *sha256;
+	EVP_MD *sha384;
+	EVP_CIPHER *aes_gcm;
+	EVP_CIPHER *aes_ecb;
+	secp256k1_context *secp256k1; /* blinded; read only from then on, any thread */
+} kms_algorithms;
+
+/* Contexts that a thread keeps; they live in guarded memory and go with the thread. */
+typedef struct kms_contexts {
+	EVP_MD_CTX *sha256;
+	EVP_CIPHER_CTX *gcm;
+	uint8_t scratch[64]; /* for intermediate keys; whoever uses it wipes it */
+	uint8_t pad[64];     /* HMAC's key, padded; the same */
+} kms_contexts;
+
+/* NULL before kms_crypto_init. */
+const kms_algorithms *kms_algorithms_get(void);
+
+/* This thread's contexts, made at its first call. ERR_STATE before kms_crypto_init. */
+KMS_MUST_USE kms_status kms_contexts_get(kms_contexts **contexts);
+
+/*
+ * The status for a failed OpenSSL call: ERR_LOCKED_MEMORY when the arena had no room, else
+ * ERR_CRYPTO. Empties OpenSSL's error queue.
+ */
+kms_status kms_openssl_failure(void);
+
+/* Ensures that an OpenSSL call returned 1. */
+#define GUARD_OPENSSL(call) ENSURE((call) == 1, kms_openssl_failure())
+
+#endif

@@ -1,0 +1,151 @@
+#include "kms/confine.h"
+
+#include <errno.h>
+#include <linux/landlock.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+
+/* ---- seccomp ---- */
+
+/* What no node ever does and what takes one over: the process ends. */
+static const int deadly[] = {
+	/* start a program */
+	SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(uselib),
+	/* attach to a process, look into it, take what it holds */
+	SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(process_madvise),
+	SCMP_SYS(process_mrelease), SCMP_SYS(kcmp), SCMP_SYS(pidfd_getfd), SCMP_SYS(perf_event_open),
+	SCMP_SYS(userfaultfd), SCMP_SYS(lookup_dcookie),
+	/* change the kernel */
+	SCMP_SYS(bpf), SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module),
+	SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot), SCMP_SYS(iopl), SCMP_SYS(ioperm),
+	SCMP_SYS(modify_ldt), SCMP_SYS(personality), SCMP_SYS(acct), SCMP_SYS(swapon), SCMP_SYS(swapoff),
+	/* leave the place it is in */
+	SCMP_SYS(chroot), SCMP_SYS(pivot_root), SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(move_mount),
+	SCMP_SYS(open_tree), SCMP_SYS(fsopen), SCMP_SYS(fsmount), SCMP_SYS(mount_setattr), SCMP_SYS(setns),
+	SCMP_SYS(unshare), SCMP_SYS(open_by_handle_at),
+	/* the kernel's keyrings */
+	SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(keyctl)
+};
+
+/* What libraries try and can do without: it fails as where the kernel does not have it. */
+static const int absent[] = { SCMP_SYS(clone3), SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter),
+			      SCMP_SYS(io_uring_register),
+			      /* a file to map code from that no mount option forbids it to */
+			      SCMP_SYS(memfd_create) };
+
+/* A deadly call only where argument `index` compares so. */
+typedef struct condition {
+	int call;
+	struct scmp_arg_cmp argument;
+} condition;
+
+static const condition deadly_if[] = {
+	/* A child, not a thread. */
+	{ SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0) },
+	/* Its own hardening, undone. */
+	{ SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_DUMPABLE) },
+	{ SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_PTRACER) },
+	{ SCMP_SYS(setrlimit), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE) },
+	/* What its terminal takes for typed: the shell that it was started from runs it. */
+	{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TIOCSTI) },
+	{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TIOCLINUX) },
+};
+
+static bool add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		/* Calls that this architecture does not have are no rule (-EDOM). */
+		int result = seccomp_rule_add(filter, action, calls[i], 0);
+		if (result != 0 && result != -EDOM) return false;
+	}
+	return true;
+}
+
+static bool add_conditions(scmp_filter_ctx filter)
+{
+	for (size_t i = 0; i < KMS_ARRAY_LEN(deadly_if); i++)
+		if (seccomp_rule_add_array(filter, SCMP_ACT_KILL_PROCESS, deadly_if[i].call, 1,
+					   &deadly_if[i].argument) != 0)
+			return false;
+	/* A new limit (argument 2) for core files, of whichever process. */
+	return seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(prlimit64), 2,
+				SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE),
+				SCMP_A2(SCMP_CMP_NE, 0, 0)) == 0;
+}
+
+/*
+ * Writable code. Not deadly, as libraries try it too (closures of libffi) and have another way.
+ * mprotect that makes anything executable is the same in two steps; code that is shared can be
+ * written through a second mapping. The loader maps it private, at once as it is to be.
+ */
+static bool add_memory(scmp_filter_ctx filter)
+{
+	const uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
+	const unsigned both = PROT_WRITE | PROT_EXEC;
+	return seccomp_rule_add(filter, refuse, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, both, both)) ==
+		   0 &&
+	       /* MAP_SHARED is a bit of MAP_SHARED_VALIDATE, too. */
+	       seccomp_rule_add(filter, refuse, SCMP_SYS(mmap), 2,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC),
+				SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_SHARED, MAP_SHARED)) == 0 &&
+	       seccomp_rule_add(filter, refuse, SCMP_SYS(shmat), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, SHM_EXEC, SHM_EXEC)) == 0 &&
+	       seccomp_rule_add(filter, refuse, SCMP_SYS(mprotect), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)) == 0 &&
+	       seccomp_rule_add(filter, refuse, SCMP_SYS(pkey_mprotect), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)) == 0;
+}
+
+static void filter_release(scmp_filter_ctx *filter)
+{
+	if (*filter) seccomp_release(*filter);
+}
+
+static bool set_filter(void)
+{
+	DEFER(filter_release) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	if (!filter) return false;
+	return seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) == 0 &&
+	       seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
+	       /* A binary tree: every call of the node goes through it. */
+	       seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
+	       add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, KMS_ARRAY_LEN(deadly)) &&
+	       add_all(filter, SCMP_ACT_ERRNO(ENOSYS), absent, KMS_ARRAY_LEN(absent)) &&
+	       add_conditions(filter) && add_memory(filter) && seccomp_load(filter) == 0;
+}
+
+/* ---- Landlock ---- */
+
+/*
+ * A domain that forbids one thing of its own, to execute files; that it is a domain at all keeps
+ * it from processes outside (ptrace(2), and /proc/<pid>/mem, which no filter of calls can see).
+ */
+static bool enter_domain(void)
+{
+	const struct landlock_ruleset_attr rules = { .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE };
+	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
+	if (ruleset < 0) return false;
+	long entered = syscall(SYS_landlock_restrict_self, ruleset, 0);
+	(void)close(ruleset);
+	return entered == 0;
+}
+
+kms_status kms_process_confine(bool *landlock)
+{
+	static bool confined, in_domain; /* of the main thread, once */
+	if (!confined) {
+		in_domain = enter_domain();
+		confined = set_filter();
+	}
+	if (landlock) *landlock = confined && in_domain;
+	return confined ? KMS_OK : KMS_ERR_CONFINE;
+}

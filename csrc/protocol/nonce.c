@@ -1,0 +1,175 @@
+#include "kms/nonce.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "crypto/declassify.h"
+#include "base/mem.h"
+#include "base/ensure.h"
+#include "kms/codec.h"
+#include "kms/crypto.h"
+
+#define BLOCK 16
+#define BLOCK_COUNTER 8 /* offset: the second before it, zeros from BLOCK_ZEROS on */
+#define BLOCK_ZEROS 12
+#define MAX_LIFETIME_S 3600
+#define WORD_BITS 64
+#define RING_WORDS (KMS_NONCE_RING / WORD_BITS)
+
+/*
+ * The ring has one bit for each nonce that can be out: set once it is consumed, cleared when
+ * its place is issued again. Age, bit and counter are looked at under one lock: otherwise a
+ * thread that found an old nonce valid could test its bit just after another one had cleared it
+ * for the next lap, and the old nonce would count twice. The lock is never held across AES.
+ */
+struct kms_nonces {
+	pthread_mutex_t lock;
+	kms_block_cipher *cipher;
+	uint64_t *used;
+	uint64_t *first; /* number of the first nonce of each second within the lifetime */
+	uint64_t slots;  /* seconds in `first`: the lifetime and the running one */
+	uint64_t latest_s;
+	uint64_t next; /* number of the next nonce */
+};
+
+DEFINE_DEFER(nonces_release, kms_nonces, kms_nonces_free)
+DEFINE_DEFER(key_release, kms_secret, kms_secret_unref)
+
+kms_status kms_nonces_new(kms_nonces **nonces, unsigned lifetime_s)
+{
+	ENSURE_REF(nonces);
+	*nonces = NULL;
+	ENSURE(lifetime_s >= 1 && lifetime_s <= MAX_LIFETIME_S, KMS_ERR_RANGE);
+	DEFER(nonces_release) kms_nonces *made = kms_heap_alloc(1, sizeof(*made));
+	ENSURE(made, KMS_ERR_MEMORY);
+	pthread_mutex_init(&made->lock, NULL);
+	made->slots = (uint64_t)lifetime_s + 1;
+	made->first = kms_heap_alloc(made->slots, sizeof(*made->first));
+	made->used = kms_heap_alloc(RING_WORDS, sizeof(*made->used));
+	ENSURE(made->first && made->used, KMS_ERR_MEMORY);
+	DEFER(key_release) kms_secret *key = NULL;
+	GUARD(kms_secret_random(&key, 32));
+	GUARD(kms_block_cipher_new(&made->cipher, key));
+	*nonces = made;
+	made = NULL;
+	return KMS_OK;
+}
+
+void kms_nonces_free(kms_nonces *nonces)
+{
+	if (!nonces) return;
+	kms_block_cipher_free(nonces->cipher);
+	kms_heap_free(nonces->used);
+	kms_heap_free(nonces->first);
+	pthread_mutex_destroy(&nonces->lock);
+	kms_heap_free(nonces);
+}
+
+/* Moves the clock on; each second that begins takes the place of one that is too old now. */
+static void advance(kms_nonces *n, uint64_t now_s)
+{
+	if (now_s <= n->latest_s) return;
+	uint64_t fresh = now_s - n->latest_s;
+	if (fresh > n->slots) fresh = n->slots;
+	for (uint64_t back = 0; back < fresh; back++)
+		n->first[(now_s - back) % n->slots] = n->next;
+	n->latest_s = now_s;
+}
+
+/* Nonces of the lifetime: all since its oldest second. */
+static uint64_t outstanding(const kms_nonces *n)
+{
+	return n->next - n->first[(n->latest_s + 1) % n->slots];
+}
+
+static inline uint64_t used_bit(uint64_t number)
+{
+	return 1ull << number % WORD_BITS;
+}
+
+static inline uint64_t *used_word(kms_nonces *n, uint64_t number)
+{
+	return &n->used[number % KMS_NONCE_RING / WORD_BITS];
+}
+
+static kms_status draw(uint64_t *number, uint64_t *second, kms_nonces *n, uint64_t now_s)
+{
+	pthread_mutex_lock(&n->lock);
+	advance(n, now_s);
+	bool room = outstanding(n) < KMS_NONCE_RING;
+	*number = n->next;
+	*second = n->latest_s;
+	if (room) {
+		*used_word(n, n->next) &= ~used_bit(n->next);
+		n->next++;
+	}
+	pthread_mutex_unlock(&n->lock);
+	return room ? KMS_OK : KMS_ERR_NONCES_OUT;
+}
+
+kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uint64_t now_s)
+{
+	ENSURE_REF(text24);
+	memset(text24, 0, KMS_NONCE_TEXT);
+	ENSURE_REF(nonces);
+	uint64_t number, second;
+	GUARD(draw(&number, &second, nonces, now_s));
+	uint8_t plain[BLOCK] = { 0 }, sealed[BLOCK];
+	kms_store64_le(plain, second);
+	kms_store32_le(plain + BLOCK_COUNTER, (uint32_t)(number % KMS_NONCE_RING));
+	GUARD(kms_block_encrypt(sealed, nonces->cipher, plain));
+	(void)kms_base64_encode(text24, sealed, BLOCK);
+	return KMS_OK;
+}
+
+/* Whether this second's nonce is in time and unused; uses it. */
+static bool redeem(kms_nonces *n, uint64_t number, uint64_t second, uint64_t now_s)
+{
+	pthread_mutex_lock(&n->lock);
+	advance(n, now_s);
+	uint64_t *word = used_word(n, number);
+	bool valid = second <= n->latest_s && n->latest_s - second < n->slots && !(*word & used_bit(number));
+	if (valid) *word |= used_bit(number);
+	pthread_mutex_unlock(&n->lock);
+	return valid;
+}
+
+kms_status kms_nonces_consume(kms_nonces *nonces, const char *text, size_t len, uint64_t now_s)
+{
+	ENSURE_REF(nonces);
+	ENSURE_REF(text);
+	ENSURE(len == KMS_NONCE_TEXT, KMS_ERR_POP_NONCE);
+	uint8_t sealed[KMS_NONCE_TEXT / 4 * 3], plain[BLOCK];
+	static const uint8_t zeros[BLOCK - BLOCK_ZEROS];
+	size_t sealed_len;
+	ENSURE(kms_base64_decode(sealed, &sealed_len, text, len) == KMS_OK && sealed_len == BLOCK,
+	       KMS_ERR_POP_NONCE);
+	GUARD(kms_block_decrypt(plain, nonces->cipher, sealed));
+	ENSURE(kms_equal_ct(plain + BLOCK_ZEROS, zeros, sizeof(zeros)), KMS_ERR_POP_NONCE);
+	/* This node issued it: when and in which place is no secret. */
+	KMS_DECLASSIFY_BYTES(plain, sizeof(plain));
+	uint32_t number = kms_load32_le(plain + BLOCK_COUNTER);
+	ENSURE(number < KMS_NONCE_RING, KMS_ERR_POP_NONCE);
+	ENSURE(redeem(nonces, number, kms_load64_le(plain), now_s), KMS_ERR_POP_NONCE);
+	return KMS_OK;
+}
+
+uint64_t kms_nonces_out(kms_nonces *nonces, uint64_t now_s)
+{
+	ENSURE(nonces, 0);
+	pthread_mutex_lock(&nonces->lock);
+	advance(nonces, now_s);
+	uint64_t out = outstanding(nonces);
+	pthread_mutex_unlock(&nonces->lock);
+	return out;
+}
+
+uint64_t kms_nonces_issued(kms_nonces *nonces)
+{
+	ENSURE(nonces, 0);
+	pthread_mutex_lock(&nonces->lock);
+	uint64_t issued = nonces->next;
+	pthread_mutex_unlock(&nonces->lock);
+	return issued;
+}

@@ -1,0 +1,174 @@
+#include "kms/pop.h"
+
+#include <string.h>
+
+#include "base/ensure.h"
+#include "kms/codec.h"
+
+#define MAX_TIMESTAMP 15 /* digits: the year 31 million */
+#define MAX_NONCE 128    /* an existing node's nonce is opaque text to us */
+
+/* A text that is signed, built in place; nothing in it is secret. */
+typedef struct message {
+	char text[256];
+	size_t len;
+} message;
+
+_Static_assert(sizeof("NovaKMS:AppAuth::") + MAX_NONCE + KMS_ADDRESS_TEXT + 1 + 20 <= 256, "PoP text fits");
+_Static_assert(sizeof("NovaKMS:Response::") + KMS_SIGNATURE_TEXT + KMS_ADDRESS_TEXT <= 256, "answer fits");
+
+/* Every part has been checked against a bound above. */
+static void message_add(message *m, const char *text, size_t len)
+{
+	memcpy(m->text + m->len, text, len);
+	m->len += len;
+}
+
+static void message_add_address(message *m, const uint8_t address20[20])
+{
+	char text[KMS_ADDRESS_TEXT];
+	kms_address_format(text, address20);
+	message_add(m, text, sizeof(text));
+}
+
+static void pop_message(message *m, kms_pop_domain domain, kms_text nonce, const uint8_t recipient20[20],
+			kms_text timestamp)
+{
+	const char *prefix = domain == KMS_POP_APP ? "NovaKMS:AppAuth:" : "NovaKMS:Auth:";
+	m->len = 0;
+	message_add(m, prefix, strlen(prefix));
+	message_add(m, nonce.text, nonce.len);
+	message_add(m, ":", 1);
+	message_add_address(m, recipient20);
+	message_add(m, ":", 1);
+	message_add(m, timestamp.text, timestamp.len);
+}
+
+static void response_message(message *m, kms_text caller_signature, const uint8_t node20[20])
+{
+	static const char prefix[] = "NovaKMS:Response:";
+	m->len = 0;
+	message_add(m, prefix, sizeof(prefix) - 1);
+	message_add(m, caller_signature.text, caller_signature.len);
+	message_add(m, ":", 1);
+	message_add_address(m, node20);
+}
+
+static bool is_present(kms_text text)
+{
+	return text.text && text.len;
+}
+
+static kms_status check_timestamp(kms_text timestamp, uint64_t now_s, uint64_t window_s)
+{
+	uint64_t then_s;
+	ENSURE(timestamp.len <= MAX_TIMESTAMP, KMS_ERR_POP_TIMESTAMP);
+	ENSURE(kms_decimal_parse(&then_s, timestamp.text, timestamp.len) == KMS_OK, KMS_ERR_POP_TIMESTAMP);
+	uint64_t distance = then_s > now_s ? then_s - now_s : now_s - then_s;
+	ENSURE(distance <= window_s, KMS_ERR_POP_TIMESTAMP);
+	return KMS_OK;
+}
+
+static kms_status check_wallet(kms_text wallet, const uint8_t caller20[20])
+{
+	uint8_t named[20];
+	if (!wallet.text) return KMS_OK;
+	ENSURE(kms_address_parse(named, wallet.text, wallet.len) == KMS_OK, KMS_ERR_POP_WALLET);
+	ENSURE(kms_equal_ct(named, caller20, sizeof(named)), KMS_ERR_POP_WALLET);
+	return KMS_OK;
+}
+
+/* Who signed the message; every way in which nobody did is ERR_SIGNATURE. */
+static kms_status recover_signer(uint8_t signer20[20], const message *m, kms_text signature)
+{
+	uint8_t sig[65];
+	GUARD(kms_signature_parse(sig, signature.text, signature.len));
+	return kms_message_recover(signer20, (const uint8_t *)m->text, m->len, sig);
+}
+
+kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop *pop,
+			 const uint8_t own20[20], uint64_t now_s, uint64_t mono_s, uint64_t window_s)
+{
+	ENSURE_REF(caller20);
+	memset(caller20, 0, 20);
+	ENSURE_REF(nonces);
+	ENSURE_REF(pop);
+	ENSURE_REF(own20);
+	message m;
+	uint8_t signer[20];
+	ENSURE(is_present(pop->signature) && is_present(pop->nonce) && is_present(pop->timestamp),
+	       KMS_ERR_POP_MISSING);
+	GUARD(check_timestamp(pop->timestamp, now_s, window_s));
+	ENSURE(pop->nonce.len == KMS_NONCE_TEXT, KMS_ERR_POP_NONCE);
+	GUARD(kms_nonces_consume(nonces, pop->nonce.text, pop->nonce.len, mono_s));
+	ENSURE(pop->signature.len <= KMS_SIGNATURE_TEXT, KMS_ERR_SIGNATURE);
+	pop_message(&m, pop->domain, pop->nonce, own20, pop->timestamp);
+	GUARD(recover_signer(signer, &m, pop->signature));
+	GUARD(check_wallet(pop->wallet, signer));
+	memcpy(caller20, signer, sizeof(signer));
+	return KMS_OK;
+}
+
+static kms_status sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet, const message *m)
+{
+	uint8_t sig[65];
+	GUARD(kms_wallet_sign_message(sig, wallet, (const uint8_t *)m->text, m->len));
+	kms_signature_format(signature132, sig);
+	return KMS_OK;
+}
+
+/* Decimal digits of a number, borrowed from `digits`. */
+static kms_text decimal(char digits[20], uint64_t number)
+{
+	size_t at = 20;
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	return (kms_text){ digits + at, 20 - at };
+}
+
+kms_status kms_pop_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
+			kms_pop_domain domain, kms_text nonce, const uint8_t recipient20[20],
+			uint64_t timestamp_s)
+{
+	ENSURE_REF(signature132);
+	memset(signature132, 0, KMS_SIGNATURE_TEXT);
+	ENSURE_REF(wallet);
+	ENSURE_REF(nonce.text);
+	ENSURE_REF(recipient20);
+	ENSURE(nonce.len > 0 && nonce.len <= MAX_NONCE, KMS_ERR_RANGE);
+	message m;
+	char digits[20];
+	pop_message(&m, domain, nonce, recipient20, decimal(digits, timestamp_s));
+	return sign(signature132, wallet, &m);
+}
+
+kms_status kms_response_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
+			     kms_text caller_signature)
+{
+	ENSURE_REF(signature132);
+	memset(signature132, 0, KMS_SIGNATURE_TEXT);
+	ENSURE_REF(wallet);
+	ENSURE_REF(caller_signature.text);
+	ENSURE(caller_signature.len > 0 && caller_signature.len <= KMS_SIGNATURE_TEXT, KMS_ERR_RANGE);
+	message m;
+	uint8_t own[20];
+	kms_wallet_address(own, wallet);
+	response_message(&m, caller_signature, own);
+	return sign(signature132, wallet, &m);
+}
+
+kms_status kms_response_check(kms_text response_signature, kms_text caller_signature,
+			      const uint8_t node20[20])
+{
+	ENSURE_REF(node20);
+	ENSURE(is_present(response_signature) && is_present(caller_signature), KMS_ERR_SIGNATURE);
+	ENSURE(caller_signature.len <= KMS_SIGNATURE_TEXT, KMS_ERR_RANGE);
+	message m;
+	uint8_t signer[20];
+	response_message(&m, caller_signature, node20);
+	GUARD(recover_signer(signer, &m, response_signature));
+	ENSURE(kms_equal_ct(signer, node20, sizeof(signer)), KMS_ERR_SIGNATURE);
+	return KMS_OK;
+}

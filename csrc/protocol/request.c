@@ -1,0 +1,206 @@
+#include "kms/request.h"
+
+#include <string.h>
+
+#include "base/ensure.h"
+#include "kms/codec.h"
+#include "kms/json.h"
+
+#define DEFAULT_LENGTH 32
+/* Values and keys of a request's JSON: unknown members are ignored, but not without end. */
+#define MAX_VALUES 1024
+
+/* What the parsers of single fields share. */
+typedef struct fields {
+	kms_request *request;
+	const kms_json *json;
+	const kms_request_limits *limits;
+	const char *current; /* the member looked at: the one at fault after a failure */
+} fields;
+
+/* A member, or NULL when it is absent; null counts as absent (existing nodes agree). */
+static const kms_json_value *optional_field(fields *f, const char *name)
+{
+	f->current = name;
+	const kms_json_value *value = kms_json_get(f->json, &f->json->values[0], name);
+	return value && value->type != KMS_JSON_NULL ? value : NULL;
+}
+
+static kms_status optional_string(kms_text *text, fields *f, const char *name)
+{
+	*text = (kms_text){ NULL, 0 };
+	const kms_json_value *value = optional_field(f, name);
+	if (!value) return KMS_OK;
+	ENSURE(value->type == KMS_JSON_STRING, KMS_ERR_FIELD_TYPE);
+	*text = (kms_text){ value->text, value->len };
+	return KMS_OK;
+}
+
+static kms_status required_string(kms_text *text, fields *f, const char *name)
+{
+	GUARD(optional_string(text, f, name));
+	ENSURE(text->text, KMS_ERR_FIELD_MISSING);
+	return KMS_OK;
+}
+
+static bool is_blank(kms_text text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.text[i];
+		if (c != ' ' && (c < '\t' || c > '\r')) return false;
+	}
+	return true;
+}
+
+/* ---- single fields ---- */
+
+static kms_status parse_length(fields *f)
+{
+	f->request->length = DEFAULT_LENGTH;
+	const kms_json_value *value = optional_field(f, "length");
+	if (!value) return KMS_OK;
+	uint64_t length = value->number;
+	bool is_text = value->type == KMS_JSON_STRING;
+	ENSURE(is_text || value->type == KMS_JSON_INTEGER, KMS_ERR_FIELD_TYPE);
+	if (is_text) {
+		kms_status status = kms_decimal_parse(&length, value->text, value->len);
+		ENSURE(status == KMS_OK, KMS_ERR_FIELD_VALUE);
+	}
+	ENSURE(is_text || !value->negative, KMS_ERR_FIELD_VALUE);
+	ENSURE(length >= 1 && length <= KMS_DERIVE_MAX, KMS_ERR_FIELD_VALUE);
+	f->request->length = (uint32_t)length;
+	return KMS_OK;
+}
+
+static kms_status parse_key(fields *f)
+{
+	kms_text *key = &f->request->key;
+	GUARD(required_string(key, f, "key"));
+	ENSURE(key->len >= 1 && key->len <= f->limits->max_key, KMS_ERR_KEY_SIZE);
+	ENSURE(!memchr(key->text, '\0', key->len), KMS_ERR_FIELD_VALUE);
+	return KMS_OK;
+}
+
+/* Decoded where it stands: a stored value is never copied out of its guarded buffer. */
+static kms_status parse_put_value(fields *f)
+{
+	kms_request *request = f->request;
+	kms_text text;
+	GUARD(required_string(&text, f, "value"));
+	size_t offset = (size_t)((const uint8_t *)text.text - request->plain.data);
+	uint8_t *bytes = request->plain.data + offset;
+	GUARD(kms_base64_decode(bytes, &request->value_len, text.text, text.len));
+	request->value = bytes;
+	ENSURE(request->value_len <= f->limits->max_value, KMS_ERR_VALUE_SIZE);
+	return KMS_OK;
+}
+
+static kms_status parse_ttl(fields *f)
+{
+	const kms_json_value *value = optional_field(f, "ttl_ms");
+	if (!value) return KMS_OK;
+	ENSURE(value->type == KMS_JSON_INTEGER, KMS_ERR_FIELD_TYPE);
+	ENSURE(!value->negative && value->number <= KMS_STORE_MAX_TTL_MS, KMS_ERR_TTL);
+	f->request->ttl_ms = value->number;
+	return KMS_OK;
+}
+
+/* ---- kinds ---- */
+
+static kms_status parse_derive(fields *f)
+{
+	kms_request *request = f->request;
+	GUARD(required_string(&request->path, f, "path"));
+	ENSURE(!is_blank(request->path), KMS_ERR_FIELD_VALUE);
+	GUARD(optional_string(&request->context, f, "context"));
+	return parse_length(f);
+}
+
+static kms_status parse_put(fields *f)
+{
+	GUARD(parse_key(f));
+	GUARD(parse_put_value(f));
+	return parse_ttl(f);
+}
+
+static kms_status parse_fields(fields *f)
+{
+	ENSURE(f->json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_JSON);
+	f->current = "app_id";
+	/* Answers have it and requests never do: an answer sent back is no request. */
+	ENSURE(!kms_json_get(f->json, &f->json->values[0], "app_id"), KMS_ERR_APP_ID_IN_REQUEST);
+	GUARD(optional_string(&f->request->pop, f, "pop"));
+	switch (f->request->kind) {
+	case KMS_REQUEST_DERIVE:
+		return parse_derive(f);
+	case KMS_REQUEST_PUT:
+		return parse_put(f);
+	case KMS_REQUEST_DELETE:
+		return parse_key(f);
+	case KMS_REQUEST_GET:
+	case KMS_REQUEST_LIST:
+	default:
+		return KMS_ERR_ARGUMENT;
+	}
+}
+
+/* Parses request->plain; `field` is set when a member is at fault. */
+static kms_status parse_plain(kms_request *request, const char **field, const kms_request_limits *limits)
+{
+	DEFER(kms_json_free) kms_json json = { 0 };
+	GUARD(kms_json_parse(&json, (char *)request->plain.data, request->plain.len, MAX_VALUES));
+	fields f = { request, &json, limits, NULL };
+	kms_status status = parse_fields(&f);
+	if (status != KMS_OK) *field = f.current;
+	return status;
+}
+
+kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain, kms_request_kind kind,
+			     const kms_request_limits *limits)
+{
+	ENSURE_REF(request);
+	*request = (kms_request){ 0 };
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE_REF(plain);
+	request->kind = kind;
+	request->plain = *plain;
+	*plain = kms_buf_make(plain->kind, plain->max);
+	kms_status status = KMS_ERR_ARGUMENT;
+	if (limits && request->plain.kind == KMS_BUF_GUARDED) status = parse_plain(request, field, limits);
+	if (status != KMS_OK) kms_request_clear(request);
+	return status;
+}
+
+kms_status kms_request_for_key(kms_request *request, const char *key, size_t len)
+{
+	ENSURE_REF(request);
+	*request = (kms_request){ 0 };
+	ENSURE(key || !len, KMS_ERR_ARGUMENT);
+	ENSURE(len >= 1 && len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
+	ENSURE(kms_utf8_valid(key, len), KMS_ERR_UTF8);
+	ENSURE(!memchr(key, '\0', len), KMS_ERR_FIELD_VALUE);
+	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, len);
+	GUARD(kms_buf_append(&plain, key, len));
+	request->kind = KMS_REQUEST_GET;
+	request->plain = plain;
+	request->key = (kms_text){ (const char *)plain.data, plain.len };
+	return KMS_OK;
+}
+
+void kms_request_clear(kms_request *request)
+{
+	if (!request) return;
+	kms_buf_free(&request->plain);
+	*request = (kms_request){ 0 };
+}
+
+kms_status kms_request_check_pop(const kms_request *request, kms_text signature, bool required)
+{
+	ENSURE_REF(request);
+	ENSURE_REF(signature.text);
+	if (!request->pop.text) return required ? KMS_ERR_POP_BINDING : KMS_OK;
+	ENSURE(request->pop.len == signature.len, KMS_ERR_POP_BINDING);
+	ENSURE(kms_equal_ct(request->pop.text, signature.text, signature.len), KMS_ERR_POP_BINDING);
+	return KMS_OK;
+}

@@ -1,0 +1,113 @@
+/* Merging what a sync message brings. */
+#include "base/ensure.h"
+#include "sync/sync_internal.h"
+
+DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
+
+typedef struct applier {
+	kms_sync_counts *counts;
+	const kms_sync *message;
+	kms_store *store;
+	const kms_secret *master32;
+	uint32_t origin;
+	uint64_t now_ms;
+} applier;
+
+/* Whether the others may still be tried: it is the record, or its place is full. */
+static bool is_about_record(kms_status status)
+{
+	return kms_status_category(status) == KMS_CATEGORY_INPUT || status == KMS_ERR_STORE_FULL ||
+	       status == KMS_ERR_NAMESPACES;
+}
+
+static kms_status count_failure(kms_sync_counts *counts, kms_status status)
+{
+	ENSURE(is_about_record(status), status);
+	counts->total++;
+	counts->rejected++;
+	counts->future += status == KMS_ERR_FUTURE;
+	counts->poisoned += status == KMS_ERR_DECRYPT;
+	return KMS_OK;
+}
+
+static void count_outcome(kms_sync_counts *counts, kms_merge outcome)
+{
+	bool merged = outcome == KMS_MERGE_INSERTED || outcome == KMS_MERGE_REPLACED_BY_VERSION ||
+		      outcome == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW;
+	counts->total++;
+	counts->merged += merged;
+	counts->skipped += !merged;
+	counts->outcomes[outcome]++;
+}
+
+static kms_status note_stub(const applier *a, uint64_t app_id, const kms_record *stub)
+{
+	kms_status status = kms_store_note_stub(a->store, app_id, stub, a->now_ms);
+	if (status != KMS_OK) return count_failure(a->counts, status);
+	a->counts->total++;
+	a->counts->skipped++;
+	a->counts->stubs++;
+	return KMS_OK;
+}
+
+/* Before all else: of what is not authentic not even the stamp is worth a word. */
+static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_id, const kms_record *record)
+{
+	if (record->state != KMS_RECORD_LIVE) return KMS_OK;
+	if (!*data_key) GUARD(kms_data_key(data_key, a->master32, app_id));
+	return kms_record_verify(*data_key, record->value, record->value_len);
+}
+
+static kms_status count_refused(kms_sync_counts *counts)
+{
+	counts->total++;
+	counts->rejected++;
+	counts->refused++;
+	return KMS_OK;
+}
+
+static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t app_id,
+			      const sync_entry *entry)
+{
+	kms_record record;
+	kms_merge outcome = KMS_MERGE_REJECTED;
+	if (entry->refused) return count_refused(a->counts);
+	kms_sync_record_view(&record, a->message, entry);
+	record.origin = a->origin;
+	if (record.state == KMS_RECORD_STUB) return note_stub(a, app_id, &record);
+	kms_status status = verify(a, data_key, app_id, &record);
+	if (status == KMS_OK) status = kms_store_merge(&outcome, a->store, app_id, &record, a->now_ms);
+	if (status != KMS_OK) return count_failure(a->counts, status);
+	count_outcome(a->counts, outcome);
+	return KMS_OK;
+}
+
+/* The entries of one application, with its key. */
+static kms_status apply_app(const applier *a, uint64_t app_id, size_t from, size_t end)
+{
+	DEFER(secret_release) kms_secret *data_key = NULL;
+	for (size_t i = from; i < end; i++)
+		GUARD(apply_entry(a, &data_key, app_id, &a->message->entries[i]));
+	return KMS_OK;
+}
+
+kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_store *store,
+			  const kms_secret *master32, uint32_t origin, uint64_t now_ms)
+{
+	ENSURE_REF(counts);
+	*counts = (kms_sync_counts){ 0 };
+	ENSURE_REF(message);
+	ENSURE_REF(store);
+	ENSURE_REF(master32);
+	ENSURE(origin != 0, KMS_ERR_RANGE);
+	ENSURE(kms_secret_len(master32) == KMS_MASTER_BYTES, KMS_ERR_RANGE);
+	applier a = { counts, message, store, master32, origin, now_ms };
+	counts->total = counts->rejected = message->malformed;
+	size_t from = 0;
+	for (size_t i = 0; i < message->app_count; i++) {
+		const sync_app *app = &message->apps[i];
+		GUARD(apply_app(&a, app->app_id, from, app->end));
+		from = app->end;
+	}
+	return KMS_OK;
+}

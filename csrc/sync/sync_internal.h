@@ -1,0 +1,71 @@
+/* Inside of a sync message: what its reader leaves for those who use it. */
+#ifndef KMS_SYNC_SYNC_INTERNAL_H
+#define KMS_SYNC_SYNC_INTERNAL_H
+
+#include "codec/json_cursor.h"
+#include "kms/sync.h"
+
+#define KMS_SYNC_MAX_FEATURES 64
+
+/*
+ * A well-formed record. Everything stands in the message's text, decoded where it was, and is
+ * found by its offset: a record costs little more than its text.
+ */
+typedef struct sync_entry {
+	uint64_t updated_at_ms;
+	uint64_t ttl_ms;
+	uint32_t key_at;
+	uint32_t key_len;
+	uint32_t value_at; /* live records only */
+	uint32_t value_len;
+	uint32_t clock_at; /* aligned kms_clock_entry */
+	uint16_t clock_len;
+	uint8_t state; /* kms_record_state */
+	bool refused;
+} sync_entry;
+
+/* An application's entries: up to `end`, from where those of the one before end. */
+typedef struct sync_app {
+	uint64_t app_id;
+	size_t end;
+} sync_app;
+
+typedef struct sync_sealed {
+	kms_text ephemeral_pubkey;
+	kms_text encrypted_data;
+	kms_text nonce;
+} sync_sealed;
+
+struct kms_sync {
+	kms_buf plain;
+	kms_text texts[KMS_SYNC_TEXTS];
+	uint64_t numbers[KMS_SYNC_NUMBERS];
+	bool has_number[KMS_SYNC_NUMBERS];
+	bool has_complete;
+	bool complete;
+	bool has_data;
+	sync_sealed sealed;
+	kms_text features[KMS_SYNC_MAX_FEATURES];
+	size_t feature_count;
+	uint64_t malformed; /* records that are none */
+	sync_entry *entries;
+	size_t entry_count;
+	size_t entry_cap;
+	sync_app *apps;
+	size_t app_count;
+	size_t app_cap;
+};
+
+/* ---- sync_record.c ---- */
+
+/* The record that a JSON value stands for; false when it is none. Its text is decoded in place. */
+bool kms_sync_record_read(sync_entry *entry, const kms_sync *message, const kms_json *json);
+/* A record as the store takes it; it points into the message. */
+void kms_sync_record_view(kms_record *record, const kms_sync *message, const sync_entry *entry);
+
+/* ---- sync_data.c ---- */
+
+/* Reads "data": everything in it, or nothing counts. */
+KMS_MUST_USE kms_status kms_sync_data_read(kms_sync *message, kms_json_cursor *cursor);
+
+#endif

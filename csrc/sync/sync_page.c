@@ -1,0 +1,235 @@
+/*
+ * Each namespace has its changes in order; a page takes them in the order of all. So the
+ * namespaces are merged: each has looked some changes ahead and waits with the first that could
+ * be sent, and the one that waits with the smallest number is next. Only what all have looked
+ * past is decided, and looking ahead is what bounds the work: after LOOK_MAX changes the page
+ * ends where it is.
+ */
+#include "sync/sync_page.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/ensure.h"
+#include "store/store_internal.h"
+#include "sync/sync_write.h"
+
+#define LOOK_MAX 200000   /* changes looked at for one page, beyond one look into each namespace */
+#define AHEAD_TOTAL 65536 /* candidates that wait, over all namespaces */
+#define AHEAD_EACH 256
+
+/* A change that could be sent. */
+typedef struct candidate {
+	uint64_t sequence;
+	size_t size;
+} candidate;
+
+/* A namespace and its candidates that wait. */
+typedef struct source {
+	uint64_t at; /* looked at up to here */
+	uint32_t first;
+	uint32_t count;
+	bool more; /* there is something after `at` */
+	bool in_page;
+} source;
+
+typedef struct chooser {
+	sync_page *page;
+	kms_store *store;
+	const kms_delta_options *options;
+	uint64_t newest;
+	source *sources;
+	size_t *heap; /* indices of sources, the next one first */
+	size_t heap_count;
+	candidate *ahead;
+	uint32_t ahead_each;
+	size_t looked;
+	size_t bytes;
+} chooser;
+
+static void chooser_free(chooser *c)
+{
+	kms_heap_free(c->sources);
+	kms_heap_free(c->heap);
+	kms_heap_free(c->ahead);
+}
+
+static candidate *waiting(const chooser *c, size_t index)
+{
+	return &c->ahead[index * c->ahead_each + c->sources[index].first];
+}
+
+/* What a source waits with: its next candidate, or what it has to look past. */
+static uint64_t head_of(const chooser *c, size_t index)
+{
+	const source *s = &c->sources[index];
+	return s->count ? waiting(c, index)->sequence : s->at;
+}
+
+/* ---- heap ---- */
+
+static void sift_down(chooser *c, size_t at)
+{
+	size_t moved = c->heap[at];
+	for (size_t child = 2 * at + 1; child < c->heap_count; child = 2 * at + 1) {
+		if (child + 1 < c->heap_count && head_of(c, c->heap[child + 1]) < head_of(c, c->heap[child]))
+			child++;
+		if (head_of(c, moved) <= head_of(c, c->heap[child])) break;
+		c->heap[at] = c->heap[child];
+		at = child;
+	}
+	c->heap[at] = moved;
+}
+
+/* The first source has moved on: it finds its new place, or leaves when it has no more. */
+static void heap_update(chooser *c)
+{
+	const source *s = &c->sources[c->heap[0]];
+	if (!s->count && !s->more) c->heap[0] = c->heap[--c->heap_count];
+	if (c->heap_count > 1) sift_down(c, 0);
+}
+
+/* ---- looking ahead ---- */
+
+typedef struct look {
+	const chooser *chooser;
+	source *source;
+	candidate *into;
+	size_t looked;
+} look;
+
+static bool is_wanted(const kms_delta_options *options, const kms_record *record)
+{
+	if (record->state == KMS_RECORD_STUB) return false;
+	if (options->local_only && record->origin != 0) return false;
+	return options->except == 0 || record->origin != options->except;
+}
+
+static bool look_at(void *context, const kms_record *record)
+{
+	look *l = context;
+	l->looked++;
+	if (is_wanted(l->chooser->options, record))
+		l->into[l->source->count++] = (candidate){ record->sequence, kms_sync_record_size(record) };
+	return true;
+}
+
+/* Looks at the next few changes of a source that has no candidate left. */
+static void look_ahead(chooser *c, size_t index)
+{
+	source *s = &c->sources[index];
+	look l = { c, s, &c->ahead[index * c->ahead_each], 0 };
+	s->first = s->count = 0;
+	s->more = kms_changes_step(c->store, c->page->app_ids[index], &s->at, c->newest, c->ahead_each,
+				   KMS_READER_LOOK, look_at, &l);
+	c->looked += l.looked;
+}
+
+/* ---- choosing ---- */
+
+static kms_status add_change(sync_page *page, size_t app, uint64_t sequence)
+{
+	if (page->count == page->cap) {
+		size_t cap = page->cap ? 2 * page->cap : 64;
+		page_change *grown = kms_heap_resize(page->changes, cap * sizeof(*grown));
+		ENSURE(grown, KMS_ERR_MEMORY);
+		page->changes = grown;
+		page->cap = cap;
+	}
+	page->changes[page->count++] = (page_change){ app, sequence };
+	return KMS_OK;
+}
+
+/* Takes the candidate that is next; false when the page is full without it. */
+static kms_status take(bool *taken, chooser *c, size_t index)
+{
+	sync_page *page = c->page;
+	source *s = &c->sources[index];
+	const candidate *next = waiting(c, index);
+	*taken = true;
+	if (next->size > c->options->max_record_bytes) {
+		page->skipped++;
+	} else {
+		size_t bytes = next->size + 1 + (s->in_page ? 0 : kms_sync_app_size(page->app_ids[index]));
+		bool fits = KMS_ADD(&bytes, bytes, c->bytes) && bytes <= c->options->max_bytes;
+		*taken = page->count < c->options->max_records && (fits || page->count == 0);
+		if (!*taken) return KMS_OK;
+		GUARD(add_change(page, index, next->sequence));
+		c->bytes = bytes;
+		s->in_page = true;
+	}
+	s->first++;
+	s->count--;
+	return KMS_OK;
+}
+
+static kms_status choose(chooser *c)
+{
+	bool taken;
+	size_t look_max = c->looked + LOOK_MAX;
+	while (c->heap_count > 0) {
+		size_t index = c->heap[0];
+		if (c->sources[index].count > 0) {
+			c->page->until = waiting(c, index)->sequence - 1;
+			GUARD(take(&taken, c, index));
+			if (!taken) return KMS_OK;
+		} else {
+			c->page->until = c->sources[index].at;
+			if (c->looked >= look_max) return KMS_OK;
+			look_ahead(c, index);
+		}
+		heap_update(c);
+	}
+	c->page->until = c->newest;
+	return KMS_OK;
+}
+
+static kms_status chooser_open(chooser *c)
+{
+	size_t count = c->page->app_count, each = AHEAD_TOTAL / count;
+	c->ahead_each = (uint32_t)(each < 1 ? 1 : each > AHEAD_EACH ? AHEAD_EACH : each);
+	c->sources = kms_heap_alloc(count, sizeof(*c->sources));
+	c->heap = kms_heap_alloc(count, sizeof(*c->heap));
+	c->ahead = kms_heap_alloc(count * c->ahead_each, sizeof(*c->ahead));
+	ENSURE(c->sources && c->heap && c->ahead, KMS_ERR_MEMORY);
+	for (size_t i = 0; i < count; i++) {
+		c->sources[i].at = c->options->since;
+		look_ahead(c, i);
+		if (c->sources[i].count || c->sources[i].more) c->heap[c->heap_count++] = i;
+	}
+	for (size_t i = c->heap_count / 2; i-- > 0;)
+		sift_down(c, i);
+	return KMS_OK;
+}
+
+static int compare_changes(const void *a, const void *b)
+{
+	const page_change *x = a, *y = b;
+	if (x->app != y->app) return x->app < y->app ? -1 : 1;
+	return (x->sequence > y->sequence) - (x->sequence < y->sequence);
+}
+
+kms_status kms_sync_page_choose(sync_page *page, kms_store *store, const kms_delta_options *options)
+{
+	*page = (sync_page){ .until = options->since };
+	/* First the number, then what has changed: all up to it is found. */
+	uint64_t newest = kms_store_sequence(store);
+	if (newest <= options->since) return KMS_OK;
+	GUARD(kms_store_changed_apps(&page->app_ids, &page->app_count, store, options->since));
+	page->until = newest;
+	if (page->app_count == 0) return KMS_OK;
+	qsort(page->app_ids, page->app_count, sizeof(page->app_ids[0]), kms_sync_compare_ids);
+	DEFER(chooser_free)
+	chooser c = { .page = page, .store = store, .options = options, .newest = newest, .bytes = 2 };
+	GUARD(chooser_open(&c));
+	GUARD(choose(&c));
+	if (page->count > 1) qsort(page->changes, page->count, sizeof(page->changes[0]), compare_changes);
+	return KMS_OK;
+}
+
+void kms_sync_page_free(sync_page *page)
+{
+	kms_store_ids_free(page->app_ids);
+	kms_heap_free(page->changes);
+	*page = (sync_page){ 0 };
+}

@@ -1,0 +1,157 @@
+#include "sync/sync_write.h"
+
+#include "codec/json_order.h"
+#include "base/ensure.h"
+#include "kms/codec.h"
+
+#define DIGITS 20 /* of the largest uint64_t */
+#define TEXT_SIZE(text) (sizeof(text) - 1)
+#define ENTRY_TEXT (KMS_ADDRESS_TEXT + 2) /* a wallet in quotes */
+
+static size_t count_digits(uint64_t number)
+{
+	size_t digits = 1;
+	while (number >= 10) {
+		number /= 10;
+		digits++;
+	}
+	return digits;
+}
+
+static size_t value_size(const kms_record *record)
+{
+	return record->state == KMS_RECORD_LIVE ? 2 * record->value_len + 2 : TEXT_SIZE("null");
+}
+
+static const char *flag_text(const kms_record *record)
+{
+	return record->state == KMS_RECORD_TOMBSTONE ? "true" : "false";
+}
+
+static size_t clock_size(const kms_record *record)
+{
+	size_t size = TEXT_SIZE("{}");
+	for (size_t i = 0; i < record->clock_len; i++)
+		size += (i > 0) + ENTRY_TEXT + 1 + count_digits(record->clock[i].counter);
+	return size;
+}
+
+size_t kms_sync_record_size(const kms_record *record)
+{
+	size_t key = kms_json_text_size(record->key, record->key_len), size;
+	size_t rest = TEXT_SIZE("{\"key\":,\"tombstone\":,\"ttl_ms\":,\"updated_at_ms\":,\"value\":,"
+				"\"version\":}") +
+		      TEXT_SIZE("true") + (record->state != KMS_RECORD_TOMBSTONE) +
+		      count_digits(record->ttl_ms) + count_digits(record->updated_at_ms) +
+		      value_size(record) + clock_size(record);
+	return KMS_ADD(&size, key, rest) ? size : SIZE_MAX;
+}
+
+static kms_status write_number(kms_buf *out, const char *name, uint64_t number)
+{
+	GUARD(kms_buf_append_text(out, name));
+	return kms_buf_append_u64(out, number);
+}
+
+static kms_status write_value(kms_buf *out, const kms_record *record)
+{
+	if (record->state != KMS_RECORD_LIVE) return kms_buf_append_text(out, ",\"value\":null");
+	GUARD(kms_buf_append_text(out, ",\"value\":\""));
+	GUARD(kms_buf_append_hex(out, record->value, record->value_len));
+	return kms_buf_append_text(out, "\"");
+}
+
+/* In the order of the store's clocks, which is that of the wallets' text. */
+static kms_status write_clock(kms_buf *out, const kms_record *record)
+{
+	char name[ENTRY_TEXT];
+	name[0] = name[ENTRY_TEXT - 1] = '"';
+	GUARD(kms_buf_append_text(out, ",\"version\":{"));
+	for (size_t i = 0; i < record->clock_len; i++) {
+		kms_address_format(name + 1, record->clock[i].wallet20);
+		if (i) GUARD(kms_buf_append_text(out, ","));
+		GUARD(kms_buf_append(out, name, sizeof(name)));
+		GUARD(write_number(out, ":", record->clock[i].counter));
+	}
+	return kms_buf_append_text(out, "}");
+}
+
+static kms_status write_record(kms_buf *out, const kms_record *record)
+{
+	GUARD(kms_buf_append_text(out, "{\"key\":"));
+	GUARD(kms_buf_append_json(out, record->key, record->key_len));
+	GUARD(kms_buf_append_text(out, ",\"tombstone\":"));
+	GUARD(kms_buf_append_text(out, flag_text(record)));
+	GUARD(write_number(out, ",\"ttl_ms\":", record->ttl_ms));
+	GUARD(write_number(out, ",\"updated_at_ms\":", record->updated_at_ms));
+	GUARD(write_value(out, record));
+	GUARD(write_clock(out, record));
+	return kms_buf_append_text(out, "}");
+}
+
+/* ---- the object ---- */
+
+kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out)
+{
+	*writer = (sync_writer){ .out = out };
+	return kms_buf_append_text(out, "{");
+}
+
+static kms_status close_app(sync_writer *writer)
+{
+	if (!writer->app_open) return KMS_OK;
+	writer->app_open = false;
+	return kms_buf_append_text(writer->out, "]");
+}
+
+static kms_status open_app(sync_writer *writer, uint64_t app_id)
+{
+	GUARD(close_app(writer));
+	GUARD(kms_buf_append_text(writer->out, writer->apps ? ",\"" : "\""));
+	GUARD(kms_buf_append_u64(writer->out, app_id));
+	GUARD(kms_buf_append_text(writer->out, "\":["));
+	writer->app_id = app_id;
+	writer->app_open = true;
+	writer->apps++;
+	return KMS_OK;
+}
+
+kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms_record *record)
+{
+	if (writer->app_open && writer->app_id == app_id)
+		GUARD(kms_buf_append_text(writer->out, ","));
+	else
+		GUARD(open_app(writer, app_id));
+	GUARD(write_record(writer->out, record));
+	writer->records++;
+	return KMS_OK;
+}
+
+kms_status kms_sync_write_end(sync_writer *writer)
+{
+	GUARD(close_app(writer));
+	return kms_buf_append_text(writer->out, "}");
+}
+
+/* ---- order ---- */
+
+/* Decimal digits of an id without leading zeros; returns how many. */
+static size_t id_text(char text[DIGITS], uint64_t app_id)
+{
+	size_t len = count_digits(app_id);
+	for (size_t i = len; i-- > 0; app_id /= 10)
+		text[i] = (char)('0' + app_id % 10);
+	return len;
+}
+
+int kms_sync_compare_ids(const void *a, const void *b)
+{
+	char x[DIGITS], y[DIGITS];
+	size_t x_len = id_text(x, *(const uint64_t *)a), y_len = id_text(y, *(const uint64_t *)b);
+	return kms_json_bytes_compare(x, x_len, y, y_len);
+}
+
+size_t kms_sync_app_size(uint64_t app_id)
+{
+	return count_digits(app_id) + TEXT_SIZE(",\"\":[]");
+}

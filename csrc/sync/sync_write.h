@@ -1,0 +1,29 @@
+/* Records as canonical JSON, grouped by application (kms/sync.h). */
+#ifndef KMS_SYNC_SYNC_WRITE_H
+#define KMS_SYNC_SYNC_WRITE_H
+
+#include "kms/sync.h"
+
+/* Bytes that a record's JSON takes; SIZE_MAX: too many. */
+size_t kms_sync_record_size(const kms_record *record);
+
+/* The data object under construction: applications in the order of their ids as text. */
+typedef struct sync_writer {
+	kms_buf *out;
+	uint64_t app_id;
+	bool app_open;
+	uint64_t apps;
+	uint64_t records;
+} sync_writer;
+
+KMS_MUST_USE kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out);
+/* Appends a record of the application, which is not written at all while it has none. */
+KMS_MUST_USE kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms_record *record);
+KMS_MUST_USE kms_status kms_sync_write_end(sync_writer *writer);
+
+/* Order of ids as decimal text, for qsort. */
+int kms_sync_compare_ids(const void *a, const void *b);
+/* Bytes that an application adds around its records and their commas. */
+size_t kms_sync_app_size(uint64_t app_id);
+
+#endif

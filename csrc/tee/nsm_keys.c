@@ -1,0 +1,73 @@
+/* Keys from the Nitro Security Module's generator and the kernel's together. */
+#include <string.h>
+
+#include "base/ensure.h"
+#include "kms/crypto.h"
+#include "kms/nsm.h"
+
+#define SALT "nova-kms:nsm"
+#define MODULE_BYTES 64
+#define KERNEL_BYTES 64
+#define MAX_SECRET 64
+#define WALLET_BYTES 32
+#define P384_BYTES 48
+#define ROUNDS 4 /* a scalar out of range has a chance of 2^-128 at most */
+
+DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
+DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
+DEFINE_DEFER(wallet_release, kms_wallet, kms_wallet_free)
+
+kms_status kms_nsm_secret(kms_secret **secret, kms_nsm *nsm, size_t len, const char *use)
+{
+	ENSURE_REF(secret);
+	*secret = NULL;
+	ENSURE_REF(nsm);
+	ENSURE_REF(use);
+	ENSURE(len >= 1 && len <= MAX_SECRET, KMS_ERR_RANGE);
+	DEFER(guarded_release) uint8_t *drawn = kms_guarded_alloc(MODULE_BYTES + KERNEL_BYTES);
+	DEFER(guarded_release) uint8_t *made = kms_guarded_alloc(len);
+	ENSURE(drawn && made, KMS_ERR_LOCKED_MEMORY);
+	GUARD(kms_nsm_random(drawn, MODULE_BYTES, nsm));
+	/* After the module's, which so cannot have been chosen to fit them. */
+	GUARD(kms_random(drawn + MODULE_BYTES, KERNEL_BYTES));
+	GUARD(kms_hkdf_sha256(made, len, drawn, MODULE_BYTES + KERNEL_BYTES, (const uint8_t *)SALT,
+			      strlen(SALT), (const uint8_t *)use, strlen(use)));
+	return kms_secret_new(secret, made, len);
+}
+
+static kms_status make_wallet(kms_wallet **wallet, kms_nsm *nsm)
+{
+	kms_status status = KMS_ERR_PRIVATE_KEY;
+	for (int round = 0; round < ROUNDS && status == KMS_ERR_PRIVATE_KEY; round++) {
+		DEFER(secret_release) kms_secret *key = NULL;
+		GUARD(kms_nsm_secret(&key, nsm, WALLET_BYTES, "wallet"));
+		status = kms_wallet_new(wallet, key);
+	}
+	return status;
+}
+
+static kms_status make_p384(kms_p384 **p384, kms_nsm *nsm)
+{
+	kms_status status = KMS_ERR_PRIVATE_KEY;
+	for (int round = 0; round < ROUNDS && status == KMS_ERR_PRIVATE_KEY; round++) {
+		DEFER(secret_release) kms_secret *scalar = NULL;
+		GUARD(kms_nsm_secret(&scalar, nsm, P384_BYTES, "p384"));
+		status = kms_p384_new(p384, scalar);
+	}
+	return status;
+}
+
+kms_status kms_nsm_identity(kms_wallet **wallet, kms_p384 **p384, kms_nsm *nsm)
+{
+	ENSURE_REF(wallet);
+	ENSURE_REF(p384);
+	*wallet = NULL;
+	*p384 = NULL;
+	ENSURE_REF(nsm);
+	DEFER(wallet_release) kms_wallet *made = NULL;
+	GUARD(make_wallet(&made, nsm));
+	GUARD(make_p384(p384, nsm));
+	*wallet = made;
+	made = NULL;
+	return KMS_OK;
+}

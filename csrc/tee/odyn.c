@@ -1,0 +1,333 @@
+#include "kms/odyn.h"
+
+#include <string.h>
+
+#include "base/ensure.h"
+#include "kms/codec.h"
+#include "kms/crypto.h"
+#include "kms/pop.h"
+
+#define MAX_VALUES 64     /* values and keys of an answer: other members are ignored, but not without end */
+#define MAX_NONCE 64      /* bytes; envelopes use the first 12 */
+#define MAX_RAW (1 << 20) /* bytes of a transaction */
+#define TX_TYPE 0x02
+#define PIECE 1024
+
+/* ---- hexadecimal that passes through ------------------------------------------------------ */
+
+/* Appends digits of any case in lower case; ERR_HEX leaves the buffer as it was. */
+static kms_status append_digits(kms_buf *out, const char *hex, size_t len)
+{
+	uint8_t piece[PIECE]; /* ciphertext: need not be wiped */
+	ENSURE(len % 2 == 0, KMS_ERR_HEX);
+	GUARD(kms_buf_reserve(out, len));
+	size_t before = out->len;
+	while (len) {
+		size_t part = len / 2 < PIECE ? len / 2 : PIECE;
+		kms_status status = kms_hex_decode(piece, part, hex, 2 * part);
+		if (status == KMS_OK) status = kms_buf_append_hex(out, piece, part);
+		if (status != KMS_OK) {
+			out->len = before;
+			return status;
+		}
+		hex += 2 * part;
+		len -= 2 * part;
+	}
+	return KMS_OK;
+}
+
+static kms_status append_key(kms_buf *out, const uint8_t peer97[97])
+{
+	uint8_t der[KMS_P384_DER];
+	kms_p384_der(der, peer97);
+	GUARD(kms_buf_append_text(out, "{\"client_public_key\":\"0x"));
+	return kms_buf_append_hex(out, der, sizeof(der));
+}
+
+/* ---- requests --------------------------------------------------------------------------------- */
+
+static kms_status append_decrypt(kms_buf *request, const kms_envelope *envelope, const uint8_t peer97[97])
+{
+	GUARD(append_key(request, peer97));
+	GUARD(kms_buf_append_text(request, "\",\"encrypted_data\":\"0x"));
+	GUARD(append_digits(request, envelope->hex, envelope->hex_len));
+	GUARD(kms_buf_append_text(request, "\",\"nonce\":\"0x"));
+	GUARD(append_digits(request, envelope->nonce, envelope->nonce_len));
+	return kms_buf_append_text(request, "\"}");
+}
+
+kms_status kms_odyn_decrypt_request(kms_buf *request, const kms_envelope *envelope, const uint8_t peer97[97])
+{
+	ENSURE_REF(request);
+	ENSURE_REF(envelope);
+	ENSURE_REF(peer97);
+	ENSURE(envelope->hex && envelope->nonce, KMS_ERR_ARGUMENT);
+	size_t start = request->len;
+	kms_status status = append_decrypt(request, envelope, peer97);
+	if (status != KMS_OK) request->len = start;
+	return status;
+}
+
+static kms_status append_encrypt(kms_buf *request, const uint8_t *plain, size_t len, const uint8_t peer97[97])
+{
+	GUARD(append_key(request, peer97));
+	GUARD(kms_buf_append_text(request, "\",\"plaintext\":"));
+	GUARD(kms_buf_append_json(request, (const char *)plain, len));
+	return kms_buf_append_text(request, "}");
+}
+
+kms_status kms_odyn_encrypt_request(kms_buf *request, const uint8_t *plain, size_t len,
+				    const uint8_t peer97[97])
+{
+	ENSURE_REF(request);
+	ENSURE_REF(peer97);
+	ENSURE(plain || !len, KMS_ERR_ARGUMENT);
+	ENSURE(request->kind != KMS_BUF_PLAIN, KMS_ERR_ARGUMENT);
+	size_t start = request->len;
+	kms_status status = append_encrypt(request, plain, len, peer97);
+	if (status == KMS_OK) return KMS_OK;
+	if (request->data) kms_wipe(request->data + start, request->len - start);
+	request->len = start;
+	return status;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------- */
+
+/* An answer that is read, and the member looked at: the one at fault after a failure. */
+typedef struct reading {
+	kms_json json;
+	const char *field;
+} reading;
+
+static void reading_end(reading *r)
+{
+	kms_json_free(&r->json);
+}
+
+/* What is wrong with an answer is the service's fault; what this process lacks is not. */
+static kms_status blame(kms_status status)
+{
+	kms_category category = kms_status_category(status);
+	bool ours = status == KMS_OK || category == KMS_CATEGORY_BUSY || category == KMS_CATEGORY_SYSTEM ||
+		    category == KMS_CATEGORY_USAGE;
+	return ours ? status : KMS_ERR_TEE;
+}
+
+static kms_status report(const char **field, const reading *r, kms_status status)
+{
+	kms_status blamed = blame(status);
+	if (blamed == KMS_ERR_TEE) *field = r->field;
+	return blamed;
+}
+
+static kms_status read_object(reading *r, char *answer, size_t len)
+{
+	GUARD(kms_json_parse(&r->json, answer, len, MAX_VALUES));
+	ENSURE(r->json.values[0].type == KMS_JSON_OBJECT, KMS_ERR_TEE);
+	return KMS_OK;
+}
+
+/* A member that must be text. */
+static kms_status read_text(kms_text *text, reading *r, const char *name)
+{
+	r->field = name;
+	const kms_json_value *value = kms_json_get(&r->json, &r->json.values[0], name);
+	ENSURE(value && value->type == KMS_JSON_STRING, KMS_ERR_TEE);
+	*text = (kms_text){ value->text, value->len };
+	return KMS_OK;
+}
+
+/* A member of whole bytes in hexadecimal; 0x removed, digits not looked at. */
+static kms_status read_hex(kms_text *hex, reading *r, const char *name)
+{
+	GUARD(read_text(hex, r, name));
+	kms_hex_strip(&hex->text, &hex->len);
+	ENSURE(hex->len % 2 == 0, KMS_ERR_TEE);
+	return KMS_OK;
+}
+
+static kms_status read_bytes(uint8_t *bytes, size_t len, reading *r, const char *name)
+{
+	kms_text hex;
+	GUARD(read_hex(&hex, r, name));
+	return kms_hex_decode(bytes, len, hex.text, hex.len);
+}
+
+static kms_status read_own_address(reading *r, const uint8_t own20[20])
+{
+	kms_text text;
+	uint8_t address[20];
+	GUARD(read_text(&text, r, "address"));
+	GUARD(kms_address_parse(address, text.text, text.len));
+	ENSURE(kms_equal_ct(address, own20, sizeof(address)), KMS_ERR_TEE);
+	return KMS_OK;
+}
+
+/* ---- plaintext ---- */
+
+/* The text out of the answer's own memory, moved to its beginning. */
+static void adopt(kms_buf *plain, kms_buf *answer, kms_text text)
+{
+	size_t max = plain->max;
+	memmove(answer->data, text.text, text.len);
+	kms_wipe(answer->data + text.len, answer->len - text.len);
+	*plain = *answer;
+	plain->len = text.len;
+	plain->max = max;
+	*answer = kms_buf_make(answer->kind, answer->max);
+}
+
+static kms_status read_plain(kms_buf *plain, reading *r, kms_buf *answer)
+{
+	kms_text text;
+	GUARD(read_object(r, (char *)answer->data, answer->len));
+	GUARD(read_text(&text, r, "plaintext"));
+	if (plain->kind == KMS_BUF_GUARDED) return kms_buf_append(plain, text.text, text.len);
+	ENSURE(text.len <= plain->max, KMS_ERR_TOO_LARGE);
+	adopt(plain, answer, text);
+	return KMS_OK;
+}
+
+kms_status kms_odyn_plain(kms_buf *plain, const char **field, kms_buf *answer)
+{
+	ENSURE_REF(plain);
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE_REF(answer);
+	kms_status status = KMS_ERR_ARGUMENT;
+	if (plain->kind != KMS_BUF_PLAIN && !plain->data && answer->kind == KMS_BUF_WIPED) {
+		DEFER(reading_end) reading r = { 0 };
+		status = report(field, &r, read_plain(plain, &r, answer));
+	}
+	kms_buf_free(answer);
+	return status;
+}
+
+/* ---- envelope ---- */
+
+static kms_status append_envelope(kms_buf *body, reading *r, const uint8_t own97[97], size_t plain_len)
+{
+	kms_text data, nonce;
+	uint8_t der[KMS_P384_DER], own[KMS_P384_DER];
+	kms_p384_der(own, own97);
+	GUARD(read_bytes(der, sizeof(der), r, "enclave_public_key"));
+	ENSURE(kms_equal_ct(der, own, sizeof(own)), KMS_ERR_TEE);
+	GUARD(read_hex(&nonce, r, "nonce"));
+	ENSURE(nonce.len >= 2 * KMS_GCM_IV && nonce.len <= 2 * MAX_NONCE, KMS_ERR_TEE);
+	GUARD(read_hex(&data, r, "encrypted_data"));
+	ENSURE(data.len >= 2 * KMS_GCM_TAG, KMS_ERR_TEE);
+	bool fits = plain_len == SIZE_MAX || data.len / 2 - KMS_GCM_TAG == plain_len;
+	ENSURE(fits, KMS_ERR_TEE);
+
+	GUARD(kms_buf_reserve(body, data.len + nonce.len + 2 * sizeof(own) + 64));
+	GUARD(kms_buf_append_text(body, "{\"encrypted_data\":\""));
+	GUARD(append_digits(body, data.text, data.len));
+	r->field = "nonce";
+	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
+	GUARD(append_digits(body, nonce.text, nonce.len));
+	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
+	GUARD(kms_buf_append_hex(body, own, sizeof(own)));
+	return kms_buf_append_text(body, "\"}");
+}
+
+kms_status kms_odyn_envelope(kms_buf *body, const char **field, char *answer, size_t len,
+			     const uint8_t own97[97], size_t plain_len)
+{
+	ENSURE_REF(body);
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(own97);
+	DEFER(reading_end) reading r = { 0 };
+	size_t start = body->len;
+	kms_status status = read_object(&r, answer, len);
+	if (status == KMS_OK) status = append_envelope(body, &r, own97, plain_len);
+	if (status != KMS_OK) body->len = start;
+	return report(field, &r, status);
+}
+
+/* ---- random bytes ---- */
+
+static kms_status read_secret(kms_secret **secret32, reading *r, char *answer, size_t len)
+{
+	kms_text hex;
+	GUARD(read_object(r, answer, len));
+	GUARD(read_text(&hex, r, "random_bytes"));
+	return kms_secret_from_hex(secret32, hex.text, hex.len, 32);
+}
+
+kms_status kms_odyn_secret(kms_secret **secret32, const char **field, char *answer, size_t len)
+{
+	ENSURE_REF(secret32);
+	*secret32 = NULL;
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	DEFER(reading_end) reading r = { 0 };
+	return report(field, &r, read_secret(secret32, &r, answer, len));
+}
+
+/* ---- signatures ---- */
+
+static kms_status read_signature(uint8_t sig65[65], reading *r, char *answer, size_t len,
+				 const uint8_t own20[20])
+{
+	kms_text text;
+	GUARD(read_object(r, answer, len));
+	GUARD(read_own_address(r, own20));
+	GUARD(read_text(&text, r, "signature"));
+	return kms_signature_parse(sig65, text.text, text.len);
+}
+
+kms_status kms_odyn_signature(char signature132[KMS_SIGNATURE_TEXT], const char **field, char *answer,
+			      size_t len, const uint8_t own20[20])
+{
+	ENSURE_REF(signature132);
+	memset(signature132, 0, KMS_SIGNATURE_TEXT);
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(own20);
+	uint8_t sig[65];
+	DEFER(reading_end) reading r = { 0 };
+	kms_status status = read_signature(sig, &r, answer, len, own20);
+	if (status == KMS_OK) kms_signature_format(signature132, sig);
+	return report(field, &r, status);
+}
+
+static kms_status read_transaction(kms_buf *raw, uint8_t hash32[32], reading *r, const uint8_t own20[20])
+{
+	kms_text hex;
+	uint8_t told[32];
+	GUARD(read_own_address(r, own20));
+	GUARD(read_bytes(told, sizeof(told), r, "transaction_hash"));
+	GUARD(read_hex(&hex, r, "raw_transaction"));
+	size_t len = hex.len / 2;
+	ENSURE(len > 1 && len <= MAX_RAW, KMS_ERR_TEE);
+	GUARD(kms_buf_reserve(raw, len));
+	uint8_t *bytes = raw->data + raw->len;
+	GUARD(kms_hex_decode(bytes, len, hex.text, hex.len));
+	ENSURE(bytes[0] == TX_TYPE, KMS_ERR_TEE);
+	r->field = "transaction_hash";
+	kms_keccak256(hash32, bytes, len);
+	ENSURE(kms_equal_ct(hash32, told, sizeof(told)), KMS_ERR_TEE);
+	raw->len += len;
+	return KMS_OK;
+}
+
+kms_status kms_odyn_transaction(kms_buf *raw, uint8_t hash32[32], const char **field, char *answer,
+				size_t len, const uint8_t own20[20])
+{
+	ENSURE_REF(raw);
+	ENSURE_REF(hash32);
+	memset(hash32, 0, 32);
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(own20);
+	DEFER(reading_end) reading r = { 0 };
+	kms_status status = read_object(&r, answer, len);
+	if (status == KMS_OK) status = read_transaction(raw, hash32, &r, own20);
+	if (status != KMS_OK) memset(hash32, 0, 32);
+	return report(field, &r, status);
+}

@@ -1,0 +1,534 @@
+/* Merging what sync messages bring: each record on its own, nothing that is not authentic. */
+#include "store/store_internal.h"
+#include "sync_kit.h"
+
+static kms_buf data_text(void)
+{
+	kms_buf text = new_text();
+	add(&text, "{\"type\":\"delta\",\"data\":{\"49\":[");
+	return text;
+}
+
+static bool counts_are(const kms_sync_counts *c, uint64_t total, uint64_t merged, uint64_t skipped,
+		       uint64_t rejected, uint64_t future)
+{
+	if (c->total == total && c->merged == merged && c->skipped == skipped && c->rejected == rejected &&
+	    c->future == future)
+		return true;
+	fprintf(stderr, "total %llu, merged %llu, skipped %llu, rejected %llu, future %llu\n",
+		(unsigned long long)c->total, (unsigned long long)c->merged, (unsigned long long)c->skipped,
+		(unsigned long long)c->rejected, (unsigned long long)c->future);
+	return false;
+}
+
+/* ---- outcomes ---- */
+
+TEST(outcomes_are_counted)
+{
+	kms_store *s = kit_store(1);
+	kms_sync_counts c;
+	record_copy r;
+	kms_buf text = data_text();
+	add_live(&text, "a", 1, WALLET, 2, NOW);
+	add(&text, ",");
+	add_live(&text, "a", 2, WALLET, 1, NOW);
+	add(&text, ",");
+	add_live(&text, "a", 3, WALLET, 2, NOW);
+	add(&text, ",");
+	add_live(&text, "a", 4, OWN, 1, NOW - 1);
+	add(&text, ",");
+	add_live(&text, "a", 5, OWN, 1, NOW + 1);
+	add(&text, ",");
+	add_live(&text, "a", 6, OWN, 1, NOW + 1); /* under the joined clock: before */
+	add(&text, ",{\"key\":\"a\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET "\":3,\"" OWN
+		   "\":1}}]}}");
+	CHECK_OK(apply_text(&c, s, &text));
+	CHECK(counts_are(&c, 7, 3, 4, 0, 0));
+	CHECK(c.outcomes[KMS_MERGE_INSERTED] == 1 && c.outcomes[KMS_MERGE_REPLACED_BY_VERSION] == 1);
+	CHECK(c.outcomes[KMS_MERGE_REPLACED_BY_CONCURRENT_LWW] == 1);
+	CHECK(c.outcomes[KMS_MERGE_IGNORED_EQUAL_VERSION] == 1);
+	CHECK(c.outcomes[KMS_MERGE_IGNORED_EXISTING_NEWER_VERSION] == 2);
+	CHECK(c.outcomes[KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK] == 1 && c.stubs == 0);
+	CHECK_OK(kit_peek(&r, s, "a", NOW));
+	CHECK(r.record.state == KMS_RECORD_TOMBSTONE && r.record.origin == ORIGIN);
+	CHECK(kit_counter(&r, 1) == 1 && kit_counter(&r, 2) == 3);
+	/* Again: what was merged is known now. */
+	CHECK_OK(apply_text(&c, s, &text));
+	CHECK(counts_are(&c, 7, 0, 7, 0, 0));
+	kms_buf_free(&text);
+	kms_store_free(s);
+}
+
+TEST(a_message_without_records_changes_nothing)
+{
+	static const char *const texts[] = { "{}", "{\"data\":{}}", "{\"data\":{\"49\":[]}}" };
+	kms_store *s = kit_store(1);
+	for (size_t i = 0; i < KMS_ARRAY_LEN(texts); i++) {
+		kms_sync_counts c;
+		kms_buf text = wiped_copy(texts[i], strlen(texts[i]));
+		CHECK_OK(apply_text(&c, s, &text));
+		CHECK(counts_are(&c, 0, 0, 0, 0, 0) && kms_store_sequence(s) == 0);
+		kms_buf_free(&text);
+	}
+	kms_store_free(s);
+}
+
+/* Each well-formed record of several applications, some without any, and those that were refused. */
+TEST(records_are_shown_and_refused)
+{
+	kms_sync *message;
+	const char *field;
+	kms_store *s = kit_store(1);
+	kms_sync_counts c;
+	kms_record record;
+	uint64_t app_id;
+	kms_buf text = new_text();
+	add(&text, "{\"data\":{\"1\":[],\"49\":[");
+	add_live(&text, "a", 1, WALLET, 1, NOW);
+	add(&text, ",5,");
+	add_live(&text, "b", 1, WALLET, 1, NOW);
+	add(&text,
+	    "],\"50\":[],\"51\":[{\"key\":\"c\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
+	    "\":3}}],\"52\":[]}}");
+	MUST(parse_bytes(&message, &field, (const char *)text.data, text.len));
+	CHECK(kms_sync_record(&record, &app_id, message, 0) && app_id == 49 && record.key[0] == 'a');
+	CHECK(record.state == KMS_RECORD_LIVE && record.value_len > 28 && record.updated_at_ms == NOW);
+	CHECK(kms_sync_record(&record, &app_id, message, 1) && app_id == 49 && record.key[0] == 'b');
+	CHECK(kms_sync_record(&record, &app_id, message, 2) && app_id == 51 && record.key[0] == 'c');
+	CHECK(record.state == KMS_RECORD_TOMBSTONE && record.value_len == 0);
+	CHECK(!kms_sync_record(&record, &app_id, message, 3));
+	CHECK(!kms_sync_record(&record, &app_id, message, SIZE_MAX));
+	CHECK(!kms_sync_record(NULL, &app_id, message, 0) && !kms_sync_record(&record, NULL, message, 0));
+	CHECK(!kms_sync_record(&record, &app_id, NULL, 0));
+	kms_sync_refuse(message, 0);
+	kms_sync_refuse(message, 2);
+	kms_sync_refuse(message, 3);
+	kms_sync_refuse(NULL, 0);
+	CHECK_OK(apply_message(&c, message, s));
+	CHECK(counts_are(&c, 4, 1, 0, 3, 0) && c.refused == 2 && c.poisoned == 0);
+	kms_buf_free(&text);
+	kms_sync_free(message);
+	kms_store_free(s);
+}
+
+/* ---- one record ---- */
+
+typedef struct attempt {
+	const char *key;
+	uint64_t sealed_for;
+	uint64_t sent_for; /* 0: as it was sealed */
+	size_t plain_len;
+	int spoil; /* byte of the ciphertext that is changed; negative: from its end, 0: none */
+	int cut;   /* bytes missing at its end */
+	uint64_t counter;
+	uint64_t at_ms;
+	uint64_t ttl_ms;
+	bool rejected;
+	bool future;
+} attempt;
+
+static void try_one(int *failed_, const attempt *a)
+{
+	kms_store *s;
+	kms_store_config config = kit_config(1);
+	kms_sync_counts c;
+	kms_buf text = new_text(), sealed = new_text();
+	config.max_value = 9000;
+	MUST(kms_store_new(&s, &config));
+	add_sealed(&sealed, a->sealed_for, 1, a->plain_len);
+	if (a->spoil > 0) sealed.data[a->spoil - 1] ^= 1;
+	if (a->spoil < 0) sealed.data[sealed.len - (size_t)-a->spoil] ^= 1;
+	addf(&text, "{\"data\":{\"%llu\":[{\"key\":\"%s\",\"ttl_ms\":%llu,\"value\":\"",
+	     (unsigned long long)(a->sent_for ? a->sent_for : a->sealed_for), a->key,
+	     (unsigned long long)a->ttl_ms);
+	MUST(kms_buf_append_hex(&text, sealed.data, sealed.len - (size_t)a->cut));
+	addf(&text, "\",\"updated_at_ms\":%llu,\"version\":{\"" WALLET "\":%llu}}]}}",
+	     (unsigned long long)a->at_ms, (unsigned long long)a->counter);
+	CHECK_OK(apply_text(&c, s, &text));
+	CHECK(counts_are(&c, 1, !a->rejected, 0, a->rejected, a->future));
+	/* Only what is long enough to be a ciphertext can be one under another key. */
+	bool other = a->sent_for || a->spoil || (a->cut && a->plain_len > 0);
+	CHECK(c.poisoned == other);
+	kms_store_stats stats;
+	kms_store_get_stats(&stats, s);
+	CHECK(stats.live_keys == (a->rejected ? 0 : 1));
+	kms_buf_free(&text);
+	kms_buf_free(&sealed);
+	kms_store_free(s);
+}
+
+TEST(only_what_is_right_is_merged)
+{
+	const attempt good = { "k", APP, 0, 100, 0, 0, 1, NOW, 0, false, false };
+	attempt a;
+#define TRY(...)                   \
+	do {                       \
+		a = good;          \
+		__VA_ARGS__;       \
+		CALL(try_one, &a); \
+	} while (0)
+	TRY((void)0);
+	TRY(a.plain_len = 0);
+	TRY(a.plain_len = 4096); /* a whole piece of the check, and one byte around it */
+	TRY(a.plain_len = 4095);
+	TRY(a.plain_len = 4097);
+	TRY(a.plain_len = 8192);
+	TRY(a.sent_for = APP + 1; a.rejected = true);
+	for (int i = 1; i <= 128; i++)
+		TRY(a.spoil = i; a.rejected = true);
+	TRY(a.plain_len = 8500; a.spoil = 13; a.rejected = true);
+	TRY(a.plain_len = 8500; a.spoil = 4096 + 13; a.rejected = true);
+	TRY(a.plain_len = 8500; a.spoil = -17; a.rejected = true);
+	TRY(a.plain_len = 8500; a.spoil = -1; a.rejected = true);
+	TRY(a.cut = 1; a.rejected = true);
+	TRY(a.plain_len = 0; a.cut = 1; a.rejected = true);
+	TRY(a.plain_len = 9100); /* max_value and 128 */
+	TRY(a.plain_len = 9101; a.rejected = true);
+	TRY(a.key = ""; a.rejected = true);
+	TRY(a.key = "a\\u0000b"; a.rejected = true);
+	TRY(a.ttl_ms = KMS_STORE_MAX_TTL_MS);
+	TRY(a.ttl_ms = KMS_STORE_MAX_TTL_MS + 1; a.rejected = true);
+	TRY(a.counter = NOW + SKEW);
+	TRY(a.counter = NOW + SKEW + 1; a.rejected = true);
+	TRY(a.at_ms = NOW + SKEW);
+	TRY(a.at_ms = NOW + SKEW + 1; a.rejected = a.future = true);
+	TRY(a.at_ms = UINT64_MAX; a.rejected = a.future = true);
+	/* It is of the future only where nothing else is wrong. */
+	TRY(a.at_ms = NOW + SKEW + 1; a.spoil = 1; a.rejected = true);
+	TRY(a.at_ms = NOW + SKEW + 1; a.key = ""; a.rejected = true);
+	TRY(a.at_ms = NOW + SKEW + 1; a.counter = NOW + SKEW + 1; a.rejected = true);
+#undef TRY
+}
+
+TEST(one_wallet_twice_is_no_clock)
+{
+	kms_store *s = kit_store(1);
+	kms_sync_counts c;
+	kms_buf text = data_text();
+	add(&text,
+	    "{\"key\":\"k\",\"value\":null,\"tombstone\":true,\"version\":{"
+	    "\"0xabcdefabcdefabcdefabcdefabcdefabcdefabcd\":1,\"ABCDEFabcdefabcdefabcdefabcdefabcdefabcd\":"
+	    "2}}]}}");
+	CHECK_OK(apply_text(&c, s, &text));
+	CHECK(counts_are(&c, 1, 0, 0, 1, 0));
+	kms_buf_free(&text);
+	kms_store_free(s);
+}
+
+TEST(a_full_store_rejects_and_goes_on)
+{
+	kms_store *s;
+	kms_store_config config = kit_config(1);
+	kms_sync_counts c;
+	config.max_namespaces = 1;
+	config.max_total_bytes = 4096 + 5000;
+	MUST(kms_store_new(&s, &config));
+	kms_buf text = data_text();
+	add_live(&text, "a", 1, WALLET, 1, NOW);
+	add(&text, ",{\"key\":\"big\",\"version\":{\"" WALLET "\":1},\"value\":\"");
+	add_sealed_hex(&text, APP, 1, 5000);
+	add(&text, "\"},");
+	add_live(&text, "b", 1, WALLET, 1, NOW);
+	add(&text, "],\"50\":[");
+	add(&text, "{\"key\":\"t\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET "\":1}}");
+	add(&text, "]}}");
+	CHECK_OK(apply_text(&c, s, &text));
+	CHECK(counts_are(&c, 4, 2, 0, 2, 0));
+	CHECK(kit_stats(s).live_keys == 2);
+	kms_buf_free(&text);
+	kms_store_free(s);
+}
+
+TEST(a_bad_end_keeps_all_out)
+{
+	static const char *const ends[] = { "]}",
+					    "]}},",
+					    "]}}}",
+					    ",]}}",
+					    ",{\"key\":}]}}",
+					    "],\"49\":[]}}",
+					    "]},\"app_id\":1}",
+					    "]},\"pop\":5}",
+					    "]},\"type\":\"delta\"}",
+					    "],\"x\":5}}",
+					    ",\"\xff\"]}}",
+					    ",{\"a\":1,\"a\":1}]}}",
+					    "]},\"x\":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]}" };
+	for (size_t i = 0; i < KMS_ARRAY_LEN(ends); i++) {
+		kms_store *s = kit_store(1);
+		kms_sync_counts c;
+		kms_buf text = data_text();
+		add_live(&text, "a", 1, WALLET, 1, NOW);
+		add(&text, ends[i]);
+		CHECK(apply_text(&c, s, &text) != KMS_OK);
+		CHECK(kms_store_sequence(s) == 0);
+		kms_buf_free(&text);
+		kms_store_free(s);
+	}
+}
+
+/* ---- stubs ---- */
+
+static void send_stub(int *failed_, kms_store *s, const char *app, const char *members, kms_sync_counts *c)
+{
+	kms_buf text = new_text();
+	addf(&text, "{\"data\":{\"%s\":[{\"value\":null,%s}]}}", app, members);
+	CHECK_OK(apply_text(c, s, &text));
+	kms_buf_free(&text);
+}
+
+static uint64_t next_counter(kms_store *s, const char *key)
+{
+	record_copy r;
+	MUST(kit_put(s, key, 1, NOW));
+	MUST(kit_peek(&r, s, key, NOW));
+	if (r.record.origin != 0) abort();
+	return kit_counter(&r, 1);
+}
+
+TEST(stubs_only_raise_the_floor)
+{
+	kms_store *s = kit_store(1);
+	kms_sync_counts c;
+	record_copy r;
+	/* Of others alone: not even a namespace. */
+	CALL(send_stub, s, "49", "\"key\":\"a\",\"version\":{\"" WALLET "\":9}", &c);
+	CHECK(counts_are(&c, 1, 0, 1, 0, 0) && c.stubs == 1);
+	kms_store_stats stats;
+	kms_store_get_stats(&stats, s);
+	CHECK(stats.namespaces == 0);
+	CALL(send_stub, s, "49",
+	     "\"key\":\"a\",\"tombstone\":false,\"version\":{\"" OWN "\":9,\"" WALLET "\":1}", &c);
+	CHECK(counts_are(&c, 1, 0, 1, 0, 0) && kms_store_sequence(s) == 0);
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_peek(&r, s, "a", NOW));
+	CHECK(next_counter(s, "a") == 10);
+	CHECK(next_counter(s, "b") == 10);
+	CHECK(next_counter(s, "b") == 11);
+	/* What is held already is no news. */
+	CALL(send_stub, s, "49", "\"key\":\"b\",\"version\":{\"" OWN "\":11}", &c);
+	CHECK(next_counter(s, "c") == 10);
+	CALL(send_stub, s, "49", "\"key\":\"b\",\"version\":{\"" OWN "\":12}", &c);
+	CHECK(next_counter(s, "d") == 13);
+	kms_store_free(s);
+}
+
+TEST(stubs_are_checked_like_records)
+{
+	static const struct {
+		const char *members;
+		uint64_t future;
+	} bad[] = {
+		{ "\"key\":\"\",\"version\":{\"" OWN "\":9}", 0 },
+		{ "\"key\":\"a\\u0000\",\"version\":{\"" OWN "\":9}", 0 },
+		{ "\"key\":\"a\",\"version\":{\"" OWN "\":1700000015001}", 0 },
+		{ "\"key\":\"a\",\"ttl_ms\":315360000001,\"version\":{\"" OWN "\":9}", 0 },
+		{ "\"key\":\"a\",\"updated_at_ms\":1700000015001,\"version\":{\"" OWN "\":9}", 1 },
+	};
+	kms_store *s = kit_store(1);
+	kms_sync_counts c;
+	for (size_t i = 0; i < KMS_ARRAY_LEN(bad); i++) {
+		CALL(send_stub, s, "49", bad[i].members, &c);
+		CHECK(counts_are(&c, 1, 0, 0, 1, bad[i].future) && c.stubs == 0);
+	}
+	CHECK(next_counter(s, "a") == 1);
+	CALL(send_stub, s, "49",
+	     "\"key\":\"z\",\"updated_at_ms\":1700000015000,\"version\":{\"" OWN "\":1700000015000}", &c);
+	CHECK(counts_are(&c, 1, 0, 1, 0, 0));
+	const kms_record no_stub = { .key = "k", .key_len = 1, .state = KMS_RECORD_TOMBSTONE };
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(s, APP, &no_stub, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(s, APP, NULL, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(NULL, APP, &no_stub, NOW));
+	kms_store_free(s);
+}
+
+TEST(a_stub_needs_room_for_its_namespace)
+{
+	kms_store *s;
+	kms_store_config config = kit_config(1);
+	kms_sync_counts c;
+	config.max_namespaces = 1;
+	MUST(kms_store_new(&s, &config));
+	CALL(send_stub, s, "1", "\"key\":\"a\",\"version\":{\"" OWN "\":9}", &c);
+	CHECK(counts_are(&c, 1, 0, 1, 0, 0));
+	CALL(send_stub, s, "2", "\"key\":\"a\",\"version\":{\"" OWN "\":9}", &c);
+	CHECK(counts_are(&c, 1, 0, 0, 1, 0));
+	kms_store_free(s);
+}
+
+/* ---- failures ---- */
+
+TEST(no_memory_is_no_records_fault)
+{
+	bool ended = false;
+	kms_status status = KMS_ERR_MEMORY;
+	for (unsigned long n = 1; n < 200 && !ended; n++) {
+		kms_store *s = kit_store(1);
+		kms_sync *message;
+		const char *field;
+		kms_sync_counts c;
+		kms_secret *master = hex_secret(MASTER);
+		kms_buf text = data_text();
+		add_live(&text, "a", 1, WALLET, 1, NOW);
+		add(&text, ",{},");
+		add_live(&text, "b", 1, WALLET, 1, NOW);
+		add(&text, "],\"50\":[{\"key\":\"c\",\"value\":\"");
+		add_sealed_hex(&text, 50, 1, 1);
+		add(&text, "\",\"version\":{\"" WALLET "\":1}}]}}");
+		CHECK_OK(kms_sync_parse(&message, &field, &text));
+		kms_mem_fail_after(n);
+		status = kms_sync_apply(&c, message, s, master, ORIGIN, NOW);
+		ended = sweep_ends(n);
+		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY ||
+		      status == KMS_ERR_CRYPTO);
+		CHECK(c.rejected == 1 && c.total == c.merged + 1); /* what came before is there */
+		CHECK(status == KMS_OK ? c.merged == 3 : c.merged < 3);
+		kms_store_stats stats;
+		kms_store_get_stats(&stats, s);
+		CHECK(stats.live_keys == c.merged);
+		kms_secret_unref(master);
+		kms_sync_free(message);
+		kms_store_free(s);
+	}
+	CHECK(ended && status == KMS_OK);
+}
+
+TEST(misuse_is_refused)
+{
+	kms_store *s = kit_store(1);
+	kms_sync *m;
+	kms_sync_counts c = { .total = 5 };
+	kms_buf text = data_text();
+	kms_secret *master = hex_secret(MASTER), *half = hex_secret("0011");
+	add_live(&text, "a", 1, WALLET, 1, NOW);
+	add(&text, "]}}");
+	const char *field;
+	CHECK_OK(kms_sync_parse(&m, &field, &text));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_apply(&c, m, s, master, 0, NOW));
+	CHECK(c.total == 0);
+	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_apply(&c, m, s, half, 1, NOW));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_apply(&c, m, s, master, 1, (1ull << 62) + 1));
+	CHECK(c.total == 0 && kms_store_sequence(s) == 0);
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_apply(NULL, m, s, master, 1, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_apply(&c, NULL, s, master, 1, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_apply(&c, m, NULL, master, 1, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_apply(&c, m, s, NULL, 1, NOW));
+	CHECK_OK(kms_sync_apply(&c, m, s, master, UINT32_MAX, NOW));
+	record_copy r;
+	CHECK_OK(kit_peek(&r, s, "a", NOW));
+	CHECK(r.record.origin == UINT32_MAX);
+	kms_secret_unref(master);
+	kms_secret_unref(half);
+	kms_sync_free(m);
+	kms_store_free(s);
+}
+
+/* ---- mutated messages ---- */
+
+typedef struct audit {
+	kms_secret *key;
+	uint64_t records;
+	bool bad;
+} audit;
+
+static kms_status audit_record(void *context, const kms_record *record)
+{
+	audit *a = context;
+	clock_draft clock;
+	a->records++;
+	a->bad |= record->origin != ORIGIN || record->key_len == 0 || record->clock_len == 0;
+	a->bad |= !kms_clock_sort(&clock, record->clock, record->clock_len);
+	if (record->state == KMS_RECORD_LIVE)
+		a->bad |= kms_record_verify(a->key, record->value, record->value_len) != KMS_OK;
+	return KMS_OK;
+}
+
+/* Whatever came in is authentic. */
+static void check_store(int *failed_, kms_store *s, uint64_t *records)
+{
+	uint64_t *ids;
+	size_t count;
+	CHECK_OK(kms_store_changed_apps(&ids, &count, s, 0));
+	for (size_t i = 0; i < count; i++) {
+		audit a = { .key = data_key(ids[i]) };
+		CHECK_OK(kms_store_changes(s, ids[i], 0, 0, audit_record, &a));
+		CHECK(!a.bad);
+		*records += a.records;
+		kms_secret_unref(a.key);
+	}
+	kms_store_ids_free(ids);
+}
+
+static kms_buf seed_message(void)
+{
+	kms_buf text = data_text();
+	add_live(&text, "a", 1, WALLET, 2, NOW);
+	add(&text, ",{\"key\":\"b\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
+		   "\":3},\"ttl_ms\":7},");
+	add_live(&text, "c\\u00e9\\\\", 2, OWN, 9, NOW + 5);
+	add(&text, "],\"50\":[{\"version\":{\"" WALLET "\":1,\"" OWN "\":2},\"key\":\"d\",\"value\":\"");
+	add_sealed_hex(&text, 50, 9, 3);
+	add(&text, "\",\"updated_at_ms\":1699999999999},{\"key\":\"s\",\"value\":null,\"version\":{\"" OWN
+		   "\":4}}]},\"features\":[\"pop\"],\"complete\":true,\"total\":3}");
+	return text;
+}
+
+static void mutate(kms_buf *text, uint64_t *seed)
+{
+	static const char likely[] = "\"\\{}[]:,0e-.u\xc3\x80 fx1";
+	for (uint64_t edits = kit_random(seed, 4) + 1; edits; edits--) {
+		size_t at = kit_random(seed, text->len), run = 1 + kit_random(seed, 40);
+		if (run > text->len - at) run = text->len - at;
+		switch (kit_random(seed, 6)) {
+		case 0:
+			text->data[at] = (uint8_t)kit_random(seed, 256);
+			break;
+		case 1:
+		case 2:
+			text->data[at] = (uint8_t)likely[kit_random(seed, sizeof(likely) - 1)];
+			break;
+		case 3: /* a piece is lost */
+			memmove(text->data + at, text->data + at + run, text->len - at - run);
+			text->len -= text->len > run ? run : 0;
+			break;
+		case 4: /* a piece stands somewhere else too */
+			memmove(text->data + kit_random(seed, text->len - run + 1), text->data + at, run);
+			break;
+		default:
+			text->data[at] ^= (uint8_t)(1u << kit_random(seed, 8));
+			break;
+		}
+	}
+}
+
+TEST(mutated_messages_do_no_harm)
+{
+	kms_buf seed_text = seed_message();
+	kms_store *s = kit_store(1);
+	uint64_t seed = 0x6b6d732d73796e63ull, records = 0, parsed = 0, merged = 0, rejected = 0;
+	for (int i = 1; i <= 20000; i++) {
+		kms_sync_counts c;
+		kms_buf text = wiped_copy((const char *)seed_text.data, seed_text.len);
+		mutate(&text, &seed);
+		kms_status status = apply_text(&c, s, &text);
+		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_INPUT);
+		CHECK(c.total == c.merged + c.skipped + c.rejected && c.future <= c.rejected);
+		parsed += status == KMS_OK;
+		merged += c.merged;
+		rejected += c.rejected;
+		kms_buf_free(&text);
+		if (i % 20) continue;
+		CALL(check_store, s, &records);
+		kms_store_free(s);
+		s = kit_store(1);
+	}
+	/* It would be no trial if nothing got through, or all. */
+	CHECK(parsed > 2000 && parsed < 18000 && merged > 2000 && rejected > 500 && records > 1000);
+	kms_buf_free(&seed_text);
+	kms_store_free(s);
+}
+
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(outcomes_are_counted), T(a_message_without_records_changes_nothing),
+	  T(records_are_shown_and_refused), T(only_what_is_right_is_merged), T(one_wallet_twice_is_no_clock),
+	  T(a_full_store_rejects_and_goes_on), T(a_bad_end_keeps_all_out), T(stubs_only_raise_the_floor),
+	  T(stubs_are_checked_like_records), T(a_stub_needs_room_for_its_namespace),
+	  T(no_memory_is_no_records_fault), T(misuse_is_refused), T(mutated_messages_do_no_harm))
