@@ -1,5 +1,5 @@
 /*
- * For the Odyn double of specs and development networks alone (lua/kms/devnet/odyn.lua): it stands
+ * For the Odyn double of specs and development networks alone (lua/devnet/odyn.lua): it stands
  * on the other side of HTTP, where plaintext is JSON text. A process that has made a service, a
  * node, cannot use this.
  */

@@ -5,10 +5,10 @@ package.path = "./?.lua;lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = (arg[1] or "build") .. "/?.so;" .. package.cpath
 
 local uv = require("luv")
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 local measure = require("spec.bench.lib.measure")
-local metrics = require("kms.metrics")
-local metrics_requests = require("kms.metrics.requests")
+local metrics = require("kms.admin.metrics")
+local metrics_requests = require("kms.admin.metrics.requests")
 
 local CALLS = 200000
 local MOST_US, MOST_PAGE_US = 1, 5000

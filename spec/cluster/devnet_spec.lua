@@ -6,7 +6,7 @@ local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
-local process = require("kms.devnet.process")
+local process = require("devnet.process")
 local uv = require("luv")
 
 local ENV = { PATH = os.getenv("PATH"), HOME = os.getenv("HOME") or "/", ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") }

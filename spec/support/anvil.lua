@@ -1,10 +1,10 @@
 --- A real EVM on loopback with both registries deployed, where `make contracts` has put the pinned
--- tools and the bytecode; of kms.devnet. Everything here waits: call it inside loopback.run.
+-- tools and the bytecode; of devnet. Everything here waits: call it inside loopback.run.
 
-local anvil = require("kms.devnet.anvil")
+local anvil = require("devnet.anvil")
 local files = require("spec.support.files")
-local ports = require("kms.devnet.ports")
-local registry = require("kms.devnet.registry")
+local ports = require("devnet.ports")
+local registry = require("devnet.registry")
 
 local M = {}
 

@@ -1,9 +1,9 @@
 --- A chain as a node sees it: a JSON-RPC server on loopback with the two registries in tables
 -- that a spec edits, and ways to answer badly. Runs on the spec's own loop.
 
-local abi = require("kms.devnet.abi")
+local abi = require("devnet.abi")
 local cjson = require("cjson")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local transactions = require("spec.support.tx")

@@ -5,10 +5,10 @@
 -- which all of them are there and every node must serve within READY_MS.
 
 local chaos_parts = require("spec.support.chaos_parts")
-local gather = require("kms.gather")
+local gather = require("kms.async.parallel")
 local kept_chain = require("spec.support.kept_chain")
 local loads = require("spec.support.chaos_load")
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 local uv = require("luv")
 
 local M = {}

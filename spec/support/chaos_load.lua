@@ -4,7 +4,7 @@
 
 local client = require("kms.client")
 local files = require("spec.support.files")
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 local native = require("kms_native")
 local uv = require("luv")
 

@@ -1,8 +1,8 @@
 --- The parts of a cluster that chaos kills (spec.support.chaos): each with a name, may_fail(),
 -- down_ms(random) (how long it stays away), kill() and start(), which returns when it answers.
 
-local fetch = require("kms.fetch")
-local loop = require("kms.loop")
+local fetch = require("kms.http.fetch")
+local loop = require("kms.base.loop")
 
 local M = {}
 
@@ -77,7 +77,7 @@ function M.wait_answer(node)
 end
 
 --- All parts, each as often as it should fail: the chain is one, and all nodes feel it.
--- @param net of kms.devnet; kept of spec.support.kept_chain; watch of spec.support.chaos_load
+-- @param net of devnet; kept of spec.support.kept_chain; watch of spec.support.chaos_load
 function M.of(net, kept, watch)
 	local chain = chain_part(kept, watch)
 	local parts = { chain, chain }

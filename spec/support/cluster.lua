@@ -1,4 +1,4 @@
---- Clusters of real nodes on a real chain (kms.devnet), for specs. Calls block their caller while
+--- Clusters of real nodes on a real chain (devnet), for specs. Calls block their caller while
 -- the loop runs, but for what the devnet itself does: that goes through M.await.
 
 local apps = require("spec.support.app")
@@ -6,7 +6,7 @@ local assert = require("luassert")
 local backend = require("spec.support.backend")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
-local devnet = require("kms.devnet")
+local devnet = require("devnet")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
@@ -30,7 +30,7 @@ local INHERITED = { "ASAN_OPTIONS", "UBSAN_OPTIONS" }
 
 --- Why there can be no cluster here, or nil.
 function M.missing()
-	local ok, message = require("kms.devnet.anvil").available(".")
+	local ok, message = require("devnet.anvil").available(".")
 	if ok then return nil end
 	return message
 end
@@ -68,7 +68,7 @@ end
 
 --- Starts a cluster of three nodes and waits until every node serves.
 -- @param options odyn (keys in TEE services), env (further settings)
--- @return cluster { net (kms.devnet), ended (processes that ended by themselves) }
+-- @return cluster { net (devnet), ended (processes that ended by themselves) }
 function M.start(options)
 	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
 	self.net = assert(devnet.new({

@@ -1,6 +1,6 @@
 --- Temporary folders and small files of specs.
 
-local files = require("kms.files")
+local files = require("kms.base.files")
 local uv = require("luv")
 
 local M = {}

@@ -4,9 +4,9 @@ package.path = "lua/?.lua;" .. package.path
 package.cpath = (os.getenv("KMS_BUILD") or "build") .. "/?.so;" .. package.cpath
 
 local native = require("kms_native")
-local http = require("kms.http")
-local log = require("kms.log")
-local loop = require("kms.loop")
+local http = require("kms.http.server")
+local log = require("kms.base.log")
+local loop = require("kms.base.loop")
 
 assert(native.init(8 << 20))
 io.stdout:setvbuf("line")

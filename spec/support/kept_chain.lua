@@ -3,7 +3,7 @@
 
 local cjson = require("cjson")
 local files = require("spec.support.files")
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 
 local M = {}
 
@@ -56,7 +56,7 @@ function Kept:stop()
 	self.over = true
 end
 
---- @param chain  of kms.devnet.anvil, running, with a state file
+--- @param chain  of devnet.anvil, running, with a state file
 function M.new(chain)
 	local self = setmetatable({ chain = chain, highest = 0, copies = 0 }, Kept)
 	loop.spawn(watch, self)

@@ -3,7 +3,7 @@
 
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local loopback = require("spec.support.loopback")
 
 local M = {}

@@ -4,7 +4,7 @@
 local apps = require("spec.support.app")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
-local json = require("kms.json")
+local json = require("kms.base.json")
 
 local M = {}
 

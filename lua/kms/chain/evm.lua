@@ -8,8 +8,8 @@ local head = require("kms.chain.head")
 local native = require("kms_native")
 local rpc = require("kms.chain.rpc")
 local snapshot = require("kms.chain.snapshot")
-local transaction = require("kms.chain.transaction")
-local types = require("kms.types")
+local transaction = require("kms.chain.hash_publisher")
+local types = require("kms.config.types")
 
 local M = {}
 

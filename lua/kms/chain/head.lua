@@ -4,7 +4,7 @@
 -- A head counts only on the expected chain, while it is fresh by its own timestamp, and while
 -- the height has not fallen by more than the confirmations: a frozen or swapped chain is no answer.
 
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 local quantity = require("kms.chain.quantity")
 
 local M = {}

@@ -3,7 +3,7 @@
 -- The file is made at the first start with the node itself and a demo application in it.
 -- An operator may edit it: it is read again when it has changed. Refused in an enclave.
 
-local files = require("kms.files")
+local files = require("kms.base.files")
 local native = require("kms_native")
 
 local M = {}

@@ -1,9 +1,9 @@
 --- JSON-RPC with the servers that the operator named: the next one where one fails, a second
 -- round after a pause, and where nobody vouches for a single server, two that say the same.
 
-local gather = require("kms.gather")
-local json = require("kms.json")
-local loop = require("kms.loop")
+local gather = require("kms.async.parallel")
+local json = require("kms.base.json")
+local loop = require("kms.base.loop")
 local rpc_server = require("kms.chain.rpc_server")
 
 local M = {}

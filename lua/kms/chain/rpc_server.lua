@@ -5,11 +5,11 @@
 --   { revert = message, data = hex }    the contract refused: an answer (data may be nil)
 --   { failure = message, old = true }   no answer; old: the server has no state of that block
 
-local fetch = require("kms.fetch")
-local gather = require("kms.gather")
-local json = require("kms.json")
-local text = require("kms.text")
-local types = require("kms.types")
+local fetch = require("kms.http.fetch")
+local gather = require("kms.async.parallel")
+local json = require("kms.base.json")
+local text = require("kms.base.text")
+local types = require("kms.config.types")
 
 local M = {}
 

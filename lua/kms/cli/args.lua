@@ -9,7 +9,7 @@
 --   run        function(args, io) -> exit code (the dispatcher calls it)
 -- What was parsed is a table by name, "-" written as "_"; --help works at every level.
 
-local nearest = require("kms.nearest")
+local nearest = require("kms.base.suggest")
 
 local M = {}
 

@@ -5,7 +5,7 @@ local attest = require("kms.attest")
 local attest_options = require("kms.cli.attest_options")
 local attest_show = require("kms.cli.attest_show")
 local exit = require("kms.cli.exit")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local session = require("kms.cli.session")
 local sim_attest = require("kms.tee.sim_attest")
 

@@ -2,7 +2,7 @@
 
 local uv = require("luv")
 local attest = require("kms.attest")
-local fetch = require("kms.fetch")
+local fetch = require("kms.http.fetch")
 
 local M = {}
 

@@ -1,8 +1,8 @@
 --- Attestation documents for people and scripts.
 
-local json = require("kms.json")
+local json = require("kms.base.json")
 local native = require("kms_native")
-local text = require("kms.text")
+local text = require("kms.base.text")
 
 local M = {}
 

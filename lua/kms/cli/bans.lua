@@ -1,6 +1,6 @@
 --- `nova-kms bans`: which peers a node ignores, and why; lifting of that.
 
-local control = require("kms.cli.control")
+local control = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
 

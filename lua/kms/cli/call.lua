@@ -5,7 +5,7 @@
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
 local session = require("kms.cli.session")
-local text = require("kms.text")
+local text = require("kms.base.text")
 
 local STDOUT = 1 -- what world.stdout writes to
 

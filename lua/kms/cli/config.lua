@@ -3,10 +3,10 @@
 -- their values never reach Lua.
 
 local args = require("kms.cli.args")
-local boot = require("kms.boot")
+local boot = require("kms.node.boot")
 local config = require("kms.config")
 local exit = require("kms.cli.exit")
-local json = require("kms.json")
+local json = require("kms.base.json")
 
 local function print_json(io, cfg, errors)
 	if not cfg then

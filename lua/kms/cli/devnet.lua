@@ -1,7 +1,7 @@
 --- `nova-kms devnet`: a whole cluster on this machine, to try things with; runs until Ctrl-C.
 
 local exit = require("kms.cli.exit")
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 local uv = require("luv")
 
@@ -30,13 +30,13 @@ end
 -- Starts it and shows it off.
 -- @return true | nil, message
 local function bring_up(net, parsed, world)
-	local guide = require("kms.devnet.guide")
+	local guide = require("devnet.guide")
 	local ok, message = pcall(net.start, net)
 	if not ok then return nil, message end
 	net.up = true
 	guide.print_map(net, world.stdout)
 	if not parsed.no_demo then
-		ok, message = require("kms.devnet.demo").run(net, world)
+		ok, message = require("devnet.demo").run(net, world)
 		if not ok then return nil, message end
 	end
 	if not parsed.once then
@@ -84,7 +84,7 @@ local function run(parsed, world)
 	if not native then return failed end
 	return session.wait(function()
 		local net
-		net, message = require("kms.devnet").new({
+		net, message = require("devnet").new({
 			root = world.root, dir = parsed.dir, program = uv.exepath(), nodes = parsed.nodes or DEFAULTS.nodes,
 			port = parsed.port or DEFAULTS.port, odyn = parsed.odyn, keep = parsed.keep,
 			on_end = function(...) say_ended(world, net, ...) end,

@@ -1,8 +1,8 @@
 --- `nova-kms devnet-odyn`: stands in for the Odyn service on this machine, for development.
 
-local config_types = require("kms.types")
+local config_types = require("kms.config.types")
 local exit = require("kms.cli.exit")
-local loop = require("kms.loop")
+local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 
 local function run(parsed, world)
@@ -11,7 +11,7 @@ local function run(parsed, world)
 	local native, failed = session.native(world, session.SMALL)
 	if not native then return failed end
 	-- Only here: what it needs of native is not for a node.
-	local double, message = require("kms.devnet.odyn").start({ seed = parsed.seed, host = host, port = tonumber(port) })
+	local double, message = require("devnet.odyn").start({ seed = parsed.seed, host = host, port = tonumber(port) })
 	if not double then return session.fail(world, message) end
 	local address = parsed.bind:gsub(":%d+$", ":" .. double.port)
 	session.print(world, ("development double of the Odyn service on http://%s, wallet %s"):format(

@@ -1,6 +1,6 @@
 --- `nova-kms drain`: has a node finish what it does and end.
 
-local control = require("kms.cli.control")
+local control = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local function show(answer)

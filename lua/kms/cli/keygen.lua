@@ -3,7 +3,7 @@
 
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local session = require("kms.cli.session")
 
 local MESSAGES = {

@@ -1,6 +1,6 @@
 --- `nova-kms loglevel`: shows or sets what a node logs, until it restarts.
 
-local control = require("kms.cli.control")
+local control = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local LEVELS = { "error", "warn", "info", "debug" }

@@ -1,6 +1,6 @@
 --- `nova-kms peers`: the members of the cluster as a node deals with them.
 
-local control = require("kms.cli.control")
+local control = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
 

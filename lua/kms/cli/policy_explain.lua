@@ -2,7 +2,7 @@
 -- line. Counters and limits start empty: what is asked here is asked for the first time.
 
 local exit = require("kms.cli.exit")
-local json = require("kms.json")
+local json = require("kms.base.json")
 
 local M = {}
 

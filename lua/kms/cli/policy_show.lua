@@ -1,7 +1,7 @@
 --- `nova-kms policy show`: the effective set, and where each value comes from.
 
 local exit = require("kms.cli.exit")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local schema = require("kms.policy.schema")
 
 local M = {}

@@ -1,6 +1,6 @@
 --- `nova-kms reload`: has a node read its policies again.
 
-local control = require("kms.cli.control")
+local control = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local function show(answer)

@@ -1,11 +1,11 @@
 --- `nova-kms serve`: runs a node until SIGTERM or SIGINT.
 
 local uv = require("luv")
-local boot = require("kms.boot")
+local boot = require("kms.node.boot")
 local config = require("kms.config")
 local exit = require("kms.cli.exit")
-local log = require("kms.log")
-local loop = require("kms.loop")
+local log = require("kms.base.log")
+local loop = require("kms.base.loop")
 
 local IMPATIENT_MS = 1000
 

@@ -3,7 +3,7 @@
 local uv = require("luv")
 local exit = require("kms.cli.exit")
 local config = require("kms.config")
-local text = require("kms.text")
+local text = require("kms.base.text")
 
 local M = {}
 

@@ -3,7 +3,7 @@
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
-local control = require("kms.cli.control")
+local control = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local shown, table_of = session.shown, session.table_of

@@ -2,7 +2,7 @@
 
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local uv = require("luv")
 
 local function run(parsed, io)

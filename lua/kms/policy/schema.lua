@@ -1,4 +1,4 @@
---- What the four policy files may say: shapes for kms.policy.shape.
+--- What the four policy files may say: shapes for kms.policy.validate.
 
 local M = {}
 

@@ -2,9 +2,9 @@
 -- nothing that is in use.
 
 local hooks = require("kms.policy.hooks")
-local lines = require("kms.policy.lines")
+local lines = require("kms.policy.source_lines")
 local schema = require("kms.policy.schema")
-local shape = require("kms.policy.shape")
+local shape = require("kms.policy.validate")
 local sources_of = require("kms.policy.sources")
 
 local M = {}

@@ -1,7 +1,7 @@
 --- The files of a set of policies: where they are read, what is hashed of them, and how mistakes in
 -- them are told.
 
-local nearest = require("kms.nearest")
+local nearest = require("kms.base.suggest")
 local schema = require("kms.policy.schema")
 local uv = require("luv")
 

@@ -7,7 +7,7 @@
 -- Facts that a call does not give are those of kms.policy.hooks. Time stands still until
 -- p:advance(seconds). p.lines has what kms.log wrote. A hook that raises an error fails the spec.
 
-local bans = require("kms.policy.bans")
+local bans = require("kms.peers.bans")
 local hooks = require("kms.policy.hooks")
 local native = require("kms_native")
 local policy = require("kms.policy")

@@ -3,11 +3,11 @@
 -- Each goes the same way: ready, authenticate, read the body, open it, carry it out, seal the
 -- answer. A handler sees names and sizes; keys and values stay in C.
 
-local err = require("kms.err")
-local lru = require("kms.lru")
+local err = require("kms.base.err")
+local lru = require("kms.base.lru")
 local native = require("kms_native")
 local routes_reply = require("kms.routes.reply")
-local turns = require("kms.turns")
+local turns = require("kms.async.key_lock")
 
 local M = {}
 

@@ -1,8 +1,8 @@
 --- GET /attestation: proof, for anybody, of what runs here and under which keys (tee.md).
 
 local attest = require("kms.attest")
-local err = require("kms.err")
-local lane = require("kms.lane")
+local err = require("kms.base.err")
+local lane = require("kms.async.rate_queue")
 local native = require("kms_native")
 
 local M = {}

@@ -1,7 +1,7 @@
 --- The routes that need no authentication: overview, health, readiness, status, nonces, nodes.
 
 local cjson = require("cjson")
-local err = require("kms.err")
+local err = require("kms.base.err")
 local chain_api = require("kms.chain")
 local native = require("kms_native")
 

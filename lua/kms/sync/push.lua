@@ -5,8 +5,8 @@
 -- Local changes go to everybody; merged ones only to existing nodes, which push each change once, to
 -- whoever is there at that moment. Nothing goes back to its sender.
 
-local loop = require("kms.loop")
-local pages = require("kms.sync.pages")
+local loop = require("kms.base.loop")
+local pages = require("kms.sync.push_pages")
 
 local M = {}
 

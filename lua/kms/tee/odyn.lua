@@ -6,8 +6,8 @@
 -- for at once, beside decrypting; then the answer is encrypted.
 
 local cjson = require("cjson.safe")
-local json = require("kms.json")
-local loop = require("kms.loop")
+local json = require("kms.base.json")
+local loop = require("kms.base.loop")
 local native = require("kms_native")
 local odyn_attest = require("kms.tee.odyn_attest")
 local odyn_calls = require("kms.tee.odyn_calls")

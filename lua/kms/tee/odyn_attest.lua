@@ -1,7 +1,7 @@
 --- Attestation documents of the backend `odyn`, which the service asks its security module for.
 
 local cjson = require("cjson.safe")
-local json = require("kms.json")
+local json = require("kms.base.json")
 local native = require("kms_native")
 
 local M = {}

@@ -1,7 +1,7 @@
 --- Calls of the Odyn service: kept-alive connections, so many at once, 3 s each. A failure names
 -- the call and never what it carried; an operator finds it in the log.
 
-local gate = require("kms.gate")
+local gate = require("kms.async.semaphore")
 local native = require("kms_native")
 
 local M = {}
@@ -78,7 +78,7 @@ function Calls:read(call, read, answer, ...)
 	return failed(self, call, "malformed answer: " .. message)
 end
 
---- @param url  of the service; @param log  kms.log, or nil
+--- @param url  of the service; @param log  kms.base.log, or nil
 -- @return calls | nil, message
 function M.new(url, log)
 	local endpoints, counts = {}, {} -- counts by call: { calls, failures } since the start

@@ -1,7 +1,7 @@
 --- TEE backend `sim`: keys from a seed file, made at the first start. For development and for
 -- networks of one's own: whoever reads the file is the node. Refused in an enclave.
 
-local files = require("kms.files")
+local files = require("kms.base.files")
 local native = require("kms_native")
 local own_keys = require("kms.tee.own_keys")
 local sim_attest = require("kms.tee.sim_attest")

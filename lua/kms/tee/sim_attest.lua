@@ -50,7 +50,7 @@ end
 
 --- The signer of a seed, with the root of an earlier run where there is one. A root of another
 -- seed is replaced: whoever trusted it trusted that other seed.
--- @param dir  folder of the certificate; @param seed  handle; @param log  kms.log, or nil
+-- @param dir  folder of the certificate; @param seed  handle; @param log  kms.base.log, or nil
 -- @return signer | nil, message
 function M.open(dir, seed, log)
 	local path = dir .. "/" .. NAME

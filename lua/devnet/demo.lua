@@ -1,0 +1,101 @@
+--- What a devnet shows to who sees one for the first time: each application has the same key on
+-- every node, and a value that was written on one is read on the others. Keys are shown by
+-- their fingerprints, and the value goes from guarded memory to the output.
+
+local client = require("kms.client")
+local loop = require("kms.base.loop")
+local native = require("kms_native")
+local uv = require("luv")
+
+local M = {}
+
+local STDOUT = 1 -- what world.stdout writes to
+local PATH, KEY, VALUE = "wallet/root", "demo/greeting", "hello"
+local READ_S, POLL_MS = 20, 100
+local COLUMN = "%-10s"
+
+local function connect(node, app)
+	return client.open({
+		url = node.url, seed = app.seed, node_wallet = node.wallet, node_pubkey = native.hex_encode(node.tee_pubkey),
+	})
+end
+
+local function call(node, app, kind, fields)
+	local connection, message = connect(node, app)
+	if not connection then return nil, message end
+	return connection:call(kind, fields)
+end
+
+--- The fingerprint of an application's key on a node.
+-- @return text | nil, message
+function M.fingerprint(node, app)
+	local answer, exchange = call(node, app, "derive", { path = PATH })
+	if not answer then return nil, ("node %d does not derive a key: %s"):format(node.index, exchange) end
+	return exchange:fingerprint()
+end
+
+-- The value on a node, once it is the one that was written at `stamp_ms`.
+-- @return exchange, seconds until then | nil, message
+local function read(node, app, stamp_ms)
+	local begun = uv.hrtime()
+	while true do
+		local answer, exchange = call(node, app, "get", { key = KEY })
+		local seconds = (uv.hrtime() - begun) / 1e9
+		if answer and answer.updated_at_ms == stamp_ms then return exchange, seconds end
+		if seconds > READ_S then
+			local why = answer and "it has an older one" or exchange
+			return nil, ("node %d does not read the value that node 1 has: %s"):format(node.index, why)
+		end
+		loop.sleep(POLL_MS)
+	end
+end
+
+local function print_head(world, apps)
+	local parts = { COLUMN:format("") }
+	for i, app in ipairs(apps) do parts[i + 1] = ("key of %-8s"):format(app.name) end
+	world.stdout:write("\n", table.concat(parts, "  "), "  value of ", apps[1].name, "\n")
+end
+
+-- The node's keys, each compared with the ones before.
+local function print_keys(world, node, apps, seen)
+	world.stdout:write(COLUMN:format("node " .. node.index))
+	for i, app in ipairs(apps) do
+		local text, message = M.fingerprint(node, app)
+		if not text then return nil, message end
+		seen[i] = seen[i] or text
+		if seen[i] ~= text then return nil, ("the key of %s is another one on node %d"):format(app.name, node.index) end
+		world.stdout:write(("  %-15s"):format(text))
+	end
+	return true
+end
+
+local function print_value(world, node, app, stamp_ms)
+	local exchange, seconds = read(node, app, stamp_ms)
+	if not exchange then return nil, seconds end
+	world.stdout:write("  ")
+	world.stdout:flush() -- what comes next does not go through Lua's buffer
+	local ok, message = exchange:write(STDOUT, "raw")
+	if not ok then return nil, message end
+	world.stdout:write(node.index == 1 and " (written here)" or (" (read here after %.1f s)"):format(seconds), "\n")
+	return true
+end
+
+--- Prints the table.
+-- @return true | nil, message: what was promised did not hold
+function M.run(net, world)
+	local apps, seen = net.apps, {}
+	local put, message = call(net.nodes[1], apps[1], "put", { key = KEY, value = VALUE })
+	if not put then return nil, "node 1 does not store a value: " .. message end
+	print_head(world, apps)
+	for _, node in ipairs(net.nodes) do
+		local ok
+		ok, message = print_keys(world, node, apps, seen)
+		if ok then ok, message = print_value(world, node, apps[1], put.updated_at_ms) end
+		if not ok then return nil, message end
+	end
+	world.stdout:write("\n", ("Keys are at the path %s, shown by the first digits of their SHA-256: the same on every "
+		.. "node,\nanother one for each application. The value was written on node 1 alone.\n"):format(PATH))
+	return true
+end
+
+return M

@@ -1,0 +1,75 @@
+--- The folder of a devnet: what is in it, who may clear it, and what a later run takes over.
+
+local files = require("kms.base.files")
+local uv = require("luv")
+
+local M = {}
+
+local HEADER = "-- A devnet of nova-kms: this folder is cleared when it starts again.\n"
+-- All that a devnet makes in its folder, and all that it ever removes.
+local FOLDERS = { "chain", "nodes", "apps" }
+
+local function own_id()
+	return math.tointeger(uv.os_getpid()) -- luv gives a float
+end
+
+local function description(dir)
+	return dir .. "/devnet.lua"
+end
+
+local function is_empty(dir)
+	local scan = uv.fs_scandir(dir)
+	return not scan or uv.fs_scandir_next(scan) == nil
+end
+
+-- Whether the devnet of this description still runs; its id may be another process's by now.
+local function runs(known)
+	local file = io.open(("/proc/%s/cmdline"):format(known.pid), "rb")
+	if not file then return false end
+	local words = file:read("a")
+	file:close()
+	return known.pid ~= own_id() and words:find("\0devnet\0", 1, true) ~= nil
+end
+
+local function clear(dir)
+	for _, name in ipairs(FOLDERS) do files.remove_dir(dir .. "/" .. name) end
+	uv.fs_unlink(description(dir))
+end
+
+local function make(dir)
+	for _, name in ipairs(FOLDERS) do
+		local ok, message = files.make_dir(dir .. "/" .. name)
+		if not ok then return nil, message end
+	end
+	return true
+end
+
+--- What the last devnet in a folder noted down, or nil.
+function M.known(dir)
+	if not uv.fs_stat(description(dir)) then return nil end
+	return files.load_table(description(dir))
+end
+
+--- Notes down what a later run and other programs need to know.
+-- @return true | nil, message
+function M.note(dir, what)
+	what.pid = own_id()
+	return files.save_table(description(dir), HEADER, what)
+end
+
+--- Makes a folder ready for a new devnet: empty, except that `keep` leaves what is there.
+-- @return true | nil, message
+function M.prepare(dir, keep)
+	local known = M.known(dir)
+	if known and runs(known) then return nil, ("a devnet runs in %s (process %s)"):format(dir, known.pid) end
+	if keep and not (known and known.registry) then return nil, ("there is no devnet in %s to keep"):format(dir) end
+	if not known and not is_empty(dir) then
+		return nil, ("%s has other things in it: choose another folder with --dir"):format(dir)
+	end
+	if not keep then clear(dir) end
+	local ok, message = make(dir)
+	if not ok or keep then return ok, message end
+	return M.note(dir, {})
+end
+
+return M

@@ -1,0 +1,60 @@
+--- What a devnet tells its user: what runs where, and lines to paste into another terminal.
+
+local anvil = require("devnet.anvil")
+local registry = require("devnet.registry")
+local uv = require("luv")
+
+local M = {}
+
+local CAST = "contracts/node_modules/.bin/cast"
+
+-- A path as it can be typed here.
+local function shown(root, path)
+	local here = uv.cwd() .. "/"
+	local whole = root == "." and here .. path or root .. "/" .. path
+	return whole:sub(1, #here) == here and whole:sub(#here + 1) or whole
+end
+
+--- What the chain's owner can do: list of { what it does, the line that does it }.
+function M.owner_lines(net)
+	local first, second, calls = net.apps[1], net.apps[2], registry.SIGNATURES
+	local send = ("%s send --rpc-url %s --unlocked --from %s"):format(shown(net.root, CAST), net.chain.url, anvil.OWNER)
+	local function line(contract, signature, ...)
+		return ("%s %s '%s' %s"):format(send, contract, signature, table.concat({ ... }, " ")):gsub(" $", "")
+	end
+	local apps = net.registry.apps
+	return {
+		{ first.name .. " is no longer verified", (line(apps, calls.verify, first.instance_id, "false")) },
+		{ first.name .. " is verified again", (line(apps, calls.verify, first.instance_id, "true")) },
+		{ "the instance of " .. second.name .. " is stopped", (line(apps, calls.stop, second.instance_id)) },
+		{ "the version of " .. first.name .. " is revoked", (line(apps, calls.revoke, first.app_id, 1)) },
+		{ "the hash of the master secret goes; the nodes set it again", (line(net.registry.kms, calls.reset)) },
+	}
+end
+
+--- What runs where.
+function M.print_map(net, out)
+	out:write("\n", ("chain      %s  NovaAppRegistry %s  KMSRegistry %s\n"):format(net.chain.url, net.registry.apps,
+		net.registry.kms))
+	for _, node in ipairs(net.nodes) do
+		out:write(("node %-5d %s  wallet %s  process %d\n"):format(node.index, node.url, node.wallet, node.process.pid))
+	end
+	for _, app in ipairs(net.apps) do
+		out:write(("%-10s application %d  wallet %s  seed %s\n"):format(app.name, app.app_id, app.wallet, app.seed_path))
+	end
+	out:write(("logs       %s/nodes/*/*.log\n"):format(net.dir))
+end
+
+--- What to try next.
+function M.print_lines(net, out, program)
+	local app, last = net.apps[1], net.nodes[#net.nodes]
+	out:write("\nTry in another terminal, as an application:\n")
+	for _, words in ipairs({ "derive --path wallet/root", "put --key config/db --value hello", "get --key config/db" }) do
+		out:write(("  %s call %s --url %s --seed %s\n"):format(program, words, last.url, app.seed_path))
+	end
+	out:write("As the chain's owner (nodes see it within seconds):\n")
+	for _, line in ipairs(M.owner_lines(net)) do out:write("  # ", line[1], "\n  ", line[2], "\n") end
+	out:write(("As a failing machine (it starts again by itself):\n  kill -9 %d\n"):format(last.process.pid))
+end
+
+return M

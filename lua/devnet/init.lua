@@ -1,0 +1,170 @@
+--- A cluster on one machine: a chain with both registries, nodes, and applications that are
+-- registered on it. For trying things out and for specs; nothing of a devnet is a secret worth
+-- keeping. What waits here yields; Net:start and what it is made of throw a text where a step fails.
+
+local anvil = require("devnet.anvil")
+local folder = require("devnet.folder")
+local gather = require("kms.async.parallel")
+local loop = require("kms.base.loop")
+local nodes = require("devnet.node")
+local ports = require("devnet.ports")
+local registry = require("devnet.registry")
+local uv = require("luv")
+
+local M = {}
+
+local Net = {}
+Net.__index = Net
+
+local READY_MS, POLL_MS = 60000, 100
+local APPS = { "demo-1", "demo-2" }
+
+local function must(value, message)
+	if value == nil then error(message, 0) end
+	return value
+end
+
+local function make_node(self, index)
+	return must(nodes.new({
+		index = index, dir = ("%s/nodes/%d"):format(self.dir, index), port = self.ports.nodes[index],
+		odyn_port = self.odyn and self.ports.odyn[index] or nil, program = self.program, env = self.env,
+		on_end = self.on_end,
+	}))
+end
+
+local function make_app(self, index)
+	local path = ("%s/apps/%s.seed"):format(self.dir, APPS[index])
+	local app = must(nodes.identity(path))
+	app.name, app.seed_path, app.url = APPS[index], path, "http://127.0.0.1:1/" .. APPS[index]
+	return app
+end
+
+--- Starts the chain, on what its state file holds.
+function Net:start_chain()
+	self.chain = self.chain or anvil.new({
+		root = self.root, dir = self.dir .. "/chain", port = self.ports.chain, block_time = 1,
+		state = self.dir .. "/chain/state.json", state_interval = self.state_interval,
+		on_end = function(ended) self.on_end(nil, ended, "chain") end,
+	})
+	self.chain:start()
+end
+
+-- What all nodes are told of the chain.
+local function cluster_settings(self)
+	return {
+		HELIOS_RPC_URL = self.chain.url, CHAIN_ID = anvil.CHAIN_ID, NOVA_APP_REGISTRY_ADDRESS = self.registry.apps,
+		KMS_REGISTRY_ADDRESS = self.registry.kms, KMS_APP_ID = self.registry.kms_app_id,
+	}
+end
+
+--- Deploys the contracts and registers nodes and applications.
+function Net:deploy()
+	self.registry = registry.deploy(self.chain)
+	local instances = {}
+	for i, node in ipairs(self.nodes) do
+		self.chain:fund(node.wallet)
+		node.app_id, instances[i] = self.registry.kms_app_id, node
+	end
+	for i, id in ipairs(self.registry:create_apps(self.apps)) do
+		self.apps[i].app_id, instances[#instances + 1] = id, self.apps[i]
+	end
+	for i, id in ipairs(self.registry:register(instances)) do instances[i].instance_id = id end
+end
+
+local function recall(self, known)
+	self.registry = registry.open(self.chain, known.registry)
+	for i, app in ipairs(self.apps) do
+		app.app_id, app.instance_id = known.apps[i].app_id, known.apps[i].instance_id
+	end
+	-- Killed before its chain was written to disk, for instance.
+	if not self.registry:master_secret_hash() then error("the chain was not kept: start without --keep", 0) end
+end
+
+local function note(self)
+	local apps = {}
+	for i, app in ipairs(self.apps) do
+		apps[i] = { name = app.name, app_id = app.app_id, instance_id = app.instance_id, wallet = app.wallet }
+	end
+	must(folder.note(self.dir, {
+		ports = self.ports, odyn = self.odyn, apps = apps,
+		registry = { apps = self.registry.apps, kms = self.registry.kms, kms_app_id = self.registry.kms_app_id },
+	}))
+end
+
+--- Waits until every node serves; throws with the reason of one that does not in time.
+function Net:wait_ready(timeout_ms)
+	local deadline = uv.hrtime() + (timeout_ms or READY_MS) * 1000000
+	for _, node in ipairs(self.nodes) do
+		local ready, why = node:ready()
+		while not ready do
+			if uv.hrtime() > deadline or not node.process:alive() then
+				error(("node %d is not ready (%s): see %s"):format(node.index, why, node.process.log), 0)
+			end
+			loop.sleep(POLL_MS)
+			ready, why = node:ready()
+		end
+	end
+end
+
+-- Nothing starts any more once the end was asked for.
+local function start_node(self, node)
+	if self.stopping then error("stopped", 0) end
+	must(node:start_odyn())
+	must(node:start(cluster_settings(self)))
+end
+
+--- Starts everything and waits until it serves; throws, and leaves to Net:stop what runs then.
+function Net:start()
+	self:start_chain()
+	if self.known then recall(self, self.known) else self:deploy() end
+	note(self)
+	for _, node in ipairs(self.nodes) do start_node(self, node) end
+	self:wait_ready()
+end
+
+--- Ends everything that was started, the chain last.
+function Net:stop()
+	self.stopping = true
+	gather.map(self.nodes, #self.nodes, function(node) node:stop() end)
+	if self.chain then self.chain:stop() end
+end
+
+local function make_members(self)
+	for i = 1, #self.ports.nodes do self.nodes[i] = make_node(self, i) end
+	for i = 1, #APPS do self.apps[i] = make_app(self, i) end
+end
+
+-- Folder and ports: those of the devnet that is kept, or new ones.
+local function claim(self, options)
+	local known = options.keep and folder.known(self.dir) or nil
+	if known and known.odyn then return nil, "TEE services keep no secret: start without --keep" end
+	local ok, message = folder.prepare(self.dir, options.keep)
+	if not ok then return nil, message end
+	self.known = known
+	if known then self.ports, message = ports.check(known.ports)
+	else self.ports, message = ports.plan(options.port, options.nodes) end
+	return self.ports and true, message
+end
+
+--- A devnet that does not run yet: its folder, ports and identities.
+-- @param options root (of the source tree), dir, program (nova-kms); nodes (how many), odyn (keys in TEE services),
+--   port (base; 0: any), keep (take over what is in dir), env (further settings of nodes),
+--   state_interval (seconds between two states of the chain on disk), on_end(node or nil, process,
+--   what): called when a process ends unasked
+-- @return devnet { dir, ports, nodes, apps } | nil, message
+function M.new(options)
+	local self = setmetatable({
+		root = options.root, dir = options.dir, program = options.program, odyn = options.odyn or false,
+		env = options.env, state_interval = options.state_interval or 60, nodes = {}, apps = {},
+	}, Net)
+	self.on_end = function(...)
+		if options.on_end and not self.stopping then options.on_end(...) end
+	end
+	local ok, message = anvil.available(options.root)
+	if ok then ok, message = claim(self, options) end
+	if ok then ok, message = pcall(make_members, self) end
+	if not ok then return nil, message end
+	return self
+end
+
+return M

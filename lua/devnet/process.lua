@@ -1,0 +1,90 @@
+--- Child processes of a devnet. Each ends with the process that started it, however that one
+-- ends (PR_SET_PDEATHSIG), and is ended by its id, never by a name. What waits here yields.
+
+local loop = require("kms.base.loop")
+local uv = require("luv")
+
+local M = {}
+
+local Process = {}
+Process.__index = Process
+
+local POLL_MS = 10
+local KILLED_MS = 10000 -- for the kernel to end what was killed
+
+local function environment(env)
+	local list = {}
+	for name, value in pairs(env) do list[#list + 1] = name .. "=" .. tostring(value) end
+	return list
+end
+
+local function spawn(self, options, output)
+	local args = { "--pdeathsig", "KILL", options.program }
+	table.move(options.args, 1, #options.args, #args + 1, args)
+	local message
+	self.handle, message = uv.spawn("setpriv", {
+		args = args, env = environment(options.env), stdio = { nil, output, output },
+		-- In a session of its own: Ctrl-C reaches the devnet alone, which ends its children in order.
+		detached = true,
+	}, loop.guard(function(code, signal)
+		self.code, self.signal = code, signal
+		loop.close(self.handle)
+		if options.on_end and not self.told then options.on_end(self) end
+	end))
+	if not self.handle then return nil, "cannot start setpriv (util-linux): " .. message end
+	self.pid, self.started_ms = message, loop.now()
+	return self
+end
+
+--- Starts a program.
+-- @param options program, args, env (all of it), log (file that its output is appended to),
+--   on_end(process): called when it ends without having been told to
+-- @return process { pid, started_ms (loop time), log; code and signal once it has ended } | nil, message
+function M.start(options)
+	local output, failure = uv.fs_open(options.log, "a", 384) -- 0600
+	if not output then return nil, failure end
+	local self, message = spawn(setmetatable({ log = options.log }, Process), options, output)
+	uv.fs_close(output)
+	return self, message
+end
+
+--- Whether it runs.
+function Process:alive()
+	return self.code == nil
+end
+
+--- How it ended, for people.
+function Process:ending()
+	if self.signal ~= 0 then return "was ended by signal " .. self.signal end
+	return "ended with status " .. self.code
+end
+
+--- Waits for its end.
+-- @return true | false after the deadline
+function Process:wait(timeout_ms)
+	local deadline = uv.hrtime() + timeout_ms * 1000000
+	while self.code == nil do
+		if uv.hrtime() > deadline then return false end
+		loop.sleep(POLL_MS)
+	end
+	return true
+end
+
+--- Ends it at once. Again is fine.
+function Process:kill()
+	self.told = true
+	if self.code == nil then self.handle:kill("sigkill") end
+	self:wait(KILLED_MS)
+end
+
+--- Asks it to end, and ends it when it has not within `grace_ms`.
+-- @return whether asking was enough
+function Process:stop(grace_ms)
+	self.told = true
+	if self.code == nil then self.handle:kill("sigterm") end
+	if self:wait(grace_ms) then return true end
+	self:kill()
+	return false
+end
+
+return M

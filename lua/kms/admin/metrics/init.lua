@@ -1,0 +1,151 @@
+--- Counters, gauges and histograms with bounded labels, and their text for Prometheus
+-- (exposition format 0.0.4).
+--
+-- The values of a label are a closed set, or at most so many: everything else counts as "other".
+-- What is on the way of a request holds its series and adds to it; texts are made when somebody reads.
+
+local metrics_text = require("kms.admin.metrics.text")
+
+local M = {}
+
+local OTHER = "other"
+
+-- ---- series ----------------------------------------------------------------------------------
+
+local Number = {}
+Number.__index = Number
+
+--- Adds to a counter or gauge; one where nothing is said.
+function Number:add(count)
+	self.value = self.value + (count or 1)
+end
+
+local Histogram = {}
+Histogram.__index = Histogram
+
+--- Takes a measurement.
+function Histogram:observe(value)
+	local bounds, at = self.bounds, 1
+	while bounds[at] and value > bounds[at] do at = at + 1 end
+	self.buckets[at] = self.buckets[at] + 1
+	self.sum, self.count = self.sum + value, self.count + 1
+end
+
+local function new_histogram(bounds)
+	local buckets = {}
+	for i = 1, #bounds + 1 do buckets[i] = 0 end
+	return setmetatable({ bounds = bounds, buckets = buckets, sum = 0, count = 0 }, Histogram)
+end
+
+-- ---- families --------------------------------------------------------------------------------
+
+local Family = {}
+Family.__index = Family
+
+-- A label's value as it may be shown.
+local function bounded(label, value)
+	value = tostring(value)
+	if label.known[value] then return value end
+	if label.left == 0 then return OTHER end
+	label.left, label.known[value] = label.left - 1, true
+	return value
+end
+
+--- The series of some label values; the same values give the same series.
+function Family:with(...)
+	local values, key = {}, {}
+	for i, label in ipairs(self.labels) do
+		values[i] = bounded(label, (select(i, ...)))
+		key[i] = ("%d:%s"):format(#values[i], values[i])
+	end
+	key = table.concat(key)
+	local series = self.by_key[key]
+	if series then return series end
+	series = self.bounds and new_histogram(self.bounds) or setmetatable({ value = 0 }, Number)
+	series.labels = values
+	self.by_key[key], self.list[#self.list + 1] = series, series
+	return series
+end
+
+--- All series, those that are read at this moment anew.
+function Family:series()
+	if self.reader then
+		self.by_key, self.list = {}, {}
+		self.reader(function(value, ...) self:with(...):add(value) end)
+	end
+	return self.list
+end
+
+local function label_of(declared)
+	local label = { name = declared[1], known = {}, left = 0 }
+	if type(declared[2]) == "number" then
+		label.left = declared[2]
+	else
+		for _, value in ipairs(declared[2]) do label.known[value] = true end
+	end
+	return label
+end
+
+-- ---- set -------------------------------------------------------------------------------------
+
+local Set = {}
+Set.__index = Set
+
+local function add_family(self, kind, name, help, labels, more)
+	if not metrics_text.is_name(name) or self.by_name[name] then error("not a name, or given twice: " .. name, 3) end
+	local family = { kind = kind, name = name, help = help, labels = {}, by_key = {}, list = {} }
+	for i, declared in ipairs(labels or {}) do family.labels[i] = label_of(declared) end
+	for key, value in pairs(more or {}) do family[key] = value end
+	self.by_name[name], self.families[#self.families + 1] = family, family
+	return setmetatable(family, Family)
+end
+
+--- A counter.
+-- @param labels list of { name, list of the values that there are, or how many are told apart }, or nil
+function Set:counter(name, help, labels)
+	return add_family(self, "counter", name, help, labels)
+end
+
+--- A histogram.
+-- @param bounds upper ends of its buckets, growing; the last one, without end, is added
+function Set:histogram(name, help, bounds, labels)
+	return add_family(self, "histogram", name, help, labels, { bounds = bounds })
+end
+
+--- A counter or gauge whose values are read when somebody asks for the text.
+-- @param kind "counter" or "gauge"
+-- @param reader function(put): calls put(value, label values...) as often as it likes; what comes with
+--   the same labels is added up
+function Set:read(kind, name, help, labels, reader)
+	return add_family(self, kind, name, help, labels, { reader = reader })
+end
+
+--- Families that come and go: fn() -> list of { kind, name, help, labels (names), list of { value,
+-- labels (values) } }, appended to the text.
+function Set:read_families(fn)
+	self.dynamic[#self.dynamic + 1] = fn
+end
+
+--- Everything as text. A family whose reader breaks down is left out and counted.
+-- @param try function(fn, ...) -> ok, results: reports what broke down
+function Set:text(try)
+	local out = {}
+	for _, family in ipairs(self.families) do
+		local ok, series = try(family.series, family)
+		if ok then metrics_text.family(out, family, series) else self.broken = self.broken + 1 end
+	end
+	for _, fn in ipairs(self.dynamic) do
+		local ok, list = try(fn)
+		if not ok then self.broken = self.broken + 1 end
+		for _, family in ipairs(ok and list or {}) do
+			if not self.by_name[family.name] then metrics_text.family(out, family, family.series) end
+		end
+	end
+	return table.concat(out)
+end
+
+function M.new()
+	return setmetatable({ families = {}, by_name = {}, dynamic = {}, broken = 0 }, Set)
+end
+
+return M

@@ -1,0 +1,56 @@
+--- JSON for output: keys sorted, integers exact (cjson writes those beyond 14 digits as
+-- floats), empty lists as lists.
+
+local cjson = require("cjson")
+local text = require("kms.base.text")
+
+local M = {}
+
+local MAX_DEPTH = 16
+local LIST = {} -- metatable of lists
+
+--- Marks a table as a list, for lists that can be empty. Returns its argument.
+function M.list(values)
+	return setmetatable(values, LIST)
+end
+
+local encode
+
+local function encode_list(list, depth)
+	local parts = {}
+	for i, value in ipairs(list) do parts[i] = encode(value, depth) end
+	return "[" .. table.concat(parts, ",") .. "]"
+end
+
+local function encode_object(object, depth)
+	local names, parts = {}, {}
+	for name in pairs(object) do
+		if type(name) ~= "string" then error("an object's key is not a string", 0) end
+		names[#names + 1] = name
+	end
+	table.sort(names)
+	for i, name in ipairs(names) do
+		parts[i] = cjson.encode(text.utf8(name)) .. ":" .. encode(object[name], depth)
+	end
+	return "{" .. table.concat(parts, ",") .. "}"
+end
+
+function encode(value, depth)
+	local kind = type(value)
+	if kind == "string" then return cjson.encode(text.utf8(value)) end
+	if kind == "boolean" or math.type(value) == "integer" then return tostring(value) end
+	if kind == "number" and value == value and math.abs(value) < math.huge then return ("%.14g"):format(value) end
+	if value == cjson.null then return "null" end
+	if kind ~= "table" then error("no JSON for a " .. kind, 0) end
+	if depth == MAX_DEPTH then error("nested too deeply for JSON", 0) end
+	if getmetatable(value) == LIST or value[1] ~= nil then return encode_list(value, depth + 1) end
+	return encode_object(value, depth + 1)
+end
+
+--- Encodes a plain value: strings, booleans, finite numbers, cjson.null, tables. A table with
+-- [1], or marked by M.list, is a list. Throws for anything else, and beyond 16 levels.
+function M.encode(value)
+	return encode(value, 0)
+end
+
+return M

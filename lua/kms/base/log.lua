@@ -1,0 +1,150 @@
+--- Log: one line an event, as text for people or as JSON for machines.
+-- A line never holds a body or a secret: callers pass names (of keys, paths, contexts) through
+-- :name(), which gives a keyed hash unless the operator wants them. Logging never throws and
+-- never writes more than one bounded line.
+
+local uv = require("luv")
+local log_format = require("kms.base.log_format")
+
+local M = {}
+
+local RANKS = { error = 1, warn = 2, info = 3, debug = 4 }
+local MAX_LIMITED = 256 -- keys that :limited remembers
+local OTHER = {} -- what they share when there are more
+
+local Log = {}
+Log.__index = Log
+
+local NO_FIELDS = {}
+
+local function timestamp(shared)
+	local ms = shared.clock()
+	local second = ms // 1000
+	if second ~= shared.second then
+		shared.second, shared.second_text = second, os.date("!%Y-%m-%dT%H:%M:%S", second)
+	end
+	return ("%s.%03dZ"):format(shared.second_text, ms % 1000)
+end
+
+--- Writes one event.
+-- @param level   "error", "warn", "info" or "debug"
+-- @param event   short constant text: what happened
+-- @param fields  table of name -> string, number or boolean, or nil
+function Log:log(level, event, fields)
+	local rank = RANKS[level] or error("unknown log level", 2)
+	if rank > self.shared.rank then return end
+	local shared = self.shared
+	shared.write(log_format.line(shared.format, timestamp(shared), level, event, self.fields, fields or NO_FIELDS))
+end
+
+function Log:error(event, fields) self:log("error", event, fields) end
+function Log:warn(event, fields) self:log("warn", event, fields) end
+function Log:info(event, fields) self:log("info", event, fields) end
+function Log:debug(event, fields) self:log("debug", event, fields) end
+
+--- Whether events of a level are written: to skip the making of costly fields.
+function Log:enabled(level)
+	return RANKS[level] <= self.shared.rank
+end
+
+--- The least serious level that is written.
+function Log:level()
+	for name, rank in pairs(RANKS) do
+		if rank == self.shared.rank then return name end
+	end
+end
+
+--- Changes the level of this logger, its parents and its children.
+-- @return true; or nil, message for a name that is no level
+function Log:set_level(level)
+	if not RANKS[level] then return nil, "allowed is one of error, warn, info, debug" end
+	self.shared.rank = RANKS[level]
+	return true
+end
+
+--- A logger that adds fields to each event; `request` is the name for a request's id.
+function Log:child(fields)
+	local own = {}
+	for name, value in pairs(self.fields) do own[name] = value end
+	for name, value in pairs(fields) do own[name] = value end
+	return setmetatable({ shared = self.shared, fields = own }, Log)
+end
+
+--- What a log may say instead of a confidential name: a keyed hash, or the name where the
+-- operator allows names. Nil stays nil.
+function Log:name(name)
+	if name == nil or self.shared.names then return name end
+	return self.shared.hash(name) or "hidden"
+end
+
+--- Forgets what has run out; what it had swallowed is reported with the shared entry.
+local function sweep(limited, now)
+	for key, entry in pairs(limited.entries) do
+		if now >= entry.until_ms or now < entry.since_ms then
+			limited.entries[key] = nil
+			limited.count = limited.count - 1
+			limited.lost = limited.lost + entry.swallowed
+		end
+	end
+end
+
+--- The entry that counts for a key, or nil when there is none yet and room for it.
+local function find_entry(limited, key, now)
+	local entry = limited.entries[key]
+	if entry then return entry, key end
+	-- At most once a second, so that a flood of keys does not pay for it each time.
+	if limited.count >= MAX_LIMITED and math.abs(now - limited.swept_ms) >= 1000 then
+		limited.swept_ms = now
+		sweep(limited, now)
+	end
+	if limited.count >= MAX_LIMITED then return limited.entries[OTHER], OTHER end
+	return nil, key
+end
+
+--- Writes an event unless one with the same key was written less than `per_seconds` ago. The
+-- next one that is written says in `suppressed` how many were not.
+-- @param key  text that events are counted by; at most 256 are told apart at a time
+-- @return whether it was written
+function Log:limited(key, per_seconds, level, event, fields)
+	if not self:enabled(level) then return false end
+	local limited, now = self.shared.limited, self.shared.clock()
+	local entry, slot = find_entry(limited, key, now)
+	if entry and now < entry.until_ms and now >= entry.since_ms then
+		entry.swallowed = entry.swallowed + 1
+		return false
+	end
+	local suppressed = entry and entry.swallowed or 0
+	if slot == OTHER then suppressed, limited.lost = suppressed + limited.lost, 0 end
+	if not entry and slot ~= OTHER then limited.count = limited.count + 1 end
+	limited.entries[slot] = { since_ms = now, until_ms = now + per_seconds * 1000, swallowed = 0 }
+	local log = suppressed > 0 and self:child({ suppressed = suppressed }) or self
+	log:log(level, event, fields)
+	return true
+end
+
+local function write_stderr(line)
+	io.stderr:write(line)
+end
+
+--- Makes a logger.
+-- @param options  clock: function() -> Unix ms; level ("info"); format: "text", "json" or
+--   "auto" (text when stderr is a terminal); write: function(line with newline) (stderr);
+--   names: log names as they are; hash: function(text) -> hex, required unless names
+function M.new(options)
+	if not options.names and not options.hash then error("hash is required unless names is set", 2) end
+	if type(options.clock) ~= "function" then error("clock is required", 2) end
+	local format = options.format or "auto"
+	if format == "auto" then format = uv.guess_handle(2) == "tty" and "text" or "json" end
+	local shared = {
+		rank = RANKS[options.level or "info"] or error("unknown log level", 2),
+		format = log_format.exists(format) and format or error("unknown log format", 2),
+		write = options.write or write_stderr,
+		clock = options.clock,
+		names = options.names or false,
+		hash = options.hash,
+		limited = { entries = {}, count = 0, lost = 0, swept_ms = 0 },
+	}
+	return setmetatable({ shared = shared, fields = {} }, Log)
+end
+
+return M

@@ -1,0 +1,231 @@
+--- Configuration of a node: a file, overridden by environment variables of the same names.
+-- Keys and their rules are in kms.config.schema, types in kms.config.types, the file's sandbox in
+-- kms.config.file. Values: booleans and integers; text in canonical form, application ids too;
+-- urls: list of text; cidrs: list for kms.base.cidr; a key that is not set: nil.
+
+local config_file = require("kms.config.file")
+local nearest = require("kms.base.suggest")
+local rules = require("kms.config.rules")
+local schema = require("kms.config.schema")
+local text = require("kms.base.text")
+local types = require("kms.config.types")
+
+local M = {}
+
+local DEFAULT_PATH = "config/node.lua"
+local PATH_VARIABLE = "NOVA_KMS_CONFIG"
+local MAX_SHOWN = 80
+
+-- What belongs to a configuration and is not a key: { origins, notes, path }.
+local about = setmetatable({}, { __mode = "k" })
+
+local function keys_by_name()
+	local keys, list = {}, {}
+	for _, section in ipairs(schema.sections()) do
+		for _, key in ipairs(section.keys) do
+			keys[key.name] = key
+			list[#list + 1] = key
+		end
+	end
+	return keys, list
+end
+
+--- One line, bounded, and nothing in it that could be a secret.
+local function printable(raw)
+	return text.printable(text.cut(text.mask_keys(raw), MAX_SHOWN))
+end
+
+--- What may be printed of a value that was refused.
+local function shown(key, value)
+	local kind = type(value)
+	if kind ~= "string" then
+		return (kind == "number" or kind == "boolean") and ("value '%s'"):format(value) or "a " .. kind
+	end
+	local mask = types[key.type].mask
+	return ("value '%s'"):format(printable(mask and mask(value) or value))
+end
+
+--- Converts a value of the file or the environment.
+-- @return whether it is valid, the value (nil for empty text of an optional key)
+local function convert(key, raw)
+	local kind = types[key.type]
+	if type(raw) == "string" then
+		local trimmed = raw:match("^%s*(.-)%s*$")
+		if trimmed == "" and key.optional then return true, nil end
+		local value = kind.parse(trimmed, key)
+		return value ~= nil, value
+	end
+	local value = kind.accept and kind.accept(raw, key)
+	return value ~= nil, value
+end
+
+local function refusal(key, name, raw, where)
+	return ("variable %s: %s is not valid: allowed is %s%s"):format(name, shown(key, raw),
+		types[key.type].allowed(key), where and (" (set in %s)"):format(where) or "")
+end
+
+--- Values of the file, and a line for each name that does not belong there.
+local function read_file(options, keys, list, errors)
+	local named = options.path or options.env(PATH_VARIABLE)
+	if named == "" then named = nil end
+	local path = named or options.default_path or DEFAULT_PATH
+	local values, message, code = config_file.read(path)
+	if not values then
+		if code ~= "ENOENT" or named then errors[#errors + 1] = message end
+		return {}, nil
+	end
+	local known, names = {}, {}
+	for i, key in ipairs(list) do known[i] = key.name end
+	for name in pairs(values) do names[#names + 1] = tostring(name) end
+	table.sort(names)
+	for _, name in ipairs(names) do
+		local key = keys[name]
+		if not key then
+			local near = nearest.find(name, known)
+			errors[#errors + 1] = ("%s: unknown key '%s'%s"):format(path, printable(name),
+				near and (", the nearest known one is %s"):format(near) or "")
+		elseif key.secret then
+			errors[#errors + 1] = ("%s: %s is taken from the environment only, remove it here"):format(path, name)
+		end
+	end
+	return values, path
+end
+
+--- The raw value of a key, where it comes from, and the variable that it is in.
+local function find_raw(key, env, file)
+	for _, name in ipairs({ key.name, key.alias }) do
+		local raw = env(name)
+		if raw and raw:find("%S") then return raw, "environment", name end
+	end
+	if file[key.name] ~= nil then return file[key.name], "file", key.name end
+	return key.default, "default", key.name
+end
+
+local function readonly(value)
+	if type(value) ~= "table" then return value end
+	local copy = {}
+	for index, element in pairs(value) do copy[index] = readonly(element) end
+	return setmetatable({}, {
+		__index = copy,
+		__len = function() return #copy end,
+		__newindex = function() error("configuration cannot be changed", 2) end,
+		__metatable = false,
+	})
+end
+
+--- A table that gives the values and refuses everything else.
+local function freeze(values, keys)
+	local frozen = {}
+	for name, value in pairs(values) do frozen[name] = readonly(value) end
+	return setmetatable({}, {
+		__index = function(_, name)
+			local key = keys[name]
+			if not key then error(("no configuration key is named '%s'"):format(tostring(name)), 2) end
+			if key.secret then error(("%s is never read here: C takes it"):format(name), 2) end
+			return frozen[name]
+		end,
+		__newindex = function() error("configuration cannot be changed", 2) end,
+		__pairs = function() return next, frozen, nil end,
+		__metatable = false,
+	})
+end
+
+--- Loads and checks the configuration.
+-- @param options  env: function(name) -> string or nil, never asked for a secret; path: file
+--   named by the user, or nil; default_path: file that may be missing ("config/node.lua").
+--   NOVA_KMS_CONFIG in the environment names the file where path is nil. An environment
+--   variable that is empty counts as not set.
+-- @return read-only table of the values (an unknown name throws, so does a write);
+--         or nil, list of all errors, one line each
+function M.load(options)
+	local keys, list = keys_by_name()
+	local errors, values, origins = {}, {}, {}
+	local file, path = read_file(options, keys, list, errors)
+	for _, key in ipairs(list) do
+		if not key.secret then
+			local raw, origin, name = find_raw(key, options.env, file)
+			local valid, value = true, nil
+			if raw ~= nil then valid, value = convert(key, raw) end
+			if not valid then
+				errors[#errors + 1] = refusal(key, name, raw, origin == "file" and path)
+			end
+			values[key.name], origins[key.name] = value, origin
+		end
+	end
+	-- Rules between keys mean nothing while one of the keys has no value.
+	if #errors == 0 then rules.check(values, errors) end
+	if #errors > 0 then return nil, errors end
+	local notes = rules.notes(values)
+	rules.settle(values)
+	local cfg = freeze(values, keys)
+	about[cfg] = { origins = origins, notes = notes, path = path, values = values }
+	return cfg
+end
+
+local function of(cfg)
+	return about[cfg] or error("not a configuration of kms.config", 3)
+end
+
+--- Checks the rules about secrets, which are in the hands of C when they can be checked.
+-- @param is_set  function(name) -> whether the environment had that secret
+-- @return true; or nil, list of errors, one line each
+function M.check_secrets(cfg, is_set)
+	local errors = {}
+	rules.check_secrets(of(cfg).values, is_set, errors)
+	if #errors > 0 then return nil, errors end
+	return true
+end
+
+--- Where a value comes from: "default", "file" or "environment".
+function M.origin(cfg, name)
+	return of(cfg).origins[name] or error(("no configuration key is named '%s'"):format(tostring(name)), 2)
+end
+
+--- What is valid and still worth a warning: list of lines.
+function M.notes(cfg)
+	return of(cfg).notes
+end
+
+--- Path of the file that was read, or nil.
+function M.path(cfg)
+	return of(cfg).path
+end
+
+--- Names of the secrets, which C takes from the environment at start.
+function M.secret_names()
+	local names = {}
+	for _, key in ipairs(select(2, keys_by_name())) do
+		if key.secret then names[#names + 1] = key.name end
+	end
+	return names
+end
+
+--- Every key for help and documentation, in order.
+-- @return list of { name, section, type, allowed, doc, default (nil: not set), secret, alias }
+function M.describe()
+	local list = {}
+	for _, section in ipairs(schema.sections()) do
+		for _, key in ipairs(section.keys) do
+			list[#list + 1] = {
+				name = key.name, section = section.title, type = key.type, doc = key.doc,
+				allowed = types[key.type].allowed(key), default = key.default,
+				secret = key.secret or false, alias = key.alias,
+			}
+		end
+	end
+	return list
+end
+
+--- A plain copy without secrets, for people and JSON: lists and addresses as text, URLs
+-- without what may be a credential. Keys that are not set are absent.
+function M.public(cfg)
+	local copy = {}
+	local keys = keys_by_name()
+	for name, value in pairs(of(cfg).values) do
+		local show = types[keys[name].type].show
+		copy[name] = show and show(value) or value
+	end
+	return copy
+end
+
+return M

@@ -1,0 +1,79 @@
+--- Rules between configuration keys: what refuses to start together, what deserves a warning,
+-- and values that follow from others.
+
+local types = require("kms.config.types")
+
+local M = {}
+
+--- Bytes of a request that puts the largest value: base64 in JSON, in hexadecimal in the
+-- envelope, and room for the key (escaped at worst), other members, sender key and nonce.
+local function largest_put(values)
+	local plain = (values.MAX_KV_VALUE_SIZE_BYTES + 2) // 3 * 4 + 6 * values.MAX_KEY_BYTES + 512
+	return 2 * plain + 1024
+end
+
+--- Appends a line to `errors` for each combination that a node refuses.
+function M.check(values, errors)
+	local function refuse(text, ...) errors[#errors + 1] = text:format(...) end
+	if not values.IN_ENCLAVE then return end
+	if values.TEE == "sim" then
+		refuse("variable TEE: value 'sim' is not valid with IN_ENCLAVE=true: allowed is odyn or nitro")
+	end
+	if values.CHAIN == "local" then
+		refuse("variable CHAIN: value 'local' is not valid with IN_ENCLAVE=true: allowed is evm")
+	end
+	local urls = values.HELIOS_RPC_URL
+	if values.CHAIN == "evm" and #urls < 2 and not (#urls == 1 and types.all_loopback(urls)) then
+		refuse("variable HELIOS_RPC_URL: value '%s' is not valid with IN_ENCLAVE=true: allowed is "
+			.. "a light client on loopback, or at least two URLs", types.urls.show(urls))
+	end
+end
+
+--- Appends a line to `errors` for each secret that is set and must not be.
+function M.check_secrets(values, is_set, errors)
+	if is_set("MASTER_SECRET_HEX") and values.IN_ENCLAVE and not values.ALLOW_OPERATOR_SECRET then
+		errors[#errors + 1] = "variable MASTER_SECRET_HEX: not valid with IN_ENCLAVE=true, since whoever sets it "
+			.. "knows the secret: allowed is together with ALLOW_OPERATOR_SECRET=true"
+	end
+end
+
+--- Lines about values that are valid, but hardly what was meant.
+-- Sizes are among them and not refused: existing deployments set them one by one.
+function M.notes(values)
+	local notes = {}
+	local function note(when, text, ...)
+		if when then notes[#notes + 1] = text:format(...) end
+	end
+	local put = largest_put(values)
+	note(values.MAX_REQUEST_BODY_BYTES < put,
+		"MAX_REQUEST_BODY_BYTES=%d: a value of MAX_KV_VALUE_SIZE_BYTES=%d takes up to %d bytes as an envelope and "
+		.. "will be refused", values.MAX_REQUEST_BODY_BYTES, values.MAX_KV_VALUE_SIZE_BYTES, put)
+	note(values.MAX_BODY_MEMORY_BYTES < values.MAX_REQUEST_BODY_BYTES,
+		"MAX_BODY_MEMORY_BYTES=%d is less than MAX_REQUEST_BODY_BYTES=%d: large bodies will get 503",
+		values.MAX_BODY_MEMORY_BYTES, values.MAX_REQUEST_BODY_BYTES)
+	note(values.MAX_APP_STORAGE_BYTES < values.MAX_KV_VALUE_SIZE_BYTES,
+		"MAX_APP_STORAGE_BYTES=%d is less than MAX_KV_VALUE_SIZE_BYTES=%d: large values will be refused",
+		values.MAX_APP_STORAGE_BYTES, values.MAX_KV_VALUE_SIZE_BYTES)
+	note(values.MAX_TOTAL_STORAGE_BYTES < values.MAX_APP_STORAGE_BYTES,
+		"MAX_TOTAL_STORAGE_BYTES=%d is less than MAX_APP_STORAGE_BYTES=%d: no application can fill its share",
+		values.MAX_TOTAL_STORAGE_BYTES, values.MAX_APP_STORAGE_BYTES)
+	note(values.IN_ENCLAVE and values.ALLOW_DEV_IDENTITY,
+		"ALLOW_DEV_IDENTITY=true has no effect with IN_ENCLAVE=true")
+	note(not values.IN_ENCLAVE and values.ALLOW_DEV_IDENTITY,
+		"ALLOW_DEV_IDENTITY=true: requests may name any wallet without proving it")
+	note(values.IN_ENCLAVE and values.ALLOW_PRIVATE_PEERS,
+		"ALLOW_PRIVATE_PEERS=true: URLs from the chain can lead into the private network of this node")
+	note(values.IN_ENCLAVE and (values.NODE_INSTANCE_URL or ""):find("^http://") ~= nil,
+		"NODE_INSTANCE_URL is not https: nodes in enclaves will not talk to this one")
+	note(values.METRICS_ADDR ~= "off" and not types.is_loopback_bind(values.METRICS_ADDR),
+		"METRICS_ADDR=%s: other machines can read the metrics, over plain HTTP", values.METRICS_ADDR)
+	return notes
+end
+
+--- Sets the values that follow from others.
+function M.settle(values)
+	if values.ALLOW_PRIVATE_PEERS == nil then values.ALLOW_PRIVATE_PEERS = not values.IN_ENCLAVE end
+	if values.IN_ENCLAVE then values.ALLOW_DEV_IDENTITY = false end
+end
+
+return M

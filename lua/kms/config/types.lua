@@ -1,0 +1,243 @@
+--- The types of configuration values.
+-- Each type has: parse(text, key) -> value or nil, for environment variables and quoted values;
+-- accept(value, key) -> value or nil, for other Lua values (absent: text only); allowed(key) ->
+-- text for messages and the documentation; show(value) -> what may be printed of a valid value
+-- (default: tostring); mask(text) -> what may be printed of an invalid one.
+
+local cidr = require("kms.base.cidr")
+
+local M = {}
+
+local MAX_TEXT = 4096
+local MAX_LIST = 64
+
+local BOOLEANS = { ["true"] = true, ["1"] = true, yes = true, ["false"] = false, ["0"] = false, no = false }
+
+M.bool = {
+	parse = function(text) return BOOLEANS[text:lower()] end,
+	accept = function(value) if type(value) == "boolean" then return value end end,
+	allowed = function() return "true or false" end,
+}
+
+local function in_bounds(value, key)
+	if not value then return nil end
+	if key.zero and value == 0 then return value end
+	if value < key.min or value > key.max then return nil end
+	return value
+end
+
+M.int = {
+	parse = function(text, key)
+		if not text:find("^%-?%d+$") or #text > 20 then return nil end
+		return in_bounds(math.tointeger(tonumber(text)), key)
+	end,
+	accept = function(value, key)
+		return type(value) == "number" and in_bounds(math.tointeger(value), key) or nil
+	end,
+	allowed = function(key)
+		return ("%sa whole number from %d to %d"):format(key.zero and "0 or " or "", key.min, key.max)
+	end,
+}
+
+-- Unsigned 64-bit, as decimal text: above 2^63 - 1 a Lua integer would be negative.
+M.app_id = {
+	parse = function(text)
+		if not text:find("^[1-9]%d*$") or #text > 20 then return nil end
+		if #text == 20 and text > "18446744073709551615" then return nil end
+		return text
+	end,
+	accept = function(value)
+		local whole = type(value) == "number" and math.tointeger(value)
+		return whole and whole > 0 and tostring(whole) or nil
+	end,
+	allowed = function() return "a whole number from 1 to 18446744073709551615" end,
+}
+
+M.string = {
+	parse = function(text)
+		if text == "" or #text > MAX_TEXT or text:find("%c") then return nil end
+		return text
+	end,
+	allowed = function() return ("1 to %d characters, none of them a control character"):format(MAX_TEXT) end,
+}
+
+M.enum = {
+	parse = function(text, key)
+		for _, name in ipairs(key.values) do
+			if name == text:lower() then return name end
+		end
+		return nil
+	end,
+	allowed = function(key) return "one of " .. table.concat(key.values, ", ") end,
+}
+
+-- Names that Python's logging gives the levels, which existing deployments set.
+local LEVELS = {
+	error = "error", warn = "warn", info = "info", debug = "debug",
+	critical = "error", fatal = "error", warning = "warn",
+}
+
+M.level = {
+	parse = function(text) return LEVELS[text:lower()] end,
+	allowed = function() return "one of error, warn, info, debug" end,
+}
+
+M.address = {
+	parse = function(text)
+		local digits = text:lower():gsub("^0x", "")
+		if #digits ~= 40 or digits:find("%X") or not digits:find("[^0]") then return nil end
+		return "0x" .. digits
+	end,
+	allowed = function() return "a contract address: 0x and 40 hexadecimal digits, not all zero" end,
+}
+
+local function parse_port(text, min)
+	local port = text:find("^%d%d?%d?%d?%d?$") and tonumber(text)
+	if not port or port < min or port > 65535 then return nil end
+	return port
+end
+
+M.bind = {
+	parse = function(text)
+		local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
+		if host then
+			if not host:find(":", 1, true) then return nil end
+		else
+			host, port = text:match("^([%d.]+):(%d+)$")
+		end
+		port = port and parse_port(port, 0)
+		if not port or not cidr.parse_address(host) then return nil end
+		return text
+	end,
+	allowed = function() return "address:port or [IPv6 address]:port, no host name (port 0: any free one)" end,
+}
+
+M.bind_or_off = {
+	parse = function(text)
+		local word = text:lower()
+		if word == "" or word == "0" or word == "off" then return "off" end
+		return M.bind.parse(text)
+	end,
+	accept = function(value) if value == 0 or value == false then return "off" end end,
+	allowed = function() return "0 (off), or " .. M.bind.allowed() end,
+}
+
+local MAX_SOCKET = 100 -- bytes of a path; the kernel takes a few more
+
+M.socket = {
+	parse = function(text)
+		local word = text:lower()
+		if word == "0" or word == "off" then return "off" end
+		if word == "auto" then return word end
+		if #text > MAX_SOCKET or text:find("%c") or not text:find("/", 1, true) or text:find("/$") then return nil end
+		return text
+	end,
+	accept = function(value) if value == 0 or value == false then return "off" end end,
+	allowed = function() return ("auto, off, or a path with a / in it, at most %d bytes"):format(MAX_SOCKET) end,
+}
+
+--- What may be printed of a URL: user, password, path and query can hold credentials.
+local function mask_url(text)
+	local scheme, rest = text:match("^(%a+://)(.*)$")
+	if not scheme then return text end
+	local authority, path = rest:match("^([^/?#]*)(.*)$")
+	authority = authority:gsub("^.*@", "***@")
+	return scheme .. authority .. ((path == "" or path == "/") and path or "/***")
+end
+
+--- The host of an accepted URL, without brackets.
+local function url_host(url)
+	local authority = url:match("^%a+://([^/?]+)")
+	return authority:match("^%[(.*)%]") or authority:match("^[^:]*")
+end
+
+M.url = {
+	parse = function(text, key)
+		if #text > 2048 or text:find("[^\33-\126]") or text:find("[\"'<>\\^`{|}#@]") then return nil end
+		local scheme, authority, path = text:match("^(%a+)://([^/?]+)(.*)$")
+		scheme = scheme and scheme:lower()
+		if scheme ~= "http" and scheme ~= "https" then return nil end
+		local host, port = authority:match("^%[([%x:.]+)%](.*)$")
+		if host and not (host:find(":", 1, true) and cidr.parse_address(host)) then return nil end
+		if not host then
+			host, port = authority:match("^([%w_][%w._-]*)(.*)$")
+			-- Digits and dots alone are an address, and then a whole one.
+			if not host or (host:find("^[%d.]+$") and not cidr.parse_address(host)) then return nil end
+		end
+		if port ~= "" and not parse_port(port:match("^:(%d+)$") or "", 1) then return nil end
+		if not key.base then return scheme .. "://" .. authority:lower() .. path end
+		if path:find("?", 1, true) then return nil end
+		return scheme .. "://" .. authority:lower() .. path:gsub("/+$", "")
+	end,
+	allowed = function(key)
+		return "http:// or https:// with a host, no user name" .. (key.base and ", query" or "") .. " or fragment"
+	end,
+	show = mask_url,
+	mask = mask_url,
+}
+
+--- A list type: comma-separated text, or a Lua list of strings.
+local function list_of(item, noun)
+	local function collect(texts, key)
+		local values = {}
+		if #texts == 0 and key.filled then return nil end
+		for _, text in ipairs(texts) do
+			local value = type(text) == "string" and item.parse(text, key)
+			if not value or #values == MAX_LIST then return nil end
+			values[#values + 1] = value
+		end
+		return values
+	end
+	return {
+		list = true,
+		parse = function(text, key)
+			local texts = {}
+			for part in (text .. ","):gmatch("%s*([^,]-)%s*,") do texts[#texts + 1] = part end
+			return collect(text:find("%S") and texts or {}, key)
+		end,
+		accept = function(value, key)
+			if type(value) ~= "table" then return nil end
+			local count = 0
+			for _ in pairs(value) do count = count + 1 end
+			if count ~= #value then return nil end
+			return collect(value, key)
+		end,
+		allowed = function(key)
+			return ("%d to %d %s separated by commas, each %s"):format(key.filled and 1 or 0, MAX_LIST, noun,
+				item.allowed(key))
+		end,
+		show = function(values)
+			local texts = {}
+			for i, value in ipairs(values) do texts[i] = (item.show or tostring)(value) end
+			return table.concat(texts, ", ")
+		end,
+		mask = item.mask and function(text) return (text:gsub("[^,%s]+", item.mask)) end,
+	}
+end
+
+M.urls = list_of(M.url, "URLs")
+
+M.cidrs = list_of({
+	parse = cidr.parse,
+	allowed = function() return "an address or address/bits with no bit set beyond the prefix" end,
+	show = function(range) return range.text end,
+}, "ranges")
+
+-- Never parsed here: C takes it from the environment into guarded memory.
+M.secret = { allowed = function() return "64 hexadecimal digits, from the environment only" end }
+
+--- Whether only this machine reaches an accepted bind address.
+function M.is_loopback_bind(address)
+	return cidr.is_loopback((address:match("^%[?(.-)%]?:%d+$")))
+end
+
+--- Whether every URL of a list leads to this machine.
+function M.all_loopback(urls)
+	for _, url in ipairs(urls) do
+		local host = url_host(url)
+		if host ~= "localhost" and not cidr.is_loopback(host) then return false end
+	end
+	return true
+end
+
+return M

@@ -1,0 +1,235 @@
+--- One connection of the HTTP server: reads, runs one request after the other, answers.
+--
+-- Phases, each with its timeout (kms.http.server): first (no byte yet), head, idle (between requests),
+-- busy (a handler runs; no timeout), body (a handler waits for the body), write (the answer goes
+-- out), drain (an unread body is thrown away), linger (answered and shut down; what still comes
+-- is thrown away, so that the client can read the answer).
+
+local http_reply = require("kms.http.reply")
+local http_request = require("kms.http.request")
+local http_stream = require("kms.http.stream")
+local loop = require("kms.base.loop")
+local native = require("kms_native")
+
+local M = {}
+
+local READ_AHEAD_BYTES = 16384 -- input kept while a request runs; then reading stops
+local DRAIN_BYTES = 65536 -- unread body up to which a connection is kept
+local MAX_TURNS = 16 -- pipelined requests in one go; then others have their turn
+local JOIN_BYTES = 16384 -- bodies up to which head and body are sent as one string
+
+local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
+
+local Conn = setmetatable({}, { __index = http_stream.Stream })
+Conn.__index = Conn
+
+-- An answer as bytes, and how many; a large body is not copied behind its head.
+-- @param omit  whether the body stays here: only its length is told
+local function make_reply(status, headers, body, close, omit)
+	local joined = #body <= JOIN_BYTES and not omit and body or nil
+	local head = http_reply.head(status, headers, #body, close, joined)
+	if joined or omit then return head, #head end
+	return { head, body }, #head + #body
+end
+
+local function refuse(self, status, code, message)
+	self:stop_reading()
+	local bytes, length = make_reply(status, nil, http_reply.error_body(code, message), true)
+	self:send(bytes, length, self.linger)
+end
+
+local function wait_for_input(self, ahead)
+	if self.eof or self.server.stopping then return self:close() end
+	if ahead == 0 then
+		self:enter("idle")
+	elseif self.phase ~= "head" then
+		self:enter("head")
+	end
+	self:start_reading()
+end
+
+local go_on
+
+local function after_drain(self, event)
+	if event == "body" then return go_on(self) end
+	if event == "refused" or self.eof then return self:linger() end
+	self:enter("drain")
+	self:start_reading()
+end
+
+-- The answer is written.
+local function finish(self)
+	local request = self.request
+	self.request = nil
+	self.server:request_ended()
+	if self.closed then return self:drop_parser() end
+	if request.close then return self:linger() end
+	if not request.has_body or request.complete then return go_on(self) end
+	after_drain(self, self.parser:drain(DRAIN_BYTES))
+end
+
+local function must_close(self, request)
+	if not request.keep_alive or self.server.stopping or request.broken then return true end
+	if not request.has_body or request.complete then return false end
+	-- A client that was not told to go on may leave its body out.
+	if request:waits_for_continue() then return true end
+	return not self.parser:drainable(DRAIN_BYTES)
+end
+
+-- A body that stays in C goes out slice by slice.
+local function stream(self, request, status, headers, source, omit)
+	local head = http_reply.head(status, headers, source:len(), request.close)
+	request.answered = true
+	if not omit then return self:send_source(head, source, finish) end
+	source:close()
+	self:send(head, #head, finish)
+end
+
+local function answer(self, request, status, headers, body)
+	if self.closed then
+		if body and type(body) ~= "string" then body:close() end
+		return finish(self)
+	end
+	if request.has_body then self.parser:release_body() end
+	request.close = must_close(self, request)
+	body = body or ""
+	local omit = request.method == "HEAD" or status == 204
+	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
+	if type(body) ~= "string" then error("a body is text or a source of it, not " .. type(body)) end
+	local bytes, length = make_reply(status, headers, body, request.close, omit)
+	request.answered = true
+	self:send(bytes, length, finish)
+end
+
+local function run(self, request)
+	answer(self, request, self.server.handler(request))
+end
+
+-- The body of a request's coroutine.
+local function serve(self, request)
+	if loop.try(run, self, request) then return end
+	self.server:note_broken()
+	if request.answered then return self:close() end
+	-- The handler, or what it returned, was at fault.
+	request.broken = true
+	answer(self, request, 500, nil, http_reply.error_body("internal_error", "internal error"))
+end
+
+local function start_request(self, ...)
+	local request = http_request.new(self, self.server:next_number(), ...)
+	self.request = request
+	self.server:request_begun()
+	self:enter("busy")
+	loop.launch(serve, self, request)
+end
+
+-- Deals with an event of the parser while no request runs.
+local function step(self, event, a, b, c, d, e)
+	if event == "request" then return start_request(self, a, b, c, d, e) end
+	if event == "refused" then
+		self.server:note_refusal(a)
+		return refuse(self, a, b, c)
+	end
+	return wait_for_input(self, a)
+end
+
+-- The next request, and those behind it that are here already. Called from within its own loop
+-- (a handler that did not wait), it leaves the work to that loop.
+function go_on(self)
+	self.again = true
+	if self.in_turn then return end
+	self.in_turn = true
+	for _ = 1, MAX_TURNS do
+		if not self.again or self.closed then break end
+		self.again = false
+		step(self, self.parser:next())
+	end
+	self.in_turn = false
+	if self.again and not self.closed then loop.defer(function() go_on(self) end) end
+end
+
+-- Deals with what the parser says of new input.
+local function take(self, event, a, ...)
+	if self.reader then
+		if event then return self:wake(event, a, ...) end
+	elseif self.request or self.again then
+		if not event and a > READ_AHEAD_BYTES then self:stop_reading() end
+	elseif self.phase == "drain" then
+		if event then after_drain(self, event) end
+	else
+		step(self, event, a, ...)
+	end
+end
+
+local function on_end(self)
+	self.eof = true
+	self:stop_reading()
+	if self.reader then return self:wake("refused", 400, "bad_request", "the body is incomplete") end
+	if not self.request and not self.again then self:close() end
+end
+
+local function on_read(self, failure, chunk)
+	if self.closed then return end
+	if failure then return self:close() end
+	if not chunk then return on_end(self) end
+	if self.phase == "linger" then return self:discard(chunk) end
+	if self.parser then take(self, self.parser:feed(chunk)) end
+end
+
+--- Collects the body of the request that runs, in C; yields (Request:read_body).
+-- @return parser's event: "body", or "refused", status, code, message
+function Conn:read_body(limit)
+	if self.closed then return "refused", 400, "bad_request", "connection closed" end
+	local event, status, code, message = self.parser:read_body(limit)
+	if event then return event, status, code, message end
+	if self.request:waits_for_continue() then self.client:try_write(CONTINUE) end
+	self.request.continued = true
+	if self.eof then return "refused", 400, "bad_request", "the body is incomplete" end
+	self:enter("body")
+	self:start_reading()
+	self.reader = coroutine.running()
+	event, status, code, message = coroutine.yield()
+	if not self.closed then self:enter("busy") end
+	return event, status, code, message
+end
+
+--- The time of the connection's phase is over.
+function Conn:late(phase)
+	if phase == "body" then
+		self.request.broken = true
+		self:enter("busy")
+		return self:wake("refused", 408, "bad_request", "the body did not arrive in time")
+	end
+	if phase == "head" then
+		self.server:note_refusal(408)
+		return refuse(self, 408, "bad_request", "the request did not arrive in time")
+	end
+	self:close(phase == "write")
+end
+
+--- Begins with an accepted client.
+function Conn:open()
+	local parser, message = native.http_parser(self.server.max_header_bytes)
+	if not parser then return self:refuse(503, "service_unavailable", message) end
+	self.parser = parser
+	self:enter("first")
+	self:start_reading()
+end
+
+--- Answers without having read anything, and closes.
+function Conn:refuse(status, code, message)
+	self:enter("linger")
+	refuse(self, status, code, message)
+end
+
+--- @param server  kms.http.server server
+-- @param client  accepted luv handle
+-- @param address  text of the peer's
+-- @param caller  { uid, pid } on a Unix socket, else nil
+function M.new(server, client, address, caller)
+	local self = setmetatable({ server = server, client = client, address = address, caller = caller }, Conn)
+	self.on_read = loop.guard(on_read, self)
+	return self
+end
+
+return M

@@ -1,0 +1,191 @@
+--- The HTTP/1.1 server: accepts connections within limits, gives each request to a handler in
+-- a coroutine of its own, stops in an orderly way. What a connection does is in kms.http.connection.
+
+local uv = require("luv")
+local http_conn = require("kms.http.connection")
+local http_phases = require("kms.http.timeouts")
+local room = require("kms.http.admission")
+local listener = require("kms.http.listener")
+local loop = require("kms.base.loop")
+local native = require("kms_native")
+
+local M = {}
+
+local Server = {}
+Server.__index = Server
+
+local PHASES = { "first", "head", "idle", "busy", "body", "write", "drain", "linger" }
+local WAITING = { "first", "head", "idle" } -- without a request that runs
+local BACKLOG = 4096
+local SWEEP_MS = 250
+local LINGER_MS = 2000
+local RESERVED_DESCRIPTORS = 32 -- for everything that is no connection of a client
+
+-- The process's limit on descriptors.
+local function descriptor_limit()
+	local file = io.open("/proc/self/limits")
+	if not file then return math.huge end
+	local soft = file:read("a"):match("Max open files%s+(%d+)")
+	file:close()
+	return tonumber(soft) or math.huge
+end
+
+local function refuse(self, conn, status, code, message)
+	self:note_refusal(status)
+	conn:refuse(status, code, message)
+end
+
+local function accept(self, failure)
+	if failure then return room.log_rarely(self, "cannot accept connections", { reason = failure }) end
+	local client, address, caller = self.source:accept()
+	if not client then return end
+	self.accepted = self.accepted + 1
+	local conn = http_conn.new(self, client, address, caller)
+	if not room.has(self, client) then
+		room.log_rarely(self, "too many connections", { connections = self.phases.count })
+		return refuse(self, conn, 503, "service_unavailable", "too many connections")
+	end
+	if not room.within_address(self, conn) then
+		return refuse(self, conn, 429, "rate_limited", "too many connections from this address")
+	end
+	if self.admit and not self.admit(caller) then return refuse(self, conn, 403, "forbidden", "not for this user") end
+	conn:open()
+end
+
+local function check_stopped(self)
+	if not self.stopping or self.stopped then return end
+	if (self.phases.count > 0 or self.running > 0) and not self.cut then return end
+	self.stopped = true
+	loop.close(self.sweeper)
+	loop.close(self.deadline)
+	loop.close(self.sigpipe)
+	if self.on_stopped then self.on_stopped() end
+end
+
+--- Of kms.http.connection: a connection was closed.
+function Server:forget(conn)
+	self.phases:leave(conn)
+	local count = conn.group and self.by_address[conn.group]
+	if count then self.by_address[conn.group] = count > 1 and count - 1 or nil end
+	check_stopped(self)
+end
+
+--- Of kms.http.connection: a handler begins.
+function Server:request_begun()
+	self.running = self.running + 1
+end
+
+--- Of kms.http.connection: its answer is out, or dropped.
+function Server:request_ended()
+	self.running = self.running - 1
+	check_stopped(self)
+end
+
+--- Of kms.http.connection: the number of the next request.
+function Server:next_number()
+	self.last_number = self.last_number + 1
+	return self.last_number
+end
+
+--- Of kms.http.connection: what came was refused before it was a request.
+function Server:note_refusal(status)
+	self.refused[status] = (self.refused[status] or 0) + 1
+end
+
+--- Of kms.http.connection: a handler broke down.
+function Server:note_broken()
+	self.broken = self.broken + 1
+end
+
+-- Takes connections from a listener (kms.http.listener).
+local function take_from(self, source, message)
+	if not source then return nil, message end
+	local ok
+	ok, message = source.handle:listen(BACKLOG, loop.guard(function(failure) accept(self, failure) end))
+	if not ok then
+		source:close()
+		return nil, message
+	end
+	self.source = source
+	self.descriptors = descriptor_limit()
+	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
+	self.sigpipe = loop.on_signal("sigpipe")
+	self.sweeper = loop.every(SWEEP_MS, function()
+		self.phases:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
+	end)
+	return true
+end
+
+--- Opens a port.
+-- @param host  address; @param port  0: any free one
+-- @return true | nil, message
+function Server:listen(host, port)
+	return take_from(self, listener.tcp(host, port))
+end
+
+--- Opens a Unix socket.
+-- @return true | nil, message
+function Server:listen_unix(path)
+	return take_from(self, listener.unix(path))
+end
+
+--- The port that is open, or nil.
+function Server:port()
+	return self.source and self.source:port()
+end
+
+--- How many connections there are, and how many requests run.
+function Server:counts()
+	return self.phases.count, self.running
+end
+
+--- What happened since the start: { accepted (connections), refused (status = how often something was
+-- refused that was no request yet), broken (handlers) }.
+function Server:totals()
+	return { accepted = self.accepted, refused = self.refused, broken = self.broken }
+end
+
+--- Stops: nothing is accepted any more, connections without a request are closed, requests that
+-- run are answered with "Connection: close"; after SHUTDOWN_TIMEOUT_SECONDS the rest is cut.
+-- @param on_stopped  called once, when no connection is left
+function Server:stop(on_stopped)
+	if self.stopping then return end
+	self.stopping, self.on_stopped = true, on_stopped
+	if self.source then self.source:close() end
+	self.source = nil
+	self.phases:each(WAITING, function(conn) conn:close() end)
+	self.deadline = loop.after(self.shutdown_ms, function()
+		self.cut = true
+		self.phases:each(PHASES, function(conn) conn:close(true) end)
+		check_stopped(self)
+	end)
+	check_stopped(self)
+end
+
+--- A server that is not listening yet.
+-- @param options  handler(request) -> status, headers (name = value, or nil), body (text, nil, or a
+--   source as kms.http.stream's send_source takes it, which is closed in any case), run in a
+--   coroutine (request: kms.http.request; an error in it answers 500); config, of which
+--   MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
+--   FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS count; exempt_loopback:
+--   loopback addresses have no limit of their own; admit(caller) -> whether that user of a Unix
+--   socket ({ uid, pid }) may speak; log (kms.base.log), or nil
+function M.new(options)
+	local config = options.config
+	native.http_body_budget(config.MAX_BODY_MEMORY_BYTES)
+	return setmetatable({
+		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
+		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
+		max_header_bytes = config.MAX_HEADER_BYTES, shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
+		phases = http_phases.new(PHASES, {
+			first = config.FIRST_BYTE_TIMEOUT_SECONDS * 1000, head = config.HEADER_TIMEOUT_SECONDS * 1000,
+			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
+			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
+		}),
+		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of answers that wait for their clients
+		by_address = {}, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
+		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
+	}, Server)
+end
+
+return M

@@ -1,0 +1,235 @@
+local auth = require("kms.auth.authenticate")
+local fake_chain = require("spec.support.fake_chain")
+local loop = require("kms.base.loop")
+local loopback = require("spec.support.loopback")
+local native = require("spec.support.native")
+local registry = require("kms.auth.authorize")
+
+local WALLET = "0x" .. ("ab"):rep(20)
+local _, p384 = native.identity(native.secret_random(32))
+local KEY = p384:public_der()
+
+describe("registry", function()
+	local chain, reg
+
+	before_each(function()
+		chain = fake_chain.new()
+		chain:register("7", WALLET, KEY)
+		reg = registry.new(chain, 180000)
+	end)
+
+	it("gives the facts of an instance in good standing", function()
+		local facts = assert(reg:authorize(WALLET, 0))
+		assert.same({ "7", "1", "9", WALLET }, { facts.app_id, facts.version_id, facts.instance_id, facts.wallet })
+		assert.equal(native.peer_point(KEY), facts.point)
+	end)
+
+	local refusals = {
+		{ "unknown wallet", function(c) c.instances[WALLET] = nil end, "wallet is not a registered instance" },
+		{ "stopped instance", function(c) c.instances[WALLET].status = 1 end, "instance is not active" },
+		{ "failed instance", function(c) c.instances[WALLET].status = 2 end, "instance is not active" },
+		{ "unverified instance", function(c) c.instances[WALLET].zk_verified = false end, "instance is not verified" },
+		{ "inactive app", function(c) c.apps["7"].status = 1 end, "app is not active" },
+		{ "revoked app", function(c) c.apps["7"].status = 2 end, "app is not active" },
+		{ "missing app", function(c) c.apps["7"] = nil end, "app is not registered" },
+		{ "app id 0", function(c) c:register("0", WALLET, KEY) end, "app id is not in the range of app ids" },
+		{ "app id beyond 64 bits", function(c) c:register("18446744073709551616", WALLET, KEY) end,
+			"app id is not in the range of app ids" },
+		{ "revoked version", function(c) c.versions["7/1"].status = 2 end, "version is revoked" },
+		{ "version of no known status", function(c) c.versions["7/1"].status = 3 end, "version is revoked" },
+		{ "missing version", function(c) c.versions["7/1"] = nil end, "version is not registered" },
+		{ "teePubkey that is no key", function(c) c.instances[WALLET].tee_pubkey = ("x"):rep(120) end,
+			"registered teePubkey is not a P-384 key" },
+	}
+	for _, case in ipairs(refusals) do
+		it("refuses: " .. case[1], function()
+			case[2](chain)
+			local facts, message, code = reg:authorize(WALLET, 0)
+			assert.is_nil(facts)
+			assert.equal(case[3], message)
+			assert.equal("ERR_UNAUTHORIZED", code)
+		end)
+	end
+
+	it("accepts a deprecated version", function()
+		chain.versions["7/1"].status = 1
+		assert.truthy(reg:authorize(WALLET, 0))
+	end)
+
+	it("asks again only when the answer is as old as the cache time", function()
+		reg:authorize(WALLET, 0)
+		chain.instances[WALLET].status = 1
+		assert.truthy(reg:authorize(WALLET, 179999))
+		assert.is_nil((reg:authorize(WALLET, 180000)))
+	end)
+
+	it("keeps a refusal for ten seconds at the most", function()
+		chain.instances[WALLET].zk_verified = false
+		assert.is_nil((reg:authorize(WALLET, 0)))
+		chain.instances[WALLET].zk_verified = true
+		assert.is_nil((reg:authorize(WALLET, 9999)))
+		assert.truthy(reg:authorize(WALLET, 10000))
+	end)
+
+	it("refuses without caching when the chain does not answer", function()
+		chain.down = true
+		local facts, _, code = reg:authorize(WALLET, 0)
+		assert.is_nil(facts)
+		assert.equal("ERR_CHAIN", code)
+		chain.down = false
+		assert.truthy(reg:authorize(WALLET, 0))
+	end)
+
+	it("goes on with an unexpired answer while the chain is down, and not with an expired one", function()
+		reg:authorize(WALLET, 0)
+		chain.down = true
+		assert.truthy(reg:authorize(WALLET, 179999))
+		local facts, _, code = reg:authorize(WALLET, 180000)
+		assert.is_nil(facts)
+		assert.equal("ERR_CHAIN", code)
+	end)
+end)
+
+local function stranger(i) return ("0x%040x"):format(i) end
+
+describe("registry look-ups", function()
+	local chain, reg
+
+	before_each(function()
+		chain = fake_chain.new()
+		chain:register("7", WALLET, KEY)
+		reg = registry.new(chain, 180000)
+	end)
+
+	-- Each answer takes a while.
+	local function slow(ms)
+		local ask = chain.instance_by_wallet
+		function chain.instance_by_wallet(...)
+			loopback.sleep(ms)
+			return ask(...)
+		end
+	end
+
+	it("happen once for all who ask for a wallet at the same time", function()
+		loopback.run(function()
+			slow(30)
+			local outcomes = {}
+			for i = 1, 10 do
+				local wallet = i % 2 == 0 and WALLET or stranger(1)
+				loop.spawn(function() outcomes[i] = table.pack(reg:authorize(wallet, 0)) end)
+			end
+			while #outcomes < 10 do loopback.sleep(5) end
+			assert.equal(2, chain.calls.instance)
+			for i = 1, 10 do
+				if i % 2 == 0 then
+					assert.equal("7", outcomes[i][1].app_id)
+				else
+					assert.same({ n = 5, nil, "wallet is not a registered instance", "ERR_UNAUTHORIZED" }, outcomes[i])
+				end
+			end
+			assert.is_nil(next(reg.flights))
+		end)
+	end)
+
+	it("are refreshed before the answer expires, without anybody waiting", function()
+		reg:authorize(WALLET, 0)
+		assert.truthy(reg:authorize(WALLET, 119999))
+		assert.equal(1, chain.calls.instance)
+		assert.truthy(reg:authorize(WALLET, 120000))
+		assert.equal(2, chain.calls.instance)
+		assert.truthy(reg:authorize(WALLET, 230000)) -- the first answer is gone
+		assert.equal(2, chain.calls.instance)
+	end)
+
+	it("take a refusal up at once, and keep the old answer where there is none", function()
+		reg:authorize(WALLET, 0)
+		chain.down = true
+		assert.truthy(reg:authorize(WALLET, 120000))
+		assert.truthy(reg:authorize(WALLET, 124999))
+		assert.equal(2, chain.calls.instance) -- not with every request
+		assert.truthy(reg:authorize(WALLET, 125000))
+		assert.equal(3, chain.calls.instance)
+		chain.down = false
+		chain.instances[WALLET].status = 1
+		assert.truthy(reg:authorize(WALLET, 130000)) -- whose refresh brings the refusal
+		assert.is_nil((reg:authorize(WALLET, 130001)))
+	end)
+
+	it("of unknown wallets have their own lane: a burst of 100, then refused with a time to wait", function()
+		for i = 1, 100 do assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(stranger(i), 0))) end
+		local facts, message, code, cause, wait_s = reg:authorize(stranger(101), 0)
+		assert.same({ "too many look-ups, try again later", "ERR_BUSY" }, { message, code })
+		assert.is_nil(facts)
+		assert.is_nil(cause)
+		assert.equal(1, wait_s)
+		assert.equal(100, chain.calls.instance)
+		assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(stranger(1), 1))) -- remembered
+	end)
+
+	it("of unknown wallets queue up to a bound", function()
+		loopback.run(function()
+			slow(1000000)
+			local busy, outcomes = 0, 0
+			for i = 1, 130 do
+				loop.spawn(function()
+					local _, _, code = reg:authorize(stranger(i), 0)
+					outcomes = outcomes + 1
+					if code == "ERR_BUSY" then busy = busy + 1 end
+				end)
+			end
+			-- 24 run, 100 wait, the rest is told to come again.
+			assert.same({ 6, 6 }, { outcomes, busy })
+			assert.equal(24, reg.unknown_lane.running)
+			assert.equal(100, reg.unknown_lane.waiting)
+		end)
+	end)
+
+	it("of known wallets go on while strangers fill their lane", function()
+		chain:register("8", stranger(7000), KEY)
+		reg:authorize(WALLET, 0)
+		for i = 1, 200 do reg:authorize(stranger(i), 0) end
+		assert.equal("ERR_BUSY", select(3, reg:authorize(stranger(7000), 0))) -- never seen before
+		assert.truthy(reg:authorize(WALLET, 120000)) -- refreshed
+		assert.truthy(reg:authorize(WALLET, 3600000)) -- long expired, still known
+		assert.equal("ERR_BUSY", select(3, reg:authorize(stranger(9999), 0)))
+	end)
+
+	it("of a wallet that was refused do not use the lane of the known any more", function()
+		reg:authorize(WALLET, 0)
+		chain.instances[WALLET].status = 1
+		assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(WALLET, 180000)))
+		for i = 1, 200 do reg:authorize(stranger(i), 180000) end
+		assert.equal("ERR_BUSY", select(3, reg:authorize(WALLET, 190001)))
+	end)
+
+	it("never push known wallets out of the cache", function()
+		reg:authorize(WALLET, 0)
+		for i = 1, 20000 do reg.unknown:put(stranger(i), "no", 10000) end
+		assert.equal(10000, reg.unknown.size)
+		assert.truthy(reg:authorize(WALLET, 1))
+		assert.equal(1, chain.calls.instance)
+	end)
+
+	it("that break down are no answer, and block nothing", function()
+		local real = chain.app
+		function chain.app() error("malformed") end
+		loop.on_error(function() end)
+		local facts, _, code = reg:authorize(WALLET, 0)
+		loop.on_error(function(text) io.stderr:write(text, "\n") end)
+		assert.is_nil(facts)
+		assert.equal("ERR_CHAIN", code)
+		chain.app = real
+		assert.truthy(reg:authorize(WALLET, 0))
+		assert.equal(0, reg.unknown_lane.running)
+	end)
+
+	it("that are refused for now tell the caller how long", function()
+		local gate = auth.new({
+			service = { authenticate = function() return stranger(1), "0x" end }, config = { IN_ENCLAVE = true },
+			registry = { authorize = function() return nil, "later", "ERR_BUSY", nil, 3 end },
+		})
+		local caller, message, code, wait_s = gate:app({ head = "" }, 0, 0)
+		assert.same({ "later", "ERR_BUSY", 3 }, { message, code, wait_s })
+		assert.is_nil(caller)
+	end)
+end)

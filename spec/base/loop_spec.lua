@@ -1,0 +1,171 @@
+local uv = require("luv")
+local raw = require("support.raw_http")
+local loop = require("kms.base.loop")
+
+describe("loop", function()
+	local reported
+
+	before_each(function()
+		reported = {}
+		loop.on_error(function(text) reported[#reported + 1] = text end)
+	end)
+
+	after_each(function() raw.run_for(0) end)
+
+	local function throw() error("spec: thrown in a callback") end
+
+	local function check_reported(count)
+		assert.equal(count, #reported)
+		for _, text in ipairs(reported) do
+			assert.truthy(text:find("spec: thrown in a callback", 1, true))
+			assert.truthy(text:find("stack traceback", 1, true))
+		end
+	end
+
+	it("reports and counts errors of callbacks, and goes on", function()
+		local before, calls = loop.errors(), 0
+		loop.guard(throw)()
+		local timer = loop.every(1, function()
+			calls = calls + 1
+			throw()
+		end)
+		raw.wait_for("three calls", function() return calls >= 3 end)
+		loop.close(timer)
+		loop.close(timer)
+		check_reported(calls + 1)
+		assert.equal(before + calls + 1, loop.errors())
+	end)
+
+	it("passes arguments to a guarded callback", function()
+		local got
+		loop.guard(function(...) got = { ... } end)(1, nil, 3)
+		assert.same({ 1, nil, 3 }, got)
+		loop.guard(function(...) got = { ... } end, "self")(1)
+		assert.same({ "self", 1 }, got)
+	end)
+
+	it("outlives a report that throws itself", function()
+		loop.on_error(throw)
+		loop.guard(throw)()
+	end)
+
+	it("gives the results of a try", function()
+		assert.same({ true, 1, 2 }, { loop.try(function(a, b) return a, b end, 1, 2) })
+		assert.is_false(loop.try(throw))
+		check_reported(1)
+	end)
+
+	it("runs a function once after its time", function()
+		local calls, began, took = 0, uv.hrtime(), nil
+		loop.after(30, function()
+			calls = calls + 1
+			took = (uv.hrtime() - began) / 1e6
+		end)
+		raw.run_for(80)
+		assert.equal(1, calls)
+		assert.is_true(took >= 28)
+	end)
+
+	it("catches errors of coroutines before and after a wait", function()
+		loop.spawn(throw)
+		loop.spawn(function()
+			loop.sleep(5)
+			throw()
+		end)
+		check_reported(1)
+		raw.wait_for("the second", function() return #reported >= 2 end)
+		check_reported(2)
+	end)
+
+	it("lets coroutines sleep side by side", function()
+		local order = {}
+		for _, ms in ipairs({ 60, 20, 40 }) do
+			loop.spawn(function(pause)
+				loop.sleep(pause)
+				order[#order + 1] = pause
+			end, ms)
+		end
+		raw.wait_for("all", function() return #order == 3 end)
+		assert.same({ 20, 40, 60 }, order)
+		assert.has_error(function() loop.sleep(1) end, "sleep needs a coroutine")
+	end)
+
+	it("wakes a waiter, before or after it waits, or at its deadline", function()
+		local waiter, results = loop.waiter(), {}
+		waiter:wake()
+		loop.spawn(function()
+			results[1] = waiter:wait(1000)
+			results[2] = waiter:wait(10)
+			results[3] = waiter:wait()
+		end)
+		assert.same({ true }, results)
+		raw.wait_for("the deadline", function() return #results == 2 end)
+		assert.is_false(results[2])
+		waiter:wake()
+		assert.is_true(results[3])
+		assert.has_error(function() waiter:wait() end, "wait needs a coroutine, one at a time")
+	end)
+
+	it("defers to the next iteration, one that throws does not stop the next", function()
+		local order = {}
+		loop.defer(throw)
+		loop.defer(function()
+			order[#order + 1] = "first"
+			loop.defer(function() order[#order + 1] = "third" end)
+		end)
+		loop.defer(function() order[#order + 1] = "second" end)
+		assert.same({}, order)
+		raw.wait_for("all", function() return #order == 3 end)
+		assert.same({ "first", "second", "third" }, order)
+		check_reported(1)
+	end)
+
+	it("calls back for signals", function()
+		local calls = 0
+		local handle = loop.on_signal("sigusr2", function() calls = calls + 1 end)
+		uv.kill(uv.os_getpid(), "sigusr2")
+		raw.wait_for("the signal", function() return calls == 1 end)
+		loop.close(handle)
+	end)
+
+	describe("complete", function()
+		it("runs what waits to its end where no coroutine is, also when a timer ends it", function()
+			assert.same({ 1, nil, 3 }, { loop.complete(function(a)
+				loop.sleep(2)
+				loop.sleep(2)
+				return a, nil, 3
+			end, 1) })
+			assert.equal("at once", loop.complete(function() return "at once" end))
+			local after
+			loop.after(1, function() after = true end)
+			raw.wait_for("a loop that runs as before", function() return after end)
+		end)
+
+		it("runs in the coroutine that calls it", function()
+			local inner, done
+			local outer = loop.spawn(function()
+				loop.complete(function()
+					inner = coroutine.running()
+					loop.sleep(1)
+				end)
+				done = true
+			end)
+			raw.wait_for("the end", function() return done end)
+			assert.equal(outer, inner)
+		end)
+
+		it("throws what is thrown", function()
+			assert.has_error(function() loop.complete(function() error("no", 0) end) end, "no")
+		end)
+
+		-- In a process of its own: the loop of this one may hold sockets that other specs have left open.
+		it("throws when nothing is left to wait for", function()
+			local program = [[package.path = "lua/?.lua;" .. package.path
+				local loop = require("kms.base.loop")
+				print(pcall(loop.complete, coroutine.yield))]]
+			local out = assert(io.popen(("unset LD_PRELOAD; timeout 60 lua5.4 -e '%s'"):format(program)))
+			assert.truthy(out:read("a"):find("^false\t.*there is nothing left to wait for"))
+			out:close()
+		end)
+	end)
+end)

@@ -1,0 +1,259 @@
+--- setMasterSecretHash on a chain on loopback: sent once, watched, replaced when stuck, given
+-- up when another node was first.
+
+local chain_server = require("spec.support.chain_server")
+local evm = require("kms.chain.evm")
+local loop = require("kms.base.loop")
+local loopback = require("spec.support.loopback")
+local native = require("spec.support.native")
+
+local HASH, OTHER = "0x" .. ("5a"):rep(32), "0x" .. ("5b"):rep(32)
+local POLL_MS = 20
+
+-- Runs body(chain, server, tee, log) as the one member of the cluster.
+local function with_chain(options, body)
+	loopback.run(function()
+		local server, log = chain_server.start(), chain_server.log()
+		local wallet, p384 = native.identity(native.secret_random(32))
+		server:register("49", wallet:address(), p384:public_der())
+		local chain = assert(evm.open({
+			config = chain_server.config({ server.url }, options.config), log = log, wall_ms = native.wall_ms,
+			poll_ms = POLL_MS, stuck_ms = options.stuck_ms,
+		}))
+		assert(chain:begin_tick())
+		body(chain, server, chain_server.signer(wallet), log)
+		chain:close()
+	end)
+end
+
+-- Waits for a condition of the running test.
+local function eventually(condition)
+	for _ = 1, 500 do
+		if condition() then return true end
+		loopback.sleep(10)
+	end
+	return false
+end
+
+local function fails(pattern, ok, message, code)
+	assert.is_nil(ok)
+	assert.equal("ERR_CHAIN", code)
+	assert.truthy(message:find(pattern, 1, true), message)
+end
+
+describe("chain.transaction", function()
+	it("sends one transaction with sound fields, and it counts", function()
+		with_chain({}, function(chain, server, tee, log)
+			server.nonce = 7
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			assert.equal(HASH, server.hash)
+			assert.same({
+				chain_id = "0x14a34", nonce = "0x7", max_priority_fee_per_gas = "0xf4240",
+				max_fee_per_gas = ("0x%x"):format(2 * 1000000000 + 1000000), gas_limit = ("0x%x"):format(75000),
+				to = chain_server.KMS, value = "0x0", data = native.abi_call("setMasterSecretHash", HASH),
+			}, tee.fields[1])
+			server.number = 1010
+			assert.is_true(eventually(function()
+				return log.count("setMasterSecretHash is on chain") == 1
+			end))
+			assert.equal(1, #server.sent)
+		end)
+	end)
+
+	it("has one in flight, however often it is asked", function()
+		with_chain({}, function(chain, server, tee)
+			server.mining = false
+			for _ = 1, 5 do assert.is_true(chain:set_master_secret_hash(HASH, tee)) end
+			fails("under way", chain:set_master_secret_hash(OTHER, tee))
+			loopback.sleep(5 * POLL_MS)
+			assert.equal(1, #server.sent)
+			server:mine()
+			assert.equal(HASH, server.hash)
+		end)
+	end)
+
+	it("sends nothing when the estimate says which error it would be", function()
+		with_chain({}, function(chain, server, tee)
+			server.hash = OTHER
+			fails("MasterSecretHashAlreadySet", chain:set_master_secret_hash(HASH, tee))
+			server.hash = chain_server.NO_HASH
+			server.instances[tee.address].zk_verified = false
+			fails("NotAuthorizedToSetHash", chain:set_master_secret_hash(HASH, tee))
+			server.override = function(name)
+				return name == "eth_estimateGas" and { error = { code = 1, message = "revert: something else" } } or nil
+			end
+			fails("something else", chain:set_master_secret_hash(HASH, tee))
+			assert.same({ 0, 0 }, { #tee.fields, #server.sent })
+		end)
+	end)
+
+	it("knows the error by its selector when the message does not say it", function()
+		with_chain({}, function(chain, server, tee)
+			local data = native.abi_selector("MasterSecretHashAlreadySet()"):upper():gsub("^0X", "0x")
+			server.override = function(name)
+				return name == "eth_estimateGas" and { error = { code = 3, message = "execution reverted", data = data } } or nil
+			end
+			fails("MasterSecretHashAlreadySet", chain:set_master_secret_hash(HASH, tee))
+		end)
+	end)
+
+	it("gives up when another node was first", function()
+		with_chain({}, function(chain, server, tee, log)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			server.hash = OTHER
+			server:mine()
+			assert.is_true(eventually(function() return log.count("setMasterSecretHash reverted") == 1 end))
+			fails("MasterSecretHashAlreadySet", chain:set_master_secret_hash(HASH, tee))
+			assert.same({ 1, OTHER }, { #server.sent, server.hash })
+		end)
+	end)
+
+	it("is sent again with higher fees, under the same nonce, when it is stuck", function()
+		with_chain({ stuck_ms = 50 }, function(chain, server, tee, log)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			assert.is_true(eventually(function() return #server.sent >= 3 end))
+			for i = 2, 3 do
+				local before, after = server.sent[i - 1], server.sent[i]
+				assert.equal(before.nonce, after.nonce)
+				assert.is_true(after.max >= before.max + before.max // 8)
+				assert.is_true(after.priority >= before.priority + before.priority // 8)
+				assert.is_true(after.priority <= after.max)
+			end
+			assert.equal(1, #server.pending)
+			assert.is_true(log.count("setMasterSecretHash is stuck") >= 2)
+			server:mine()
+			server.number = 1010
+			assert.is_true(eventually(function() return log.count("setMasterSecretHash is on chain") == 1 end))
+			assert.equal(HASH, server.hash)
+		end)
+	end)
+
+	it("does not outbid itself without end", function()
+		with_chain({ stuck_ms = 0 }, function(chain, server, tee)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			assert.is_true(eventually(function() return #server.sent == 12 end))
+			loopback.sleep(5 * POLL_MS)
+			assert.equal(12, #server.sent)
+		end)
+	end)
+
+	it("is handed in again where the server has lost it", function()
+		with_chain({}, function(chain, server, tee)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			server.pending = {}
+			assert.is_true(eventually(function() return #server.pending == 1 end))
+			assert.equal(1, #tee.fields)
+			server:mine()
+			assert.equal(HASH, server.hash)
+		end)
+	end)
+
+	it("waits for the block that decisions are read at, and begins anew after the owner's reset", function()
+		with_chain({}, function(chain, server, tee, log)
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			loopback.sleep(5 * POLL_MS)
+			assert.equal(0, log.count("setMasterSecretHash is on chain")) -- 6 blocks behind
+			assert.is_true(chain:set_master_secret_hash(HASH, tee)) -- still in flight
+			assert.equal(1, #server.sent)
+			server.number = 1006
+			assert.is_true(eventually(function() return log.count("setMasterSecretHash is on chain") == 1 end))
+			server.hash = chain_server.NO_HASH
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			assert.same({ 2, HASH }, { #server.sent, server.hash })
+		end)
+	end)
+
+	it("is forgotten when its nonce was used by another", function()
+		with_chain({}, function(chain, server, tee, log)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			server.pending, server.nonce = {}, 1
+			assert.is_true(eventually(function()
+				return log.count("setMasterSecretHash was replaced by another transaction") == 1
+			end))
+			server.mining = true
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			assert.equal(HASH, server.hash)
+		end)
+	end)
+
+	it("outbids what an earlier process left behind", function()
+		with_chain({}, function(chain, server, tee)
+			server.mining = false
+			server.pending = { { hash = "0xold", nonce = 0, max = 2600000000, from = tee.address } }
+			fails("underpriced", chain:set_master_secret_hash(HASH, tee))
+			fails("underpriced", chain:set_master_secret_hash(HASH, tee))
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			server:mine()
+			assert.equal(HASH, server.hash)
+		end)
+	end)
+
+	it("takes 'already known' for sent", function()
+		with_chain({}, function(chain, server, tee)
+			server.mining = false
+			server.override = function(name)
+				return name == "eth_sendRawTransaction" and { error = { code = -32000, message = "Already known" } } or nil
+			end
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+		end)
+	end)
+
+	it("pays no fee and takes no gas beyond measure", function()
+		local cases = {
+			{ "eth_maxPriorityFeePerGas", ("0x%x"):format(1000000000000 + 1) },
+			{ "eth_maxPriorityFeePerGas", "0x" .. ("f"):rep(20) }, { "eth_maxPriorityFeePerGas", "1" },
+			{ "eth_estimateGas", ("0x%x"):format(1000001) }, { "eth_estimateGas", "0x0" },
+			{ "eth_getTransactionCount", "x" }, { "eth_maxPriorityFeePerGas", ("0x%x"):format(999000000000) },
+		}
+		for _, case in ipairs(cases) do
+			with_chain({}, function(chain, server, tee)
+				server.override = function(name) return name == case[1] and { result = case[2] } or nil end
+				fails("beyond all measure", chain:set_master_secret_hash(HASH, tee))
+				assert.equal(0, #tee.fields)
+			end)
+		end
+		with_chain({}, function(chain, server, tee)
+			server.override = function(name)
+				return name == "eth_estimateGas" and { result = ("0x%x"):format(1000000) } or nil
+			end
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+		end)
+	end)
+
+	it("fails where the TEE does not sign, and can be tried again", function()
+		with_chain({}, function(chain, server, tee)
+			local sign = tee.sign_transaction
+			tee.sign_transaction = function() return nil, "HTTP 500" end
+			fails("the TEE did not sign: HTTP 500", chain:set_master_secret_hash(HASH, tee))
+			tee.sign_transaction = function() error("broken") end
+			local reported
+			loop.on_error(function(text) reported = text end)
+			fails("broke down", chain:set_master_secret_hash(HASH, tee))
+			loop.on_error(function(text) io.stderr:write(text, "\n") end)
+			assert.truthy(reported:find("broken", 1, true))
+			tee.sign_transaction = sign
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			assert.equal(HASH, server.hash)
+		end)
+	end)
+
+	it("goes on watching after a server that gave no sense", function()
+		with_chain({}, function(chain, server, tee, log)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			server.override = function(name)
+				return name == "eth_getTransactionReceipt" and { result = { status = "yes" } } or nil
+			end
+			assert.is_true(eventually(function() return log.count("cannot watch") >= 1 end))
+			server.override, server.number = nil, 1010
+			server:mine()
+			server.number = 1020
+			assert.is_true(eventually(function() return log.count("setMasterSecretHash is on chain") == 1 end))
+		end)
+	end)
+end)

@@ -1,0 +1,113 @@
+local chain_api = require("kms.chain")
+local files = require("kms.base.files")
+local native = require("spec.support.native")
+local uv = require("luv")
+
+local wallet, p384 = native.identity(native.secret_random(32))
+local demo_wallet, demo_p384 = native.identity(native.secret_random(32))
+local NODE, DEMO = wallet:address(), demo_wallet:address()
+
+describe("chain backend local", function()
+	local dir, chain
+
+	local function open()
+		return chain_api.open({
+			config = { CHAIN = "local", DATA_DIR = dir, KMS_APP_ID = "49" }, wall_ms = function() return 1700000000123 end,
+			identity = { wallet = NODE, tee_pubkey = p384:public_der(), url = "http://127.0.0.1:8000" },
+			demo = { wallet = DEMO, tee_pubkey = demo_p384:public_der(), app_id = "1000" },
+		})
+	end
+
+	before_each(function()
+		dir = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/nova-kms-chain-XXXXXX"))
+		chain = assert(open())
+	end)
+	after_each(function() os.execute("rm -rf '" .. dir .. "'") end)
+
+	local function edit(change)
+		local data = assert(files.load_table(dir .. "/chain.lua"))
+		change(data)
+		assert(files.save_table(dir .. "/chain.lua", "", data))
+	end
+
+	it("starts with the node and the demo application in it", function()
+		local instance = assert(chain:instance_by_wallet(NODE))
+		assert.same({ "49", "1", NODE, "http://127.0.0.1:8000", true, 0, 1700000000 }, {
+			instance.app_id, instance.version_id, instance.wallet, instance.url, instance.zk_verified, instance.status,
+			instance.registered_at,
+		})
+		assert.equal(p384:public_der(), instance.tee_pubkey)
+		assert.equal("1000", chain:instance_by_wallet(DEMO).app_id)
+		assert.same({ NODE }, chain:active_instances("49"))
+		assert.equal(0, chain:app("1000").status)
+		assert.equal(0, chain:version("1000", "1").status)
+		assert.same({ number = 1700000000, time_ms = 1700000000123 }, chain:head())
+	end)
+
+	it("answers what it does not know with ERR_NOT_FOUND", function()
+		for _, ask in ipairs({
+			function() return chain:instance_by_wallet("0x" .. ("00"):rep(20)) end,
+			function() return chain:app("5") end,
+			function() return chain:version("1000", "2") end,
+		}) do
+			local answer, _, code = ask()
+			assert.is_nil(answer)
+			assert.equal("ERR_NOT_FOUND", code)
+		end
+		assert.same({}, chain:active_instances("5"))
+	end)
+
+	it("lets the hash be set once, and keeps it over a restart", function()
+		assert.equal(chain_api.NO_HASH, chain:master_secret_hash())
+		local hash = "0x" .. ("5a"):rep(32)
+		assert.is_true(chain:set_master_secret_hash(hash))
+		assert.equal(hash, chain:master_secret_hash())
+		local ok, _, code = chain:set_master_secret_hash("0x" .. ("5b"):rep(32))
+		assert.is_nil(ok)
+		assert.equal("ERR_CHAIN", code)
+		assert.equal(hash, assert(open()):master_secret_hash())
+	end)
+
+	it("takes an edited file up", function()
+		edit(function(data) data.instances[DEMO].status = 1 end)
+		assert.equal(1, chain:instance_by_wallet(DEMO).status)
+		edit(function(data) data.instances[DEMO] = nil end)
+		assert.is_nil((chain:instance_by_wallet(DEMO)))
+	end)
+
+	it("gives no answer, rather than a wrong one, from a broken file", function()
+		for _, text in ipairs({ "return {", "return {}", "return { apps = {}, versions = {} }", "return 1" }) do
+			local file = assert(io.open(dir .. "/chain.lua", "wb"))
+			file:write(text)
+			file:close()
+			local answer, _, code = chain:instance_by_wallet(DEMO)
+			assert.is_nil(answer)
+			assert.equal("ERR_CHAIN", code)
+			local opened, message = open()
+			assert.is_nil(opened)
+			assert.is_string(message)
+		end
+	end)
+
+	for name, spoil in pairs({
+		["key that is no hex"] = function(row) row.tee_pubkey = "xyz" end,
+		["key that is missing"] = function(row) row.tee_pubkey = nil end,
+		["wallet of somebody else"] = function(row) row.wallet = NODE end,
+		["wallet that is none"] = function(row) row.wallet = 5 end,
+	}) do
+		it("gives no answer from an instance with a " .. name, function()
+			edit(function(data) spoil(data.instances[DEMO]) end)
+			local answer, _, code = chain:instance_by_wallet(DEMO)
+			assert.is_nil(answer)
+			assert.equal("ERR_CHAIN", code)
+		end)
+	end
+
+	it("is one state, read as it is", function()
+		assert.is_true(chain:begin_tick())
+		assert.equal(chain, chain:snapshot())
+		assert.is_true(chain:prefetch(DEMO))
+		assert.equal(DEMO, chain:instance_by_wallet(DEMO, { fresh = true }).wallet)
+		chain:close()
+	end)
+end)

@@ -1,0 +1,172 @@
+local bans = require("kms.peers.bans")
+local egress = require("kms.peers.outbound")
+local fake_chain = require("spec.support.fake_chain")
+local native = require("spec.support.native")
+local peers = require("kms.peers")
+local policy = require("kms.policy")
+
+local function wallet(n) return ("0x%040x"):format(n) end
+
+local function key()
+	local _, p384 = native.identity(native.secret_random(32))
+	return p384:public_der()
+end
+
+describe("peers", function()
+	local chain, list, now, warnings
+	local OWN, OTHER, THIRD = wallet(1), wallet(2), wallet(3)
+
+	before_each(function()
+		now, warnings = 1000, {}
+		local function clock() return now end
+		local shipped = assert(policy.open({ native = native, shipped = "config/policy", wall_ms = clock, mono_ms = clock }))
+		chain = fake_chain.new()
+		for _, w in ipairs({ OWN, OTHER, THIRD }) do chain:register("49", w, key()) end
+		list = peers.new({
+			chain = chain, app_id = "49", own = OWN, mono_ms = clock, wall_ms = clock,
+			bans = bans.new(shipped, 600000, clock), backoff_ms = function(peer) return peer.failures * 1000 end,
+			egress = egress.new({ IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, function() end),
+			log = { warn = function(_, _, fields) warnings[#warnings + 1] = fields end },
+		})
+		chain.instances[OTHER].url = "https://other.example/"
+		chain.instances[THIRD].url = "http://third.example" -- not for an enclave
+		assert.is_true(list:refresh())
+	end)
+
+	it("lists every member, and the others as those to deal with", function()
+		assert.equal(3, #list:list())
+		local others = list:others()
+		assert.same({ OTHER, THIRD }, { others[1].wallet, others[2].wallet })
+		assert.equal(97, #others[1].point)
+		assert.equal("https://other.example", others[1].url)
+		assert.is_nil(list:peer(OWN))
+		assert.equal(others[1], list:peer(OTHER))
+	end)
+
+	it("calls nobody whose URL is not acceptable, and says so once", function()
+		assert.is_false(list:callable(list:peer(THIRD), now))
+		assert.is_true(list:callable(list:peer(OTHER), now))
+		list:refresh()
+		assert.equal(1, #warnings)
+		assert.equal("invalid_url", warnings[1].what)
+		chain.instances[THIRD].url = "https://third.example"
+		list:refresh()
+		now = now + 600000
+		assert.is_true(list:callable(list:peer(THIRD), now))
+	end)
+
+	it("forgets a member that the chain no longer has, and knows it again by its number", function()
+		local number = list:peer(OTHER).number
+		local row = chain.instances[OTHER]
+		chain.instances[OTHER] = nil
+		list:refresh()
+		assert.is_nil(list:peer(OTHER))
+		chain.instances[OTHER] = row
+		list:refresh()
+		assert.equal(number, list:peer(OTHER).number)
+		assert.are_not.equal(number, list:peer(THIRD).number)
+	end)
+
+	it("bounds what it knows of wallets that are members no more", function()
+		local first = list:peer(OTHER)
+		for i = 1, 1001 do
+			chain.instances = { [OWN] = chain.instances[OWN] }
+			chain:register("49", wallet(100 + i), first.instance.tee_pubkey)
+			list:refresh()
+		end
+		assert.is_true(list.known_count <= 1002)
+		chain.instances[OTHER] = first.instance
+		list:refresh()
+		assert.are_not.equal(first.number, list:peer(OTHER).number)
+	end)
+
+	it("keeps its list when the chain does not answer", function()
+		chain.down = true
+		assert.same({ nil, "connection refused" }, { list:refresh() })
+		assert.equal(3, #list:list())
+	end)
+
+	it("waits after a failure as long as it is told, and not at all after a success", function()
+		local peer = list:peer(OTHER)
+		for i = 1, 3 do
+			list:unreachable(peer)
+			assert.equal(now + i * 1000, peer.retry_ms)
+		end
+		assert.same({}, { list.bans:calls(OTHER, now) })
+		assert.equal(1, #warnings) -- of the URL: whoever is away does not misbehave
+		assert.equal("unreachable", (list:state(OTHER)))
+		list:reached(peer)
+		assert.same({ 0, now }, { peer.retry_ms, peer.last_ok_ms })
+		assert.equal("ok", (list:state(OTHER)))
+	end)
+
+	it("tells states, and of a ban why and how long", function()
+		assert.equal("self", (list:state(OWN)))
+		assert.equal("unknown", (list:state(OTHER)))
+		list:event(list:peer(OTHER), "bad_response_signature", "forged")
+		assert.same({ "banned", "bad_response_signature", 600 }, { list:state(OTHER) })
+		assert.is_false(list:callable(list:peer(OTHER), now))
+		now = now + 599999
+		assert.is_false(list:callable(list:peer(OTHER), now))
+		now = now + 1
+		assert.is_true(list:callable(list:peer(OTHER), now))
+	end)
+
+	it("remembers for a day what a peer understands", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:understands(peer, "pop"))
+		list:announced(peer, { pop = true }, "aa")
+		assert.is_true(list:understands(peer, "pop"))
+		assert.is_false(list:understands(peer, "stub"))
+		now = now + 24 * 3600000
+		assert.is_false(list:understands(peer, "pop"))
+	end)
+
+	-- Forgotten, it would be taken for an existing node: what is too large for those would never reach it.
+	it("asks a peer again what it is before it has forgotten it", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:is_known(peer))
+		list:announced(peer, { store = true }, "aa")
+		assert.is_true(list:is_known(peer))
+		now = now + 23 * 3600000
+		assert.is_false(list:is_known(peer))
+		assert.is_true(list:understands(peer, "store"))
+		list:announced(peer, { store = true }, "aa")
+		assert.is_true(list:is_known(peer))
+	end)
+
+	it("takes one for an existing node that has not said anything else for a day", function()
+		local peer = list:peer(OTHER)
+		list:announced(peer, { store = true }, "aa")
+		now = now + 23 * 3600000
+		list:announced(peer, {}, nil)
+		assert.is_false(list:is_known(peer))
+		now = now + 3600000
+		list:announced(peer, {}, nil)
+		assert.is_true(list:is_known(peer))
+		assert.is_false(list:understands(peer, "store"))
+	end)
+
+	it("sees by the name of its store that a peer has started anew", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:announced(peer, { store = true }, "aa"))
+		assert.is_false(list:announced(peer, { store = true }, "aa"))
+		assert.is_false(list:announced(peer, {}, nil))
+		assert.is_true(list:announced(peer, { store = true }, "bb"))
+	end)
+
+	it("sees that an existing node has been replaced by one of ours", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:announced(peer, {}, nil))
+		assert.is_true(list:announced(peer, { store = true }, "aa"))
+		assert.is_false(list:announced(peer, { store = true }, "aa"))
+	end)
+
+	it("asks the chain anew whether a wallet is a member", function()
+		assert.equal(OTHER, list:fresh(OTHER).wallet)
+		chain.instances[OTHER].status = 1
+		assert.same({ nil, nil }, { list:fresh(OTHER) })
+		chain.down = true
+		assert.same({ nil, "connection refused" }, { list:fresh(OTHER) })
+	end)
+end)

@@ -1,0 +1,139 @@
+local call = require("kms.sync.exchange")
+local join = require("kms.sync.bootstrap")
+local loop = require("kms.base.loop")
+local message = require("kms.sync.message")
+local native = require("spec.support.native")
+
+local PEER = "0x" .. ("a"):rep(40)
+
+describe("join", function()
+	local joiner, peer, events, inner, counts, code, refusal, applied
+
+	-- Runs fn in a coroutine, as the node does.
+	local function run(fn)
+		local results
+		loop.complete(function() results = table.pack(fn()) end)
+		return table.unpack(results, 1, results.n)
+	end
+
+	before_each(function()
+		events, counts, code = {}, { total = 0, merged = 0, rejected = 0 }, nil
+		refusal, applied = nil, 0
+		peer = { wallet = PEER, number = 1, url = "http://peer", features = {} }
+		local peers = {
+			others = function() return { peer } end,
+			callable = function() return true end,
+			understands = function(_, other, feature) return other.features[feature] == true end,
+			event = function(_, _, event) events[#events + 1] = event end,
+		}
+		local caller = call.new({ peers = peers })
+		function caller.exchange(_, _, build)
+			assert(build("0xsignature"))
+			if refusal then return nil, "refused", refusal end
+			return {
+				unseal = function(_, key)
+					if inner == "old" then return nil, "cannot decrypt", code or "ERR_DECRYPT" end
+					return inner(key)
+				end,
+				flag = function(_, name)
+					if name == "data" then return inner.data end
+					return inner.complete
+				end,
+				apply = function()
+					applied = applied + 1
+					return counts
+				end,
+			}
+		end
+		joiner = join.new({
+			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
+			clock = { now = function() return 0 end },
+			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
+			accept = function() end, evidence = { make = function() end },
+		})
+	end)
+
+	describe("the master secret", function()
+		local right, wrong = native.secret_random(32), native.secret_random(32)
+
+		local function ask(settled)
+			return run(function() return joiner:secret(right:keccak256(), settled) end)
+		end
+
+		it("is taken when it is the chain's", function()
+			inner = function() return right end
+			assert.equal(right, (ask(true)))
+			assert.same({}, events)
+		end)
+
+		it("is held against whoever sealed another one, once the chain's has stood for a while", function()
+			inner = function() return wrong end
+			assert.is_nil(ask(false))
+			assert.same({}, events)
+			assert.is_nil(ask(true))
+			assert.same({ "wrong_master_secret" }, events)
+		end)
+
+		-- What silences a peer is only what nobody else can have made.
+		it("that cannot be unsealed is no evidence: an old answer of the peer's would do for it", function()
+			inner = "old"
+			assert.is_nil(ask(true))
+			assert.same({ "bad_envelope" }, events)
+		end)
+
+		it("that this node has no memory to unseal is not held against anybody", function()
+			inner, code = "old", "ERR_LOCKED_MEMORY"
+			assert.is_nil(ask(true))
+			assert.same({}, events)
+		end)
+	end)
+
+	describe("a snapshot", function()
+		local function ask() return run(function() return joiner:snapshots() end) end
+
+		it("that is whole completes the store, also an empty one", function()
+			inner = { data = true, complete = true }
+			assert.same({ 1, 1 }, { ask().complete, ask().reached })
+		end)
+
+		it("of an existing node is complete without its saying so, and one that says no is not", function()
+			inner = { data = true }
+			assert.equal(1, ask().complete)
+			inner.complete = false
+			assert.equal(0, ask().complete)
+		end)
+
+		-- Whoever has the secret from a peer serves without its records only if all have answered.
+		it("that is refused is no answer: anybody on the way can say that", function()
+			for _, named in ipairs({ "ERR_REFUSED", "ERR_NOT_READY" }) do
+				refusal = named
+				local found = ask()
+				assert.same({ 1, 0, 1, 0 }, { found.members, found.reached, found.unready, found.complete })
+			end
+		end)
+
+		it("without records is an answer to something else, not an empty store", function()
+			inner = {}
+			local found = ask()
+			assert.same({ 0, 0 }, { found.complete, found.reached })
+			assert.same({ "bad_envelope" }, events)
+		end)
+
+		it("of which nothing could be taken does not complete the store", function()
+			inner = { data = true, complete = true }
+			counts = { total = 3, merged = 0, rejected = 3 }
+			assert.equal(0, ask().complete)
+			counts = { total = 3, merged = 1, rejected = 2 }
+			assert.equal(1, ask().complete)
+		end)
+	end)
+
+	it("catches up with existing nodes, which do not push again", function()
+		inner = { data = true }
+		joiner:catch_up(native.secret_random(32))
+		peer.features = { store = true }
+		joiner:catch_up(native.secret_random(32))
+		assert.equal(1, applied)
+		assert.is_false(joiner.catching_up)
+	end)
+end)

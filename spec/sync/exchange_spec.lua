@@ -1,0 +1,70 @@
+-- One exchange with a peer, against peers that answer as they like. The answers of nodes: spec/e2e.
+
+local call = require("kms.sync.exchange")
+local crypto = require("spec.support.crypto")
+local egress = require("kms.peers.outbound")
+local fetch = require("kms.http.fetch")
+local loop = require("kms.base.loop")
+local native = require("spec.support.native")
+
+describe("an exchange", function()
+	local caller, peer, events, response, asked
+	local fetch_request, fetch_json = fetch.request, fetch.json
+
+	local function ask()
+		local answer, message, code
+		loop.complete(function()
+			answer, message, code = caller:exchange(peer, function() return native.text_body("{}") end, {})
+		end)
+		return answer, code, message
+	end
+
+	local function body_handle()
+		local body = { open = true }
+		function body.close() body.open = false end
+		return body
+	end
+
+	before_each(function()
+		events, asked = {}, nil
+		local identity = crypto.made_up("hostile")
+		peer = { wallet = identity.wallet, point = identity.point, url = "http://peer", features = {} }
+		local peers = {
+			event = function(_, _, event) events[#events + 1] = event end,
+			unreachable = function() events[#events + 1] = "unreachable" end,
+			reached = function() events[#events + 1] = "reached" end,
+		}
+		local tee = { address = "0x" .. ("1"):rep(40) }
+		function tee.sign() return "0x" .. ("2"):rep(130) end
+		function tee.seal(_, plain) return plain end
+		caller = call.new({
+			tee = tee, peers = peers, wall_ms = native.wall_ms,
+			egress = egress.new({ ALLOW_PRIVATE_PEERS = true }, function() end),
+		})
+		fetch.json = function() return { nonce = "bm9uY2U=" }, { status = 200 } end
+		fetch.request = function(options)
+			asked = options
+			return response
+		end
+	end)
+
+	after_each(function() fetch.request, fetch.json = fetch_request, fetch_json end)
+
+	it("gives back at once what an unsigned answer holds", function()
+		local body = body_handle()
+		response = { status = 200, headers = {}, body = body }
+		assert.same({ nil, "ERR_UNVERIFIED" }, { (ask()), (select(2, ask())) })
+		assert.is_false(body.open)
+		assert.equal("bad_response_signature", events[1])
+	end)
+
+	it("gives back at once what a refusal holds, and never has it as a text", function()
+		for status, code in pairs({ [204] = "ERR_REFUSED", [400] = "ERR_REFUSED", [503] = "ERR_NOT_READY" }) do
+			local body = body_handle()
+			response = { status = status, headers = {}, body = body }
+			assert.equal(code, (select(2, ask())))
+			assert.is_false(body.open)
+			assert.is_true(asked.handle)
+		end
+	end)
+end)
