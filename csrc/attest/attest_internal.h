@@ -29,20 +29,20 @@
 extern const uint8_t kms_cose_es384_header[5];
 
 /* Everything but `chain`, which is zero. ERR_ATTEST whatever is wrong. */
-KMS_MUST_USE kms_status kms_attest_parse(kms_attest_facts *facts, const uint8_t *document, size_t len);
+kms_status kms_attest_parse(kms_attest_facts *facts, const uint8_t *document, size_t len);
 
 /* ---- ES384 over a payload (RFC 9052 section 4.4), and the keys ------------------------------- */
 
 /* ERR_ATTEST with SIGNATURE when it is not the key's; `key` is a P-384 key (kms_attest_is_p384). */
-KMS_MUST_USE kms_status kms_es384_verify(kms_attest_failure *failure, EVP_PKEY *key, kms_span payload,
-					 const uint8_t signature96[KMS_ES384_BYTES]);
-KMS_MUST_USE kms_status kms_es384_sign(uint8_t signature96[KMS_ES384_BYTES], EVP_PKEY *key, kms_span payload);
+kms_status kms_es384_verify(kms_attest_failure *failure, EVP_PKEY *key, kms_span payload,
+			    const uint8_t signature96[KMS_ES384_BYTES]);
+kms_status kms_es384_sign(uint8_t signature96[KMS_ES384_BYTES], EVP_PKEY *key, kms_span payload);
 
 /*
  * What a failed call on outside data means: ERR_LOCKED_MEMORY when memory was out, else
  * ERR_ATTEST with that failure.
  */
-KMS_MUST_USE kms_status kms_attest_refusal(kms_attest_failure *failure, kms_attest_failure name);
+kms_status kms_attest_refusal(kms_attest_failure *failure, kms_attest_failure name);
 
 /* ---- chains ---------------------------------------------------------------------------------- */
 
@@ -61,11 +61,10 @@ EVP_PKEY *kms_attest_certificate_key(const X509 *certificate);
 bool kms_attest_certificate_show(kms_attest_certificate *shown, const X509 *certificate, kms_span der);
 
 /* The rows `chain` (parses, too, and fills facts->chain), `constraints` and `expired`/`not_yet_valid`. */
-KMS_MUST_USE kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *failure,
-					      kms_attest_facts *facts);
-KMS_MUST_USE kms_status kms_attest_chain_constraints(kms_attest_failure *failure,
-						     const kms_attest_chain *chain);
-KMS_MUST_USE kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
-						  uint64_t now_ms);
+kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *failure,
+				 kms_attest_facts *facts);
+kms_status kms_attest_chain_constraints(kms_attest_failure *failure, const kms_attest_chain *chain);
+kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
+				     uint64_t now_ms);
 
 #endif

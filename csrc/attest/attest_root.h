@@ -15,7 +15,7 @@ struct kms_attest_root {
 };
 
 /* A certificate for the leaf's key, valid in that time (Unix seconds, inclusive). */
-KMS_MUST_USE kms_status kms_attest_leaf_issue(uint8_t der[KMS_ATTEST_MAX_CERTIFICATE], size_t *len,
-					      const kms_attest_root *root, int64_t from_s, int64_t to_s);
+kms_status kms_attest_leaf_issue(uint8_t der[KMS_ATTEST_MAX_CERTIFICATE], size_t *len,
+				 const kms_attest_root *root, int64_t from_s, int64_t to_s);
 
 #endif

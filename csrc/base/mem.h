@@ -29,9 +29,9 @@ void kms_heap_merge_eagerly(void);
  * Fault injection for tests: the n-th allocation from now (1 = the next), heap or guarded,
  * on any thread, fails; 0 turns it off. OpenSSL's allocations count too.
  */
-KMS_API void kms_mem_fail_after(unsigned long n);
+void kms_mem_fail_after(unsigned long n);
 /* Allocations counted since the last kms_mem_fail_after (0 before the first). */
-KMS_API unsigned long kms_mem_allocations(void);
+unsigned long kms_mem_allocations(void);
 
 /* Counts an allocation; false when a test wants it to fail. Every allocator asks first. */
 bool kms_mem_permit(void);

@@ -1,6 +1,6 @@
-/* The cursor that every decoder reads through (kms/buf.h). */
+/* The cursor that every decoder reads through (kms/view.h). */
 #include "base/ensure.h"
-#include "kms/buf.h"
+#include "kms/view.h"
 
 kms_status kms_reader_take(const uint8_t **bytes, kms_reader *reader, size_t len)
 {

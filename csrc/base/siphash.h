@@ -13,9 +13,9 @@ typedef struct kms_siphash_key {
 } kms_siphash_key;
 
 /* A key from the kernel's generator. */
-KMS_MUST_USE kms_status kms_siphash_key_new(kms_siphash_key *key);
+kms_status kms_siphash_key_new(kms_siphash_key *key);
 
-/* KMS_API: tested against the paper's own answers. */
-KMS_API uint64_t kms_siphash(const kms_siphash_key *key, const void *bytes, size_t len);
+/* Tested against the paper's own answers. */
+uint64_t kms_siphash(const kms_siphash_key *key, const void *bytes, size_t len);
 
 #endif

@@ -195,7 +195,7 @@ void *kms_bind_check_optional(lua_State *L, int arg, const kms_bind_type *type)
 
 /* ---- module --------------------------------------------------------------------------------- */
 
-KMS_API int luaopen_kms_native(lua_State *L);
+__attribute__((visibility("default"))) int luaopen_kms_native(lua_State *L);
 
 int luaopen_kms_native(lua_State *L)
 {

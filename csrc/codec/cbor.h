@@ -32,19 +32,19 @@ typedef enum kms_cbor_major {
  * The head of the next item: its major type and number.
  * Returns: KMS_OK, ERR_TRUNCATED, ERR_FIELD_VALUE (reserved, indefinite, not shortest).
  */
-KMS_MUST_USE kms_status kms_cbor_head(kms_cbor_major *major, uint64_t *number, kms_reader *reader);
+kms_status kms_cbor_head(kms_cbor_major *major, uint64_t *number, kms_reader *reader);
 
 /*
  * The next item, of that type and with min <= number (or length) <= max; bytes and texts are
  * borrowed from the input. Returns: as kms_cbor_head, and ERR_FIELD_TYPE, ERR_FIELD_VALUE,
  * ERR_UTF8. What was consumed before a failure is not said.
  */
-KMS_MUST_USE kms_status kms_cbor_uint(uint64_t *number, kms_reader *reader, uint64_t min, uint64_t max);
-KMS_MUST_USE kms_status kms_cbor_bytes(kms_span *bytes, kms_reader *reader, size_t min, size_t max);
-KMS_MUST_USE kms_status kms_cbor_text(kms_span *text, kms_reader *reader, size_t min, size_t max);
+kms_status kms_cbor_uint(uint64_t *number, kms_reader *reader, uint64_t min, uint64_t max);
+kms_status kms_cbor_bytes(kms_span *bytes, kms_reader *reader, size_t min, size_t max);
+kms_status kms_cbor_text(kms_span *text, kms_reader *reader, size_t min, size_t max);
 /* How many elements, or pairs, follow. */
-KMS_MUST_USE kms_status kms_cbor_array(size_t *count, kms_reader *reader, size_t min, size_t max);
-KMS_MUST_USE kms_status kms_cbor_map(size_t *count, kms_reader *reader, size_t min, size_t max);
+kms_status kms_cbor_array(size_t *count, kms_reader *reader, size_t min, size_t max);
+kms_status kms_cbor_map(size_t *count, kms_reader *reader, size_t min, size_t max);
 
 /* Consumes one byte where it is the next: null (0xf6), a break, an indefinite map. */
 bool kms_cbor_skip(kms_reader *reader, uint8_t byte);
@@ -54,10 +54,10 @@ bool kms_cbor_skip(kms_reader *reader, uint8_t byte);
 #define KMS_CBOR_BREAK 0xff
 
 /* Appends the head of an item, or a whole one, in its shortest form. */
-KMS_MUST_USE kms_status kms_cbor_put_head(kms_buf *out, kms_cbor_major major, uint64_t number);
-KMS_MUST_USE kms_status kms_cbor_put_text(kms_buf *out, const char *text);
+kms_status kms_cbor_put_head(kms_buf *out, kms_cbor_major major, uint64_t number);
+kms_status kms_cbor_put_text(kms_buf *out, const char *text);
 /* A byte string; null where `bytes.bytes` is NULL. */
-KMS_MUST_USE kms_status kms_cbor_put_bytes(kms_buf *out, kms_span bytes);
-KMS_MUST_USE kms_status kms_cbor_put_byte(kms_buf *out, uint8_t byte);
+kms_status kms_cbor_put_bytes(kms_buf *out, kms_span bytes);
+kms_status kms_cbor_put_byte(kms_buf *out, uint8_t byte);
 
 #endif

@@ -24,14 +24,14 @@ void kms_json_cursor_free(kms_json_cursor *cursor);
 /* The first byte of what comes next; NUL at the end. */
 char kms_json_cursor_peek(kms_json_cursor *cursor);
 /* Enters the object ('{') or array ('[') that comes next. */
-KMS_MUST_USE kms_status kms_json_cursor_enter(kms_json_cursor *cursor, char opening);
+kms_status kms_json_cursor_enter(kms_json_cursor *cursor, char opening);
 /* Passes to the next member or element; where there is none, leaves the container ('}', ']'). */
-KMS_MUST_USE kms_status kms_json_cursor_next(bool *more, kms_json_cursor *cursor, char closing);
+kms_status kms_json_cursor_next(bool *more, kms_json_cursor *cursor, char closing);
 /* The name of a member and the colon after it. The text stays where it is. */
-KMS_MUST_USE kms_status kms_json_cursor_name(kms_json_value *name, kms_json_cursor *cursor);
+kms_status kms_json_cursor_name(kms_json_value *name, kms_json_cursor *cursor);
 /* Reads the next value with all that is in it. */
-KMS_MUST_USE kms_status kms_json_cursor_read(kms_json_cursor *cursor, size_t max_values);
+kms_status kms_json_cursor_read(kms_json_cursor *cursor, size_t max_values);
 /* Nothing may come any more. */
-KMS_MUST_USE kms_status kms_json_cursor_end(kms_json_cursor *cursor);
+kms_status kms_json_cursor_end(kms_json_cursor *cursor);
 
 #endif

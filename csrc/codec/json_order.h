@@ -13,8 +13,7 @@ typedef struct kms_json_order {
 } kms_json_order;
 
 /* Sorts the members of an object. Not to be copied; release with kms_json_order_free. */
-KMS_MUST_USE kms_status kms_json_order_make(kms_json_order *order, const kms_json *json,
-					    const kms_json_value *object);
+kms_status kms_json_order_make(kms_json_order *order, const kms_json *json, const kms_json_value *object);
 void kms_json_order_free(kms_json_order *order);
 
 /* Bytewise, the shorter first where one begins with the other. */

@@ -37,9 +37,9 @@ static inline bool kms_json_is_digit(char c)
 }
 
 /* Appends a token that ends where it begins; its index, since growth moves the array. */
-KMS_MUST_USE kms_status kms_json_add_token(uint32_t *index, kms_json_parser *p, kms_json_type type);
+kms_status kms_json_add_token(uint32_t *index, kms_json_parser *p, kms_json_type type);
 
 /* The string that begins at the next byte, which is its quote. */
-KMS_MUST_USE kms_status kms_json_parse_string(kms_json_parser *p);
+kms_status kms_json_parse_string(kms_json_parser *p);
 
 #endif

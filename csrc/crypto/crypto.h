@@ -27,7 +27,7 @@ typedef struct kms_contexts {
 const kms_algorithms *kms_algorithms_get(void);
 
 /* This thread's contexts, made at its first call. ERR_STATE before kms_crypto_init. */
-KMS_MUST_USE kms_status kms_contexts_get(kms_contexts **contexts);
+kms_status kms_contexts_get(kms_contexts **contexts);
 
 /*
  * The status for a failed OpenSSL call: ERR_LOCKED_MEMORY when the arena had no room, else

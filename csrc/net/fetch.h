@@ -36,8 +36,7 @@ typedef struct kms_fetcher_limits {
 } kms_fetcher_limits;
 
 /* Returns: KMS_OK, ERR_RANGE (a limit of 0), ERR_MEMORY, ERR_SYSTEM. */
-KMS_MUST_USE kms_status kms_fetcher_new(kms_fetcher **fetcher, uv_loop_t *loop,
-					const kms_fetcher_limits *limits);
+kms_status kms_fetcher_new(kms_fetcher **fetcher, uv_loop_t *loop, const kms_fetcher_limits *limits);
 /*
  * Ends every transfer (ERR_STATE, each `done` is called), closes the connections and gives
  * the memory back once the loop has closed the handles. NULL is fine.
@@ -68,26 +67,26 @@ typedef struct kms_fetch_request {
 } kms_fetch_request;
 
 /* Returns: KMS_OK, ERR_URL, ERR_ADDRESS_REFUSED, ERR_RANGE (method, times), ERR_MEMORY. */
-KMS_MUST_USE kms_status kms_fetch_new(kms_fetch **fetch, const kms_fetch_request *request);
+kms_status kms_fetch_new(kms_fetch **fetch, const kms_fetch_request *request);
 /*
  * Adds a request header. ERR_ARGUMENT: not a token, a control character in the value, one
  * of those that frame or route the message (Content-Length, Host, ...). ERR_TOO_LARGE.
  */
-KMS_MUST_USE kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value);
+kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value);
 /*
  * Starts; `done` is called once, later, from the loop (or from kms_fetcher_close), unless the
  * fetch is freed before. Returns: KMS_OK, ERR_BUSY, ERR_STATE (started before, or the
  * fetcher is closed), ERR_MEMORY; then `done` is not called.
  */
-KMS_MUST_USE kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context),
-					void *context);
+kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context),
+			   void *context);
 /*
  * Makes one that was never started, or is done, ready for another start with the same URL, method,
  * headers and times: libcurl's handle with its options is what costs at each new one.
  * In: body - borrowed until `done`; absent exactly where there was none before (ERR_ARGUMENT).
  * Returns: KMS_OK, ERR_STATE (it runs), ERR_SYSTEM.
  */
-KMS_MUST_USE kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes);
+kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes);
 /* Ends it if it runs (`done` is then not called) and frees everything. NULL is fine. */
 void kms_fetch_free(kms_fetch *fetch);
 

@@ -42,16 +42,16 @@ size_t fetch_refuse(kms_fetch *fetch, kms_status status);
 /* CURLOPT_HEADERFUNCTION. */
 size_t fetch_on_header(char *line, size_t size, size_t count, void *context);
 /* A line of the request's header, in libcurl's notation. */
-KMS_MUST_USE kms_status fetch_append_line(kms_fetch *fetch, const char *line);
+kms_status fetch_append_line(kms_fetch *fetch, const char *line);
 
 /*
  * Starts libcurl with memory that is wiped when it is given back: requests and answers pass
  * through its buffers. Before anything else of libcurl; again: nothing done.
  */
-KMS_MUST_USE kms_status fetch_memory_init(void);
+kms_status fetch_memory_init(void);
 
 /* Options that can only be set when all headers are known. */
-KMS_MUST_USE kms_status fetch_prepare(kms_fetch *fetch);
+kms_status fetch_prepare(kms_fetch *fetch);
 /* Status of a finished transfer from libcurl's result. */
 kms_status fetch_outcome(kms_fetch *fetch, CURLcode code);
 /* Takes a transfer out of its fetcher without calling `done`. */

@@ -34,7 +34,7 @@ typedef enum kms_http_event {
 	KMS_HTTP_REFUSED,  /* kms_http_get_refusal: answer it and close */
 } kms_http_event;
 
-/* Why input is refused; all static. `code` is one of wire-protocol section 2. */
+/* Why input is refused; all static. `code` is one of docs/protocol.md section 2. */
 typedef struct kms_http_refusal {
 	int status;
 	const char *code;
@@ -58,7 +58,7 @@ typedef struct kms_http_request {
 } kms_http_request;
 
 /* In: max_head - bytes of request line and fields with line ends (ERR_RANGE, ERR_MEMORY). */
-KMS_MUST_USE kms_status kms_http_new(kms_http **http, size_t max_head);
+kms_status kms_http_new(kms_http **http, size_t max_head);
 void kms_http_free(kms_http *http);
 
 /* Takes input; it is kept while a request waits for kms_http_read_body or kms_http_next. */
@@ -102,7 +102,7 @@ size_t kms_http_body_in_flight(void);
  * Decodes percent-escapes; `bytes` needs room for `text_len` and may be the same memory.
  * In: plus_is_space - as in query strings. ERR_HEX for a malformed escape.
  */
-KMS_MUST_USE kms_status kms_http_decode(uint8_t *bytes, size_t *len, kms_text text, bool plus_is_space);
+kms_status kms_http_decode(uint8_t *bytes, size_t *len, kms_text text, bool plus_is_space);
 
 /*
  * Steps through a query's parameters of one name; `query` is used up as far as looked at.

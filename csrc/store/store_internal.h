@@ -69,7 +69,7 @@ typedef struct store_map {
 
 store_record *kms_map_find(store_map *map, uint64_t hash, const char *key, size_t key_len);
 /* Room for one more record: nothing else here fails. */
-KMS_MUST_USE kms_status kms_map_reserve(store_map *map);
+kms_status kms_map_reserve(store_map *map);
 void kms_map_insert(store_map *map, store_record *record);
 /* `record` takes the place of `old`, which has the same key. */
 void kms_map_replace(store_map *map, const store_record *old, store_record *record);
@@ -101,7 +101,7 @@ typedef struct store_order {
 } store_order;
 
 /* Room for `count` records in all: nothing else here fails. */
-KMS_MUST_USE kms_status kms_order_reserve(store_order *order, size_t count);
+kms_status kms_order_reserve(store_order *order, size_t count);
 /* Gives back room beyond `count` records, except a little. */
 void kms_order_trim(store_order *order, size_t count);
 /* Adds a record or moves it. */
@@ -176,7 +176,7 @@ struct kms_store {
 /* The space of an application, or NULL; no lock needed. */
 store_space *kms_space_find(kms_store *store, uint64_t app_id);
 /* The same, made if there is none: ERR_NAMESPACES, ERR_STORE_FULL, ERR_MEMORY. */
-KMS_MUST_USE kms_status kms_space_get(store_space **space, kms_store *store, uint64_t app_id);
+kms_status kms_space_get(store_space **space, kms_store *store, uint64_t app_id);
 void kms_space_free(store_space *space);
 void kms_space_lock(store_space *space);
 /* Publishes when the space is due next. */
@@ -224,8 +224,8 @@ void kms_clock_trim(clock_draft *clock, kms_store *store, size_t limit);
 /* ---- store_record.c: records and their place in a space ---- */
 
 /* A record outside any space. `source` gives all but the clock and the sequence. */
-KMS_MUST_USE kms_status kms_record_new(store_record **record, const kms_record *source, uint64_t hash,
-				       const clock_draft *clock);
+kms_status kms_record_new(store_record **record, const kms_record *source, uint64_t hash,
+			  const clock_draft *clock);
 void kms_record_free(store_record *record);
 /* IV and tag of a ciphertext of at least KMS_RECORD_OVERHEAD bytes. */
 void kms_fingerprint(uint8_t fingerprint[KMS_FINGERPRINT], const uint8_t *ciphertext, size_t len);
@@ -260,7 +260,7 @@ void kms_record_use(store_space *space, store_record *record);
  */
 void kms_record_commit(kms_store *store, store_space *space, store_record *existing, store_record *record,
 		       uint64_t now_ms);
-KMS_MUST_USE kms_status kms_space_reserve(store_space *space);
+kms_status kms_space_reserve(store_space *space);
 
 /* Each returns the bytes that it freed, which the caller gives back to the total. */
 uint64_t kms_record_evict(kms_store *store, store_space *space, store_record *record, uint64_t now_ms);
@@ -278,12 +278,12 @@ store_record *kms_record_current(kms_store *store, store_space *space, uint64_t 
  * first, then, for the total, what may leave early, then the least recently used. When all
  * that is not enough, nothing is evicted. ERR_STORAGE_SIZE, ERR_STORE_FULL.
  */
-KMS_MUST_USE kms_status kms_room_make(kms_store *store, store_space *space, store_record *existing,
-				      const store_record *made, uint64_t now_ms);
+kms_status kms_room_make(kms_store *store, store_space *space, store_record *existing,
+			 const store_record *made, uint64_t now_ms);
 /* Lets acknowledged dead records beyond max_tombstones go, a few at a time. */
 void kms_dead_trim(kms_store *store, store_space *space, uint64_t now_ms);
 /* Room for one more dead record: ERR_TOMBSTONES. */
-KMS_MUST_USE kms_status kms_dead_reserve(kms_store *store, store_space *space, uint64_t now_ms);
+kms_status kms_dead_reserve(kms_store *store, store_space *space, uint64_t now_ms);
 
 /* ---- store_expire.c ---- */
 
@@ -312,9 +312,9 @@ bool kms_changes_step(kms_store *store, uint64_t app_id, uint64_t *since, uint64
 /* ---- store_check.c: what may come in ---- */
 
 /* 1 to `max` bytes of UTF-8 without NUL. */
-KMS_MUST_USE kms_status kms_key_check(const char *key, size_t key_len, size_t max);
+kms_status kms_key_check(const char *key, size_t key_len, size_t max);
 /* A record from a peer (see kms_store_merge); `clock` receives its sorted clock. */
-KMS_MUST_USE kms_status kms_peer_record_check(clock_draft *clock, const kms_store *store,
-					      const kms_record *record, uint64_t now_ms);
+kms_status kms_peer_record_check(clock_draft *clock, const kms_store *store, const kms_record *record,
+				 uint64_t now_ms);
 
 #endif

@@ -66,6 +66,6 @@ void kms_sync_record_view(kms_record *record, const kms_sync *message, const syn
 /* ---- sync_data.c ---- */
 
 /* Reads "data": everything in it, or nothing counts. */
-KMS_MUST_USE kms_status kms_sync_data_read(kms_sync *message, kms_json_cursor *cursor);
+kms_status kms_sync_data_read(kms_sync *message, kms_json_cursor *cursor);
 
 #endif

@@ -24,15 +24,13 @@ typedef struct sync_page {
 } sync_page;
 
 /* Release with kms_sync_page_free, also after a failure. */
-KMS_MUST_USE kms_status kms_sync_page_choose(sync_page *page, kms_store *store,
-					     const kms_delta_options *options);
+kms_status kms_sync_page_choose(sync_page *page, kms_store *store, const kms_delta_options *options);
 void kms_sync_page_free(sync_page *page);
 
 /*
  * Appends the data object with what was chosen, but for changes that are no more what they were:
  * those come later, or were evicted. Nothing is appended where none is left, and after a failure.
  */
-KMS_MUST_USE kms_status kms_sync_page_write(kms_buf *data, uint64_t *records, kms_store *store,
-					    const sync_page *page);
+kms_status kms_sync_page_write(kms_buf *data, uint64_t *records, kms_store *store, const sync_page *page);
 
 #endif

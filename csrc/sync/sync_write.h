@@ -16,10 +16,10 @@ typedef struct sync_writer {
 	uint64_t records;
 } sync_writer;
 
-KMS_MUST_USE kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out);
+kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out);
 /* Appends a record of the application, which is not written at all while it has none. */
-KMS_MUST_USE kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms_record *record);
-KMS_MUST_USE kms_status kms_sync_write_end(sync_writer *writer);
+kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms_record *record);
+kms_status kms_sync_write_end(sync_writer *writer);
 
 /* Order of ids as decimal text, for qsort. */
 int kms_sync_compare_ids(const void *a, const void *b);

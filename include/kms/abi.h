@@ -37,18 +37,18 @@ typedef struct kms_abi_function {
 } kms_abi_function;
 
 /* A function of NovaAppRegistry or KMSRegistry by name; NULL when it is none of them. */
-KMS_API const kms_abi_function *kms_abi_find(const char *name);
+const kms_abi_function *kms_abi_find(const char *name);
 
 /* First four bytes of keccak256 of a signature: a function's selector, or a custom error's. */
-KMS_API void kms_abi_selector(uint8_t selector4[4], const char *signature);
+void kms_abi_selector(uint8_t selector4[4], const char *signature);
 
 /* An argument: a number, or 20 bytes in front of 12 zeros, or 32 bytes. */
-KMS_API void kms_abi_word_number(uint8_t word32[KMS_ABI_WORD], uint64_t number);
-KMS_API void kms_abi_word_address(uint8_t word32[KMS_ABI_WORD], const uint8_t address20[20]);
+void kms_abi_word_number(uint8_t word32[KMS_ABI_WORD], uint64_t number);
+void kms_abi_word_address(uint8_t word32[KMS_ABI_WORD], const uint8_t address20[20]);
 
 /* Appends selector and arguments, as many words as `function` takes. */
-KMS_API KMS_MUST_USE kms_status kms_abi_encode(kms_buf *out, const kms_abi_function *function,
-					       const uint8_t (*words)[KMS_ABI_WORD]);
+kms_status kms_abi_encode(kms_buf *out, const kms_abi_function *function,
+			  const uint8_t (*words)[KMS_ABI_WORD]);
 
 /* An unknown app, version or instance comes as zeros: its id is 0. */
 typedef struct kms_abi_app {
@@ -81,16 +81,13 @@ typedef struct kms_abi_instance {
  * Each decodes a whole answer: a struct behind its outer offset, or one word.
  * Returns: KMS_OK, or ERR_ABI for what is not well formed. Outputs are zeroed on failure.
  */
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_app(kms_abi_app *app, const uint8_t *data, size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_version(kms_abi_version *version, const uint8_t *data,
-						       size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_instance(kms_abi_instance *instance, const uint8_t *data,
-							size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_number(uint64_t *number, const uint8_t *data, size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_address(uint8_t address20[20], const uint8_t *data,
-						       size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], const uint8_t *data, size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_bool(bool *truth, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_app(kms_abi_app *app, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_version(kms_abi_version *version, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_instance(kms_abi_instance *instance, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_number(uint64_t *number, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_address(uint8_t address20[20], const uint8_t *data, size_t len);
+kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], const uint8_t *data, size_t len);
+kms_status kms_abi_decode_bool(bool *truth, const uint8_t *data, size_t len);
 
 /*
  * A list: its words, borrowed, one element each. kms_abi_decode_addresses and _numbers have
@@ -101,10 +98,10 @@ typedef struct kms_abi_list {
 	size_t count;
 } kms_abi_list;
 
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_addresses(kms_abi_list *list, const uint8_t *data, size_t len);
-KMS_API KMS_MUST_USE kms_status kms_abi_decode_numbers(kms_abi_list *list, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_addresses(kms_abi_list *list, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_numbers(kms_abi_list *list, const uint8_t *data, size_t len);
 /* Element `index`, below list->count. */
-KMS_API const uint8_t *kms_abi_list_address20(const kms_abi_list *list, size_t index);
-KMS_API uint64_t kms_abi_list_number(const kms_abi_list *list, size_t index);
+const uint8_t *kms_abi_list_address20(const kms_abi_list *list, size_t index);
+uint64_t kms_abi_list_number(const kms_abi_list *list, size_t index);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * What kind of place an IP address is, so that a name or URL that somebody else chose cannot
- * lead a connection into this host or its networks (wire-protocol section 11). Stateless.
+ * lead a connection into this host or its networks (docs/protocol.md section 11). Stateless.
  */
 #ifndef KMS_ADDRESS_H
 #define KMS_ADDRESS_H
@@ -22,10 +22,10 @@ typedef enum kms_address_class {
  * RESERVED. An IPv6 address that stands for an IPv4 one (mapped, 64:ff9b::/96, 2002::/16)
  * is what that one is. Of the others only 2000::/3 is PUBLIC, less its special ranges.
  */
-KMS_API kms_address_class kms_address_classify(const uint8_t *bytes, size_t len);
+kms_address_class kms_address_classify(const uint8_t *bytes, size_t len);
 
 /* "public", "loopback", ...: a static string. */
-KMS_API const char *kms_address_class_name(kms_address_class address_class);
+const char *kms_address_class_name(kms_address_class address_class);
 
 /*
  * For hosts that somebody else resolves (a proxy): whether this text, the host of a URL, is at
@@ -33,6 +33,6 @@ KMS_API const char *kms_address_class_name(kms_address_class address_class);
  * PUBLIC (IPv6 with or without brackets), names of a single label ("localhost"), other
  * spellings of numbers ("127.1", "0x7f.0.0.1"), the empty text. A final dot changes nothing.
  */
-KMS_API KMS_MUST_USE kms_status kms_address_check_host(const char *host);
+kms_status kms_address_check_host(const char *host);
 
 #endif

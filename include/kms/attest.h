@@ -27,7 +27,7 @@
 #define KMS_ATTEST_PCR_BYTES 48 /* bytes of one, with the digest SHA384 */
 
 /* SHA-256 of the DER of the root for AWS's standard regions ("aws.nitro-enclaves", to 2049). */
-KMS_API extern const uint8_t kms_attest_aws_root32[32];
+extern const uint8_t kms_attest_aws_root32[32];
 
 /*
  * What is wrong with a document: X(NAME, "name", sentence), in the order of the checks. The
@@ -58,8 +58,8 @@ typedef enum kms_attest_failure {
 } kms_attest_failure;
 
 /* Name ("not_yet_valid") and sentence of a failure: static strings, "unknown" for another number. */
-KMS_API const char *kms_attest_failure_name(kms_attest_failure failure);
-KMS_API const char *kms_attest_failure_text(kms_attest_failure failure);
+const char *kms_attest_failure_name(kms_attest_failure failure);
+const char *kms_attest_failure_text(kms_attest_failure failure);
 
 /* ---- what a document says ---------------------------------------------------------------- */
 
@@ -94,8 +94,8 @@ typedef struct kms_attest_facts {
  * In: document - must outlive `facts`.
  * Returns: KMS_OK, ERR_ATTEST, ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO.
  */
-KMS_API KMS_MUST_USE kms_status kms_attest_read(kms_attest_facts *facts, kms_attest_failure *failure,
-						const uint8_t *document, size_t len);
+kms_status kms_attest_read(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
+			   size_t len);
 
 /* ---- verifying --------------------------------------------------------------------------- */
 
@@ -130,9 +130,8 @@ typedef struct kms_attest_policy {
  * In: document - must outlive `facts`; policy - an image that names no register is ERR_ARGUMENT.
  * Returns: KMS_OK, ERR_ATTEST, ERR_ARGUMENT, ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO, ERR_STATE.
  */
-KMS_API KMS_MUST_USE kms_status kms_attest_verify(kms_attest_facts *facts, kms_attest_failure *failure,
-						  const uint8_t *document, size_t len,
-						  const kms_attest_policy *policy);
+kms_status kms_attest_verify(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
+			     size_t len, const kms_attest_policy *policy);
 
 /* ---- user_data of this project's nodes --------------------------------------------------- */
 
@@ -154,8 +153,7 @@ typedef struct kms_attest_statement {
  * Returns: KMS_OK, ERR_TOO_LARGE, and what kms_json_parse returns; ERR_FIELD_MISSING,
  * ERR_FIELD_TYPE, ERR_FIELD_VALUE, ERR_ADDRESS.
  */
-KMS_API KMS_MUST_USE kms_status kms_attest_statement_read(kms_attest_statement *statement,
-							  const uint8_t *user_data, size_t len);
+kms_status kms_attest_statement_read(kms_attest_statement *statement, const uint8_t *user_data, size_t len);
 
 /* ---- making, for development ------------------------------------------------------------- */
 
@@ -169,11 +167,11 @@ typedef struct kms_attest_root kms_attest_root;
  * Returns: KMS_OK, ERR_FILE_FORMAT (der is not a certificate of this seed's key),
  * ERR_PRIVATE_KEY, ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO.
  */
-KMS_API KMS_MUST_USE kms_status kms_attest_root_new(kms_attest_root **root, const kms_secret *seed32,
-						    const uint8_t *der, size_t der_len);
-KMS_API void kms_attest_root_free(kms_attest_root *root);
+kms_status kms_attest_root_new(kms_attest_root **root, const kms_secret *seed32, const uint8_t *der,
+			       size_t der_len);
+void kms_attest_root_free(kms_attest_root *root);
 /* Its certificate; borrowed, lives as long as the root. */
-KMS_API kms_span kms_attest_root_der(const kms_attest_root *root);
+kms_span kms_attest_root_der(const kms_attest_root *root);
 
 /* What a document is to say; spans with `bytes` NULL become null. */
 typedef struct kms_attest_claims {
@@ -191,7 +189,6 @@ typedef struct kms_attest_claims {
  * Returns: KMS_OK, ERR_FIELD_VALUE (a claim is larger than documents have it),
  * ERR_TOO_LARGE (the buffer's limit), ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO.
  */
-KMS_API KMS_MUST_USE kms_status kms_attest_make(kms_buf *document, const kms_attest_root *root,
-						const kms_attest_claims *claims);
+kms_status kms_attest_make(kms_buf *document, const kms_attest_root *root, const kms_attest_claims *claims);
 
 #endif

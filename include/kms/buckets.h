@@ -10,8 +10,8 @@
 typedef struct kms_buckets kms_buckets;
 
 /* In: max - buckets, 8 to 1 000 000, rounded up to a power of two. ERR_RANGE, ERR_MEMORY. */
-KMS_API KMS_MUST_USE kms_status kms_buckets_new(kms_buckets **buckets, size_t max);
-KMS_API void kms_buckets_free(kms_buckets *buckets);
+kms_status kms_buckets_new(kms_buckets **buckets, size_t max);
+void kms_buckets_free(kms_buckets *buckets);
 
 /*
  * Takes one token of the bucket that (key, rate, burst) names.
@@ -21,7 +21,7 @@ KMS_API void kms_buckets_free(kms_buckets *buckets);
  * Returns: KMS_OK; ERR_RATE where the bucket is empty, or where it is new and the places that
  * its key can have are all taken by buckets that are not full.
  */
-KMS_API KMS_MUST_USE kms_status kms_buckets_take(kms_buckets *buckets, const void *key, size_t key_len,
-						 double rate, double burst, uint64_t now_ms);
+kms_status kms_buckets_take(kms_buckets *buckets, const void *key, size_t key_len, double rate, double burst,
+			    uint64_t now_ms);
 
 #endif

@@ -1,12 +1,11 @@
 /*
  * A growing byte buffer with a limit, in ordinary memory, in ordinary memory that is wiped
- * on free, or in guarded memory; and a cursor over borrowed bytes that every decoder reads
- * through. Not shared between threads.
+ * on free, or in guarded memory. Not shared between threads.
  */
 #ifndef KMS_BUF_H
 #define KMS_BUF_H
 
-#include "kms/kms.h"
+#include "kms/view.h"
 
 typedef enum kms_buf_kind {
 	KMS_BUF_PLAIN = 0,   /* public bytes: ciphertext, hex of it */
@@ -30,51 +29,27 @@ static inline kms_buf kms_buf_make(kms_buf_kind kind, size_t max)
 }
 
 /* Frees (wiping unless PLAIN) and leaves an empty buffer of the same kind and limit. */
-KMS_API void kms_buf_free(kms_buf *buf);
+void kms_buf_free(kms_buf *buf);
 /* Forgets the content (wiped unless PLAIN) and keeps the memory. */
-KMS_API void kms_buf_clear(kms_buf *buf);
+void kms_buf_clear(kms_buf *buf);
 
 /*
  * Room for `extra` more bytes. Growth copies and wipes the old block unless PLAIN.
  * Returns: KMS_OK, ERR_TOO_LARGE, ERR_MEMORY, ERR_LOCKED_MEMORY; the content never changes.
  */
-KMS_API KMS_MUST_USE kms_status kms_buf_reserve(kms_buf *buf, size_t extra);
-KMS_API KMS_MUST_USE kms_status kms_buf_append(kms_buf *buf, const void *bytes, size_t len);
+kms_status kms_buf_reserve(kms_buf *buf, size_t extra);
+kms_status kms_buf_append(kms_buf *buf, const void *bytes, size_t len);
 /* Appends a NUL-terminated text without its NUL. */
-KMS_API KMS_MUST_USE kms_status kms_buf_append_text(kms_buf *buf, const char *text);
+kms_status kms_buf_append_text(kms_buf *buf, const char *text);
 /* Appends a number in decimal. */
-KMS_API KMS_MUST_USE kms_status kms_buf_append_u64(kms_buf *buf, uint64_t number);
+kms_status kms_buf_append_u64(kms_buf *buf, uint64_t number);
 /* Appends 2 * len lower-case digits. Constant time in the bytes. */
-KMS_API KMS_MUST_USE kms_status kms_buf_append_hex(kms_buf *buf, const uint8_t *bytes, size_t len);
+kms_status kms_buf_append_hex(kms_buf *buf, const uint8_t *bytes, size_t len);
 /* Appends standard base64 with padding (RFC 4648 section 4). */
-KMS_API KMS_MUST_USE kms_status kms_buf_append_base64(kms_buf *buf, const uint8_t *bytes, size_t len);
+kms_status kms_buf_append_base64(kms_buf *buf, const uint8_t *bytes, size_t len);
 /* Bytes that a text takes as a JSON string, with quotes and escapes; SIZE_MAX: too many. */
-KMS_API size_t kms_json_text_size(const char *text, size_t len);
+size_t kms_json_text_size(const char *text, size_t len);
 /* Appends a JSON string with quotes, escaped as canonical JSON has it (json.h). */
-KMS_API KMS_MUST_USE kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len);
-
-/* A read cursor. `at` never passes `end`. */
-typedef struct kms_reader {
-	const uint8_t *at;
-	const uint8_t *end;
-} kms_reader;
-
-static inline kms_reader kms_reader_make(const uint8_t *bytes, size_t len)
-{
-	kms_reader r = { bytes, bytes + len };
-	return r;
-}
-
-static inline size_t kms_reader_left(const kms_reader *reader)
-{
-	return (size_t)(reader->end - reader->at);
-}
-
-/* Borrows the next `len` bytes; ERR_TRUNCATED when there are fewer (nothing is consumed). */
-KMS_API KMS_MUST_USE kms_status kms_reader_take(const uint8_t **bytes, kms_reader *reader, size_t len);
-/* The next byte. */
-KMS_API KMS_MUST_USE kms_status kms_reader_u8(uint8_t *byte, kms_reader *reader);
-/* ERR_TRAILING unless everything was consumed. */
-KMS_API KMS_MUST_USE kms_status kms_reader_end(const kms_reader *reader);
+kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The application's side of the protocol (wire-protocol sections 4 to 8): a request is built,
+ * The application's side of the protocol (docs/protocol.md sections 4 to 8): a request is built,
  * bound to its exchange and sealed, its answer verified, opened and written out, all in
  * guarded memory. The transport is the caller's.
  */
@@ -24,10 +24,9 @@ typedef struct kms_client kms_client;
  * the node's wallet and teePubkey: an answer that they did not sign and seal is refused.
  * Returns: KMS_OK, ERR_PEER_KEY, ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO.
  */
-KMS_API KMS_MUST_USE kms_status kms_client_new(kms_client **client, const kms_wallet *wallet,
-					       const kms_p384 *p384, const uint8_t node20[20],
-					       const uint8_t node97[97]);
-KMS_API void kms_client_free(kms_client *client);
+kms_status kms_client_new(kms_client **client, const kms_wallet *wallet, const kms_p384 *p384,
+			  const uint8_t node20[20], const uint8_t node97[97]);
+void kms_client_free(kms_client *client);
 
 /* ---- one exchange ------------------------------------------------------------------------------ */
 
@@ -56,9 +55,8 @@ typedef struct kms_exchange {
  * KMS_DERIVE_MAX), ERR_UTF8 (a path, context or key), ERR_KEY_SIZE, ERR_VALUE_SIZE,
  * ERR_LOCKED_MEMORY, ERR_MEMORY, ERR_CRYPTO.
  */
-KMS_API KMS_MUST_USE kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body,
-						 const kms_client *client, const kms_request *request,
-						 kms_text nonce, uint64_t timestamp_s);
+kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_client *client,
+			    const kms_request *request, kms_text nonce, uint64_t timestamp_s);
 
 /*
  * Verifies and opens the answer to it, in this order: the response signature, the envelope's
@@ -69,11 +67,11 @@ KMS_API KMS_MUST_USE kms_status kms_client_begin(kms_exchange *exchange, kms_buf
  * ERR_JSON and its kin, ERR_FIELD_MISSING, ERR_FIELD_TYPE, ERR_FIELD_VALUE, ERR_BASE64,
  * ERR_MEMORY, ERR_LOCKED_MEMORY. After a failure nothing of the answer is left.
  */
-KMS_API KMS_MUST_USE kms_status kms_client_finish(kms_exchange *exchange, const kms_client *client,
-						  kms_text response_signature, char *body, size_t len);
+kms_status kms_client_finish(kms_exchange *exchange, const kms_client *client, kms_text response_signature,
+			     char *body, size_t len);
 
 /* Wipes and frees what an exchange owns, not the exchange itself. */
-KMS_API void kms_exchange_clear(kms_exchange *exchange);
+void kms_exchange_clear(kms_exchange *exchange);
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
@@ -89,7 +87,7 @@ typedef enum kms_format {
  * where the descriptor does. Only JSON is possible for PUT, DELETE and LIST (ERR_ARGUMENT).
  * Returns: KMS_OK, ERR_STATE (no answer), ERR_SYSTEM, ERR_MEMORY, ERR_LOCKED_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_exchange_write(int fd, const kms_exchange *exchange, kms_format format);
+kms_status kms_exchange_write(int fd, const kms_exchange *exchange, kms_format format);
 
 /*
  * What tells two derived keys apart and gives neither away: the first four bytes of the key's
@@ -98,13 +96,13 @@ KMS_API KMS_MUST_USE kms_status kms_exchange_write(int fd, const kms_exchange *e
  * Returns: KMS_OK, ERR_STATE (no answer), ERR_ARGUMENT (not a key, or one of less than
  * KMS_FINGERPRINT_MIN bytes, which could be found by trying), ERR_CRYPTO.
  */
-KMS_API KMS_MUST_USE kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange);
+kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange);
 
 /*
  * Appends all of a file to `value`, a guarded buffer; "-" is the standard input.
  * Returns: KMS_OK, ERR_FILE_MISSING (or not readable), ERR_VALUE_SIZE beyond `max` bytes,
  * ERR_SYSTEM, ERR_LOCKED_MEMORY; `value` is then emptied.
  */
-KMS_API KMS_MUST_USE kms_status kms_value_read(kms_buf *value, const char *path, size_t max);
+kms_status kms_value_read(kms_buf *value, const char *path, size_t max);
 
 #endif

@@ -8,40 +8,39 @@
 #include "kms/kms.h"
 
 /* Drops one leading "0x" or "0X" from a text span. */
-KMS_API void kms_hex_strip(const char **text, size_t *len);
+void kms_hex_strip(const char **text, size_t *len);
 
 /*
  * Decodes exactly `len` bytes from `text_len` hex digits of any case; an optional 0x is
  * allowed. No branch or index depends on the digits' values. Odd or other length: ERR_HEX.
  */
-KMS_API KMS_MUST_USE kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len);
+kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len);
 /*
  * Decodes digits where they stand: the bytes are the front of `text` then. Out: len - their number.
  * Odd length or a wrong digit: ERR_HEX, and `text` is of no use any more.
  */
-KMS_API KMS_MUST_USE kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len);
+kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len);
 /* Writes 2 * len lower-case digits, no NUL. */
-KMS_API void kms_hex_encode(char *text, const uint8_t *bytes, size_t len);
+void kms_hex_encode(char *text, const uint8_t *bytes, size_t len);
 
 /* Bytes that `text_len` characters of padded base64 can decode to at the most. */
-KMS_API size_t kms_base64_bound(size_t text_len);
+size_t kms_base64_bound(size_t text_len);
 /*
  * Decodes canonical base64 only: standard alphabet, padded, no white space, unused bits zero.
  * `bytes` may be the same memory as `text` (decoding in place).
  * Out: bytes - room for kms_base64_bound(text_len); len - decoded length.
  */
-KMS_API KMS_MUST_USE kms_status kms_base64_decode(uint8_t *bytes, size_t *len, const char *text,
-						  size_t text_len);
+kms_status kms_base64_decode(uint8_t *bytes, size_t *len, const char *text, size_t text_len);
 /* Writes 4 * ceil(len / 3) characters, no NUL; returns how many. */
-KMS_API size_t kms_base64_encode(char *text, const uint8_t *bytes, size_t len);
+size_t kms_base64_encode(char *text, const uint8_t *bytes, size_t len);
 
 /* Valid UTF-8 without surrogates, overlong forms or code points above U+10FFFF. */
-KMS_API bool kms_utf8_valid(const char *text, size_t len);
+bool kms_utf8_valid(const char *text, size_t len);
 
 /* Plain decimal digits only, no sign, at most 20 of them, no wrap; leading zeros allowed. */
-KMS_API KMS_MUST_USE kms_status kms_decimal_parse(uint64_t *number, const char *text, size_t len);
+kms_status kms_decimal_parse(uint64_t *number, const char *text, size_t len);
 
 /* An application id: decimal of 1 to 2^64 - 1 without leading zeros; else ERR_RANGE. */
-KMS_API KMS_MUST_USE kms_status kms_app_id_parse(uint64_t *app_id, const char *text, size_t len);
+kms_status kms_app_id_parse(uint64_t *app_id, const char *text, size_t len);
 
 #endif

@@ -31,6 +31,6 @@
  * Out: landlock - whether that second part is in force; may be NULL.
  * Returns: KMS_OK, also when called again; ERR_CONFINE where the kernel has no seccomp filters.
  */
-KMS_API KMS_MUST_USE kms_status kms_process_confine(bool *landlock);
+kms_status kms_process_confine(bool *landlock);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Encrypted bodies (wire-protocol section 6) and the keys of the channels they travel on.
+ * Encrypted bodies (docs/protocol.md section 6) and the keys of the channels they travel on.
  */
 #ifndef KMS_ENVELOPE_H
 #define KMS_ENVELOPE_H
@@ -18,16 +18,16 @@
 typedef struct kms_channels kms_channels;
 
 /* In: max - entries kept, 1 to 65536 (ERR_RANGE). */
-KMS_API KMS_MUST_USE kms_status kms_channels_new(kms_channels **channels, size_t max);
-KMS_API void kms_channels_free(kms_channels *channels);
+kms_status kms_channels_new(kms_channels **channels, size_t max);
+void kms_channels_free(kms_channels *channels);
 
 /* The key if it is held (a reference for the caller), else NULL. Costs no ECDH. */
-KMS_API kms_secret *kms_channels_find(kms_channels *channels, const kms_p384 *own, const uint8_t peer97[97]);
+kms_secret *kms_channels_find(kms_channels *channels, const kms_p384 *own, const uint8_t peer97[97]);
 /* The key, derived (0.6 ms of P-384) and kept when it is not held. */
-KMS_API KMS_MUST_USE kms_status kms_channels_get(kms_secret **key32, kms_channels *channels,
-						 const kms_p384 *own, const uint8_t peer97[97]);
+kms_status kms_channels_get(kms_secret **key32, kms_channels *channels, const kms_p384 *own,
+			    const uint8_t peer97[97]);
 /* Entries held now. */
-KMS_API size_t kms_channels_count(kms_channels *channels);
+size_t kms_channels_count(kms_channels *channels);
 
 /* ---- envelopes ------------------------------------------------------------------------------ */
 
@@ -47,7 +47,7 @@ typedef struct kms_envelope {
  * nonce of 12 bytes or more, other members ignored. `body` is changed (decoded in place).
  * Returns: KMS_OK, ERR_ENVELOPE when it is JSON but no envelope, or what kms_json_parse says.
  */
-KMS_API KMS_MUST_USE kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len);
+kms_status kms_envelope_parse(kms_envelope *envelope, char *body, size_t len);
 
 /*
  * The same, and whether the sender has the key.
@@ -56,30 +56,26 @@ KMS_API KMS_MUST_USE kms_status kms_envelope_parse(kms_envelope *envelope, char 
  * an envelope's included. Compared in constant time; false on failure.
  * In: given32 - NULL: nothing was given, which is not authentic.
  */
-KMS_API KMS_MUST_USE kms_status kms_envelope_parse_mac(kms_envelope *envelope, bool *authentic, char *body,
-						       size_t len, const kms_secret *key32,
-						       const uint8_t given32[32]);
+kms_status kms_envelope_parse_mac(kms_envelope *envelope, bool *authentic, char *body, size_t len,
+				  const kms_secret *key32, const uint8_t given32[32]);
 
 /*
  * Whether the envelope names this peer: its key, in either accepted form, is the point given.
  * Constant work; ERR_SENDER_KEY when it is another.
  */
-KMS_API KMS_MUST_USE kms_status kms_envelope_check_sender(const kms_envelope *envelope,
-							  const uint8_t peer97[97]);
+kms_status kms_envelope_check_sender(const kms_envelope *envelope, const uint8_t peer97[97]);
 
 /* Decrypts into a guarded or wiped buffer, which is appended to; ERR_DECRYPT, ERR_HEX. */
-KMS_API KMS_MUST_USE kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope,
-						  const kms_secret *channel_key32);
+kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope, const kms_secret *channel_key32);
 
 /*
  * Appends a canonical envelope (keys sorted, lower-case hex, a fresh 32-byte nonce) to `body`.
  * In: own97 - the sender's public point, which goes in as SPKI.
  */
-KMS_API KMS_MUST_USE kms_status kms_envelope_seal(kms_buf *body, const kms_secret *channel_key32,
-						  const uint8_t own97[97], const uint8_t *plain, size_t len);
+kms_status kms_envelope_seal(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
+			     const uint8_t *plain, size_t len);
 /* The same with a given nonce: for known answers only. */
-KMS_API KMS_MUST_USE kms_status kms_envelope_seal_with(kms_buf *body, const kms_secret *channel_key32,
-						       const uint8_t own97[97], const uint8_t nonce32[32],
-						       const uint8_t *plain, size_t len);
+kms_status kms_envelope_seal_with(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
+				  const uint8_t nonce32[32], const uint8_t *plain, size_t len);
 
 #endif

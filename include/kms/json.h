@@ -50,8 +50,8 @@ typedef struct kms_json {
  * Returns: KMS_OK, ERR_JSON, ERR_UTF8, ERR_JSON_DUPLICATE, ERR_JSON_DEPTH, ERR_JSON_SIZE,
  * ERR_MEMORY. Release with kms_json_free, also after a failure.
  */
-KMS_API KMS_MUST_USE kms_status kms_json_parse(kms_json *json, char *text, size_t len, size_t max_values);
-KMS_API void kms_json_free(kms_json *json);
+kms_status kms_json_parse(kms_json *json, char *text, size_t len, size_t max_values);
+void kms_json_free(kms_json *json);
 
 /*
  * Parses the one value that `text` begins with, whatever follows it: for documents too large
@@ -60,21 +60,19 @@ KMS_API void kms_json_free(kms_json *json);
  * Out: used - bytes up to the end of the value. In: depth - containers that it stands in.
  * Returns: as kms_json_parse.
  */
-KMS_API KMS_MUST_USE kms_status kms_json_parse_front(kms_json *json, size_t *used, char *text, size_t len,
-						     size_t max_values, unsigned depth);
+kms_status kms_json_parse_front(kms_json *json, size_t *used, char *text, size_t len, size_t max_values,
+				unsigned depth);
 
 /* Member of an object by name, or NULL; `object` must be of type OBJECT. */
-KMS_API const kms_json_value *kms_json_get(const kms_json *json, const kms_json_value *object,
-					   const char *name);
+const kms_json_value *kms_json_get(const kms_json *json, const kms_json_value *object, const char *name);
 /* First child (array element, or key of the first member) and the one after a value. */
-KMS_API const kms_json_value *kms_json_first(const kms_json *json, const kms_json_value *parent);
-KMS_API const kms_json_value *kms_json_next(const kms_json *json, const kms_json_value *value);
+const kms_json_value *kms_json_first(const kms_json *json, const kms_json_value *parent);
+const kms_json_value *kms_json_next(const kms_json *json, const kms_json_value *value);
 
 /*
  * Writes a value as canonical JSON: keys sorted bytewise, no spaces, UTF-8 raw, control
  * characters as \b \t \n \f \r or \u00xx. A FRACTION anywhere: ERR_JSON.
  */
-KMS_API KMS_MUST_USE kms_status kms_json_canonical(kms_buf *out, const kms_json *json,
-						   const kms_json_value *value);
+kms_status kms_json_canonical(kms_buf *out, const kms_json *json, const kms_json_value *value);
 
 #endif

@@ -13,14 +13,13 @@
  * Returns: KMS_OK, ERR_FILE_MISSING, ERR_FILE_MODE (any right of group or others, not a
  * regular file, or another owner), ERR_FILE_FORMAT, ERR_SYSTEM.
  */
-KMS_API KMS_MUST_USE kms_status kms_seed_load(kms_secret **seed32, const char *path);
+kms_status kms_seed_load(kms_secret **seed32, const char *path);
 
 /* Makes a new seed file, mode 0600, synced; an existing file is never touched (ERR_STATE). */
-KMS_API KMS_MUST_USE kms_status kms_seed_create(kms_secret **seed32, const char *path);
+kms_status kms_seed_create(kms_secret **seed32, const char *path);
 
 /* The identity of a seed: keys by HKDF-SHA256(seed, "nova-kms:identity", "wallet" | "p384"). */
-KMS_API KMS_MUST_USE kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 **p384,
-						  const kms_secret *seed32);
+kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 **p384, const kms_secret *seed32);
 
 /*
  * A 32-byte secret sealed under a seed in a file (mode 0600, replaced atomically, synced):
@@ -28,9 +27,7 @@ KMS_API KMS_MUST_USE kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 
  * is HKDF-SHA256(seed, "nova-kms:identity", "seal").
  * load: ERR_FILE_MISSING, ERR_FILE_MODE, ERR_FILE_FORMAT, ERR_SEALED under another seed.
  */
-KMS_API KMS_MUST_USE kms_status kms_sealfile_save(const char *path, const kms_secret *secret32,
-						  const kms_secret *seed32);
-KMS_API KMS_MUST_USE kms_status kms_sealfile_load(kms_secret **secret32, const char *path,
-						  const kms_secret *seed32);
+kms_status kms_sealfile_save(const char *path, const kms_secret *secret32, const kms_secret *seed32);
+kms_status kms_sealfile_load(kms_secret **secret32, const char *path, const kms_secret *seed32);
 
 #endif

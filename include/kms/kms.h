@@ -22,12 +22,14 @@
 
 #define KMS_VERSION "0.1.0"
 
-#if defined(__GNUC__)
+/* For results that must be used and are no kms_status, which is so by its type. */
 #define KMS_MUST_USE __attribute__((warn_unused_result))
-#define KMS_API __attribute__((visibility("default")))
+
+/* A type whose values no caller may drop. clang has no C23 attributes in its C11 mode. */
+#if defined(__clang__)
+#define KMS_NODISCARD __attribute__((warn_unused_result))
 #else
-#define KMS_MUST_USE
-#define KMS_API
+#define KMS_NODISCARD [[nodiscard]]
 #endif
 
 /* What kind of failure it is; callers branch on this, logs carry the exact status. */
@@ -124,7 +126,7 @@ typedef enum kms_category {
 	X(ERR_ABI, 0x906, "the contract's answer is malformed")                         \
 	X(ERR_TEE, 0x907, "the TEE service did not answer as it should")
 
-typedef enum kms_status {
+typedef enum KMS_NODISCARD kms_status {
 #define KMS_STATUS_ENUM(name, number, text) KMS_##name = (number),
 	KMS_STATUS_LIST(KMS_STATUS_ENUM)
 #undef KMS_STATUS_ENUM
@@ -134,17 +136,17 @@ typedef enum kms_status {
  * Name ("ERR_HEX") and public text of a status.
  * Returns: a static string, never NULL; an unknown number gives "ERR_UNKNOWN".
  */
-KMS_API const char *kms_status_name(kms_status status);
-KMS_API const char *kms_status_text(kms_status status);
+const char *kms_status_name(kms_status status);
+const char *kms_status_text(kms_status status);
 
 /* Category of a status, from its number. */
-KMS_API kms_category kms_status_category(kms_status status);
+kms_category kms_status_category(kms_status status);
 
 /*
  * Known answers of every primitive (FIPS 180-4, RFC 5869, RFC 6979, EIP-191, SP 800-38D and
  * protocol constants). To be called once after kms_guarded_init and before a socket opens.
  * Returns: KMS_OK, or ERR_SELFTEST; `failed` then names the primitive (static string).
  */
-KMS_API KMS_MUST_USE kms_status kms_selftest(const char **failed);
+kms_status kms_selftest(const char **failed);
 
 #endif

@@ -16,9 +16,8 @@ typedef struct kms_limiter kms_limiter;
  * max_keys - buckets, 1 to 1 000 000. Keys hash under
  * a random key, so that nobody can aim at one chain. ERR_RANGE, ERR_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_limiter_new(kms_limiter **limiter, uint32_t per_minute, uint32_t burst,
-						size_t max_keys);
-KMS_API void kms_limiter_free(kms_limiter *limiter);
+kms_status kms_limiter_new(kms_limiter **limiter, uint32_t per_minute, uint32_t burst, size_t max_keys);
+void kms_limiter_free(kms_limiter *limiter);
 
 /*
  * Takes one token of a key's bucket.
@@ -28,16 +27,16 @@ KMS_API void kms_limiter_free(kms_limiter *limiter);
  * Returns: KMS_OK or ERR_RATE. Full buckets are forgotten; when all places are taken by
  * others that are not full, unknown keys share one bucket, so the table never grows.
  */
-KMS_API KMS_MUST_USE kms_status kms_limiter_take(uint64_t *retry_after_ms, kms_limiter *limiter,
-						 const void *key, size_t key_len, uint64_t now_ms);
+kms_status kms_limiter_take(uint64_t *retry_after_ms, kms_limiter *limiter, const void *key, size_t key_len,
+			    uint64_t now_ms);
 
 /* Buckets in use. */
-KMS_API size_t kms_limiter_count(kms_limiter *limiter);
+size_t kms_limiter_count(kms_limiter *limiter);
 
 /*
  * The key of a peer address: 4 bytes of an IPv4 (mapped ones too), 8 bytes (/64) of an IPv6.
  * Out: key8 - zero-padded; key_len. ERR_ARGUMENT when the text is no address.
  */
-KMS_API KMS_MUST_USE kms_status kms_address_limit_key(uint8_t key8[8], size_t *key_len, const char *address);
+kms_status kms_address_limit_key(uint8_t key8[8], size_t *key_len, const char *address);
 
 #endif

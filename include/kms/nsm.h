@@ -27,9 +27,9 @@ typedef struct kms_nsm kms_nsm;
  * Returns: KMS_OK; ERR_NSM_MISSING where there is no such device (outside an enclave);
  * ERR_NSM_ACCESS where the process may not use it; ERR_NSM; ERR_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_nsm_open(kms_nsm **nsm);
+kms_status kms_nsm_open(kms_nsm **nsm);
 /* NULL is fine. No other thread may be using it. */
-KMS_API void kms_nsm_close(kms_nsm *nsm);
+void kms_nsm_close(kms_nsm *nsm);
 
 /*
  * Calls below return, beside what they say themselves: ERR_NSM when the device failed or is
@@ -39,13 +39,13 @@ KMS_API void kms_nsm_close(kms_nsm *nsm);
  */
 
 /* Name of the error that the module gave to the last refused call ("InternalError"); "" before. */
-KMS_API const char *kms_nsm_refusal(kms_nsm *nsm);
+const char *kms_nsm_refusal(kms_nsm *nsm);
 
 /*
  * Bytes from the module's own generator (GetRandom), as many calls as it takes.
  * Out: bytes - `len` of them, 1 to 1024 (ERR_RANGE), zeroed on failure.
  */
-KMS_API KMS_MUST_USE kms_status kms_nsm_random(uint8_t *bytes, size_t len, kms_nsm *nsm);
+kms_status kms_nsm_random(uint8_t *bytes, size_t len, kms_nsm *nsm);
 
 /*
  * A secret that neither the module nor the kernel can weaken alone: HKDF-SHA256 (RFC 5869) over
@@ -53,14 +53,13 @@ KMS_API KMS_MUST_USE kms_status kms_nsm_random(uint8_t *bytes, size_t len, kms_n
  * Out: secret - `len` bytes, 1 to 64 (ERR_RANGE), one reference, in guarded memory.
  * In: use - what the secret is for: the info of HKDF.
  */
-KMS_API KMS_MUST_USE kms_status kms_nsm_secret(kms_secret **secret, kms_nsm *nsm, size_t len,
-					       const char *use);
+kms_status kms_nsm_secret(kms_secret **secret, kms_nsm *nsm, size_t len, const char *use);
 
 /*
  * A new wallet and a new P-384 key, each from a secret of its own as kms_nsm_secret makes it.
  * Nothing of them is kept anywhere else: they are gone with the process.
  */
-KMS_API KMS_MUST_USE kms_status kms_nsm_identity(kms_wallet **wallet, kms_p384 **p384, kms_nsm *nsm);
+kms_status kms_nsm_identity(kms_wallet **wallet, kms_p384 **p384, kms_nsm *nsm);
 
 /*
  * What an attestation document shall say: each part absent (bytes NULL) or within the sizes above
@@ -76,7 +75,7 @@ typedef struct kms_nsm_claims {
  * An attestation document (COSE_Sign1, as the module signed it). Public.
  * In/Out: document - appended to; unchanged on failure.
  */
-KMS_API KMS_MUST_USE kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims *claims);
+kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims *claims);
 
 #define KMS_NSM_TEXT_MAX 128
 
@@ -89,6 +88,6 @@ typedef struct kms_nsm_description {
 	unsigned locked_pcrs; /* how many */
 } kms_nsm_description;
 
-KMS_API KMS_MUST_USE kms_status kms_nsm_describe(kms_nsm_description *description, kms_nsm *nsm);
+kms_status kms_nsm_describe(kms_nsm_description *description, kms_nsm *nsm);
 
 #endif

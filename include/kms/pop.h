@@ -1,5 +1,5 @@
 /*
- * Proof of possession (wire-protocol section 4): texts that are signed, and their check.
+ * Proof of possession (docs/protocol.md section 4): texts that are signed, and their check.
  * Stateless but for the nonces; any thread.
  */
 #ifndef KMS_POP_H
@@ -7,18 +7,14 @@
 
 #include "kms/keys.h"
 #include "kms/nonce.h"
+#include "kms/view.h"
 
 typedef enum kms_pop_domain {
 	KMS_POP_APP = 0,  /* "NovaKMS:AppAuth" */
 	KMS_POP_PEER = 1, /* "NovaKMS:Auth" */
 } kms_pop_domain;
 
-/* A header's value, borrowed; text NULL when the header is absent. */
-typedef struct kms_text {
-	const char *text;
-	size_t len;
-} kms_text;
-
+/* The header values of a request; an absent text is an absent header. */
 typedef struct kms_pop {
 	kms_pop_domain domain;
 	kms_text signature;
@@ -35,20 +31,19 @@ typedef struct kms_pop {
  * Returns: KMS_OK, ERR_POP_MISSING, ERR_POP_TIMESTAMP, ERR_POP_NONCE, ERR_SIGNATURE,
  * ERR_POP_WALLET.
  */
-KMS_API KMS_MUST_USE kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop *pop,
-					      const uint8_t own20[20], uint64_t now_s, uint64_t mono_s,
-					      uint64_t window_s);
+kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop *pop,
+			 const uint8_t own20[20], uint64_t now_s, uint64_t mono_s, uint64_t window_s);
 
 /* The caller's side: signs for a recipient. `nonce` is the text as it was issued. */
-KMS_API KMS_MUST_USE kms_status kms_pop_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
-					     kms_pop_domain domain, kms_text nonce,
-					     const uint8_t recipient20[20], uint64_t timestamp_s);
+kms_status kms_pop_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
+			kms_pop_domain domain, kms_text nonce, const uint8_t recipient20[20],
+			uint64_t timestamp_s);
 
 /* A node's answer: signs "NovaKMS:Response:<caller's signature text>:<own wallet>". */
-KMS_API KMS_MUST_USE kms_status kms_response_sign(char signature132[KMS_SIGNATURE_TEXT],
-						  const kms_wallet *wallet, kms_text caller_signature);
+kms_status kms_response_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
+			     kms_text caller_signature);
 /* The caller's check of it; ERR_SIGNATURE when it is not the node's. */
-KMS_API KMS_MUST_USE kms_status kms_response_check(kms_text response_signature, kms_text caller_signature,
-						   const uint8_t node20[20]);
+kms_status kms_response_check(kms_text response_signature, kms_text caller_signature,
+			      const uint8_t node20[20]);
 
 #endif

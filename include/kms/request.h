@@ -1,5 +1,5 @@
 /*
- * The inner requests and answers of the application routes (wire-protocol sections 6 to 8),
+ * The inner requests and answers of the application routes (docs/protocol.md sections 6 to 8),
  * from and to guarded memory. A request belongs to one thread at a time.
  */
 #ifndef KMS_REQUEST_H
@@ -43,19 +43,18 @@ typedef struct kms_request_limits {
  * ERR_FIELD_TYPE, ERR_FIELD_VALUE, ERR_BASE64, ERR_VALUE_SIZE, ERR_KEY_SIZE, ERR_TTL;
  * `field` then names the member at fault (static string), or is NULL.
  */
-KMS_API KMS_MUST_USE kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain,
-						  kms_request_kind kind, const kms_request_limits *limits);
+kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain, kms_request_kind kind,
+			     const kms_request_limits *limits);
 /* A GET's request: checks and copies the percent-decoded key. */
-KMS_API KMS_MUST_USE kms_status kms_request_for_key(kms_request *request, const char *key, size_t len);
+kms_status kms_request_for_key(kms_request *request, const char *key, size_t len);
 /* Wipes and frees what a request owns, not the request itself. */
-KMS_API void kms_request_clear(kms_request *request);
+void kms_request_clear(kms_request *request);
 
 /*
  * Whether the body belongs to this exchange: its `pop`, when present, is the signature text.
  * required: an absent one is refused too. ERR_POP_BINDING.
  */
-KMS_API KMS_MUST_USE kms_status kms_request_check_pop(const kms_request *request, kms_text signature,
-						      bool required);
+kms_status kms_request_check_pop(const kms_request *request, kms_text signature, bool required);
 
 /* What an answer is made from. */
 typedef struct kms_answer_context {
@@ -71,7 +70,6 @@ typedef struct kms_answer_context {
  * for LIST a wiped one (names only, and it can be large).
  * Returns: KMS_OK, ERR_NOT_FOUND, what kms_store_* and the crypto say.
  */
-KMS_API KMS_MUST_USE kms_status kms_answer(kms_buf *plain, const kms_request *request,
-					   const kms_answer_context *context);
+kms_status kms_answer(kms_buf *plain, const kms_request *request, const kms_answer_context *context);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * The key-value store: ciphertext records by application, with vector clocks, last writer
- * wins, TTL, tombstones and LRU eviction (wire-protocol section 8). It never sees a key or a
+ * wins, TTL, tombstones and LRU eviction (docs/protocol.md section 8). It never sees a key or a
  * plaintext: what comes in and goes out is ciphertext.
  *
  * Safe to share between threads. Each namespace has its own lock, held for no longer than a
@@ -71,12 +71,12 @@ typedef enum kms_merge {
 } kms_merge;
 
 /* Name as reported in skip_reasons ("ignored_equal_version"). */
-KMS_API const char *kms_merge_name(kms_merge outcome);
+const char *kms_merge_name(kms_merge outcome);
 
 /* Every bound is checked (ERR_RANGE). The configuration is copied. */
-KMS_API KMS_MUST_USE kms_status kms_store_new(kms_store **store, const kms_store_config *config);
+kms_status kms_store_new(kms_store **store, const kms_store_config *config);
 /* No other thread may be inside. */
-KMS_API void kms_store_free(kms_store *store);
+void kms_store_free(kms_store *store);
 
 /*
  * A local write. `ciphertext` is copied (a sealed record: IV, ciphertext, tag).
@@ -86,32 +86,31 @@ KMS_API void kms_store_free(kms_store *store);
  * ERR_RANGE (now_ms above 2^62), ERR_MEMORY. After a failure the old record is untouched, and
  * nothing was evicted in vain.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id,
-					      const char *key, size_t key_len, const uint8_t *ciphertext,
-					      size_t ciphertext_len, uint64_t ttl_ms, uint64_t now_ms);
+kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, const char *key,
+			 size_t key_len, const uint8_t *ciphertext, size_t ciphertext_len, uint64_t ttl_ms,
+			 uint64_t now_ms);
 
 /*
  * A live record's ciphertext, appended to `ciphertext`; counts as a use for LRU.
  * Returns: KMS_OK, ERR_NOT_FOUND (never written, deleted, expired, evicted), ERR_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_get(kms_buf *ciphertext, uint64_t *updated_at_ms, kms_store *store,
-					      uint64_t app_id, const char *key, size_t key_len,
-					      uint64_t now_ms);
+kms_status kms_store_get(kms_buf *ciphertext, uint64_t *updated_at_ms, kms_store *store, uint64_t app_id,
+			 const char *key, size_t key_len, uint64_t now_ms);
 
 /*
  * Writes a tombstone over a live record. Returns: KMS_OK, ERR_NOT_FOUND without one,
  * ERR_TOMBSTONES when ten times max_tombstones (stubs count too) wait for peers, ERR_RANGE as
  * for put, ERR_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id,
-						 const char *key, size_t key_len, uint64_t now_ms);
+kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, const char *key,
+			    size_t key_len, uint64_t now_ms);
 
 /* Called for each live key with the namespace locked: it must not call the store. */
 typedef kms_status (*kms_store_key_visitor)(void *context, const char *key, size_t key_len);
 
 /* Visits the live keys of a namespace in bytewise order; a failing visitor ends it. */
-KMS_API KMS_MUST_USE kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms,
-					       kms_store_key_visitor visit, void *context);
+kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms, kms_store_key_visitor visit,
+			  void *context);
 
 /*
  * Merges a record from a peer: section 8, with every check that needs no key (the caller has
@@ -122,42 +121,39 @@ KMS_API KMS_MUST_USE kms_status kms_store_list(kms_store *store, uint64_t app_id
  * ERR_FUTURE (only when nothing else is wrong with it), ERR_CLOCK_ENTRIES, ERR_STORE_FULL,
  * ERR_NAMESPACES, ERR_RANGE as for put, ERR_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id,
-						const kms_record *record, uint64_t now_ms);
+kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
+			   uint64_t now_ms);
 
 /*
  * A stub of a peer, key, clock and stamp of a record that it evicted: nothing is stored, but this
  * node's next writes are counted above its own entry in the clock. In: stub - state STUB; checked
  * as kms_store_merge checks a tombstone. Returns: as kms_store_merge.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub,
-						    uint64_t now_ms);
+kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub, uint64_t now_ms);
 
 /* Called with the namespace locked and the record borrowed: it must not call the store. */
 typedef kms_status (*kms_store_record_visitor)(void *context, const kms_record *record);
 
 /* One record as it stands, stubs and tombstones included; ERR_NOT_FOUND. */
-KMS_API KMS_MUST_USE kms_status kms_store_peek(kms_store *store, uint64_t app_id, const char *key,
-					       size_t key_len, uint64_t now_ms,
-					       kms_store_record_visitor visit, void *context);
+kms_status kms_store_peek(kms_store *store, uint64_t app_id, const char *key, size_t key_len, uint64_t now_ms,
+			  kms_store_record_visitor visit, void *context);
 
 /*
  * Changes of one namespace numbered above `since`, oldest first, at most `max` of them (0: no
  * bound). Numbers grow over the whole store; an eviction or expiry is no change.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since,
-						  size_t max, kms_store_record_visitor visit, void *context);
+kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since, size_t max,
+			     kms_store_record_visitor visit, void *context);
 
 /* Ids of namespaces with changes above `since`; *ids is freed with kms_store_ids_free. */
-KMS_API KMS_MUST_USE kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store,
-						       uint64_t since);
-KMS_API void kms_store_ids_free(uint64_t *ids);
+kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since);
+void kms_store_ids_free(uint64_t *ids);
 
 /*
  * Number of the newest change (0: none yet). Whoever reads it first and the changes after
  * finds all changes up to it.
  */
-KMS_API uint64_t kms_store_sequence(kms_store *store);
+uint64_t kms_store_sequence(kms_store *store);
 
 /*
  * The wallets that are members now (copied), and the newest change that all of them have
@@ -166,16 +162,15 @@ KMS_API uint64_t kms_store_sequence(kms_store *store);
  * acknowledgement speaks of them. A node alone passes UINT64_MAX: then all of them may. Until the
  * first call nothing leaves early.
  */
-KMS_API KMS_MUST_USE kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20],
-						      size_t count);
-KMS_API void kms_store_set_acknowledged(kms_store *store, uint64_t sequence);
+kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20], size_t count);
+void kms_store_set_acknowledged(kms_store *store, uint64_t sequence);
 
 /*
  * Turns expired records into tombstones and drops what is past its retention, at most `max`
  * records (so that a caller can bound its time); returns how many were handled. Reads never
  * depend on it: an expired record is not found from its millisecond on.
  */
-KMS_API size_t kms_store_expire(kms_store *store, uint64_t now_ms, size_t max);
+size_t kms_store_expire(kms_store *store, uint64_t now_ms, size_t max);
 
 typedef struct kms_store_stats {
 	uint64_t namespaces;
@@ -187,8 +182,8 @@ typedef struct kms_store_stats {
 	uint64_t evictions;   /* since start */
 } kms_store_stats;
 
-KMS_API void kms_store_get_stats(kms_store_stats *stats, kms_store *store);
+void kms_store_get_stats(kms_store_stats *stats, kms_store *store);
 /* The same of one namespace (namespaces is 0 or 1). */
-KMS_API void kms_store_get_app_stats(kms_store_stats *stats, kms_store *store, uint64_t app_id);
+void kms_store_get_app_stats(kms_store_stats *stats, kms_store *store, uint64_t app_id);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Inner messages of POST /sync (wire-protocol section 9): reading them, merging the records that
+ * Inner messages of POST /sync (docs/protocol.md section 9): reading them, merging the records that
  * they bring, and writing what goes to peers. Neither a key nor a value's plaintext ever leaves
  * here; envelopes, signatures and who may send what are the caller's.
  */
@@ -47,8 +47,8 @@ typedef enum kms_sync_number_name {
 typedef struct kms_sync kms_sync;
 
 /* Names of the members, in the order of the enumerations. */
-KMS_API const char *kms_sync_text_member(kms_sync_text_name name);
-KMS_API const char *kms_sync_number_member(kms_sync_number_name name);
+const char *kms_sync_text_member(kms_sync_text_name name);
+const char *kms_sync_number_member(kms_sync_number_name name);
 
 /*
  * Reads a message. Strict JSON to the last byte, so that a message that is not is refused whole;
@@ -60,27 +60,26 @@ KMS_API const char *kms_sync_number_member(kms_sync_number_name name);
  * ERR_APP_ID_IN_REQUEST, ERR_FIELD_TYPE (null included), ERR_FIELD_VALUE (text too long,
  * number negative or above 2^63 - 1); ERR_TOO_LARGE from 4 GiB on; ERR_MEMORY.
  */
-KMS_API KMS_MUST_USE kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain);
-KMS_API void kms_sync_free(kms_sync *message);
+kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain);
+void kms_sync_free(kms_sync *message);
 
 /* A text member, borrowed; text NULL where it is absent. */
-KMS_API kms_text kms_sync_text(const kms_sync *message, kms_sync_text_name name);
+kms_text kms_sync_text(const kms_sync *message, kms_sync_text_name name);
 /* Whether a number is there, and the number. */
-KMS_API bool kms_sync_number(uint64_t *number, const kms_sync *message, kms_sync_number_name name);
+bool kms_sync_number(uint64_t *number, const kms_sync *message, kms_sync_number_name name);
 /* Whether "complete" is there, and what it says. */
-KMS_API bool kms_sync_complete(bool *complete, const kms_sync *message);
+bool kms_sync_complete(bool *complete, const kms_sync *message);
 /* Whether "data" is there, and its records, well formed or not. */
-KMS_API bool kms_sync_has_data(const kms_sync *message);
-KMS_API uint64_t kms_sync_records(const kms_sync *message);
+bool kms_sync_has_data(const kms_sync *message);
+uint64_t kms_sync_records(const kms_sync *message);
 /* One of the sender's features, borrowed; text NULL from the last one on. */
-KMS_API kms_text kms_sync_feature(const kms_sync *message, size_t index);
+kms_text kms_sync_feature(const kms_sync *message, size_t index);
 
 /*
  * The master secret in "sealed". Returns: as kms_master_unseal, ERR_FIELD_MISSING without it
  * or one of its members, ERR_HEX.
  */
-KMS_API KMS_MUST_USE kms_status kms_sync_unseal(kms_secret **master32, const kms_sync *message,
-						const kms_p384 *requester);
+kms_status kms_sync_unseal(kms_secret **master32, const kms_sync *message, const kms_p384 *requester);
 
 /* ---- records, before they are merged --------------------------------------------------------- */
 
@@ -88,9 +87,9 @@ KMS_API KMS_MUST_USE kms_status kms_sync_unseal(kms_secret **master32, const kms
  * The well-formed record at `index` (from 0) and its application: for a policy that decides about
  * it. It points into the message, and nothing of it has been verified. False from the last one on.
  */
-KMS_API bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *message, size_t index);
+bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *message, size_t index);
 /* Marks such a record: kms_sync_apply rejects it, whatever it is. Nothing beyond the last one. */
-KMS_API void kms_sync_refuse(kms_sync *message, size_t index);
+void kms_sync_refuse(kms_sync *message, size_t index);
 
 /* ---- merging ----------------------------------------------------------------------------------- */
 
@@ -114,9 +113,8 @@ typedef struct kms_sync_counts {
  * Returns: KMS_OK however many were rejected; a failure that is no record's fault (ERR_MEMORY,
  * ERR_LOCKED_MEMORY, ERR_CRYPTO, ERR_RANGE): the rest was not looked at.
  */
-KMS_API KMS_MUST_USE kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message,
-					       kms_store *store, const kms_secret *master32, uint32_t origin,
-					       uint64_t now_ms);
+kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_store *store,
+			  const kms_secret *master32, uint32_t origin, uint64_t now_ms);
 
 /* ---- writing ------------------------------------------------------------------------------------ */
 
@@ -145,15 +143,14 @@ typedef struct kms_delta {
  * Returns: KMS_OK, ERR_RANGE (max_records), ERR_TOO_LARGE (the buffer), ERR_MEMORY; after a
  * failure the buffer is as it was.
  */
-KMS_API KMS_MUST_USE kms_status kms_sync_delta(kms_buf *data, kms_delta *delta, kms_store *store,
-					       const kms_delta_options *options);
+kms_status kms_sync_delta(kms_buf *data, kms_delta *delta, kms_store *store,
+			  const kms_delta_options *options);
 
 /*
  * Appends the same object with all that the store holds: live records, tombstones and, where
  * asked for, stubs. A record that changes meanwhile may be in it twice, in both versions.
  * Returns: KMS_OK, ERR_TOO_LARGE (the buffer), ERR_MEMORY; after a failure the buffer is as it was.
  */
-KMS_API KMS_MUST_USE kms_status kms_sync_snapshot(kms_buf *data, uint64_t *records, kms_store *store,
-						  bool stubs);
+kms_status kms_sync_snapshot(kms_buf *data, uint64_t *records, kms_store *store, bool stubs);
 
 #endif

@@ -28,7 +28,6 @@ typedef struct kms_tx {
  * Out: raw - appended to; hash32 - keccak256 of it, the transaction hash.
  * Refuses chain id 0, gas 0, and a priority fee above the maximum fee (ERR_RANGE).
  */
-KMS_API KMS_MUST_USE kms_status kms_tx_sign(kms_buf *raw, uint8_t hash32[32], const kms_tx *tx,
-					    const kms_wallet *wallet);
+kms_status kms_tx_sign(kms_buf *raw, uint8_t hash32[32], const kms_tx *tx, const kms_wallet *wallet);
 
 #endif

@@ -1,4 +1,4 @@
---- A double of the Odyn service, for specs and development networks: its whole HTTP API (tee.md),
+--- A double of the Odyn service, for specs and development networks: its whole HTTP API (docs/protocol.md section 13),
 -- with keys from a seed file, so that a restart keeps them. Its attestation documents are those
 -- of TEE=sim: they say "simulated", and their root lies beside the seed.
 --

@@ -180,7 +180,7 @@ describe("attestation", function()
 	end)
 
 	it("binds a request for the secret: nonce, recipient, ephemeral key", function()
-		-- SHA-256 by another implementation (openssl dgst) of the text in tee.md.
+		-- SHA-256 by another implementation (openssl dgst) of the text in docs/protocol.md section 13.
 		local pipe = io.popen("printf 'NovaKMS:SecretRequest:bm9uY2U=:" .. WALLET .. ":04ff' | openssl dgst -sha256 -r")
 		local want = pipe:read("a"):sub(1, 64)
 		pipe:close()

@@ -1,4 +1,4 @@
--- Proof of possession, authorisation, next nonces (wire-protocol sections 3 to 5).
+-- Proof of possession, authorisation, next nonces (docs/protocol.md sections 3 to 5).
 
 local apps = require("spec.support.app")
 local crypto = require("spec.support.crypto")

@@ -1,4 +1,4 @@
--- /kms/data (wire-protocol section 8).
+-- /kms/data (docs/protocol.md section 8).
 
 local apps = require("spec.support.app")
 local crypto = require("spec.support.crypto")

@@ -1,4 +1,4 @@
--- POST /kms/derive (wire-protocol section 7).
+-- POST /kms/derive (docs/protocol.md section 7).
 
 local apps = require("spec.support.app")
 local cjson = require("cjson")

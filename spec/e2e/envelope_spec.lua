@@ -1,4 +1,4 @@
--- Encrypted bodies and what binds them to their exchange (wire-protocol section 6).
+-- Encrypted bodies and what binds them to their exchange (docs/protocol.md section 6).
 
 local apps = require("spec.support.app")
 local cjson = require("cjson")

@@ -1,4 +1,4 @@
--- Limits at and past them, and strict HTTP, over real sockets (wire-protocol sections 3 and 9).
+-- Limits at and past them, and strict HTTP, over real sockets (docs/protocol.md sections 3 and 9).
 
 local apps = require("spec.support.app")
 local cjson = require("cjson")

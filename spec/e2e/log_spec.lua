@@ -1,4 +1,4 @@
--- What a node logs (wire-protocol section 12): one line an event, names as a keyed hash unless
+-- What a node logs (docs/protocol.md section 12): one line an event, names as a keyed hash unless
 -- LOG_NAMES, never a value, a key or a body.
 
 local apps = require("spec.support.app")

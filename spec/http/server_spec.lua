@@ -1,4 +1,4 @@
--- The HTTP server over real sockets (wire-protocol sections 2 and 3; RFC 9110, RFC 9112).
+-- The HTTP server over real sockets (docs/protocol.md sections 2 and 3; RFC 9110, RFC 9112).
 
 local raw = require("support.raw_http")
 local native = require("support.native")

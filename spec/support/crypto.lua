@@ -117,7 +117,7 @@ function M.record(master, app_id, value)
 	return iv .. kit.gcm_seal(M.derive(master, app_id, "data_key"), iv, value)
 end
 
---- Key of wire-protocol section 7.
+--- Key of docs/protocol.md section 7.
 function M.derive(master, app_id, path, context, length)
 	local info = (context and context ~= "") and path .. ":" .. context or path
 	return kit.hkdf(master, "nova-kms:app:" .. app_id, info, length or 32)

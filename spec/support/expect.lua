@@ -9,7 +9,7 @@ local function describe(response)
 end
 
 --- A refusal: exactly this status, and a body of exactly {code, message}.
--- @param code of the table in wire-protocol section 2
+-- @param code of the table in docs/protocol.md section 2
 function M.refused(response, status, code)
 	if response.status ~= status then error(("want %d %s, %s"):format(status, code, describe(response)), 2) end
 	local ok, body = pcall(cjson.decode, response.body)

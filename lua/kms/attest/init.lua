@@ -31,7 +31,7 @@ function M.read_user_data(text)
 	return native.attest_statement(text)
 end
 
---- The nonce of a document that goes with a request for the master secret (tee.md): no document of
+--- The nonce of a document that goes with a request for the master secret (docs/protocol.md section 13): no document of
 -- another request, or of another purpose, fits it.
 -- @param nonce  X-KMS-Nonce as sent; @param recipient  canonical wallet; @param pubkey  the
 -- request's ecdh_pubkey as sent, in hex

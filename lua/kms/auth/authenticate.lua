@@ -1,5 +1,5 @@
 --- Who is asking: proof of possession, registry, limits; all from the headers, before the
--- body is read (wire-protocol sections 3 to 5).
+-- body is read (docs/protocol.md sections 3 to 5).
 
 local native = require("kms_native")
 

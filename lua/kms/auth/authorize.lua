@@ -1,4 +1,4 @@
---- Who may ask: application instances by wallet, from the chain, cached (wire-protocol section 5).
+--- Who may ask: application instances by wallet, from the chain, cached (docs/protocol.md section 5).
 --
 -- Anybody can sign with a throw-away key, and each unknown wallet costs a look-up. So those
 -- have a lane of their own, what is known is refreshed ahead of expiry in another, and refusals

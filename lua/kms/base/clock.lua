@@ -1,4 +1,4 @@
---- Wall time that no jump of the machine's clock moves (wire-protocol section 10): it runs on with
+--- Wall time that no jump of the machine's clock moves (docs/protocol.md section 10): it runs on with
 -- the monotonic clock until the chain's own time bears the jump out. Nothing expires by a jump.
 
 local M = {}

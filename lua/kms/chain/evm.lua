@@ -1,5 +1,5 @@
---- Chain backend `evm`: NovaAppRegistry and KMSRegistry over JSON-RPC (contracts.md,
--- wire-protocol section 10).
+--- Chain backend `evm`: NovaAppRegistry and KMSRegistry over JSON-RPC (docs/protocol.md section 14,
+-- docs/protocol.md section 10).
 --
 -- A tick reads everything at one block; begin_tick chooses it. Between ticks the tick's view
 -- stays, except where a caller asks for a fresh one.

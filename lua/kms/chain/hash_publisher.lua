@@ -1,4 +1,4 @@
---- Sends setMasterSecretHash and watches it (contracts.md): one transaction in flight, sent
+--- Sends setMasterSecretHash and watches it (docs/protocol.md section 14): one transaction in flight, sent
 -- again with higher fees when it is stuck, given up when it reverted, which means that another
 -- node was first. What counts in the end is the hash that the chain shows, not a receipt.
 

@@ -13,7 +13,7 @@ local M = {}
 -- @return text; throws for what is no status, name or value
 M.head = native.http_head
 
---- The body of an error (wire-protocol section 2).
+--- The body of an error (docs/protocol.md section 2).
 -- @param code, message  our own texts, without characters that JSON escapes
 function M.error_body(code, message)
 	return ('{"code":"%s","message":"%s"}'):format(code, message)

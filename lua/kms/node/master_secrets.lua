@@ -1,5 +1,5 @@
 --- The master secrets that this node holds: the one in use, and those that were in use or on their
--- way to be. None is erased because of one reading of the chain (wire-protocol section 10): what
+-- way to be. None is erased because of one reading of the chain (docs/protocol.md section 10): what
 -- lost a race or was superseded stays, unused, until the chain has shown another hash for an hour.
 
 local M = {}

@@ -1,5 +1,5 @@
 --- When this node serves: membership, identity and master secret against the chain, and a store
--- that holds what the cluster holds (wire-protocol section 10).
+-- that holds what the cluster holds (docs/protocol.md section 10).
 --
 -- verified: the chain bears this node out, not long ago. ready: verified, and the store is complete.
 -- A no of the chain counts at once; no answer counts when the last good view is too old.

@@ -1,4 +1,4 @@
---- Where this node may call, and through what (wire-protocol section 11). A peer's URL comes from
+--- Where this node may call, and through what (docs/protocol.md section 11). A peer's URL comes from
 -- the chain and is not trusted. What the operator configures (Odyn, RPC, proxy) is exempt.
 
 local types = require("kms.config.types")

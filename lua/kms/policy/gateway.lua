@@ -21,7 +21,7 @@ local MAX_KNOWN_PEERS = 1000 -- that kms.peers() and the order of pushes are abo
 
 -- ---- requests of applications --------------------------------------------------------------------
 
--- Names are confidential (wire-protocol section 12), also where a reason repeats them.
+-- Names are confidential (docs/protocol.md section 12), also where a reason repeats them.
 local function loggable(log, reason, asked)
 	for _, name in ipairs({ asked.path or "", asked.context or "", asked.key or "" }) do
 		if reason and name ~= "" and reason:find(name, 1, true) then return log:name(reason) end
@@ -155,7 +155,7 @@ function Operator:watch()
 	loop.every(POLL_MS, function() poll(self) end)
 end
 
--- Where files lie is nobody's business (wire-protocol section 2); which, and the line, is.
+-- Where files lie is nobody's business (docs/protocol.md section 2); which, and the line, is.
 local function without_folders(self, text)
 	for _, dir in ipairs({ self.config.POLICY_DIR, self.shipped }) do
 		if text:sub(1, #dir + 1) == dir .. "/" then return text:sub(#dir + 2) end

@@ -36,7 +36,7 @@ local function peer(more)
 	return facts
 end
 
--- As after verifying (tee.md): numbers of registers to lower-case digits.
+-- As after verifying (docs/protocol.md section 13): numbers of registers to lower-case digits.
 local function attestation()
 	local zero = ("00"):rep(48)
 	return {

@@ -149,7 +149,7 @@ end
 function Policy:decide_ban(event)
 	local result = asking.ask(self, "blacklist.decide", "ban", event)
 	if type(result) ~= "table" then return nil end
-	-- Only what the peer's own envelope proves may silence it (wire-protocol section 11).
+	-- Only what the peer's own envelope proves may silence it (docs/protocol.md section 11).
 	if result.scope == "all" and not schema.EVENTS[event.event] then result.scope = "calls" end
 	return result
 end

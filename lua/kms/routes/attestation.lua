@@ -1,4 +1,4 @@
---- GET /attestation: proof, for anybody, of what runs here and under which keys (tee.md).
+--- GET /attestation: proof, for anybody, of what runs here and under which keys (docs/protocol.md section 13).
 
 local attest = require("kms.attest")
 local err = require("kms.base.err")

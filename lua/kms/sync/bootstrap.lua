@@ -1,5 +1,5 @@
 --- What a node asks of its peers before it serves: the master secret that the chain's hash belongs
--- to, and the records that the cluster holds (wire-protocol sections 9 and 10).
+-- to, and the records that the cluster holds (docs/protocol.md sections 9 and 10).
 
 local loop = require("kms.base.loop")
 local native = require("kms_native")

@@ -1,4 +1,4 @@
---- Attestation with a request for the master secret (tee.md): what this node shows, and what it
+--- Attestation with a request for the master secret (docs/protocol.md section 13): what this node shows, and what it
 -- demands of others. The chain's zkVerified is the authority; this comes on top of it.
 
 local attest = require("kms.attest")

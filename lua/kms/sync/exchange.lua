@@ -1,4 +1,4 @@
---- One exchange with a peer on POST /sync, from the nonce to the verified answer (wire-protocol
+--- One exchange with a peer on POST /sync, from the nonce to the verified answer (docs/protocol.md
 -- sections 4, 6, 9). What cannot be verified is discarded and counts against the peer.
 
 local fetch = require("kms.http.fetch")

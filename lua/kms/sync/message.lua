@@ -1,4 +1,4 @@
---- Inner texts of POST /sync (wire-protocol section 9). The records of deltas and snapshots are
+--- Inner texts of POST /sync (docs/protocol.md section 9). The records of deltas and snapshots are
 -- written by C between the two halves that are made here; all else is small and holds no secret.
 
 local json = require("kms.base.json")

@@ -1,4 +1,4 @@
---- Pushes changes to the other members (wire-protocol section 9). The store numbers every change;
+--- Pushes changes to the other members (docs/protocol.md section 9). The store numbers every change;
 -- each peer has a cursor, moved by that peer's verified acknowledgement and by nothing else, so that
 -- a push that fails is sent again.
 --

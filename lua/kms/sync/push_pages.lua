@@ -1,5 +1,5 @@
 --- What is pushed to a peer, page by page: which changes are for it, and how much a body of it holds
--- (wire-protocol section 9). `cursor` is kms.sync.push's memory of the peer.
+-- (docs/protocol.md section 9). `cursor` is kms.sync.push's memory of the peer.
 
 local native = require("kms_native")
 

@@ -1,4 +1,4 @@
---- What a node answers to its peers' requests (wire-protocol section 9): each function gives the
+--- What a node answers to its peers' requests (docs/protocol.md section 9): each function gives the
 -- inner answer (kms.body) | nil, message, code. `exchange` has peer, signature and nonce of the
 -- headers, secret (under which the body was checked), and stands() -> true | nil, message, code:
 -- whether all that the headers were checked for still holds, to be asked after a wait.

@@ -1,4 +1,4 @@
---- POST /sync: what other nodes send and ask (wire-protocol section 9). Everything that headers
+--- POST /sync: what other nodes send and ask (docs/protocol.md section 9). Everything that headers
 -- decide comes before the body, and nothing is opened that the sync key does not bear out.
 
 local answers = require("kms.sync.replies")

@@ -1,5 +1,5 @@
 --- TEE backend `odyn`: the keys are in the Odyn supervisor, which is asked over HTTP on this
--- machine (tee.md). What it decrypts goes from libcurl's buffers, which are wiped, into guarded
+-- machine (docs/protocol.md section 13). What it decrypts goes from libcurl's buffers, which are wiped, into guarded
 -- memory; Lua sees handles.
 --
 -- A request of an application costs three calls, two in a row: its answer's signature is asked

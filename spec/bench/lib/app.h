@@ -1,6 +1,6 @@
 /*
  * An application of a node: its identity, what it learned about the node, and the requests
- * that it signs and encrypts as any client does (wire-protocol sections 4 and 6).
+ * that it signs and encrypts as any client does (docs/protocol.md sections 4 and 6).
  */
 #ifndef KMS_BENCH_APP_H
 #define KMS_BENCH_APP_H
@@ -34,26 +34,26 @@ typedef struct app_request {
  * In: seed_path - the demo application's seed file; master_hex - the node's master secret;
  * status_body - body of GET /status, which is changed.
  */
-KMS_MUST_USE kms_status app_open(app *a, const char *host, const char *seed_path, const char *master_hex,
-				 char *status_body, size_t status_len);
+kms_status app_open(app *a, const char *host, const char *seed_path, const char *master_hex,
+		    char *status_body, size_t status_len);
 void app_close(app *a);
 
 /* The nonce out of GET /nonce's body, which is changed. */
-KMS_MUST_USE kms_status app_take_nonce(app_request *request, char *body, size_t len);
+kms_status app_take_nonce(app_request *request, char *body, size_t len);
 
 /*
  * Signs, encrypts and writes the whole HTTP request.
  * In: index - names the path to derive or the key of the record; value_len - bytes of a record.
  */
-KMS_MUST_USE kms_status app_write(app_request *request, const app *a, app_operation operation, size_t index,
-				  size_t value_len);
+kms_status app_write(app_request *request, const app *a, app_operation operation, size_t index,
+		     size_t value_len);
 void app_request_clear(app_request *request);
 
 /*
  * Whether an answer is what it has to be: status, the node's signature, its envelope, the
  * derived key or the value. The answer's body is changed.
  */
-KMS_MUST_USE kms_status app_check(exchange *answer, const app_request *request, const app *a,
-				  app_operation operation, size_t index, size_t value_len);
+kms_status app_check(exchange *answer, const app_request *request, const app *a, app_operation operation,
+		     size_t index, size_t value_len);
 
 #endif

@@ -32,7 +32,7 @@ bool client_address(struct sockaddr_in *address, const char *text);
 typedef struct client client;
 
 /* In: connections - 1 to CLIENT_MAX_CONNECTIONS, opened when they are needed. */
-KMS_MUST_USE kms_status client_new(client **made, const struct sockaddr_in *address, unsigned connections);
+kms_status client_new(client **made, const struct sockaddr_in *address, unsigned connections);
 void client_free(client *c);
 
 /*
@@ -41,7 +41,7 @@ void client_free(client *c);
  * Returns: KMS_OK when each has an answer of any status; ERR_TIMEOUT, ERR_CONNECT (closed by
  * the server in the middle included), ERR_HTTP, ERR_MEMORY.
  */
-KMS_MUST_USE kms_status client_run(client *c, exchange *list, size_t count, uint64_t deadline_ns);
+kms_status client_run(client *c, exchange *list, size_t count, uint64_t deadline_ns);
 
 /* Frees an answer, not the request. */
 void exchange_clear(exchange *e);

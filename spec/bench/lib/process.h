@@ -8,6 +8,6 @@
  * CPU time of all threads of a process, kernel included, in nanoseconds, as the scheduler
  * counts it (/proc/<pid>/task/<tid>/schedstat). ERR_SYSTEM when there is no such process.
  */
-KMS_MUST_USE kms_status process_cpu_ns(uint64_t *ns, int pid);
+kms_status process_cpu_ns(uint64_t *ns, int pid);
 
 #endif

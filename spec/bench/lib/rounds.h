@@ -38,20 +38,19 @@ typedef struct result {
 } result;
 
 /* In: l - address, connections, count, rounds, pid, deadline_ns set; the rest is made here. */
-KMS_MUST_USE kms_status load_open(load *l);
+kms_status load_open(load *l);
 void load_close(load *l);
 
 /* Sends a list; each answer must be a 200. */
-KMS_MUST_USE kms_status load_phase(phase *p, load *l, exchange *list, size_t count);
+kms_status load_phase(phase *p, load *l, exchange *list, size_t count);
 /* Fetches `count` nonces, one a request; signs and encrypts the requests that use them. */
-KMS_MUST_USE kms_status load_nonces(phase *p, load *l, size_t count);
-KMS_MUST_USE kms_status load_write(load *l, app_operation operation, size_t value_len, size_t count);
+kms_status load_nonces(phase *p, load *l, size_t count);
+kms_status load_write(load *l, app_operation operation, size_t value_len, size_t count);
 /* Frees the requests and answers of a round. */
 void load_clear(load *l, size_t count);
 
 /* All of it, with a sample of the answers checked. */
-KMS_MUST_USE kms_status load_round(result *r, load *l, app_operation operation, size_t value_len,
-				   size_t count);
+kms_status load_round(result *r, load *l, app_operation operation, size_t value_len, size_t count);
 
 /* Medians of results, field by field. */
 void load_medians(result *out, const result *results, unsigned count);

@@ -1,5 +1,5 @@
 /*
- * Proof of possession, both sides (wire-protocol section 4). Signatures themselves are known
+ * Proof of possession, both sides (docs/protocol.md section 4). Signatures themselves are known
  * answers in test_wallet.c; here it is what is signed and in which order it is checked.
  */
 #include "material.h"

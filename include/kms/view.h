@@ -1,0 +1,84 @@
+/*
+ * Views of memory that somebody else owns: bytes, text, and a cursor over bytes that every
+ * decoder reads through. A view never frees what it shows and is valid only while its owner
+ * keeps the memory. Views are values: pass them by value, copy them freely, on any thread.
+ */
+#ifndef KMS_VIEW_H
+#define KMS_VIEW_H
+
+#include <string.h>
+
+#include "kms/kms.h"
+
+/* Borrowed bytes. `bytes` may be NULL only where `len` is 0. */
+typedef struct kms_span {
+	const uint8_t *bytes;
+	size_t len;
+} kms_span;
+
+/* Borrowed text: `len` bytes, not NUL-terminated. `text` NULL: absent, which is not the same as empty. */
+typedef struct kms_text {
+	const char *text;
+	size_t len;
+} kms_text;
+
+static inline kms_span kms_span_of(const void *bytes, size_t len)
+{
+	kms_span span = { bytes, len };
+	return span;
+}
+
+/* A span over a whole array: KMS_SPAN(digest32). Never of a pointer. */
+#define KMS_SPAN(array) kms_span_of((array), sizeof(array))
+
+static inline kms_text kms_text_of(const char *text, size_t len)
+{
+	kms_text view = { text, len };
+	return view;
+}
+
+/* A NUL-terminated text without its NUL; NULL gives an absent text. */
+static inline kms_text kms_text_from(const char *text)
+{
+	kms_text view = { text, text ? strlen(text) : 0 };
+	return view;
+}
+
+/* The bytes of a text. */
+static inline kms_span kms_text_span(kms_text text)
+{
+	return kms_span_of(text.text, text.len);
+}
+
+/* The text that bytes are; says nothing about whether they are valid UTF-8. */
+static inline kms_text kms_span_text(kms_span span)
+{
+	kms_text view = { (const char *)span.bytes, span.len };
+	return view;
+}
+
+/* A read cursor. `at` never passes `end`. */
+typedef struct kms_reader {
+	const uint8_t *at;
+	const uint8_t *end;
+} kms_reader;
+
+static inline kms_reader kms_reader_make(const uint8_t *bytes, size_t len)
+{
+	kms_reader r = { bytes, bytes + len };
+	return r;
+}
+
+static inline size_t kms_reader_left(const kms_reader *reader)
+{
+	return (size_t)(reader->end - reader->at);
+}
+
+/* Borrows the next `len` bytes; ERR_TRUNCATED when there are fewer (nothing is consumed). */
+kms_status kms_reader_take(const uint8_t **bytes, kms_reader *reader, size_t len);
+/* The next byte. */
+kms_status kms_reader_u8(uint8_t *byte, kms_reader *reader);
+/* ERR_TRAILING unless everything was consumed. */
+kms_status kms_reader_end(const kms_reader *reader);
+
+#endif
