@@ -12,7 +12,7 @@
 #include "attest/attest_internal.h"
 #include "crypto/crypto.h"
 #include "base/guarded.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
 
 #define VERSION_3 2 /* as it is encoded */
 

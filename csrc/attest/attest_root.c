@@ -15,7 +15,7 @@
 
 #include "crypto/crypto.h"
 #include "base/mem.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
 
 #define SALT "nova-kms:attest"
 #define SCALAR 48

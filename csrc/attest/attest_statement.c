@@ -4,8 +4,8 @@
 #include "base/ensure.h"
 #include "kms/attest.h"
 #include "kms/codec.h"
+#include "kms/eth_text.h"
 #include "kms/json.h"
-#include "kms/keys.h"
 
 #define MAX_VALUES 16 /* names and values: 12 with a policy */
 #define VERSION 1

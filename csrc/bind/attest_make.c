@@ -3,7 +3,7 @@
 
 #include "bind/attest.h"
 #include "kms/codec.h"
-#include "kms/keys.h"
+#include "kms/eth_text.h"
 
 static void root_release(void *object)
 {

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "kms/client.h"
 #include "kms/codec.h"
+#include "kms/p384.h"
+#include "kms/kdf.h"
 
 #define MAX_BODY ((size_t)64 << 20)
 

@@ -9,6 +9,7 @@
 #include "kms/crypto.h"
 #include "kms/kdf.h"
 #include "kms/odyn.h"
+#include "kms/p384.h"
 #include "net/http.h"
 
 #define MAC_DIGITS 64

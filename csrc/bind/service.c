@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "net/http.h"
+#include "kms/kdf.h"
 
 void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg)
 {

@@ -1,10 +1,11 @@
-/* Wallet addresses and signatures as text (kms/keys.h). */
-#include "crypto/eth_text.h"
+/* Wallet addresses and signatures as text (kms/eth_text.h). */
+#include "crypto/eth_text_internal.h"
 
 #include <string.h>
 
 #include "base/ensure.h"
 #include "kms/codec.h"
+#include "kms/eth_text.h"
 
 /* Order of the secp256k1 group (SEC 2 section 2.4.1), and the half of it, rounded down. */
 static const uint8_t group_order[32] = {

@@ -1,9 +1,9 @@
-#include "kms/kdf.h"
 
 #include <string.h>
 
 #include "base/ensure.h"
 #include "kms/crypto.h"
+#include "kms/kdf.h"
 
 #define SALT_PREFIX "nova-kms:app:"
 #define DATA_KEY_PATH "data_key"

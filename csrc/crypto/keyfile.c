@@ -6,7 +6,9 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
-#include "kms/kdf.h"
+#include "kms/p384.h"
+#include "kms/value_seal.h"
+#include "kms/wallet.h"
 
 #define SEED_BYTES 32
 #define SEED_TEXT (2 * SEED_BYTES + 1) /* digits and a newline */
@@ -16,7 +18,7 @@
 
 #define SEALED_HEAD "nova-kms sealed v1\n"
 #define SEALED_HEAD_LEN (sizeof(SEALED_HEAD) - 1)
-#define SEALED_BYTES (SEED_BYTES + KMS_RECORD_OVERHEAD)
+#define SEALED_BYTES (SEED_BYTES + KMS_VALUE_SEAL_OVERHEAD)
 #define SEALED_TEXT (SEALED_HEAD_LEN + 2 * SEALED_BYTES + 1)
 
 DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
@@ -97,7 +99,7 @@ kms_status kms_sealfile_save(const char *path, const kms_secret *secret32, const
 	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SEALED_BYTES);
 	DEFER(kms_buf_free) kms_buf text = kms_buf_make(KMS_BUF_PLAIN, SEALED_TEXT);
 	GUARD(seed_key(&key, 32, seed32, "seal"));
-	GUARD(kms_record_seal(&record, key, kms_secret_bytes(secret32), SEED_BYTES));
+	GUARD(kms_value_seal(&record, key, kms_secret_bytes(secret32), SEED_BYTES));
 	GUARD(kms_buf_append_text(&text, SEALED_HEAD));
 	GUARD(kms_buf_append_hex(&text, record.data, record.len));
 	GUARD(kms_buf_append_text(&text, "\n"));
@@ -120,7 +122,7 @@ kms_status kms_sealfile_load(kms_secret **secret32, const char *path, const kms_
 	    kms_hex_decode(record, sizeof(record), (const char *)text + SEALED_HEAD_LEN, 2 * SEALED_BYTES);
 	ENSURE(status == KMS_OK, KMS_ERR_FILE_FORMAT);
 	GUARD(seed_key(&key, 32, seed32, "seal"));
-	status = kms_record_open(&plain, key, record, sizeof(record));
+	status = kms_value_open(&plain, key, record, sizeof(record));
 	ENSURE(status != KMS_ERR_DECRYPT, KMS_ERR_SEALED);
 	GUARD(status);
 	return kms_secret_new(secret32, plain.data, plain.len);

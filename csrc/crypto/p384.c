@@ -18,7 +18,7 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
 
 #define SCALAR_BYTES 48
 

@@ -4,6 +4,8 @@
 #include "base/ensure.h"
 #include "kms/crypto.h"
 #include "kms/kdf.h"
+#include "kms/p384.h"
+#include "kms/sealed.h"
 
 #define SEAL_SALT "nova-kms:sealed-master-secret"
 #define SEAL_INFO "aes-gcm-key"

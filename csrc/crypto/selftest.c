@@ -4,7 +4,8 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
+#include "kms/wallet.h"
 
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 #define HEX(text) (text), sizeof(text) - 1

@@ -8,9 +8,9 @@
 #include "crypto/keccak.h"
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "crypto/eth_text.h"
+#include "crypto/eth_text_internal.h"
 #include "kms/crypto.h"
-#include "kms/keys.h"
+#include "kms/wallet.h"
 
 struct kms_wallet {
 	kms_secret *key;

@@ -8,6 +8,7 @@
 #include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/envelope.h"
+#include "kms/kdf.h"
 
 #define MAX_ANSWER_VALUES (1u << 20) /* JSON values, of a LIST most of all */
 #define MAX_NAME 65536               /* bytes of a path, context or key */

@@ -6,6 +6,8 @@
 
 #include "base/ensure.h"
 #include "kms/request.h"
+#include "kms/kdf.h"
+#include "kms/value_seal.h"
 
 #define COUNT_DIGITS 20 /* of the largest uint64_t */
 
@@ -57,7 +59,7 @@ static kms_status answer_put(kms_buf *plain, const kms_request *request, const k
 	DEFER(secret_release) kms_secret *data_key = NULL;
 	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	GUARD(kms_data_key(&data_key, context->master, context->app_id));
-	GUARD(kms_record_seal(&record, data_key, request->value, request->value_len));
+	GUARD(kms_value_seal(&record, data_key, request->value, request->value_len));
 
 	/* All that can fail without the time of the write comes first: no change without its answer. */
 	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
@@ -90,7 +92,7 @@ static kms_status answer_get(kms_buf *plain, const kms_request *request, const k
 	GUARD(kms_store_get(&record, &updated_at_ms, context->store, context->app_id, request->key.text,
 			    request->key.len, context->now_ms));
 	GUARD(kms_data_key(&data_key, context->master, context->app_id));
-	GUARD(kms_record_open(&value, data_key, record.data, record.len));
+	GUARD(kms_value_open(&value, data_key, record.data, record.len));
 	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
 	GUARD(append_text_member(plain, ",\"key\":", request->key));
 	GUARD(append_pop(plain, context->echo_pop));

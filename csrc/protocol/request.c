@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/json.h"
+#include "kms/kdf.h"
 
 #define DEFAULT_LENGTH 32
 /* Values and keys of a request's JSON: unknown members are ignored, but not without end. */

@@ -22,7 +22,7 @@ static kms_status value_check(const kms_store *store, const kms_record *record)
 		return KMS_OK;
 	}
 	ENSURE(record->state == KMS_RECORD_LIVE && record->value, KMS_ERR_RECORD);
-	ENSURE(record->value_len >= KMS_RECORD_OVERHEAD, KMS_ERR_RECORD);
+	ENSURE(record->value_len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
 	ENSURE(record->value_len <= store->config.max_value + PEER_SLACK, KMS_ERR_VALUE_SIZE);
 	return KMS_OK;
 }

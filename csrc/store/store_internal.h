@@ -17,13 +17,13 @@
 #include <stdatomic.h>
 
 #include "base/siphash.h"
-#include "kms/kdf.h"
 #include "kms/store.h"
+#include "kms/value_seal.h"
 
 #define KMS_STORE_HARD_FACTOR 10          /* times max_tombstones: no more dead records */
 #define KMS_STORE_MAX_NUMBER (1ull << 62) /* of stamps and counters: one more never wraps */
 
-#define KMS_FINGERPRINT KMS_RECORD_OVERHEAD /* IV and tag */
+#define KMS_FINGERPRINT KMS_VALUE_SEAL_OVERHEAD /* IV and tag */
 
 /* What a look-up reads stands together at the end, next to the key: fewer cache lines. */
 typedef struct store_record {
@@ -227,7 +227,7 @@ void kms_clock_trim(clock_draft *clock, kms_store *store, size_t limit);
 kms_status kms_record_new(store_record **record, const kms_record *source, uint64_t hash,
 			  const clock_draft *clock);
 void kms_record_free(store_record *record);
-/* IV and tag of a ciphertext of at least KMS_RECORD_OVERHEAD bytes. */
+/* IV and tag of a ciphertext of at least KMS_VALUE_SEAL_OVERHEAD bytes. */
 void kms_fingerprint(uint8_t fingerprint[KMS_FINGERPRINT], const uint8_t *ciphertext, size_t len);
 /* Its clock, sorted by wallet. */
 const kms_clock_entry *kms_record_clock(const store_record *record);

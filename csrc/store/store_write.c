@@ -43,8 +43,8 @@ kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app
 	ENSURE_REF(store);
 	ENSURE_REF(ciphertext);
 	GUARD(kms_key_check(key, key_len, store->config.max_key));
-	ENSURE(ciphertext_len >= KMS_RECORD_OVERHEAD &&
-		   ciphertext_len - KMS_RECORD_OVERHEAD <= store->config.max_value,
+	ENSURE(ciphertext_len >= KMS_VALUE_SEAL_OVERHEAD &&
+		   ciphertext_len - KMS_VALUE_SEAL_OVERHEAD <= store->config.max_value,
 	       KMS_ERR_VALUE_SIZE);
 	ENSURE(ttl_ms <= KMS_STORE_MAX_TTL_MS, KMS_ERR_TTL);
 	ENSURE(ciphertext_len <= store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);

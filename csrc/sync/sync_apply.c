@@ -1,6 +1,7 @@
 /* Merging what a sync message brings. */
 #include "base/ensure.h"
 #include "sync/sync_internal.h"
+#include "kms/value_seal.h"
 
 DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
 
@@ -55,7 +56,7 @@ static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_i
 {
 	if (record->state != KMS_RECORD_LIVE) return KMS_OK;
 	if (!*data_key) GUARD(kms_data_key(data_key, a->master32, app_id));
-	return kms_record_verify(*data_key, record->value, record->value_len);
+	return kms_value_verify(*data_key, record->value, record->value_len);
 }
 
 static kms_status count_refused(kms_sync_counts *counts)

@@ -8,6 +8,7 @@
 
 #include "kms/json.h"
 #include "kms/request.h"
+#include "kms/p384.h"
 
 #define KMS_CLIENT_MAX_VALUE (16u << 20) /* bytes of a value that is read */
 #define KMS_CLIENT_DEFAULT_LENGTH 32     /* of a derived key, where none is asked for */

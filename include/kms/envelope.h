@@ -6,7 +6,7 @@
 
 #include "kms/buf.h"
 #include "kms/json.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
 
 /* ---- channels ------------------------------------------------------------------------------ */
 

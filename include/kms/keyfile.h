@@ -6,7 +6,8 @@
 #ifndef KMS_KEYFILE_H
 #define KMS_KEYFILE_H
 
-#include "kms/keys.h"
+#include "kms/p384.h"
+#include "kms/wallet.h"
 
 /*
  * Reads a seed file into guarded memory.
@@ -23,7 +24,7 @@ kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 **p384, const kms_sec
 
 /*
  * A 32-byte secret sealed under a seed in a file (mode 0600, replaced atomically, synced):
- * "nova-kms sealed v1\n", then hex of a sealed record (kdf.h) and a newline; the record's key
+ * "nova-kms sealed v1\n", then hex of a sealed value (value_seal.h) and a newline; the value's key
  * is HKDF-SHA256(seed, "nova-kms:identity", "seal").
  * load: ERR_FILE_MISSING, ERR_FILE_MODE, ERR_FILE_FORMAT, ERR_SEALED under another seed.
  */

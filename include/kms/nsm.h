@@ -11,7 +11,8 @@
 
 #include "kms/buf.h"
 #include "kms/crypto.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
+#include "kms/wallet.h"
 
 #define KMS_NSM_REQUEST_MAX 4096   /* bytes of a CBOR request */
 #define KMS_NSM_RESPONSE_MAX 12288 /* bytes of a CBOR answer */

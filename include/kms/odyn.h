@@ -10,6 +10,7 @@
 #define KMS_ODYN_H
 
 #include "kms/envelope.h"
+#include "kms/eth_text.h"
 
 /* ---- requests: appended to `request` -------------------------------------------------------- */
 

@@ -5,9 +5,10 @@
 #ifndef KMS_POP_H
 #define KMS_POP_H
 
-#include "kms/keys.h"
+#include "kms/eth_text.h"
 #include "kms/nonce.h"
 #include "kms/view.h"
+#include "kms/wallet.h"
 
 typedef enum kms_pop_domain {
 	KMS_POP_APP = 0,  /* "NovaKMS:AppAuth" */

@@ -5,7 +5,6 @@
 #ifndef KMS_REQUEST_H
 #define KMS_REQUEST_H
 
-#include "kms/kdf.h"
 #include "kms/pop.h"
 #include "kms/store.h"
 

@@ -22,7 +22,7 @@ typedef struct kms_store kms_store;
 typedef struct kms_store_config {
 	uint8_t self20[20];     /* this node's wallet: the own entry of clocks */
 	size_t max_key;         /* bytes of a local key, 1 to KMS_STORE_MAX_PEER_KEY */
-	size_t max_value;       /* plain bytes; records hold KMS_RECORD_OVERHEAD more */
+	size_t max_value;       /* plain bytes; records hold KMS_VALUE_SEAL_OVERHEAD more */
 	size_t max_app_bytes;   /* live ciphertext of one namespace */
 	size_t max_total_bytes; /* everything: keys, clocks, stubs, tombstones, overhead */
 	size_t max_namespaces;

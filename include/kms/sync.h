@@ -7,8 +7,9 @@
 #define KMS_SYNC_H
 
 #include "kms/buf.h"
-#include "kms/kdf.h"
+#include "kms/p384.h"
 #include "kms/pop.h"
+#include "kms/sealed.h"
 #include "kms/store.h"
 
 /* ---- messages -------------------------------------------------------------------------------- */

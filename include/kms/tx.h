@@ -6,7 +6,7 @@
 #define KMS_TX_H
 
 #include "kms/buf.h"
-#include "kms/keys.h"
+#include "kms/wallet.h"
 
 /* Fees are in wei and bounded to 64 bits, 18 ether per gas: more is a mistake. */
 typedef struct kms_tx {

@@ -10,10 +10,13 @@
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "kms/envelope.h"
+#include "kms/eth_text.h"
 #include "kms/kdf.h"
 #include "kms/nonce.h"
+#include "kms/p384.h"
 #include "kms/pop.h"
 #include "kms/request.h"
+#include "kms/wallet.h"
 #include "lib/measure.h"
 
 #define APP 49

@@ -7,11 +7,14 @@
 #include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/envelope.h"
+#include "kms/eth_text.h"
 #include "kms/json.h"
 #include "kms/kdf.h"
 #include "kms/limit.h"
 #include "kms/nonce.h"
+#include "kms/p384.h"
 #include "kms/pop.h"
+#include "kms/wallet.h"
 #include "lib/measure.h"
 
 #define MIB (1u << 20)

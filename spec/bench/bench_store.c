@@ -4,8 +4,8 @@
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "kms/kdf.h"
 #include "kms/store.h"
+#include "kms/value_seal.h"
 #include "lib/measure.h"
 
 #define APP 49
@@ -22,7 +22,7 @@ typedef struct shelf {
 	uint64_t now_ms;
 	uint64_t counter; /* of the peer's records that are merged */
 	kms_buf value;
-	uint8_t record[256 + KMS_RECORD_OVERHEAD];
+	uint8_t record[256 + KMS_VALUE_SEAL_OVERHEAD];
 } shelf;
 
 static size_t key_text(char text[KEY_TEXT], size_t index)

@@ -6,11 +6,15 @@
 
 #include "check.h"
 #include "kms/envelope.h"
-#include "kms/kdf.h"
+#include "kms/eth_text.h"
 #include "kms/nonce.h"
 #include "kms/nsm.h"
+#include "kms/p384.h"
 #include "kms/request.h"
+#include "kms/sealed.h"
 #include "kms/tx.h"
+#include "kms/value_seal.h"
+#include "kms/wallet.h"
 #include "taint.h"
 
 #define KEY 32
@@ -174,13 +178,13 @@ static void records(void)
 {
 	kms_secret *key = hidden_secret(KEY, 8), *value = hidden_secret(64, 9);
 	kms_buf record = kms_buf_make(KMS_BUF_PLAIN, 4096), plain = kms_buf_make(KMS_BUF_GUARDED, 4096);
-	MUST(kms_record_seal(&record, key, kms_secret_bytes(value), 64));
+	MUST(kms_value_seal(&record, key, kms_secret_bytes(value), 64));
 	show(record.data, record.len);
-	MUST(kms_record_open(&plain, key, record.data, record.len));
-	MUST(kms_record_verify(key, record.data, record.len));
+	MUST(kms_value_open(&plain, key, record.data, record.len));
+	MUST(kms_value_verify(key, record.data, record.len));
 	record.data[record.len - 1] ^= 1;
-	if (kms_record_open(&plain, key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
-	if (kms_record_verify(key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
+	if (kms_value_open(&plain, key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
+	if (kms_value_verify(key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
 	kms_buf_free(&record);
 	kms_buf_free(&plain);
 	kms_secret_unref(key);

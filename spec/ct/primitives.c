@@ -2,6 +2,8 @@
 #include "check.h"
 #include "kms/kdf.h"
 #include "kms/keyfile.h"
+#include "kms/p384.h"
+#include "kms/wallet.h"
 #include "taint.h"
 
 #define KEY 32

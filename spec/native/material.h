@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "kms/codec.h"
-#include "kms/keys.h"
+#include "kms/p384.h"
 #include "test.h"
 
 #define MUST(call)                                                                    \

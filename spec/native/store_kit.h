@@ -4,15 +4,15 @@
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "kms/kdf.h"
 #include "kms/store.h"
+#include "kms/value_seal.h"
 #include "test.h"
 
 #define APP 49
 #define NOW 1700000000000ull
 #define SKEW 15000
 #define RETENTION 86400000ull
-#define MIN_VALUE KMS_RECORD_OVERHEAD
+#define MIN_VALUE KMS_VALUE_SEAL_OVERHEAD
 
 #define COPY_KEY 64
 #define COPY_VALUE 4096

@@ -9,6 +9,7 @@
 #include "kms/codec.h"
 #include "kms/json.h"
 #include "kms/keyfile.h"
+#include "kms/kdf.h"
 
 #define MAX_BODY (8u << 20)
 #define MAX_VALUES 256

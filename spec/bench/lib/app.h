@@ -7,8 +7,9 @@
 
 #include "client.h"
 #include "kms/envelope.h"
-#include "kms/kdf.h"
-#include "kms/keys.h"
+#include "kms/eth_text.h"
+#include "kms/p384.h"
+#include "kms/wallet.h"
 
 typedef struct app {
 	const char *host; /* "127.0.0.1:8000", for the Host header */

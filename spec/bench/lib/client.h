@@ -9,7 +9,7 @@
 #include <netinet/in.h>
 
 #include "kms/buf.h"
-#include "kms/keys.h"
+#include "kms/eth_text.h"
 #include "kms/nonce.h"
 #include "kms/pop.h"
 

@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kms/kdf.h"
 #include "kms/keyfile.h"
+#include "kms/p384.h"
+#include "kms/value_seal.h"
+#include "kms/wallet.h"
 
 #define SEED "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define SECRET "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
@@ -226,7 +228,7 @@ TEST(the_seal_is_the_documented_one)
 	kms_secret *seed = hex_secret(SEED), *secret = hex_secret(SECRET), *loaded;
 	kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, 60);
 	folder_open();
-	CHECK_OK(kms_record_seal(&sealed, key, kms_secret_bytes(secret), 32));
+	CHECK_OK(kms_value_seal(&sealed, key, kms_secret_bytes(secret), 32));
 	memcpy(record, sealed.data, 60);
 	memcpy(text, "nova-kms sealed v1\n", 19);
 	kms_hex_encode(text + 19, record, 60);

@@ -1,7 +1,8 @@
 /* The master secret on its way to a new node. Known answers: spec/native/crypto/test_vectors.c. */
 #include "material.h"
 
-#include "kms/kdf.h"
+#include "kms/p384.h"
+#include "kms/sealed.h"
 
 #define MASTER "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 

@@ -9,10 +9,15 @@
 
 #include "kms/abi.h"
 #include "kms/envelope.h"
+#include "kms/eth_text.h"
 #include "kms/kdf.h"
+#include "kms/p384.h"
+#include "kms/sealed.h"
 #include "kms/store.h"
 #include "kms/sync.h"
 #include "kms/tx.h"
+#include "kms/value_seal.h"
+#include "kms/wallet.h"
 
 /* A parsed file: an array of cases. */
 typedef struct vectors {
@@ -353,10 +358,10 @@ static void check_record(int *failed_, const vectors *v)
 	uint8_t *sealed = malloc(plain_len + 16);
 	kms_secret *master = secret(text(v, "master_secret")), *key;
 	kms_buf opened = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
-	CHECK(sealed && record_len == plain_len + KMS_RECORD_OVERHEAD);
+	CHECK(sealed && record_len == plain_len + KMS_VALUE_SEAL_OVERHEAD);
 	CHECK_OK(kms_data_key(&key, master, number(v, "app_id")));
 	CHECK(bytes_are(kms_secret_bytes(key), 32, text(v, "data_key")));
-	CHECK_OK(kms_record_open(&opened, key, record, record_len));
+	CHECK_OK(kms_value_open(&opened, key, record, record_len));
 	CHECK(opened.len == plain_len && (!plain_len || memcmp(opened.data, plain, plain_len) == 0));
 	fixed(iv, 12, text(v, "nonce"));
 	CHECK_MEM(record, iv, 12);

@@ -1,8 +1,9 @@
 /* Addresses, signatures, the secp256k1 wallet. */
 #include "base/mem.h"
-#include "crypto/eth_text.h"
+#include "crypto/eth_text_internal.h"
 #include "kms/codec.h"
-#include "kms/keys.h"
+#include "kms/eth_text.h"
+#include "kms/wallet.h"
 #include "test.h"
 
 /* web3.js documentation, eth.accounts.sign. */

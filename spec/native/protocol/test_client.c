@@ -9,6 +9,7 @@
 #include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/envelope.h"
+#include "kms/kdf.h"
 #include "test.h"
 
 #define NOW_S 1700000000u

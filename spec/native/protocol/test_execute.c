@@ -2,6 +2,8 @@
 #include "material.h"
 
 #include "kms/request.h"
+#include "kms/kdf.h"
+#include "kms/value_seal.h"
 
 #define MASTER "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define NOW 1700000000000u
@@ -166,9 +168,9 @@ TEST(the_store_holds_ciphertext_under_the_data_key)
 	world_open(&w);
 	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"c2VjcmV0IHZhbHVl\"}"));
 	CHECK_OK(kms_store_get(&held, &updated_at_ms, w.store, 49, "k", 1, NOW));
-	CHECK(held.len == 12 + KMS_RECORD_OVERHEAD && !memmem(held.data, held.len, "secret", 6));
+	CHECK(held.len == 12 + KMS_VALUE_SEAL_OVERHEAD && !memmem(held.data, held.len, "secret", 6));
 	CHECK_OK(kms_data_key(&data_key, w.master, 49));
-	CHECK_OK(kms_record_open(&value, data_key, held.data, held.len));
+	CHECK_OK(kms_value_open(&value, data_key, held.data, held.len));
 	CHECK(value.len == 12);
 	CHECK_MEM(value.data, "secret value", 12);
 	kms_secret_unref(data_key);

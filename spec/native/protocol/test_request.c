@@ -2,6 +2,7 @@
 #include "material.h"
 
 #include "kms/request.h"
+#include "kms/kdf.h"
 
 static const kms_request_limits limits = { .max_value = 64, .max_key = 16 };
 

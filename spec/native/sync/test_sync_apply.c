@@ -438,7 +438,7 @@ static kms_status audit_record(void *context, const kms_record *record)
 	a->bad |= record->origin != ORIGIN || record->key_len == 0 || record->clock_len == 0;
 	a->bad |= !kms_clock_sort(&clock, record->clock, record->clock_len);
 	if (record->state == KMS_RECORD_LIVE)
-		a->bad |= kms_record_verify(a->key, record->value, record->value_len) != KMS_OK;
+		a->bad |= kms_value_verify(a->key, record->value, record->value_len) != KMS_OK;
 	return KMS_OK;
 }
 

@@ -15,7 +15,7 @@ static const kms_delta_options all_changes = { .max_records = 1000,
 static void merge_at(kms_store *s, uint64_t app_id, const char *key, const kms_clock_entry *clock,
 		     size_t clock_len, uint32_t origin, kms_record_state state)
 {
-	uint8_t value[KMS_RECORD_OVERHEAD] = { 0xab, 1 };
+	uint8_t value[KMS_VALUE_SEAL_OVERHEAD] = { 0xab, 1 };
 	kms_merge outcome;
 	bool live = state == KMS_RECORD_LIVE;
 	kms_record r = { .key = key,
@@ -439,7 +439,7 @@ static void write_some(kms_store *s, uint64_t *seed, uint64_t now_ms, kms_buf *v
 	char key[8];
 	uint64_t app = APP + kit_random(seed, APPS), at_ms;
 	size_t key_len = (size_t)snprintf(key, sizeof(key), "k%02u", (unsigned)kit_random(seed, KEYS));
-	size_t len = KMS_RECORD_OVERHEAD + kit_random(seed, 300);
+	size_t len = KMS_VALUE_SEAL_OVERHEAD + kit_random(seed, 300);
 	kms_clock_entry clock[] = { { { (uint8_t)(2 + kit_random(seed, 3)) }, 1 + kit_random(seed, 1000) } };
 	kms_merge outcome;
 	kms_record r = { .key = key,
