@@ -30,7 +30,7 @@ obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard spec/native/*/test_*.c))
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
-PRELOADS := $(BUILD)/spec/nsm_double.so $(BUILD)/spec/insider.so
+PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 
 .DEFAULT_GOAL := all
@@ -78,7 +78,9 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/libkms_core.a
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libkms_core.a $(CORE_LIB)
 
-$(BUILD)/spec/native/tee/test_nsm: $(call obj,spec/native/nsm_double.c)
+NSM_FAKE := $(call obj,spec/native/nsm_fake.c spec/native/nsm_fake_responses.c)
+$(BUILD)/spec/native/tee/test_nsm: $(NSM_FAKE)
+$(BUILD)/spec/nsm_fake.so: $(NSM_FAKE)
 
 $(BUILD)/spec/ct_check: $(call obj,$(wildcard spec/ct/*.c)) $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
@@ -89,7 +91,7 @@ $(BUILD)/spec/ct_check: $(call obj,$(wildcard spec/ct/*.c)) $(BUILD)/libkms_core
 $(BUILD)/spec/%.so: $(BUILD)/obj/spec/native/%.o
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")
-	$(Q)$(CC) $(LDFLAGS) -shared -o $@ $<
+	$(Q)$(CC) $(LDFLAGS) -shared -o $@ $^
 
 # A Lua module for the end-to-end specs alone; it hides its copy of the core from the node's.
 $(TESTKIT): $(call obj,spec/support/testkit.c) $(BUILD)/libkms_core.a

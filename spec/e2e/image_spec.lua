@@ -25,7 +25,7 @@ describe("the enclave's image", function()
 	local function trace()
 		local path = image.dir .. "/trace"
 		local node = nodes.start({ program = images.traced(image, path), env = {
-			TEE = "nitro", LD_PRELOAD = preload("nsm_double"),
+			TEE = "nitro", LD_PRELOAD = preload("nsm_fake"),
 		} })
 		local app = apps.new(node, "600", "traced")
 		node:register({ app })
@@ -42,7 +42,7 @@ describe("the enclave's image", function()
 		for _, prefix in ipairs({ "/proc", "/sys", "/dev", data }) do
 			if path:sub(1, #prefix) == prefix then return true end
 		end
-		return path:find("nsm_double", 1, true) ~= nil or path == "/etc/ld.so.cache" or path == "/etc/localtime"
+		return path:find("nsm_fake", 1, true) ~= nil or path == "/etc/ld.so.cache" or path == "/etc/localtime"
 	end
 
 	setup(function()

@@ -1,5 +1,5 @@
--- A node with its keys from the Nitro Security Module: the shipped program, on a double of the
--- device that is preloaded into it.
+-- A node with its keys from the Nitro Security Module: the shipped program, with a fake device
+-- preloaded into it.
 
 local apps = require("spec.support.app")
 local crypto = require("spec.support.crypto")
@@ -16,7 +16,7 @@ local MASTER = crypto.keccak256("the master secret of the nitro spec")
 local function start(options)
 	options = options or {}
 	options.env = options.env or {}
-	options.env.TEE, options.env.LD_PRELOAD = "nitro", preload("nsm_double")
+	options.env.TEE, options.env.LD_PRELOAD = "nitro", preload("nsm_fake")
 	return nodes.start(options)
 end
 
@@ -76,7 +76,7 @@ describe("a node with TEE=nitro", function()
 
 	it("goes on when the device vanishes", function()
 		local dir = files.temp_dir()
-		local node = start({ dir = dir, env = { NSM_DOUBLE_FILE = dir .. "/fault" } })
+		local node = start({ dir = dir, env = { NSM_FAKE_FILE = dir .. "/fault" } })
 		finally(function() node:stop() files.remove_dir(dir) end)
 		local app = apps.new(node, "501", "nitro without device")
 		node:register({ app })
@@ -89,7 +89,7 @@ describe("a node with TEE=nitro", function()
 
 	it("serves applications while others wait for documents of a slow device", function()
 		local dir = files.temp_dir()
-		local node = start({ dir = dir, env = { NSM_DOUBLE_FILE = dir .. "/fault", THREADS = "2" } })
+		local node = start({ dir = dir, env = { NSM_FAKE_FILE = dir .. "/fault", THREADS = "2" } })
 		finally(function() node:stop() files.remove_dir(dir) end)
 		local app = apps.new(node, "502", "nitro with a slow device")
 		node:register({ app })
@@ -109,7 +109,7 @@ describe("a node with TEE=nitro", function()
 	end)
 
 	it("starts through signals that interrupt the device", function()
-		local node = start({ env = { NSM_DOUBLE = "interrupted-often" } })
+		local node = start({ env = { NSM_FAKE = "interrupted-often" } })
 		assert.equal(0, (node:stop()))
 	end)
 
@@ -123,7 +123,7 @@ describe("a node with TEE=nitro", function()
 			denied = "no right", gone = "is gone", garbage = "malformed", trailing = "malformed", short = "malformed",
 			oversized = "malformed", interrupted = "failed", ["error=InternalError"] = "refused the request: InternalError",
 		}) do
-			local said = refused({ LD_PRELOAD = preload("nsm_double"), NSM_DOUBLE = fault })
+			local said = refused({ LD_PRELOAD = preload("nsm_fake"), NSM_FAKE = fault })
 			assert.truthy(said:find("TEE=nitro: ", 1, true) and said:find(text, 1, true), said)
 		end
 	end)

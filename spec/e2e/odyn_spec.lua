@@ -1,4 +1,4 @@
--- A node whose keys are in the Odyn service: here in a double of it, a process of its own.
+-- A node whose keys are in the Odyn service: here a fake of it, a process of its own.
 
 local apps = require("spec.support.app")
 local cjson = require("cjson")
@@ -188,7 +188,7 @@ describe("a node with TEE=odyn and its service", function()
 	end)
 end)
 
-describe("the double of the service", function()
+describe("the fake service", function()
 	it("keeps to loopback addresses", function()
 		local code, _, err = nodes.run({ "devnet-odyn", "--bind", "0.0.0.0:0" })
 		assert.equal(1, code)

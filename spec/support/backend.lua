@@ -12,7 +12,7 @@ local ONLY = {
 	-- a node has its identity and its secret again after a restart. On the others a node that starts
 	-- again joins its cluster; it is alone in most specs.
 	["files"] = { sim = true },
-	-- Documents that a root of the tests' own signs: those of the device's double are signed by nobody.
+	-- Documents that a root of the tests' own signs: nobody signs those of the fake Nitro device.
 	["signed documents"] = { sim = true, odyn = true },
 	-- Keys in the process, hence shared secrets, which are kept and limited here. With odyn the service
 	-- has both, and a new caller costs this process nothing.
@@ -39,19 +39,19 @@ function M.complete(env)
 	if env.TEE then return end
 	env.TEE = M.name
 	if M.name == "nitro" then
-		local double = require("spec.support.preload")("nsm_double")
-		env.LD_PRELOAD = env.LD_PRELOAD and env.LD_PRELOAD .. " " .. double or double
+		local fake = require("spec.support.preload")("nsm_fake")
+		env.LD_PRELOAD = env.LD_PRELOAD and env.LD_PRELOAD .. " " .. fake or fake
 	end
 end
 
---- Starts what a node of this environment needs beside it: with odyn a double of the service,
+--- Starts what a node of this environment needs beside it: with odyn a fake of the service,
 -- whose files are in the node's folder, so that the keys stay as long as that does.
 -- @return what has a method stop(), or nil
 function M.start_beside(env, dir, uid)
 	if M.name ~= "odyn" or env.TEE ~= "odyn" or env.ODYN_URL then return nil end
-	local double = require("spec.support.odyn").start({ dir = dir, uid = uid })
-	env.ODYN_URL = double.url
-	return double
+	local fake = require("spec.support.odyn").start({ dir = dir, uid = uid })
+	env.ODYN_URL = fake.url
+	return fake
 end
 
 return M

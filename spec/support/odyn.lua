@@ -1,4 +1,4 @@
---- Odyn doubles as processes of their own (`nova-kms devnet-odyn`): start, stop, start again.
+--- Fake Odyn services as processes of their own (`nova-kms devnet-odyn`): start, stop, start again.
 
 local uv = require("luv")
 local files = require("spec.support.files")
@@ -25,7 +25,7 @@ function Odyn:run()
 		if response and response.status == 200 then return self end
 		http.sleep(20)
 	until self.process.code or uv.hrtime() > deadline
-	error("the double does not answer; its log:\n" .. (files.read(self.dir .. "/odyn.log") or ""), 2)
+	error("the fake Odyn service does not answer; its log:\n" .. (files.read(self.dir .. "/odyn.log") or ""), 2)
 end
 
 --- Sends it a signal, "sigstop" for instance.
@@ -45,9 +45,9 @@ function Odyn:stop()
 	if not self.keep then files.remove_dir(self.dir) end
 end
 
---- Starts a double with keys of its own.
+--- Starts one with keys of its own.
 -- @param options optional: dir (a folder that stays, with the keys), uid (who runs it)
--- @return double {port, url, dir}
+-- @return fake {port, url, dir}
 function M.start(options)
 	options = options or {}
 	local self = setmetatable({

@@ -1,14 +1,14 @@
---- The TEE backend `nitro` on the double of its device, which spec/run preloads into this process.
--- What every backend has to give is in tee_spec.lua, the device itself in native/test_nsm.c.
+--- The TEE backend `nitro` on a fake device, which spec/run preloads into this process.
+-- tee_spec.lua tests what every backend gives, native/tee/test_nsm.c the device itself.
 
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local nitro = require("kms.tee.nitro")
 local uv = require("luv")
 
-if not (os.getenv("LD_PRELOAD") or ""):find("nsm_double", 1, true) then
+if not (os.getenv("LD_PRELOAD") or ""):find("nsm_fake", 1, true) then
 	describe("TEE=nitro", function()
-		it("needs the double of its device", function() pending("start it with spec/run, which preloads it") end)
+		it("needs the fake device", function() pending("start it with spec/run, which preloads it") end)
 	end)
 	return
 end
@@ -27,9 +27,9 @@ local function open()
 end
 
 local function with(fault, body)
-	uv.os_setenv("NSM_DOUBLE", fault)
+	uv.os_setenv("NSM_FAKE", fault)
 	local ok, message = pcall(body)
-	uv.os_unsetenv("NSM_DOUBLE")
+	uv.os_unsetenv("NSM_FAKE")
 	if not ok then error(message, 0) end
 end
 

@@ -1,5 +1,5 @@
 --- What every TEE backend has to give (lua/kms/tee/init.lua), against each of them: sim in this
--- process, nitro in this process on a double of its device, odyn with its service in another.
+-- process, nitro in this process on a fake device, odyn with its service in another.
 
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
@@ -214,8 +214,8 @@ contract("sim", function()
 	return open_sim(sim_dir)
 end, function() files.remove_dir(sim_dir) end)
 
--- spec/run preloads the double; without it this is no enclave.
-if (os.getenv("LD_PRELOAD") or ""):find("nsm_double", 1, true) then
+-- spec/run preloads the fake device; without it this is no enclave.
+if (os.getenv("LD_PRELOAD") or ""):find("nsm_fake", 1, true) then
 	contract("nitro", function()
 		return tee.open({ config = { TEE = "nitro" }, log = silent, channels = channels })
 	end, function() end)

@@ -1,5 +1,5 @@
 /*
- * The Nitro Security Module through the double of its device (nsm_double.c, linked in): every
+ * The Nitro Security Module through a fake device (nsm_fake.c, linked in): every
  * answer that a device may give, and those that it should never give.
  */
 #include <stdlib.h>
@@ -10,15 +10,15 @@
 
 static void with(const char *fault)
 {
-	setenv("NSM_DOUBLE", fault, 1);
+	setenv("NSM_FAKE", fault, 1);
 }
 
 static void as_it_should_be(void)
 {
-	unsetenv("NSM_DOUBLE");
-	unsetenv("NSM_DOUBLE_RANDOM");
-	unsetenv("NSM_DOUBLE_KERNEL");
-	unsetenv("NSM_DOUBLE_LOG");
+	unsetenv("NSM_FAKE");
+	unsetenv("NSM_FAKE_RANDOM");
+	unsetenv("NSM_FAKE_KERNEL");
+	unsetenv("NSM_FAKE_LOG");
 }
 
 static kms_nsm *module(void)
@@ -188,8 +188,8 @@ TEST(refusals_have_names)
 static kms_secret *draw(kms_nsm *nsm, const char *module_mode, const char *kernel_mode, const char *use)
 {
 	kms_secret *secret;
-	setenv("NSM_DOUBLE_RANDOM", module_mode, 1);
-	setenv("NSM_DOUBLE_KERNEL", kernel_mode, 1);
+	setenv("NSM_FAKE_RANDOM", module_mode, 1);
+	setenv("NSM_FAKE_KERNEL", kernel_mode, 1);
 	MUST(kms_nsm_secret(&secret, nsm, 32, use));
 	as_it_should_be();
 	return secret;
