@@ -418,87 +418,10 @@ TEST(keeps_tombstones_from_their_death_on)
 	kms_store_free(s);
 }
 
-/* ---- shared vectors: existing and incoming record, outcome, result ---- */
-
-#define VECTORS "../shared/vectors/merge.json"
-
-static uint64_t number_of(const kms_json *json, const kms_json_value *object, const char *name)
-{
-	const kms_json_value *value = kms_json_get(json, object, name);
-	return value && value->type == KMS_JSON_INTEGER ? value->number : UINT64_MAX;
-}
-
-/* A record of the vectors; ciphertexts of two bytes are filled up with zeros. */
-static void vector_record(int *failed_, incoming *in, const kms_json *json, const kms_json_value *object)
-{
-	const kms_json_value *value = kms_json_get(json, object, "value");
-	const kms_json_value *clock = kms_json_get(json, object, "version");
-	CHECK(value && clock && clock->type == KMS_JSON_OBJECT);
-	uint64_t at_ms = number_of(json, object, "updated_at_ms");
-	if (value->type == KMS_JSON_NULL)
-		dead(in, at_ms);
-	else
-		live(in, 0, at_ms);
-	if (value->type == KMS_JSON_STRING)
-		CHECK_OK(kms_hex_decode(in->value, value->len / 2, value->text, value->len));
-	const kms_json_value *name = kms_json_first(json, clock);
-	for (uint32_t i = 0; i < clock->count; i++) {
-		const kms_json_value *counter = kms_json_next(json, name);
-		CHECK(name->len == 1 && counter->type == KMS_JSON_INTEGER);
-		tick(in, (uint8_t)name->text[0], counter->number);
-		name = kms_json_next(json, counter);
-	}
-}
-
-static void expect_vector(int *failed_, const kms_json *json, const kms_json_value *vector)
-{
-	kms_store *s = kit_store(SELF);
-	incoming existing, in, result;
-	record_copy held;
-	kms_merge outcome;
-	const kms_json_value *want = kms_json_get(json, vector, "outcome");
-	CALL(vector_record, &existing, json, kms_json_get(json, vector, "existing"));
-	CALL(vector_record, &in, json, kms_json_get(json, vector, "incoming"));
-	CALL(vector_record, &result, json, kms_json_get(json, vector, "result"));
-	CALL(expect, s, &existing, KMS_MERGE_INSERTED);
-	CHECK_OK(merge(&outcome, s, &in));
-	CHECK(strlen(kms_merge_name(outcome)) == want->len);
-	CHECK_MEM(kms_merge_name(outcome), want->text, want->len);
-	CHECK_OK(kit_peek(&held, s, "k", NOW));
-	CHECK(held.record.state == result.record.state);
-	CHECK(held.record.updated_at_ms == result.record.updated_at_ms);
-	CHECK(held.record.value_len == result.record.value_len);
-	if (held.record.value) CHECK_MEM(held.value, result.value, MIN_VALUE);
-	for (uint8_t n = 'a'; n <= 'z'; n++) {
-		record_copy wanted = { .record = result.record };
-		memcpy(wanted.clock, result.clock, sizeof(result.clock));
-		CHECK(kit_counter(&held, n) == kit_counter(&wanted, n));
-	}
-	kms_store_free(s);
-}
-
-TEST(agrees_with_the_shared_vectors)
-{
-	static char text[1u << 20];
-	kms_json json;
-	FILE *file = fopen(VECTORS, "rb");
-	if (!file) return; /* a checkout without them */
-	size_t len = fread(text, 1, sizeof(text), file);
-	(void)fclose(file);
-	CHECK(len > 0 && len < sizeof(text));
-	CHECK_OK(kms_json_parse(&json, text, len, 10000));
-	CHECK(json.values[0].type == KMS_JSON_ARRAY && json.values[0].count > 0);
-	const kms_json_value *vector = kms_json_first(&json, &json.values[0]);
-	for (uint32_t i = 0; i < json.values[0].count; i++, vector = kms_json_next(&json, vector))
-		CALL(expect_vector, &json, vector);
-	kms_json_free(&json);
-}
-
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(follows_the_table), T(compares_ciphertexts_to_their_end),
 	  T(names_its_outcomes), T(rejects_bad_contents), T(rejects_bad_keys), T(rejects_bad_clocks),
 	  T(rejects_the_future), T(a_new_store_writes_above_what_peers_hold_of_it),
 	  T(a_losing_record_raises_the_floor_too), T(a_rejected_record_does_not),
 	  T(a_dropped_record_leaves_its_counter), T(a_local_write_drops_the_smallest_strangers),
 	  T(a_clock_never_outgrows_what_peers_take), T(a_write_with_a_trimmed_clock_wins_at_a_peer),
-	  T(an_older_version_cannot_come_back_over_an_expired_one), T(keeps_tombstones_from_their_death_on),
-	  T(agrees_with_the_shared_vectors))
+	  T(an_older_version_cannot_come_back_over_an_expired_one), T(keeps_tombstones_from_their_death_on))
