@@ -19,7 +19,7 @@ describe("bans", function()
 	before_each(function() list = bans.new(open(), 600000, native.wall_ms) end)
 
 	it("keeps this node from calling whoever forged an answer, and hears it all the same", function()
-		local ban = list:note(WALLET, "bad_response_signature", 1000)
+		local ban = list:record(WALLET, "bad_response_signature", 1000)
 		assert.same({
 			scope = "calls", since_ms = 1000, until_ms = 601000, event = "bad_response_signature",
 			rule = "bad_response_signature",
@@ -33,16 +33,16 @@ describe("bans", function()
 	it("silences only on evidence that the peer alone can have made", function()
 		for _, event in ipairs({ "bad_response_signature", "bad_envelope", "invalid_url", "private_address", "bad_hmac",
 			"replayed_nonce", "unreachable" }) do
-			for _ = 1, 100 do list:note(WALLET, event, 1000) end
+			for _ = 1, 100 do list:record(WALLET, event, 1000) end
 		end
 		assert.falsy(list:all(WALLET, 1000))
 	end)
 
 	it("counts within the rule's time only", function()
-		assert.is_nil(list:note(WALLET, "poisoned_records", 0))
-		assert.is_nil(list:note(WALLET, "poisoned_records", 1000))
-		assert.is_nil(list:note(WALLET, "poisoned_records", 60001)) -- the first is too old by then
-		assert.equal("all", list:note(WALLET, "poisoned_records", 61000).scope)
+		assert.is_nil(list:record(WALLET, "poisoned_records", 0))
+		assert.is_nil(list:record(WALLET, "poisoned_records", 1000))
+		assert.is_nil(list:record(WALLET, "poisoned_records", 60001)) -- the first is too old by then
+		assert.equal("all", list:record(WALLET, "poisoned_records", 61000).scope)
 		assert.truthy(list:all(WALLET, 61000))
 		assert.truthy(list:calls(WALLET, 61000))
 	end)
@@ -50,26 +50,26 @@ describe("bans", function()
 	it("bans longer each time where the rule grows", function()
 		local at = 0
 		for _, minutes in ipairs({ 10, 20, 40 }) do
-			list:note(WALLET, "wrong_master_secret", at)
-			local ban = list:note(WALLET, "wrong_master_secret", at)
+			list:record(WALLET, "wrong_master_secret", at)
+			local ban = list:record(WALLET, "wrong_master_secret", at)
 			assert.equal(minutes * 60000, ban.until_ms - at)
 			at = ban.until_ms
 		end
-		for _ = 1, 40 do list:note(WALLET, "wrong_master_secret", at) end
+		for _ = 1, 40 do list:record(WALLET, "wrong_master_secret", at) end
 		assert.equal(24 * 3600000, list:all(WALLET, at).until_ms - at)
 	end)
 
 	it("forgets the oldest of too many wallets", function()
-		list:note(WALLET, "bad_response_signature", 0)
-		for i = 1, 4096 do list:note(("0x%040x"):format(i), "bad_response_signature", i) end
+		list:record(WALLET, "bad_response_signature", 0)
+		for i = 1, 4096 do list:record(("0x%040x"):format(i), "bad_response_signature", i) end
 		assert.falsy(list:calls(WALLET, 1))
 		assert.truthy(list:calls(("0x%040x"):format(4096), 4096))
 		assert.equal(4096, list.size)
 	end)
 
 	it("counts its rules' hits, and lists and lifts what they led to", function()
-		list:note(WALLET, "bad_envelope", 1000)
-		list:note(OTHER, "bad_envelope", 2000)
+		list:record(WALLET, "bad_envelope", 1000)
+		list:record(OTHER, "bad_envelope", 2000)
 		local hits = {}
 		for _, rule in ipairs(list.policy:list_rules()) do hits[rule.name] = rule.refused end
 		assert.same({ 2, 0 }, { hits.bad_envelope, hits.invalid_url })
@@ -89,11 +89,11 @@ describe("bans", function()
 		write("bad_hmac")
 		local opened = open(dir)
 		list = bans.new(opened, 600000, native.wall_ms)
-		assert.is_nil(list:note(WALLET, "bad_hmac", 1000))
+		assert.is_nil(list:record(WALLET, "bad_hmac", 1000))
 		write("unreachable")
 		assert.is_true(opened:reload("command"))
-		assert.is_nil(list:note(WALLET, "unreachable", 1000))
-		assert.truthy(list:note(WALLET, "unreachable", 1000))
+		assert.is_nil(list:record(WALLET, "unreachable", 1000))
+		assert.truthy(list:record(WALLET, "unreachable", 1000))
 		files.remove_dir(dir)
 	end)
 end)

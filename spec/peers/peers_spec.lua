@@ -103,7 +103,7 @@ describe("peers", function()
 	it("tells states, and of a ban why and how long", function()
 		assert.equal("self", (list:state(OWN)))
 		assert.equal("unknown", (list:state(OTHER)))
-		list:event(list:peer(OTHER), "bad_response_signature", "forged")
+		list:report(list:peer(OTHER), "bad_response_signature", "forged")
 		assert.same({ "banned", "bad_response_signature", 600 }, { list:state(OTHER) })
 		assert.is_false(list:callable(list:peer(OTHER), now))
 		now = now + 599999

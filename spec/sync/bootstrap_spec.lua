@@ -24,7 +24,7 @@ describe("join", function()
 			others = function() return { peer } end,
 			callable = function() return true end,
 			understands = function(_, other, feature) return other.features[feature] == true end,
-			event = function(_, _, event) events[#events + 1] = event end,
+			report = function(_, _, event) events[#events + 1] = event end,
 		}
 		local caller = call.new({ peers = peers })
 		function caller.exchange(_, _, build)

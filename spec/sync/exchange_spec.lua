@@ -30,7 +30,7 @@ describe("an exchange", function()
 		local identity = crypto.made_up("hostile")
 		peer = { wallet = identity.wallet, point = identity.point, url = "http://peer", features = {} }
 		local peers = {
-			event = function(_, _, event) events[#events + 1] = event end,
+			report = function(_, _, event) events[#events + 1] = event end,
 			unreachable = function() events[#events + 1] = "unreachable" end,
 			reached = function() events[#events + 1] = "reached" end,
 		}

@@ -69,11 +69,11 @@ local function by_rule(self, entry, number, rule, mono_ms)
 	return set_ban(entry, rule.event, rule.scope, duration_ms, mono_ms, rule.name or rule.event)
 end
 
---- Notes an event of a peer.
+--- Records an event of a peer.
 -- @param event name (kms.policy.schema.EVENTS)
 -- @param facts { url }, for a policy that decides itself, or nil
 -- @return the ban that it led to { scope, since_ms, until_ms, event, rule }, or nil
-function Bans:note(wallet, event, mono_ms, facts)
+function Bans:record(wallet, event, mono_ms, facts)
 	local rules, exempt = self.policy:ban_rules()
 	if exempt[wallet] then return nil end
 	local entry = entry_of(self, wallet, mono_ms)

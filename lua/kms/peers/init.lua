@@ -51,7 +51,7 @@ end
 local function report_bad_url(self, peer, message)
 	if peer.url_fault == peer.instance.url then return end
 	peer.url_fault = peer.instance.url
-	self:event(peer, "invalid_url", message)
+	self:report(peer, "invalid_url", message)
 end
 
 -- A member as a peer of this node, with what the chain says of it now.
@@ -130,28 +130,28 @@ function Peers:unreachable(peer)
 	peer.reachable = false
 	peer.failures = peer.failures + 1
 	peer.retry_ms = self.mono_ms() + self.backoff_ms(peer)
-	self:note(peer, "unreachable")
+	self:record(peer, "unreachable")
 end
 
---- Notes what may be misbehaviour: it is logged where a rule of the operator bans for it.
--- @param cause what happened, for the log
-function Peers:note(peer, event, cause)
-	local now = self.mono_ms()
-	local ban = self.bans:note(peer.wallet, event, now, { url = peer.url })
-	if ban and ban.since_ms == now then self:tell(peer, event, cause, ban) end
-end
-
---- Notes misbehaviour (kms.peers.bans).
--- @param cause what happened, for the log
-function Peers:event(peer, event, cause)
-	self:tell(peer, event, cause, self.bans:note(peer.wallet, event, self.mono_ms(), { url = peer.url }))
-end
-
-function Peers:tell(peer, event, cause, ban)
+local function log_event(self, peer, event, cause, ban)
 	self.log:warn("peer misbehaves", {
 		peer = peer.wallet, what = event, cause = cause, banned_s = ban and (ban.until_ms - self.mono_ms()) // 1000,
 		scope = ban and ban.scope,
 	})
+end
+
+--- Records what may be misbehaviour: it is logged only when a rule of the operator bans for it.
+-- @param cause what happened, for the log
+function Peers:record(peer, event, cause)
+	local now = self.mono_ms()
+	local ban = self.bans:record(peer.wallet, event, now, { url = peer.url })
+	if ban and ban.since_ms == now then log_event(self, peer, event, cause, ban) end
+end
+
+--- Reports misbehaviour (kms.peers.bans): it is always logged.
+-- @param cause what happened, for the log
+function Peers:report(peer, event, cause)
+	log_event(self, peer, event, cause, self.bans:record(peer.wallet, event, self.mono_ms(), { url = peer.url }))
 end
 
 --- Notes what a peer announced in a message that is authentic.

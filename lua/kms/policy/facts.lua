@@ -1,7 +1,7 @@
 --- What hooks are told (the lists are kms.policy.hooks's): of requests, peers, records and this node.
 -- Names and sizes; never a key, a value or a body.
 
-local message = require("kms.sync.message")
+local features = require("kms.peers.features")
 local native = require("kms_native")
 local remote = require("kms.http.client_address")
 
@@ -33,7 +33,7 @@ end
 -- Of what a peer announced, what means something here: the rest is text of its own choice.
 local function known_features(peer)
 	local known = {}
-	for _, name in ipairs(message.FEATURES) do
+	for _, name in ipairs(features) do
 		if peer.features[name] then known[name] = true end
 	end
 	return known

@@ -92,7 +92,7 @@ end
 
 --- Notes an event of a peer; the ban it led to { scope, event, seconds, rule }, or nil.
 function Testing:event(wallet, event)
-	local ban = self.bans:note(wallet, event, self.now_ms)
+	local ban = self.bans:record(wallet, event, self.now_ms)
 	if not ban or ban.since_ms ~= self.now_ms then return nil end
 	return {
 		scope = ban.scope, event = ban.event, rule = ban.rule, seconds = (ban.until_ms - ban.since_ms) // 1000,

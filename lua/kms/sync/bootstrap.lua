@@ -3,6 +3,7 @@
 
 local loop = require("kms.base.loop")
 local native = require("kms_native")
+local record_counts = require("kms.sync.record_counts")
 
 local M = {}
 
@@ -43,7 +44,7 @@ local function secret_of(self, peer, hash, settled)
 	-- Checked before it replaces anything. A peer may still have the secret of the hash before.
 	if secret:keccak256() == hash then return secret end
 	message = "gave a secret whose hash is not the chain's"
-	if settled then self.peers:event(peer, "wrong_master_secret", message) end
+	if settled then self.peers:report(peer, "wrong_master_secret", message) end
 	return nil, message
 end
 
@@ -65,22 +66,13 @@ function Join:secret(hash, settled)
 	return nil, table.concat(messages, "; ")
 end
 
---- Adds up what became of records (message:apply): rejected without those that did not decrypt
--- (poisoned) or that a policy refused.
-function M.add(sums, counts)
-	for _, name in ipairs({ "merged", "skipped", "rejected", "poisoned", "refused" }) do
-		sums[name] = (sums[name] or 0) + (counts[name] or 0)
-	end
-	sums.rejected = sums.rejected - (counts.poisoned or 0) - (counts.refused or 0)
-end
-
 -- Merges records that an answer holds into the store.
 -- @return counts | nil, message, code
 local function apply(self, peer, answer, secret)
 	self.accept(answer, peer)
 	local counts, message, code = answer:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
-	M.add(self.counts, counts)
+	record_counts.add(self.counts, counts)
 	self.log:info("snapshot applied", {
 		peer = peer.wallet, records = counts.total, merged = counts.merged, rejected = counts.rejected,
 	})

@@ -22,7 +22,7 @@ local OWN = {
 
 local function unreachable(self, peer, message, code)
 	if OWN[code] then return nil, message, code end
-	if code == "ERR_ADDRESS_REFUSED" then self.peers:event(peer, "private_address", message) end
+	if code == "ERR_ADDRESS_REFUSED" then self.peers:report(peer, "private_address", message) end
 	self.peers:unreachable(peer)
 	return nil, message, code or "ERR_HTTP"
 end
@@ -30,7 +30,7 @@ end
 -- The answer is not one that the peer has provably given to this call.
 local function untrusted(self, peer, event, message, code)
 	if OWN[code] then return nil, message, code end
-	self.peers:event(peer, event, message)
+	self.peers:report(peer, event, message)
 	return nil, message, "ERR_UNVERIFIED"
 end
 

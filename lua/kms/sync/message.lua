@@ -1,24 +1,17 @@
 --- Inner texts of POST /sync (docs/protocol.md section 9). The records of deltas and snapshots are
 -- written by C between the two halves that are made here; all else is small and holds no secret.
 
+local features = require("kms.peers.features")
 local json = require("kms.base.json")
 
 local M = {}
-
---- What this node understands beyond existing nodes. They ignore the list, and requests of other
--- types (pages, digests) go only to peers that announced them.
---   complete  snapshots say whether their sender's store is complete
---   pop       bodies name the exchange that they belong to
---   store     messages name the store that they come from: a new one after each start
---   stub      snapshots may hold evicted records, without a value
-M.FEATURES = json.list({ "complete", "pop", "store", "stub" })
 
 local Writer = {}
 Writer.__index = Writer
 
 -- What every message of ours carries.
 local function common(self, pop, members)
-	members.features, members.pop, members.store = M.FEATURES, pop, self.store
+	members.features, members.pop, members.store = features, pop, self.store
 	return members
 end
 

@@ -3,8 +3,8 @@
 -- headers, secret (under which the body was checked), and stands() -> true | nil, message, code:
 -- whether all that the headers were checked for still holds, to be asked after a wait.
 
-local join = require("kms.sync.bootstrap")
 local native = require("kms_native")
+local record_counts = require("kms.sync.record_counts")
 
 local M = {}
 
@@ -21,12 +21,12 @@ function M.delta(node, opened, exchange)
 	end
 	local counts, message, code = opened:apply(node.store, exchange.secret, peer.number, node.wall_ms())
 	if not counts then return nil, message, code end
-	join.add(node.sync_counts.records, counts)
+	record_counts.add(node.sync_counts.records, counts)
 	if counts.poisoned > 0 then
-		node.peers:event(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
+		node.peers:report(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
 	end
 	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
-	if bad > 0 then node.peers:note(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
+	if bad > 0 then node.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
 	return native.text_body(node.writer:delta_answer(exchange.signature, counts))
 end
 

@@ -33,7 +33,7 @@ end
 local function note_nonce(node, request)
 	local named = native.address(request:header("x-kms-wallet") or "")
 	local peer = named and node.peers:peer(named)
-	if peer then node.peers:note(peer, "replayed_nonce", "a nonce that was used, or none of ours") end
+	if peer then node.peers:record(peer, "replayed_nonce", "a nonce that was used, or none of ours") end
 end
 
 -- The peer that signed the headers. Returns peer, signature | nil, message, code.
@@ -91,7 +91,7 @@ local function check(node, opened, authentic, exchange)
 	if sender and native.address(sender) ~= peer.wallet then
 		-- Without the sync key it may be this node's own request, sent back under the peer's name: both
 		-- have one channel key.
-		if authentic then node.peers:event(peer, "identity_mismatch", "sender_wallet is another one") end
+		if authentic then node.peers:report(peer, "identity_mismatch", "sender_wallet is another one") end
 		return refuse("ERR_UNAUTHORIZED", "sender_wallet does not match the signature")
 	end
 	if opened:text("type") ~= "master_secret_request" and not authentic then return refuse("ERR_MAC") end
@@ -137,7 +137,7 @@ local function seal(node, plain, exchange)
 end
 
 local function refused(node, exchange, message, code)
-	if code == "ERR_MAC" then node.peers:note(exchange.peer, "bad_hmac", "X-Sync-Signature is not valid") end
+	if code == "ERR_MAC" then node.peers:record(exchange.peer, "bad_hmac", "X-Sync-Signature is not valid") end
 	return err.reply(code, message, exchange.wait_s and { ["Retry-After"] = exchange.wait_s })
 end
 
