@@ -81,7 +81,7 @@ static int limiter_take(lua_State *L)
 	const char *key = luaL_checklstring(L, 2, &len);
 	uint64_t now = (uint64_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (len == 0 || len > KMS_LIMIT_KEY) luaL_argerror(L, 2, "must be 1 to 32 bytes");
-	kms_status status = kms_limiter_take(&retry_ms, limiter, key, len, now);
+	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now);
 	return limiter_result(L, status, retry_ms);
 }
 
@@ -95,7 +95,7 @@ static int limiter_take_address(lua_State *L)
 	const char *address = luaL_checkstring(L, 2);
 	uint64_t now = (uint64_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (kms_address_limit_key(key, &len, address) != KMS_OK) luaL_argerror(L, 2, "not an address");
-	kms_status status = kms_limiter_take(&retry_ms, limiter, key, len, now);
+	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now);
 	return limiter_result(L, status, retry_ms);
 }
 

@@ -11,7 +11,7 @@
 #define KMS_POLICY_VM_H
 
 #include "bind/bind.h"
-#include "kms/buckets.h"
+#include "kms/limit.h"
 #include "kms/store.h"
 
 #define POLICY_MAX_STRING 65536       /* bytes of a string that the VM can hold */

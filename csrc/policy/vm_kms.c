@@ -86,7 +86,8 @@ static int kms_limit(lua_State *L)
 	luaL_argcheck(L, rate > 0 && rate <= 1e9, 2, "must be above 0 and at most 1e9 a second");
 	luaL_argcheck(L, burst >= 1 && burst <= 1e12, 3, "must be 1 to 1e12");
 	kms_status status =
-	    vm->buckets ? kms_buckets_take(vm->buckets, key, len, rate, burst, vm->mono_ms) : KMS_OK;
+	    vm->buckets ? kms_buckets_take(vm->buckets, kms_span_of(key, len), rate, burst, vm->mono_ms)
+			: KMS_OK;
 	lua_pushboolean(L, status == KMS_OK);
 	return 1;
 }

@@ -170,7 +170,8 @@ static kms_status run_limiter(void *context, size_t count)
 	uint64_t retry_ms = 0;
 	for (size_t i = 0; i < count; i++) {
 		uint32_t key = (uint32_t)(i % 1000);
-		GUARD(kms_limiter_take(&retry_ms, w->limiter, &key, sizeof(key), 1000 + i / 100));
+		GUARD(
+		    kms_limiter_take(&retry_ms, w->limiter, kms_span_of(&key, sizeof(key)), 1000 + i / 100));
 	}
 	return KMS_OK;
 }

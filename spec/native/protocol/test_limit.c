@@ -9,10 +9,11 @@
 
 #define NOW 1000000
 #define THREADS 4
+#define A kms_span_of("a", 1)
 
 static kms_status take(kms_limiter *l, const char *key, uint64_t now_ms)
 {
-	return kms_limiter_take(NULL, l, key, strlen(key), now_ms);
+	return kms_limiter_take(NULL, l, kms_text_span(kms_text_from(key)), now_ms);
 }
 
 TEST(holds_a_burst_and_refills_at_the_rate)
@@ -21,11 +22,11 @@ TEST(holds_a_burst_and_refills_at_the_rate)
 	uint64_t wait = 7;
 	CHECK_OK(kms_limiter_new(&l, 60, 3, 10));
 	for (int i = 0; i < 3; i++)
-		CHECK_OK(kms_limiter_take(&wait, l, "a", 1, NOW));
+		CHECK_OK(kms_limiter_take(&wait, l, A, NOW));
 	CHECK(wait == 0);
-	CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take(&wait, l, "a", 1, NOW));
+	CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take(&wait, l, A, NOW));
 	CHECK(wait == 1000);
-	CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take(&wait, l, "a", 1, NOW + 999));
+	CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take(&wait, l, A, NOW + 999));
 	CHECK(wait == 1);
 	CHECK_OK(take(l, "a", NOW + 1000));
 	CHECK_STATUS(KMS_ERR_RATE, take(l, "a", NOW + 1000));
@@ -110,7 +111,7 @@ TEST(forgets_full_buckets_only)
 			k++;
 		uint64_t from = full[k] > now ? full[k] : now;
 		kms_status want = from + 100 - now <= 500 ? KMS_OK : KMS_ERR_RATE;
-		CHECK_STATUS(want, kms_limiter_take(NULL, l, &k, sizeof(k), now));
+		CHECK_STATUS(want, kms_limiter_take(NULL, l, kms_span_of(&k, sizeof(k)), now));
 		if (want == KMS_OK) full[k] = from + 100;
 		CHECK(kms_limiter_count(l) <= PLACES);
 	}
@@ -132,12 +133,13 @@ TEST(checks_its_arguments)
 	CHECK_OK(kms_limiter_new(&l, 1, 100u * 365 * 24 * 60, 1));
 	kms_limiter_free(l);
 	CHECK_OK(kms_limiter_new(&l, 1000000000, UINT32_MAX, 1000000));
-	CHECK_OK(kms_limiter_take(NULL, l, key, KMS_LIMIT_KEY, 10000000000000));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_limiter_take(NULL, l, key, KMS_LIMIT_KEY, 10000000000001));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_limiter_take(NULL, l, key, KMS_LIMIT_KEY + 1, NOW));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_limiter_take(NULL, l, key, 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_limiter_take(NULL, l, NULL, 1, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_limiter_take(NULL, NULL, key, 1, NOW));
+	CHECK_OK(kms_limiter_take(NULL, l, kms_span_of(key, KMS_LIMIT_KEY), 10000000000000));
+	CHECK_STATUS(KMS_ERR_RANGE,
+		     kms_limiter_take(NULL, l, kms_span_of(key, KMS_LIMIT_KEY), 10000000000001));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_limiter_take(NULL, l, kms_span_of(key, KMS_LIMIT_KEY + 1), NOW));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_limiter_take(NULL, l, kms_span_of(key, 0), NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_limiter_take(NULL, l, kms_span_of(NULL, 1), NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_limiter_take(NULL, NULL, kms_span_of(key, 1), NOW));
 	kms_limiter_free(l);
 	kms_limiter_free(NULL);
 }
@@ -149,11 +151,11 @@ TEST(tells_keys_apart_by_every_byte)
 	uint8_t key[KMS_LIMIT_KEY] = { 0 };
 	CHECK_OK(kms_limiter_new(&l, 1, 1, 100));
 	for (size_t len = 1; len <= KMS_LIMIT_KEY; len++)
-		CHECK_OK(kms_limiter_take(NULL, l, key, len, NOW));
+		CHECK_OK(kms_limiter_take(NULL, l, kms_span_of(key, len), NOW));
 	for (size_t i = 0; i < KMS_LIMIT_KEY; i++) {
 		key[i] = 1;
-		CHECK_OK(kms_limiter_take(NULL, l, key, sizeof(key), NOW));
-		CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take(NULL, l, key, sizeof(key), NOW));
+		CHECK_OK(kms_limiter_take(NULL, l, kms_span_of(key, sizeof(key)), NOW));
+		CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take(NULL, l, kms_span_of(key, sizeof(key)), NOW));
 		key[i] = 0;
 	}
 	CHECK(kms_limiter_count(l) == 2 * (size_t)KMS_LIMIT_KEY);
