@@ -4,9 +4,9 @@
 
 local anvil = require("devnet.anvil")
 local folder = require("devnet.folder")
-local gather = require("kms.async.parallel")
 local loop = require("kms.base.loop")
 local nodes = require("devnet.node")
+local parallel = require("kms.async.parallel")
 local ports = require("devnet.ports")
 local registry = require("devnet.registry")
 local uv = require("luv")
@@ -125,7 +125,7 @@ end
 --- Ends everything that was started, the chain last.
 function Net:stop()
 	self.stopping = true
-	gather.map(self.nodes, #self.nodes, function(node) node:stop() end)
+	parallel.map(self.nodes, #self.nodes, function(node) node:stop() end)
 	if self.chain then self.chain:stop() end
 end
 

@@ -1,20 +1,18 @@
---- One coroutine at a time for each key.
-
-local uv = require("luv")
+local key_lock = require("kms.async.key_lock")
 local loop = require("kms.base.loop")
-local turns = require("kms.async.key_lock")
+local uv = require("luv")
 
 local function settle()
 	for _ = 1, 20 do uv.run("nowait") end
 end
 
-describe("turns", function()
-	local list, log, ends
+describe("key_lock", function()
+	local locks, log, ends
 
-	-- A coroutine that takes a turn and holds it until ends[name]() is called.
+	-- A coroutine that locks a key until ends[name]() is called.
 	local function enter(key, name)
 		loop.spawn(function()
-			if not list:take(key) then
+			if not locks:lock(key) then
 				log[#log + 1] = name .. " refused"
 				return
 			end
@@ -22,7 +20,7 @@ describe("turns", function()
 			local waiter = loop.waiter()
 			ends[name] = function() waiter:wake() end
 			waiter:wait()
-			list:give(key)
+			locks:unlock(key)
 		end)
 	end
 
@@ -31,9 +29,9 @@ describe("turns", function()
 		settle()
 	end
 
-	before_each(function() list, log, ends = turns.new(2), {}, {} end)
+	before_each(function() locks, log, ends = key_lock.new(2), {}, {} end)
 
-	it("come one after the other, in the order of arrival", function()
+	it("locks a key for one caller after the other, in FIFO order", function()
 		for _, name in ipairs({ "a", "b", "c" }) do enter("k", name) end
 		assert.same({ "a" }, log)
 		finish("a")
@@ -41,13 +39,13 @@ describe("turns", function()
 		finish("b")
 		finish("c")
 		assert.same({ "a", "b", "c" }, log)
-		assert.same({}, list.queues)
+		assert.same({}, locks.queues)
 		enter("k", "d")
 		assert.equal("d", log[4])
 		finish("d")
 	end)
 
-	it("are refused where too many wait, and given again when one has gone", function()
+	it("refuses where too many wait, and accepts again when one has gone", function()
 		for _, name in ipairs({ "a", "b", "c", "d" }) do enter("k", name) end
 		assert.same({ "a", "d refused" }, log)
 		finish("a")
@@ -55,15 +53,25 @@ describe("turns", function()
 		enter("k", "f")
 		assert.same({ "a", "d refused", "b", "f refused" }, log)
 		for _, name in ipairs({ "b", "c", "e" }) do finish(name) end
-		assert.same({}, list.queues)
+		assert.same({}, locks.queues)
 	end)
 
-	it("of different keys do not wait for each other", function()
+	it("locks keys independently of each other", function()
 		enter("k", "a")
 		enter("other", "b")
 		assert.same({ "a", "b" }, log)
 		finish("a")
 		finish("b")
-		assert.same({}, list.queues)
+		assert.same({}, locks.queues)
+	end)
+
+	it("calls a function with the key locked, and unlocks also when it throws", function()
+		assert.same({ true, 1, nil, 3 }, { locks:with("k", function(...) return ... end, 1, nil, 3) })
+		local ok, failure = pcall(locks.with, locks, "k", function() error("broken", 0) end)
+		assert.same({ false, "broken" }, { ok, failure })
+		assert.same({}, locks.queues)
+		local none = key_lock.new(0)
+		none:lock("k")
+		assert.same({ false }, { none:with("k", function() error("called", 0) end) })
 	end)
 end)

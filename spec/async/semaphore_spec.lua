@@ -1,69 +1,75 @@
-local gate = require("kms.async.semaphore")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
+local semaphore = require("kms.async.semaphore")
 
-describe("gate", function()
-	-- Two iterations of the loop at least: its clock stands still while Lua runs, so that a first
-	-- timer can be over at once.
-	local function settle()
-		loopback.sleep(2)
-		loopback.sleep(2)
+describe("semaphore", function()
+	-- Waits in a test's coroutine; loopback.run has the deadline.
+	local function wait_until(condition)
+		while not condition() do loopback.sleep(5) end
 	end
 
-	-- Enters in a coroutine of its own and notes what came of it.
-	local function enter(g, log, name)
+	-- Enters in a coroutine of its own and records the outcome.
+	local function enter(slots, log, name)
 		loop.spawn(function()
-			local entered = g:enter()
+			local entered = slots:enter()
 			log[#log + 1] = name .. (entered and " in" or " out")
 		end)
 	end
 
-	it("lets so many in, and the others in their order as places become free", function()
+	it("admits at_once, then the others in FIFO order as slots become free", function()
 		loopback.run(function()
-			local g, log = gate.new({ at_once = 2, max_waiting = 10, wait_ms = 60000 }), {}
-			for i = 1, 5 do enter(g, log, tostring(i)) end
+			local slots, log = semaphore.new({ at_once = 2, max_waiting = 10, wait_ms = 60000 }), {}
+			for i = 1, 5 do enter(slots, log, tostring(i)) end
 			assert.same({ "1 in", "2 in" }, log)
-			g:leave()
+			slots:leave()
 			assert.equal(2, #log) -- in the next iteration, not inside of leave
-			settle()
-			assert.same({ "1 in", "2 in", "3 in" }, log)
-			g:leave()
-			g:leave()
-			settle()
+			wait_until(function() return #log == 3 end)
+			slots:leave()
+			slots:leave()
+			wait_until(function() return #log == 5 end)
 			assert.same({ "1 in", "2 in", "3 in", "4 in", "5 in" }, log)
-			g:leave()
-			g:leave()
-			assert.equal(0, g.inside)
-			loopback.sleep(250) -- the queue's timer has gone by then
-			assert.is_nil(g.timer)
+			slots:leave()
+			slots:leave()
+			assert.equal(0, slots.running)
+			wait_until(function() return slots.timer == nil end)
 		end)
 	end)
 
 	it("refuses at once where too many wait", function()
 		loopback.run(function()
-			local g, log = gate.new({ at_once = 1, max_waiting = 1, wait_ms = 60000 }), {}
-			for i = 1, 3 do enter(g, log, tostring(i)) end
+			local slots, log = semaphore.new({ at_once = 1, max_waiting = 1, wait_ms = 60000 }), {}
+			for i = 1, 3 do enter(slots, log, tostring(i)) end
 			assert.same({ "1 in", "3 out" }, log)
-			g:leave()
-			settle()
+			slots:leave()
+			wait_until(function() return #log == 3 end)
 			assert.same({ "1 in", "3 out", "2 in" }, log)
-			loopback.sleep(250)
+			wait_until(function() return slots.timer == nil end)
 		end)
 	end)
 
-	it("gives up who has waited too long, and its place in the queue", function()
+	it("refuses callers that have waited for wait_ms, and frees their places in the queue", function()
 		loopback.run(function()
-			local g, log = gate.new({ at_once = 1, max_waiting = 2, wait_ms = 30 }), {}
-			for i = 1, 3 do enter(g, log, tostring(i)) end
-			loopback.sleep(250)
+			local slots, log = semaphore.new({ at_once = 1, max_waiting = 2, wait_ms = 30 }), {}
+			for i = 1, 3 do enter(slots, log, tostring(i)) end
+			wait_until(function() return #log == 3 end)
 			assert.same({ "1 in", "2 out", "3 out" }, log)
-			enter(g, log, "4")
-			g:leave()
-			settle()
+			enter(slots, log, "4")
+			slots:leave()
+			wait_until(function() return #log == 4 end)
 			assert.equal("4 in", log[4])
-			g:leave()
-			assert.equal(0, g.inside)
-			loopback.sleep(250)
+			slots:leave()
+			assert.equal(0, slots.running)
+			wait_until(function() return slots.timer == nil end)
 		end)
+	end)
+
+	it("calls a function with a slot, and leaves also when it throws", function()
+		local slots = semaphore.new({ at_once = 1, max_waiting = 0, wait_ms = 1 })
+		assert.same({ true, 1, nil, 3 }, { slots:with(function(...) return ... end, 1, nil, 3) })
+		local ok, failure = pcall(slots.with, slots, function() error("broken", 0) end)
+		assert.same({ false, "broken" }, { ok, failure })
+		assert.equal(0, slots.running)
+		slots:enter()
+		assert.same({ false }, { slots:with(function() error("called", 0) end) })
 	end)
 end)

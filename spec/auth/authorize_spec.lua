@@ -127,7 +127,7 @@ describe("registry look-ups", function()
 					assert.same({ n = 5, nil, "wallet is not a registered instance", "ERR_UNAUTHORIZED" }, outcomes[i])
 				end
 			end
-			assert.is_nil(next(reg.flights))
+			assert.is_false(reg.look_ups:is_running(WALLET))
 		end)
 	end)
 
@@ -155,7 +155,7 @@ describe("registry look-ups", function()
 		assert.is_nil((reg:authorize(WALLET, 130001)))
 	end)
 
-	it("of unknown wallets have their own lane: a burst of 100, then refused with a time to wait", function()
+	it("of unknown wallets have their own queue: a burst of 100, then refused with a time to wait", function()
 		for i = 1, 100 do assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(stranger(i), 0))) end
 		local facts, message, code, cause, wait_s = reg:authorize(stranger(101), 0)
 		assert.same({ "too many look-ups, try again later", "ERR_BUSY" }, { message, code })
@@ -179,12 +179,12 @@ describe("registry look-ups", function()
 			end
 			-- 24 run, 100 wait, the rest is told to come again.
 			assert.same({ 6, 6 }, { outcomes, busy })
-			assert.equal(24, reg.unknown_lane.running)
-			assert.equal(100, reg.unknown_lane.waiting)
+			assert.equal(24, reg.unknown_queue.running)
+			assert.equal(100, reg.unknown_queue.waiting)
 		end)
 	end)
 
-	it("of known wallets go on while strangers fill their lane", function()
+	it("of known wallets go on while strangers fill their queue", function()
 		chain:register("8", stranger(7000), KEY)
 		reg:authorize(WALLET, 0)
 		for i = 1, 200 do reg:authorize(stranger(i), 0) end
@@ -194,7 +194,7 @@ describe("registry look-ups", function()
 		assert.equal("ERR_BUSY", select(3, reg:authorize(stranger(9999), 0)))
 	end)
 
-	it("of a wallet that was refused do not use the lane of the known any more", function()
+	it("of a wallet that was refused do not use the queue of the known any more", function()
 		reg:authorize(WALLET, 0)
 		chain.instances[WALLET].status = 1
 		assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(WALLET, 180000)))
@@ -220,15 +220,15 @@ describe("registry look-ups", function()
 		assert.equal("ERR_CHAIN", code)
 		chain.app = real
 		assert.truthy(reg:authorize(WALLET, 0))
-		assert.equal(0, reg.unknown_lane.running)
+		assert.equal(0, reg.unknown_queue.running)
 	end)
 
 	it("that are refused for now tell the caller how long", function()
-		local gate = auth.new({
+		local authenticator = auth.new({
 			service = { authenticate = function() return stranger(1), "0x" end }, config = { IN_ENCLAVE = true },
 			registry = { authorize = function() return nil, "later", "ERR_BUSY", nil, 3 end },
 		})
-		local caller, message, code, wait_s = gate:app({ head = "" }, 0, 0)
+		local caller, message, code, wait_s = authenticator:app({ head = "" }, 0, 0)
 		assert.same({ "later", "ERR_BUSY", 3 }, { message, code, wait_s })
 		assert.is_nil(caller)
 	end)

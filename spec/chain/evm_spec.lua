@@ -378,10 +378,10 @@ describe("the block of chain.evm", function()
 	end)
 
 	it("is asked for once by callers at the same time, and not again within a second", function()
-		local gather = require("kms.async.parallel")
+		local parallel = require("kms.async.parallel")
 		local now = { mono = 0 }
 		with_chain({ clock = { mono_ms = function() return now.mono end } }, function(chain, server)
-			gather.map({ 1, 2, 3, 4, 5 }, 5, function() return assert(chain:snapshot()) end)
+			parallel.map({ 1, 2, 3, 4, 5 }, 5, function() return assert(chain:snapshot()) end)
 			assert.equal(1, server.requests)
 			now.mono = 999
 			chain:snapshot()

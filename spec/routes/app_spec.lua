@@ -92,7 +92,7 @@ describe("routes.app", function()
 
 	it("refuses listings beyond those that may wait", function()
 		local node, found = new_node(), route("get", nil)
-		node.listings.take = function() return false end
+		node.listings.lock = function() return false end
 		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
 		assert.equal(429, found.handler(node, {}, found, nil).status)
 	end)

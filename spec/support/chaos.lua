@@ -5,10 +5,10 @@
 -- which all of them are there and every node must serve within READY_MS.
 
 local chaos_parts = require("spec.support.chaos_parts")
-local gather = require("kms.async.parallel")
 local kept_chain = require("spec.support.kept_chain")
 local loads = require("spec.support.chaos_load")
 local loop = require("kms.base.loop")
+local parallel = require("kms.async.parallel")
 local uv = require("luv")
 
 local M = {}
@@ -66,7 +66,7 @@ local function storm(self)
 		local part = self.parts[random(1, #self.parts)]
 		faults[i] = { part = part, after_ms = random(0, 2000), down_ms = part.down_ms(random) }
 	end
-	gather.map(faults, #faults, function(fault)
+	parallel.map(faults, #faults, function(fault)
 		local ok, failure = pcall(fail, self, fault.part, fault.after_ms, fault.down_ms)
 		if not ok then self:violation("%s: %s", fault.part.name, failure) end
 	end)

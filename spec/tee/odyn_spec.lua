@@ -2,13 +2,13 @@
 
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
-local gate = require("kms.async.semaphore")
 local http_head = require("spec.support.http_head")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local node = require("spec.support.node")
 local odyn = require("kms.tee.odyn")
+local semaphore = require("kms.async.semaphore")
 
 local run, reply = loopback.run, loopback.reply
 
@@ -197,7 +197,7 @@ describe("the odyn backend", function()
 					check_failed(path, operation(backend))
 					answers[path] = nil
 					assert.truthy(operation(backend), path)
-					assert.equal(0, backend.calls.gate.inside)
+					assert.equal(0, backend.calls.semaphore.running)
 				end
 			end)
 		end)
@@ -253,7 +253,7 @@ describe("the odyn backend", function()
 	it("asks for so much at once, lets others wait, and says ERR_BUSY beyond", function()
 		run(function()
 			local backend = open_backend({})
-			backend.calls.gate = gate.new({ at_once = 1, max_waiting = 1, wait_ms = 60000 })
+			backend.calls.semaphore = semaphore.new({ at_once = 1, max_waiting = 1, wait_ms = 60000 })
 			local codes, left, waiter = {}, 3, loop.waiter()
 			for i = 1, 3 do
 				loop.spawn(function()

@@ -1,15 +1,17 @@
---- Turns: of each key one coroutine at a time, the others in the order in which they came.
+--- A FIFO lock per key.
 
+local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
 
 local M = {}
 
-local Turns = {}
-Turns.__index = Turns
+local KeyLock = {}
+KeyLock.__index = KeyLock
 
---- Waits for the key's turn; yields. Whoever got it calls give, whatever happened meanwhile.
--- @return whether it is the caller's turn now: false at once where too many wait already
-function Turns:take(key)
+--- Locks a key; yields while another holds it. A caller that got the lock must call unlock(), also
+-- after an error: use with() for a single call.
+-- @return true | false at once: too many wait for this key
+function KeyLock:lock(key)
 	local queue = self.queues[key]
 	if not queue then
 		self.queues[key] = { first = 1, last = 0 }
@@ -22,8 +24,8 @@ function Turns:take(key)
 	return waiter:wait()
 end
 
---- Ends the turn; the next one begins in the loop's next iteration.
-function Turns:give(key)
+--- Unlocks a key. The next in its queue resumes in the loop's next iteration.
+function KeyLock:unlock(key)
 	local queue = self.queues[key]
 	local waiter = queue[queue.first]
 	if not waiter then
@@ -35,9 +37,16 @@ function Turns:give(key)
 	loop.defer(function() waiter:wake() end)
 end
 
---- @param max_waiting  of one key, beside the one whose turn it is
+--- Calls fn(...) with the key locked, and unlocks it when fn returns or throws.
+-- @return true, what fn returned | false: as lock(), fn was not called
+function KeyLock:with(key, fn, ...)
+	if not self:lock(key) then return false end
+	return true, finally.call(self.unlock, self, key, fn, ...)
+end
+
+--- @param max_waiting  callers that may wait for one key
 function M.new(max_waiting)
-	return setmetatable({ queues = {}, max_waiting = max_waiting }, Turns)
+	return setmetatable({ queues = {}, max_waiting = max_waiting }, KeyLock)
 end
 
 return M

@@ -1,14 +1,15 @@
---- A lane for work of one kind: so much a second with a burst, so much at the same time, and a
--- bounded queue for the rest. What one lane admits never depends on another's traffic.
+--- Admits calls of one kind: at a rate with a burst, at most `at_once` at a time. The others wait in
+-- a bounded FIFO queue. Queues are independent: traffic of one never delays another.
 
+local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
 
 local M = {}
 
-local Lane = {}
-Lane.__index = Lane
+local RateQueue = {}
+RateQueue.__index = RateQueue
 
--- Whether one more may start now; it is then counted.
+-- Counts one more as running, where the rate and at_once allow it. Returns whether they do.
 local function admit(self)
 	local now = self.now()
 	self.tokens = math.min(self.burst, self.tokens + (now - self.filled_ms) * self.per_second / 1000)
@@ -18,7 +19,7 @@ local function admit(self)
 	return true
 end
 
--- Drops those at the front who have given up.
+-- The first entry of the queue that still waits, or nil.
 local function front(self)
 	while self.first <= self.last and self.queue[self.first].gone do
 		self.queue[self.first] = nil
@@ -53,34 +54,48 @@ local function wait(self)
 	return false
 end
 
---- Waits for a place; who got one calls leave when done.
--- @return true | false, seconds after which another try is worth it
-function Lane:enter()
+--- Waits until the caller is admitted. A caller that was must call leave(), also after an error: use
+-- with() for a single call.
+-- @return true | false: too many wait, the caller waited for wait_ms, or it is not in a coroutine
+function RateQueue:enter()
 	local counts = self.counts
 	counts.entered = counts.entered + 1
 	if self.waiting == 0 and admit(self) then return true end
 	counts.waited = counts.waited + 1
 	if self.waiting < self.max_waiting and coroutine.isyieldable() and wait(self) then return true end
 	counts.refused = counts.refused + 1
-	return false, math.ceil((self.waiting + 1) / self.per_second)
+	return false
 end
 
---- Gives a place back.
-function Lane:leave()
+--- Ends what enter() admitted.
+function RateQueue:leave()
 	self.running = self.running - 1
 	pump(self)
 end
 
---- @param limits per_second, burst, at_once, max_waiting, wait_ms (the longest wait); now: a
--- monotonic clock in milliseconds, for specs
+--- Seconds until a refused caller should try again.
+function RateQueue:retry_after_s()
+	return math.ceil((self.waiting + 1) / self.per_second)
+end
+
+--- Calls fn(...) when admitted, and leaves when fn returns or throws.
+-- @return true, what fn returned | false: as enter(), fn was not called
+function RateQueue:with(fn, ...)
+	if not self:enter() then return false end
+	return true, finally.call(self.leave, self, nil, fn, ...)
+end
+
+--- @param limits  per_second, burst: rate; at_once: most that run; max_waiting: longest queue; wait_ms: longest
+-- wait; now: a monotonic clock in milliseconds, for specs
+-- @return queue; its field `counts` holds { entered, waited, refused } since the start (who was refused
+-- counts as having waited), `running` and `waiting` the numbers of now
 function M.new(limits)
 	local now = limits.now or loop.now
 	return setmetatable({
 		per_second = limits.per_second, burst = limits.burst, at_once = limits.at_once, max_waiting = limits.max_waiting,
 		wait_ms = limits.wait_ms, now = now, tokens = limits.burst, filled_ms = now(), running = 0, waiting = 0,
-		queue = {}, first = 1, last = 0,
-		counts = { entered = 0, waited = 0, refused = 0 }, -- since the start; who was refused had waited
-	}, Lane)
+		queue = {}, first = 1, last = 0, counts = { entered = 0, waited = 0, refused = 0 },
+	}, RateQueue)
 end
 
 return M

@@ -1,14 +1,15 @@
 --- Who may ask: application instances by wallet, from the chain, cached (docs/protocol.md section 5).
 --
 -- Anybody can sign with a throw-away key, and each unknown wallet costs a look-up. So those
--- have a lane of their own, what is known is refreshed ahead of expiry in another, and refusals
+-- have a queue of their own, what is known is refreshed ahead of expiry in another, and refusals
 -- live in a cache of their own: no number of strangers keeps an application out.
 
 local chain_api = require("kms.chain")
-local lane = require("kms.async.rate_queue")
 local loop = require("kms.base.loop")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
+local rate_queue = require("kms.async.rate_queue")
+local single_flight = require("kms.async.single_flight")
 local types = require("kms.config.types")
 
 local M = {}
@@ -21,8 +22,8 @@ local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
 local REMEMBER_MS = 24 * 3600 * 1000 -- how long a wallet counts as known after its last good answer
 local RETRY_REFRESH_MS = 5000
-local UNKNOWN_LANE = { per_second = 20, burst = 100, at_once = 24, max_waiting = 100, wait_ms = 5000 }
-local KNOWN_LANE = { per_second = 200, burst = 400, at_once = 24, max_waiting = 400, wait_ms = 5000 }
+local UNKNOWN_QUEUE = { per_second = 20, burst = 100, at_once = 24, max_waiting = 100, wait_ms = 5000 }
+local KNOWN_QUEUE = { per_second = 200, burst = 400, at_once = 24, max_waiting = 400, wait_ms = 5000 }
 
 local function refuse(message)
 	return nil, message, "ERR_UNAUTHORIZED"
@@ -85,11 +86,9 @@ end
 
 local function look_up(self, wallet, mono_ms)
 	local hint = self.hints:get(wallet, mono_ms)
-	local through = hint and self.known_lane or self.unknown_lane
-	local admitted, wait_s = through:enter()
-	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", nil, wait_s end
-	local ok, facts, message, code, cause = loop.try(ask_chain, self, wallet, hint)
-	through:leave()
+	local queue = hint and self.known_queue or self.unknown_queue
+	local admitted, ok, facts, message, code, cause = queue:with(loop.try, ask_chain, self, wallet, hint)
+	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", nil, queue:retry_after_s() end
 	if not ok then return unanswered("the look-up broke down") end
 	keep(self, wallet, facts, message, code, mono_ms)
 	return facts, message, code, cause
@@ -97,19 +96,7 @@ end
 
 -- One look-up a wallet at a time; who comes meanwhile gets its outcome.
 local function fly(self, wallet, mono_ms)
-	local flight = self.flights[wallet]
-	if flight then
-		local waiter = loop.waiter()
-		flight.waiting[#flight.waiting + 1] = waiter
-		waiter:wait()
-	else
-		flight = { waiting = {} }
-		self.flights[wallet] = flight
-		flight.outcome = table.pack(look_up(self, wallet, mono_ms))
-		self.flights[wallet] = nil
-		for _, waiter in ipairs(flight.waiting) do waiter:wake() end
-	end
-	return table.unpack(flight.outcome, 1, 5)
+	return self.look_ups:with(wallet, look_up, self, wallet, mono_ms)
 end
 
 local function report(self, cause)
@@ -120,7 +107,7 @@ end
 
 -- Asks again while the old answer still counts, so that nobody waits when it expires.
 local function refresh(self, wallet, entry, mono_ms)
-	if mono_ms < entry.refresh_ms or self.flights[wallet] then return end
+	if mono_ms < entry.refresh_ms or self.look_ups:is_running(wallet) then return end
 	entry.refresh_ms = mono_ms + RETRY_REFRESH_MS
 	loop.spawn(function() report(self, select(4, fly(self, wallet, mono_ms))) end)
 end
@@ -144,16 +131,16 @@ function Registry:authorize(wallet, mono_ms)
 	return facts, message, code, cause, wait_s
 end
 
---- For /metrics, by lane ("known", "unknown"): { entered, waited, refused } since the start, waiting now.
-function Registry:lanes()
-	local lanes = {}
-	for name, through in pairs({ known = self.known_lane, unknown = self.unknown_lane }) do
-		local counts = through.counts
-		lanes[name] = {
-			entered = counts.entered, waited = counts.waited, refused = counts.refused, waiting = through.waiting,
+--- For /metrics, by queue ("known", "unknown"): { entered, waited, refused } since the start, waiting now.
+function Registry:queues()
+	local queues = {}
+	for name, queue in pairs({ known = self.known_queue, unknown = self.unknown_queue }) do
+		local counts = queue.counts
+		queues[name] = {
+			entered = counts.entered, waited = counts.waited, refused = counts.refused, waiting = queue.waiting,
 		}
 	end
-	return lanes
+	return queues
 end
 
 --- @param chain a backend (kms.chain)
@@ -162,7 +149,8 @@ end
 function M.new(chain, ttl_ms, log)
 	return setmetatable({
 		chain = chain, ttl_ms = ttl_ms, log = log, known = lru.new(MAX_KNOWN), unknown = lru.new(MAX_UNKNOWN),
-		hints = lru.new(MAX_KNOWN), flights = {}, unknown_lane = lane.new(UNKNOWN_LANE), known_lane = lane.new(KNOWN_LANE),
+		hints = lru.new(MAX_KNOWN), look_ups = single_flight.new(),
+		unknown_queue = rate_queue.new(UNKNOWN_QUEUE), known_queue = rate_queue.new(KNOWN_QUEUE),
 	}, Registry)
 end
 

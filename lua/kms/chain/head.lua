@@ -6,6 +6,7 @@
 
 local loop = require("kms.base.loop")
 local quantity = require("kms.chain.quantity")
+local single_flight = require("kms.async.single_flight")
 
 local M = {}
 
@@ -84,27 +85,17 @@ local function fetch(self)
 	return self.view
 end
 
-local function finish_flight(self)
-	local waiting = self.flight
-	self.flight = nil
-	for _, waiter in ipairs(waiting) do waiter:wake() end
+local function try_fetch(self)
+	local ok, view, message, code = loop.try(fetch, self)
+	if ok then return view, message, code end
+	return nil, "reading the head failed", "ERR_CHAIN"
 end
 
 --- Reads the head anew; callers at the same time share one question. Needs a coroutine.
 -- @return view { chain_id, number and time_ms of the head, read_at (number), tag (the block as
 --   eth_call takes it) } | nil, message, "ERR_CHAIN"
 function Head:read()
-	if self.flight then
-		local waiter = loop.waiter()
-		self.flight[#self.flight + 1] = waiter
-		waiter:wait()
-	else
-		self.flight = {}
-		local ok, view, message, code = loop.try(fetch, self)
-		self.outcome = ok and { view, message, code } or { nil, "reading the head failed", "ERR_CHAIN" }
-		finish_flight(self)
-	end
-	return table.unpack(self.outcome, 1, 3)
+	return self.reads:with("head", try_fetch, self)
 end
 
 --- The head of at most a second ago.
@@ -130,6 +121,7 @@ function M.new(deps)
 	local config = deps.config
 	return setmetatable({
 		rpc = deps.rpc, log = deps.log, wall_ms = deps.wall_ms, mono_ms = deps.mono_ms, highest = 0, latest_until = 0,
+		reads = single_flight.new(),
 		chain_id = config.CHAIN_ID ~= 0 and config.CHAIN_ID or nil, confirmations = config.CHAIN_CONFIRMATIONS,
 		max_age_ms = config.MAX_HEAD_AGE_SECONDS * 1000,
 	}, Head)

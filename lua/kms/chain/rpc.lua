@@ -1,9 +1,9 @@
 --- JSON-RPC with the servers that the operator named: the next one where one fails, a second
 -- round after a pause, and where nobody vouches for a single server, two that say the same.
 
-local gather = require("kms.async.parallel")
 local json = require("kms.base.json")
 local loop = require("kms.base.loop")
+local parallel = require("kms.async.parallel")
 local rpc_server = require("kms.chain.rpc_server")
 
 local M = {}
@@ -78,7 +78,7 @@ local function ask_two(self, requests, options, deadline)
 	while first <= #order do
 		local group = { order[first], first == 1 and order[2] or nil }
 		first = first + #group
-		local answers = gather.map(group, #group, function(server)
+		local answers = parallel.map(group, #group, function(server)
 			local value, detail, is_old = ask_server(self, server, requests, options, deadline)
 			if value == nil then return { message = detail, old = is_old } end
 			-- Not everything that JSON can say can be written again: then it agrees with nothing.
@@ -122,7 +122,7 @@ end
 function Rpc:ask_each(requests, accept)
 	local deadline, options = self.mono_ms() + DEADLINE_MS, { accept = accept }
 	local values, messages = {}, {}
-	local answers = gather.map(self.servers, #self.servers, function(server)
+	local answers = parallel.map(self.servers, #self.servers, function(server)
 		local value, message = ask_server(self, server, requests, options, deadline)
 		return { value = value, message = value == nil and message or nil }
 	end)

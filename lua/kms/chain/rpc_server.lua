@@ -6,8 +6,8 @@
 --   { failure = message, old = true }   no answer; old: the server has no state of that block
 
 local fetch = require("kms.http.fetch")
-local gather = require("kms.async.parallel")
 local json = require("kms.base.json")
+local parallel = require("kms.async.parallel")
 local text = require("kms.base.text")
 local types = require("kms.config.types")
 
@@ -103,7 +103,7 @@ end
 -- Several calls one by one; the first that fails as a whole fails them all.
 local function send_singly(self, requests, deadline)
 	local failure
-	local outcomes = gather.map(requests, SINGLES_AT_ONCE, function(request)
+	local outcomes = parallel.map(requests, SINGLES_AT_ONCE, function(request)
 		if failure then return nil end
 		local outcome, message = send_one(self, request, deadline)
 		if not outcome then failure = failure or message end

@@ -4,10 +4,10 @@
 -- answer. A handler sees names and sizes; keys and values stay in C.
 
 local err = require("kms.base.err")
+local key_lock = require("kms.async.key_lock")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
 local routes_reply = require("kms.routes.reply")
-local turns = require("kms.async.key_lock")
 
 local M = {}
 
@@ -47,18 +47,11 @@ local function work(node, opened, caller)
 	return node.tee:answer(node.service, opened, caller, node.wall_ms())
 end
 
-local function give_turn(node, app_id, ok, body, ...)
-	node.listings:give(app_id)
-	if not ok then error(body, 0) end
-	return body, ...
-end
-
 local function answer(node, opened, caller, kind)
 	if kind ~= "list" then return work(node, opened, caller) end
-	if not node.listings:take(caller.app_id) then
-		return nil, "too many listings of this application wait", "ERR_RATE"
-	end
-	return give_turn(node, caller.app_id, pcall(work, node, opened, caller))
+	local locked, body, signature, code = node.listings:with(caller.app_id, work, node, opened, caller)
+	if locked then return body, signature, code end
+	return nil, "too many listings of this application wait", "ERR_RATE"
 end
 
 local function carry_out(node, request, route, caller, key, mono_ms)
@@ -132,7 +125,7 @@ end
 --- What the handlers keep on the node.
 function M.setup(node)
 	node.bound_wallets = lru.new(POP_WALLETS)
-	node.listings = turns.new(WAITING_LISTINGS)
+	node.listings = key_lock.new(WAITING_LISTINGS)
 end
 
 return M

@@ -2,8 +2,8 @@
 
 local attest = require("kms.attest")
 local err = require("kms.base.err")
-local lane = require("kms.async.rate_queue")
 local native = require("kms_native")
+local rate_queue = require("kms.async.rate_queue")
 
 local M = {}
 
@@ -11,7 +11,7 @@ local MAX_NONCE = 64 -- bytes
 -- Each takes signatures, or a call of a security module that takes one at a time: whoever asks
 -- from many addresses must not keep the pool from applications. An enclave has two threads, and a
 -- second call would only hold one to wait for the first.
-local LANE = { per_second = 20, burst = 40, at_once = 1, max_waiting = 64, wait_ms = 3000 }
+local QUEUE = { per_second = 20, burst = 40, at_once = 1, max_waiting = 64, wait_ms = 3000 }
 
 local HEADERS = { ["Content-Type"] = "application/cbor" } -- no answer of this server may be stored
 
@@ -41,12 +41,12 @@ local function attestation(node, request)
 	end
 	local nonce, wrong = nonce_of(request.query)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
-	ok, wait_s = node.attestation_lane:enter()
-	if not ok then return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = wait_s }) end
-	local user_data = attest.user_data(node.tee.address, "public", node.policy:hash())
-	local made, document, message, code = pcall(node.tee.attest, node.tee, nonce, user_data, node.tee.public_der)
-	node.attestation_lane:leave()
-	if not made then error(document, 0) end
+	local queue, user_data = node.attestation_queue, attest.user_data(node.tee.address, "public", node.policy:hash())
+	local admitted, document, message, code = queue:with(
+		node.tee.attest, node.tee, nonce, user_data, node.tee.public_der)
+	if not admitted then
+		return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = queue:retry_after_s() })
+	end
 	if not document then return err.reply(code, message) end
 	return { status = 200, headers = HEADERS, body = document }
 end
@@ -60,7 +60,7 @@ end
 function M.setup(node)
 	local per_minute = node.config.NONCE_RATE_LIMIT_PER_MINUTE
 	node.attestation_limiter = per_minute > 0 and assert(native.limiter(per_minute, per_minute, 65536)) or nil
-	node.attestation_lane = lane.new(LANE)
+	node.attestation_queue = rate_queue.new(QUEUE)
 end
 
 return M

@@ -34,8 +34,8 @@ end
 -- one of a peer, which may read as slowly as it likes, and so many of all. As an envelope, in
 -- hexadecimal, it is twice as long.
 function M.snapshot_request(node, opened, exchange)
-	exchange.snapshot = node.snapshots:take(exchange.peer.wallet)
-	if not exchange.snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
+	exchange.release_snapshot = node.snapshots:take(exchange.peer.wallet)
+	if not exchange.release_snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
 	local before, behind = node.writer:snapshot_answer(exchange.signature, node.lifecycle:is_complete())
 	return node.store:snapshot({
 		prefix = before, suffix = behind, max_bytes = node.config.MAX_SNAPSHOT_BYTES // 2,

@@ -3,10 +3,11 @@
 
 local answers = require("kms.sync.replies")
 local err = require("kms.base.err")
+local finally = require("kms.async.finally")
+local key_lock = require("kms.async.key_lock")
+local key_slots = require("kms.async.key_slots")
 local native = require("kms_native")
 local routes_reply = require("kms.routes.reply")
-local slots = require("kms.async.key_slots")
-local turns = require("kms.async.key_lock")
 
 local M = {}
 
@@ -98,15 +99,16 @@ local function check(node, opened, authentic, exchange)
 	return true
 end
 
--- The body of a snapshot, which ends with it.
-local function counted(node, exchange, body)
-	exchange.sending = true
+-- The body of a snapshot. It holds the snapshot's slot until it is closed.
+local function holding(exchange, body)
+	local release = exchange.release_snapshot
+	exchange.release_snapshot = nil
 	return {
 		len = function() return body:len() end,
 		slice = function(_, from, count) return body:slice(from, count) end,
 		close = function()
 			body:close()
-			node.snapshots:give(exchange.peer.wallet)
+			release()
 		end,
 	}
 end
@@ -132,7 +134,7 @@ local function seal(node, plain, exchange)
 	local own
 	own, message, code = node.tee:sign(("NovaKMS:Response:%s:%s"):format(exchange.signature, node.tee.address))
 	if not own then return nil, message, code end
-	if exchange.snapshot then body = counted(node, exchange, body) end
+	if exchange.release_snapshot then body = holding(exchange, body) end
 	return { status = 200, body = body, headers = { ["X-KMS-Peer-Signature"] = own } }
 end
 
@@ -152,16 +154,18 @@ local function answer(node, request, exchange)
 	return reply or refused(node, exchange, message, code)
 end
 
+-- Gives the slot of a snapshot back that is not sent.
+local function release_unsent(exchange)
+	if exchange.release_snapshot then exchange.release_snapshot() end
+end
+
 -- One request of a peer at a time: each can be large.
 local function in_turn(node, request, peer, signature)
-	if not node.sync_turns:take(peer.wallet) then return err.reply("ERR_BUSY", "too many requests of this peer wait") end
 	local exchange = { peer = peer, signature = signature, nonce = request:header("x-kms-nonce") }
 	exchange.stands = function() return still_stands(node, exchange) end
-	local ok, reply = pcall(answer, node, request, exchange)
-	if exchange.snapshot and not exchange.sending then node.snapshots:give(peer.wallet) end
-	node.sync_turns:give(peer.wallet)
-	if not ok then error(reply, 0) end
-	return reply
+	local locked, reply = node.sync_lock:with(peer.wallet, finally.call, release_unsent, exchange, nil,
+		answer, node, request, exchange)
+	return locked and reply or err.reply("ERR_BUSY", "too many requests of this peer wait")
 end
 
 local function handler(node, request)
@@ -182,10 +186,10 @@ end
 
 --- What the handlers keep on the node.
 function M.setup(node)
-	node.sync_turns = turns.new(WAITING)
+	node.sync_lock = key_lock.new(WAITING)
 	-- Since the start: messages by type, and what became of their records.
 	node.sync_counts = { delta = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
-	node.snapshots = slots.new(SNAPSHOTS_AT_ONCE)
+	node.snapshots = key_slots.new(SNAPSHOTS_AT_ONCE)
 	node.secret_limiter = assert(native.limiter(SECRETS_PER_MINUTE, SECRETS_PER_MINUTE, 4096))
 end
 

@@ -1,8 +1,8 @@
 --- Calls of the Odyn service: kept-alive connections, so many at once, 3 s each. A failure names
 -- the call and never what it carried; an operator finds it in the log.
 
-local gate = require("kms.async.semaphore")
 local native = require("kms_native")
+local semaphore = require("kms.async.semaphore")
 
 local M = {}
 
@@ -33,20 +33,12 @@ local function failed(self, call, cause)
 	return nil, ("Odyn %s: %s"):format(call, cause), "ERR_TEE"
 end
 
--- Gives the place back, whatever came of the call.
-local function leave(self, ok, ...)
-	self.gate:leave()
-	if not ok then error((...), 0) end
-	return ...
-end
-
 local function exchange(self, call, body, max_bytes)
-	if not self.gate:enter() then
-		failed(self, call, "too many calls wait for it")
-		return nil, "too many calls of the TEE service wait", "ERR_BUSY"
-	end
 	local endpoint = self.endpoints[call]
-	return leave(self, pcall(endpoint.call, endpoint, body, max_bytes))
+	local entered, status, response, code = self.semaphore:with(endpoint.call, endpoint, body, max_bytes)
+	if entered then return status, response, code end
+	failed(self, call, "too many calls wait for it")
+	return nil, "too many calls of the TEE service wait", "ERR_BUSY"
 end
 
 --- One call.
@@ -94,7 +86,7 @@ function M.new(url, log)
 	end
 	return setmetatable({
 		endpoints = endpoints, log = log, counts = counts,
-		gate = gate.new({ at_once = AT_ONCE, max_waiting = MAX_WAITING, wait_ms = TIMEOUT_MS }),
+		semaphore = semaphore.new({ at_once = AT_ONCE, max_waiting = MAX_WAITING, wait_ms = TIMEOUT_MS }),
 	}, Calls)
 end
 

@@ -5,7 +5,7 @@ local native = require("kms_native")
 
 local M = {}
 
-local LANES = { "known", "unknown" }
+local QUEUES = { "known", "unknown" }
 local STATUSES = { "400", "403", "408", "413", "414", "417", "429", "431", "501", "503", "505" }
 -- Calls of the TEE service by the last part of their path.
 local TEE_CALLS = {
@@ -70,15 +70,15 @@ local function chain(set, node)
 		local view_ms = node.lifecycle.view_ms
 		if view_ms then put(math.max(0, node.mono_ms() - view_ms) / 1000) end
 	end)
-	local function lanes(kind, name, help, member)
-		set:read(kind, name, help, { { "lane", LANES } }, function(put)
-			for lane, counts in pairs(node.registry:lanes()) do put(counts[member], lane) end
+	local function queues(kind, name, help, member)
+		set:read(kind, name, help, { { "lane", QUEUES } }, function(put)
+			for queue, counts in pairs(node.registry:queues()) do put(counts[member], queue) end
 		end)
 	end
-	lanes("counter", "kms_registry_lookups_total", "Look-ups of wallets, by whether they were known.", "entered")
-	lanes("counter", "kms_registry_lookups_waited_total", "Look-ups that had to wait for their turn.", "waited")
-	lanes("counter", "kms_registry_lookups_refused_total", "Look-ups that were refused: too many waited.", "refused")
-	lanes("gauge", "kms_registry_lookups_waiting", "Look-ups that wait.", "waiting")
+	queues("counter", "kms_registry_lookups_total", "Look-ups of wallets, by whether they were known.", "entered")
+	queues("counter", "kms_registry_lookups_waited_total", "Look-ups that had to wait for their turn.", "waited")
+	queues("counter", "kms_registry_lookups_refused_total", "Look-ups that were refused: too many waited.", "refused")
+	queues("gauge", "kms_registry_lookups_waiting", "Look-ups that wait.", "waiting")
 end
 
 -- "POST /v1/eth/sign-tx" as "sign_tx".
