@@ -1,7 +1,7 @@
 /*
- * Certificates of a document: read exactly, each signed by the one before, allowed to, valid
- * at a time (RFC 5280 section 6.1, narrowed to what Nitro's chains are). OpenSSL reads them
- * and checks signatures; there is no store, no lookup, no policy of OpenSSL's.
+ * The certificate chain of a document: parsing, signatures, constraints, validity (RFC 5280
+ * section 6.1, narrowed to what Nitro's chains use). OpenSSL parses certificates and verifies
+ * signatures; its certificate store, lookups and verification policies are not used.
  */
 #include <string.h>
 #include <time.h>
@@ -14,7 +14,7 @@
 #include "base/guarded.h"
 #include "kms/p384.h"
 
-#define VERSION_3 2 /* as it is encoded */
+#define VERSION_3 2 /* its encoding */
 
 DEFINE_DEFER(x509_release, X509, X509_free)
 
@@ -27,7 +27,8 @@ void kms_attest_chain_free(kms_attest_chain *chain)
 
 /* ---- one certificate --------------------------------------------------------------------------- */
 
-/* OpenSSL reads BER, and stops at its end; a document has DER, hence all the bytes when written again. */
+/* OpenSSL accepts BER and ignores what follows. Encoding again must give the same bytes: then they are DER.
+ */
 static bool is_der_of(const X509 *certificate, kms_span der)
 {
 	uint8_t again[KMS_ATTEST_MAX_CERTIFICATE];
@@ -51,14 +52,14 @@ EVP_PKEY *kms_attest_certificate_key(const X509 *certificate)
 	uint8_t der[KMS_P384_DER], point[KMS_P384_POINT];
 	unsigned char *at = der;
 	const X509_PUBKEY *key = X509_get_X509_PUBKEY(certificate);
-	/* The bytes say which curve it is, better than a name that a library derives from them. */
+	/* Compare the encoded key, not a curve name that the library derives from it. */
 	if (i2d_X509_PUBKEY(key, NULL) != (int)sizeof(der) || i2d_X509_PUBKEY(key, &at) != (int)sizeof(der))
 		return NULL;
 	if (kms_p384_point_parse(point, der, sizeof(der)) != KMS_OK) return NULL;
 	return X509_PUBKEY_get0(key);
 }
 
-/* In the two forms that certificates may have (RFC 5280 section 4.1.2.5); OpenSSL reads more. */
+/* Only the two forms that RFC 5280 section 4.1.2.5 allows; OpenSSL accepts more. */
 static bool read_time(int64_t *seconds, const ASN1_TIME *time)
 {
 	struct tm parts;
@@ -102,7 +103,7 @@ static bool is_ecdsa_sha384(const X509 *certificate)
 	return OBJ_obj2nid(object) == NID_ecdsa_with_SHA384 && parameters == V_ASN1_UNDEF;
 }
 
-/* X509_verify holds the two algorithms that a certificate names against each other. */
+/* X509_verify checks that both signature algorithms of a certificate are the same. */
 static bool is_signed_by(X509 *certificate, const X509 *issuer)
 {
 	EVP_PKEY *key = kms_attest_certificate_key(issuer);
@@ -129,8 +130,9 @@ kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *fa
 }
 
 /*
- * Whether nothing is critical but what is looked at here. What OpenSSL calls supported is more
- * (names, policies, purposes), as its own verification enforces that; this one does not.
+ * Whether the only critical extensions are those checked here. EXFLAG_CRITICAL is not enough:
+ * OpenSSL counts as supported also names, policies and purposes, which only its own verification
+ * enforces.
  */
 static bool is_enforced(const X509 *certificate)
 {
@@ -144,7 +146,7 @@ static bool is_enforced(const X509 *certificate)
 	return true;
 }
 
-/* Whether every extension could be read, and every critical one is enforced. */
+/* Whether every extension is well formed and every critical one is enforced. */
 static bool is_understood(X509 *certificate)
 {
 	uint32_t flags = X509_get_extension_flags(certificate);
@@ -152,7 +154,7 @@ static bool is_understood(X509 *certificate)
 	       (flags & EXFLAG_KUSAGE) && is_enforced(certificate);
 }
 
-/* `below`: certificates between it and the leaf; self-issued ones count, they have no use here. */
+/* `below`: certificates between it and the leaf, self-issued ones included. */
 static bool may_issue(X509 *certificate, size_t below)
 {
 	long limit = X509_get_pathlen(certificate);
@@ -176,7 +178,7 @@ kms_status kms_attest_chain_constraints(kms_attest_failure *failure, const kms_a
 						   : kms_attest_refusal(failure, KMS_ATTEST_CONSTRAINTS);
 }
 
-/* From the root on, so that the first certificate that is out of its time names the failure. */
+/* From the root on: the first certificate outside its validity decides the failure. */
 kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
 				     uint64_t now_ms)
 {

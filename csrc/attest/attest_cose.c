@@ -43,7 +43,7 @@ static kms_status digest(uint8_t digest48[KMS_SHA384_BYTES], kms_span payload)
 	return KMS_OK;
 }
 
-/* r || s as the SEQUENCE that OpenSSL wants. */
+/* r || s as the DER SEQUENCE that OpenSSL takes. */
 static kms_status to_der(uint8_t der[MAX_DER], size_t *len, const uint8_t signature96[KMS_ES384_BYTES])
 {
 	unsigned char *at = der;

@@ -1,4 +1,4 @@
-/* What the attestation files share: fields of the format, ES384, chains. */
+/* What the files of this room share: parsing, ES384, certificate chains. */
 #ifndef KMS_ATTEST_ATTEST_INTERNAL_H
 #define KMS_ATTEST_ATTEST_INTERNAL_H
 
@@ -10,10 +10,10 @@
 #define KMS_ES384_BYTES 96 /* r || s */
 #define KMS_SHA384_BYTES 48
 
-/* Year 9999 ends: what later times mean, nobody can write down. */
+/* The end of the year 9999, the last time that certificates can express. */
 #define KMS_ATTEST_MAX_TIME_MS 253402300799999u
 
-/* Ends a check: ERR_ATTEST with the failure's name, unless `cond` holds. */
+/* Returns ERR_ATTEST and sets *failure, unless `cond` holds. */
 #define ENSURE_ATTEST(cond, name)              \
 	do {                                   \
 		if (!(cond)) {                 \
@@ -23,24 +23,24 @@
 	} while (0)
 
 /*
- * The protected header as it stands in the document, its byte string's head included: of
- * the map {1: -35}, algorithm ES384 (RFC 9052 section 3.1, RFC 9053 table 1).
+ * The encoded protected header, with the head of its byte string: the map {1: -35}, algorithm
+ * ES384 (RFC 9052 section 3.1, RFC 9053 table 1).
  */
 extern const uint8_t kms_cose_es384_header[5];
 
-/* Everything but `chain`, which is zero. ERR_ATTEST whatever is wrong. */
-kms_status kms_attest_parse(kms_attest_facts *facts, const uint8_t *document, size_t len);
+/* Fills all of `facts` but `chain`, which stays zero. ERR_ATTEST for every malformed document. */
+kms_status kms_attest_parse(kms_attest_facts *facts, kms_span document);
 
-/* ---- ES384 over a payload (RFC 9052 section 4.4), and the keys ------------------------------- */
+/* ---- ES384 over a payload (RFC 9052 section 4.4) ---------------------------------------------- */
 
-/* ERR_ATTEST with SIGNATURE when it is not the key's; `key` is a P-384 key (kms_attest_is_p384). */
+/* ERR_ATTEST with SIGNATURE unless `key`, a P-384 key, has made the signature. */
 kms_status kms_es384_verify(kms_attest_failure *failure, EVP_PKEY *key, kms_span payload,
 			    const uint8_t signature96[KMS_ES384_BYTES]);
 kms_status kms_es384_sign(uint8_t signature96[KMS_ES384_BYTES], EVP_PKEY *key, kms_span payload);
 
 /*
- * What a failed call on outside data means: ERR_LOCKED_MEMORY when memory was out, else
- * ERR_ATTEST with that failure.
+ * The status for an OpenSSL call that failed on untrusted data: ERR_LOCKED_MEMORY when the arena
+ * had no room, else ERR_ATTEST with the failure `name`.
  */
 kms_status kms_attest_refusal(kms_attest_failure *failure, kms_attest_failure name);
 
@@ -53,17 +53,19 @@ typedef struct kms_attest_chain {
 
 void kms_attest_chain_free(kms_attest_chain *chain);
 
-/* Exactly one DER certificate; NULL when it is none, or memory is out. */
+/* Parses exactly one DER certificate; NULL when it is none, or without memory. */
 X509 *kms_attest_certificate_parse(kms_span der);
-/* Its P-384 key, borrowed; NULL where it has another one. */
+/* Its P-384 key, borrowed; NULL when its key is of another kind. */
 EVP_PKEY *kms_attest_certificate_key(const X509 *certificate);
-/* What can be shown of it; false where its times cannot be read. */
+/* Fills `shown`; false, and all zero, when the times are malformed. */
 bool kms_attest_certificate_show(kms_attest_certificate *shown, const X509 *certificate, kms_span der);
 
-/* The rows `chain` (parses, too, and fills facts->chain), `constraints` and `expired`/`not_yet_valid`. */
+/* Check CHAIN. It also parses the certificates: fills `chain` and facts->chain. */
 kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *failure,
 				 kms_attest_facts *facts);
+/* Check CONSTRAINTS. */
 kms_status kms_attest_chain_constraints(kms_attest_failure *failure, const kms_attest_chain *chain);
+/* Checks EXPIRED and NOT_YET_VALID. */
 kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
 				     uint64_t now_ms);
 

@@ -1,4 +1,4 @@
-/* The bytes of a document (kms/attest.h), read in the one order and form that they may have. */
+/* Parsing a document (kms/attest.h): one accepted form, every field bounded. */
 #include <string.h>
 
 #include "attest/attest_internal.h"
@@ -45,13 +45,13 @@ static kms_status read_pcrs(kms_attest_facts *facts, kms_reader *reader)
 	return KMS_OK;
 }
 
-/* The leaf waits in the last place until the length of the chain is known. */
+/* Keeps the leaf in the last place until the length of the chain is known. */
 static kms_status read_certificate(kms_attest_facts *facts, kms_reader *reader)
 {
 	return kms_cbor_bytes(&facts->der[KMS_ATTEST_MAX_CHAIN - 1], reader, 1, KMS_ATTEST_MAX_CERTIFICATE);
 }
 
-/* One too many is a matter of the chain, not of the form: counted, and not kept. */
+/* Counts excess certificates without keeping them: too many is a CHAIN failure, not SHAPE. */
 static kms_status read_cabundle(kms_attest_facts *facts, kms_reader *reader)
 {
 	GUARD(kms_cbor_array(&facts->chain_len, reader, 1, KMS_ATTEST_MAX_DOCUMENT));
@@ -104,7 +104,7 @@ static const field fields[] = {
 #define FIELDS KMS_ARRAY_LEN(fields)
 #define MAX_NAME 11 /* "certificate" */
 
-/* One field; `seen` has a bit for each that was read. */
+/* Reads one field; `seen` has a bit for each field read so far. */
 static kms_status read_field(kms_attest_facts *facts, unsigned *seen, kms_reader *reader)
 {
 	kms_span name;
@@ -118,11 +118,11 @@ static kms_status read_field(kms_attest_facts *facts, unsigned *seen, kms_reader
 	return fields[i].read(facts, reader);
 }
 
-/* Moves the leaf to its place behind the others. */
+/* Moves the leaf behind the other certificates. */
 static void place_leaf(kms_attest_facts *facts)
 {
 	kms_span leaf = facts->der[KMS_ATTEST_MAX_CHAIN - 1];
-	facts->der[KMS_ATTEST_MAX_CHAIN - 1] = (kms_span){ NULL, 0 };
+	facts->der[KMS_ATTEST_MAX_CHAIN - 1] = (kms_span){ 0 };
 	size_t place =
 	    facts->chain_len < KMS_ATTEST_MAX_CHAIN - 1 ? facts->chain_len : KMS_ATTEST_MAX_CHAIN - 1;
 	facts->der[place] = leaf;
@@ -130,8 +130,8 @@ static void place_leaf(kms_attest_facts *facts)
 }
 
 /*
- * Each field exactly once, in any order, nothing else. The device writes this map, and this
- * alone, with an indefinite length; so may a document.
+ * Each field exactly once, in any order, and no other field. The device writes this map, and no
+ * other item, with an indefinite length, so both lengths are accepted here.
  */
 static kms_status read_payload(kms_attest_facts *facts)
 {
@@ -150,7 +150,7 @@ static kms_status read_payload(kms_attest_facts *facts)
 
 /* ---- the envelope ------------------------------------------------------------------------------ */
 
-/* The tag may be missing, not another one. */
+/* The tag may be absent, but no other tag is accepted. */
 static kms_status read_sign1(kms_reader *reader)
 {
 	kms_cbor_major major;
@@ -175,11 +175,11 @@ static kms_status read_envelope(kms_attest_facts *facts, kms_reader *reader)
 	return kms_reader_end(reader);
 }
 
-kms_status kms_attest_parse(kms_attest_facts *facts, const uint8_t *document, size_t len)
+kms_status kms_attest_parse(kms_attest_facts *facts, kms_span document)
 {
 	memset(facts, 0, sizeof(*facts));
-	ENSURE(len <= KMS_ATTEST_MAX_DOCUMENT, KMS_ERR_ATTEST);
-	kms_reader reader = kms_reader_make(document, len);
+	ENSURE(document.len <= KMS_ATTEST_MAX_DOCUMENT, KMS_ERR_ATTEST);
+	kms_reader reader = kms_reader_make(document.bytes, document.len);
 	kms_status status = read_envelope(facts, &reader);
 	if (status == KMS_OK) status = read_payload(facts);
 	if (status == KMS_OK) return KMS_OK;

@@ -1,4 +1,4 @@
-/* user_data of this project's nodes (kms/attest.h): strict JSON, exactly these members. */
+/* user_data of this project's nodes (kms/attest.h): strict JSON with a closed set of members. */
 #include <string.h>
 
 #include "base/ensure.h"
@@ -7,7 +7,7 @@
 #include "kms/eth_text.h"
 #include "kms/json.h"
 
-#define MAX_VALUES 16 /* names and values: 12 with a policy */
+#define MAX_VALUES 16 /* names and values; with a policy there are 12 */
 #define VERSION 1
 
 static kms_status get(const kms_json_value **value, const kms_json *json, const kms_json_value *object,
@@ -47,7 +47,7 @@ static kms_status read_kms(kms_attest_statement *statement, const kms_json *json
 	bool secret = is_text(purpose, "secret");
 	ENSURE(secret || is_text(purpose, "public"), KMS_ERR_FIELD_VALUE);
 	statement->purpose = secret ? KMS_ATTEST_SECRET : KMS_ATTEST_PUBLIC;
-	/* With two or three members, those that are looked for are all there are. */
+	/* At most v, purpose and policy: v and purpose were found, read_policy requires the third. */
 	ENSURE(kms->count <= 3, KMS_ERR_FIELD_VALUE);
 	return read_policy(statement, json, kms);
 }
@@ -63,16 +63,16 @@ static kms_status read_json(kms_attest_statement *statement, const kms_json *jso
 	return read_kms(statement, json, kms);
 }
 
-kms_status kms_attest_statement_read(kms_attest_statement *statement, const uint8_t *user_data, size_t len)
+kms_status kms_attest_statement_read(kms_attest_statement *statement, kms_span user_data)
 {
 	char text[KMS_ATTEST_MAX_DATA];
 	ENSURE_REF(statement);
 	memset(statement, 0, sizeof(*statement));
-	ENSURE(user_data || len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(len <= sizeof(text), KMS_ERR_TOO_LARGE);
-	if (len) memcpy(text, user_data, len);
+	ENSURE(user_data.bytes || user_data.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(user_data.len <= sizeof(text), KMS_ERR_TOO_LARGE);
+	if (user_data.len) memcpy(text, user_data.bytes, user_data.len);
 	DEFER(kms_json_free) kms_json json = { 0 };
-	kms_status status = kms_json_parse(&json, text, len, MAX_VALUES);
+	kms_status status = kms_json_parse(&json, text, user_data.len, MAX_VALUES);
 	if (status == KMS_OK) status = read_json(statement, &json);
 	if (status != KMS_OK) memset(statement, 0, sizeof(*statement));
 	return status;

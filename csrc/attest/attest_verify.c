@@ -1,4 +1,4 @@
-/* Verifying a document: the rows of kms/attest.h, in their order. */
+/* Verifying a document: the checks of kms/attest.h, in their order. */
 #include <string.h>
 
 #include "attest/attest_internal.h"
@@ -7,13 +7,44 @@
 
 DEFINE_DEFER(x509_release, X509, X509_free)
 
-/* aws.nitro-enclaves, as AWS publishes it for its standard regions. */
+/* The fingerprint that AWS publishes for aws.nitro-enclaves. */
 const uint8_t kms_attest_aws_root32[32] = {
 	0x64, 0x1a, 0x03, 0x21, 0xa3, 0xe2, 0x44, 0xef, 0xe4, 0x56, 0x46, 0x31, 0x95, 0xd6, 0x06, 0x31,
 	0x7e, 0xd7, 0xcd, 0xcc, 0x3c, 0x17, 0x56, 0xe0, 0x98, 0x93, 0xf3, 0xc6, 0x8f, 0x79, 0xbb, 0x5b,
 };
 
-/* Forgets this thread's past, and makes what it lacks: then every later failure has one meaning. */
+/* ---- names ------------------------------------------------------------------------------------- */
+
+const char *kms_attest_failure_name(kms_attest_failure failure)
+{
+	switch (failure) {
+#define FAILURE_NAME(name, text, sentence) \
+	case KMS_ATTEST_##name:            \
+		return text;
+		KMS_ATTEST_FAILURE_LIST(FAILURE_NAME)
+#undef FAILURE_NAME
+	}
+	return "unknown";
+}
+
+const char *kms_attest_failure_text(kms_attest_failure failure)
+{
+	switch (failure) {
+#define FAILURE_TEXT(name, text, sentence) \
+	case KMS_ATTEST_##name:            \
+		return sentence;
+		KMS_ATTEST_FAILURE_LIST(FAILURE_TEXT)
+#undef FAILURE_TEXT
+	}
+	return "unknown";
+}
+
+/* ---- preparation --------------------------------------------------------------------------------- */
+
+/*
+ * Clears an earlier out-of-memory flag and makes this thread's contexts now, so that a failure
+ * later on is about the document or about memory during this verification.
+ */
 static kms_status begin(void)
 {
 	kms_contexts *contexts;
@@ -21,15 +52,14 @@ static kms_status begin(void)
 	return kms_contexts_get(&contexts);
 }
 
-static kms_status parse(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
-			size_t len)
+static kms_status parse(kms_attest_facts *facts, kms_attest_failure *failure, kms_span document)
 {
-	kms_status status = kms_attest_parse(facts, document, len);
+	kms_status status = kms_attest_parse(facts, document);
 	if (status == KMS_ERR_ATTEST) *failure = KMS_ATTEST_SHAPE;
 	return status;
 }
 
-/* ---- rows ----------------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------------ */
 
 static kms_status check_root(kms_attest_failure *failure, const kms_attest_facts *facts,
 			     const kms_attest_policy *policy)
@@ -50,7 +80,7 @@ static kms_status check_signature(kms_attest_failure *failure, const kms_attest_
 	return kms_es384_verify(failure, key, facts->payload, facts->signature96.bytes);
 }
 
-/* Of what is signed from here on. */
+/* The name of the digest and the length of the registers both say SHA384. */
 static bool is_sha384(const kms_attest_facts *facts)
 {
 	static const char name[] = "SHA384";
@@ -61,7 +91,7 @@ static bool is_sha384(const kms_attest_facts *facts)
 	return true;
 }
 
-/* A document without PCR0 shows no more than one in debug mode. */
+/* A document without PCR0 proves no more than one of an enclave in debug mode. */
 static bool is_debug(const kms_attest_facts *facts)
 {
 	uint8_t any = 0;
@@ -70,7 +100,7 @@ static bool is_debug(const kms_attest_facts *facts)
 	return any == 0;
 }
 
-/* Nothing and an empty byte string are the same. */
+/* Null and an empty byte string count as equal. */
 static bool is_expected(const kms_span *want, kms_span got)
 {
 	if (!want) return true;
@@ -86,7 +116,7 @@ static kms_status check_time(kms_attest_failure *failure, const kms_attest_facts
 	return KMS_OK;
 }
 
-/* Whether every register that the image names is there with its value. */
+/* Whether the document has every register that the image names, with the same value. */
 static bool is_image(const kms_attest_facts *facts, const kms_attest_pcrs *image)
 {
 	for (size_t i = 0; i < KMS_ATTEST_PCR_COUNT; i++) {
@@ -105,7 +135,7 @@ static bool is_allowed(const kms_attest_facts *facts, const kms_attest_policy *p
 	return !policy->check_pcrs;
 }
 
-/* What the signed content says. */
+/* The checks of the signed content. */
 static kms_status check_content(kms_attest_failure *failure, const kms_attest_facts *facts,
 				const kms_attest_policy *policy)
 {
@@ -119,11 +149,11 @@ static kms_status check_content(kms_attest_failure *failure, const kms_attest_fa
 	return KMS_OK;
 }
 
-static kms_status check(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
-			size_t len, const kms_attest_policy *policy)
+static kms_status check(kms_attest_facts *facts, kms_attest_failure *failure, kms_span document,
+			const kms_attest_policy *policy)
 {
 	DEFER(kms_attest_chain_free) kms_attest_chain chain = { 0 };
-	GUARD(parse(facts, failure, document, len));
+	GUARD(parse(facts, failure, document));
 	GUARD(check_root(failure, facts, policy));
 	GUARD(kms_attest_chain_load(&chain, failure, facts));
 	GUARD(kms_attest_chain_constraints(failure, &chain));
@@ -132,7 +162,7 @@ static kms_status check(kms_attest_facts *facts, kms_attest_failure *failure, co
 	return check_content(failure, facts, policy);
 }
 
-/* ---- the callers' side ---------------------------------------------------------------------------- */
+/* ---- public functions -------------------------------------------------------------------------- */
 
 static kms_status check_policy(const kms_attest_policy *policy)
 {
@@ -140,23 +170,23 @@ static kms_status check_policy(const kms_attest_policy *policy)
 	ENSURE(policy->roots || policy->root_count == 0, KMS_ERR_ARGUMENT);
 	ENSURE(policy->images || policy->image_count == 0, KMS_ERR_ARGUMENT);
 	ENSURE(policy->check_pcrs || policy->image_count == 0, KMS_ERR_ARGUMENT);
-	/* An image without registers would be equal to everything. */
+	/* An image without registers would match every document. */
 	for (size_t i = 0; i < policy->image_count; i++)
 		ENSURE(policy->images[i].named != 0, KMS_ERR_ARGUMENT);
 	return KMS_OK;
 }
 
-kms_status kms_attest_verify(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
-			     size_t len, const kms_attest_policy *policy)
+kms_status kms_attest_verify(kms_attest_facts *facts, kms_attest_failure *failure, kms_span document,
+			     const kms_attest_policy *policy)
 {
 	ENSURE(facts && failure, KMS_ERR_ARGUMENT);
 	memset(facts, 0, sizeof(*facts));
 	*failure = KMS_ATTEST_NONE;
-	ENSURE_REF(document);
+	ENSURE_REF(document.bytes);
 	GUARD(check_policy(policy));
 	GUARD(begin());
-	kms_status status = check(facts, failure, document, len, policy);
-	/* A check that memory ran out under has checked nothing. */
+	kms_status status = check(facts, failure, document, policy);
+	/* OpenSSL may report success after it ran out of memory: that verified nothing. */
 	if (status == KMS_OK && kms_guarded_starved_openssl()) status = KMS_ERR_LOCKED_MEMORY;
 	if (status != KMS_OK) memset(facts, 0, sizeof(*facts));
 	return status;
@@ -166,30 +196,28 @@ static kms_status read_certificate(kms_attest_certificate *shown, kms_span der)
 {
 	DEFER(x509_release) X509 *certificate = kms_attest_certificate_parse(der);
 	if (certificate && kms_attest_certificate_show(shown, certificate, der)) return KMS_OK;
-	/* Not being one is something to show, not a failure. */
+	/* Bytes that are no certificate are shown as such; only missing memory is a failure. */
 	kms_attest_failure failure;
 	kms_status status = kms_attest_refusal(&failure, KMS_ATTEST_CHAIN);
 	return status == KMS_ERR_ATTEST ? KMS_OK : status;
 }
 
-static kms_status read(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
-		       size_t len)
+static kms_status read(kms_attest_facts *facts, kms_attest_failure *failure, kms_span document)
 {
-	GUARD(parse(facts, failure, document, len));
+	GUARD(parse(facts, failure, document));
 	for (size_t i = 0; i < facts->chain_len && i < KMS_ATTEST_MAX_CHAIN; i++)
 		GUARD(read_certificate(&facts->chain[i], facts->der[i]));
 	return KMS_OK;
 }
 
-kms_status kms_attest_read(kms_attest_facts *facts, kms_attest_failure *failure, const uint8_t *document,
-			   size_t len)
+kms_status kms_attest_read(kms_attest_facts *facts, kms_attest_failure *failure, kms_span document)
 {
 	ENSURE(facts && failure, KMS_ERR_ARGUMENT);
 	memset(facts, 0, sizeof(*facts));
 	*failure = KMS_ATTEST_NONE;
-	ENSURE_REF(document);
+	ENSURE_REF(document.bytes);
 	GUARD(begin());
-	kms_status status = read(facts, failure, document, len);
+	kms_status status = read(facts, failure, document);
 	if (status != KMS_OK) memset(facts, 0, sizeof(*facts));
 	return status;
 }

@@ -172,12 +172,10 @@ static void push_facts(lua_State *L, const kms_attest_facts *facts)
 static void verify_run(kms_job *base)
 {
 	verify_job *job = (verify_job *)base;
-	const uint8_t *document = job->document.bytes;
 	if (job->only_read)
-		job->status = kms_attest_read(&job->facts, &job->failure, document, job->document.len);
+		job->status = kms_attest_read(&job->facts, &job->failure, job->document);
 	else
-		job->status =
-		    kms_attest_verify(&job->facts, &job->failure, document, job->document.len, &job->policy);
+		job->status = kms_attest_verify(&job->facts, &job->failure, job->document, &job->policy);
 }
 
 static int verify_finish(lua_State *L, kms_job *base)

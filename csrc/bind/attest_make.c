@@ -34,7 +34,7 @@ static int attest_root(lua_State *L)
 	const kms_secret *seed = kms_bind_check(L, 1, &kms_bind_secret_type);
 	const char *der = luaL_optlstring(L, 2, NULL, &len);
 	kms_attest_root **box = (kms_attest_root **)kms_bind_new(L, &root_type);
-	kms_status status = kms_attest_root_new(box, seed, (const uint8_t *)der, der ? len : 0);
+	kms_status status = kms_attest_root_new(box, seed, kms_span_of(der, der ? len : 0));
 	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
 }
 
@@ -97,7 +97,7 @@ static int attest_statement(lua_State *L)
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
 	char wallet[KMS_ADDRESS_TEXT], policy[2 * sizeof(statement.policy32)];
-	kms_status status = kms_attest_statement_read(&statement, (const uint8_t *)text, len);
+	kms_status status = kms_attest_statement_read(&statement, kms_span_of(text, len));
 	if (status != KMS_OK) return kms_bind_fail(L, status);
 	lua_newtable(L);
 	kms_address_format(wallet, statement.wallet20);

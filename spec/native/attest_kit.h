@@ -1,7 +1,7 @@
 /*
- * Attestation documents for tests, honest or broken in one way. Written straight on OpenSSL with
- * bytes put down by hand, so that a mistake of the core cannot hide by being made on both
- * sides. A failure of the kit ends the program.
+ * Attestation documents for tests, honest or broken in one way. The kit uses OpenSSL and literal
+ * bytes, not the core's encoder, so that the core cannot make the same mistake on both sides. A
+ * failure of the kit itself ends the program.
  */
 #ifndef KMS_SPEC_ATTEST_KIT_H
 #define KMS_SPEC_ATTEST_KIT_H
@@ -74,7 +74,7 @@ static inline void put_filled(bytes *out, unsigned major, uint8_t byte, size_t l
 
 /* ---- certificates ---------------------------------------------------------------------------- */
 
-/* What is not an honest certificate's is changed by the test. */
+/* The plan of a certificate; tests change members of an honest one. */
 typedef struct cert {
 	const char *subject, *issuer;
 	EVP_PKEY *key, *signer;
@@ -85,7 +85,7 @@ typedef struct cert {
 	int pathlen; /* -1: none */
 	int usage;   /* bit of keyUsage, -1: none */
 	bool odd_extension, odd_critical;
-	const char *constraint; /* one that OpenSSL knows, as its configuration has it; NULL: none */
+	const char *constraint; /* a further extension, in OpenSSL's configuration syntax; NULL: none */
 	int constraint_nid;
 } cert;
 
@@ -165,7 +165,7 @@ static const char *const field_names[FIELDS] = { "module_id",  "digest",      "t
 
 #define KIT_CHAIN 9 /* one more than documents may have */
 
-/* A document in pieces; every piece can be another before it is put together. */
+/* A document in pieces, so that a test can replace any piece before assemble(). */
 typedef struct doc {
 	cert certs[KIT_CHAIN]; /* root first, leaf last */
 	size_t chain_len;
@@ -182,7 +182,7 @@ static EVP_PKEY *kit_keys[KIT_CHAIN];
 static const char *const kit_names[KIT_CHAIN] = { "root", "one", "two",   "three", "four",
 						  "five", "six", "seven", "eight" };
 
-/* An honest chain of that many certificates. */
+/* Plans an honest chain of `len` certificates. */
 static inline void plan_chain(doc *d, size_t len)
 {
 	d->chain_len = len;
@@ -271,7 +271,7 @@ static inline void build_payload(doc *d)
 	if (d->indefinite) PUT(&d->payload, "\xff");
 }
 
-/* r || s over Sig_structure, by the leaf's key. */
+/* Signs the Sig_structure with the leaf's key: r || s. */
 static inline void build_signature(doc *d)
 {
 	static bytes structure;
@@ -293,7 +293,7 @@ static inline void build_signature(doc *d)
 	put_bytes(&d->signature, raw, sizeof(raw));
 }
 
-/* Puts the pieces together; `resign` false keeps d->signature as the test has it. */
+/* Puts the pieces together; with `resign` false d->signature stays as it is. */
 static inline void assemble(doc *d)
 {
 	build_payload(d);
@@ -308,7 +308,7 @@ static inline void assemble(doc *d)
 	put(&d->out, d->after.data, d->after.len);
 }
 
-/* An honest document, with certificates made anew. */
+/* An honest document with new certificates. */
 static inline void honest(doc *d, size_t chain_len)
 {
 	plan(d, chain_len);
@@ -317,7 +317,12 @@ static inline void honest(doc *d, size_t chain_len)
 	assemble(d);
 }
 
-/* A policy that honest documents pass: only the root and the time are asked about. */
+static inline kms_span out_of(const doc *d)
+{
+	return kms_span_of(d->out.data, d->out.len);
+}
+
+/* A policy that honest documents pass: it checks the root and the time only. */
 static inline kms_attest_policy lenient(const doc *d)
 {
 	kms_attest_policy policy = { 0 };
@@ -328,14 +333,14 @@ static inline kms_attest_policy lenient(const doc *d)
 	return policy;
 }
 
-/* The verification must end with that failure, and leave nothing behind. */
+/* The verification must end with the failure `want`, and zero its output. */
 static inline void expect_failure(int *failed_, const doc *d, const kms_attest_policy *policy,
 				  kms_attest_failure want)
 {
 	static const kms_attest_facts nothing;
 	kms_attest_facts facts;
 	kms_attest_failure failure;
-	kms_status status = kms_attest_verify(&facts, &failure, d->out.data, d->out.len, policy);
+	kms_status status = kms_attest_verify(&facts, &failure, out_of(d), policy);
 	if (failure != want)
 		fprintf(stderr, "got %s, want %s\n", kms_attest_failure_name(failure),
 			kms_attest_failure_name(want));
@@ -343,6 +348,15 @@ static inline void expect_failure(int *failed_, const doc *d, const kms_attest_p
 	CHECK_STATUS(want == KMS_ATTEST_NONE ? KMS_OK : KMS_ERR_ATTEST, status);
 	if (want != KMS_ATTEST_NONE) CHECK_MEM(&facts, &nothing, sizeof(facts));
 }
+
+/* Encodes a field of the test's document `d` anew; the statements put the bytes into `v`. */
+#define VALUE(field, ...)                    \
+	do {                                 \
+		bytes *v = &d.values[field]; \
+		v->len = 0;                  \
+		__VA_ARGS__;                 \
+		assemble(&d);                \
+	} while (0)
 
 #define EXPECT(d, policy, name) CALL(expect_failure, (d), (policy), KMS_ATTEST_##name)
 

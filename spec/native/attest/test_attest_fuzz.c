@@ -1,8 +1,7 @@
 /*
- * Mutated documents: none may crash the verifier, and none may be accepted that differs from the
- * one it came from in what is signed or in its signature. 20 000 of them, or as many as the
- * environment's FUZZ_RUNS says, from FUZZ_SEED (`make fuzz-attest`). Where the real document
- * lies beside this tree, it is mutated too.
+ * Mutated documents: none may crash the verifier, and none may be accepted unless its payload and
+ * signature are unchanged. FUZZ_RUNS sets how many (default 20 000), FUZZ_SEED the seed (`make
+ * fuzz-attest`). If a real document lies beside this checkout, the test mutates it too.
  */
 #include <sys/stat.h>
 
@@ -14,7 +13,7 @@
 
 static uint64_t state;
 
-/* SplitMix64: a run is repeated by its seed. */
+/* SplitMix64; the same seed repeats a run. */
 static uint64_t draw(uint64_t below)
 {
 	uint64_t z = state += 0x9e3779b97f4a7c15u;
@@ -29,12 +28,12 @@ static uint64_t setting(const char *name, uint64_t fallback)
 	return text && *text ? strtoull(text, NULL, 10) : fallback;
 }
 
-/* What makes CBOR and DER decoders stumble: heads of every type, lengths at the edges. */
+/* Bytes that are special to CBOR and DER: heads of every type, edge lengths. */
 static const uint8_t odd[] = { 0x00, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1f, 0x38, 0x40, 0x58, 0x59, 0x5a, 0x5b,
 			       0x5f, 0x60, 0x78, 0x7f, 0x80, 0x84, 0x9f, 0xa0, 0xb9, 0xbf, 0xc0, 0xd2, 0xf6,
 			       0xf7, 0xfb, 0xff, 0x30, 0x82, 0x02, 0x03, 0x04, 0x06, 0x31, 0xfe, 0x7f };
 
-/* Where heads are: the places that the reader decides by; elsewhere is mostly content. */
+/* A position, sometimes one of the first heads: most other bytes are content. */
 static size_t place(const bytes *document)
 {
 	static const size_t heads[] = { 0, 1, 2, 5, 6, 7, 8, 9, 10, 11 };
@@ -85,15 +84,15 @@ static void mutate_once(bytes *document)
 	case 6:
 		insert(document, at, &odd[draw(sizeof(odd))], 1);
 		break;
-	case 7: /* a piece twice */
+	case 7: /* repeat a piece */
 		if (len > document->len - at) len = document->len - at;
 		memcpy(added, document->data + at, len);
 		insert(document, (size_t)draw(document->len), added, len);
 		break;
-	case 8: /* a length, one more or less */
+	case 8: /* one more or one less: lengths */
 		document->data[at] = (uint8_t)(document->data[at] + (draw(2) ? 1 : -1));
 		break;
-	default: /* a piece over another */
+	default: /* copy a piece over another */
 		if (len > document->len - at) len = document->len - at;
 		memcpy(added, document->data + at, len);
 		at = (size_t)draw(document->len);
@@ -109,7 +108,7 @@ typedef struct origin {
 	kms_attest_facts facts; /* of `document` */
 } origin;
 
-/* Whether a mutant that was accepted says what its origin says, under the same signature. */
+/* Whether an accepted mutant has the payload and the signature of its origin. */
 static bool is_same(const origin *from, const kms_attest_facts *facts)
 {
 	return facts->payload.len == from->facts.payload.len &&
@@ -127,17 +126,18 @@ static void attack(int *failed_, const origin *from)
 	mutant = from->document;
 	for (uint64_t n = 1 + draw(3); n; n--)
 		mutate_once(&mutant);
-	/* In a block of its own size, so that a sanitizer sees a byte too far. */
+	/* In a block of the exact size, so that a sanitizer sees a read beyond the end. */
 	uint8_t *exact = malloc(mutant.len ? mutant.len : 1);
 	CHECK(exact);
 	memcpy(exact, mutant.data, mutant.len);
-	kms_status status = kms_attest_verify(&facts, &failure, exact, mutant.len, &from->policy);
+	kms_status status =
+	    kms_attest_verify(&facts, &failure, kms_span_of(exact, mutant.len), &from->policy);
 	bool fine =
 	    status == KMS_OK ? is_same(from, &facts) : status == KMS_ERR_ATTEST && failure != KMS_ATTEST_NONE;
 	counts[failure]++;
 	kms_attest_facts read;
 	if (fine && draw(16) == 0) {
-		status = kms_attest_read(&read, &failure, exact, mutant.len);
+		status = kms_attest_read(&read, &failure, kms_span_of(exact, mutant.len));
 		fine = status == KMS_OK || (status == KMS_ERR_ATTEST && failure == KMS_ATTEST_SHAPE);
 	}
 	free(exact);
@@ -149,8 +149,8 @@ static void start(int *failed_, origin *from)
 	kms_attest_failure failure;
 	from->policy.max_age_ms = KMS_ATTEST_ANY_AGE;
 	from->policy.allow_debug = true;
-	CHECK_OK(kms_attest_verify(&from->facts, &failure, from->document.data, from->document.len,
-				   &from->policy));
+	CHECK_OK(kms_attest_verify(&from->facts, &failure,
+				   kms_span_of(from->document.data, from->document.len), &from->policy));
 }
 
 static bool load_real(bytes *document)
@@ -190,7 +190,7 @@ TEST(no_mutated_document_is_accepted)
 				(unsigned long long)before);
 		if (*failed_) return;
 	}
-	/* The mutants went deep enough to mean something. */
+	/* Enough mutants have reached the later checks. */
 	CHECK(counts[KMS_ATTEST_SHAPE] > runs / 4 && counts[KMS_ATTEST_ROOT] > runs / 200);
 	CHECK(counts[KMS_ATTEST_CHAIN] > runs / 200 && counts[KMS_ATTEST_SIGNATURE] > runs / 200);
 	fprintf(stderr, "%llu mutants:", (unsigned long long)runs);
@@ -200,7 +200,7 @@ TEST(no_mutated_document_is_accepted)
 	fprintf(stderr, "\n");
 }
 
-/* Signed anew after the mutation of its payload: what decides then is the reader alone. */
+/* The payload is signed again after its mutation, so that only the parser can refuse it. */
 TEST(mutated_and_signed_payloads_are_read_without_harm)
 {
 	static doc d;
@@ -222,9 +222,9 @@ TEST(mutated_and_signed_payloads_are_read_without_harm)
 		PUT(&d.out, "\x84\x44\xa1\x01\x38\x22\xa0");
 		put_bytes(&d.out, d.payload.data, d.payload.len);
 		put(&d.out, d.signature.data, d.signature.len);
-		kms_status status = kms_attest_verify(&facts, &failure, d.out.data, d.out.len, &policy);
+		kms_status status = kms_attest_verify(&facts, &failure, out_of(&d), &policy);
 		CHECK(status == KMS_OK || status == KMS_ERR_ATTEST);
-		/* Whatever is accepted is whole, and only one of the things that may differ does. */
+		/* What is accepted is well formed. */
 		if (status != KMS_OK) continue;
 		accepted++;
 		CHECK(facts.chain_len == 2 && facts.chain[0].readable && facts.chain[1].readable);

@@ -1,4 +1,4 @@
-/* Documents of a test root, what nodes write into user_data, and what memory failures do. */
+/* Documents of a test root, user_data of nodes, and failing allocations. */
 #include "attest_kit.h"
 
 static const char seed_hex[] = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
@@ -7,7 +7,7 @@ static kms_attest_root *root_of(const char *hex, kms_span der)
 {
 	kms_attest_root *root;
 	kms_secret *seed = hex_secret(hex);
-	MUST(kms_attest_root_new(&root, seed, der.bytes, der.len));
+	MUST(kms_attest_root_new(&root, seed, kms_span_of(der.bytes, der.len)));
 	kms_secret_unref(seed);
 	return root;
 }
@@ -31,12 +31,13 @@ static void expect(int *failed_, const kms_buf *document, const kms_attest_polic
 {
 	kms_attest_facts facts;
 	kms_attest_failure failure;
-	kms_status status = kms_attest_verify(&facts, &failure, document->data, document->len, policy);
+	kms_status status =
+	    kms_attest_verify(&facts, &failure, kms_span_of(document->data, document->len), policy);
 	CHECK(failure == want);
 	CHECK_STATUS(want == KMS_ATTEST_NONE ? KMS_OK : KMS_ERR_ATTEST, status);
 }
 
-TEST(a_document_says_what_was_asked_and_that_it_is_simulated)
+TEST(a_document_has_its_claims_and_is_marked_simulated)
 {
 	uint8_t root32[32];
 	kms_attest_facts facts;
@@ -46,7 +47,7 @@ TEST(a_document_says_what_was_asked_and_that_it_is_simulated)
 	kms_attest_claims claims = { KIT_NOW_MS, SPAN("key"), SPAN("data"), SPAN("once"), NULL };
 	DEFER(kms_buf_free) kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_ATTEST_MAX_DOCUMENT);
 	CHECK_OK(kms_attest_make(&document, root, &claims));
-	CHECK_OK(kms_attest_verify(&facts, &failure, document.data, document.len, &policy));
+	CHECK_OK(kms_attest_verify(&facts, &failure, kms_span_of(document.data, document.len), &policy));
 	CHECK(facts.module_id.len == 9 && memcmp(facts.module_id.bytes, "simulated", 9) == 0);
 	CHECK(facts.timestamp_ms == KIT_NOW_MS && facts.chain_len == 2);
 	CHECK(strcmp(facts.chain[0].subject, "nova-kms simulated attestation root") == 0);
@@ -55,7 +56,7 @@ TEST(a_document_says_what_was_asked_and_that_it_is_simulated)
 	CHECK(facts.public_key.len == 3 && facts.user_data.len == 4 && facts.nonce.len == 4);
 	for (int i = 0; i < 32; i++)
 		CHECK(i < 16 ? facts.pcrs[i].len == 48 : !facts.pcrs[i].bytes);
-	/* It is one in debug mode, and its root is nobody's who does not say so. */
+	/* It counts as debug mode, and fails where its root is not trusted. */
 	policy.allow_debug = false;
 	CALL(expect, &document, &policy, KMS_ATTEST_DEBUG);
 	policy.roots = &kms_attest_aws_root32;
@@ -63,7 +64,7 @@ TEST(a_document_says_what_was_asked_and_that_it_is_simulated)
 	kms_attest_root_free(root);
 }
 
-TEST(a_document_has_null_for_what_is_not_claimed_and_any_registers)
+TEST(absent_claims_are_null_and_any_register_can_be_named)
 {
 	uint8_t root32[32];
 	kms_attest_facts facts;
@@ -79,7 +80,7 @@ TEST(a_document_has_null_for_what_is_not_claimed_and_any_registers)
 	policy.check_pcrs = true;
 	policy.images = &pcrs;
 	policy.image_count = 1;
-	CHECK_OK(kms_attest_verify(&facts, &failure, document.data, document.len, &policy));
+	CHECK_OK(kms_attest_verify(&facts, &failure, kms_span_of(document.data, document.len), &policy));
 	CHECK(!facts.public_key.bytes && !facts.user_data.bytes && !facts.nonce.bytes);
 	CHECK(facts.pcrs[2].bytes[0] == 0 && facts.pcrs[16].bytes[0] == 0x77 &&
 	      facts.pcrs[31].bytes[0] == 0x77);
@@ -87,7 +88,7 @@ TEST(a_document_has_null_for_what_is_not_claimed_and_any_registers)
 	kms_attest_root_free(root);
 }
 
-TEST(claims_have_the_bounds_of_documents)
+TEST(claims_are_bounded_like_fields_of_documents)
 {
 	static uint8_t many[1025];
 	kms_attest_root *root = root_of(seed_hex, (kms_span){ NULL, 0 });
@@ -127,20 +128,22 @@ TEST(a_root_stays_the_same_with_its_certificate)
 	DEFER(kms_buf_free) kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_ATTEST_MAX_DOCUMENT);
 	CHECK_OK(kms_attest_make(&document, again, &claims));
 	CALL(expect, &document, &policy, KMS_ATTEST_NONE);
-	/* Neither another seed's certificate, nor a changed one, nor none at all. */
+	/* Refused: another seed's certificate, a changed one, a cut one, an empty one. */
 	kms_secret *seed = hex_secret(other), *same = hex_secret(seed_hex), *odd;
 	uint8_t changed[KMS_ATTEST_MAX_CERTIFICATE];
 	memcpy(changed, der.bytes, der.len);
 	changed[der.len - 1] ^= 1;
-	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, seed, der.bytes, der.len));
+	CHECK_STATUS(KMS_ERR_FILE_FORMAT,
+		     kms_attest_root_new(&refused, seed, kms_span_of(der.bytes, der.len)));
 	CHECK(!refused);
-	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, same, changed, der.len));
-	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, same, der.bytes, der.len - 1));
-	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, same, der.bytes, 0));
+	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, same, kms_span_of(changed, der.len)));
+	CHECK_STATUS(KMS_ERR_FILE_FORMAT,
+		     kms_attest_root_new(&refused, same, kms_span_of(der.bytes, der.len - 1)));
+	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, same, kms_span_of(der.bytes, 0)));
 	CHECK_OK(kms_secret_random(&odd, 31));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_attest_root_new(&refused, odd, NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(NULL, same, NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(&refused, NULL, NULL, 0));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_attest_root_new(&refused, odd, kms_span_of(NULL, 0)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(NULL, same, kms_span_of(NULL, 0)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(&refused, NULL, kms_span_of(NULL, 0)));
 	kms_secret_unref(seed);
 	kms_secret_unref(same);
 	kms_secret_unref(odd);
@@ -156,7 +159,7 @@ TEST(a_root_stays_the_same_with_its_certificate)
 
 static kms_status read_text(kms_attest_statement *statement, const char *text)
 {
-	return kms_attest_statement_read(statement, (const uint8_t *)text, strlen(text));
+	return kms_attest_statement_read(statement, kms_text_span(kms_text_from(text)));
 }
 
 TEST(statements_are_read)
@@ -169,7 +172,7 @@ TEST(statements_are_read)
 	CHECK(s.purpose == KMS_ATTEST_SECRET && s.has_policy && s.policy32[31] == 0xcd);
 }
 
-TEST(statements_that_say_more_or_less_are_refused)
+TEST(statements_with_missing_or_other_members_are_refused)
 {
 	static const kms_attest_statement nothing;
 	static const struct {
@@ -231,20 +234,20 @@ TEST(statements_that_say_more_or_less_are_refused)
 	snprintf(text, sizeof(text), "%512s",
 		 "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"public\"}}");
 	CHECK_OK(read_text(&s, text));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_attest_statement_read(&s, (const uint8_t *)text, 513));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(&s, NULL, 1));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(NULL, NULL, 0));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_attest_statement_read(&s, kms_span_of(text, 513)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(&s, kms_span_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(NULL, kms_span_of(NULL, 0)));
 }
 
 /* ---- memory ----------------------------------------------------------------------------------- */
 
-/* Each of the first allocations, then one in `step`: a verification makes some thousands. */
+/* Every one of the first 100 allocations, then fewer and fewer: a verification makes thousands. */
 static unsigned long next(unsigned long n)
 {
 	return n < 100 ? n + 1 : n + 1 + n / 31;
 }
 
-TEST(without_memory_nothing_passes_and_no_failure_is_made_up)
+TEST(without_memory_nothing_passes_and_no_check_fails)
 {
 	static doc d;
 	kms_attest_facts facts;
@@ -252,24 +255,24 @@ TEST(without_memory_nothing_passes_and_no_failure_is_made_up)
 	unsigned long refused = 0;
 	honest(&d, 3);
 	kms_attest_policy policy = lenient(&d);
-	CHECK_OK(kms_attest_verify(&facts, &failure, d.out.data, d.out.len, &policy));
+	CHECK_OK(kms_attest_verify(&facts, &failure, out_of(&d), &policy));
 	size_t before = kms_guarded_used();
 	for (unsigned long n = 1;; n = next(n)) {
 		kms_mem_fail_after(n);
-		kms_status status = kms_attest_verify(&facts, &failure, d.out.data, d.out.len, &policy);
+		kms_status status = kms_attest_verify(&facts, &failure, out_of(&d), &policy);
 		bool ends = sweep_ends(n);
 		if (ends) CHECK_OK(status);
 		if (ends) break;
 		CHECK(failure == KMS_ATTEST_NONE);
 		CHECK(status == KMS_ERR_LOCKED_MEMORY || status == KMS_ERR_MEMORY);
-		CHECK(kms_guarded_used() <= before + 16384); /* error queue and caches; nothing piles up */
+		CHECK(kms_guarded_used() <= before + 16384); /* error queue and caches, which do not grow */
 		refused++;
 	}
 	CHECK(refused > 150);
 	EXPECT(&d, &policy, NONE);
 	for (unsigned long n = 1;; n = next(n)) {
 		kms_mem_fail_after(n);
-		kms_status status = kms_attest_read(&facts, &failure, d.out.data, d.out.len);
+		kms_status status = kms_attest_read(&facts, &failure, out_of(&d));
 		bool readable = facts.chain[0].readable && facts.chain[1].readable && facts.chain[2].readable;
 		bool ends = sweep_ends(n);
 		CHECK(failure == KMS_ATTEST_NONE);
@@ -278,8 +281,8 @@ TEST(without_memory_nothing_passes_and_no_failure_is_made_up)
 	}
 }
 
-/* A failure that the document deserves is named the same, or not at all. */
-TEST(without_memory_no_failure_becomes_another)
+/* A bad document fails the same check, or none. */
+TEST(without_memory_no_other_check_fails)
 {
 	static doc d;
 	kms_attest_facts facts;
@@ -292,7 +295,7 @@ TEST(without_memory_no_failure_becomes_another)
 	EXPECT(&d, &policy, SIGNATURE);
 	for (unsigned long n = 1;; n = next(n)) {
 		kms_mem_fail_after(n);
-		kms_status status = kms_attest_verify(&facts, &failure, d.out.data, d.out.len, &policy);
+		kms_status status = kms_attest_verify(&facts, &failure, out_of(&d), &policy);
 		bool ends = sweep_ends(n);
 		CHECK(status == KMS_ERR_ATTEST ? failure == KMS_ATTEST_SIGNATURE
 					       : failure == KMS_ATTEST_NONE);
@@ -307,19 +310,19 @@ TEST(without_memory_nothing_is_made)
 	kms_secret *seed = hex_secret(seed_hex);
 	kms_attest_root *root;
 	kms_attest_claims claims = { .now_ms = KIT_NOW_MS };
-	CHECK_OK(kms_attest_root_new(&root, seed, NULL, 0));
+	CHECK_OK(kms_attest_root_new(&root, seed, kms_span_of(NULL, 0)));
 	kms_attest_root_free(root);
 	size_t before = kms_guarded_used();
 	for (unsigned long n = 1;; n = next(n)) {
 		kms_mem_fail_after(n);
-		kms_status status = kms_attest_root_new(&root, seed, NULL, 0);
+		kms_status status = kms_attest_root_new(&root, seed, kms_span_of(NULL, 0));
 		bool ends = sweep_ends(n);
 		CHECK((status == KMS_OK) == (root != NULL));
 		kms_attest_root_free(root);
-		CHECK(kms_guarded_used() <= before + 16384); /* error queue and caches; nothing piles up */
+		CHECK(kms_guarded_used() <= before + 16384); /* error queue and caches, which do not grow */
 		if (ends) break;
 	}
-	CHECK_OK(kms_attest_root_new(&root, seed, NULL, 0));
+	CHECK_OK(kms_attest_root_new(&root, seed, kms_span_of(NULL, 0)));
 	for (unsigned long n = 1;; n = next(n)) {
 		DEFER(kms_buf_free) kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_ATTEST_MAX_DOCUMENT);
 		kms_mem_fail_after(n);
@@ -333,9 +336,9 @@ TEST(without_memory_nothing_is_made)
 	kms_secret_unref(seed);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_document_says_what_was_asked_and_that_it_is_simulated),
-	  T(a_document_has_null_for_what_is_not_claimed_and_any_registers),
-	  T(claims_have_the_bounds_of_documents), T(a_root_stays_the_same_with_its_certificate),
-	  T(statements_are_read), T(statements_that_say_more_or_less_are_refused),
-	  T(without_memory_nothing_passes_and_no_failure_is_made_up),
-	  T(without_memory_no_failure_becomes_another), T(without_memory_nothing_is_made))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_document_has_its_claims_and_is_marked_simulated),
+	  T(absent_claims_are_null_and_any_register_can_be_named),
+	  T(claims_are_bounded_like_fields_of_documents), T(a_root_stays_the_same_with_its_certificate),
+	  T(statements_are_read), T(statements_with_missing_or_other_members_are_refused),
+	  T(without_memory_nothing_passes_and_no_check_fails), T(without_memory_no_other_check_fails),
+	  T(without_memory_nothing_is_made))
