@@ -129,11 +129,11 @@ describe("kms.admin.metrics.requests", function()
 end)
 
 describe("kms.admin.metrics.node", function()
-	it("knows every reason of kms.lifecycle", function()
+	it("knows every reason of kms.readiness", function()
 		local file <close> = assert(io.open("lua/kms/node/readiness.lua"))
 		local text = file:read("a")
 		for reason in pairs(metrics_node.REASONS) do
-			assert.truthy(text:find('"' .. reason .. '"', 1, true), "lifecycle has no reason: " .. reason)
+			assert.truthy(text:find('"' .. reason .. '"', 1, true), "readiness has no reason: " .. reason)
 		end
 		local given = {}
 		for reason in text:gmatch('return "([^"]+)"') do given[reason] = true end

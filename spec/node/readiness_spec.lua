@@ -2,7 +2,7 @@ local chain_api = require("kms.chain")
 local clock = require("kms.base.clock")
 local egress = require("kms.peers.outbound")
 local fake_chain = require("spec.support.fake_chain")
-local lifecycle = require("kms.node.readiness")
+local readiness = require("kms.node.readiness")
 local native = require("spec.support.native")
 local peers = require("kms.peers")
 local secrets = require("kms.node.master_secrets")
@@ -18,7 +18,7 @@ local function silent()
 	return log
 end
 
-describe("lifecycle", function()
+describe("readiness", function()
 	local chain, node, tee, service, saved, wall, mono, held, join
 
 	local function open(given)
@@ -28,7 +28,7 @@ describe("lifecycle", function()
 			egress = egress.new({ IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, function() end),
 		})
 		held = secrets.new({ tee = tee, given = given })
-		node = lifecycle.new({
+		node = readiness.new({
 			chain = chain, peers = list, tee = tee, service = service, secrets = held, log = log, join = join,
 			clock = clock.new({
 				wall_ms = function() return wall end, mono_ms = function() return mono end, max_skew_ms = 15000,

@@ -16,7 +16,7 @@ end
 -- A node that notes what was asked of its service, which refuses to carry it out.
 local function new_node()
 	local node = {
-		asked = {}, config = {}, lifecycle = { ready = true }, log = { enabled = function() return false end },
+		asked = {}, config = {}, readiness = { ready = true }, log = { enabled = function() return false end },
 	}
 	function node.mono_ms() return 0 end
 	function node.wall_ms() return 0 end

@@ -22,7 +22,7 @@ local function ask(where)
 	local sealed
 	local node = {
 		secrets = secrets, log = { info = function() end }, mono_ms = function() return 1 end,
-		lifecycle = { is_verified = function() return true end },
+		readiness = { is_verified = function() return true end },
 		secret_limiter = { take = function() return true end },
 		peers = { fresh = function() return wait("chain", { tee_pubkey = KEYS.der }) end },
 		evidence = { check = function() return wait("evidence", nil) end },

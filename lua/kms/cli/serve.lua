@@ -36,7 +36,7 @@ end
 local function announce_when_ready(running, say)
 	local timer
 	timer = loop.every(20, function()
-		if not running.lifecycle.ready then return end
+		if not running.readiness.ready then return end
 		loop.close(timer)
 		say()
 	end)

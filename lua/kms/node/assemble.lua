@@ -1,4 +1,4 @@
---- The node as a member of its cluster: peers, lifecycle and sync, put together in the order in
+--- The node as a member of its cluster: peers, readiness and sync, put together in the order in
 -- which they need each other. Nothing here decides.
 
 local bans = require("kms.peers.bans")
@@ -6,7 +6,7 @@ local call = require("kms.sync.exchange")
 local egress = require("kms.peers.outbound")
 local evidence = require("kms.sync.evidence")
 local join = require("kms.sync.bootstrap")
-local lifecycle = require("kms.node.readiness")
+local readiness = require("kms.node.readiness")
 local message = require("kms.sync.message")
 local native = require("kms_native")
 local peers = require("kms.peers")
@@ -22,7 +22,7 @@ local function on_verified(node)
 	local wallets = {}
 	for i, instance in ipairs(node.peers:list()) do wallets[i] = instance.wallet end
 	assert(node.store:set_members(wallets))
-	node.url = node.config.NODE_INSTANCE_URL or node.lifecycle.own_url or node.url
+	node.url = node.config.NODE_INSTANCE_URL or node.readiness.own_url or node.url
 	node.pusher:acknowledge()
 	node.operator:know_peers(node.peers:others())
 end
@@ -38,7 +38,7 @@ local function open_sync(node)
 		caller = node.caller, writer = node.writer, peers = node.peers, store = node.store, log = node.log,
 		mono_ms = node.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
 		secret = function() return node.secrets.current end,
-		is_ready = function() return node.lifecycle.ready and not node.stopping end,
+		is_ready = function() return node.readiness.ready and not node.stopping end,
 		order = function(list) return node.operator:order(list) end,
 		settings = function() return node.operator.settings end,
 	})
@@ -49,7 +49,7 @@ local function open_sync(node)
 	})
 end
 
---- Makes node.egress, .bans, .peers, .secrets, .evidence, .writer, .caller, .pusher and .lifecycle. The node has
+--- Makes node.egress, .bans, .peers, .secrets, .evidence, .writer, .caller, .pusher and .readiness. The node has
 -- config, log, given, clock, chain, tee, store, service and policies.
 -- @param env function: environment variable by name, or nil
 -- @return true | nil, message
@@ -72,13 +72,13 @@ function M.join(node, env)
 	})
 	if not shown then return nil, failure end
 	node.evidence = shown
-	node.lifecycle = lifecycle.new({
+	node.readiness = readiness.new({
 		chain = node.chain, peers = node.peers, tee = node.tee, service = node.service, secrets = node.secrets,
 		clock = node.clock, log = node.log, mono_ms = node.mono_ms, join = open_sync(node),
 		tick_ms = config.KMS_NODE_TICK_SECONDS * 1000, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * 1000,
 		on_verified = function() on_verified(node) end,
 	})
-	return node.lifecycle:recall()
+	return node.readiness:recall()
 end
 
 return M

@@ -181,12 +181,12 @@ end
 local function run_ticks(self)
 	loop.spawn(function()
 		while not self.stopping do
-			self.lifecycle:tick()
-			loop.sleep(self.lifecycle:interval_ms())
+			self.readiness:tick()
+			loop.sleep(self.readiness:interval_ms())
 		end
 	end)
 	loop.every(SECOND_MS, function()
-		self.lifecycle:watch()
+		self.readiness:watch()
 		self.store:expire(self.wall_ms(), EXPIRE_AT_ONCE)
 	end)
 	self.operator:push_every(function() self.pusher:tick() end)

@@ -9,8 +9,8 @@ local loop = require("kms.base.loop")
 
 local M = {}
 
-local Lifecycle = {}
-Lifecycle.__index = Lifecycle
+local Readiness = {}
+Readiness.__index = Readiness
 
 -- While not ready the tick comes more often: the first node of a cluster is the only holder
 -- of the secret until a second has it.
@@ -131,7 +131,7 @@ local function verify(self)
 end
 
 --- Whether this node's store holds what the cluster holds under the secret in use.
-function Lifecycle:is_complete()
+function Readiness:is_complete()
 	return self.complete_with ~= nil and self.complete_with == self.secrets.current
 end
 
@@ -188,7 +188,7 @@ end
 
 --- One node tick: looks at the chain and decides whether the node serves. A check that breaks
 -- down has not succeeded: the node stops serving and tries again at the next tick.
-function Lifecycle:tick()
+function Readiness:tick()
 	local ok, reason, cause, kind = loop.try(verify, self)
 	if ok and not reason then ok, reason = loop.try(borne_out, self) end
 	if not ok then reason, cause = "node check failed", tostring(reason) end
@@ -202,26 +202,26 @@ function Lifecycle:tick()
 end
 
 --- To be called each second: stops serving on a view that has become too old.
-function Lifecycle:watch()
+function Readiness:watch()
 	if not self.verified or is_fresh(self) then return end
 	self.verified = false
 	unavailable(self, TOO_OLD)
 end
 
 --- Whether the chain bears this node out: then it may hand out the secret and records.
-function Lifecycle:is_verified()
+function Readiness:is_verified()
 	return self.verified and is_fresh(self)
 end
 
 --- Takes up the secret of an earlier run, so that a file that is broken or another node's stops
 -- the start and not only the service.
 -- @return true | nil, message
-function Lifecycle:recall()
+function Readiness:recall()
 	return self.secrets:recall()
 end
 
 --- Milliseconds until the next tick.
-function Lifecycle:interval_ms()
+function Readiness:interval_ms()
 	if self.ready then return self.tick_ms end
 	return math.min(self.tick_ms, IMPATIENT_MS)
 end
@@ -236,7 +236,7 @@ function M.new(deps)
 		view_ttl_ms = math.max(deps.view_ttl_ms, VIEW_TICKS * deps.tick_ms),
 		on_verified = deps.on_verified or function() end, ready = false, verified = false,
 		reason = "starting", is_operator = false, lonely = 0,
-	}, Lifecycle)
+	}, Readiness)
 end
 
 return M

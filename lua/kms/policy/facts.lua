@@ -61,7 +61,7 @@ end
 function M.node(node)
 	return {
 		service = "nova-kms", version = native.version, wallet = node.tee.address, url = node.url,
-		ready = node.lifecycle.ready, app_id = node.config.KMS_APP_ID, nodes = #node.peers:list(),
+		ready = node.readiness.ready, app_id = node.config.KMS_APP_ID, nodes = #node.peers:list(),
 		policy = node.policy:hash(), now = node.wall_ms(),
 	}
 end

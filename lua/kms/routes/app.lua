@@ -58,9 +58,9 @@ local function carry_out(node, request, route, caller, key, mono_ms)
 	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
 	if not opened then return err.reply(code, message) end
 	-- A body takes as long as its sender likes: the node may serve no more.
-	if not node.lifecycle.ready then
+	if not node.readiness.ready then
 		opened:close()
-		return err.reply("ERR_NOT_READY", node.lifecycle.reason)
+		return err.reply("ERR_NOT_READY", node.readiness.reason)
 	end
 	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
 	local refused = node.operator:opened(request, route.kind, caller, opened)
@@ -87,7 +87,7 @@ local function url_key(request, rest)
 end
 
 local function serve(node, request, route, rest)
-	if not node.lifecycle.ready then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
+	if not node.readiness.ready then return err.reply("ERR_NOT_READY", node.readiness.reason) end
 	-- Before anything else is looked at.
 	if routes_reply.announces_more(request, request.max_body) then return err.reply("ERR_TOO_LARGE") end
 	local mono_ms = node.mono_ms()

@@ -29,8 +29,8 @@ local function id_number(text)
 end
 
 local function ready(node)
-	if node.lifecycle.ready then return json({ ready = true }) end
-	return err.reply("ERR_NOT_READY", node.lifecycle.reason)
+	if node.readiness.ready then return json({ ready = true }) end
+	return err.reply("ERR_NOT_READY", node.readiness.reason)
 end
 
 local function nonce(node, request)
@@ -43,14 +43,14 @@ local function nonce(node, request)
 end
 
 local function node_status(node)
-	local lifecycle, secrets = node.lifecycle, node.secrets
+	local readiness, secrets = node.readiness, node.secrets
 	return {
 		tee_wallet = node.tee.address, tee_pubkey = native.hex_encode(node.tee.public_der),
-		node_url = node.url, is_operator = lifecycle.is_operator, service_available = lifecycle.ready,
-		service_unavailable_reason = lifecycle.reason,
+		node_url = node.url, is_operator = readiness.is_operator, service_available = readiness.ready,
+		service_unavailable_reason = readiness.reason,
 		master_secret = { state = secrets.state, synced_from = secrets.from or cjson.null },
 		master_secret_initialized = secrets.current ~= nil,
-		operator_secret = node.config.ALLOW_OPERATOR_SECRET, store_complete = lifecycle:is_complete(),
+		operator_secret = node.config.ALLOW_OPERATOR_SECRET, store_complete = readiness:is_complete(),
 		peer_address_check = node.egress:describe(),
 	}
 end

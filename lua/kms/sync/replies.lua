@@ -36,7 +36,7 @@ end
 function M.snapshot_request(node, opened, exchange)
 	exchange.release_snapshot = node.snapshots:take(exchange.peer.wallet)
 	if not exchange.release_snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
-	local before, behind = node.writer:snapshot_answer(exchange.signature, node.lifecycle:is_complete())
+	local before, behind = node.writer:snapshot_answer(exchange.signature, node.readiness:is_complete())
 	return node.store:snapshot({
 		prefix = before, suffix = behind, max_bytes = node.config.MAX_SNAPSHOT_BYTES // 2,
 		stubs = opened:features().stub == true,

@@ -56,7 +56,7 @@ end
 local function still_stands(node, exchange)
 	local peer, message, code = known_peer(node, exchange.peer.wallet)
 	if not peer then return nil, message, code end
-	if not node.lifecycle:is_verified() then return refuse("ERR_NOT_READY", node.lifecycle.reason) end
+	if not node.readiness:is_verified() then return refuse("ERR_NOT_READY", node.readiness.reason) end
 	return node.secrets.current == exchange.secret or refuse("ERR_NOT_READY", "the master secret has just changed")
 end
 
@@ -169,7 +169,7 @@ local function in_turn(node, request, peer, signature)
 end
 
 local function handler(node, request)
-	if not node.lifecycle:is_verified() then return err.reply("ERR_NOT_READY", node.lifecycle.reason) end
+	if not node.readiness:is_verified() then return err.reply("ERR_NOT_READY", node.readiness.reason) end
 	if routes_reply.announces_more(request, request.max_body) then return err.reply("ERR_TOO_LARGE") end
 	local peer, signature, code = authenticate(node, request)
 	if not peer then

@@ -28,8 +28,8 @@ local function values(t)
 	return list
 end
 
-local function lifecycle(set, node)
-	local life = node.lifecycle
+local function readiness(set, node)
+	local life = node.readiness
 	set:read("gauge", "kms_ready", "Whether applications are served.", nil, function(put) put(flag(life.ready)) end)
 	set:read("gauge", "kms_verified", "Whether the chain bears this node out.", nil, function(put)
 		put(flag(life:is_verified()))
@@ -109,7 +109,7 @@ end
 
 local function sync(set, node)
 	sync_lag(set, node)
-	local pushed, joined = node.pusher.counts, node.lifecycle.join.counts
+	local pushed, joined = node.pusher.counts, node.readiness.join.counts
 	counters(set, function() return pushed end, {
 		{ "kms_sync_pushes_total", "Pushes that a peer acknowledged.", "pushes" },
 		{ "kms_sync_push_failures_total", "Pushes that failed.", "failures" },
@@ -138,7 +138,7 @@ end
 --- Declares all of them.
 -- @param set of kms.admin.metrics; @param node of kms.node, whole
 function M.declare(set, node)
-	lifecycle(set, node)
+	readiness(set, node)
 	store(set, node)
 	peers(set, node)
 	sync(set, node)

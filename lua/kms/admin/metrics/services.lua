@@ -67,7 +67,7 @@ local function chain(set, node)
 		head_age(put, node)
 	end)
 	set:read("gauge", "kms_chain_view_age_seconds", "Age of the view that this node serves by.", nil, function(put)
-		local view_ms = node.lifecycle.view_ms
+		local view_ms = node.readiness.view_ms
 		if view_ms then put(math.max(0, node.mono_ms() - view_ms) / 1000) end
 	end)
 	local function queues(kind, name, help, member)
