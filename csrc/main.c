@@ -13,10 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bind/bind.h"
+#include "bind/job.h"
+#include "bind/module.h"
 #include "kms/secret.h"
-
-int luaopen_kms_native(lua_State *L);
 
 /* Where cjson of the distribution lies. */
 #ifndef LUA_CPATH_SYSTEM
@@ -115,7 +114,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "nova-kms: %s\n", lua_tostring(L, -1));
 		status = 1;
 	}
-	kms_jobs_stop();
+	bind_jobs_stop();
 	lua_close(L);
 	return status;
 }

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "bind/keys.h"
+#include "bind/options.h"
+#include "bind/topics.h"
 #include "kms/abi.h"
 #include "kms/codec.h"
 #include "kms/tx.h"
@@ -24,7 +27,7 @@ static void check_word(uint8_t word[KMS_ABI_WORD], lua_State *L, int arg, char t
 	uint8_t address[20];
 	const char *text = luaL_checklstring(L, arg, &len);
 	if (type == 'a') {
-		kms_bind_address(address, L, arg);
+		bind_arg_address(address, L, arg);
 		kms_abi_word_address(word, address);
 		return;
 	}
@@ -53,8 +56,8 @@ static int abi_call(lua_State *L)
 	size_t len = call.len;
 	if (status == KMS_OK) memcpy(bytes, call.data, len);
 	kms_buf_free(&call); /* before anything below can throw */
-	if (status != KMS_OK) return kms_bind_fail(L, status);
-	kms_bind_push_hex(L, bytes, len);
+	if (status != KMS_OK) return bind_fail(L, status);
+	bind_push_hex(L, bytes, len);
 	return 1;
 }
 
@@ -63,7 +66,7 @@ static int abi_selector(lua_State *L)
 {
 	uint8_t selector[4];
 	kms_abi_selector(selector, luaL_checkstring(L, 1));
-	kms_bind_push_hex(L, selector, sizeof(selector));
+	bind_push_hex(L, selector, sizeof(selector));
 	return 1;
 }
 
@@ -95,7 +98,7 @@ static void set_integer(lua_State *L, const char *name, uint64_t number)
 
 static void set_address(lua_State *L, const char *name, const uint8_t address20[20])
 {
-	kms_bind_push_hex(L, address20, 20);
+	bind_push_hex(L, address20, 20);
 	lua_setfield(L, -2, name);
 }
 
@@ -154,7 +157,7 @@ static kms_status push_addresses(lua_State *L, const uint8_t *data, size_t len)
 	if (status != KMS_OK) return status;
 	lua_createtable(L, (int)list.count, 0);
 	for (size_t i = 0; i < list.count; i++) {
-		kms_bind_push_hex(L, kms_abi_list_address20(&list, i), 20);
+		bind_push_hex(L, kms_abi_list_address20(&list, i), 20);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return KMS_OK;
@@ -185,7 +188,7 @@ static kms_status push_address(lua_State *L, const uint8_t *data, size_t len)
 {
 	uint8_t address[20];
 	kms_status status = kms_abi_decode_address(address, data, len);
-	if (status == KMS_OK) kms_bind_push_hex(L, address, sizeof(address));
+	if (status == KMS_OK) bind_push_hex(L, address, sizeof(address));
 	return status;
 }
 
@@ -193,7 +196,7 @@ static kms_status push_bytes32(lua_State *L, const uint8_t *data, size_t len)
 {
 	uint8_t bytes[32];
 	kms_status status = kms_abi_decode_bytes32(bytes, data, len);
-	if (status == KMS_OK) kms_bind_push_hex(L, bytes, sizeof(bytes));
+	if (status == KMS_OK) bind_push_hex(L, bytes, sizeof(bytes));
 	return status;
 }
 
@@ -228,12 +231,12 @@ static int abi_decode(lua_State *L)
 	size_t len;
 	const kms_abi_function *function = check_function(L, 1);
 	const char *text = luaL_checklstring(L, 2, &len);
-	if (len < 2 || text[0] != '0' || text[1] != 'x') return kms_bind_fail(L, KMS_ERR_ABI);
+	if (len < 2 || text[0] != '0' || text[1] != 'x') return bind_fail(L, KMS_ERR_ABI);
 	kms_hex_strip(&text, &len);
 	uint8_t *data = lua_newuserdatauv(L, len / 2 + 1, 0);
-	if (kms_hex_decode(data, len / 2, text, len) != KMS_OK) return kms_bind_fail(L, KMS_ERR_ABI);
+	if (kms_hex_decode(data, len / 2, text, len) != KMS_OK) return bind_fail(L, KMS_ERR_ABI);
 	kms_status status = push[function->result](L, data, len / 2);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 /* ---- transactions ----------------------------------------------------------------------------------- */
@@ -283,8 +286,8 @@ static int sign_transaction(lua_State *L)
 	uint8_t hash[32];
 	size_t to_len, data_len;
 	kms_tx tx = { 0 };
-	const kms_wallet *wallet = kms_bind_check(L, 1, &kms_bind_wallet_type);
-	kms_bind_closed(L, 2, names);
+	const kms_wallet *wallet = bind_check(L, 1, &bind_wallet_type);
+	bind_options_check(L, 2, names);
 	lua_settop(L, 2);
 	tx.chain_id = member_quantity(L, "chain_id");
 	tx.nonce = member_quantity(L, "nonce");
@@ -309,13 +312,13 @@ static int sign_transaction(lua_State *L)
 	kms_status status = kms_tx_sign(&raw, hash, &tx, wallet);
 	if (status == KMS_OK) memcpy(bytes, raw.data, len = raw.len);
 	kms_buf_free(&raw);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
-	kms_bind_push_hex(L, bytes, len);
-	kms_bind_push_hex(L, hash, sizeof(hash));
+	if (status != KMS_OK) return bind_fail(L, status);
+	bind_push_hex(L, bytes, len);
+	bind_push_hex(L, hash, sizeof(hash));
 	return 2;
 }
 
-void kms_bind_abi(lua_State *L)
+void bind_add_abi(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "abi_call", abi_call },

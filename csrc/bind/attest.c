@@ -3,12 +3,16 @@
 
 #include <string.h>
 
+#include "bind/job.h"
+#include "bind/options.h"
+#include "bind/topics.h"
+
 #define MAX_ROOTS 16
 #define MAX_IMAGES 64
 
 /* ---- arguments --------------------------------------------------------------------------------- */
 
-bool kms_bind_attest_bytes(kms_span *bytes, lua_State *L, int arg, const char *name)
+bool bind_attest_bytes(kms_span *bytes, lua_State *L, int arg, const char *name)
 {
 	*bytes = (kms_span){ NULL, 0 };
 	int type = lua_getfield(L, arg, name);
@@ -19,7 +23,7 @@ bool kms_bind_attest_bytes(kms_span *bytes, lua_State *L, int arg, const char *n
 	return true;
 }
 
-void kms_bind_attest_pcrs(kms_attest_pcrs *pcrs, lua_State *L, int arg)
+void bind_attest_pcrs(kms_attest_pcrs *pcrs, lua_State *L, int arg)
 {
 	if (!lua_istable(L, -1)) luaL_argerror(L, arg, "registers must be a table");
 	memset(pcrs, 0, sizeof(*pcrs));
@@ -49,7 +53,7 @@ static size_t push_list(lua_State *L, int arg, const char *name, size_t max)
 }
 
 typedef struct verify_job {
-	kms_job job;
+	bind_job job;
 	kms_span document;
 	bool only_read;
 	kms_attest_policy policy;
@@ -84,7 +88,7 @@ static void read_images(lua_State *L, int arg, int list, verify_job *job, size_t
 {
 	for (size_t i = 0; i < count; i++) {
 		lua_rawgeti(L, list, (lua_Integer)i + 1);
-		kms_bind_attest_pcrs(&job->images[i], L, arg);
+		bind_attest_pcrs(&job->images[i], L, arg);
 		lua_pop(L, 1);
 	}
 	job->policy.check_pcrs = list != 0;
@@ -104,12 +108,12 @@ static bool read_flag(lua_State *L, int arg, const char *name)
 
 static void read_numbers(lua_State *L, int arg, kms_attest_policy *policy)
 {
-	lua_Integer now = kms_bind_option(L, arg, "now_ms", 0, LUA_MAXINTEGER, -1);
+	lua_Integer now = bind_option_integer(L, arg, "now_ms", 0, LUA_MAXINTEGER, -1);
 	if (now < 0) luaL_argerror(L, arg, "option 'now_ms' is missing");
-	lua_Integer age = kms_bind_option(L, arg, "max_age_ms", 0, LUA_MAXINTEGER, -1);
+	lua_Integer age = bind_option_integer(L, arg, "max_age_ms", 0, LUA_MAXINTEGER, -1);
 	policy->now_ms = (uint64_t)now;
 	policy->max_age_ms = age < 0 ? KMS_ATTEST_ANY_AGE : (uint64_t)age;
-	policy->max_ahead_ms = (uint64_t)kms_bind_option(L, arg, "max_ahead_ms", 0, LUA_MAXINTEGER, 0);
+	policy->max_ahead_ms = (uint64_t)bind_option_integer(L, arg, "max_ahead_ms", 0, LUA_MAXINTEGER, 0);
 	policy->allow_debug = read_flag(L, arg, "allow_debug");
 }
 
@@ -169,7 +173,7 @@ static void push_facts(lua_State *L, const kms_attest_facts *facts)
 
 /* ---- functions ------------------------------------------------------------------------------------ */
 
-static void verify_run(kms_job *base)
+static void verify_run(bind_job *base)
 {
 	verify_job *job = (verify_job *)base;
 	if (job->only_read)
@@ -178,15 +182,15 @@ static void verify_run(kms_job *base)
 		job->status = kms_attest_verify(&job->facts, &job->failure, job->document, &job->policy);
 }
 
-static int verify_finish(lua_State *L, kms_job *base)
+static int verify_finish(lua_State *L, bind_job *base)
 {
 	const verify_job *job = (const verify_job *)base;
 	if (job->status == KMS_OK) {
 		push_facts(L, &job->facts);
 		return 1;
 	}
-	if (job->status != KMS_ERR_ATTEST) return kms_bind_fail(L, job->status);
-	kms_bind_fail_text(L, job->status, kms_attest_failure_text(job->failure));
+	if (job->status != KMS_ERR_ATTEST) return bind_fail(L, job->status);
+	bind_fail_text(L, job->status, kms_attest_failure_text(job->failure));
 	lua_pushstring(L, kms_attest_failure_name(job->failure));
 	return 4;
 }
@@ -205,7 +209,7 @@ static verify_job *push_job(lua_State *L, size_t images)
 
 static const kms_span *set_expected(kms_span *kept, lua_State *L, const char *name)
 {
-	return kms_bind_attest_bytes(kept, L, 2, name) ? kept : NULL;
+	return bind_attest_bytes(kept, L, 2, name) ? kept : NULL;
 }
 
 /*
@@ -224,7 +228,7 @@ static int attest_verify(lua_State *L)
 					     "allow_debug", "nonce",  "user_data",  "public_key",
 					     "images",      NULL };
 	luaL_checktype(L, 1, LUA_TSTRING);
-	kms_bind_closed(L, 2, names);
+	bind_options_check(L, 2, names);
 	lua_settop(L, 2);
 	bool has_images = lua_getfield(L, 2, "images") != LUA_TNIL;
 	lua_settop(L, 2);
@@ -236,7 +240,7 @@ static int attest_verify(lua_State *L)
 	job->policy.nonce = set_expected(&job->nonce, L, "nonce");
 	job->policy.user_data = set_expected(&job->user_data, L, "user_data");
 	job->policy.public_key = set_expected(&job->public_key, L, "public_key");
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
 /* attest_read(document) -> facts, nothing of them verified | nil, sentence, "ERR_ATTEST", "shape" */
@@ -246,10 +250,10 @@ static int attest_read(lua_State *L)
 	lua_settop(L, 1);
 	verify_job *job = push_job(L, 0);
 	job->only_read = true;
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
-void kms_bind_attest(lua_State *L)
+void bind_add_attest(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "attest_verify", attest_verify },
 					      { "attest_read", attest_read },
@@ -257,5 +261,4 @@ void kms_bind_attest(lua_State *L)
 	luaL_setfuncs(L, functions, 0);
 	lua_pushlstring(L, (const char *)kms_attest_aws_root32, sizeof(kms_attest_aws_root32));
 	lua_setfield(L, -2, "attest_aws_root");
-	kms_bind_attest_make(L);
 }

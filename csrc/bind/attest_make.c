@@ -1,7 +1,12 @@
 /* Attestation documents of a test root, and the small things around documents (kms/attest.h). */
+#include "bind/attest.h"
+
 #include <string.h>
 
-#include "bind/attest.h"
+#include "bind/crypto.h"
+#include "bind/job.h"
+#include "bind/options.h"
+#include "bind/topics.h"
 #include "kms/codec.h"
 #include "kms/eth_text.h"
 
@@ -18,11 +23,11 @@ static int root_make(lua_State *L);
 static const luaL_Reg root_methods[] = { { "certificate", root_certificate },
 					 { "make", root_make },
 					 { NULL, NULL } };
-static const kms_bind_type root_type = { "kms.attest_root", root_release, root_methods, false };
+static const bind_type root_type = { "kms.attest_root", root_release, root_methods, false };
 
 static int root_certificate(lua_State *L)
 {
-	kms_span der = kms_attest_root_der(kms_bind_check(L, 1, &root_type));
+	kms_span der = kms_attest_root_der(bind_check(L, 1, &root_type));
 	lua_pushlstring(L, (const char *)der.bytes, der.len);
 	return 1;
 }
@@ -31,15 +36,15 @@ static int root_certificate(lua_State *L)
 static int attest_root(lua_State *L)
 {
 	size_t len = 0;
-	const kms_secret *seed = kms_bind_check(L, 1, &kms_bind_secret_type);
+	const kms_secret *seed = bind_check(L, 1, &bind_secret_type);
 	const char *der = luaL_optlstring(L, 2, NULL, &len);
-	kms_attest_root **box = (kms_attest_root **)kms_bind_new(L, &root_type);
+	kms_attest_root **box = (kms_attest_root **)bind_new(L, &root_type);
 	kms_status status = kms_attest_root_new(box, seed, kms_span_of(der, der ? len : 0));
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 typedef struct make_job {
-	kms_job job;
+	bind_job job;
 	const kms_attest_root *root;
 	kms_attest_claims claims;
 	kms_attest_pcrs pcrs;
@@ -48,7 +53,7 @@ typedef struct make_job {
 	uint8_t document[KMS_ATTEST_MAX_DOCUMENT];
 } make_job;
 
-static void make_run(kms_job *base)
+static void make_run(bind_job *base)
 {
 	make_job *job = (make_job *)base;
 	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, sizeof(job->document));
@@ -58,10 +63,10 @@ static void make_run(kms_job *base)
 	kms_buf_free(&document);
 }
 
-static int make_finish(lua_State *L, kms_job *base)
+static int make_finish(lua_State *L, bind_job *base)
 {
 	const make_job *job = (const make_job *)base;
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_pushlstring(L, (const char *)job->document, job->len);
 	return 1;
 }
@@ -70,8 +75,8 @@ static int make_finish(lua_State *L, kms_job *base)
 static int root_make(lua_State *L)
 {
 	static const char *const names[] = { "now_ms", "public_key", "user_data", "nonce", "pcrs", NULL };
-	const kms_attest_root *root = kms_bind_check(L, 1, &root_type);
-	kms_bind_closed(L, 2, names);
+	const kms_attest_root *root = bind_check(L, 1, &root_type);
+	bind_options_check(L, 2, names);
 	lua_settop(L, 2);
 	make_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
@@ -79,15 +84,15 @@ static int root_make(lua_State *L)
 	job->job.finish = make_finish;
 	job->job.heavy = true;
 	job->root = root;
-	job->claims.now_ms = (uint64_t)kms_bind_option(L, 2, "now_ms", 0, LUA_MAXINTEGER, 0);
-	kms_bind_attest_bytes(&job->claims.public_key, L, 2, "public_key");
-	kms_bind_attest_bytes(&job->claims.user_data, L, 2, "user_data");
-	kms_bind_attest_bytes(&job->claims.nonce, L, 2, "nonce");
+	job->claims.now_ms = (uint64_t)bind_option_integer(L, 2, "now_ms", 0, LUA_MAXINTEGER, 0);
+	bind_attest_bytes(&job->claims.public_key, L, 2, "public_key");
+	bind_attest_bytes(&job->claims.user_data, L, 2, "user_data");
+	bind_attest_bytes(&job->claims.nonce, L, 2, "nonce");
 	if (lua_getfield(L, 2, "pcrs") != LUA_TNIL) {
-		kms_bind_attest_pcrs(&job->pcrs, L, 2);
+		bind_attest_pcrs(&job->pcrs, L, 2);
 		job->claims.pcrs = &job->pcrs;
 	}
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
 /* attest_statement(user_data) -> { wallet, purpose, policy (digits, absent without) } | nil, message, code */
@@ -98,7 +103,7 @@ static int attest_statement(lua_State *L)
 	const char *text = luaL_checklstring(L, 1, &len);
 	char wallet[KMS_ADDRESS_TEXT], policy[2 * sizeof(statement.policy32)];
 	kms_status status = kms_attest_statement_read(&statement, kms_span_of(text, len));
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	lua_newtable(L);
 	kms_address_format(wallet, statement.wallet20);
 	lua_pushlstring(L, wallet, sizeof(wallet));
@@ -119,7 +124,7 @@ static int sha256(lua_State *L)
 	size_t len;
 	const char *bytes = luaL_checklstring(L, 1, &len);
 	kms_status status = kms_sha256(digest, (const uint8_t *)bytes, len);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushlstring(L, (const char *)digest, sizeof(digest));
 	return 1;
 }
@@ -143,12 +148,12 @@ static int base64_decode(lua_State *L)
 	const char *text = luaL_checklstring(L, 1, &len);
 	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, kms_base64_bound(len) + 1);
 	kms_status status = kms_base64_decode(bytes, &got, text, len);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	luaL_pushresultsize(&buffer, got);
 	return 1;
 }
 
-void kms_bind_attest_make(lua_State *L)
+void bind_add_attest_make(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "attest_root", attest_root },
 					      { "attest_statement", attest_statement },
@@ -156,6 +161,6 @@ void kms_bind_attest_make(lua_State *L)
 					      { "base64_encode", base64_encode },
 					      { "base64_decode", base64_decode },
 					      { NULL, NULL } };
-	kms_bind_define(L, &root_type);
+	bind_define(L, &root_type);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -1,6 +1,7 @@
 /* Bodies that stay in C: what fetch gets, what envelopes are made from and opened into. */
-#include "bind/bind.h"
+#include "bind/body.h"
 
+#include "bind/topics.h"
 #include "base/mem.h"
 
 #define MAX_TEXT ((size_t)1 << 30)
@@ -11,14 +12,14 @@ static void body_release(void *object)
 	kms_heap_free(object);
 }
 
-kms_buf *kms_bind_check_body(lua_State *L, int arg)
+kms_buf *bind_body_check(lua_State *L, int arg)
 {
-	return kms_bind_check(L, arg, &kms_bind_body_type);
+	return bind_check(L, arg, &bind_body_type);
 }
 
-bool kms_bind_push_body(lua_State *L, kms_buf *body)
+bool bind_body_push(lua_State *L, kms_buf *body)
 {
-	void **box = kms_bind_new(L, &kms_bind_body_type);
+	void **box = bind_new(L, &bind_body_type);
 	kms_buf *owned = kms_heap_alloc(1, sizeof(*owned));
 	if (!owned) return false;
 	*owned = *body;
@@ -36,26 +37,26 @@ static kms_buf *detach(lua_State *L, int arg)
 	return body;
 }
 
-void kms_bind_take_body(kms_buf *body, lua_State *L, int arg)
+void bind_body_take(kms_buf *body, lua_State *L, int arg)
 {
 	kms_buf *owned = detach(L, arg);
 	*body = *owned;
 	kms_heap_free(owned);
 }
 
-void kms_bind_lend_body(kms_bind_loan *loan, lua_State *L, int arg)
+void bind_body_lend(bind_body_loan *loan, lua_State *L, int arg)
 {
 	loan->box = lua_touserdata(L, arg);
 	loan->body = detach(L, arg);
 }
 
-void kms_bind_give_back(kms_bind_loan *loan)
+void bind_body_give_back(bind_body_loan *loan)
 {
 	if (loan->body) *loan->box = loan->body;
 	loan->body = NULL;
 }
 
-void kms_bind_drop_loan(kms_bind_loan *loan)
+void bind_body_drop_loan(bind_body_loan *loan)
 {
 	if (loan->body) body_release(loan->body);
 	loan->body = NULL;
@@ -64,7 +65,7 @@ void kms_bind_drop_loan(kms_bind_loan *loan)
 /* body:len() -> bytes */
 static int body_len(lua_State *L)
 {
-	lua_pushinteger(L, (lua_Integer)kms_bind_check_body(L, 1)->len);
+	lua_pushinteger(L, (lua_Integer)bind_body_check(L, 1)->len);
 	return 1;
 }
 
@@ -74,9 +75,9 @@ static int body_len(lua_State *L)
  */
 static int body_slice(lua_State *L)
 {
-	const kms_buf *body = kms_bind_check_body(L, 1);
-	size_t from = (size_t)kms_bind_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
-	size_t count = (size_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	const kms_buf *body = bind_body_check(L, 1);
+	size_t from = (size_t)bind_arg_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
+	size_t count = (size_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (body->kind != KMS_BUF_PLAIN) return luaL_argerror(L, 1, "is no public body");
 	size_t left = from < body->len ? body->len - from : 0;
 	if (count > left) count = left;
@@ -85,7 +86,7 @@ static int body_slice(lua_State *L)
 }
 
 static const luaL_Reg body_methods[] = { { "len", body_len }, { "slice", body_slice }, { NULL, NULL } };
-const kms_bind_type kms_bind_body_type = { "kms.body", body_release, body_methods, true };
+const bind_type bind_body_type = { "kms.body", body_release, body_methods, true };
 
 /* text_body(text) -> body (wiped) with the bytes of a string | nil, message, code */
 static int text_body(lua_State *L)
@@ -93,14 +94,14 @@ static int text_body(lua_State *L)
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
 	kms_buf none = kms_buf_make(KMS_BUF_WIPED, MAX_TEXT);
-	if (!kms_bind_push_body(L, &none)) return kms_bind_fail(L, KMS_ERR_MEMORY);
-	kms_status status = kms_buf_append(kms_bind_check_body(L, lua_gettop(L)), text, len);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	if (!bind_body_push(L, &none)) return bind_fail(L, KMS_ERR_MEMORY);
+	kms_status status = kms_buf_append(bind_body_check(L, lua_gettop(L)), text, len);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
-void kms_bind_body(lua_State *L)
+void bind_add_body(lua_State *L)
 {
-	kms_bind_define(L, &kms_bind_body_type);
+	bind_define(L, &bind_body_type);
 	lua_pushcfunction(L, text_body);
 	lua_setfield(L, -2, "text_body");
 }

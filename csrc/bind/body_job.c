@@ -1,26 +1,25 @@
 #include "bind/body_job.h"
 
-#include "bind/envelope.h"
 #include "base/mem.h"
 
 /* Frees what it owns; it can be used anew then. */
-static void convert_clear(kms_convert *convert)
+static void body_job_clear(bind_body_job *job)
 {
-	kms_buf_free(&convert->in);
-	kms_buf_free(&convert->out);
-	kms_bind_drop_loan(&convert->loan);
-	kms_received_free(convert->source);
-	kms_secret_unref(convert->secret);
-	*convert = (kms_convert){ 0 };
+	kms_buf_free(&job->in);
+	kms_buf_free(&job->out);
+	bind_body_drop_loan(&job->loan);
+	bind_envelope_free(job->source);
+	kms_secret_unref(job->secret);
+	*job = (bind_body_job){ 0 };
 }
 
-static void convert_release(void *object)
+static void body_job_release(void *object)
 {
-	convert_clear(object);
+	body_job_clear(object);
 	kms_heap_free(object);
 }
 
-static const kms_bind_type convert_type = { "kms.convert", convert_release, NULL, false };
+static const bind_type body_job_type = { "kms.body_job", body_job_release, NULL, false };
 
 /*
  * Some are kept, in a table: a request takes several, and making one costs as much as the work.
@@ -30,24 +29,24 @@ static const kms_bind_type convert_type = { "kms.convert", convert_release, NULL
 static const char idle_key; /* its address is the table's key in the registry */
 static int idle_count;      /* loop thread only */
 
-kms_convert *kms_convert_new(lua_State *L, kms_status (*run)(kms_convert *convert))
+bind_body_job *bind_body_job_new(lua_State *L, kms_status (*run)(bind_body_job *job))
 {
-	kms_convert *convert;
+	bind_body_job *job;
 	if (idle_count) {
 		lua_rawgetp(L, LUA_REGISTRYINDEX, &idle_key);
 		lua_rawgeti(L, -1, idle_count--);
 		lua_remove(L, -2);
-		convert = *(kms_convert **)lua_touserdata(L, -1);
+		job = *(bind_body_job **)lua_touserdata(L, -1);
 	} else {
-		void **box = kms_bind_new(L, &convert_type);
-		convert = kms_heap_alloc(1, sizeof(*convert));
-		*box = convert;
+		void **box = bind_new(L, &body_job_type);
+		job = kms_heap_alloc(1, sizeof(*job));
+		*box = job;
 	}
-	if (!convert) return NULL;
-	convert->run = run;
-	convert->index = lua_gettop(L);
-	convert->out = kms_buf_make(KMS_BUF_PLAIN, CONVERT_MAX_BYTES);
-	return convert;
+	if (!job) return NULL;
+	job->run = run;
+	job->index = lua_gettop(L);
+	job->out = kms_buf_make(KMS_BUF_PLAIN, BODY_JOB_MAX_BYTES);
+	return job;
 }
 
 /* Keeps it for another time (may throw: it is clear by then). */
@@ -61,51 +60,50 @@ static void put_back(lua_State *L, int index)
 	idle_count++;
 }
 
-static void convert_run(kms_job *job)
+static void body_job_run(bind_job *base)
 {
-	kms_convert *convert = (kms_convert *)job;
-	convert->status = convert->run(convert);
+	bind_body_job *job = (bind_body_job *)base;
+	job->status = job->run(job);
 	/* As soon as possible, and not on the loop: wiping takes its time. */
-	kms_buf_free(&convert->in);
-	kms_secret_unref(convert->secret);
-	convert->secret = NULL;
+	kms_buf_free(&job->in);
+	kms_secret_unref(job->secret);
+	job->secret = NULL;
 }
 
-static int push_result(lua_State *L, kms_convert *convert)
+static int push_result(lua_State *L, bind_body_job *job)
 {
-	if (convert->status != KMS_OK && convert->field)
-		return kms_bind_fail_text(
-		    L, convert->status,
-		    lua_pushfstring(L, "%s: %s", convert->field, kms_status_text(convert->status)));
-	if (convert->status != KMS_OK) return kms_bind_fail(L, convert->status);
-	if (convert->push) return convert->push(L, convert);
-	return kms_bind_push_body(L, &convert->out) ? 1 : kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (job->status != KMS_OK && job->field)
+		return bind_fail_text(L, job->status,
+				      lua_pushfstring(L, "%s: %s", job->field, kms_status_text(job->status)));
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	if (job->push) return job->push(L, job);
+	return bind_body_push(L, &job->out) ? 1 : bind_fail(L, KMS_ERR_MEMORY);
 }
 
-static int convert_finish(lua_State *L, kms_job *job)
+static int body_job_finish(lua_State *L, bind_job *base)
 {
-	kms_convert *convert = (kms_convert *)job;
-	kms_bind_give_back(&convert->loan);
-	if (convert->source && convert->consumes) kms_received_drop(convert->source);
-	if (convert->source) *convert->source_box = convert->source;
-	convert->source = NULL;
-	int results = push_result(L, convert), index = convert->index;
-	convert_clear(convert);
+	bind_body_job *job = (bind_body_job *)base;
+	bind_body_give_back(&job->loan);
+	if (job->source && job->consumes) bind_envelope_drop_body(job->source);
+	if (job->source) *job->source_box = job->source;
+	job->source = NULL;
+	int results = push_result(L, job), index = job->index;
+	body_job_clear(job);
 	put_back(L, index);
 	return results;
 }
 
-int kms_convert_start(lua_State *L, kms_convert *convert, bool heavy)
+int bind_body_job_start(lua_State *L, bind_body_job *job, bool heavy)
 {
-	convert->job.run = convert_run;
-	convert->job.finish = convert_finish;
-	convert->job.heavy = heavy;
-	return kms_job_start_small(L, &convert->job);
+	job->base.run = body_job_run;
+	job->base.finish = body_job_finish;
+	job->base.heavy = heavy;
+	return bind_job_start_small(L, &job->base);
 }
 
-void kms_convert_define(lua_State *L)
+void bind_body_job_define(lua_State *L)
 {
-	kms_bind_define(L, &convert_type);
+	bind_define(L, &body_job_type);
 	lua_newtable(L);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &idle_key);
 	idle_count = 0;

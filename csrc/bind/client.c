@@ -7,6 +7,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "bind/body.h"
+#include "bind/keys.h"
+#include "bind/options.h"
+#include "bind/topics.h"
 #include "base/mem.h"
 #include "kms/client.h"
 #include "kms/codec.h"
@@ -23,19 +27,19 @@ static void value_release(void *object)
 	kms_heap_free(object);
 }
 
-static const kms_bind_type value_type = { "kms.value", value_release, NULL, true };
+static const bind_type value_type = { "kms.value", value_release, NULL, true };
 
 /* value_read(path) -> value of a file, "-" for the standard input | nil, message, code */
 static int value_read(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
-	void **box = kms_bind_new(L, &value_type);
+	void **box = bind_new(L, &value_type);
 	kms_buf *value = kms_heap_alloc(1, sizeof(*value));
-	if (!value) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!value) return bind_fail(L, KMS_ERR_MEMORY);
 	*value = kms_buf_make(KMS_BUF_GUARDED, KMS_CLIENT_MAX_VALUE + 1);
 	*box = value;
 	kms_status status = kms_value_read(value, path, KMS_CLIENT_MAX_VALUE);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 /* ---- exchanges ------------------------------------------------------------------------------------ */
@@ -55,23 +59,23 @@ static int exchange_fingerprint(lua_State *L);
 static const luaL_Reg exchange_methods[] = { { "write", exchange_write },
 					     { "fingerprint", exchange_fingerprint },
 					     { NULL, NULL } };
-static const kms_bind_type exchange_type = { "kms.exchange", exchange_release, exchange_methods, true };
+static const bind_type exchange_type = { "kms.exchange", exchange_release, exchange_methods, true };
 
 static int exchange_write(lua_State *L)
 {
 	static const char *const formats[] = { "base64", "hex", "raw", "json", NULL };
-	const kms_exchange *exchange = kms_bind_check(L, 1, &exchange_type);
-	int fd = (int)kms_bind_integer(L, 2, 0, 1 << 20);
+	const kms_exchange *exchange = bind_check(L, 1, &exchange_type);
+	int fd = (int)bind_arg_integer(L, 2, 0, 1 << 20);
 	kms_format format = (kms_format)luaL_checkoption(L, 3, NULL, formats);
-	return kms_bind_result(L, kms_exchange_write(fd, exchange, format));
+	return bind_result(L, kms_exchange_write(fd, exchange, format));
 }
 
 static int exchange_fingerprint(lua_State *L)
 {
-	const kms_exchange *exchange = kms_bind_check(L, 1, &exchange_type);
+	const kms_exchange *exchange = bind_check(L, 1, &exchange_type);
 	char text[8];
 	kms_status status = kms_exchange_fingerprint(text, exchange);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }
@@ -137,7 +141,7 @@ static void field_value(lua_State *L, int arg, kms_request *request)
 		request->value = (uint8_t *)lua_tolstring(L, -1, &request->value_len);
 		return;
 	}
-	const kms_buf *value = kms_bind_check(L, lua_gettop(L), &value_type);
+	const kms_buf *value = bind_check(L, lua_gettop(L), &value_type);
 	request->value = value->data;
 	request->value_len = value->len;
 }
@@ -149,9 +153,9 @@ static kms_request check_fields(lua_State *L, int kind_arg, int arg)
 	kms_request request = { 0 };
 
 	request.kind = (kms_request_kind)luaL_checkoption(L, kind_arg, NULL, kinds);
-	kms_bind_closed(L, arg, names);
-	request.length = (uint32_t)kms_bind_option(L, arg, "length", 1, KMS_DERIVE_MAX, 0);
-	request.ttl_ms = (uint64_t)kms_bind_option(L, arg, "ttl_ms", 0, LUA_MAXINTEGER, 0);
+	bind_options_check(L, arg, names);
+	request.length = (uint32_t)bind_option_integer(L, arg, "length", 1, KMS_DERIVE_MAX, 0);
+	request.ttl_ms = (uint64_t)bind_option_integer(L, arg, "ttl_ms", 0, LUA_MAXINTEGER, 0);
 	request.path = field_text(L, arg, "path");
 	request.context = field_text(L, arg, "context");
 	request.key = field_text(L, arg, "key");
@@ -176,28 +180,28 @@ static int client_finish(lua_State *L);
 static const luaL_Reg client_methods[] = { { "begin", client_begin },
 					   { "finish", client_finish },
 					   { NULL, NULL } };
-static const kms_bind_type client_type = { "kms.client", client_release, client_methods, false };
+static const bind_type client_type = { "kms.client", client_release, client_methods, false };
 
 static int client_begin(lua_State *L)
 {
-	const kms_client *client = kms_bind_check(L, 1, &client_type);
+	const kms_client *client = bind_check(L, 1, &client_type);
 	kms_request request = check_fields(L, 2, 3);
 	kms_text nonce = { NULL, 0 };
 	nonce.text = luaL_checklstring(L, 4, &nonce.len);
-	uint64_t now_s = (uint64_t)kms_bind_integer(L, 5, 0, LUA_MAXINTEGER);
+	uint64_t now_s = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 
-	void **box = kms_bind_new(L, &exchange_type);
+	void **box = bind_new(L, &exchange_type);
 	kms_exchange *exchange = kms_heap_alloc(1, sizeof(*exchange));
-	if (!exchange) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!exchange) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = exchange;
 	/* The body is owned by a userdata, too, while Lua copies it. */
-	void **body_box = kms_bind_new(L, &kms_bind_body_type);
+	void **body_box = bind_new(L, &bind_body_type);
 	kms_buf *body = kms_heap_alloc(1, sizeof(*body));
-	if (!body) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!body) return bind_fail(L, KMS_ERR_MEMORY);
 	*body = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
 	*body_box = body;
 	kms_status status = kms_client_begin(exchange, body, client, &request, nonce, now_s);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushvalue(L, -2);
 	lua_pushlstring(L, exchange->signature132, sizeof(exchange->signature132));
 	if (body->len)
@@ -210,14 +214,14 @@ static int client_begin(lua_State *L)
 
 static int client_finish(lua_State *L)
 {
-	const kms_client *client = kms_bind_check(L, 1, &client_type);
-	kms_exchange *exchange = kms_bind_check(L, 2, &exchange_type);
-	kms_text signature = kms_bind_text(L, 3);
-	kms_buf *body = kms_bind_check(L, 4, &kms_bind_body_type);
+	const kms_client *client = bind_check(L, 1, &client_type);
+	kms_exchange *exchange = bind_check(L, 2, &exchange_type);
+	kms_text signature = bind_arg_text(L, 3);
+	kms_buf *body = bind_check(L, 4, &bind_body_type);
 	char *bytes = body->len ? (char *)body->data : NULL;
-	if (!bytes) return kms_bind_fail(L, KMS_ERR_ENVELOPE);
+	if (!bytes) return bind_fail(L, KMS_ERR_ENVELOPE);
 	kms_status status = kms_client_finish(exchange, client, signature, bytes, body->len);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	push_fields(L, exchange);
 	return 1;
 }
@@ -230,27 +234,27 @@ static int client_new(lua_State *L)
 {
 	uint8_t node20[20], node97[KMS_P384_POINT];
 	size_t wallet_len, key_len;
-	const kms_wallet *wallet = kms_bind_check(L, 1, &kms_bind_wallet_type);
-	const kms_p384 *p384 = kms_bind_check(L, 2, &kms_bind_p384_type);
+	const kms_wallet *wallet = bind_check(L, 1, &bind_wallet_type);
+	const kms_p384 *p384 = bind_check(L, 2, &bind_p384_type);
 	const char *node_wallet = luaL_checklstring(L, 3, &wallet_len);
 	const char *node_key = luaL_checklstring(L, 4, &key_len);
 
-	kms_client **box = (kms_client **)kms_bind_new(L, &client_type);
+	kms_client **box = (kms_client **)bind_new(L, &client_type);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1); /* the wallet is borrowed */
 	kms_status status = kms_address_parse(node20, node_wallet, wallet_len);
 	if (status == KMS_OK) status = kms_p384_point_from_hex(node97, node_key, key_len);
 	if (status == KMS_OK) status = kms_client_new(box, wallet, p384, node20, node97);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
-void kms_bind_client(lua_State *L)
+void bind_add_client(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "client", client_new },
 					      { "value_read", value_read },
 					      { NULL, NULL } };
-	kms_bind_define(L, &value_type);
-	kms_bind_define(L, &exchange_type);
-	kms_bind_define(L, &client_type);
+	bind_define(L, &value_type);
+	bind_define(L, &exchange_type);
+	bind_define(L, &client_type);
 	luaL_setfuncs(L, functions, 0);
 }

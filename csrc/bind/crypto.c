@@ -1,6 +1,7 @@
 /* Secret handles and public hashes. */
-#include "bind/bind.h"
+#include "bind/crypto.h"
 
+#include "bind/topics.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/keyfile.h"
@@ -13,7 +14,7 @@ static void secret_release(void *object)
 /* secret:keccak256() -> "0x" + 64 digits: what KMSRegistry publishes of a master secret. */
 static int secret_keccak256(lua_State *L)
 {
-	const kms_secret *secret = kms_bind_check(L, 1, &kms_bind_secret_type);
+	const kms_secret *secret = bind_check(L, 1, &bind_secret_type);
 	uint8_t digest[32];
 	char text[66] = "0x";
 	kms_secret_keccak256(digest, secret);
@@ -25,8 +26,8 @@ static int secret_keccak256(lua_State *L)
 /* secret:equals(other) -> boolean, in constant time. */
 static int secret_equals(lua_State *L)
 {
-	const kms_secret *a = kms_bind_check(L, 1, &kms_bind_secret_type);
-	const kms_secret *b = kms_bind_check(L, 2, &kms_bind_secret_type);
+	const kms_secret *a = bind_check(L, 1, &bind_secret_type);
+	const kms_secret *b = bind_check(L, 2, &bind_secret_type);
 	lua_pushboolean(L, kms_secret_equal(a, b));
 	return 1;
 }
@@ -37,51 +38,51 @@ static const luaL_Reg secret_methods[] = {
 	{ NULL, NULL },
 };
 
-const kms_bind_type kms_bind_secret_type = { "kms.secret", secret_release, secret_methods, true };
+const bind_type bind_secret_type = { "kms.secret", secret_release, secret_methods, true };
 
 /* secret_random(len) -> secret of 1 to 64 bytes | nil, message, code */
 static int secret_random(lua_State *L)
 {
-	size_t len = (size_t)kms_bind_integer(L, 1, 1, 64);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	size_t len = (size_t)bind_arg_integer(L, 1, 1, 64);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	kms_status status = kms_secret_random(box, len);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 /* seed_load(path), seed_create(path) -> secret | nil, message, code (kms/keyfile.h) */
 static int seed_load(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	kms_status status = kms_seed_load(box, path);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 static int seed_create(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	kms_status status = kms_seed_create(box, path);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 /* sealfile_save(path, secret, seed) -> true | nil, message, code */
 static int sealfile_save(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
-	const kms_secret *secret = kms_bind_check(L, 2, &kms_bind_secret_type);
-	const kms_secret *seed = kms_bind_check(L, 3, &kms_bind_secret_type);
-	return kms_bind_result(L, kms_sealfile_save(path, secret, seed));
+	const kms_secret *secret = bind_check(L, 2, &bind_secret_type);
+	const kms_secret *seed = bind_check(L, 3, &bind_secret_type);
+	return bind_result(L, kms_sealfile_save(path, secret, seed));
 }
 
 /* sealfile_load(path, seed) -> secret | nil, message, code */
 static int sealfile_load(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
-	const kms_secret *seed = kms_bind_check(L, 2, &kms_bind_secret_type);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	const kms_secret *seed = bind_check(L, 2, &bind_secret_type);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	kms_status status = kms_sealfile_load(box, path, seed);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 /* hex_encode(bytes) -> lower-case digits; hex_decode(text) -> bytes | nil, message, code. Public data. */
@@ -103,12 +104,12 @@ static int hex_decode(lua_State *L)
 	kms_hex_strip(&text, &len);
 	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, len / 2 + 1);
 	kms_status status = kms_hex_decode(bytes, len / 2, text, len);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	luaL_pushresultsize(&buffer, len / 2);
 	return 1;
 }
 
-void kms_bind_crypto(lua_State *L)
+void bind_add_crypto(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "secret_random", secret_random }, { "seed_load", seed_load },
@@ -116,6 +117,6 @@ void kms_bind_crypto(lua_State *L)
 		{ "sealfile_load", sealfile_load }, { "hex_encode", hex_encode },
 		{ "hex_decode", hex_decode },       { NULL, NULL },
 	};
-	kms_bind_define(L, &kms_bind_secret_type);
+	bind_define(L, &bind_secret_type);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include "bind/body.h"
+#include "bind/job.h"
+#include "bind/options.h"
+#include "bind/topics.h"
 #include "base/mem.h"
 
 #define MAX_TRANSFERS 1024
@@ -16,10 +20,10 @@ static void fetcher_release(void *object)
 	kms_fetcher_close(object);
 }
 
-static const kms_bind_type fetcher_type = { "kms.fetcher", fetcher_release, NULL, true };
+static const bind_type fetcher_type = { "kms.fetcher", fetcher_release, NULL, true };
 static const char fetcher_key; /* its address is the key in the registry */
 
-kms_status kms_bind_push_fetcher(lua_State *L, kms_fetcher **fetcher)
+kms_status bind_push_fetcher(lua_State *L, kms_fetcher **fetcher)
 {
 	static const kms_fetcher_limits limits = { MAX_TRANSFERS, MAX_CONNECTIONS };
 	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &fetcher_key) != LUA_TNIL) {
@@ -27,8 +31,8 @@ kms_status kms_bind_push_fetcher(lua_State *L, kms_fetcher **fetcher)
 		return *fetcher ? KMS_OK : KMS_ERR_STATE;
 	}
 	lua_pop(L, 1);
-	kms_fetcher **box = (kms_fetcher **)kms_bind_new(L, &fetcher_type);
-	kms_status status = kms_fetcher_new(box, kms_bind_loop(L), &limits);
+	kms_fetcher **box = (kms_fetcher **)bind_new(L, &fetcher_type);
+	kms_status status = kms_fetcher_new(box, bind_loop(L), &limits);
 	if (status != KMS_OK) return status;
 	*fetcher = *box;
 	lua_pushvalue(L, -1);
@@ -43,7 +47,7 @@ kms_status kms_bind_push_fetcher(lua_State *L, kms_fetcher **fetcher)
 static int fetch_close(lua_State *L)
 {
 	kms_fetcher *fetcher;
-	kms_status status = kms_bind_push_fetcher(L, &fetcher);
+	kms_status status = bind_push_fetcher(L, &fetcher);
 	if (status == KMS_OK) {
 		*(void **)lua_touserdata(L, -1) = NULL;
 		kms_fetcher_close(fetcher);
@@ -55,22 +59,22 @@ static int fetch_close(lua_State *L)
 /* ---- one call ---------------------------------------------------------------------------------------- */
 
 typedef struct call {
-	kms_wait wait;
+	bind_wait wait;
 	kms_fetch *fetch;
-	kms_bind_loan body; /* what is sent, where that is a body */
-	bool handle;        /* whether the answer's body is pushed as one */
-	bool drops_errors;  /* whether that of an answer other than 2xx is left out */
+	bind_body_loan body; /* what is sent, where that is a body */
+	bool handle;         /* whether the answer's body is pushed as one */
+	bool drops_errors;   /* whether that of an answer other than 2xx is left out */
 } call;
 
 static void call_release(void *object)
 {
 	call *c = object;
 	kms_fetch_free(c->fetch);
-	kms_bind_drop_loan(&c->body);
+	bind_body_drop_loan(&c->body);
 	kms_heap_free(c);
 }
 
-static const kms_bind_type call_type = { "kms.fetch", call_release, NULL, false };
+static const bind_type call_type = { "kms.fetch", call_release, NULL, false };
 
 /* Pushes a string option, which stays on the stack; NULL (and a nil) where it is absent. */
 static const char *option_string(lua_State *L, const char *name, size_t *len)
@@ -135,15 +139,15 @@ static void push_header(lua_State *L, kms_text name, kms_text value)
 	lua_rawset(L, -3);
 }
 
-static int call_finish(lua_State *L, kms_wait *wait)
+static int call_finish(lua_State *L, bind_wait *wait)
 {
 	call *c = (call *)wait;
 	kms_text name, value;
 	size_t at = 0;
 	kms_status status = kms_fetch_result(c->fetch);
 
-	kms_bind_give_back(&c->body);
-	if (status != KMS_OK) return kms_bind_fail_text(L, status, kms_fetch_detail(c->fetch));
+	bind_body_give_back(&c->body);
+	if (status != KMS_OK) return bind_fail_text(L, status, kms_fetch_detail(c->fetch));
 	kms_buf *body = kms_fetch_body(c->fetch);
 	int http_status = kms_fetch_http_status(c->fetch);
 	lua_pushinteger(L, http_status);
@@ -152,8 +156,8 @@ static int call_finish(lua_State *L, kms_wait *wait)
 		lua_pushliteral(L, "");
 	else if (!c->handle || !success)
 		lua_pushlstring(L, (const char *)body->data, body->len);
-	else if (!kms_bind_push_body(L, body))
-		return kms_bind_fail(L, KMS_ERR_MEMORY);
+	else if (!bind_body_push(L, body))
+		return bind_fail(L, KMS_ERR_MEMORY);
 	lua_newtable(L);
 	while (kms_fetch_next_header(&name, &value, &at, c->fetch))
 		push_header(L, name, value);
@@ -165,20 +169,20 @@ static int call_finish(lua_State *L, kms_wait *wait)
 static void on_done(void *context)
 {
 	call *c = context;
-	kms_wait_resume(&c->wait);
+	bind_wait_resume(&c->wait);
 }
 
 /* What is sent: a string, which stays on the stack, or a body, which does and is lent. */
-static void set_body(lua_State *L, kms_fetch_request *request, kms_bind_loan *loan)
+static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *loan)
 {
 	if (lua_getfield(L, 1, "body") != LUA_TUSERDATA) {
 		lua_pop(L, 1);
 		request->body.text = option_string(L, "body", &request->body.len);
 		return;
 	}
-	const kms_buf *body = kms_bind_check_body(L, lua_gettop(L));
+	const kms_buf *body = bind_body_check(L, lua_gettop(L));
 	request->body = (kms_text){ body->len ? (const char *)body->data : "", body->len };
-	kms_bind_lend_body(loan, L, lua_gettop(L));
+	bind_body_lend(loan, L, lua_gettop(L));
 }
 
 /*
@@ -201,12 +205,13 @@ static int fetch(lua_State *L)
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
-	kms_bind_closed(L, 1, names);
+	bind_options_check(L, 1, names);
 	lua_settop(L, 1);
 	if (!lua_isyieldable(L)) return luaL_error(L, "fetch waits: it needs a coroutine");
-	request.timeout_ms = (uint32_t)kms_bind_option(L, 1, "timeout_ms", 1, 3600000, 10000);
-	request.connect_timeout_ms = (uint32_t)kms_bind_option(L, 1, "connect_timeout_ms", 1, 3600000, 5000);
-	request.max_bytes = (size_t)kms_bind_option(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
+	request.timeout_ms = (uint32_t)bind_option_integer(L, 1, "timeout_ms", 1, 3600000, 10000);
+	request.connect_timeout_ms =
+	    (uint32_t)bind_option_integer(L, 1, "connect_timeout_ms", 1, 3600000, 5000);
+	request.max_bytes = (size_t)bind_option_integer(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
 	request.check_address = option_boolean(L, "check_address");
 	request.wiped = option_boolean(L, "wiped");
 	/* The strings stay on the stack, which lives until the call is over. */
@@ -217,11 +222,11 @@ static int fetch(lua_State *L)
 	request.unix_socket = option_text(L, "unix_socket", NULL);
 	bool handle = option_boolean(L, "handle");
 
-	kms_status status = kms_bind_push_fetcher(L, &fetcher);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
-	void **box = kms_bind_new(L, &call_type);
+	kms_status status = bind_push_fetcher(L, &fetcher);
+	if (status != KMS_OK) return bind_fail(L, status);
+	void **box = bind_new(L, &call_type);
 	call *c = kms_heap_alloc(1, sizeof(*c));
-	if (!c) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!c) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = c;
 	c->wait.finish = call_finish;
 	c->handle = handle || request.wiped;
@@ -231,18 +236,18 @@ static int fetch(lua_State *L)
 	if (status == KMS_OK) status = add_headers(L, c->fetch);
 	if (status == KMS_OK) status = kms_fetch_start(c->fetch, fetcher, on_done, c);
 	if (status != KMS_OK) {
-		kms_bind_give_back(&c->body);
-		return kms_bind_fail(L, status);
+		bind_body_give_back(&c->body);
+		return bind_fail(L, status);
 	}
-	return kms_wait_yield(L, &c->wait);
+	return bind_wait_yield(L, &c->wait);
 }
 
-void kms_bind_fetch(lua_State *L)
+void bind_add_fetch(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "fetch", fetch },
 					      { "fetch_close", fetch_close },
 					      { NULL, NULL } };
-	kms_bind_define(L, &fetcher_type);
-	kms_bind_define(L, &call_type);
+	bind_define(L, &fetcher_type);
+	bind_define(L, &call_type);
 	luaL_setfuncs(L, functions, 0);
 }

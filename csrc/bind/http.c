@@ -2,8 +2,9 @@
  * HTTP input for Lua: native.http_parser and its events (net/http.h). One call takes a chunk
  * and gives what the server needs to know of a request.
  */
-#include "bind/bind.h"
+#include "bind/http.h"
 
+#include "bind/topics.h"
 #include "net/http.h"
 
 static void http_release(void *object)
@@ -11,17 +12,17 @@ static void http_release(void *object)
 	kms_http_free(object);
 }
 
-kms_http *kms_bind_check_http(lua_State *L, int arg)
+kms_http *bind_http_check(lua_State *L, int arg)
 {
-	return kms_bind_check(L, arg, &kms_bind_http_type);
+	return bind_check(L, arg, &bind_http_type);
 }
 
 static int push_request(lua_State *L, const kms_http_request *request)
 {
 	lua_pushliteral(L, "request");
-	kms_bind_push_text(L, request->method);
-	kms_bind_push_text(L, request->path);
-	kms_bind_push_text(L, request->query);
+	bind_push_text(L, request->method);
+	bind_push_text(L, request->path);
+	bind_push_text(L, request->query);
 	lua_pushboolean(L, request->keep_alive);
 	lua_pushboolean(L, request->framing != KMS_HTTP_NO_BODY);
 	return 6;
@@ -65,7 +66,7 @@ static int push_event(lua_State *L, const kms_http *http, kms_http_event event)
 static int http_feed(lua_State *L)
 {
 	size_t len;
-	kms_http *http = kms_bind_check_http(L, 1);
+	kms_http *http = bind_http_check(L, 1);
 	const char *bytes = luaL_checklstring(L, 2, &len);
 	return push_event(L, http, kms_http_feed(http, bytes, len));
 }
@@ -73,31 +74,31 @@ static int http_feed(lua_State *L)
 /* parser:next() -> event: ends the request, whose texts and body are gone then. */
 static int http_next(lua_State *L)
 {
-	kms_http *http = kms_bind_check_http(L, 1);
+	kms_http *http = bind_http_check(L, 1);
 	return push_event(L, http, kms_http_next(http));
 }
 
 /* parser:read_body(limit) -> event: collects the body, at most `limit` bytes, in C. */
 static int http_read_body(lua_State *L)
 {
-	kms_http *http = kms_bind_check_http(L, 1);
-	size_t limit = (size_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_http *http = bind_http_check(L, 1);
+	size_t limit = (size_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
 	return push_event(L, http, kms_http_read_body(http, limit));
 }
 
 /* parser:drain(max) -> event: throws the rest of the body away, at most `max` bytes. */
 static int http_drain(lua_State *L)
 {
-	kms_http *http = kms_bind_check_http(L, 1);
-	size_t max = (size_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_http *http = bind_http_check(L, 1);
+	size_t max = (size_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
 	return push_event(L, http, kms_http_drain(http, max));
 }
 
 /* parser:drainable(max) -> whether drain(max) has a chance. */
 static int http_drainable(lua_State *L)
 {
-	kms_http *http = kms_bind_check_http(L, 1);
-	size_t max = (size_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_http *http = bind_http_check(L, 1);
+	size_t max = (size_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
 	lua_pushboolean(L, kms_http_drainable(http, max));
 	return 1;
 }
@@ -109,14 +110,14 @@ static int http_drainable(lua_State *L)
 static int http_header(lua_State *L)
 {
 	kms_text value;
-	kms_http *http = kms_bind_check_http(L, 1);
+	kms_http *http = bind_http_check(L, 1);
 	const char *name = luaL_checkstring(L, 2);
 	unsigned count = kms_http_header(&value, http, name);
-	kms_bind_push_text(L, value);
+	bind_push_text(L, value);
 	for (unsigned i = 1; i < count; i++) {
 		kms_http_header_nth(&value, http, name, i);
 		lua_pushliteral(L, ", ");
-		kms_bind_push_text(L, value);
+		bind_push_text(L, value);
 		lua_concat(L, 3);
 	}
 	lua_pushinteger(L, (lua_Integer)count);
@@ -126,7 +127,7 @@ static int http_header(lua_State *L)
 /* parser:expects_continue() -> whether the client waits for 100 before it sends the body. */
 static int http_expects_continue(lua_State *L)
 {
-	const kms_http_request *request = kms_http_get_request(kms_bind_check_http(L, 1));
+	const kms_http_request *request = kms_http_get_request(bind_http_check(L, 1));
 	lua_pushboolean(L, request && request->expects_continue);
 	return 1;
 }
@@ -134,7 +135,7 @@ static int http_expects_continue(lua_State *L)
 /* parser:content_length() -> announced bytes, 0 without a body, nil where it is chunked. */
 static int http_content_length(lua_State *L)
 {
-	const kms_http_request *request = kms_http_get_request(kms_bind_check_http(L, 1));
+	const kms_http_request *request = kms_http_get_request(bind_http_check(L, 1));
 	if (!request || request->framing == KMS_HTTP_CHUNKED)
 		lua_pushnil(L);
 	else
@@ -145,7 +146,7 @@ static int http_content_length(lua_State *L)
 /* parser:release_body(): frees the body before next() does. */
 static int http_release_body(lua_State *L)
 {
-	kms_http_release_body(kms_bind_check_http(L, 1));
+	kms_http_release_body(bind_http_check(L, 1));
 	return 0;
 }
 
@@ -155,7 +156,7 @@ static int http_release_body(lua_State *L)
  */
 static int http_body(lua_State *L)
 {
-	const kms_buf *body = kms_http_body(kms_bind_check_http(L, 1));
+	const kms_buf *body = kms_http_body(bind_http_check(L, 1));
 	lua_pushlstring(L, body->len ? (const char *)body->data : "", body->len);
 	return 1;
 }
@@ -173,15 +174,15 @@ static const luaL_Reg http_methods[] = {
 	{ "body", http_body },
 	{ NULL, NULL },
 };
-const kms_bind_type kms_bind_http_type = { "kms.http", http_release, http_methods, true };
+const bind_type bind_http_type = { "kms.http", http_release, http_methods, true };
 
 /* http_parser(max_header_bytes) -> parser | nil, message, code */
 static int http_new(lua_State *L)
 {
-	size_t max_head = (size_t)kms_bind_integer(L, 1, KMS_HTTP_MIN_HEAD, KMS_HTTP_MAX_HEAD);
-	kms_http **box = (kms_http **)kms_bind_new(L, &kms_bind_http_type);
+	size_t max_head = (size_t)bind_arg_integer(L, 1, KMS_HTTP_MIN_HEAD, KMS_HTTP_MAX_HEAD);
+	kms_http **box = (kms_http **)bind_new(L, &bind_http_type);
 	kms_status status = kms_http_new(box, max_head);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 static int push_decoded(lua_State *L, kms_text text, bool plus_is_space)
@@ -191,14 +192,14 @@ static int push_decoded(lua_State *L, kms_text text, bool plus_is_space)
 	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, text.len);
 	kms_status status = kms_http_decode(bytes, &len, text, plus_is_space);
 	luaL_pushresultsize(&buffer, len);
-	return status == KMS_OK ? 1 : kms_bind_fail_text(L, status, "malformed percent-escape");
+	return status == KMS_OK ? 1 : bind_fail_text(L, status, "malformed percent-escape");
 }
 
 /* percent_decode(text, plus_is_space) -> bytes | nil, message, code */
 static int percent_decode(lua_State *L)
 {
 	luaL_checkstring(L, 1);
-	return push_decoded(L, kms_bind_text(L, 1), lua_toboolean(L, 2));
+	return push_decoded(L, bind_arg_text(L, 1), lua_toboolean(L, 2));
 }
 
 /*
@@ -207,9 +208,9 @@ static int percent_decode(lua_State *L)
  */
 static int http_query(lua_State *L)
 {
-	kms_text query = kms_bind_text(L, 1), found = { NULL, 0 }, value;
+	kms_text query = bind_arg_text(L, 1), found = { NULL, 0 }, value;
 	luaL_checkstring(L, 2);
-	kms_text name = kms_bind_text(L, 2);
+	kms_text name = bind_arg_text(L, 2);
 	unsigned count = 0;
 	while (kms_http_query_next(&value, &query, name))
 		if (count++ == 0) found = value;
@@ -222,7 +223,7 @@ static int http_query(lua_State *L)
 /* http_body_budget(bytes): what the bodies of all requests may hold together. */
 static int http_body_budget(lua_State *L)
 {
-	kms_http_set_body_budget((size_t)kms_bind_integer(L, 1, 0, LUA_MAXINTEGER));
+	kms_http_set_body_budget((size_t)bind_arg_integer(L, 1, 0, LUA_MAXINTEGER));
 	return 0;
 }
 
@@ -233,7 +234,7 @@ static int http_body_in_flight(lua_State *L)
 	return 1;
 }
 
-void kms_bind_http(lua_State *L)
+void bind_add_http(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "http_parser", http_new },
@@ -243,6 +244,6 @@ void kms_bind_http(lua_State *L)
 		{ "http_body_in_flight", http_body_in_flight },
 		{ NULL, NULL },
 	};
-	kms_bind_define(L, &kms_bind_http_type);
+	bind_define(L, &bind_http_type);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "bind/topics.h"
+
 /* Longest head; an answer that fits with its body is put together on the stack. */
 #define MAX_HEAD 8192
 
@@ -117,8 +119,8 @@ static int http_head(lua_State *L)
 {
 	writer w; /* its bytes are not zeroed: each one is written before it is read */
 	size_t body_len = 0;
-	lua_Integer status = kms_bind_integer(L, 1, 200, 599);
-	lua_Integer length = kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	lua_Integer status = bind_arg_integer(L, 1, 200, 599);
+	lua_Integer length = bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	const char *body = luaL_optlstring(L, 5, NULL, &body_len);
 
 	lua_settop(L, 5);
@@ -146,7 +148,7 @@ static int http_head(lua_State *L)
 	return 1;
 }
 
-void kms_bind_http_reply(lua_State *L)
+void bind_add_http_reply(lua_State *L)
 {
 	lua_pushcfunction(L, http_head);
 	lua_setfield(L, -2, "http_head");

@@ -1,5 +1,5 @@
 /* Native work on libuv's pool, and coroutines that wait for it (architecture rule 2). */
-#include "bind/bind.h"
+#include "bind/job.h"
 
 #include <luv/luv.h>
 #include <stdatomic.h>
@@ -28,7 +28,7 @@ static void on_prepare(uv_prepare_t *handle)
 	load.started = 0;
 }
 
-uv_loop_t *kms_bind_loop(lua_State *L)
+uv_loop_t *bind_loop(lua_State *L)
 {
 	uv_loop_t *loop = luv_loop(L);
 	if (load.watching) return loop;
@@ -39,39 +39,39 @@ uv_loop_t *kms_bind_loop(lua_State *L)
 	return loop;
 }
 
-unsigned kms_job_pending(void)
+unsigned bind_job_pending(void)
 {
 	return load.pending;
 }
 
 static int wait_continue(lua_State *L, int status, lua_KContext context)
 {
-	kms_wait *wait = (kms_wait *)context;
+	bind_wait *wait = (bind_wait *)context;
 	(void)status;
 	return wait->finish(L, wait);
 }
 
 /* Keeps the coroutine, and with it the job or call on its stack, alive (may throw). */
-static void wait_anchor(lua_State *L, kms_wait *wait)
+static void wait_anchor(lua_State *L, bind_wait *wait)
 {
 	lua_pushthread(L);
 	wait->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
 	wait->thread = L;
 }
 
-static int wait_suspend(lua_State *L, kms_wait *wait)
+static int wait_suspend(lua_State *L, bind_wait *wait)
 {
 	return lua_yieldk(L, 0, (lua_KContext)wait, wait_continue);
 }
 
-int kms_wait_yield(lua_State *L, kms_wait *wait)
+int bind_wait_yield(lua_State *L, bind_wait *wait)
 {
 	if (!lua_isyieldable(L)) return luaL_error(L, "this call waits: it needs a coroutine");
 	wait_anchor(L, wait);
 	return wait_suspend(L, wait);
 }
 
-void kms_wait_resume(kms_wait *wait)
+void bind_wait_resume(bind_wait *wait)
 {
 	lua_State *thread = wait->thread;
 	int anchor = wait->anchor, results = 0;
@@ -90,37 +90,37 @@ void kms_wait_resume(kms_wait *wait)
 	luaL_unref(from, LUA_REGISTRYINDEX, anchor);
 }
 
-static int job_finish(lua_State *L, kms_wait *wait)
+static int job_finish(lua_State *L, bind_wait *wait)
 {
-	kms_job *job = (kms_job *)wait;
+	bind_job *job = (bind_job *)wait;
 	return job->finish(L, job);
 }
 
 static void on_work(uv_work_t *work)
 {
-	kms_job *job = work->data;
+	bind_job *job = work->data;
 	kms_stack_guard();
 	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) job->run(job);
 }
 
 static void on_done(uv_work_t *work, int status)
 {
-	kms_job *job = work->data;
+	bind_job *job = work->data;
 	(void)status; /* nothing cancels jobs */
 	load.pending--;
-	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) kms_wait_resume(&job->wait);
+	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) bind_wait_resume(&job->wait);
 }
 
-void kms_jobs_stop(void)
+void bind_jobs_stop(void)
 {
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
 	while (load.pending > 0)
 		uv_run(load.prepare.loop, UV_RUN_ONCE);
 }
 
-int kms_job_start(lua_State *L, kms_job *job)
+int bind_job_start(lua_State *L, bind_job *job)
 {
-	uv_loop_t *loop = kms_bind_loop(L);
+	uv_loop_t *loop = bind_loop(L);
 	bool alone =
 	    load.pending == 0 && load.started < JOBS_OF_A_REQUEST && load.started_before <= JOBS_OF_A_REQUEST;
 
@@ -140,17 +140,17 @@ int kms_job_start(lua_State *L, kms_job *job)
 	return job->finish(L, job);
 }
 
-int kms_job_run(lua_State *L, kms_job *job)
+int bind_job_run(lua_State *L, bind_job *job)
 {
-	(void)kms_bind_loop(L);
+	(void)bind_loop(L);
 	load.started++;
 	job->run(job);
 	return job->finish(L, job);
 }
 
-int kms_job_start_small(lua_State *L, kms_job *job)
+int bind_job_start_small(lua_State *L, bind_job *job)
 {
-	if (job->heavy) return kms_job_start(L, job);
+	if (job->heavy) return bind_job_start(L, job);
 	job->run(job);
 	return job->finish(L, job);
 }

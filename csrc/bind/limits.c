@@ -1,6 +1,7 @@
 /* Nonces and rate limits. Times are arguments; the loop's monotonic clock is passed in. */
-#include "bind/bind.h"
+#include "bind/limits.h"
 
+#include "bind/topics.h"
 #include "kms/limit.h"
 #include "kms/nonce.h"
 
@@ -13,10 +14,10 @@ static void nonces_release(void *object)
 static int nonces_issue(lua_State *L)
 {
 	char text[KMS_NONCE_TEXT];
-	kms_nonces *nonces = kms_bind_check(L, 1, &kms_bind_nonces_type);
-	uint64_t now = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_nonces *nonces = bind_check(L, 1, &bind_nonces_type);
+	uint64_t now = (uint64_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
 	kms_status status = kms_nonces_issue(text, nonces, now);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }
@@ -24,8 +25,8 @@ static int nonces_issue(lua_State *L)
 /* nonces:out(mono_s) -> how many are out within the lifetime */
 static int nonces_out(lua_State *L)
 {
-	kms_nonces *nonces = kms_bind_check(L, 1, &kms_bind_nonces_type);
-	uint64_t now = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	kms_nonces *nonces = bind_check(L, 1, &bind_nonces_type);
+	uint64_t now = (uint64_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
 	lua_pushinteger(L, (lua_Integer)kms_nonces_out(nonces, now));
 	return 1;
 }
@@ -33,7 +34,7 @@ static int nonces_out(lua_State *L)
 /* nonces:issued() -> how many there were since the start */
 static int nonces_issued(lua_State *L)
 {
-	lua_pushinteger(L, (lua_Integer)kms_nonces_issued(kms_bind_check(L, 1, &kms_bind_nonces_type)));
+	lua_pushinteger(L, (lua_Integer)kms_nonces_issued(bind_check(L, 1, &bind_nonces_type)));
 	return 1;
 }
 
@@ -43,15 +44,15 @@ static const luaL_Reg nonces_methods[] = {
 	{ "out", nonces_out },
 	{ NULL, NULL },
 };
-const kms_bind_type kms_bind_nonces_type = { "kms.nonces", nonces_release, nonces_methods, false };
+const bind_type bind_nonces_type = { "kms.nonces", nonces_release, nonces_methods, false };
 
 /* nonces(lifetime_s) -> object | nil, message, code */
 static int nonces_new(lua_State *L)
 {
-	unsigned lifetime = (unsigned)kms_bind_integer(L, 1, 1, 3600);
-	kms_nonces **box = (kms_nonces **)kms_bind_new(L, &kms_bind_nonces_type);
+	unsigned lifetime = (unsigned)bind_arg_integer(L, 1, 1, 3600);
+	kms_nonces **box = (kms_nonces **)bind_new(L, &bind_nonces_type);
 	kms_status status = kms_nonces_new(box, lifetime);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 static void limiter_release(void *object)
@@ -59,7 +60,7 @@ static void limiter_release(void *object)
 	kms_limiter_free(object);
 }
 
-static const kms_bind_type limiter_type;
+static const bind_type limiter_type;
 
 static int limiter_result(lua_State *L, kms_status status, uint64_t retry_ms)
 {
@@ -77,9 +78,9 @@ static int limiter_take(lua_State *L)
 {
 	size_t len;
 	uint64_t retry_ms = 0;
-	kms_limiter *limiter = kms_bind_check(L, 1, &limiter_type);
+	kms_limiter *limiter = bind_check(L, 1, &limiter_type);
 	const char *key = luaL_checklstring(L, 2, &len);
-	uint64_t now = (uint64_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	uint64_t now = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (len == 0 || len > KMS_LIMIT_KEY) luaL_argerror(L, 2, "must be 1 to 32 bytes");
 	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now);
 	return limiter_result(L, status, retry_ms);
@@ -91,9 +92,9 @@ static int limiter_take_address(lua_State *L)
 	uint8_t key[8];
 	size_t len;
 	uint64_t retry_ms = 0;
-	kms_limiter *limiter = kms_bind_check(L, 1, &limiter_type);
+	kms_limiter *limiter = bind_check(L, 1, &limiter_type);
 	const char *address = luaL_checkstring(L, 2);
-	uint64_t now = (uint64_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	uint64_t now = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (kms_address_limit_key(key, &len, address) != KMS_OK) luaL_argerror(L, 2, "not an address");
 	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now);
 	return limiter_result(L, status, retry_ms);
@@ -104,27 +105,27 @@ static const luaL_Reg limiter_methods[] = {
 	{ "take_address", limiter_take_address },
 	{ NULL, NULL },
 };
-static const kms_bind_type limiter_type = { "kms.limiter", limiter_release, limiter_methods, false };
+static const bind_type limiter_type = { "kms.limiter", limiter_release, limiter_methods, false };
 
 /* limiter(per_minute, burst, max_keys) -> object | nil, message, code */
 static int limiter_new(lua_State *L)
 {
-	uint32_t per_minute = (uint32_t)kms_bind_integer(L, 1, 1, 1000000000);
-	uint32_t burst = (uint32_t)kms_bind_integer(L, 2, 1, 1000000000);
-	size_t max_keys = (size_t)kms_bind_integer(L, 3, 1, 1000000);
-	kms_limiter **box = (kms_limiter **)kms_bind_new(L, &limiter_type);
+	uint32_t per_minute = (uint32_t)bind_arg_integer(L, 1, 1, 1000000000);
+	uint32_t burst = (uint32_t)bind_arg_integer(L, 2, 1, 1000000000);
+	size_t max_keys = (size_t)bind_arg_integer(L, 3, 1, 1000000);
+	kms_limiter **box = (kms_limiter **)bind_new(L, &limiter_type);
 	kms_status status = kms_limiter_new(box, per_minute, burst, max_keys);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
-void kms_bind_limits(lua_State *L)
+void bind_add_limits(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "nonces", nonces_new },
 		{ "limiter", limiter_new },
 		{ NULL, NULL },
 	};
-	kms_bind_define(L, &kms_bind_nonces_type);
-	kms_bind_define(L, &limiter_type);
+	bind_define(L, &bind_nonces_type);
+	bind_define(L, &limiter_type);
 	luaL_setfuncs(L, functions, 0);
 }

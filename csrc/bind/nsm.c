@@ -1,31 +1,35 @@
 /* The Nitro Security Module (kms/nsm.h) as a handle; what waits for the device does so on the pool. */
-#include "kms/nsm.h"
+#include "bind/bind.h"
 
 #include <string.h>
 
-#include "bind/bind.h"
+#include "bind/crypto.h"
+#include "bind/job.h"
+#include "bind/keys.h"
+#include "bind/topics.h"
+#include "kms/nsm.h"
 
-static const kms_bind_type nsm_type;
+static const bind_type nsm_type;
 
 static kms_nsm *check_nsm(lua_State *L)
 {
-	return kms_bind_check(L, 1, &nsm_type);
+	return bind_check(L, 1, &nsm_type);
 }
 
 /* nil, message, code; what the module refused is named by its own word. */
 static int fail(lua_State *L, kms_nsm *nsm, kms_status status)
 {
-	if (status != KMS_ERR_NSM_REFUSED) return kms_bind_fail(L, status);
+	if (status != KMS_ERR_NSM_REFUSED) return bind_fail(L, status);
 	const char *text = lua_pushfstring(L, "%s: %s", kms_status_text(status), kms_nsm_refusal(nsm));
-	return kms_bind_fail_text(L, status, text);
+	return bind_fail_text(L, status, text);
 }
 
 /* nsm:identity() -> wallet, p384 | nil, message, code: new keys. For the start: it does not yield. */
 static int nsm_identity(lua_State *L)
 {
 	kms_nsm *nsm = check_nsm(L);
-	kms_wallet **wallet = (kms_wallet **)kms_bind_new(L, &kms_bind_wallet_type);
-	kms_p384 **p384 = (kms_p384 **)kms_bind_new(L, &kms_bind_p384_type);
+	kms_wallet **wallet = (kms_wallet **)bind_new(L, &bind_wallet_type);
+	kms_p384 **p384 = (kms_p384 **)bind_new(L, &bind_p384_type);
 	kms_status status = kms_nsm_identity(wallet, p384, nsm);
 	return status == KMS_OK ? 2 : fail(L, nsm, status);
 }
@@ -54,19 +58,19 @@ static int nsm_describe(lua_State *L)
 /* ---- on the pool -------------------------------------------------------------------------------- */
 
 typedef struct secret_job {
-	kms_job job;
+	bind_job job;
 	kms_nsm *nsm;
 	kms_secret **box; /* of the handle that is returned */
 	kms_status status;
 } secret_job;
 
-static void secret_run(kms_job *base)
+static void secret_run(bind_job *base)
 {
 	secret_job *job = (secret_job *)base;
 	job->status = kms_nsm_secret(job->box, job->nsm, 32, "random");
 }
 
-static int secret_finish(lua_State *L, kms_job *base)
+static int secret_finish(lua_State *L, bind_job *base)
 {
 	secret_job *job = (secret_job *)base;
 	if (job->status != KMS_OK) return fail(L, job->nsm, job->status);
@@ -79,7 +83,7 @@ static int nsm_random_secret(lua_State *L)
 {
 	kms_nsm *nsm = check_nsm(L);
 	lua_settop(L, 1);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	secret_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->job.run = secret_run;
@@ -87,11 +91,11 @@ static int nsm_random_secret(lua_State *L)
 	job->job.heavy = true;
 	job->nsm = nsm;
 	job->box = box;
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
 typedef struct attest_job {
-	kms_job job;
+	bind_job job;
 	kms_nsm *nsm;
 	kms_nsm_claims claims; /* texts of the caller's stack */
 	kms_status status;
@@ -99,7 +103,7 @@ typedef struct attest_job {
 	uint8_t document[KMS_NSM_RESPONSE_MAX];
 } attest_job;
 
-static void attest_run(kms_job *base)
+static void attest_run(bind_job *base)
 {
 	attest_job *job = (attest_job *)base;
 	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, sizeof(job->document));
@@ -109,7 +113,7 @@ static void attest_run(kms_job *base)
 	kms_buf_free(&document);
 }
 
-static int attest_finish(lua_State *L, kms_job *base)
+static int attest_finish(lua_State *L, bind_job *base)
 {
 	attest_job *job = (attest_job *)base;
 	if (job->status != KMS_OK) return fail(L, job->nsm, job->status);
@@ -122,7 +126,7 @@ static int nsm_attest(lua_State *L)
 {
 	kms_nsm *nsm = check_nsm(L);
 	lua_settop(L, 4);
-	kms_text nonce = kms_bind_text(L, 2), user_data = kms_bind_text(L, 3), key = kms_bind_text(L, 4);
+	kms_text nonce = bind_arg_text(L, 2), user_data = bind_arg_text(L, 3), key = bind_arg_text(L, 4);
 	attest_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->job.run = attest_run;
@@ -132,7 +136,7 @@ static int nsm_attest(lua_State *L)
 	job->claims.nonce = (kms_span){ (const uint8_t *)nonce.text, nonce.len };
 	job->claims.user_data = (kms_span){ (const uint8_t *)user_data.text, user_data.len };
 	job->claims.public_key = (kms_span){ (const uint8_t *)key.text, key.len };
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
 /* ---- the handle ----------------------------------------------------------------------------------- */
@@ -151,19 +155,19 @@ static const luaL_Reg nsm_methods[] = {
 };
 
 /* Not closable: jobs borrow it. */
-static const kms_bind_type nsm_type = { "kms.nsm", nsm_release, nsm_methods, false };
+static const bind_type nsm_type = { "kms.nsm", nsm_release, nsm_methods, false };
 
 /* nsm_open() -> nsm | nil, message, code */
 static int nsm_open(lua_State *L)
 {
-	kms_nsm **box = (kms_nsm **)kms_bind_new(L, &nsm_type);
+	kms_nsm **box = (kms_nsm **)bind_new(L, &nsm_type);
 	kms_status status = kms_nsm_open(box);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
-void kms_bind_nsm(lua_State *L)
+void bind_add_nsm(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "nsm_open", nsm_open }, { NULL, NULL } };
-	kms_bind_define(L, &nsm_type);
+	bind_define(L, &nsm_type);
 	luaL_setfuncs(L, functions, 0);
 }

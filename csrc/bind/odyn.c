@@ -1,18 +1,22 @@
 /* Bodies of Odyn's HTTP API (kms/odyn.h) from and to handles. */
-#include "kms/odyn.h"
+#include "bind/bind.h"
 
 #include <string.h>
 
+#include "bind/body.h"
 #include "bind/body_job.h"
+#include "bind/crypto.h"
+#include "bind/topics.h"
+#include "kms/odyn.h"
 #include "base/mem.h"
 
 #define MAX_TX ((size_t)1 << 20)
 
 /* ---- plaintext ------------------------------------------------------------------------------- */
 
-static kms_status plain(kms_convert *convert)
+static kms_status plain(bind_body_job *job)
 {
-	return kms_odyn_plain(&convert->out, &convert->field, &convert->in);
+	return kms_odyn_plain(&job->out, &job->field, &job->in);
 }
 
 /*
@@ -22,22 +26,22 @@ static kms_status plain(kms_convert *convert)
 static int odyn_plain(lua_State *L)
 {
 	static const char *const kinds[] = { "guarded", "wiped", NULL };
-	const kms_buf *answer = kms_bind_check_body(L, 1);
+	const kms_buf *answer = bind_body_check(L, 1);
 	int kind = luaL_checkoption(L, 2, NULL, kinds);
 	if (answer->kind != KMS_BUF_WIPED) return luaL_argerror(L, 1, "is no wiped body");
 
 	size_t size = answer->len;
 	lua_settop(L, 2);
-	kms_convert *convert = kms_convert_new(L, plain);
-	if (!convert) return kms_bind_fail(L, KMS_ERR_MEMORY);
-	convert->out = kms_buf_make(kind == 0 ? KMS_BUF_GUARDED : KMS_BUF_WIPED, CONVERT_MAX_BYTES);
-	kms_bind_take_body(&convert->in, L, 1);
-	return kms_convert_start(L, convert, size > CONVERT_INLINE_BYTES);
+	bind_body_job *job = bind_body_job_new(L, plain);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->out = kms_buf_make(kind == 0 ? KMS_BUF_GUARDED : KMS_BUF_WIPED, BODY_JOB_MAX_BYTES);
+	bind_body_take(&job->in, L, 1);
+	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
 }
 
-static kms_status seal_request(kms_convert *convert)
+static kms_status seal_request(bind_body_job *job)
 {
-	return kms_odyn_encrypt_request(&convert->out, convert->in.data, convert->in.len, convert->key97);
+	return kms_odyn_encrypt_request(&job->out, job->in.data, job->in.len, job->key97);
 }
 
 /*
@@ -46,24 +50,24 @@ static kms_status seal_request(kms_convert *convert)
  */
 static int odyn_seal_request(lua_State *L)
 {
-	size_t size = kms_bind_check_body(L, 1)->len;
-	const uint8_t *peer97 = kms_bind_bytes(L, 2, KMS_P384_POINT);
+	size_t size = bind_body_check(L, 1)->len;
+	const uint8_t *peer97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
 
 	lua_settop(L, 2);
-	kms_convert *convert = kms_convert_new(L, seal_request);
-	if (!convert) return kms_bind_fail(L, KMS_ERR_MEMORY);
-	convert->out = kms_buf_make(KMS_BUF_WIPED, CONVERT_MAX_BYTES);
-	memcpy(convert->key97, peer97, sizeof(convert->key97));
-	kms_bind_take_body(&convert->in, L, 1);
-	return kms_convert_start(L, convert, size > CONVERT_INLINE_BYTES);
+	bind_body_job *job = bind_body_job_new(L, seal_request);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->out = kms_buf_make(KMS_BUF_WIPED, BODY_JOB_MAX_BYTES);
+	memcpy(job->key97, peer97, sizeof(job->key97));
+	bind_body_take(&job->in, L, 1);
+	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
 }
 
 /* ---- envelopes -------------------------------------------------------------------------------- */
 
-static kms_status sealed(kms_convert *convert)
+static kms_status sealed(bind_body_job *job)
 {
-	return kms_odyn_envelope(&convert->out, &convert->field, (char *)convert->in.data, convert->in.len,
-				 convert->key97, convert->plain_len);
+	return kms_odyn_envelope(&job->out, &job->field, (char *)job->in.data, job->in.len, job->key97,
+				 job->plain_len);
 }
 
 /*
@@ -72,34 +76,34 @@ static kms_status sealed(kms_convert *convert)
  */
 static int odyn_envelope(lua_State *L)
 {
-	size_t size = kms_bind_check_body(L, 1)->len;
-	const uint8_t *own97 = kms_bind_bytes(L, 2, KMS_P384_POINT);
+	size_t size = bind_body_check(L, 1)->len;
+	const uint8_t *own97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
 	size_t plain_len = SIZE_MAX;
-	if (!lua_isnoneornil(L, 3)) plain_len = (size_t)kms_bind_integer(L, 3, 0, LUA_MAXINTEGER);
+	if (!lua_isnoneornil(L, 3)) plain_len = (size_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 
 	lua_settop(L, 3);
-	kms_convert *convert = kms_convert_new(L, sealed);
-	if (!convert) return kms_bind_fail(L, KMS_ERR_MEMORY);
-	convert->plain_len = plain_len;
-	memcpy(convert->key97, own97, sizeof(convert->key97));
-	kms_bind_take_body(&convert->in, L, 1);
-	return kms_convert_start(L, convert, size > CONVERT_INLINE_BYTES);
+	bind_body_job *job = bind_body_job_new(L, sealed);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->plain_len = plain_len;
+	memcpy(job->key97, own97, sizeof(job->key97));
+	bind_body_take(&job->in, L, 1);
+	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
 }
 
 /* ---- small answers: read where they are, without a job ------------------------------------------ */
 
 static int fail_member(lua_State *L, kms_status status, const char *field)
 {
-	if (!field) return kms_bind_fail(L, status);
-	return kms_bind_fail_text(L, status, lua_pushfstring(L, "%s: %s", field, kms_status_text(status)));
+	if (!field) return bind_fail(L, status);
+	return bind_fail_text(L, status, lua_pushfstring(L, "%s: %s", field, kms_status_text(status)));
 }
 
 /* odyn_random(answer) -> secret of 32 bytes | nil, message, code. Of /v1/random. */
 static int odyn_random(lua_State *L)
 {
 	const char *field;
-	kms_buf *answer = kms_bind_check_body(L, 1);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	kms_buf *answer = bind_body_check(L, 1);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	kms_status status = kms_odyn_secret(box, &field, (char *)answer->data, answer->len);
 	return status == KMS_OK ? 1 : fail_member(L, status, field);
 }
@@ -113,8 +117,8 @@ static int odyn_signature(lua_State *L)
 	uint8_t own[20];
 	char text[KMS_SIGNATURE_TEXT];
 	const char *field;
-	kms_buf *answer = kms_bind_check_body(L, 1);
-	kms_bind_address(own, L, 2);
+	kms_buf *answer = bind_body_check(L, 1);
+	bind_arg_address(own, L, 2);
 	kms_status status = kms_odyn_signature(text, &field, (char *)answer->data, answer->len, own);
 	if (status != KMS_OK) return fail_member(L, status, field);
 	lua_pushlstring(L, text, sizeof(text));
@@ -130,8 +134,8 @@ static int odyn_transaction(lua_State *L)
 	uint8_t own[20], hash[32];
 	const char *field;
 	size_t len = 0;
-	kms_buf *answer = kms_bind_check_body(L, 1);
-	kms_bind_address(own, L, 2);
+	kms_buf *answer = bind_body_check(L, 1);
+	bind_arg_address(own, L, 2);
 	/* Copied to memory of Lua's, so that nothing of C's is alive when pushing throws. */
 	uint8_t *bytes = lua_newuserdatauv(L, answer->len / 2 + 1, 0);
 	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, MAX_TX);
@@ -139,12 +143,12 @@ static int odyn_transaction(lua_State *L)
 	if (status == KMS_OK) memcpy(bytes, raw.data, len = raw.len);
 	kms_buf_free(&raw);
 	if (status != KMS_OK) return fail_member(L, status, field);
-	kms_bind_push_hex(L, bytes, len);
-	kms_bind_push_hex(L, hash, sizeof(hash));
+	bind_push_hex(L, bytes, len);
+	bind_push_hex(L, hash, sizeof(hash));
 	return 2;
 }
 
-void kms_bind_odyn(lua_State *L)
+void bind_add_odyn(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "odyn_plain", odyn_plain },

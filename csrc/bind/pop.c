@@ -1,6 +1,7 @@
 /* Proof of possession from the other side: answers of nodes that this one has called. */
 #include "bind/bind.h"
 
+#include "bind/topics.h"
 #include "kms/pop.h"
 
 /*
@@ -11,12 +12,12 @@
 static int response_check(lua_State *L)
 {
 	uint8_t node20[20];
-	kms_text response = kms_bind_text(L, 1), caller = kms_bind_text(L, 2);
-	kms_bind_address(node20, L, 3);
-	return kms_bind_result(L, kms_response_check(response, caller, node20));
+	kms_text response = bind_arg_text(L, 1), caller = bind_arg_text(L, 2);
+	bind_arg_address(node20, L, 3);
+	return bind_result(L, kms_response_check(response, caller, node20));
 }
 
-void kms_bind_pop(lua_State *L)
+void bind_add_pop(lua_State *L)
 {
 	lua_pushcfunction(L, response_check);
 	lua_setfield(L, -2, "response_check");

@@ -1,5 +1,5 @@
 /* Start-up, clocks and limits of the process. */
-#include "bind/bind.h"
+#include "bind/process.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -9,9 +9,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bind/bind.h"
+#include "bind/crypto.h"
+#include "bind/topics.h"
 #include "kms/codec.h"
 #include "kms/confine.h"
 #include "kms/crypto.h"
+
+bool bind_claim_role(bind_role role)
+{
+	static bind_role claimed; /* loop thread only */
+	if (!claimed) claimed = role;
+	return claimed == role;
+}
 
 /*
  * init(locked_memory_bytes) -> true | nil, message, code: guarded memory (0: what the memlock
@@ -19,7 +29,7 @@
  */
 static int system_init(lua_State *L)
 {
-	size_t bytes = (size_t)kms_bind_integer(L, 1, 0, (lua_Integer)1 << 40);
+	size_t bytes = (size_t)bind_arg_integer(L, 1, 0, (lua_Integer)1 << 40);
 	const char *failed = NULL;
 
 	/* Too low a limit is told as such: the size was not anybody's choice. */
@@ -30,8 +40,8 @@ static int system_init(lua_State *L)
 	if (status == KMS_OK) status = kms_crypto_init();
 	if (status == KMS_OK) status = kms_selftest(&failed);
 	if (status == KMS_ERR_SELFTEST && failed)
-		return kms_bind_fail_text(L, status, lua_pushfstring(L, "self-test failed: %s", failed));
-	return kms_bind_result(L, status);
+		return bind_fail_text(L, status, lua_pushfstring(L, "self-test failed: %s", failed));
+	return bind_result(L, status);
 }
 
 /* ready() -> whether init succeeded in this process. */
@@ -44,7 +54,7 @@ static int system_ready(lua_State *L)
 /* harden() -> true | nil, message, code: no core dumps, not ptraceable, no new privileges. */
 static int system_harden(lua_State *L)
 {
-	return kms_bind_result(L, kms_process_harden());
+	return bind_result(L, kms_process_harden());
 }
 
 /*
@@ -55,7 +65,7 @@ static int system_confine(lua_State *L)
 {
 	bool landlock;
 	kms_status status = kms_process_confine(&landlock);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushboolean(L, landlock);
 	return 1;
 }
@@ -68,8 +78,8 @@ static int system_confine(lua_State *L)
 static int system_take_env(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
-	size_t len = (size_t)kms_bind_integer(L, 2, 1, 64);
-	kms_secret **box = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	size_t len = (size_t)bind_arg_integer(L, 2, 1, 64);
+	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	char *value = getenv(name);
 
 	if (!value) {
@@ -79,7 +89,7 @@ static int system_take_env(lua_State *L)
 	kms_status status = kms_secret_from_hex(box, value, strlen(value), len);
 	kms_wipe(value, strlen(value));
 	unsetenv(name);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	return 1;
 }
 
@@ -107,9 +117,9 @@ static int system_mono_ms(lua_State *L)
 static int system_raise_nofile(lua_State *L)
 {
 	struct rlimit limit = { 0, 0 };
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return bind_fail(L, KMS_ERR_SYSTEM);
 	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return bind_fail(L, KMS_ERR_SYSTEM);
 	lua_pushinteger(L, limit.rlim_cur == RLIM_INFINITY ? 1 << 20 : (lua_Integer)limit.rlim_cur);
 	return 1;
 }
@@ -127,9 +137,9 @@ static int system_random_hex(lua_State *L)
 {
 	uint8_t bytes[32];
 	char text[64];
-	size_t len = (size_t)kms_bind_integer(L, 1, 1, sizeof(bytes));
+	size_t len = (size_t)bind_arg_integer(L, 1, 1, sizeof(bytes));
 	kms_status status = kms_random(bytes, len);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	kms_hex_encode(text, bytes, len);
 	lua_pushlstring(L, text, 2 * len);
 	return 1;
@@ -149,7 +159,7 @@ static int system_name_hash(lua_State *L)
 
 	kms_status status = key ? KMS_OK : kms_secret_random(&key, 32);
 	if (status == KMS_OK) status = kms_hmac_sha256(mac, key, (const uint8_t *)name, len);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	kms_hex_encode(text, mac, 8);
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
@@ -163,18 +173,18 @@ static int system_peer_credentials(lua_State *L)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
-	int descriptor = (int)kms_bind_integer(L, 1, 0, INT_MAX);
+	int descriptor = (int)bind_arg_integer(L, 1, 0, INT_MAX);
 
 	if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || len != sizeof(who))
-		return kms_bind_fail(L, KMS_ERR_SYSTEM);
+		return bind_fail(L, KMS_ERR_SYSTEM);
 	/* What is no Unix socket gives no process, and user -1. */
-	if (who.uid == (uid_t)-1) return kms_bind_fail(L, KMS_ERR_SYSTEM);
+	if (who.uid == (uid_t)-1) return bind_fail(L, KMS_ERR_SYSTEM);
 	lua_pushinteger(L, (lua_Integer)who.uid);
 	lua_pushinteger(L, (lua_Integer)who.pid);
 	return 2;
 }
 
-void kms_bind_system(lua_State *L)
+void bind_add_process(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "init", system_init },

@@ -1,8 +1,13 @@
 /* A request's body: opened into guarded memory, read through accessors. */
-#include "bind/service.h"
+#include "bind/bind.h"
 
 #include <string.h>
 
+#include "bind/body.h"
+#include "bind/http.h"
+#include "bind/job.h"
+#include "bind/service.h"
+#include "bind/topics.h"
 #include "base/mem.h"
 #include "net/http.h"
 
@@ -20,7 +25,7 @@ static void request_release(void *object)
 /* Pushes an empty request (may throw); NULL where there is no memory. */
 static kms_request *push_request(lua_State *L)
 {
-	void **box = kms_bind_new(L, &kms_bind_request_type);
+	void **box = bind_new(L, &bind_request_type);
 	kms_request *request = kms_heap_alloc(1, sizeof(*request));
 	*box = request;
 	return request;
@@ -29,14 +34,14 @@ static kms_request *push_request(lua_State *L)
 /* ---- open ------------------------------------------------------------------------------------ */
 
 typedef struct open_job {
-	kms_job job;
-	const kms_service *service;
+	bind_job job;
+	const bind_service *service;
 	kms_request *request; /* the userdata below this one on the stack */
 	kms_http *http;       /* argument 2 of open; NULL: the request holds the plaintext already */
 	kms_request_kind kind;
 	uint8_t peer97[KMS_P384_POINT];
 	kms_secret *key; /* of the channel: a reference until the job has run; NULL where it is new */
-	kms_signature_text signature;
+	bind_signature signature;
 	bool pop_required;
 	int request_index;
 	const char *field;
@@ -49,7 +54,7 @@ static kms_status parse_plain(open_job *job, kms_buf *plain)
 	kms_status status =
 	    kms_request_parse(job->request, &job->field, plain, job->kind, &job->service->limits);
 	if (status != KMS_OK) return status;
-	return kms_request_check_pop(job->request, kms_signature_view(&job->signature), job->pop_required);
+	return kms_request_check_pop(job->request, bind_signature_view(&job->signature), job->pop_required);
 }
 
 static kms_status open_body(open_job *job)
@@ -70,21 +75,21 @@ static kms_status open_body(open_job *job)
 	return status;
 }
 
-static void open_run(kms_job *base)
+static void open_run(bind_job *base)
 {
 	open_job *job = (open_job *)base;
 	job->status = open_body(job);
 }
 
-static int open_finish(lua_State *L, kms_job *base)
+static int open_finish(lua_State *L, bind_job *base)
 {
 	open_job *job = (open_job *)base;
 	const char *text = kms_status_text(job->status);
 
 	if (job->http) kms_http_release_body(job->http);
 	if (job->status != KMS_OK && job->field)
-		return kms_bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+		return bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_pushvalue(L, job->request_index);
 	return 1;
 }
@@ -93,17 +98,17 @@ static int open_finish(lua_State *L, kms_job *base)
  * service:open(head, kind, peer_point97, signature, pop_required) -> request |
  * nil, message, code. Decrypts and checks the collected body of `head`, which is gone after.
  */
-int kms_service_open(lua_State *L)
+static int service_open(lua_State *L)
 {
-	const kms_service *service = kms_bind_check_service(L, true);
-	kms_http *http = kms_bind_check_http(L, 2);
+	const bind_service *service = bind_service_check(L, true);
+	kms_http *http = bind_http_check(L, 2);
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
-	const uint8_t *peer97 = kms_bind_bytes(L, 4, KMS_P384_POINT);
+	const uint8_t *peer97 = bind_arg_bytes(L, 4, KMS_P384_POINT);
 	bool pop_required = lua_toboolean(L, 6);
 
 	lua_settop(L, 6);
 	kms_request *request = push_request(L);
-	if (!request) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
 	open_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->job.run = open_run;
@@ -115,7 +120,7 @@ int kms_service_open(lua_State *L)
 	job->kind = kind;
 	job->pop_required = pop_required;
 	memcpy(job->peer97, peer97, sizeof(job->peer97));
-	kms_bind_signature(&job->signature, L, 5);
+	bind_arg_signature(&job->signature, L, 5);
 
 	job->key = kms_channels_find(service->channels, service->p384, job->peer97);
 	if (job->key && kms_http_body(http)->len <= OPEN_INLINE_BYTES) {
@@ -123,10 +128,10 @@ int kms_service_open(lua_State *L)
 		return open_finish(L, &job->job);
 	}
 	job->job.heavy = true;
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
-static void parse_run(kms_job *base)
+static void parse_run(bind_job *base)
 {
 	open_job *job = (open_job *)base;
 	kms_buf plain = job->request->plain;
@@ -138,19 +143,19 @@ static void parse_run(kms_job *base)
  * service:parse(plain, kind, signature, pop_required) -> request | nil, message, code. Checks what
  * another has decrypted: a guarded body, which is taken over.
  */
-int kms_service_parse(lua_State *L)
+static int service_parse(lua_State *L)
 {
-	const kms_service *service = kms_bind_check_service(L, false);
-	size_t size = kms_bind_check_body(L, 2)->len;
+	const bind_service *service = bind_service_check(L, false);
+	size_t size = bind_body_check(L, 2)->len;
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
 	bool pop_required = lua_toboolean(L, 5);
 
 	lua_settop(L, 5);
 	kms_request *request = push_request(L);
-	if (!request) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
 	open_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
-	kms_bind_signature(&job->signature, L, 4);
+	bind_arg_signature(&job->signature, L, 4);
 	job->job.run = parse_run;
 	job->job.finish = open_finish;
 	job->job.heavy = size > OPEN_INLINE_BYTES;
@@ -159,21 +164,21 @@ int kms_service_parse(lua_State *L)
 	job->request_index = 6;
 	job->kind = kind;
 	job->pop_required = pop_required;
-	kms_bind_take_body(&request->plain, L, 2);
-	return kms_job_start_small(L, &job->job);
+	bind_body_take(&request->plain, L, 2);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* service:request(kind, key|nil) -> a request without a body: "get" of a key, or "list" */
-int kms_service_request(lua_State *L)
+static int service_request(lua_State *L)
 {
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 2, NULL, kinds);
-	kms_text key = kms_bind_text(L, 3);
+	kms_text key = bind_arg_text(L, 3);
 	kms_request *request = push_request(L);
 
-	if (!request) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
 	if (kind == KMS_REQUEST_GET && key.text) {
 		kms_status status = kms_request_for_key(request, key.text, key.len);
-		return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+		return status == KMS_OK ? 1 : bind_fail(L, status);
 	}
 	if (kind != KMS_REQUEST_LIST) return luaL_argerror(L, 2, "needs a body, or a key");
 	request->kind = KMS_REQUEST_LIST;
@@ -185,23 +190,23 @@ int kms_service_request(lua_State *L)
 /* request:path(), :context() of a derive; :key() of a record. Confidential names: not for logs. */
 static int request_path(lua_State *L)
 {
-	return kms_bind_push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->path);
+	return bind_push_text(L, ((kms_request *)bind_check(L, 1, &bind_request_type))->path);
 }
 
 static int request_context(lua_State *L)
 {
-	return kms_bind_push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->context);
+	return bind_push_text(L, ((kms_request *)bind_check(L, 1, &bind_request_type))->context);
 }
 
 static int request_key(lua_State *L)
 {
-	return kms_bind_push_text(L, ((kms_request *)kms_bind_check(L, 1, &kms_bind_request_type))->key);
+	return bind_push_text(L, ((kms_request *)bind_check(L, 1, &bind_request_type))->key);
 }
 
 /* request:numbers() -> length (derive), value size in bytes and ttl_ms (put) */
 static int request_numbers(lua_State *L)
 {
-	const kms_request *request = kms_bind_check(L, 1, &kms_bind_request_type);
+	const kms_request *request = bind_check(L, 1, &bind_request_type);
 	lua_pushinteger(L, request->length);
 	lua_pushinteger(L, (lua_Integer)request->value_len);
 	lua_pushinteger(L, (lua_Integer)request->ttl_ms);
@@ -211,7 +216,7 @@ static int request_numbers(lua_State *L)
 /* request:has_pop() -> whether the body named the exchange it belongs to */
 static int request_has_pop(lua_State *L)
 {
-	const kms_request *request = kms_bind_check(L, 1, &kms_bind_request_type);
+	const kms_request *request = bind_check(L, 1, &bind_request_type);
 	lua_pushboolean(L, request->pop.text != NULL);
 	return 1;
 }
@@ -220,4 +225,16 @@ static const luaL_Reg request_methods[] = {
 	{ "path", request_path },       { "context", request_context }, { "key", request_key },
 	{ "numbers", request_numbers }, { "has_pop", request_has_pop }, { NULL, NULL },
 };
-const kms_bind_type kms_bind_request_type = { "kms.request", request_release, request_methods, true };
+const bind_type bind_request_type = { "kms.request", request_release, request_methods, true };
+
+void bind_add_request(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+		{ "open", service_open },
+		{ "parse", service_parse },
+		{ "request", service_request },
+		{ NULL, NULL },
+	};
+	bind_define(L, &bind_request_type);
+	bind_add_methods(L, &bind_service_type, methods);
+}

@@ -3,20 +3,29 @@
 
 #include <string.h>
 
+#include "bind/crypto.h"
+#include "bind/http.h"
+#include "bind/job.h"
+#include "bind/keys.h"
+#include "bind/limits.h"
+#include "bind/options.h"
+#include "bind/process.h"
+#include "bind/store.h"
+#include "bind/topics.h"
 #include "base/mem.h"
 #include "net/http.h"
 #include "kms/kdf.h"
 
-void kms_bind_signature(kms_signature_text *signature, lua_State *L, int arg)
+void bind_arg_signature(bind_signature *signature, lua_State *L, int arg)
 {
 	const char *text = luaL_checklstring(L, arg, &signature->len);
 	if (signature->len > sizeof(signature->text)) luaL_argerror(L, arg, "longer than a signature");
 	memcpy(signature->text, text, signature->len);
 }
 
-kms_service *kms_bind_check_service(lua_State *L, bool with_keys)
+bind_service *bind_service_check(lua_State *L, bool with_keys)
 {
-	kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
+	bind_service *service = bind_check(L, 1, &bind_service_type);
 	if (with_keys && !service->p384) luaL_argerror(L, 1, "has no keys of its own");
 	return service;
 }
@@ -31,8 +40,8 @@ typedef struct header_copy {
 } header_copy;
 
 typedef struct auth_job {
-	kms_job job;
-	const kms_service *service; /* argument 1 */
+	bind_job job;
+	const bind_service *service; /* argument 1 */
 	kms_pop_domain domain;
 	header_copy signature, nonce, timestamp, wallet;
 	uint64_t now_s, mono_s;
@@ -43,13 +52,13 @@ typedef struct auth_job {
 } auth_job;
 
 /* The place of a wallet's mark, and the mark: never 0, which is an empty place. */
-static _Atomic uint64_t *mark_of(uint64_t *mark, const kms_service *service, const uint8_t wallet20[20])
+static _Atomic uint64_t *mark_of(uint64_t *mark, const bind_service *service, const uint8_t wallet20[20])
 {
 	*mark = kms_siphash(&service->known->key, wallet20, 20) | 1;
-	return &service->known->marks[(*mark >> 32) % KMS_KNOWN_CALLERS];
+	return &service->known->marks[(*mark >> 32) % BIND_KNOWN_CALLERS];
 }
 
-static bool is_known(const kms_service *service, const uint8_t wallet20[20])
+static bool is_known(const bind_service *service, const uint8_t wallet20[20])
 {
 	uint64_t mark;
 	const _Atomic uint64_t *place = mark_of(&mark, service, wallet20);
@@ -61,8 +70,8 @@ static int service_know(lua_State *L)
 {
 	uint8_t wallet20[20];
 	uint64_t mark;
-	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
-	kms_bind_address(wallet20, L, 2);
+	const bind_service *service = bind_check(L, 1, &bind_service_type);
+	bind_arg_address(wallet20, L, 2);
 	_Atomic uint64_t *place = mark_of(&mark, service, wallet20);
 	atomic_store_explicit(place, mark, memory_order_relaxed);
 	return 0;
@@ -85,10 +94,10 @@ static kms_text view(const header_copy *copy)
 	return text;
 }
 
-static void auth_run(kms_job *base)
+static void auth_run(bind_job *base)
 {
 	auth_job *job = (auth_job *)base;
-	const kms_service *service = job->service;
+	const bind_service *service = job->service;
 	kms_pop pop = { job->domain, view(&job->signature), view(&job->nonce), view(&job->timestamp),
 			view(&job->wallet) };
 	job->status = kms_pop_check(job->caller20, service->nonces, &pop, service->own20, job->now_s,
@@ -100,12 +109,12 @@ static void auth_run(kms_job *base)
 		    kms_response_sign(job->response, service->wallet, pop.signature) == KMS_OK;
 }
 
-static int auth_finish(lua_State *L, kms_job *base)
+static int auth_finish(lua_State *L, bind_job *base)
 {
 	auth_job *job = (auth_job *)base;
 	char caller[KMS_ADDRESS_TEXT];
 
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	kms_address_format(caller, job->caller20);
 	lua_pushlstring(L, caller, sizeof(caller));
 	lua_pushlstring(L, job->signature.text, job->signature.len);
@@ -119,18 +128,18 @@ static int auth_finish(lua_State *L, kms_job *base)
  * (of a caller that service:know was told, for service:answer) | nil, message, code.
  * domain: "app" or "peer". Consumes the nonce whatever comes of it.
  */
-int kms_service_authenticate(lua_State *L)
+static int service_authenticate(lua_State *L)
 {
 	static const char *const domains[] = { "app", "peer", NULL };
 	static const char *const headers[2][4] = {
 		{ "x-app-signature", "x-app-nonce", "x-app-timestamp", "x-app-wallet" },
 		{ "x-kms-signature", "x-kms-nonce", "x-kms-timestamp", "x-kms-wallet" },
 	};
-	const kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
-	const kms_http *http = kms_bind_check_http(L, 2);
+	const bind_service *service = bind_check(L, 1, &bind_service_type);
+	const kms_http *http = bind_http_check(L, 2);
 	int domain = luaL_checkoption(L, 3, NULL, domains);
-	uint64_t wall_ms = (uint64_t)kms_bind_integer(L, 4, 0, LUA_MAXINTEGER);
-	uint64_t mono_ms = (uint64_t)kms_bind_integer(L, 5, 0, LUA_MAXINTEGER);
+	uint64_t wall_ms = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
+	uint64_t mono_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 
 	auth_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
@@ -138,21 +147,21 @@ int kms_service_authenticate(lua_State *L)
 	    !copy_header(&job->nonce, http, headers[domain][1]) ||
 	    !copy_header(&job->timestamp, http, headers[domain][2]) ||
 	    !copy_header(&job->wallet, http, headers[domain][3]))
-		return kms_bind_fail(L, KMS_ERR_POP_DUPLICATE);
+		return bind_fail(L, KMS_ERR_POP_DUPLICATE);
 	job->job.run = auth_run;
 	job->job.finish = auth_finish;
 	job->service = service;
 	job->domain = domain == 0 ? KMS_POP_APP : KMS_POP_PEER;
 	job->now_s = wall_ms / 1000;
 	job->mono_s = mono_ms / 1000;
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
 /* ---- the object ----------------------------------------------------------------------------- */
 
 static void service_release(void *object)
 {
-	kms_service *service = object;
+	bind_service *service = object;
 	kms_secret_unref(service->master);
 	kms_heap_free(service->known);
 	kms_heap_free(service);
@@ -161,8 +170,8 @@ static void service_release(void *object)
 /* service:set_master(secret|nil): what keys are derived from; the old reference is dropped. */
 static int service_set_master(lua_State *L)
 {
-	kms_service *service = kms_bind_check(L, 1, &kms_bind_service_type);
-	kms_secret *master = kms_bind_check_optional(L, 2, &kms_bind_secret_type);
+	bind_service *service = bind_check(L, 1, &bind_service_type);
+	kms_secret *master = bind_check_optional(L, 2, &bind_secret_type);
 	if (master && kms_secret_len(master) != KMS_MASTER_BYTES)
 		luaL_argerror(L, 2, "a master secret has 32 bytes");
 	kms_secret *old = service->master;
@@ -177,8 +186,8 @@ static int service_set_master(lua_State *L)
  */
 static int service_has_channel(lua_State *L)
 {
-	const kms_service *service = kms_bind_check_service(L, true);
-	const uint8_t *peer97 = kms_bind_bytes(L, 2, KMS_P384_POINT);
+	const bind_service *service = bind_service_check(L, true);
+	const uint8_t *peer97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
 	kms_secret *key = kms_channels_find(service->channels, service->p384, peer97);
 	lua_pushboolean(L, key != NULL);
 	kms_secret_unref(key);
@@ -186,35 +195,30 @@ static int service_has_channel(lua_State *L)
 }
 
 static const luaL_Reg service_methods[] = {
-	{ "authenticate", kms_service_authenticate },
-	{ "open", kms_service_open },
-	{ "parse", kms_service_parse },
-	{ "request", kms_service_request },
-	{ "answer", kms_service_answer },
-	{ "work", kms_service_work },
+	{ "authenticate", service_authenticate },
 	{ "set_master", service_set_master },
 	{ "know", service_know },
 	{ "has_channel", service_has_channel },
 	{ NULL, NULL },
 };
-const kms_bind_type kms_bind_service_type = { "kms.service", service_release, service_methods, false };
+const bind_type bind_service_type = { "kms.service", service_release, service_methods, false };
 
 /* Pushes the member `name` of the table at 1 and returns it checked (may throw). */
-static void *member(lua_State *L, const char *name, const kms_bind_type *type)
+static void *member(lua_State *L, const char *name, const bind_type *type)
 {
 	lua_getfield(L, 1, name);
-	return kms_bind_check(L, -1, type);
+	return bind_check(L, -1, type);
 }
 
 /* Keys of this process, or the address of a wallet that is elsewhere. */
-static void set_identity(kms_service *service, lua_State *L)
+static void set_identity(bind_service *service, lua_State *L)
 {
 	if (lua_getfield(L, 1, "self") != LUA_TNIL) {
-		kms_bind_address(service->own20, L, lua_gettop(L));
+		bind_arg_address(service->own20, L, lua_gettop(L));
 		return;
 	}
-	service->wallet = member(L, "wallet", &kms_bind_wallet_type);
-	service->p384 = member(L, "p384", &kms_bind_p384_type);
+	service->wallet = member(L, "wallet", &bind_wallet_type);
+	service->p384 = member(L, "p384", &bind_p384_type);
 	kms_wallet_address(service->own20, service->wallet);
 }
 
@@ -229,31 +233,32 @@ static int service_new(lua_State *L)
 					     "max_value", "max_key", "pop_window_s", "self",     NULL };
 	const lua_Integer large = (lua_Integer)1 << 40;
 
-	if (!kms_bind_claim(KMS_BIND_NODE)) return luaL_error(L, "this process stands in for a TEE service");
-	kms_bind_closed(L, 1, names);
+	if (!bind_claim_role(BIND_ROLE_NODE))
+		return luaL_error(L, "this process stands in for a TEE service");
+	bind_options_check(L, 1, names);
 	lua_settop(L, 1);
-	void **box = kms_bind_new(L, &kms_bind_service_type);
+	void **box = bind_new(L, &bind_service_type);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, 2, 1);
-	kms_service given = { 0 };
+	bind_service given = { 0 };
 	set_identity(&given, L);
-	kms_nonces *nonces = member(L, "nonces", &kms_bind_nonces_type);
-	kms_channels *channels = member(L, "channels", &kms_bind_channels_type);
-	kms_store *store = member(L, "store", &kms_bind_store_type);
+	kms_nonces *nonces = member(L, "nonces", &bind_nonces_type);
+	kms_channels *channels = member(L, "channels", &bind_channels_type);
+	kms_store *store = member(L, "store", &bind_store_type);
 	kms_request_limits limits = {
-		(size_t)kms_bind_option(L, 1, "max_value", 1, large, 1 << 20),
-		(size_t)kms_bind_option(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096),
+		(size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20),
+		(size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096),
 	};
-	uint64_t window = (uint64_t)kms_bind_option(L, 1, "pop_window_s", 1, 3600, 120);
+	uint64_t window = (uint64_t)bind_option_integer(L, 1, "pop_window_s", 1, 3600, 120);
 
-	kms_service *service = kms_heap_alloc(1, sizeof(*service));
-	if (!service) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	bind_service *service = kms_heap_alloc(1, sizeof(*service));
+	if (!service) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = service;
 	*service = given;
 	service->known = kms_heap_alloc(1, sizeof(*service->known));
-	if (!service->known) return kms_bind_fail(L, KMS_ERR_MEMORY);
+	if (!service->known) return bind_fail(L, KMS_ERR_MEMORY);
 	kms_status status = kms_siphash_key_new(&service->known->key);
-	if (status != KMS_OK) return kms_bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
 	service->nonces = nonces;
 	service->channels = channels;
 	service->store = store;
@@ -263,11 +268,9 @@ static int service_new(lua_State *L)
 	return 1;
 }
 
-void kms_bind_service(lua_State *L)
+void bind_add_service(lua_State *L)
 {
 	lua_pushcfunction(L, service_new);
 	lua_setfield(L, -2, "service");
-	kms_bind_define(L, &kms_bind_service_type);
-	kms_bind_define(L, &kms_bind_request_type);
-	kms_bind_define(L, &kms_bind_answer_type);
+	bind_define(L, &bind_service_type);
 }

@@ -1,5 +1,8 @@
 /* The store as Lua sees it: sizes and counts. Keys and values: service.c, sync_store.c. */
-#include "bind/sync.h"
+#include "bind/store.h"
+
+#include "bind/options.h"
+#include "bind/topics.h"
 
 static void store_release(void *object)
 {
@@ -28,11 +31,11 @@ static void push_stats(lua_State *L, const kms_store_stats *stats)
 static int store_stats(lua_State *L)
 {
 	kms_store_stats stats;
-	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	kms_store *store = bind_check(L, 1, &bind_store_type);
 	if (lua_isnoneornil(L, 2))
 		kms_store_get_stats(&stats, store);
 	else
-		kms_store_get_app_stats(&stats, store, kms_bind_app_id(L, 2));
+		kms_store_get_app_stats(&stats, store, bind_arg_app_id(L, 2));
 	push_stats(L, &stats);
 	return 1;
 }
@@ -40,9 +43,9 @@ static int store_stats(lua_State *L)
 /* store:expire(wall_ms, max) -> records handled (0: nothing is due) */
 static int store_expire(lua_State *L)
 {
-	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
-	uint64_t now = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
-	size_t max = (size_t)kms_bind_integer(L, 3, 1, 100000);
+	kms_store *store = bind_check(L, 1, &bind_store_type);
+	uint64_t now = (uint64_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
+	size_t max = (size_t)bind_arg_integer(L, 3, 1, 100000);
 	lua_pushinteger(L, (lua_Integer)kms_store_expire(store, now, max));
 	return 1;
 }
@@ -50,7 +53,7 @@ static int store_expire(lua_State *L)
 /* store:sequence() -> number of the newest change */
 static int store_sequence(lua_State *L)
 {
-	lua_pushinteger(L, (lua_Integer)kms_store_sequence(kms_bind_check(L, 1, &kms_bind_store_type)));
+	lua_pushinteger(L, (lua_Integer)kms_store_sequence(bind_check(L, 1, &bind_store_type)));
 	return 1;
 }
 
@@ -63,7 +66,7 @@ static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
 	uint8_t(*wallets)[20] = lua_newuserdatauv(L, *count * 20 + 1, 0);
 	for (size_t i = 0; i < *count; i++) {
 		lua_rawgeti(L, arg, (lua_Integer)i + 1);
-		kms_bind_address(wallets[i], L, -1);
+		bind_arg_address(wallets[i], L, -1);
 		lua_pop(L, 1);
 	}
 	return wallets;
@@ -77,16 +80,16 @@ static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
 static int store_set_members(lua_State *L)
 {
 	size_t count;
-	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	kms_store *store = bind_check(L, 1, &bind_store_type);
 	uint8_t(*wallets)[20] = check_wallets(L, 2, &count);
-	return kms_bind_result(L, kms_store_set_members(store, (const uint8_t(*)[20])wallets, count));
+	return bind_result(L, kms_store_set_members(store, (const uint8_t(*)[20])wallets, count));
 }
 
 static int store_set_acknowledged(lua_State *L)
 {
-	kms_store *store = kms_bind_check(L, 1, &kms_bind_store_type);
+	kms_store *store = bind_check(L, 1, &bind_store_type);
 	uint64_t sequence = UINT64_MAX;
-	if (!lua_isnoneornil(L, 2)) sequence = (uint64_t)kms_bind_integer(L, 2, 0, LUA_MAXINTEGER);
+	if (!lua_isnoneornil(L, 2)) sequence = (uint64_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
 	kms_store_set_acknowledged(store, sequence);
 	return 0;
 }
@@ -97,11 +100,9 @@ static const luaL_Reg store_methods[] = {
 	{ "sequence", store_sequence },
 	{ "set_members", store_set_members },
 	{ "set_acknowledged", store_set_acknowledged },
-	{ "delta", kms_store_delta },
-	{ "snapshot", kms_store_snapshot },
 	{ NULL, NULL },
 };
-const kms_bind_type kms_bind_store_type = { "kms.store", store_release, store_methods, false };
+const bind_type bind_store_type = { "kms.store", store_release, store_methods, false };
 
 /* store{self=, max_key=, ...} -> store | nil, message, code; members as kms_store_config names them */
 static int store_new(lua_State *L)
@@ -119,27 +120,27 @@ static int store_new(lua_State *L)
 	const lua_Integer large = (lua_Integer)1 << 50;
 	kms_store_config config;
 
-	kms_bind_closed(L, 1, names);
+	bind_options_check(L, 1, names);
 	lua_getfield(L, 1, "self");
-	kms_bind_address(config.self20, L, -1);
-	config.max_key = (size_t)kms_bind_option(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096);
-	config.max_value = (size_t)kms_bind_option(L, 1, "max_value", 1, large, 1 << 20);
-	config.max_app_bytes = (size_t)kms_bind_option(L, 1, "max_app_bytes", 1, large, 10 << 20);
-	config.max_total_bytes = (size_t)kms_bind_option(L, 1, "max_total_bytes", 1, large, 512 << 20);
-	config.max_namespaces = (size_t)kms_bind_option(L, 1, "max_namespaces", 1, large, 10000);
-	config.max_tombstones = (size_t)kms_bind_option(L, 1, "max_tombstones", 1, large, 100000);
+	bind_arg_address(config.self20, L, -1);
+	config.max_key = (size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096);
+	config.max_value = (size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20);
+	config.max_app_bytes = (size_t)bind_option_integer(L, 1, "max_app_bytes", 1, large, 10 << 20);
+	config.max_total_bytes = (size_t)bind_option_integer(L, 1, "max_total_bytes", 1, large, 512 << 20);
+	config.max_namespaces = (size_t)bind_option_integer(L, 1, "max_namespaces", 1, large, 10000);
+	config.max_tombstones = (size_t)bind_option_integer(L, 1, "max_tombstones", 1, large, 100000);
 	config.tombstone_retention_ms =
-	    (uint64_t)kms_bind_option(L, 1, "tombstone_retention_ms", 0, large, 86400000);
-	config.max_clock_skew_ms = (uint64_t)kms_bind_option(L, 1, "max_clock_skew_ms", 0, large, 15000);
+	    (uint64_t)bind_option_integer(L, 1, "tombstone_retention_ms", 0, large, 86400000);
+	config.max_clock_skew_ms = (uint64_t)bind_option_integer(L, 1, "max_clock_skew_ms", 0, large, 15000);
 
-	kms_store **box = (kms_store **)kms_bind_new(L, &kms_bind_store_type);
+	kms_store **box = (kms_store **)bind_new(L, &bind_store_type);
 	kms_status status = kms_store_new(box, &config);
-	return status == KMS_OK ? 1 : kms_bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
-void kms_bind_store(lua_State *L)
+void bind_add_store(lua_State *L)
 {
 	lua_pushcfunction(L, store_new);
 	lua_setfield(L, -2, "store");
-	kms_bind_define(L, &kms_bind_store_type);
+	bind_define(L, &bind_store_type);
 }

@@ -4,6 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bind/body.h"
+#include "bind/crypto.h"
+#include "bind/job.h"
+#include "bind/store.h"
+#include "bind/topics.h"
 #include "base/mem.h"
 
 /* Messages above this are read on the pool; below, reading costs less than the way there. */
@@ -16,32 +21,32 @@ static void message_release(void *object)
 
 static kms_sync *check_message(lua_State *L)
 {
-	return kms_bind_check(L, 1, &kms_bind_sync_type);
+	return bind_check(L, 1, &bind_sync_type);
 }
 
-void **kms_bind_hold(lua_State *L, int arg, const kms_bind_type *type)
+void **bind_hold(lua_State *L, int arg, const bind_type *type)
 {
-	void **held = kms_bind_new(L, type);
+	void **held = bind_new(L, type);
 	void **box = lua_touserdata(L, arg);
 	*held = *box;
 	*box = NULL;
 	return held;
 }
 
-void kms_bind_hold_end(lua_State *L, int arg, void **held)
+void bind_hold_end(lua_State *L, int arg, void **held)
 {
 	*(void **)lua_touserdata(L, arg) = *held;
 	*held = NULL;
 }
 
-kms_secret **kms_bind_hold_secret(lua_State *L, kms_secret *secret)
+kms_secret **bind_hold_secret(lua_State *L, kms_secret *secret)
 {
-	kms_secret **held = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	kms_secret **held = (kms_secret **)bind_new(L, &bind_secret_type);
 	*held = kms_secret_ref(secret);
 	return held;
 }
 
-void kms_bind_drop_secret(kms_secret **held)
+void bind_drop_secret(kms_secret **held)
 {
 	kms_secret_unref(*held);
 	*held = NULL;
@@ -50,7 +55,7 @@ void kms_bind_drop_secret(kms_secret **held)
 /* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct parse_job {
-	kms_job job;
+	bind_job job;
 	kms_sync **message; /* in the userdata that is the result */
 	kms_buf **plain;    /* argument 1, held */
 	int message_index;
@@ -58,19 +63,19 @@ typedef struct parse_job {
 	kms_status status;
 } parse_job;
 
-static void parse_run(kms_job *base)
+static void parse_run(bind_job *base)
 {
 	parse_job *job = (parse_job *)base;
 	job->status = kms_sync_parse(job->message, &job->field, *job->plain);
 }
 
-static int parse_finish(lua_State *L, kms_job *base)
+static int parse_finish(lua_State *L, bind_job *base)
 {
 	parse_job *job = (parse_job *)base;
 	const char *text = kms_status_text(job->status);
 	if (job->status != KMS_OK && job->field)
-		return kms_bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+		return bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_pushvalue(L, job->message_index);
 	return 1;
 }
@@ -81,23 +86,23 @@ static int parse_finish(lua_State *L, kms_job *base)
  */
 static int sync_parse(lua_State *L)
 {
-	const kms_buf *plain = kms_bind_check(L, 1, &kms_bind_body_type);
+	const kms_buf *plain = bind_check(L, 1, &bind_body_type);
 	bool large = plain->len > PARSE_INLINE_BYTES;
 	lua_settop(L, 1);
-	kms_sync **message = (kms_sync **)kms_bind_new(L, &kms_bind_sync_type);
+	kms_sync **message = (kms_sync **)bind_new(L, &bind_sync_type);
 	parse_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->job.run = parse_run;
 	job->job.finish = parse_finish;
 	job->message = message;
 	job->message_index = 2;
-	job->plain = (kms_buf **)kms_bind_hold(L, 1, &kms_bind_body_type);
+	job->plain = (kms_buf **)bind_hold(L, 1, &bind_body_type);
 	if (!large) {
 		parse_run(&job->job);
 		return parse_finish(L, &job->job);
 	}
 	job->job.heavy = true;
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
 }
 
 /* ---- what a message says ------------------------------------------------------------------------ */
@@ -110,7 +115,7 @@ static int message_text(lua_State *L)
 	for (int i = 0; i < KMS_SYNC_TEXTS; i++)
 		names[i] = kms_sync_text_member((kms_sync_text_name)i);
 	int name = luaL_checkoption(L, 2, NULL, names);
-	return kms_bind_push_text(L, kms_sync_text(message, (kms_sync_text_name)name));
+	return bind_push_text(L, kms_sync_text(message, (kms_sync_text_name)name));
 }
 
 /*
@@ -175,7 +180,7 @@ static int message_records(lua_State *L)
 
 static size_t check_index(lua_State *L)
 {
-	return (size_t)kms_bind_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
+	return (size_t)bind_arg_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
 }
 
 /*
@@ -214,7 +219,7 @@ static int message_refuse(lua_State *L)
 /* ---- merging ----------------------------------------------------------------------------------------- */
 
 typedef struct apply_job {
-	kms_job job;
+	bind_job job;
 	kms_sync **message; /* argument 1, held */
 	kms_store *store;   /* argument 2 */
 	kms_secret **master;
@@ -224,12 +229,12 @@ typedef struct apply_job {
 	kms_status status;
 } apply_job;
 
-static void apply_run(kms_job *base)
+static void apply_run(bind_job *base)
 {
 	apply_job *job = (apply_job *)base;
 	job->status =
 	    kms_sync_apply(&job->counts, *job->message, job->store, *job->master, job->origin, job->now_ms);
-	kms_bind_drop_secret(job->master);
+	bind_drop_secret(job->master);
 }
 
 static void push_skip_reasons(lua_State *L, const kms_sync_counts *counts)
@@ -245,11 +250,11 @@ static void push_skip_reasons(lua_State *L, const kms_sync_counts *counts)
 	if (counts->stubs) set_count(L, "stub", counts->stubs);
 }
 
-static int apply_finish(lua_State *L, kms_job *base)
+static int apply_finish(lua_State *L, bind_job *base)
 {
 	apply_job *job = (apply_job *)base;
-	kms_bind_hold_end(L, 1, (void **)job->message);
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	bind_hold_end(L, 1, (void **)job->message);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_createtable(L, 0, 8);
 	set_count(L, "total", job->counts.total);
 	set_count(L, "merged", job->counts.merged);
@@ -271,10 +276,10 @@ static int apply_finish(lua_State *L, kms_job *base)
 static int message_apply(lua_State *L)
 {
 	(void)check_message(L);
-	kms_store *store = kms_bind_check(L, 2, &kms_bind_store_type);
-	kms_secret *master = kms_bind_check(L, 3, &kms_bind_secret_type);
-	uint32_t origin = (uint32_t)kms_bind_integer(L, 4, 1, UINT32_MAX);
-	uint64_t now_ms = (uint64_t)kms_bind_integer(L, 5, 0, LUA_MAXINTEGER);
+	kms_store *store = bind_check(L, 2, &bind_store_type);
+	kms_secret *master = bind_check(L, 3, &bind_secret_type);
+	uint32_t origin = (uint32_t)bind_arg_integer(L, 4, 1, UINT32_MAX);
+	uint64_t now_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 	lua_settop(L, 5);
 	apply_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
@@ -284,31 +289,26 @@ static int message_apply(lua_State *L)
 	job->store = store;
 	job->origin = origin;
 	job->now_ms = now_ms;
-	job->master = kms_bind_hold_secret(L, master);
-	job->message = (kms_sync **)kms_bind_hold(L, 1, &kms_bind_sync_type);
-	return kms_job_start(L, &job->job);
+	job->master = bind_hold_secret(L, master);
+	job->message = (kms_sync **)bind_hold(L, 1, &bind_sync_type);
+	return bind_job_start(L, &job->job);
 }
 
-/* ---- registration ----------------------------------------------------------------------------------------
- */
+/* ---- registration ----------------------------------------------------------------------------- */
 
 static const luaL_Reg message_methods[] = {
-	{ "text", message_text },         { "flag", message_flag },
-	{ "features", message_features }, { "counts", message_counts },
-	{ "records", message_records },   { "record", message_record },
-	{ "refuse", message_refuse },     { "apply", message_apply },
-	{ "unseal", kms_message_unseal }, { NULL, NULL },
+	{ "text", message_text },     { "flag", message_flag },       { "features", message_features },
+	{ "counts", message_counts }, { "records", message_records }, { "record", message_record },
+	{ "refuse", message_refuse }, { "apply", message_apply },     { NULL, NULL },
 };
-const kms_bind_type kms_bind_sync_type = { "kms.sync", message_release, message_methods, true };
+const bind_type bind_sync_type = { "kms.sync", message_release, message_methods, true };
 
-void kms_bind_sync(lua_State *L)
+void bind_add_sync(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "sync_parse", sync_parse },
-		{ "master_seal", kms_bind_master_seal },
-		{ "p384_generate", kms_bind_p384_generate },
 		{ NULL, NULL },
 	};
-	kms_bind_define(L, &kms_bind_sync_type);
+	bind_define(L, &bind_sync_type);
 	luaL_setfuncs(L, functions, 0);
 }

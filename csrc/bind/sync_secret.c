@@ -1,12 +1,17 @@
 /* The master secret on its way to a new node, and the key that it is sealed to. */
-#include "bind/sync.h"
+#include "bind/bind.h"
 
 #include <string.h>
 
+#include "bind/crypto.h"
+#include "bind/job.h"
+#include "bind/keys.h"
+#include "bind/sync.h"
+#include "bind/topics.h"
 #include "kms/codec.h"
 
 typedef struct secret_job {
-	kms_job job;
+	bind_job job;
 	kms_sync **message;   /* argument 1, held */
 	const kms_p384 *p384; /* argument 2 */
 	kms_secret **secret;  /* in the userdata that is the result */
@@ -14,28 +19,28 @@ typedef struct secret_job {
 	kms_status status;
 } secret_job;
 
-static void unseal_run(kms_job *base)
+static void unseal_run(bind_job *base)
 {
 	secret_job *job = (secret_job *)base;
 	job->status = kms_sync_unseal(job->secret, *job->message, job->p384);
 }
 
-static int unseal_finish(lua_State *L, kms_job *base)
+static int unseal_finish(lua_State *L, bind_job *base)
 {
 	secret_job *job = (secret_job *)base;
-	kms_bind_hold_end(L, 1, (void **)job->message);
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	bind_hold_end(L, 1, (void **)job->message);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_pushvalue(L, job->secret_index);
 	return 1;
 }
 
 /* message:unseal(p384) -> secret | nil, message, code: the member `sealed` */
-int kms_message_unseal(lua_State *L)
+static int message_unseal(lua_State *L)
 {
-	(void)kms_bind_check(L, 1, &kms_bind_sync_type);
-	const kms_p384 *p384 = kms_bind_check(L, 2, &kms_bind_p384_type);
+	(void)bind_check(L, 1, &bind_sync_type);
+	const kms_p384 *p384 = bind_check(L, 2, &bind_p384_type);
 	lua_settop(L, 2);
-	kms_secret **secret = (kms_secret **)kms_bind_new(L, &kms_bind_secret_type);
+	kms_secret **secret = (kms_secret **)bind_new(L, &bind_secret_type);
 	secret_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->job.run = unseal_run;
@@ -44,12 +49,12 @@ int kms_message_unseal(lua_State *L)
 	job->p384 = p384;
 	job->secret = secret;
 	job->secret_index = 3;
-	job->message = (kms_sync **)kms_bind_hold(L, 1, &kms_bind_sync_type);
-	return kms_job_start(L, &job->job);
+	job->message = (kms_sync **)bind_hold(L, 1, &bind_sync_type);
+	return bind_job_start(L, &job->job);
 }
 
 typedef struct seal_job {
-	kms_job job;
+	bind_job job;
 	kms_secret **master;
 	char pubkey[2 * KMS_P384_DER + 2];
 	size_t pubkey_len;
@@ -57,13 +62,13 @@ typedef struct seal_job {
 	kms_status status;
 } seal_job;
 
-static void seal_run(kms_job *base)
+static void seal_run(bind_job *base)
 {
 	seal_job *job = (seal_job *)base;
 	uint8_t point[KMS_P384_POINT];
 	job->status = kms_p384_point_from_hex(point, job->pubkey, job->pubkey_len);
 	if (job->status == KMS_OK) job->status = kms_master_seal(&job->sealed, *job->master, point);
-	kms_bind_drop_secret(job->master);
+	bind_drop_secret(job->master);
 }
 
 static void set_hex(lua_State *L, const char *name, const uint8_t *bytes, size_t len)
@@ -74,11 +79,11 @@ static void set_hex(lua_State *L, const char *name, const uint8_t *bytes, size_t
 	lua_setfield(L, -2, name);
 }
 
-static int seal_finish(lua_State *L, kms_job *base)
+static int seal_finish(lua_State *L, bind_job *base)
 {
 	seal_job *job = (seal_job *)base;
 	uint8_t der[KMS_P384_DER];
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	kms_p384_der(der, job->sealed.ephemeral_point97);
 	lua_createtable(L, 0, 3);
 	set_hex(L, "ephemeral_pubkey", der, sizeof(der));
@@ -91,49 +96,49 @@ static int seal_finish(lua_State *L, kms_job *base)
  * master_seal(master_secret, requester_pubkey_hex) -> { ephemeral_pubkey=, encrypted_data=, nonce= }
  * in hexadecimal, the key as SubjectPublicKeyInfo | nil, message, code
  */
-int kms_bind_master_seal(lua_State *L)
+static int master_seal(lua_State *L)
 {
-	kms_secret *master = kms_bind_check(L, 1, &kms_bind_secret_type);
+	kms_secret *master = bind_check(L, 1, &bind_secret_type);
 	size_t len;
 	const char *pubkey = luaL_checklstring(L, 2, &len);
 	seal_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
-	if (len > sizeof(job->pubkey)) return kms_bind_fail(L, KMS_ERR_PEER_KEY);
+	if (len > sizeof(job->pubkey)) return bind_fail(L, KMS_ERR_PEER_KEY);
 	job->job.run = seal_run;
 	job->job.finish = seal_finish;
 	job->job.heavy = true;
 	memcpy(job->pubkey, pubkey, len);
 	job->pubkey_len = len;
-	job->master = kms_bind_hold_secret(L, master);
-	return kms_job_start(L, &job->job);
+	job->master = bind_hold_secret(L, master);
+	return bind_job_start(L, &job->job);
 }
 
 typedef struct key_job {
-	kms_job job;
+	bind_job job;
 	kms_p384 **key; /* in the userdata that is the result */
 	int key_index;
 	kms_status status;
 } key_job;
 
-static void key_run(kms_job *base)
+static void key_run(bind_job *base)
 {
 	key_job *job = (key_job *)base;
 	job->status = kms_p384_generate(job->key);
 }
 
-static int key_finish(lua_State *L, kms_job *base)
+static int key_finish(lua_State *L, bind_job *base)
 {
 	key_job *job = (key_job *)base;
-	if (job->status != KMS_OK) return kms_bind_fail(L, job->status);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_pushvalue(L, job->key_index);
 	return 1;
 }
 
 /* p384_generate() -> a fresh p384 key, for one exchange | nil, message, code */
-int kms_bind_p384_generate(lua_State *L)
+static int generate_p384(lua_State *L)
 {
 	lua_settop(L, 0);
-	kms_p384 **key = (kms_p384 **)kms_bind_new(L, &kms_bind_p384_type);
+	kms_p384 **key = (kms_p384 **)bind_new(L, &bind_p384_type);
 	key_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
 	memset(job, 0, sizeof(*job));
 	job->job.run = key_run;
@@ -141,5 +146,17 @@ int kms_bind_p384_generate(lua_State *L)
 	job->job.heavy = true;
 	job->key = key;
 	job->key_index = 1;
-	return kms_job_start(L, &job->job);
+	return bind_job_start(L, &job->job);
+}
+
+void bind_add_sync_secret(lua_State *L)
+{
+	static const luaL_Reg methods[] = { { "unseal", message_unseal }, { NULL, NULL } };
+	static const luaL_Reg functions[] = {
+		{ "master_seal", master_seal },
+		{ "p384_generate", generate_p384 },
+		{ NULL, NULL },
+	};
+	bind_add_methods(L, &bind_sync_type, methods);
+	luaL_setfuncs(L, functions, 0);
 }

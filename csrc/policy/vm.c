@@ -16,11 +16,11 @@ static void vm_release(void *object)
 	kms_heap_free(vm);
 }
 
-static const kms_bind_type vm_type;
+static const bind_type vm_type;
 
 static policy_vm *check_vm(lua_State *host)
 {
-	return kms_bind_check(host, 1, &vm_type);
+	return bind_check(host, 1, &vm_type);
 }
 
 /* ---- load --------------------------------------------------------------------------------------- */
@@ -97,9 +97,9 @@ static int vm_read(lua_State *host)
 		if (strcmp(lua_tostring(L, 2), name) != 0) continue;
 		const char *wrong = policy_copy(host, L, 3, true);
 		lua_settop(L, 0);
-		return wrong ? kms_bind_fail_text(host, KMS_ERR_POLICY, wrong) : 1;
+		return wrong ? bind_fail_text(host, KMS_ERR_POLICY, wrong) : 1;
 	}
-	return kms_bind_fail_text(host, KMS_ERR_POLICY, "not loaded");
+	return bind_fail_text(host, KMS_ERR_POLICY, "not loaded");
 }
 
 /*
@@ -139,7 +139,7 @@ static int provide_value(lua_State *host, policy_vm *vm, int into, const char *n
 	luaL_checkstack(host, 4 * POLICY_MAX_DEPTH + 8, NULL);
 	if (policy_run(vm, vm->instructions * LOAD_FACTOR, provide, &p) != POLICY_RUNS)
 		return policy_push_end(host, vm);
-	return p.wrong ? kms_bind_fail_text(host, KMS_ERR_POLICY, p.wrong) : 0;
+	return p.wrong ? bind_fail_text(host, KMS_ERR_POLICY, p.wrong) : 0;
 }
 
 /* vm:provide("peers", list), vm:provide("store", { ["7"] = { keys =, bytes = } }) -> true | nil,
@@ -179,7 +179,7 @@ static const luaL_Reg vm_methods[] = {
 	{ "load", vm_load },     { "read", vm_read },       { "call", vm_call }, { "provide", vm_provide },
 	{ "memory", vm_memory }, { "decided", vm_decided }, { NULL, NULL },
 };
-static const kms_bind_type vm_type = { "kms.policy_vm", vm_release, vm_methods, true };
+static const bind_type vm_type = { "kms.policy_vm", vm_release, vm_methods, true };
 
 /* ---- make ------------------------------------------------------------------------------------------ */
 
@@ -188,15 +188,15 @@ static void buckets_release(void *object)
 	kms_buckets_free(object);
 }
 
-static const kms_bind_type buckets_type = { "kms.policy_buckets", buckets_release, NULL, false };
+static const bind_type buckets_type = { "kms.policy_buckets", buckets_release, NULL, false };
 
 /* policy_buckets(max) -> the token buckets of kms.limit, which outlive a VM | nil, message, code */
 static int buckets_new(lua_State *host)
 {
-	size_t max = (size_t)kms_bind_integer(host, 1, 8, 1000000);
-	kms_buckets **box = (kms_buckets **)kms_bind_new(host, &buckets_type);
+	size_t max = (size_t)bind_arg_integer(host, 1, 8, 1000000);
+	kms_buckets **box = (kms_buckets **)bind_new(host, &buckets_type);
 	kms_status status = kms_buckets_new(box, max);
-	return status == KMS_OK ? 1 : kms_bind_fail(host, status);
+	return status == KMS_OK ? 1 : bind_fail(host, status);
 }
 
 static kms_status vm_open(policy_vm *vm)
@@ -215,10 +215,10 @@ static void borrow(lua_State *host, policy_vm *vm)
 {
 	lua_newtable(host);
 	lua_getfield(host, 1, "buckets");
-	vm->buckets = kms_bind_check_optional(host, lua_gettop(host), &buckets_type);
+	vm->buckets = bind_check_optional(host, lua_gettop(host), &buckets_type);
 	lua_rawseti(host, -2, 1);
 	lua_getfield(host, 1, "store");
-	vm->store = kms_bind_check_optional(host, lua_gettop(host), &kms_bind_store_type);
+	vm->store = bind_check_optional(host, lua_gettop(host), &bind_store_type);
 	lua_rawseti(host, -2, 2);
 	lua_setiuservalue(host, -2, 1);
 }
@@ -248,21 +248,21 @@ static int vm_new(lua_State *host)
 {
 	static const char *const names[] = { "memory", "instructions", "cpu_ms", "buckets",
 					     "store",  "facts",        "trace",  NULL };
-	kms_bind_closed(host, 1, names);
+	bind_options_check(host, 1, names);
 	lua_settop(host, 1);
-	size_t memory = (size_t)kms_bind_option(host, 1, "memory", 65536, 1 << 30, 4 << 20);
-	uint64_t instructions = (uint64_t)kms_bind_option(host, 1, "instructions", 1, 1 << 30, 50000);
-	uint64_t cpu_ms = (uint64_t)kms_bind_option(host, 1, "cpu_ms", 1, 10000, 20);
-	void **box = kms_bind_new(host, &vm_type);
+	size_t memory = (size_t)bind_option_integer(host, 1, "memory", 65536, 1 << 30, 4 << 20);
+	uint64_t instructions = (uint64_t)bind_option_integer(host, 1, "instructions", 1, 1 << 30, 50000);
+	uint64_t cpu_ms = (uint64_t)bind_option_integer(host, 1, "cpu_ms", 1, 10000, 20);
+	void **box = bind_new(host, &vm_type);
 	policy_vm *vm = kms_heap_alloc(1, sizeof(*vm));
-	if (!vm) return kms_bind_fail(host, KMS_ERR_MEMORY);
+	if (!vm) return bind_fail(host, KMS_ERR_MEMORY);
 	*box = vm;
 	vm->max_bytes = memory;
 	vm->instructions = instructions;
 	vm->cpu_ns = cpu_ms * 1000000;
 	borrow(host, vm);
 	kms_status status = vm_open(vm);
-	if (status != KMS_OK) return kms_bind_fail(host, status);
+	if (status != KMS_OK) return bind_fail(host, status);
 	int failed = set_known(host, vm);
 	if (failed) return failed;
 	lua_getfield(host, 1, "trace");
@@ -271,14 +271,14 @@ static int vm_new(lua_State *host)
 	return 1;
 }
 
-void kms_bind_policy(lua_State *host)
+void bind_add_policy(lua_State *host)
 {
 	static const luaL_Reg functions[] = {
 		{ "policy_vm", vm_new },
 		{ "policy_buckets", buckets_new },
 		{ NULL, NULL },
 	};
-	kms_bind_define(host, &vm_type);
-	kms_bind_define(host, &buckets_type);
+	bind_define(host, &vm_type);
+	bind_define(host, &buckets_type);
 	luaL_setfuncs(host, functions, 0);
 }

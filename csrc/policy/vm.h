@@ -11,6 +11,9 @@
 #define KMS_POLICY_VM_H
 
 #include "bind/bind.h"
+#include "bind/options.h"
+#include "bind/store.h"
+#include "bind/topics.h"
 #include "kms/limit.h"
 #include "kms/store.h"
 

@@ -10,7 +10,7 @@
 int policy_push_end(lua_State *host, const policy_vm *vm)
 {
 	static const char *const names[] = { "", "overrun", "memory", "error", "nonsense" };
-	kms_bind_fail_text(host, KMS_ERR_POLICY, vm->end_text);
+	bind_fail_text(host, KMS_ERR_POLICY, vm->end_text);
 	lua_pushstring(host, names[vm->ended]);
 	return 4;
 }
@@ -145,8 +145,8 @@ int policy_call(lua_State *host, policy_vm *vm)
 	calling c = { .host = host, .path = luaL_checkstring(host, 2), .first_arg = 6 };
 	if (!strchr(c.path, '.')) luaL_argerror(host, 2, "not the path of a hook");
 	c.kind = check_kind(host, 3);
-	vm->wall_ms = kms_bind_integer(host, 4, 0, LUA_MAXINTEGER);
-	vm->mono_ms = (uint64_t)kms_bind_integer(host, 5, 0, LUA_MAXINTEGER);
+	vm->wall_ms = bind_arg_integer(host, 4, 0, LUA_MAXINTEGER);
+	vm->mono_ms = (uint64_t)bind_arg_integer(host, 5, 0, LUA_MAXINTEGER);
 	c.last_arg = lua_gettop(host);
 	if (c.last_arg > 5 + MAX_ARGS) luaL_argerror(host, c.last_arg, "too many");
 	/* Copying needs room here and must not have to ask for it inside the VM. */
@@ -160,7 +160,7 @@ int policy_call(lua_State *host, policy_vm *vm)
 		return count + 1;
 	}
 	const char *wrong = policy_copy(host, vm->L, 1, false);
-	if (wrong) return kms_bind_fail_text(host, KMS_ERR_POLICY, wrong);
+	if (wrong) return bind_fail_text(host, KMS_ERR_POLICY, wrong);
 	push_notes(host, vm);
 	if (c.rule == 0) return 2;
 	lua_pushinteger(host, c.rule);

@@ -62,7 +62,7 @@ static bool glob_matches(size_t *steps, const char *glob, size_t glob_len, const
 }
 
 /* kms.match(glob, text) -> boolean */
-static int kms_match(lua_State *L)
+static int vm_match(lua_State *L)
 {
 	size_t glob_len, text_len, steps = 0;
 	const char *glob = (short_text(L, 1, MAX_GLOB), lua_tolstring(L, 1, &glob_len));
@@ -76,7 +76,7 @@ static int kms_match(lua_State *L)
 /* ---- limit, now ------------------------------------------------------------------------------- */
 
 /* kms.limit(key, rate, burst) -> whether there is a token: `rate` a second, `burst` at once */
-static int kms_limit(lua_State *L)
+static int vm_limit(lua_State *L)
 {
 	policy_vm *vm = in_hook(L, "limit");
 	size_t len;
@@ -93,7 +93,7 @@ static int kms_limit(lua_State *L)
 }
 
 /* kms.now() -> Unix time in milliseconds, as the caller says */
-static int kms_now(lua_State *L)
+static int vm_now(lua_State *L)
 {
 	policy_vm *vm = in_hook(L, "now");
 	lua_pushinteger(L, vm->wall_ms);
@@ -143,7 +143,7 @@ static void add_note(lua_State *L, policy_vm *vm)
 }
 
 /* kms.log(level, message, fields) */
-static int kms_log(lua_State *L)
+static int vm_log(lua_State *L)
 {
 	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 	policy_vm *vm = in_hook(L, "log");
@@ -162,7 +162,7 @@ static int kms_log(lua_State *L)
 }
 
 /* kms.count(name, labels) */
-static int kms_count(lua_State *L)
+static int vm_count(lua_State *L)
 {
 	policy_vm *vm = in_hook(L, "count");
 	luaL_checkstring(L, 1);
@@ -189,7 +189,7 @@ static void push_provided(lua_State *L, const policy_vm *vm, const char *name)
 }
 
 /* kms.peers() -> list of the members of the cluster, as the caller last provided it */
-static int kms_peers(lua_State *L)
+static int vm_peers(lua_State *L)
 {
 	push_provided(L, in_hook(L, "peers"), "peers");
 	if (lua_isnil(L, -1)) lua_newtable(L);
@@ -197,7 +197,7 @@ static int kms_peers(lua_State *L)
 }
 
 /* kms.store(app_id) -> { keys, bytes } of an application's records */
-static int kms_store_counts(lua_State *L)
+static int vm_store_counts(lua_State *L)
 {
 	policy_vm *vm = in_hook(L, "store");
 	kms_store_stats stats = { 0 };
@@ -221,13 +221,13 @@ static int kms_store_counts(lua_State *L)
 void policy_push_kms(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "match", kms_match },
-		{ "limit", kms_limit },
-		{ "now", kms_now },
-		{ "log", kms_log },
-		{ "count", kms_count },
-		{ "peers", kms_peers },
-		{ "store", kms_store_counts },
+		{ "match", vm_match },
+		{ "limit", vm_limit },
+		{ "now", vm_now },
+		{ "log", vm_log },
+		{ "count", vm_count },
+		{ "peers", vm_peers },
+		{ "store", vm_store_counts },
 		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);

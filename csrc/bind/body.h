@@ -1,0 +1,35 @@
+/* Bodies that stay in C (kms.body): what fetch gets, what envelopes are made from and opened into. */
+#ifndef BIND_BODY_H
+#define BIND_BODY_H
+
+#include "bind/bind.h"
+#include "kms/buf.h"
+
+extern const bind_type bind_body_type; /* kms_buf */
+
+/*
+ * Moves a buffer into a new body on top of the stack; false (nothing of use is pushed, the
+ * buffer stays the caller's) where there is no memory. May throw: the buffer is then owned by
+ * something that a userdata frees.
+ */
+bool bind_body_push(lua_State *L, kms_buf *body);
+/* The buffer of argument `arg`, without taking it (may throw). */
+kms_buf *bind_body_check(lua_State *L, int arg);
+/* Takes the buffer out of argument `arg`, which has been checked and is closed then. */
+void bind_body_take(kms_buf *body, lua_State *L, int arg);
+
+/*
+ * A body that is lent to a job or a call: closed for everybody else meanwhile. The handle stays
+ * on the caller's stack until it is given back; where that never happens (the coroutine was
+ * dropped) bind_body_drop_loan frees the buffer.
+ */
+typedef struct bind_body_loan {
+	void **box;
+	kms_buf *body; /* NULL: nothing is lent */
+} bind_body_loan;
+
+void bind_body_lend(bind_body_loan *loan, lua_State *L, int arg);
+void bind_body_give_back(bind_body_loan *loan);
+void bind_body_drop_loan(bind_body_loan *loan);
+
+#endif

@@ -1,0 +1,10 @@
+/* Secrets as other topics take them. */
+#ifndef BIND_CRYPTO_H
+#define BIND_CRYPTO_H
+
+#include "bind/bind.h"
+#include "kms/secret.h"
+
+extern const bind_type bind_secret_type; /* kms_secret */
+
+#endif

@@ -1,0 +1,31 @@
+/* The module kms_native: luv's loop first, then each topic in the order of the list. */
+#include "bind/module.h"
+
+#include "bind/attest.h"
+#include "bind/topics.h"
+#include "kms/kms.h"
+
+/* A topic that adds methods to another topic's type stands behind it. */
+static void (*const topics[])(lua_State *L) = {
+	bind_add_process,     bind_add_crypto,      bind_add_keys,       bind_add_limits,   bind_add_store,
+	bind_add_body,        bind_add_service,     bind_add_request,    bind_add_answer,   bind_add_http,
+	bind_add_http_reply,  bind_add_fetch,       bind_add_endpoint,   bind_add_envelope, bind_add_odyn,
+	bind_add_odyn_double, bind_add_nsm,         bind_add_client,     bind_add_abi,      bind_add_pop,
+	bind_add_sync,        bind_add_sync_secret, bind_add_sync_store, bind_add_policy,   bind_add_attest,
+	bind_add_attest_make,
+};
+
+int luaopen_kms_native(lua_State *L)
+{
+	/* luv makes the loop that jobs run on. */
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "luv");
+	lua_call(L, 1, 0);
+
+	lua_newtable(L);
+	lua_pushliteral(L, KMS_VERSION);
+	lua_setfield(L, -2, "version");
+	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
+		topics[i](L);
+	return 1;
+}

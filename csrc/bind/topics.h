@@ -1,0 +1,35 @@
+/* The topics of kms_native: each function adds its topic's functions to the module table on top of the stack.
+ */
+#ifndef BIND_TOPICS_H
+#define BIND_TOPICS_H
+
+#include <lua.h>
+
+void bind_add_process(lua_State *L);
+void bind_add_crypto(lua_State *L);
+void bind_add_keys(lua_State *L);
+void bind_add_limits(lua_State *L);
+void bind_add_store(lua_State *L);
+void bind_add_service(lua_State *L);
+void bind_add_request(lua_State *L);
+void bind_add_answer(lua_State *L);
+void bind_add_http(lua_State *L);
+void bind_add_http_reply(lua_State *L);
+void bind_add_body(lua_State *L);
+void bind_add_fetch(lua_State *L);
+void bind_add_endpoint(lua_State *L);
+void bind_add_envelope(lua_State *L);
+void bind_add_odyn(lua_State *L);
+void bind_add_odyn_double(lua_State *L);
+void bind_add_nsm(lua_State *L);
+void bind_add_client(lua_State *L);
+void bind_add_abi(lua_State *L);
+void bind_add_pop(lua_State *L);
+void bind_add_sync(lua_State *L);
+void bind_add_sync_secret(lua_State *L);
+void bind_add_sync_store(lua_State *L);
+void bind_add_policy(lua_State *L);
+void bind_add_attest(lua_State *L);
+void bind_add_attest_make(lua_State *L);
+
+#endif
