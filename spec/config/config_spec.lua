@@ -2,7 +2,7 @@
 -- a file can hang the start or leak.
 
 local config = require("kms.config")
-local place = require("kms.admin.socket_path")
+local socket_path = require("kms.admin.socket_path")
 local schema = require("kms.config.schema")
 local types = require("kms.config.types")
 
@@ -214,7 +214,7 @@ describe("kms.config", function()
 			for _, text in ipairs({ "auto", "off", "/run/kms/s", "./s" }) do accepts("CONTROL_SOCKET", text, text) end
 			accepts("CONTROL_SOCKET", "0", "off")
 			for _, text in ipairs({ "sock", "/run/kms/", "/" .. ("x"):rep(100), "/a\1b" }) do refuses("CONTROL_SOCKET", text) end
-			local function path(env) return place.path(load_env(env)) end
+			local function path(env) return socket_path.path(load_env(env)) end
 			assert.is_nil(path({}))
 			assert.equal("data/control.sock", path({ IN_ENCLAVE = "false" }))
 			assert.equal("/x/control.sock", path({ IN_ENCLAVE = "false", DATA_DIR = "/x" }))

@@ -1,5 +1,5 @@
 local cidr = require("kms.base.cidr")
-local remote = require("kms.http.client_address")
+local client_address = require("kms.http.client_address")
 
 local function ranges(...)
 	local list = {}
@@ -11,24 +11,24 @@ describe("remote", function()
 	local trusted = ranges("10.0.0.0/8", "192.0.2.7", "2001:db8::/32")
 
 	it("is the peer where nobody is trusted, or the peer is not", function()
-		assert.equal("10.0.0.1", remote.resolve("10.0.0.1", "1.2.3.4", nil))
-		assert.equal("10.0.0.1", remote.resolve("10.0.0.1", nil, trusted))
-		assert.equal("9.9.9.9", remote.resolve("9.9.9.9", "1.2.3.4", trusted))
-		assert.equal("192.0.2.8", remote.resolve("192.0.2.8", "1.2.3.4", trusted))
+		assert.equal("10.0.0.1", client_address.resolve("10.0.0.1", "1.2.3.4", nil))
+		assert.equal("10.0.0.1", client_address.resolve("10.0.0.1", nil, trusted))
+		assert.equal("9.9.9.9", client_address.resolve("9.9.9.9", "1.2.3.4", trusted))
+		assert.equal("192.0.2.8", client_address.resolve("192.0.2.8", "1.2.3.4", trusted))
 	end)
 
 	it("is not limited behind an enclave's ingress, which dials from loopback", function()
-		assert.is_nil(remote.limited("127.0.0.1", nil, nil, true))
-		assert.is_nil(remote.limited("::1", "1.2.3.4", trusted, true))
-		assert.equal("127.0.0.1", remote.limited("127.0.0.1", nil, nil, false))
-		assert.equal("1.2.3.4", remote.limited("1.2.3.4", nil, nil, true))
+		assert.is_nil(client_address.limited("127.0.0.1", nil, nil, true))
+		assert.is_nil(client_address.limited("::1", "1.2.3.4", trusted, true))
+		assert.equal("127.0.0.1", client_address.limited("127.0.0.1", nil, nil, false))
+		assert.equal("1.2.3.4", client_address.limited("1.2.3.4", nil, nil, true))
 	end)
 
 	it("is limited in an enclave where loopback is a trusted proxy, or is only what was forwarded", function()
 		local proxies = ranges("127.0.0.1", "10.0.0.0/8")
-		assert.equal("127.0.0.1", remote.limited("127.0.0.1", nil, proxies, true))
-		assert.equal("1.2.3.4", remote.limited("127.0.0.1", "1.2.3.4", proxies, true))
-		assert.equal("127.0.0.2", remote.limited("10.0.0.1", "127.0.0.2", proxies, true))
+		assert.equal("127.0.0.1", client_address.limited("127.0.0.1", nil, proxies, true))
+		assert.equal("1.2.3.4", client_address.limited("127.0.0.1", "1.2.3.4", proxies, true))
+		assert.equal("127.0.0.2", client_address.limited("10.0.0.1", "127.0.0.2", proxies, true))
 	end)
 
 	it("is the right-most forwarded address that is not trusted itself", function()
@@ -42,7 +42,7 @@ describe("remote", function()
 			["[2a00::1]:99"] = "2a00::1",
 			["1.2.3.4:99"] = "1.2.3.4",
 		}) do
-			assert.equal(want, remote.resolve("10.0.0.1", forwarded, trusted), forwarded)
+			assert.equal(want, client_address.resolve("10.0.0.1", forwarded, trusted), forwarded)
 		end
 	end)
 
@@ -58,27 +58,27 @@ describe("remote", function()
 			["1.2.3.4 5.6.7.8"] = "10.0.0.1",
 			["[1.2.3.4"] = "10.0.0.1",
 		}) do
-			assert.equal(want, remote.resolve("10.0.0.1", forwarded, trusted), forwarded)
+			assert.equal(want, client_address.resolve("10.0.0.1", forwarded, trusted), forwarded)
 		end
 	end)
 
 	it("takes a mapped peer for the IPv4 address it is", function()
-		assert.equal("1.2.3.4", remote.resolve("::ffff:10.0.0.1", "1.2.3.4", trusted))
+		assert.equal("1.2.3.4", client_address.resolve("::ffff:10.0.0.1", "1.2.3.4", trusted))
 	end)
 
 	it("groups IPv6 addresses by /64", function()
-		assert.equal(remote.group("2001:db8:1:2::1"), remote.group("2001:db8:1:2:ffff::9"))
-		assert.not_equal(remote.group("2001:db8:1:2::1"), remote.group("2001:db8:1:3::1"))
-		assert.not_equal(remote.group("1.2.3.4"), remote.group("1.2.3.5"))
-		assert.equal(remote.group("1.2.3.4"), remote.group("::ffff:1.2.3.4"))
+		assert.equal(client_address.group("2001:db8:1:2::1"), client_address.group("2001:db8:1:2:ffff::9"))
+		assert.not_equal(client_address.group("2001:db8:1:2::1"), client_address.group("2001:db8:1:3::1"))
+		assert.not_equal(client_address.group("1.2.3.4"), client_address.group("1.2.3.5"))
+		assert.equal(client_address.group("1.2.3.4"), client_address.group("::ffff:1.2.3.4"))
 	end)
 
 	it("knows loopback", function()
 		for _, address in ipairs({ "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1" }) do
-			assert.is_true(remote.is_loopback(address), address)
+			assert.is_true(client_address.is_loopback(address), address)
 		end
 		for _, address in ipairs({ "128.0.0.1", "::2", "10.0.0.1" }) do
-			assert.is_false(remote.is_loopback(address), address)
+			assert.is_false(client_address.is_loopback(address), address)
 		end
 	end)
 end)

@@ -1,13 +1,13 @@
 -- What no real client brings about at will: which bytes of which connection wait. The rest of
 -- sending: spec/http/server_spec.lua, spec/http/http_limits_spec.lua.
 
-local http_phases = require("kms.http.timeouts")
+local connections = require("kms.http.connections")
 local http_stream = require("kms.http.stream")
 
 describe("an answer that is sent piece by piece", function()
 	it("lets go of all it holds where it is the one that is cut for lack of memory", function()
-		local server = { held = 0, max_held = 1000, phases = http_phases.new({ "busy", "write" }, {}) }
-		function server:forget(conn) self.phases:leave(conn) end
+		local server = { held = 0, max_held = 1000, connections = connections.new({ "busy", "write" }, {}) }
+		function server:forget(conn) self.connections:leave(conn) end
 		-- A connection whose socket takes nothing at once; written() lets it have taken everything.
 		local function connect()
 			local client = {}
@@ -28,6 +28,6 @@ describe("an answer that is sent piece by piece", function()
 		assert.is_true(streaming.closed)
 		assert.equal(1, ended)
 		assert.is_nil(streaming.phase)
-		assert.same({ 900, 1 }, { server.held, server.phases.count })
+		assert.same({ 900, 1 }, { server.held, server.connections.count })
 	end)
 end)

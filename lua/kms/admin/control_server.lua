@@ -6,7 +6,7 @@ local uv = require("luv")
 local err = require("kms.base.err")
 local commands = require("kms.admin.commands")
 local router = require("kms.http.router")
-local side_server = require("kms.http.small_server")
+local small_server = require("kms.http.small_server")
 
 local M = {}
 
@@ -47,7 +47,7 @@ end
 -- @return control | nil, message
 function M.open(node, path)
 	local self = setmetatable({ node = node, log = node.log, router = router.new(commands.routes()) }, Control)
-	self.server = side_server.new({
+	self.server = small_server.new({
 		handler = function(request) return answer(self, request) end, log = node.log,
 		admit = function(caller) return admit(self, caller) end, config = node.config,
 	})

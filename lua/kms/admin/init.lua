@@ -2,8 +2,7 @@
 -- default and taken, the node runs without; where it was named, it does not start.
 
 local config = require("kms.config")
-local control = require("kms.admin.control_server")
-local control_place = require("kms.admin.socket_path")
+local control_server = require("kms.admin.control_server")
 local loop = require("kms.base.loop")
 local metrics = require("kms.admin.metrics")
 local metrics_node = require("kms.admin.metrics.node")
@@ -12,6 +11,7 @@ local metrics_process = require("kms.admin.metrics.process")
 local metrics_requests = require("kms.admin.metrics.requests")
 local metrics_server = require("kms.admin.metrics.server")
 local metrics_services = require("kms.admin.metrics.services")
+local socket_path = require("kms.admin.socket_path")
 
 local M = {}
 
@@ -31,10 +31,10 @@ local function open_metrics(node)
 end
 
 local function open_control(node)
-	local path = control_place.path(node.config)
+	local path = socket_path.path(node.config)
 	if not path then return true end
 	local message
-	node.control, message = control.open(node, path)
+	node.control, message = control_server.open(node, path)
 	if node.control then return true end
 	return dispensable(node, "CONTROL_SOCKET", message)
 end

@@ -5,7 +5,7 @@
 local files = require("kms.base.files")
 local json = require("kms.base.json")
 local native = require("kms_native")
-local nearest = require("kms.base.suggest")
+local suggest = require("kms.base.suggest")
 
 local M = {}
 
@@ -47,7 +47,7 @@ local function refuse_unknown(t, known, where)
 		local found = false
 		for _, name in ipairs(known) do found = found or name == key end
 		if not found then
-			local near = type(key) == "string" and nearest.find(key, known)
+			local near = type(key) == "string" and suggest.nearest(key, known)
 			return nil, ("%s: unknown member '%s'%s"):format(where, tostring(key),
 				near and (", did you mean '%s'?"):format(near) or "")
 		end

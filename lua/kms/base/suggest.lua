@@ -24,7 +24,7 @@ end
 -- @param name   what was written
 -- @param known  list of names
 -- @return the nearest of `known`, or nil when none is near (more than a third differs)
-function M.find(name, known)
+function M.nearest(name, known)
 	local wanted = name:sub(1, LONGEST):lower()
 	local best, best_distance = nil, math.max(2, #wanted // 3) + 1
 	for _, candidate in ipairs(known) do

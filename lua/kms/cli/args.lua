@@ -6,10 +6,10 @@
 --   arguments  list of { name, help, optional }, in their order
 --   commands   list of commands below this one, instead of options and arguments
 --   notes      text at the end of the help
---   run        function(args, io) -> exit code (the dispatcher calls it)
+--   run        function(args, world) -> exit code (the dispatcher calls it)
 -- What was parsed is a table by name, "-" written as "_"; --help works at every level.
 
-local nearest = require("kms.base.suggest")
+local suggest = require("kms.base.suggest")
 
 local M = {}
 
@@ -42,7 +42,7 @@ local function option_table(command)
 end
 
 local function unknown(kind, text, known)
-	local near = nearest.find(text, known)
+	local near = suggest.nearest(text, known)
 	return ("unknown %s '%s'%s"):format(kind, text, near and (", did you mean '%s'?"):format(near) or "")
 end
 

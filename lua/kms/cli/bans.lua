@@ -1,6 +1,6 @@
 --- `nova-kms bans`: which peers a node ignores, and why; lifting of that.
 
-local control = require("kms.cli.control_client")
+local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
 
@@ -34,7 +34,7 @@ local function run_lift(parsed, world)
 	if not parsed.wallet:find("^0x%x+$") or #parsed.wallet ~= 42 then
 		return session.fail(world, "WALLET: 0x and 40 hexadecimal digits are allowed", "ERR_USAGE")
 	end
-	return control.run(parsed, world, "DELETE", "/bans/" .. parsed.wallet, show_lift)
+	return control_client.run(parsed, world, "DELETE", "/bans/" .. parsed.wallet, show_lift)
 end
 
 return {
@@ -42,12 +42,12 @@ return {
 	summary = "list the peers that a node ignores, and lift bans",
 	commands = {
 		{
-			name = "list", summary = "list bans in force, with why and until when", options = control.OPTIONS,
-			run = function(parsed, world) return control.run(parsed, world, "GET", "/bans", show_list) end,
+			name = "list", summary = "list bans in force, with why and until when", options = control_client.OPTIONS,
+			run = function(parsed, world) return control_client.run(parsed, world, "GET", "/bans", show_list) end,
 		},
 		{
 			name = "lift", summary = "lift all bans of a peer, and forget what led to them",
-			arguments = { { name = "wallet", help = "of the peer" } }, options = control.OPTIONS, run = run_lift,
+			arguments = { { name = "wallet", help = "of the peer" } }, options = control_client.OPTIONS, run = run_lift,
 		},
 	},
 }

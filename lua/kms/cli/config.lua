@@ -8,14 +8,14 @@ local config = require("kms.config")
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
 
-local function print_json(io, cfg, errors)
+local function print_json(world, cfg, errors)
 	if not cfg then
-		io.stdout:write(json.encode({ valid = false, errors = errors }), "\n")
+		world.stdout:write(json.encode({ valid = false, errors = errors }), "\n")
 		return
 	end
 	local values, origins = config.public(cfg), {}
 	for name in pairs(values) do origins[name] = config.origin(cfg, name) end
-	io.stdout:write(json.encode({
+	world.stdout:write(json.encode({
 		valid = true, file = config.path(cfg), values = values, origins = origins, notes = json.list(config.notes(cfg)),
 	}), "\n")
 end
@@ -24,26 +24,28 @@ local function shown(value)
 	return value == nil and "(not set)" or tostring(value)
 end
 
-local function print_text(io, cfg)
+local function print_text(world, cfg)
 	local public = config.public(cfg)
-	io.stdout:write("configuration is valid: ", config.path(cfg) or "no file, defaults and environment", "\n")
+	world.stdout:write("configuration is valid: ", config.path(cfg) or "no file, defaults and environment", "\n")
 	for _, key in ipairs(config.describe()) do
 		local origin = not key.secret and config.origin(cfg, key.name)
 		if origin and origin ~= "default" then
-			io.stdout:write(("  %s = %s (%s)"):format(key.name, shown(public[key.name]), origin), "\n")
+			world.stdout:write(("  %s = %s (%s)"):format(key.name, shown(public[key.name]), origin), "\n")
 		end
 	end
-	for _, note in ipairs(config.notes(cfg)) do io.stderr:write("note: ", note, "\n") end
+	for _, note in ipairs(config.notes(cfg)) do world.stderr:write("note: ", note, "\n") end
 end
 
-local function run(parsed, io)
-	local cfg, errors = boot.configure({ path = parsed.config, env = io.env, root = io.root, native = io.native() })
+local function run(parsed, world)
+	local cfg, errors = boot.configure({
+		path = parsed.config, env = world.env, root = world.root, native = world.native(),
+	})
 	if parsed.json then
-		print_json(io, cfg, errors)
+		print_json(world, cfg, errors)
 	elseif cfg then
-		print_text(io, cfg)
+		print_text(world, cfg)
 	else
-		for _, line in ipairs(errors) do io.stderr:write(line, "\n") end
+		for _, line in ipairs(errors) do world.stderr:write(line, "\n") end
 	end
 	return cfg and exit.OK or exit.CONFIG
 end

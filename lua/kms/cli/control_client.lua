@@ -2,10 +2,10 @@
 
 local args = require("kms.cli.args")
 local config = require("kms.config")
-local control = require("kms.admin.socket_path")
 local exit = require("kms.cli.exit")
 local fetch = require("kms.http.fetch")
 local session = require("kms.cli.session")
+local socket_path = require("kms.admin.socket_path")
 local text = require("kms.base.text")
 
 local M = {}
@@ -25,7 +25,7 @@ local function find(parsed, world)
 	if parsed.socket then return parsed.socket end
 	local cfg, errors = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
 	if not cfg then return nil, table.concat(errors, "\n"), exit.CONFIG end
-	local path = control.path(cfg)
+	local path = socket_path.path(cfg)
 	if path then return path end
 	return nil, "this configuration has no control socket (CONTROL_SOCKET); --socket names one", exit.CONFIG
 end

@@ -1,6 +1,6 @@
 --- `nova-kms drain`: has a node finish what it does and end.
 
-local control = require("kms.cli.control_client")
+local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local function show(answer)
@@ -10,7 +10,7 @@ end
 return {
 	name = "drain",
 	summary = "have a node accept nothing new, finish what runs, and end",
-	options = control.OPTIONS,
+	options = control_client.OPTIONS,
 	notes = "What runs longer than SHUTDOWN_TIMEOUT_SECONDS is cut.",
-	run = function(parsed, world) return control.run(parsed, world, "POST", "/drain", show) end,
+	run = function(parsed, world) return control_client.run(parsed, world, "POST", "/drain", show) end,
 }

@@ -1,6 +1,6 @@
 --- The command line: finds the command, parses its arguments, runs it.
 -- A command is a module below kms.cli that returns a declaration (kms.cli.args) with
--- run = function(args, io) -> exit code. `io` is what a command has of the world:
+-- run = function(args, world) -> exit code. `world` is what a command may use of the process:
 --   stdout, stderr  to write to
 --   env(name)       environment variable or nil; never asked for a secret
 --   root            folder that holds lua/ and config/
@@ -42,7 +42,7 @@ local function program_path()
 	return path or "nova-kms"
 end
 
-local function default_io(root)
+local function default_world(root)
 	return {
 		stdout = io.stdout, stderr = io.stderr, env = os.getenv, root = root, program = program_path(),
 		native = function() return require("kms_native") end,
@@ -62,10 +62,10 @@ end
 --- Runs a command line.
 -- @param root   folder that holds lua/ and config/
 -- @param argv   list of words behind the program's name
--- @param world  what commands get as `io`, or nil for the process's own
+-- @param world  passed to the command; nil: the process's own
 -- @return exit code
 function M.main(root, argv, world)
-	world = world or default_io(root)
+	world = world or default_world(root)
 	local command, name, words, level = args.find(M.declaration(argv[1]), argv)
 	if not command then return usage_error(world, name, words, level) end
 	if not words then return show_help(world, command, name) end

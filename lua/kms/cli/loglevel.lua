@@ -1,6 +1,6 @@
 --- `nova-kms loglevel`: shows or sets what a node logs, until it restarts.
 
-local control = require("kms.cli.control_client")
+local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local LEVELS = { "error", "warn", "info", "debug" }
@@ -10,9 +10,9 @@ local function show(answer)
 end
 
 local function run(parsed, world)
-	if not parsed.level then return control.run(parsed, world, "GET", "/loglevel", show) end
+	if not parsed.level then return control_client.run(parsed, world, "GET", "/loglevel", show) end
 	for _, level in ipairs(LEVELS) do
-		if level == parsed.level then return control.run(parsed, world, "PUT", "/loglevel/" .. level, show) end
+		if level == parsed.level then return control_client.run(parsed, world, "PUT", "/loglevel/" .. level, show) end
 	end
 	return session.fail(world, "LEVEL: allowed is one of " .. table.concat(LEVELS, ", "), "ERR_USAGE")
 end
@@ -21,6 +21,6 @@ return {
 	name = "loglevel",
 	summary = "show what a node logs, or set it until its next start",
 	arguments = { { name = "level", help = "one of " .. table.concat(LEVELS, ", "), optional = true } },
-	options = control.OPTIONS,
+	options = control_client.OPTIONS,
 	run = run,
 }

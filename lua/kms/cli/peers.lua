@@ -1,6 +1,6 @@
 --- `nova-kms peers`: the members of the cluster as a node deals with them.
 
-local control = require("kms.cli.control_client")
+local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
 
@@ -30,6 +30,6 @@ end
 return {
 	name = "peers",
 	summary = "list the members of the cluster as a node deals with them",
-	options = control.OPTIONS,
-	run = function(parsed, world) return control.run(parsed, world, "GET", "/peers", show) end,
+	options = control_client.OPTIONS,
+	run = function(parsed, world) return control_client.run(parsed, world, "GET", "/peers", show) end,
 }

@@ -17,22 +17,22 @@ local DIR_OPTION = { name = "dir", value = "DIR", help = "folder of the policies
 local GUARDED_BYTES = 8 << 20
 
 -- The folder that is meant, and that of the shipped policies.
-local function folders(given, io)
-	local shipped = io.root .. "/config/policy"
+local function folders(given, world)
+	local shipped = world.root .. "/config/policy"
 	if given then
 		local stat = uv.fs_stat(given)
 		if stat and stat.type == "directory" then return (given:gsub("(.)/+$", "%1")), shipped end
 		return nil, given .. " is not a folder"
 	end
-	local cfg, errors = config.load({ env = io.env, default_path = io.root .. "/config/node.lua" })
+	local cfg, errors = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
 	if not cfg then return nil, table.concat(errors, "\n") end
 	return cfg.POLICY_DIR, shipped
 end
 
-local function open(given, io, trace)
-	local dir, shipped = folders(given, io)
+local function open(given, world, trace)
+	local dir, shipped = folders(given, world)
 	if not dir then return nil, { shipped } end
-	local native = io.native()
+	local native = world.native()
 	if not native.ready() then
 		local ok, message = native.init(GUARDED_BYTES)
 		if not ok then return nil, { message } end
@@ -42,43 +42,43 @@ local function open(given, io, trace)
 	})
 end
 
-local function print_mistakes(mistakes, io)
-	for _, line in ipairs(mistakes) do io.stderr:write(line, "\n") end
+local function print_mistakes(mistakes, world)
+	for _, line in ipairs(mistakes) do world.stderr:write(line, "\n") end
 	return exit.CONFIG
 end
 
-local function run_check(parsed, io)
-	local opened, mistakes = open(parsed.dir, io)
+local function run_check(parsed, world)
+	local opened, mistakes = open(parsed.dir, world)
 	if parsed.json then
 		local hash = opened and opened:status().hash
-		io.stdout:write(json.encode({ valid = opened ~= nil, mistakes = json.list(mistakes or {}), hash = hash }), "\n")
+		world.stdout:write(json.encode({ valid = opened ~= nil, mistakes = json.list(mistakes or {}), hash = hash }), "\n")
 		return opened and exit.OK or exit.CONFIG
 	end
 	if not opened then
-		print_mistakes(mistakes, io)
-		io.stderr:write(#mistakes, #mistakes == 1 and " mistake\n" or " mistakes\n")
+		print_mistakes(mistakes, world)
+		world.stderr:write(#mistakes, #mistakes == 1 and " mistake\n" or " mistakes\n")
 		return exit.CONFIG
 	end
-	io.stdout:write("policies are valid: ", opened:status().hash, "\n")
+	world.stdout:write("policies are valid: ", opened:status().hash, "\n")
 	return exit.OK
 end
 
-local function run_show(parsed, io)
-	local opened, mistakes = open(parsed.dir, io)
-	if not opened then return print_mistakes(mistakes, io) end
-	return show.run(opened, parsed, io)
+local function run_show(parsed, world)
+	local opened, mistakes = open(parsed.dir, world)
+	if not opened then return print_mistakes(mistakes, world) end
+	return show.run(opened, parsed, world)
 end
 
-local function run_explain(parsed, io)
-	local opened, mistakes = open(parsed.dir, io, true)
-	if not opened then return print_mistakes(mistakes, io) end
-	return explain.run(opened, parsed, io)
+local function run_explain(parsed, world)
+	local opened, mistakes = open(parsed.dir, world, true)
+	if not opened then return print_mistakes(mistakes, world) end
+	return explain.run(opened, parsed, world)
 end
 
-local function run_test(parsed, io)
-	local dir, message = folders(parsed.dir, io)
-	if not dir then return print_mistakes({ message }, io) end
-	return policy_test.run(dir, io)
+local function run_test(parsed, world)
+	local dir, message = folders(parsed.dir, world)
+	if not dir then return print_mistakes({ message }, world) end
+	return policy_test.run(dir, world)
 end
 
 return {

@@ -70,9 +70,9 @@ local function describe(entry)
 end
 
 --- @param policy of kms.policy, opened with trace
-function M.run(policy, parsed, io)
+function M.run(policy, parsed, world)
 	if not HOOKS[parsed.action] then
-		io.stderr:write(("'%s' is not one of derive, get, list, put, delete\n"):format(parsed.action))
+		world.stderr:write(("'%s' is not one of derive, get, list, put, delete\n"):format(parsed.action))
 		return exit.USAGE
 	end
 	local request, complete = facts_of(parsed, policy.wall_ms())
@@ -81,11 +81,11 @@ function M.run(policy, parsed, io)
 	if allowed then steps[2], allowed = step(policy, HOOKS[parsed.action], complete) end
 	local last = steps[#steps]
 	if parsed.json then
-		io.stdout:write(json.encode({ allowed = allowed, steps = json.list(steps) }), "\n")
+		world.stdout:write(json.encode({ allowed = allowed, steps = json.list(steps) }), "\n")
 	else
-		for _, entry in ipairs(steps) do io.stdout:write(describe(entry), "\n") end
+		for _, entry in ipairs(steps) do world.stdout:write(describe(entry), "\n") end
 		local reason = last.reason and ": " .. last.reason or ""
-		io.stdout:write(allowed and "allowed" or ("refused with %d%s"):format(last.status, reason), "\n")
+		world.stdout:write(allowed and "allowed" or ("refused with %d%s"):format(last.status, reason), "\n")
 	end
 	return allowed and exit.OK or exit.FAILED
 end

@@ -48,28 +48,28 @@ local function rules_of(policy)
 	return list
 end
 
-local function print_text(policy, io)
+local function print_text(policy, world)
 	local status = policy:status()
-	io.stdout:write("hash ", status.hash, "\napi ", tostring(status.api), "\n\nFiles:\n")
+	world.stdout:write("hash ", status.hash, "\napi ", tostring(status.api), "\n\nFiles:\n")
 	for _, name in ipairs(schema.NAMES) do
 		local source = policy.set.sources[name]
-		io.stdout:write(("  %-10s %s%s\n"):format(name, source.path, source.shipped and " (shipped default)" or ""))
+		world.stdout:write(("  %-10s %s%s\n"):format(name, source.path, source.shipped and " (shipped default)" or ""))
 	end
-	io.stdout:write("\nValues:\n")
+	world.stdout:write("\nValues:\n")
 	for _, entry in ipairs(values_of(policy)) do
-		io.stdout:write(("  %-22s %-28s %s\n"):format(entry.name, entry.value, entry.origin))
+		world.stdout:write(("  %-22s %-28s %s\n"):format(entry.name, entry.value, entry.origin))
 	end
-	io.stdout:write("\nRules:\n")
+	world.stdout:write("\nRules:\n")
 	for _, rule in ipairs(rules_of(policy)) do
 		local description = rule.description and "  " .. rule.description or ""
-		io.stdout:write(("  %-36s %s%s\n"):format(rule.name, rule.origin, description))
+		world.stdout:write(("  %-36s %s%s\n"):format(rule.name, rule.origin, description))
 	end
 end
 
 --- @param policy of kms.policy
-function M.run(policy, parsed, io)
+function M.run(policy, parsed, world)
 	if not parsed.json then
-		print_text(policy, io)
+		print_text(policy, world)
 		return exit.OK
 	end
 	local status, sources = policy:status(), {}
@@ -77,7 +77,7 @@ function M.run(policy, parsed, io)
 		local source = policy.set.sources[name]
 		sources[name] = { path = source.path, shipped = source.shipped }
 	end
-	io.stdout:write(json.encode({
+	world.stdout:write(json.encode({
 		hash = status.hash, api = status.api, files = sources, values = json.list(values_of(policy)),
 		rules = json.list(rules_of(policy)),
 	}), "\n")

@@ -32,22 +32,22 @@ local function run_busted(runner, dir)
 end
 
 --- @param dir folder of policies and their specs
-function M.run(dir, io)
+function M.run(dir, world)
 	if not has_specs(dir) then
-		io.stderr:write(dir, ": has no *_spec.lua\n")
+		world.stderr:write(dir, ": has no *_spec.lua\n")
 		return exit.USAGE
 	end
 	-- After the node's own folder, so that nothing of the system stands in for a module of the node.
 	package.path = package.path .. ";" .. SYSTEM
 	local found, runner = pcall(require, "busted.runner")
 	if not found then
-		io.stderr:write("busted is missing, which runs the specs: apt-get install lua-busted\n")
+		world.stderr:write("busted is missing, which runs the specs: apt-get install lua-busted\n")
 		return exit.FAILED
 	end
 	-- Their specs find the modules from another folder, too.
 	if package.path:sub(1, 1) ~= "/" then package.path = uv.cwd() .. "/" .. package.path end
 	local passed, message = run_busted(runner, dir)
-	if message then io.stderr:write(message, "\n") end
+	if message then world.stderr:write(message, "\n") end
 	return passed and exit.OK or exit.FAILED
 end
 

@@ -1,6 +1,6 @@
 --- `nova-kms reload`: has a node read its policies again.
 
-local control = require("kms.cli.control_client")
+local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local function show(answer)
@@ -10,7 +10,7 @@ end
 return {
 	name = "reload",
 	summary = "have a node read its policies again",
-	options = control.OPTIONS,
+	options = control_client.OPTIONS,
 	notes = "Where anything is wrong with them, the old ones stay and the exit code is 1.",
-	run = function(parsed, world) return control.run(parsed, world, "POST", "/reload", show) end,
+	run = function(parsed, world) return control_client.run(parsed, world, "POST", "/reload", show) end,
 }

@@ -24,13 +24,13 @@ local function base_url(cfg)
 end
 
 -- For people who try it: what to paste into another terminal.
-local function announce(cfg, native, io)
-	io.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, base_url(cfg)))
+local function announce(cfg, native, world)
+	world.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, base_url(cfg)))
 	if cfg.CHAIN == "local" then
-		io.stdout:write(("Try: %s call derive --url %s --seed %s/demo-app.seed --path wallet/root\n"):format(
-			io.program, base_url(cfg), cfg.DATA_DIR))
+		world.stdout:write(("Try: %s call derive --url %s --seed %s/demo-app.seed --path wallet/root\n"):format(
+			world.program, base_url(cfg), cfg.DATA_DIR))
 	end
-	io.stdout:flush()
+	world.stdout:flush()
 end
 
 local function announce_when_ready(running, say)
@@ -68,8 +68,8 @@ local function stop_on_signals(stop)
 end
 
 -- Runs until the node has stopped.
-local function run_node(running, cfg, logs, native, io)
-	local waiting = announce_when_ready(running, function() announce(cfg, native, io) end)
+local function run_node(running, cfg, logs, native, world)
+	local waiting = announce_when_ready(running, function() announce(cfg, native, world) end)
 	local stop = once(function(signal)
 		logs:info("stopping", { signal = signal })
 		loop.close(waiting)
@@ -84,11 +84,11 @@ local function run_node(running, cfg, logs, native, io)
 	return exit.OK
 end
 
-local function run(parsed, io)
-	local native, node = io.native(), require("kms.node")
-	local cfg, secrets = boot.configure({ path = parsed.config, env = io.env, root = io.root, native = native })
+local function run(parsed, world)
+	local native, node = world.native(), require("kms.node")
+	local cfg, secrets = boot.configure({ path = parsed.config, env = world.env, root = world.root, native = native })
 	if not cfg then
-		for _, line in ipairs(secrets) do io.stderr:write("nova-kms: ", line, "\n") end
+		for _, line in ipairs(secrets) do world.stderr:write("nova-kms: ", line, "\n") end
 		return exit.CONFIG
 	end
 	local logs = logger(cfg, native)
@@ -99,24 +99,24 @@ local function run(parsed, io)
 	-- Before anything of other people's is read, and before the first thread.
 	local landlock, message = native.confine()
 	if landlock == nil then
-		io.stderr:write("nova-kms: ", message, "\n")
+		world.stderr:write("nova-kms: ", message, "\n")
 		return exit.FAILED
 	end
 	logs:debug("confined", { seccomp = true, landlock = landlock })
 	local running
 	running, message = node.start({
-		config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX, shipped = io.root .. "/config/policy",
+		config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX, shipped = world.root .. "/config/policy",
 	})
 	if type(message) == "table" then
-		for _, line in ipairs(message) do io.stderr:write("nova-kms: ", line, "\n") end
+		for _, line in ipairs(message) do world.stderr:write("nova-kms: ", line, "\n") end
 		return exit.CONFIG
 	end
 	if not running then
-		io.stderr:write("nova-kms: ", message, "\n")
+		world.stderr:write("nova-kms: ", message, "\n")
 		uv.run("nowait") -- what was opened and closed again: luv crashes at exit over such handles
 		return exit.FAILED
 	end
-	return run_node(running, cfg, logs, native, io)
+	return run_node(running, cfg, logs, native, world)
 end
 
 return {

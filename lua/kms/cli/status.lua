@@ -3,7 +3,7 @@
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
-local control = require("kms.cli.control_client")
+local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local shown, table_of = session.shown, session.table_of
@@ -49,7 +49,7 @@ end
 
 local function run(parsed, world)
 	if parsed.socket then
-		return control.run(parsed, world, "GET", "/status", function(page)
+		return control_client.run(parsed, world, "GET", "/status", function(page)
 			print_page(world, page)
 			return control_lines(page)
 		end)
@@ -65,6 +65,6 @@ end
 return {
 	name = "status",
 	summary = "show what a node says of itself",
-	options = { session.URL, control.SOCKET_FOR_STATUS, session.TIMEOUT, args.JSON },
+	options = { session.URL, control_client.SOCKET_FOR_STATUS, session.TIMEOUT, args.JSON },
 	run = run,
 }

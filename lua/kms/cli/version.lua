@@ -5,13 +5,13 @@ local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
 local uv = require("luv")
 
-local function run(parsed, io)
-	local version = io.native().version
+local function run(parsed, world)
+	local version = world.native().version
 	if not parsed.json then
-		io.stdout:write("nova-kms ", version, "\n")
+		world.stdout:write("nova-kms ", version, "\n")
 		return exit.OK
 	end
-	io.stdout:write(json.encode({ version = version, lua = _VERSION, libuv = uv.version_string() }), "\n")
+	world.stdout:write(json.encode({ version = version, lua = _VERSION, libuv = uv.version_string() }), "\n")
 	return exit.OK
 end
 

@@ -4,9 +4,9 @@
 -- urls: list of text; cidrs: list for kms.base.cidr; a key that is not set: nil.
 
 local config_file = require("kms.config.file")
-local nearest = require("kms.base.suggest")
 local rules = require("kms.config.rules")
 local schema = require("kms.config.schema")
+local suggest = require("kms.base.suggest")
 local text = require("kms.base.text")
 local types = require("kms.config.types")
 
@@ -81,7 +81,7 @@ local function read_file(options, keys, list, errors)
 	for _, name in ipairs(names) do
 		local key = keys[name]
 		if not key then
-			local near = nearest.find(name, known)
+			local near = suggest.nearest(name, known)
 			errors[#errors + 1] = ("%s: unknown key '%s'%s"):format(path, printable(name),
 				near and (", the nearest known one is %s"):format(near) or "")
 		elseif key.secret then

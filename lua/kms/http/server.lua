@@ -2,9 +2,9 @@
 -- a coroutine of its own, stops in an orderly way. What a connection does is in kms.http.connection.
 
 local uv = require("luv")
-local http_conn = require("kms.http.connection")
-local http_phases = require("kms.http.timeouts")
-local room = require("kms.http.admission")
+local admission = require("kms.http.admission")
+local connection = require("kms.http.connection")
+local connections = require("kms.http.connections")
 local listener = require("kms.http.listener")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
@@ -36,16 +36,16 @@ local function refuse(self, conn, status, code, message)
 end
 
 local function accept(self, failure)
-	if failure then return room.log_rarely(self, "cannot accept connections", { reason = failure }) end
+	if failure then return admission.warn(self, "cannot accept connections", { reason = failure }) end
 	local client, address, caller = self.source:accept()
 	if not client then return end
 	self.accepted = self.accepted + 1
-	local conn = http_conn.new(self, client, address, caller)
-	if not room.has(self, client) then
-		room.log_rarely(self, "too many connections", { connections = self.phases.count })
+	local conn = connection.new(self, client, address, caller)
+	if not admission.has_room(self, client) then
+		admission.warn(self, "too many connections", { connections = self.connections.count })
 		return refuse(self, conn, 503, "service_unavailable", "too many connections")
 	end
-	if not room.within_address(self, conn) then
+	if not admission.count_address(self, conn) then
 		return refuse(self, conn, 429, "rate_limited", "too many connections from this address")
 	end
 	if self.admit and not self.admit(caller) then return refuse(self, conn, 403, "forbidden", "not for this user") end
@@ -54,7 +54,7 @@ end
 
 local function check_stopped(self)
 	if not self.stopping or self.stopped then return end
-	if (self.phases.count > 0 or self.running > 0) and not self.cut then return end
+	if (self.connections.count > 0 or self.running > 0) and not self.cut then return end
 	self.stopped = true
 	loop.close(self.sweeper)
 	loop.close(self.deadline)
@@ -64,7 +64,7 @@ end
 
 --- Of kms.http.connection: a connection was closed.
 function Server:forget(conn)
-	self.phases:leave(conn)
+	self.connections:leave(conn)
 	local count = conn.group and self.by_address[conn.group]
 	if count then self.by_address[conn.group] = count > 1 and count - 1 or nil end
 	check_stopped(self)
@@ -111,7 +111,7 @@ local function take_from(self, source, message)
 	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
 	self.sigpipe = loop.on_signal("sigpipe")
 	self.sweeper = loop.every(SWEEP_MS, function()
-		self.phases:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
+		self.connections:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
 	end)
 	return true
 end
@@ -136,7 +136,7 @@ end
 
 --- How many connections there are, and how many requests run.
 function Server:counts()
-	return self.phases.count, self.running
+	return self.connections.count, self.running
 end
 
 --- What happened since the start: { accepted (connections), refused (status = how often something was
@@ -153,10 +153,10 @@ function Server:stop(on_stopped)
 	self.stopping, self.on_stopped = true, on_stopped
 	if self.source then self.source:close() end
 	self.source = nil
-	self.phases:each(WAITING, function(conn) conn:close() end)
+	self.connections:each(WAITING, function(conn) conn:close() end)
 	self.deadline = loop.after(self.shutdown_ms, function()
 		self.cut = true
-		self.phases:each(PHASES, function(conn) conn:close(true) end)
+		self.connections:each(PHASES, function(conn) conn:close(true) end)
 		check_stopped(self)
 	end)
 	check_stopped(self)
@@ -177,7 +177,7 @@ function M.new(options)
 		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
 		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
 		max_header_bytes = config.MAX_HEADER_BYTES, shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
-		phases = http_phases.new(PHASES, {
+		connections = connections.new(PHASES, {
 			first = config.FIRST_BYTE_TIMEOUT_SECONDS * 1000, head = config.HEADER_TIMEOUT_SECONDS * 1000,
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,

@@ -14,7 +14,7 @@ local Stream = {}
 
 --- Begins a phase (kms.http.timeouts).
 function Stream:enter(phase)
-	self.server.phases:enter(self, phase, uv.now())
+	self.server.connections:enter(self, phase, uv.now())
 end
 
 function Stream:start_reading()
@@ -56,7 +56,7 @@ end
 local function hold(self, bytes)
 	local server = self.server
 	while not self.closed and server.held > 0 and server.held + bytes > server.max_held do
-		server.phases:oldest(WRITING):close(true)
+		server.connections:oldest(WRITING):close(true)
 	end
 	if self.closed then return false end
 	self.held, server.held = bytes, server.held + bytes

@@ -3,8 +3,11 @@
 
 local uv = require("luv")
 local admin = require("kms.admin")
+local app_routes = require("kms.routes.app")
+local attestation_routes = require("kms.routes.attestation")
 local auth = require("kms.auth.authenticate")
 local chain = require("kms.chain")
+local client_address = require("kms.http.client_address")
 local clock = require("kms.base.clock")
 local cluster = require("kms.node.assemble")
 local err = require("kms.base.err")
@@ -13,13 +16,10 @@ local http = require("kms.http.server")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local operator = require("kms.policy.gateway")
-local registry = require("kms.auth.authorize")
-local remote = require("kms.http.client_address")
-local app_routes = require("kms.routes.app")
-local attestation_routes = require("kms.routes.attestation")
 local public_routes = require("kms.routes.public")
-local sync_routes = require("kms.sync.route")
+local registry = require("kms.auth.authorize")
 local sim = require("kms.tee.sim")
+local sync_routes = require("kms.sync.route")
 local tee = require("kms.tee")
 
 local M = {}
@@ -44,7 +44,7 @@ end
 function Node:within_address_limit(bucket, request, mono_ms)
 	if not bucket then return true end
 	local forwarded = self.trusted and request:header("x-forwarded-for")
-	local address = remote.limited(request.remote, forwarded, self.trusted, self.config.IN_ENCLAVE)
+	local address = client_address.limited(request.remote, forwarded, self.trusted, self.config.IN_ENCLAVE)
 	if not address then return true end
 	return bucket:take_address(address, mono_ms)
 end

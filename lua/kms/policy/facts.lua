@@ -1,9 +1,9 @@
 --- What hooks are told (the lists are kms.policy.hooks's): of requests, peers, records and this node.
 -- Names and sizes; never a key, a value or a body.
 
+local client_address = require("kms.http.client_address")
 local features = require("kms.peers.features")
 local native = require("kms_native")
-local remote = require("kms.http.client_address")
 
 local M = {}
 
@@ -13,7 +13,8 @@ function M.request(node, request, kind, caller)
 	local forwarded = node.trusted and request:header("x-forwarded-for")
 	return {
 		route = kind, app_id = caller.app_id, version_id = caller.version_id, instance_id = caller.instance_id,
-		wallet = caller.wallet, remote = remote.resolve(request.remote, forwarded, node.trusted), now = node.wall_ms(),
+		wallet = caller.wallet, remote = client_address.resolve(request.remote, forwarded, node.trusted),
+		now = node.wall_ms(),
 	}
 end
 

@@ -1,8 +1,8 @@
 --- The files of a set of policies: where they are read, what is hashed of them, and how mistakes in
 -- them are told.
 
-local nearest = require("kms.base.suggest")
 local schema = require("kms.policy.schema")
+local suggest = require("kms.base.suggest")
 local uv = require("luv")
 
 local M = {}
@@ -50,7 +50,7 @@ local function find_strays(dir, mistakes)
 		count = count + 1
 		if count > MAX_STRAYS then break end
 		if name:find("%.lua$") and not seen[name] and not name:find("_spec%.lua$") then
-			local near = nearest.find(name, known)
+			local near = suggest.nearest(name, known)
 			M.note(mistakes, dir .. "/" .. name, nil, "is no policy file" .. (near and (", the nearest is " .. near) or ""))
 		end
 	end

@@ -8,7 +8,7 @@
 --   any       list of shapes, one of which fits by its type
 --   check     function(value) -> nil, or what is wrong (text), and where in it (".scope")
 
-local nearest = require("kms.base.suggest")
+local suggest = require("kms.base.suggest")
 local text = require("kms.base.text")
 
 local M = {}
@@ -90,7 +90,7 @@ local function key_path(path, key)
 end
 
 local function unknown(fields, key)
-	local near = type(key) == "string" and nearest.find(key, sorted_keys(fields))
+	local near = type(key) == "string" and suggest.nearest(key, sorted_keys(fields))
 	local name = text.printable(text.cut(tostring(key), MAX_SHOWN))
 	return ("unknown name '%s'%s"):format(name, near and (", the nearest known one is '%s'"):format(near) or "")
 end

@@ -4,7 +4,7 @@
 local err = require("kms.base.err")
 local loop = require("kms.base.loop")
 local metrics_text = require("kms.admin.metrics.text")
-local side_server = require("kms.http.small_server")
+local small_server = require("kms.http.small_server")
 
 local M = {}
 
@@ -38,7 +38,7 @@ end
 -- @return metrics server | nil, message
 function M.open(deps)
 	local self = setmetatable({ set = deps.set }, Metrics)
-	self.server = side_server.new({
+	self.server = small_server.new({
 		handler = function(request) return answer(self, request) end, log = deps.log, config = deps.config,
 	})
 	local address = deps.config.METRICS_ADDR

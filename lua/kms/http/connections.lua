@@ -1,18 +1,19 @@
---- The connections of a server by what they wait for. Every phase has one timeout, so its
--- connections stand in the order in which they run out: entering, leaving and finding the next
--- one to run out cost the same with ten connections and with ten thousand.
+--- The connections of a server by phase (what they wait for). Each phase has one timeout, so its list
+-- is in the order in which connections time out: entering, leaving and finding the next one to
+-- time out take the same time with ten connections as with ten thousand.
 
 local M = {}
 
-local Phases = {}
-Phases.__index = Phases
+local Connections = {}
+Connections.__index = Connections
 
 local function unlink(conn)
 	conn.before.after, conn.after.before = conn.after, conn.before
 end
 
 --- Moves a connection to a phase; its time there starts now.
-function Phases:enter(conn, phase, now)
+-- @param now  monotonic time in milliseconds
+function Connections:enter(conn, phase, now)
 	if conn.phase then
 		unlink(conn)
 	else
@@ -24,20 +25,20 @@ function Phases:enter(conn, phase, now)
 	list.before.after, list.before = conn, conn
 end
 
---- Takes a connection out.
-function Phases:leave(conn)
+--- Removes a connection.
+function Connections:leave(conn)
 	if not conn.phase then return end
 	unlink(conn)
 	conn.phase, conn.before, conn.after = nil, nil, nil
 	self.count = self.count - 1
 end
 
---- Calls late(conn, phase) for each connection whose phase has run out. late moves or closes it.
-function Phases:sweep(now, late)
-	for phase, timeout in pairs(self.timeouts) do
+--- Calls late(conn, phase) for each connection that has timed out. late must move or close it.
+function Connections:sweep(now, late)
+	for phase, timeout_ms in pairs(self.timeouts_ms) do
 		local list = self.lists[phase]
 		local conn = list.after
-		while conn ~= list and now - conn.since >= timeout do
+		while conn ~= list and now - conn.since >= timeout_ms do
 			late(conn, phase)
 			if list.after == conn then break end
 			conn = list.after
@@ -46,7 +47,7 @@ function Phases:sweep(now, late)
 end
 
 --- The connection that entered one of these phases first, or nil.
-function Phases:oldest(phases)
+function Connections:oldest(phases)
 	local oldest
 	for _, phase in ipairs(phases) do
 		local list = self.lists[phase]
@@ -57,7 +58,7 @@ function Phases:oldest(phases)
 end
 
 --- Calls fn(conn) for each connection of these phases; fn may close it.
-function Phases:each(phases, fn)
+function Connections:each(phases, fn)
 	for _, phase in ipairs(phases) do
 		local list = self.lists[phase]
 		local conn = list.after
@@ -69,10 +70,11 @@ function Phases:each(phases, fn)
 	end
 end
 
---- @param names  every phase
--- @param timeouts  phase = milliseconds; a phase without one never runs out
-function M.new(names, timeouts)
-	local self = setmetatable({ lists = {}, timeouts = timeouts, count = 0 }, Phases)
+--- @param names  list of all phases
+-- @param timeouts_ms  phase = milliseconds; a phase without one never times out
+-- @return connections; its field `count` is their number
+function M.new(names, timeouts_ms)
+	local self = setmetatable({ lists = {}, timeouts_ms = timeouts_ms, count = 0 }, Connections)
 	for _, name in ipairs(names) do
 		local list = {}
 		list.before, list.after = list, list
