@@ -1,13 +1,14 @@
 /*
- * The program: hardens the process before anything else runs, then gives control to
- * lua/main.lua. Scripts come from the installation or the source tree beside the program
- * only; nothing in the environment changes where code is loaded from.
+ * The program: hardens the process before anything else runs, then calls lua/main.lua. Lua code
+ * comes only from the installation or the source tree beside the program; no environment variable
+ * changes where it is loaded from.
  */
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
 #include <lualib.h>
 #include <luv/luv.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,23 +16,25 @@
 
 #include "bind/job.h"
 #include "bind/module.h"
-#include "kms/secret.h"
+#include "kms/process.h"
 
-/* Where cjson of the distribution lies. */
+/* Where Debian installs lua-cjson. */
 #ifndef LUA_CPATH_SYSTEM
 #define LUA_CPATH_SYSTEM "/usr/lib/x86_64-linux-gnu/lua/5.4/?.so;/usr/lib/aarch64-linux-gnu/lua/5.4/?.so"
 #endif
 
-/* Relative to the folder of the program: installed, build/, build/<variant>/. */
+#define FAILED 1 /* exit status (lua/kms/cli/exit.lua) */
+
+/* Where the folder with lua/ can be, seen from the program: installed, in build/, in build/<variant>/. */
 static const char *const roots[] = { "../share/nova-kms", "..", "../.." };
 
-/* Finds the folder that holds lua/main.lua; false where there is none. */
-static int find_root(char root[PATH_MAX])
+/* Finds the folder that holds lua/main.lua; false when there is none. */
+static bool find_root(char root[PATH_MAX])
 {
 	char program[PATH_MAX], candidate[2 * PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
-	if (len <= 0) return 0;
+	if (len <= 0) return false;
 	program[len] = '\0';
 	*strrchr(program, '/') = '\0';
 	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
@@ -40,7 +43,7 @@ static int find_root(char root[PATH_MAX])
 		snprintf(candidate, sizeof(candidate), "%s/%s", program, roots[i]);
 		return realpath(candidate, root) != NULL;
 	}
-	return 0;
+	return false;
 }
 
 static int traceback(lua_State *L)
@@ -49,12 +52,12 @@ static int traceback(lua_State *L)
 	return 1;
 }
 
-/* Opens the libraries and leaves what main.lua returns on the stack: a function. */
+/* prepare(root) -> the function that main.lua returns; opens the libraries first. */
 static int prepare(lua_State *L)
 {
 	const char *root = lua_tostring(L, 1);
 
-	/* LUA_PATH, LUA_CPATH and LUA_INIT of the environment do not apply. */
+	/* Ignore LUA_PATH, LUA_CPATH and LUA_INIT of the environment. */
 	lua_pushboolean(L, 1);
 	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
 	luaL_openlibs(L);
@@ -75,7 +78,7 @@ static int prepare(lua_State *L)
 	return 1;
 }
 
-/* The exit status of main.lua's function, called with the root folder and the arguments. */
+/* Calls main.lua's function with the root folder and the arguments; its exit status, -1 for an error. */
 static int run(lua_State *L, const char *root, int argc, char **argv)
 {
 	lua_pushcfunction(L, traceback);
@@ -92,28 +95,22 @@ static int run(lua_State *L, const char *root, int argc, char **argv)
 	return (int)lua_tointeger(L, -1);
 }
 
+static int fail(const char *message)
+{
+	fprintf(stderr, "nova-kms: %s\n", message);
+	return FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	char root[PATH_MAX];
 
-	if (kms_process_harden() != KMS_OK) {
-		fprintf(stderr, "nova-kms: cannot harden the process\n");
-		return 1;
-	}
-	if (!find_root(root)) {
-		fprintf(stderr, "nova-kms: lua/main.lua is not beside the program\n");
-		return 1;
-	}
+	if (kms_process_harden() != KMS_OK) return fail("cannot harden the process");
+	if (!find_root(root)) return fail("lua/main.lua is not beside the program");
 	lua_State *L = luaL_newstate();
-	if (!L) {
-		fprintf(stderr, "nova-kms: out of memory\n");
-		return 1;
-	}
+	if (!L) return fail("out of memory");
 	int status = run(L, root, argc, argv);
-	if (status < 0) {
-		fprintf(stderr, "nova-kms: %s\n", lua_tostring(L, -1));
-		status = 1;
-	}
+	if (status < 0) status = fail(lua_tostring(L, -1));
 	bind_jobs_stop();
 	lua_close(L);
 	return status;

@@ -27,8 +27,7 @@ void kms_attest_chain_free(kms_attest_chain *chain)
 
 /* ---- one certificate --------------------------------------------------------------------------- */
 
-/* OpenSSL accepts BER and ignores what follows. Encoding again must give the same bytes: then they are DER.
- */
+/* Whether `der` is DER: encoded again, it gives the same bytes. OpenSSL accepts BER and trailing bytes. */
 static bool is_der_of(const X509 *certificate, kms_span der)
 {
 	uint8_t again[KMS_ATTEST_MAX_CERTIFICATE];

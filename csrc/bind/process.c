@@ -1,4 +1,4 @@
-/* Start-up, clocks and limits of the process. */
+/* The process: start, hardening, clocks, limits. kms/process.h lists what runs in what order. */
 #include "bind/process.h"
 
 #include <limits.h>
@@ -13,7 +13,7 @@
 #include "bind/crypto.h"
 #include "bind/topics.h"
 #include "kms/codec.h"
-#include "kms/confine.h"
+#include "kms/process.h"
 #include "kms/crypto.h"
 
 bool bind_claim_role(bind_role role)
@@ -24,18 +24,19 @@ bool bind_claim_role(bind_role role)
 }
 
 /*
- * init(locked_memory_bytes) -> true | nil, message, code: guarded memory (0: what the memlock
- * limit grants), crypto, self-test. Once, before anything else here.
+ * init(locked_memory_bytes) -> true | nil, message, code: creates the guarded arena (0: as large as
+ * the memlock limit allows), then starts crypto and runs the self-test. Call it once, before
+ * anything that uses secrets.
  */
-static int system_init(lua_State *L)
+static int process_init(lua_State *L)
 {
 	size_t bytes = (size_t)bind_arg_integer(L, 1, 0, (lua_Integer)1 << 40);
 	const char *failed = NULL;
 
-	/* Too low a limit is told as such: the size was not anybody's choice. */
+	/* The limit is too low: say so, rather than that a size nobody has set is out of range. */
 	size_t grant = bytes ? bytes : kms_guarded_grant();
 	kms_status status = !bytes && grant < KMS_GUARDED_MIN_BYTES ? KMS_ERR_MLOCK : kms_guarded_init(grant);
-	/* Not before: the arena may need all that the process may lock. */
+	/* After the arena, which may need all the memory that the process may lock. */
 	if (status == KMS_OK) kms_stack_guard();
 	if (status == KMS_OK) status = kms_crypto_init();
 	if (status == KMS_OK) status = kms_selftest(&failed);
@@ -44,24 +45,24 @@ static int system_init(lua_State *L)
 	return bind_result(L, status);
 }
 
-/* ready() -> whether init succeeded in this process. */
-static int system_ready(lua_State *L)
+/* ready() -> whether init has succeeded in this process. */
+static int process_ready(lua_State *L)
 {
 	lua_pushboolean(L, kms_guarded_ready());
 	return 1;
 }
 
 /* harden() -> true | nil, message, code: no core dumps, not ptraceable, no new privileges. */
-static int system_harden(lua_State *L)
+static int process_harden(lua_State *L)
 {
 	return bind_result(L, kms_process_harden());
 }
 
 /*
- * confine() -> whether Landlock is in force too | nil, message, code: what a serving process gives
- * up (kms/confine.h). Before anything has started a thread.
+ * confine() -> whether Landlock is in force too | nil, message, code. Call it before the first
+ * thread starts (kms_process_confine).
  */
-static int system_confine(lua_State *L)
+static int process_confine(lua_State *L)
 {
 	bool landlock;
 	kms_status status = kms_process_confine(&landlock);
@@ -71,11 +72,11 @@ static int system_confine(lua_State *L)
 }
 
 /*
- * take_env(name, len) -> secret | nil | nil, message, code: reads `len` bytes of hexadecimal
- * from an environment variable into guarded memory, and wipes it where the kernel
- * shows it in /proc/<pid>/environ, also when it is malformed. Plain nil: not set.
+ * take_env(name, len) -> secret | nil | nil, message, code: moves `len` bytes in hexadecimal from
+ * an environment variable to guarded memory. Wipes the variable, also when it is malformed, so
+ * that /proc/<pid>/environ no longer shows it. nil alone: the variable is not set.
  */
-static int system_take_env(lua_State *L)
+static int process_take_env(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
 	size_t len = (size_t)bind_arg_integer(L, 2, 1, 64);
@@ -100,21 +101,21 @@ static lua_Integer clock_ms(clockid_t id)
 	return (lua_Integer)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* wall_ms() -> Unix time in ms; mono_ms() -> monotonic ms. Only main.lua and tests call them. */
-static int system_wall_ms(lua_State *L)
+/* wall_ms() -> Unix time in ms; mono_ms() -> monotonic ms. */
+static int process_wall_ms(lua_State *L)
 {
 	lua_pushinteger(L, clock_ms(CLOCK_REALTIME));
 	return 1;
 }
 
-static int system_mono_ms(lua_State *L)
+static int process_mono_ms(lua_State *L)
 {
 	lua_pushinteger(L, clock_ms(CLOCK_MONOTONIC));
 	return 1;
 }
 
-/* raise_nofile() -> soft limit of open files after raising it to the hard one. */
-static int system_raise_nofile(lua_State *L)
+/* raise_nofile() -> limit of open files, raised to the hard limit | nil, message, code */
+static int process_raise_nofile(lua_State *L)
 {
 	struct rlimit limit = { 0, 0 };
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return bind_fail(L, KMS_ERR_SYSTEM);
@@ -124,16 +125,16 @@ static int system_raise_nofile(lua_State *L)
 	return 1;
 }
 
-/* guarded() -> size of the arena, bytes in use. */
-static int system_guarded(lua_State *L)
+/* guarded() -> size of the arena, bytes in use */
+static int process_guarded(lua_State *L)
 {
 	lua_pushinteger(L, (lua_Integer)kms_guarded_size());
 	lua_pushinteger(L, (lua_Integer)kms_guarded_used());
 	return 2;
 }
 
-/* random_hex(bytes) -> 2 * bytes digits (public values: ids), bytes 1 to 32. */
-static int system_random_hex(lua_State *L)
+/* random_hex(bytes) -> 2 * bytes digits | nil, message, code; for public values such as ids; bytes 1 to 32 */
+static int process_random_hex(lua_State *L)
 {
 	uint8_t bytes[32];
 	char text[64];
@@ -146,12 +147,12 @@ static int system_random_hex(lua_State *L)
 }
 
 /*
- * name_hash(text) -> 16 digits: a hash under a key of this process, by which logs name what is
- * confidential. The same name gives the same hash until the node restarts.
+ * name_hash(text) -> 16 digits | nil, message, code: a hash under a key of this process, by which
+ * logs name confidential things. The same name gives the same hash until the node restarts.
  */
-static int system_name_hash(lua_State *L)
+static int process_name_hash(lua_State *L)
 {
-	static kms_secret *key; /* for the life of the process; loop thread only */
+	static kms_secret *key; /* lives as long as the process; loop thread only */
 	uint8_t mac[32];
 	char text[16];
 	size_t len;
@@ -166,10 +167,10 @@ static int system_name_hash(lua_State *L)
 }
 
 /*
- * peer_credentials(descriptor) -> uid, pid of the process that connected to a Unix socket, as the
- * kernel noted them at that moment | nil, message, code
+ * peer_credentials(descriptor) -> uid, pid | nil, message, code: of the process that connected to
+ * a Unix socket, at the time it connected
  */
-static int system_peer_credentials(lua_State *L)
+static int process_peer_credentials(lua_State *L)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
@@ -177,7 +178,7 @@ static int system_peer_credentials(lua_State *L)
 
 	if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || len != sizeof(who))
 		return bind_fail(L, KMS_ERR_SYSTEM);
-	/* What is no Unix socket gives no process, and user -1. */
+	/* Another kind of socket reports user -1. */
 	if (who.uid == (uid_t)-1) return bind_fail(L, KMS_ERR_SYSTEM);
 	lua_pushinteger(L, (lua_Integer)who.uid);
 	lua_pushinteger(L, (lua_Integer)who.pid);
@@ -187,18 +188,18 @@ static int system_peer_credentials(lua_State *L)
 void bind_add_process(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "init", system_init },
-		{ "ready", system_ready },
-		{ "harden", system_harden },
-		{ "confine", system_confine },
-		{ "take_env", system_take_env },
-		{ "wall_ms", system_wall_ms },
-		{ "mono_ms", system_mono_ms },
-		{ "raise_nofile", system_raise_nofile },
-		{ "guarded", system_guarded },
-		{ "random_hex", system_random_hex },
-		{ "name_hash", system_name_hash },
-		{ "peer_credentials", system_peer_credentials },
+		{ "init", process_init },
+		{ "ready", process_ready },
+		{ "harden", process_harden },
+		{ "confine", process_confine },
+		{ "take_env", process_take_env },
+		{ "wall_ms", process_wall_ms },
+		{ "mono_ms", process_mono_ms },
+		{ "raise_nofile", process_raise_nofile },
+		{ "guarded", process_guarded },
+		{ "random_hex", process_random_hex },
+		{ "name_hash", process_name_hash },
+		{ "peer_credentials", process_peer_credentials },
 		{ NULL, NULL },
 	};
 	luaL_setfuncs(L, functions, 0);

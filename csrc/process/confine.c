@@ -1,4 +1,4 @@
-#include "kms/confine.h"
+#include "kms/process.h"
 
 #include <errno.h>
 #include <linux/landlock.h>
@@ -16,11 +16,11 @@
 
 /* ---- seccomp ---- */
 
-/* What no node ever does and what takes one over: the process ends. */
+/* No node ever needs these, and they are how an attacker would take one over: they end the process. */
 static const int deadly[] = {
-	/* start a program */
+	/* start a program or a child */
 	SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(uselib),
-	/* attach to a process, look into it, take what it holds */
+	/* trace a process, read its memory, take its descriptors */
 	SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(process_madvise),
 	SCMP_SYS(process_mrelease), SCMP_SYS(kcmp), SCMP_SYS(pidfd_getfd), SCMP_SYS(perf_event_open),
 	SCMP_SYS(userfaultfd), SCMP_SYS(lookup_dcookie),
@@ -28,7 +28,7 @@ static const int deadly[] = {
 	SCMP_SYS(bpf), SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module),
 	SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot), SCMP_SYS(iopl), SCMP_SYS(ioperm),
 	SCMP_SYS(modify_ldt), SCMP_SYS(personality), SCMP_SYS(acct), SCMP_SYS(swapon), SCMP_SYS(swapoff),
-	/* leave the place it is in */
+	/* leave its file system, mounts or namespaces */
 	SCMP_SYS(chroot), SCMP_SYS(pivot_root), SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(move_mount),
 	SCMP_SYS(open_tree), SCMP_SYS(fsopen), SCMP_SYS(fsmount), SCMP_SYS(mount_setattr), SCMP_SYS(setns),
 	SCMP_SYS(unshare), SCMP_SYS(open_by_handle_at),
@@ -36,26 +36,26 @@ static const int deadly[] = {
 	SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(keyctl)
 };
 
-/* What libraries try and can do without: it fails as where the kernel does not have it. */
+/* Libraries try these and can do without them: they fail as on a kernel that lacks them. */
 static const int absent[] = { SCMP_SYS(clone3), SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter),
 			      SCMP_SYS(io_uring_register),
-			      /* a file to map code from that no mount option forbids it to */
+			      /* a file without a mount, hence without noexec: code could be mapped from it */
 			      SCMP_SYS(memfd_create) };
 
-/* A deadly call only where argument `index` compares so. */
+/* A call that is deadly only with this argument. */
 typedef struct condition {
 	int call;
 	struct scmp_arg_cmp argument;
 } condition;
 
 static const condition deadly_if[] = {
-	/* A child, not a thread. */
+	/* Starts a child, not a thread. */
 	{ SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0) },
-	/* Its own hardening, undone. */
+	/* Undoes the hardening. */
 	{ SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_DUMPABLE) },
 	{ SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_PTRACER) },
 	{ SCMP_SYS(setrlimit), SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE) },
-	/* What its terminal takes for typed: the shell that it was started from runs it. */
+	/* Types into the terminal: the shell that started the node would run it. */
 	{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TIOCSTI) },
 	{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, TIOCLINUX) },
 };
@@ -63,7 +63,7 @@ static const condition deadly_if[] = {
 static bool add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		/* Calls that this architecture does not have are no rule (-EDOM). */
+		/* -EDOM: this architecture does not have the call. */
 		int result = seccomp_rule_add(filter, action, calls[i], 0);
 		if (result != 0 && result != -EDOM) return false;
 	}
@@ -76,16 +76,16 @@ static bool add_conditions(scmp_filter_ctx filter)
 		if (seccomp_rule_add_array(filter, SCMP_ACT_KILL_PROCESS, deadly_if[i].call, 1,
 					   &deadly_if[i].argument) != 0)
 			return false;
-	/* A new limit (argument 2) for core files, of whichever process. */
+	/* Sets a limit (argument 2 is not NULL) for core files, of any process. */
 	return seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(prlimit64), 2,
 				SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE),
 				SCMP_A2(SCMP_CMP_NE, 0, 0)) == 0;
 }
 
 /*
- * Writable code. Not deadly, as libraries try it too (closures of libffi) and have another way.
- * mprotect that makes anything executable is the same in two steps; code that is shared can be
- * written through a second mapping. The loader maps it private, at once as it is to be.
+ * Refuses writable code. Not deadly, because libraries try it (closures of libffi) and fall back.
+ * Two ways lead to it in two steps: mprotect to executable, and a shared mapping of code, which a
+ * second mapping can write. The loader needs neither: it maps code private and executable at once.
  */
 static bool add_memory(scmp_filter_ctx filter)
 {
@@ -93,7 +93,7 @@ static bool add_memory(scmp_filter_ctx filter)
 	const unsigned both = PROT_WRITE | PROT_EXEC;
 	return seccomp_rule_add(filter, refuse, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, both, both)) ==
 		   0 &&
-	       /* MAP_SHARED is a bit of MAP_SHARED_VALIDATE, too. */
+	       /* The bit of MAP_SHARED is set in MAP_SHARED_VALIDATE too. */
 	       seccomp_rule_add(filter, refuse, SCMP_SYS(mmap), 2,
 				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC),
 				SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_SHARED, MAP_SHARED)) == 0 &&
@@ -116,7 +116,7 @@ static bool set_filter(void)
 	if (!filter) return false;
 	return seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) == 0 &&
 	       seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
-	       /* A binary tree: every call of the node goes through it. */
+	       /* A binary tree: every system call of the node passes the filter. */
 	       seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
 	       add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, KMS_ARRAY_LEN(deadly)) &&
 	       add_all(filter, SCMP_ACT_ERRNO(ENOSYS), absent, KMS_ARRAY_LEN(absent)) &&
@@ -126,8 +126,8 @@ static bool set_filter(void)
 /* ---- Landlock ---- */
 
 /*
- * A domain that forbids one thing of its own, to execute files; that it is a domain at all keeps
- * it from processes outside (ptrace(2), and /proc/<pid>/mem, which no filter of calls can see).
+ * Enters a domain whose one rule forbids to execute files. Being in any domain also keeps the
+ * process from tracing processes outside (ptrace(2) and /proc/<pid>/mem, which seccomp cannot see).
  */
 static bool enter_domain(void)
 {
@@ -141,7 +141,7 @@ static bool enter_domain(void)
 
 kms_status kms_process_confine(bool *landlock)
 {
-	static bool confined, in_domain; /* of the main thread, once */
+	static bool confined, in_domain; /* main thread only */
 	if (!confined) {
 		in_domain = enter_domain();
 		confined = set_filter();

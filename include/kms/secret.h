@@ -16,13 +16,6 @@
 #define KMS_GUARDED_DEFAULT_BYTES (64u << 20)
 
 /*
- * Hardens the process: core dumps off (RLIMIT_CORE 0), not dumpable (hence not ptraceable by
- * others of the same user and /proc/<pid>/mem closed), no new privileges. First call of main.
- * Returns: KMS_OK or ERR_SYSTEM.
- */
-kms_status kms_process_harden(void);
-
-/*
  * Keeps the part of the calling thread's stack that deeper calls use out of core dumps and, as
  * far as the memlock limit allows, out of swap: libraries hold keys there while they compute.
  * Once a thread that does work on secrets; again: nothing done.

@@ -179,7 +179,7 @@ TEST(constraints_unknown_critical_extensions_and_old_versions_are_refused)
 	}
 }
 
-/* OpenSSL knows these extensions, so it does not flag them, but leaves it to the verifier to enforce them. */
+/* OpenSSL knows these extensions, so it does not flag them; the verifier must enforce them. */
 TEST(constraints_known_but_not_enforced_are_refused_when_critical)
 {
 	static const struct {

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -394,20 +393,6 @@ TEST(wipe_and_compare)
 	kms_wipe(NULL, 0);
 }
 
-static void hardened(void *unused)
-{
-	struct rlimit core;
-	(void)unused;
-	if (kms_process_harden() != KMS_OK || prctl(PR_GET_DUMPABLE) != 0) abort();
-	if (getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_cur != 0 || core.rlim_max != 0) abort();
-	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) abort();
-}
-
-TEST(process_hardening)
-{
-	CHECK(signal_of_child(hardened, NULL) == 0);
-}
-
 static void granted_with_limit(void *unused)
 {
 	/* Lower than any limit that a test runs under. */
@@ -435,4 +420,4 @@ RUN_TESTS(ARENA, T(pages_are_locked_undumpable_and_between_guard_pages),
 	  T(largest_request_and_one_past_it), T(blocks_of_several_threads_stay_apart),
 	  T(openssl_allocates_here), T(allocation_faults_are_counted_and_hit_once),
 	  T(secrets_have_one_to_64_bytes), T(secrets_from_hex_and_from_the_kernel), T(wipe_and_compare),
-	  T(process_hardening), T(grant_follows_the_limit))
+	  T(grant_follows_the_limit))

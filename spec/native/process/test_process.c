@@ -1,16 +1,18 @@
 /*
- * What a confined process cannot do any more, each in a child of its own. The same on a running
- * node, from outside and from inside: spec/e2e/hardening_spec.lua.
+ * What a hardened and a confined process can no longer do, each in a child of its own.
+ * spec/e2e/hardening_spec.lua tests the same on a running node, from outside and from inside.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kms/confine.h"
+#include "kms/process.h"
 #include "test.h"
 
 static pthread_barrier_t barrier;
@@ -47,7 +49,7 @@ static void *nothing(void *argument)
 	return argument;
 }
 
-static int all_that_is_needed(void)
+static int use_what_a_node_needs(void)
 {
 	pthread_t thread;
 	bool landlock;
@@ -56,11 +58,19 @@ static int all_that_is_needed(void)
 	if (syscall(SYS_clone3, NULL, 0UL) != -1 || errno != ENOSYS) return 5;
 	void *page = mmap(NULL, 4096, PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page != MAP_FAILED || errno != EACCES) return 6;
-	/* A file of the C library's, as name services are loaded late. */
+	/* A file that the C library reads for name services, which it loads late. */
 	FILE *file = fopen("/etc/passwd", "re");
 	if (!file) return 7;
 	fclose(file);
 	return 0;
+}
+
+static int harden(void)
+{
+	struct rlimit core;
+	if (kms_process_harden() != KMS_OK || prctl(PR_GET_DUMPABLE) != 0) return 3;
+	if (getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_cur != 0 || core.rlim_max != 0) return 4;
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 5;
 }
 
 /* Wait status of a child that runs `act`. */
@@ -77,30 +87,35 @@ static bool ended_by_the_filter(int status)
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
 }
 
-/* valgrind takes some of these calls for itself: nothing is to be learned there. */
-static bool cannot_be_tried(void)
+/* valgrind handles some of these calls itself, so there is nothing to test there. */
+static bool under_valgrind(void)
 {
 	const char *preloaded = getenv("LD_PRELOAD");
 	return preloaded && strstr(preloaded, "vgpreload");
 }
 
-TEST(threads_that_were_there_before_are_held_too)
+TEST(hardening_takes_effect)
 {
-	if (cannot_be_tried()) return;
+	CHECK(child_status(harden) == 0);
+}
+
+TEST(threads_started_before_are_confined_too)
+{
+	if (under_valgrind()) return;
 	CHECK(ended_by_the_filter(child_status(older_thread)));
 }
 
 TEST(no_child_is_started)
 {
-	if (cannot_be_tried()) return;
+	if (under_valgrind()) return;
 	CHECK(ended_by_the_filter(child_status(start_a_child)));
 }
 
-TEST(what_a_node_needs_goes_on)
+TEST(what_a_node_needs_still_works)
 {
-	if (cannot_be_tried()) return;
-	CHECK(child_status(all_that_is_needed) == 0);
+	if (under_valgrind()) return;
+	CHECK(child_status(use_what_a_node_needs) == 0);
 }
 
-RUN_TESTS(0, T(threads_that_were_there_before_are_held_too), T(no_child_is_started),
-	  T(what_a_node_needs_goes_on))
+RUN_TESTS(0, T(hardening_takes_effect), T(threads_started_before_are_confined_too), T(no_child_is_started),
+	  T(what_a_node_needs_still_works))
