@@ -198,9 +198,9 @@ static int message_record(lua_State *L)
 	lua_createtable(L, 0, 8);
 	lua_pushlstring(L, id, (size_t)id_len);
 	lua_setfield(L, -2, "app_id");
-	lua_pushlstring(L, record.key, record.key_len);
+	lua_pushlstring(L, record.key.text, record.key.len);
 	lua_setfield(L, -2, "key");
-	set_count(L, "size", record.value_len);
+	set_count(L, "size", record.value.len);
 	set_count(L, "updated_at_ms", record.updated_at_ms);
 	set_count(L, "ttl_ms", record.ttl_ms);
 	lua_pushboolean(L, record.state == KMS_RECORD_TOMBSTONE);

@@ -78,7 +78,7 @@ static void release(build_job *job)
 static kms_status delta_build(build_job *job)
 {
 	kms_status status = kms_buf_append(job->body, job->prefix.text, job->prefix.len);
-	if (status == KMS_OK) status = kms_sync_delta(job->body, &job->delta, job->store, &job->options);
+	if (status == KMS_OK) status = kms_sync_delta(&job->delta, job->body, job->store, &job->options);
 	if (status == KMS_OK) status = kms_buf_append(job->body, job->suffix.text, job->suffix.len);
 	return status;
 }
@@ -143,7 +143,7 @@ static int store_delta(lua_State *L)
 static kms_status snapshot_build(build_job *job)
 {
 	kms_status status = kms_buf_append(job->body, job->prefix.text, job->prefix.len);
-	if (status == KMS_OK) status = kms_sync_snapshot(job->body, &job->records, job->store, job->stubs);
+	if (status == KMS_OK) status = kms_sync_snapshot(&job->records, job->body, job->store, job->stubs);
 	if (status == KMS_OK) status = kms_buf_append(job->body, job->suffix.text, job->suffix.len);
 	return status;
 }

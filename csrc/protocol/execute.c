@@ -66,8 +66,8 @@ static kms_status answer_put(kms_buf *plain, const kms_request *request, const k
 	GUARD(append_text_member(plain, ",\"key\":", request->key));
 	GUARD(append_pop(plain, context->echo_pop));
 	GUARD(kms_buf_reserve(plain, sizeof(",\"updated_at_ms\":}") + COUNT_DIGITS));
-	GUARD(kms_store_put(&updated_at_ms, context->store, context->app_id, request->key.text,
-			    request->key.len, record.data, record.len, request->ttl_ms, context->now_ms));
+	GUARD(kms_store_put(&updated_at_ms, context->store, context->app_id, request->key,
+			    kms_span_of(record.data, record.len), request->ttl_ms, context->now_ms));
 	GUARD(append_number_member(plain, ",\"updated_at_ms\":", updated_at_ms));
 	return kms_buf_append_text(plain, "}");
 }
@@ -79,8 +79,8 @@ static kms_status answer_delete(kms_buf *plain, const kms_request *request, cons
 	GUARD(append_text_member(plain, ",\"deleted\":true,\"key\":", request->key));
 	GUARD(append_pop(plain, context->echo_pop));
 	GUARD(kms_buf_append_text(plain, "}"));
-	return kms_store_delete(&updated_at_ms, context->store, context->app_id, request->key.text,
-				request->key.len, context->now_ms);
+	return kms_store_delete(&updated_at_ms, context->store, context->app_id, request->key,
+				context->now_ms);
 }
 
 static kms_status answer_get(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
@@ -89,8 +89,8 @@ static kms_status answer_get(kms_buf *plain, const kms_request *request, const k
 	DEFER(secret_release) kms_secret *data_key = NULL;
 	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	DEFER(kms_buf_free) kms_buf value = kms_buf_make(KMS_BUF_GUARDED, SIZE_MAX);
-	GUARD(kms_store_get(&record, &updated_at_ms, context->store, context->app_id, request->key.text,
-			    request->key.len, context->now_ms));
+	GUARD(kms_store_get(&updated_at_ms, &record, context->store, context->app_id, request->key,
+			    context->now_ms));
 	GUARD(kms_data_key(&data_key, context->master, context->app_id));
 	GUARD(kms_value_open(&value, data_key, record.data, record.len));
 	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
@@ -108,12 +108,12 @@ typedef struct listing {
 	uint64_t count;
 } listing;
 
-static kms_status list_key(void *opaque, const char *key, size_t key_len)
+static kms_status list_key(void *opaque, kms_text key)
 {
 	listing *list = opaque;
 	if (list->count) GUARD(kms_buf_append_text(list->plain, ","));
 	list->count++;
-	return kms_buf_append_json(list->plain, key, key_len);
+	return kms_buf_append_json(list->plain, key.text, key.len);
 }
 
 /* Writes the count into the gap that was left for it, and closes what remains of the gap. */

@@ -1,8 +1,5 @@
-/* The store as a whole: its making, its members, its counts. Writes: store_write.c. */
+/* The store as a whole: creating it, its members, its counts. */
 #include "kms/store.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "base/ensure.h"
@@ -11,7 +8,6 @@
 #define MAX_VALUE (1u << 30)
 #define MAX_NAMESPACES 1000000u
 #define MAX_TOMBSTONES 100000000u
-#define MAX_MEMBERS 65536u
 #define MAX_BYTES (SIZE_MAX / 4) /* sums of two never wrap */
 
 DEFINE_DEFER(store_release, kms_store, kms_store_free)
@@ -34,19 +30,6 @@ static kms_status config_check(const kms_store_config *c)
 	return KMS_OK;
 }
 
-static kms_status tables_new(kms_store *store)
-{
-	size_t buckets = 2, spaces = store->config.max_namespaces;
-	while (buckets < 2 * spaces)
-		buckets *= 2;
-	store->bucket_mask = buckets - 1;
-	store->buckets = kms_heap_alloc(buckets, sizeof(*store->buckets));
-	store->spaces = kms_heap_alloc(spaces, sizeof(*store->spaces));
-	store->notices = kms_heap_alloc(spaces, sizeof(*store->notices));
-	ENSURE(store->buckets && store->spaces && store->notices, KMS_ERR_MEMORY);
-	return KMS_OK;
-}
-
 kms_status kms_store_new(kms_store **store, const kms_store_config *config)
 {
 	ENSURE_REF(store);
@@ -57,11 +40,11 @@ kms_status kms_store_new(kms_store **store, const kms_store_config *config)
 	DEFER(store_release) kms_store *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->config = *config;
+	made->totals.max_bytes = config->max_total_bytes;
 	pthread_mutex_init(&made->sequence_lock, NULL);
-	pthread_mutex_init(&made->members_lock, NULL);
-	pthread_mutex_init(&made->spaces_lock, NULL);
+	kms_members_init(&made->members, config->self20);
+	GUARD(kms_namespaces_init(&made->namespaces, config->max_namespaces));
 	GUARD(kms_siphash_key_new(&made->hash_key));
-	GUARD(tables_new(made));
 	*store = made;
 	made = NULL;
 	return KMS_OK;
@@ -70,42 +53,17 @@ kms_status kms_store_new(kms_store **store, const kms_store_config *config)
 void kms_store_free(kms_store *store)
 {
 	if (!store) return;
-	size_t count = atomic_load(&store->space_count);
-	for (size_t i = 0; i < count; i++)
-		kms_space_free(atomic_load(&store->spaces[i]));
-	kms_heap_free((void *)store->buckets);
-	kms_heap_free((void *)store->spaces);
-	kms_heap_free(store->notices);
-	kms_heap_free(store->members);
+	kms_namespaces_free(&store->namespaces);
+	kms_members_free(&store->members);
 	pthread_mutex_destroy(&store->sequence_lock);
-	pthread_mutex_destroy(&store->members_lock);
-	pthread_mutex_destroy(&store->spaces_lock);
 	kms_heap_free(store);
-}
-
-static int compare_wallets(const void *a, const void *b)
-{
-	return memcmp(a, b, 20);
 }
 
 kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20], size_t count)
 {
 	ENSURE_REF(store);
 	ENSURE(wallets || count == 0, KMS_ERR_ARGUMENT);
-	ENSURE(count <= MAX_MEMBERS, KMS_ERR_RANGE);
-	uint8_t(*sorted)[20] = count ? kms_heap_alloc(count, sizeof(*sorted)) : NULL;
-	ENSURE(sorted || count == 0, KMS_ERR_MEMORY);
-	if (sorted) {
-		memcpy(sorted, wallets, count * sizeof(*sorted));
-		qsort(sorted, count, sizeof(*sorted), compare_wallets);
-	}
-	pthread_mutex_lock(&store->members_lock);
-	void *old = store->members;
-	store->members = sorted;
-	store->member_count = count;
-	pthread_mutex_unlock(&store->members_lock);
-	kms_heap_free(old);
-	return KMS_OK;
+	return kms_members_set(&store->members, wallets, count);
 }
 
 void kms_store_set_acknowledged(kms_store *store, uint64_t sequence)
@@ -123,7 +81,7 @@ void kms_store_get_stats(kms_store_stats *stats, kms_store *store)
 	if (!stats) return;
 	*stats = (kms_store_stats){ 0 };
 	if (!store) return;
-	stats->namespaces = atomic_load(&store->space_count);
+	stats->namespaces = kms_namespace_count(store);
 	stats->live_keys = atomic_load(&store->totals.live_keys);
 	stats->live_bytes = atomic_load(&store->totals.live_bytes);
 	stats->tombstones = atomic_load(&store->totals.tombstones);
@@ -136,9 +94,9 @@ void kms_store_get_app_stats(kms_store_stats *stats, kms_store *store, uint64_t 
 {
 	if (!stats) return;
 	*stats = (kms_store_stats){ 0 };
-	store_space *space = store ? kms_space_find(store, app_id) : NULL;
-	if (!space) return;
-	kms_space_lock(space);
-	*stats = space->stats;
-	kms_space_unlock(store, space);
+	store_namespace *ns = store ? kms_namespace_find(store, app_id) : NULL;
+	if (!ns) return;
+	kms_namespace_lock(ns);
+	*stats = ns->stats;
+	kms_namespace_unlock(ns);
 }

@@ -1,44 +1,118 @@
-/* Changes of the store in the order of their numbers, as sync reads them. */
+#include "store/store_changes.h"
+
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "store/store_internal.h"
+#include "store/testing.h"
 
-/* The hint that is nearest in front of what follows `since`, or the first change. */
-static store_record *best_hint(const store_space *space, uint64_t since)
+/* ---- the list ---- */
+
+/*
+ * Numbers a change. The namespace is marked as changed before the number becomes visible:
+ * a reader of kms_store_sequence then finds every change up to it.
+ */
+static void change_number(store_namespace *ns, store_record *record)
 {
-	store_record *best = space->first_change;
-	for (size_t i = 0; i < KMS_CHANGE_HINTS; i++) {
-		store_record *hint = space->change_hints[i];
+	kms_store *store = ns->store;
+	pthread_mutex_lock(&store->sequence_lock);
+	record->sequence = atomic_load(&store->sequence) + 1;
+	atomic_store(&kms_namespace_summary(ns)->last_change, record->sequence);
+	atomic_store(&store->sequence, record->sequence);
+	pthread_mutex_unlock(&store->sequence_lock);
+}
+
+void kms_change_add(store_namespace *ns, store_record *record)
+{
+	change_number(ns, record);
+	record->next_change = NULL;
+	record->previous_change = ns->last_change;
+	if (ns->last_change)
+		ns->last_change->next_change = record;
+	else
+		ns->first_change = record;
+	ns->last_change = record;
+}
+
+void kms_change_remove(store_namespace *ns, store_record *record)
+{
+	for (size_t i = 0; i < KMS_CHANGES_READERS; i++) {
+		if (ns->change_hints[i] == record) ns->change_hints[i] = record->previous_change;
+	}
+	if (record->next_change)
+		record->next_change->previous_change = record->previous_change;
+	else
+		ns->last_change = record->previous_change;
+	if (record->previous_change)
+		record->previous_change->next_change = record->next_change;
+	else
+		ns->first_change = record->next_change;
+}
+
+/* ---- reading ---- */
+
+/* The hint that is nearest before the first change above `since`, or else the first change. */
+static store_record *best_hint(const store_namespace *ns, uint64_t since)
+{
+	store_record *best = ns->first_change;
+	for (size_t i = 0; i < KMS_CHANGES_READERS; i++) {
+		store_record *hint = ns->change_hints[i];
 		if (hint && hint->sequence <= since && hint->sequence > best->sequence) best = hint;
 	}
 	return best;
 }
 
 /*
- * The first change above `since`. Looked for from the newest end backwards and, in step with
- * that, forwards from where a reader ended: both peers that are up to date and one that pages
- * through everything find their place at once.
+ * The first change above `since`, or NULL. Searches from the newest end backwards and, in step with
+ * that, forwards from a reader's hint: both a peer that is up to date and one that pages through
+ * everything find their change at once.
  */
-static store_record *first_above(const store_space *space, uint64_t since)
+static store_record *first_above(const store_namespace *ns, uint64_t since)
 {
-	store_record *back = space->last_change;
+	store_record *back = ns->last_change;
 	ENSURE(back && back->sequence > since, NULL);
-	store_record *ahead = best_hint(space, since);
+	store_record *ahead = best_hint(ns, since);
 	for (;; back = back->previous_change, ahead = ahead->next_change) {
 		if (!back->previous_change || back->previous_change->sequence <= since) return back;
 		if (ahead->sequence > since) return ahead;
 	}
 }
 
-static kms_status changes_locked(store_space *space, uint64_t since, size_t max,
+static bool step_locked(kms_changes_walk *walk, store_namespace *ns, kms_changes_visitor visit, void *context)
+{
+	kms_record view;
+	size_t left = walk->max;
+	store_record *record = first_above(ns, walk->since);
+	for (bool more = true; record && record->sequence <= walk->until && left > 0 && more; left--) {
+		kms_record_view(&view, record);
+		more = visit(context, &view);
+		walk->since = record->sequence;
+		ns->change_hints[walk->reader] = record;
+		record = record->next_change;
+	}
+	return record && record->sequence <= walk->until;
+}
+
+bool kms_store_changes_step(kms_changes_walk *walk, kms_store *store, kms_changes_visitor visit,
+			    void *context)
+{
+	ENSURE(walk && store && visit, false);
+	store_namespace *ns = kms_namespace_find(store, walk->app_id);
+	ENSURE(ns, false);
+	kms_namespace_lock(ns);
+	bool more = step_locked(walk, ns, visit, context);
+	kms_namespace_unlock(ns);
+	return more;
+}
+
+static kms_status changes_locked(store_namespace *ns, uint64_t since, size_t max,
 				 kms_store_record_visitor visit, void *context)
 {
 	kms_record view;
-	store_record *record = first_above(space, since);
+	store_record *record = first_above(ns, since);
 	for (size_t seen = 0; record && (max == 0 || seen < max); seen++, record = record->next_change) {
 		kms_record_view(&view, record);
 		GUARD(visit(context, &view));
-		space->change_hints[KMS_READER_FOLLOW] = record;
+		ns->change_hints[KMS_CHANGES_WRITE] = record;
 	}
 	return KMS_OK;
 }
@@ -48,32 +122,12 @@ kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since, 
 {
 	ENSURE_REF(store);
 	ENSURE_REF(visit);
-	store_space *space = kms_space_find(store, app_id);
-	ENSURE(space, KMS_OK);
-	kms_space_lock(space);
-	kms_status status = changes_locked(space, since, max, visit, context);
-	kms_space_unlock(store, space);
+	store_namespace *ns = kms_namespace_find(store, app_id);
+	ENSURE(ns, KMS_OK);
+	kms_namespace_lock(ns);
+	kms_status status = changes_locked(ns, since, max, visit, context);
+	kms_namespace_unlock(ns);
 	return status;
-}
-
-bool kms_changes_step(kms_store *store, uint64_t app_id, uint64_t *since, uint64_t until, size_t max,
-		      change_reader reader, kms_change_visitor visit, void *context)
-{
-	kms_record view;
-	store_space *space = kms_space_find(store, app_id);
-	ENSURE(space, false);
-	kms_space_lock(space);
-	store_record *record = first_above(space, *since);
-	for (bool more = true; record && record->sequence <= until && max > 0 && more; max--) {
-		kms_record_view(&view, record);
-		more = visit(context, &view);
-		*since = record->sequence;
-		space->change_hints[reader] = record;
-		record = record->next_change;
-	}
-	bool left = record && record->sequence <= until;
-	kms_space_unlock(store, space);
-	return left;
 }
 
 kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since)
@@ -83,13 +137,13 @@ kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *stor
 	*ids = NULL;
 	*count = 0;
 	ENSURE_REF(store);
-	size_t spaces = atomic_load_explicit(&store->space_count, memory_order_acquire), found = 0;
-	if (spaces == 0) return KMS_OK;
-	uint64_t *list = kms_heap_alloc(spaces, sizeof(*list));
+	size_t namespaces = kms_namespace_count(store), found = 0;
+	if (namespaces == 0) return KMS_OK;
+	uint64_t *list = kms_heap_alloc(namespaces, sizeof(*list));
 	ENSURE(list, KMS_ERR_MEMORY);
-	for (size_t i = 0; i < spaces; i++) {
-		if (atomic_load(&store->notices[i].changed) <= since) continue;
-		list[found++] = atomic_load_explicit(&store->spaces[i], memory_order_acquire)->app_id;
+	for (size_t i = 0; i < namespaces; i++) {
+		if (atomic_load(&store->namespaces.summaries[i].last_change) <= since) continue;
+		list[found++] = kms_namespace_at(store, i)->app_id;
 	}
 	*count = found;
 	*ids = list;

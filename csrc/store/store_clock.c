@@ -1,21 +1,21 @@
-/* Vector clocks. A clock inside the store is sorted by wallet, so that two are walked together. */
+#include "store/store_clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
-#include "store/store_internal.h"
 
 static int compare_entries(const void *a, const void *b)
 {
 	return memcmp(((const kms_clock_entry *)a)->wallet20, ((const kms_clock_entry *)b)->wallet20, 20);
 }
 
-bool kms_clock_sort(clock_draft *sorted, const kms_clock_entry *clock, size_t len)
+bool kms_clock_sort(clock_draft *sorted, kms_clock clock)
 {
-	sorted->len = len;
-	memcpy(sorted->entries, clock, len * sizeof(*clock));
-	qsort(sorted->entries, len, sizeof(*clock), compare_entries);
-	for (size_t i = 1; i < len; i++)
+	sorted->len = clock.len;
+	memcpy(sorted->entries, clock.entries, clock.len * sizeof(*clock.entries));
+	qsort(sorted->entries, clock.len, sizeof(*clock.entries), compare_entries);
+	for (size_t i = 1; i < clock.len; i++)
 		ENSURE(compare_entries(&sorted->entries[i - 1], &sorted->entries[i]) != 0, false);
 	return true;
 }
@@ -30,6 +30,11 @@ typedef struct clock_walk {
 	const kms_clock_entry *a, *a_end, *b, *b_end;
 } clock_walk;
 
+static clock_walk walk_make(kms_clock a, kms_clock b)
+{
+	return (clock_walk){ a.entries, a.entries + a.len, b.entries, b.entries + b.len };
+}
+
 /* The next wallet of two clocks with both counters; false after the last. */
 static bool walk_next(clock_pair *pair, clock_walk *walk)
 {
@@ -42,10 +47,9 @@ static bool walk_next(clock_pair *pair, clock_walk *walk)
 	return true;
 }
 
-clock_relation kms_clock_compare(const kms_clock_entry *a, size_t a_len, const kms_clock_entry *b,
-				 size_t b_len)
+clock_relation kms_clock_compare(kms_clock a, kms_clock b)
 {
-	clock_walk walk = { a, a + a_len, b, b + b_len };
+	clock_walk walk = walk_make(a, b);
 	clock_pair pair;
 	bool a_ahead = false, b_ahead = false;
 	while (walk_next(&pair, &walk)) {
@@ -64,78 +68,63 @@ static void draft_add(clock_draft *draft, const uint8_t *wallet20, uint64_t coun
 	memcpy(entry->wallet20, wallet20, 20);
 }
 
-void kms_clock_join(clock_draft *joined, const kms_clock_entry *a, size_t a_len, const kms_clock_entry *b,
-		    size_t b_len)
+void kms_clock_join(clock_draft *joined, kms_clock a, kms_clock b)
 {
-	clock_walk walk = { a, a + a_len, b, b + b_len };
+	clock_walk walk = walk_make(a, b);
 	clock_pair pair;
 	joined->len = 0;
 	while (walk_next(&pair, &walk))
 		draft_add(joined, pair.wallet20, pair.a > pair.b ? pair.a : pair.b);
 }
 
-uint64_t kms_clock_counter(const kms_clock_entry *clock, size_t len, const uint8_t wallet20[20])
+uint64_t kms_clock_counter(kms_clock clock, const uint8_t wallet20[20])
 {
-	for (size_t i = 0; i < len; i++) {
-		if (memcmp(clock[i].wallet20, wallet20, 20) == 0) return clock[i].counter;
+	for (size_t i = 0; i < clock.len; i++) {
+		if (memcmp(clock.entries[i].wallet20, wallet20, 20) == 0) return clock.entries[i].counter;
 	}
 	return 0;
 }
 
-static int compare_wallets(const void *a, const void *b)
-{
-	return memcmp(a, b, 20);
-}
-
-/* The smallest entry that may go; NULL: none. `kept` marks those that may not. */
-static kms_clock_entry *smallest(clock_draft *clock, const bool *kept)
+/* The entry with the smallest counter that may be dropped; NULL: none. */
+static kms_clock_entry *smallest(clock_draft *clock, const bool *keep)
 {
 	kms_clock_entry *found = NULL;
 	for (size_t i = 0; i < clock->len; i++) {
 		kms_clock_entry *entry = &clock->entries[i];
-		if (!kept[i] && (!found || entry->counter < found->counter)) found = entry;
+		if (!keep[i] && (!found || entry->counter < found->counter)) found = entry;
 	}
 	return found;
 }
 
-static void drop_smallest(clock_draft *clock, bool *kept, size_t limit)
+static void drop_smallest(clock_draft *clock, bool *keep, size_t limit)
 {
 	while (clock->len > limit) {
-		kms_clock_entry *entry = smallest(clock, kept);
+		kms_clock_entry *entry = smallest(clock, keep);
 		if (!entry) return;
 		size_t at = (size_t)(entry - clock->entries), after = clock->len - at - 1;
 		memmove(entry, entry + 1, after * sizeof(*entry));
-		memmove(kept + at, kept + at + 1, after * sizeof(*kept));
+		memmove(keep + at, keep + at + 1, after * sizeof(*keep));
 		clock->len--;
 	}
 }
 
-void kms_clock_trim(clock_draft *clock, kms_store *store, size_t limit)
+void kms_clock_trim(clock_draft *clock, store_members *members, size_t limit)
 {
-	bool own[KMS_DRAFT_CLOCK], kept[KMS_DRAFT_CLOCK];
+	bool keep[KMS_CLOCK_DRAFT_MAX];
 	if (clock->len <= limit) return;
-	pthread_mutex_lock(&store->members_lock);
-	for (size_t i = 0; i < clock->len; i++) {
-		const uint8_t *wallet20 = clock->entries[i].wallet20;
-		kept[i] = memcmp(wallet20, store->config.self20, 20) == 0;
-		if (store->member_count > 0)
-			kept[i] |= bsearch(wallet20, store->members, store->member_count, 20,
-					   compare_wallets) != NULL;
-	}
-	pthread_mutex_unlock(&store->members_lock);
-	drop_smallest(clock, kept, limit);
-	/* More members than that: a clock that peers refuse to take is of no use to anybody. */
+	kms_members_mark(keep, members, kms_clock_of(clock));
+	drop_smallest(clock, keep, limit);
+	/* Still too long with entries of members alone: peers refuse such a clock. */
 	for (size_t i = 0; i < clock->len; i++)
-		own[i] = memcmp(clock->entries[i].wallet20, store->config.self20, 20) == 0;
-	drop_smallest(clock, own, KMS_STORE_MAX_CLOCK);
+		keep[i] = kms_members_is_self(members, clock->entries[i].wallet20);
+	drop_smallest(clock, keep, KMS_STORE_MAX_CLOCK);
 }
 
-void kms_clock_advance(clock_draft *next, kms_store *store, const kms_clock_entry *clock, size_t len,
-		       uint64_t floor)
+void kms_clock_advance(clock_draft *next, store_members *members, kms_clock clock, uint64_t floor)
 {
-	uint64_t counter = kms_clock_counter(clock, len, store->config.self20);
+	uint64_t counter = kms_clock_counter(clock, members->self20);
 	kms_clock_entry own = { .counter = (counter > floor ? counter : floor) + 1 };
-	memcpy(own.wallet20, store->config.self20, 20);
-	kms_clock_join(next, clock, len, &own, 1);
-	if (len > KMS_STORE_TRIM_CLOCK) kms_clock_trim(next, store, KMS_STORE_TRIM_CLOCK);
+	memcpy(own.wallet20, members->self20, 20);
+	kms_clock_join(next, clock, (kms_clock){ &own, 1 });
+	if (clock.len > KMS_STORE_TRIM_CLOCK) kms_clock_trim(next, members, KMS_STORE_TRIM_CLOCK);
 }

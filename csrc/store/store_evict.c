@@ -1,24 +1,24 @@
 /*
- * Room for a write. What costs nobody anything goes first: what has expired, then, when the
- * whole store is full, dead records that every member has acknowledged. Only then are live
- * records evicted, of this namespace only, least recently used first, and only if that is
- * going to be enough. Bytes freed on the way are kept as credit, so that no other namespace
- * takes what this one gave up for its own write.
+ * LRU eviction. A write that finds no capacity frees bytes in this order: records that are due; when the
+ * whole store is full, dead records that may be dropped; then live records, of this namespace only, least
+ * recently used first, and only if that will be enough. Bytes freed on the way are kept as credit, so that no
+ * other namespace takes what this one freed for its own write.
  */
+#include "store/store_evict.h"
+
 #include "base/ensure.h"
+#include "store/store_expire.h"
 #include "store/store_internal.h"
+#include "store/store_state.h"
 
-#define TRIM_EACH 8 /* dead records that one write lets go */
-
-typedef struct room {
-	kms_store *store;
-	store_space *space;
-	const store_record *existing;
+typedef struct reservation {
+	store_namespace *ns;
+	const store_record *existing; /* to be replaced; NULL: none */
 	uint64_t now_ms;
-	uint64_t need; /* bytes of the total */
-	uint64_t live; /* bytes of the namespace's quota */
-	uint64_t credit;
-} room;
+	uint64_t total_bytes; /* wanted of the store's total */
+	uint64_t live_bytes;  /* wanted of the namespace's quota */
+	uint64_t credit;      /* freed, and still charged */
+} reservation;
 
 /* How far a sum is beyond its limit. */
 static uint64_t excess(uint64_t held, uint64_t less, uint64_t more, uint64_t max)
@@ -27,43 +27,34 @@ static uint64_t excess(uint64_t held, uint64_t less, uint64_t more, uint64_t max
 	return wanted > max ? wanted - max : 0;
 }
 
-static uint64_t total_excess(const room *r)
+/* Bytes of the total that a successful reservation gives back. */
+static uint64_t returned_bytes(const reservation *r)
 {
-	uint64_t old = r->existing ? kms_record_charge(r->existing) : 0;
-	return excess(atomic_load(&r->store->totals.bytes), old + r->credit, r->need,
-		      r->store->config.max_total_bytes);
+	return r->credit + (r->existing ? kms_record_charge(r->existing) : 0);
 }
 
-static uint64_t live_excess(const room *r)
+static uint64_t total_excess(const reservation *r)
+{
+	store_totals *totals = &r->ns->store->totals;
+	return excess(atomic_load(&totals->bytes), returned_bytes(r), r->total_bytes, totals->max_bytes);
+}
+
+static uint64_t live_excess(const reservation *r)
 {
 	uint64_t old = r->existing ? kms_record_live_bytes(r->existing) : 0;
-	return excess(r->space->stats.live_bytes, old, r->live, r->store->config.max_app_bytes);
+	return excess(r->ns->stats.live_bytes, old, r->live_bytes, r->ns->store->config.max_app_bytes);
 }
 
-static size_t hard_limit(const kms_store *store)
-{
-	return store->config.max_tombstones * KMS_STORE_HARD_FACTOR;
-}
-
-/* Lets the oldest dead record go if every member knows it. */
-static bool dead_drop(uint64_t *freed, kms_store *store, store_space *space, uint64_t now_ms)
-{
-	store_record *record = kms_order_first(NULL, &space->dead);
-	ENSURE(record && kms_record_may_leave(store, record, now_ms), false);
-	*freed += kms_record_drop(store, space, record);
-	return true;
-}
-
-/* Number of records to evict, or 0 when even all of them would not be enough. */
-static size_t plan(const room *r)
+/* The number of records to evict; 0 when even all of them would not be enough. */
+static size_t eviction_count(const reservation *r)
 {
 	uint64_t live_over = live_excess(r), total_over = total_excess(r);
 	size_t count = 0;
-	for (const store_record *at = r->space->oldest; at && (live_over || total_over); at = at->newer) {
+	for (const store_record *at = r->ns->oldest; at && (live_over || total_over); at = at->newer) {
 		if (at == r->existing) continue;
-		/* The stub of an acknowledged record may follow at once. */
-		uint64_t freed = kms_record_may_leave(r->store, at, r->now_ms) ? kms_record_charge(at)
-									       : kms_record_value_charge(at);
+		/* A stub that may be dropped frees the rest of its record too. */
+		uint64_t freed = kms_dead_droppable(r->ns, at, r->now_ms) ? kms_record_charge(at)
+									  : kms_record_value_charge(at);
 		live_over -= at->value_len < live_over ? at->value_len : live_over;
 		total_over -= freed < total_over ? freed : total_over;
 		count++;
@@ -71,26 +62,27 @@ static size_t plan(const room *r)
 	return live_over || total_over ? 0 : count;
 }
 
-/* Each eviction leaves a dead record, and those are bounded too. */
-static bool plan_fits(room *r, size_t count)
+/* Drops dead records until `count` stubs more are within the limit; false when that fails. */
+static bool reserve_stubs(reservation *r, size_t count)
 {
-	size_t limit = hard_limit(r->store);
+	size_t limit = kms_dead_limit(r->ns->store);
 	ENSURE(count <= limit, false);
-	while (r->space->dead.count + count > limit) {
-		if (!dead_drop(&r->credit, r->store, r->space, r->now_ms)) return false;
+	while (r->ns->dead.count + count > limit) {
+		if (!kms_dead_drop(&r->credit, r->ns, r->now_ms)) return false;
 	}
 	return true;
 }
 
-static bool evict(room *r)
+/* Evicts as many of the least recently used records as the write needs; false when that cannot be enough. */
+static bool evict(reservation *r)
 {
-	size_t count = plan(r);
-	ENSURE(count > 0 && plan_fits(r, count), false);
-	store_record *at = r->space->oldest;
+	size_t count = eviction_count(r);
+	ENSURE(count > 0 && reserve_stubs(r, count), false);
+	store_record *at = r->ns->oldest;
 	while (count > 0) {
 		store_record *newer = at->newer;
 		if (at != r->existing) {
-			r->credit += kms_record_evict(r->store, r->space, at, r->now_ms);
+			r->credit += kms_record_evict(r->ns, at, r->now_ms);
 			count--;
 		}
 		at = newer;
@@ -98,66 +90,47 @@ static bool evict(room *r)
 	return true;
 }
 
-/* One step towards room; false when there is none left. */
-static bool make_some(room *r, bool total_short)
+/* One step towards enough capacity; false when there is none left. */
+static bool free_some(reservation *r, bool total_short)
 {
-	if (kms_due_handle(&r->credit, r->store, r->space, r->now_ms)) return true;
-	if (total_short && dead_drop(&r->credit, r->store, r->space, r->now_ms)) return true;
+	if (kms_due_handle(&r->credit, r->ns, r->now_ms)) return true;
+	if (total_short && kms_dead_drop(&r->credit, r->ns, r->now_ms)) return true;
 	return evict(r);
 }
 
-static kms_status make_all(room *r)
+static kms_status reserve(reservation *r)
 {
+	store_totals *totals = &r->ns->store->totals;
 	for (;;) {
 		bool total_short = total_excess(r) > 0;
 		if (!total_short && live_excess(r) == 0) {
-			uint64_t old = r->existing ? kms_record_charge(r->existing) : 0;
-			if (kms_total_exchange(r->store, r->need, old + r->credit)) return KMS_OK;
-			continue; /* another namespace was faster */
+			if (kms_store_charge(totals, r->total_bytes, returned_bytes(r))) return KMS_OK;
+			continue; /* another namespace took the bytes */
 		}
-		if (make_some(r, total_short)) continue;
-		(void)kms_total_exchange(r->store, 0, r->credit);
+		if (free_some(r, total_short)) continue;
+		(void)kms_store_charge(totals, 0, r->credit);
 		return KMS_ERR_STORE_FULL;
 	}
 }
 
-kms_status kms_room_make(kms_store *store, store_space *space, store_record *existing,
-			 const store_record *made, uint64_t now_ms)
+kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, const store_record *made,
+				uint64_t now_ms)
 {
-	room r = {
-		.store = store,
-		.space = space,
+	reservation r = {
+		.ns = ns,
 		.existing = existing,
 		.now_ms = now_ms,
-		.need = kms_record_charge(made),
-		.live = kms_record_live_bytes(made),
+		.total_bytes = kms_record_charge(made),
+		.live_bytes = kms_record_live_bytes(made),
 	};
-	ENSURE(r.live <= store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);
-	/* What is about to be replaced must not leave meanwhile. */
-	uint64_t due = existing ? kms_order_key(&space->due, existing) : 0;
-	bool dead = existing && existing->state != KMS_RECORD_LIVE;
-	if (due) kms_order_remove(&space->due, existing);
-	if (dead) kms_order_remove(&space->dead, existing);
-	kms_status status = make_all(&r);
-	if (due) kms_order_set(&space->due, existing, due);
-	if (dead) kms_order_set(&space->dead, existing, kms_record_dead_key(existing));
+	ENSURE(r.live_bytes <= ns->store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);
+	/* While capacity is freed, the record to be replaced must not be dropped. */
+	uint64_t due_key = existing ? kms_min_heap_key(&ns->due, existing) : 0;
+	uint64_t dead_key = existing ? kms_min_heap_key(&ns->dead, existing) : 0;
+	if (due_key) kms_min_heap_remove(&ns->due, existing);
+	if (dead_key) kms_min_heap_remove(&ns->dead, existing);
+	kms_status status = reserve(&r);
+	if (due_key) kms_min_heap_set(&ns->due, existing, due_key);
+	if (dead_key) kms_min_heap_set(&ns->dead, existing, dead_key);
 	return status;
-}
-
-void kms_dead_trim(kms_store *store, store_space *space, uint64_t now_ms)
-{
-	uint64_t freed = 0;
-	for (int i = 0; i < TRIM_EACH && space->dead.count > store->config.max_tombstones; i++) {
-		if (!dead_drop(&freed, store, space, now_ms)) break;
-	}
-	(void)kms_total_exchange(store, 0, freed);
-}
-
-kms_status kms_dead_reserve(kms_store *store, store_space *space, uint64_t now_ms)
-{
-	uint64_t freed = 0;
-	ENSURE(space->dead.count < hard_limit(store) || dead_drop(&freed, store, space, now_ms),
-	       KMS_ERR_TOMBSTONES);
-	(void)kms_total_exchange(store, 0, freed);
-	return KMS_OK;
 }

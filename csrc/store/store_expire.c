@@ -1,45 +1,94 @@
-/* What time does to records: expired ones become tombstones, those past retention leave. */
+#include "store/store_expire.h"
+
 #include "base/ensure.h"
 #include "store/store_internal.h"
+#include "store/store_state.h"
 
-#define TURN 32 /* records that one namespace handles before the next has its turn */
+#define DEAD_FACTOR 10 /* dead records of a namespace: at most that many times max_tombstones */
+#define TRIM_EACH 8    /* dead records that one write drops */
+#define TURN 32        /* records that one namespace handles before the next has its turn */
 
-bool kms_due_handle(uint64_t *freed, kms_store *store, store_space *space, uint64_t now_ms)
+/* ---- dead records ---- */
+
+/*
+ * Every member must have acknowledged the change, which must therefore be one written here, or there must be
+ * no other member. It must also be stamped before this time: otherwise a later write of the same key, by a
+ * clock that is behind, could carry a smaller stamp than the dead record, and a peer that still
+ * holds that one would ignore the write.
+ */
+bool kms_dead_droppable(const store_namespace *ns, const store_record *record, uint64_t now_ms)
 {
-	uint64_t due;
-	store_record *record = kms_order_first(&due, &space->due);
-	ENSURE(record && due <= now_ms, false);
-	bool ends = record->state != KMS_RECORD_TOMBSTONE && kms_record_expired(record, now_ms);
-	*freed +=
-	    ends ? kms_record_expire(store, space, record, now_ms) : kms_record_drop(store, space, record);
+	uint64_t acknowledged = atomic_load(&ns->store->acknowledged);
+	ENSURE(record->updated_at_ms < now_ms, false);
+	return acknowledged == UINT64_MAX || (record->origin == 0 && record->sequence <= acknowledged);
+}
+
+bool kms_dead_drop(uint64_t *freed, store_namespace *ns, uint64_t now_ms)
+{
+	store_record *record = kms_min_heap_first(NULL, &ns->dead);
+	ENSURE(record && kms_dead_droppable(ns, record, now_ms), false);
+	*freed += kms_record_drop(ns, record);
 	return true;
 }
 
-static size_t take_turn(kms_store *store, store_space *space, uint64_t now_ms, size_t max)
+void kms_dead_trim(store_namespace *ns, uint64_t now_ms)
+{
+	uint64_t freed = 0;
+	for (int i = 0; i < TRIM_EACH && ns->dead.count > ns->store->config.max_tombstones; i++) {
+		if (!kms_dead_drop(&freed, ns, now_ms)) break;
+	}
+	(void)kms_store_charge(&ns->store->totals, 0, freed);
+}
+
+size_t kms_dead_limit(const kms_store *store)
+{
+	return store->config.max_tombstones * DEAD_FACTOR;
+}
+
+kms_status kms_dead_reserve(store_namespace *ns, uint64_t now_ms)
+{
+	uint64_t freed = 0;
+	ENSURE(ns->dead.count < kms_dead_limit(ns->store) || kms_dead_drop(&freed, ns, now_ms),
+	       KMS_ERR_TOMBSTONES);
+	(void)kms_store_charge(&ns->store->totals, 0, freed);
+	return KMS_OK;
+}
+
+/* ---- records that are due ---- */
+
+bool kms_due_handle(uint64_t *freed, store_namespace *ns, uint64_t now_ms)
+{
+	uint64_t due_ms;
+	store_record *record = kms_min_heap_first(&due_ms, &ns->due);
+	ENSURE(record && due_ms <= now_ms, false);
+	bool expires = record->state != KMS_RECORD_TOMBSTONE && kms_record_expired(record, now_ms);
+	*freed += expires ? kms_record_expire(ns, record, now_ms) : kms_record_drop(ns, record);
+	return true;
+}
+
+static size_t take_turn(store_namespace *ns, uint64_t now_ms, size_t max)
 {
 	size_t handled = 0;
 	uint64_t freed = 0;
-	kms_space_lock(space);
-	while (handled < max && kms_due_handle(&freed, store, space, now_ms))
+	kms_namespace_lock(ns);
+	while (handled < max && kms_due_handle(&freed, ns, now_ms))
 		handled++;
-	kms_dead_trim(store, space, now_ms);
-	(void)kms_total_exchange(store, 0, freed);
-	kms_space_unlock(store, space);
+	kms_dead_trim(ns, now_ms);
+	(void)kms_store_charge(&ns->store->totals, 0, freed);
+	kms_namespace_unlock(ns);
 	return handled;
 }
 
-/* One round over all namespaces that have something due; returns how many were handled. */
-static size_t take_round(kms_store *store, size_t spaces, uint64_t now_ms, size_t max)
+/* One round over all namespaces that have something due; returns how many records were handled. */
+static size_t take_round(kms_store *store, size_t namespaces, uint64_t now_ms, size_t max)
 {
 	size_t handled = 0, from = atomic_load(&store->expire_from);
-	for (size_t i = 0; i < spaces && handled < max; i++) {
-		size_t index = (from + i) % spaces;
+	for (size_t i = 0; i < namespaces && handled < max; i++) {
+		size_t index = (from + i) % namespaces, left = max - handled;
+		const namespace_summary *summary = &store->namespaces.summaries[index];
 		atomic_store(&store->expire_from, index + 1);
-		if (atomic_load_explicit(&store->notices[index].due_ms, memory_order_relaxed) > now_ms)
-			continue;
-		store_space *space = atomic_load_explicit(&store->spaces[index], memory_order_acquire);
-		size_t left = max - handled;
-		handled += take_turn(store, space, now_ms, left < TURN ? left : TURN);
+		if (atomic_load_explicit(&summary->due_ms, memory_order_relaxed) > now_ms) continue;
+		handled += take_turn(kms_namespace_at(store, index), now_ms, left < TURN ? left : TURN);
 	}
 	return handled;
 }
@@ -47,9 +96,9 @@ static size_t take_round(kms_store *store, size_t spaces, uint64_t now_ms, size_
 size_t kms_store_expire(kms_store *store, uint64_t now_ms, size_t max)
 {
 	ENSURE(store, 0);
-	size_t spaces = atomic_load_explicit(&store->space_count, memory_order_acquire), handled = 0;
+	size_t namespaces = kms_namespace_count(store), handled = 0;
 	while (handled < max) {
-		size_t round = take_round(store, spaces, now_ms, max - handled);
+		size_t round = take_round(store, namespaces, now_ms, max - handled);
 		if (round == 0) break;
 		handled += round;
 	}

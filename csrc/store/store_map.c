@@ -1,46 +1,46 @@
 /*
- * Open addressing with linear probing; a slot holds the whole hash, so that a look-up touches
- * one slot line and the record itself. Growing and shrinking move a few slots with each
- * operation: no single one pays for a whole table.
+ * Linear probing. A slot holds the whole hash, so that a look-up touches one slot's cache line and the
+ * record itself. Growing and shrinking move a few slots with each operation: no single operation
+ * pays for a whole table.
  *
- * In a large table keys that are in use lie each on a page of its own, and address translation
- * costs more than the search. A large table therefore has a small one before it that remembers
- * what was found last, one record a place.
+ * In a large table keys in use lie each on a page of its own, and translating addresses costs more than
+ * searching. A large table therefore has a small direct-mapped cache of the records found last.
  */
+#include "store/store_map.h"
+
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "store/store_internal.h"
 
 #define MIN_SIZE 16
 #define MOVE_EACH 16            /* slots; a table must be empty before the next one is full */
 #define RELEASE_EACH (1u << 14) /* moved slots whose pages go back at once (256 KiB) */
 #define PAGE 4096u
-#define RECENT_FROM (1u << 16) /* slots of a table that gets a memory of recent finds */
+#define RECENT_FROM (1u << 16) /* slots of a table that gets a cache of recent records */
 #define RECENT_SHARE 64        /* that many times smaller than the table */
 
-static bool same_key(const store_record *record, const char *key, size_t key_len)
+static bool same_key(const store_record *record, kms_text key)
 {
-	return record->key_len == key_len && memcmp(record->key, key, key_len) == 0;
+	return record->key_len == key.len && memcmp(record->key, key.text, key.len) == 0;
 }
 
 /* The slot of a key, or the empty one where its search ends; NULL without a table. */
-static map_slot *probe(const map_table *table, uint64_t hash, const char *key, size_t key_len)
+static map_slot *probe(const map_table *table, uint64_t hash, kms_text key)
 {
 	ENSURE(table->size > 0, NULL);
 	size_t mask = table->size - 1;
 	for (size_t i = hash & mask;; i = (i + 1) & mask) {
 		map_slot *slot = &table->slots[i];
 		if (!slot->record) return slot;
-		if (slot->hash == hash && same_key(slot->record, key, key_len)) return slot;
+		if (slot->hash == hash && same_key(slot->record, key)) return slot;
 	}
 }
 
 static map_slot *probe_record(const map_table *table, const store_record *record)
 {
-	map_slot *slot = probe(table, record->hash, record->key, record->key_len);
+	map_slot *slot = probe(table, record->hash, kms_record_key(record));
 	return slot && slot->record ? slot : NULL;
 }
 
@@ -75,14 +75,14 @@ static void table_free(map_table *table)
 }
 
 /*
- * Gives the pages of moved slots back step by step: to free all of a large table in one call
- * takes milliseconds. They read as zeros, empty slots, from then on.
+ * Returns the pages of moved slots to the system step by step: freeing a large table in one call
+ * takes milliseconds. The pages then read as zeros, which are empty slots.
  */
 static void release_moved(const store_map *map)
 {
 	if (map->to_move == 0 || map->to_move % RELEASE_EACH != 0) return;
 	uintptr_t to = (uintptr_t)(map->old.slots + map->to_move) / PAGE * PAGE;
-	uintptr_t from = to - (RELEASE_EACH * sizeof(map_slot) - PAGE); /* begins after the first slot */
+	uintptr_t from = to - (RELEASE_EACH * sizeof(map_slot) - PAGE); /* starts after the first slot */
 	(void)madvise((void *)from, to - from, MADV_DONTNEED); /* NOLINT(performance-no-int-to-ptr) */
 }
 
@@ -110,7 +110,7 @@ static void recent_forget(const store_map *map, const store_record *record)
 	if (slot && slot->record == record) slot->record = NULL;
 }
 
-/* Without memory for it look-ups are slower, no more. */
+/* Without memory for the cache look-ups are only slower. */
 static void recent_resize(store_map *map, size_t table_size)
 {
 	kms_heap_free(map->recent);
@@ -134,21 +134,21 @@ size_t kms_map_count(const store_map *map)
 	return map->current.count + map->old.count;
 }
 
-static store_record *search(const store_map *map, uint64_t hash, const char *key, size_t key_len)
+static store_record *search(const store_map *map, uint64_t hash, kms_text key)
 {
-	const map_slot *slot = probe(&map->current, hash, key, key_len);
+	const map_slot *slot = probe(&map->current, hash, key);
 	if (slot && slot->record) return slot->record;
-	slot = probe(&map->old, hash, key, key_len);
+	slot = probe(&map->old, hash, key);
 	return slot ? slot->record : NULL;
 }
 
-store_record *kms_map_find(store_map *map, uint64_t hash, const char *key, size_t key_len)
+store_record *kms_map_find(store_map *map, uint64_t hash, kms_text key)
 {
 	if (map->old.size > 0) move_some(map);
 	map_slot *recent = recent_slot(map, hash);
-	if (recent && recent->record && recent->hash == hash && same_key(recent->record, key, key_len))
+	if (recent && recent->record && recent->hash == hash && same_key(recent->record, key))
 		return recent->record;
-	store_record *found = search(map, hash, key, key_len);
+	store_record *found = search(map, hash, key);
 	if (recent && found) *recent = (map_slot){ hash, found };
 	return found;
 }
@@ -157,7 +157,7 @@ kms_status kms_map_reserve(store_map *map)
 {
 	size_t size = map->current.size;
 	if (kms_map_count(map) + 1 <= size / 4 * 3) return KMS_OK;
-	while (map->old.size > 0) /* long done: see MOVE_EACH */
+	while (map->old.size > 0) /* does not happen: see MOVE_EACH */
 		move_some(map);
 	return resize(map, size ? size * 2 : MIN_SIZE);
 }
@@ -189,7 +189,7 @@ void kms_map_remove(store_map *map, const store_record *record)
 	move_some(map);
 	size_t size = map->current.size;
 	if (map->old.size > 0 || size <= MIN_SIZE || map->current.count >= size / 16 * 3) return;
-	(void)resize(map, size / 2); /* without memory it stays large */
+	(void)resize(map, size / 2); /* without memory the table stays large */
 }
 
 void kms_map_free(store_map *map)

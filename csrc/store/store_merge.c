@@ -1,16 +1,19 @@
 /*
- * Records from peers. Both sides of a concurrent pair must choose the same winner from what
- * travels between them, so a record is compared as what it would be sent as: a tombstone, an
- * expired one too, as an empty ciphertext; a stub as the ciphertext that it stands for. Of that
- * the stub keeps IV and tag. A fresh IV of 96 bits decides any comparison with another write,
- * and both together say whether it is the same one.
+ * Merging records from peers. Both sides of a concurrent pair must choose the same winner from what
+ * travels between them, so a record is compared in the form in which it would be sent: a tombstone, an
+ * expired one too, as an empty ciphertext; a stub as the ciphertext that was evicted. The stub keeps
+ * IV and tag of that ciphertext: a fresh IV of 96 bits decides any comparison with another write, and
+ * IV and tag together identify the same one.
  */
 #include <string.h>
 
 #include "base/ensure.h"
+#include "store/store_evict.h"
+#include "store/store_expire.h"
 #include "store/store_internal.h"
+#include "store/store_state.h"
 
-DEFINE_DEFER(record_release, store_record, kms_record_free)
+#define PEER_SLACK 128 /* bytes by which a peer's ciphertext may exceed max_value */
 
 const char *kms_merge_name(kms_merge outcome)
 {
@@ -27,12 +30,54 @@ const char *kms_merge_name(kms_merge outcome)
 	return names[outcome];
 }
 
-static int compare_bytes(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+/* ---- checks ---- */
+
+static kms_status value_check(const kms_store *store, const kms_record *record)
 {
-	size_t shared = a_len < b_len ? a_len : b_len;
-	int order = shared ? memcmp(a, b, shared) : 0;
+	if (record->state == KMS_RECORD_TOMBSTONE) {
+		ENSURE(!record->value.bytes && record->value.len == 0, KMS_ERR_RECORD);
+		return KMS_OK;
+	}
+	ENSURE(record->state == KMS_RECORD_LIVE && record->value.bytes, KMS_ERR_RECORD);
+	ENSURE(record->value.len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
+	ENSURE(record->value.len <= store->config.max_value + PEER_SLACK, KMS_ERR_VALUE_SIZE);
+	return KMS_OK;
+}
+
+static kms_status clock_check(clock_draft *sorted, kms_clock clock, uint64_t latest)
+{
+	ENSURE(clock.entries && clock.len > 0, KMS_ERR_RECORD);
+	ENSURE(clock.len <= KMS_STORE_MAX_CLOCK, KMS_ERR_CLOCK_ENTRIES);
+	ENSURE(kms_clock_sort(sorted, clock), KMS_ERR_RECORD);
+	for (size_t i = 0; i < sorted->len; i++)
+		ENSURE(sorted->entries[i].counter <= latest, KMS_ERR_CLOCK_ENTRIES);
+	return KMS_OK;
+}
+
+/* Checks a record from a peer, and sorts its clock. */
+static kms_status record_check(clock_draft *clock, const kms_store *store, const kms_record *record,
+			       uint64_t now_ms)
+{
+	ENSURE(now_ms <= KMS_STORE_MAX_NUMBER, KMS_ERR_RANGE);
+	uint64_t latest = now_ms + store->config.max_clock_skew_ms;
+	if (latest > KMS_STORE_MAX_NUMBER) latest = KMS_STORE_MAX_NUMBER;
+	GUARD(kms_record_key_check(record->key, KMS_STORE_MAX_PEER_KEY));
+	GUARD(value_check(store, record));
+	ENSURE(record->ttl_ms <= KMS_STORE_MAX_TTL_MS, KMS_ERR_TTL);
+	GUARD(clock_check(clock, record->clock, latest));
+	/* Last: a sender may send a record again later if only its stamp is wrong. */
+	ENSURE(record->updated_at_ms <= latest, KMS_ERR_FUTURE);
+	return KMS_OK;
+}
+
+/* ---- the decision ---- */
+
+static int compare_bytes(kms_span a, kms_span b)
+{
+	size_t shared = a.len < b.len ? a.len : b.len;
+	int order = shared ? memcmp(a.bytes, b.bytes, shared) : 0;
 	if (order != 0) return order;
-	return (a_len > b_len) - (a_len < b_len);
+	return (a.len > b.len) - (a.len < b.len);
 }
 
 /* Whether the incoming one of two concurrent versions wins. */
@@ -41,17 +86,17 @@ static bool incoming_wins(const store_record *held, const kms_record *incoming)
 	if (incoming->updated_at_ms != held->updated_at_ms)
 		return incoming->updated_at_ms > held->updated_at_ms;
 	if (held->state != KMS_RECORD_STUB)
-		return compare_bytes(incoming->value, incoming->value_len, held->value, held->value_len) > 0;
+		return compare_bytes(incoming->value, kms_span_of(held->value, held->value_len)) > 0;
 	ENSURE(incoming->state == KMS_RECORD_LIVE, false);
 	uint8_t fingerprint[KMS_FINGERPRINT];
-	kms_fingerprint(fingerprint, incoming->value, incoming->value_len);
+	kms_record_fingerprint(fingerprint, incoming->value);
 	return memcmp(fingerprint, held->fingerprint, KMS_FINGERPRINT) > 0;
 }
 
-static kms_merge decide(const store_record *held, const kms_record *incoming, const clock_draft *clock)
+static kms_merge decide(const store_record *held, const kms_record *incoming, kms_clock clock)
 {
 	ENSURE(held, KMS_MERGE_INSERTED);
-	switch (kms_clock_compare(clock->entries, clock->len, kms_record_clock(held), held->clock_len)) {
+	switch (kms_clock_compare(clock, kms_record_clock(held))) {
 	case KMS_CLOCK_AFTER:
 		return KMS_MERGE_REPLACED_BY_VERSION;
 	case KMS_CLOCK_EQUAL:
@@ -65,54 +110,54 @@ static kms_merge decide(const store_record *held, const kms_record *incoming, co
 					     : KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK;
 }
 
-static void raise_floor(const kms_store *store, store_space *space, const store_record *held,
-			const clock_draft *clock)
+/* ---- merging ---- */
+
+/* Raises the floor to this node's counter in `clock`, if that is beyond the record that is held. */
+static void raise_floor(store_namespace *ns, const store_record *held, kms_clock clock)
 {
-	uint64_t own = kms_clock_counter(clock->entries, clock->len, store->config.self20);
-	uint64_t known =
-	    held ? kms_clock_counter(kms_record_clock(held), held->clock_len, store->config.self20) : 0;
-	if (own > known && own > space->floor) space->floor = own;
+	const uint8_t *self20 = ns->store->config.self20;
+	uint64_t own = kms_clock_counter(clock, self20);
+	uint64_t known = held ? kms_clock_counter(kms_record_clock(held), self20) : 0;
+	if (own > known && own > ns->floor) ns->floor = own;
 }
 
-/* Takes the incoming record's content with this clock. */
-static kms_status take_over(kms_store *store, store_space *space, store_record *held, uint64_t hash,
-			    const kms_record *incoming, const clock_draft *clock, uint64_t now_ms)
+/* Replaces the held record by the incoming one with this clock. */
+static kms_status take_over(store_namespace *ns, store_record *held, uint64_t hash,
+			    const kms_record *incoming, kms_clock clock, uint64_t now_ms)
 {
 	kms_record source = *incoming;
-	DEFER(record_release) store_record *made = NULL;
+	DEFER(kms_record_release) store_record *made = NULL;
 	if (source.ttl_ms > 0 && now_ms > source.updated_at_ms + source.ttl_ms) {
 		source.state = KMS_RECORD_TOMBSTONE; /* expired on its way: nothing is evicted for it */
-		source.value = NULL;
-		source.value_len = 0;
+		source.value = (kms_span){ NULL, 0 };
 	}
 	GUARD(kms_record_new(&made, &source, hash, clock));
-	GUARD(kms_space_reserve(space));
-	kms_status status = kms_room_make(store, space, held, made, now_ms);
+	GUARD(kms_namespace_reserve(ns));
+	kms_status status = kms_capacity_reserve(ns, held, made, now_ms);
 	ENSURE(status != KMS_ERR_STORAGE_SIZE, KMS_ERR_STORE_FULL);
 	GUARD(status);
-	kms_record_commit(store, space, held, made, now_ms);
+	kms_record_commit(ns, held, made, now_ms);
 	made = NULL;
-	kms_dead_trim(store, space, now_ms);
+	kms_dead_trim(ns, now_ms);
 	return KMS_OK;
 }
 
-static kms_status merge_locked(kms_merge *outcome, kms_store *store, store_space *space,
-			       const kms_record *incoming, clock_draft *clock, uint64_t now_ms)
+static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const kms_record *incoming,
+			       kms_clock clock, uint64_t now_ms)
 {
-	uint64_t hash = kms_key_hash(store, incoming->key, incoming->key_len);
-	store_record *held = kms_record_current(store, space, hash, incoming->key, incoming->key_len, now_ms);
+	uint64_t hash = kms_store_hash(ns->store, incoming->key);
+	store_record *held = kms_record_current(ns, hash, incoming->key, now_ms);
 	clock_draft joined;
-	const clock_draft *result = clock;
-	raise_floor(store, space, held, clock);
+	raise_floor(ns, held, clock);
 	kms_merge decision = decide(held, incoming, clock);
 	if (decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW) {
-		kms_clock_join(&joined, clock->entries, clock->len, kms_record_clock(held), held->clock_len);
-		kms_clock_trim(&joined, store, KMS_STORE_MAX_CLOCK);
-		result = &joined;
+		kms_clock_join(&joined, clock, kms_record_clock(held));
+		kms_clock_trim(&joined, &ns->store->members, KMS_STORE_MAX_CLOCK);
+		clock = kms_clock_of(&joined);
 	}
 	bool wins = decision == KMS_MERGE_INSERTED || decision == KMS_MERGE_REPLACED_BY_VERSION ||
 		    decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW;
-	if (wins) GUARD(take_over(store, space, held, hash, incoming, result, now_ms));
+	if (wins) GUARD(take_over(ns, held, hash, incoming, clock, now_ms));
 	*outcome = decision;
 	return KMS_OK;
 }
@@ -125,21 +170,13 @@ kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id
 	ENSURE_REF(store);
 	ENSURE_REF(record);
 	clock_draft clock;
-	store_space *space;
-	GUARD(kms_peer_record_check(&clock, store, record, now_ms));
-	GUARD(kms_space_get(&space, store, app_id));
-	kms_space_lock(space);
-	kms_status status = merge_locked(outcome, store, space, record, &clock, now_ms);
-	kms_space_unlock(store, space);
+	store_namespace *ns;
+	GUARD(record_check(&clock, store, record, now_ms));
+	GUARD(kms_namespace_get(&ns, store, app_id));
+	kms_namespace_lock(ns);
+	kms_status status = merge_locked(outcome, ns, record, kms_clock_of(&clock), now_ms);
+	kms_namespace_unlock(ns);
 	return status;
-}
-
-static void note_locked(kms_store *store, store_space *space, const kms_record *stub,
-			const clock_draft *clock, uint64_t now_ms)
-{
-	uint64_t hash = kms_key_hash(store, stub->key, stub->key_len);
-	raise_floor(store, space, kms_record_current(store, space, hash, stub->key, stub->key_len, now_ms),
-		    clock);
 }
 
 kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub, uint64_t now_ms)
@@ -148,15 +185,16 @@ kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_reco
 	ENSURE_REF(stub);
 	ENSURE(stub->state == KMS_RECORD_STUB, KMS_ERR_ARGUMENT);
 	clock_draft clock;
-	store_space *space;
+	store_namespace *ns;
 	kms_record checked = *stub;
 	checked.state = KMS_RECORD_TOMBSTONE;
-	GUARD(kms_peer_record_check(&clock, store, &checked, now_ms));
-	/* No namespace for somebody else's news alone. */
-	if (kms_clock_counter(clock.entries, clock.len, store->config.self20) == 0) return KMS_OK;
-	GUARD(kms_space_get(&space, store, app_id));
-	kms_space_lock(space);
-	note_locked(store, space, stub, &clock, now_ms);
-	kms_space_unlock(store, space);
+	GUARD(record_check(&clock, store, &checked, now_ms));
+	/* Without an own counter there is no floor to raise, and no namespace to create for it. */
+	if (kms_clock_counter(kms_clock_of(&clock), store->config.self20) == 0) return KMS_OK;
+	GUARD(kms_namespace_get(&ns, store, app_id));
+	kms_namespace_lock(ns);
+	uint64_t hash = kms_store_hash(store, stub->key);
+	raise_floor(ns, kms_record_current(ns, hash, stub->key, now_ms), kms_clock_of(&clock));
+	kms_namespace_unlock(ns);
 	return KMS_OK;
 }

@@ -1,4 +1,4 @@
-/* Merging what a sync message brings. */
+/* Merging the records of a sync message. */
 #include "base/ensure.h"
 #include "sync/sync_internal.h"
 #include "kms/value_seal.h"
@@ -14,7 +14,7 @@ typedef struct applier {
 	uint64_t now_ms;
 } applier;
 
-/* Whether the others may still be tried: it is the record, or its place is full. */
+/* Whether only this record failed, for itself or for a full store: others may still be merged. */
 static bool is_about_record(kms_status status)
 {
 	return kms_status_category(status) == KMS_CATEGORY_INPUT || status == KMS_ERR_STORE_FULL ||
@@ -51,12 +51,12 @@ static kms_status note_stub(const applier *a, uint64_t app_id, const kms_record 
 	return KMS_OK;
 }
 
-/* Before all else: of what is not authentic not even the stamp is worth a word. */
+/* Checked first: nothing about a record that is not authentic is reported, not even its stamp. */
 static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_id, const kms_record *record)
 {
 	if (record->state != KMS_RECORD_LIVE) return KMS_OK;
 	if (!*data_key) GUARD(kms_data_key(data_key, a->master32, app_id));
-	return kms_value_verify(*data_key, record->value, record->value_len);
+	return kms_value_verify(*data_key, record->value.bytes, record->value.len);
 }
 
 static kms_status count_refused(kms_sync_counts *counts)
@@ -83,7 +83,7 @@ static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t 
 	return KMS_OK;
 }
 
-/* The entries of one application, with its key. */
+/* Applies the entries of one application, whose data key is derived once. */
 static kms_status apply_app(const applier *a, uint64_t app_id, size_t from, size_t end)
 {
 	DEFER(secret_release) kms_secret *data_key = NULL;

@@ -1,10 +1,10 @@
-/* Delta pages and snapshots. Records are written a few at a time, each time with the lock anew. */
+/* Delta pages and snapshots. Records are written a few at a time, so that no lock is held for long. */
 #include <stdlib.h>
 
 #include "base/ensure.h"
-#include "store/store_internal.h"
 #include "sync/sync_page.h"
 #include "sync/sync_write.h"
+#include "sync/testing.h"
 
 #define PIECE_RECORDS 64
 #define PIECE_BYTES 65536 /* written under a lock, unless one record is longer */
@@ -14,25 +14,41 @@ static void ids_release(uint64_t **ids)
 	kms_store_ids_free(*ids);
 }
 
-/* What a namespace's changes are written with. */
-typedef struct piece {
+/* Writing the records of one namespace. */
+typedef struct namespace_writer {
 	sync_writer *writer;
-	uint64_t app_id;
-	bool stubs;
-	const page_change *next; /* delta: what is to be written */
+	kms_changes_walk walk;
+	bool stubs;              /* snapshot: whether they are written */
+	const page_change *next; /* delta: changes to write */
 	const page_change *end;
-	size_t start; /* of the output, when the lock was taken */
+	size_t start; /* length of the output when the lock was taken */
 	kms_status status;
-} piece;
+} namespace_writer;
 
-static bool write_one(piece *p, const kms_record *record)
+static namespace_writer writer_make(sync_writer *writer, uint64_t app_id, uint64_t since, uint64_t until)
 {
-	p->status = kms_sync_write_record(p->writer, p->app_id, record);
-	return p->status == KMS_OK && p->writer->out->len - p->start < PIECE_BYTES;
+	return (namespace_writer){
+		.writer = writer,
+		.walk = { app_id, since, until, PIECE_RECORDS, KMS_CHANGES_WRITE },
+	};
 }
 
-/* Takes back what was written. */
-static void undo(kms_buf *buf, size_t len)
+/* Writes the next piece; false when the walk is at its end, or has failed. */
+static bool write_piece(namespace_writer *w, kms_store *store, kms_changes_visitor visit)
+{
+	w->start = w->writer->out->len;
+	return kms_store_changes_step(&w->walk, store, visit, w) && w->status == KMS_OK;
+}
+
+/* Writes one record; false when the piece ends with it. */
+static bool write_one(namespace_writer *w, const kms_record *record)
+{
+	w->status = kms_sync_write_record(w->writer, w->walk.app_id, record);
+	return w->status == KMS_OK && w->writer->out->len - w->start < PIECE_BYTES;
+}
+
+/* Removes and wipes everything from `len` on. */
+static void buf_cut(kms_buf *buf, size_t len)
 {
 	if (buf->data) kms_wipe(buf->data + len, buf->len - len);
 	buf->len = len;
@@ -40,35 +56,33 @@ static void undo(kms_buf *buf, size_t len)
 
 /* ---- delta ---- */
 
-/* Writes a change if it was chosen and is still what it was: others come later or not at all. */
+/* Writes a change if it was chosen and is current: others come later or not at all. */
 static bool write_change(void *context, const kms_record *record)
 {
-	piece *p = context;
-	while (p->next < p->end && p->next->sequence < record->sequence)
-		p->next++;
-	if (p->next == p->end) return false;
-	if (p->next->sequence != record->sequence || record->state == KMS_RECORD_STUB) return true;
-	p->next++;
-	return write_one(p, record) && p->next < p->end;
+	namespace_writer *w = context;
+	while (w->next < w->end && w->next->sequence < record->sequence)
+		w->next++;
+	if (w->next == w->end) return false;
+	if (w->next->sequence != record->sequence || record->state == KMS_RECORD_STUB) return true;
+	w->next++;
+	return write_one(w, record) && w->next < w->end;
 }
 
-/* The chosen changes from `*next` on that are of one application. */
-static kms_status write_app(sync_writer *writer, const page_change **next, kms_store *store,
-			    const sync_page *page)
+/* Writes the chosen changes of one namespace, from `*next` on. */
+static kms_status write_namespace_changes(const page_change **next, sync_writer *writer, kms_store *store,
+					  const sync_page *page)
 {
 	const page_change *first = *next, *end = first, *last = page->changes + page->count;
 	while (end < last && end->app == first->app)
 		end++;
 	*next = end;
-	piece p = { .writer = writer, .app_id = page->app_ids[first->app], .next = first, .end = end };
-	uint64_t at = first->sequence - 1, until = end[-1].sequence;
-	bool more = true;
-	while (more && p.status == KMS_OK && p.next < p.end) {
-		p.start = writer->out->len;
-		more = kms_changes_step(store, p.app_id, &at, until, PIECE_RECORDS, KMS_READER_FOLLOW,
-					write_change, &p);
-	}
-	return p.status;
+	namespace_writer w =
+	    writer_make(writer, page->app_ids[first->app], first->sequence - 1, end[-1].sequence);
+	w.next = first;
+	w.end = end;
+	while (write_piece(&w, store, write_change) && w.next < w.end)
+		continue;
+	return w.status;
 }
 
 static kms_status write_page(sync_writer *writer, kms_buf *data, kms_store *store, const sync_page *page)
@@ -76,32 +90,32 @@ static kms_status write_page(sync_writer *writer, kms_buf *data, kms_store *stor
 	const page_change *next = page->changes;
 	GUARD(kms_sync_write_start(writer, data));
 	while (next < page->changes + page->count)
-		GUARD(write_app(writer, &next, store, page));
+		GUARD(write_namespace_changes(&next, writer, store, page));
 	return kms_sync_write_end(writer);
 }
 
-kms_status kms_sync_page_write(kms_buf *data, uint64_t *records, kms_store *store, const sync_page *page)
+kms_status kms_sync_page_write(uint64_t *records, kms_buf *data, kms_store *store, const sync_page *page)
 {
 	sync_writer writer = { 0 };
 	size_t start = data->len;
 	kms_status status = page->count > 0 ? write_page(&writer, data, store, page) : KMS_OK;
 	*records = status == KMS_OK ? writer.records : 0;
-	if (*records == 0) undo(data, start);
+	if (*records == 0) buf_cut(data, start);
 	return status;
 }
 
-static kms_status build_delta(kms_buf *data, kms_delta *delta, kms_store *store,
+static kms_status build_delta(kms_delta *delta, kms_buf *data, kms_store *store,
 			      const kms_delta_options *options)
 {
 	uint64_t records;
 	DEFER(kms_sync_page_free) sync_page page = { 0 };
 	GUARD(kms_sync_page_choose(&page, store, options));
-	GUARD(kms_sync_page_write(data, &records, store, &page));
+	GUARD(kms_sync_page_write(&records, data, store, &page));
 	*delta = (kms_delta){ page.until, records, page.skipped };
 	return KMS_OK;
 }
 
-kms_status kms_sync_delta(kms_buf *data, kms_delta *delta, kms_store *store, const kms_delta_options *options)
+kms_status kms_sync_delta(kms_delta *delta, kms_buf *data, kms_store *store, const kms_delta_options *options)
 {
 	ENSURE_REF(delta);
 	*delta = (kms_delta){ 0 };
@@ -109,29 +123,26 @@ kms_status kms_sync_delta(kms_buf *data, kms_delta *delta, kms_store *store, con
 	ENSURE_REF(store);
 	ENSURE_REF(options);
 	ENSURE(options->max_records >= 1 && options->max_records <= KMS_DELTA_MAX_RECORDS, KMS_ERR_RANGE);
-	return build_delta(data, delta, store, options);
+	return build_delta(delta, data, store, options);
 }
 
 /* ---- snapshot ---- */
 
 static bool write_held(void *context, const kms_record *record)
 {
-	piece *p = context;
-	if (record->state == KMS_RECORD_STUB && !p->stubs) return true;
-	return write_one(p, record);
+	namespace_writer *w = context;
+	if (record->state == KMS_RECORD_STUB && !w->stubs) return true;
+	return write_one(w, record);
 }
 
-static kms_status write_space(sync_writer *writer, kms_store *store, uint64_t app_id, bool stubs)
+/* Without an upper bound: a record that changes meanwhile is not where it was, but is found at the end. */
+static kms_status write_namespace(sync_writer *writer, kms_store *store, uint64_t app_id, bool stubs)
 {
-	piece p = { .writer = writer, .app_id = app_id, .stubs = stubs };
-	uint64_t at = 0;
-	for (bool more = true; more && p.status == KMS_OK;) {
-		p.start = writer->out->len;
-		/* To the very end: what changes meanwhile is there, not where it was. */
-		more = kms_changes_step(store, app_id, &at, UINT64_MAX, PIECE_RECORDS, KMS_READER_FOLLOW,
-					write_held, &p);
-	}
-	return p.status;
+	namespace_writer w = writer_make(writer, app_id, 0, UINT64_MAX);
+	w.stubs = stubs;
+	while (write_piece(&w, store, write_held))
+		continue;
+	return w.status;
 }
 
 static kms_status build_snapshot(sync_writer *writer, kms_buf *data, kms_store *store, bool stubs)
@@ -142,11 +153,11 @@ static kms_status build_snapshot(sync_writer *writer, kms_buf *data, kms_store *
 	GUARD(kms_store_changed_apps(&ids, &count, store, 0));
 	if (count > 1) qsort(ids, count, sizeof(*ids), kms_sync_compare_ids);
 	for (size_t i = 0; i < count; i++)
-		GUARD(write_space(writer, store, ids[i], stubs));
+		GUARD(write_namespace(writer, store, ids[i], stubs));
 	return kms_sync_write_end(writer);
 }
 
-kms_status kms_sync_snapshot(kms_buf *data, uint64_t *records, kms_store *store, bool stubs)
+kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, bool stubs)
 {
 	ENSURE_REF(records);
 	*records = 0;
@@ -158,6 +169,6 @@ kms_status kms_sync_snapshot(kms_buf *data, uint64_t *records, kms_store *store,
 	if (status == KMS_OK)
 		*records = writer.records;
 	else
-		undo(data, start);
+		buf_cut(data, start);
 	return status;
 }

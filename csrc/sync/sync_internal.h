@@ -1,15 +1,13 @@
-/* Inside of a sync message: what its reader leaves for those who use it. */
+/* The inside of a parsed sync message. */
 #ifndef KMS_SYNC_SYNC_INTERNAL_H
 #define KMS_SYNC_SYNC_INTERNAL_H
 
 #include "codec/json_cursor.h"
 #include "kms/sync.h"
 
-#define KMS_SYNC_MAX_FEATURES 64
-
 /*
- * A well-formed record. Everything stands in the message's text, decoded where it was, and is
- * found by its offset: a record costs little more than its text.
+ * A well-formed record. Its parts lie in the message's text, decoded in place, and are found by their
+ * offsets: a record costs little more memory than its text.
  */
 typedef struct sync_entry {
 	uint64_t updated_at_ms;
@@ -24,7 +22,7 @@ typedef struct sync_entry {
 	bool refused;
 } sync_entry;
 
-/* An application's entries: up to `end`, from where those of the one before end. */
+/* An application's entries: from the end of the previous application's up to `end`. */
 typedef struct sync_app {
 	uint64_t app_id;
 	size_t end;
@@ -47,25 +45,18 @@ struct kms_sync {
 	sync_sealed sealed;
 	kms_text features[KMS_SYNC_MAX_FEATURES];
 	size_t feature_count;
-	uint64_t malformed; /* records that are none */
+	uint64_t malformed; /* values that are no record */
 	sync_entry *entries;
 	size_t entry_count;
-	size_t entry_cap;
+	size_t entry_capacity;
 	sync_app *apps;
 	size_t app_count;
-	size_t app_cap;
+	size_t app_capacity;
 };
 
-/* ---- sync_record.c ---- */
-
-/* The record that a JSON value stands for; false when it is none. Its text is decoded in place. */
-bool kms_sync_record_read(sync_entry *entry, const kms_sync *message, const kms_json *json);
+/* Reads the value of "data": adds its entries and applications to the message. */
+kms_status kms_sync_data_read(kms_sync *message, kms_json_cursor *cursor);
 /* A record as the store takes it; it points into the message. */
 void kms_sync_record_view(kms_record *record, const kms_sync *message, const sync_entry *entry);
-
-/* ---- sync_data.c ---- */
-
-/* Reads "data": everything in it, or nothing counts. */
-kms_status kms_sync_data_read(kms_sync *message, kms_json_cursor *cursor);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * Each namespace has its changes in order; a page takes them in the order of all. So the
- * namespaces are merged: each has looked some changes ahead and waits with the first that could
- * be sent, and the one that waits with the smallest number is next. Only what all have looked
- * past is decided, and looking ahead is what bounds the work: after LOOK_MAX changes the page
- * ends where it is.
+ * Chooses the changes of a delta page. Each namespace has its changes in order; a page takes them in the
+ * order of the whole store. So the namespaces are merged: some changes of each are looked at ahead, its first
+ * one that could be sent is its candidate, and the candidate with the smallest number is next. Only changes
+ * that all namespaces have been looked at up to are decided. Looking ahead is what costs: after LOOK_MAX
+ * changes the page ends where it is.
  */
 #include "sync/sync_page.h"
 
@@ -11,11 +11,11 @@
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "store/store_internal.h"
+#include "base/min_heap.h"
 #include "sync/sync_write.h"
 
 #define LOOK_MAX 200000   /* changes looked at for one page, beyond one look into each namespace */
-#define AHEAD_TOTAL 65536 /* candidates that wait, over all namespaces */
+#define AHEAD_TOTAL 65536 /* waiting candidates of all namespaces */
 #define AHEAD_EACH 256
 
 /* A change that could be sent. */
@@ -24,12 +24,13 @@ typedef struct candidate {
 	size_t size;
 } candidate;
 
-/* A namespace and its candidates that wait. */
+/* A namespace and its waiting candidates. */
 typedef struct source {
-	uint64_t at; /* looked at up to here */
-	uint32_t first;
-	uint32_t count;
-	bool more; /* there is something after `at` */
+	uint64_t at;       /* number of the last change looked at */
+	uint32_t first;    /* candidate */
+	uint32_t count;    /* of candidates */
+	uint32_t position; /* in the heap */
+	bool more;         /* there are changes after `at` */
 	bool in_page;
 } source;
 
@@ -38,9 +39,8 @@ typedef struct chooser {
 	kms_store *store;
 	const kms_delta_options *options;
 	uint64_t newest;
-	source *sources;
-	size_t *heap; /* indices of sources, the next one first */
-	size_t heap_count;
+	source *sources;   /* by index of the namespace */
+	kms_min_heap heap; /* of sources that are not at their end, by head_of */
 	candidate *ahead;
 	uint32_t ahead_each;
 	size_t looked;
@@ -50,43 +50,30 @@ typedef struct chooser {
 static void chooser_free(chooser *c)
 {
 	kms_heap_free(c->sources);
-	kms_heap_free(c->heap);
+	kms_min_heap_free(&c->heap);
 	kms_heap_free(c->ahead);
 }
 
-static candidate *waiting(const chooser *c, size_t index)
+static candidate *first_candidate(const chooser *c, size_t index)
 {
 	return &c->ahead[index * c->ahead_each + c->sources[index].first];
 }
 
-/* What a source waits with: its next candidate, or what it has to look past. */
+/* The number of a source's first candidate, or of the change after which it must look further. */
 static uint64_t head_of(const chooser *c, size_t index)
 {
 	const source *s = &c->sources[index];
-	return s->count ? waiting(c, index)->sequence : s->at;
+	return s->count ? first_candidate(c, index)->sequence : s->at;
 }
 
-/* ---- heap ---- */
-
-static void sift_down(chooser *c, size_t at)
+/* A source has moved on: puts it in its place in the heap, or removes it at its end. */
+static void heap_update(chooser *c, size_t index)
 {
-	size_t moved = c->heap[at];
-	for (size_t child = 2 * at + 1; child < c->heap_count; child = 2 * at + 1) {
-		if (child + 1 < c->heap_count && head_of(c, c->heap[child + 1]) < head_of(c, c->heap[child]))
-			child++;
-		if (head_of(c, moved) <= head_of(c, c->heap[child])) break;
-		c->heap[at] = c->heap[child];
-		at = child;
-	}
-	c->heap[at] = moved;
-}
-
-/* The first source has moved on: it finds its new place, or leaves when it has no more. */
-static void heap_update(chooser *c)
-{
-	const source *s = &c->sources[c->heap[0]];
-	if (!s->count && !s->more) c->heap[0] = c->heap[--c->heap_count];
-	if (c->heap_count > 1) sift_down(c, 0);
+	source *s = &c->sources[index];
+	if (s->count || s->more)
+		kms_min_heap_set(&c->heap, s, head_of(c, index));
+	else
+		kms_min_heap_remove(&c->heap, s);
 }
 
 /* ---- looking ahead ---- */
@@ -119,9 +106,14 @@ static void look_ahead(chooser *c, size_t index)
 {
 	source *s = &c->sources[index];
 	look l = { c, s, &c->ahead[index * c->ahead_each], 0 };
+	kms_changes_walk walk = { .app_id = c->page->app_ids[index],
+				  .since = s->at,
+				  .until = c->newest,
+				  .max = c->ahead_each,
+				  .reader = KMS_CHANGES_CHOOSE };
 	s->first = s->count = 0;
-	s->more = kms_changes_step(c->store, c->page->app_ids[index], &s->at, c->newest, c->ahead_each,
-				   KMS_READER_LOOK, look_at, &l);
+	s->more = kms_store_changes_step(&walk, c->store, look_at, &l);
+	s->at = walk.since;
 	c->looked += l.looked;
 }
 
@@ -140,12 +132,12 @@ static kms_status add_change(sync_page *page, size_t app, uint64_t sequence)
 	return KMS_OK;
 }
 
-/* Takes the candidate that is next; false when the page is full without it. */
+/* Takes the first candidate of a source. Out: taken - false when the page is full without it. */
 static kms_status take(bool *taken, chooser *c, size_t index)
 {
 	sync_page *page = c->page;
 	source *s = &c->sources[index];
-	const candidate *next = waiting(c, index);
+	const candidate *next = first_candidate(c, index);
 	*taken = true;
 	if (next->size > c->options->max_record_bytes) {
 		page->skipped++;
@@ -165,20 +157,20 @@ static kms_status take(bool *taken, chooser *c, size_t index)
 
 static kms_status choose(chooser *c)
 {
-	bool taken;
 	size_t look_max = c->looked + LOOK_MAX;
-	while (c->heap_count > 0) {
-		size_t index = c->heap[0];
-		if (c->sources[index].count > 0) {
-			c->page->until = waiting(c, index)->sequence - 1;
+	for (const source *s; (s = kms_min_heap_first(NULL, &c->heap));) {
+		size_t index = (size_t)(s - c->sources);
+		if (s->count > 0) {
+			bool taken;
+			c->page->until = first_candidate(c, index)->sequence - 1;
 			GUARD(take(&taken, c, index));
 			if (!taken) return KMS_OK;
 		} else {
-			c->page->until = c->sources[index].at;
+			c->page->until = s->at;
 			if (c->looked >= look_max) return KMS_OK;
 			look_ahead(c, index);
 		}
-		heap_update(c);
+		heap_update(c, index);
 	}
 	c->page->until = c->newest;
 	return KMS_OK;
@@ -189,16 +181,15 @@ static kms_status chooser_open(chooser *c)
 	size_t count = c->page->app_count, each = AHEAD_TOTAL / count;
 	c->ahead_each = (uint32_t)(each < 1 ? 1 : each > AHEAD_EACH ? AHEAD_EACH : each);
 	c->sources = kms_heap_alloc(count, sizeof(*c->sources));
-	c->heap = kms_heap_alloc(count, sizeof(*c->heap));
 	c->ahead = kms_heap_alloc(count * c->ahead_each, sizeof(*c->ahead));
-	ENSURE(c->sources && c->heap && c->ahead, KMS_ERR_MEMORY);
+	ENSURE(c->sources && c->ahead, KMS_ERR_MEMORY);
+	c->heap.position_offset = offsetof(source, position);
+	GUARD(kms_min_heap_reserve(&c->heap, count));
 	for (size_t i = 0; i < count; i++) {
-		c->sources[i].at = c->options->since;
+		c->sources[i] = (source){ .at = c->options->since, .position = KMS_MIN_HEAP_ABSENT };
 		look_ahead(c, i);
-		if (c->sources[i].count || c->sources[i].more) c->heap[c->heap_count++] = i;
+		heap_update(c, i);
 	}
-	for (size_t i = c->heap_count / 2; i-- > 0;)
-		sift_down(c, i);
 	return KMS_OK;
 }
 
@@ -212,7 +203,7 @@ static int compare_changes(const void *a, const void *b)
 kms_status kms_sync_page_choose(sync_page *page, kms_store *store, const kms_delta_options *options)
 {
 	*page = (sync_page){ .until = options->since };
-	/* First the number, then what has changed: all up to it is found. */
+	/* The number is read before the list of namespaces, which then has every change up to it. */
 	uint64_t newest = kms_store_sequence(store);
 	if (newest <= options->since) return KMS_OK;
 	GUARD(kms_store_changed_apps(&page->app_ids, &page->app_count, store, options->since));

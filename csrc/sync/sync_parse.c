@@ -1,4 +1,4 @@
-/* Reading a sync message. Its records: sync_data.c, sync_record.c. */
+/* Parsing a sync message. Its records: sync_records.c. */
 #include <string.h>
 
 #include "codec/json_order.h"
@@ -9,7 +9,7 @@
 
 #define SEALED_BYTES 48
 
-/* Members that are known; texts and numbers first, as kms/sync.h counts them. */
+/* Known members: texts and numbers first, in the order of kms/sync.h. */
 typedef enum member {
 	MEMBER_TEXTS = 0,
 	MEMBER_NUMBERS = KMS_SYNC_TEXTS,
@@ -98,7 +98,7 @@ static kms_status read_features(kms_sync *message, const kms_json *json)
 	return KMS_OK;
 }
 
-/* A member of "sealed", left absent where it is. */
+/* A member of "sealed"; stays absent if it is. */
 static kms_status read_sealed_text(kms_text *text, const kms_json *json, const char *name)
 {
 	const kms_json_value *value = kms_json_get(json, json->values, name);
@@ -140,7 +140,7 @@ static kms_status read_value(kms_sync *message, kms_json_cursor *cursor, member 
 	if (which == MEMBER_FEATURES) return read_features(message, json);
 	if (which == MEMBER_SEALED) return read_sealed(message, json);
 	if (which == MEMBER_SKIP_REASONS) ENSURE(json->values->type == KMS_JSON_OBJECT, KMS_ERR_FIELD_TYPE);
-	/* Requests never name an application so: an answer to one, sent back, is no message. */
+	/* Only replies of other routes have it: one that is sent back is not taken for a message. */
 	ENSURE(which != MEMBER_APP_ID, KMS_ERR_APP_ID_IN_REQUEST);
 	return KMS_OK;
 }

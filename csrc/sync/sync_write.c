@@ -4,9 +4,9 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 
-#define DIGITS 20 /* of the largest uint64_t */
+#define MAX_DIGITS 20 /* of a uint64_t */
 #define TEXT_SIZE(text) (sizeof(text) - 1)
-#define ENTRY_TEXT (KMS_ADDRESS_TEXT + 2) /* a wallet in quotes */
+#define WALLET_TEXT (KMS_ADDRESS_TEXT + 2) /* with quotes */
 
 static size_t count_digits(uint64_t number)
 {
@@ -20,7 +20,7 @@ static size_t count_digits(uint64_t number)
 
 static size_t value_size(const kms_record *record)
 {
-	return record->state == KMS_RECORD_LIVE ? 2 * record->value_len + 2 : TEXT_SIZE("null");
+	return record->state == KMS_RECORD_LIVE ? 2 * record->value.len + 2 : TEXT_SIZE("null");
 }
 
 static const char *flag_text(const kms_record *record)
@@ -31,14 +31,14 @@ static const char *flag_text(const kms_record *record)
 static size_t clock_size(const kms_record *record)
 {
 	size_t size = TEXT_SIZE("{}");
-	for (size_t i = 0; i < record->clock_len; i++)
-		size += (i > 0) + ENTRY_TEXT + 1 + count_digits(record->clock[i].counter);
+	for (size_t i = 0; i < record->clock.len; i++)
+		size += (i > 0) + WALLET_TEXT + 1 + count_digits(record->clock.entries[i].counter);
 	return size;
 }
 
 size_t kms_sync_record_size(const kms_record *record)
 {
-	size_t key = kms_json_text_size(record->key, record->key_len), size;
+	size_t key = kms_json_text_size(record->key.text, record->key.len), size;
 	size_t rest = TEXT_SIZE("{\"key\":,\"tombstone\":,\"ttl_ms\":,\"updated_at_ms\":,\"value\":,"
 				"\"version\":}") +
 		      TEXT_SIZE("true") + (record->state != KMS_RECORD_TOMBSTONE) +
@@ -57,21 +57,21 @@ static kms_status write_value(kms_buf *out, const kms_record *record)
 {
 	if (record->state != KMS_RECORD_LIVE) return kms_buf_append_text(out, ",\"value\":null");
 	GUARD(kms_buf_append_text(out, ",\"value\":\""));
-	GUARD(kms_buf_append_hex(out, record->value, record->value_len));
+	GUARD(kms_buf_append_hex(out, record->value.bytes, record->value.len));
 	return kms_buf_append_text(out, "\"");
 }
 
-/* In the order of the store's clocks, which is that of the wallets' text. */
+/* The store sorts clocks by wallet, which is also the canonical order of the wallets' text. */
 static kms_status write_clock(kms_buf *out, const kms_record *record)
 {
-	char name[ENTRY_TEXT];
-	name[0] = name[ENTRY_TEXT - 1] = '"';
+	char name[WALLET_TEXT];
+	name[0] = name[WALLET_TEXT - 1] = '"';
 	GUARD(kms_buf_append_text(out, ",\"version\":{"));
-	for (size_t i = 0; i < record->clock_len; i++) {
-		kms_address_format(name + 1, record->clock[i].wallet20);
+	for (size_t i = 0; i < record->clock.len; i++) {
+		kms_address_format(name + 1, record->clock.entries[i].wallet20);
 		if (i) GUARD(kms_buf_append_text(out, ","));
 		GUARD(kms_buf_append(out, name, sizeof(name)));
-		GUARD(write_number(out, ":", record->clock[i].counter));
+		GUARD(write_number(out, ":", record->clock.entries[i].counter));
 	}
 	return kms_buf_append_text(out, "}");
 }
@@ -79,7 +79,7 @@ static kms_status write_clock(kms_buf *out, const kms_record *record)
 static kms_status write_record(kms_buf *out, const kms_record *record)
 {
 	GUARD(kms_buf_append_text(out, "{\"key\":"));
-	GUARD(kms_buf_append_json(out, record->key, record->key_len));
+	GUARD(kms_buf_append_json(out, record->key.text, record->key.len));
 	GUARD(kms_buf_append_text(out, ",\"tombstone\":"));
 	GUARD(kms_buf_append_text(out, flag_text(record)));
 	GUARD(write_number(out, ",\"ttl_ms\":", record->ttl_ms));
@@ -136,7 +136,7 @@ kms_status kms_sync_write_end(sync_writer *writer)
 /* ---- order ---- */
 
 /* Decimal digits of an id without leading zeros; returns how many. */
-static size_t id_text(char text[DIGITS], uint64_t app_id)
+static size_t id_text(char text[MAX_DIGITS], uint64_t app_id)
 {
 	size_t len = count_digits(app_id);
 	for (size_t i = len; i-- > 0; app_id /= 10)
@@ -146,7 +146,7 @@ static size_t id_text(char text[DIGITS], uint64_t app_id)
 
 int kms_sync_compare_ids(const void *a, const void *b)
 {
-	char x[DIGITS], y[DIGITS];
+	char x[MAX_DIGITS], y[MAX_DIGITS];
 	size_t x_len = id_text(x, *(const uint64_t *)a), y_len = id_text(y, *(const uint64_t *)b);
 	return kms_json_bytes_compare(x, x_len, y, y_len);
 }

@@ -4,7 +4,7 @@
 
 #include "kms/sync.h"
 
-/* Bytes that a record's JSON takes; SIZE_MAX: too many. */
+/* The bytes of a record's JSON; SIZE_MAX: too many. */
 size_t kms_sync_record_size(const kms_record *record);
 
 /* The data object under construction: applications in the order of their ids as text. */
@@ -17,13 +17,13 @@ typedef struct sync_writer {
 } sync_writer;
 
 kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out);
-/* Appends a record of the application, which is not written at all while it has none. */
+/* Appends a record. An application's array starts with its first record. */
 kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms_record *record);
 kms_status kms_sync_write_end(sync_writer *writer);
 
-/* Order of ids as decimal text, for qsort. */
+/* Compares two application ids as decimal text, for qsort. */
 int kms_sync_compare_ids(const void *a, const void *b);
-/* Bytes that an application adds around its records and their commas. */
+/* The bytes that an application adds around its records and their commas. */
 size_t kms_sync_app_size(uint64_t app_id);
 
 #endif

@@ -1,11 +1,13 @@
 /*
- * The key-value store: ciphertext records by application, with vector clocks, last writer
- * wins, TTL, tombstones and LRU eviction (docs/protocol.md section 8). It never sees a key or a
- * plaintext: what comes in and goes out is ciphertext.
+ * The key-value store: ciphertext records by application, with vector clocks, last writer wins, TTL,
+ * tombstones and LRU eviction (docs/protocol.md section 8). Each application has a namespace of its
+ * own, named by its id. The store never sees a key or a plaintext: values come in and go out as ciphertext.
  *
- * Safe to share between threads. Each namespace has its own lock, held for no longer than a
- * copy of one record (a listing copies its names); nothing done to one namespace makes
- * another wait for longer than that.
+ * `now_ms` is the caller's wall clock in milliseconds; the store reads no clock.
+ *
+ * Threads: any number at a time may use one store. Each namespace has a lock of its own, held for no
+ * longer than it takes to copy one record (a listing: its keys), so that work in one namespace never
+ * makes another wait for longer than that.
  */
 #ifndef KMS_STORE_H
 #define KMS_STORE_H
@@ -13,52 +15,134 @@
 #include "kms/buf.h"
 
 #define KMS_STORE_MAX_CLOCK 256      /* entries of a clock from a peer */
-#define KMS_STORE_TRIM_CLOCK 64      /* entries above which a local write drops strangers' */
+#define KMS_STORE_TRIM_CLOCK 64      /* entries above which a local write drops those of strangers */
 #define KMS_STORE_MAX_PEER_KEY 65536 /* key bytes from a peer */
 #define KMS_STORE_MAX_TTL_MS (10ull * 365 * 24 * 3600 * 1000)
 
 typedef struct kms_store kms_store;
 
 typedef struct kms_store_config {
-	uint8_t self20[20];     /* this node's wallet: the own entry of clocks */
+	uint8_t self20[20];     /* this node's wallet: its own entry in clocks */
 	size_t max_key;         /* bytes of a local key, 1 to KMS_STORE_MAX_PEER_KEY */
-	size_t max_value;       /* plain bytes; records hold KMS_VALUE_SEAL_OVERHEAD more */
+	size_t max_value;       /* bytes of plaintext; records hold KMS_VALUE_SEAL_OVERHEAD more */
 	size_t max_app_bytes;   /* live ciphertext of one namespace */
-	size_t max_total_bytes; /* everything: keys, clocks, stubs, tombstones, overhead */
+	size_t max_total_bytes; /* everything: keys, clocks, values, stubs, tombstones, overhead */
 	size_t max_namespaces;
-	size_t max_tombstones; /* per namespace; ten times of it refuses deletes */
+	size_t max_tombstones; /* per namespace; at ten times as many dead records deletes are refused */
 	uint64_t tombstone_retention_ms;
 	uint64_t max_clock_skew_ms;
 } kms_store_config;
 
-/* One entry of a vector clock. */
+/* ---- records --------------------------------------------------------------------------------- */
+
 typedef struct kms_clock_entry {
 	uint8_t wallet20[20];
 	uint64_t counter;
 } kms_clock_entry;
 
+/* A borrowed vector clock. No wallet is there twice; clocks from the store are sorted by wallet. */
+typedef struct kms_clock {
+	const kms_clock_entry *entries;
+	size_t len;
+} kms_clock;
+
 typedef enum kms_record_state {
 	KMS_RECORD_LIVE = 0,
-	KMS_RECORD_TOMBSTONE = 1,
-	KMS_RECORD_STUB = 2, /* evicted: key, clock and stamp without the value */
+	KMS_RECORD_TOMBSTONE = 1, /* deleted or expired */
+	KMS_RECORD_STUB = 2,      /* evicted: key, clock and stamp without the value */
 } kms_record_state;
 
-/* A record, borrowed from whoever passes it. */
+/* A borrowed record. */
 typedef struct kms_record {
-	const char *key;
-	size_t key_len;
-	const uint8_t *value; /* ciphertext; NULL unless LIVE */
-	size_t value_len;
-	const kms_clock_entry *clock; /* any order; no wallet twice */
-	size_t clock_len;
+	kms_text key;
+	kms_span value; /* ciphertext; NULL and 0 unless LIVE */
+	kms_clock clock;
 	uint64_t updated_at_ms;
-	uint64_t ttl_ms;
+	uint64_t ttl_ms; /* 0: never expires */
 	kms_record_state state;
 	uint64_t sequence; /* number of its last change; out only */
-	uint32_t origin;   /* who brought it: 0 - written here, else the number that the merger gave */
+	uint32_t origin;   /* 0: written here; else the number that the caller of the merge gave */
 } kms_record;
 
-/* Outcomes of a merge, in the order of the table in section 8. */
+/* ---- the store ------------------------------------------------------------------------------- */
+
+/*
+ * Creates a store.
+ * Returns: KMS_OK; ERR_RANGE when a setting is out of its bounds; ERR_MEMORY.
+ * Out: store - free with kms_store_free; NULL on failure.
+ * In: config - copied.
+ */
+kms_status kms_store_new(kms_store **store, const kms_store_config *config);
+
+/*
+ * Frees a store and all its records. NULL is fine.
+ * Threads: no other thread may be using the store.
+ */
+void kms_store_free(kms_store *store);
+
+/*
+ * Sets the wallets of all members of the cluster: a local write keeps their entries in long clocks.
+ * Returns: KMS_OK; ERR_RANGE for more than 65536 wallets; ERR_MEMORY, and the old list stays.
+ * In: wallets - `count` of them, copied; may be NULL when count is 0.
+ */
+kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20], size_t count);
+
+/*
+ * Sets the newest change that every other member has acknowledged. Tombstones and stubs of local writes up to
+ * it may be dropped before their retention ends, once now_ms is past their stamps. Merged records are not
+ * pushed from here, so no acknowledgement covers them. Until the first call nothing is dropped early.
+ * In: sequence - UINT64_MAX when there is no other member: then any dead record may be dropped early.
+ */
+void kms_store_set_acknowledged(kms_store *store, uint64_t sequence);
+
+/* ---- applications ---------------------------------------------------------------------------- */
+
+/*
+ * Writes a record, evicting others of the namespace if necessary. On failure the old record is
+ * unchanged, and nothing was evicted.
+ * Returns: KMS_OK; ERR_KEY_SIZE; ERR_UTF8 (NUL included); ERR_VALUE_SIZE; ERR_TTL; ERR_STORAGE_SIZE
+ * when even an empty namespace could not hold it; ERR_STORE_FULL; ERR_NAMESPACES; ERR_RANGE when
+ * now_ms is above 2^62; ERR_MEMORY.
+ * Out: updated_at_ms - the write's stamp: now_ms, or one more than that of the record it replaces.
+ * In: ciphertext - a sealed value (IV, ciphertext, tag), copied. ttl_ms - 0: never expires.
+ */
+kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_text key,
+			 kms_span ciphertext, uint64_t ttl_ms, uint64_t now_ms);
+
+/*
+ * Reads a live record and makes it the one used last.
+ * Returns: KMS_OK; ERR_NOT_FOUND when it was never written, or is deleted, expired or evicted;
+ * ERR_TOO_LARGE; ERR_MEMORY.
+ * Out: updated_at_ms - the record's stamp; 0 on failure.
+ * In-out: ciphertext - the value is appended.
+ */
+kms_status kms_store_get(uint64_t *updated_at_ms, kms_buf *ciphertext, kms_store *store, uint64_t app_id,
+			 kms_text key, uint64_t now_ms);
+
+/*
+ * Deletes a live record: writes a tombstone over it.
+ * Returns: KMS_OK; ERR_NOT_FOUND without a live record; ERR_TOMBSTONES when the namespace holds ten
+ * times max_tombstones tombstones and stubs that peers still need; ERR_STORE_FULL; ERR_RANGE when now_ms
+ * is above 2^62; ERR_MEMORY.
+ * Out: updated_at_ms - the tombstone's stamp, as for kms_store_put; 0 on failure.
+ */
+kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_text key,
+			    uint64_t now_ms);
+
+/* Called for each key with the namespace locked: it must not call the store. */
+typedef kms_status (*kms_store_key_visitor)(void *context, kms_text key);
+
+/*
+ * Visits the keys of a namespace's live records in bytewise order.
+ * Returns: KMS_OK, also when there is no such namespace; what `visit` returned when it failed, which ends
+ * the listing; ERR_MEMORY.
+ */
+kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms, kms_store_key_visitor visit,
+			  void *context);
+
+/* ---- merging --------------------------------------------------------------------------------- */
+
+/* Outcomes of a merge, in the order of the table in docs/protocol.md section 8. */
 typedef enum kms_merge {
 	KMS_MERGE_REJECTED = 0, /* only together with a failure status */
 	KMS_MERGE_INSERTED,
@@ -70,105 +154,83 @@ typedef enum kms_merge {
 	KMS_MERGE_OUTCOMES, /* how many there are */
 } kms_merge;
 
-/* Name as reported in skip_reasons ("ignored_equal_version"). */
+/* The name of an outcome in skip_reasons ("ignored_equal_version"), static; "unknown" for other numbers. */
 const char *kms_merge_name(kms_merge outcome);
 
-/* Every bound is checked (ERR_RANGE). The configuration is copied. */
-kms_status kms_store_new(kms_store **store, const kms_store_config *config);
-/* No other thread may be inside. */
-void kms_store_free(kms_store *store);
-
 /*
- * A local write. `ciphertext` is copied (a sealed record: IV, ciphertext, tag).
- * Out: updated_at_ms - max(now, existing + 1).
- * Returns: KMS_OK, ERR_KEY_SIZE, ERR_UTF8 (NUL included), ERR_VALUE_SIZE, ERR_TTL,
- * ERR_STORAGE_SIZE when it fits the namespace not even alone, ERR_STORE_FULL, ERR_NAMESPACES,
- * ERR_RANGE (now_ms above 2^62), ERR_MEMORY. After a failure the old record is untouched, and
- * nothing was evicted in vain.
- */
-kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, const char *key,
-			 size_t key_len, const uint8_t *ciphertext, size_t ciphertext_len, uint64_t ttl_ms,
-			 uint64_t now_ms);
-
-/*
- * A live record's ciphertext, appended to `ciphertext`; counts as a use for LRU.
- * Returns: KMS_OK, ERR_NOT_FOUND (never written, deleted, expired, evicted), ERR_MEMORY.
- */
-kms_status kms_store_get(kms_buf *ciphertext, uint64_t *updated_at_ms, kms_store *store, uint64_t app_id,
-			 const char *key, size_t key_len, uint64_t now_ms);
-
-/*
- * Writes a tombstone over a live record. Returns: KMS_OK, ERR_NOT_FOUND without one,
- * ERR_TOMBSTONES when ten times max_tombstones (stubs count too) wait for peers, ERR_RANGE as
- * for put, ERR_MEMORY.
- */
-kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, const char *key,
-			    size_t key_len, uint64_t now_ms);
-
-/* Called for each live key with the namespace locked: it must not call the store. */
-typedef kms_status (*kms_store_key_visitor)(void *context, const char *key, size_t key_len);
-
-/* Visits the live keys of a namespace in bytewise order; a failing visitor ends it. */
-kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms, kms_store_key_visitor visit,
-			  void *context);
-
-/*
- * Merges a record from a peer: section 8, with every check that needs no key (the caller has
- * shown that the ciphertext opens under the application's data key).
- * Out: outcome. In: record - LIVE or TOMBSTONE; origin is kept with it, sequence is ignored.
- * Returns: KMS_OK with the outcome, or why it is rejected: ERR_KEY_SIZE, ERR_UTF8, ERR_RECORD
- * (shorter than 28 bytes, empty clock, a wallet twice, a stub), ERR_VALUE_SIZE, ERR_TTL,
- * ERR_FUTURE (only when nothing else is wrong with it), ERR_CLOCK_ENTRIES, ERR_STORE_FULL,
- * ERR_NAMESPACES, ERR_RANGE as for put, ERR_MEMORY.
+ * Merges a record from a peer (docs/protocol.md section 8). Every check is made here except that the
+ * ciphertext opens under the application's data key, which the caller has verified.
+ * Returns: KMS_OK with the outcome, or why the record is rejected: ERR_KEY_SIZE; ERR_UTF8; ERR_RECORD
+ * (a value shorter than 28 bytes or one of a tombstone, an empty clock, a wallet twice, a stub);
+ * ERR_VALUE_SIZE; ERR_TTL; ERR_CLOCK_ENTRIES; ERR_FUTURE when only its stamp is wrong; ERR_STORE_FULL;
+ * ERR_NAMESPACES; ERR_RANGE when now_ms is above 2^62; ERR_MEMORY. Out: outcome - KMS_MERGE_REJECTED on
+ * failure. In: record - LIVE or TOMBSTONE, copied; origin is kept with it, sequence is ignored.
  */
 kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
 			   uint64_t now_ms);
 
 /*
- * A stub of a peer, key, clock and stamp of a record that it evicted: nothing is stored, but this
- * node's next writes are counted above its own entry in the clock. In: stub - state STUB; checked
- * as kms_store_merge checks a tombstone. Returns: as kms_store_merge.
+ * Takes note of a peer's stub. Nothing is stored, but the counters of this node's next writes exceed
+ * its own entry in the stub's clock.
+ * Returns: as kms_store_merge; ERR_ARGUMENT when the record is no stub.
+ * In: stub - state STUB; checked as kms_store_merge checks a tombstone.
  */
 kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub, uint64_t now_ms);
 
-/* Called with the namespace locked and the record borrowed: it must not call the store. */
-typedef kms_status (*kms_store_record_visitor)(void *context, const kms_record *record);
-
-/* One record as it stands, stubs and tombstones included; ERR_NOT_FOUND. */
-kms_status kms_store_peek(kms_store *store, uint64_t app_id, const char *key, size_t key_len, uint64_t now_ms,
-			  kms_store_record_visitor visit, void *context);
+/* ---- changes, for sync ----------------------------------------------------------------------- */
 
 /*
- * Changes of one namespace numbered above `since`, oldest first, at most `max` of them (0: no
- * bound). Numbers grow over the whole store; an eviction or expiry is no change.
- */
-kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since, size_t max,
-			     kms_store_record_visitor visit, void *context);
-
-/* Ids of namespaces with changes above `since`; *ids is freed with kms_store_ids_free. */
-kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since);
-void kms_store_ids_free(uint64_t *ids);
-
-/*
- * Number of the newest change (0: none yet). Whoever reads it first and the changes after
- * finds all changes up to it.
+ * The number of the newest change in the whole store; 0: none yet. Puts, deletes and merges are
+ * changes; evictions and expiries are not. A caller that reads this number first and the changes
+ * afterwards finds all changes up to it.
  */
 uint64_t kms_store_sequence(kms_store *store);
 
 /*
- * The wallets that are members now (copied), and the newest change that all of them have
- * acknowledged: tombstones and stubs up to it may leave early, once this node's clock has
- * passed their stamps. Only those of origin 0: others are not pushed from here, so that nobody's
- * acknowledgement speaks of them. A node alone passes UINT64_MAX: then all of them may. Until the
- * first call nothing leaves early.
+ * Lists the namespaces with changes numbered above `since`.
+ * Returns: KMS_OK; ERR_MEMORY.
+ * Out: ids - application ids in no order, free with kms_store_ids_free; NULL when there are none.
+ * count - their number.
  */
-kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20], size_t count);
-void kms_store_set_acknowledged(kms_store *store, uint64_t sequence);
+kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since);
+void kms_store_ids_free(uint64_t *ids);
+
+/* Who walks the changes. The store remembers where each one's last walk ended, so that it goes on at once. */
+typedef enum kms_changes_reader {
+	KMS_CHANGES_WRITE,   /* what is written out */
+	KMS_CHANGES_CHOOSE,  /* what is looked at before, to choose from */
+	KMS_CHANGES_READERS, /* how many there are */
+} kms_changes_reader;
+
+/* A walk through the changes of one namespace, in steps. */
+typedef struct kms_changes_walk {
+	uint64_t app_id;
+	uint64_t since; /* number of the last change visited; the walk goes on after it */
+	uint64_t until; /* number of the last change to visit */
+	size_t max;     /* changes in one step */
+	kms_changes_reader reader;
+} kms_changes_walk;
+
+/* Called with the namespace locked and the record borrowed: it must not call the store. False ends the step.
+ */
+typedef bool (*kms_changes_visitor)(void *context, const kms_record *record);
 
 /*
- * Turns expired records into tombstones and drops what is past its retention, at most `max`
- * records (so that a caller can bound its time); returns how many were handled. Reads never
+ * Visits the next changes of a walk, oldest first. A record that changes meanwhile gets a larger number
+ * and is visited there.
+ * Returns: whether there are more changes up to `until`; false also when there is no such namespace.
+ * In-out: walk - `since` moves on to the last change visited.
+ */
+bool kms_store_changes_step(kms_changes_walk *walk, kms_store *store, kms_changes_visitor visit,
+			    void *context);
+
+/* ---- upkeep ---------------------------------------------------------------------------------- */
+
+/*
+ * Turns expired records into tombstones and drops dead records after their retention. Reads do not
  * depend on it: an expired record is not found from its millisecond on.
+ * Returns: the number of records handled; less than `max` when nothing is due any more.
+ * In: max - bounds the time that a call takes.
  */
 size_t kms_store_expire(kms_store *store, uint64_t now_ms, size_t max);
 
@@ -178,12 +240,13 @@ typedef struct kms_store_stats {
 	uint64_t live_bytes; /* ciphertext of live records */
 	uint64_t tombstones;
 	uint64_t stubs;
-	uint64_t total_bytes; /* what counts against max_total_bytes */
-	uint64_t evictions;   /* since start */
+	uint64_t total_bytes; /* counted against max_total_bytes */
+	uint64_t evictions;   /* since the start */
 } kms_store_stats;
 
+/* The counts of the whole store. Out: stats - zero when store is NULL. */
 void kms_store_get_stats(kms_store_stats *stats, kms_store *store);
-/* The same of one namespace (namespaces is 0 or 1). */
+/* The counts of one namespace. Out: stats - zero when there is none; `namespaces` is 0 or 1. */
 void kms_store_get_app_stats(kms_store_stats *stats, kms_store *store, uint64_t app_id);
 
 #endif

@@ -61,7 +61,8 @@ static kms_status put_one(shelf *s, size_t index, size_t len)
 	char key[KEY_TEXT];
 	uint64_t at_ms = 0;
 	size_t key_len = key_text(key, index);
-	return kms_store_put(&at_ms, s->store, APP, key, key_len, s->record, len, 0, s->now_ms);
+	return kms_store_put(&at_ms, s->store, APP, kms_text_of(key, key_len), kms_span_of(s->record, len), 0,
+			     s->now_ms);
 }
 
 static kms_status put_all(void *context, size_t count)
@@ -83,7 +84,7 @@ static kms_status get_one(shelf *s, size_t index)
 	uint64_t at_ms = 0;
 	size_t key_len = key_text(key, index);
 	kms_buf_clear(&s->value);
-	return kms_store_get(&s->value, &at_ms, s->store, APP, key, key_len, s->now_ms);
+	return kms_store_get(&at_ms, &s->value, s->store, APP, kms_text_of(key, key_len), s->now_ms);
 }
 
 static kms_status run_get(void *context, size_t count)
@@ -100,16 +101,15 @@ static kms_status run_delete(void *context, size_t count)
 	uint64_t at_ms = 0;
 	for (size_t i = 0; i < count; i++) {
 		size_t key_len = key_text(key, i);
-		GUARD(kms_store_delete(&at_ms, s->store, APP, key, key_len, s->now_ms));
+		GUARD(kms_store_delete(&at_ms, s->store, APP, kms_text_of(key, key_len), s->now_ms));
 	}
 	return KMS_OK;
 }
 
-static kms_status visit(void *context, const char *key, size_t key_len)
+static kms_status visit(void *context, kms_text key)
 {
 	size_t *seen = context;
-	(void)key;
-	*seen += key_len > 0;
+	*seen += key.len > 0;
 	return KMS_OK;
 }
 
@@ -132,12 +132,9 @@ static kms_status run_merge(void *context, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		kms_merge outcome;
 		kms_clock_entry clock[2] = { { { 2 }, ++s->counter }, { { 1 }, 1000000 } };
-		kms_record record = { .key = key,
-				      .key_len = key_text(key, i % KEYS),
-				      .value = s->record,
-				      .value_len = sizeof(s->record),
-				      .clock = clock,
-				      .clock_len = 2,
+		kms_record record = { .key = kms_text_of(key, key_text(key, i % KEYS)),
+				      .value = KMS_SPAN(s->record),
+				      .clock = { clock, 2 },
 				      .updated_at_ms = s->now_ms };
 		GUARD(kms_store_merge(&outcome, s->store, APP, &record, s->now_ms));
 		ENSURE(outcome == KMS_MERGE_INSERTED || outcome == KMS_MERGE_REPLACED_BY_VERSION,
@@ -176,8 +173,8 @@ static kms_status time_hot(double *us, shelf *s, char (*keys)[KEY_TEXT], size_t 
 	uint64_t at_ms = 0, start = bench_thread_ns();
 	for (size_t i = 0; i < HOT_GETS; i++) {
 		kms_buf_clear(&s->value);
-		GUARD(
-		    kms_store_get(&s->value, &at_ms, s->store, APP, keys[i * 389 % HOT], key_len, s->now_ms));
+		GUARD(kms_store_get(&at_ms, &s->value, s->store, APP,
+				    kms_text_of(keys[i * 389 % HOT], key_len), s->now_ms));
 	}
 	*us = (double)(bench_thread_ns() - start) / 1e3 / HOT_GETS;
 	return KMS_OK;

@@ -4,8 +4,8 @@
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "kms/store.h"
 #include "kms/value_seal.h"
+#include "store/testing.h"
 #include "test.h"
 
 #define APP 49
@@ -56,7 +56,8 @@ static inline kms_status kit_put_at(uint64_t *at_ms, kms_store *store, const cha
 	if (!value) abort();
 	memset(value, 0x11, len);
 	value[0] = first;
-	kms_status status = kms_store_put(at_ms, store, APP, key, strlen(key), value, len, ttl_ms, now_ms);
+	kms_status status =
+	    kms_store_put(at_ms, store, APP, kms_text_from(key), kms_span_of(value, len), ttl_ms, now_ms);
 	free(value);
 	return status;
 }
@@ -70,7 +71,7 @@ static inline kms_status kit_put(kms_store *store, const char *key, uint8_t firs
 static inline kms_status kit_delete(kms_store *store, const char *key, uint64_t now_ms)
 {
 	uint64_t at_ms;
-	return kms_store_delete(&at_ms, store, APP, key, strlen(key), now_ms);
+	return kms_store_delete(&at_ms, store, APP, kms_text_from(key), now_ms);
 }
 
 /* First byte of the value, or -1 when it is not found, or -2 after another failure. */
@@ -78,7 +79,7 @@ static inline int kit_get(kms_store *store, const char *key, uint64_t now_ms)
 {
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	uint64_t at_ms;
-	kms_status status = kms_store_get(&buf, &at_ms, store, APP, key, strlen(key), now_ms);
+	kms_status status = kms_store_get(&at_ms, &buf, store, APP, kms_text_from(key), now_ms);
 	int first = status == KMS_OK ? buf.data[0] : status == KMS_ERR_NOT_FOUND ? -1 : -2;
 	kms_buf_free(&buf);
 	return first;
@@ -87,27 +88,27 @@ static inline int kit_get(kms_store *store, const char *key, uint64_t now_ms)
 static inline kms_status kit_copy(void *context, const kms_record *record)
 {
 	record_copy *copy = context;
-	ENSURE(record->key_len <= COPY_KEY && record->value_len <= COPY_VALUE, KMS_ERR_RANGE);
+	ENSURE(record->key.len <= COPY_KEY && record->value.len <= COPY_VALUE, KMS_ERR_RANGE);
 	copy->record = *record;
-	memcpy(copy->key, record->key, record->key_len);
-	if (record->value) memcpy(copy->value, record->value, record->value_len);
-	memcpy(copy->clock, record->clock, record->clock_len * sizeof(*record->clock));
-	copy->record.key = copy->key;
-	copy->record.value = record->value ? copy->value : NULL;
-	copy->record.clock = copy->clock;
+	memcpy(copy->key, record->key.text, record->key.len);
+	if (record->value.bytes) memcpy(copy->value, record->value.bytes, record->value.len);
+	memcpy(copy->clock, record->clock.entries, record->clock.len * sizeof(copy->clock[0]));
+	copy->record.key.text = copy->key;
+	copy->record.value.bytes = record->value.bytes ? copy->value : NULL;
+	copy->record.clock.entries = copy->clock;
 	return KMS_OK;
 }
 
 static inline kms_status kit_peek(record_copy *copy, kms_store *store, const char *key, uint64_t now_ms)
 {
-	return kms_store_peek(store, APP, key, strlen(key), now_ms, kit_copy, copy);
+	return kms_store_peek(store, APP, kms_text_from(key), now_ms, kit_copy, copy);
 }
 
 /* Counter of the wallet that begins with `node` and is zero otherwise. */
 static inline uint64_t kit_counter(const record_copy *copy, uint8_t node)
 {
 	const uint8_t wallet[20] = { node };
-	for (size_t i = 0; i < copy->record.clock_len; i++) {
+	for (size_t i = 0; i < copy->record.clock.len; i++) {
 		if (memcmp(copy->clock[i].wallet20, wallet, 20) == 0) return copy->clock[i].counter;
 	}
 	return 0;

@@ -12,11 +12,11 @@
 #include "kms/kdf.h"
 #include "kms/p384.h"
 #include "kms/sealed.h"
-#include "kms/store.h"
 #include "kms/sync.h"
 #include "kms/tx.h"
 #include "kms/value_seal.h"
 #include "kms/wallet.h"
+#include "store/testing.h"
 
 /* A parsed file: an array of cases. */
 typedef struct vectors {
@@ -446,15 +446,13 @@ static void read_merge_record(merge_record *r, const vectors *v, const kms_json_
 	bool tombstone = member(v, object, "tombstone")->type == KMS_JSON_TRUE;
 	if (version->count > MERGE_CLOCK) exit(2);
 	memset(r, 0, sizeof(*r));
-	r->record = (kms_record){ .key = key->text,
-				  .key_len = key->len,
-				  .value = tombstone ? NULL : r->value,
-				  .value_len = tombstone ? 0 : sizeof(r->value),
-				  .clock = r->clock,
-				  .clock_len = version->count,
-				  .updated_at_ms = member(v, object, "updated_at_ms")->number,
-				  .ttl_ms = member(v, object, "ttl_ms")->number,
-				  .state = tombstone ? KMS_RECORD_TOMBSTONE : KMS_RECORD_LIVE };
+	r->record =
+	    (kms_record){ .key = kms_text_of(key->text, key->len),
+			  .value = kms_span_of(tombstone ? NULL : r->value, tombstone ? 0 : sizeof(r->value)),
+			  .clock = { r->clock, version->count },
+			  .updated_at_ms = member(v, object, "updated_at_ms")->number,
+			  .ttl_ms = member(v, object, "ttl_ms")->number,
+			  .state = tombstone ? KMS_RECORD_TOMBSTONE : KMS_RECORD_LIVE };
 	if (!tombstone) seal_merge_value(r->value, value);
 	for (uint32_t i = 0; i < version->count; i++, name = kms_json_next(&v->json, name + 1)) {
 		/* The file's nodes are "a", "b" and "c". */
@@ -466,15 +464,16 @@ static void read_merge_record(merge_record *r, const vectors *v, const kms_json_
 /* An absent entry is a zero. */
 static uint64_t counter_of(const kms_record *record, const uint8_t wallet20[20])
 {
-	for (size_t i = 0; i < record->clock_len; i++)
-		if (memcmp(record->clock[i].wallet20, wallet20, 20) == 0) return record->clock[i].counter;
+	for (size_t i = 0; i < record->clock.len; i++)
+		if (memcmp(record->clock.entries[i].wallet20, wallet20, 20) == 0)
+			return record->clock.entries[i].counter;
 	return 0;
 }
 
 static bool clock_covers(const kms_record *a, const kms_record *b)
 {
-	for (size_t i = 0; i < b->clock_len; i++)
-		if (counter_of(a, b->clock[i].wallet20) != b->clock[i].counter) return false;
+	for (size_t i = 0; i < b->clock.len; i++)
+		if (counter_of(a, b->clock.entries[i].wallet20) != b->clock.entries[i].counter) return false;
 	return true;
 }
 
@@ -482,10 +481,11 @@ static bool clock_covers(const kms_record *a, const kms_record *b)
 static kms_status compare_record(void *context, const kms_record *held)
 {
 	const kms_record *want = context;
-	bool same = held->state == want->state && held->updated_at_ms == want->updated_at_ms &&
-		    held->ttl_ms == want->ttl_ms && held->value_len == want->value_len &&
-		    (!want->value_len || memcmp(held->value, want->value, want->value_len) == 0) &&
-		    clock_covers(held, want) && clock_covers(want, held);
+	bool same =
+	    held->state == want->state && held->updated_at_ms == want->updated_at_ms &&
+	    held->ttl_ms == want->ttl_ms && held->value.len == want->value.len &&
+	    (!want->value.len || memcmp(held->value.bytes, want->value.bytes, want->value.len) == 0) &&
+	    clock_covers(held, want) && clock_covers(want, held);
 	return same ? KMS_OK : KMS_ERR_RECORD;
 }
 
@@ -496,17 +496,17 @@ static const char *send_merge_record(kms_store *store, const kms_record *record)
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	kms_sync_counts counts;
 	kms_secret *master = hex_secret(MERGE_MASTER);
-	MUST(kms_buf_append_json(&text, record->key, record->key_len));
-	MUST(kms_buf_append_text(&text,
-				 record->value ? ",\"value\":\"" : ",\"tombstone\":true,\"value\":null"));
-	if (record->value) kms_hex_encode(digits, record->value, record->value_len);
+	MUST(kms_buf_append_json(&text, record->key.text, record->key.len));
+	MUST(kms_buf_append_text(&text, record->value.bytes ? ",\"value\":\""
+							    : ",\"tombstone\":true,\"value\":null"));
+	if (record->value.bytes) kms_hex_encode(digits, record->value.bytes, record->value.len);
 	MUST(kms_buf_append_text(&text, digits));
-	MUST(kms_buf_append_text(&text, record->value ? "\",\"version\":{" : ",\"version\":{"));
-	for (size_t i = 0; i < record->clock_len; i++) {
+	MUST(kms_buf_append_text(&text, record->value.bytes ? "\",\"version\":{" : ",\"version\":{"));
+	for (size_t i = 0; i < record->clock.len; i++) {
 		char wallet[KMS_ADDRESS_TEXT];
-		kms_address_format(wallet, record->clock[i].wallet20);
+		kms_address_format(wallet, record->clock.entries[i].wallet20);
 		snprintf(entry, sizeof(entry), "%s\"%.42s\":%llu", i ? "," : "", wallet,
-			 (unsigned long long)record->clock[i].counter);
+			 (unsigned long long)record->clock.entries[i].counter);
 		MUST(kms_buf_append_text(&text, entry));
 	}
 	snprintf(entry, sizeof(entry), "},\"updated_at_ms\":%llu,\"ttl_ms\":%llu",
@@ -537,15 +537,13 @@ static void check_merge(int *failed_, const vectors *v)
 	CHECK_OK(kms_store_merge(&outcome, store, 1, &incoming.record, MERGE_NOW));
 	const char *name = kms_merge_name(outcome);
 	CHECK(text_is(name, strlen(name), text(v, "outcome")));
-	CHECK_OK(kms_store_peek(store, 1, result.record.key, result.record.key_len, MERGE_NOW, compare_record,
-				&result.record));
+	CHECK_OK(kms_store_peek(store, 1, result.record.key, MERGE_NOW, compare_record, &result.record));
 	kms_store_free(store);
 	store = vector_store();
 	CHECK(strcmp(send_merge_record(store, &existing.record), "inserted") == 0);
 	name = send_merge_record(store, &incoming.record);
 	CHECK(text_is(name, strlen(name), text(v, "outcome")));
-	CHECK_OK(kms_store_peek(store, 1, result.record.key, result.record.key_len, MERGE_NOW, compare_record,
-				&result.record));
+	CHECK_OK(kms_store_peek(store, 1, result.record.key, MERGE_NOW, compare_record, &result.record));
 	kms_store_free(store);
 }
 

@@ -8,18 +8,18 @@ TEST(keeps_what_was_put)
 	uint64_t at_ms = 1, put_at_ms;
 	uint8_t value[40];
 	memset(value, 7, sizeof(value));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&buf, &at_ms, s, APP, "k", 1, NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, kms_text_from("k"), NOW));
 	CHECK(at_ms == 0 && buf.len == 0);
-	CHECK_OK(kms_store_put(&put_at_ms, s, APP, "k", 1, value, sizeof(value), 0, NOW));
+	CHECK_OK(kms_store_put(&put_at_ms, s, APP, kms_text_from("k"), KMS_SPAN(value), 0, NOW));
 	CHECK(put_at_ms == NOW);
-	CHECK_OK(kms_store_get(&buf, &at_ms, s, APP, "k", 1, NOW));
+	CHECK_OK(kms_store_get(&at_ms, &buf, s, APP, kms_text_from("k"), NOW));
 	CHECK(at_ms == NOW && buf.len == sizeof(value));
 	CHECK_MEM(buf.data, value, sizeof(value));
-	CHECK_OK(kms_store_get(&buf, &at_ms, s, APP, "k", 1, NOW)); /* appends */
+	CHECK_OK(kms_store_get(&at_ms, &buf, s, APP, kms_text_from("k"), NOW)); /* appends */
 	CHECK(buf.len == 2 * sizeof(value));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&buf, &at_ms, s, APP + 1, "k", 1, NOW));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&buf, &at_ms, s, APP, "kk", 2, NOW));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&buf, &at_ms, s, APP, "", 0, NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP + 1, kms_text_from("k"), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, kms_text_from("kk"), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, kms_text_from(""), NOW));
 	kms_buf_free(&buf);
 	kms_store_free(s);
 }
@@ -35,14 +35,14 @@ TEST(stamps_never_stand_still)
 	CHECK(at_ms == NOW + 1);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 3, MIN_VALUE, 0, NOW - 5000)); /* clock went back */
 	CHECK(at_ms == NOW + 2);
-	CHECK_OK(kms_store_delete(&at_ms, s, APP, "k", 1, NOW - 5000));
+	CHECK_OK(kms_store_delete(&at_ms, s, APP, kms_text_from("k"), NOW - 5000));
 	CHECK(at_ms == NOW + 3);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 4, MIN_VALUE, 0, NOW)); /* over a tombstone too */
 	CHECK(at_ms == NOW + 4);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 5, MIN_VALUE, 0, NOW + 5));
 	CHECK(at_ms == NOW + 5);
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == 1 && kit_counter(&r, 1) == 6);
+	CHECK(r.record.clock.len == 1 && kit_counter(&r, 1) == 6);
 	CHECK(kit_get(s, "k", NOW) == 5);
 	kms_store_free(s);
 }
@@ -52,14 +52,14 @@ TEST(deletes_live_records_only)
 	kms_store *s = kit_store(1);
 	record_copy r;
 	uint64_t at_ms = 9;
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_delete(&at_ms, s, APP, "k", 1, NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_delete(&at_ms, s, APP, kms_text_from("k"), NOW));
 	CHECK(at_ms == 0);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 1, MIN_VALUE, 500, NOW));
-	CHECK_OK(kms_store_delete(&at_ms, s, APP, "k", 1, NOW + 10));
+	CHECK_OK(kms_store_delete(&at_ms, s, APP, kms_text_from("k"), NOW + 10));
 	CHECK(at_ms == NOW + 10);
 	CHECK(kit_get(s, "k", NOW + 10) == -1);
 	CHECK_OK(kit_peek(&r, s, "k", NOW + 10));
-	CHECK(r.record.state == KMS_RECORD_TOMBSTONE && !r.record.value && r.record.value_len == 0);
+	CHECK(r.record.state == KMS_RECORD_TOMBSTONE && !r.record.value.bytes && r.record.value.len == 0);
 	CHECK(kit_counter(&r, 1) == 2 && r.record.ttl_ms == 0 && r.record.updated_at_ms == NOW + 10);
 	CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_delete(s, "k", NOW + 11));
 	CHECK_OK(kit_put_at(&at_ms, s, "e", 1, MIN_VALUE, 5, NOW));
@@ -74,17 +74,20 @@ TEST(checks_keys)
 	uint64_t at_ms;
 	uint8_t value[MIN_VALUE] = { 0 };
 	memset(key, 'k', sizeof(key));
-	CHECK_OK(kms_store_put(&at_ms, s, APP, key, 4096, value, sizeof(value), 0, NOW));
+	CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_of(key, 4096), KMS_SPAN(value), 0, NOW));
 	CHECK_STATUS(KMS_ERR_KEY_SIZE,
-		     kms_store_put(&at_ms, s, APP, key, 4097, value, sizeof(value), 0, NOW));
+		     kms_store_put(&at_ms, s, APP, kms_text_of(key, 4097), KMS_SPAN(value), 0, NOW));
 	CHECK(at_ms == 0);
-	CHECK_STATUS(KMS_ERR_KEY_SIZE, kms_store_put(&at_ms, s, APP, key, 0, value, sizeof(value), 0, NOW));
-	CHECK_OK(kms_store_put(&at_ms, s, APP, key, 1, value, sizeof(value), 0, NOW));
-	CHECK_STATUS(KMS_ERR_UTF8, kms_store_put(&at_ms, s, APP, "a\0b", 3, value, sizeof(value), 0, NOW));
-	CHECK_STATUS(KMS_ERR_UTF8, kms_store_put(&at_ms, s, APP, "\xc3", 1, value, sizeof(value), 0, NOW));
+	CHECK_STATUS(KMS_ERR_KEY_SIZE,
+		     kms_store_put(&at_ms, s, APP, kms_text_of(key, 0), KMS_SPAN(value), 0, NOW));
+	CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_of(key, 1), KMS_SPAN(value), 0, NOW));
 	CHECK_STATUS(KMS_ERR_UTF8,
-		     kms_store_put(&at_ms, s, APP, "\xed\xa0\x80", 3, value, sizeof(value), 0, NOW));
-	CHECK_OK(kms_store_put(&at_ms, s, APP, "\xc3\xa9/x", 4, value, sizeof(value), 0, NOW));
+		     kms_store_put(&at_ms, s, APP, kms_text_of("a\0b", 3), KMS_SPAN(value), 0, NOW));
+	CHECK_STATUS(KMS_ERR_UTF8,
+		     kms_store_put(&at_ms, s, APP, kms_text_from("\xc3"), KMS_SPAN(value), 0, NOW));
+	CHECK_STATUS(KMS_ERR_UTF8,
+		     kms_store_put(&at_ms, s, APP, kms_text_from("\xed\xa0\x80"), KMS_SPAN(value), 0, NOW));
+	CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_from("\xc3\xa9/x"), KMS_SPAN(value), 0, NOW));
 	CHECK(kit_stats(s).live_keys == 3);
 	kms_store_free(s);
 }
@@ -150,15 +153,18 @@ TEST(refuses_null)
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 100);
 	uint64_t at_ms, *ids;
 	uint8_t v[MIN_VALUE] = { 0 };
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(NULL, s, APP, "k", 1, v, sizeof(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(&at_ms, NULL, APP, "k", 1, v, sizeof(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(&at_ms, s, APP, NULL, 1, v, sizeof(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(&at_ms, s, APP, "k", 1, NULL, sizeof(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(NULL, &at_ms, s, APP, "k", 1, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&buf, &at_ms, s, APP, NULL, 1, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_delete(&at_ms, s, APP, NULL, 1, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(NULL, s, APP, kms_text_from("k"), KMS_SPAN(v), 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_store_put(&at_ms, NULL, APP, kms_text_from("k"), KMS_SPAN(v), 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_store_put(&at_ms, s, APP, kms_text_from(NULL), KMS_SPAN(v), 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(&at_ms, s, APP, kms_text_from("k"),
+						     (kms_span){ NULL, sizeof(v) }, 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, NULL, s, APP, kms_text_from("k"), NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, &buf, s, APP, kms_text_from(NULL), NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_delete(&at_ms, s, APP, kms_text_from(NULL), NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_list(s, APP, NOW, NULL, NULL));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_peek(s, APP, "k", 1, NOW, NULL, NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_peek(s, APP, kms_text_from("k"), NOW, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_changes(s, APP, 0, 0, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_changed_apps(&ids, NULL, s, 0));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_set_members(s, NULL, 1));
@@ -175,12 +181,12 @@ typedef struct names {
 	size_t stop_at; /* 0: never */
 } names;
 
-static kms_status collect_name(void *context, const char *key, size_t key_len)
+static kms_status collect_name(void *context, kms_text key)
 {
 	names *n = context;
 	if (++n->count == n->stop_at) return KMS_ERR_TOO_LARGE;
 	size_t at = strlen(n->text);
-	snprintf(n->text + at, sizeof(n->text) - at, "%.*s ", (int)key_len, key);
+	snprintf(n->text + at, sizeof(n->text) - at, "%.*s ", (int)key.len, key.text);
 	return KMS_OK;
 }
 
@@ -268,11 +274,11 @@ TEST(numbers_every_change_over_the_whole_store)
 	CHECK(kms_store_sequence(s) == 0);
 	CHECK_OK(kms_store_changed_apps(&ids, &count, s, 0));
 	CHECK(count == 0 && !ids);
-	CHECK_OK(kit_put(s, "a", 1, NOW));                                         /* 1 */
-	CHECK_OK(kms_store_put(&at_ms, s, APP + 1, "a", 1, v, sizeof(v), 0, NOW)); /* 2 */
-	CHECK_OK(kit_put(s, "b", 1, NOW));                                         /* 3 */
-	CHECK_OK(kit_put(s, "a", 2, NOW));                                         /* 4, no longer 1 */
-	CHECK_OK(kit_delete(s, "b", NOW));                                         /* 5, no longer 3 */
+	CHECK_OK(kit_put(s, "a", 1, NOW));                                                    /* 1 */
+	CHECK_OK(kms_store_put(&at_ms, s, APP + 1, kms_text_from("a"), KMS_SPAN(v), 0, NOW)); /* 2 */
+	CHECK_OK(kit_put(s, "b", 1, NOW));                                                    /* 3 */
+	CHECK_OK(kit_put(s, "a", 2, NOW)); /* 4, no longer 1 */
+	CHECK_OK(kit_delete(s, "b", NOW)); /* 5, no longer 3 */
 	CHECK(kms_store_sequence(s) == 5);
 	seen all = { .count = 0 };
 	CHECK_OK(kms_store_changes(s, APP, 0, 0, collect_change, &all));
@@ -341,8 +347,8 @@ TEST(a_failing_visitor_ends_the_walk)
 	CHECK_OK(kit_put(s, "a", 1, NOW));
 	CHECK_OK(kit_put(s, "b", 1, NOW));
 	CHECK_STATUS(KMS_ERR_BUSY, kms_store_changes(s, APP, 0, 0, refuse, &calls));
-	CHECK_STATUS(KMS_ERR_BUSY, kms_store_peek(s, APP, "a", 1, NOW, refuse, &calls));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_peek(s, APP, "c", 1, NOW, refuse, &calls));
+	CHECK_STATUS(KMS_ERR_BUSY, kms_store_peek(s, APP, kms_text_from("a"), NOW, refuse, &calls));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_peek(s, APP, kms_text_from("c"), NOW, refuse, &calls));
 	CHECK(calls == 2);
 	kms_store_free(s);
 }
@@ -363,13 +369,9 @@ static kms_status one_of_each(kms_store *s)
 	for (size_t i = 0; i < KMS_ARRAY_LEN(keys); i++) /* the table grows on the way */
 		GUARD(kit_put(s, keys[i], 2, NOW));
 	GUARD(kit_delete(s, "b", NOW));
-	kms_record r = { .key = "x",
-			 .key_len = 1,
-			 .value = v,
-			 .value_len = sizeof(v),
-			 .clock = &clock,
-			 .clock_len = 1,
-			 .updated_at_ms = NOW };
+	kms_record r = {
+		.key = kms_text_from("x"), .value = KMS_SPAN(v), .clock = { &clock, 1 }, .updated_at_ms = NOW
+	};
 	GUARD(kms_store_merge(&outcome, s, APP, &r, NOW));
 	GUARD(kms_store_list(s, APP, NOW, collect_name, &n));
 	GUARD(kms_store_set_members(s, &wallet, 1));

@@ -49,7 +49,7 @@ TEST(evicts_what_was_used_least_recently)
 	CHECK(kit_get(s, "b", NOW) == -1); /* reads as 404 */
 	CHECK(kit_get(s, "a", NOW) == 1 && kit_get(s, "c", NOW) == 3 && kit_get(s, "d", NOW) == 4);
 	CHECK_OK(kit_peek(&r, s, "b", NOW));
-	CHECK(r.record.state == KMS_RECORD_STUB && !r.record.value && r.record.updated_at_ms == NOW);
+	CHECK(r.record.state == KMS_RECORD_STUB && !r.record.value.bytes && r.record.updated_at_ms == NOW);
 	CHECK(kit_counter(&r, SELF) == 1 && r.record.sequence == 2);
 	CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_delete(s, "b", NOW));
 	kms_store_stats stats = kit_stats(s);
@@ -101,12 +101,9 @@ TEST(merged_records_count_like_written_ones)
 	static uint8_t value[3 * BIG + 1];
 	kms_clock_entry clock = { { 2 }, 1 };
 	kms_merge outcome;
-	kms_record r = { .key = "m",
-			 .key_len = 1,
-			 .value = value,
-			 .value_len = 2 * BIG,
-			 .clock = &clock,
-			 .clock_len = 1,
+	kms_record r = { .key = kms_text_from("m"),
+			 .value = kms_span_of(value, 2 * BIG),
+			 .clock = { &clock, 1 },
 			 .updated_at_ms = NOW };
 	CHECK_OK(put_big(s, "a", 1, NOW));
 	CHECK_OK(put_big(s, "b", 2, NOW));
@@ -124,10 +121,10 @@ TEST(merged_records_count_like_written_ones)
 	CHECK(kit_get(s, "m", NOW) == -1 && kit_get(s, "a", NOW) == 1);
 	/* What fits not even alone. */
 	clock.counter = 2;
-	r.value_len = 3 * BIG + 1;
+	r.value.len = 3 * BIG + 1;
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kms_store_merge(&outcome, s, APP, &r, NOW));
 	CHECK(outcome == KMS_MERGE_REJECTED && kit_get(s, "a", NOW) == 1 && kit_get(s, "d", NOW) == 4);
-	r.value_len--;
+	r.value.len--;
 	CHECK_OK(kms_store_merge(&outcome, s, APP, &r, NOW));
 	CHECK(outcome == KMS_MERGE_REPLACED_BY_VERSION && kit_stats(s).live_keys == 1);
 	kms_store_free(s);
@@ -140,7 +137,8 @@ TEST(one_namespace_never_evicts_another)
 	static uint8_t value[BIG];
 	CHECK_OK(put_big(s, "a", 1, NOW));
 	for (size_t i = 0; i < 10; i++)
-		CHECK_OK(kms_store_put(&at_ms, s, APP + 1, numbered(i), 6, value, BIG, 0, NOW));
+		CHECK_OK(kms_store_put(&at_ms, s, APP + 1, kms_text_from(numbered(i)),
+				       kms_span_of(value, BIG), 0, NOW));
 	CHECK(kit_get(s, "a", NOW) == 1);
 	kms_store_free(s);
 }
@@ -165,12 +163,9 @@ static void stubbed_make(int *failed_, stubbed *t)
 {
 	*t = (stubbed){ .store = quota_store(2 * BIG, 512u << 20, 100), .clock = { { { 2 }, 5 } } };
 	memset(t->value, 0x55, sizeof(t->value));
-	t->record = (kms_record){ .key = "k",
-				  .key_len = 1,
-				  .value = t->value,
-				  .value_len = BIG,
-				  .clock = t->clock,
-				  .clock_len = 1,
+	t->record = (kms_record){ .key = kms_text_from("k"),
+				  .value = kms_span_of(t->value, BIG),
+				  .clock = { t->clock, 1 },
 				  .updated_at_ms = NOW };
 	CHECK(merge_stubbed(t) == KMS_MERGE_INSERTED);
 	CHECK_OK(put_big(t->store, "x", 1, NOW));
@@ -211,8 +206,8 @@ TEST(a_stub_decides_ties_as_its_ciphertext_would)
 	CALL(stubbed_make, &t);
 	t.clock[0] = (kms_clock_entry){ { 3 }, 1 };
 	t.record.state = KMS_RECORD_TOMBSTONE;
-	t.record.value = NULL;
-	t.record.value_len = 0;
+	t.record.value.bytes = NULL;
+	t.record.value.len = 0;
 	CHECK(merge_stubbed(&t) == KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK);
 	t.record.updated_at_ms++;
 	CHECK(merge_stubbed(&t) == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW);
@@ -258,13 +253,15 @@ TEST(a_refused_write_does_not_prolong_a_stub)
 	CHECK_OK(put_big(s, "a", 1, NOW));
 	for (size_t i = 0; i < 100; i++) { /* another namespace takes the rest */
 		static uint8_t value[BIG];
-		if (kms_store_put(&at_ms, s, APP + 1, numbered(i), 6, value, 100, 0, NOW) != KMS_OK) break;
+		if (kms_store_put(&at_ms, s, APP + 1, kms_text_from(numbered(i)), kms_span_of(value, 100), 0,
+				  NOW) != KMS_OK)
+			break;
 	}
 	CHECK_OK(kit_delete(s, "a", NOW));
 	kms_status status = KMS_OK;
 	for (uint64_t later = 1; status == KMS_OK && later < 50; later++)
-		status = kms_store_put(&at_ms, s, APP + 1, numbered(1000 + later), 6, (uint8_t[28]){ 0 }, 28,
-				       0, NOW);
+		status = kms_store_put(&at_ms, s, APP + 1, kms_text_from(numbered(1000 + later)),
+				       kms_span_of((uint8_t[28]){ 0 }, 28), 0, NOW);
 	CHECK_STATUS(KMS_ERR_STORE_FULL, put_big(s, "old", 1, NOW + 5000));
 	CHECK(state_of(s, "old", NOW) == KMS_RECORD_STUB);
 	CHECK(kms_store_expire(s, NOW + RETENTION + 10, 10000) > 0);
@@ -354,15 +351,15 @@ TEST(everything_counts_in_the_total)
 		if (i == 0) CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_delete(s, "x", NOW)); /* makes no namespace */
 		if (i == 1) CHECK_OK(kit_put(s, "x", 1, NOW));
 		if (i == 2)
-			CHECK_OK(
-			    kms_store_put(&at_ms, s, APP, key, sizeof(key), (uint8_t[28]){ 0 }, 28, 0, NOW));
+			CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_of(key, sizeof(key)),
+					       kms_span_of((uint8_t[28]){ 0 }, 28), 0, NOW));
 		if (i == 3) CHECK_OK(kit_put_at(&at_ms, s, "x", 1, 5000, 0, NOW));
 		kms_store_get_stats(&stats, s);
 		uint64_t more[] = { 0, 28 + 4096, 28 + sizeof(key), 5000 - 28 };
 		CHECK(stats.total_bytes - before >= more[i] && stats.total_bytes - before <= more[i] + 512);
 		before = stats.total_bytes;
 	}
-	CHECK_OK(kms_store_delete(&at_ms, s, APP, key, sizeof(key), NOW));
+	CHECK_OK(kms_store_delete(&at_ms, s, APP, kms_text_of(key, sizeof(key)), NOW));
 	CHECK_OK(kit_delete(s, "x", NOW));
 	kms_store_get_stats(&stats, s);
 	CHECK(stats.total_bytes > 2 * 4096 && stats.total_bytes < before - 5000);
@@ -379,7 +376,8 @@ static size_t fill(kms_store *s, uint64_t app_id, size_t value_len)
 	for (; count < 100000; count++) {
 		kms_store_get_stats(&stats, s);
 		if (stats.evictions > 0) return count;
-		if (kms_store_put(&at_ms, s, app_id, numbered(count), 6, value, value_len, 0, NOW) != KMS_OK)
+		if (kms_store_put(&at_ms, s, app_id, kms_text_from(numbered(count)),
+				  kms_span_of(value, value_len), 0, NOW) != KMS_OK)
 			return count;
 	}
 	return count;
@@ -398,8 +396,8 @@ TEST(a_full_store_evicts_within_the_namespace_that_writes)
 	CHECK(state_of(s, numbered(0), NOW) == KMS_RECORD_STUB);
 	CHECK(kit_get(s, numbered(1), NOW) == 0);
 	/* Another namespace has nothing to give, and takes nothing from this one. */
-	CHECK_STATUS(KMS_ERR_STORE_FULL,
-		     kms_store_put(&at_ms, s, APP + 1, "k", 1, (uint8_t[28]){ 0 }, 28, 0, NOW));
+	CHECK_STATUS(KMS_ERR_STORE_FULL, kms_store_put(&at_ms, s, APP + 1, kms_text_from("k"),
+						       kms_span_of((uint8_t[28]){ 0 }, 28), 0, NOW));
 	CHECK(kit_stats(s).evictions == 1);
 	/* What fits only if everything went is refused before anything goes. */
 	uint64_t live = kit_stats(s).live_keys;
@@ -414,15 +412,11 @@ TEST(merges_are_bound_by_the_total_too)
 	kms_store *s = quota_store(10u << 20, 100000, 100000);
 	kms_clock_entry clock = { { 2 }, 1 };
 	kms_merge outcome = KMS_MERGE_INSERTED;
-	kms_record r = { .key_len = 6,
-			 .clock = &clock,
-			 .clock_len = 1,
-			 .updated_at_ms = NOW,
-			 .state = KMS_RECORD_TOMBSTONE };
+	kms_record r = { .clock = { &clock, 1 }, .updated_at_ms = NOW, .state = KMS_RECORD_TOMBSTONE };
 	kms_status status = KMS_OK;
 	size_t count = 0;
 	for (; status == KMS_OK && count < 10000; count++) {
-		r.key = numbered(count);
+		r.key = kms_text_from(numbered(count));
 		status = kms_store_merge(&outcome, s, APP, &r, NOW);
 	}
 	CHECK(status == KMS_ERR_STORE_FULL && outcome == KMS_MERGE_REJECTED && count > 100);
@@ -460,18 +454,17 @@ TEST(namespaces_are_bounded)
 	config.max_namespaces = 3;
 	CHECK_OK(kms_store_new(&s, &config));
 	for (uint64_t app = 1; app <= 3; app++)
-		CHECK_OK(kms_store_put(&at_ms, s, app, "k", 1, v, sizeof(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_NAMESPACES, kms_store_put(&at_ms, s, 4, "k", 1, v, sizeof(v), 0, NOW));
+		CHECK_OK(kms_store_put(&at_ms, s, app, kms_text_from("k"), KMS_SPAN(v), 0, NOW));
+	CHECK_STATUS(KMS_ERR_NAMESPACES,
+		     kms_store_put(&at_ms, s, 4, kms_text_from("k"), KMS_SPAN(v), 0, NOW));
 	kms_clock_entry clock = { { 2 }, 1 };
 	kms_merge outcome;
-	kms_record r = { .key = "k",
-			 .key_len = 1,
-			 .clock = &clock,
-			 .clock_len = 1,
+	kms_record r = { .key = kms_text_from("k"),
+			 .clock = { &clock, 1 },
 			 .updated_at_ms = NOW,
 			 .state = KMS_RECORD_TOMBSTONE };
 	CHECK_STATUS(KMS_ERR_NAMESPACES, kms_store_merge(&outcome, s, UINT64_MAX, &r, NOW));
-	CHECK_OK(kms_store_put(&at_ms, s, 3, "l", 1, v, sizeof(v), 0, NOW));
+	CHECK_OK(kms_store_put(&at_ms, s, 3, kms_text_from("l"), KMS_SPAN(v), 0, NOW));
 	kms_store_get_stats(&stats, s);
 	CHECK(stats.namespaces == 3 && stats.live_keys == 4);
 	kms_store_get_app_stats(&stats, s, 4);
@@ -517,8 +510,8 @@ TEST(expires_in_bounded_steps_and_in_turns)
 	uint8_t v[28] = { 0 };
 	for (uint64_t app = 0; app < APPS; app++) {
 		for (size_t i = 0; i < EACH; i++)
-			CHECK_OK(
-			    kms_store_put(&at_ms, s, APP + app, numbered(i), 6, v, sizeof(v), 1 + i, NOW));
+			CHECK_OK(kms_store_put(&at_ms, s, APP + app, kms_text_from(numbered(i)), KMS_SPAN(v),
+					       1 + i, NOW));
 	}
 	CHECK(kms_store_expire(s, NOW + EACH + 1, 0) == 0);
 	/* Two calls of 100 reach every namespace; none takes it all. */

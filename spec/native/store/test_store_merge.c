@@ -1,6 +1,4 @@
 /* Merging records from peers: the table of section 8, clocks, floors, and what is rejected. */
-#include "kms/codec.h"
-#include "kms/json.h"
 #include "store_kit.h"
 
 #define SELF 1
@@ -16,11 +14,9 @@ typedef struct incoming {
 static incoming *live(incoming *in, uint8_t first, uint64_t at_ms)
 {
 	*in = (incoming){ .value = { first } };
-	in->record = (kms_record){ .key = "k",
-				   .key_len = 1,
-				   .value = in->value,
-				   .value_len = MIN_VALUE,
-				   .clock = in->clock,
+	in->record = (kms_record){ .key = kms_text_from("k"),
+				   .value = kms_span_of(in->value, MIN_VALUE),
+				   .clock = { in->clock, 0 },
 				   .updated_at_ms = at_ms };
 	return in;
 }
@@ -28,15 +24,15 @@ static incoming *live(incoming *in, uint8_t first, uint64_t at_ms)
 static incoming *dead(incoming *in, uint64_t at_ms)
 {
 	live(in, 0, at_ms);
-	in->record.value = NULL;
-	in->record.value_len = 0;
+	in->record.value.bytes = NULL;
+	in->record.value.len = 0;
 	in->record.state = KMS_RECORD_TOMBSTONE;
 	return in;
 }
 
 static incoming *tick(incoming *in, uint8_t node, uint64_t counter)
 {
-	in->clock[in->record.clock_len++] = (kms_clock_entry){ { node }, counter };
+	in->clock[in->record.clock.len++] = (kms_clock_entry){ { node }, counter };
 	return in;
 }
 
@@ -111,7 +107,7 @@ TEST(compares_ciphertexts_to_their_end)
 	kms_store *s = kit_store(SELF);
 	incoming in;
 	CALL(expect, s, tick(live(&in, 5, NOW), 2, 1), KMS_MERGE_INSERTED);
-	tick(live(&in, 5, NOW), 3, 1)->record.value_len = MIN_VALUE + 1;
+	tick(live(&in, 5, NOW), 3, 1)->record.value.len = MIN_VALUE + 1;
 	CALL(expect, s, &in, KMS_MERGE_REPLACED_BY_CONCURRENT_LWW);
 	CALL(expect, s, tick(live(&in, 5, NOW), 4, 1), KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK);
 	kms_store_free(s);
@@ -141,18 +137,18 @@ TEST(rejects_bad_contents)
 	incoming in;
 	config.max_value = 1000;
 	CHECK_OK(kms_store_new(&s, &config));
-	tick(live(&in, 1, NOW), 2, 1)->record.value_len = MIN_VALUE - 1;
+	tick(live(&in, 1, NOW), 2, 1)->record.value.len = MIN_VALUE - 1;
 	CALL(expect_rejected, s, &in, KMS_ERR_RECORD);
-	in.record.value = value;
-	in.record.value_len = 1000 + 129;
+	in.record.value.bytes = value;
+	in.record.value.len = 1000 + 129;
 	CALL(expect_rejected, s, &in, KMS_ERR_VALUE_SIZE);
-	in.record.value_len = 1000 + 128;
+	in.record.value.len = 1000 + 128;
 	CALL(expect, s, &in, KMS_MERGE_INSERTED);
-	in.record.value = NULL;
+	in.record.value.bytes = NULL;
 	CALL(expect_rejected, s, &in, KMS_ERR_RECORD);
-	tick(dead(&in, NOW), 2, 2)->record.value = value;
+	tick(dead(&in, NOW), 2, 2)->record.value.bytes = value;
 	CALL(expect_rejected, s, &in, KMS_ERR_RECORD);
-	tick(dead(&in, NOW), 2, 2)->record.value_len = 1;
+	tick(dead(&in, NOW), 2, 2)->record.value.len = 1;
 	CALL(expect_rejected, s, &in, KMS_ERR_RECORD);
 	tick(live(&in, 1, NOW), 2, 2)->record.state = KMS_RECORD_STUB;
 	CALL(expect_rejected, s, &in, KMS_ERR_RECORD);
@@ -169,18 +165,18 @@ TEST(rejects_bad_keys)
 	kms_store *s = kit_store(SELF);
 	incoming in;
 	memset(key, 'k', sizeof(key));
-	tick(live(&in, 1, NOW), 2, 1)->record.key = key;
-	in.record.key_len = sizeof(key);
+	tick(live(&in, 1, NOW), 2, 1)->record.key.text = key;
+	in.record.key.len = sizeof(key);
 	CALL(expect_rejected, s, &in, KMS_ERR_KEY_SIZE);
-	in.record.key_len--; /* far beyond what is accepted locally */
+	in.record.key.len--; /* far beyond what is accepted locally */
 	CALL(expect, s, &in, KMS_MERGE_INSERTED);
-	in.record.key_len = 0;
+	in.record.key.len = 0;
 	CALL(expect_rejected, s, &in, KMS_ERR_KEY_SIZE);
-	in.record.key = "a\0b";
-	in.record.key_len = 3;
+	in.record.key.text = "a\0b";
+	in.record.key.len = 3;
 	CALL(expect_rejected, s, &in, KMS_ERR_UTF8);
-	in.record.key = "\xff";
-	in.record.key_len = 1;
+	in.record.key.text = "\xff";
+	in.record.key.len = 1;
 	CALL(expect_rejected, s, &in, KMS_ERR_UTF8);
 	kms_store_free(s);
 }
@@ -202,7 +198,7 @@ TEST(rejects_bad_clocks)
 		in.clock[i].wallet20[2] = (uint8_t)(i >> 8);
 	}
 	CALL(expect_rejected, s, &in, KMS_ERR_CLOCK_ENTRIES);
-	in.record.clock_len--;
+	in.record.clock.len--;
 	CALL(expect, s, &in, KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK);
 	kms_store_free(s);
 }
@@ -321,14 +317,14 @@ TEST(a_local_write_drops_the_smallest_strangers)
 	CALL(expect, s, &in, KMS_MERGE_INSERTED);
 	CHECK_OK(kit_put(s, "k", 2, NOW)); /* over a clock of 64: nothing is dropped */
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_TRIM_CLOCK + 1 && kit_counter(&r, SELF) == 1);
+	CHECK(r.record.clock.len == KMS_STORE_TRIM_CLOCK + 1 && kit_counter(&r, SELF) == 1);
 	CHECK_OK(kit_put(s, "k", 3, NOW)); /* over one of 65 */
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_TRIM_CLOCK && kit_counter(&r, SELF) == 2);
+	CHECK(r.record.clock.len == KMS_STORE_TRIM_CLOCK && kit_counter(&r, SELF) == 2);
 	CHECK(r.clock[1].counter == 1 && r.clock[2].counter == 3); /* members stay, 2 is gone */
 	CHECK_OK(kit_put(s, "k", 3, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_TRIM_CLOCK);
+	CHECK(r.record.clock.len == KMS_STORE_TRIM_CLOCK);
 	kms_store_free(s);
 }
 
@@ -348,16 +344,16 @@ TEST(a_clock_never_outgrows_what_peers_take)
 	tick(tick(live(&in, 1, NOW + 1), 2, 500), SELF, 1);
 	CALL(expect, s, &in, KMS_MERGE_REPLACED_BY_CONCURRENT_LWW);
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_MAX_CLOCK);
+	CHECK(r.record.clock.len == KMS_STORE_MAX_CLOCK);
 	CHECK(kit_counter(&r, SELF) == 1); /* the smallest, and never dropped */
 	CHECK_OK(kit_put(s, "k", 1, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_MAX_CLOCK && kit_counter(&r, SELF) == 2);
+	CHECK(r.record.clock.len == KMS_STORE_MAX_CLOCK && kit_counter(&r, SELF) == 2);
 	/* Without members it comes down to 64. */
 	CHECK_OK(kms_store_set_members(s, NULL, 0));
 	CHECK_OK(kit_put(s, "k", 1, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_TRIM_CLOCK && kit_counter(&r, SELF) == 3);
+	CHECK(r.record.clock.len == KMS_STORE_TRIM_CLOCK && kit_counter(&r, SELF) == 3);
 	kms_store_free(s);
 }
 
@@ -373,7 +369,7 @@ TEST(a_write_with_a_trimmed_clock_wins_at_a_peer)
 	CALL(expect, b, &in, KMS_MERGE_INSERTED);
 	CHECK_OK(kit_put(a, "k", 77, NOW));
 	CHECK_OK(kit_peek(&r, a, "k", NOW));
-	CHECK(r.record.clock_len == KMS_STORE_TRIM_CLOCK);
+	CHECK(r.record.clock.len == KMS_STORE_TRIM_CLOCK);
 	CHECK_OK(kms_store_merge(&outcome, b, APP, &r.record, NOW));
 	CHECK(outcome == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW && kit_get(b, "k", NOW) == 77);
 	CHECK_OK(kit_peek(&r, b, "k", NOW));

@@ -1,5 +1,4 @@
 /* Who brought a record, and what follows for dead ones; readers of changes that keep their place. */
-#include "store/store_internal.h"
 #include "store_kit.h"
 
 static void merge_from(kms_store *s, const char *key, uint64_t counter, uint32_t origin,
@@ -9,12 +8,9 @@ static void merge_from(kms_store *s, const char *key, uint64_t counter, uint32_t
 	const kms_clock_entry clock = { { 2 }, counter };
 	kms_merge outcome;
 	bool live = state == KMS_RECORD_LIVE;
-	kms_record r = { .key = key,
-			 .key_len = strlen(key),
-			 .value = live ? value : NULL,
-			 .value_len = live ? MIN_VALUE : 0,
-			 .clock = &clock,
-			 .clock_len = 1,
+	kms_record r = { .key = kms_text_from(key),
+			 .value = kms_span_of(live ? value : NULL, live ? MIN_VALUE : 0),
+			 .clock = { &clock, 1 },
 			 .updated_at_ms = at_ms,
 			 .state = state,
 			 .origin = origin };
@@ -147,8 +143,11 @@ static bool read_one(void *context, const kms_record *record)
 
 static bool step(reading *r, kms_store *s, uint64_t *since, uint64_t until, size_t max, size_t stop_after)
 {
+	kms_changes_walk walk = { APP, *since, until, max, KMS_CHANGES_CHOOSE };
 	*r = (reading){ .stop_after = stop_after };
-	return kms_changes_step(s, APP, since, until, max, KMS_READER_LOOK, read_one, r);
+	bool more = kms_store_changes_step(&walk, s, read_one, r);
+	*since = walk.since;
+	return more;
 }
 
 TEST(steps_go_on_where_they_ended)
@@ -206,8 +205,9 @@ TEST(hints_never_mislead)
 		reading r = { .stop_after = 100 };
 		plain p = { .count = 0 };
 		CHECK_OK(kms_store_changes(s, APP, at[who], max, plain_one, &p));
-		(void)kms_changes_step(s, APP, &at[who], UINT64_MAX, max,
-				       who ? KMS_READER_LOOK : KMS_READER_FOLLOW, read_one, &r);
+		kms_changes_walk walk = { APP, at[who], UINT64_MAX, max, (kms_changes_reader)who };
+		(void)kms_store_changes_step(&walk, s, read_one, &r);
+		at[who] = walk.since;
 		CHECK(r.count == p.count);
 		CHECK_MEM(r.seen, p.next, p.count * sizeof(p.next[0]));
 	}

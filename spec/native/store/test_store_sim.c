@@ -90,7 +90,8 @@ static void write_some(int *failed_, world *w, int node)
 	const char *key = key_names[made->key];
 	uint64_t now_ms = node_time(w, node);
 	if (kit_random(&w->seed, 4) == 0) {
-		kms_status status = kms_store_delete(&made->at_ms, w->stores[node], APP, key, 1, now_ms);
+		kms_status status =
+		    kms_store_delete(&made->at_ms, w->stores[node], APP, kms_text_of(key, 1), now_ms);
 		CHECK(status == KMS_OK || status == KMS_ERR_NOT_FOUND);
 		w->write_count += status == KMS_OK;
 		return;
@@ -99,17 +100,17 @@ static void write_some(int *failed_, world *w, int node)
 		made->value[i] = (uint8_t)kit_random(&w->seed, 256);
 	made->value_len = sizeof(made->value);
 	if (w->plan.expiry && kit_random(&w->seed, 2)) made->ttl_ms = 1 + kit_random(&w->seed, 1000);
-	CHECK_OK(kms_store_put(&made->at_ms, w->stores[node], APP, key, 1, made->value, made->value_len,
-			       made->ttl_ms, now_ms));
+	CHECK_OK(kms_store_put(&made->at_ms, w->stores[node], APP, kms_text_of(key, 1),
+			       kms_span_of(made->value, made->value_len), made->ttl_ms, now_ms));
 	w->write_count++;
 }
 
 static bool is_write(const record_copy *r, const written *made)
 {
 	if (r->key[0] != key_names[made->key][0] || made->at_ms != r->record.updated_at_ms) return false;
-	if (!r->record.value) return made->value_len == 0 || made->ttl_ms > 0;
-	return made->value_len == r->record.value_len &&
-	       memcmp(made->value, r->record.value, made->value_len) == 0;
+	if (!r->record.value.bytes) return made->value_len == 0 || made->ttl_ms > 0;
+	return made->value_len == r->record.value.len &&
+	       memcmp(made->value, r->record.value.bytes, made->value_len) == 0;
 }
 
 /* Sends one record; stubs have nothing to send. `changed` counts what the receiver took over. */
@@ -231,7 +232,7 @@ static void expect_winner(int *failed_, world *w, int node, const written *want)
 	bool dead = want->value_len == 0 || (want->ttl_ms && node_time(w, node) > want->at_ms + want->ttl_ms);
 	CHECK(r.record.updated_at_ms == want->at_ms && r.record.ttl_ms == want->ttl_ms);
 	CHECK(r.record.state == (dead ? KMS_RECORD_TOMBSTONE : KMS_RECORD_LIVE));
-	CHECK(dead || memcmp(r.record.value, want->value, want->value_len) == 0);
+	CHECK(dead || memcmp(r.record.value.bytes, want->value, want->value_len) == 0);
 }
 
 /* With a small quota the winner may be a stub; whoever has more than that has the same. */
@@ -240,16 +241,16 @@ static void expect_agreement(int *failed_, world *w, int key)
 	static record_copy copies[MAX_NODES];
 	const record_copy *full = NULL;
 	for (int i = 0; i < w->nodes; i++) {
-		copies[i].record.clock_len = 0;
+		copies[i].record.clock.len = 0;
 		if (kit_peek(&copies[i], w->stores[i], key_names[key], node_time(w, i)) != KMS_OK) continue;
 		if (copies[i].record.state == KMS_RECORD_STUB) continue;
 		if (full) CHECK(full->record.updated_at_ms == copies[i].record.updated_at_ms);
 		if (full) CHECK(full->record.state == copies[i].record.state);
-		if (full && full->record.value) CHECK_MEM(full->value, copies[i].value, MIN_VALUE);
+		if (full && full->record.value.bytes) CHECK_MEM(full->value, copies[i].value, MIN_VALUE);
 		full = &copies[i];
 	}
 	for (int i = 0; i < w->nodes && full; i++) {
-		if (copies[i].record.clock_len == 0) continue;
+		if (copies[i].record.clock.len == 0) continue;
 		CHECK(copies[i].record.updated_at_ms >= full->record.updated_at_ms);
 	}
 }
@@ -275,8 +276,8 @@ static void expect_last_word(int *failed_, world *w)
 	uint8_t value[MIN_VALUE] = { 0xee };
 	int node = (int)kit_random(&w->seed, (uint64_t)w->nodes);
 	uint64_t at_ms;
-	CHECK_OK(
-	    kms_store_put(&at_ms, w->stores[node], APP, "a", 1, value, sizeof(value), 0, node_time(w, node)));
+	CHECK_OK(kms_store_put(&at_ms, w->stores[node], APP, kms_text_from("a"), KMS_SPAN(value), 0,
+			       node_time(w, node)));
 	CHECK_OK(kit_peek(&r, w->stores[node], "a", node_time(w, node)));
 	for (int i = 0; i < w->nodes; i++) {
 		kms_merge outcome;

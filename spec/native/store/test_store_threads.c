@@ -50,20 +50,16 @@ static kms_status merge_one(kms_store *s, uint64_t app, const char *key, size_t 
 	kms_clock_entry clock[2] = { { { 9 }, 1 + kit_random(seed, 1000) },
 				     { { 8 }, kit_random(seed, 1000) } };
 	kms_merge outcome;
-	kms_record r = { .key = key,
-			 .key_len = key_len,
-			 .value = value,
-			 .value_len = sizeof(value),
-			 .clock = clock,
-			 .clock_len = 2,
+	kms_record r = { .key = kms_text_of(key, key_len),
+			 .value = KMS_SPAN(value),
+			 .clock = { clock, 2 },
 			 .updated_at_ms = now_ms };
 	return kms_store_merge(&outcome, s, app, &r, now_ms);
 }
 
-static kms_status count_key(void *context, const char *key, size_t key_len)
+static kms_status count_key(void *context, kms_text key)
 {
-	(void)key;
-	*(size_t *)context += key_len > 0;
+	*(size_t *)context += key.len > 0;
 	return KMS_OK;
 }
 
@@ -77,9 +73,9 @@ static kms_status act(kms_store *s, uint64_t *seed, uint64_t now_ms)
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 4096);
 	switch (kit_random(seed, 8)) {
 	case 0:
-		return kms_store_delete(&at_ms, s, app, key, key_len, now_ms);
+		return kms_store_delete(&at_ms, s, app, kms_text_of(key, key_len), now_ms);
 	case 1:
-		status = kms_store_get(&buf, &at_ms, s, app, key, key_len, now_ms);
+		status = kms_store_get(&at_ms, &buf, s, app, kms_text_of(key, key_len), now_ms);
 		kms_buf_free(&buf);
 		return status;
 	case 2:
@@ -87,7 +83,8 @@ static kms_status act(kms_store *s, uint64_t *seed, uint64_t now_ms)
 	case 3:
 		return kms_store_list(s, app, now_ms, count_key, &listed);
 	default:
-		return kms_store_put(&at_ms, s, app, key, key_len, value, MIN_VALUE + kit_random(seed, 300),
+		return kms_store_put(&at_ms, s, app, kms_text_of(key, key_len),
+				     kms_span_of(value, MIN_VALUE + kit_random(seed, 300)),
 				     kit_random(seed, 3) ? 0 : 1 + kit_random(seed, 50), now_ms);
 	}
 }
@@ -116,7 +113,7 @@ typedef struct follower {
 static kms_status follow_record(void *context, const kms_record *record)
 {
 	follower *f = context;
-	size_t key = (size_t)(record->key[1] - '0') * 10 + (size_t)(record->key[2] - '0');
+	size_t key = (size_t)(record->key.text[1] - '0') * 10 + (size_t)(record->key.text[2] - '0');
 	f->stamps[f->app - APP][key] = record->updated_at_ms;
 	if (record->sequence <= f->newest) f->out_of_order = true;
 	f->newest = record->sequence;
@@ -167,9 +164,9 @@ typedef struct census {
 static kms_status count_record(void *context, const kms_record *record)
 {
 	census *c = context;
-	size_t key = (size_t)(record->key[1] - '0') * 10 + (size_t)(record->key[2] - '0');
+	size_t key = (size_t)(record->key.text[1] - '0') * 10 + (size_t)(record->key.text[2] - '0');
 	c->stats.live_keys += record->state == KMS_RECORD_LIVE;
-	c->stats.live_bytes += record->value_len;
+	c->stats.live_bytes += record->value.len;
 	c->stats.tombstones += record->state == KMS_RECORD_TOMBSTONE;
 	c->stats.stubs += record->state == KMS_RECORD_STUB;
 	c->missed |= c->follower->stamps[c->app - APP][key] != record->updated_at_ms;
@@ -245,7 +242,8 @@ static void *put_everywhere(void *context)
 	static const uint8_t value[MIN_VALUE];
 	uint64_t at_ms;
 	for (uint64_t app = 1; app <= 60; app++) {
-		if (kms_store_put(&at_ms, sh->store, app, "k", 1, value, sizeof(value), 0, NOW) != KMS_OK)
+		if (kms_store_put(&at_ms, sh->store, app, kms_text_from("k"), KMS_SPAN(value), 0, NOW) !=
+		    KMS_OK)
 			atomic_store(&sh->broken, true);
 	}
 	return NULL;

@@ -1,5 +1,5 @@
 /* Merging what sync messages bring: each record on its own, nothing that is not authentic. */
-#include "store/store_internal.h"
+#include "store/store_clock.h"
 #include "sync_kit.h"
 
 static kms_buf data_text(void)
@@ -91,11 +91,11 @@ TEST(records_are_shown_and_refused)
 	    "],\"50\":[],\"51\":[{\"key\":\"c\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
 	    "\":3}}],\"52\":[]}}");
 	MUST(parse_bytes(&message, &field, (const char *)text.data, text.len));
-	CHECK(kms_sync_record(&record, &app_id, message, 0) && app_id == 49 && record.key[0] == 'a');
-	CHECK(record.state == KMS_RECORD_LIVE && record.value_len > 28 && record.updated_at_ms == NOW);
-	CHECK(kms_sync_record(&record, &app_id, message, 1) && app_id == 49 && record.key[0] == 'b');
-	CHECK(kms_sync_record(&record, &app_id, message, 2) && app_id == 51 && record.key[0] == 'c');
-	CHECK(record.state == KMS_RECORD_TOMBSTONE && record.value_len == 0);
+	CHECK(kms_sync_record(&record, &app_id, message, 0) && app_id == 49 && record.key.text[0] == 'a');
+	CHECK(record.state == KMS_RECORD_LIVE && record.value.len > 28 && record.updated_at_ms == NOW);
+	CHECK(kms_sync_record(&record, &app_id, message, 1) && app_id == 49 && record.key.text[0] == 'b');
+	CHECK(kms_sync_record(&record, &app_id, message, 2) && app_id == 51 && record.key.text[0] == 'c');
+	CHECK(record.state == KMS_RECORD_TOMBSTONE && record.value.len == 0);
 	CHECK(!kms_sync_record(&record, &app_id, message, 3));
 	CHECK(!kms_sync_record(&record, &app_id, message, SIZE_MAX));
 	CHECK(!kms_sync_record(NULL, &app_id, message, 0) && !kms_sync_record(&record, NULL, message, 0));
@@ -334,7 +334,7 @@ TEST(stubs_are_checked_like_records)
 	CALL(send_stub, s, "49",
 	     "\"key\":\"z\",\"updated_at_ms\":1700000015000,\"version\":{\"" OWN "\":1700000015000}", &c);
 	CHECK(counts_are(&c, 1, 0, 1, 0, 0));
-	const kms_record no_stub = { .key = "k", .key_len = 1, .state = KMS_RECORD_TOMBSTONE };
+	const kms_record no_stub = { .key = kms_text_from("k"), .state = KMS_RECORD_TOMBSTONE };
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(s, APP, &no_stub, NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(s, APP, NULL, NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(NULL, APP, &no_stub, NOW));
@@ -435,10 +435,10 @@ static kms_status audit_record(void *context, const kms_record *record)
 	audit *a = context;
 	clock_draft clock;
 	a->records++;
-	a->bad |= record->origin != ORIGIN || record->key_len == 0 || record->clock_len == 0;
-	a->bad |= !kms_clock_sort(&clock, record->clock, record->clock_len);
+	a->bad |= record->origin != ORIGIN || record->key.len == 0 || record->clock.len == 0;
+	a->bad |= !kms_clock_sort(&clock, record->clock);
 	if (record->state == KMS_RECORD_LIVE)
-		a->bad |= kms_value_verify(a->key, record->value, record->value_len) != KMS_OK;
+		a->bad |= kms_value_verify(a->key, record->value.bytes, record->value.len) != KMS_OK;
 	return KMS_OK;
 }
 

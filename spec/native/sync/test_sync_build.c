@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "sync/sync_page.h"
+#include "sync/testing.h"
 #include "sync/sync_write.h"
 #include "sync_kit.h"
 
@@ -18,12 +18,9 @@ static void merge_at(kms_store *s, uint64_t app_id, const char *key, const kms_c
 	uint8_t value[KMS_VALUE_SEAL_OVERHEAD] = { 0xab, 1 };
 	kms_merge outcome;
 	bool live = state == KMS_RECORD_LIVE;
-	kms_record r = { .key = key,
-			 .key_len = strlen(key),
-			 .value = live ? value : NULL,
-			 .value_len = live ? sizeof(value) : 0,
-			 .clock = clock,
-			 .clock_len = clock_len,
+	kms_record r = { .key = kms_text_from(key),
+			 .value = kms_span_of(live ? value : NULL, live ? sizeof(value) : 0),
+			 .clock = { clock, clock_len },
 			 .updated_at_ms = NOW - 1,
 			 .ttl_ms = live ? 0 : 3,
 			 .state = state,
@@ -61,11 +58,11 @@ TEST(pages_and_snapshots_are_canonical)
 	merge_at(s, 10, "k", clock, 2, 5, KMS_RECORD_LIVE);
 	merge_at(s, 9, "\xc3\xa9\n\"", clock, 1, 5, KMS_RECORD_TOMBSTONE);
 	add(&page, "head");
-	CHECK_OK(kms_sync_delta(&page, &d, s, &all_changes));
+	CHECK_OK(kms_sync_delta(&d, &page, s, &all_changes));
 	CHECK(d.until == 4 && d.records == 4 && d.skipped == 0);
 	memmove(page.data, page.data + 4, page.len -= 4);
 	CHECK(text_is(&page, want));
-	CHECK_OK(kms_sync_snapshot(&snapshot, &records, s, false));
+	CHECK_OK(kms_sync_snapshot(&records, &snapshot, s, false));
 	CHECK(records == 4 && text_is(&snapshot, want));
 	/* The writer of canonical JSON has nothing to change. */
 	kms_json json;
@@ -89,14 +86,14 @@ TEST(sizes_are_exact)
 	uint64_t seed = 3;
 	for (int i = 0; i < 2000; i++) {
 		const char *key = keys[kit_random(&seed, KMS_ARRAY_LEN(keys))];
-		kms_record r = { .key = key, .key_len = strlen(key), .clock = clock };
+		kms_record r = { .key = kms_text_from(key), .clock = { clock, 0 } };
 		r.state = (kms_record_state)kit_random(&seed, 3);
 		if (r.state == KMS_RECORD_LIVE) {
-			r.value = value;
-			r.value_len = kit_random(&seed, sizeof(value) + 1);
+			r.value.bytes = value;
+			r.value.len = kit_random(&seed, sizeof(value) + 1);
 		}
-		r.clock_len = kit_random(&seed, kit_random(&seed, 2) ? 3 : KMS_STORE_MAX_CLOCK + 1);
-		for (size_t c = 0; c < r.clock_len; c++)
+		r.clock.len = kit_random(&seed, kit_random(&seed, 2) ? 3 : KMS_STORE_MAX_CLOCK + 1);
+		for (size_t c = 0; c < r.clock.len; c++)
 			clock[c].counter = numbers[kit_random(&seed, KMS_ARRAY_LEN(numbers))];
 		r.updated_at_ms = numbers[kit_random(&seed, KMS_ARRAY_LEN(numbers))];
 		r.ttl_ms = numbers[kit_random(&seed, KMS_ARRAY_LEN(numbers))];
@@ -118,16 +115,16 @@ TEST(an_empty_store_has_nothing)
 	kms_delta d;
 	uint64_t records = 9;
 	kms_buf out = new_text();
-	CHECK_OK(kms_sync_delta(&out, &d, s, &all_changes));
+	CHECK_OK(kms_sync_delta(&d, &out, s, &all_changes));
 	CHECK(d.until == 0 && d.records == 0 && d.skipped == 0 && out.len == 0);
-	CHECK_OK(kms_sync_snapshot(&out, &records, s, true));
+	CHECK_OK(kms_sync_snapshot(&records, &out, s, true));
 	CHECK(records == 0 && text_is(&out, "{}"));
 	kms_buf_free(&out);
 	/* A cursor from another life of the store never goes back. */
 	kms_delta_options o = all_changes;
 	o.since = 77;
 	MUST(kit_put(s, "a", 1, NOW));
-	CHECK_OK(kms_sync_delta(&out, &d, s, &o));
+	CHECK_OK(kms_sync_delta(&d, &out, s, &o));
 	CHECK(d.until == 77 && d.records == 0);
 	kms_buf_free(&out);
 	kms_store_free(s);
@@ -140,7 +137,7 @@ static void expect_page(int *failed_, kms_store *s, const kms_delta_options *opt
 {
 	kms_delta d;
 	kms_buf out = new_text();
-	CHECK_OK(kms_sync_delta(&out, &d, s, options));
+	CHECK_OK(kms_sync_delta(&d, &out, s, options));
 	if (d.until != until || d.records != records || d.skipped != skipped)
 		fprintf(stderr, "until %llu, records %llu, skipped %llu\n", (unsigned long long)d.until,
 			(unsigned long long)d.records, (unsigned long long)d.skipped);
@@ -162,7 +159,7 @@ TEST(pages_hold_to_their_limits)
 	}
 	o.max_records = 2;
 	CALL(expect_page, s, &o, 2, 2, 0);
-	CHECK_OK(kms_sync_delta(&two, &d, s, &o));
+	CHECK_OK(kms_sync_delta(&d, &two, s, &o));
 	o.max_records = 5;
 	CALL(expect_page, s, &o, 5, 5, 0);
 	o.max_bytes = two.len + 2; /* what is counted is at most the commas of first places more */
@@ -179,15 +176,15 @@ TEST(pages_hold_to_their_limits)
 	CALL(expect_page, s, &o, 5, 0, 5);
 	o = all_changes;
 	o.max_records = 0;
-	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_delta(&two, &d, s, &o));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_delta(&d, &two, s, &o));
 	o.max_records = KMS_DELTA_MAX_RECORDS + 1;
-	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_delta(&two, &d, s, &o));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_delta(&d, &two, s, &o));
 	o.max_records = KMS_DELTA_MAX_RECORDS;
 	CALL(expect_page, s, &o, 5, 5, 0);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(NULL, &d, s, &o));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(&two, NULL, s, &o));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(&two, &d, NULL, &o));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(&two, &d, s, NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(&d, NULL, s, &o));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(NULL, &two, s, &o));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(&d, &two, NULL, &o));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_delta(&d, &two, s, NULL));
 	kms_buf_free(&two);
 	kms_store_free(s);
 }
@@ -251,13 +248,13 @@ TEST(changes_after_the_choice_come_later)
 	MUST(kit_put(s, "more", 1, NOW)); /* evicts */
 	CHECK(kit_stats(s).stubs == 1 && kit_get(s, "evicted", NOW) == -1);
 	add(&out, "head");
-	CHECK_OK(kms_sync_page_write(&out, &records, s, &page));
+	CHECK_OK(kms_sync_page_write(&records, &out, s, &page));
 	CHECK(records == 1 && memmem(out.data, out.len, "\"kept\"", 6) &&
 	      !memmem(out.data, out.len, "}},{", 4));
 	kms_buf_free(&out);
 	MUST(kit_delete(s, "kept", NOW));
 	add(&out, "head");
-	CHECK_OK(kms_sync_page_write(&out, &records, s, &page));
+	CHECK_OK(kms_sync_page_write(&records, &out, s, &page));
 	CHECK(records == 0 && out.len == 4);
 	kms_buf_free(&out);
 	kms_sync_page_free(&page);
@@ -277,10 +274,10 @@ TEST(stubs_are_in_snapshots_where_asked_for)
 	MUST(kit_put(s, "c", 1, NOW));
 	CHECK(kit_stats(s).stubs == 1);
 	CALL(expect_page, s, &all_changes, 3, 2, 0);
-	CHECK_OK(kms_sync_snapshot(&out, &records, s, false));
+	CHECK_OK(kms_sync_snapshot(&records, &out, s, false));
 	CHECK(records == 2);
 	kms_buf_free(&out);
-	CHECK_OK(kms_sync_snapshot(&out, &records, s, true));
+	CHECK_OK(kms_sync_snapshot(&records, &out, s, true));
 	CHECK(records == 3);
 	static const char want[] =
 	    "{\"49\":[{\"key\":\"a\",\"tombstone\":false,\"ttl_ms\":0,\"updated_at_ms\":"
@@ -300,9 +297,10 @@ TEST(expired_records_travel_as_they_are)
 	kms_buf value = new_text(), text = new_text();
 	kms_delta d;
 	add_sealed(&value, APP, 1, 1);
-	MUST(kms_store_put(&at_ms, s, APP, "k", 1, value.data, value.len, 5, NOW - 100));
+	MUST(kms_store_put(&at_ms, s, APP, kms_text_from("k"), kms_span_of(value.data, value.len), 5,
+			   NOW - 100));
 	add(&text, "{\"data\":");
-	CHECK_OK(kms_sync_delta(&text, &d, s, &all_changes));
+	CHECK_OK(kms_sync_delta(&d, &text, s, &all_changes));
 	add(&text, "}");
 	CHECK(d.records == 1 && memmem(text.data, text.len, "\"tombstone\":false,\"ttl_ms\":5", 28));
 	CHECK_OK(apply_text(&c, other, &text));
@@ -327,20 +325,20 @@ TEST(output_is_bounded)
 	for (size_t less = 0; less < 3; less++) {
 		kms_buf out = kms_buf_make(KMS_BUF_WIPED, 4 + whole.len - less);
 		add(&out, "head");
-		CHECK_STATUS(less ? KMS_ERR_TOO_LARGE : KMS_OK, kms_sync_snapshot(&out, &records, s, true));
+		CHECK_STATUS(less ? KMS_ERR_TOO_LARGE : KMS_OK, kms_sync_snapshot(&records, &out, s, true));
 		CHECK(less ? out.len == 4 && records == 0 : out.len == 4 + whole.len && records == 200);
 		CHECK_MEM(out.data, "head", 4);
 		kms_buf_free(&out);
 		out = kms_buf_make(KMS_BUF_WIPED, 4 + whole.len - less);
 		add(&out, "head");
-		CHECK_STATUS(less ? KMS_ERR_TOO_LARGE : KMS_OK, kms_sync_delta(&out, &d, s, &all_changes));
+		CHECK_STATUS(less ? KMS_ERR_TOO_LARGE : KMS_OK, kms_sync_delta(&d, &out, s, &all_changes));
 		CHECK(less ? out.len == 4 && d.until == 0 : d.records == 200);
 		kms_buf_free(&out);
 	}
 	kms_buf_free(&whole);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(NULL, &records, s, true));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&whole, NULL, s, true));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&whole, &records, NULL, true));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&records, NULL, s, true));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(NULL, &whole, s, true));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&records, &whole, NULL, true));
 	kms_store_free(s);
 }
 
@@ -357,8 +355,8 @@ TEST(failing_allocations_leave_nothing)
 		kms_buf out = new_text(), snapshot = new_text();
 		add(&out, "head");
 		kms_mem_fail_after(n);
-		kms_status status = kms_sync_delta(&out, &d, s, &all_changes);
-		if (status == KMS_OK) status = kms_sync_snapshot(&snapshot, &records, s, true);
+		kms_status status = kms_sync_delta(&d, &out, s, &all_changes);
+		if (status == KMS_OK) status = kms_sync_snapshot(&records, &snapshot, s, true);
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK ? records == 89
 				       : status == KMS_ERR_MEMORY && !snapshot.len && !records);
@@ -390,7 +388,7 @@ TEST(filtered_changes_are_passed_in_bounded_steps)
 	kms_delta d = { 0 };
 	int calls = 0;
 	for (kms_buf out = new_text(); d.records == 0; calls++) {
-		CHECK_OK(kms_sync_delta(&out, &d, s, &o));
+		CHECK_OK(kms_sync_delta(&d, &out, s, &o));
 		CHECK(d.until > o.since && d.until - o.since < 250000);
 		o.since = d.until;
 		kms_buf_free(&out);
@@ -442,24 +440,21 @@ static void write_some(kms_store *s, uint64_t *seed, uint64_t now_ms, kms_buf *v
 	size_t len = KMS_VALUE_SEAL_OVERHEAD + kit_random(seed, 300);
 	kms_clock_entry clock[] = { { { (uint8_t)(2 + kit_random(seed, 3)) }, 1 + kit_random(seed, 1000) } };
 	kms_merge outcome;
-	kms_record r = { .key = key,
-			 .key_len = key_len,
-			 .value = value->data,
-			 .value_len = len,
-			 .clock = clock,
-			 .clock_len = 1,
+	kms_record r = { .key = kms_text_of(key, key_len),
+			 .value = kms_span_of(value->data, len),
+			 .clock = { clock, 1 },
 			 .updated_at_ms = now_ms,
 			 .origin = 1 + (uint32_t)kit_random(seed, 3) };
 	switch (kit_random(seed, 6)) {
 	case 0:
-		(void)!kms_store_delete(&at_ms, s, app, key, key_len, now_ms);
+		(void)!kms_store_delete(&at_ms, s, app, kms_text_of(key, key_len), now_ms);
 		break;
 	case 1:
 	case 2:
 		(void)!kms_store_merge(&outcome, s, app, &r, now_ms);
 		break;
 	default:
-		(void)!kms_store_put(&at_ms, s, app, key, key_len, value->data, len,
+		(void)!kms_store_put(&at_ms, s, app, kms_text_of(key, key_len), kms_span_of(value->data, len),
 				     kit_random(seed, 3) ? 0 : 1 + kit_random(seed, 20), now_ms);
 		break;
 	}
@@ -531,7 +526,7 @@ static void page_once(int *failed_, kms_store *s, peer *p, uint64_t *seed, const
 	kms_buf out = new_text();
 	kms_delta_options o = random_options(seed, filter);
 	o.since = *cursor;
-	CHECK_OK(kms_sync_delta(&out, &d, s, &o));
+	CHECK_OK(kms_sync_delta(&d, &out, s, &o));
 	CHECK(d.until >= o.since && d.records <= o.max_records && d.skipped == 0);
 	CHECK(d.records <= 1 || out.len <= o.max_bytes);
 	if (d.records > 0) CHECK(receive(p, &out, &records));
@@ -554,7 +549,7 @@ typedef struct comparison {
 static kms_status compare_record(void *context, const kms_record *record)
 {
 	comparison *c = context;
-	size_t n = (size_t)(record->key[1] - '0') * 10 + (size_t)(record->key[2] - '0');
+	size_t n = (size_t)(record->key.text[1] - '0') * 10 + (size_t)(record->key.text[2] - '0');
 	if (record->state == KMS_RECORD_STUB) return KMS_OK;
 	if (c->filter->local_only && record->origin) return KMS_OK;
 	if (c->filter->except && c->filter->except == record->origin) return KMS_OK;
@@ -663,7 +658,7 @@ TEST(every_change_arrives_while_others_write)
 		size_t i = kit_random(&seed, FILTERS);
 		page_once(failed_, s, &peers[i], &seed, &filters[i], &cursors[i], false);
 		kms_buf out = new_text();
-		if (kms_sync_snapshot(&out, &records, s, true) != KMS_OK) *failed_ = 1;
+		if (kms_sync_snapshot(&records, &out, s, true) != KMS_OK) *failed_ = 1;
 		kms_buf_free(&out);
 	}
 	for (int i = 0; i < WRITERS; i++)
@@ -684,7 +679,7 @@ static void put_sealed(kms_store *s, uint64_t app_id, const char *key, uint64_t 
 	uint64_t at_ms;
 	kms_buf value = new_text();
 	add_sealed(&value, app_id, (uint8_t)kit_random(seed, 256), kit_random(seed, 200));
-	MUST(kms_store_put(&at_ms, s, app_id, key, strlen(key), value.data, value.len,
+	MUST(kms_store_put(&at_ms, s, app_id, kms_text_from(key), kms_span_of(value.data, value.len),
 			   kit_random(seed, 3) ? 0 : 100000, NOW));
 	kms_buf_free(&value);
 }
@@ -704,11 +699,11 @@ TEST(a_snapshot_makes_the_same_store)
 		if (kit_random(&seed, 4))
 			put_sealed(a, app, key, &seed);
 		else
-			(void)!kms_store_delete(&at_ms, a, app, key, strlen(key), NOW);
+			(void)!kms_store_delete(&at_ms, a, app, kms_text_from(key), NOW);
 	}
 	kms_buf text = new_text();
 	add(&text, "{\"data\":");
-	CHECK_OK(kms_sync_snapshot(&text, &records, a, true));
+	CHECK_OK(kms_sync_snapshot(&records, &text, a, true));
 	add(&text, "}");
 	CHECK_OK(apply_text(&c, b, &text));
 	CHECK(records > 30 && c.total == records && c.merged == records);

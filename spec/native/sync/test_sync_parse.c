@@ -404,18 +404,18 @@ TEST(records_have_defaults_and_states)
 	CHECK(m->apps[1].app_id == 8 && m->apps[1].end == 5 && m->entry_count == 5);
 	kms_sync_record_view(&r, m, &m->entries[0]);
 	CHECK(r.state == KMS_RECORD_LIVE && r.updated_at_ms == 0 && r.ttl_ms == 0 && r.origin == 0);
-	CHECK(r.key_len == 1 && r.key[0] == 'k' && r.value_len == 28 && r.value[1] == 0x11);
-	CHECK(r.value[27] == 0xbb && r.clock_len == 1 && r.clock[0].counter == 1);
-	CHECK(r.clock[0].wallet20[0] == 2 && r.clock[0].wallet20[19] == 0);
+	CHECK(r.key.len == 1 && r.key.text[0] == 'k' && r.value.len == 28 && r.value.bytes[1] == 0x11);
+	CHECK(r.value.bytes[27] == 0xbb && r.clock.len == 1 && r.clock.entries[0].counter == 1);
+	CHECK(r.clock.entries[0].wallet20[0] == 2 && r.clock.entries[0].wallet20[19] == 0);
 	kms_sync_record_view(&r, m, &m->entries[1]);
 	CHECK(r.state == KMS_RECORD_TOMBSTONE && r.updated_at_ms == UINT64_MAX && r.ttl_ms == 5);
-	CHECK(!r.value && !r.value_len && r.key_len == 3 && r.clock[0].counter == UINT64_MAX);
+	CHECK(!r.value.bytes && !r.value.len && r.key.len == 3 && r.clock.entries[0].counter == UINT64_MAX);
 	kms_sync_record_view(&r, m, &m->entries[2]);
-	CHECK(r.state == KMS_RECORD_STUB && !r.value && r.key_len == 0);
+	CHECK(r.state == KMS_RECORD_STUB && !r.value.bytes && r.key.len == 0);
 	kms_sync_record_view(&r, m, &m->entries[3]);
-	CHECK(r.state == KMS_RECORD_LIVE && r.value && r.value_len == 0);
+	CHECK(r.state == KMS_RECORD_LIVE && r.value.bytes && r.value.len == 0);
 	kms_sync_record_view(&r, m, &m->entries[4]);
-	CHECK(r.value_len == 2 && r.value[0] == 0xab && r.value[1] == 0xcd);
+	CHECK(r.value.len == 2 && r.value.bytes[0] == 0xab && r.value.bytes[1] == 0xcd);
 	kms_sync_free(m);
 }
 
@@ -441,9 +441,11 @@ TEST(clocks_of_every_length_and_place)
 			CHECK(m->entry_count == fits && m->malformed == !fits);
 			if (fits) kms_sync_record_view(&r, m, &m->entries[0]);
 			for (int i = 0; fits && i < lengths[l]; i++) {
-				CHECK(r.clock[i].counter == (uint64_t)(i % 10));
-				CHECK(r.clock[i].wallet20[0] == i / 256 && r.clock[i].wallet20[1] == i % 256);
-				CHECK(r.clock[i].wallet20[2] == 0 && r.clock[i].wallet20[19] == 0);
+				CHECK(r.clock.entries[i].counter == (uint64_t)(i % 10));
+				CHECK(r.clock.entries[i].wallet20[0] == i / 256 &&
+				      r.clock.entries[i].wallet20[1] == i % 256);
+				CHECK(r.clock.entries[i].wallet20[2] == 0 &&
+				      r.clock.entries[i].wallet20[19] == 0);
 			}
 			kms_sync_free(m);
 		}

@@ -1,0 +1,78 @@
+/*
+ * Namespaces: an application's part of the store. A namespace holds its records in
+ *   - a hash table (store_map.c), to find them by key;
+ *   - a list of live records by last use (store_lru.c), whose end is evicted first;
+ *   - a heap by the time at which a record is due: expiry, or the end of retention;
+ *   - a heap of dead records (tombstones and stubs), whose first may be dropped early;
+ *   - a list of all records by change number (store_changes.c), which sync reads.
+ * No change of a record's state allocates: entries in both heaps are reserved when it is
+ * inserted, so that eviction and expiry cannot fail.
+ *
+ * In this room's headers, functions that take a namespace need its lock unless they say otherwise.
+ */
+#ifndef KMS_STORE_STORE_NAMESPACE_H
+#define KMS_STORE_STORE_NAMESPACE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/min_heap.h"
+#include "store/store_map.h"
+
+typedef struct store_namespace {
+	kms_store *store; /* that it is part of */
+	uint64_t app_id;
+	size_t index; /* in the order of creation */
+	pthread_mutex_t lock;
+	store_map map;
+	kms_min_heap due;
+	kms_min_heap dead;
+	store_record *newest; /* LRU */
+	store_record *oldest;
+	store_record *first_change;
+	store_record *last_change;
+	store_record
+	    *change_hints[KMS_CHANGES_READERS]; /* where each reader's last walk ended; may be NULL */
+	uint64_t floor; /* the next write's own counter exceeds it (docs/protocol.md section 8) */
+	kms_store_stats stats;
+} store_namespace;
+
+/* The part of a namespace that is read without its lock. */
+typedef struct namespace_summary {
+	atomic_uint_fast64_t due_ms;      /* when its next record is due; UINT64_MAX: none */
+	atomic_uint_fast64_t last_change; /* number of its newest change */
+} namespace_summary;
+
+/* All namespaces of a store. They are only ever added: readers need no lock. */
+typedef struct namespace_table {
+	pthread_mutex_t lock;
+	_Atomic(store_namespace *) *buckets; /* open addressing by app id */
+	size_t bucket_mask;
+	_Atomic(store_namespace *) *list; /* in the order of creation */
+	namespace_summary *summaries;     /* in the same order */
+	atomic_size_t count;
+} namespace_table;
+
+/* A table for at most `max` namespaces. Release with kms_namespaces_free, also after a failure. */
+kms_status kms_namespaces_init(namespace_table *table, size_t max);
+void kms_namespaces_free(namespace_table *table);
+
+/* The number of namespaces, and one of them by its index. No lock needed. */
+size_t kms_namespace_count(kms_store *store);
+store_namespace *kms_namespace_at(kms_store *store, size_t index);
+/* The namespace of an application, or NULL. No lock needed. */
+store_namespace *kms_namespace_find(kms_store *store, uint64_t app_id);
+/* The same, created if there is none: ERR_NAMESPACES, ERR_STORE_FULL, ERR_MEMORY. No lock needed. */
+kms_status kms_namespace_get(store_namespace **ns, kms_store *store, uint64_t app_id);
+
+void kms_namespace_lock(store_namespace *ns);
+/* Also publishes when the namespace is due next. */
+void kms_namespace_unlock(store_namespace *ns);
+namespace_summary *kms_namespace_summary(const store_namespace *ns);
+
+/* Reserves entries in the hash table and both heaps for one more record: ERR_MEMORY. */
+kms_status kms_namespace_reserve(store_namespace *ns);
+/* Gives back heap entries that are not needed any more. */
+void kms_namespace_trim(store_namespace *ns);
+
+#endif

@@ -1,0 +1,115 @@
+#include "store/store_state.h"
+
+#include "base/mem.h"
+#include "base/ensure.h"
+#include "store/store_changes.h"
+#include "store/store_internal.h"
+#include "store/store_lru.h"
+
+/* First millisecond at which something happens to a record; 0: never. */
+static uint64_t due_time(const kms_store *store, const store_record *record, uint64_t now_ms)
+{
+	uint64_t expiry = record->ttl_ms ? record->updated_at_ms + record->ttl_ms + 1 : 0;
+	uint64_t retention = store->config.tombstone_retention_ms;
+	if (record->state == KMS_RECORD_LIVE) return expiry;
+	if (record->state == KMS_RECORD_TOMBSTONE)
+		return retention + (kms_record_expired(record, now_ms) ? expiry : record->updated_at_ms + 1);
+	uint64_t stub_end = now_ms + retention + 1;
+	return expiry && expiry < stub_end ? expiry : stub_end;
+}
+
+/*
+ * Key in the heap of dead records: the change number, with records written here before all others, which
+ * may have to stay and would keep those from being dropped.
+ */
+static uint64_t dead_key(const store_record *record)
+{
+	return record->origin == 0 ? record->sequence : record->sequence | 1ull << 63;
+}
+
+static void state_enter(store_namespace *ns, store_record *record, uint64_t now_ms)
+{
+	uint64_t due_ms = due_time(ns->store, record, now_ms);
+	kms_totals_add(&ns->store->totals, &ns->stats, record);
+	if (due_ms) kms_min_heap_set(&ns->due, record, due_ms);
+	if (record->state == KMS_RECORD_LIVE)
+		kms_lru_add(ns, record);
+	else
+		kms_min_heap_set(&ns->dead, record, dead_key(record));
+}
+
+static void state_leave(store_namespace *ns, store_record *record)
+{
+	kms_totals_remove(&ns->store->totals, &ns->stats, record);
+	if (record->state == KMS_RECORD_LIVE) kms_lru_remove(ns, record);
+	kms_min_heap_remove(&ns->due, record);
+	kms_min_heap_remove(&ns->dead, record);
+}
+
+/* Turns a record into one without a value; returns the bytes freed. */
+static uint64_t state_change(store_namespace *ns, store_record *record, kms_record_state state,
+			     uint64_t now_ms)
+{
+	uint64_t before = kms_record_charge(record);
+	state_leave(ns, record);
+	kms_heap_free(record->value);
+	record->value = NULL;
+	record->value_len = 0;
+	record->state = (uint8_t)state;
+	state_enter(ns, record, now_ms);
+	return before - kms_record_charge(record);
+}
+
+void kms_record_commit(store_namespace *ns, store_record *existing, store_record *record, uint64_t now_ms)
+{
+	if (existing) {
+		state_leave(ns, existing);
+		kms_change_remove(ns, existing);
+		kms_map_replace(&ns->map, existing, record);
+		kms_record_free(existing);
+	} else {
+		kms_map_insert(&ns->map, record);
+	}
+	kms_change_add(ns, record);
+	state_enter(ns, record, now_ms);
+}
+
+uint64_t kms_record_evict(store_namespace *ns, store_record *record, uint64_t now_ms)
+{
+	kms_record_fingerprint(record->fingerprint, kms_span_of(record->value, record->value_len));
+	kms_totals_add_eviction(&ns->store->totals, &ns->stats);
+	return state_change(ns, record, KMS_RECORD_STUB, now_ms);
+}
+
+uint64_t kms_record_expire(store_namespace *ns, store_record *record, uint64_t now_ms)
+{
+	return state_change(ns, record, KMS_RECORD_TOMBSTONE, now_ms);
+}
+
+uint64_t kms_record_drop(store_namespace *ns, store_record *record)
+{
+	uint64_t freed = kms_record_charge(record);
+	uint64_t own = kms_clock_counter(kms_record_clock(record), ns->store->config.self20);
+	if (own > ns->floor) ns->floor = own;
+	state_leave(ns, record);
+	kms_change_remove(ns, record);
+	kms_map_remove(&ns->map, record);
+	kms_record_free(record);
+	kms_namespace_trim(ns);
+	return freed;
+}
+
+store_record *kms_record_current(store_namespace *ns, uint64_t hash, kms_text key, uint64_t now_ms)
+{
+	store_record *record = kms_map_find(&ns->map, hash, key);
+	ENSURE(record, NULL);
+	if (record->state == KMS_RECORD_TOMBSTONE || !kms_record_expired(record, now_ms)) return record;
+	(void)kms_store_charge(&ns->store->totals, 0, kms_record_expire(ns, record, now_ms));
+	return record;
+}
+
+store_record *kms_record_live(store_namespace *ns, kms_text key, uint64_t now_ms)
+{
+	store_record *record = kms_record_current(ns, kms_store_hash(ns->store, key), key, now_ms);
+	return record && record->state == KMS_RECORD_LIVE ? record : NULL;
+}
