@@ -140,7 +140,7 @@ valgrind: deps ## the C tests under valgrind
 	$(SUBMAKE) native-tests
 	@FUZZ_RUNS=200 WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
 
-# Secrets are marked for valgrind, and where they become public (csrc/crypto/declassify.h).
+# Secrets are marked for valgrind, and where they become public (csrc/base/declassify.h).
 ctcheck: deps ## no branch and no index of ours depends on a secret (valgrind)
 	$(SUBMAKE) BUILD=build/ct DEFINES=-DKMS_CTCHECK build/ct/spec/ct_check
 	@spec/ct/run build/ct

@@ -54,7 +54,7 @@ EVP_PKEY *kms_attest_certificate_key(const X509 *certificate)
 	/* Compare the encoded key, not a curve name that the library derives from it. */
 	if (i2d_X509_PUBKEY(key, NULL) != (int)sizeof(der) || i2d_X509_PUBKEY(key, &at) != (int)sizeof(der))
 		return NULL;
-	if (kms_p384_point_parse(point, der, sizeof(der)) != KMS_OK) return NULL;
+	if (kms_p384_point_parse(point, KMS_SPAN(der)) != KMS_OK) return NULL;
 	return X509_PUBKEY_get0(key);
 }
 
@@ -84,7 +84,7 @@ bool kms_attest_certificate_show(kms_attest_certificate *shown, const X509 *cert
 	memset(shown, 0, sizeof(*shown));
 	shown->readable = read_time(&shown->not_before_s, X509_get0_notBefore(certificate)) &&
 			  read_time(&shown->not_after_s, X509_get0_notAfter(certificate)) &&
-			  kms_sha256(shown->sha256, der.bytes, der.len) == KMS_OK;
+			  kms_sha256(shown->sha256, der) == KMS_OK;
 	if (shown->readable)
 		show_subject(shown->subject, X509_get_subject_name(certificate));
 	else

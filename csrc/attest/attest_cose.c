@@ -30,13 +30,13 @@ static kms_status put_head(kms_buf *head, size_t payload_len)
 
 static kms_status digest(uint8_t digest48[KMS_SHA384_BYTES], kms_span payload)
 {
-	const kms_algorithms *algorithms = kms_algorithms_get();
-	ENSURE(algorithms, KMS_ERR_STATE);
+	const kms_crypto_shared *shared = kms_crypto_shared_get();
+	ENSURE(shared, KMS_ERR_STATE);
 	DEFER(kms_buf_free) kms_buf head = kms_buf_make(KMS_BUF_PLAIN, MAX_HEAD);
 	DEFER(md_ctx_release) EVP_MD_CTX *context = EVP_MD_CTX_new();
 	ENSURE(context, kms_openssl_failure());
 	GUARD(put_head(&head, payload.len));
-	GUARD_OPENSSL(EVP_DigestInit_ex2(context, algorithms->sha384, NULL));
+	GUARD_OPENSSL(EVP_DigestInit_ex2(context, shared->sha384, NULL));
 	GUARD_OPENSSL(EVP_DigestUpdate(context, head.data, head.len));
 	GUARD_OPENSSL(EVP_DigestUpdate(context, payload.bytes, payload.len));
 	GUARD_OPENSSL(EVP_DigestFinal_ex(context, digest48, NULL));

@@ -37,9 +37,6 @@ struct kms_attest_root {
 	uint8_t der[KMS_ATTEST_MAX_CERTIFICATE];
 };
 
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-DEFINE_DEFER(p384_release, kms_p384, kms_p384_free)
 DEFINE_DEFER(builder_release, OSSL_PARAM_BLD, OSSL_PARAM_BLD_free)
 DEFINE_DEFER(params_release, OSSL_PARAM, OSSL_PARAM_free)
 DEFINE_DEFER(number_release, BIGNUM, BN_clear_free)
@@ -70,13 +67,13 @@ static kms_status import_key(EVP_PKEY **key, const kms_secret *scalar48, const u
 
 static kms_status seed_key(EVP_PKEY **key, const kms_secret *seed32, const char *use)
 {
-	DEFER(guarded_release) uint8_t *bytes = kms_guarded_alloc(SCALAR);
-	DEFER(secret_release) kms_secret *scalar = NULL;
-	DEFER(p384_release) kms_p384 *pair = NULL;
+	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(SCALAR);
+	DEFER(kms_secret_release) kms_secret *scalar = NULL;
+	DEFER(kms_p384_release) kms_p384 *pair = NULL;
 	ENSURE(bytes, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_hkdf_sha256(bytes, SCALAR, kms_secret_bytes(seed32), kms_secret_len(seed32),
-			      (const uint8_t *)SALT, strlen(SALT), (const uint8_t *)use, strlen(use)));
-	GUARD(kms_secret_new(&scalar, bytes, SCALAR));
+	GUARD(kms_hkdf_sha256(kms_out_of(bytes, SCALAR), kms_secret_span(seed32), KMS_BYTES(SALT),
+			      kms_text_span(kms_text_from(use))));
+	GUARD(kms_secret_new(&scalar, kms_span_of(bytes, SCALAR)));
 	GUARD(kms_p384_new(&pair, scalar)); /* refuses a scalar out of range, computes the point */
 	return import_key(key, scalar, kms_p384_public(pair));
 }
@@ -86,7 +83,7 @@ static kms_status seed_key(EVP_PKEY **key, const kms_secret *seed32, const char 
 static kms_status set_serial(X509 *certificate)
 {
 	uint8_t bytes[16];
-	GUARD(kms_random(bytes, sizeof(bytes)));
+	GUARD(kms_random(KMS_OUT(bytes)));
 	bytes[0] = (bytes[0] & 0x7f) | 0x40; /* positive, and always 16 bytes */
 	GUARD_OPENSSL(ASN1_STRING_set(X509_get_serialNumber(certificate), bytes, sizeof(bytes)));
 	return KMS_OK;
@@ -143,7 +140,7 @@ static kms_status issue(uint8_t der[KMS_ATTEST_MAX_CERTIFICATE], size_t *len, co
 	GUARD(set_validity(certificate, from_s, to_s));
 	GUARD_OPENSSL(X509_set_pubkey(certificate, key));
 	GUARD(set_extensions(certificate, is_ca));
-	ENSURE(X509_sign(certificate, root->key, kms_algorithms_get()->sha384) > 0, kms_openssl_failure());
+	ENSURE(X509_sign(certificate, root->key, kms_crypto_shared_get()->sha384) > 0, kms_openssl_failure());
 	int size = i2d_X509(certificate, NULL);
 	ENSURE(size > 0 && size <= KMS_ATTEST_MAX_CERTIFICATE, kms_openssl_failure());
 	unsigned char *at = der;
@@ -180,7 +177,7 @@ kms_status kms_attest_root_new(kms_attest_root **root, const kms_secret *seed32,
 	*root = NULL;
 	ENSURE_REF(seed32);
 	ENSURE(kms_secret_len(seed32) == 32, KMS_ERR_RANGE);
-	ENSURE(kms_algorithms_get(), KMS_ERR_STATE);
+	ENSURE(kms_crypto_shared_get(), KMS_ERR_STATE);
 	DEFER(root_release) kms_attest_root *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	GUARD(seed_key(&made->key, seed32, "root"));

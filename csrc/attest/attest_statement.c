@@ -32,8 +32,7 @@ static kms_status read_policy(kms_attest_statement *statement, const kms_json *j
 	if (!statement->has_policy) return KMS_OK;
 	GUARD(get(&policy, json, kms, "policy", KMS_JSON_STRING));
 	ENSURE(policy->len == 2 * sizeof(statement->policy32), KMS_ERR_FIELD_VALUE);
-	ENSURE(kms_hex_decode(statement->policy32, sizeof(statement->policy32), policy->text, policy->len) ==
-		   KMS_OK,
+	ENSURE(kms_hex_decode(KMS_OUT(statement->policy32), kms_json_text(policy)) == KMS_OK,
 	       KMS_ERR_FIELD_VALUE);
 	return KMS_OK;
 }
@@ -57,7 +56,7 @@ static kms_status read_json(kms_attest_statement *statement, const kms_json *jso
 	const kms_json_value *wallet, *kms;
 	ENSURE(json->values->type == KMS_JSON_OBJECT, KMS_ERR_FIELD_TYPE);
 	GUARD(get(&wallet, json, json->values, "eth_addr", KMS_JSON_STRING));
-	GUARD(kms_address_parse(statement->wallet20, wallet->text, wallet->len));
+	GUARD(kms_address_parse(statement->wallet20, kms_json_text(wallet)));
 	GUARD(get(&kms, json, json->values, "kms", KMS_JSON_OBJECT));
 	ENSURE(json->values->count == 2, KMS_ERR_FIELD_VALUE);
 	return read_kms(statement, json, kms);

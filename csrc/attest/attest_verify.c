@@ -47,9 +47,9 @@ const char *kms_attest_failure_text(kms_attest_failure failure)
  */
 static kms_status begin(void)
 {
-	kms_contexts *contexts;
+	kms_crypto_thread *thread;
 	(void)kms_guarded_starved_openssl();
-	return kms_contexts_get(&contexts);
+	return kms_crypto_thread_get(&thread);
 }
 
 static kms_status parse(kms_attest_facts *facts, kms_attest_failure *failure, kms_span document)
@@ -65,7 +65,7 @@ static kms_status check_root(kms_attest_failure *failure, const kms_attest_facts
 			     const kms_attest_policy *policy)
 {
 	uint8_t digest[32];
-	GUARD(kms_sha256(digest, facts->der[0].bytes, facts->der[0].len));
+	GUARD(kms_sha256(digest, facts->der[0]));
 	for (size_t i = 0; i < policy->root_count; i++)
 		if (memcmp(digest, policy->roots[i], sizeof(digest)) == 0) return KMS_OK;
 	*failure = KMS_ATTEST_ROOT;

@@ -29,13 +29,7 @@
  * `void free_fn(type *)`; assign NULL to hand ownership out.
  */
 #define DEFER(fn) __attribute__((cleanup(fn)))
-/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot have any */
-#define DEFINE_DEFER(name, type, free_fn)     \
-	static inline void name(type **owner) \
-	{                                     \
-		free_fn(*owner);              \
-	}
-/* NOLINTEND(bugprone-macro-parentheses) */
+#define DEFINE_DEFER KMS_DEFINE_RELEASE
 
 #define KMS_ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 

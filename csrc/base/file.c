@@ -129,7 +129,7 @@ kms_status kms_file_write(const char *path, const uint8_t *bytes, size_t len, bo
 	uint8_t random[SUFFIX_BYTES];
 	size_t path_len = strlen(path);
 	ENSURE(path_len > 0 && path_len < PATH_MAX - SUFFIX_TEXT, KMS_ERR_RANGE);
-	GUARD(kms_random(random, sizeof(random)));
+	GUARD(kms_random(KMS_OUT(random)));
 	memcpy(fresh, path, path_len);
 	memcpy(fresh + path_len, ".new.", 5);
 	kms_hex_encode(fresh + path_len + 5, random, sizeof(random));

@@ -3,13 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/guarded.h"
 #include "base/ensure.h"
-#include "kms/codec.h"
-#include "kms/crypto.h"
 #include "kms/secret.h"
-
-#define MAX_SECRET 64
 
 struct kms_secret {
 	atomic_size_t references;
@@ -17,11 +12,9 @@ struct kms_secret {
 	uint8_t bytes[];
 };
 
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-
 static kms_status secret_make(kms_secret **secret, size_t len)
 {
-	ENSURE(len >= 1 && len <= MAX_SECRET, KMS_ERR_RANGE);
+	ENSURE(len >= 1 && len <= KMS_SECRET_MAX, KMS_ERR_RANGE);
 	kms_secret *made = kms_guarded_alloc(sizeof(*made) + len);
 	ENSURE(made, KMS_ERR_LOCKED_MEMORY);
 	atomic_init(&made->references, 1);
@@ -30,13 +23,13 @@ static kms_status secret_make(kms_secret **secret, size_t len)
 	return KMS_OK;
 }
 
-kms_status kms_secret_new(kms_secret **secret, const uint8_t *bytes, size_t len)
+kms_status kms_secret_new(kms_secret **secret, kms_span bytes)
 {
 	ENSURE_REF(secret);
 	*secret = NULL;
-	ENSURE_REF(bytes);
-	GUARD(secret_make(secret, len));
-	memcpy((*secret)->bytes, bytes, len);
+	ENSURE_REF(bytes.bytes);
+	GUARD(secret_make(secret, bytes.len));
+	memcpy((*secret)->bytes, bytes.bytes, bytes.len);
 	return KMS_OK;
 }
 
@@ -44,22 +37,9 @@ kms_status kms_secret_random(kms_secret **secret, size_t len)
 {
 	ENSURE_REF(secret);
 	*secret = NULL;
-	DEFER(secret_release) kms_secret *made = NULL;
+	DEFER(kms_secret_release) kms_secret *made = NULL;
 	GUARD(secret_make(&made, len));
-	GUARD(kms_random(made->bytes, len));
-	*secret = made;
-	made = NULL;
-	return KMS_OK;
-}
-
-kms_status kms_secret_from_hex(kms_secret **secret, const char *text, size_t text_len, size_t len)
-{
-	ENSURE_REF(secret);
-	*secret = NULL;
-	ENSURE_REF(text);
-	DEFER(secret_release) kms_secret *made = NULL;
-	GUARD(secret_make(&made, len));
-	GUARD(kms_hex_decode(made->bytes, len, text, text_len));
+	GUARD(kms_random(kms_out_of(made->bytes, len)));
 	*secret = made;
 	made = NULL;
 	return KMS_OK;
@@ -91,11 +71,4 @@ const uint8_t *kms_secret_bytes(const kms_secret *secret)
 bool kms_secret_equal(const kms_secret *a, const kms_secret *b)
 {
 	return a->len == b->len && kms_equal_ct(a->bytes, b->bytes, a->len);
-}
-
-void kms_secret_keccak256(uint8_t digest32[32], const kms_secret *secret)
-{
-	kms_keccak256(digest32, secret->bytes, secret->len);
-	/* The permutation can be undone, and its lanes were spilled. */
-	kms_wipe_stack();
 }

@@ -2,12 +2,12 @@
 
 #include "base/bits.h"
 #include "base/ensure.h"
-#include "kms/crypto.h"
+#include "kms/secret.h"
 
 kms_status kms_siphash_key_new(kms_siphash_key *key)
 {
 	uint8_t bytes[16];
-	GUARD(kms_random(bytes, sizeof(bytes)));
+	GUARD(kms_random(KMS_OUT(bytes)));
 	key->k0 = kms_load64_le(bytes);
 	key->k1 = kms_load64_le(bytes + 8);
 	kms_wipe(bytes, sizeof(bytes));

@@ -1,7 +1,7 @@
 /* Wiping and comparing secrets: no optimiser may see through either. */
 #include <string.h>
 
-#include "crypto/declassify.h"
+#include "base/declassify.h"
 #include "base/guarded.h"
 #include "kms/secret.h"
 

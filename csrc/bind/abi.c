@@ -32,7 +32,7 @@ static void check_word(uint8_t word[KMS_ABI_WORD], lua_State *L, int arg, char t
 		return;
 	}
 	if (type == 'b') {
-		if (kms_hex_decode(word, KMS_ABI_WORD, text, len) != KMS_OK)
+		if (kms_hex_decode(kms_out_of(word, KMS_ABI_WORD), kms_text_of(text, len)) != KMS_OK)
 			luaL_argerror(L, arg, "must be 32 bytes of hex");
 		return;
 	}
@@ -228,14 +228,15 @@ static int abi_decode(lua_State *L)
 		[KMS_ABI_NUMBER] = push_number,       [KMS_ABI_ADDRESS] = push_address,
 		[KMS_ABI_BYTES32] = push_bytes32,     [KMS_ABI_BOOL] = push_bool,
 	};
-	size_t len;
+	kms_text text;
 	const kms_abi_function *function = check_function(L, 1);
-	const char *text = luaL_checklstring(L, 2, &len);
-	if (len < 2 || text[0] != '0' || text[1] != 'x') return bind_fail(L, KMS_ERR_ABI);
-	kms_hex_strip(&text, &len);
-	uint8_t *data = lua_newuserdatauv(L, len / 2 + 1, 0);
-	if (kms_hex_decode(data, len / 2, text, len) != KMS_OK) return bind_fail(L, KMS_ERR_ABI);
-	kms_status status = push[function->result](L, data, len / 2);
+	text.text = luaL_checklstring(L, 2, &text.len);
+	if (text.len < 2 || text.text[0] != '0' || text.text[1] != 'x') return bind_fail(L, KMS_ERR_ABI);
+	text = kms_hex_strip(text);
+	size_t len = text.len / 2;
+	uint8_t *data = lua_newuserdatauv(L, len + 1, 0);
+	if (kms_hex_decode(kms_out_of(data, len), text) != KMS_OK) return bind_fail(L, KMS_ERR_ABI);
+	kms_status status = push[function->result](L, data, len);
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
@@ -284,7 +285,7 @@ static int sign_transaction(lua_State *L)
 					     "max_fee_per_gas", "gas_limit", "to",
 					     "value",           "data",      NULL };
 	uint8_t hash[32];
-	size_t to_len, data_len;
+	kms_text to, digits;
 	kms_tx tx = { 0 };
 	const kms_wallet *wallet = bind_check(L, 1, &bind_wallet_type);
 	bind_options_check(L, 2, names);
@@ -295,16 +296,16 @@ static int sign_transaction(lua_State *L)
 	tx.max_fee_per_gas = member_quantity(L, "max_fee_per_gas");
 	tx.gas_limit = member_quantity(L, "gas_limit");
 	tx.value = member_quantity(L, "value");
-	const char *to = member(L, "to", &to_len);
-	if (kms_address_parse(tx.to20, to, to_len) != KMS_OK) luaL_argerror(L, 2, "field 'to' is no address");
-	const char *digits = member(L, "data", &data_len);
-	kms_hex_strip(&digits, &data_len);
-	uint8_t *data = lua_newuserdatauv(L, data_len / 2 + 1, 0);
-	if (data_len > 2 * (size_t)KMS_TX_MAX_DATA ||
-	    kms_hex_decode(data, data_len / 2, digits, data_len) != KMS_OK)
+	to.text = member(L, "to", &to.len);
+	if (kms_address_parse(tx.to20, to) != KMS_OK) luaL_argerror(L, 2, "field 'to' is no address");
+	digits.text = member(L, "data", &digits.len);
+	digits = kms_hex_strip(digits);
+	tx.data_len = digits.len / 2;
+	uint8_t *data = lua_newuserdatauv(L, tx.data_len + 1, 0);
+	if (digits.len > 2 * (size_t)KMS_TX_MAX_DATA ||
+	    kms_hex_decode(kms_out_of(data, tx.data_len), digits) != KMS_OK)
 		return luaL_argerror(L, 2, "field 'data' is not hex of at most 64 KiB");
 	tx.data = data;
-	tx.data_len = data_len / 2;
 	/* Copied to memory of Lua's, so that nothing of C's is alive when pushing throws. */
 	size_t max = tx.data_len + MAX_TX_REST, len = 0;
 	uint8_t *bytes = lua_newuserdatauv(L, max, 0);

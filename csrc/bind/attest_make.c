@@ -123,7 +123,7 @@ static int sha256(lua_State *L)
 	uint8_t digest[32];
 	size_t len;
 	const char *bytes = luaL_checklstring(L, 1, &len);
-	kms_status status = kms_sha256(digest, (const uint8_t *)bytes, len);
+	kms_status status = kms_sha256(digest, kms_span_of(bytes, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushlstring(L, (const char *)digest, sizeof(digest));
 	return 1;

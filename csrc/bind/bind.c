@@ -83,7 +83,8 @@ void bind_arg_address(uint8_t address20[20], lua_State *L, int arg)
 {
 	size_t len;
 	const char *text = luaL_checklstring(L, arg, &len);
-	if (kms_address_parse(address20, text, len) != KMS_OK) luaL_argerror(L, arg, "not a wallet address");
+	if (kms_address_parse(address20, kms_text_of(text, len)) != KMS_OK)
+		luaL_argerror(L, arg, "not a wallet address");
 }
 
 /* ---- userdata ----------------------------------------------------------------------------- */

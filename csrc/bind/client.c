@@ -242,8 +242,8 @@ static int client_new(lua_State *L)
 	kms_client **box = (kms_client **)bind_new(L, &client_type);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1); /* the wallet is borrowed */
-	kms_status status = kms_address_parse(node20, node_wallet, wallet_len);
-	if (status == KMS_OK) status = kms_p384_point_from_hex(node97, node_key, key_len);
+	kms_status status = kms_address_parse(node20, kms_text_of(node_wallet, wallet_len));
+	if (status == KMS_OK) status = kms_p384_point_from_hex(node97, kms_text_of(node_key, key_len));
 	if (status == KMS_OK) status = kms_client_new(box, wallet, p384, node20, node97);
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }

@@ -98,14 +98,14 @@ static int hex_encode(lua_State *L)
 
 static int hex_decode(lua_State *L)
 {
-	size_t len;
-	const char *text = luaL_checklstring(L, 1, &len);
+	kms_text text;
 	luaL_Buffer buffer;
-	kms_hex_strip(&text, &len);
-	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, len / 2 + 1);
-	kms_status status = kms_hex_decode(bytes, len / 2, text, len);
+	text.text = luaL_checklstring(L, 1, &text.len);
+	text = kms_hex_strip(text);
+	size_t len = text.len / 2;
+	kms_status status = kms_hex_decode(kms_out_of(luaL_buffinitsize(L, &buffer, len + 1), len), text);
 	if (status != KMS_OK) return bind_fail(L, status);
-	luaL_pushresultsize(&buffer, len / 2);
+	luaL_pushresultsize(&buffer, len);
 	return 1;
 }
 

@@ -153,8 +153,7 @@ static int envelope_new(lua_State *L)
 	job->push = push_envelope;
 	memcpy(e->peer97, peer97, sizeof(e->peer97));
 	set_source(e, L);
-	job->has_mac = mac.len == MAC_DIGITS &&
-		       kms_hex_decode(job->mac32, sizeof(job->mac32), mac.text, mac.len) == KMS_OK;
+	job->has_mac = mac.len == MAC_DIGITS && kms_hex_decode(KMS_OUT(job->mac32), mac) == KMS_OK;
 	if (master) job->secret = kms_secret_ref(master);
 	return bind_body_job_start(L, job, e->size > BODY_JOB_INLINE_BYTES);
 }
@@ -274,7 +273,7 @@ static kms_status sync_mac(bind_body_job *job)
 	kms_secret *sync_key;
 	kms_status status = kms_sync_key(&sync_key, job->secret);
 	if (status != KMS_OK) return status;
-	status = kms_hmac_sha256(job->mac32, sync_key, job->loan.body->data, job->loan.body->len);
+	status = kms_hmac_sha256(job->mac32, sync_key, kms_buf_span(job->loan.body));
 	kms_secret_unref(sync_key);
 	return status;
 }

@@ -36,7 +36,7 @@ static int wallet_sign(lua_State *L)
 	size_t len;
 	const kms_wallet *wallet = bind_check(L, 1, &bind_wallet_type);
 	const char *message = luaL_checklstring(L, 2, &len);
-	kms_status status = kms_wallet_sign_message(sig, wallet, (const uint8_t *)message, len);
+	kms_status status = kms_wallet_sign_message(sig, wallet, kms_span_of(message, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	kms_signature_format(text, sig);
 	lua_pushlstring(L, text, sizeof(text));
@@ -105,7 +105,7 @@ static int address(lua_State *L)
 	uint8_t address20[20];
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
-	kms_status status = kms_address_parse(address20, text, len);
+	kms_status status = kms_address_parse(address20, kms_text_of(text, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	push_address(L, address20);
 	return 1;
@@ -117,7 +117,7 @@ static int peer_point(lua_State *L)
 	uint8_t point[KMS_P384_POINT];
 	size_t len;
 	const char *key = luaL_checklstring(L, 1, &len);
-	kms_status status = kms_p384_point_parse(point, (const uint8_t *)key, len);
+	kms_status status = kms_p384_point_parse(point, kms_span_of(key, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushlstring(L, (const char *)point, sizeof(point));
 	return 1;

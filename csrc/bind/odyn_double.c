@@ -65,7 +65,7 @@ static int double_open(lua_State *L)
 	kms_status status = kms_channels_get(&key, d->channels, d->p384, peer97);
 	if (status != KMS_OK) return bind_fail(L, status);
 	d->scratch = kms_buf_make(KMS_BUF_WIPED, MAX_BYTES);
-	status = kms_gcm_open_hex(&d->scratch, kms_secret_bytes(key), iv, hex, len);
+	status = kms_gcm_open_hex(&d->scratch, kms_secret_bytes(key), iv, kms_text_of(hex, len));
 	kms_secret_unref(key);
 	return push_scratch(L, d, status);
 }
@@ -83,7 +83,7 @@ static int double_seal(lua_State *L)
 	kms_status status = kms_channels_get(&key, d->channels, d->p384, peer97);
 	if (status != KMS_OK) return bind_fail(L, status);
 	d->scratch = kms_buf_make(KMS_BUF_PLAIN, MAX_BYTES);
-	status = kms_gcm_seal_hex(&d->scratch, kms_secret_bytes(key), iv, (const uint8_t *)plain, len);
+	status = kms_gcm_seal_hex(&d->scratch, kms_secret_bytes(key), iv, kms_span_of(plain, len));
 	kms_secret_unref(key);
 	return push_scratch(L, d, status);
 }

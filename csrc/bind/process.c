@@ -87,7 +87,7 @@ static int process_take_env(lua_State *L)
 		lua_pushnil(L);
 		return 1;
 	}
-	kms_status status = kms_secret_from_hex(box, value, strlen(value), len);
+	kms_status status = kms_secret_from_hex(box, kms_text_from(value), len);
 	kms_wipe(value, strlen(value));
 	unsetenv(name);
 	if (status != KMS_OK) return bind_fail(L, status);
@@ -139,7 +139,7 @@ static int process_random_hex(lua_State *L)
 	uint8_t bytes[32];
 	char text[64];
 	size_t len = (size_t)bind_arg_integer(L, 1, 1, sizeof(bytes));
-	kms_status status = kms_random(bytes, len);
+	kms_status status = kms_random(kms_out_of(bytes, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	kms_hex_encode(text, bytes, len);
 	lua_pushlstring(L, text, 2 * len);
@@ -159,7 +159,7 @@ static int process_name_hash(lua_State *L)
 	const char *name = luaL_checklstring(L, 1, &len);
 
 	kms_status status = key ? KMS_OK : kms_secret_random(&key, 32);
-	if (status == KMS_OK) status = kms_hmac_sha256(mac, key, (const uint8_t *)name, len);
+	if (status == KMS_OK) status = kms_hmac_sha256(mac, key, kms_span_of(name, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	kms_hex_encode(text, mac, 8);
 	lua_pushlstring(L, text, sizeof(text));

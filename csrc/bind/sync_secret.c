@@ -66,7 +66,7 @@ static void seal_run(bind_job *base)
 {
 	seal_job *job = (seal_job *)base;
 	uint8_t point[KMS_P384_POINT];
-	job->status = kms_p384_point_from_hex(point, job->pubkey, job->pubkey_len);
+	job->status = kms_p384_point_from_hex(point, kms_text_of(job->pubkey, job->pubkey_len));
 	if (job->status == KMS_OK) job->status = kms_master_seal(&job->sealed, *job->master, point);
 	bind_drop_secret(job->master);
 }

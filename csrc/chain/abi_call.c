@@ -33,7 +33,7 @@ const kms_abi_function *kms_abi_find(const char *name)
 void kms_abi_selector(uint8_t selector4[4], const char *signature)
 {
 	uint8_t digest[32];
-	kms_keccak256(digest, (const uint8_t *)signature, strlen(signature));
+	kms_keccak256(digest, kms_text_span(kms_text_from(signature)));
 	memcpy(selector4, digest, 4);
 }
 

@@ -54,7 +54,7 @@ static kms_status sign(kms_buf *out, const kms_tx *tx, const kms_wallet *wallet)
 	DEFER(kms_buf_free) kms_buf fields = kms_buf_make(KMS_BUF_PLAIN, MAX_FIELDS);
 	GUARD(append_fields(&fields, tx));
 	GUARD(append_typed(out, &fields));
-	kms_keccak256(digest, out->data, out->len);
+	kms_keccak256(digest, kms_buf_span(out));
 	kms_buf_clear(out);
 	GUARD(kms_wallet_sign(sig, wallet, digest));
 	GUARD(append_signature(&fields, sig));
@@ -70,6 +70,6 @@ kms_status kms_tx_sign(kms_buf *raw, uint8_t hash32[32], const kms_tx *tx, const
 	DEFER(kms_buf_free) kms_buf signed_tx = kms_buf_make(KMS_BUF_PLAIN, MAX_FIELDS);
 	GUARD(sign(&signed_tx, tx, wallet));
 	GUARD(kms_buf_append(raw, signed_tx.data, signed_tx.len));
-	kms_keccak256(hash32, signed_tx.data, signed_tx.len);
+	kms_keccak256(hash32, kms_buf_span(&signed_tx));
 	return KMS_OK;
 }

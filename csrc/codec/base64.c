@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "crypto/declassify.h"
+#include "base/declassify.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/secret.h"

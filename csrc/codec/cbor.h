@@ -14,7 +14,7 @@
 #ifndef KMS_CODEC_CBOR_H
 #define KMS_CODEC_CBOR_H
 
-#include "kms/crypto.h"
+#include "kms/buf.h"
 
 /* Major types (section 3.1). */
 typedef enum kms_cbor_major {

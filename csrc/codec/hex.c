@@ -2,23 +2,20 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "crypto/declassify.h"
+#include "base/declassify.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/secret.h"
 
-void kms_hex_strip(const char **text, size_t *len)
+kms_text kms_hex_strip(kms_text text)
 {
-	const char *t = *text;
-	if (*len < 2) return;
+	if (text.len < 2) return text;
 	/* Whether it is there may be known, but not whether a secret's first digit is a zero. */
-	unsigned other = ((unsigned)t[0] ^ '0') | (((unsigned)t[1] | 0x20) ^ 'x');
+	unsigned other = ((unsigned)text.text[0] ^ '0') | (((unsigned)text.text[1] | 0x20) ^ 'x');
 	unsigned absent = (other & 0xff) + 0xff; /* bit 8 is set unless other is 0 */
 	absent >>= 8;
 	KMS_DECLASSIFY(absent);
-	if (absent) return;
-	*text += 2;
-	*len -= 2;
+	return absent ? text : kms_text_of(text.text + 2, text.len - 2);
 }
 
 /* Eight digits to four bytes (in the low half); a lane of `bad` is set for each wrong digit. */
@@ -68,16 +65,28 @@ static bool decode_digits(uint8_t *bytes, size_t len, const char *text)
 	return bad != 0;
 }
 
-kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len)
+kms_status kms_hex_decode(kms_out bytes, kms_text text)
 {
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
-	kms_wipe(bytes, len);
-	ENSURE(text || text_len == 0, KMS_ERR_ARGUMENT);
-	kms_hex_strip(&text, &text_len);
-	ENSURE(text_len % 2 == 0 && text_len / 2 == len, KMS_ERR_HEX);
-	if (!decode_digits(bytes, len, text)) return KMS_OK;
-	kms_wipe(bytes, len);
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	kms_wipe(bytes.bytes, bytes.len);
+	ENSURE(text.text || text.len == 0, KMS_ERR_ARGUMENT);
+	kms_text digits = kms_hex_strip(text);
+	ENSURE(digits.len % 2 == 0 && digits.len / 2 == bytes.len, KMS_ERR_HEX);
+	if (!decode_digits(bytes.bytes, bytes.len, digits.text)) return KMS_OK;
+	kms_wipe(bytes.bytes, bytes.len);
 	return KMS_ERR_HEX;
+}
+
+kms_status kms_secret_from_hex(kms_secret **secret, kms_text hex, size_t len)
+{
+	ENSURE_REF(secret);
+	*secret = NULL;
+	ENSURE_REF(hex.text);
+	ENSURE(len >= 1 && len <= KMS_SECRET_MAX, KMS_ERR_RANGE);
+	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(len);
+	ENSURE(bytes, KMS_ERR_LOCKED_MEMORY);
+	GUARD(kms_hex_decode(kms_out_of(bytes, len), hex));
+	return kms_secret_new(secret, kms_span_of(bytes, len));
 }
 
 kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len)
@@ -85,11 +94,10 @@ kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len)
 	ENSURE_REF(len);
 	*len = 0;
 	ENSURE(text || text_len == 0, KMS_ERR_ARGUMENT);
-	const char *digits = text;
-	kms_hex_strip(&digits, &text_len);
-	ENSURE(text_len % 2 == 0, KMS_ERR_HEX);
-	ENSURE(!decode_digits((uint8_t *)text, text_len / 2, digits), KMS_ERR_HEX);
-	*len = text_len / 2;
+	kms_text digits = kms_hex_strip(kms_text_of(text, text_len));
+	ENSURE(digits.len % 2 == 0, KMS_ERR_HEX);
+	ENSURE(!decode_digits((uint8_t *)text, digits.len / 2, digits.text), KMS_ERR_HEX);
+	*len = digits.len / 2;
 	return KMS_OK;
 }
 

@@ -15,8 +15,8 @@
 static struct {
 	pthread_mutex_t lock; /* of the initialisation */
 	atomic_bool ready;
-	pthread_key_t key; /* of kms_contexts */
-	kms_algorithms algorithms;
+	pthread_key_t key; /* of kms_crypto_thread */
+	kms_crypto_shared shared;
 } crypto = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 kms_status kms_openssl_failure(void)
@@ -26,23 +26,23 @@ kms_status kms_openssl_failure(void)
 	return starved ? KMS_ERR_LOCKED_MEMORY : KMS_ERR_CRYPTO;
 }
 
-static void contexts_free(void *memory)
+static void thread_free(void *memory)
 {
-	kms_contexts *contexts = memory;
-	EVP_MD_CTX_free(contexts->sha256);
-	EVP_CIPHER_CTX_free(contexts->gcm);
-	kms_guarded_free(contexts);
+	kms_crypto_thread *thread = memory;
+	EVP_MD_CTX_free(thread->sha256);
+	EVP_CIPHER_CTX_free(thread->gcm);
+	kms_guarded_free(thread);
 }
 
-static void algorithms_free(kms_algorithms *algorithms)
+static void shared_free(kms_crypto_shared *shared)
 {
-	EVP_MD_free(algorithms->sha256);
-	EVP_MD_free(algorithms->sha384);
-	EVP_CIPHER_free(algorithms->aes_gcm);
-	EVP_CIPHER_free(algorithms->aes_ecb);
-	if (algorithms->secp256k1) secp256k1_context_preallocated_destroy(algorithms->secp256k1);
-	kms_guarded_free(algorithms->secp256k1);
-	*algorithms = (kms_algorithms){ 0 };
+	EVP_MD_free(shared->sha256);
+	EVP_MD_free(shared->sha384);
+	EVP_CIPHER_free(shared->aes_gcm);
+	EVP_CIPHER_free(shared->aes_ecb);
+	if (shared->secp256k1) secp256k1_context_preallocated_destroy(shared->secp256k1);
+	kms_guarded_free(shared->secp256k1);
+	*shared = (kms_crypto_shared){ 0 };
 }
 
 /* The context holds a blinding scalar, and malloc of libsecp256k1 would abort on failure. */
@@ -58,17 +58,17 @@ static kms_status secp256k1_start(secp256k1_context **context)
 	return blinded ? KMS_OK : KMS_ERR_CRYPTO;
 }
 
-static kms_status algorithms_start(kms_algorithms *algorithms)
+static kms_status shared_start(kms_crypto_shared *shared)
 {
-	algorithms->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	ENSURE(algorithms->sha256, kms_openssl_failure());
-	algorithms->sha384 = EVP_MD_fetch(NULL, "SHA384", NULL);
-	ENSURE(algorithms->sha384, kms_openssl_failure());
-	algorithms->aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-	ENSURE(algorithms->aes_gcm, kms_openssl_failure());
-	algorithms->aes_ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
-	ENSURE(algorithms->aes_ecb, kms_openssl_failure());
-	return secp256k1_start(&algorithms->secp256k1);
+	shared->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	ENSURE(shared->sha256, kms_openssl_failure());
+	shared->sha384 = EVP_MD_fetch(NULL, "SHA384", NULL);
+	ENSURE(shared->sha384, kms_openssl_failure());
+	shared->aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+	ENSURE(shared->aes_gcm, kms_openssl_failure());
+	shared->aes_ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
+	ENSURE(shared->aes_ecb, kms_openssl_failure());
+	return secp256k1_start(&shared->secp256k1);
 }
 
 static kms_status crypto_start(void)
@@ -83,13 +83,13 @@ static kms_status crypto_start(void)
 					  NULL));
 	/* A fetch without a library context, where memory ran out for it, would crash. */
 	ENSURE(OSSL_LIB_CTX_get0_global_default(), kms_openssl_failure());
-	DEFER(algorithms_free) kms_algorithms algorithms = { 0 };
-	GUARD(algorithms_start(&algorithms));
+	DEFER(shared_free) kms_crypto_shared shared = { 0 };
+	GUARD(shared_start(&shared));
 	/* What OpenSSL makes at its first error, it makes now: later there may be no room for it. */
 	ERR_clear_error();
-	ENSURE(pthread_key_create(&crypto.key, contexts_free) == 0, KMS_ERR_SYSTEM);
-	crypto.algorithms = algorithms;
-	algorithms = (kms_algorithms){ 0 };
+	ENSURE(pthread_key_create(&crypto.key, thread_free) == 0, KMS_ERR_SYSTEM);
+	crypto.shared = shared;
+	shared = (kms_crypto_shared){ 0 };
 	atomic_store_explicit(&crypto.ready, true, memory_order_release);
 	return KMS_OK;
 }
@@ -103,34 +103,34 @@ kms_status kms_crypto_init(void)
 	return status;
 }
 
-const kms_algorithms *kms_algorithms_get(void)
+const kms_crypto_shared *kms_crypto_shared_get(void)
 {
-	return atomic_load_explicit(&crypto.ready, memory_order_acquire) ? &crypto.algorithms : NULL;
+	return atomic_load_explicit(&crypto.ready, memory_order_acquire) ? &crypto.shared : NULL;
 }
 
-static kms_status contexts_start(kms_contexts *contexts)
+static kms_status thread_start(kms_crypto_thread *thread)
 {
-	contexts->sha256 = EVP_MD_CTX_new();
-	ENSURE(contexts->sha256, kms_openssl_failure());
-	contexts->gcm = EVP_CIPHER_CTX_new();
-	ENSURE(contexts->gcm, kms_openssl_failure());
-	ENSURE(pthread_setspecific(crypto.key, contexts) == 0, KMS_ERR_MEMORY);
+	thread->sha256 = EVP_MD_CTX_new();
+	ENSURE(thread->sha256, kms_openssl_failure());
+	thread->gcm = EVP_CIPHER_CTX_new();
+	ENSURE(thread->gcm, kms_openssl_failure());
+	ENSURE(pthread_setspecific(crypto.key, thread) == 0, KMS_ERR_MEMORY);
 	return KMS_OK;
 }
 
-kms_status kms_contexts_get(kms_contexts **contexts)
+kms_status kms_crypto_thread_get(kms_crypto_thread **thread)
 {
-	*contexts = NULL;
-	ENSURE(kms_algorithms_get(), KMS_ERR_STATE);
-	*contexts = pthread_getspecific(crypto.key);
-	if (*contexts) return KMS_OK;
-	kms_contexts *made = kms_guarded_alloc(sizeof(*made));
+	*thread = NULL;
+	ENSURE(kms_crypto_shared_get(), KMS_ERR_STATE);
+	*thread = pthread_getspecific(crypto.key);
+	if (*thread) return KMS_OK;
+	kms_crypto_thread *made = kms_guarded_alloc(sizeof(*made));
 	ENSURE(made, KMS_ERR_LOCKED_MEMORY);
-	kms_status status = contexts_start(made);
+	kms_status status = thread_start(made);
 	if (status != KMS_OK) {
-		contexts_free(made);
+		thread_free(made);
 		return status;
 	}
-	*contexts = made;
+	*thread = made;
 	return KMS_OK;
 }

@@ -7,27 +7,27 @@
 
 #include "base/ensure.h"
 
-typedef struct kms_algorithms {
+typedef struct kms_crypto_shared {
 	EVP_MD *sha256;
 	EVP_MD *sha384;
 	EVP_CIPHER *aes_gcm;
 	EVP_CIPHER *aes_ecb;
 	secp256k1_context *secp256k1; /* blinded; read only from then on, any thread */
-} kms_algorithms;
+} kms_crypto_shared;
 
 /* Contexts that a thread keeps; they live in guarded memory and go with the thread. */
-typedef struct kms_contexts {
+typedef struct kms_crypto_thread {
 	EVP_MD_CTX *sha256;
 	EVP_CIPHER_CTX *gcm;
 	uint8_t scratch[64]; /* for intermediate keys; whoever uses it wipes it */
 	uint8_t pad[64];     /* HMAC's key, padded; the same */
-} kms_contexts;
+} kms_crypto_thread;
 
 /* NULL before kms_crypto_init. */
-const kms_algorithms *kms_algorithms_get(void);
+const kms_crypto_shared *kms_crypto_shared_get(void);
 
 /* This thread's contexts, made at its first call. ERR_STATE before kms_crypto_init. */
-kms_status kms_contexts_get(kms_contexts **contexts);
+kms_status kms_crypto_thread_get(kms_crypto_thread **contexts);
 
 /*
  * The status for a failed OpenSSL call: ERR_LOCKED_MEMORY when the arena had no room, else

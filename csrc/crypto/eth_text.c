@@ -25,13 +25,13 @@ bool kms_signature_in_range(const uint8_t sig65[65])
 	       memcmp(s, half_order, 32) <= 0 && sig65[64] <= 1;
 }
 
-kms_status kms_signature_parse(uint8_t sig65[65], const char *text, size_t len)
+kms_status kms_signature_parse(uint8_t sig65[65], kms_text text)
 {
 	ENSURE_REF(sig65);
 	memset(sig65, 0, 65);
-	ENSURE_REF(text);
+	ENSURE_REF(text.text);
 	uint8_t sig[65];
-	ENSURE(kms_hex_decode(sig, sizeof(sig), text, len) == KMS_OK, KMS_ERR_SIGNATURE);
+	ENSURE(kms_hex_decode(KMS_OUT(sig), text) == KMS_OK, KMS_ERR_SIGNATURE);
 	if (sig[64] == 27 || sig[64] == 28) sig[64] -= 27;
 	ENSURE(kms_signature_in_range(sig), KMS_ERR_SIGNATURE);
 	memcpy(sig65, sig, sizeof(sig));
@@ -47,12 +47,12 @@ void kms_signature_format(char text132[KMS_SIGNATURE_TEXT], const uint8_t sig65[
 	kms_hex_encode(text132 + 130, &v, 1);
 }
 
-kms_status kms_address_parse(uint8_t address20[20], const char *text, size_t len)
+kms_status kms_address_parse(uint8_t address20[20], kms_text text)
 {
 	ENSURE_REF(address20);
 	memset(address20, 0, 20);
-	ENSURE_REF(text);
-	return kms_hex_decode(address20, 20, text, len) == KMS_OK ? KMS_OK : KMS_ERR_ADDRESS;
+	ENSURE_REF(text.text);
+	return kms_hex_decode(kms_out_of(address20, 20), text) == KMS_OK ? KMS_OK : KMS_ERR_ADDRESS;
 }
 
 void kms_address_format(char text42[KMS_ADDRESS_TEXT], const uint8_t address20[20])

@@ -8,104 +8,92 @@
 #define HASH 32
 #define MAX_BLOCKS 255
 
-kms_status kms_sha256(uint8_t digest32[32], const uint8_t *bytes, size_t len)
+static kms_status digest_start(kms_crypto_thread *thread)
 {
-	ENSURE_REF(digest32);
-	memset(digest32, 0, HASH);
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
-	kms_contexts *contexts;
-	GUARD(kms_contexts_get(&contexts));
-	GUARD_OPENSSL(EVP_DigestInit_ex2(contexts->sha256, kms_algorithms_get()->sha256, NULL));
-	GUARD_OPENSSL(EVP_DigestUpdate(contexts->sha256, bytes, len));
-	GUARD_OPENSSL(EVP_DigestFinal_ex(contexts->sha256, digest32, NULL));
+	GUARD_OPENSSL(EVP_DigestInit_ex2(thread->sha256, kms_crypto_shared_get()->sha256, NULL));
 	return KMS_OK;
 }
 
-static const uint8_t zero_key[HASH];
+static kms_status digest_add(kms_crypto_thread *thread, kms_span bytes)
+{
+	if (bytes.len) GUARD_OPENSSL(EVP_DigestUpdate(thread->sha256, bytes.bytes, bytes.len));
+	return KMS_OK;
+}
+
+static kms_status digest_end(uint8_t digest32[HASH], kms_crypto_thread *thread)
+{
+	GUARD_OPENSSL(EVP_DigestFinal_ex(thread->sha256, digest32, NULL));
+	return KMS_OK;
+}
+
+kms_status kms_sha256(uint8_t digest32[32], kms_span bytes)
+{
+	ENSURE_REF(digest32);
+	memset(digest32, 0, HASH);
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	kms_crypto_thread *thread;
+	GUARD(kms_crypto_thread_get(&thread));
+	GUARD(digest_start(thread));
+	GUARD(digest_add(thread, bytes));
+	return digest_end(digest32, thread);
+}
 
 /* ---- HMAC (RFC 2104) on the thread's digest ---- */
 
 /*
- * OpenSSL's own HMAC object copies digest contexts and allocates at each key, which costs four
+ * OpenSSL's own HMAC object copies digest thread and allocates at each key, which costs four
  * times as much as the digests themselves, and every derived key takes three of them.
  */
 #define INNER_PAD 0x36
 #define OUTER_PAD 0x5c
 
 /* Neither a key nor what it makes may stay until the thread's next use, days later perhaps. */
-static void forget_key(kms_contexts **contexts)
+static void forget_key(kms_crypto_thread **thread)
 {
-	if (!*contexts) return;
-	kms_wipe((*contexts)->scratch, sizeof((*contexts)->scratch));
-	kms_wipe((*contexts)->pad, sizeof((*contexts)->pad));
+	if (!*thread) return;
+	kms_wipe((*thread)->scratch, sizeof((*thread)->scratch));
+	kms_wipe((*thread)->pad, sizeof((*thread)->pad));
 	/* Starting anew clears the digest's state; where it fails, OpenSSL has dropped that first. */
-	if (EVP_DigestInit_ex2((*contexts)->sha256, kms_algorithms_get()->sha256, NULL) != 1)
+	if (EVP_DigestInit_ex2((*thread)->sha256, kms_crypto_shared_get()->sha256, NULL) != 1)
 		(void)kms_openssl_failure();
 }
 
-static kms_status digest_start(kms_contexts *contexts)
-{
-	GUARD_OPENSSL(EVP_DigestInit_ex2(contexts->sha256, kms_algorithms_get()->sha256, NULL));
-	return KMS_OK;
-}
-
-static kms_status mac_add(kms_contexts *contexts, const uint8_t *bytes, size_t len)
-{
-	if (len) GUARD_OPENSSL(EVP_DigestUpdate(contexts->sha256, bytes, len));
-	return KMS_OK;
-}
-
-static kms_status digest_end(uint8_t digest32[HASH], kms_contexts *contexts)
-{
-	GUARD_OPENSSL(EVP_DigestFinal_ex(contexts->sha256, digest32, NULL));
-	return KMS_OK;
-}
-
 /* Keys longer than a block are hashed first. */
-static kms_status mac_start(kms_contexts *contexts, const uint8_t *key, size_t len)
+static kms_status mac_start(kms_crypto_thread *thread, kms_span key)
 {
-	uint8_t *pad = contexts->pad;
-	memset(pad, 0, sizeof(contexts->pad));
-	if (len > sizeof(contexts->pad)) {
-		GUARD(digest_start(contexts));
-		GUARD(mac_add(contexts, key, len));
-		GUARD(digest_end(pad, contexts));
-	} else {
-		memcpy(pad, key, len);
+	uint8_t *pad = thread->pad;
+	memset(pad, 0, sizeof(thread->pad));
+	if (key.len > sizeof(thread->pad)) {
+		GUARD(digest_start(thread));
+		GUARD(digest_add(thread, key));
+		GUARD(digest_end(pad, thread));
+	} else if (key.len) {
+		memcpy(pad, key.bytes, key.len);
 	}
-	for (size_t i = 0; i < sizeof(contexts->pad); i++)
+	for (size_t i = 0; i < sizeof(thread->pad); i++)
 		pad[i] ^= INNER_PAD;
-	GUARD(digest_start(contexts));
-	return mac_add(contexts, pad, sizeof(contexts->pad));
+	GUARD(digest_start(thread));
+	return digest_add(thread, KMS_SPAN(thread->pad));
 }
 
-static kms_status mac_end(uint8_t mac32[HASH], kms_contexts *contexts)
+static kms_status mac_end(uint8_t mac32[HASH], kms_crypto_thread *thread)
 {
-	uint8_t *pad = contexts->pad;
-	GUARD(digest_end(mac32, contexts));
-	for (size_t i = 0; i < sizeof(contexts->pad); i++)
-		pad[i] ^= INNER_PAD ^ OUTER_PAD;
-	GUARD(digest_start(contexts));
-	GUARD(mac_add(contexts, pad, sizeof(contexts->pad)));
-	GUARD(mac_add(contexts, mac32, HASH));
-	return digest_end(mac32, contexts);
+	GUARD(digest_end(mac32, thread));
+	for (size_t i = 0; i < sizeof(thread->pad); i++)
+		thread->pad[i] ^= INNER_PAD ^ OUTER_PAD;
+	GUARD(digest_start(thread));
+	GUARD(digest_add(thread, KMS_SPAN(thread->pad)));
+	GUARD(digest_add(thread, kms_span_of(mac32, HASH)));
+	return digest_end(mac32, thread);
 }
 
-static kms_status hmac(uint8_t mac32[HASH], kms_contexts *contexts, const uint8_t *key, size_t key_len,
-		       const uint8_t *bytes, size_t len)
+static kms_status hmac(uint8_t mac32[HASH], kms_crypto_thread *thread, kms_span key, const kms_span *spans,
+		       size_t count)
 {
-	GUARD(mac_start(contexts, key, key_len));
-	GUARD(mac_add(contexts, bytes, len));
-	return mac_end(mac32, contexts);
-}
-
-static kms_status hmac_spans(uint8_t mac32[HASH], kms_contexts *contexts, const kms_secret *key,
-			     const kms_span *spans, size_t count)
-{
-	GUARD(mac_start(contexts, kms_secret_bytes(key), kms_secret_len(key)));
+	GUARD(mac_start(thread, key));
 	for (size_t i = 0; i < count; i++)
-		GUARD(mac_add(contexts, spans[i].bytes, spans[i].len));
-	return mac_end(mac32, contexts);
+		GUARD(digest_add(thread, spans[i]));
+	return mac_end(mac32, thread);
 }
 
 kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key, const kms_span *spans,
@@ -117,61 +105,54 @@ kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key, const
 	ENSURE(spans || count == 0, KMS_ERR_ARGUMENT);
 	for (size_t i = 0; i < count; i++)
 		ENSURE(spans[i].bytes || spans[i].len == 0, KMS_ERR_ARGUMENT);
-	DEFER(forget_key) kms_contexts *contexts = NULL;
-	GUARD(kms_contexts_get(&contexts));
-	kms_status status = hmac_spans(mac32, contexts, key, spans, count);
+	DEFER(forget_key) kms_crypto_thread *thread = NULL;
+	GUARD(kms_crypto_thread_get(&thread));
+	kms_status status = hmac(mac32, thread, kms_secret_span(key), spans, count);
 	if (status != KMS_OK) kms_wipe(mac32, HASH);
 	return status;
 }
 
-kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key, const uint8_t *bytes, size_t len)
+kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key, kms_span bytes)
 {
-	kms_span all = { bytes, len };
-	return kms_hmac_sha256_spans(mac32, key, &all, 1);
+	return kms_hmac_sha256_spans(mac32, key, &bytes, 1);
 }
 
 /* ---- HKDF (RFC 5869) ---- */
 
 /* T(n) = HMAC(PRK, T(n - 1) || info || n), in `block32` in place (section 2.3). */
-static kms_status expand_block(uint8_t block32[HASH], kms_contexts *contexts, const uint8_t prk32[HASH],
-			       const uint8_t *info, size_t info_len, uint8_t n)
+static kms_status expand_block(uint8_t block32[HASH], kms_crypto_thread *thread, const uint8_t prk32[HASH],
+			       kms_span info, uint8_t n)
 {
-	GUARD(mac_start(contexts, prk32, HASH));
-	GUARD(mac_add(contexts, block32, n == 1 ? 0 : HASH));
-	GUARD(mac_add(contexts, info, info_len));
-	GUARD(mac_add(contexts, &n, 1));
-	return mac_end(block32, contexts);
+	const kms_span parts[] = { { block32, n == 1 ? 0 : HASH }, info, { &n, 1 } };
+	return hmac(block32, thread, kms_span_of(prk32, HASH), parts, KMS_ARRAY_LEN(parts));
 }
 
-static kms_status hkdf(uint8_t *okm, size_t len, kms_contexts *contexts, const uint8_t *ikm, size_t ikm_len,
-		       const uint8_t *salt, size_t salt_len, const uint8_t *info, size_t info_len)
+static kms_status hkdf(kms_out okm, kms_crypto_thread *thread, kms_span ikm, kms_span salt, kms_span info)
 {
-	uint8_t *prk = contexts->scratch;
-	uint8_t *block = contexts->scratch + HASH;
-	/* An absent salt is HashLen zeros (section 2.2). */
-	const uint8_t *key = salt_len ? salt : zero_key;
-	GUARD(hmac(prk, contexts, key, salt_len ? salt_len : HASH, ikm, ikm_len));
+	static const uint8_t no_salt[HASH]; /* an absent salt is HashLen zeros (section 2.2) */
+	uint8_t *prk = thread->scratch;
+	uint8_t *block = thread->scratch + HASH;
+	GUARD(hmac(prk, thread, salt.len ? salt : KMS_SPAN(no_salt), &ikm, 1));
 	uint8_t n = 0;
-	for (size_t done = 0; done < len; done += HASH) {
-		size_t part = len - done < HASH ? len - done : HASH;
-		GUARD(expand_block(block, contexts, prk, info, info_len, ++n));
-		memcpy(okm + done, block, part);
+	for (size_t done = 0; done < okm.len; done += HASH) {
+		size_t part = okm.len - done < HASH ? okm.len - done : HASH;
+		GUARD(expand_block(block, thread, prk, info, ++n));
+		memcpy(okm.bytes + done, block, part);
 	}
 	return KMS_OK;
 }
 
-kms_status kms_hkdf_sha256(uint8_t *okm, size_t len, const uint8_t *ikm, size_t ikm_len, const uint8_t *salt,
-			   size_t salt_len, const uint8_t *info, size_t info_len)
+kms_status kms_hkdf_sha256(kms_out okm, kms_span ikm, kms_span salt, kms_span info)
 {
-	ENSURE_REF(okm);
-	ENSURE(len >= 1 && len <= (size_t)HASH * MAX_BLOCKS, KMS_ERR_RANGE);
-	memset(okm, 0, len);
-	ENSURE(ikm || ikm_len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(salt || salt_len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(info || info_len == 0, KMS_ERR_ARGUMENT);
-	DEFER(forget_key) kms_contexts *contexts = NULL;
-	GUARD(kms_contexts_get(&contexts));
-	kms_status status = hkdf(okm, len, contexts, ikm, ikm_len, salt, salt_len, info, info_len);
-	if (status != KMS_OK) kms_wipe(okm, len);
+	ENSURE_REF(okm.bytes);
+	ENSURE(okm.len >= 1 && okm.len <= (size_t)HASH * MAX_BLOCKS, KMS_ERR_RANGE);
+	memset(okm.bytes, 0, okm.len);
+	ENSURE(ikm.bytes || ikm.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(salt.bytes || salt.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(info.bytes || info.len == 0, KMS_ERR_ARGUMENT);
+	DEFER(forget_key) kms_crypto_thread *thread = NULL;
+	GUARD(kms_crypto_thread_get(&thread));
+	kms_status status = hkdf(okm, thread, ikm, salt, info);
+	if (status != KMS_OK) kms_wipe(okm.bytes, okm.len);
 	return status;
 }

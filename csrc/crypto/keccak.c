@@ -7,6 +7,7 @@
 #include "crypto/keccak.h"
 
 #include "base/bits.h"
+#include "base/guarded.h"
 #include "kms/crypto.h"
 
 #define ROUNDS 24
@@ -125,9 +126,16 @@ void kms_keccak_final(uint8_t digest32[32], kms_keccak *hash)
 	kms_wipe(hash, sizeof(*hash));
 }
 
-void kms_keccak256(uint8_t digest32[32], const uint8_t *bytes, size_t len)
+void kms_keccak256(uint8_t digest32[32], kms_span bytes)
 {
 	kms_keccak hash = kms_keccak_start();
-	kms_keccak_update(&hash, bytes, len);
+	kms_keccak_update(&hash, bytes.bytes, bytes.len);
 	kms_keccak_final(digest32, &hash);
+}
+
+void kms_secret_keccak256(uint8_t digest32[32], const kms_secret *secret)
+{
+	kms_keccak256(digest32, kms_secret_span(secret));
+	/* The permutation can be undone, and the compiler kept lanes of its state on the stack. */
+	kms_wipe_stack();
 }

@@ -21,10 +21,6 @@
 #define SEALED_BYTES (SEED_BYTES + KMS_VALUE_SEAL_OVERHEAD)
 #define SEALED_TEXT (SEALED_HEAD_LEN + 2 * SEALED_BYTES + 1)
 
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-DEFINE_DEFER(wallet_release, kms_wallet, kms_wallet_free)
-
 /* ---- seeds ---- */
 
 kms_status kms_seed_load(kms_secret **seed32, const char *path)
@@ -32,11 +28,12 @@ kms_status kms_seed_load(kms_secret **seed32, const char *path)
 	ENSURE_REF(seed32);
 	*seed32 = NULL;
 	ENSURE_REF(path);
-	DEFER(guarded_release) uint8_t *text = kms_guarded_alloc(SEED_TEXT);
+	DEFER(kms_guarded_release) uint8_t *text = kms_guarded_alloc(SEED_TEXT);
 	ENSURE(text, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_file_read(text, SEED_TEXT, path));
 	ENSURE(text[SEED_TEXT - 1] == '\n', KMS_ERR_FILE_FORMAT);
-	kms_status status = kms_secret_from_hex(seed32, (const char *)text, SEED_TEXT - 1, SEED_BYTES);
+	kms_status status =
+	    kms_secret_from_hex(seed32, kms_text_of((const char *)text, SEED_TEXT - 1), SEED_BYTES);
 	return status == KMS_ERR_HEX ? KMS_ERR_FILE_FORMAT : status;
 }
 
@@ -45,8 +42,8 @@ kms_status kms_seed_create(kms_secret **seed32, const char *path)
 	ENSURE_REF(seed32);
 	*seed32 = NULL;
 	ENSURE_REF(path);
-	DEFER(guarded_release) uint8_t *text = kms_guarded_alloc(SEED_TEXT);
-	DEFER(secret_release) kms_secret *seed = NULL;
+	DEFER(kms_guarded_release) uint8_t *text = kms_guarded_alloc(SEED_TEXT);
+	DEFER(kms_secret_release) kms_secret *seed = NULL;
 	ENSURE(text, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_secret_random(&seed, SEED_BYTES));
 	kms_hex_encode((char *)text, kms_secret_bytes(seed), SEED_BYTES);
@@ -58,14 +55,13 @@ kms_status kms_seed_create(kms_secret **seed32, const char *path)
 }
 
 /* What a seed is used for, each use with a key of its own. */
-static kms_status seed_key(kms_secret **key, size_t len, const kms_secret *seed32, const char *use)
+static kms_status seed_key(kms_secret **key, size_t len, const kms_secret *seed32, kms_span use)
 {
 	ENSURE(kms_secret_len(seed32) == SEED_BYTES, KMS_ERR_RANGE);
-	DEFER(guarded_release) uint8_t *bytes = kms_guarded_alloc(len);
+	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(len);
 	ENSURE(bytes, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_hkdf_sha256(bytes, len, kms_secret_bytes(seed32), SEED_BYTES, (const uint8_t *)SALT,
-			      strlen(SALT), (const uint8_t *)use, strlen(use)));
-	return kms_secret_new(key, bytes, len);
+	GUARD(kms_hkdf_sha256(kms_out_of(bytes, len), kms_secret_span(seed32), KMS_BYTES(SALT), use));
+	return kms_secret_new(key, kms_span_of(bytes, len));
 }
 
 kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 **p384, const kms_secret *seed32)
@@ -75,11 +71,11 @@ kms_status kms_seed_identity(kms_wallet **wallet, kms_p384 **p384, const kms_sec
 	*wallet = NULL;
 	*p384 = NULL;
 	ENSURE_REF(seed32);
-	DEFER(secret_release) kms_secret *wallet_key = NULL;
-	DEFER(secret_release) kms_secret *scalar = NULL;
-	DEFER(wallet_release) kms_wallet *made = NULL;
-	GUARD(seed_key(&wallet_key, WALLET_BYTES, seed32, "wallet"));
-	GUARD(seed_key(&scalar, P384_BYTES, seed32, "p384"));
+	DEFER(kms_secret_release) kms_secret *wallet_key = NULL;
+	DEFER(kms_secret_release) kms_secret *scalar = NULL;
+	DEFER(kms_wallet_release) kms_wallet *made = NULL;
+	GUARD(seed_key(&wallet_key, WALLET_BYTES, seed32, KMS_BYTES("wallet")));
+	GUARD(seed_key(&scalar, P384_BYTES, seed32, KMS_BYTES("p384")));
 	GUARD(kms_wallet_new(&made, wallet_key));
 	GUARD(kms_p384_new(p384, scalar));
 	*wallet = made;
@@ -95,11 +91,11 @@ kms_status kms_sealfile_save(const char *path, const kms_secret *secret32, const
 	ENSURE_REF(secret32);
 	ENSURE_REF(seed32);
 	ENSURE(kms_secret_len(secret32) == SEED_BYTES, KMS_ERR_RANGE);
-	DEFER(secret_release) kms_secret *key = NULL;
+	DEFER(kms_secret_release) kms_secret *key = NULL;
 	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SEALED_BYTES);
 	DEFER(kms_buf_free) kms_buf text = kms_buf_make(KMS_BUF_PLAIN, SEALED_TEXT);
-	GUARD(seed_key(&key, 32, seed32, "seal"));
-	GUARD(kms_value_seal(&record, key, kms_secret_bytes(secret32), SEED_BYTES));
+	GUARD(seed_key(&key, 32, seed32, KMS_BYTES("seal")));
+	GUARD(kms_value_seal(&record, key, kms_secret_span(secret32)));
 	GUARD(kms_buf_append_text(&text, SEALED_HEAD));
 	GUARD(kms_buf_append_hex(&text, record.data, record.len));
 	GUARD(kms_buf_append_text(&text, "\n"));
@@ -113,17 +109,17 @@ kms_status kms_sealfile_load(kms_secret **secret32, const char *path, const kms_
 	ENSURE_REF(path);
 	ENSURE_REF(seed32);
 	uint8_t text[SEALED_TEXT], record[SEALED_BYTES];
-	DEFER(secret_release) kms_secret *key = NULL;
+	DEFER(kms_secret_release) kms_secret *key = NULL;
 	DEFER(kms_buf_free) kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, SEED_BYTES);
 	GUARD(kms_file_read(text, sizeof(text), path));
 	ENSURE(memcmp(text, SEALED_HEAD, SEALED_HEAD_LEN) == 0, KMS_ERR_FILE_FORMAT);
 	ENSURE(text[SEALED_TEXT - 1] == '\n', KMS_ERR_FILE_FORMAT);
-	kms_status status =
-	    kms_hex_decode(record, sizeof(record), (const char *)text + SEALED_HEAD_LEN, 2 * SEALED_BYTES);
+	kms_status status = kms_hex_decode(
+	    KMS_OUT(record), kms_text_of((const char *)text + SEALED_HEAD_LEN, 2 * SEALED_BYTES));
 	ENSURE(status == KMS_OK, KMS_ERR_FILE_FORMAT);
-	GUARD(seed_key(&key, 32, seed32, "seal"));
-	status = kms_value_open(&plain, key, record, sizeof(record));
+	GUARD(seed_key(&key, 32, seed32, KMS_BYTES("seal")));
+	status = kms_value_open(&plain, key, KMS_SPAN(record));
 	ENSURE(status != KMS_ERR_DECRYPT, KMS_ERR_SEALED);
 	GUARD(status);
-	return kms_secret_new(secret32, plain.data, plain.len);
+	return kms_secret_new(secret32, kms_buf_span(&plain));
 }

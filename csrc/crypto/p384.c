@@ -13,7 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/obj_mac.h>
 
-#include "crypto/declassify.h"
+#include "base/declassify.h"
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
@@ -42,9 +42,6 @@ static const uint8_t group_order[SCALAR_BYTES] = {
 
 DEFINE_DEFER(point_release, EC_POINT, EC_POINT_clear_free)
 DEFINE_DEFER(number_context_release, BN_CTX, BN_CTX_free)
-DEFINE_DEFER(key_release, kms_p384, kms_p384_free)
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
 
 /* Made by the first caller and kept for the life of the process; NULL without memory. */
 static const EC_GROUP *shared_group(void)
@@ -97,38 +94,37 @@ static kms_status point_from_bytes(EC_POINT **point, const EC_GROUP *group, cons
 	return KMS_OK;
 }
 
-kms_status kms_p384_point_parse(uint8_t point97[97], const uint8_t *bytes, size_t len)
+kms_status kms_p384_point_parse(uint8_t point97[97], kms_span key)
 {
 	ENSURE_REF(point97);
 	memset(point97, 0, KMS_P384_POINT);
-	ENSURE_REF(bytes);
-	if (len == KMS_P384_DER) {
-		ENSURE(memcmp(bytes, spki_prefix, KMS_P384_PREFIX) == 0, KMS_ERR_PEER_KEY);
-		bytes += KMS_P384_PREFIX;
-		len -= KMS_P384_PREFIX;
+	ENSURE_REF(key.bytes);
+	if (key.len == KMS_P384_DER) {
+		ENSURE(memcmp(key.bytes, spki_prefix, KMS_P384_PREFIX) == 0, KMS_ERR_PEER_KEY);
+		key = kms_span_of(key.bytes + KMS_P384_PREFIX, KMS_P384_POINT);
 	}
-	ENSURE(len == KMS_P384_POINT, KMS_ERR_PEER_KEY);
+	ENSURE(key.len == KMS_P384_POINT, KMS_ERR_PEER_KEY);
 
 	const EC_GROUP *group = shared_group();
 	DEFER(number_context_release) BN_CTX *numbers = BN_CTX_new();
 	DEFER(point_release) EC_POINT *point = NULL;
 	ENSURE(group && numbers, KMS_ERR_LOCKED_MEMORY);
-	GUARD(point_from_bytes(&point, group, bytes, numbers));
-	memcpy(point97, bytes, KMS_P384_POINT);
+	GUARD(point_from_bytes(&point, group, key.bytes, numbers));
+	memcpy(point97, key.bytes, KMS_P384_POINT);
 	return KMS_OK;
 }
 
-kms_status kms_p384_point_from_hex(uint8_t point97[97], const char *text, size_t len)
+kms_status kms_p384_point_from_hex(uint8_t point97[97], kms_text hex)
 {
 	uint8_t bytes[KMS_P384_DER];
 	ENSURE_REF(point97);
 	memset(point97, 0, KMS_P384_POINT);
-	ENSURE_REF(text);
-	kms_hex_strip(&text, &len);
-	size_t size = len / 2;
+	ENSURE_REF(hex.text);
+	hex = kms_hex_strip(hex);
+	size_t size = hex.len / 2;
 	ENSURE(size == KMS_P384_DER || size == KMS_P384_POINT, KMS_ERR_PEER_KEY);
-	GUARD(kms_hex_decode(bytes, size, text, len));
-	return kms_p384_point_parse(point97, bytes, size);
+	GUARD(kms_hex_decode(kms_out_of(bytes, size), hex));
+	return kms_p384_point_parse(point97, kms_span_of(bytes, size));
 }
 
 void kms_p384_der(uint8_t der120[120], const uint8_t point97[97])
@@ -166,7 +162,7 @@ kms_status kms_p384_new(kms_p384 **key, const kms_secret *scalar48)
 	const EC_GROUP *group = shared_group();
 	DEFER(number_context_release) BN_CTX *numbers = BN_CTX_new();
 	ENSURE(group && numbers, KMS_ERR_LOCKED_MEMORY);
-	DEFER(key_release) kms_p384 *made = kms_heap_alloc(1, sizeof(*made));
+	DEFER(kms_p384_release) kms_p384 *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->scalar = BN_new();
 	ENSURE(made->scalar, KMS_ERR_LOCKED_MEMORY);
@@ -185,7 +181,7 @@ kms_status kms_p384_generate(kms_p384 **key)
 	*key = NULL;
 	kms_status status = KMS_ERR_PRIVATE_KEY;
 	for (int round = 0; round < 4 && status == KMS_ERR_PRIVATE_KEY; round++) {
-		DEFER(secret_release) kms_secret *scalar = NULL;
+		DEFER(kms_secret_release) kms_secret *scalar = NULL;
 		GUARD(kms_secret_random(&scalar, SCALAR_BYTES));
 		status = kms_p384_new(key, scalar);
 	}
@@ -213,9 +209,9 @@ kms_status kms_p384_ecdh(kms_secret **x48, const kms_p384 *key, const uint8_t po
 	const EC_GROUP *group = shared_group();
 	DEFER(number_context_release) BN_CTX *numbers = BN_CTX_new();
 	DEFER(point_release) EC_POINT *peer = NULL;
-	DEFER(guarded_release) uint8_t *shared = kms_guarded_alloc(KMS_P384_POINT);
+	DEFER(kms_guarded_release) uint8_t *shared = kms_guarded_alloc(KMS_P384_POINT);
 	ENSURE(group && numbers && shared, KMS_ERR_LOCKED_MEMORY);
 	GUARD(point_from_bytes(&peer, group, point97, numbers));
 	GUARD(multiply(shared, group, key->scalar, peer, numbers));
-	return kms_secret_new(x48, shared + 1, SCALAR_BYTES);
+	return kms_secret_new(x48, kms_span_of(shared + 1, SCALAR_BYTES));
 }

@@ -1,4 +1,4 @@
-/* The master secret on its way to a new node: ECIES to an ephemeral key (section 9). */
+/* The master secret on its way to a new node: ECIES to an ephemeral key (docs/protocol.md section 9). */
 #include <string.h>
 
 #include "base/ensure.h"
@@ -11,18 +11,13 @@
 #define SEAL_INFO "aes-gcm-key"
 #define KEY_BYTES 32
 
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-DEFINE_DEFER(key_release, kms_p384, kms_p384_free)
-
 /* The AES key of an exchange, the same from both sides. In: key32 - guarded memory. */
 static kms_status sealing_key(uint8_t *key32, const kms_p384 *own, const uint8_t peer_point97[97])
 {
-	DEFER(secret_release) kms_secret *x48 = NULL;
+	DEFER(kms_secret_release) kms_secret *x48 = NULL;
 	GUARD(kms_p384_ecdh(&x48, own, peer_point97));
-	return kms_hkdf_sha256(key32, KEY_BYTES, kms_secret_bytes(x48), kms_secret_len(x48),
-			       (const uint8_t *)SEAL_SALT, strlen(SEAL_SALT), (const uint8_t *)SEAL_INFO,
-			       strlen(SEAL_INFO));
+	return kms_hkdf_sha256(kms_out_of(key32, KEY_BYTES), kms_secret_span(x48), KMS_BYTES(SEAL_SALT),
+			       KMS_BYTES(SEAL_INFO));
 }
 
 kms_status kms_master_seal_with(kms_sealed *sealed, const kms_secret *master32,
@@ -38,10 +33,10 @@ kms_status kms_master_seal_with(kms_sealed *sealed, const kms_secret *master32,
 	ENSURE(kms_secret_len(master32) == KMS_MASTER_BYTES, KMS_ERR_RANGE);
 
 	kms_sealed made = { 0 };
-	DEFER(guarded_release) uint8_t *key = kms_guarded_alloc(KEY_BYTES);
+	DEFER(kms_guarded_release) uint8_t *key = kms_guarded_alloc(KEY_BYTES);
 	ENSURE(key, KMS_ERR_LOCKED_MEMORY);
 	GUARD(sealing_key(key, ephemeral, requester_point97));
-	GUARD(kms_gcm_seal(made.data48, key, iv12, kms_secret_bytes(master32), KMS_MASTER_BYTES));
+	GUARD(kms_gcm_seal(made.data48, key, iv12, kms_secret_span(master32)));
 	memcpy(made.ephemeral_point97, kms_p384_public(ephemeral), sizeof(made.ephemeral_point97));
 	memcpy(made.iv12, iv12, sizeof(made.iv12));
 	*sealed = made;
@@ -54,9 +49,9 @@ kms_status kms_master_seal(kms_sealed *sealed, const kms_secret *master32,
 	ENSURE_REF(sealed);
 	*sealed = (kms_sealed){ 0 };
 	uint8_t iv[KMS_GCM_IV];
-	DEFER(key_release) kms_p384 *ephemeral = NULL;
+	DEFER(kms_p384_release) kms_p384 *ephemeral = NULL;
 	GUARD(kms_p384_generate(&ephemeral));
-	GUARD(kms_random(iv, sizeof(iv)));
+	GUARD(kms_random(KMS_OUT(iv)));
 	return kms_master_seal_with(sealed, master32, requester_point97, ephemeral, iv);
 }
 
@@ -66,12 +61,12 @@ kms_status kms_master_unseal(kms_secret **master32, const kms_sealed *sealed, co
 	*master32 = NULL;
 	ENSURE_REF(sealed);
 	ENSURE_REF(requester);
-	DEFER(guarded_release) uint8_t *key = kms_guarded_alloc(KEY_BYTES);
-	DEFER(guarded_release) uint8_t *plain = kms_guarded_alloc(KMS_MASTER_BYTES);
+	DEFER(kms_guarded_release) uint8_t *key = kms_guarded_alloc(KEY_BYTES);
+	DEFER(kms_guarded_release) uint8_t *plain = kms_guarded_alloc(KMS_MASTER_BYTES);
 	ENSURE(key && plain, KMS_ERR_LOCKED_MEMORY);
 	GUARD(sealing_key(key, requester, sealed->ephemeral_point97));
-	kms_status status = kms_gcm_open(plain, key, sealed->iv12, sealed->data48, sizeof(sealed->data48));
+	kms_status status = kms_gcm_open(plain, key, sealed->iv12, KMS_SPAN(sealed->data48));
 	ENSURE(status != KMS_ERR_DECRYPT, KMS_ERR_SEALED);
 	GUARD(status);
-	return kms_secret_new(master32, plain, KMS_MASTER_BYTES);
+	return kms_secret_new(master32, kms_span_of(plain, KMS_MASTER_BYTES));
 }

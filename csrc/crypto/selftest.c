@@ -7,20 +7,12 @@
 #include "kms/p384.h"
 #include "kms/wallet.h"
 
-#define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
-#define HEX(text) (text), sizeof(text) - 1
-
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-DEFINE_DEFER(wallet_release, kms_wallet, kms_wallet_free)
-DEFINE_DEFER(p384_release, kms_p384, kms_p384_free)
-DEFINE_DEFER(cipher_release, kms_block_cipher, kms_block_cipher_free)
-
 /* ERR_SELFTEST unless the bytes are those of the text. */
-static kms_status expect(const uint8_t *bytes, size_t len, const char *hex, size_t hex_len)
+static kms_status expect(const uint8_t *bytes, size_t len, kms_text hex)
 {
 	uint8_t want[128];
 	ENSURE(len <= sizeof(want), KMS_ERR_RANGE);
-	GUARD(kms_hex_decode(want, len, hex, hex_len));
+	GUARD(kms_hex_decode(kms_out_of(want, len), hex));
 	ENSURE(kms_equal_ct(bytes, want, len), KMS_ERR_SELFTEST);
 	return KMS_OK;
 }
@@ -29,28 +21,31 @@ static kms_status expect(const uint8_t *bytes, size_t len, const char *hex, size
 static kms_status test_keccak256(void)
 {
 	uint8_t digest[32];
-	kms_keccak256(digest, NULL, 0);
-	GUARD(expect(digest, 32, HEX("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")));
-	kms_keccak256(digest, BYTES("abc"));
-	return expect(digest, 32, HEX("4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"));
+	kms_keccak256(digest, KMS_NO_BYTES);
+	GUARD(
+	    expect(digest, 32, KMS_TEXT("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")));
+	kms_keccak256(digest, KMS_BYTES("abc"));
+	return expect(digest, 32,
+		      KMS_TEXT("4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"));
 }
 
 /* FIPS 180-2 appendix B.1. */
 static kms_status test_sha256(void)
 {
 	uint8_t digest[32];
-	GUARD(kms_sha256(digest, BYTES("abc")));
-	return expect(digest, 32, HEX("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+	GUARD(kms_sha256(digest, KMS_BYTES("abc")));
+	return expect(digest, 32,
+		      KMS_TEXT("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
 }
 
 /* RFC 4231 test case 2. */
 static kms_status test_hmac(void)
 {
 	uint8_t mac[32];
-	DEFER(secret_release) kms_secret *key = NULL;
-	GUARD(kms_secret_new(&key, BYTES("Jefe")));
-	GUARD(kms_hmac_sha256(mac, key, BYTES("what do ya want for nothing?")));
-	return expect(mac, 32, HEX("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
+	DEFER(kms_secret_release) kms_secret *key = NULL;
+	GUARD(kms_secret_new(&key, KMS_BYTES("Jefe")));
+	GUARD(kms_hmac_sha256(mac, key, KMS_BYTES("what do ya want for nothing?")));
+	return expect(mac, 32, KMS_TEXT("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
 }
 
 /* RFC 5869 appendix A.1. */
@@ -62,10 +57,10 @@ static kms_status test_hkdf(void)
 		salt[i] = (uint8_t)i;
 	for (size_t i = 0; i < sizeof(info); i++)
 		info[i] = (uint8_t)(0xf0 + i);
-	GUARD(kms_hkdf_sha256(okm, sizeof(okm), ikm, sizeof(ikm), salt, sizeof(salt), info, sizeof(info)));
+	GUARD(kms_hkdf_sha256(KMS_OUT(okm), KMS_SPAN(ikm), KMS_SPAN(salt), KMS_SPAN(info)));
 	return expect(okm, sizeof(okm),
-		      HEX("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
-			  "34007208d5b887185865"));
+		      KMS_TEXT("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+			       "34007208d5b887185865"));
 }
 
 /* The GCM specification (McGrew and Viega), test case 14; and a wrong tag. */
@@ -73,13 +68,13 @@ static kms_status test_gcm(void)
 {
 	static const uint8_t key[32], iv[KMS_GCM_IV], zeros[16];
 	uint8_t sealed[16 + KMS_GCM_TAG], plain[16];
-	GUARD(kms_gcm_seal(sealed, key, iv, zeros, sizeof(zeros)));
+	GUARD(kms_gcm_seal(sealed, key, iv, KMS_SPAN(zeros)));
 	GUARD(expect(sealed, sizeof(sealed),
-		     HEX("cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919")));
-	GUARD(kms_gcm_open(plain, key, iv, sealed, sizeof(sealed)));
+		     KMS_TEXT("cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919")));
+	GUARD(kms_gcm_open(plain, key, iv, KMS_SPAN(sealed)));
 	ENSURE(kms_equal_ct(plain, zeros, sizeof(zeros)), KMS_ERR_SELFTEST);
 	sealed[31] ^= 1;
-	ENSURE(kms_gcm_open(plain, key, iv, sealed, sizeof(sealed)) == KMS_ERR_DECRYPT, KMS_ERR_SELFTEST);
+	ENSURE(kms_gcm_open(plain, key, iv, KMS_SPAN(sealed)) == KMS_ERR_DECRYPT, KMS_ERR_SELFTEST);
 	return KMS_OK;
 }
 
@@ -87,15 +82,15 @@ static kms_status test_gcm(void)
 static kms_status test_aes(void)
 {
 	uint8_t block[16], plain[16];
-	DEFER(secret_release) kms_secret *key = NULL;
-	DEFER(cipher_release) kms_block_cipher *cipher = NULL;
+	DEFER(kms_secret_release) kms_secret *key = NULL;
+	DEFER(kms_aes_block_release) kms_aes_block *cipher = NULL;
 	GUARD(kms_secret_from_hex(
-	    &key, HEX("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"), 32));
-	GUARD(kms_block_cipher_new(&cipher, key));
-	GUARD(kms_hex_decode(plain, 16, HEX("00112233445566778899aabbccddeeff")));
-	GUARD(kms_block_encrypt(block, cipher, plain));
-	GUARD(expect(block, 16, HEX("8ea2b7ca516745bfeafc49904b496089")));
-	GUARD(kms_block_decrypt(block, cipher, block));
+	    &key, KMS_TEXT("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"), 32));
+	GUARD(kms_aes_block_new(&cipher, key));
+	GUARD(kms_hex_decode(KMS_OUT(plain), KMS_TEXT("00112233445566778899aabbccddeeff")));
+	GUARD(kms_aes_block_encrypt(block, cipher, plain));
+	GUARD(expect(block, 16, KMS_TEXT("8ea2b7ca516745bfeafc49904b496089")));
+	GUARD(kms_aes_block_decrypt(block, cipher, block));
 	ENSURE(kms_equal_ct(block, plain, 16), KMS_ERR_SELFTEST);
 	return KMS_OK;
 }
@@ -107,21 +102,21 @@ static kms_status test_aes(void)
 static kms_status test_wallet(void)
 {
 	uint8_t address[20], recovered[20], sig[65];
-	DEFER(secret_release) kms_secret *key = NULL;
-	DEFER(wallet_release) kms_wallet *wallet = NULL;
+	DEFER(kms_secret_release) kms_secret *key = NULL;
+	DEFER(kms_wallet_release) kms_wallet *wallet = NULL;
 	GUARD(kms_secret_from_hex(
-	    &key, HEX("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"), 32));
+	    &key, KMS_TEXT("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"), 32));
 	GUARD(kms_wallet_new(&wallet, key));
 	kms_wallet_address(address, wallet);
-	GUARD(expect(address, 20, HEX("2c7536e3605d9c16a7a3d7b1898e529396a65c23")));
-	GUARD(kms_wallet_sign_message(sig, wallet, BYTES("Some data")));
+	GUARD(expect(address, 20, KMS_TEXT("2c7536e3605d9c16a7a3d7b1898e529396a65c23")));
+	GUARD(kms_wallet_sign_message(sig, wallet, KMS_BYTES("Some data")));
 	GUARD(expect(sig, 65,
-		     HEX("b91467e570a6466aa9e9876cbcd013baba02900b8979d43fe208a4a4f339f5fd"
-			 "6007e74cd82e037b800186422fc2da167c747ef045e5d18a5f5d4300f8e1a029"
-			 "01")));
-	GUARD(kms_message_recover(recovered, BYTES("Some data"), sig));
+		     KMS_TEXT("b91467e570a6466aa9e9876cbcd013baba02900b8979d43fe208a4a4f339f5fd"
+			      "6007e74cd82e037b800186422fc2da167c747ef045e5d18a5f5d4300f8e1a029"
+			      "01")));
+	GUARD(kms_message_recover(recovered, KMS_BYTES("Some data"), sig));
 	ENSURE(kms_equal_ct(recovered, address, 20), KMS_ERR_SELFTEST);
-	kms_status status = kms_message_recover(recovered, BYTES("Some date"), sig);
+	kms_status status = kms_message_recover(recovered, KMS_BYTES("Some date"), sig);
 	ENSURE(status == KMS_ERR_SIGNATURE || (status == KMS_OK && !kms_equal_ct(recovered, address, 20)),
 	       KMS_ERR_SELFTEST);
 	return KMS_OK;
@@ -131,26 +126,26 @@ static kms_status test_wallet(void)
 static kms_status test_p384(void)
 {
 	uint8_t encoded[KMS_P384_POINT], point[KMS_P384_POINT];
-	DEFER(secret_release) kms_secret *scalar = NULL;
-	DEFER(secret_release) kms_secret *shared = NULL;
-	DEFER(p384_release) kms_p384 *key = NULL;
-	GUARD(kms_hex_decode(encoded, sizeof(encoded),
-			     HEX("04"
-				 "a7c76b970c3b5fe8b05d2838ae04ab47697b9eaf52e764592efda27fe7513272"
-				 "734466b400091adbf2d68c58e0c50066ac68f19f2e1cb879aed43a9969b91a08"
-				 "39c4c38a49749b661efedf243451915ed0905a32b060992b468c64766fc8437a")));
+	DEFER(kms_secret_release) kms_secret *scalar = NULL;
+	DEFER(kms_secret_release) kms_secret *shared = NULL;
+	DEFER(kms_p384_release) kms_p384 *key = NULL;
+	GUARD(kms_hex_decode(KMS_OUT(encoded),
+			     KMS_TEXT("04"
+				      "a7c76b970c3b5fe8b05d2838ae04ab47697b9eaf52e764592efda27fe7513272"
+				      "734466b400091adbf2d68c58e0c50066ac68f19f2e1cb879aed43a9969b91a08"
+				      "39c4c38a49749b661efedf243451915ed0905a32b060992b468c64766fc8437a")));
 	GUARD(kms_secret_from_hex(&scalar,
-				  HEX("3cc3122a68f0d95027ad38c067916ba0eb8c38894d22e1b1"
-				      "5618b6818a661774ad463b205da88cf699ab4d43c9cf98a1"),
+				  KMS_TEXT("3cc3122a68f0d95027ad38c067916ba0eb8c38894d22e1b1"
+					   "5618b6818a661774ad463b205da88cf699ab4d43c9cf98a1"),
 				  48));
-	GUARD(kms_p384_point_parse(point, encoded, sizeof(encoded)));
+	GUARD(kms_p384_point_parse(point, KMS_SPAN(encoded)));
 	GUARD(kms_p384_new(&key, scalar));
 	GUARD(kms_p384_ecdh(&shared, key, point));
 	GUARD(expect(kms_secret_bytes(shared), 48,
-		     HEX("5f9d29dc5e31a163060356213669c8ce132e22f57c9a04f4"
-			 "0ba7fcead493b457e5621e766c40a2e3d4d6a04b25e533f1")));
+		     KMS_TEXT("5f9d29dc5e31a163060356213669c8ce132e22f57c9a04f4"
+			      "0ba7fcead493b457e5621e766c40a2e3d4d6a04b25e533f1")));
 	encoded[96] ^= 1; /* off the curve */
-	ENSURE(kms_p384_point_parse(point, encoded, sizeof(encoded)) == KMS_ERR_PEER_KEY, KMS_ERR_SELFTEST);
+	ENSURE(kms_p384_point_parse(point, KMS_SPAN(encoded)) == KMS_ERR_PEER_KEY, KMS_ERR_SELFTEST);
 	return KMS_OK;
 }
 

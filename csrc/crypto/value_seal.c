@@ -1,5 +1,5 @@
 /* Stored values: IV || AES-256-GCM(data key, value) || tag (docs/protocol.md section 8). */
-#include "crypto/gcm.h"
+#include "crypto/gcm_internal.h"
 #include "base/ensure.h"
 #include "kms/crypto.h"
 #include "kms/value_seal.h"
@@ -7,62 +7,61 @@
 #define KEY_BYTES 32
 #define PIECE 4096
 
-kms_status kms_value_seal(kms_buf *record, const kms_secret *data_key32, const uint8_t *value, size_t len)
+kms_status kms_value_seal(kms_buf *sealed, const kms_secret *data_key32, kms_span value)
 {
-	static const uint8_t nothing;
 	size_t total;
-	ENSURE_REF(record);
+	ENSURE_REF(sealed);
 	ENSURE_REF(data_key32);
-	ENSURE(value || !len, KMS_ERR_ARGUMENT);
+	ENSURE(value.bytes || !value.len, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(data_key32) == KEY_BYTES, KMS_ERR_RANGE);
-	ENSURE(KMS_ADD(&total, len, (size_t)KMS_VALUE_SEAL_OVERHEAD), KMS_ERR_TOO_LARGE);
-	GUARD(kms_buf_reserve(record, total));
-	uint8_t *iv = record->data + record->len;
-	GUARD(kms_random(iv, KMS_GCM_IV));
-	GUARD(kms_gcm_seal(iv + KMS_GCM_IV, kms_secret_bytes(data_key32), iv, len ? value : &nothing, len));
-	record->len += total;
+	ENSURE(KMS_ADD(&total, value.len, (size_t)KMS_VALUE_SEAL_OVERHEAD), KMS_ERR_TOO_LARGE);
+	GUARD(kms_buf_reserve(sealed, total));
+	uint8_t *iv = sealed->data + sealed->len;
+	GUARD(kms_random(kms_out_of(iv, KMS_GCM_IV)));
+	GUARD(kms_gcm_seal(iv + KMS_GCM_IV, kms_secret_bytes(data_key32), iv, value));
+	sealed->len += total;
 	return KMS_OK;
 }
 
-kms_status kms_value_open(kms_buf *value, const kms_secret *data_key32, const uint8_t *record, size_t len)
+kms_status kms_value_open(kms_buf *value, const kms_secret *data_key32, kms_span sealed)
 {
-	uint8_t nothing = 0;
 	ENSURE_REF(value);
 	ENSURE_REF(data_key32);
-	ENSURE(record || !len, KMS_ERR_ARGUMENT);
+	ENSURE(sealed.bytes || !sealed.len, KMS_ERR_ARGUMENT);
 	ENSURE(value->kind == KMS_BUF_GUARDED, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(data_key32) == KEY_BYTES, KMS_ERR_RANGE);
-	ENSURE(len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
-	size_t plain_len = len - KMS_VALUE_SEAL_OVERHEAD;
-	GUARD(kms_buf_reserve(value, plain_len));
-	uint8_t *plain = plain_len ? value->data + value->len : &nothing;
-	GUARD(
-	    kms_gcm_open(plain, kms_secret_bytes(data_key32), record, record + KMS_GCM_IV, len - KMS_GCM_IV));
-	value->len += plain_len;
+	ENSURE(sealed.len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
+	size_t len = sealed.len - KMS_VALUE_SEAL_OVERHEAD;
+	GUARD(kms_buf_reserve(value, len));
+	uint8_t *plain = len ? value->data + value->len : NULL;
+	kms_span ciphertext = kms_span_of(sealed.bytes + KMS_GCM_IV, sealed.len - KMS_GCM_IV);
+	GUARD(kms_gcm_open(plain, kms_secret_bytes(data_key32), sealed.bytes, ciphertext));
+	value->len += len;
 	return KMS_OK;
 }
 
-static kms_status verify_pieces(EVP_CIPHER_CTX *context, uint8_t *piece, const uint8_t *sealed, size_t len)
+/* Decrypts piece by piece, each over the last. In: sealed - ciphertext and tag. */
+static kms_status verify_pieces(EVP_CIPHER_CTX *context, uint8_t piece[PIECE], kms_span sealed)
 {
-	while (len > KMS_GCM_TAG) {
-		size_t left = len - KMS_GCM_TAG, part = left < PIECE ? left : PIECE;
-		GUARD(kms_gcm_update(piece, context, sealed, part));
-		sealed += part;
-		len -= part;
+	size_t len = sealed.len - KMS_GCM_TAG;
+	for (size_t done = 0; done < len; done += PIECE) {
+		size_t part = len - done < PIECE ? len - done : PIECE;
+		GUARD(kms_gcm_update(piece, context, kms_span_of(sealed.bytes + done, part)));
 	}
-	return kms_gcm_verify(context, sealed);
+	return kms_gcm_verify(context, sealed.bytes + len);
 }
 
-kms_status kms_value_verify(const kms_secret *data_key32, const uint8_t *record, size_t len)
+kms_status kms_value_verify(const kms_secret *data_key32, kms_span sealed)
 {
 	uint8_t piece[PIECE];
 	ENSURE_REF(data_key32);
-	ENSURE(record || !len, KMS_ERR_ARGUMENT);
+	ENSURE(sealed.bytes || !sealed.len, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(data_key32) == KEY_BYTES, KMS_ERR_RANGE);
-	ENSURE(len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
+	ENSURE(sealed.len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
 	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
-	GUARD(kms_gcm_start(&context, kms_secret_bytes(data_key32), record, false));
-	kms_status status = verify_pieces(context, piece, record + KMS_GCM_IV, len - KMS_GCM_IV);
-	kms_wipe(piece, len < sizeof(piece) ? len : sizeof(piece));
+	GUARD(kms_gcm_start(&context, kms_secret_bytes(data_key32), sealed.bytes, false));
+	kms_span ciphertext = kms_span_of(sealed.bytes + KMS_GCM_IV, sealed.len - KMS_GCM_IV);
+	kms_status status = verify_pieces(context, piece, ciphertext);
+	kms_wipe(piece, sealed.len < sizeof(piece) ? sealed.len : sizeof(piece));
 	return status;
 }

@@ -4,7 +4,7 @@
 #include <secp256k1_recovery.h>
 
 #include "crypto/crypto.h"
-#include "crypto/declassify.h"
+#include "base/declassify.h"
 #include "crypto/keccak.h"
 #include "base/mem.h"
 #include "base/ensure.h"
@@ -17,14 +17,12 @@ struct kms_wallet {
 	uint8_t address20[20];
 };
 
-DEFINE_DEFER(wallet_release, kms_wallet, kms_wallet_free)
-
 static void address_of(uint8_t address20[20], const secp256k1_context *context, const secp256k1_pubkey *key)
 {
 	uint8_t point[65], digest[32];
 	size_t len = sizeof(point);
 	(void)secp256k1_ec_pubkey_serialize(context, point, &len, key, SECP256K1_EC_UNCOMPRESSED);
-	kms_keccak256(digest, point + 1, 64);
+	kms_keccak256(digest, kms_span_of(point + 1, 64));
 	memcpy(address20, digest + 12, 20);
 }
 
@@ -35,16 +33,16 @@ kms_status kms_wallet_new(kms_wallet **wallet, const kms_secret *key32)
 	*wallet = NULL;
 	ENSURE_REF(key32);
 	ENSURE(kms_secret_len(key32) == 32, KMS_ERR_PRIVATE_KEY);
-	const kms_algorithms *algorithms = kms_algorithms_get();
-	ENSURE(algorithms, KMS_ERR_STATE);
+	const kms_crypto_shared *shared = kms_crypto_shared_get();
+	ENSURE(shared, KMS_ERR_STATE);
 	/* Refuses zero and what is not below the group order. */
-	int made_public = secp256k1_ec_pubkey_create(algorithms->secp256k1, &public, kms_secret_bytes(key32));
+	int made_public = secp256k1_ec_pubkey_create(shared->secp256k1, &public, kms_secret_bytes(key32));
 	KMS_DECLASSIFY(made_public);
 	ENSURE(made_public, KMS_ERR_PRIVATE_KEY);
-	DEFER(wallet_release) kms_wallet *made = kms_heap_alloc(1, sizeof(*made));
+	DEFER(kms_wallet_release) kms_wallet *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
-	GUARD(kms_secret_new(&made->key, kms_secret_bytes(key32), 32));
-	address_of(made->address20, algorithms->secp256k1, &public);
+	GUARD(kms_secret_new(&made->key, kms_secret_span(key32)));
+	address_of(made->address20, shared->secp256k1, &public);
 	*wallet = made;
 	made = NULL;
 	return KMS_OK;
@@ -69,7 +67,7 @@ kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet)
 	ENSURE_REF(wallet);
 	secp256k1_pubkey public;
 	size_t len = 65;
-	const secp256k1_context *context = kms_algorithms_get()->secp256k1;
+	const secp256k1_context *context = kms_crypto_shared_get()->secp256k1;
 	int made_public = secp256k1_ec_pubkey_create(context, &public, kms_secret_bytes(wallet->key));
 	KMS_DECLASSIFY(made_public);
 	ENSURE(made_public, KMS_ERR_CRYPTO);
@@ -77,16 +75,16 @@ kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet)
 	return KMS_OK;
 }
 
-kms_status kms_eip191_digest(uint8_t digest32[32], const uint8_t *message, size_t len)
+kms_status kms_eip191_digest(uint8_t digest32[32], kms_span message)
 {
 	static const char prefix[] = "\x19"
 				     "Ethereum Signed Message:\n";
 	ENSURE_REF(digest32);
 	memset(digest32, 0, 32);
-	ENSURE(message || len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(message.bytes || message.len == 0, KMS_ERR_ARGUMENT);
 	char digits[20];
 	size_t at = sizeof(digits);
-	size_t rest = len;
+	size_t rest = message.len;
 	do {
 		digits[--at] = (char)('0' + rest % 10);
 		rest /= 10;
@@ -94,7 +92,7 @@ kms_status kms_eip191_digest(uint8_t digest32[32], const uint8_t *message, size_
 	kms_keccak hash = kms_keccak_start();
 	kms_keccak_update(&hash, prefix, sizeof(prefix) - 1);
 	kms_keccak_update(&hash, digits + at, sizeof(digits) - at);
-	kms_keccak_update(&hash, message, len);
+	kms_keccak_update(&hash, message.bytes, message.len);
 	kms_keccak_final(digest32, &hash);
 	return KMS_OK;
 }
@@ -106,7 +104,7 @@ kms_status kms_wallet_sign(uint8_t sig65[65], const kms_wallet *wallet, const ui
 	ENSURE_REF(sig65);
 	memset(sig65, 0, 65);
 	ENSURE(wallet && digest32, KMS_ERR_ARGUMENT);
-	const secp256k1_context *context = kms_algorithms_get()->secp256k1;
+	const secp256k1_context *context = kms_crypto_shared_get()->secp256k1;
 	/* The default nonce function is RFC 6979; s comes out low. */
 	int made_signature = secp256k1_ecdsa_sign_recoverable(context, &signature, digest32,
 							      kms_secret_bytes(wallet->key), NULL, NULL);
@@ -123,18 +121,16 @@ kms_status kms_wallet_sign(uint8_t sig65[65], const kms_wallet *wallet, const ui
 	return KMS_ERR_CRYPTO;
 }
 
-kms_status kms_wallet_sign_message(uint8_t sig65[65], const kms_wallet *wallet, const uint8_t *message,
-				   size_t len)
+kms_status kms_wallet_sign_message(uint8_t sig65[65], const kms_wallet *wallet, kms_span message)
 {
 	uint8_t digest[32];
 	ENSURE_REF(sig65);
 	memset(sig65, 0, 65);
-	GUARD(kms_eip191_digest(digest, message, len));
+	GUARD(kms_eip191_digest(digest, message));
 	return kms_wallet_sign(sig65, wallet, digest);
 }
 
-kms_status kms_message_recover(uint8_t address20[20], const uint8_t *message, size_t len,
-			       const uint8_t sig65[65])
+kms_status kms_message_recover(uint8_t address20[20], kms_span message, const uint8_t sig65[65])
 {
 	uint8_t digest[32];
 	secp256k1_ecdsa_recoverable_signature signature;
@@ -142,12 +138,12 @@ kms_status kms_message_recover(uint8_t address20[20], const uint8_t *message, si
 	ENSURE_REF(address20);
 	memset(address20, 0, 20);
 	ENSURE_REF(sig65);
-	const kms_algorithms *algorithms = kms_algorithms_get();
-	ENSURE(algorithms, KMS_ERR_STATE);
-	const secp256k1_context *context = algorithms->secp256k1;
+	const kms_crypto_shared *shared = kms_crypto_shared_get();
+	ENSURE(shared, KMS_ERR_STATE);
+	const secp256k1_context *context = shared->secp256k1;
 	/* Again, whoever made the 65 bytes: other values of v would be a misuse of the library. */
 	ENSURE(kms_signature_in_range(sig65), KMS_ERR_SIGNATURE);
-	GUARD(kms_eip191_digest(digest, message, len));
+	GUARD(kms_eip191_digest(digest, message));
 	ENSURE(secp256k1_ecdsa_recoverable_signature_parse_compact(context, &signature, sig65, sig65[64]),
 	       KMS_ERR_SIGNATURE);
 	ENSURE(secp256k1_ecdsa_recover(context, &public, &signature, digest), KMS_ERR_SIGNATURE);

@@ -44,8 +44,6 @@ struct kms_channels {
 };
 
 DEFINE_DEFER(channels_release, kms_channels, kms_channels_free)
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
 
 static pair pair_of(const kms_p384 *own, const uint8_t peer97[97])
 {
@@ -160,13 +158,13 @@ kms_secret *kms_channels_find(kms_channels *channels, const kms_p384 *own, const
 
 static kms_status derive_key(kms_secret **key32, const kms_p384 *own, const uint8_t peer97[97])
 {
-	DEFER(secret_release) kms_secret *x48 = NULL;
-	DEFER(guarded_release) uint8_t *key = kms_guarded_alloc(KEY_BYTES);
+	DEFER(kms_secret_release) kms_secret *x48 = NULL;
+	DEFER(kms_guarded_release) uint8_t *key = kms_guarded_alloc(KEY_BYTES);
 	ENSURE(key, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_p384_ecdh(&x48, own, peer97));
-	GUARD(kms_hkdf_sha256(key, KEY_BYTES, kms_secret_bytes(x48), kms_secret_len(x48), NULL, 0,
-			      (const uint8_t *)CHANNEL_INFO, strlen(CHANNEL_INFO)));
-	return kms_secret_new(key32, key, KEY_BYTES);
+	GUARD(kms_hkdf_sha256(kms_out_of(key, KEY_BYTES), kms_secret_span(x48), KMS_NO_BYTES,
+			      KMS_BYTES(CHANNEL_INFO)));
+	return kms_secret_new(key32, kms_span_of(key, KEY_BYTES));
 }
 
 /* Keeps a new entry unless another thread was first; the key that is now held. */
@@ -201,7 +199,7 @@ kms_status kms_channels_get(kms_secret **key32, kms_channels *channels, const km
 	*key32 = kms_channels_find(channels, own, peer97);
 	if (*key32) return KMS_OK;
 
-	DEFER(secret_release) kms_secret *derived = NULL;
+	DEFER(kms_secret_release) kms_secret *derived = NULL;
 	GUARD(derive_key(&derived, own, peer97));
 	channel *fresh = kms_heap_alloc(1, sizeof(*fresh));
 	ENSURE(fresh, KMS_ERR_MEMORY);

@@ -32,7 +32,7 @@ kms_status kms_client_new(kms_client **client, const kms_wallet *wallet, const k
 	ENSURE(wallet && p384 && node20 && node97, KMS_ERR_ARGUMENT);
 	DEFER(client_release) kms_client *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
-	GUARD(kms_p384_point_parse(made->node97, node97, sizeof(made->node97)));
+	GUARD(kms_p384_point_parse(made->node97, kms_span_of(node97, sizeof(made->node97))));
 	made->wallet = wallet;
 	memcpy(made->own97, kms_p384_public(p384), sizeof(made->own97));
 	memcpy(made->node20, node20, sizeof(made->node20));
@@ -246,7 +246,7 @@ static kms_status open_answer(kms_exchange *exchange, const kms_client *client, 
 	exchange->plain = kms_buf_make(names_only ? KMS_BUF_WIPED : KMS_BUF_GUARDED, envelope->hex_len);
 	if (!names_only) return kms_envelope_open(&exchange->plain, envelope, client->channel);
 	return kms_gcm_open_hex(&exchange->plain, kms_secret_bytes(client->channel), envelope->iv12,
-				envelope->hex, envelope->hex_len);
+				kms_text_of(envelope->hex, envelope->hex_len));
 }
 
 static kms_status finish(kms_exchange *exchange, const kms_client *client, kms_text response_signature,

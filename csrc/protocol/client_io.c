@@ -73,7 +73,7 @@ kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange)
 	const kms_buf *key = &exchange->secret;
 	ENSURE(exchange->kind == KMS_REQUEST_DERIVE && key->len >= KMS_FINGERPRINT_MIN, KMS_ERR_ARGUMENT);
 	uint8_t digest[32];
-	GUARD(kms_sha256(digest, key->data, key->len));
+	GUARD(kms_sha256(digest, kms_buf_span(key)));
 	kms_hex_encode(text8, digest, 4);
 	kms_wipe(digest, sizeof(digest));
 	return KMS_OK;

@@ -15,41 +15,39 @@
 /* ---- reading ---- */
 
 /* A member that must be a string of hexadecimal digits; 0x removed, digits not looked at. */
-static kms_status hex_member(const char **hex, size_t *len, const kms_json *json, const char *name)
+static kms_status hex_member(kms_text *hex, const kms_json *json, const char *name)
 {
 	const kms_json_value *value = kms_json_get(json, &json->values[0], name);
 	ENSURE(value && value->type == KMS_JSON_STRING, KMS_ERR_ENVELOPE);
-	*hex = value->text;
-	*len = value->len;
-	kms_hex_strip(hex, len);
-	ENSURE(*len % 2 == 0, KMS_ERR_ENVELOPE);
+	*hex = kms_hex_strip(kms_json_text(value));
+	ENSURE(hex->len % 2 == 0, KMS_ERR_ENVELOPE);
 	return KMS_OK;
 }
 
 static kms_status parse_sender(kms_envelope *envelope, const kms_json *json)
 {
-	const char *hex;
-	size_t len;
-	GUARD(hex_member(&hex, &len, json, "sender_tee_pubkey"));
-	ENSURE(len == 2 * KMS_P384_DER || len == 2 * KMS_P384_POINT, KMS_ERR_ENVELOPE);
-	envelope->sender_len = len / 2;
-	ENSURE(kms_hex_decode(envelope->sender_der, len / 2, hex, len) == KMS_OK, KMS_ERR_ENVELOPE);
+	kms_text hex;
+	GUARD(hex_member(&hex, json, "sender_tee_pubkey"));
+	ENSURE(hex.len == 2 * KMS_P384_DER || hex.len == 2 * KMS_P384_POINT, KMS_ERR_ENVELOPE);
+	envelope->sender_len = hex.len / 2;
+	kms_out der = kms_out_of(envelope->sender_der, envelope->sender_len);
+	ENSURE(kms_hex_decode(der, hex) == KMS_OK, KMS_ERR_ENVELOPE);
 	return KMS_OK;
 }
 
 /* The IV is the beginning; what follows is not used but must be hexadecimal too. */
 static kms_status parse_nonce(kms_envelope *envelope, const kms_json *json)
 {
-	const char *hex;
-	size_t len;
-	GUARD(hex_member(&hex, &len, json, "nonce"));
-	ENSURE(len >= 2 * KMS_GCM_IV, KMS_ERR_ENVELOPE);
-	envelope->nonce = hex;
-	envelope->nonce_len = len;
-	for (size_t at = 0; at < len;) {
+	kms_text hex;
+	GUARD(hex_member(&hex, json, "nonce"));
+	ENSURE(hex.len >= 2 * KMS_GCM_IV, KMS_ERR_ENVELOPE);
+	envelope->nonce = hex.text;
+	envelope->nonce_len = hex.len;
+	for (size_t at = 0; at < hex.len;) {
 		uint8_t piece[NONCE_BYTES];
-		size_t part = (len - at) / 2 < sizeof(piece) ? (len - at) / 2 : sizeof(piece);
-		ENSURE(kms_hex_decode(piece, part, hex + at, 2 * part) == KMS_OK, KMS_ERR_ENVELOPE);
+		size_t part = (hex.len - at) / 2 < sizeof(piece) ? (hex.len - at) / 2 : sizeof(piece);
+		kms_text digits = kms_text_of(hex.text + at, 2 * part);
+		ENSURE(kms_hex_decode(kms_out_of(piece, part), digits) == KMS_OK, KMS_ERR_ENVELOPE);
 		if (at == 0) memcpy(envelope->iv12, piece, sizeof(envelope->iv12));
 		at += 2 * part;
 	}
@@ -61,8 +59,11 @@ static kms_status parse_members(kms_envelope *envelope, const kms_json *json)
 	ENSURE(json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_ENVELOPE);
 	GUARD(parse_sender(envelope, json));
 	GUARD(parse_nonce(envelope, json));
-	GUARD(hex_member(&envelope->hex, &envelope->hex_len, json, "encrypted_data"));
-	ENSURE(envelope->hex_len >= 2 * KMS_GCM_TAG, KMS_ERR_ENVELOPE);
+	kms_text hex;
+	GUARD(hex_member(&hex, json, "encrypted_data"));
+	ENSURE(hex.len >= 2 * KMS_GCM_TAG, KMS_ERR_ENVELOPE);
+	envelope->hex = hex.text;
+	envelope->hex_len = hex.len;
 	return KMS_OK;
 }
 
@@ -97,7 +98,7 @@ static kms_status canonical_mac(uint8_t mac32[32], const kms_json *json, const k
 		return kms_hmac_sha256_spans(mac32, key32, spans, KMS_ARRAY_LEN(spans));
 	DEFER(kms_buf_free) kms_buf canonical = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	GUARD(kms_json_canonical(&canonical, json, &json->values[0]));
-	return kms_hmac_sha256(mac32, key32, canonical.data, canonical.len);
+	return kms_hmac_sha256(mac32, key32, kms_buf_span(&canonical));
 }
 
 static kms_status parse(kms_envelope *envelope, uint8_t mac32[32], char *body, size_t len,
@@ -155,8 +156,8 @@ kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope, const
 	ENSURE_REF(channel_key32);
 	ENSURE(plain->kind != KMS_BUF_PLAIN, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(channel_key32) == KEY_BYTES, KMS_ERR_RANGE);
-	return kms_gcm_open_hex(plain, kms_secret_bytes(channel_key32), envelope->iv12, envelope->hex,
-				envelope->hex_len);
+	return kms_gcm_open_hex(plain, kms_secret_bytes(channel_key32), envelope->iv12,
+				kms_text_of(envelope->hex, envelope->hex_len));
 }
 
 /* ---- writing ---- */
@@ -167,7 +168,7 @@ static kms_status append_envelope(kms_buf *body, const kms_secret *channel_key32
 	uint8_t der[KMS_P384_DER];
 	kms_p384_der(der, own97);
 	GUARD(kms_buf_append_text(body, "{\"encrypted_data\":\""));
-	GUARD(kms_gcm_seal_hex(body, kms_secret_bytes(channel_key32), nonce32, plain, len));
+	GUARD(kms_gcm_seal_hex(body, kms_secret_bytes(channel_key32), nonce32, kms_span_of(plain, len)));
 	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
 	GUARD(kms_buf_append_hex(body, nonce32, NONCE_BYTES));
 	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
@@ -194,6 +195,6 @@ kms_status kms_envelope_seal(kms_buf *body, const kms_secret *channel_key32, con
 			     const uint8_t *plain, size_t len)
 {
 	uint8_t nonce[NONCE_BYTES];
-	GUARD(kms_random(nonce, sizeof(nonce)));
+	GUARD(kms_random(KMS_OUT(nonce)));
 	return kms_envelope_seal_with(body, channel_key32, own97, nonce, plain, len);
 }

@@ -11,9 +11,6 @@
 
 #define COUNT_DIGITS 20 /* of the largest uint64_t */
 
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-
 static kms_status append_text_member(kms_buf *plain, const char *name, kms_text text)
 {
 	GUARD(kms_buf_append_text(plain, name));
@@ -41,10 +38,10 @@ static kms_status append_pop(kms_buf *plain, kms_text pop)
 
 static kms_status answer_derive(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
 {
-	DEFER(guarded_release) uint8_t *key = kms_guarded_alloc(request->length);
+	DEFER(kms_guarded_release) uint8_t *key = kms_guarded_alloc(request->length);
 	ENSURE(key, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_derive(key, request->length, context->master, context->app_id, request->path.text,
-			 request->path.len, request->context.text, request->context.len));
+	GUARD(kms_derive(kms_out_of(key, request->length), context->master, context->app_id, request->path,
+			 request->context));
 	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
 	GUARD(append_base64_member(plain, ",\"key\":", key, request->length));
 	GUARD(append_number_member(plain, ",\"length\":", request->length));
@@ -56,10 +53,10 @@ static kms_status answer_derive(kms_buf *plain, const kms_request *request, cons
 static kms_status answer_put(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
 {
 	uint64_t updated_at_ms;
-	DEFER(secret_release) kms_secret *data_key = NULL;
+	DEFER(kms_secret_release) kms_secret *data_key = NULL;
 	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	GUARD(kms_data_key(&data_key, context->master, context->app_id));
-	GUARD(kms_value_seal(&record, data_key, request->value, request->value_len));
+	GUARD(kms_value_seal(&record, data_key, kms_span_of(request->value, request->value_len)));
 
 	/* All that can fail without the time of the write comes first: no change without its answer. */
 	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
@@ -86,13 +83,13 @@ static kms_status answer_delete(kms_buf *plain, const kms_request *request, cons
 static kms_status answer_get(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
 {
 	uint64_t updated_at_ms;
-	DEFER(secret_release) kms_secret *data_key = NULL;
+	DEFER(kms_secret_release) kms_secret *data_key = NULL;
 	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	DEFER(kms_buf_free) kms_buf value = kms_buf_make(KMS_BUF_GUARDED, SIZE_MAX);
 	GUARD(kms_store_get(&updated_at_ms, &record, context->store, context->app_id, request->key,
 			    context->now_ms));
 	GUARD(kms_data_key(&data_key, context->master, context->app_id));
-	GUARD(kms_value_open(&value, data_key, record.data, record.len));
+	GUARD(kms_value_open(&value, data_key, kms_buf_span(&record)));
 	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
 	GUARD(append_text_member(plain, ",\"key\":", request->key));
 	GUARD(append_pop(plain, context->echo_pop));

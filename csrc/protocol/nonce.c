@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "crypto/declassify.h"
+#include "base/declassify.h"
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
@@ -25,7 +25,7 @@
  */
 struct kms_nonces {
 	pthread_mutex_t lock;
-	kms_block_cipher *cipher;
+	kms_aes_block *cipher;
 	uint64_t *used;
 	uint64_t *first; /* number of the first nonce of each second within the lifetime */
 	uint64_t slots;  /* seconds in `first`: the lifetime and the running one */
@@ -34,7 +34,6 @@ struct kms_nonces {
 };
 
 DEFINE_DEFER(nonces_release, kms_nonces, kms_nonces_free)
-DEFINE_DEFER(key_release, kms_secret, kms_secret_unref)
 
 kms_status kms_nonces_new(kms_nonces **nonces, unsigned lifetime_s)
 {
@@ -48,9 +47,9 @@ kms_status kms_nonces_new(kms_nonces **nonces, unsigned lifetime_s)
 	made->first = kms_heap_alloc(made->slots, sizeof(*made->first));
 	made->used = kms_heap_alloc(RING_WORDS, sizeof(*made->used));
 	ENSURE(made->first && made->used, KMS_ERR_MEMORY);
-	DEFER(key_release) kms_secret *key = NULL;
+	DEFER(kms_secret_release) kms_secret *key = NULL;
 	GUARD(kms_secret_random(&key, 32));
-	GUARD(kms_block_cipher_new(&made->cipher, key));
+	GUARD(kms_aes_block_new(&made->cipher, key));
 	*nonces = made;
 	made = NULL;
 	return KMS_OK;
@@ -59,7 +58,7 @@ kms_status kms_nonces_new(kms_nonces **nonces, unsigned lifetime_s)
 void kms_nonces_free(kms_nonces *nonces)
 {
 	if (!nonces) return;
-	kms_block_cipher_free(nonces->cipher);
+	kms_aes_block_free(nonces->cipher);
 	kms_heap_free(nonces->used);
 	kms_heap_free(nonces->first);
 	pthread_mutex_destroy(&nonces->lock);
@@ -118,7 +117,7 @@ kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uin
 	uint8_t plain[BLOCK] = { 0 }, sealed[BLOCK];
 	kms_store64_le(plain, second);
 	kms_store32_le(plain + BLOCK_COUNTER, (uint32_t)(number % KMS_NONCE_RING));
-	GUARD(kms_block_encrypt(sealed, nonces->cipher, plain));
+	GUARD(kms_aes_block_encrypt(sealed, nonces->cipher, plain));
 	(void)kms_base64_encode(text24, sealed, BLOCK);
 	return KMS_OK;
 }
@@ -145,7 +144,7 @@ kms_status kms_nonces_consume(kms_nonces *nonces, const char *text, size_t len, 
 	size_t sealed_len;
 	ENSURE(kms_base64_decode(sealed, &sealed_len, text, len) == KMS_OK && sealed_len == BLOCK,
 	       KMS_ERR_POP_NONCE);
-	GUARD(kms_block_decrypt(plain, nonces->cipher, sealed));
+	GUARD(kms_aes_block_decrypt(plain, nonces->cipher, sealed));
 	ENSURE(kms_equal_ct(plain + BLOCK_ZEROS, zeros, sizeof(zeros)), KMS_ERR_POP_NONCE);
 	/* This node issued it: when and in which place is no secret. */
 	KMS_DECLASSIFY_BYTES(plain, sizeof(plain));

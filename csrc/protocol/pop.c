@@ -73,7 +73,7 @@ static kms_status check_wallet(kms_text wallet, const uint8_t caller20[20])
 {
 	uint8_t named[20];
 	if (!wallet.text) return KMS_OK;
-	ENSURE(kms_address_parse(named, wallet.text, wallet.len) == KMS_OK, KMS_ERR_POP_WALLET);
+	ENSURE(kms_address_parse(named, wallet) == KMS_OK, KMS_ERR_POP_WALLET);
 	ENSURE(kms_equal_ct(named, caller20, sizeof(named)), KMS_ERR_POP_WALLET);
 	return KMS_OK;
 }
@@ -82,8 +82,8 @@ static kms_status check_wallet(kms_text wallet, const uint8_t caller20[20])
 static kms_status recover_signer(uint8_t signer20[20], const message *m, kms_text signature)
 {
 	uint8_t sig[65];
-	GUARD(kms_signature_parse(sig, signature.text, signature.len));
-	return kms_message_recover(signer20, (const uint8_t *)m->text, m->len, sig);
+	GUARD(kms_signature_parse(sig, signature));
+	return kms_message_recover(signer20, kms_span_of(m->text, m->len), sig);
 }
 
 kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop *pop,
@@ -112,7 +112,7 @@ kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop
 static kms_status sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet, const message *m)
 {
 	uint8_t sig[65];
-	GUARD(kms_wallet_sign_message(sig, wallet, (const uint8_t *)m->text, m->len));
+	GUARD(kms_wallet_sign_message(sig, wallet, kms_span_of(m->text, m->len)));
 	kms_signature_format(signature132, sig);
 	return KMS_OK;
 }

@@ -3,8 +3,6 @@
 #include "sync/sync_internal.h"
 #include "kms/value_seal.h"
 
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-
 typedef struct applier {
 	kms_sync_counts *counts;
 	const kms_sync *message;
@@ -56,7 +54,7 @@ static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_i
 {
 	if (record->state != KMS_RECORD_LIVE) return KMS_OK;
 	if (!*data_key) GUARD(kms_data_key(data_key, a->master32, app_id));
-	return kms_value_verify(*data_key, record->value.bytes, record->value.len);
+	return kms_value_verify(*data_key, record->value);
 }
 
 static kms_status count_refused(kms_sync_counts *counts)
@@ -86,7 +84,7 @@ static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t 
 /* Applies the entries of one application, whose data key is derived once. */
 static kms_status apply_app(const applier *a, uint64_t app_id, size_t from, size_t end)
 {
-	DEFER(secret_release) kms_secret *data_key = NULL;
+	DEFER(kms_secret_release) kms_secret *data_key = NULL;
 	for (size_t i = from; i < end; i++)
 		GUARD(apply_entry(a, &data_key, app_id, &a->message->entries[i]));
 	return KMS_OK;

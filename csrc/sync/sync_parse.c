@@ -254,10 +254,8 @@ kms_status kms_sync_unseal(kms_secret **master32, const kms_sync *message, const
 	const sync_sealed *texts = &message->sealed;
 	ENSURE(texts->ephemeral_pubkey.text && texts->encrypted_data.text && texts->nonce.text,
 	       KMS_ERR_FIELD_MISSING);
-	GUARD(kms_hex_decode(sealed.iv12, sizeof(sealed.iv12), texts->nonce.text, texts->nonce.len));
-	GUARD(kms_hex_decode(sealed.data48, SEALED_BYTES, texts->encrypted_data.text,
-			     texts->encrypted_data.len));
-	GUARD(kms_p384_point_from_hex(sealed.ephemeral_point97, texts->ephemeral_pubkey.text,
-				      texts->ephemeral_pubkey.len));
+	GUARD(kms_hex_decode(KMS_OUT(sealed.iv12), texts->nonce));
+	GUARD(kms_hex_decode(kms_out_of(sealed.data48, SEALED_BYTES), texts->encrypted_data));
+	GUARD(kms_p384_point_from_hex(sealed.ephemeral_point97, texts->ephemeral_pubkey));
 	return kms_master_unseal(master32, &sealed, requester);
 }

@@ -87,7 +87,7 @@ static bool read_clock(sync_entry *entry, const kms_sync *message, const kms_jso
 	for (uint32_t i = 0; i < version->count; i++) {
 		kms_clock_entry made = { .counter = name[1].number };
 		ENSURE(name[1].type == KMS_JSON_INTEGER && !name[1].negative, false);
-		ENSURE(kms_address_parse(made.wallet20, name->text, name->len) == KMS_OK, false);
+		ENSURE(kms_address_parse(made.wallet20, kms_json_text(name)) == KMS_OK, false);
 		clock[i] = made;
 		name = kms_json_next(json, name + 1);
 	}

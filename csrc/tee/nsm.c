@@ -42,8 +42,6 @@ struct kms_nsm {
 	const char *refusal; /* static text */
 };
 
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-
 /* ---- the device ---- */
 
 static kms_status failure_of(int error)
@@ -208,7 +206,7 @@ kms_status kms_nsm_random(uint8_t *bytes, size_t len, kms_nsm *nsm)
 	ENSURE(len >= 1 && len <= MAX_RANDOM, KMS_ERR_RANGE);
 	memset(bytes, 0, len);
 	ENSURE_REF(nsm);
-	DEFER(guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
+	DEFER(kms_guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
 	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
 	kms_status status = draw(bytes, len, response, nsm);
 	if (status != KMS_OK) kms_wipe(bytes, len);
@@ -239,7 +237,7 @@ kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims 
 	ENSURE(claims->nonce.len <= KMS_NSM_NONCE_MAX, KMS_ERR_RANGE);
 	ENSURE(claims->public_key.len <= KMS_NSM_PUBLIC_KEY_MAX, KMS_ERR_RANGE);
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
-	DEFER(guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
+	DEFER(kms_guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
 	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
 	kms_reader answer;
 	kms_span made;
@@ -318,7 +316,7 @@ kms_status kms_nsm_describe(kms_nsm_description *description, kms_nsm *nsm)
 	kms_nsm_description made = { 0 };
 	kms_reader answer;
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
-	DEFER(guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
+	DEFER(kms_guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
 	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_cbor_put_text(&request, "DescribeNSM"));
 	GUARD(exchange(&answer, response, nsm, &request, "DescribeNSM"));

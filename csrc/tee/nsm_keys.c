@@ -13,10 +13,6 @@
 #define P384_BYTES 48
 #define ROUNDS 4 /* a scalar out of range has a chance of 2^-128 at most */
 
-DEFINE_DEFER(guarded_release, uint8_t, kms_guarded_free)
-DEFINE_DEFER(secret_release, kms_secret, kms_secret_unref)
-DEFINE_DEFER(wallet_release, kms_wallet, kms_wallet_free)
-
 kms_status kms_nsm_secret(kms_secret **secret, kms_nsm *nsm, size_t len, const char *use)
 {
 	ENSURE_REF(secret);
@@ -24,22 +20,22 @@ kms_status kms_nsm_secret(kms_secret **secret, kms_nsm *nsm, size_t len, const c
 	ENSURE_REF(nsm);
 	ENSURE_REF(use);
 	ENSURE(len >= 1 && len <= MAX_SECRET, KMS_ERR_RANGE);
-	DEFER(guarded_release) uint8_t *drawn = kms_guarded_alloc(MODULE_BYTES + KERNEL_BYTES);
-	DEFER(guarded_release) uint8_t *made = kms_guarded_alloc(len);
+	DEFER(kms_guarded_release) uint8_t *drawn = kms_guarded_alloc(MODULE_BYTES + KERNEL_BYTES);
+	DEFER(kms_guarded_release) uint8_t *made = kms_guarded_alloc(len);
 	ENSURE(drawn && made, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_nsm_random(drawn, MODULE_BYTES, nsm));
 	/* After the module's, which so cannot have been chosen to fit them. */
-	GUARD(kms_random(drawn + MODULE_BYTES, KERNEL_BYTES));
-	GUARD(kms_hkdf_sha256(made, len, drawn, MODULE_BYTES + KERNEL_BYTES, (const uint8_t *)SALT,
-			      strlen(SALT), (const uint8_t *)use, strlen(use)));
-	return kms_secret_new(secret, made, len);
+	GUARD(kms_random(kms_out_of(drawn + MODULE_BYTES, KERNEL_BYTES)));
+	GUARD(kms_hkdf_sha256(kms_out_of(made, len), kms_span_of(drawn, MODULE_BYTES + KERNEL_BYTES),
+			      KMS_BYTES(SALT), kms_text_span(kms_text_from(use))));
+	return kms_secret_new(secret, kms_span_of(made, len));
 }
 
 static kms_status make_wallet(kms_wallet **wallet, kms_nsm *nsm)
 {
 	kms_status status = KMS_ERR_PRIVATE_KEY;
 	for (int round = 0; round < ROUNDS && status == KMS_ERR_PRIVATE_KEY; round++) {
-		DEFER(secret_release) kms_secret *key = NULL;
+		DEFER(kms_secret_release) kms_secret *key = NULL;
 		GUARD(kms_nsm_secret(&key, nsm, WALLET_BYTES, "wallet"));
 		status = kms_wallet_new(wallet, key);
 	}
@@ -50,7 +46,7 @@ static kms_status make_p384(kms_p384 **p384, kms_nsm *nsm)
 {
 	kms_status status = KMS_ERR_PRIVATE_KEY;
 	for (int round = 0; round < ROUNDS && status == KMS_ERR_PRIVATE_KEY; round++) {
-		DEFER(secret_release) kms_secret *scalar = NULL;
+		DEFER(kms_secret_release) kms_secret *scalar = NULL;
 		GUARD(kms_nsm_secret(&scalar, nsm, P384_BYTES, "p384"));
 		status = kms_p384_new(p384, scalar);
 	}
@@ -64,7 +60,7 @@ kms_status kms_nsm_identity(kms_wallet **wallet, kms_p384 **p384, kms_nsm *nsm)
 	*wallet = NULL;
 	*p384 = NULL;
 	ENSURE_REF(nsm);
-	DEFER(wallet_release) kms_wallet *made = NULL;
+	DEFER(kms_wallet_release) kms_wallet *made = NULL;
 	GUARD(make_wallet(&made, nsm));
 	GUARD(make_p384(p384, nsm));
 	*wallet = made;

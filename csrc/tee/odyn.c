@@ -24,7 +24,7 @@ static kms_status append_digits(kms_buf *out, const char *hex, size_t len)
 	size_t before = out->len;
 	while (len) {
 		size_t part = len / 2 < PIECE ? len / 2 : PIECE;
-		kms_status status = kms_hex_decode(piece, part, hex, 2 * part);
+		kms_status status = kms_hex_decode(kms_out_of(piece, part), kms_text_of(hex, 2 * part));
 		if (status == KMS_OK) status = kms_buf_append_hex(out, piece, part);
 		if (status != KMS_OK) {
 			out->len = before;
@@ -141,7 +141,7 @@ static kms_status read_text(kms_text *text, reading *r, const char *name)
 static kms_status read_hex(kms_text *hex, reading *r, const char *name)
 {
 	GUARD(read_text(hex, r, name));
-	kms_hex_strip(&hex->text, &hex->len);
+	*hex = kms_hex_strip(*hex);
 	ENSURE(hex->len % 2 == 0, KMS_ERR_TEE);
 	return KMS_OK;
 }
@@ -150,7 +150,7 @@ static kms_status read_bytes(uint8_t *bytes, size_t len, reading *r, const char 
 {
 	kms_text hex;
 	GUARD(read_hex(&hex, r, name));
-	return kms_hex_decode(bytes, len, hex.text, hex.len);
+	return kms_hex_decode(kms_out_of(bytes, len), hex);
 }
 
 static kms_status read_own_address(reading *r, const uint8_t own20[20])
@@ -158,7 +158,7 @@ static kms_status read_own_address(reading *r, const uint8_t own20[20])
 	kms_text text;
 	uint8_t address[20];
 	GUARD(read_text(&text, r, "address"));
-	GUARD(kms_address_parse(address, text.text, text.len));
+	GUARD(kms_address_parse(address, text));
 	ENSURE(kms_equal_ct(address, own20, sizeof(address)), KMS_ERR_TEE);
 	return KMS_OK;
 }
@@ -253,7 +253,7 @@ static kms_status read_secret(kms_secret **secret32, reading *r, char *answer, s
 	kms_text hex;
 	GUARD(read_object(r, answer, len));
 	GUARD(read_text(&hex, r, "random_bytes"));
-	return kms_secret_from_hex(secret32, hex.text, hex.len, 32);
+	return kms_secret_from_hex(secret32, hex, 32);
 }
 
 kms_status kms_odyn_secret(kms_secret **secret32, const char **field, char *answer, size_t len)
@@ -276,7 +276,7 @@ static kms_status read_signature(uint8_t sig65[65], reading *r, char *answer, si
 	GUARD(read_object(r, answer, len));
 	GUARD(read_own_address(r, own20));
 	GUARD(read_text(&text, r, "signature"));
-	return kms_signature_parse(sig65, text.text, text.len);
+	return kms_signature_parse(sig65, text);
 }
 
 kms_status kms_odyn_signature(char signature132[KMS_SIGNATURE_TEXT], const char **field, char *answer,
@@ -306,10 +306,10 @@ static kms_status read_transaction(kms_buf *raw, uint8_t hash32[32], reading *r,
 	ENSURE(len > 1 && len <= MAX_RAW, KMS_ERR_TEE);
 	GUARD(kms_buf_reserve(raw, len));
 	uint8_t *bytes = raw->data + raw->len;
-	GUARD(kms_hex_decode(bytes, len, hex.text, hex.len));
+	GUARD(kms_hex_decode(kms_out_of(bytes, len), hex));
 	ENSURE(bytes[0] == TX_TYPE, KMS_ERR_TEE);
 	r->field = "transaction_hash";
-	kms_keccak256(hash32, bytes, len);
+	kms_keccak256(hash32, kms_span_of(bytes, len));
 	ENSURE(kms_equal_ct(hash32, told, sizeof(told)), KMS_ERR_TEE);
 	raw->len += len;
 	return KMS_OK;

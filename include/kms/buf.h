@@ -28,6 +28,17 @@ static inline kms_buf kms_buf_make(kms_buf_kind kind, size_t max)
 	return b;
 }
 
+/* What it holds; valid until it grows or is freed. */
+static inline kms_span kms_buf_span(const kms_buf *buf)
+{
+	return kms_span_of(buf->data, buf->len);
+}
+
+static inline kms_text kms_buf_text(const kms_buf *buf)
+{
+	return kms_span_text(kms_buf_span(buf));
+}
+
 /* Frees (wiping unless PLAIN) and leaves an empty buffer of the same kind and limit. */
 void kms_buf_free(kms_buf *buf);
 /* Forgets the content (wiped unless PLAIN) and keeps the memory. */

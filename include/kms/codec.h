@@ -5,16 +5,17 @@
 #ifndef KMS_CODEC_H
 #define KMS_CODEC_H
 
-#include "kms/kms.h"
+#include "kms/secret.h"
 
-/* Drops one leading "0x" or "0X" from a text span. */
-void kms_hex_strip(const char **text, size_t *len);
+/* A text without one leading "0x" or "0X". */
+kms_text kms_hex_strip(kms_text text);
 
 /*
- * Decodes exactly `len` bytes from `text_len` hex digits of any case; an optional 0x is
- * allowed. No branch or index depends on the digits' values. Odd or other length: ERR_HEX.
+ * Decodes hexadecimal digits of any case, 0x optional. No branch or index depends on the digits.
+ * Returns: KMS_OK; ERR_HEX for other digits, or unless there are 2 * bytes.len of them; ERR_ARGUMENT.
  */
-kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t text_len);
+kms_status kms_hex_decode(kms_out bytes, kms_text text);
+
 /*
  * Decodes digits where they stand: the bytes are the front of `text` then. Out: len - their number.
  * Odd length or a wrong digit: ERR_HEX, and `text` is of no use any more.
@@ -22,6 +23,14 @@ kms_status kms_hex_decode(uint8_t *bytes, size_t len, const char *text, size_t t
 kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len);
 /* Writes 2 * len lower-case digits, no NUL. */
 void kms_hex_encode(char *text, const uint8_t *bytes, size_t len);
+
+/*
+ * A secret from hexadecimal text, decoded as kms_hex_decode does.
+ * Returns: KMS_OK; ERR_HEX unless the text is 2 * `len` digits; ERR_RANGE when `len` is not 1 to
+ * KMS_SECRET_MAX; ERR_LOCKED_MEMORY; ERR_ARGUMENT.
+ * Out: secret - one reference, released with kms_secret_unref; NULL on failure.
+ */
+kms_status kms_secret_from_hex(kms_secret **secret, kms_text hex, size_t len);
 
 /* Bytes that `text_len` characters of padded base64 can decode to at the most. */
 size_t kms_base64_bound(size_t text_len);

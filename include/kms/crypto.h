@@ -1,8 +1,11 @@
 /*
- * Hashes, MACs, key derivation and authenticated encryption.
+ * Random bytes, hashes, MACs, key derivation and authenticated encryption.
  *
- * Algorithms are fetched once, contexts are kept per thread, so that a call costs the
- * primitive and no more. Any thread. kms_crypto_init comes after kms_guarded_init.
+ * Algorithms are fetched once and contexts are kept per thread, so that a call costs the
+ * primitive and no more. Before kms_crypto_init the functions that return a status return
+ * ERR_STATE. Each of them may also return ERR_LOCKED_MEMORY (the arena is full) and ERR_CRYPTO
+ * (the library failed).
+ * Threads: any, except where a function says otherwise.
  */
 #ifndef KMS_CRYPTO_H
 #define KMS_CRYPTO_H
@@ -14,58 +17,94 @@
 #define KMS_GCM_IV 12
 #define KMS_GCM_TAG 16
 
-/* Fetches algorithms, seeds the secp256k1 context. Again: KMS_OK, nothing done. */
+/*
+ * Fetches the algorithms and seeds the secp256k1 context. Later calls do nothing.
+ * Returns: KMS_OK; ERR_STATE before kms_guarded_init; ERR_SYSTEM.
+ */
 kms_status kms_crypto_init(void);
 
-/* Bytes from the kernel's generator (getrandom). On failure ERR_SYSTEM, output zeroed. */
-kms_status kms_random(uint8_t *bytes, size_t len);
+/*
+ * Known answers of every primitive (FIPS 180-2, FIPS 197, RFC 4231, RFC 5869, RFC 6979, EIP-191,
+ * NIST CAVP). To be called after kms_crypto_init and before a socket opens.
+ * Returns: KMS_OK; ERR_SELFTEST.
+ * Out: failed - name of the primitive that failed, a static string; NULL on success.
+ */
+kms_status kms_selftest(const char **failed);
 
-/* Keccak-256 with the original padding (Ethereum), not SHA3-256. Wipes its state. */
-void kms_keccak256(uint8_t digest32[32], const uint8_t *bytes, size_t len);
+/* Keccak-256 with the original padding, as Ethereum uses it; not SHA3-256. Wipes its state. */
+void kms_keccak256(uint8_t digest32[32], kms_span bytes);
 
-/* SHA-256 (FIPS 180-4). */
-kms_status kms_sha256(uint8_t digest32[32], const uint8_t *bytes, size_t len);
+/*
+ * Keccak-256 of a secret: what KMSRegistry publishes as masterSecretHash. Also wipes the stack
+ * that the computation used.
+ */
+void kms_secret_keccak256(uint8_t digest32[32], const kms_secret *secret);
 
-/* HMAC-SHA256 (RFC 2104), key of 1 to 64 bytes; the second form reads several spans as one text. */
-kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key, const uint8_t *bytes, size_t len);
+/*
+ * SHA-256 (FIPS 180-4).
+ * Returns: KMS_OK; ERR_ARGUMENT.
+ */
+kms_status kms_sha256(uint8_t digest32[32], kms_span bytes);
+
+/*
+ * HMAC-SHA256 (RFC 2104). The second form reads `count` spans as one text.
+ * Returns: KMS_OK; ERR_ARGUMENT.
+ */
+kms_status kms_hmac_sha256(uint8_t mac32[32], const kms_secret *key, kms_span bytes);
 kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key, const kms_span *spans,
 				 size_t count);
 
 /*
- * HKDF-SHA256 (RFC 5869), extract and expand.
- * Out: okm - `len` bytes, 1 to 8160; where it is secret, the caller passes guarded memory.
- * In: salt and info may be empty (NULL with length 0).
+ * HKDF-SHA256, extract and expand (RFC 5869).
+ * Returns: KMS_OK; ERR_RANGE when the length of `okm` is not 1 to 8160; ERR_ARGUMENT.
+ * Out: okm - guarded memory of the caller where the result is secret.
+ * In: salt, info - may be empty.
  */
-kms_status kms_hkdf_sha256(uint8_t *okm, size_t len, const uint8_t *ikm, size_t ikm_len, const uint8_t *salt,
-			   size_t salt_len, const uint8_t *info, size_t info_len);
+kms_status kms_hkdf_sha256(kms_out okm, kms_span ikm, kms_span salt, kms_span info);
 
 /*
- * AES-256-GCM (SP 800-38D), 12-byte IV, no AAD.
- * seal: writes len + 16 bytes (ciphertext || tag) to `sealed`; may not overlap `plain`.
- * open: writes len - 16 bytes to `plain` (guarded memory where it matters); ERR_DECRYPT and
- *       a zeroed output when the tag differs or len < 16.
+ * Encrypts with AES-256-GCM (SP 800-38D): 12-byte IV, no additional data.
+ * Returns: KMS_OK; ERR_ARGUMENT; ERR_RANGE.
+ * Out: sealed - plain.len + 16 bytes, ciphertext and tag; must not overlap `plain`.
  */
-kms_status kms_gcm_seal(uint8_t *sealed, const uint8_t key32[32], const uint8_t iv12[12],
-			const uint8_t *plain, size_t len);
-kms_status kms_gcm_open(uint8_t *plain, const uint8_t key32[32], const uint8_t iv12[12],
-			const uint8_t *sealed, size_t len);
+kms_status kms_gcm_seal(uint8_t *sealed, const uint8_t key32[32], const uint8_t iv12[12], kms_span plain);
 
 /*
- * The same with the ciphertext in hexadecimal, in pieces through a small stack buffer, so
- * that a large body needs no second copy. seal_hex appends 2 * (len + 16) digits to `hex`;
- * open_hex reads `hex_len` digits of any case without 0x (ERR_HEX).
+ * Decrypts what kms_gcm_seal made.
+ * Returns: KMS_OK; ERR_DECRYPT when the tag differs or `sealed` is shorter than a tag; ERR_ARGUMENT.
+ * Out: plain - sealed.len - 16 bytes; guarded memory where it is secret.
  */
-kms_status kms_gcm_seal_hex(kms_buf *hex, const uint8_t key32[32], const uint8_t iv12[12],
-			    const uint8_t *plain, size_t len);
-kms_status kms_gcm_open_hex(kms_buf *plain, const uint8_t key32[32], const uint8_t iv12[12], const char *hex,
-			    size_t hex_len);
+kms_status kms_gcm_open(uint8_t *plain, const uint8_t key32[32], const uint8_t iv12[12], kms_span sealed);
 
-/* One AES-256 block under a key that a caller holds: what nonces are made of (nonce.h). */
-typedef struct kms_block_cipher kms_block_cipher;
-kms_status kms_block_cipher_new(kms_block_cipher **cipher, const kms_secret *key32);
-void kms_block_cipher_free(kms_block_cipher *cipher);
-/* Both are safe on one cipher from several threads. */
-kms_status kms_block_encrypt(uint8_t out16[16], kms_block_cipher *cipher, const uint8_t in16[16]);
-kms_status kms_block_decrypt(uint8_t out16[16], kms_block_cipher *cipher, const uint8_t in16[16]);
+/*
+ * The same with the ciphertext in hexadecimal, a piece at a time through a small stack buffer, so
+ * that a large body needs no second copy.
+ * Returns: as kms_gcm_seal and kms_gcm_open; ERR_HEX; what kms_buf_reserve returns.
+ * Out: hex - 2 * (plain.len + 16) digits are appended; nothing on failure.
+ *      plain - the plaintext is appended; nothing on failure.
+ * In: hex - digits of any case, without 0x.
+ */
+kms_status kms_gcm_seal_hex(kms_buf *hex, const uint8_t key32[32], const uint8_t iv12[12], kms_span plain);
+kms_status kms_gcm_open_hex(kms_buf *plain, const uint8_t key32[32], const uint8_t iv12[12], kms_text hex);
+
+/* AES-256 on single blocks under one key (FIPS 197): nonces are made with it (nonce.h). */
+typedef struct kms_aes_block kms_aes_block;
+
+/*
+ * A cipher for a 32-byte key, which it copies.
+ * Returns: KMS_OK; ERR_RANGE when the key has another length; ERR_MEMORY; ERR_ARGUMENT.
+ * Out: cipher - owned by the caller, free with kms_aes_block_free; NULL on failure.
+ */
+kms_status kms_aes_block_new(kms_aes_block **cipher, const kms_secret *key32);
+void kms_aes_block_free(kms_aes_block *cipher);
+KMS_DEFINE_RELEASE(kms_aes_block_release, kms_aes_block, kms_aes_block_free)
+
+/*
+ * One block; several threads may use one cipher.
+ * Returns: KMS_OK; ERR_ARGUMENT.
+ * Out: out16 - may be the same memory as in16.
+ */
+kms_status kms_aes_block_encrypt(uint8_t out16[16], kms_aes_block *cipher, const uint8_t in16[16]);
+kms_status kms_aes_block_decrypt(uint8_t out16[16], kms_aes_block *cipher, const uint8_t in16[16]);
 
 #endif

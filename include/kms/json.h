@@ -37,6 +37,12 @@ typedef struct kms_json_value {
 	};
 } kms_json_value;
 
+/* The text of a STRING. */
+static inline kms_text kms_json_text(const kms_json_value *string)
+{
+	return kms_text_of(string->text, string->len);
+}
+
 typedef struct kms_json {
 	kms_json_value *values; /* values[0] is the root */
 	size_t count;

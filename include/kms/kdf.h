@@ -1,5 +1,6 @@
 /*
- * Keys derived from the cluster's master secret (docs/protocol.md section 7). Stateless; any thread.
+ * Keys derived from the cluster's master secret (docs/protocol.md section 7).
+ * Threads: any.
  */
 #ifndef KMS_KDF_H
 #define KMS_KDF_H
@@ -11,17 +12,27 @@
 #define KMS_MASTER_BYTES 32
 
 /*
- * HKDF-SHA256(master, salt "nova-kms:app:<app id>", info = path or path ":" context).
- * Out: key - `len` bytes (1 to KMS_DERIVE_MAX) in guarded memory of the caller.
- * In: context may be empty. App id 0 is reserved: ERR_RANGE.
+ * HKDF-SHA256 of the master secret: salt "nova-kms:app:<app id>", info `path` or `path:context`.
+ * Returns: KMS_OK; ERR_RANGE when the key's length is not 1 to KMS_DERIVE_MAX, the master secret
+ * is not 32 bytes long, or the app id is 0, which is reserved; ERR_ARGUMENT; ERR_MEMORY; as
+ * kms_hkdf_sha256.
+ * Out: key - guarded memory of the caller.
+ * In: context - absent or empty: none.
  */
-kms_status kms_derive(uint8_t *key, size_t len, const kms_secret *master32, uint64_t app_id, const char *path,
-		      size_t path_len, const char *context, size_t context_len);
+kms_status kms_derive(kms_out key, const kms_secret *master32, uint64_t app_id, kms_text path,
+		      kms_text context);
 
-/* Key of an application's stored records: path "data_key". */
+/*
+ * The key that seals an application's stored values: path "data_key".
+ * Returns: as kms_derive; ERR_LOCKED_MEMORY.
+ * Out: key32 - one reference, released with kms_secret_unref; NULL on failure.
+ */
 kms_status kms_data_key(kms_secret **key32, const kms_secret *master32, uint64_t app_id);
 
-/* HMAC key of POST /sync: app id 0, path "sync_hmac_key". */
+/*
+ * The HMAC key of POST /sync: app id 0, path "sync_hmac_key".
+ * Returns, Out: as kms_data_key.
+ */
 kms_status kms_sync_key(kms_secret **key32, const kms_secret *master32);
 
 #endif

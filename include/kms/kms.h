@@ -32,6 +32,18 @@
 #define KMS_NODISCARD [[nodiscard]]
 #endif
 
+/*
+ * Defines `name`, which releases what an owner variable points to: the functions that DEFER takes
+ * (csrc/base/ensure.h). A header defines one beside each `_free` function.
+ */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot have any */
+#define KMS_DEFINE_RELEASE(name, type, free_fn) \
+	static inline void name(type **owner)   \
+	{                                       \
+		free_fn(*owner);                \
+	}
+/* NOLINTEND(bugprone-macro-parentheses) */
+
 /* What kind of failure it is; callers branch on this, logs carry the exact status. */
 typedef enum kms_category {
 	KMS_CATEGORY_OK = 0,
@@ -141,12 +153,5 @@ const char *kms_status_text(kms_status status);
 
 /* Category of a status, from its number. */
 kms_category kms_status_category(kms_status status);
-
-/*
- * Known answers of every primitive (FIPS 180-4, RFC 5869, RFC 6979, EIP-191, SP 800-38D and
- * protocol constants). To be called once after kms_guarded_init and before a socket opens.
- * Returns: KMS_OK, or ERR_SELFTEST; `failed` then names the primitive (static string).
- */
-kms_status kms_selftest(const char **failed);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Views of memory that somebody else owns: bytes, text, and a cursor over bytes that every
- * decoder reads through. A view never frees what it shows and is valid only while its owner
- * keeps the memory. Views are values: pass them by value, copy them freely, on any thread.
+ * Views of memory that somebody else owns: bytes and text to read, bytes to fill, and a cursor
+ * that every decoder reads bytes through. A view never frees what it shows and is valid only
+ * while the owner keeps the memory. Views are values: pass them by value, on any thread.
  */
 #ifndef KMS_VIEW_H
 #define KMS_VIEW_H
@@ -22,20 +22,42 @@ typedef struct kms_text {
 	size_t len;
 } kms_text;
 
+/* Memory of the caller that a function fills, all of it. `bytes` may be NULL only where `len` is 0. */
+typedef struct kms_out {
+	uint8_t *bytes;
+	size_t len;
+} kms_out;
+
 static inline kms_span kms_span_of(const void *bytes, size_t len)
 {
 	kms_span span = { bytes, len };
 	return span;
 }
 
-/* A span over a whole array: KMS_SPAN(digest32). Never of a pointer. */
+/* A whole array: KMS_SPAN(digest32). Never a pointer. */
 #define KMS_SPAN(array) kms_span_of((array), sizeof(array))
+
+static inline kms_out kms_out_of(void *bytes, size_t len)
+{
+	kms_out out = { bytes, len };
+	return out;
+}
+
+/* A whole array to fill: KMS_OUT(digest32). Never a pointer. */
+#define KMS_OUT(array) kms_out_of((array), sizeof(array))
 
 static inline kms_text kms_text_of(const char *text, size_t len)
 {
 	kms_text view = { text, len };
 	return view;
 }
+
+/* A string literal, which may contain NUL, as text or as bytes: KMS_TEXT("data_key"). */
+#define KMS_TEXT(literal) kms_text_of("" literal, sizeof(literal) - 1)
+#define KMS_BYTES(literal) kms_span_of("" literal, sizeof(literal) - 1)
+
+#define KMS_NO_TEXT kms_text_of(NULL, 0)
+#define KMS_NO_BYTES kms_span_of(NULL, 0)
 
 /* A NUL-terminated text without its NUL; NULL gives an absent text. */
 static inline kms_text kms_text_from(const char *text)

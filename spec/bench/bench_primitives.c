@@ -69,7 +69,7 @@ static kms_status set_up(world *w)
 			   "AAAAAAAAAAAAAAAAAAAAAA==", 7);
 	ENSURE(len > 0 && (size_t)len < sizeof(w->message), KMS_ERR_RANGE);
 	w->message_len = (size_t)len;
-	GUARD(kms_wallet_sign_message(w->sig65, w->wallet, (const uint8_t *)w->message, w->message_len));
+	GUARD(kms_wallet_sign_message(w->sig65, w->wallet, kms_span_of(w->message, w->message_len)));
 	kms_signature_format(w->signature_text, w->sig65);
 	w->signature = (kms_text){ w->signature_text, sizeof(w->signature_text) };
 	return KMS_OK;
@@ -82,7 +82,7 @@ static kms_status run_keccak(void *context, size_t count)
 	static uint8_t block[136];
 	(void)context;
 	for (size_t i = 0; i < count; i++)
-		kms_keccak256(block, block, sizeof(block));
+		kms_keccak256(block, KMS_SPAN(block));
 	return KMS_OK;
 }
 
@@ -90,8 +90,7 @@ static kms_status run_sign(void *context, size_t count)
 {
 	world *w = context;
 	for (size_t i = 0; i < count; i++)
-		GUARD(kms_wallet_sign_message(w->sig65, w->wallet, (const uint8_t *)w->message,
-					      w->message_len));
+		GUARD(kms_wallet_sign_message(w->sig65, w->wallet, kms_span_of(w->message, w->message_len)));
 	return KMS_OK;
 }
 
@@ -108,8 +107,7 @@ static kms_status run_recover(void *context, size_t count)
 {
 	world *w = context;
 	for (size_t i = 0; i < count; i++)
-		GUARD(
-		    kms_message_recover(w->address20, (const uint8_t *)w->message, w->message_len, w->sig65));
+		GUARD(kms_message_recover(w->address20, kms_span_of(w->message, w->message_len), w->sig65));
 	return KMS_OK;
 }
 
@@ -118,7 +116,7 @@ static kms_status run_point(void *context, size_t count)
 	world *w = context;
 	uint8_t point97[KMS_P384_POINT];
 	for (size_t i = 0; i < count; i++)
-		GUARD(kms_p384_point_parse(point97, kms_p384_public(w->peer), KMS_P384_POINT));
+		GUARD(kms_p384_point_parse(point97, kms_span_of(kms_p384_public(w->peer), KMS_P384_POINT)));
 	return KMS_OK;
 }
 
@@ -150,7 +148,8 @@ static kms_status run_derive(void *context, size_t count)
 	uint8_t *key = kms_guarded_alloc(32);
 	kms_status status = key ? KMS_OK : KMS_ERR_LOCKED_MEMORY;
 	for (size_t i = 0; i < count && status == KMS_OK; i++)
-		status = kms_derive(key, 32, w->master, 1000 + i, "wallets/main", 12, "", 0);
+		status = kms_derive(kms_out_of(key, 32), w->master, 1000 + i, KMS_TEXT("wallets/main"),
+				    KMS_TEXT(""));
 	kms_guarded_free(key);
 	return status;
 }
@@ -160,7 +159,7 @@ static kms_status run_hmac(void *context, size_t count)
 	world *w = context;
 	uint8_t mac32[32];
 	for (size_t i = 0; i < count; i++)
-		GUARD(kms_hmac_sha256(mac32, w->master, (const uint8_t *)w->message, w->message_len));
+		GUARD(kms_hmac_sha256(mac32, w->master, kms_span_of(w->message, w->message_len)));
 	return KMS_OK;
 }
 

@@ -17,7 +17,7 @@ static void hide_hex(char text[2 + 2 * KEY], const char *digits, size_t at)
 static void decode_hex(kms_status want, const char *text, size_t text_len, size_t len)
 {
 	uint8_t bytes[KEY + 1];
-	kms_status status = kms_hex_decode(bytes, len, text, text_len);
+	kms_status status = kms_hex_decode(kms_out_of(bytes, len), kms_text_of(text, text_len));
 	if (status != want) exit(2);
 }
 
@@ -57,10 +57,10 @@ static void secret_from_hex(void)
 	char text[2 + 2 * KEY];
 	kms_secret *secret;
 	hide_hex(text, "00112233445566778899aabbccddeeff", 0);
-	MUST(kms_secret_from_hex(&secret, text, 2 * KEY, KEY));
+	MUST(kms_secret_from_hex(&secret, kms_text_of(text, 2 * KEY), KEY));
 	kms_secret_unref(secret);
 	hide_hex(text, "g", 0);
-	if (kms_secret_from_hex(&secret, text, 2 * KEY, KEY) != KMS_ERR_HEX) exit(2);
+	if (kms_secret_from_hex(&secret, kms_text_of(text, 2 * KEY), KEY) != KMS_ERR_HEX) exit(2);
 }
 
 static void hex_encode(void)

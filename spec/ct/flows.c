@@ -100,7 +100,7 @@ static void envelope(void)
 	show(body.data, body.len);
 	/* What it is to be, and what somebody who guesses digit by digit sends. Sealed bodies are canonical.
 	 */
-	MUST(kms_hmac_sha256(mac, mac_key, body.data, body.len));
+	MUST(kms_hmac_sha256(mac, mac_key, kms_buf_span(&body)));
 	kms_buf again = kms_buf_make(KMS_BUF_PLAIN, 4096);
 	MUST(kms_buf_append(&again, body.data, body.len));
 	show(mac, sizeof(mac));
@@ -178,13 +178,13 @@ static void records(void)
 {
 	kms_secret *key = hidden_secret(KEY, 8), *value = hidden_secret(64, 9);
 	kms_buf record = kms_buf_make(KMS_BUF_PLAIN, 4096), plain = kms_buf_make(KMS_BUF_GUARDED, 4096);
-	MUST(kms_value_seal(&record, key, kms_secret_bytes(value), 64));
+	MUST(kms_value_seal(&record, key, kms_span_of(kms_secret_bytes(value), 64)));
 	show(record.data, record.len);
-	MUST(kms_value_open(&plain, key, record.data, record.len));
-	MUST(kms_value_verify(key, record.data, record.len));
+	MUST(kms_value_open(&plain, key, kms_buf_span(&record)));
+	MUST(kms_value_verify(key, kms_buf_span(&record)));
 	record.data[record.len - 1] ^= 1;
-	if (kms_value_open(&plain, key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
-	if (kms_value_verify(key, record.data, record.len) != KMS_ERR_DECRYPT) exit(2);
+	if (kms_value_open(&plain, key, kms_buf_span(&record)) != KMS_ERR_DECRYPT) exit(2);
+	if (kms_value_verify(key, kms_buf_span(&record)) != KMS_ERR_DECRYPT) exit(2);
 	kms_buf_free(&record);
 	kms_buf_free(&plain);
 	kms_secret_unref(key);

@@ -27,7 +27,7 @@ static void p384_new(void)
 		kms_secret *scalar;
 		kms_p384 *key;
 		memset(bytes, fill, sizeof(bytes));
-		MUST(kms_secret_new(&scalar, bytes, sizeof(bytes)));
+		MUST(kms_secret_new(&scalar, KMS_SPAN(bytes)));
 		hide((void *)(uintptr_t)kms_secret_bytes(scalar), sizeof(bytes));
 		if (kms_p384_new(&key, scalar) != KMS_ERR_PRIVATE_KEY) exit(2);
 		kms_secret_unref(scalar);
@@ -59,7 +59,7 @@ static void wallet(void)
 	uint8_t signature[65], digest[32] = { 7 }, point[65];
 	MUST(kms_wallet_new(&made, key));
 	MUST(kms_wallet_sign(signature, made, digest));
-	MUST(kms_wallet_sign_message(signature, made, (const uint8_t *)"text", 4));
+	MUST(kms_wallet_sign_message(signature, made, KMS_BYTES("text")));
 	MUST(kms_wallet_public(point, made));
 	kms_wallet_free(made);
 	kms_secret_unref(key);
@@ -82,8 +82,10 @@ static void derive(void)
 	uint8_t *out = kms_guarded_alloc(1024);
 	kms_secret *master = hidden_secret(KEY, 5), *key;
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-		MUST(kms_derive(out, lengths[i], master, 49, "wallet/root", 11, NULL, 0));
-		MUST(kms_derive(out, lengths[i], master, 49, "wallet/root", 11, "context", 7));
+		MUST(kms_derive(kms_out_of(out, lengths[i]), master, 49, KMS_TEXT("wallet/root"),
+				KMS_NO_TEXT));
+		MUST(kms_derive(kms_out_of(out, lengths[i]), master, 49, KMS_TEXT("wallet/root"),
+				KMS_TEXT("context")));
 	}
 	MUST(kms_data_key(&key, master, 49));
 	kms_secret_unref(key);
@@ -99,8 +101,8 @@ static void hmac(void)
 	static const uint8_t body[100] = { 1 };
 	for (size_t len = 1; len <= 64; len += 31) {
 		kms_secret *key = hidden_secret(len, 6);
-		MUST(kms_hmac_sha256(mac, key, body, sizeof(body)));
-		MUST(kms_hmac_sha256(expected, key, body, sizeof(body)));
+		MUST(kms_hmac_sha256(mac, key, KMS_SPAN(body)));
+		MUST(kms_hmac_sha256(expected, key, KMS_SPAN(body)));
 		if (!kms_equal_ct(mac, expected, sizeof(mac))) exit(2);
 		expected[31] ^= 1;
 		if (kms_equal_ct(mac, expected, sizeof(mac))) exit(2);
@@ -115,13 +117,12 @@ static void gcm(void)
 	kms_secret *key = hidden_secret(KEY, 7), *text = hidden_secret(64, 8);
 	memset(plain, 0, sizeof(plain));
 	memcpy(plain, kms_secret_bytes(text), 64);
-	MUST(kms_gcm_seal(sealed, kms_secret_bytes(key), iv, plain, sizeof(plain)));
+	MUST(kms_gcm_seal(sealed, kms_secret_bytes(key), iv, KMS_SPAN(plain)));
 	show(sealed, sizeof(sealed)); /* it goes over the network */
-	MUST(kms_gcm_open(opened, kms_secret_bytes(key), iv, sealed, sizeof(sealed)));
+	MUST(kms_gcm_open(opened, kms_secret_bytes(key), iv, KMS_SPAN(sealed)));
 	for (size_t i = 0; i < sizeof(sealed); i += 23) {
 		sealed[i] ^= 1;
-		if (kms_gcm_open(opened, kms_secret_bytes(key), iv, sealed, sizeof(sealed)) !=
-		    KMS_ERR_DECRYPT)
+		if (kms_gcm_open(opened, kms_secret_bytes(key), iv, KMS_SPAN(sealed)) != KMS_ERR_DECRYPT)
 			exit(2);
 		sealed[i] ^= 1;
 	}
@@ -134,12 +135,11 @@ static void gcm_hex(void)
 	static const uint8_t iv[12] = { 1 };
 	kms_secret *key = hidden_secret(KEY, 7), *text = hidden_secret(64, 8);
 	kms_buf hex = kms_buf_make(KMS_BUF_PLAIN, 4096), plain = kms_buf_make(KMS_BUF_GUARDED, 4096);
-	MUST(kms_gcm_seal_hex(&hex, kms_secret_bytes(key), iv, kms_secret_bytes(text), 64));
+	MUST(kms_gcm_seal_hex(&hex, kms_secret_bytes(key), iv, kms_span_of(kms_secret_bytes(text), 64)));
 	show(hex.data, hex.len);
-	MUST(kms_gcm_open_hex(&plain, kms_secret_bytes(key), iv, (const char *)hex.data, hex.len));
+	MUST(kms_gcm_open_hex(&plain, kms_secret_bytes(key), iv, kms_buf_text(&hex)));
 	hex.data[hex.len - 1] = hex.data[hex.len - 1] == '0' ? '1' : '0';
-	if (kms_gcm_open_hex(&plain, kms_secret_bytes(key), iv, (const char *)hex.data, hex.len) !=
-	    KMS_ERR_DECRYPT)
+	if (kms_gcm_open_hex(&plain, kms_secret_bytes(key), iv, kms_buf_text(&hex)) != KMS_ERR_DECRYPT)
 		exit(2);
 	kms_buf_free(&hex);
 	kms_buf_free(&plain);

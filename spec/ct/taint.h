@@ -24,7 +24,7 @@ static inline kms_secret *hidden_secret(size_t len, uint8_t seed)
 	kms_secret *secret;
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = (uint8_t)((seed + 37 * i) & 0x7f);
-	MUST(kms_secret_new(&secret, bytes, len));
+	MUST(kms_secret_new(&secret, kms_span_of(bytes, len)));
 	hide((void *)(uintptr_t)kms_secret_bytes(secret), len);
 	return secret;
 }

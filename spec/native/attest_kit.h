@@ -239,7 +239,7 @@ static inline void build_certs(doc *d)
 {
 	for (size_t i = 0; i < d->chain_len; i++)
 		make_cert(&d->der[i], &d->certs[i]);
-	KIT_MUST(kms_sha256(d->root32, d->der[0].data, d->der[0].len) == KMS_OK);
+	KIT_MUST(kms_sha256(d->root32, kms_span_of(d->der[0].data, d->der[0].len)) == KMS_OK);
 }
 
 static inline void put_chain(doc *d)

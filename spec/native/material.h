@@ -32,14 +32,14 @@ static inline bool sweep_ends(unsigned long n)
 /* Exactly `len` bytes. */
 static inline void hex_bytes(uint8_t *bytes, size_t len, const char *hex)
 {
-	MUST(kms_hex_decode(bytes, len, hex, strlen(hex)));
+	MUST(kms_hex_decode(kms_out_of(bytes, len), kms_text_from(hex)));
 }
 
 /* A secret as long as its text. */
 static inline kms_secret *hex_secret(const char *hex)
 {
 	kms_secret *secret;
-	MUST(kms_secret_from_hex(&secret, hex, strlen(hex), strlen(hex) / 2));
+	MUST(kms_secret_from_hex(&secret, kms_text_from(hex), strlen(hex) / 2));
 	return secret;
 }
 

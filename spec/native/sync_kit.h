@@ -73,7 +73,7 @@ static inline void add_sealed(kms_buf *out, uint64_t app_id, uint8_t first, size
 	uint8_t *value = calloc(len ? len : 1, 1);
 	if (!value) abort();
 	value[0] = first;
-	MUST(kms_value_seal(out, key, value, len));
+	MUST(kms_value_seal(out, key, kms_span_of(value, len)));
 	free(value);
 	kms_secret_unref(key);
 }

@@ -154,7 +154,8 @@ static int read_secrets(void)
 		if (!hex || hex - line >= MAX_NAME || digits < 2 * MIN_SECRET || digits > 2 * MAX_SECRET)
 			return -1;
 		*hex = '\0';
-		if (kms_hex_decode(secret, digits / 2, hex + 1, digits) != KMS_OK) return -1;
+		if (kms_hex_decode(kms_out_of(secret, digits / 2), kms_text_of(hex + 1, digits)) != KMS_OK)
+			return -1;
 		add_secret(line, secret, digits / 2);
 	}
 	return needle_count > 0 ? 0 : -1;

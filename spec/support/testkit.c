@@ -63,7 +63,7 @@ static int kit_keccak256(lua_State *L)
 	unsigned char digest[32];
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
-	kms_keccak256(digest, (const unsigned char *)text, len);
+	kms_keccak256(digest, kms_span_of(text, len));
 	return push(L, digest, sizeof(digest));
 }
 
@@ -166,7 +166,7 @@ static int push_address(lua_State *L, const secp256k1_pubkey *key)
 	unsigned char point[65], digest[32];
 	size_t len = sizeof(point);
 	secp256k1_ec_pubkey_serialize(curve(), point, &len, key, SECP256K1_EC_UNCOMPRESSED);
-	kms_keccak256(digest, point + 1, sizeof(point) - 1);
+	kms_keccak256(digest, kms_span_of(point + 1, sizeof(point) - 1));
 	return push(L, digest + 12, 20);
 }
 

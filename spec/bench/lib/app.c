@@ -41,9 +41,9 @@ static kms_status learn(app *a, const kms_json *json)
 	const kms_json_value *node = kms_json_get(json, root, "node");
 	GUARD(member(&wallet, json, node, "tee_wallet"));
 	GUARD(member(&key, json, node, "tee_pubkey"));
-	GUARD(kms_address_parse(a->node20, wallet.text, wallet.len));
-	GUARD(kms_hex_decode(der, sizeof(der), key.text, key.len));
-	return kms_p384_point_parse(a->node97, der, sizeof(der));
+	GUARD(kms_address_parse(a->node20, wallet));
+	GUARD(kms_hex_decode(KMS_OUT(der), key));
+	return kms_p384_point_parse(a->node97, KMS_SPAN(der));
 }
 
 kms_status app_open(app *a, const char *host, const char *seed_path, const char *master_hex,
@@ -57,7 +57,7 @@ kms_status app_open(app *a, const char *host, const char *seed_path, const char 
 	if (status == KMS_OK) status = learn(a, &json);
 	kms_json_free(&json);
 	GUARD(status);
-	GUARD(kms_secret_from_hex(&a->master, master_hex, strlen(master_hex), KMS_MASTER_BYTES));
+	GUARD(kms_secret_from_hex(&a->master, kms_text_from(master_hex), KMS_MASTER_BYTES));
 	GUARD(kms_seed_load(&seed, seed_path));
 	status = kms_seed_identity(&a->wallet, &a->key, seed);
 	kms_secret_unref(seed);
@@ -191,7 +191,7 @@ static kms_status check_derived(const kms_json *json, const app *a, size_t index
 	name_of(name, index);
 	ENSURE(app_id && app_id->type == KMS_JSON_INTEGER, KMS_ERR_FIELD_TYPE);
 	GUARD(member(&key, json, root, "key"));
-	GUARD(kms_derive(derived, sizeof(derived), a->master, app_id->number, name, strlen(name), "", 0));
+	GUARD(kms_derive(KMS_OUT(derived), a->master, app_id->number, kms_text_from(name), KMS_TEXT("")));
 	DEFER(free_buf) kms_buf expected = kms_buf_make(KMS_BUF_WIPED, 64);
 	GUARD(kms_buf_append_base64(&expected, derived, sizeof(derived)));
 	return same_text(key, (kms_text){ (const char *)expected.data, expected.len }) ? KMS_OK

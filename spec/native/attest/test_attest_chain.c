@@ -23,7 +23,7 @@ TEST(root_must_be_a_pinned_one)
 	roots[2][31] ^= 1;
 	EXPECT(&d, &policy, ROOT);
 	/* Neither another certificate of the chain, nor another root of the same name. */
-	CHECK_OK(kms_sha256(roots[2], d.der[1].data, d.der[1].len));
+	CHECK_OK(kms_sha256(roots[2], kms_span_of(d.der[1].data, d.der[1].len)));
 	EXPECT(&d, &policy, ROOT);
 	memcpy(roots[2], d.root32, 32);
 	honest(&d, 3);

@@ -18,7 +18,7 @@ static kms_attest_policy trusting(const kms_attest_root *root, uint8_t root32[32
 {
 	kms_attest_policy policy = { 0 };
 	kms_span der = kms_attest_root_der(root);
-	MUST(kms_sha256(root32, der.bytes, der.len));
+	MUST(kms_sha256(root32, der));
 	policy.roots = (const uint8_t(*)[32])root32;
 	policy.root_count = 1;
 	policy.now_ms = KIT_NOW_MS;
@@ -141,9 +141,9 @@ TEST(a_root_stays_the_same_with_its_certificate)
 		     kms_attest_root_new(&refused, same, kms_span_of(der.bytes, der.len - 1)));
 	CHECK_STATUS(KMS_ERR_FILE_FORMAT, kms_attest_root_new(&refused, same, kms_span_of(der.bytes, 0)));
 	CHECK_OK(kms_secret_random(&odd, 31));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_attest_root_new(&refused, odd, kms_span_of(NULL, 0)));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(NULL, same, kms_span_of(NULL, 0)));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(&refused, NULL, kms_span_of(NULL, 0)));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_attest_root_new(&refused, odd, KMS_NO_BYTES));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(NULL, same, KMS_NO_BYTES));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_root_new(&refused, NULL, KMS_NO_BYTES));
 	kms_secret_unref(seed);
 	kms_secret_unref(same);
 	kms_secret_unref(odd);
@@ -236,7 +236,7 @@ TEST(statements_with_missing_or_other_members_are_refused)
 	CHECK_OK(read_text(&s, text));
 	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_attest_statement_read(&s, kms_span_of(text, 513)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(&s, kms_span_of(NULL, 1)));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(NULL, kms_span_of(NULL, 0)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(NULL, KMS_NO_BYTES));
 }
 
 /* ---- memory ----------------------------------------------------------------------------------- */
@@ -310,19 +310,19 @@ TEST(without_memory_nothing_is_made)
 	kms_secret *seed = hex_secret(seed_hex);
 	kms_attest_root *root;
 	kms_attest_claims claims = { .now_ms = KIT_NOW_MS };
-	CHECK_OK(kms_attest_root_new(&root, seed, kms_span_of(NULL, 0)));
+	CHECK_OK(kms_attest_root_new(&root, seed, KMS_NO_BYTES));
 	kms_attest_root_free(root);
 	size_t before = kms_guarded_used();
 	for (unsigned long n = 1;; n = next(n)) {
 		kms_mem_fail_after(n);
-		kms_status status = kms_attest_root_new(&root, seed, kms_span_of(NULL, 0));
+		kms_status status = kms_attest_root_new(&root, seed, KMS_NO_BYTES);
 		bool ends = sweep_ends(n);
 		CHECK((status == KMS_OK) == (root != NULL));
 		kms_attest_root_free(root);
 		CHECK(kms_guarded_used() <= before + 16384); /* error queue and caches, which do not grow */
 		if (ends) break;
 	}
-	CHECK_OK(kms_attest_root_new(&root, seed, kms_span_of(NULL, 0)));
+	CHECK_OK(kms_attest_root_new(&root, seed, KMS_NO_BYTES));
 	for (unsigned long n = 1;; n = next(n)) {
 		DEFER(kms_buf_free) kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_ATTEST_MAX_DOCUMENT);
 		kms_mem_fail_after(n);

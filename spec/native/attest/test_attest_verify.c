@@ -271,7 +271,7 @@ TEST(misuse_is_refused)
 	EXPECT(&d, &empty, ROOT);
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(NULL, &failure, out_of(&d), &policy));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(&facts, NULL, out_of(&d), &policy));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(&facts, &failure, kms_span_of(NULL, 0), &policy));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(&facts, &failure, KMS_NO_BYTES, &policy));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(&facts, &failure, out_of(&d), NULL));
 	policy.image_count = 1;
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(&facts, &failure, out_of(&d), &policy));
@@ -283,7 +283,7 @@ TEST(misuse_is_refused)
 	policy.roots = NULL;
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_verify(&facts, &failure, out_of(&d), &policy));
 	CHECK(failure == KMS_ATTEST_NONE);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_read(&facts, &failure, kms_span_of(NULL, 0)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_read(&facts, &failure, KMS_NO_BYTES));
 }
 
 TEST(names_and_sentences_are_all_different)

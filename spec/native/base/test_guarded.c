@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 
 #include "base/mem.h"
+#include "kms/codec.h"
 #include "test.h"
 
 #define ARENA KMS_GUARDED_MIN_BYTES
@@ -325,19 +326,19 @@ TEST(secrets_have_one_to_64_bytes)
 	kms_secret *secret = NULL, *other = NULL;
 	uint8_t bytes[65] = { 1, 2, 3 };
 	size_t before = kms_guarded_used();
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_new(&secret, bytes, 0));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_new(&secret, bytes, 65));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_new(&secret, kms_span_of(bytes, 0)));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_new(&secret, kms_span_of(bytes, 65)));
 	CHECK(!secret);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_secret_new(&secret, NULL, 5));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_secret_new(NULL, bytes, 5));
-	CHECK_OK(kms_secret_new(&secret, bytes, 64));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_secret_new(&secret, kms_span_of(NULL, 5)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_secret_new(NULL, kms_span_of(bytes, 5)));
+	CHECK_OK(kms_secret_new(&secret, kms_span_of(bytes, 64)));
 	CHECK(kms_secret_len(secret) == 64);
 	CHECK_MEM(kms_secret_bytes(secret), bytes, 64);
-	CHECK_OK(kms_secret_new(&other, bytes, 63));
+	CHECK_OK(kms_secret_new(&other, kms_span_of(bytes, 63)));
 	CHECK(!kms_secret_equal(secret, other));
 	kms_secret_unref(other);
 	bytes[63] = 1;
-	CHECK_OK(kms_secret_new(&other, bytes, 64));
+	CHECK_OK(kms_secret_new(&other, kms_span_of(bytes, 64)));
 	CHECK(!kms_secret_equal(secret, other));
 	CHECK(kms_secret_equal(secret, secret));
 	kms_secret_unref(other);
@@ -346,7 +347,7 @@ TEST(secrets_have_one_to_64_bytes)
 	CHECK(kms_secret_bytes(secret)[2] == 3);
 	kms_secret_unref(secret);
 	kms_secret_unref(NULL);
-	CHECK_OK(kms_secret_new(&secret, bytes, 1));
+	CHECK_OK(kms_secret_new(&secret, kms_span_of(bytes, 1)));
 	kms_secret_unref(secret);
 	CHECK(kms_guarded_used() == before);
 }
@@ -355,13 +356,13 @@ TEST(secrets_from_hex_and_from_the_kernel)
 {
 	kms_secret *a = NULL, *b = NULL;
 	size_t before = kms_guarded_used();
-	CHECK_OK(kms_secret_from_hex(&a, "0x00FFa5", 8, 3));
+	CHECK_OK(kms_secret_from_hex(&a, KMS_TEXT("0x00FFa5"), 3));
 	CHECK_MEM(kms_secret_bytes(a), "\x00\xff\xa5", 3);
 	kms_secret_unref(a);
-	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, "00ffa", 5, 3));
-	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, "00ffa5", 6, 2));
-	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, "00ffag", 6, 3));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_from_hex(&a, "", 0, 0));
+	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffa"), 3));
+	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffa5"), 2));
+	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffag"), 3));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_from_hex(&a, KMS_TEXT(""), 0));
 	CHECK(!a);
 	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_random(&a, 65));
 	CHECK_OK(kms_secret_random(&a, 32));

@@ -61,7 +61,7 @@ static int crypto_without_arena(unsigned long unused)
 	uint8_t digest[32];
 	(void)unused;
 	if (want(kms_crypto_init(), KMS_ERR_STATE)) return 1;
-	return want(kms_sha256(digest, digest, 32), KMS_ERR_STATE);
+	return want(kms_sha256(digest, kms_span_of(digest, 32)), KMS_ERR_STATE);
 }
 
 static int rounded_down(unsigned long unused)

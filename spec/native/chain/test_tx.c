@@ -9,7 +9,7 @@ static bool is_hex(const kms_buf *buf, const char *hex)
 {
 	uint8_t want[256];
 	size_t len = strlen(hex) / 2;
-	return kms_hex_decode(want, len, hex, strlen(hex)) == KMS_OK && buf->len == len &&
+	return kms_hex_decode(kms_out_of(want, len), kms_text_from(hex)) == KMS_OK && buf->len == len &&
 	       memcmp(buf->data, want, len) == 0;
 }
 
@@ -69,7 +69,8 @@ TEST(rlp_headers_of_long_content)
 		kms_buf out = kms_buf_make(KMS_BUF_PLAIN, 70000);
 		CHECK_OK(kms_rlp_bytes(&out, content, cases[i].len));
 		CHECK(out.len == head_len + cases[i].len);
-		CHECK_OK(kms_hex_decode(head, head_len, cases[i].string, 2 * head_len));
+		CHECK_OK(
+		    kms_hex_decode(kms_out_of(head, head_len), kms_text_of(cases[i].string, 2 * head_len)));
 		CHECK_MEM(out.data, head, head_len);
 		kms_buf_clear(&out);
 		CHECK_OK(kms_rlp_list(&out, cases[i].len));
@@ -82,7 +83,7 @@ static kms_status test_wallet(kms_wallet **wallet)
 {
 	kms_secret *key;
 	static const char hex[] = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63";
-	kms_status status = kms_secret_from_hex(&key, hex, 64, 32);
+	kms_status status = kms_secret_from_hex(&key, kms_text_of(hex, 64), 32);
 	if (status != KMS_OK) return status;
 	status = kms_wallet_new(wallet, key);
 	kms_secret_unref(key);
@@ -132,7 +133,7 @@ TEST(published_transactions)
 		kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 1000);
 		CHECK_OK(kms_tx_sign(&raw, hash, &tx, wallet));
 		CHECK(is_hex(&raw, cases[i].raw));
-		kms_keccak256(want, raw.data, raw.len);
+		kms_keccak256(want, kms_buf_span(&raw));
 		CHECK_MEM(hash, want, 32);
 		kms_buf_free(&raw);
 	}

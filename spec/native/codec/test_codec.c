@@ -8,10 +8,10 @@ TEST(hex_decodes_every_byte_in_any_case)
 		char text[8];
 		uint8_t byte = 0;
 		snprintf(text, sizeof(text), "%02x", i);
-		CHECK_OK(kms_hex_decode(&byte, 1, text, 2));
+		CHECK_OK(kms_hex_decode(kms_out_of(&byte, 1), kms_text_of(text, 2)));
 		CHECK(byte == i);
 		snprintf(text, sizeof(text), "0X%02X", i);
-		CHECK_OK(kms_hex_decode(&byte, 1, text, 4));
+		CHECK_OK(kms_hex_decode(kms_out_of(&byte, 1), kms_text_of(text, 4)));
 		CHECK(byte == i);
 	}
 }
@@ -27,7 +27,8 @@ TEST(hex_refuses_every_wrong_digit)
 			text[at] = (char)c;
 			bool digit = c != 0 && strchr("0123456789abcdefABCDEF", (int)c);
 			memset(bytes, 0xee, sizeof(bytes));
-			CHECK_STATUS(digit ? KMS_OK : KMS_ERR_HEX, kms_hex_decode(bytes, 7, text, 14));
+			CHECK_STATUS(digit ? KMS_OK : KMS_ERR_HEX,
+				     kms_hex_decode(kms_out_of(bytes, 7), kms_text_of(text, 14)));
 			for (size_t i = 0; i < sizeof(bytes) && !digit; i++)
 				CHECK(bytes[i] == 0);
 		}
@@ -37,16 +38,16 @@ TEST(hex_refuses_every_wrong_digit)
 TEST(hex_length_is_exact)
 {
 	uint8_t bytes[4];
-	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "0011223", 7));
-	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "001122334", 9));
-	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "001122", 6));
-	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 4, "0011223344", 10));
-	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 1, "0x", 2));
-	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(bytes, 1, "0x0x", 4));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode(bytes, 4, NULL, 8));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode(NULL, 4, "00112233", 8));
-	CHECK_OK(kms_hex_decode(NULL, 0, "", 0));
-	CHECK_OK(kms_hex_decode(NULL, 0, "0x", 2));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(kms_out_of(bytes, 4), KMS_TEXT("0011223")));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(kms_out_of(bytes, 4), KMS_TEXT("001122334")));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(kms_out_of(bytes, 4), KMS_TEXT("001122")));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(kms_out_of(bytes, 4), KMS_TEXT("0011223344")));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(kms_out_of(bytes, 1), KMS_TEXT("0x")));
+	CHECK_STATUS(KMS_ERR_HEX, kms_hex_decode(kms_out_of(bytes, 1), KMS_TEXT("0x0x")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode(kms_out_of(bytes, 4), kms_text_of(NULL, 8)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode(kms_out_of(NULL, 4), KMS_TEXT("00112233")));
+	CHECK_OK(kms_hex_decode(kms_out_of(NULL, 0), KMS_TEXT("")));
+	CHECK_OK(kms_hex_decode(kms_out_of(NULL, 0), KMS_TEXT("0x")));
 }
 
 TEST(hex_round_trip_of_all_lengths)
@@ -64,7 +65,7 @@ TEST(hex_round_trip_of_all_lengths)
 			snprintf(want, sizeof(want), "%02x", bytes[i]);
 			CHECK_MEM(want, text + 2 * i, 2);
 		}
-		CHECK_OK(kms_hex_decode(back, len, text, 2 * len));
+		CHECK_OK(kms_hex_decode(kms_out_of(back, len), kms_text_of(text, 2 * len)));
 		CHECK_MEM(back, bytes, len);
 	}
 }
@@ -97,7 +98,7 @@ TEST(hex_is_decoded_where_it_stands)
 	CHECK_OK(kms_hex_decode_in_place(&decoded, NULL, 0));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode_in_place(&decoded, NULL, 2));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hex_decode_in_place(NULL, text, 2));
-	CHECK_OK(kms_hex_decode(bytes, 1, "7f", 2));
+	CHECK_OK(kms_hex_decode(kms_out_of(bytes, 1), KMS_TEXT("7f")));
 	CHECK(bytes[0] == 0x7f);
 }
 

@@ -16,7 +16,7 @@ static const uint8_t *unhex(const char *text)
 	size_t len = strlen(text) / 2;
 	if (pool_used + len > sizeof(pool)) pool_used = 0;
 	uint8_t *bytes = pool + pool_used;
-	if (kms_hex_decode(bytes, len, text, strlen(text)) != KMS_OK) abort();
+	if (kms_hex_decode(kms_out_of(bytes, len), kms_text_from(text)) != KMS_OK) abort();
 	pool_used += len;
 	return bytes;
 }
@@ -50,7 +50,7 @@ TEST(keccak_around_the_rate)
 	for (size_t i = 0; i < sizeof(message); i++)
 		message[i] = (uint8_t)(i * 7 + 3);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		kms_keccak256(digest, message, cases[i].len);
+		kms_keccak256(digest, kms_span_of(message, cases[i].len));
 		CHECK(is_hex(digest, 32, cases[i].digest));
 	}
 }
@@ -68,7 +68,7 @@ TEST(keccak_in_pieces_is_the_same)
 			kms_keccak_update(&hash, message + at, left < piece ? left : piece);
 		}
 		kms_keccak_final(pieces, &hash);
-		kms_keccak256(whole, message, sizeof(message));
+		kms_keccak256(whole, KMS_SPAN(message));
 		CHECK_MEM(whole, pieces, 32);
 		CHECK_MEM(hash.state, wiped.state, sizeof(hash.state));
 	}
@@ -78,7 +78,7 @@ TEST(keccak_of_a_secret)
 {
 	uint8_t digest[32];
 	kms_secret *secret;
-	CHECK_OK(kms_secret_new(&secret, (const uint8_t *)"abc", 3));
+	CHECK_OK(kms_secret_new(&secret, KMS_BYTES("abc")));
 	kms_secret_keccak256(digest, secret);
 	kms_secret_unref(secret);
 	CHECK(is_hex(digest, 32, "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"));
@@ -88,20 +88,19 @@ TEST(keccak_of_a_secret)
 TEST(sha256_known_answers)
 {
 	uint8_t digest[32];
-	CHECK_OK(kms_sha256(digest, NULL, 0));
+	CHECK_OK(kms_sha256(digest, KMS_NO_BYTES));
 	CHECK(is_hex(digest, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
-	CHECK_OK(kms_sha256(digest,
-			    (const uint8_t *)"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56));
+	CHECK_OK(kms_sha256(digest, KMS_BYTES("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")));
 	CHECK(is_hex(digest, 32, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sha256(digest, NULL, 1));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sha256(digest, kms_span_of(NULL, 1)));
 }
 
 static void check_hmac(int *failed_, const char *key, const char *message, const char *want)
 {
 	uint8_t mac[32];
 	kms_secret *secret;
-	CHECK_OK(kms_secret_from_hex(&secret, key, strlen(key), strlen(key) / 2));
-	CHECK_OK(kms_hmac_sha256(mac, secret, unhex(message), strlen(message) / 2));
+	CHECK_OK(kms_secret_from_hex(&secret, kms_text_from(key), strlen(key) / 2));
+	CHECK_OK(kms_hmac_sha256(mac, secret, kms_span_of(unhex(message), strlen(message) / 2)));
 	kms_secret_unref(secret);
 	CHECK(is_hex(mac, 32, want));
 }
@@ -120,19 +119,19 @@ TEST(hmac_known_answers)
 	     "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
 	     "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b");
 	uint8_t mac[32];
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hmac_sha256(mac, NULL, NULL, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hmac_sha256(mac, NULL, KMS_NO_BYTES));
 	/* Spans are one text. */
 	uint8_t whole[32];
 	const kms_span spans[] = { { (const uint8_t *)"what do", 7 },
 				   { NULL, 0 },
 				   { (const uint8_t *)" ya want", 8 } };
 	kms_secret *key;
-	CHECK_OK(kms_secret_new(&key, (const uint8_t *)"Jefe", 4));
-	CHECK_OK(kms_hmac_sha256(whole, key, (const uint8_t *)"what do ya want", 15));
+	CHECK_OK(kms_secret_new(&key, KMS_BYTES("Jefe")));
+	CHECK_OK(kms_hmac_sha256(whole, key, KMS_BYTES("what do ya want")));
 	CHECK_OK(kms_hmac_sha256_spans(mac, key, spans, 3));
 	CHECK_MEM(mac, whole, 32);
 	CHECK_OK(kms_hmac_sha256_spans(mac, key, NULL, 0));
-	CHECK_OK(kms_hmac_sha256(whole, key, NULL, 0));
+	CHECK_OK(kms_hmac_sha256(whole, key, KMS_NO_BYTES));
 	CHECK_MEM(mac, whole, 32);
 	const kms_span broken = { NULL, 1 };
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hmac_sha256_spans(mac, key, &broken, 1));
@@ -144,8 +143,9 @@ static void check_hkdf(int *failed_, const char *ikm, const char *salt, const ch
 {
 	uint8_t out[128];
 	size_t len = strlen(okm) / 2;
-	CHECK_OK(kms_hkdf_sha256(out, len, unhex(ikm), strlen(ikm) / 2, unhex(salt), strlen(salt) / 2,
-				 unhex(info), strlen(info) / 2));
+	CHECK_OK(kms_hkdf_sha256(kms_out_of(out, len), kms_span_of(unhex(ikm), strlen(ikm) / 2),
+				 kms_span_of(unhex(salt), strlen(salt) / 2),
+				 kms_span_of(unhex(info), strlen(info) / 2)));
 	CHECK(is_hex(out, len, okm));
 }
 
@@ -176,14 +176,19 @@ TEST(hkdf_limits)
 {
 	static uint8_t okm[8161];
 	uint8_t prefix[1];
-	CHECK_STATUS(KMS_ERR_RANGE, kms_hkdf_sha256(okm, 0, okm, 0, NULL, 0, NULL, 0));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_hkdf_sha256(okm, 8161, (const uint8_t *)"k", 1, NULL, 0, NULL, 0));
-	CHECK_OK(kms_hkdf_sha256(okm, 8160, (const uint8_t *)"k", 1, NULL, 0, NULL, 0));
-	CHECK_OK(kms_hkdf_sha256(prefix, 1, (const uint8_t *)"k", 1, NULL, 0, NULL, 0));
+	CHECK_STATUS(KMS_ERR_RANGE,
+		     kms_hkdf_sha256(kms_out_of(okm, 0), kms_span_of(okm, 0), KMS_NO_BYTES, KMS_NO_BYTES));
+	CHECK_STATUS(KMS_ERR_RANGE,
+		     kms_hkdf_sha256(kms_out_of(okm, 8161), KMS_BYTES("k"), KMS_NO_BYTES, KMS_NO_BYTES));
+	CHECK_OK(kms_hkdf_sha256(kms_out_of(okm, 8160), KMS_BYTES("k"), KMS_NO_BYTES, KMS_NO_BYTES));
+	CHECK_OK(kms_hkdf_sha256(kms_out_of(prefix, 1), KMS_BYTES("k"), KMS_NO_BYTES, KMS_NO_BYTES));
 	CHECK(prefix[0] == okm[0] && okm[8160] == 0);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hkdf_sha256(okm, 1, NULL, 1, NULL, 0, NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hkdf_sha256(okm, 1, okm, 1, NULL, 1, NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hkdf_sha256(okm, 1, okm, 1, NULL, 0, NULL, 1));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_hkdf_sha256(kms_out_of(okm, 1), kms_span_of(NULL, 1), KMS_NO_BYTES, KMS_NO_BYTES));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hkdf_sha256(kms_out_of(okm, 1), kms_span_of(okm, 1),
+						       kms_span_of(NULL, 1), KMS_NO_BYTES));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_hkdf_sha256(kms_out_of(okm, 1), kms_span_of(okm, 1), KMS_NO_BYTES,
+						       kms_span_of(NULL, 1)));
 }
 
 /* FIPS 197 appendix C.3, and the round trip of other blocks. */
@@ -191,29 +196,29 @@ TEST(block_cipher)
 {
 	uint8_t block[16], sealed[16], back[16];
 	kms_secret *key = NULL, *shorter = NULL;
-	kms_block_cipher *cipher = NULL;
-	CHECK_OK(kms_secret_from_hex(&key, KEY_AES, 64, 32));
-	CHECK_OK(kms_secret_from_hex(&shorter, KEY_AES, 64 - 2, 31));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_block_cipher_new(&cipher, shorter));
+	kms_aes_block *cipher = NULL;
+	CHECK_OK(kms_secret_from_hex(&key, kms_text_of(KEY_AES, 64), 32));
+	CHECK_OK(kms_secret_from_hex(&shorter, kms_text_of(KEY_AES, 64 - 2), 31));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_aes_block_new(&cipher, shorter));
 	CHECK(cipher == NULL);
-	CHECK_OK(kms_block_cipher_new(&cipher, key));
-	CHECK_OK(kms_block_encrypt(sealed, cipher, unhex("00112233445566778899aabbccddeeff")));
+	CHECK_OK(kms_aes_block_new(&cipher, key));
+	CHECK_OK(kms_aes_block_encrypt(sealed, cipher, unhex("00112233445566778899aabbccddeeff")));
 	CHECK(is_hex(sealed, 16, "8ea2b7ca516745bfeafc49904b496089"));
 	for (int i = 0; i < 1000; i++) {
-		CHECK_OK(kms_random(block, 16));
-		CHECK_OK(kms_block_encrypt(sealed, cipher, block));
+		CHECK_OK(kms_random(kms_out_of(block, 16)));
+		CHECK_OK(kms_aes_block_encrypt(sealed, cipher, block));
 		CHECK(memcmp(sealed, block, 16) != 0);
-		CHECK_OK(kms_block_decrypt(back, cipher, sealed));
+		CHECK_OK(kms_aes_block_decrypt(back, cipher, sealed));
 		CHECK_MEM(back, block, 16);
 	}
-	kms_block_cipher_free(cipher);
-	kms_block_cipher_free(NULL);
+	kms_aes_block_free(cipher);
+	kms_aes_block_free(NULL);
 	kms_secret_unref(key);
 	kms_secret_unref(shorter);
 }
 
 typedef struct shared_cipher {
-	kms_block_cipher *cipher;
+	kms_aes_block *cipher;
 	bool wrong;
 } shared_cipher;
 
@@ -223,8 +228,8 @@ static void *use_cipher(void *argument)
 	uint8_t block[16] = { 0 }, sealed[16];
 	for (int i = 0; i < 20000; i++) {
 		block[i % 16]++;
-		if (kms_block_encrypt(sealed, shared->cipher, block) != KMS_OK) shared->wrong = true;
-		if (kms_block_decrypt(sealed, shared->cipher, sealed) != KMS_OK) shared->wrong = true;
+		if (kms_aes_block_encrypt(sealed, shared->cipher, block) != KMS_OK) shared->wrong = true;
+		if (kms_aes_block_decrypt(sealed, shared->cipher, sealed) != KMS_OK) shared->wrong = true;
 		if (memcmp(sealed, block, 16) != 0) shared->wrong = true;
 	}
 	return NULL;
@@ -235,9 +240,9 @@ TEST(threads_share_a_cipher_and_leave_nothing_behind)
 	kms_secret *key;
 	shared_cipher shared[4];
 	pthread_t threads[4];
-	kms_block_cipher *cipher;
-	CHECK_OK(kms_secret_from_hex(&key, KEY_AES, 64, 32));
-	CHECK_OK(kms_block_cipher_new(&cipher, key));
+	kms_aes_block *cipher;
+	CHECK_OK(kms_secret_from_hex(&key, kms_text_of(KEY_AES, 64), 32));
+	CHECK_OK(kms_aes_block_new(&cipher, key));
 	size_t before = kms_guarded_used();
 	for (int i = 0; i < 4; i++) {
 		shared[i] = (shared_cipher){ cipher, false };
@@ -248,7 +253,7 @@ TEST(threads_share_a_cipher_and_leave_nothing_behind)
 		CHECK(!shared[i].wrong);
 	}
 	CHECK(kms_guarded_used() == before);
-	kms_block_cipher_free(cipher);
+	kms_aes_block_free(cipher);
 	kms_secret_unref(key);
 }
 
@@ -256,8 +261,9 @@ TEST(threads_share_a_cipher_and_leave_nothing_behind)
 static void *hash_once(void *result)
 {
 	uint8_t digest[32], okm[32];
-	bool ok = kms_sha256(digest, (const uint8_t *)"abc", 3) == KMS_OK &&
-		  kms_hkdf_sha256(okm, 32, digest, 32, NULL, 0, NULL, 0) == KMS_OK;
+	bool ok = kms_sha256(digest, KMS_BYTES("abc")) == KMS_OK &&
+		  kms_hkdf_sha256(kms_out_of(okm, 32), kms_span_of(digest, 32), KMS_NO_BYTES, KMS_NO_BYTES) ==
+		      KMS_OK;
 	*(bool *)result = ok;
 	return NULL;
 }
@@ -282,7 +288,8 @@ static void *starved_hkdf(void *result)
 	static const uint8_t zero[32];
 	uint8_t okm[32];
 	memset(okm, 1, sizeof(okm));
-	kms_status status = kms_hkdf_sha256(okm, 32, (const uint8_t *)"key", 3, NULL, 0, NULL, 0);
+	kms_status status =
+	    kms_hkdf_sha256(kms_out_of(okm, 32), KMS_BYTES("key"), KMS_NO_BYTES, KMS_NO_BYTES);
 	bool zeroed = memcmp(okm, zero, 32) == 0;
 	*(kms_status *)result = (status == KMS_OK) == zeroed ? KMS_ERR_SELFTEST : status;
 	return NULL;
@@ -311,31 +318,31 @@ TEST(refused_allocations_of_a_fresh_thread)
 TEST(refused_allocations_of_a_cipher)
 {
 	kms_secret *key;
-	kms_block_cipher *cipher = NULL;
-	CHECK_OK(kms_secret_from_hex(&key, KEY_AES, 64, 32));
+	kms_aes_block *cipher = NULL;
+	CHECK_OK(kms_secret_from_hex(&key, kms_text_of(KEY_AES, 64), 32));
 	size_t before = kms_guarded_used();
 	for (unsigned long n = 1; !cipher; n++) {
 		CHECK(n < 100);
 		kms_mem_fail_after(n);
-		kms_status status = kms_block_cipher_new(&cipher, key);
+		kms_status status = kms_aes_block_new(&cipher, key);
 		kms_mem_fail_after(0);
 		CHECK((status == KMS_OK) == (cipher != NULL));
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY);
 		if (!cipher) CHECK(kms_guarded_used() <= before + 1024); /* the error queue */
 	}
-	kms_block_cipher_free(cipher);
+	kms_aes_block_free(cipher);
 	kms_secret_unref(key);
 }
 
 TEST(random_bytes_differ)
 {
 	uint8_t a[300] = { 0 }, b[300] = { 0 };
-	CHECK_OK(kms_random(a, sizeof(a)));
-	CHECK_OK(kms_random(b, sizeof(b)));
+	CHECK_OK(kms_random(KMS_OUT(a)));
+	CHECK_OK(kms_random(KMS_OUT(b)));
 	CHECK(memcmp(a, b, sizeof(a)) != 0);
 	CHECK(memcmp(a + 268, b + 268, 32) != 0);
-	CHECK_OK(kms_random(NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_random(NULL, 1));
+	CHECK_OK(kms_random(kms_out_of(NULL, 0)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_random(kms_out_of(NULL, 1)));
 }
 
 TEST(second_init_does_nothing)

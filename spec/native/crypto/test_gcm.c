@@ -10,7 +10,7 @@ static uint8_t storage[512];
 
 static const uint8_t *unhex(const char *text)
 {
-	if (kms_hex_decode(storage, strlen(text) / 2, text, strlen(text)) != KMS_OK) abort();
+	if (kms_hex_decode(kms_out_of(storage, strlen(text) / 2), kms_text_from(text)) != KMS_OK) abort();
 	return storage;
 }
 
@@ -18,22 +18,22 @@ static const uint8_t *unhex(const char *text)
 TEST(known_answers)
 {
 	uint8_t sealed[80], plain[64], key[32], iv[12], message[64];
-	CHECK_OK(kms_gcm_seal(sealed, zero_key, zero_iv, NULL, 0));
+	CHECK_OK(kms_gcm_seal(sealed, zero_key, zero_iv, KMS_NO_BYTES));
 	CHECK_MEM(sealed, unhex("530f8afbc74536b9a963b4f1c4cb738b"), 16);
-	CHECK_OK(kms_gcm_open(NULL, zero_key, zero_iv, sealed, 16));
+	CHECK_OK(kms_gcm_open(NULL, zero_key, zero_iv, kms_span_of(sealed, 16)));
 	memcpy(key, unhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"), 32);
 	memcpy(iv, unhex("cafebabefacedbaddecaf888"), 12);
 	memcpy(message,
 	       unhex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
 		     "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255"),
 	       64);
-	CHECK_OK(kms_gcm_seal(sealed, key, iv, message, 64));
+	CHECK_OK(kms_gcm_seal(sealed, key, iv, kms_span_of(message, 64)));
 	CHECK_MEM(sealed,
 		  unhex("522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
 			"8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662898015ad"
 			"b094dac5d93471bdec1a502270e3cc6c"),
 		  80);
-	CHECK_OK(kms_gcm_open(plain, key, iv, sealed, 80));
+	CHECK_OK(kms_gcm_open(plain, key, iv, kms_span_of(sealed, 80)));
 	CHECK_MEM(plain, message, 64);
 }
 
@@ -42,24 +42,24 @@ TEST(any_changed_bit_is_refused)
 	uint8_t sealed[40], plain[24], message[24], key[32] = { 1 }, iv[12] = { 2 };
 	static const uint8_t zero[24];
 	memset(message, 0x3c, sizeof(message));
-	CHECK_OK(kms_gcm_seal(sealed, key, iv, message, 24));
+	CHECK_OK(kms_gcm_seal(sealed, key, iv, kms_span_of(message, 24)));
 	for (size_t bit = 0; bit < sizeof(sealed) * 8; bit++) {
 		sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		memset(plain, 0xee, sizeof(plain));
-		CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, sealed, 40));
+		CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, kms_span_of(sealed, 40)));
 		CHECK_MEM(plain, zero, 24);
 		sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
-	CHECK_OK(kms_gcm_open(plain, key, iv, sealed, 40));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, sealed, 39));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, zero_iv, sealed, 40));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, zero_key, iv, sealed, 40));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, sealed, 15));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, sealed, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_gcm_open(plain, NULL, iv, sealed, 40));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_gcm_open(NULL, key, iv, sealed, 40));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_gcm_seal(sealed, key, iv, NULL, 24));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_gcm_seal(sealed, key, iv, message, SIZE_MAX));
+	CHECK_OK(kms_gcm_open(plain, key, iv, kms_span_of(sealed, 40)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, kms_span_of(sealed, 39)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, zero_iv, kms_span_of(sealed, 40)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, zero_key, iv, kms_span_of(sealed, 40)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, kms_span_of(sealed, 15)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open(plain, key, iv, kms_span_of(sealed, 0)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_gcm_open(plain, NULL, iv, kms_span_of(sealed, 40)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_gcm_open(NULL, key, iv, kms_span_of(sealed, 40)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_gcm_seal(sealed, key, iv, kms_span_of(NULL, 24)));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_gcm_seal(sealed, key, iv, kms_span_of(message, SIZE_MAX)));
 }
 
 /* Lengths around the pieces that the hex variants work in, against the binary ones. */
@@ -78,13 +78,13 @@ TEST(hex_is_the_same_as_binary)
 			plain = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
 		CHECK_OK(kms_buf_append_text(&hex, "front"));
 		CHECK_OK(kms_buf_append_text(&plain, "front"));
-		CHECK_OK(kms_gcm_seal(sealed, key, iv, message, len));
+		CHECK_OK(kms_gcm_seal(sealed, key, iv, kms_span_of(message, len)));
 		kms_hex_encode(digits, sealed, len + 16);
-		CHECK_OK(kms_gcm_seal_hex(&hex, key, iv, message, len));
+		CHECK_OK(kms_gcm_seal_hex(&hex, key, iv, kms_span_of(message, len)));
 		CHECK(hex.len == 5 + 2 * (len + 16));
 		CHECK_MEM(hex.data, "front", 5);
 		CHECK_MEM(hex.data + 5, digits, 2 * (len + 16));
-		CHECK_OK(kms_gcm_open_hex(&plain, key, iv, digits, 2 * (len + 16)));
+		CHECK_OK(kms_gcm_open_hex(&plain, key, iv, kms_text_of(digits, 2 * (len + 16))));
 		CHECK(plain.len == 5 + len);
 		CHECK_MEM(plain.data, "front", 5);
 		CHECK_MEM(plain.data + 5, message, len);
@@ -100,30 +100,32 @@ TEST(hex_refusals_leave_the_buffer_as_it_was)
 	char digits[96];
 	kms_buf hex = kms_buf_make(KMS_BUF_PLAIN, 96), plain = kms_buf_make(KMS_BUF_GUARDED, 34);
 	memset(message, 0x77, sizeof(message));
-	CHECK_OK(kms_gcm_seal_hex(&hex, zero_key, zero_iv, message, 32));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_gcm_seal_hex(&hex, zero_key, zero_iv, NULL, 0));
+	CHECK_OK(kms_gcm_seal_hex(&hex, zero_key, zero_iv, kms_span_of(message, 32)));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_gcm_seal_hex(&hex, zero_key, zero_iv, KMS_NO_BYTES));
 	CHECK(hex.len == 96);
 	memcpy(digits, hex.data, 96);
 	CHECK_OK(kms_buf_append_text(&plain, "ab"));
-	CHECK_STATUS(KMS_ERR_HEX, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 95));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 94));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 30));
-	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 0));
+	CHECK_STATUS(KMS_ERR_HEX, kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 95)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 94)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 30)));
+	CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 0)));
 	for (size_t at = 0; at < 96; at += 5) {
 		char kept = digits[at];
 		digits[at] = kept == 'f' ? 'e' : 'f';
-		CHECK_STATUS(KMS_ERR_DECRYPT, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 96));
+		CHECK_STATUS(KMS_ERR_DECRYPT,
+			     kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 96)));
 		CHECK(plain.len == 2);
 		CHECK_MEM(plain.data, "ab", 2);
 		CHECK_MEM(plain.data + 2, zero, 32);
 		digits[at] = 'x';
-		CHECK_STATUS(KMS_ERR_HEX, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 96));
+		CHECK_STATUS(KMS_ERR_HEX,
+			     kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 96)));
 		CHECK(plain.len == 2);
 		CHECK_MEM(plain.data + 2, zero, 32);
 		digits[at] = kept;
 	}
 	digits[0] = '0', digits[1] = 'x'; /* no prefix here: it would shift every digit */
-	CHECK_STATUS(KMS_ERR_HEX, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 96));
+	CHECK_STATUS(KMS_ERR_HEX, kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 96)));
 	kms_buf_free(&hex);
 	kms_buf_free(&plain);
 }
@@ -132,13 +134,13 @@ TEST(one_below_the_room_that_is_needed)
 {
 	uint8_t message[10] = { 0 };
 	kms_buf hex = kms_buf_make(KMS_BUF_PLAIN, 51), plain = kms_buf_make(KMS_BUF_GUARDED, 9);
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_gcm_seal_hex(&hex, zero_key, zero_iv, message, 10));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_gcm_seal_hex(&hex, zero_key, zero_iv, kms_span_of(message, 10)));
 	hex.max = 52;
-	CHECK_OK(kms_gcm_seal_hex(&hex, zero_key, zero_iv, message, 10));
+	CHECK_OK(kms_gcm_seal_hex(&hex, zero_key, zero_iv, kms_span_of(message, 10)));
 	const char *digits = (const char *)hex.data;
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 52));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 52)));
 	plain.max = 10;
-	CHECK_OK(kms_gcm_open_hex(&plain, zero_key, zero_iv, digits, 52));
+	CHECK_OK(kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_text_of(digits, 52)));
 	kms_buf_free(&hex);
 	kms_buf_free(&plain);
 }
@@ -148,16 +150,17 @@ TEST(refused_allocations)
 	uint8_t message[100] = { 5 }, opened[100], sealed[116];
 	size_t before = 0;
 	unsigned long n = 1, failures = 0;
-	CHECK_OK(kms_gcm_seal(sealed, zero_key, zero_iv, message, 100));
+	CHECK_OK(kms_gcm_seal(sealed, zero_key, zero_iv, kms_span_of(message, 100)));
 	for (bool reached = true; reached; n++) {
 		kms_buf hex = kms_buf_make(KMS_BUF_PLAIN, 1000), plain = kms_buf_make(KMS_BUF_GUARDED, 1000);
 		kms_mem_fail_after(n);
 		memset(opened, 0xee, sizeof(opened));
-		kms_status status = kms_gcm_open(opened, zero_key, zero_iv, sealed, 116);
+		kms_status status = kms_gcm_open(opened, zero_key, zero_iv, kms_span_of(sealed, 116));
 		CHECK(status == KMS_OK || opened[0] == 0);
-		if (status == KMS_OK) status = kms_gcm_seal_hex(&hex, zero_key, zero_iv, message, 100);
 		if (status == KMS_OK)
-			status = kms_gcm_open_hex(&plain, zero_key, zero_iv, (const char *)hex.data, hex.len);
+			status = kms_gcm_seal_hex(&hex, zero_key, zero_iv, kms_span_of(message, 100));
+		if (status == KMS_OK)
+			status = kms_gcm_open_hex(&plain, zero_key, zero_iv, kms_buf_text(&hex));
 		reached = kms_mem_allocations() >= n;
 		kms_mem_fail_after(0);
 		if (status != KMS_OK) failures++;

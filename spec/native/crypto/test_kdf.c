@@ -28,7 +28,7 @@ static const derive_case cases[] = {
 static kms_status derive(uint8_t *key, size_t len, const kms_secret *master, uint64_t app_id,
 			 const char *path, const char *context)
 {
-	return kms_derive(key, len, master, app_id, path, strlen(path), context, strlen(context));
+	return kms_derive(kms_out_of(key, len), master, app_id, kms_text_from(path), kms_text_from(context));
 }
 
 TEST(keys_are_hkdf_of_application_path_and_context)
@@ -49,7 +49,7 @@ TEST(length_is_bounded)
 	uint8_t key[KMS_DERIVE_MAX + 1], digest[32], want[32];
 	kms_secret *master = hex_secret(MASTER);
 	CHECK_OK(derive(key, KMS_DERIVE_MAX, master, 7, "p", ""));
-	CHECK_OK(kms_sha256(digest, key, KMS_DERIVE_MAX));
+	CHECK_OK(kms_sha256(digest, kms_span_of(key, KMS_DERIVE_MAX)));
 	hex_bytes(want, 32, "6574c3f276c9fbfeb7a922ed5d5efb8e1bad824fbf0d45f537a7fde7e211448b");
 	CHECK_MEM(digest, want, 32);
 	CHECK_STATUS(KMS_ERR_RANGE, derive(key, KMS_DERIVE_MAX + 1, master, 7, "p", ""));
@@ -92,9 +92,11 @@ TEST(the_reserved_application_and_misuse_are_refused)
 	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_key(&made, half));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(key, 32, NULL, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(NULL, 32, master, 1, "p", ""));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_derive(key, 32, master, 1, NULL, 1, NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_derive(key, 32, master, 1, "p", 1, NULL, 1));
-	CHECK_OK(kms_derive(key, 32, master, 1, "p", 1, NULL, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_derive(kms_out_of(key, 32), master, 1, kms_text_of(NULL, 1), KMS_NO_TEXT));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_derive(kms_out_of(key, 32), master, 1, KMS_TEXT("p"), kms_text_of(NULL, 1)));
+	CHECK_OK(kms_derive(kms_out_of(key, 32), master, 1, KMS_TEXT("p"), KMS_NO_TEXT));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_data_key(NULL, master, 1));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_key(&made, NULL));
 	kms_secret_unref(master);

@@ -228,7 +228,7 @@ TEST(the_seal_is_the_documented_one)
 	kms_secret *seed = hex_secret(SEED), *secret = hex_secret(SECRET), *loaded;
 	kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, 60);
 	folder_open();
-	CHECK_OK(kms_value_seal(&sealed, key, kms_secret_bytes(secret), 32));
+	CHECK_OK(kms_value_seal(&sealed, key, kms_span_of(kms_secret_bytes(secret), 32)));
 	memcpy(record, sealed.data, 60);
 	memcpy(text, "nova-kms sealed v1\n", 19);
 	kms_hex_encode(text + 19, record, 60);

@@ -117,7 +117,7 @@ static void check_ecdh(int *failed_, const ecdh_case *c)
 	hex_bytes(bytes, sizeof(bytes), c->point);
 	expected_x(want, c->shared);
 	kms_p384 *key = hex_p384(c->scalar);
-	CHECK_OK(kms_p384_point_parse(point, bytes, sizeof(bytes)));
+	CHECK_OK(kms_p384_point_parse(point, KMS_SPAN(bytes)));
 	CHECK_MEM(point, bytes, sizeof(point));
 	CHECK_OK(kms_p384_ecdh(&x, key, point));
 	CHECK(kms_secret_len(x) == 48);
@@ -146,9 +146,9 @@ TEST(points_off_the_curve_are_refused)
 		hex_bytes(bytes, sizeof(bytes), invalid_points[i].point);
 		kms_p384_der(der, bytes);
 		memset(point, 0xaa, sizeof(point));
-		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(point, bytes, sizeof(bytes)));
+		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(point, KMS_SPAN(bytes)));
 		CHECK_MEM(point, zeros, sizeof(point));
-		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(point, der, sizeof(der)));
+		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(point, KMS_SPAN(der)));
 		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_ecdh(&x, key, bytes));
 		CHECK(!x);
 	}
@@ -160,25 +160,26 @@ TEST(only_two_encodings_are_accepted)
 	uint8_t point[97], der[121] = { 0 }, parsed[97];
 	hex_bytes(point, sizeof(point), BASE_POINT);
 	kms_p384_der(der, point);
-	CHECK_OK(kms_p384_point_parse(parsed, point, 97));
-	CHECK_OK(kms_p384_point_parse(parsed, der, 120));
+	CHECK_OK(kms_p384_point_parse(parsed, kms_span_of(point, 97)));
+	CHECK_OK(kms_p384_point_parse(parsed, kms_span_of(der, 120)));
 	CHECK_MEM(parsed, point, 97);
 	/* Every other length: infinity (1), compressed (49), DER of it (72), trailing bytes (121). */
 	for (size_t len = 0; len <= 121; len++) {
 		if (len == 97 || len == 120) continue;
-		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, der, len));
+		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, kms_span_of(der, len)));
 	}
 	/* Every byte of the prefix counts, and so does the form of the point. */
 	for (size_t i = 0; i <= KMS_P384_PREFIX; i++) {
 		for (unsigned bit = 0; bit < 8; bit++) {
 			der[i] ^= (uint8_t)(1u << bit);
-			CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, der, 120));
+			CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, kms_span_of(der, 120)));
 			der[i] ^= (uint8_t)(1u << bit);
 		}
 	}
 	for (unsigned form = 0; form < 256; form++) {
 		point[0] = (uint8_t)form; /* 0x06 and 0x07 are hybrid forms */
-		CHECK_STATUS(form == 4 ? KMS_OK : KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, point, 97));
+		CHECK_STATUS(form == 4 ? KMS_OK : KMS_ERR_PEER_KEY,
+			     kms_p384_point_parse(parsed, kms_span_of(point, 97)));
 	}
 }
 
@@ -191,7 +192,7 @@ TEST(another_curve_of_the_same_size_is_refused)
 		  "47d4af1e"
 		  "8abe1d7520f9c2a45cb1eb8e95cfd55262b70b29feec5864e19c054ff99129280e464621779181114282034126"
 		  "3c5315");
-	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, point, sizeof(point)));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, KMS_SPAN(point)));
 }
 
 TEST(public_points_belong_to_their_scalars)
@@ -240,7 +241,7 @@ TEST(fresh_keys_differ_and_agree)
 	CHECK_OK(kms_p384_generate(&a));
 	CHECK_OK(kms_p384_generate(&b));
 	CHECK(memcmp(kms_p384_public(a), kms_p384_public(b), 97) != 0);
-	CHECK_OK(kms_p384_point_parse(parsed, kms_p384_public(a), 97));
+	CHECK_OK(kms_p384_point_parse(parsed, kms_span_of(kms_p384_public(a), 97)));
 	CHECK_OK(kms_p384_ecdh(&ab, a, kms_p384_public(b)));
 	CHECK_OK(kms_p384_ecdh(&ba, b, kms_p384_public(a)));
 	CHECK(kms_secret_equal(ab, ba));
@@ -259,22 +260,22 @@ TEST(points_are_read_from_hexadecimal)
 	kms_hex_encode(text + 2, der, sizeof(der));
 	text[2 + 2 * KMS_P384_DER] = text[3 + 2 * KMS_P384_DER] = '0';
 	const size_t prefix = (size_t)2 * KMS_P384_PREFIX, whole = (size_t)2 * KMS_P384_DER;
-	CHECK_OK(kms_p384_point_from_hex(parsed, text, 2 + whole));
+	CHECK_OK(kms_p384_point_from_hex(parsed, kms_text_of(text, 2 + whole)));
 	CHECK_MEM(parsed, kms_p384_public(key), 97);
-	CHECK_OK(kms_p384_point_from_hex(parsed, text + 2, whole));
-	CHECK_OK(kms_p384_point_from_hex(parsed, text + 2 + prefix, whole - prefix));
+	CHECK_OK(kms_p384_point_from_hex(parsed, kms_text_of(text + 2, whole)));
+	CHECK_OK(kms_p384_point_from_hex(parsed, kms_text_of(text + 2 + prefix, whole - prefix)));
 	CHECK_MEM(parsed, kms_p384_public(key), 97);
-	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, text + 2, whole - 2));
-	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, text + 2, whole + 2));
-	CHECK_STATUS(KMS_ERR_HEX, kms_p384_point_from_hex(parsed, text + 2, whole + 1));
-	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, "", 0));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, kms_text_of(text + 2, whole - 2)));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, kms_text_of(text + 2, whole + 2)));
+	CHECK_STATUS(KMS_ERR_HEX, kms_p384_point_from_hex(parsed, kms_text_of(text + 2, whole + 1)));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, KMS_TEXT("")));
 	text[100] = 'g';
-	CHECK_STATUS(KMS_ERR_HEX, kms_p384_point_from_hex(parsed, text + 2, whole));
+	CHECK_STATUS(KMS_ERR_HEX, kms_p384_point_from_hex(parsed, kms_text_of(text + 2, whole)));
 	text[100] = text[100] == '0' ? '1' : '0';
-	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, text + 2, whole));
+	CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_from_hex(parsed, kms_text_of(text + 2, whole)));
 	CHECK(parsed[0] == 0 && parsed[96] == 0);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_from_hex(NULL, text, whole));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_from_hex(parsed, NULL, whole));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_from_hex(NULL, kms_text_of(text, whole)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_from_hex(parsed, kms_text_of(NULL, whole)));
 	kms_p384_free(key);
 }
 
@@ -284,8 +285,8 @@ TEST(misuse_is_refused)
 	kms_p384 *none;
 	kms_secret *x;
 	uint8_t point[97];
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_parse(NULL, point, 97));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_parse(point, NULL, 97));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_parse(NULL, kms_span_of(point, 97)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_point_parse(point, kms_span_of(NULL, 97)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_new(&none, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_generate(NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_p384_ecdh(&x, NULL, kms_p384_public(key)));
@@ -311,7 +312,7 @@ static void sweep_failures(int *failed_, const kms_secret *scalar, const uint8_t
 		kms_p384 *key = NULL;
 		kms_secret *x = NULL;
 		kms_mem_fail_after(n);
-		status = kms_p384_point_parse(point, bytes, sizeof(point));
+		status = kms_p384_point_parse(point, kms_span_of(bytes, sizeof(point)));
 		if (status == KMS_OK) status = kms_p384_new(&key, scalar);
 		if (status == KMS_OK) status = kms_p384_ecdh(&x, key, point);
 		ended = sweep_ends(n);

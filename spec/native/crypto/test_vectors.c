@@ -89,25 +89,23 @@ static uint64_t number(const vectors *v, const char *name)
 /* Bytes of a hexadecimal string, owned by the caller. */
 static uint8_t *bytes_of(size_t *len, const kms_json_value *hex)
 {
-	const char *digits = hex->text;
-	size_t digits_len = hex->len;
-	kms_hex_strip(&digits, &digits_len);
-	*len = digits_len / 2;
+	kms_text digits = kms_hex_strip(kms_json_text(hex));
+	*len = digits.len / 2;
 	uint8_t *bytes = malloc(*len ? *len : 1);
 	if (!bytes) exit(2);
-	MUST(kms_hex_decode(bytes, *len, digits, digits_len));
+	MUST(kms_hex_decode(kms_out_of(bytes, *len), digits));
 	return bytes;
 }
 
 static void fixed(uint8_t *bytes, size_t len, const kms_json_value *hex)
 {
-	MUST(kms_hex_decode(bytes, len, hex->text, hex->len));
+	MUST(kms_hex_decode(kms_out_of(bytes, len), kms_json_text(hex)));
 }
 
 static kms_secret *secret(const kms_json_value *hex)
 {
 	kms_secret *made;
-	MUST(kms_secret_from_hex(&made, hex->text, hex->len, hex->len / 2));
+	MUST(kms_secret_from_hex(&made, kms_json_text(hex), hex->len / 2));
 	return made;
 }
 
@@ -161,7 +159,7 @@ static void check_keccak256(int *failed_, const vectors *v)
 {
 	size_t len;
 	uint8_t digest[32], *data = bytes_of(&len, text(v, "data"));
-	kms_keccak256(digest, data, len);
+	kms_keccak256(digest, kms_span_of(data, len));
 	free(data);
 	CHECK(bytes_are(digest, 32, text(v, "hash")));
 }
@@ -175,16 +173,16 @@ static void check_eip191(int *failed_, const vectors *v)
 	kms_wallet_address(address, w);
 	kms_address_format(address_text, address);
 	CHECK(text_is(address_text, sizeof(address_text), text(v, "address")));
-	CHECK_OK(kms_eip191_digest(digest, (const uint8_t *)m->text, m->len));
+	CHECK_OK(kms_eip191_digest(digest, kms_text_span(kms_json_text(m))));
 	CHECK(bytes_are(digest, 32, text(v, "digest")));
-	CHECK_OK(kms_wallet_sign_message(sig, w, (const uint8_t *)m->text, m->len));
+	CHECK_OK(kms_wallet_sign_message(sig, w, kms_text_span(kms_json_text(m))));
 	kms_signature_format(sig_text, sig);
 	CHECK(text_is(sig_text, sizeof(sig_text), text(v, "signature_v27")));
-	CHECK_OK(kms_signature_parse(parsed, s->text, s->len));
+	CHECK_OK(kms_signature_parse(parsed, kms_json_text(s)));
 	CHECK_MEM(parsed, sig, 65);
-	CHECK_OK(kms_message_recover(signer, (const uint8_t *)m->text, m->len, parsed));
+	CHECK_OK(kms_message_recover(signer, kms_text_span(kms_json_text(m)), parsed));
 	CHECK_MEM(signer, address, 20);
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_signature_parse(parsed, high->text, high->len));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_signature_parse(parsed, kms_json_text(high)));
 	kms_wallet_free(w);
 }
 
@@ -202,8 +200,8 @@ static void check_derive(int *failed_, const vectors *v)
 		CHECK_OK(kms_sync_key(&reserved, master));
 		memcpy(key, kms_secret_bytes(reserved), 32);
 	} else {
-		CHECK_OK(
-		    kms_derive(key, len, master, app_id, path->text, path->len, context->text, context->len));
+		CHECK_OK(kms_derive(kms_out_of(key, len), master, app_id, kms_json_text(path),
+				    kms_json_text(context)));
 	}
 	CHECK(bytes_are(key, len, text(v, "key")));
 	kms_secret_unref(reserved);
@@ -320,7 +318,7 @@ static void check_sealed(int *failed_, const vectors *v)
 	kms_p384 *requester = p384(text(v, "requester_priv")), *ephemeral = p384(text(v, "ephemeral_priv"));
 	const kms_json_value *want = text(v, "sealed");
 	fixed(der, sizeof(der), text(v, "ecdh_pubkey"));
-	CHECK_OK(kms_p384_point_parse(point, der, sizeof(der)));
+	CHECK_OK(kms_p384_point_parse(point, KMS_SPAN(der)));
 	CHECK_MEM(point, kms_p384_public(requester), 97);
 	fixed(iv, sizeof(iv), member(v, want, "nonce"));
 	CHECK_OK(kms_master_seal_with(&sealed, master, point, ephemeral, iv));
@@ -350,11 +348,11 @@ static void check_record(int *failed_, const vectors *v)
 	CHECK(sealed && record_len == plain_len + KMS_VALUE_SEAL_OVERHEAD);
 	CHECK_OK(kms_data_key(&key, master, number(v, "app_id")));
 	CHECK(bytes_are(kms_secret_bytes(key), 32, text(v, "data_key")));
-	CHECK_OK(kms_value_open(&opened, key, record, record_len));
+	CHECK_OK(kms_value_open(&opened, key, kms_span_of(record, record_len)));
 	CHECK(opened.len == plain_len && (!plain_len || memcmp(opened.data, plain, plain_len) == 0));
 	fixed(iv, 12, text(v, "nonce"));
 	CHECK_MEM(record, iv, 12);
-	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), iv, plain, plain_len));
+	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), iv, kms_span_of(plain, plain_len)));
 	CHECK_MEM(record + 12, sealed, plain_len + 16);
 	char app_id[24] = { 0 };
 	memcpy(app_id, text(v, "app_id")->text, text(v, "app_id")->len);
@@ -378,7 +376,7 @@ static void check_canonical(int *failed_, const vectors *v)
 	CHECK_OK(kms_json_parse(&json, source->text, source->len, 10000));
 	CHECK_OK(kms_json_canonical(&out, &json, json.values));
 	CHECK(text_is((char *)out.data, out.len, text(v, "canonical")));
-	CHECK_OK(kms_hmac_sha256(mac, key, out.data, out.len));
+	CHECK_OK(kms_hmac_sha256(mac, key, kms_buf_span(&out)));
 	CHECK(bytes_are(mac, 32, text(v, "hmac")));
 	kms_json_free(&json);
 	kms_buf_free(&out);
@@ -433,7 +431,7 @@ static void seal_merge_value(uint8_t value[MERGE_VALUE], const kms_json_value *h
 	MUST(kms_data_key(&key, master, 1));
 	memset(value, 0, 12);
 	fixed(value, hex->len / 2, hex);
-	MUST(kms_gcm_seal(value + 12, kms_secret_bytes(key), value, plain, sizeof(plain)));
+	MUST(kms_gcm_seal(value + 12, kms_secret_bytes(key), value, KMS_SPAN(plain)));
 	kms_secret_unref(key);
 	kms_secret_unref(master);
 }

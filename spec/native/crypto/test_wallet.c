@@ -25,7 +25,7 @@
 static kms_status wallet_of(kms_wallet **wallet, const char *key)
 {
 	kms_secret *secret;
-	kms_status status = kms_secret_from_hex(&secret, key, strlen(key), strlen(key) / 2);
+	kms_status status = kms_secret_from_hex(&secret, kms_text_from(key), strlen(key) / 2);
 	if (status != KMS_OK) return status;
 	status = kms_wallet_new(wallet, secret);
 	kms_secret_unref(secret);
@@ -46,14 +46,14 @@ TEST(published_signature)
 	kms_wallet_address(address, wallet);
 	kms_address_format(address_text, address);
 	CHECK_MEM(address_text, ADDRESS, KMS_ADDRESS_TEXT);
-	CHECK_OK(kms_eip191_digest(digest, bytes_of(MESSAGE), strlen(MESSAGE)));
-	CHECK_OK(kms_hex_decode(want, 32, DIGEST, 64));
+	CHECK_OK(kms_eip191_digest(digest, kms_span_of(bytes_of(MESSAGE), strlen(MESSAGE))));
+	CHECK_OK(kms_hex_decode(kms_out_of(want, 32), kms_text_of(DIGEST, 64)));
 	CHECK_MEM(digest, want, 32);
-	CHECK_OK(kms_wallet_sign_message(sig, wallet, bytes_of(MESSAGE), strlen(MESSAGE)));
+	CHECK_OK(kms_wallet_sign_message(sig, wallet, kms_span_of(bytes_of(MESSAGE), strlen(MESSAGE))));
 	kms_signature_format(text, sig);
 	CHECK_MEM(text, "0x" R S "1c", KMS_SIGNATURE_TEXT);
-	CHECK_OK(kms_signature_parse(sig, text, sizeof(text)));
-	CHECK_OK(kms_message_recover(recovered, bytes_of(MESSAGE), strlen(MESSAGE), sig));
+	CHECK_OK(kms_signature_parse(sig, kms_text_of(text, sizeof(text))));
+	CHECK_OK(kms_message_recover(recovered, kms_span_of(bytes_of(MESSAGE), strlen(MESSAGE)), sig));
 	CHECK_MEM(recovered, address, 20);
 	kms_wallet_free(wallet);
 	kms_wallet_free(NULL);
@@ -89,16 +89,16 @@ TEST(signatures_of_other_messages_recover_to_others)
 	for (uint8_t i = 0; i < 100; i++) {
 		uint8_t message[100];
 		memset(message, i, sizeof(message));
-		CHECK_OK(kms_wallet_sign_message(sig, wallet, message, i));
+		CHECK_OK(kms_wallet_sign_message(sig, wallet, kms_span_of(message, i)));
 		CHECK(kms_signature_in_range(sig)); /* low s among the rest */
-		CHECK_OK(kms_message_recover(recovered, message, i, sig));
+		CHECK_OK(kms_message_recover(recovered, kms_span_of(message, i), sig));
 		CHECK_MEM(recovered, address, 20);
 		message[i] ^= 1;
-		kms_status status = kms_message_recover(recovered, message, i + 1u, sig);
+		kms_status status = kms_message_recover(recovered, kms_span_of(message, i + 1u), sig);
 		CHECK(status == KMS_ERR_SIGNATURE || memcmp(recovered, address, 20) != 0);
 		sig[64] ^= 1;
 		message[i] ^= 1;
-		status = kms_message_recover(recovered, message, i, sig);
+		status = kms_message_recover(recovered, kms_span_of(message, i), sig);
 		CHECK(status == KMS_ERR_SIGNATURE || memcmp(recovered, address, 20) != 0);
 	}
 	kms_wallet_free(wallet);
@@ -139,7 +139,7 @@ TEST(signature_text_limits)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint8_t sig[65];
 		memset(sig, 0xee, sizeof(sig));
-		CHECK_STATUS(cases[i].status, kms_signature_parse(sig, cases[i].text, strlen(cases[i].text)));
+		CHECK_STATUS(cases[i].status, kms_signature_parse(sig, kms_text_from(cases[i].text)));
 		CHECK(cases[i].status == KMS_OK ? sig[64] <= 1 : memcmp(sig, zero, 65) == 0);
 	}
 }
@@ -148,21 +148,22 @@ TEST(signature_text_limits)
 TEST(recovery_checks_the_bytes_itself)
 {
 	uint8_t sig[65], address[20];
-	CHECK_OK(kms_signature_parse(sig, R S "00", 130));
+	CHECK_OK(kms_signature_parse(sig, kms_text_of(R S "00", 130)));
 	for (unsigned v = 2; v < 256; v++) {
 		sig[64] = (uint8_t)v;
-		CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, bytes_of("m"), 1, sig));
+		CHECK_STATUS(KMS_ERR_SIGNATURE,
+			     kms_message_recover(address, kms_span_of(bytes_of("m"), 1), sig));
 	}
-	CHECK_OK(kms_hex_decode(sig, 65, R HALF_PLUS_1 "00", 130));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, bytes_of("m"), 1, sig));
-	CHECK_OK(kms_hex_decode(sig, 65, ZERO S "00", 130));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, bytes_of("m"), 1, sig));
+	CHECK_OK(kms_hex_decode(kms_out_of(sig, 65), kms_text_of(R HALF_PLUS_1 "00", 130)));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, kms_span_of(bytes_of("m"), 1), sig));
+	CHECK_OK(kms_hex_decode(kms_out_of(sig, 65), kms_text_of(ZERO S "00", 130)));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, kms_span_of(bytes_of("m"), 1), sig));
 	/* x = 5 is on no point of the curve: 5^3 + 7 = 132 is no square. */
-	CHECK_OK(kms_hex_decode(sig, 65, ONE S "00", 130));
+	CHECK_OK(kms_hex_decode(kms_out_of(sig, 65), kms_text_of(ONE S "00", 130)));
 	sig[31] = 5;
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, bytes_of("m"), 1, sig));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_message_recover(address, NULL, 1, sig));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_message_recover(address, bytes_of("m"), 1, NULL));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_message_recover(address, kms_span_of(bytes_of("m"), 1), sig));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_message_recover(address, kms_span_of(NULL, 1), sig));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_message_recover(address, kms_span_of(bytes_of("m"), 1), NULL));
 }
 
 TEST(address_text_limits)
@@ -171,19 +172,21 @@ TEST(address_text_limits)
 	static const uint8_t zero[20];
 	uint8_t address[20];
 	char text[KMS_ADDRESS_TEXT];
-	CHECK_OK(kms_address_parse(address, digits, 40));
+	CHECK_OK(kms_address_parse(address, kms_text_of(digits, 40)));
 	kms_address_format(text, address);
 	CHECK_MEM(text, ADDRESS, KMS_ADDRESS_TEXT);
-	CHECK_OK(kms_address_parse(address, ADDRESS, KMS_ADDRESS_TEXT));
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, digits, 39));
+	CHECK_OK(kms_address_parse(address, kms_text_of(ADDRESS, KMS_ADDRESS_TEXT)));
+	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, kms_text_of(digits, 39)));
 	CHECK_MEM(address, zero, 20);
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, digits, 38));
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, ADDRESS "0", KMS_ADDRESS_TEXT + 1));
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, ADDRESS "00", KMS_ADDRESS_TEXT + 2));
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, " " ADDRESS, KMS_ADDRESS_TEXT));
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, "0x", 2));
-	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, "", 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_address_parse(address, NULL, 40));
+	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, kms_text_of(digits, 38)));
+	CHECK_STATUS(KMS_ERR_ADDRESS,
+		     kms_address_parse(address, kms_text_of(ADDRESS "0", KMS_ADDRESS_TEXT + 1)));
+	CHECK_STATUS(KMS_ERR_ADDRESS,
+		     kms_address_parse(address, kms_text_of(ADDRESS "00", KMS_ADDRESS_TEXT + 2)));
+	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, kms_text_of(" " ADDRESS, KMS_ADDRESS_TEXT)));
+	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, KMS_TEXT("0x")));
+	CHECK_STATUS(KMS_ERR_ADDRESS, kms_address_parse(address, KMS_TEXT("")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_address_parse(address, kms_text_of(NULL, 40)));
 }
 
 TEST(eip191_counts_bytes_in_decimal)
@@ -196,18 +199,18 @@ TEST(eip191_counts_bytes_in_decimal)
 		int head =
 		    snprintf(prefixed, sizeof(prefixed), "%cEthereum Signed Message:\n%zu", 0x19, lengths[i]);
 		memcpy(prefixed + head, long_message, lengths[i]);
-		kms_keccak256(want, (const uint8_t *)prefixed, (size_t)head + lengths[i]);
-		CHECK_OK(kms_eip191_digest(digest, long_message, lengths[i]));
+		kms_keccak256(want, kms_span_of(prefixed, (size_t)head + lengths[i]));
+		CHECK_OK(kms_eip191_digest(digest, kms_span_of(long_message, lengths[i])));
 		CHECK_MEM(digest, want, 32);
 	}
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_eip191_digest(digest, NULL, 1));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_eip191_digest(digest, kms_span_of(NULL, 1)));
 }
 
 TEST(refused_allocations)
 {
 	kms_wallet *wallet = NULL;
 	kms_secret *key;
-	CHECK_OK(kms_secret_from_hex(&key, KEY, 64, 32));
+	CHECK_OK(kms_secret_from_hex(&key, kms_text_of(KEY, 64), 32));
 	size_t before = kms_guarded_used();
 	for (unsigned long n = 1; !wallet; n++) {
 		kms_mem_fail_after(n);

@@ -44,8 +44,8 @@ TEST(a_key_is_hkdf_of_the_shared_secret_and_kept)
 	CHECK(!kms_channels_find(channels, own_key, point) && kms_channels_count(channels) == 0);
 	CHECK_OK(kms_channels_get(&key, channels, own_key, point));
 	CHECK_OK(kms_p384_ecdh(&x, own_key, point));
-	CHECK_OK(kms_hkdf_sha256(want, 32, kms_secret_bytes(x), 48, NULL, 0,
-				 (const uint8_t *)"encryption data", 15));
+	CHECK_OK(kms_hkdf_sha256(kms_out_of(want, 32), kms_span_of(kms_secret_bytes(x), 48), KMS_NO_BYTES,
+				 KMS_BYTES("encryption data")));
 	CHECK(kms_secret_len(key) == 32);
 	CHECK_MEM(kms_secret_bytes(key), want, 32);
 	/* The same object, not the same value derived again. */

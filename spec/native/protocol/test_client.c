@@ -37,8 +37,8 @@ static kms_status make_identity(identity *id, uint8_t fill)
 	uint8_t bytes[48];
 	kms_secret *wallet_key = NULL, *scalar = NULL;
 	memset(bytes, fill, sizeof(bytes));
-	GUARD(kms_secret_new(&wallet_key, bytes, 32));
-	GUARD(kms_secret_new(&scalar, bytes, 48));
+	GUARD(kms_secret_new(&wallet_key, kms_span_of(bytes, 32)));
+	GUARD(kms_secret_new(&scalar, kms_span_of(bytes, 48)));
 	GUARD(kms_wallet_new(&id->wallet, wallet_key));
 	GUARD(kms_p384_new(&id->p384, scalar));
 	kms_wallet_address(id->address20, id->wallet);
@@ -208,8 +208,8 @@ static void derive_round_trip(int *failed_, const char *path, const char *contex
 	CHECK_OK(call_node(&exchange, &request));
 	CHECK(exchange.app_id == 7 && exchange.secret.len == len);
 	CHECK(exchange.secret.kind == KMS_BUF_GUARDED && exchange.plain.kind == KMS_BUF_GUARDED);
-	CHECK_OK(kms_derive(want, len, world.master, 7, path, strlen(path), context ? context : "",
-			    context ? strlen(context) : 0));
+	CHECK_OK(kms_derive(kms_out_of(want, len), world.master, 7, kms_text_from(path),
+			    kms_text_of(context ? context : "", context ? strlen(context) : 0)));
 	CHECK_MEM(exchange.secret.data, want, len);
 	kms_exchange_clear(&exchange);
 	CHECK(exchange.secret.data == NULL && exchange.plain.data == NULL && exchange.name.data == NULL);
@@ -242,8 +242,8 @@ TEST(shows_a_key_by_its_fingerprint)
 	uint8_t key[32], digest[32];
 	CHECK_OK(make_world());
 	CHECK_OK(fingerprint_of(text, "a", 32));
-	CHECK_OK(kms_derive(key, sizeof(key), world.master, 7, "a", 1, "", 0));
-	CHECK_OK(kms_sha256(digest, key, sizeof(key)));
+	CHECK_OK(kms_derive(KMS_OUT(key), world.master, 7, KMS_TEXT("a"), KMS_TEXT("")));
+	CHECK_OK(kms_sha256(digest, KMS_SPAN(key)));
 	kms_hex_encode(want, digest, 4);
 	CHECK_MEM(text, want, 8);
 	CHECK_OK(fingerprint_of(again, "b", 32));
@@ -292,7 +292,7 @@ TEST(puts_gets_lists_and_deletes)
 	char text[256];
 	kms_exchange exchange;
 	CHECK_OK(make_world());
-	CHECK_OK(kms_random(large, sizeof(large)));
+	CHECK_OK(kms_random(KMS_OUT(large)));
 	CALL(value_round_trip, "a", (const uint8_t *)"va\0lue", 6);
 	CALL(value_round_trip, "empty", NULL, 0);
 	CALL(value_round_trip, "k/\"\xc3\xa4\"", (const uint8_t *)"\xff", 1);

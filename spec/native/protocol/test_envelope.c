@@ -91,7 +91,7 @@ TEST(what_is_written_is_canonical_and_fresh)
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 1024), again = kms_buf_make(KMS_BUF_PLAIN, 1024);
 	sender_hex(sender, own);
 	hex_bytes(nonce, 32, NONCE32);
-	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), nonce, (const uint8_t *)"{}", 2));
+	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), nonce, KMS_BYTES("{}")));
 	kms_hex_encode(data, sealed, sizeof(sealed));
 	data[36] = '\0';
 	snprintf(want, sizeof(want),
@@ -212,7 +212,7 @@ TEST(other_members_are_bounded)
 static void mac_of(uint8_t mac[32], const char *text)
 {
 	kms_secret *key = hex_secret(KEY);
-	MUST(kms_hmac_sha256(mac, key, (const uint8_t *)text, strlen(text)));
+	MUST(kms_hmac_sha256(mac, key, kms_text_span(kms_text_from(text))));
 	kms_secret_unref(key);
 }
 
@@ -312,7 +312,7 @@ TEST(changed_ciphertext_is_refused)
 	hex_bytes(other_key, 32, KEY);
 	other_key[31] ^= 1;
 	kms_secret_unref(other);
-	CHECK_OK(kms_secret_new(&other, other_key, 32));
+	CHECK_OK(kms_secret_new(&other, kms_span_of(other_key, 32)));
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
 	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"secret", 6));
 	CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));

@@ -167,10 +167,10 @@ TEST(the_store_holds_ciphertext_under_the_data_key)
 	kms_buf held = kms_buf_make(KMS_BUF_PLAIN, 1000), value = kms_buf_make(KMS_BUF_GUARDED, 1000);
 	world_open(&w);
 	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"c2VjcmV0IHZhbHVl\"}"));
-	CHECK_OK(kms_store_get(&updated_at_ms, &held, w.store, 49, kms_text_from("k"), NOW));
+	CHECK_OK(kms_store_get(&updated_at_ms, &held, w.store, 49, KMS_TEXT("k"), NOW));
 	CHECK(held.len == 12 + KMS_VALUE_SEAL_OVERHEAD && !memmem(held.data, held.len, "secret", 6));
 	CHECK_OK(kms_data_key(&data_key, w.master, 49));
-	CHECK_OK(kms_value_open(&value, data_key, held.data, held.len));
+	CHECK_OK(kms_value_open(&value, data_key, kms_buf_span(&held)));
 	CHECK(value.len == 12);
 	CHECK_MEM(value.data, "secret value", 12);
 	kms_secret_unref(data_key);

@@ -57,7 +57,7 @@ static void sign_text(world *w, const char *domain, const char *stamp)
 	address[42] = '\0';
 	int len = snprintf(message, sizeof(message), "NovaKMS:%s:%.*s:%s:%s", domain, KMS_NONCE_TEXT,
 			   w->nonce, address, stamp);
-	MUST(kms_wallet_sign_message(sig, w->app, (const uint8_t *)message, (size_t)len));
+	MUST(kms_wallet_sign_message(sig, w->app, kms_span_of(message, (size_t)len)));
 	kms_signature_format(w->signature, sig);
 }
 
@@ -290,8 +290,8 @@ TEST(a_response_is_bound_to_request_and_node)
 	kms_address_format(address, own);
 	address[42] = '\0';
 	int len = snprintf(message, sizeof(message), "NovaKMS:Response:%.132s:%s", w.signature, address);
-	CHECK_OK(kms_signature_parse(sig, response, sizeof(response)));
-	CHECK_OK(kms_message_recover(signer, (const uint8_t *)message, (size_t)len, sig));
+	CHECK_OK(kms_signature_parse(sig, kms_text_of(response, sizeof(response))));
+	CHECK_OK(kms_message_recover(signer, kms_span_of(message, (size_t)len), sig));
 	CHECK_MEM(signer, own, 20);
 
 	kms_text answer = { response, sizeof(response) };

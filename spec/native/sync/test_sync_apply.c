@@ -334,7 +334,7 @@ TEST(stubs_are_checked_like_records)
 	CALL(send_stub, s, "49",
 	     "\"key\":\"z\",\"updated_at_ms\":1700000015000,\"version\":{\"" OWN "\":1700000015000}", &c);
 	CHECK(counts_are(&c, 1, 0, 1, 0, 0));
-	const kms_record no_stub = { .key = kms_text_from("k"), .state = KMS_RECORD_TOMBSTONE };
+	const kms_record no_stub = { .key = KMS_TEXT("k"), .state = KMS_RECORD_TOMBSTONE };
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(s, APP, &no_stub, NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(s, APP, NULL, NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_note_stub(NULL, APP, &no_stub, NOW));
@@ -437,8 +437,7 @@ static kms_status audit_record(void *context, const kms_record *record)
 	a->records++;
 	a->bad |= record->origin != ORIGIN || record->key.len == 0 || record->clock.len == 0;
 	a->bad |= !kms_clock_sort(&clock, record->clock);
-	if (record->state == KMS_RECORD_LIVE)
-		a->bad |= kms_value_verify(a->key, record->value.bytes, record->value.len) != KMS_OK;
+	if (record->state == KMS_RECORD_LIVE) a->bad |= kms_value_verify(a->key, record->value) != KMS_OK;
 	return KMS_OK;
 }
 

@@ -226,8 +226,8 @@ TEST(a_secret_is_hkdf_over_both)
 	uint8_t expected[32];
 	kms_nsm *nsm = module();
 	kms_secret *secret = draw(nsm, "zero", "zero", "wallet");
-	CHECK_OK(kms_hkdf_sha256(expected, 32, drawn, sizeof(drawn), (const uint8_t *)"nova-kms:nsm", 12,
-				 (const uint8_t *)"wallet", 6));
+	CHECK_OK(kms_hkdf_sha256(kms_out_of(expected, 32), KMS_SPAN(drawn), KMS_BYTES("nova-kms:nsm"),
+				 KMS_BYTES("wallet")));
 	CHECK_MEM(kms_secret_bytes(secret), expected, 32);
 	kms_secret_unref(secret);
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_secret(&secret, nsm, 0, "x"));

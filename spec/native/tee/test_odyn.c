@@ -462,7 +462,7 @@ TEST(transactions_hash_to_what_they_come_with)
 	char told[65];
 	const char *field;
 	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 4096);
-	kms_keccak256(digest, bytes, sizeof(bytes));
+	kms_keccak256(digest, KMS_SPAN(bytes));
 	kms_hex_encode(told, digest, 32);
 	told[64] = '\0';
 	CHECK_OK(read_transaction(&raw, hash, &field, "0x02c180", told, OWN_ADDRESS));
@@ -550,7 +550,7 @@ TEST(mutated_answers_do_no_harm)
 	kms_p384 *own = hex_p384("42");
 	der_hex(der, own);
 	answer_text(envelope, der, NONCE, DATA);
-	kms_keccak256(digest, tx, sizeof(tx));
+	kms_keccak256(digest, KMS_SPAN(tx));
 	kms_hex_encode(hash, digest, 32);
 	hash[64] = '\0';
 	char transaction[512];

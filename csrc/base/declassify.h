@@ -7,8 +7,8 @@
  * branch and index that depends on one; this is what ends the mark. In other builds it hides from
  * the compiler how the value came about, so that it makes no branches of the way there.
  */
-#ifndef KMS_CRYPTO_DECLASSIFY_H
-#define KMS_CRYPTO_DECLASSIFY_H
+#ifndef KMS_BASE_DECLASSIFY_H
+#define KMS_BASE_DECLASSIFY_H
 
 #ifdef KMS_CTCHECK
 #include <valgrind/memcheck.h>
