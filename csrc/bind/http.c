@@ -68,7 +68,7 @@ static int http_feed(lua_State *L)
 	size_t len;
 	kms_http *http = bind_http_check(L, 1);
 	const char *bytes = luaL_checklstring(L, 2, &len);
-	return push_event(L, http, kms_http_feed(http, bytes, len));
+	return push_event(L, http, kms_http_feed(http, kms_span_of(bytes, len)));
 }
 
 /* parser:next() -> event: ends the request, whose texts and body are gone then. */

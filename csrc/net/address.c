@@ -1,4 +1,4 @@
-/* IANA special-purpose address registries (RFC 6890 and what followed), see address.h. */
+/* Classes of IP addresses after IANA's special-purpose registries (RFC 6890 and its updates). */
 #include "kms/address.h"
 
 #include <arpa/inet.h>
@@ -13,7 +13,7 @@ typedef struct range {
 	uint8_t address_class;
 } range;
 
-/* The first match counts. */
+/* The first match decides. */
 static const range ipv4_ranges[] = {
 	{ { 0 }, 8, KMS_ADDRESS_RESERVED },             /* this network, RFC 791 */
 	{ { 10 }, 8, KMS_ADDRESS_PRIVATE },             /* RFC 1918 */
@@ -44,7 +44,7 @@ static const range ipv6_ranges[] = {
 	{ { 0x20 }, 3, KMS_ADDRESS_PUBLIC },                      /* global unicast, RFC 4291 */
 };
 
-/* IPv6 prefixes that an IPv4 address follows. */
+/* IPv6 prefixes that embed an IPv4 address directly after them. */
 static const range carriers[] = {
 	{ { [10] = 0xff, [11] = 0xff }, 96, 0 }, /* mapped, RFC 4291 */
 	{ { 0x00, 0x64, 0xff, 0x9b }, 96, 0 },   /* NAT64, RFC 6052 */
@@ -67,14 +67,19 @@ static kms_address_class classify_in(const range *ranges, size_t count, const ui
 	return otherwise;
 }
 
-kms_address_class kms_address_classify(const uint8_t *bytes, size_t len)
+static kms_address_class classify_ipv4(const uint8_t bytes4[4])
 {
+	return classify_in(ipv4_ranges, KMS_ARRAY_LEN(ipv4_ranges), bytes4, KMS_ADDRESS_PUBLIC);
+}
+
+kms_address_class kms_address_classify(kms_span address)
+{
+	const uint8_t *bytes = address.bytes;
 	if (!bytes) return KMS_ADDRESS_RESERVED;
-	if (len == 4) return classify_in(ipv4_ranges, KMS_ARRAY_LEN(ipv4_ranges), bytes, KMS_ADDRESS_PUBLIC);
-	if (len != 16) return KMS_ADDRESS_RESERVED;
+	if (address.len == 4) return classify_ipv4(bytes);
+	if (address.len != 16) return KMS_ADDRESS_RESERVED;
 	for (size_t i = 0; i < KMS_ARRAY_LEN(carriers); i++)
-		if (matches(&carriers[i], bytes))
-			return kms_address_classify(bytes + carriers[i].bits / 8, 4);
+		if (matches(&carriers[i], bytes)) return classify_ipv4(bytes + carriers[i].bits / 8);
 	return classify_in(ipv6_ranges, KMS_ARRAY_LEN(ipv6_ranges), bytes, KMS_ADDRESS_RESERVED);
 }
 
@@ -86,17 +91,19 @@ const char *kms_address_class_name(kms_address_class address_class)
 	return index < KMS_ARRAY_LEN(names) ? names[index] : "reserved";
 }
 
-/* The check of a host without brackets and final dot. */
+static kms_status check_literal(const uint8_t *bytes, size_t len)
+{
+	bool is_public = kms_address_classify(kms_span_of(bytes, len)) == KMS_ADDRESS_PUBLIC;
+	return is_public ? KMS_OK : KMS_ERR_ADDRESS_REFUSED;
+}
+
+/* Checks a host without brackets and final dot. */
 static kms_status check_bare_host(const char *host)
 {
 	uint8_t bytes[16];
-	if (inet_pton(AF_INET, host, bytes) == 1)
-		return kms_address_classify(bytes, 4) == KMS_ADDRESS_PUBLIC ? KMS_OK
-									    : KMS_ERR_ADDRESS_REFUSED;
-	if (inet_pton(AF_INET6, host, bytes) == 1)
-		return kms_address_classify(bytes, 16) == KMS_ADDRESS_PUBLIC ? KMS_OK
-									     : KMS_ERR_ADDRESS_REFUSED;
-	/* No top-level domain begins with a digit: whoever resolves it would read a number. */
+	if (inet_pton(AF_INET, host, bytes) == 1) return check_literal(bytes, 4);
+	if (inet_pton(AF_INET6, host, bytes) == 1) return check_literal(bytes, 16);
+	/* No top-level domain begins with a digit: a resolver would read an address. */
 	const char *last = strrchr(host, '.');
 	ENSURE(last && last != host, KMS_ERR_ADDRESS_REFUSED);
 	ENSURE(last[1] && !isdigit((unsigned char)last[1]), KMS_ERR_ADDRESS_REFUSED);

@@ -1,13 +1,13 @@
 /*
  * HTTP calls to other servers: libcurl's multi interface on a libuv loop.
  *
- * Whatever comes back is bounded as it arrives (bytes, header bytes, time), redirects are
- * never followed, TLS is always verified, and no environment variable changes where a call
- * goes. With check_address the address that a connection is really opened to must be public
- * (kms/address.h), so DNS cannot lead it elsewhere after the URL was looked at.
+ * Everything that arrives is bounded (bytes, header bytes, time), redirects are never followed, TLS
+ * is always verified, and no environment variable changes where a call goes. With check_address
+ * the address that a connection is opened to must be public (kms/address.h), so DNS cannot lead
+ * the call elsewhere after the URL was checked.
  *
- * Everything here belongs to the loop's thread. kms_guarded_init comes first where it is
- * used, because libcurl's libraries may use OpenSSL.
+ * Threads: the loop thread only. Call kms_guarded_init first in processes that use it, because
+ * libraries of libcurl may use OpenSSL.
  */
 #ifndef KMS_NET_FETCH_H
 #define KMS_NET_FETCH_H
@@ -15,31 +15,37 @@
 #include <uv.h>
 
 #include "kms/buf.h"
-#include "kms/pop.h"
+#include "kms/view.h"
 
-#define KMS_FETCH_MAX_URL (64u << 10)
+#define KMS_FETCH_MAX_URL (64u << 10)         /* bytes */
 #define KMS_FETCH_MAX_HEADER (64u << 10)      /* bytes of response headers, interim ones included */
 #define KMS_FETCH_MAX_HEADER_LINES 256        /* of a response */
-#define KMS_FETCH_MAX_SENT_HEADER (64u << 10) /* bytes of a request's own headers */
+#define KMS_FETCH_MAX_SENT_HEADER (64u << 10) /* bytes of headers that the caller adds */
 
 /* ---- the fetcher: connections and bounds ------------------------------------------------- */
 
 typedef struct kms_fetcher kms_fetcher;
 
 typedef struct kms_fetcher_limits {
-	unsigned max_transfers; /* running and queued; beyond it kms_fetch_start says ERR_BUSY */
+	unsigned max_transfers; /* running and queued; more: kms_fetch_start returns ERR_BUSY */
 	/*
-	 * Open at once, busy or kept for reuse, of checked and of unchecked calls each; further
-	 * transfers wait in libcurl's queue. (Keeping fewer than may be busy would close each.)
+	 * Open connections, busy or idle; checked and unchecked calls have a pool of this size each.
+	 * Further transfers wait in libcurl's queue. (One limit for both, because with a lower limit
+	 * for idle ones libcurl would close each connection after use.)
 	 */
 	unsigned max_connections;
 } kms_fetcher_limits;
 
-/* Returns: KMS_OK, ERR_RANGE (a limit of 0), ERR_MEMORY, ERR_SYSTEM. */
+/*
+ * Creates a fetcher.
+ * Returns: KMS_OK; ERR_RANGE for a limit of 0; ERR_MEMORY; ERR_SYSTEM.
+ * Out: fetcher - owned by the caller, ended with kms_fetcher_close.
+ * In: loop - must run until its handles are closed.
+ */
 kms_status kms_fetcher_new(kms_fetcher **fetcher, uv_loop_t *loop, const kms_fetcher_limits *limits);
 /*
- * Ends every transfer (ERR_STATE, each `done` is called), closes the connections and gives
- * the memory back once the loop has closed the handles. NULL is fine.
+ * Ends every transfer with ERR_STATE (and calls each `done`), closes the connections, and frees
+ * the fetcher once the loop has closed its handles. NULL is fine.
  */
 void kms_fetcher_close(kms_fetcher *fetcher);
 /* Transfers running or queued. */
@@ -49,62 +55,75 @@ size_t kms_fetcher_running(const kms_fetcher *fetcher);
 
 typedef struct kms_fetch kms_fetch;
 
+/* Texts are copied; NULL means none where marked optional. */
 typedef struct kms_fetch_request {
-	const char *url;             /* http or https, a host, no user info; copied */
-	const char *method;          /* 1 to 16 upper-case letters; copied */
-	kms_text body;               /* absent: text NULL; borrowed until `done` */
-	const char *proxy;           /* http or https URL of a proxy, copied; NULL: none */
-	const char *unix_socket;     /* path of the socket to use instead of the URL's host, copied; NULL */
-	uint32_t timeout_ms;         /* for all of it, waiting in the queue included */
-	uint32_t connect_timeout_ms; /* name, connection, TLS */
+	const char *url;             /* http or https, with a host, without user info */
+	const char *method;          /* 1 to 16 upper-case letters */
+	kms_text body;               /* optional; borrowed until `done` */
+	const char *proxy;           /* optional: http or https URL of a proxy */
+	const char *unix_socket;     /* optional: path of a socket to connect to instead of the host */
+	uint32_t timeout_ms;         /* for everything, time in the queue included */
+	uint32_t connect_timeout_ms; /* for name look-up, connection and TLS */
 	size_t max_bytes;            /* of the response body; more is ERR_TOO_LARGE */
-	bool wiped; /* the collected body is wiped on free, as libcurl's buffers always are */
+	bool wiped;                  /* wipe the response body when freed (libcurl's buffers always are) */
 	/*
-	 * Only public addresses. Through a proxy, which resolves names itself, the URL's host is
-	 * checked instead as kms_address_check_host does; the proxy's address is the operator's.
+	 * Connect to public addresses only. A proxy resolves names itself, so with a proxy the URL's
+	 * host is checked instead (kms_address_check_host); the operator chooses the proxy's address.
 	 */
 	bool check_address;
 } kms_fetch_request;
 
-/* Returns: KMS_OK, ERR_URL, ERR_ADDRESS_REFUSED, ERR_RANGE (method, times), ERR_MEMORY. */
+/*
+ * Creates a transfer.
+ * Returns: KMS_OK; ERR_URL; ERR_ADDRESS_REFUSED; ERR_RANGE for the method, the times, or a HEAD
+ * with a body; ERR_MEMORY; ERR_SYSTEM.
+ * Out: fetch - owned by the caller, freed with kms_fetch_free.
+ */
 kms_status kms_fetch_new(kms_fetch **fetch, const kms_fetch_request *request);
 /*
- * Adds a request header. ERR_ARGUMENT: not a token, a control character in the value, one
- * of those that frame or route the message (Content-Length, Host, ...). ERR_TOO_LARGE.
+ * Adds a request header.
+ * Returns: KMS_OK; ERR_ARGUMENT when the name is no token, the value has a control character, or
+ * the header frames or routes the message (Content-Length, Host, ...); ERR_STATE once started;
+ * ERR_TOO_LARGE; ERR_MEMORY.
  */
 kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value);
 /*
- * Starts; `done` is called once, later, from the loop (or from kms_fetcher_close), unless the
- * fetch is freed before. Returns: KMS_OK, ERR_BUSY, ERR_STATE (started before, or the
- * fetcher is closed), ERR_MEMORY; then `done` is not called.
+ * Starts the transfer. Calls `done` once, later, from the loop or from kms_fetcher_close; never
+ * when this fails, and never after kms_fetch_free.
+ * Returns: KMS_OK; ERR_BUSY; ERR_STATE when it was started before or the fetcher is closed;
+ * ERR_MEMORY.
  */
 kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context),
 			   void *context);
 /*
- * Makes one that was never started, or is done, ready for another start with the same URL, method,
- * headers and times: libcurl's handle with its options is what costs at each new one.
- * In: body - borrowed until `done`; absent exactly where there was none before (ERR_ARGUMENT).
- * Returns: KMS_OK, ERR_STATE (it runs), ERR_SYSTEM.
+ * Prepares a transfer that is done, or was never started, for another start with the same URL,
+ * method, headers and times. It saves the most expensive part of a new one: libcurl's handle.
+ * Returns: KMS_OK; ERR_STATE while it runs; ERR_ARGUMENT when one of the requests has a body and
+ * the other has none; ERR_SYSTEM.
+ * In: body - borrowed until `done`.
  */
 kms_status kms_fetch_reuse(kms_fetch *fetch, kms_text body, size_t max_bytes);
-/* Ends it if it runs (`done` is then not called) and frees everything. NULL is fine. */
+/* Ends the transfer if it runs, without calling `done`, and frees it. NULL is fine. */
 void kms_fetch_free(kms_fetch *fetch);
 
 /*
- * What came of it, once done: KMS_OK (an HTTP answer of whatever status), ERR_TIMEOUT,
- * ERR_CONNECT, ERR_RESOLVE, ERR_TLS, ERR_TOO_LARGE, ERR_ADDRESS_REFUSED, ERR_HTTP, ERR_MEMORY,
- * ERR_STATE (the fetcher was closed).
+ * The outcome.
+ * Returns: KMS_OK for an HTTP response of any status; ERR_TIMEOUT; ERR_CONNECT; ERR_RESOLVE;
+ * ERR_TLS; ERR_TOO_LARGE; ERR_ADDRESS_REFUSED; ERR_HTTP; ERR_MEMORY; ERR_STATE when the fetcher
+ * was closed, or before `done`.
  */
 kms_status kms_fetch_result(const kms_fetch *fetch);
-/* Text of a failure for an operator: names of hosts, never a path. Borrowed. */
+/* Text of a failure for the operator: may have host names, never a path. Borrowed. */
 const char *kms_fetch_detail(const kms_fetch *fetch);
-/* HTTP status, 0 unless the result is KMS_OK. */
+/* The HTTP status; 0 unless the result is KMS_OK. */
 int kms_fetch_http_status(const kms_fetch *fetch);
-/* The body; the caller may take it over by emptying the buffer. */
+/* The response body; the caller may move it out and leave the buffer empty. */
 kms_buf *kms_fetch_body(kms_fetch *fetch);
 /*
- * The response's headers one by one, in the order received, trailers never: *at is 0 at
- * first. False at the end. The texts are borrowed; `name` is lower-case.
+ * Steps through the response headers, in the order received, without trailers.
+ * Returns: false after the last one.
+ * Out: name - lower case. value. Both borrowed.
+ * In-out: at - the position; 0 to begin.
  */
 bool kms_fetch_next_header(kms_text *name, kms_text *value, size_t *at, const kms_fetch *fetch);
 

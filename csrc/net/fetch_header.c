@@ -1,4 +1,4 @@
-/* Headers of a transfer, sent and received (fetch.h). */
+/* Headers of a transfer: received and sent (fetch.h). */
 #include "net/fetch_internal.h"
 
 #include <ctype.h>
@@ -9,12 +9,18 @@
 
 /* ---- received ------------------------------------------------------------------------------ */
 
+size_t fetch_refuse(kms_fetch *fetch, kms_status status)
+{
+	fetch->status = status;
+	return 0;
+}
+
 static bool is_blank(const char *line, size_t len)
 {
 	return (len == 1 && line[0] == '\n') || (len == 2 && line[0] == '\r' && line[1] == '\n');
 }
 
-/* The end of a header block: final unless the status is an interim one. */
+/* The end of a header block, which is the last one unless the status is interim. */
 static size_t end_of_block(kms_fetch *fetch, size_t len)
 {
 	long code = 0;
@@ -30,7 +36,7 @@ size_t fetch_on_header(char *line, size_t size, size_t count, void *context)
 
 	fetch->header_bytes += len;
 	if (fetch->header_bytes > KMS_FETCH_MAX_HEADER) return fetch_refuse(fetch, KMS_ERR_TOO_LARGE);
-	if (fetch->headers_done) return len; /* trailers */
+	if (fetch->headers_done) return len; /* trailers are ignored */
 	if (is_blank(line, len)) return end_of_block(fetch, len);
 	if (len > 5 && memcmp(line, "HTTP/", 5) == 0) {
 		kms_buf_clear(&fetch->headers);
@@ -116,7 +122,7 @@ kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value)
 
 	DEFER(kms_buf_free) kms_buf line = kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_SENT_HEADER + 1);
 	GUARD(kms_buf_append(&line, name.text, name.len));
-	/* "Name;" is libcurl's way to send an empty value; "Name:" would remove the header. */
+	/* libcurl sends an empty value for "Name;"; "Name:" would remove the header. */
 	GUARD(kms_buf_append_text(&line, value.len ? ": " : ";"));
 	GUARD(kms_buf_append(&line, value.text, value.len));
 	GUARD(kms_buf_append(&line, "", 1));

@@ -1,4 +1,7 @@
-/* Inside of a fetch, shared by fetch.c and fetch_header.c (one transfer) and fetch_loop.c (all). */
+/*
+ * What the files of the HTTP client share. Each uses only those above it in this header:
+ * fetch_memory.c, fetch_header.c, fetch_transfer.c, fetch_loop.c; fetch.c is on top.
+ */
 #ifndef KMS_NET_FETCH_INTERNAL_H
 #define KMS_NET_FETCH_INTERNAL_H
 
@@ -7,13 +10,18 @@
 
 #include "net/fetch.h"
 
-typedef enum fetch_state { FETCH_NEW, FETCH_RUNNING, FETCH_READY, FETCH_DONE } fetch_state;
+typedef enum fetch_state {
+	FETCH_NEW,     /* not started yet, or made ready for another start */
+	FETCH_RUNNING, /* libcurl has it, maybe in its queue */
+	FETCH_READY,   /* finished, `done` not called yet */
+	FETCH_DONE,
+} fetch_state;
 
 struct kms_fetch {
-	TAILQ_ENTRY(kms_fetch) link; /* in the fetcher's running or ready list */
+	TAILQ_ENTRY(kms_fetch) link; /* in the fetcher's active or ready list */
 	fetch_state state;
 	kms_fetcher *fetcher; /* while RUNNING or READY */
-	uv_timer_t deadline;  /* libcurl's own does not cover its queue */
+	uv_timer_t deadline;  /* libcurl's own timeout does not cover its queue */
 	bool has_deadline;
 	CURL *easy;
 	CURLU *url;
@@ -25,9 +33,9 @@ struct kms_fetch {
 	void (*done)(void *context);
 	void *context;
 	uint32_t timeout_ms;
-	bool check_address; /* decides the pool, too */
-	bool check_socket;
-	bool refused; /* an address was refused */
+	bool check_address; /* also selects the pool of connections */
+	bool check_socket;  /* check_address without a proxy: check the socket's address */
+	bool refused;       /* an address was refused */
 	kms_status status;
 	char detail[CURL_ERROR_SIZE];
 	kms_buf body;
@@ -37,23 +45,36 @@ struct kms_fetch {
 	bool headers_done;
 };
 
-/* Fails a callback: libcurl ends the transfer when fewer bytes are taken than were offered. */
-size_t fetch_refuse(kms_fetch *fetch, kms_status status);
-/* CURLOPT_HEADERFUNCTION. */
-size_t fetch_on_header(char *line, size_t size, size_t count, void *context);
-/* A line of the request's header, in libcurl's notation. */
-kms_status fetch_append_line(kms_fetch *fetch, const char *line);
+/* ---- fetch_memory.c -------------------------------------------------------------------------- */
 
 /*
- * Starts libcurl with memory that is wiped when it is given back: requests and answers pass
- * through its buffers. Before anything else of libcurl; again: nothing done.
+ * Starts libcurl with allocators that wipe what they free, because requests and responses pass
+ * through its buffers. Call it before any other function of libcurl; later calls do nothing.
  */
 kms_status fetch_memory_init(void);
 
-/* Options that can only be set when all headers are known. */
-kms_status fetch_prepare(kms_fetch *fetch);
-/* Status of a finished transfer from libcurl's result. */
-kms_status fetch_outcome(kms_fetch *fetch, CURLcode code);
+/* ---- fetch_header.c -------------------------------------------------------------------------- */
+
+/* Fails a callback: libcurl ends a transfer when a callback takes fewer bytes than it was given. */
+size_t fetch_refuse(kms_fetch *fetch, kms_status status);
+/* CURLOPT_HEADERFUNCTION. */
+size_t fetch_on_header(char *line, size_t size, size_t count, void *context);
+/* Adds a line to the request's header, in libcurl's notation. */
+kms_status fetch_append_line(kms_fetch *fetch, const char *line);
+
+/* ---- fetch_transfer.c ------------------------------------------------------------------------ */
+
+/* Makes libcurl's handle and sets its options. */
+kms_status fetch_transfer_init(kms_fetch *fetch, const kms_fetch_request *request);
+/* Clears the last response and sets what may differ in the next request. */
+kms_status fetch_transfer_reset(kms_fetch *fetch, kms_text body, size_t max_bytes);
+/* Sets the options that need all headers; later calls do nothing. */
+kms_status fetch_transfer_prepare(kms_fetch *fetch);
+/* The status of a finished transfer. In: code - libcurl's result. */
+kms_status fetch_transfer_outcome(kms_fetch *fetch, CURLcode code);
+
+/* ---- fetch_loop.c ---------------------------------------------------------------------------- */
+
 /* Takes a transfer out of its fetcher without calling `done`. */
 void fetch_detach(kms_fetch *fetch);
 

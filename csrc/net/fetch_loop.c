@@ -1,7 +1,7 @@
 /*
- * All transfers of a fetcher: libcurl tells which sockets and times it waits for, libuv
- * watches them (fetch.h). Handles are found from their uv handle by offset, never through
- * uv's `data` pointer: luv takes that for its own when it closes the loop.
+ * All transfers of a fetcher: libcurl says which sockets and timeouts it waits for, libuv watches
+ * them (fetch.h). The owner of a uv handle is found by its offset, never through the handle's
+ * `data` pointer, which luv interprets as its own when it closes the loop.
  */
 #include "net/fetch_internal.h"
 
@@ -12,8 +12,8 @@ TAILQ_HEAD(fetch_list, kms_fetch);
 TAILQ_HEAD(watcher_list, watcher);
 
 /*
- * Checked and unchecked transfers never share connections: libcurl reuses one without asking
- * again for its address, so an operator's call to loopback would open the way for a peer's.
+ * Checked and unchecked transfers never share connections: libcurl reuses a connection without
+ * checking its address again, so that a peer's URL could use an operator's connection to loopback.
  */
 enum { POOL_UNCHECKED, POOL_CHECKED, POOLS };
 
@@ -21,14 +21,14 @@ typedef struct pool {
 	uv_timer_t timer;
 	CURLM *multi;
 	kms_fetcher *fetcher;
-	struct watcher_list resting;
-	unsigned resting_count;
+	struct watcher_list idle;
+	unsigned idle_count;
 } pool;
 
 struct kms_fetcher {
 	uv_loop_t *loop;
 	pool pools[POOLS];
-	unsigned handles; /* uv handles that are not closed yet; at 0 the memory goes */
+	unsigned handles; /* open uv handles; at 0 the fetcher is freed */
 	size_t running;
 	size_t max_running;
 	bool closed;
@@ -37,18 +37,18 @@ struct kms_fetcher {
 };
 
 /*
- * Watches one descriptor. A kept-alive connection comes again under the same one, so what was
- * stopped rests for a while instead of being closed: making one costs several system calls. While
- * it rests the loop knows nothing of the descriptor, and it may have become another socket's.
+ * Watches one descriptor. libcurl uses a kept-alive connection again under the same descriptor, and
+ * a new watcher costs several system calls, so a stopped watcher is kept for the next use (idle). An
+ * idle watcher watches nothing: its descriptor may belong to another socket by now.
  */
 typedef struct watcher {
 	uv_poll_t poll;
-	TAILQ_ENTRY(watcher) link; /* while it rests */
+	TAILQ_ENTRY(watcher) link; /* while idle */
 	pool *pool;
 	curl_socket_t fd;
 } watcher;
 
-#define MAX_RESTING 64
+#define MAX_IDLE 64
 
 #define OWNER(type, member, pointer) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -86,11 +86,11 @@ static void drop_handle(kms_fetcher *fetcher)
 	if (--fetcher->handles == 0) kms_heap_free(fetcher);
 }
 
-/* Calls what waits; it may start, free or close anything, so nothing is held across a call. */
+/* Calls `done` of finished transfers. It may start, free or close anything, so hold nothing across it. */
 static void deliver(kms_fetcher *fetcher)
 {
 	kms_fetch *fetch;
-	fetcher->handles++; /* keeps the memory while `done` runs */
+	fetcher->handles++; /* keeps the fetcher while `done` runs */
 	while ((fetch = TAILQ_FIRST(&fetcher->ready))) {
 		fetch_detach(fetch);
 		fetch->done(fetch->context);
@@ -108,7 +108,7 @@ static void collect(pool *p)
 		if (message->msg != CURLMSG_DONE) continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &fetch);
 		kms_fetch *done = (kms_fetch *)(void *)fetch;
-		conclude(done, fetch_outcome(done, code));
+		conclude(done, fetch_transfer_outcome(done, code));
 	}
 	deliver(p->fetcher);
 }
@@ -156,32 +156,32 @@ static void watcher_close(watcher *w)
 	uv_close((uv_handle_t *)&w->poll, on_watcher_closed);
 }
 
-static void put_to_rest(watcher *w)
+static void make_idle(watcher *w)
 {
 	pool *p = w->pool;
 	uv_poll_stop(&w->poll);
-	if (p->fetcher->closed || p->resting_count == MAX_RESTING) {
+	if (p->fetcher->closed || p->idle_count == MAX_IDLE) {
 		watcher_close(w);
 		return;
 	}
-	TAILQ_INSERT_HEAD(&p->resting, w, link);
-	p->resting_count++;
+	TAILQ_INSERT_HEAD(&p->idle, w, link);
+	p->idle_count++;
 }
 
-static watcher *wake(pool *p, curl_socket_t fd)
+static watcher *take_idle(pool *p, curl_socket_t fd)
 {
-	watcher *w = TAILQ_FIRST(&p->resting);
+	watcher *w = TAILQ_FIRST(&p->idle);
 	while (w && w->fd != fd)
 		w = TAILQ_NEXT(w, link);
 	if (!w) return NULL;
-	TAILQ_REMOVE(&p->resting, w, link);
-	p->resting_count--;
+	TAILQ_REMOVE(&p->idle, w, link);
+	p->idle_count--;
 	return w;
 }
 
 static watcher *watch(pool *p, curl_socket_t fd)
 {
-	watcher *w = wake(p, fd);
+	watcher *w = take_idle(p, fd);
 	if (w) {
 		curl_multi_assign(p->multi, fd, w);
 		return w;
@@ -199,8 +199,10 @@ static watcher *watch(pool *p, curl_socket_t fd)
 	return w;
 }
 
-/* Where a socket cannot be watched its transfer ends at its deadline: a failure told to libcurl
- * here would end all others, too. */
+/*
+ * CURLMOPT_SOCKETFUNCTION. If a socket cannot be watched, its transfer ends at its deadline: to
+ * report the failure to libcurl would end all other transfers too.
+ */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *socket_context)
 {
 	pool *p = context;
@@ -209,7 +211,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
 	if (what == CURL_POLL_REMOVE) {
 		if (!w) return 0;
 		curl_multi_assign(p->multi, fd, NULL);
-		put_to_rest(w);
+		make_idle(w);
 		return 0;
 	}
 	if (!w) w = watch(p, fd);
@@ -220,7 +222,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
 	return 0;
 }
 
-static int on_timeout_wish(CURLM *multi, long timeout_ms, void *context)
+static int on_timeout_change(CURLM *multi, long timeout_ms, void *context)
 {
 	pool *p = context;
 	(void)multi;
@@ -239,7 +241,7 @@ static kms_status pool_init(pool *p, const kms_fetcher_limits *limits)
 	ENSURE(p->multi, KMS_ERR_MEMORY);
 	CURLMcode code = curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
-	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wish);
+	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timeout_change);
 	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
 	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	if (!code) code = curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, (long)limits->max_connections);
@@ -271,7 +273,7 @@ kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher
 	for (int i = 0; i < POOLS; i++) {
 		pool *p = &fetcher->pools[i];
 		p->fetcher = fetcher;
-		TAILQ_INIT(&p->resting);
+		TAILQ_INIT(&p->idle);
 		uv_timer_init(loop, &p->timer);
 		fetcher->handles++;
 		if (status == KMS_OK) status = pool_init(p, limits);
@@ -293,8 +295,8 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 	for (int i = 0; i < POOLS; i++) {
 		pool *p = &fetcher->pools[i];
 		curl_multi_cleanup(p->multi);
-		for (watcher *w; (w = TAILQ_FIRST(&p->resting));) {
-			TAILQ_REMOVE(&p->resting, w, link);
+		for (watcher *w; (w = TAILQ_FIRST(&p->idle));) {
+			TAILQ_REMOVE(&p->idle, w, link);
 			watcher_close(w);
 		}
 		uv_close((uv_handle_t *)&p->timer, on_timer_closed);
@@ -312,7 +314,7 @@ kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(
 	ENSURE(fetch && fetcher && done, KMS_ERR_ARGUMENT);
 	ENSURE(fetch->state == FETCH_NEW && !fetcher->closed, KMS_ERR_STATE);
 	ENSURE(fetcher->running < fetcher->max_running, KMS_ERR_BUSY);
-	GUARD(fetch_prepare(fetch));
+	GUARD(fetch_transfer_prepare(fetch));
 	if (!fetch->has_deadline) uv_timer_init(fetcher->loop, &fetch->deadline);
 	fetch->has_deadline = true;
 	fetch->fetcher = fetcher;

@@ -1,7 +1,7 @@
 /*
- * libcurl's memory: every block knows its size and is wiped before it goes back, because
- * requests and answers, with TEE=odyn plaintext among them, pass through it. What GnuTLS
- * allocates is its own; calls that carry plaintext stay on this machine, without TLS.
+ * libcurl's allocators: every block records its size and is wiped when freed, because requests
+ * and responses pass through them, with TEE=odyn plaintext too. GnuTLS does not allocate here;
+ * calls that carry plaintext stay on this machine and use no TLS.
  */
 #include "net/fetch_internal.h"
 
@@ -11,9 +11,9 @@
 #include "base/ensure.h"
 #include "kms/secret.h"
 
-/* Before each block; keeps what follows aligned as malloc's memory is. */
+/* Stands before each block; keeps the block aligned as malloc does. */
 typedef union block {
-	size_t size; /* of what follows */
+	size_t size; /* of the block */
 	max_align_t align;
 } block;
 
@@ -40,7 +40,7 @@ static void memory_free(void *memory)
 	kms_heap_free(b);
 }
 
-/* Always a new block: the C library would leave the old bytes where it moved from. */
+/* Always a new block: realloc would leave a copy of the old bytes behind. */
 static void *memory_resize(void *memory, size_t size)
 {
 	if (!memory) return memory_new(size);
@@ -71,7 +71,7 @@ static char *memory_copy(const char *text)
 
 kms_status fetch_memory_init(void)
 {
-	static bool done; /* loop thread only; never undone, as other parts may use it */
+	static bool done; /* loop thread only; never undone */
 	if (done) return KMS_OK;
 	CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, memory_new, memory_free, memory_resize,
 					     memory_copy, memory_new_zeroed);

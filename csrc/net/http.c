@@ -1,4 +1,4 @@
-/* Requests out of a connection's read buffer: http.h. */
+/* The input of one connection, request after request (http.h). */
 #include "net/http_internal.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/ensure.h"
 
-/* Buffers of an idle connection that are larger are given back. */
+/* A larger buffer is freed after each request. */
 #define KEEP_BYTES 4096
 
 static const kms_http_refusal too_large = { 413, "payload_too_large", "body is larger than allowed" };
@@ -48,7 +48,7 @@ static kms_http_event refuse(kms_http *http, const kms_http_refusal *refusal)
 	return KMS_HTTP_REFUSED;
 }
 
-static void forget(kms_buf *buf)
+static void clear(kms_buf *buf)
 {
 	if (buf->cap > KEEP_BYTES)
 		kms_buf_free(buf);
@@ -61,42 +61,43 @@ size_t kms_http_ahead(const kms_http *http)
 	return http->in.len - http->at;
 }
 
-static void use(kms_http *http, size_t len)
+static void consume(kms_http *http, size_t len)
 {
 	http->at += len;
 	if (http->at < http->in.len) return;
 	http->at = 0;
-	forget(&http->in);
+	clear(&http->in);
 }
 
 /* ---- input --------------------------------------------------------------------------------------- */
 
-static kms_http_event go_on_head(kms_http *http)
+static kms_http_event continue_head(kms_http *http)
 {
 	const uint8_t *bytes = http->in.data + http->at;
 	size_t len = kms_http_ahead(http);
 	if (len == 0) return KMS_HTTP_MORE;
 
-	const kms_http_refusal *refusal = kms_http_scan_head(&http->scan, bytes, len, http->max_head);
+	const kms_http_refusal *refusal =
+	    kms_http_scan_head(&http->scan, kms_span_of(bytes, len), http->max_head);
 	if (refusal) return refuse(http, refusal);
 	if (!http->scan.complete) return KMS_HTTP_MORE;
 	refusal = kms_http_read_head(http, bytes);
 	if (refusal) return refuse(http, refusal);
-	use(http, http->scan.line);
+	consume(http, http->scan.line);
 	kms_http_intake_start(&http->intake, http->request.framing, http->request.length);
 	http->state = http->intake.complete ? STATE_DONE : STATE_WAIT;
 	return KMS_HTTP_REQUEST;
 }
 
-static kms_http_event go_on_body(kms_http *http)
+static kms_http_event continue_body(kms_http *http)
 {
 	size_t len = kms_http_ahead(http), used;
 	if (len == 0) return KMS_HTTP_MORE;
 	if (http->intake.discard && len > http->drain_left) len = http->drain_left;
 
 	const kms_http_refusal *refusal =
-	    kms_http_intake_take(&used, &http->intake, http->in.data + http->at, len);
-	use(http, used);
+	    kms_http_intake_take(&used, &http->intake, kms_span_of(http->in.data + http->at, len));
+	consume(http, used);
 	if (refusal) {
 		kms_http_intake_release(&http->intake);
 		return refuse(http, refusal);
@@ -110,14 +111,14 @@ static kms_http_event go_on_body(kms_http *http)
 	return KMS_HTTP_MORE;
 }
 
-static kms_http_event go_on(kms_http *http)
+static kms_http_event advance(kms_http *http)
 {
-	if (http->state == STATE_HEAD) return go_on_head(http);
-	if (http->state == STATE_BODY) return go_on_body(http);
+	if (http->state == STATE_HEAD) return continue_head(http);
+	if (http->state == STATE_BODY) return continue_body(http);
 	return KMS_HTTP_MORE;
 }
 
-kms_http_event kms_http_feed(kms_http *http, const void *bytes, size_t len)
+kms_http_event kms_http_feed(kms_http *http, kms_span input)
 {
 	if (http->state == STATE_REFUSED) return KMS_HTTP_MORE;
 	if (http->at > 0) {
@@ -125,23 +126,23 @@ kms_http_event kms_http_feed(kms_http *http, const void *bytes, size_t len)
 		memmove(http->in.data, http->in.data + http->at, http->in.len);
 		http->at = 0;
 	}
-	kms_status status = kms_buf_append(&http->in, bytes, len);
+	kms_status status = kms_buf_append(&http->in, input.bytes, input.len);
 	if (status != KMS_OK) return refuse(http, status == KMS_ERR_TOO_LARGE ? &too_much : &no_memory);
-	return go_on(http);
+	return advance(http);
 }
 
 kms_http_event kms_http_read_body(kms_http *http, size_t limit)
 {
 	if (http->state == STATE_DONE) return KMS_HTTP_BODY;
 	if (http->state != STATE_WAIT) return KMS_HTTP_MORE;
-	/* Announced beyond the limit: nothing of it is read, and it can still be drained. */
+	/* The announced length is beyond the limit: read nothing; the body can still be drained. */
 	if (http->request.framing == KMS_HTTP_SIZED && http->request.length > limit) {
 		http->refusal = &too_large;
 		return KMS_HTTP_REFUSED;
 	}
 	http->intake.limit = limit;
 	http->state = STATE_BODY;
-	return go_on(http);
+	return advance(http);
 }
 
 bool kms_http_drainable(const kms_http *http, size_t max)
@@ -159,23 +160,23 @@ kms_http_event kms_http_drain(kms_http *http, size_t max)
 	http->intake.discard = true;
 	http->drain_left = max;
 	http->state = STATE_BODY;
-	return go_on(http);
+	return advance(http);
 }
 
 kms_http_event kms_http_next(kms_http *http)
 {
 	if (http->state != STATE_DONE) return refuse(http, http->refusal ? http->refusal : &undrained);
 	kms_http_intake_release(&http->intake);
-	forget(&http->head);
+	clear(&http->head);
 	http->request = (kms_http_request){ 0 };
 	http->scan = (kms_http_scan){ 0 };
 	http->refusal = NULL;
 	http->field_count = 0;
 	http->state = STATE_HEAD;
-	return go_on(http);
+	return advance(http);
 }
 
-/* ---- answers to the caller ------------------------------------------------------------------------ */
+/* ---- accessors ------------------------------------------------------------------------------------ */
 
 const kms_http_request *kms_http_get_request(const kms_http *http)
 {

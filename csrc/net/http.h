@@ -1,40 +1,41 @@
 /*
- * One HTTP/1.1 connection's input (RFC 9112): requests are taken from a read buffer one
- * after the other, strictly. Bytes go in with kms_http_feed in any pieces; the events come out
- * the same wherever the pieces were cut.
+ * The input of one HTTP/1.1 connection (RFC 9112): a strict parser of requests that follow each
+ * other. Input comes in pieces of any size through kms_http_feed; the events do not depend on how
+ * it was cut.
  *
- * Debian's http_parser reads each head, after a scan of its own has refused what that library
- * lets pass (bare LF, folding, `Host :`, HTTP/1.9, 8-bit targets). Bodies are framed here:
- * the library is built without its checks of the line ends of chunks.
+ * Debian's http_parser parses each head, after a scan here has refused what that library accepts
+ * (bare LF, folding, `Host :`, HTTP/1.9, 8-bit targets). Bodies are framed here: Debian builds the
+ * library without its checks of line ends in chunks.
  *
- * A parser belongs to one thread. What it lends of a request (texts, fields, the body) stays
- * where it is until kms_http_next, also while more input is fed, so a job on another thread
- * may read it.
+ * Threads: one at a time per parser; the body budget is shared and safe. What a parser lends of a
+ * request (texts, fields, body) stays in place until kms_http_next, also while more input is fed,
+ * so that a job on another thread may read it.
  */
 #ifndef KMS_NET_HTTP_H
 #define KMS_NET_HTTP_H
 
 #include "kms/buf.h"
-#include "kms/pop.h"
+#include "kms/view.h"
 
 #define KMS_HTTP_MIN_HEAD 256 /* bounds of the limit on a head, bytes */
 #define KMS_HTTP_MAX_HEAD 65536
-#define KMS_HTTP_MAX_LINE 8192        /* request line, or one field */
+#define KMS_HTTP_MAX_LINE 8192        /* bytes of the request line, or of a field */
 #define KMS_HTTP_MAX_FIELDS 100       /* header fields of a request */
-#define KMS_HTTP_MAX_CHUNK_LINE 256   /* chunk size with its extensions */
-#define KMS_HTTP_MAX_TRAILERS 4096    /* trailers in all; they are ignored */
-#define KMS_HTTP_MAX_AHEAD (1u << 18) /* unread input beyond a head */
+#define KMS_HTTP_MAX_CHUNK_LINE 256   /* bytes of a chunk size with its extensions */
+#define KMS_HTTP_MAX_TRAILERS 4096    /* bytes of trailers in all; they are ignored */
+#define KMS_HTTP_MAX_AHEAD (1u << 18) /* bytes of unread input beyond a head */
 
 typedef struct kms_http kms_http;
 
+/* What a function that takes input, or continues with it, returns. */
 typedef enum kms_http_event {
-	KMS_HTTP_MORE = 0, /* nothing new until more input */
+	KMS_HTTP_MORE = 0, /* nothing new: feed more input */
 	KMS_HTTP_REQUEST,  /* a head is complete: kms_http_get_request */
-	KMS_HTTP_BODY,     /* the body is complete (or was drained) */
-	KMS_HTTP_REFUSED,  /* kms_http_get_refusal: answer it and close */
+	KMS_HTTP_BODY,     /* the body is complete, or drained */
+	KMS_HTTP_REFUSED,  /* reply with kms_http_get_refusal, then close */
 } kms_http_event;
 
-/* Why input is refused; all static. `code` is one of docs/protocol.md section 2. */
+/* Why input is refused; all are static. `code` is one of docs/protocol.md section 2. */
 typedef struct kms_http_refusal {
 	int status;
 	const char *code;
@@ -49,64 +50,79 @@ typedef enum kms_http_framing {
 
 typedef struct kms_http_request {
 	kms_text method;
-	kms_text path;   /* raw; its percent-escapes are valid */
-	kms_text query;  /* after the '?'; text NULL without one */
-	bool keep_alive; /* never for HTTP/1.0 */
+	kms_text path;   /* not decoded; its percent-escapes are valid */
+	kms_text query;  /* after the '?'; absent without one */
+	bool keep_alive; /* false for HTTP/1.0 */
 	bool expects_continue;
 	kms_http_framing framing;
-	uint64_t length; /* SIZED */
+	uint64_t length; /* of a SIZED body */
 } kms_http_request;
 
-/* In: max_head - bytes of request line and fields with line ends (ERR_RANGE, ERR_MEMORY). */
+/*
+ * Creates a parser.
+ * Returns: KMS_OK; ERR_RANGE; ERR_MEMORY.
+ * Out: http - owned by the caller, freed with kms_http_free.
+ * In: max_head - bytes of request line and fields, line ends included: KMS_HTTP_MIN_HEAD to
+ * KMS_HTTP_MAX_HEAD.
+ */
 kms_status kms_http_new(kms_http **http, size_t max_head);
+/* NULL is fine. */
 void kms_http_free(kms_http *http);
 
-/* Takes input; it is kept while a request waits for kms_http_read_body or kms_http_next. */
-kms_http_event kms_http_feed(kms_http *http, const void *bytes, size_t len);
-/* Collects the body, of at most `limit` bytes; 413 and 503 (memory budget) are refusals. */
+/* Takes input. Input behind a request waits for kms_http_read_body or kms_http_next. */
+kms_http_event kms_http_feed(kms_http *http, kms_span input);
+/* Collects the body, of at most `limit` bytes. Refusals: 413, and 503 beyond the budget. */
 kms_http_event kms_http_read_body(kms_http *http, size_t limit);
-/*
- * Throws the unread rest of the body away: refused when that is, or becomes, more than
- * `max` bytes on the wire.
- */
+/* Discards the unread rest of the body; refused when that is more than `max` bytes on the wire. */
 kms_http_event kms_http_drain(kms_http *http, size_t max);
-/* Whether kms_http_drain has a chance: nothing is unread, or no more than `max` announced. */
+/* Whether kms_http_drain can succeed: nothing is unread, or at most `max` bytes as announced. */
 bool kms_http_drainable(const kms_http *http, size_t max);
-/* Ends the request (its body must be complete or refused) and goes on to the next one. */
+/* Ends the request, whose body must be complete or refused, and continues with the next one. */
 kms_http_event kms_http_next(kms_http *http);
 
-/* The request, from REQUEST until kms_http_next; a refusal after REFUSED, else NULL. */
+/* The request, from its REQUEST event until kms_http_next, else NULL. */
 const kms_http_request *kms_http_get_request(const kms_http *http);
+/* The reason, after REFUSED, else NULL. */
 const kms_http_refusal *kms_http_get_refusal(const kms_http *http);
 
 /*
- * How often a field stands in the head.
- * Out: value - of the first one, white space around it removed; absent: text NULL.
+ * Finds a header field.
+ * Returns: how many fields have this name.
+ * Out: value - of the first, without surrounding white space; absent when there is none.
+ * In: name - NUL-terminated, any case.
  */
 unsigned kms_http_header(kms_text *value, const kms_http *http, const char *name);
-/* The one after `nth` others of the same name; false where there is none. */
+/*
+ * Finds the field after `nth` others of its name.
+ * Returns: false, and `value` absent, when there is none.
+ */
 bool kms_http_header_nth(kms_text *value, const kms_http *http, const char *name, unsigned nth);
-/* The body as collected so far; the caller may change its bytes in place. */
+/* The body collected so far; the caller may change its bytes in place. */
 kms_buf *kms_http_body(kms_http *http);
-/* Frees the body before kms_http_next does: as soon as the answer is made. */
+/* Frees the body earlier than kms_http_next does: as soon as the reply is made. */
 void kms_http_release_body(kms_http *http);
 
-/* Bytes that were fed and not used yet: what read-ahead is bounded by. */
+/* Bytes fed and not consumed yet; the caller bounds its read-ahead by them. */
 size_t kms_http_ahead(const kms_http *http);
 
-/* Bodies of all parsers share one budget (MAX_BODY_MEMORY_BYTES; unbounded at first). */
+/* Sets the budget that the bodies of all parsers share (MAX_BODY_MEMORY_BYTES); unlimited before. */
 void kms_http_set_body_budget(size_t bytes);
+/* Bytes of it in use. */
 size_t kms_http_body_in_flight(void);
 
 /*
- * Decodes percent-escapes; `bytes` needs room for `text_len` and may be the same memory.
- * In: plus_is_space - as in query strings. ERR_HEX for a malformed escape.
+ * Decodes percent-escapes (RFC 3986 section 2.1).
+ * Returns: KMS_OK; ERR_HEX for a malformed escape.
+ * Out: bytes - room for text.len, may be the same memory as `text`. len - 0 on failure.
+ * In: plus_is_space - as in query strings.
  */
 kms_status kms_http_decode(uint8_t *bytes, size_t *len, kms_text text, bool plus_is_space);
 
 /*
- * Steps through a query's parameters of one name; `query` is used up as far as looked at.
- * Out: value - raw, empty where there is no '='. Returns: whether there was another one.
+ * Finds the next query parameter of a name.
+ * Returns: false when there is none left.
+ * Out: value - not decoded; empty without '='.
+ * In-out: query - the part not searched yet.
  */
 bool kms_http_query_next(kms_text *value, kms_text *query, kms_text name);
 

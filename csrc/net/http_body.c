@@ -47,21 +47,20 @@ void kms_http_intake_release(kms_http_intake *intake)
 	intake->charged = 0;
 }
 
-static const kms_http_refusal *store(kms_http_intake *intake, const uint8_t *bytes, size_t len)
+static const kms_http_refusal *store(kms_http_intake *intake, kms_span content)
 {
 	if (intake->discard) return NULL;
-	if (len > intake->limit - intake->bytes.len) return &too_large;
-	if (!charge(len)) return &no_memory;
-	intake->charged += len;
-	if (kms_buf_append(&intake->bytes, bytes, len) != KMS_OK) return &no_memory;
+	if (content.len > intake->limit - intake->bytes.len) return &too_large;
+	if (!charge(content.len)) return &no_memory;
+	intake->charged += content.len;
+	if (kms_buf_append(&intake->bytes, content.bytes, content.len) != KMS_OK) return &no_memory;
 	return NULL;
 }
 
-static const kms_http_refusal *take_content(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
-					    size_t len)
+static const kms_http_refusal *take_content(size_t *used, kms_http_intake *intake, kms_span input)
 {
-	size_t n = len < intake->left ? len : (size_t)intake->left;
-	const kms_http_refusal *refusal = store(intake, bytes, n);
+	size_t n = input.len < intake->left ? input.len : (size_t)intake->left;
+	const kms_http_refusal *refusal = store(intake, kms_span_of(input.bytes, n));
 	if (refusal) return refusal;
 	intake->left -= n;
 	*used += n;
@@ -80,7 +79,7 @@ static const kms_http_refusal *take_size(kms_http_intake *intake, uint8_t c)
 	int digit = kms_http_hex_digit(c);
 	if (digit >= 0) {
 		intake->left = intake->left * 16 + (unsigned)digit;
-		/* 15 digits cannot wrap; nobody sends chunks of a petabyte. */
+		/* 15 digits cannot overflow, and are more than any chunk needs. */
 		return ++intake->digits <= 15 ? NULL : &bad_chunk;
 	}
 	if (intake->digits == 0) return &bad_chunk;
@@ -118,7 +117,7 @@ static const kms_http_refusal *end_trailer(kms_http_intake *intake, uint8_t c)
 	return NULL;
 }
 
-/* Expects one character and goes on to `step`. */
+/* Requires one character, then continues with `step`. */
 static const kms_http_refusal *expect(kms_http_intake *intake, uint8_t c, char want, kms_http_chunk_step step)
 {
 	if (c != (uint8_t)want) return &bad_chunk;
@@ -128,7 +127,7 @@ static const kms_http_refusal *expect(kms_http_intake *intake, uint8_t c, char w
 	return NULL;
 }
 
-/* One byte of what stands around the chunks' content. */
+/* Takes one byte of the framing around the content of chunks. */
 static const kms_http_refusal *take_framing(kms_http_intake *intake, uint8_t c)
 {
 	switch (intake->step) {
@@ -149,21 +148,21 @@ static const kms_http_refusal *take_framing(kms_http_intake *intake, uint8_t c)
 	case KMS_HTTP_CHUNK_TRAILER_LF:
 		return end_trailer(intake, c);
 	case KMS_HTTP_CHUNK_DATA:
-		break; /* content is taken in one piece */
+		break; /* take_chunks handles content */
 	}
 	return &bad_chunk;
 }
 
-static const kms_http_refusal *take_chunks(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
-					   size_t len)
+static const kms_http_refusal *take_chunks(size_t *used, kms_http_intake *intake, kms_span input)
 {
-	while (!intake->complete && *used < len) {
+	while (!intake->complete && *used < input.len) {
 		const kms_http_refusal *refusal;
 		if (intake->step == KMS_HTTP_CHUNK_DATA) {
-			refusal = take_content(used, intake, bytes + *used, len - *used);
+			refusal =
+			    take_content(used, intake, kms_span_of(input.bytes + *used, input.len - *used));
 			if (intake->left == 0) intake->step = KMS_HTTP_CHUNK_DATA_CR;
 		} else {
-			refusal = take_framing(intake, bytes[*used]);
+			refusal = take_framing(intake, input.bytes[*used]);
 			*used += 1;
 		}
 		if (refusal) return refusal;
@@ -171,13 +170,12 @@ static const kms_http_refusal *take_chunks(size_t *used, kms_http_intake *intake
 	return NULL;
 }
 
-const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
-					     size_t len)
+const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, kms_span input)
 {
 	*used = 0;
 	if (intake->complete) return NULL;
-	if (intake->framing == KMS_HTTP_CHUNKED) return take_chunks(used, intake, bytes, len);
-	const kms_http_refusal *refusal = take_content(used, intake, bytes, len);
+	if (intake->framing == KMS_HTTP_CHUNKED) return take_chunks(used, intake, input);
+	const kms_http_refusal *refusal = take_content(used, intake, input);
 	intake->complete = !refusal && intake->left == 0;
 	return refusal;
 }

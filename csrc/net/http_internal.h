@@ -1,4 +1,4 @@
-/* What the files of the HTTP parser share (http.h is its interface). */
+/* What the files of the HTTP parser share; http.h is its interface. http.c uses the other two. */
 #ifndef KMS_NET_HTTP_INTERNAL_H
 #define KMS_NET_HTTP_INTERNAL_H
 
@@ -6,24 +6,25 @@
 
 /* ---- http_head.c ---------------------------------------------------------------------------- */
 
-/* How far the scan of a head has come; zeroed before a head. Offsets are from its start. */
+/* Progress of the scan of a head; zero before it. Offsets count from its start. */
 typedef struct kms_http_scan {
-	size_t line;    /* start of the line that is not complete yet */
-	size_t at;      /* no line end before here */
-	unsigned lines; /* complete ones, the request line included */
+	size_t line;    /* start of the first incomplete line */
+	size_t at;      /* searched for a line end up to here */
+	unsigned lines; /* complete lines, the request line included */
 	unsigned minor; /* HTTP/1.minor */
-	bool complete;  /* the empty line was seen: the head is `line` bytes */
+	bool complete;  /* the empty line was found: the head has `line` bytes */
 } kms_http_scan;
 
 /*
- * Scans what has arrived of a head, from where it stopped. NULL while nothing is wrong; the
- * answer does not depend on how the bytes were cut.
+ * Continues the scan over what has arrived of a head. NULL, or why it is refused; the result does
+ * not depend on how the input was cut.
  */
-const kms_http_refusal *kms_http_scan_head(kms_http_scan *scan, const uint8_t *bytes, size_t len,
-					   size_t max_head);
+const kms_http_refusal *kms_http_scan_head(kms_http_scan *scan, kms_span input, size_t max_head);
 
-/* A character of names and methods (RFC 9110 section 5.6.2); value of a hex digit or -1. */
-bool kms_http_is_token(uint8_t c);
+/* Copies the scanned head, fills `request` and `fields` from it. NULL, or why it is refused. */
+const kms_http_refusal *kms_http_read_head(kms_http *http, const uint8_t *bytes);
+
+/* The value of a hexadecimal digit, or -1. */
 int kms_http_hex_digit(uint8_t c);
 
 /* ---- http_body.c ---------------------------------------------------------------------------- */
@@ -42,8 +43,8 @@ typedef enum kms_http_chunk_step {
 typedef struct kms_http_intake {
 	kms_http_framing framing;
 	bool complete;
-	bool discard;  /* drained: bytes are dropped, no limit on content */
-	uint64_t left; /* bytes of the body, or of the chunk, that are missing */
+	bool discard;  /* draining: bytes are dropped, without a limit on content */
+	uint64_t left; /* missing bytes of the body or the chunk */
 	size_t limit;  /* content bytes allowed */
 	kms_http_chunk_step step;
 	unsigned digits; /* of the chunk size */
@@ -54,19 +55,18 @@ typedef struct kms_http_intake {
 } kms_http_intake;
 
 void kms_http_intake_start(kms_http_intake *intake, kms_http_framing framing, uint64_t length);
-/* Takes bytes until the body is complete. Out: used. NULL, or what is wrong. */
-const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, const uint8_t *bytes,
-					     size_t len);
-/* Frees the content and gives its bytes back to the budget. */
+/* Takes bytes until the body is complete. Out: used - how many. NULL, or why it is refused. */
+const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, kms_span input);
+/* Frees the content and returns its bytes to the budget. */
 void kms_http_intake_release(kms_http_intake *intake);
 
-/* ---- http_request.c -------------------------------------------------------------------------- */
+/* ---- http.c ---------------------------------------------------------------------------------- */
 
 typedef enum kms_http_state {
-	STATE_HEAD = 0, /* a head is coming in */
-	STATE_WAIT,     /* its body is neither read nor drained yet */
-	STATE_BODY,     /* a body is coming in */
-	STATE_DONE,     /* all of the request is here */
+	STATE_HEAD = 0, /* a head arrives */
+	STATE_WAIT,     /* the body is not being read or drained yet */
+	STATE_BODY,     /* a body arrives */
+	STATE_DONE,     /* the request is complete */
 	STATE_REFUSED,
 } kms_http_state;
 
@@ -78,20 +78,17 @@ typedef struct kms_http_field {
 struct kms_http {
 	kms_http_state state;
 	size_t max_head;
-	kms_buf in; /* as it arrived; used up to `at` */
+	kms_buf in; /* input; consumed up to `at` */
 	size_t at;
 	kms_http_scan scan;
-	kms_buf head; /* of the request, copied: `in` moves as it grows */
+	kms_buf head; /* a copy of the head: `in` moves when it grows */
 	kms_http_field *fields;
 	size_t field_count;
 	size_t field_cap;
 	kms_http_request request;
 	kms_http_intake intake;
-	size_t drain_left; /* wire bytes that a drain may still throw away */
+	size_t drain_left; /* wire bytes that a drain may still discard */
 	const kms_http_refusal *refusal;
 };
-
-/* Copies the scanned head and fills `request` and `fields` from it. NULL, or what is wrong. */
-const kms_http_refusal *kms_http_read_head(kms_http *http, const uint8_t *bytes);
 
 #endif

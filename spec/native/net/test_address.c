@@ -1,4 +1,4 @@
-/* Addresses that a foreign URL must not lead to (kms/address.h). */
+/* Classes of IP addresses, and hosts for a proxy (kms/address.h). */
 #include "kms/address.h"
 
 #include <arpa/inet.h>
@@ -19,7 +19,7 @@ typedef struct expectation {
 #define MULTICAST KMS_ADDRESS_MULTICAST
 #define RESERVED KMS_ADDRESS_RESERVED
 
-/* First and last of each range of the IANA registries, and the neighbours on both sides. */
+/* The first and last address of each range of the IANA registries, and their neighbours. */
 static const expectation ipv4[] = {
 	{ "0.0.0.0", RESERVED },
 	{ "0.255.255.255", RESERVED },
@@ -144,7 +144,7 @@ static void check_text(int *failed_, int family, const char *text, kms_address_c
 {
 	uint8_t bytes[16];
 	CHECK(inet_pton(family, text, bytes) == 1);
-	kms_address_class got = kms_address_classify(bytes, family == AF_INET ? 4 : 16);
+	kms_address_class got = kms_address_classify(kms_span_of(bytes, family == AF_INET ? 4 : 16));
 	if (got != want)
 		fprintf(stderr, "%s is %s, not %s\n", text, kms_address_class_name(got),
 			kms_address_class_name(want));
@@ -163,8 +163,7 @@ TEST(ipv6_ranges_at_their_borders)
 		CALL(check_text, AF_INET6, ipv6[i].text, ipv6[i].address_class);
 }
 
-/* Whatever IPv4 says holds for each IPv6 form of the same address. */
-TEST(carried_ipv4_is_what_it_is_alone)
+TEST(an_embedded_ipv4_address_decides_the_class)
 {
 	for (size_t i = 0; i < KMS_ARRAY_LEN(ipv4); i++) {
 		uint8_t v4[4], mapped[16] = { 0 }, nat64[16] = { 0x00, 0x64, 0xff, 0x9b };
@@ -174,19 +173,19 @@ TEST(carried_ipv4_is_what_it_is_alone)
 		memcpy(mapped + 12, v4, 4);
 		memcpy(nat64 + 12, v4, 4);
 		memcpy(six_to_four + 2, v4, 4);
-		CHECK(kms_address_classify(mapped, 16) == ipv4[i].address_class);
-		CHECK(kms_address_classify(nat64, 16) == ipv4[i].address_class);
-		CHECK(kms_address_classify(six_to_four, 16) == ipv4[i].address_class);
+		CHECK(kms_address_classify(KMS_SPAN(mapped)) == ipv4[i].address_class);
+		CHECK(kms_address_classify(KMS_SPAN(nat64)) == ipv4[i].address_class);
+		CHECK(kms_address_classify(KMS_SPAN(six_to_four)) == ipv4[i].address_class);
 	}
 }
 
-TEST(other_lengths_are_no_address)
+TEST(other_lengths_are_reserved)
 {
 	uint8_t bytes[17] = { 8, 8, 8, 8 };
 	for (size_t len = 0; len <= sizeof(bytes); len++)
-		if (len != 4 && len != 16) CHECK(kms_address_classify(bytes, len) == RESERVED);
-	CHECK(kms_address_classify(bytes, 4) == PUBLIC);
-	CHECK(kms_address_classify(NULL, 4) == RESERVED);
+		if (len != 4 && len != 16) CHECK(kms_address_classify(kms_span_of(bytes, len)) == RESERVED);
+	CHECK(kms_address_classify(kms_span_of(bytes, 4)) == PUBLIC);
+	CHECK(kms_address_classify(kms_span_of(NULL, 4)) == RESERVED);
 }
 
 TEST(class_names)
@@ -250,5 +249,5 @@ TEST(hosts_for_a_proxy)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(ipv4_ranges_at_their_borders), T(ipv6_ranges_at_their_borders),
-	  T(carried_ipv4_is_what_it_is_alone), T(other_lengths_are_no_address), T(class_names),
+	  T(an_embedded_ipv4_address_decides_the_class), T(other_lengths_are_reserved), T(class_names),
 	  T(hosts_for_a_proxy))
