@@ -40,11 +40,9 @@ typedef struct answer_job {
 /* The answer as plain JSON, which names the exchange where the request did. */
 static kms_status carry_out(kms_buf *plain, const answer_job *job)
 {
-	kms_answer_context context = {
-		job->app_id, job->master, job->service->store, job->now_ms, { NULL, 0 }
-	};
-	if (job->request->pop.text) context.echo_pop = bind_signature_view(&job->signature);
-	return kms_answer(plain, job->request, &context);
+	kms_execution context = { job->app_id, job->master, job->service->store, job->now_ms, { NULL, 0 } };
+	if (job->request->pop.text) context.pop = bind_signature_view(&job->signature);
+	return kms_request_execute(plain, job->request, &context);
 }
 
 static kms_status answer(answer_job *job, kms_buf *plain)
@@ -56,8 +54,8 @@ static kms_status answer(answer_job *job, kms_buf *plain)
 	if (status == KMS_OK && !job->key)
 		status = kms_channels_get(&job->key, service->channels, service->p384, job->peer97);
 	if (status == KMS_OK)
-		status = kms_envelope_seal(&job->body, job->key, kms_p384_public(service->p384), plain->data,
-					   plain->len);
+		status = kms_envelope_seal(&job->body, job->key, kms_p384_public(service->p384),
+					   kms_span_of(plain->data, plain->len));
 	/* Who named a wallet without proof (development) sent nothing that an answer could be bound to. */
 	if (status == KMS_OK && signature.len && !job->response_signed)
 		status = kms_response_sign(job->response, service->wallet, signature);
@@ -122,7 +120,7 @@ static answer_job *push_job(lua_State *L, int signature_arg)
 	job->app_id = app_id;
 	job->now_ms = now_ms;
 	bind_arg_signature(&job->signature, L, signature_arg);
-	job->job.heavy = request->value_len > ANSWER_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
+	job->job.heavy = request->value.len > ANSWER_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
 	return job;
 }
 

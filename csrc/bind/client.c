@@ -138,12 +138,11 @@ static void field_value(lua_State *L, int arg, kms_request *request)
 	int type = lua_getfield(L, arg, "value");
 	if (type == LUA_TNIL) return;
 	if (type == LUA_TSTRING) {
-		request->value = (uint8_t *)lua_tolstring(L, -1, &request->value_len);
+		request->value.bytes = (const uint8_t *)lua_tolstring(L, -1, &request->value.len);
 		return;
 	}
 	const kms_buf *value = bind_check(L, lua_gettop(L), &value_type);
-	request->value = value->data;
-	request->value_len = value->len;
+	request->value = kms_span_of(value->data, value->len);
 }
 
 static kms_request check_fields(lua_State *L, int kind_arg, int arg)
@@ -220,7 +219,7 @@ static int client_finish(lua_State *L)
 	kms_buf *body = bind_check(L, 4, &bind_body_type);
 	char *bytes = body->len ? (char *)body->data : NULL;
 	if (!bytes) return bind_fail(L, KMS_ERR_ENVELOPE);
-	kms_status status = kms_client_finish(exchange, client, signature, bytes, body->len);
+	kms_status status = kms_client_finish(exchange, bytes, body->len, client, signature);
 	if (status != KMS_OK) return bind_fail(L, status);
 	push_fields(L, exchange);
 	return 1;

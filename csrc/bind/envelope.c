@@ -240,8 +240,8 @@ static kms_status seal(bind_body_job *job)
 {
 	kms_status status = channel_key(job);
 	if (status != KMS_OK) return status;
-	return kms_envelope_seal(&job->out, job->secret, kms_p384_public(job->p384), job->in.data,
-				 job->in.len);
+	return kms_envelope_seal(&job->out, job->secret, kms_p384_public(job->p384),
+				 kms_span_of(job->in.data, job->in.len));
 }
 
 /*

@@ -177,7 +177,7 @@ static int service_request(lua_State *L)
 
 	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
 	if (kind == KMS_REQUEST_GET && key.text) {
-		kms_status status = kms_request_for_key(request, key.text, key.len);
+		kms_status status = kms_request_for_key(request, key);
 		return status == KMS_OK ? 1 : bind_fail(L, status);
 	}
 	if (kind != KMS_REQUEST_LIST) return luaL_argerror(L, 2, "needs a body, or a key");
@@ -208,7 +208,7 @@ static int request_numbers(lua_State *L)
 {
 	const kms_request *request = bind_check(L, 1, &bind_request_type);
 	lua_pushinteger(L, request->length);
-	lua_pushinteger(L, (lua_Integer)request->value_len);
+	lua_pushinteger(L, (lua_Integer)request->value.len);
 	lua_pushinteger(L, (lua_Integer)request->ttl_ms);
 	return 3;
 }

@@ -1,7 +1,7 @@
 /*
- * Channel keys, kept: a hash table with a list in order of use through the entries. The lock
- * is held for look-ups and links only, never during an ECDH; two threads that miss the same
- * pair at once both derive it and the first one's key stays.
+ * The cache of channel keys: a hash table whose entries are also linked in order of use. The lock is
+ * held for look-ups and links only, never during an ECDH. When two threads miss the same pair at once,
+ * both derive its key and the first one's stays.
  */
 #include <pthread.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #define KEY_BYTES 32
 #define CHANNEL_INFO "encryption data"
 
-/* What a channel is found by: the own point and the peer's. */
+/* The key of the table: own point and peer's point. */
 typedef struct pair {
 	uint8_t own97[KMS_P384_POINT];
 	uint8_t peer97[KMS_P384_POINT];
@@ -33,7 +33,7 @@ struct channel {
 };
 
 struct kms_channels {
-	pthread_mutex_t lock; /* guards everything below but the hash key and the sizes */
+	pthread_mutex_t lock; /* guards everything below except the hash key and the sizes */
 	channel **buckets;
 	size_t bucket_mask;
 	size_t max;
@@ -81,7 +81,7 @@ static channel *look_up(kms_channels *channels, size_t bucket, const pair *wante
 	return NULL;
 }
 
-/* Takes the least recently used entry out; the caller owns it. */
+/* Removes the least recently used entry; the caller owns it. */
 static channel *remove_oldest(kms_channels *channels)
 {
 	channel *c = channels->oldest;
@@ -94,7 +94,7 @@ static channel *remove_oldest(kms_channels *channels)
 	return c;
 }
 
-/* A reference for the caller, and the entry becomes the most recently used. */
+/* Makes the entry the most recently used, and returns a reference for the caller. */
 static kms_secret *use(kms_channels *channels, channel *c)
 {
 	unlink_use(channels, c);
@@ -167,7 +167,7 @@ static kms_status derive_key(kms_secret **key32, const kms_p384 *own, const uint
 	return kms_secret_new(key32, kms_span_of(key, KEY_BYTES));
 }
 
-/* Keeps a new entry unless another thread was first; the key that is now held. */
+/* Adds an entry unless another thread was first. Returns a reference to the key that is cached now. */
 static kms_secret *keep(kms_channels *channels, channel *fresh)
 {
 	channel *unused = NULL;

@@ -1,4 +1,4 @@
-/* Requests of an application and their answers (client.h). */
+/* Requests of an application, and the replies to them (client.h). */
 #include "kms/client.h"
 
 #include <string.h>
@@ -9,8 +9,9 @@
 #include "kms/crypto.h"
 #include "kms/envelope.h"
 #include "kms/kdf.h"
+#include "protocol/members_internal.h"
 
-#define MAX_ANSWER_VALUES (1u << 20) /* JSON values, of a LIST most of all */
+#define MAX_RESULT_VALUES (1u << 20) /* JSON values; a LIST has the most */
 #define MAX_NAME 65536               /* bytes of a path, context or key */
 
 struct kms_client {
@@ -58,7 +59,7 @@ static bool has_body(kms_request_kind kind)
 	return kind == KMS_REQUEST_DERIVE || kind == KMS_REQUEST_PUT || kind == KMS_REQUEST_DELETE;
 }
 
-/* What the request is about: a path, a key, nothing. */
+/* The path or key of the request; LIST has none. */
 static kms_text name_of(const kms_request *request)
 {
 	if (request->kind == KMS_REQUEST_DERIVE) return request->path;
@@ -80,49 +81,22 @@ static kms_status check_request(const kms_request *request)
 	GUARD(check_text(name));
 	if (request->kind == KMS_REQUEST_DERIVE && request->context.text) GUARD(check_text(request->context));
 	ENSURE(request->kind != KMS_REQUEST_DERIVE || request->length <= KMS_DERIVE_MAX, KMS_ERR_FIELD_VALUE);
-	ENSURE(request->kind != KMS_REQUEST_PUT || request->value_len <= KMS_CLIENT_MAX_VALUE,
+	ENSURE(request->kind != KMS_REQUEST_PUT || request->value.len <= KMS_CLIENT_MAX_VALUE,
 	       KMS_ERR_VALUE_SIZE);
 	return KMS_OK;
-}
-
-/* Appends "name": - the members come in the order of canonical JSON. */
-static kms_status begin_member(kms_buf *json, const char *name)
-{
-	GUARD(kms_buf_append_text(json, json->len == 0 ? "{\"" : ",\""));
-	GUARD(kms_buf_append_text(json, name));
-	return kms_buf_append_text(json, "\":");
-}
-
-static kms_status text_member(kms_buf *json, const char *name, kms_text text)
-{
-	GUARD(begin_member(json, name));
-	return kms_buf_append_json(json, text.text, text.len);
-}
-
-static kms_status number_member(kms_buf *json, const char *name, uint64_t number)
-{
-	GUARD(begin_member(json, name));
-	return kms_buf_append_u64(json, number);
-}
-
-static kms_status value_member(kms_buf *json, const kms_request *request)
-{
-	GUARD(begin_member(json, "value"));
-	GUARD(kms_buf_append_text(json, "\""));
-	if (request->value_len) GUARD(kms_buf_append_base64(json, request->value, request->value_len));
-	return kms_buf_append_text(json, "\"");
 }
 
 static kms_status build_inner(kms_buf *json, const kms_request *request, kms_text pop)
 {
 	bool derive = request->kind == KMS_REQUEST_DERIVE, put = request->kind == KMS_REQUEST_PUT;
-	if (derive && request->context.len) GUARD(text_member(json, "context", request->context));
-	if (!derive) GUARD(text_member(json, "key", request->key));
-	if (derive && request->length) GUARD(number_member(json, "length", request->length));
-	if (derive) GUARD(text_member(json, "path", request->path));
-	GUARD(text_member(json, "pop", pop));
-	if (put && request->ttl_ms) GUARD(number_member(json, "ttl_ms", request->ttl_ms));
-	if (put) GUARD(value_member(json, request));
+	GUARD(kms_buf_append_text(json, "{"));
+	if (derive && request->context.len) GUARD(kms_member_text(json, "context", request->context));
+	if (!derive) GUARD(kms_member_text(json, "key", request->key));
+	if (derive && request->length) GUARD(kms_member_number(json, "length", request->length));
+	if (derive) GUARD(kms_member_text(json, "path", request->path));
+	GUARD(kms_member_text(json, "pop", pop));
+	if (put && request->ttl_ms) GUARD(kms_member_number(json, "ttl_ms", request->ttl_ms));
+	if (put) GUARD(kms_member_base64(json, "value", request->value));
 	return kms_buf_append_text(json, "}");
 }
 
@@ -134,12 +108,12 @@ static kms_status begin(kms_exchange *exchange, kms_buf *body, const kms_client 
 			   timestamp_s));
 	if (name.len) GUARD(kms_buf_append(&exchange->name, name.text, name.len));
 	if (!has_body(request->kind)) return KMS_OK;
-	/* An escaped byte takes six at the most; the rest is names, numbers and the signature. */
-	size_t bound = 2 * request->value_len + 6 * (name.len + request->context.len) + 1024;
+	/* An escaped byte takes at most six; the rest is names, numbers and the signature. */
+	size_t bound = 2 * request->value.len + 6 * (name.len + request->context.len) + 1024;
 	DEFER(kms_buf_free) kms_buf inner = kms_buf_make(KMS_BUF_GUARDED, bound);
 	kms_text pop = { exchange->signature132, sizeof(exchange->signature132) };
 	GUARD(build_inner(&inner, request, pop));
-	return kms_envelope_seal(body, client->channel, client->own97, inner.data, inner.len);
+	return kms_envelope_seal(body, client->channel, client->own97, kms_span_of(inner.data, inner.len));
 }
 
 kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_client *client,
@@ -159,7 +133,7 @@ kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_cli
 	return status;
 }
 
-/* ---- answer ----------------------------------------------------------------------------------------- */
+/* ---- reply ------------------------------------------------------------------------------------------ */
 
 static kms_status member(const kms_json_value **value, const kms_exchange *exchange, const char *name,
 			 kms_json_type type)
@@ -178,7 +152,7 @@ static kms_status read_number(uint64_t *number, const kms_exchange *exchange, co
 	return KMS_OK;
 }
 
-/* A member that repeats what was asked for. */
+/* A member that repeats the path or key asked for. */
 static kms_status check_name(const kms_exchange *exchange, const char *name)
 {
 	const kms_json_value *value;
@@ -199,7 +173,7 @@ static kms_status read_secret(kms_exchange *exchange, const char *name)
 static kms_status check_pop(const kms_exchange *exchange)
 {
 	const kms_json_value *pop = kms_json_get(&exchange->json, exchange->json.values, "pop");
-	if (!pop) return KMS_OK; /* an existing node */
+	if (!pop) return KMS_OK; /* existing nodes send none */
 	ENSURE(pop->type == KMS_JSON_STRING && pop->len == sizeof(exchange->signature132),
 	       KMS_ERR_POP_BINDING);
 	return kms_equal_ct(pop->text, exchange->signature132, pop->len) ? KMS_OK : KMS_ERR_POP_BINDING;
@@ -227,7 +201,7 @@ static kms_status read_derived(kms_exchange *exchange)
 	return length == exchange->length && exchange->secret.len == length ? KMS_OK : KMS_ERR_FIELD_VALUE;
 }
 
-static kms_status read_answer(kms_exchange *exchange)
+static kms_status read_result(kms_exchange *exchange)
 {
 	const kms_json_value *deleted;
 	GUARD(read_number(&exchange->app_id, exchange, "app_id"));
@@ -239,18 +213,18 @@ static kms_status read_answer(kms_exchange *exchange)
 	return exchange->kind == KMS_REQUEST_GET ? read_secret(exchange, "value") : KMS_OK;
 }
 
-/* A LIST has names only, and there can be more of them than guarded memory holds. */
-static kms_status open_answer(kms_exchange *exchange, const kms_client *client, const kms_envelope *envelope)
+/* A LIST has only names, and possibly more of them than guarded memory holds. */
+static kms_status open_reply(kms_exchange *exchange, const kms_client *client, const kms_envelope *envelope)
 {
 	bool names_only = exchange->kind == KMS_REQUEST_LIST;
-	exchange->plain = kms_buf_make(names_only ? KMS_BUF_WIPED : KMS_BUF_GUARDED, envelope->hex_len);
+	exchange->plain = kms_buf_make(names_only ? KMS_BUF_WIPED : KMS_BUF_GUARDED, envelope->hex.len);
 	if (!names_only) return kms_envelope_open(&exchange->plain, envelope, client->channel);
 	return kms_gcm_open_hex(&exchange->plain, kms_secret_bytes(client->channel), envelope->iv12,
-				kms_text_of(envelope->hex, envelope->hex_len));
+				envelope->hex);
 }
 
-static kms_status finish(kms_exchange *exchange, const kms_client *client, kms_text response_signature,
-			 char *body, size_t len)
+static kms_status finish(kms_exchange *exchange, char *body, size_t len, const kms_client *client,
+			 kms_text response_signature)
 {
 	kms_envelope envelope;
 	kms_text own_signature = { exchange->signature132, sizeof(exchange->signature132) };
@@ -258,16 +232,16 @@ static kms_status finish(kms_exchange *exchange, const kms_client *client, kms_t
 	GUARD(kms_response_check(response_signature, own_signature, client->node20));
 	GUARD(kms_envelope_parse(&envelope, body, len));
 	GUARD(kms_envelope_check_sender(&envelope, client->node97));
-	GUARD(open_answer(exchange, client, &envelope));
+	GUARD(open_reply(exchange, client, &envelope));
 	ENSURE(exchange->plain.len, KMS_ERR_JSON);
 	GUARD(kms_json_parse(&exchange->json, (char *)exchange->plain.data, exchange->plain.len,
-			     MAX_ANSWER_VALUES));
+			     MAX_RESULT_VALUES));
 	ENSURE(exchange->json.values[0].type == KMS_JSON_OBJECT, KMS_ERR_FIELD_TYPE);
 	GUARD(check_pop(exchange));
-	return read_answer(exchange);
+	return read_result(exchange);
 }
 
-static void clear_answer(kms_exchange *exchange)
+static void clear_result(kms_exchange *exchange)
 {
 	kms_json_free(&exchange->json);
 	kms_buf_free(&exchange->plain);
@@ -277,21 +251,21 @@ static void clear_answer(kms_exchange *exchange)
 	exchange->updated_at_ms = 0;
 }
 
-kms_status kms_client_finish(kms_exchange *exchange, const kms_client *client, kms_text response_signature,
-			     char *body, size_t len)
+kms_status kms_client_finish(kms_exchange *exchange, char *body, size_t len, const kms_client *client,
+			     kms_text response_signature)
 {
 	ENSURE(exchange && client && body, KMS_ERR_ARGUMENT);
 	ENSURE(exchange->signature132[0] && !exchange->json.values, KMS_ERR_STATE);
 	ENSURE(response_signature.text, KMS_ERR_SIGNATURE);
-	kms_status status = finish(exchange, client, response_signature, body, len);
-	if (status != KMS_OK) clear_answer(exchange);
+	kms_status status = finish(exchange, body, len, client, response_signature);
+	if (status != KMS_OK) clear_result(exchange);
 	return status;
 }
 
 void kms_exchange_clear(kms_exchange *exchange)
 {
 	if (!exchange) return;
-	clear_answer(exchange);
+	clear_result(exchange);
 	kms_buf_free(&exchange->name);
 	memset(exchange, 0, sizeof(*exchange));
 }

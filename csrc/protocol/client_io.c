@@ -1,4 +1,4 @@
-/* Values from files and answers to file descriptors, through guarded memory only (client.h). */
+/* Values from files and results to file descriptors, through guarded memory only (client.h). */
 #include "kms/client.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 
 #define READ_STEP 65536
 
-/* Waits where a descriptor does not block by itself (a terminal that luv has taken over). */
+/* Waits for a descriptor that does not block by itself (a terminal in luv's hands). */
 static bool wait_for(int fd, short events)
 {
 	struct pollfd p = { fd, events, 0 };
@@ -43,7 +43,7 @@ static kms_status write_all(int fd, const uint8_t *bytes, size_t len)
 	return KMS_OK;
 }
 
-static kms_status format_answer(kms_buf *text, const kms_exchange *exchange, kms_format format)
+static kms_status format_result(kms_buf *text, const kms_exchange *exchange, kms_format format)
 {
 	const kms_buf *secret = &exchange->secret;
 	if (format == KMS_FORMAT_JSON)
@@ -61,7 +61,7 @@ kms_status kms_exchange_write(int fd, const kms_exchange *exchange, kms_format f
 	ENSURE(secret || format == KMS_FORMAT_JSON, KMS_ERR_ARGUMENT);
 	if (format == KMS_FORMAT_RAW) return write_all(fd, exchange->secret.data, exchange->secret.len);
 	DEFER(kms_buf_free) kms_buf text = kms_buf_make(exchange->plain.kind, SIZE_MAX);
-	GUARD(format_answer(&text, exchange, format));
+	GUARD(format_result(&text, exchange, format));
 	return write_all(fd, text.data, text.len);
 }
 
@@ -81,7 +81,7 @@ kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange)
 
 /* ---- in -------------------------------------------------------------------------------------------- */
 
-/* Reads to the end of the file, and one byte beyond `max` to see that there is more. */
+/* Reads to the end of the file, or one byte beyond `max`, which shows that there is more. */
 static kms_status read_all(kms_buf *value, int fd, size_t max)
 {
 	size_t got = 0;

@@ -9,12 +9,12 @@
 
 #define KEY_BYTES 32
 #define NONCE_BYTES 32
-/* Values and keys of an envelope's JSON: other members are ignored, but not without end. */
+/* Values and keys of an envelope's JSON: other members are ignored, up to this many. */
 #define MAX_VALUES 256
 
 /* ---- reading ---- */
 
-/* A member that must be a string of hexadecimal digits; 0x removed, digits not looked at. */
+/* A string of an even number of characters, 0x removed; that they are digits is not checked. */
 static kms_status hex_member(kms_text *hex, const kms_json *json, const char *name)
 {
 	const kms_json_value *value = kms_json_get(json, &json->values[0], name);
@@ -35,17 +35,16 @@ static kms_status parse_sender(kms_envelope *envelope, const kms_json *json)
 	return KMS_OK;
 }
 
-/* The IV is the beginning; what follows is not used but must be hexadecimal too. */
+/* The IV is the nonce's beginning; the rest is not used, but must be hexadecimal too. */
 static kms_status parse_nonce(kms_envelope *envelope, const kms_json *json)
 {
 	kms_text hex;
 	GUARD(hex_member(&hex, json, "nonce"));
 	ENSURE(hex.len >= 2 * KMS_GCM_IV, KMS_ERR_ENVELOPE);
-	envelope->nonce = hex.text;
-	envelope->nonce_len = hex.len;
+	envelope->nonce = hex;
 	for (size_t at = 0; at < hex.len;) {
 		uint8_t piece[NONCE_BYTES];
-		size_t part = (hex.len - at) / 2 < sizeof(piece) ? (hex.len - at) / 2 : sizeof(piece);
+		size_t left = (hex.len - at) / 2, part = left < sizeof(piece) ? left : sizeof(piece);
 		kms_text digits = kms_text_of(hex.text + at, 2 * part);
 		ENSURE(kms_hex_decode(kms_out_of(piece, part), digits) == KMS_OK, KMS_ERR_ENVELOPE);
 		if (at == 0) memcpy(envelope->iv12, piece, sizeof(envelope->iv12));
@@ -59,35 +58,31 @@ static kms_status parse_members(kms_envelope *envelope, const kms_json *json)
 	ENSURE(json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_ENVELOPE);
 	GUARD(parse_sender(envelope, json));
 	GUARD(parse_nonce(envelope, json));
-	kms_text hex;
-	GUARD(hex_member(&hex, json, "encrypted_data"));
-	ENSURE(hex.len >= 2 * KMS_GCM_TAG, KMS_ERR_ENVELOPE);
-	envelope->hex = hex.text;
-	envelope->hex_len = hex.len;
+	GUARD(hex_member(&envelope->hex, json, "encrypted_data"));
+	ENSURE(envelope->hex.len >= 2 * KMS_GCM_TAG, KMS_ERR_ENVELOPE);
 	return KMS_OK;
 }
 
-/* ---- the MAC over what was received ---- */
-
-static const char *const canonical_names[] = { "{\"encrypted_data\":\"", "\",\"nonce\":\"",
-					       "\",\"sender_tee_pubkey\":\"" };
+/* ---- the MAC over a received body ---- */
 
 /*
- * The canonical form of an envelope without other members as spans of the body itself, which
- * can be large; false where something in it would have to be escaped (then it is no hex).
+ * Describes the canonical JSON of an envelope without other members by spans of the body, which can be
+ * large and is not copied. False when there are other members, or a string that needs escapes.
  */
 static bool canonical_spans(kms_span spans[7], const kms_json *json)
 {
 	static const char *const members[] = { "encrypted_data", "nonce", "sender_tee_pubkey" };
+	static const char *const before[] = { "{\"encrypted_data\":\"", "\",\"nonce\":\"",
+					      "\",\"sender_tee_pubkey\":\"" };
 	const kms_json_value *root = &json->values[0];
 	if (root->count != KMS_ARRAY_LEN(members)) return false;
 	for (size_t i = 0; i < KMS_ARRAY_LEN(members); i++) {
 		const kms_json_value *value = kms_json_get(json, root, members[i]);
 		if (kms_json_plain_run(value->text, value->len) != value->len) return false;
-		spans[2 * i] = (kms_span){ (const uint8_t *)canonical_names[i], strlen(canonical_names[i]) };
-		spans[2 * i + 1] = (kms_span){ (const uint8_t *)value->text, value->len };
+		spans[2 * i] = kms_span_of(before[i], strlen(before[i]));
+		spans[2 * i + 1] = kms_span_of(value->text, value->len);
 	}
-	spans[6] = (kms_span){ (const uint8_t *)"\"}", 2 };
+	spans[6] = kms_span_of("\"}", 2);
 	return true;
 }
 
@@ -156,19 +151,18 @@ kms_status kms_envelope_open(kms_buf *plain, const kms_envelope *envelope, const
 	ENSURE_REF(channel_key32);
 	ENSURE(plain->kind != KMS_BUF_PLAIN, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(channel_key32) == KEY_BYTES, KMS_ERR_RANGE);
-	return kms_gcm_open_hex(plain, kms_secret_bytes(channel_key32), envelope->iv12,
-				kms_text_of(envelope->hex, envelope->hex_len));
+	return kms_gcm_open_hex(plain, kms_secret_bytes(channel_key32), envelope->iv12, envelope->hex);
 }
 
 /* ---- writing ---- */
 
 static kms_status append_envelope(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
-				  const uint8_t nonce32[32], const uint8_t *plain, size_t len)
+				  const uint8_t nonce32[32], kms_span plain)
 {
 	uint8_t der[KMS_P384_DER];
 	kms_p384_der(der, own97);
 	GUARD(kms_buf_append_text(body, "{\"encrypted_data\":\""));
-	GUARD(kms_gcm_seal_hex(body, kms_secret_bytes(channel_key32), nonce32, kms_span_of(plain, len)));
+	GUARD(kms_gcm_seal_hex(body, kms_secret_bytes(channel_key32), nonce32, plain));
 	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
 	GUARD(kms_buf_append_hex(body, nonce32, NONCE_BYTES));
 	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
@@ -177,24 +171,24 @@ static kms_status append_envelope(kms_buf *body, const kms_secret *channel_key32
 }
 
 kms_status kms_envelope_seal_with(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
-				  const uint8_t nonce32[32], const uint8_t *plain, size_t len)
+				  const uint8_t nonce32[32], kms_span plain)
 {
 	ENSURE_REF(body);
 	ENSURE_REF(channel_key32);
 	ENSURE_REF(own97);
 	ENSURE_REF(nonce32);
-	ENSURE(plain || !len, KMS_ERR_ARGUMENT);
+	ENSURE(plain.bytes || !plain.len, KMS_ERR_ARGUMENT);
 	ENSURE(kms_secret_len(channel_key32) == KEY_BYTES, KMS_ERR_RANGE);
 	size_t start = body->len;
-	kms_status status = append_envelope(body, channel_key32, own97, nonce32, plain, len);
+	kms_status status = append_envelope(body, channel_key32, own97, nonce32, plain);
 	if (status != KMS_OK) body->len = start;
 	return status;
 }
 
 kms_status kms_envelope_seal(kms_buf *body, const kms_secret *channel_key32, const uint8_t own97[97],
-			     const uint8_t *plain, size_t len)
+			     kms_span plain)
 {
 	uint8_t nonce[NONCE_BYTES];
 	GUARD(kms_random(KMS_OUT(nonce)));
-	return kms_envelope_seal_with(body, channel_key32, own97, nonce, plain, len);
+	return kms_envelope_seal_with(body, channel_key32, own97, nonce, plain);
 }

@@ -1,183 +1,167 @@
 /*
- * Requests carried out, and their answers as canonical JSON: each function writes its
- * members in the order of their names.
+ * Executes requests and writes their results as canonical JSON: each function writes the members in
+ * the order of their names.
  */
 #include <string.h>
 
 #include "base/ensure.h"
-#include "kms/request.h"
 #include "kms/kdf.h"
+#include "kms/request.h"
 #include "kms/value_seal.h"
+#include "protocol/members_internal.h"
 
 #define COUNT_DIGITS 20 /* of the largest uint64_t */
 
-static kms_status append_text_member(kms_buf *plain, const char *name, kms_text text)
+static kms_status begin_result(kms_buf *result, const kms_execution *execution)
 {
-	GUARD(kms_buf_append_text(plain, name));
-	return kms_buf_append_json(plain, text.text, text.len);
+	GUARD(kms_buf_append_text(result, "{"));
+	return kms_member_number(result, "app_id", execution->app_id);
 }
 
-static kms_status append_number_member(kms_buf *plain, const char *name, uint64_t number)
+static kms_status append_pop(kms_buf *result, const kms_execution *execution)
 {
-	GUARD(kms_buf_append_text(plain, name));
-	return kms_buf_append_u64(plain, number);
+	return execution->pop.text ? kms_member_text(result, "pop", execution->pop) : KMS_OK;
 }
 
-static kms_status append_base64_member(kms_buf *plain, const char *name, const uint8_t *bytes, size_t len)
-{
-	GUARD(kms_buf_append_text(plain, name));
-	GUARD(kms_buf_append_text(plain, "\""));
-	GUARD(kms_buf_append_base64(plain, bytes, len));
-	return kms_buf_append_text(plain, "\"");
-}
-
-static kms_status append_pop(kms_buf *plain, kms_text pop)
-{
-	return pop.text ? append_text_member(plain, ",\"pop\":", pop) : KMS_OK;
-}
-
-static kms_status answer_derive(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
+static kms_status execute_derive(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
 	DEFER(kms_guarded_release) uint8_t *key = kms_guarded_alloc(request->length);
 	ENSURE(key, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_derive(kms_out_of(key, request->length), context->master, context->app_id, request->path,
-			 request->context));
-	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
-	GUARD(append_base64_member(plain, ",\"key\":", key, request->length));
-	GUARD(append_number_member(plain, ",\"length\":", request->length));
-	GUARD(append_text_member(plain, ",\"path\":", request->path));
-	GUARD(append_pop(plain, context->echo_pop));
-	return kms_buf_append_text(plain, "}");
+	GUARD(kms_derive(kms_out_of(key, request->length), execution->master, execution->app_id,
+			 request->path, request->context));
+	GUARD(begin_result(result, execution));
+	GUARD(kms_member_base64(result, "key", kms_span_of(key, request->length)));
+	GUARD(kms_member_number(result, "length", request->length));
+	GUARD(kms_member_text(result, "path", request->path));
+	GUARD(append_pop(result, execution));
+	return kms_buf_append_text(result, "}");
 }
 
-static kms_status answer_put(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
+static kms_status execute_put(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
 	uint64_t updated_at_ms;
 	DEFER(kms_secret_release) kms_secret *data_key = NULL;
-	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
-	GUARD(kms_data_key(&data_key, context->master, context->app_id));
-	GUARD(kms_value_seal(&record, data_key, kms_span_of(request->value, request->value_len)));
+	DEFER(kms_buf_free) kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	GUARD(kms_data_key(&data_key, execution->master, execution->app_id));
+	GUARD(kms_value_seal(&sealed, data_key, request->value));
 
-	/* All that can fail without the time of the write comes first: no change without its answer. */
-	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
-	GUARD(append_text_member(plain, ",\"key\":", request->key));
-	GUARD(append_pop(plain, context->echo_pop));
-	GUARD(kms_buf_reserve(plain, sizeof(",\"updated_at_ms\":}") + COUNT_DIGITS));
-	GUARD(kms_store_put(&updated_at_ms, context->store, context->app_id, request->key,
-			    kms_span_of(record.data, record.len), request->ttl_ms, context->now_ms));
-	GUARD(append_number_member(plain, ",\"updated_at_ms\":", updated_at_ms));
-	return kms_buf_append_text(plain, "}");
+	/* The store changes last: after that, only the reserved part of the result is to be written. */
+	GUARD(begin_result(result, execution));
+	GUARD(kms_member_text(result, "key", request->key));
+	GUARD(append_pop(result, execution));
+	GUARD(kms_buf_reserve(result, sizeof(",\"updated_at_ms\":}") + COUNT_DIGITS));
+	GUARD(kms_store_put(&updated_at_ms, execution->store, execution->app_id, request->key,
+			    kms_buf_span(&sealed), request->ttl_ms, execution->now_ms));
+	GUARD(kms_member_number(result, "updated_at_ms", updated_at_ms));
+	return kms_buf_append_text(result, "}");
 }
 
-static kms_status answer_delete(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
+static kms_status execute_delete(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
 	uint64_t updated_at_ms;
-	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
-	GUARD(append_text_member(plain, ",\"deleted\":true,\"key\":", request->key));
-	GUARD(append_pop(plain, context->echo_pop));
-	GUARD(kms_buf_append_text(plain, "}"));
-	return kms_store_delete(&updated_at_ms, context->store, context->app_id, request->key,
-				context->now_ms);
+	GUARD(begin_result(result, execution));
+	GUARD(kms_buf_append_text(result, ",\"deleted\":true"));
+	GUARD(kms_member_text(result, "key", request->key));
+	GUARD(append_pop(result, execution));
+	GUARD(kms_buf_append_text(result, "}"));
+	return kms_store_delete(&updated_at_ms, execution->store, execution->app_id, request->key,
+				execution->now_ms);
 }
 
-static kms_status answer_get(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
+static kms_status execute_get(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
 	uint64_t updated_at_ms;
 	DEFER(kms_secret_release) kms_secret *data_key = NULL;
-	DEFER(kms_buf_free) kms_buf record = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	DEFER(kms_buf_free) kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	DEFER(kms_buf_free) kms_buf value = kms_buf_make(KMS_BUF_GUARDED, SIZE_MAX);
-	GUARD(kms_store_get(&updated_at_ms, &record, context->store, context->app_id, request->key,
-			    context->now_ms));
-	GUARD(kms_data_key(&data_key, context->master, context->app_id));
-	GUARD(kms_value_open(&value, data_key, kms_buf_span(&record)));
-	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
-	GUARD(append_text_member(plain, ",\"key\":", request->key));
-	GUARD(append_pop(plain, context->echo_pop));
-	GUARD(append_number_member(plain, ",\"updated_at_ms\":", updated_at_ms));
-	GUARD(append_base64_member(plain, ",\"value\":", value.data, value.len));
-	return kms_buf_append_text(plain, "}");
+	GUARD(kms_store_get(&updated_at_ms, &sealed, execution->store, execution->app_id, request->key,
+			    execution->now_ms));
+	GUARD(kms_data_key(&data_key, execution->master, execution->app_id));
+	GUARD(kms_value_open(&value, data_key, kms_buf_span(&sealed)));
+	GUARD(begin_result(result, execution));
+	GUARD(kms_member_text(result, "key", request->key));
+	GUARD(append_pop(result, execution));
+	GUARD(kms_member_number(result, "updated_at_ms", updated_at_ms));
+	GUARD(kms_member_base64(result, "value", kms_buf_span(&value)));
+	return kms_buf_append_text(result, "}");
 }
 
 /* ---- list ---- */
 
 typedef struct listing {
-	kms_buf *plain;
+	kms_buf *result;
 	uint64_t count;
 } listing;
 
 static kms_status list_key(void *opaque, kms_text key)
 {
 	listing *list = opaque;
-	if (list->count) GUARD(kms_buf_append_text(list->plain, ","));
+	if (list->count) GUARD(kms_buf_append_text(list->result, ","));
 	list->count++;
-	return kms_buf_append_json(list->plain, key.text, key.len);
+	return kms_buf_append_json(list->result, key.text, key.len);
 }
 
-/* Writes the count into the gap that was left for it, and closes what remains of the gap. */
-static void fill_count(kms_buf *plain, size_t gap, uint64_t count)
+/* Writes the count into the COUNT_DIGITS bytes left for it at `gap`, and closes the rest of the gap. */
+static kms_status fill_count(kms_buf *result, size_t gap, uint64_t count)
 {
-	size_t digits = 0;
-	uint8_t text[COUNT_DIGITS];
-	do {
-		text[COUNT_DIGITS - ++digits] = (uint8_t)('0' + count % 10);
-		count /= 10;
-	} while (count);
-	size_t unused = COUNT_DIGITS - digits;
-	memcpy(plain->data + gap, text + unused, digits);
-	memmove(plain->data + gap + digits, plain->data + gap + COUNT_DIGITS,
-		plain->len - gap - COUNT_DIGITS);
-	plain->len -= unused;
-	kms_wipe(plain->data + plain->len, unused);
-}
-
-static kms_status answer_list(kms_buf *plain, const kms_answer_context *context)
-{
-	listing list = { plain, 0 };
-	GUARD(append_number_member(plain, "{\"app_id\":", context->app_id));
-	GUARD(kms_buf_append_text(plain, ",\"count\":"));
-	size_t gap = plain->len;
-	GUARD(kms_buf_append(plain, "00000000000000000000", COUNT_DIGITS));
-	GUARD(kms_buf_append_text(plain, ",\"keys\":["));
-	GUARD(kms_store_list(context->store, context->app_id, context->now_ms, list_key, &list));
-	GUARD(kms_buf_append_text(plain, "]"));
-	GUARD(append_pop(plain, context->echo_pop));
-	GUARD(kms_buf_append_text(plain, "}"));
-	fill_count(plain, gap, list.count);
+	size_t end = result->len;
+	GUARD(kms_buf_append_u64(result, count));
+	uint8_t *data = result->data;
+	size_t digits = result->len - end;
+	memcpy(data + gap, data + end, digits);
+	memmove(data + gap + digits, data + gap + COUNT_DIGITS, end - gap - COUNT_DIGITS);
+	size_t len = end - COUNT_DIGITS + digits;
+	kms_wipe(data + len, result->len - len);
+	result->len = len;
 	return KMS_OK;
 }
 
-static kms_status answer_by_kind(kms_buf *plain, const kms_request *request,
-				 const kms_answer_context *context)
+static kms_status execute_list(kms_buf *result, const kms_execution *execution)
+{
+	listing list = { result, 0 };
+	GUARD(begin_result(result, execution));
+	GUARD(kms_member_begin(result, "count"));
+	size_t gap = result->len;
+	GUARD(kms_buf_append(result, "00000000000000000000", COUNT_DIGITS));
+	GUARD(kms_buf_append_text(result, ",\"keys\":["));
+	GUARD(kms_store_list(execution->store, execution->app_id, execution->now_ms, list_key, &list));
+	GUARD(kms_buf_append_text(result, "]"));
+	GUARD(append_pop(result, execution));
+	GUARD(kms_buf_append_text(result, "}"));
+	return fill_count(result, gap, list.count);
+}
+
+static kms_status execute(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
 	switch (request->kind) {
 	case KMS_REQUEST_DERIVE:
-		return answer_derive(plain, request, context);
+		return execute_derive(result, request, execution);
 	case KMS_REQUEST_PUT:
-		return answer_put(plain, request, context);
+		return execute_put(result, request, execution);
 	case KMS_REQUEST_DELETE:
-		return answer_delete(plain, request, context);
+		return execute_delete(result, request, execution);
 	case KMS_REQUEST_GET:
-		return answer_get(plain, request, context);
+		return execute_get(result, request, execution);
 	case KMS_REQUEST_LIST:
-		return answer_list(plain, context);
+		return execute_list(result, execution);
 	default:
 		return KMS_ERR_ARGUMENT;
 	}
 }
 
-kms_status kms_answer(kms_buf *plain, const kms_request *request, const kms_answer_context *context)
+kms_status kms_request_execute(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
-	ENSURE_REF(plain);
+	ENSURE_REF(result);
 	ENSURE_REF(request);
-	ENSURE_REF(context);
-	ENSURE_REF(context->master);
-	ENSURE_REF(context->store);
-	bool names_only = request->kind == KMS_REQUEST_LIST && plain->kind == KMS_BUF_WIPED;
-	ENSURE(names_only || plain->kind == KMS_BUF_GUARDED, KMS_ERR_ARGUMENT);
-	size_t start = plain->len;
-	kms_status status = answer_by_kind(plain, request, context);
+	ENSURE_REF(execution);
+	ENSURE_REF(execution->master);
+	ENSURE_REF(execution->store);
+	bool names_only = request->kind == KMS_REQUEST_LIST && result->kind == KMS_BUF_WIPED;
+	ENSURE(names_only || result->kind == KMS_BUF_GUARDED, KMS_ERR_ARGUMENT);
+	size_t start = result->len;
+	kms_status status = execute(result, request, execution);
 	if (status == KMS_OK) return KMS_OK;
-	if (plain->data) kms_wipe(plain->data + start, plain->len - start);
-	plain->len = start;
+	if (result->data) kms_wipe(result->data + start, result->len - start);
+	result->len = start;
 	return status;
 }

@@ -11,17 +11,17 @@
 #include "kms/crypto.h"
 
 #define BLOCK 16
-#define BLOCK_COUNTER 8 /* offset: the second before it, zeros from BLOCK_ZEROS on */
+#define BLOCK_COUNTER 8 /* offsets; the second is at 0 */
 #define BLOCK_ZEROS 12
 #define MAX_LIFETIME_S 3600
 #define WORD_BITS 64
 #define RING_WORDS (KMS_NONCE_RING / WORD_BITS)
 
 /*
- * The ring has one bit for each nonce that can be out: set once it is consumed, cleared when
- * its place is issued again. Age, bit and counter are looked at under one lock: otherwise a
- * thread that found an old nonce valid could test its bit just after another one had cleared it
- * for the next lap, and the old nonce would count twice. The lock is never held across AES.
+ * The ring has one bit for each nonce that can be outstanding: set when the nonce is consumed, cleared
+ * when its number is issued again, one lap later. One lock covers age, bit and counter. Otherwise a
+ * thread could find an old nonce in time and test its bit just after another thread had cleared it for
+ * the next lap: the nonce would be accepted twice. The lock is never held during AES.
  */
 struct kms_nonces {
 	pthread_mutex_t lock;
@@ -65,7 +65,7 @@ void kms_nonces_free(kms_nonces *nonces)
 	kms_heap_free(nonces);
 }
 
-/* Moves the clock on; each second that begins takes the place of one that is too old now. */
+/* Moves the clock on; each second that begins replaces one that has left the lifetime. */
 static void advance(kms_nonces *n, uint64_t now_s)
 {
 	if (now_s <= n->latest_s) return;
@@ -76,7 +76,7 @@ static void advance(kms_nonces *n, uint64_t now_s)
 	n->latest_s = now_s;
 }
 
-/* Nonces of the lifetime: all since its oldest second. */
+/* Nonces issued since the oldest second of the lifetime. */
 static uint64_t outstanding(const kms_nonces *n)
 {
 	return n->next - n->first[(n->latest_s + 1) % n->slots];
@@ -122,7 +122,7 @@ kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uin
 	return KMS_OK;
 }
 
-/* Whether this second's nonce is in time and unused; uses it. */
+/* Marks a nonce used; false when it was used before or is too old. */
 static bool redeem(kms_nonces *n, uint64_t number, uint64_t second, uint64_t now_s)
 {
 	pthread_mutex_lock(&n->lock);
@@ -134,19 +134,19 @@ static bool redeem(kms_nonces *n, uint64_t number, uint64_t second, uint64_t now
 	return valid;
 }
 
-kms_status kms_nonces_consume(kms_nonces *nonces, const char *text, size_t len, uint64_t now_s)
+kms_status kms_nonces_consume(kms_nonces *nonces, kms_text text, uint64_t now_s)
 {
 	ENSURE_REF(nonces);
-	ENSURE_REF(text);
-	ENSURE(len == KMS_NONCE_TEXT, KMS_ERR_POP_NONCE);
+	ENSURE_REF(text.text);
+	ENSURE(text.len == KMS_NONCE_TEXT, KMS_ERR_POP_NONCE);
 	uint8_t sealed[KMS_NONCE_TEXT / 4 * 3], plain[BLOCK];
 	static const uint8_t zeros[BLOCK - BLOCK_ZEROS];
 	size_t sealed_len;
-	ENSURE(kms_base64_decode(sealed, &sealed_len, text, len) == KMS_OK && sealed_len == BLOCK,
+	ENSURE(kms_base64_decode(sealed, &sealed_len, text.text, text.len) == KMS_OK && sealed_len == BLOCK,
 	       KMS_ERR_POP_NONCE);
 	GUARD(kms_aes_block_decrypt(plain, nonces->cipher, sealed));
 	ENSURE(kms_equal_ct(plain + BLOCK_ZEROS, zeros, sizeof(zeros)), KMS_ERR_POP_NONCE);
-	/* This node issued it: when and in which place is no secret. */
+	/* This node issued it: its time and number are not secret. */
 	KMS_DECLASSIFY_BYTES(plain, sizeof(plain));
 	uint32_t number = kms_load32_le(plain + BLOCK_COUNTER);
 	ENSURE(number < KMS_NONCE_RING, KMS_ERR_POP_NONCE);

@@ -6,18 +6,19 @@
 #include "kms/codec.h"
 
 #define MAX_TIMESTAMP 15 /* digits: the year 31 million */
-#define MAX_NONCE 128    /* an existing node's nonce is opaque text to us */
+#define MAX_NONCE 128    /* bytes; a nonce of another implementation is opaque text */
 
-/* A text that is signed, built in place; nothing in it is secret. */
+/* A text to be signed, built in place. Nothing in it is secret. */
 typedef struct message {
 	char text[256];
 	size_t len;
 } message;
 
 _Static_assert(sizeof("NovaKMS:AppAuth::") + MAX_NONCE + KMS_ADDRESS_TEXT + 1 + 20 <= 256, "PoP text fits");
-_Static_assert(sizeof("NovaKMS:Response::") + KMS_SIGNATURE_TEXT + KMS_ADDRESS_TEXT <= 256, "answer fits");
+_Static_assert(sizeof("NovaKMS:Response::") + KMS_SIGNATURE_TEXT + KMS_ADDRESS_TEXT <= 256,
+	       "response text fits");
 
-/* Every part has been checked against a bound above. */
+/* The callers have checked the length of every part: see the assertions above. */
 static void message_add(message *m, const char *text, size_t len)
 {
 	memcpy(m->text + m->len, text, len);
@@ -78,7 +79,7 @@ static kms_status check_wallet(kms_text wallet, const uint8_t caller20[20])
 	return KMS_OK;
 }
 
-/* Who signed the message; every way in which nobody did is ERR_SIGNATURE. */
+/* The wallet that signed the message; ERR_SIGNATURE when there is none. */
 static kms_status recover_signer(uint8_t signer20[20], const message *m, kms_text signature)
 {
 	uint8_t sig[65];
@@ -100,7 +101,7 @@ kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop
 	       KMS_ERR_POP_MISSING);
 	GUARD(check_timestamp(pop->timestamp, now_s, window_s));
 	ENSURE(pop->nonce.len == KMS_NONCE_TEXT, KMS_ERR_POP_NONCE);
-	GUARD(kms_nonces_consume(nonces, pop->nonce.text, pop->nonce.len, mono_s));
+	GUARD(kms_nonces_consume(nonces, pop->nonce, mono_s));
 	ENSURE(pop->signature.len <= KMS_SIGNATURE_TEXT, KMS_ERR_SIGNATURE);
 	pop_message(&m, pop->domain, pop->nonce, own20, pop->timestamp);
 	GUARD(recover_signer(signer, &m, pop->signature));

@@ -8,18 +8,18 @@
 #include "kms/kdf.h"
 
 #define DEFAULT_LENGTH 32
-/* Values and keys of a request's JSON: unknown members are ignored, but not without end. */
+/* Values and keys of a request's JSON: unknown members are ignored, up to this many. */
 #define MAX_VALUES 1024
 
-/* What the parsers of single fields share. */
+/* The state that the parsers of single fields share. */
 typedef struct fields {
 	kms_request *request;
 	const kms_json *json;
 	const kms_request_limits *limits;
-	const char *current; /* the member looked at: the one at fault after a failure */
+	const char *current; /* the member being parsed: after a failure, the one at fault */
 } fields;
 
-/* A member, or NULL when it is absent; null counts as absent (existing nodes agree). */
+/* A member, or NULL when it is absent or null (as on existing nodes). */
 static const kms_json_value *optional_field(fields *f, const char *name)
 {
 	f->current = name;
@@ -82,7 +82,7 @@ static kms_status parse_key(fields *f)
 	return KMS_OK;
 }
 
-/* Decoded where it stands: a stored value is never copied out of its guarded buffer. */
+/* Decodes in place: a stored value is never copied out of its guarded buffer. */
 static kms_status parse_put_value(fields *f)
 {
 	kms_request *request = f->request;
@@ -90,9 +90,10 @@ static kms_status parse_put_value(fields *f)
 	GUARD(required_string(&text, f, "value"));
 	size_t offset = (size_t)((const uint8_t *)text.text - request->plain.data);
 	uint8_t *bytes = request->plain.data + offset;
-	GUARD(kms_base64_decode(bytes, &request->value_len, text.text, text.len));
-	request->value = bytes;
-	ENSURE(request->value_len <= f->limits->max_value, KMS_ERR_VALUE_SIZE);
+	size_t len;
+	GUARD(kms_base64_decode(bytes, &len, text.text, text.len));
+	request->value = kms_span_of(bytes, len);
+	ENSURE(len <= f->limits->max_value, KMS_ERR_VALUE_SIZE);
 	return KMS_OK;
 }
 
@@ -128,7 +129,7 @@ static kms_status parse_fields(fields *f)
 {
 	ENSURE(f->json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_JSON);
 	f->current = "app_id";
-	/* Answers have it and requests never do: an answer sent back is no request. */
+	/* Results have it and requests never do, so that a result sent back is not taken for a request. */
 	ENSURE(!kms_json_get(f->json, &f->json->values[0], "app_id"), KMS_ERR_APP_ID_IN_REQUEST);
 	GUARD(optional_string(&f->request->pop, f, "pop"));
 	switch (f->request->kind) {
@@ -145,7 +146,7 @@ static kms_status parse_fields(fields *f)
 	}
 }
 
-/* Parses request->plain; `field` is set when a member is at fault. */
+/* Parses request->plain; sets `field` when a member is at fault. */
 static kms_status parse_plain(kms_request *request, const char **field, const kms_request_limits *limits)
 {
 	DEFER(kms_json_free) kms_json json = { 0 };
@@ -173,16 +174,16 @@ kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *
 	return status;
 }
 
-kms_status kms_request_for_key(kms_request *request, const char *key, size_t len)
+kms_status kms_request_for_key(kms_request *request, kms_text key)
 {
 	ENSURE_REF(request);
 	*request = (kms_request){ 0 };
-	ENSURE(key || !len, KMS_ERR_ARGUMENT);
-	ENSURE(len >= 1 && len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
-	ENSURE(kms_utf8_valid(key, len), KMS_ERR_UTF8);
-	ENSURE(!memchr(key, '\0', len), KMS_ERR_FIELD_VALUE);
-	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, len);
-	GUARD(kms_buf_append(&plain, key, len));
+	ENSURE(key.text || !key.len, KMS_ERR_ARGUMENT);
+	ENSURE(key.len >= 1 && key.len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
+	ENSURE(kms_utf8_valid(key.text, key.len), KMS_ERR_UTF8);
+	ENSURE(!memchr(key.text, '\0', key.len), KMS_ERR_FIELD_VALUE);
+	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, key.len);
+	GUARD(kms_buf_append(&plain, key.text, key.len));
 	request->kind = KMS_REQUEST_GET;
 	request->plain = plain;
 	request->key = (kms_text){ (const char *)plain.data, plain.len };

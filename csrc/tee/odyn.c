@@ -50,9 +50,9 @@ static kms_status append_decrypt(kms_buf *request, const kms_envelope *envelope,
 {
 	GUARD(append_key(request, peer97));
 	GUARD(kms_buf_append_text(request, "\",\"encrypted_data\":\"0x"));
-	GUARD(append_digits(request, envelope->hex, envelope->hex_len));
+	GUARD(append_digits(request, envelope->hex.text, envelope->hex.len));
 	GUARD(kms_buf_append_text(request, "\",\"nonce\":\"0x"));
-	GUARD(append_digits(request, envelope->nonce, envelope->nonce_len));
+	GUARD(append_digits(request, envelope->nonce.text, envelope->nonce.len));
 	return kms_buf_append_text(request, "\"}");
 }
 
@@ -61,7 +61,7 @@ kms_status kms_odyn_decrypt_request(kms_buf *request, const kms_envelope *envelo
 	ENSURE_REF(request);
 	ENSURE_REF(envelope);
 	ENSURE_REF(peer97);
-	ENSURE(envelope->hex && envelope->nonce, KMS_ERR_ARGUMENT);
+	ENSURE(envelope->hex.text && envelope->nonce.text, KMS_ERR_ARGUMENT);
 	size_t start = request->len;
 	kms_status status = append_decrypt(request, envelope, peer97);
 	if (status != KMS_OK) request->len = start;

@@ -1,41 +1,51 @@
 /*
  * One-time nonces that cost no memory each (docs/protocol.md section 3).
  *
- * A nonce is one AES-256 block under a random key of this process: the second of issue
- * (monotonic), a counter, zeros. Consuming it decrypts the block, looks at zeros and age, and
- * sets one bit in a ring of 2^24 bits. Nobody can fill or flush anything, and no nonce
- * outlives the process or works on another node. Safe to share between threads.
+ * A nonce is one AES-256 block under a random key of this process: the monotonic second of its
+ * issue, a counter, zeros. Consuming a nonce decrypts the block, checks the zeros and the age, and
+ * sets one bit in a ring of 2^24 bits. No client can fill a table or evict another's nonce, and no
+ * nonce outlives the process or is valid on another node.
+ *
+ * Times are monotonic seconds; a time before that of an earlier call counts as the earlier call's.
+ *
+ * Threads: any; objects may be shared.
  */
 #ifndef KMS_NONCE_H
 #define KMS_NONCE_H
 
-#include "kms/kms.h"
+#include "kms/view.h"
 
 #define KMS_NONCE_TEXT 24 /* base64 of 16 bytes */
 #define KMS_NONCE_RING (1u << 24)
 
 typedef struct kms_nonces kms_nonces;
 
-/* In: lifetime_s - seconds a nonce is valid, 1 to 3600 (ERR_RANGE). */
+/*
+ * Makes an issuer of nonces with a key of its own.
+ * Returns: KMS_OK; ERR_RANGE; ERR_MEMORY; ERR_LOCKED_MEMORY; ERR_SYSTEM; ERR_CRYPTO.
+ * Out: nonces - free with kms_nonces_free.
+ * In: lifetime_s - seconds for which a nonce is valid, 1 to 3600.
+ */
 kms_status kms_nonces_new(kms_nonces **nonces, unsigned lifetime_s);
 void kms_nonces_free(kms_nonces *nonces);
 
 /*
- * A fresh nonce as canonical base64, no NUL.
- * In: now_s - monotonic seconds; earlier than an earlier call counts as that call's.
- * Returns: KMS_OK, or ERR_NONCES_OUT while 2^24 are out within the lifetime.
+ * Issues a nonce.
+ * Returns: KMS_OK; ERR_NONCES_OUT when 2^24 were issued within the lifetime; ERR_CRYPTO.
+ * Out: text24 - canonical base64, no NUL.
  */
 kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uint64_t now_s);
 
 /*
- * Consumes a nonce: true once for each nonce issued by this object within its lifetime; every
- * other text, an alias of a valid one included, is ERR_POP_NONCE.
+ * Consumes a nonce: succeeds once for each nonce that this object issued within its lifetime.
+ * Returns: KMS_OK; ERR_POP_NONCE for any other text, another spelling of a valid nonce included;
+ * ERR_CRYPTO.
  */
-kms_status kms_nonces_consume(kms_nonces *nonces, const char *text, size_t len, uint64_t now_s);
+kms_status kms_nonces_consume(kms_nonces *nonces, kms_text text, uint64_t now_s);
 
-/* Nonces issued within the lifetime, consumed or not. */
+/* Returns: nonces issued within the lifetime, consumed or not; 0 for NULL. */
 uint64_t kms_nonces_out(kms_nonces *nonces, uint64_t now_s);
-/* Nonces issued since the start. */
+/* Returns: nonces issued since the object was made; 0 for NULL. */
 uint64_t kms_nonces_issued(kms_nonces *nonces);
 
 #endif

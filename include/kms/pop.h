@@ -1,6 +1,8 @@
 /*
- * Proof of possession (docs/protocol.md section 4): texts that are signed, and their check.
- * Stateless but for the nonces; any thread.
+ * Proof of possession (docs/protocol.md section 4): the texts that callers and nodes sign, and
+ * their verification.
+ *
+ * Threads: any.
  */
 #ifndef KMS_POP_H
 #define KMS_POP_H
@@ -25,25 +27,41 @@ typedef struct kms_pop {
 } kms_pop;
 
 /*
- * Checks in the order of section 4; the nonce is consumed before the signature is looked at.
+ * Authenticates a request, in the order of docs/protocol.md section 4: the nonce is consumed before
+ * the signature is verified.
+ * Returns: KMS_OK; ERR_POP_MISSING; ERR_POP_TIMESTAMP; ERR_POP_NONCE; ERR_SIGNATURE;
+ * ERR_POP_WALLET when the wallet header names another wallet; ERR_CRYPTO.
  * Out: caller20 - the wallet that signed.
- * In: own20 - this node's wallet; now_s - wall clock, Unix seconds; mono_s - monotonic, for
- * the nonce; window_s - allowed difference of the timestamp.
- * Returns: KMS_OK, ERR_POP_MISSING, ERR_POP_TIMESTAMP, ERR_POP_NONCE, ERR_SIGNATURE,
- * ERR_POP_WALLET.
+ * In: own20 - this node's wallet. now_s - wall clock, Unix seconds. mono_s - monotonic seconds, for
+ * the nonce. window_s - the largest difference of the timestamp from now_s.
  */
 kms_status kms_pop_check(uint8_t caller20[20], kms_nonces *nonces, const kms_pop *pop,
 			 const uint8_t own20[20], uint64_t now_s, uint64_t mono_s, uint64_t window_s);
 
-/* The caller's side: signs for a recipient. `nonce` is the text as it was issued. */
+/*
+ * The caller's side: signs a request for one recipient.
+ * Returns: KMS_OK; ERR_RANGE for a nonce of 0 or more than 128 bytes; ERR_CRYPTO.
+ * Out: signature132 - hex text, no NUL.
+ * In: nonce - the text as the recipient issued it. timestamp_s - wall clock, Unix seconds.
+ */
 kms_status kms_pop_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
 			kms_pop_domain domain, kms_text nonce, const uint8_t recipient20[20],
 			uint64_t timestamp_s);
 
-/* A node's answer: signs "NovaKMS:Response:<caller's signature text>:<own wallet>". */
+/*
+ * The node's side of a reply: signs "NovaKMS:Response:<caller's signature text>:<own wallet>".
+ * Returns: KMS_OK; ERR_RANGE for a caller signature of 0 or more than 132 bytes; ERR_CRYPTO.
+ * Out: signature132 - hex text, no NUL.
+ */
 kms_status kms_response_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
 			     kms_text caller_signature);
-/* The caller's check of it; ERR_SIGNATURE when it is not the node's. */
+
+/*
+ * The caller's check of a response signature.
+ * Returns: KMS_OK; ERR_SIGNATURE when it is absent, malformed or not the node's; ERR_RANGE for a
+ * caller signature of more than 132 bytes.
+ * In: response_signature, caller_signature - may be absent. node20 - the node's wallet.
+ */
 kms_status kms_response_check(kms_text response_signature, kms_text caller_signature,
 			      const uint8_t node20[20]);
 

@@ -1,6 +1,8 @@
 /*
- * The inner requests and answers of the application routes (docs/protocol.md sections 6 to 8),
- * from and to guarded memory. A request belongs to one thread at a time.
+ * The inner requests of the application routes, and their results (docs/protocol.md sections 6 to 8).
+ * Both live in guarded memory.
+ *
+ * Threads: one at a time per request.
  */
 #ifndef KMS_REQUEST_H
 #define KMS_REQUEST_H
@@ -20,13 +22,12 @@ typedef struct kms_request {
 	kms_request_kind kind;
 	kms_buf plain;    /* guarded: the decrypted body, or the key of a GET */
 	kms_text path;    /* DERIVE */
-	kms_text context; /* DERIVE; empty when absent */
+	kms_text context; /* DERIVE; may be absent */
 	uint32_t length;  /* DERIVE: bytes asked for */
 	kms_text key;     /* PUT, DELETE, GET */
-	uint8_t *value;   /* PUT: decoded in place, inside `plain` */
-	size_t value_len;
-	uint64_t ttl_ms; /* PUT; 0: never expires */
-	kms_text pop;    /* absent: text NULL */
+	kms_span value;   /* PUT: decoded in place, inside `plain` */
+	uint64_t ttl_ms;  /* PUT; 0: never expires */
+	kms_text pop;     /* may be absent */
 } kms_request;
 
 /* Bounds that operators set. */
@@ -36,39 +37,50 @@ typedef struct kms_request_limits {
 } kms_request_limits;
 
 /*
- * Parses a decrypted body. Takes over `plain` (the caller's buffer is left empty), also on
- * failure. The text fields and the value point into it.
- * Returns: KMS_OK, ERR_JSON and its kin, ERR_APP_ID_IN_REQUEST, ERR_FIELD_MISSING,
- * ERR_FIELD_TYPE, ERR_FIELD_VALUE, ERR_BASE64, ERR_VALUE_SIZE, ERR_KEY_SIZE, ERR_TTL;
- * `field` then names the member at fault (static string), or is NULL.
+ * Parses the decrypted body of a DERIVE, PUT or DELETE.
+ * Returns: KMS_OK; what kms_json_parse returns; ERR_APP_ID_IN_REQUEST; ERR_FIELD_MISSING;
+ * ERR_FIELD_TYPE; ERR_FIELD_VALUE; ERR_BASE64; ERR_VALUE_SIZE; ERR_KEY_SIZE; ERR_TTL; ERR_ARGUMENT for
+ * another kind or a buffer that is not guarded.
+ * Out: request - its texts and value point into its `plain`; free with kms_request_clear.
+ * field - the member at fault (static string), or NULL.
+ * In-out: plain - moved into the request, also on failure; empty afterwards.
  */
 kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain, kms_request_kind kind,
 			     const kms_request_limits *limits);
-/* A GET's request: checks and copies the percent-decoded key. */
-kms_status kms_request_for_key(kms_request *request, const char *key, size_t len);
-/* Wipes and frees what a request owns, not the request itself. */
+
+/*
+ * Makes the request of a GET.
+ * Returns: KMS_OK; ERR_KEY_SIZE; ERR_UTF8; ERR_FIELD_VALUE for a NUL in the key; ERR_LOCKED_MEMORY.
+ * Out: request - holds a copy of the key; free with kms_request_clear.
+ * In: key - percent-decoded, 1 to KMS_STORE_MAX_PEER_KEY bytes.
+ */
+kms_status kms_request_for_key(kms_request *request, kms_text key);
+
+/* Wipes and frees what a request owns, not the request itself. NULL is fine. */
 void kms_request_clear(kms_request *request);
 
 /*
- * Whether the body belongs to this exchange: its `pop`, when present, is the signature text.
- * required: an absent one is refused too. ERR_POP_BINDING.
+ * Checks that the body belongs to this exchange: its `pop`, when present, is the signature's text.
+ * Returns: KMS_OK; ERR_POP_BINDING.
+ * In: required - whether an absent `pop` is refused as well.
  */
 kms_status kms_request_check_pop(const kms_request *request, kms_text signature, bool required);
 
-/* What an answer is made from. */
-typedef struct kms_answer_context {
+/* On whose behalf, with what and when a request is executed. */
+typedef struct kms_execution {
 	uint64_t app_id;
 	const kms_secret *master; /* borrowed */
 	kms_store *store;         /* borrowed */
 	uint64_t now_ms;          /* wall clock */
-	kms_text echo_pop;        /* goes into the answer; absent: text NULL */
-} kms_answer_context;
+	kms_text pop;             /* repeated in the result; may be absent */
+} kms_execution;
 
 /*
- * Carries out a request and appends the answer as canonical JSON to `plain`: a guarded buffer,
- * for LIST a wiped one (names only, and it can be large).
- * Returns: KMS_OK, ERR_NOT_FOUND, what kms_store_* and the crypto say.
+ * Executes a request.
+ * Returns: KMS_OK; ERR_NOT_FOUND; what the store, kms_derive and kms_value_open return.
+ * In-out: result - canonical JSON is appended; unchanged on failure. A guarded buffer; for LIST a wiped
+ * one will do, since names are not secrets and can be many.
  */
-kms_status kms_answer(kms_buf *plain, const kms_request *request, const kms_answer_context *context);
+kms_status kms_request_execute(kms_buf *result, const kms_request *request, const kms_execution *execution);
 
 #endif

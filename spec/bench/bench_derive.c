@@ -97,7 +97,7 @@ static kms_status write_letter(letter *l, node *n, const kms_secret *channel)
 	ENSURE(len > 0 && (size_t)len < sizeof(plain), KMS_ERR_RANGE);
 	kms_buf body = kms_buf_make(KMS_BUF_PLAIN, BODY);
 	kms_status status = kms_envelope_seal(&body, channel, kms_p384_public(n->app_key),
-					      (const uint8_t *)plain, (size_t)len);
+					      kms_span_of((const uint8_t *)plain, (size_t)len));
 	l->body_len = body.len;
 	if (status == KMS_OK) memcpy(l->body, body.data, body.len);
 	kms_buf_free(&body);
@@ -142,15 +142,16 @@ static kms_status answer(kms_buf *sealed, kms_buf *plain, kms_request *request, 
 	if (status == KMS_OK) status = kms_request_parse(request, &field, plain, KMS_REQUEST_DERIVE, &limits);
 	if (status == KMS_OK) status = kms_request_check_pop(request, signature, true);
 	if (status == KMS_OK) {
-		const kms_answer_context context = { .app_id = APP,
-						     .master = n->master,
-						     .store = n->store,
-						     .now_ms = NOW_S * 1000ull,
-						     .echo_pop = signature };
-		status = kms_answer(plain, request, &context);
+		const kms_execution context = { .app_id = APP,
+						.master = n->master,
+						.store = n->store,
+						.now_ms = NOW_S * 1000ull,
+						.pop = signature };
+		status = kms_request_execute(plain, request, &context);
 	}
 	if (status == KMS_OK)
-		status = kms_envelope_seal(sealed, channel, kms_p384_public(n->key), plain->data, plain->len);
+		status = kms_envelope_seal(sealed, channel, kms_p384_public(n->key),
+					   kms_span_of(plain->data, plain->len));
 	kms_secret_unref(channel);
 	return status;
 }

@@ -241,7 +241,7 @@ static kms_status run_envelope_seal(void *context, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		kms_buf_clear(&l->sealed);
 		GUARD(kms_envelope_seal(&l->sealed, l->world->channel_key, kms_p384_public(l->world->own),
-					l->plain, l->size));
+					kms_span_of(l->plain, l->size)));
 	}
 	return KMS_OK;
 }
@@ -255,8 +255,8 @@ static kms_status write_letter(letter *l)
 	l->copy = kms_buf_make(KMS_BUF_PLAIN, 4 * MIB);
 	l->sealed = kms_buf_make(KMS_BUF_PLAIN, 4 * MIB);
 	l->opened = kms_buf_make(KMS_BUF_GUARDED, 4 * MIB);
-	GUARD(kms_envelope_seal(&l->body, l->world->channel_key, kms_p384_public(l->world->own), l->plain,
-				l->size));
+	GUARD(kms_envelope_seal(&l->body, l->world->channel_key, kms_p384_public(l->world->own),
+				kms_span_of(l->plain, l->size)));
 	GUARD(kms_buf_append(&l->copy, l->body.data, l->body.len));
 	return run_envelope_parse(l, 1);
 }
@@ -307,7 +307,7 @@ static kms_status run_consume(void *context, size_t count)
 {
 	nonce_box *box = context;
 	for (size_t i = 0; i < count; i++)
-		GUARD(kms_nonces_consume(box->nonces, box->text[i], KMS_NONCE_TEXT, box->now_s));
+		GUARD(kms_nonces_consume(box->nonces, kms_text_of(box->text[i], KMS_NONCE_TEXT), box->now_s));
 	return KMS_OK;
 }
 
@@ -316,7 +316,7 @@ static kms_status run_issue_consume(void *context, size_t count)
 	nonce_box *box = context;
 	for (size_t i = 0; i < count; i++) {
 		GUARD(kms_nonces_issue(box->text[0], box->nonces, box->now_s));
-		GUARD(kms_nonces_consume(box->nonces, box->text[0], KMS_NONCE_TEXT, box->now_s));
+		GUARD(kms_nonces_consume(box->nonces, kms_text_of(box->text[0], KMS_NONCE_TEXT), box->now_s));
 	}
 	return KMS_OK;
 }

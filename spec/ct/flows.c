@@ -35,10 +35,10 @@ static void nonces(void)
 	MUST(kms_nonces_new(&list, 60));
 	MUST(kms_nonces_issue(text, list, 1000));
 	show(text, sizeof(text)); /* sent to whoever asked */
-	MUST(kms_nonces_consume(list, text, sizeof(text), 1001));
-	if (kms_nonces_consume(list, text, sizeof(text), 1001) != KMS_ERR_POP_NONCE) exit(2);
+	MUST(kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001));
+	if (kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001) != KMS_ERR_POP_NONCE) exit(2);
 	text[5] = text[5] == 'A' ? 'B' : 'A';
-	if (kms_nonces_consume(list, text, sizeof(text), 1001) != KMS_ERR_POP_NONCE) exit(2);
+	if (kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001) != KMS_ERR_POP_NONCE) exit(2);
 	kms_nonces_free(list);
 }
 
@@ -96,7 +96,7 @@ static void envelope(void)
 	kms_envelope parsed;
 	uint8_t mac[32];
 	bool authentic;
-	MUST(kms_envelope_seal(&body, key, kms_p384_public(own), kms_secret_bytes(text), 64));
+	MUST(kms_envelope_seal(&body, key, kms_p384_public(own), kms_span_of(kms_secret_bytes(text), 64)));
 	show(body.data, body.len);
 	/* What it is to be, and what somebody who guesses digit by digit sends. Sealed bodies are canonical.
 	 */
@@ -126,8 +126,8 @@ static const kms_request_limits limits = { .max_value = 4096, .max_key = 100 };
 
 static void answer(kms_buf *plain, kms_request *request, kms_store *store, const kms_secret *master)
 {
-	const kms_answer_context context = { .app_id = 49, .master = master, .store = store, .now_ms = NOW };
-	MUST(kms_answer(plain, request, &context));
+	const kms_execution context = { .app_id = 49, .master = master, .store = store, .now_ms = NOW };
+	MUST(kms_request_execute(plain, request, &context));
 	kms_request_clear(request);
 	kms_buf_free(plain);
 }
@@ -166,9 +166,9 @@ static void requests(void)
 	kms_request request = parsed("{\"path\":\"a\",\"length\":100}", KMS_REQUEST_DERIVE);
 	answer(&plain, &request, store, master);
 	request = parsed("{\"key\":\"k\",\"value\":\"AAECAwQFBgcICQ==\"}", KMS_REQUEST_PUT);
-	hide(request.value, request.value_len);
+	hide((void *)(uintptr_t)request.value.bytes, request.value.len);
 	answer(&plain, &request, store, master);
-	MUST(kms_request_for_key(&request, "k", 1));
+	MUST(kms_request_for_key(&request, kms_text_of("k", 1)));
 	answer(&plain, &request, store, master);
 	kms_store_free(store);
 	kms_secret_unref(master);

@@ -131,7 +131,8 @@ static kms_status write_body(kms_buf *body, const app_request *request, const ap
 	if (operation == APP_GET) return KMS_OK;
 	DEFER(free_buf) kms_buf plain = kms_buf_make(KMS_BUF_WIPED, MAX_BODY);
 	GUARD(write_inner(&plain, request, operation, index, value_len));
-	return kms_envelope_seal(body, a->channel, kms_p384_public(a->key), plain.data, plain.len);
+	return kms_envelope_seal(body, a->channel, kms_p384_public(a->key),
+				 kms_span_of(plain.data, plain.len));
 }
 
 static kms_status write_head(kms_buf *text, const app_request *request, const app *a, app_operation operation,

@@ -231,7 +231,7 @@ static void check_envelope(int *failed_, const vectors *v)
 	if (nonce_hex->len == 64) {
 		fixed(nonce, 32, nonce_hex);
 		CHECK_OK(kms_envelope_seal_with(&written, key, kms_p384_public(sender), nonce,
-						(const uint8_t *)plain->text, plain->len));
+						kms_span_of((const uint8_t *)plain->text, plain->len)));
 		CHECK(written.len == body.len);
 		CHECK_MEM(written.data, body.data, body.len);
 	}

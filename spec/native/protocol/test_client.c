@@ -118,7 +118,8 @@ static kms_status answer_with(wire *w, const identity *from, const identity *sig
 	kms_text caller = { exchange->signature132, KMS_SIGNATURE_TEXT };
 	kms_buf_clear(&w->body);
 	GUARD(kms_channels_get(&channel, world.channels, from->p384, kms_p384_public(world.app.p384)));
-	kms_status status = kms_envelope_seal(&w->body, channel, kms_p384_public(from->p384), inner, len);
+	kms_status status =
+	    kms_envelope_seal(&w->body, channel, kms_p384_public(from->p384), kms_span_of(inner, len));
 	kms_secret_unref(channel);
 	GUARD(status);
 	return kms_response_sign(w->signature132, signer->wallet, caller);
@@ -155,13 +156,13 @@ static kms_status serve(wire *w, const kms_exchange *exchange, kms_buf *body, km
 	ENSURE(memcmp(caller20, world.app.address20, 20) == 0, KMS_ERR_POP_WALLET);
 	if (sealed) GUARD(open_request(&request, exchange->kind, body));
 	if (sealed) GUARD(kms_request_check_pop(&request, pop.signature, true));
-	if (exchange->kind == KMS_REQUEST_GET) GUARD(kms_request_for_key(&request, key.text, key.len));
-	kms_answer_context context = { 7, world.master, world.store, NOW_MS,
-				       sealed ? pop.signature : (kms_text){ NULL, 0 } };
+	if (exchange->kind == KMS_REQUEST_GET) GUARD(kms_request_for_key(&request, key));
+	kms_execution context = { 7, world.master, world.store, NOW_MS,
+				  sealed ? pop.signature : (kms_text){ NULL, 0 } };
 	DEFER(kms_buf_free)
 	kms_buf plain =
 	    kms_buf_make(exchange->kind == KMS_REQUEST_LIST ? KMS_BUF_WIPED : KMS_BUF_GUARDED, 8 << 20);
-	kms_status status = kms_answer(&plain, &request, &context);
+	kms_status status = kms_request_execute(&plain, &request, &context);
 	kms_request_clear(&request);
 	GUARD(status);
 	return answer_with(w, &world.node, &world.node, exchange, plain.data, plain.len);
@@ -178,7 +179,7 @@ static kms_status call_node(kms_exchange *exchange, const kms_request *request)
 	GUARD(kms_client_begin(exchange, &body, world.client, request, nonce_text, NOW_S));
 	GUARD(serve(&w, exchange, &body, nonce_text, request->key));
 	kms_text signature = { w.signature132, KMS_SIGNATURE_TEXT };
-	return kms_client_finish(exchange, world.client, signature, (char *)w.body.data, w.body.len);
+	return kms_client_finish(exchange, (char *)w.body.data, w.body.len, world.client, signature);
 }
 
 /* What an exchange writes, as text (at most `size` bytes). */
@@ -255,9 +256,7 @@ TEST(shows_a_key_by_its_fingerprint)
 	kms_exchange exchange = { .kind = KMS_REQUEST_DERIVE };
 	CHECK_STATUS(KMS_ERR_STATE, kms_exchange_fingerprint(text, &exchange));
 	uint8_t value[32] = { 1 };
-	kms_request put = {
-		.kind = KMS_REQUEST_PUT, .key = text_of("k"), .value = value, .value_len = sizeof(value)
-	};
+	kms_request put = { .kind = KMS_REQUEST_PUT, .key = text_of("k"), .value = KMS_SPAN(value) };
 	kms_request get = { .kind = KMS_REQUEST_GET, .key = put.key };
 	CHECK_OK(call_node(&exchange, &put));
 	kms_exchange_clear(&exchange);
@@ -272,8 +271,7 @@ static void value_round_trip(int *failed_, const char *key, const uint8_t *value
 	kms_exchange exchange;
 	kms_request put = { .kind = KMS_REQUEST_PUT,
 			    .key = text_of(key),
-			    .value = (uint8_t *)(uintptr_t)value,
-			    .value_len = len,
+			    .value = kms_span_of(value, len),
 			    .ttl_ms = 60000 };
 	kms_request get = { .kind = KMS_REQUEST_GET, .key = put.key };
 	CHECK_OK(call_node(&exchange, &put));
@@ -323,8 +321,7 @@ TEST(writes_in_each_format)
 	kms_exchange exchange;
 	kms_request put = { .kind = KMS_REQUEST_PUT,
 			    .key = text_of("k"),
-			    .value = (uint8_t *)(uintptr_t) "\xfb\xff!",
-			    .value_len = 3 };
+			    .value = kms_span_of("\xfb\xff!", 3) };
 	kms_request get = { .kind = KMS_REQUEST_GET, .key = text_of("k") };
 	CHECK_OK(make_world());
 	CHECK_OK(call_node(&exchange, &put));
@@ -389,11 +386,11 @@ TEST(refuses_requests_that_no_node_takes)
 	derive.path.len++;
 	CHECK_STATUS(KMS_ERR_KEY_SIZE, try_begin(&derive));
 
-	kms_request put = { .kind = KMS_REQUEST_PUT, .value = (uint8_t *)name, .value_len = 1 };
+	kms_request put = { .kind = KMS_REQUEST_PUT, .value = kms_span_of(name, 1) };
 	CHECK_STATUS(KMS_ERR_FIELD_MISSING, try_begin(&put));
 	put.key = text_of("k");
 	CHECK_OK(try_begin(&put));
-	put.value_len = KMS_CLIENT_MAX_VALUE + 1;
+	put.value.len = KMS_CLIENT_MAX_VALUE + 1;
 	CHECK_STATUS(KMS_ERR_VALUE_SIZE, try_begin(&put));
 	kms_request get = { .kind = KMS_REQUEST_GET };
 	CHECK_STATUS(KMS_ERR_FIELD_MISSING, try_begin(&get));
@@ -428,7 +425,7 @@ static kms_status begin_for(kms_exchange *exchange, kms_request_kind kind)
 static kms_status finish_with(kms_exchange *exchange, wire *w)
 {
 	kms_text signature = { w->signature132, KMS_SIGNATURE_TEXT };
-	return kms_client_finish(exchange, world.client, signature, (char *)w->body.data, w->body.len);
+	return kms_client_finish(exchange, (char *)w->body.data, w->body.len, world.client, signature);
 }
 
 /* An answer made by hand; @ stands for the exchange's own signature. */
@@ -541,10 +538,10 @@ TEST(refuses_answers_of_others)
 	    answer_with(&w, &world.other, &world.node, &exchange, (const uint8_t *)inner, strlen(inner)));
 	CHECK_STATUS(KMS_ERR_SENDER_KEY, finish_with(&exchange, &w));
 	CHECK_OK(answer_with(&w, &world.node, &world.node, &exchange, (const uint8_t *)inner, strlen(inner)));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, world.client, (kms_text){ NULL, 0 },
-							  (char *)w.body.data, w.body.len));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, world.client, text_of("0x00"),
-							  (char *)w.body.data, w.body.len));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, (char *)w.body.data, w.body.len,
+							  world.client, (kms_text){ NULL, 0 }));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, (char *)w.body.data, w.body.len,
+							  world.client, text_of("0x00")));
 
 	/* The signature of an earlier exchange. */
 	kms_request request = { .kind = KMS_REQUEST_LIST };

@@ -58,14 +58,14 @@ TEST(what_is_sealed_opens)
 		kms_envelope envelope;
 		kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 1 << 20),
 			opened = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
-		CHECK_OK(
-		    kms_envelope_seal(&text, key, kms_p384_public(own), sizes[i] ? plain : NULL, sizes[i]));
+		CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own),
+					   kms_span_of(sizes[i] ? plain : NULL, sizes[i])));
 		CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));
-		CHECK(envelope.sender_len == 120 && envelope.hex_len == 2 * (sizes[i] + 16));
+		CHECK(envelope.sender_len == 120 && envelope.hex.len == 2 * (sizes[i] + 16));
 		CHECK_OK(kms_envelope_check_sender(&envelope, kms_p384_public(own)));
 		CHECK_STATUS(KMS_ERR_SENDER_KEY,
 			     kms_envelope_check_sender(&envelope, kms_p384_public(other)));
-		CHECK(envelope.nonce_len == 64);
+		CHECK(envelope.nonce.len == 64);
 		CHECK_OK(kms_envelope_open(&opened, &envelope, key));
 		kms_buf also = kms_buf_make(KMS_BUF_WIPED, 1 << 20);
 		CHECK_OK(kms_envelope_open(&also, &envelope, key));
@@ -97,12 +97,12 @@ TEST(what_is_written_is_canonical_and_fresh)
 	snprintf(want, sizeof(want),
 		 "{\"encrypted_data\":\"%s\",\"nonce\":\"" NONCE32 "\",\"sender_tee_pubkey\":\"%s\"}", data,
 		 sender);
-	CHECK_OK(kms_envelope_seal_with(&text, key, kms_p384_public(own), nonce, (const uint8_t *)"{}", 2));
+	CHECK_OK(kms_envelope_seal_with(&text, key, kms_p384_public(own), nonce, kms_span_of("{}", 2)));
 	CHECK(text.len == strlen(want));
 	CHECK_MEM(text.data, want, text.len);
 	kms_buf_clear(&text);
-	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"{}", 2));
-	CHECK_OK(kms_envelope_seal(&again, key, kms_p384_public(own), (const uint8_t *)"{}", 2));
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), kms_span_of("{}", 2)));
+	CHECK_OK(kms_envelope_seal(&again, key, kms_p384_public(own), kms_span_of("{}", 2)));
 	CHECK(text.len == again.len && memcmp(text.data, again.data, text.len) != 0);
 	kms_buf_free(&text);
 	kms_buf_free(&again);
@@ -129,8 +129,8 @@ TEST(accepted_forms)
 	    " {\"x\":[1,{}], \"encrypted_data\" : \"%s\",\"nonce\":\"%s\",\"sender_tee_pubkey\":\"%s\"}\n",
 	    "0xAABBccdd" TAG, NONCE32, point);
 	CHECK_OK(kms_envelope_parse(&envelope, text, strlen(text)));
-	CHECK(envelope.sender_len == 97 && envelope.hex_len == 8 + 32);
-	CHECK_MEM(envelope.hex, "AABBccdd", 8);
+	CHECK(envelope.sender_len == 97 && envelope.hex.len == 8 + 32);
+	CHECK_MEM(envelope.hex.text, "AABBccdd", 8);
 	CHECK_OK(kms_envelope_check_sender(&envelope, kms_p384_public(own)));
 	uint8_t iv[12];
 	hex_bytes(iv, 12, NONCE12);
@@ -294,7 +294,7 @@ TEST(what_has_no_canonical_form_has_no_mac)
 	CHECK_STATUS(KMS_ERR_JSON,
 		     kms_envelope_parse_mac(&envelope, &authentic, text, strlen(text), key, mac));
 	CHECK(!authentic);
-	CHECK(!envelope.hex);
+	CHECK(!envelope.hex.text);
 	char none[] = "{}";
 	CHECK_STATUS(KMS_ERR_ENVELOPE, kms_envelope_parse_mac(&envelope, &authentic, none, 2, key, mac));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse_mac(NULL, &authentic, none, 2, key, mac));
@@ -314,10 +314,10 @@ TEST(changed_ciphertext_is_refused)
 	kms_secret_unref(other);
 	CHECK_OK(kms_secret_new(&other, kms_span_of(other_key, 32)));
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
-	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"secret", 6));
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), kms_span_of("secret", 6)));
 	CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));
-	char *hex = (char *)text.data + ((const uint8_t *)envelope.hex - text.data);
-	for (size_t i = 0; i < envelope.hex_len; i++) {
+	char *hex = (char *)text.data + ((const uint8_t *)envelope.hex.text - text.data);
+	for (size_t i = 0; i < envelope.hex.len; i++) {
 		char was = hex[i];
 		hex[i] = was == '0' ? '1' : '0';
 		CHECK_STATUS(KMS_ERR_DECRYPT, kms_envelope_open(&opened, &envelope, key));
@@ -345,13 +345,13 @@ TEST(misuse_and_limits_are_refused)
 	kms_envelope envelope = { 0 };
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 300), ordinary = kms_buf_make(KMS_BUF_PLAIN, 100);
 	CHECK_OK(kms_buf_append(&text, "x", 1));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_envelope_seal(&text, key, own97, plain, 6));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_envelope_seal(&text, key, own97, kms_span_of(plain, 6)));
 	CHECK(text.len == 1);
-	CHECK_STATUS(KMS_ERR_RANGE, kms_envelope_seal(&text, half, own97, plain, 6));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(NULL, key, own97, plain, 6));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, NULL, own97, plain, 6));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, NULL, plain, 6));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, own97, NULL, 6));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_envelope_seal(&text, half, own97, kms_span_of(plain, 6)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(NULL, key, own97, kms_span_of(plain, 6)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, NULL, own97, kms_span_of(plain, 6)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, NULL, kms_span_of(plain, 6)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, own97, kms_span_of(NULL, 6)));
 	/* A plaintext goes into memory that is guarded or wiped, or nowhere. */
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(&ordinary, &envelope, key));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(NULL, &envelope, key));
@@ -375,7 +375,7 @@ TEST(failing_allocations_leave_nothing)
 		kms_envelope envelope;
 		kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
 		kms_mem_fail_after(n);
-		status = kms_envelope_seal(&text, key, kms_p384_public(own), (const uint8_t *)"{}", 2);
+		status = kms_envelope_seal(&text, key, kms_p384_public(own), kms_span_of("{}", 2));
 		if (status != KMS_OK) CHECK(text.len == 0);
 		if (status == KMS_OK) status = kms_envelope_parse(&envelope, (char *)text.data, text.len);
 		if (status == KMS_OK) status = kms_envelope_open(&opened, &envelope, key);
@@ -397,8 +397,7 @@ TEST(mutated_envelopes_do_no_harm)
 	kms_secret *key = hex_secret(KEY);
 	kms_p384 *own = hex_p384("42");
 	kms_buf seed = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 4096);
-	CHECK_OK(
-	    kms_envelope_seal(&seed, key, kms_p384_public(own), (const uint8_t *)"{\"path\":\"a\"}", 12));
+	CHECK_OK(kms_envelope_seal(&seed, key, kms_p384_public(own), kms_span_of("{\"path\":\"a\"}", 12)));
 	int parsed = 0;
 	for (int i = 0; i < 100000; i++) {
 		kms_envelope envelope;
@@ -416,8 +415,9 @@ TEST(mutated_envelopes_do_no_harm)
 		}
 		if (kms_envelope_parse(&envelope, b.text, b.len) == KMS_OK) {
 			parsed++;
-			CHECK(envelope.hex >= b.text && envelope.hex + envelope.hex_len <= b.text + b.len);
-			CHECK(envelope.hex_len >= 32 && envelope.sender_len <= sizeof(envelope.sender_der));
+			CHECK(envelope.hex.text >= b.text &&
+			      envelope.hex.text + envelope.hex.len <= b.text + b.len);
+			CHECK(envelope.hex.len >= 32 && envelope.sender_len <= sizeof(envelope.sender_der));
 			kms_buf_clear(&opened);
 			(void)(kms_envelope_open(&opened, &envelope, key) == KMS_OK);
 			CHECK(opened.len == 0 ||

@@ -13,7 +13,7 @@ static const kms_request_limits limits = { .max_value = 1 << 16, .max_key = 4096
 typedef struct world {
 	kms_secret *master;
 	kms_store *store;
-	kms_answer_context context;
+	kms_execution context;
 	kms_buf plain;
 } world;
 
@@ -30,8 +30,7 @@ static void world_open(world *w)
 				    .max_clock_skew_ms = 15000 };
 	*w = (world){ .master = hex_secret(MASTER) };
 	MUST(kms_store_new(&w->store, &config));
-	w->context =
-	    (kms_answer_context){ .app_id = 49, .master = w->master, .store = w->store, .now_ms = NOW };
+	w->context = (kms_execution){ .app_id = 49, .master = w->master, .store = w->store, .now_ms = NOW };
 	w->plain = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
 }
 
@@ -51,7 +50,7 @@ static kms_status answer(world *w, kms_request_kind kind, const char *body)
 	MUST(kms_buf_append_text(&text, body));
 	MUST(kms_request_parse(&request, &field, &text, kind, &limits));
 	kms_buf_clear(&w->plain);
-	kms_status status = kms_answer(&w->plain, &request, &w->context);
+	kms_status status = kms_request_execute(&w->plain, &request, &w->context);
 	kms_request_clear(&request);
 	return status;
 }
@@ -59,9 +58,9 @@ static kms_status answer(world *w, kms_request_kind kind, const char *body)
 static kms_status answer_get(world *w, const char *key)
 {
 	kms_request request;
-	MUST(kms_request_for_key(&request, key, strlen(key)));
+	MUST(kms_request_for_key(&request, kms_text_of(key, strlen(key))));
 	kms_buf_clear(&w->plain);
-	kms_status status = kms_answer(&w->plain, &request, &w->context);
+	kms_status status = kms_request_execute(&w->plain, &request, &w->context);
 	kms_request_clear(&request);
 	return status;
 }
@@ -70,7 +69,7 @@ static kms_status answer_list(world *w)
 {
 	kms_request request = { .kind = KMS_REQUEST_LIST };
 	kms_buf_clear(&w->plain);
-	return kms_answer(&w->plain, &request, &w->context);
+	return kms_request_execute(&w->plain, &request, &w->context);
 }
 
 static void check_text(int *failed_, const world *w, const char *want)
@@ -90,13 +89,13 @@ TEST(derive_answers_the_key)
 	CHECK_OK(answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"app/key\"}"));
 	ANSWERED("{\"app_id\":49,\"key\":\"6WpDvNH3FkuKRgpf58E1i6nzVQ0H42b+F0QCaGUeRBQ=\",\"length\":32,"
 		 "\"path\":\"app/key\"}");
-	w.context.echo_pop = (kms_text){ "0xsig", 5 };
+	w.context.pop = (kms_text){ "0xsig", 5 };
 	CHECK_OK(
 	    answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"app/key\",\"context\":\"ctx\",\"length\":\"16\"}"));
 	ANSWERED("{\"app_id\":49,\"key\":\"zx1+kjgux7w/4VHhkEdOhw==\",\"length\":16,\"path\":\"app/"
 		 "key\",\"pop\":\"0xsig\"}");
 	w.context.app_id = UINT64_MAX;
-	w.context.echo_pop = (kms_text){ NULL, 0 };
+	w.context.pop = (kms_text){ NULL, 0 };
 	CHECK_OK(answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"data_key\"}"));
 	ANSWERED("{\"app_id\":18446744073709551615,\"key\":\"oaPOisAh5RL9XIeqXdynE6046RC/hK8UpDb50nvgA1k=\","
 		 "\"length\":32,\"path\":\"data_key\"}");
@@ -121,7 +120,7 @@ TEST(records_are_written_read_listed_and_deleted)
 	ANSWERED("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000001}");
 	CHECK_OK(answer_get(&w, "k/1"));
 	ANSWERED("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000001,\"value\":\"\"}");
-	w.context.echo_pop = (kms_text){ "0xsig", 5 };
+	w.context.pop = (kms_text){ "0xsig", 5 };
 	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"\\u00e9\\\"\",\"value\":\"AAH/\",\"ttl_ms\":10}"));
 	ANSWERED(
 	    "{\"app_id\":49,\"key\":\"\xc3\xa9\\\"\",\"pop\":\"0xsig\",\"updated_at_ms\":1700000000000}");
@@ -137,7 +136,7 @@ TEST(records_are_written_read_listed_and_deleted)
 	ANSWERED("{\"app_id\":49,\"deleted\":true,\"key\":\"k/1\",\"pop\":\"0xsig\"}");
 	CHECK_STATUS(KMS_ERR_NOT_FOUND, answer(&w, KMS_REQUEST_DELETE, "{\"key\":\"k/1\"}"));
 	CHECK(w.plain.len == 0);
-	w.context.echo_pop = (kms_text){ NULL, 0 };
+	w.context.pop = (kms_text){ NULL, 0 };
 	CHECK_OK(answer_list(&w));
 	ANSWERED("{\"app_id\":49,\"count\":0,\"keys\":[]}");
 	world_close(&w);
@@ -197,13 +196,13 @@ TEST(a_list_of_many_names_counts_them)
 	/* In ordinary, wiped memory too: names only. */
 	kms_buf names = kms_buf_make(KMS_BUF_WIPED, 1 << 20);
 	kms_request request = { .kind = KMS_REQUEST_LIST };
-	CHECK_OK(kms_answer(&names, &request, &w.context));
+	CHECK_OK(kms_request_execute(&names, &request, &w.context));
 	CHECK_MEM(names.data, "{\"app_id\":49,\"count\":1234,\"keys\":[\"key-0000\",\"key-0001\",", 56);
 	CHECK_MEM(names.data + names.len - 23, "\"key-1232\",\"key-1233\"]}", 23);
 	CHECK(names.len == 34 + 1234 * 11 - 1 + 2);
 	kms_buf_free(&names);
 	names = kms_buf_make(KMS_BUF_WIPED, 500);
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_answer(&names, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_request_execute(&names, &request, &w.context));
 	CHECK(names.len == 0);
 	kms_buf_free(&names);
 	world_close(&w);
@@ -219,21 +218,21 @@ TEST(answers_stay_in_guarded_memory)
 	CHECK_OK(kms_buf_append_text(&text, "{\"path\":\"p\"}"));
 	CHECK_OK(kms_request_parse(&request, &field, &text, KMS_REQUEST_DERIVE, &limits));
 	kms_buf wiped = kms_buf_make(KMS_BUF_WIPED, 1000), ordinary = kms_buf_make(KMS_BUF_PLAIN, 1000);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&wiped, &request, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&ordinary, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&wiped, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &request, &w.context));
 	kms_request list = { .kind = KMS_REQUEST_LIST };
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&ordinary, &list, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(NULL, &request, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&w.plain, NULL, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&w.plain, &request, NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &list, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(NULL, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, NULL, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, NULL));
 	w.context.master = NULL;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&w.plain, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.context));
 	w.context.master = w.master;
 	w.context.store = NULL;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&w.plain, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.context));
 	request.kind = (kms_request_kind)99;
 	w.context.store = w.store;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_answer(&w.plain, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.context));
 	kms_request_clear(&request);
 	world_close(&w);
 }
@@ -268,7 +267,7 @@ static void sweep_failures(int *failed_, world *w, kms_request *request)
 		CHECK_OK(kms_buf_append(&plain, "x", 1));
 		size_t used = kms_guarded_used();
 		kms_mem_fail_after(n);
-		status = kms_answer(&plain, request, &w->context);
+		status = kms_request_execute(&plain, request, &w->context);
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY ||
 		      status == KMS_ERR_CRYPTO);
@@ -300,7 +299,7 @@ TEST(failing_allocations_leave_nothing)
 		kms_request_clear(&request);
 	}
 	kms_request request;
-	CHECK_OK(kms_request_for_key(&request, "k", 1));
+	CHECK_OK(kms_request_for_key(&request, kms_text_of("k", 1)));
 	CALL(sweep_failures, &w, &request);
 	kms_request_clear(&request);
 	/* Long enough a list to grow the buffer while it is written. */

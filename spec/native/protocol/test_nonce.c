@@ -20,10 +20,10 @@ TEST(is_valid_exactly_once)
 	CHECK_OK(kms_nonces_issue(b, n, START));
 	CHECK(memcmp(a, b, sizeof(a)) != 0);
 	CHECK(kms_nonces_out(n, START) == 2);
-	CHECK_OK(kms_nonces_consume(n, b, sizeof(b), START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, b, sizeof(b), START));
-	CHECK_OK(kms_nonces_consume(n, a, sizeof(a), START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, a, sizeof(a), START + 1));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START + 1));
 	CHECK(kms_nonces_out(n, START) == 2); /* consumed ones still hold their place */
 	kms_nonces_free(n);
 }
@@ -35,15 +35,16 @@ TEST(lives_for_its_lifetime_and_not_a_second_more)
 	CHECK_OK(kms_nonces_new(&n, LIFETIME));
 	CHECK_OK(kms_nonces_issue(a, n, START));
 	CHECK_OK(kms_nonces_issue(b, n, START));
-	CHECK_OK(kms_nonces_consume(n, a, sizeof(a), START + LIFETIME));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START + LIFETIME));
 	CHECK(kms_nonces_out(n, START + LIFETIME) == 2);
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, b, sizeof(b), START + LIFETIME + 1));
+	CHECK_STATUS(KMS_ERR_POP_NONCE,
+		     kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START + LIFETIME + 1));
 	CHECK(kms_nonces_out(n, START + LIFETIME + 1) == 0);
 	CHECK(kms_nonces_issued(n) == 2 && kms_nonces_issued(NULL) == 0);
 	/* A clock that goes back revives nothing. */
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, b, sizeof(b), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
 	CHECK_OK(kms_nonces_issue(b, n, START));
-	CHECK_OK(kms_nonces_consume(n, b, sizeof(b), START + 2 * LIFETIME + 1));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START + 2 * LIFETIME + 1));
 	kms_nonces_free(n);
 }
 
@@ -62,7 +63,7 @@ TEST(counts_what_was_issued_in_each_second)
 	CHECK(kms_nonces_out(n, 7) == 0);
 	CHECK_OK(kms_nonces_issue(text, n, UINT64_MAX));
 	CHECK(kms_nonces_out(n, UINT64_MAX) == 1);
-	CHECK_OK(kms_nonces_consume(n, text, sizeof(text), UINT64_MAX));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(text, sizeof(text)), UINT64_MAX));
 	kms_nonces_free(n);
 }
 
@@ -79,18 +80,22 @@ TEST(refuses_aliases_and_foreign_texts)
 		memcpy(alias, text, sizeof(text));
 		if ((char)c == alias[21]) continue;
 		alias[21] = (char)c;
-		CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, alias, KMS_NONCE_TEXT, START));
+		CHECK_STATUS(KMS_ERR_POP_NONCE,
+			     kms_nonces_consume(n, kms_text_of(alias, KMS_NONCE_TEXT), START));
 	}
 	memcpy(alias, text, sizeof(text));
 	alias[KMS_NONCE_TEXT] = '\n';
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, alias, KMS_NONCE_TEXT + 1, START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, text, KMS_NONCE_TEXT - 1, START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, text, KMS_NONCE_TEXT - 2, START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, "", 0, START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, "AAAAAAAAAAAAAAAAAAAAAA==", 24, START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, "AAAAAAAAAAAAAAAAAAAAAAAA", 24, START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(other, text, KMS_NONCE_TEXT, START));
-	CHECK_OK(kms_nonces_consume(n, text, KMS_NONCE_TEXT, START)); /* none of that used it up */
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(alias, KMS_NONCE_TEXT + 1), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(text, KMS_NONCE_TEXT - 1), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(text, KMS_NONCE_TEXT - 2), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of("", 0), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE,
+		     kms_nonces_consume(n, kms_text_of("AAAAAAAAAAAAAAAAAAAAAA==", 24), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE,
+		     kms_nonces_consume(n, kms_text_of("AAAAAAAAAAAAAAAAAAAAAAAA", 24), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(other, kms_text_of(text, KMS_NONCE_TEXT), START));
+	CHECK_OK(
+	    kms_nonces_consume(n, kms_text_of(text, KMS_NONCE_TEXT), START)); /* none of that used it up */
 	kms_nonces_free(n);
 	kms_nonces_free(other);
 }
@@ -108,7 +113,8 @@ TEST(refuses_every_change_of_a_bit)
 	for (int bit = 0; bit < 128; bit++) {
 		block[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		CHECK(kms_base64_encode(forged, block, 16) == KMS_NONCE_TEXT);
-		CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, forged, sizeof(forged), START));
+		CHECK_STATUS(KMS_ERR_POP_NONCE,
+			     kms_nonces_consume(n, kms_text_of(forged, sizeof(forged)), START));
 		block[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	kms_nonces_free(n);
@@ -123,10 +129,10 @@ TEST(checks_its_arguments)
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nonces_new(&n, 3601));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_new(NULL, 1));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_issue(text, NULL, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_consume(NULL, text, 24, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_consume(NULL, kms_text_of(text, 24), 0));
 	CHECK_OK(kms_nonces_new(&n, 1));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_issue(NULL, n, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_consume(n, NULL, 24, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nonces_consume(n, kms_text_of(NULL, 24), 0));
 	kms_nonces_free(n);
 	CHECK_OK(kms_nonces_new(&n, 3600));
 	kms_nonces_free(n);
@@ -141,19 +147,22 @@ TEST(stops_at_the_size_of_the_ring)
 	CHECK_OK(kms_nonces_new(&n, LIFETIME));
 	CHECK_OK(kms_nonces_issue(first, n, START));
 	CHECK_OK(kms_nonces_issue(used, n, START));
-	CHECK_OK(kms_nonces_consume(n, used, sizeof(used), START));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(used, sizeof(used)), START));
 	for (uint32_t i = 2; i < KMS_NONCE_RING; i++)
 		CHECK_OK(kms_nonces_issue(text, n, START + 1));
 	CHECK(kms_nonces_out(n, START + 1) == KMS_NONCE_RING);
 	CHECK_STATUS(KMS_ERR_NONCES_OUT, kms_nonces_issue(text, n, START + LIFETIME));
 	CHECK_MEM(text, zeros, sizeof(zeros));
-	CHECK_OK(kms_nonces_consume(n, first, sizeof(first), START + LIFETIME));
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(first, sizeof(first)), START + LIFETIME));
 	for (int i = 0; i < 2; i++) {
 		CHECK_OK(kms_nonces_issue(text, n, START + LIFETIME + 1)); /* in the places of second START */
-		CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, used, sizeof(used), START));
-		CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, first, sizeof(first), START));
-		CHECK_OK(kms_nonces_consume(n, text, sizeof(text), START + LIFETIME + 1));
-		CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, text, sizeof(text), START));
+		CHECK_STATUS(KMS_ERR_POP_NONCE,
+			     kms_nonces_consume(n, kms_text_of(used, sizeof(used)), START));
+		CHECK_STATUS(KMS_ERR_POP_NONCE,
+			     kms_nonces_consume(n, kms_text_of(first, sizeof(first)), START));
+		CHECK_OK(kms_nonces_consume(n, kms_text_of(text, sizeof(text)), START + LIFETIME + 1));
+		CHECK_STATUS(KMS_ERR_POP_NONCE,
+			     kms_nonces_consume(n, kms_text_of(text, sizeof(text)), START));
 	}
 	CHECK_STATUS(KMS_ERR_NONCES_OUT, kms_nonces_issue(text, n, START + LIFETIME + 1));
 	CHECK_OK(kms_nonces_issue(text, n, START + LIFETIME + 2));
@@ -172,10 +181,11 @@ static void *consume_all(void *context)
 	race *r = context;
 	char own[KMS_NONCE_TEXT];
 	for (int i = 0; i < SHARED; i++) {
-		if (kms_nonces_consume(r->nonces, r->texts[i], KMS_NONCE_TEXT, START) == KMS_OK)
+		if (kms_nonces_consume(r->nonces, kms_text_of(r->texts[i], KMS_NONCE_TEXT), START) == KMS_OK)
 			r->consumed++;
 		if (kms_nonces_issue(own, r->nonces, START) != KMS_OK) r->broken = true;
-		if (kms_nonces_consume(r->nonces, own, KMS_NONCE_TEXT, START) != KMS_OK) r->broken = true;
+		if (kms_nonces_consume(r->nonces, kms_text_of(own, KMS_NONCE_TEXT), START) != KMS_OK)
+			r->broken = true;
 	}
 	return NULL;
 }

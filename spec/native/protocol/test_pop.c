@@ -175,7 +175,7 @@ TEST(timestamps_are_plain_digits_within_the_window)
 		CHECK(is_zero(caller) == (cases[i].want != KMS_OK));
 		/* A refused timestamp leaves the nonce alone; an accepted one has used it. */
 		CHECK_STATUS(cases[i].want == KMS_OK ? KMS_ERR_POP_NONCE : KMS_OK,
-			     kms_nonces_consume(w.nonces, w.nonce, KMS_NONCE_TEXT, MONO));
+			     kms_nonces_consume(w.nonces, kms_text_of(w.nonce, KMS_NONCE_TEXT), MONO));
 	}
 	/* The clock near zero does not wrap. */
 	headers_at(&w, "0");

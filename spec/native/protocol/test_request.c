@@ -151,11 +151,11 @@ TEST(put_decodes_the_value_where_it_stands)
 	const char *field;
 	CHECK_OK(parse_bytes(&request, &field, KMS_REQUEST_PUT, text, sizeof(text) - 1));
 	CHECK(text_is(request.key, "a/\xf0\x9f\x94\x91") && request.ttl_ms == 5000);
-	CHECK(request.value_len == sizeof(want) && inside(&request, request.value, request.value_len));
-	CHECK_MEM(request.value, want, sizeof(want));
+	CHECK(request.value.len == sizeof(want) && inside(&request, request.value.bytes, request.value.len));
+	CHECK_MEM(request.value.bytes, want, sizeof(want));
 	kms_request_clear(&request);
 	CHECK_OK(parse_bytes(&request, &field, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"\"}", 22));
-	CHECK(request.value && request.value_len == 0 && request.ttl_ms == 0);
+	CHECK(request.value.bytes && request.value.len == 0 && request.ttl_ms == 0);
 	kms_request_clear(&request);
 }
 
@@ -264,16 +264,17 @@ TEST(a_get_has_its_key_from_the_url)
 	char *longest = malloc(KMS_STORE_MAX_PEER_KEY + 1);
 	CHECK(longest);
 	memset(longest, 'k', KMS_STORE_MAX_PEER_KEY + 1);
-	CHECK_OK(kms_request_for_key(&request, "a/b\xc3\xa9", 5));
+	CHECK_OK(kms_request_for_key(&request, kms_text_of("a/b\xc3\xa9", 5)));
 	CHECK(request.kind == KMS_REQUEST_GET && text_is(request.key, "a/b\xc3\xa9"));
 	CHECK(request.plain.kind == KMS_BUF_GUARDED && inside(&request, request.key.text, 5));
 	kms_request_clear(&request);
-	CHECK_OK(kms_request_for_key(&request, longest, KMS_STORE_MAX_PEER_KEY));
+	CHECK_OK(kms_request_for_key(&request, kms_text_of(longest, KMS_STORE_MAX_PEER_KEY)));
 	kms_request_clear(&request);
-	CHECK_STATUS(KMS_ERR_KEY_SIZE, kms_request_for_key(&request, longest, KMS_STORE_MAX_PEER_KEY + 1));
-	CHECK_STATUS(KMS_ERR_KEY_SIZE, kms_request_for_key(&request, "", 0));
-	CHECK_STATUS(KMS_ERR_UTF8, kms_request_for_key(&request, "a\xff", 2));
-	CHECK_STATUS(KMS_ERR_FIELD_VALUE, kms_request_for_key(&request, "a\0b", 3));
+	CHECK_STATUS(KMS_ERR_KEY_SIZE,
+		     kms_request_for_key(&request, kms_text_of(longest, KMS_STORE_MAX_PEER_KEY + 1)));
+	CHECK_STATUS(KMS_ERR_KEY_SIZE, kms_request_for_key(&request, kms_text_of("", 0)));
+	CHECK_STATUS(KMS_ERR_UTF8, kms_request_for_key(&request, kms_text_of("a\xff", 2)));
+	CHECK_STATUS(KMS_ERR_FIELD_VALUE, kms_request_for_key(&request, kms_text_of("a\0b", 3)));
 	CHECK(!request.plain.data && !request.key.text);
 	free(longest);
 }
@@ -313,8 +314,8 @@ TEST(misuse_is_refused)
 	CHECK_OK(kms_buf_append(&ordinary, "{}", 2));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,
 		     kms_request_parse(&request, &field, &ordinary, KMS_REQUEST_DERIVE, &limits));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(NULL, "k", 1));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(&request, NULL, 1));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(NULL, kms_text_of("k", 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(&request, kms_text_of(NULL, 1)));
 	kms_buf_free(&ordinary);
 	kms_buf_free(&plain);
 }
@@ -333,7 +334,7 @@ TEST(nothing_stays_in_guarded_memory)
 		status = kms_request_parse(&request, &field, &plain, KMS_REQUEST_PUT, &limits);
 		if (status == KMS_OK) {
 			kms_request_clear(&request);
-			status = kms_request_for_key(&request, "k", 1);
+			status = kms_request_for_key(&request, kms_text_of("k", 1));
 		}
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY);
@@ -377,7 +378,8 @@ TEST(mutated_requests_do_no_harm)
 			good++;
 			CHECK(!request.path.text || inside(&request, request.path.text, request.path.len));
 			CHECK(!request.key.text || inside(&request, request.key.text, request.key.len));
-			CHECK(!request.value || inside(&request, request.value, request.value_len));
+			CHECK(!request.value.bytes ||
+			      inside(&request, request.value.bytes, request.value.len));
 			CHECK(!request.pop.text || inside(&request, request.pop.text, request.pop.len));
 			CHECK(request.length <= KMS_DERIVE_MAX && request.ttl_ms <= KMS_STORE_MAX_TTL_MS);
 		}

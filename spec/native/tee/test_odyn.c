@@ -97,9 +97,8 @@ TEST(long_ciphertext_passes_whole)
 		if (!hex) abort();
 		for (size_t k = 0; k < digits; k++)
 			hex[k] = "0123456789abcdefABCDEF"[k * 7 % 22];
-		kms_envelope envelope = {
-			.hex = hex, .hex_len = digits, .nonce = "000102030405060708090a0b", .nonce_len = 24
-		};
+		kms_envelope envelope = { .hex = { hex, digits },
+					  .nonce = { "000102030405060708090a0b", 24 } };
 		CHECK_OK(kms_odyn_decrypt_request(&request, &envelope, kms_p384_public(peer)));
 		const char *sent = strstr((char *)request.data, "encrypted_data");
 		CHECK(sent);
