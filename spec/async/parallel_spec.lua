@@ -1,6 +1,7 @@
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local parallel = require("kms.async.parallel")
+local wait = require("spec.support.wait")
 
 describe("parallel.map", function()
 	it("keeps the order, runs at_once calls at a time, and leaves out results of calls that threw", function()
@@ -11,7 +12,7 @@ describe("parallel.map", function()
 			local results = parallel.map({ 30, 10, 20, 5, 1 }, 2, function(ms)
 				running = running + 1
 				most = math.max(most, running)
-				loopback.sleep(ms)
+				wait.sleep(ms)
 				running = running - 1
 				if ms == 20 then error("broken") end
 				return ms * 2

@@ -1,6 +1,7 @@
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local rate_queue = require("kms.async.rate_queue")
+local wait = require("spec.support.wait")
 
 local LIMITS = { per_second = 20, burst = 5, at_once = 1000, max_waiting = 4, wait_ms = 10000 }
 
@@ -9,11 +10,6 @@ local function new(change)
 	for name, value in pairs(LIMITS) do limits[name] = value end
 	for name, value in pairs(change or {}) do limits[name] = value end
 	return rate_queue.new(limits)
-end
-
--- Waits in a test's coroutine; loopback.run has the deadline.
-local function wait_until(condition)
-	while not condition() do loopback.sleep(5) end
 end
 
 describe("rate_queue", function()
@@ -46,7 +42,7 @@ describe("rate_queue", function()
 			assert.equal(4, queue.waiting)
 			assert.is_false(queue:enter())
 			assert.equal(1, queue:retry_after_s())
-			wait_until(function() return #order == 4 end)
+			wait.until_true("all to enter", function() return #order == 4 end)
 			assert.same({ 1, 2, 3, 4 }, order)
 			assert.equal(0, queue.waiting)
 		end)
@@ -66,10 +62,10 @@ describe("rate_queue", function()
 				end)
 			end
 			local before = checks
-			wait_until(function() return checks > before end) -- the queue's timer has run
+			wait.until_true("the queue's timer to run", function() return checks > before end)
 			assert.equal(2, entered)
 			queue:leave()
-			wait_until(function() return entered == 3 end)
+			wait.until_true("the third to enter", function() return entered == 3 end)
 		end)
 	end)
 
@@ -78,12 +74,12 @@ describe("rate_queue", function()
 			local queue, outcomes = new({ burst = 100, at_once = 1, wait_ms = 30 }), {}
 			assert.is_true(queue:enter())
 			loop.spawn(function() outcomes[1] = queue:enter() end)
-			wait_until(function() return outcomes[1] ~= nil end)
+			wait.until_true("the first outcome", function() return outcomes[1] ~= nil end)
 			assert.is_false(outcomes[1])
 			assert.equal(0, queue.waiting)
 			loop.spawn(function() outcomes[2] = queue:enter() end)
 			queue:leave()
-			wait_until(function() return outcomes[2] ~= nil end)
+			wait.until_true("the second outcome", function() return outcomes[2] ~= nil end)
 			assert.is_true(outcomes[2])
 			assert.equal(1, queue.running)
 		end)

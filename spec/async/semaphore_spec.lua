@@ -1,13 +1,9 @@
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local semaphore = require("kms.async.semaphore")
+local wait = require("spec.support.wait")
 
 describe("semaphore", function()
-	-- Waits in a test's coroutine; loopback.run has the deadline.
-	local function wait_until(condition)
-		while not condition() do loopback.sleep(5) end
-	end
-
 	-- Enters in a coroutine of its own and records the outcome.
 	local function enter(slots, log, name)
 		loop.spawn(function()
@@ -23,15 +19,15 @@ describe("semaphore", function()
 			assert.same({ "1 in", "2 in" }, log)
 			slots:leave()
 			assert.equal(2, #log) -- in the next iteration, not inside of leave
-			wait_until(function() return #log == 3 end)
+			wait.until_true("the outcomes", function() return #log == 3 end)
 			slots:leave()
 			slots:leave()
-			wait_until(function() return #log == 5 end)
+			wait.until_true("the outcomes", function() return #log == 5 end)
 			assert.same({ "1 in", "2 in", "3 in", "4 in", "5 in" }, log)
 			slots:leave()
 			slots:leave()
 			assert.equal(0, slots.running)
-			wait_until(function() return slots.timer == nil end)
+			wait.until_true("the queue's timer to end", function() return slots.timer == nil end)
 		end)
 	end)
 
@@ -41,9 +37,9 @@ describe("semaphore", function()
 			for i = 1, 3 do enter(slots, log, tostring(i)) end
 			assert.same({ "1 in", "3 out" }, log)
 			slots:leave()
-			wait_until(function() return #log == 3 end)
+			wait.until_true("the outcomes", function() return #log == 3 end)
 			assert.same({ "1 in", "3 out", "2 in" }, log)
-			wait_until(function() return slots.timer == nil end)
+			wait.until_true("the queue's timer to end", function() return slots.timer == nil end)
 		end)
 	end)
 
@@ -51,15 +47,15 @@ describe("semaphore", function()
 		loopback.run(function()
 			local slots, log = semaphore.new({ at_once = 1, max_waiting = 2, wait_ms = 30 }), {}
 			for i = 1, 3 do enter(slots, log, tostring(i)) end
-			wait_until(function() return #log == 3 end)
+			wait.until_true("the outcomes", function() return #log == 3 end)
 			assert.same({ "1 in", "2 out", "3 out" }, log)
 			enter(slots, log, "4")
 			slots:leave()
-			wait_until(function() return #log == 4 end)
+			wait.until_true("the outcomes", function() return #log == 4 end)
 			assert.equal("4 in", log[4])
 			slots:leave()
 			assert.equal(0, slots.running)
-			wait_until(function() return slots.timer == nil end)
+			wait.until_true("the queue's timer to end", function() return slots.timer == nil end)
 		end)
 	end)
 

@@ -4,6 +4,7 @@ local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local registry = require("kms.auth.authorize")
+local wait = require("spec.support.wait")
 
 local WALLET = "0x" .. ("ab"):rep(20)
 local _, p384 = native.identity(native.secret_random(32))
@@ -105,7 +106,7 @@ describe("registry look-ups", function()
 	local function slow(ms)
 		local ask = chain.instance_by_wallet
 		function chain.instance_by_wallet(...)
-			loopback.sleep(ms)
+			wait.sleep(ms)
 			return ask(...)
 		end
 	end
@@ -118,7 +119,7 @@ describe("registry look-ups", function()
 				local wallet = i % 2 == 0 and WALLET or stranger(1)
 				loop.spawn(function() outcomes[i] = table.pack(reg:authorize(wallet, 0)) end)
 			end
-			while #outcomes < 10 do loopback.sleep(5) end
+			wait.until_true("the outcomes", function() return #outcomes == 10 end)
 			assert.equal(2, chain.calls.instance)
 			for i = 1, 10 do
 				if i % 2 == 0 then

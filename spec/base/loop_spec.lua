@@ -1,6 +1,6 @@
 local uv = require("luv")
-local raw = require("support.raw_http")
 local loop = require("kms.base.loop")
+local wait = require("spec.support.wait")
 
 describe("loop", function()
 	local reported
@@ -10,7 +10,7 @@ describe("loop", function()
 		loop.on_error(function(text) reported[#reported + 1] = text end)
 	end)
 
-	after_each(function() raw.run_for(0) end)
+	after_each(function() uv.run("nowait") end)
 
 	local function throw() error("spec: thrown in a callback") end
 
@@ -29,7 +29,7 @@ describe("loop", function()
 			calls = calls + 1
 			throw()
 		end)
-		raw.wait_for("three calls", function() return calls >= 3 end)
+		wait.until_true("three calls", function() return calls >= 3 end)
 		loop.close(timer)
 		loop.close(timer)
 		check_reported(calls + 1)
@@ -61,7 +61,7 @@ describe("loop", function()
 			calls = calls + 1
 			took = (uv.hrtime() - began) / 1e6
 		end)
-		raw.run_for(80)
+		wait.sleep(80)
 		assert.equal(1, calls)
 		assert.is_true(took >= 28)
 	end)
@@ -73,7 +73,7 @@ describe("loop", function()
 			throw()
 		end)
 		check_reported(1)
-		raw.wait_for("the second", function() return #reported >= 2 end)
+		wait.until_true("the second", function() return #reported >= 2 end)
 		check_reported(2)
 	end)
 
@@ -85,7 +85,7 @@ describe("loop", function()
 				order[#order + 1] = pause
 			end, ms)
 		end
-		raw.wait_for("all", function() return #order == 3 end)
+		wait.until_true("all", function() return #order == 3 end)
 		assert.same({ 20, 40, 60 }, order)
 		assert.has_error(function() loop.sleep(1) end, "sleep needs a coroutine")
 	end)
@@ -99,7 +99,7 @@ describe("loop", function()
 			results[3] = waiter:wait()
 		end)
 		assert.same({ true }, results)
-		raw.wait_for("the deadline", function() return #results == 2 end)
+		wait.until_true("the deadline", function() return #results == 2 end)
 		assert.is_false(results[2])
 		waiter:wake()
 		assert.is_true(results[3])
@@ -115,7 +115,7 @@ describe("loop", function()
 		end)
 		loop.defer(function() order[#order + 1] = "second" end)
 		assert.same({}, order)
-		raw.wait_for("all", function() return #order == 3 end)
+		wait.until_true("all", function() return #order == 3 end)
 		assert.same({ "first", "second", "third" }, order)
 		check_reported(1)
 	end)
@@ -124,7 +124,7 @@ describe("loop", function()
 		local calls = 0
 		local handle = loop.on_signal("sigusr2", function() calls = calls + 1 end)
 		uv.kill(uv.os_getpid(), "sigusr2")
-		raw.wait_for("the signal", function() return calls == 1 end)
+		wait.until_true("the signal", function() return calls == 1 end)
 		loop.close(handle)
 	end)
 
@@ -138,7 +138,7 @@ describe("loop", function()
 			assert.equal("at once", loop.complete(function() return "at once" end))
 			local after
 			loop.after(1, function() after = true end)
-			raw.wait_for("a loop that runs as before", function() return after end)
+			wait.until_true("a loop that runs as before", function() return after end)
 		end)
 
 		it("runs in the coroutine that calls it", function()
@@ -150,7 +150,7 @@ describe("loop", function()
 				end)
 				done = true
 			end)
-			raw.wait_for("the end", function() return done end)
+			wait.until_true("the end", function() return done end)
 			assert.equal(outer, inner)
 		end)
 

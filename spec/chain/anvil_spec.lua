@@ -6,6 +6,7 @@ local chain_server = require("spec.support.chain_server")
 local evm = require("kms.chain.evm")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
+local wait = require("spec.support.wait")
 
 local HASH, OTHER = "0x" .. ("5a"):rep(32), "0x" .. ("5b"):rep(32)
 
@@ -24,14 +25,6 @@ local function join(node, options)
 	}))
 	node:join(member.wallet, member.key)
 	return member
-end
-
-local function eventually(condition)
-	for _ = 1, 500 do
-		if condition() then return true end
-		loopback.sleep(20)
-	end
-	return false
 end
 
 local function with_anvil(body)
@@ -76,19 +69,19 @@ describe("chain.evm on anvil", function()
 		local member = join(node)
 		assert(member.chain:begin_tick())
 		assert.is_true(member.chain:set_master_secret_hash(HASH, member.tee))
-		assert.is_true(eventually(function() return hash_of(member) == HASH end))
-		assert.is_true(eventually(function() return member.log.count("setMasterSecretHash is on chain") == 1 end))
+		wait.until_true("the hash to be on chain", function() return hash_of(member) == HASH end)
+		member.log.wait_once("setMasterSecretHash is on chain")
 		node:call(node.kms, "resetMasterSecretHash()")
 		assert.equal(chain_server.NO_HASH, hash_of(member))
 		assert.is_true(member.chain:set_master_secret_hash(HASH, member.tee))
-		assert.is_true(eventually(function() return hash_of(member) == HASH end))
+		wait.until_true("the hash to be on chain", function() return hash_of(member) == HASH end)
 		member.chain:close()
 	end))
 
 	it("says what the contract would refuse", with_anvil(function(node)
 		local first, second = join(node), join(node)
 		assert.is_true(first.chain:set_master_secret_hash(HASH, first.tee))
-		assert.is_true(eventually(function() return hash_of(first) == HASH end))
+		wait.until_true("the hash to be on chain", function() return hash_of(first) == HASH end)
 		local ok, message = second.chain:set_master_secret_hash(OTHER, second.tee)
 		assert.is_nil(ok)
 		assert.truthy(message:find("MasterSecretHashAlreadySet", 1, true), message)
@@ -107,9 +100,9 @@ describe("chain.evm on anvil", function()
 		assert.is_true(second.chain:set_master_secret_hash(OTHER, second.tee))
 		node:mine()
 		local function count(event) return first.log.count(event) + second.log.count(event) end
-		assert.is_true(eventually(function()
+		wait.until_true("the log to say: setMasterSecretHash is on chain", function()
 			return count("setMasterSecretHash is on chain") == 1 and count("setMasterSecretHash reverted") == 1
-		end))
+		end)
 		local winner = first.log.count("setMasterSecretHash is on chain") == 1 and HASH or OTHER
 		assert.equal(winner, hash_of(first))
 		assert.equal(winner, hash_of(second))
@@ -125,13 +118,13 @@ describe("chain.evm on anvil", function()
 		node:rpc("anvil_setNextBlockBaseFeePerGas", "0x12a05f200")
 		node:mine()
 		assert.equal(chain_server.NO_HASH, hash_of(member))
-		assert.is_true(eventually(function()
+		wait.until_true("the hash to be on chain", function()
 			node:rpc("anvil_setNextBlockBaseFeePerGas", "0x12a05f200")
 			node:mine()
 			return hash_of(member) == HASH
-		end))
+		end)
 		assert.is_true(member.log.count("setMasterSecretHash is stuck") >= 1)
-		assert.is_true(eventually(function() return member.log.count("setMasterSecretHash is on chain") == 1 end))
+		member.log.wait_once("setMasterSecretHash is on chain")
 		member.chain:close()
 	end))
 end)

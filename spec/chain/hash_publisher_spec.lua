@@ -6,6 +6,7 @@ local evm = require("kms.chain.evm")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
+local wait = require("spec.support.wait")
 
 local HASH, OTHER = "0x" .. ("5a"):rep(32), "0x" .. ("5b"):rep(32)
 local POLL_MS = 20
@@ -27,14 +28,6 @@ local function with_chain(options, body)
 end
 
 -- Waits for a condition of the running test.
-local function eventually(condition)
-	for _ = 1, 500 do
-		if condition() then return true end
-		loopback.sleep(10)
-	end
-	return false
-end
-
 local function fails(pattern, ok, message, code)
 	assert.is_nil(ok)
 	assert.equal("ERR_CHAIN", code)
@@ -53,9 +46,7 @@ describe("chain.transaction", function()
 				to = chain_server.KMS, value = "0x0", data = native.abi_call("setMasterSecretHash", HASH),
 			}, tee.fields[1])
 			server.number = 1010
-			assert.is_true(eventually(function()
-				return log.count("setMasterSecretHash is on chain") == 1
-			end))
+			log.wait_once("setMasterSecretHash is on chain")
 			assert.equal(1, #server.sent)
 		end)
 	end)
@@ -65,7 +56,7 @@ describe("chain.transaction", function()
 			server.mining = false
 			for _ = 1, 5 do assert.is_true(chain:set_master_secret_hash(HASH, tee)) end
 			fails("under way", chain:set_master_secret_hash(OTHER, tee))
-			loopback.sleep(5 * POLL_MS)
+			wait.sleep(5 * POLL_MS)
 			assert.equal(1, #server.sent)
 			server:mine()
 			assert.equal(HASH, server.hash)
@@ -103,7 +94,7 @@ describe("chain.transaction", function()
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			server.hash = OTHER
 			server:mine()
-			assert.is_true(eventually(function() return log.count("setMasterSecretHash reverted") == 1 end))
+			log.wait_once("setMasterSecretHash reverted")
 			fails("MasterSecretHashAlreadySet", chain:set_master_secret_hash(HASH, tee))
 			assert.same({ 1, OTHER }, { #server.sent, server.hash })
 		end)
@@ -113,7 +104,7 @@ describe("chain.transaction", function()
 		with_chain({ stuck_ms = 50 }, function(chain, server, tee, log)
 			server.mining = false
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
-			assert.is_true(eventually(function() return #server.sent >= 3 end))
+			wait.until_true("the transactions", function() return #server.sent >= 3 end)
 			for i = 2, 3 do
 				local before, after = server.sent[i - 1], server.sent[i]
 				assert.equal(before.nonce, after.nonce)
@@ -125,7 +116,7 @@ describe("chain.transaction", function()
 			assert.is_true(log.count("setMasterSecretHash is stuck") >= 2)
 			server:mine()
 			server.number = 1010
-			assert.is_true(eventually(function() return log.count("setMasterSecretHash is on chain") == 1 end))
+			log.wait_once("setMasterSecretHash is on chain")
 			assert.equal(HASH, server.hash)
 		end)
 	end)
@@ -134,8 +125,8 @@ describe("chain.transaction", function()
 		with_chain({ stuck_ms = 0 }, function(chain, server, tee)
 			server.mining = false
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
-			assert.is_true(eventually(function() return #server.sent == 12 end))
-			loopback.sleep(5 * POLL_MS)
+			wait.until_true("the transactions", function() return #server.sent == 12 end)
+			wait.sleep(5 * POLL_MS)
 			assert.equal(12, #server.sent)
 		end)
 	end)
@@ -145,7 +136,7 @@ describe("chain.transaction", function()
 			server.mining = false
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			server.pending = {}
-			assert.is_true(eventually(function() return #server.pending == 1 end))
+			wait.until_true("the transaction", function() return #server.pending == 1 end)
 			assert.equal(1, #tee.fields)
 			server:mine()
 			assert.equal(HASH, server.hash)
@@ -155,12 +146,12 @@ describe("chain.transaction", function()
 	it("waits for the block that decisions are read at, and begins anew after the owner's reset", function()
 		with_chain({}, function(chain, server, tee, log)
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
-			loopback.sleep(5 * POLL_MS)
+			wait.sleep(5 * POLL_MS)
 			assert.equal(0, log.count("setMasterSecretHash is on chain")) -- 6 blocks behind
 			assert.is_true(chain:set_master_secret_hash(HASH, tee)) -- still in flight
 			assert.equal(1, #server.sent)
 			server.number = 1006
-			assert.is_true(eventually(function() return log.count("setMasterSecretHash is on chain") == 1 end))
+			log.wait_once("setMasterSecretHash is on chain")
 			server.hash = chain_server.NO_HASH
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			assert.same({ 2, HASH }, { #server.sent, server.hash })
@@ -172,9 +163,7 @@ describe("chain.transaction", function()
 			server.mining = false
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			server.pending, server.nonce = {}, 1
-			assert.is_true(eventually(function()
-				return log.count("setMasterSecretHash was replaced by another transaction") == 1
-			end))
+			log.wait_once("setMasterSecretHash was replaced by another transaction")
 			server.mining = true
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			assert.equal(HASH, server.hash)
@@ -249,11 +238,11 @@ describe("chain.transaction", function()
 			server.override = function(name)
 				return name == "eth_getTransactionReceipt" and { result = { status = "yes" } } or nil
 			end
-			assert.is_true(eventually(function() return log.count("cannot watch") >= 1 end))
+			wait.until_true("the log to say: cannot watch", function() return log.count("cannot watch") >= 1 end)
 			server.override, server.number = nil, 1010
 			server:mine()
 			server.number = 1020
-			assert.is_true(eventually(function() return log.count("setMasterSecretHash is on chain") == 1 end))
+			log.wait_once("setMasterSecretHash is on chain")
 		end)
 	end)
 end)

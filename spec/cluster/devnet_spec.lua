@@ -2,12 +2,12 @@
 -- nothing of it is left when it ends, however it ends.
 
 local clusters = require("spec.support.cluster")
-local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local process = require("devnet.process")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local ENV = { PATH = os.getenv("PATH"), HOME = os.getenv("HOME") or "/", ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") }
 local TIMEOUT_MS = 120000
@@ -23,7 +23,7 @@ describe("nova-kms devnet", function()
 	local test = clusters.test(it, pending)
 
 	local function devnet(...)
-		return nodes.run({ "devnet", "--dir", dir .. "/net", ... }, { env = ENV, timeout_ms = TIMEOUT_MS })
+		return nodes.run({ "devnet", "--dir", dir .. "/net", ... }, { env = ENV, timeout_s = TIMEOUT_MS / 1000 })
 	end
 
 	-- One that stays, from when it says that it is there.
@@ -33,10 +33,10 @@ describe("nova-kms devnet", function()
 		local running = assert(process.start({
 			program = nodes.program, args = { "devnet", "--port", "0", "--dir", dir .. "/net", ... }, env = ENV, log = log,
 		}))
-		expect.eventually(function()
+		wait.until_true("the devnet", function()
 			assert(running:alive(), files.read(log))
 			return files.read(log):find("Ctrl-C ends it", 1, true)
-		end, "the devnet", TIMEOUT_MS / 1000)
+		end, TIMEOUT_MS / 1000)
 		return running, files.read(log)
 	end
 
@@ -113,7 +113,7 @@ describe("nova-kms devnet", function()
 			return (shell(line))
 		end
 		local function becomes(app, served)
-			expect.eventually(function() return called(app) == served end, app .. " is served: " .. tostring(served), SEEN_S)
+			wait.until_true(app .. " is served: " .. tostring(served), function() return called(app) == served end, SEEN_S)
 		end
 		assert.is_true(called("demo-1") and called("demo-2"))
 		paste("the hash of the master secret goes; the nodes set it again")
@@ -128,9 +128,9 @@ describe("nova-kms devnet", function()
 		paste("the version of demo-1 is revoked")
 		becomes("demo-1", false)
 		assert.is_true((shell(output:match("\n  (kill %-9 %d+)\n"))))
-		expect.eventually(function()
+		wait.until_true("the restart", function()
 			return files.read(dir .. "/output"):find("ended by signal 9: it starts again", 1, true)
-		end, "the restart", SEEN_S)
+		end, SEEN_S)
 		local code, _, errors = devnet("--once")
 		assert.equal(1, code)
 		assert.truthy(errors:find("a devnet runs in", 1, true), errors)
@@ -142,7 +142,7 @@ describe("nova-kms devnet", function()
 		local running, output = start("--nodes", "1", "--odyn", "--no-demo")
 		assert.is_true(is_left(output))
 		finish(running, "sigkill")
-		expect.eventually(function() return not is_left(output) end, "the end of its processes", 10)
+		wait.until_true("the end of its processes", function() return not is_left(output) end)
 	end)
 
 	test("takes no folder that has other things in it, and keeps nothing that is not there", function()

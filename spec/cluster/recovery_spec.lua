@@ -2,6 +2,7 @@
 
 local clusters = require("spec.support.cluster")
 local expect = require("spec.support.expect")
+local wait = require("spec.support.wait")
 
 -- Ticks that a whole cluster takes to come back, and a machine that is busy.
 local RESTART_MS = 20000
@@ -24,7 +25,7 @@ describe("a cluster whose nodes keep their secret", function()
 		clients = cluster:register("recovery")
 		key, hash = assert(key_of(clients[1])), hash_of(cluster)
 		expect.ok(clients[1]:put("record", "kept"))
-		clusters.eventually(clients, function(c) return c:value("record") == "kept" end, "the record")
+		clusters.on_every_node("the record", clients, function(c) return c:value("record") == "kept" end)
 	end)
 	teardown(function()
 		if cluster then cluster:stop() end
@@ -34,10 +35,10 @@ describe("a cluster whose nodes keep their secret", function()
 
 	test("sets the same hash again after the owner's reset, with every key and record", function()
 		cluster:owner(function(registry) registry:reset_hash() end)
-		expect.eventually(function() return hash_of(cluster) == hash end, "the same hash")
+		wait.until_true("the same hash", function() return hash_of(cluster) == hash end)
 		cluster:wait_ready()
-		clusters.eventually(clients, function(c) return key_of(c) == key end, "the same key")
-		clusters.eventually(clients, function(c) return c:value("record") == "kept" end, "the record")
+		clusters.on_every_node("the same key", clients, function(c) return key_of(c) == key end)
+		clusters.on_every_node("the record", clients, function(c) return c:value("record") == "kept" end)
 	end)
 
 	test("is ready again after a restart of all nodes at once, with the same keys", function()

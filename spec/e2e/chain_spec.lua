@@ -7,6 +7,7 @@ local expect = require("spec.support.expect")
 local http = require("spec.support.http")
 local loopback = require("spec.support.loopback")
 local nodes = require("spec.support.node")
+local wait = require("spec.support.wait")
 
 -- Starts a node on a chain that does not know it yet.
 local function start(chain, env)
@@ -26,7 +27,7 @@ local function reason(node)
 end
 
 local function wait_reason(node, text)
-	return expect.eventually(function() return reason(node) == text end, "the reason " .. text, 30)
+	return wait.until_true("the reason " .. text, function() return reason(node) == text end)
 end
 
 -- Registers the node as a member, and waits until it serves.
@@ -83,9 +84,9 @@ describe("a node on an EVM chain", function()
 			}
 			for i, change in ipairs(changes) do
 				change[1][change[2]] = change[3]
-				expect.eventually(function() return derive_status(app) == 403 end, "refusal " .. i, 10)
+				wait.until_true("refusal " .. i, function() return derive_status(app) == 403 end)
 				change[1][change[2]] = change[4]
-				expect.eventually(function() return derive_status(app) == 200 end, "admission " .. i, 10)
+				wait.until_true("admission " .. i, function() return derive_status(app) == 200 end)
 			end
 		end)
 	end)
@@ -131,7 +132,7 @@ describe("a node on an EVM chain", function()
 				local response = other:derive({ path = "p" })
 				expect.refused(response, 503, "service_unavailable")
 				chain.respond = nil
-				expect.eventually(function() return derive_status(app) == 200 and derive_status(other) == 200 end, fault, 40)
+				wait.until_true(fault, function() return derive_status(app) == 200 and derive_status(other) == 200 end)
 			end
 		end)
 	end)
@@ -158,7 +159,7 @@ describe("a node on an EVM chain", function()
 	it("stops at once while a look-up hangs", function()
 		with_node({}, function(chain, node)
 			chain.respond = function() return "hang" end
-			http.sleep(1500)
+			wait.sleep(1500)
 			local code = node:stop()
 			assert.equal(0, code)
 		end)

@@ -3,8 +3,8 @@
 local apps = require("spec.support.app")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
-local http = require("spec.support.http")
 local nodes = require("spec.support.node")
+local wait = require("spec.support.wait")
 
 local MIB = 1 << 20
 
@@ -185,7 +185,7 @@ describe("records", function()
 			expect.ok(app:put("short", "v", { more = { ttl_ms = 300 } }))
 			expect.ok(app:put("forever", "v", { more = { ttl_ms = 0 } }))
 			expect.ok(app:put("unset", "v"))
-			expect.eventually(function() return app:get("short").status == 404 end, "expiry")
+			wait.until_true("expiry", function() return app:get("short").status == 404 end)
 			missing(app:delete("short"))
 			assert.same({ "forever", "unset" }, expect.ok(app:list()).inner.keys)
 			expect.ok(app:put("short", "again"))
@@ -316,6 +316,5 @@ describe("many clients at once", function()
 		assert.equal(16, node:status().data_store.total_keys)
 		assert.equal(4, node:status().data_store.namespaces)
 		for _, app in ipairs(list) do app:close() end
-		assert.is_true(http.wait(function() return true end))
 	end)
 end)

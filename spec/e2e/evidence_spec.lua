@@ -7,6 +7,7 @@ local files = require("spec.support.files")
 local native = require("spec.support.native")
 local nodes = require("spec.support.node")
 local peers = require("spec.support.peer")
+local wait = require("spec.support.wait")
 
 local IMAGE = { [0] = ("\1"):rep(48), [1] = ("\2"):rep(48), [2] = ("\3"):rep(48) }
 
@@ -31,7 +32,7 @@ describe("with REQUIRE_PEER_ATTESTATION", function()
 		node = nodes.start({ env = { REQUIRE_PEER_ATTESTATION = dir .. "/allowed.lua" } })
 		peer = peers.new(node, "attested peer")
 		node:register({ peer })
-		expect.eventually(function() return peer:ask_secret().message ~= "not a KMS peer" end, "the node to know the peer")
+		wait.until_true("the node to know the peer", function() return peer:ask_secret().message ~= "not a KMS peer" end)
 	end)
 
 	teardown(function()
@@ -46,7 +47,7 @@ describe("with REQUIRE_PEER_ATTESTATION", function()
 		count = count + 1
 		local asker = peers.new(node, "asker " .. count)
 		node:register({ asker })
-		expect.eventually(function() return asker:sync({ type = "x" }).message ~= "not a KMS peer" end, "the node to know it")
+		wait.until_true("the node to know it", function() return asker:sync({ type = "x" }).message ~= "not a KMS peer" end)
 		local nonce, pubkey = asker:nonce(), crypto.hex(crypto.made_up("ephemeral").der)
 		local claims = {
 			now_ms = native.wall_ms(), pcrs = IMAGE, public_key = asker.identity.der,

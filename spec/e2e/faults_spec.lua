@@ -9,6 +9,7 @@ local http = require("spec.support.http")
 local native = require("spec.support.native")
 local nodes = require("spec.support.node")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local function start(env, options)
 	options = options or {}
@@ -47,7 +48,7 @@ describe("a client that sends one byte a second", function()
 				if not conn.eof then conn:write(text:sub(sent, sent)) end
 			end
 			expect.ok(app:derive({ path = "p" .. sent }))
-			http.sleep(1000)
+			wait.sleep(1000)
 			closed = 0
 			for _, conn in ipairs(conns) do closed = closed + (conn.eof and 1 or 0) end
 		end
@@ -82,7 +83,7 @@ describe("10 000 half-open connections", function()
 		local open = descriptors(node.pid)
 		assert.is_true(not open or open < 4096 + 100, open)
 		close_all(conns)
-		expect.eventually(function() return http.get(node.port, "/health").status == 200 end, "health")
+		wait.until_true("health", function() return http.get(node.port, "/health").status == 200 end)
 		expect.ok(app:derive({ path = "p" }))
 		assert.is_true(node:alive())
 	end)
@@ -101,15 +102,15 @@ describe("a full table of file descriptors", function()
 		assert.equal(100, busy:receive().status)
 		local conns = {}
 		for i = 1, 100 do conns[i] = http.connect(node.port, { from = "127.0.0.2", nowait = true }) end
-		assert.is_true(node:wait_log("descriptor"))
+		node:wait_log("descriptor")
 		for _ = 1, 5 do assert.equal(200, http.get(node.port, "/health").status) end
 		busy:write(body)
 		expect.ok(app:receive({ conn = busy, signature = signature }))
 		close_all(conns)
-		expect.eventually(function()
+		wait.until_true("new connections", function()
 			local response = http.get(node.port, "/health")
 			return response and response.status == 200
-		end, "new connections")
+		end)
 		expect.ok(app:derive({ path = "p" }))
 	end)
 end)
@@ -164,14 +165,14 @@ describe("a client that does not read its answers", function()
 		conn.tcp:read_stop()
 		for i = 1, 16 do silent:send({ method = "GET", target = "/kms/data/large", nonce = nonces[i] }) end
 		for i = 1, 10 do expect.ok(app:derive({ path = "p" .. i })) end
-		http.sleep(4000)
+		wait.sleep(4000)
 		expect.ok(app:derive({ path = "p" }))
 		-- What was on its way is there, then the end: not all the answers.
 		local total, ended = 0, false
 		conn.tcp:read_start(function(_, data)
 			if data then total = total + #data else ended = true end
 		end)
-		assert.is_true(http.wait(function() return ended end, 20000))
+		wait.until_true("the end", function() return ended end)
 		assert.is_true(total < 16 * (1 << 21), total)
 		conn:close()
 	end)
@@ -187,8 +188,8 @@ describe("garbage", function()
 			conn:write(crypto.random(i * 5))
 			conns[i] = conn
 		end
-		for i, conn in ipairs(conns) do
-			assert.is_true(conn:wait_eof(), i)
+		for _, conn in ipairs(conns) do
+			conn:wait_eof()
 			local text = conn:text()
 			assert.is_true(text == "" or text:find("^HTTP/1.1 4%d%d ") ~= nil, text)
 		end

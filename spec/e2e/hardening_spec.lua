@@ -2,12 +2,12 @@
 -- unprivileged user (spec/support/intruder.c), and by code that got into it (spec/native/insider.c).
 
 local crypto = require("spec.support.crypto")
-local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nobody = require("spec.support.nobody")
 local preload = require("spec.support.preload")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local SIGSYS = 31
 local MASTER = crypto.hex(crypto.keccak256("the master secret of the hardening spec"))
@@ -18,16 +18,16 @@ local CLOSED = { EPERM = true, EACCES = true }
 -- What a process without protection runs into under the same eyes.
 local function bystander(env)
 	local process = nobody.spawn("intruder", { "wait" }, env)
-	expect.eventually(function() -- setpriv has become it
+	wait.until_true("the bystander runs", function() -- setpriv has become it
 		local command = files.read(("/proc/%d/cmdline"):format(process.pid))
 		return command and command:find("^[^%z]*/intruder%z")
-	end, "the bystander runs")
+	end)
 	return process
 end
 
 local function kill(process)
 	if not process.code then uv.kill(process.pid, "sigkill") end
-	http.wait(function() return process.code end)
+	wait.until_true("the process to end", function() return process.code end)
 end
 
 local function intrude(pid)
@@ -105,10 +105,10 @@ local function act(path, name, ended)
 	files.write(path .. ".new", name, 420) -- 0644: it is another user
 	assert(uv.fs_rename(path .. ".new", path))
 	local done
-	http.wait(function()
+	wait.until_true("the insider to act", function()
 		done = files.read(path .. ".done")
 		return ended() or done and done ~= ""
-	end, 10000)
+	end)
 	return done
 end
 

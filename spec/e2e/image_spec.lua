@@ -8,6 +8,7 @@ local images = require("spec.support.image")
 local nodes = require("spec.support.node")
 local preload = require("spec.support.preload")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local function there(command)
 	return os.execute("command -v " .. command .. " >/dev/null 2>&1")
@@ -32,7 +33,7 @@ describe("the enclave's image", function()
 		expect.ok(app:derive({ path = "p" }))
 		expect.ok(app:put("k", "v"))
 		assert.equal(0, (node:stop()))
-		expect.eventually(function() return files.read(path):find("+++ exited with 0", 1, true) end, "the trace ends")
+		wait.until_true("the trace ends", function() return files.read(path):find("+++ exited with 0", 1, true) end)
 		data, opened, calls = node.dir, images.read_trace(path)
 	end
 
@@ -124,7 +125,7 @@ describe("the enclave's image", function()
 				{ program = images.closed(image) })
 			return out .. err
 		end
-		expect.eventually(function() return ask():find("certificate verification failed", 1, true) end, "a refusal")
+		wait.until_true("a refusal", function() return ask():find("certificate verification failed", 1, true) end)
 		local bundle = image.root .. "/etc/ssl/certs/ca-certificates.crt"
 		files.write(bundle, files.read(bundle) .. files.read(certificate), 420)
 		assert.truthy(ask():find("is not JSON", 1, true)) -- what it says, and not who it is, is wrong

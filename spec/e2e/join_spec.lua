@@ -8,6 +8,7 @@ local http = require("spec.support.http")
 local loopback = require("spec.support.loopback")
 local members = require("spec.support.member")
 local nodes = require("spec.support.node")
+local wait = require("spec.support.wait")
 
 local SECRET = crypto.keccak256("the cluster's secret")
 
@@ -38,10 +39,10 @@ describe("a node that joins", function()
 		}
 		for name, value in pairs(env or {}) do all[name] = value end
 		node = nodes.start({ env = all, nowait = true })
-		local status = expect.eventually(function()
+		local status = wait.until_true("the status", function()
 			local response = http.get(node.port, "/status")
 			return response and node:status().node
-		end, "the status")
+		end)
 		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
 		return node
 	end
@@ -51,7 +52,7 @@ describe("a node that joins", function()
 	end
 
 	local function wait_reason(text)
-		expect.eventually(function() return reason() == text end, "the reason " .. text, 40)
+		wait.until_true("the reason " .. text, function() return reason() == text end)
 	end
 
 	local function register_app()
@@ -80,7 +81,7 @@ describe("a node that joins", function()
 		assert.equal(crypto.base64(crypto.derive(SECRET, "700", "p")), app:derive({ path = "p" }).inner.key)
 		assert.same({ state = "synced", synced_from = member.url }, node:status().node.master_secret)
 		app:put("b", "pushed")
-		expect.eventually(function() return member.records["700/b"] end, "the push")
+		wait.until_true("the push", function() return member.records["700/b"] end)
 		assert.is_nil(member.records["700/a"])
 		assert.same({}, member.failures)
 		local secret_request, snapshot = member.received[1], member.received[2]
@@ -113,7 +114,7 @@ describe("a node that joins", function()
 			member.away = true
 			start()
 			wait_reason("master secret sync failed")
-			expect.eventually(function() return liar:count("master_secret_request") > 0 end, "the lie")
+			wait.until_true("the lie", function() return liar:count("master_secret_request") > 0 end)
 			assert.is_false(node:status().node.master_secret_initialized)
 			member.away = false
 			node:wait_ready()
@@ -139,8 +140,8 @@ describe("a node that joins", function()
 			end
 			start({ PEER_BLACKLIST_DURATION_SECONDS = "600" })
 			wait_reason("master secret sync failed")
-			expect.eventually(function() return #liar.received > 0 end, "a call")
-			http.sleep(2500)
+			wait.until_true("a call", function() return #liar.received > 0 end)
+			wait.sleep(2500)
 			assert.equal(1, #liar.received)
 			local listed = node:status().sync.peers[liar.wallet]
 			assert.equal("banned", listed.state)
@@ -176,7 +177,7 @@ describe("a node that joins", function()
 		start():wait_ready()
 		local app = register_app()
 		app:put("a", "x")
-		expect.eventually(function() return member.records["700/a"] end, "the push to the one that answers", 8)
+		wait.until_true("the push to the one that answers", function() return member.records["700/a"] end)
 	end)
 
 	it("does not serve from an empty store while the cluster's records are out of reach", function()
@@ -199,10 +200,10 @@ describe("a node that joins", function()
 		app:put("a", "1")
 		app:put("b", "2")
 		app:delete("a")
-		http.sleep(1500)
+		wait.sleep(1500)
 		assert.same({}, member.records)
 		member.away = false
-		expect.eventually(function() return member.records["700/b"] end, "the missed push", 45)
+		wait.until_true("the missed push", function() return member.records["700/b"] end)
 		assert.is_true(member.records["700/a"].tombstone)
 	end)
 
@@ -212,7 +213,7 @@ describe("a node that joins", function()
 		local app = register_app()
 		app:put("a", "kept")
 		chain.hash = chain_server.NO_HASH
-		expect.eventually(function() return chain.hash == hash_of(SECRET) end, "the hash to be set again", 40)
+		wait.until_true("the hash to be set again", function() return chain.hash == hash_of(SECRET) end)
 		wait_reason("ready")
 		assert.equal("kept", app:value("a"))
 	end)

@@ -12,6 +12,7 @@ local kit = require("kms_testkit")
 local memory = require("spec.support.memory")
 local nodes = require("spec.support.node")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local MASTER = crypto.keccak256("the master secret of the memory scan")
 local SEED = crypto.keccak256("the seed of the memory scan")
@@ -48,10 +49,10 @@ describe("the scanner", function()
 		handle, pid = uv.spawn("setpriv", { args = { "--pdeathsig", "KILL", "sleep", "300" }, env = env },
 			function() handle:close() end)
 		process = assert(handle, pid)
-		expect.eventually(function() -- setpriv has become sleep
+		wait.until_true("sleep runs", function() -- setpriv has become sleep
 			local link = uv.fs_readlink(("/proc/%d/exe"):format(pid))
 			return link and link:find("sleep") or link and link:find("coreutils")
-		end, "sleep runs")
+		end)
 		return pid
 	end
 

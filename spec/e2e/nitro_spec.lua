@@ -10,6 +10,7 @@ local native = require("spec.support.native")
 local nodes = require("spec.support.node")
 local preload = require("spec.support.preload")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local MASTER = crypto.keccak256("the master secret of the nitro spec")
 
@@ -63,7 +64,7 @@ describe("a node with TEE=nitro", function()
 		local dir = files.temp_dir()
 		finally(function() files.remove_dir(dir) end)
 		local node = start({ dir = dir })
-		assert.is_true(node:wait_log("made keys in the enclave"))
+		node:wait_log("made keys in the enclave")
 		assert.truthy(node:log():find("i-0123456789abcdef0-enc0123456789abcd", 1, true))
 		for _, name in ipairs({ "node.seed", "master.sealed" }) do assert.is_nil(uv.fs_stat(dir .. "/" .. name), name) end
 		assert.equal(0, (node:stop()))
@@ -82,7 +83,7 @@ describe("a node with TEE=nitro", function()
 		node:register({ app })
 		files.write(dir .. "/fault", "gone")
 		expect.ok(app:derive({ path = "p" }))
-		http.sleep(2500) -- two ticks
+		wait.sleep(2500) -- two ticks
 		assert.equal(200, http.get(node.port, "/ready").status)
 		expect.ok(app:derive({ path = "q" }))
 	end)
@@ -100,7 +101,7 @@ describe("a node with TEE=nitro", function()
 			asking[i] = assert(http.connect(node.port))
 			asking[i]:write("GET /attestation?nonce=00 HTTP/1.1\r\nHost: x\r\n\r\n")
 		end
-		http.sleep(200) -- they are at the device
+		wait.sleep(200) -- they are at the device
 		local begun = uv.hrtime()
 		expect.ok(app:derive({ path = "q" }))
 		assert.is_true(uv.hrtime() - begun < 600e6, "a thread is free")

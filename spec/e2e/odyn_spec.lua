@@ -10,6 +10,7 @@ local memory = require("spec.support.memory")
 local nodes = require("spec.support.node")
 local odyn_process = require("spec.support.odyn")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local MASTER = crypto.keccak256("the master secret of the odyn spec")
 local APP_ID = "971"
@@ -167,7 +168,7 @@ describe("a node with TEE=odyn and its service", function()
 		local odyn = odyn_process.start()
 		odyn:kill()
 		local node = nodes.start({ nowait = true, env = environment(odyn, { MASTER_SECRET_HEX = false }) })
-		http.sleep(700)
+		wait.sleep(700)
 		odyn:run()
 		node:wait_ready() -- with a master secret out of the service's generator
 		assert.equal("generated", node:status().node.master_secret.state)

@@ -12,6 +12,7 @@ local nodes = require("spec.support.node")
 local peers = require("spec.support.peer")
 local policies = require("spec.support.policies")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 describe("operator policies on /sync", function()
 	local folder, node, peer, app
@@ -21,7 +22,7 @@ describe("operator policies on /sync", function()
 		node = nodes.start({ env = { POLICY_DIR = folder.dir } })
 		peer, app = peers.new(node, "policy sync peer"), apps.new(node, "700", "policy sync app")
 		node:register({ peer, app })
-		expect.eventually(function() return peer:ask_secret().status ~= 403 end, "the peer to be known", 20)
+		wait.until_true("the peer to be known", function() return peer:ask_secret().status ~= 403 end)
 		peer:join()
 	end)
 
@@ -49,7 +50,7 @@ describe("operator policies on /sync", function()
 		local response = peer:ask_secret()
 		expect.refused(response, 503, "service_unavailable")
 		assert.same({ "show an attestation", "9" }, { response.message, response.headers["retry-after"] })
-		assert.is_true(node:wait_log("show an attestation"))
+		node:wait_log("show an attestation")
 		folder:take(node, "sync", "return { release_secret = function() return false, 'never' end }")
 		expect.refused(peer:ask_secret(), 403, "forbidden")
 		folder:take(node, "sync",
@@ -171,10 +172,10 @@ describe("operator policies on pushes", function()
 				KMS_REGISTRY_ADDRESS = chain_server.KMS, DATA_SYNC_INTERVAL_SECONDS = "3600", POLICY_DIR = folder.dir,
 			},
 		})
-		local status = expect.eventually(function()
+		local status = wait.until_true("the status", function()
 			local response = http.get(node.port, "/status")
 			return response and node:status().node
-		end, "the status")
+		end)
 		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
 		node:wait_ready()
 		app = apps.new(node, "700", "push app")
@@ -203,7 +204,7 @@ describe("operator policies on pushes", function()
 		start()
 		table.sort(all, function(a, b) return a.wallet > b.wallet end)
 		for i = 1, 5 do expect.ok(app:put("k" .. i, "v")) end
-		expect.eventually(function() return all[2].records["700/k5"] end, "the pushes", 20)
+		wait.until_true("the pushes", function() return all[2].records["700/k5"] end)
 		assert.is_nil(next(all[3].records))
 		local count = 0
 		for _, exchange in ipairs(all[1].received) do
@@ -217,7 +218,7 @@ describe("operator policies on pushes", function()
 		assert.equal(all[2], order[#order])
 		-- Back to the shipped ones, and often: who was left out gets it all.
 		folder:take(node, "sync", "return { interval = 1 }")
-		expect.eventually(function() return all[3].records["700/k5"] end, "the one that was left out", 20)
+		wait.until_true("the one that was left out", function() return all[3].records["700/k5"] end)
 	end)
 
 	it("say when a peer is tried again", function()
@@ -228,10 +229,10 @@ describe("operator policies on pushes", function()
 		member.away = true
 		expect.ok(app:put("k", "v"))
 		local before = member.calls
-		expect.eventually(function() return member.calls >= before + 3 end, "three tries", 20)
-		http.sleep(1500)
+		wait.until_true("three tries", function() return member.calls >= before + 3 end)
+		wait.sleep(1500)
 		local after = member.calls
-		http.sleep(2500) -- two ticks, in which nothing is tried
+		wait.sleep(2500) -- two ticks, in which nothing is tried
 		assert.equal(after, member.calls)
 		member.away = false
 		folder:take(node, "sync", "return { interval = 1 }")

@@ -7,6 +7,7 @@ local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
+local wait = require("spec.support.wait")
 
 local APP_ID = "700"
 
@@ -172,11 +173,11 @@ describe("a node that is not what the chain says", function()
 	teardown(function() node:stop() end)
 
 	local function expect_reason(reason)
-		expect.eventually(function() return http.get(node.port, "/ready").status == 503 end, "not ready")
-		local status = expect.eventually(function()
+		wait.until_true("not ready", function() return http.get(node.port, "/ready").status == 503 end)
+		local status = wait.until_true(reason, function()
 			local status = node:status()
 			return status.node.service_unavailable_reason == reason and status
-		end, reason)
+		end)
 		assert.is_false(status.node.service_available)
 		expect.refused(assert(http.get(node.port, "/ready")), 503, "service_unavailable")
 		for _, response in ipairs({
@@ -188,7 +189,7 @@ describe("a node that is not what the chain says", function()
 	end
 
 	local function becomes_ready()
-		expect.eventually(function() return http.get(node.port, "/ready").status == 200 end, "ready again")
+		wait.until_true("ready again", function() return http.get(node.port, "/ready").status == 200 end)
 		expect.ok(app:derive({ path = "p" }))
 	end
 

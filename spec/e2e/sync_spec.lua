@@ -7,6 +7,7 @@ local expect = require("spec.support.expect")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local peers = require("spec.support.peer")
+local wait = require("spec.support.wait")
 
 describe("POST /sync", function()
 	local node, peer, app
@@ -15,7 +16,7 @@ describe("POST /sync", function()
 	local function member(name)
 		local made = peers.new(node, name)
 		node:register({ made })
-		expect.eventually(function() return made:ask_secret().status ~= 403 end, "the node to know " .. name, 20)
+		wait.until_true("the node to know " .. name, function() return made:ask_secret().status ~= 403 end)
 		return made:join()
 	end
 
@@ -133,7 +134,7 @@ describe("POST /sync", function()
 			node:edit_chain(function(chain) chain.instances[stopped.wallet].status = 1 end)
 			-- The secret goes to nobody whom the chain does not have at this moment.
 			refused(stopped:ask_secret(), 403, "forbidden")
-			expect.eventually(function() return stopped:snapshot().status == 403 end, "its end", 20)
+			wait.until_true("its end", function() return stopped:snapshot().status == 403 end)
 		end)
 
 		it("a body beyond its limit, before it is read, and takes one at the limit", function()
@@ -168,7 +169,7 @@ describe("POST /sync", function()
 		expect.refused(mirrored:sync(request, { mac = false }), 403, "unauthorized")
 		assert.is_false(noted())
 		expect.refused(mirrored:sync({ type = "delta", sender_wallet = node.wallet, data = {} }), 403, "unauthorized")
-		expect.eventually(noted, "its own words to count", 5)
+		wait.until_true("its own words to count", noted)
 	end)
 
 	it("hands the secret out at most six times a minute to one peer, and others none the less", function()
@@ -210,7 +211,7 @@ describe("POST /sync", function()
 		end
 
 		local function is_available(wanted)
-			expect.eventually(function() return node:status().node.service_available == wanted end, "the node to notice", 20)
+			wait.until_true("the node to notice", function() return node:status().node.service_available == wanted end)
 		end
 
 		it("a member whose end came meanwhile gets no records, and brings none", function()
@@ -221,7 +222,7 @@ describe("POST /sync", function()
 				local response = with_late_body(slow, { target = "/sync", inner = inner }, function()
 					local before = node:status().cluster.total_instances
 					stop_it(slow.wallet)
-					expect.eventually(function() return node:status().cluster.total_instances < before end, "its end", 20)
+					wait.until_true("its end", function() return node:status().cluster.total_instances < before end)
 				end)
 				expect.refused(response, 403, "forbidden")
 			end
@@ -264,9 +265,9 @@ describe("POST /sync", function()
 				method = "POST", target = "/sync", inner = { type = "snapshot_request" }, conn = conns[i], nonce = greedy:nonce(),
 			})
 		end
-		expect.eventually(function() return greedy:snapshot().status == 503 end, "the node to refuse a second one", 20)
+		wait.until_true("the node to refuse a second one", function() return greedy:snapshot().status == 503 end)
 		assert.equal(200, peer:snapshot().status)
 		for _, conn in ipairs(conns) do conn:close() end
-		expect.eventually(function() return greedy:snapshot().status == 200 end, "its turn to come again", 20)
+		wait.until_true("its turn to come again", function() return greedy:snapshot().status == 200 end)
 	end)
 end)

@@ -5,10 +5,11 @@ local uv = require("luv")
 local native = require("spec.support.native") -- libcurl may use OpenSSL: memory comes first
 local fetch = require("kms.http.fetch")
 local loopback = require("spec.support.loopback")
+local wait = require("spec.support.wait")
 
 local MAX_TRANSFERS, MAX_CONNECTIONS = 1024, 64 -- csrc/bind/fetch.c
 
-local own, run, sleep, child = loopback.own, loopback.run, loopback.sleep, loopback.child
+local own, run, child = loopback.own, loopback.run, loopback.child
 local serve, reply = loopback.serve, loopback.reply
 local answering, answering_once = loopback.answering, loopback.answering_once
 
@@ -307,7 +308,7 @@ describe("fetch", function()
 				local results = {}
 				coroutine.wrap(function() results = parallel(MAX_TRANSFERS, options) end)()
 				expect("ERR_BUSY", options)
-				while #results < MAX_TRANSFERS do sleep(20) end
+				wait.until_true("the calls to end", function() return #results == MAX_TRANSFERS end)
 				for i = 1, MAX_TRANSFERS do assert.equal("ERR_TIMEOUT", results[i][3]) end
 				assert.is_true(server.accepted <= MAX_CONNECTIONS)
 				-- The places are free again.
@@ -655,7 +656,7 @@ describe("fetch", function()
 				local body = native.text_body("the body")
 				local taken
 				coroutine.wrap(function()
-					sleep(0)
+					wait.sleep(0)
 					taken = not pcall(body.len, body)
 				end)()
 				local status = native.fetch({ url = server.url, method = "POST", body = body })

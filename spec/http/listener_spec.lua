@@ -7,6 +7,7 @@ local uv = require("luv")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local listener = require("kms.http.listener")
+local wait = require("spec.support.wait")
 
 describe("kms.http.listener", function()
 	local dir, path, open
@@ -32,7 +33,7 @@ describe("kms.http.listener", function()
 	local function connect()
 		local client, failure = uv.new_pipe(false), nil
 		client:connect(path, function(message) failure = message or "connected" end)
-		http.wait(function() return failure end)
+		wait.until_true("the failure", function() return failure end)
 		return client, failure
 	end
 
@@ -59,7 +60,7 @@ describe("kms.http.listener", function()
 		end)
 		local client, outcome = connect()
 		assert.equal("connected", outcome)
-		http.wait(function() return caller end)
+		wait.until_true("the caller", function() return caller end)
 		assert.same({ uid = uv.getuid(), pid = uv.os_getpid() }, caller)
 		http.close(client)
 	end)

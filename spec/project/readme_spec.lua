@@ -3,6 +3,8 @@
 -- spec in spec/cluster, runs them.
 
 local uv = require("luv")
+local files = require("spec.support.files")
+local wait = require("spec.support.wait")
 
 local PORT = 20000 + math.tointeger(uv.os_getpid()) % 10000
 local URL = "http://127.0.0.1:" .. PORT
@@ -43,18 +45,15 @@ end
 describe("README.md", function()
 	local folder, group
 
-	setup(function() folder = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/nova-kms-readme-XXXXXX")) end)
+	setup(function() folder = files.temp_dir() end)
 
 	teardown(function()
 		if group then
 			uv.kill(-group, "sigterm")
-			for _ = 1, 100 do
-				if not uv.kill(-group, 0) then break end
-				uv.sleep(50)
-			end
+			wait.holds(function() return not uv.kill(-group, 0) end, 20)
 			uv.kill(-group, "sigkill")
 		end
-		os.execute("rm -rf '" .. folder .. "'")
+		files.remove_dir(folder)
 	end)
 
 	local function start()
@@ -65,15 +64,11 @@ describe("README.md", function()
 			stdio = { nil, log, log } }, function() end)
 		assert(handle, pid)
 		group = pid
-		for _ = 1, 600 do
-			local file = io.open(folder .. "/log")
-			local text = file and file:read("a") or ""
-			if file then file:close() end
-			if text:find("\nTry: ") or text:find("^Try: ") then return text end
-			uv.sleep(100)
-		end
-		local file <close> = assert(io.open(folder .. "/log"))
-		error("make run printed no example within a minute: " .. file:read("a"))
+		return wait.until_true("make run to print an example", function()
+			local text = files.read(folder .. "/log") or ""
+			if ("\n" .. text):find("\nTry: ") then return text end
+			return false, text
+		end, 120)
 	end
 
 	for _, command in ipairs(commands()) do

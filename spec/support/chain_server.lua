@@ -7,6 +7,7 @@ local json = require("kms.base.json")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local transactions = require("spec.support.tx")
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -244,6 +245,11 @@ function M.log()
 			if line.event:sub(1, #text) == text then count = count + 1 end
 		end
 		return count
+	end
+	--- Waits for a line that begins with a text; throws when none comes, or more than one.
+	function log.wait_once(text)
+		wait.until_true("the log to say: " .. text, function() return log.count(text) > 0 end)
+		if log.count(text) > 1 then error("logged more than once: " .. text, 2) end
 	end
 	return log
 end

@@ -10,6 +10,7 @@ local loads = require("spec.support.chaos_load")
 local loop = require("kms.base.loop")
 local parallel = require("kms.async.parallel")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -19,7 +20,7 @@ Chaos.__index = Chaos
 -- Two ticks of a second: one in which a member is seen to be back, one in which it is asked.
 -- And what a busy machine adds.
 local READY_MS = 2 * 1000 + 2000
-local GIVE_UP_MS = 30000 -- then there is no sense in going on
+local GIVE_UP_S = 30 -- then there is no sense in going on
 local CALM_MS, SETTLE_MS = 500, 10000
 
 local function now_ms()
@@ -73,21 +74,19 @@ local function storm(self)
 end
 
 -- Waits until a node serves: it says so, and answers an application.
-local function wait_serves(self, node, whole_ms)
-	while true do
+local function wait_serves(self, node)
+	wait.until_true(("node %d to serve again"):format(node.index), function()
 		local ready, why = node:ready()
-		if ready then ready, why = self.load:serves(node) end
-		if ready then return end
-		if now_ms() - whole_ms > GIVE_UP_MS then error(("node %d never serves again: %s"):format(node.index, why), 0) end
-		loop.sleep(50)
-	end
+		if not ready then return false, why end
+		return self.load:serves(node)
+	end, GIVE_UP_S)
 end
 
 -- All parts are there: every node has to serve in time.
 local function recover(self)
 	for _, node in ipairs(self.net.nodes) do chaos_parts.wait_answer(node) end
 	local whole_ms = now_ms()
-	for _, node in ipairs(self.net.nodes) do wait_serves(self, node, whole_ms) end
+	for _, node in ipairs(self.net.nodes) do wait_serves(self, node) end
 	local took_ms = now_ms() - whole_ms
 	self.slowest_ms = math.max(self.slowest_ms, took_ms)
 	self:note("all nodes serve after %d ms", took_ms)

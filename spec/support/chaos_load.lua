@@ -7,6 +7,7 @@ local files = require("spec.support.files")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -194,14 +195,13 @@ end
 --- Ends writing and reading, and waits for what is under way to be acknowledged.
 function Load:stop(settle_ms)
 	self.finished = true
-	local deadline = now_ms() + settle_ms
 	local function is_open()
 		for _, node in ipairs(self.net.nodes) do
 			if #self.open[node] > 0 then return true end
 		end
 		return false
 	end
-	repeat loop.sleep(POLL_MS) until not is_open() or now_ms() > deadline
+	wait.holds(function() return not is_open() end, settle_ms / 1000)
 	self.over = true
 end
 

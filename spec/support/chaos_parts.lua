@@ -3,6 +3,7 @@
 
 local fetch = require("kms.http.fetch")
 local loop = require("kms.base.loop")
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -16,11 +17,10 @@ local function short_or_long(random)
 end
 
 local function wait_answer(process, port, path)
-	local response
-	repeat
-		loop.sleep(20)
-		response = fetch.request({ url = ("http://127.0.0.1:%d%s"):format(port, path), timeout_ms = 500 })
-	until (response and response.status == 200) or not process:alive()
+	wait.until_true("an answer to " .. path, function()
+		local response = fetch.request({ url = ("http://127.0.0.1:%d%s"):format(port, path), timeout_ms = 500 })
+		return (response and response.status == 200) or not process:alive()
+	end)
 end
 
 local function chain_part(kept, watch)

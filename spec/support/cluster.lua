@@ -7,7 +7,6 @@ local backend = require("spec.support.backend")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local devnet = require("devnet")
-local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
@@ -15,6 +14,7 @@ local session = require("kms.cli.session")
 local uv = require("luv")
 
 require("spec.support.native") -- guarded memory for the seeds
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -118,7 +118,7 @@ function Cluster:register(name)
 	end)
 	local clients = self:clients(identity, instance.app_id)
 	clients.app_id, clients.instance_id = instance.app_id, instance.instance_id
-	M.eventually(clients, function(client) return client:derive({ path = "p" }).status == 200 end, "admission")
+	M.on_every_node("admission", clients, function(client) return client:derive({ path = "p" }).status == 200 end)
 	return clients
 end
 
@@ -154,10 +154,11 @@ function Cluster:owner(fn)
 	M.await(function() fn(self.net.registry) end)
 end
 
---- Waits until every client's call(client) gives what it should.
-function M.eventually(clients, call, what, timeout_s)
+--- Waits until every client's call(client) returns a true value.
+-- @param what  what is waited for; @param timeout_s  seconds, for each client
+function M.on_every_node(what, clients, call, timeout_s)
 	for i, client in ipairs(clients) do
-		expect.eventually(function() return call(client) end, ("%s on node %d"):format(what, i), timeout_s)
+		wait.until_true(("%s on node %d"):format(what, i), function() return call(client) end, timeout_s)
 	end
 end
 

@@ -43,16 +43,4 @@ function M.within_a_second(body)
 	error("20 attempts took longer than what is left of their second", 2)
 end
 
---- Calls `body` until it returns a true value; a generous deadline for what takes effect later.
-function M.eventually(body, what, timeout_s)
-	local http = require("spec.support.http")
-	local deadline = os.time() + (timeout_s or 20)
-	repeat
-		local result = body()
-		if result then return result end
-		http.sleep(50)
-	until os.time() > deadline
-	error("did not happen in time: " .. what, 2)
-end
-
 return M

@@ -2,10 +2,9 @@
 -- Blocking to its caller; the loop runs while something is awaited.
 
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local M = {}
-
-M.TIMEOUT_MS = 20000
 
 local Connection = {}
 Connection.__index = Connection
@@ -14,28 +13,6 @@ Connection.__index = Connection
 function M.close(handle)
 	if not handle:is_closing() then handle:close() end
 	uv.run("nowait")
-end
-
---- Runs the loop until `ready()` is true.
--- @return true | false after timeout_ms (default M.TIMEOUT_MS)
-function M.wait(ready, timeout_ms)
-	if ready() then return true end
-	local deadline = uv.hrtime() + (timeout_ms or M.TIMEOUT_MS) * 1000000
-	local timer = uv.new_timer()
-	timer:start(5, 5, function() end) -- wakes the loop up to look at the clock
-	local done
-	repeat
-		uv.run("once")
-		done = ready()
-	until done or uv.hrtime() > deadline
-	M.close(timer)
-	return done and true or false
-end
-
---- Lets time pass.
-function M.sleep(ms)
-	local start = uv.hrtime()
-	M.wait(function() return uv.hrtime() - start >= ms * 1000000 end, ms + M.TIMEOUT_MS)
 end
 
 -- Connects a new handle: to a port of 127.0.0.1, or to a Unix socket by its path.
@@ -75,7 +52,7 @@ function M.connect(port, options)
 		return nil, message
 	end
 	if options.nowait then return self end
-	M.wait(function() return settled end)
+	wait.holds(function() return settled end)
 	if not settled or self.failure then
 		self:close()
 		return nil, self.failure or "timeout"
@@ -103,9 +80,9 @@ function Connection:finish()
 	self.tcp:shutdown(function() end)
 end
 
---- Waits for the server to close; everything received is in :text().
-function Connection:wait_eof(timeout_ms)
-	return M.wait(function() return self.eof end, timeout_ms)
+--- Waits for the server to close; everything received is in :text(). Throws when it does not.
+function Connection:wait_eof()
+	wait.until_true("the server to close the connection", function() return self.eof end)
 end
 
 --- What has been received and not yet been taken as a response.
@@ -144,7 +121,7 @@ local function body_length(response, method)
 end
 
 --- Takes the next response.
--- @param options table, optional: method (HEAD has no body), timeout_ms
+-- @param options table, optional: method (HEAD has no body), timeout_s
 -- @return response {status, headers (lower-case names), body} | nil, "closed" or "timeout"
 function Connection:receive(options)
 	options = options or {}
@@ -155,11 +132,11 @@ function Connection:receive(options)
 		finish = select(2, self:text():find("\r\n\r\n", 1, true))
 		return finish or self.eof
 	end
-	if not M.wait(has_head, options.timeout_ms) then return nil, "timeout" end
+	if not wait.holds(has_head, options.timeout_s) then return nil, "timeout" end
 	if not finish then return nil, "closed" end
 	local response = parse_head(take(self, finish):sub(1, -3))
 	local length = body_length(response, options.method)
-	if not M.wait(function() return self.size >= length or self.eof end, options.timeout_ms) then
+	if not wait.holds(function() return self.size >= length or self.eof end, options.timeout_s) then
 		return nil, "timeout"
 	end
 	if self.size < length then return nil, "closed" end
@@ -188,7 +165,7 @@ end
 --- Sends a request on a connection and takes its response.
 function Connection:request(request)
 	self:write(M.format(request))
-	return self:receive({ method = request.method, timeout_ms = request.timeout_ms })
+	return self:receive({ method = request.method, timeout_s = request.timeout_s })
 end
 
 --- One request on a connection of its own.

@@ -4,6 +4,7 @@
 local cjson = require("cjson")
 local files = require("spec.support.files")
 local loop = require("kms.base.loop")
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -34,7 +35,7 @@ end
 --- Waits until what is on chain now is in a copy. Anvil writes once a second.
 function Kept:wait()
 	local copies = self.copies + 2000 // LOOK_MS
-	while self.copies < copies do loop.sleep(LOOK_MS) end
+	wait.until_true("copies of the chain's state", function() return self.copies >= copies end)
 end
 
 --- Ends the chain as a crash does.
@@ -48,7 +49,7 @@ function Kept:start()
 	local seen = self.highest + 1
 	files.write(self.chain.state, self.text)
 	self.chain:start()
-	while height(self) < seen do loop.sleep(LOOK_MS // 5) end
+	wait.until_true("the chain to reach block " .. seen, function() return height(self) >= seen end)
 end
 
 --- Ends the keeping of copies.

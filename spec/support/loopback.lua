@@ -1,10 +1,11 @@
 --- Loopback servers and a loop for specs that wait for the network.
 
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local M = {}
 
-local DEADLINE_MS = 20000 -- a test that takes longer fails
+local DEADLINE_S = 60 -- a test that takes longer fails
 
 local handles = {} -- what the running test opened
 
@@ -20,33 +21,21 @@ function M.close()
 		if not handle:is_closing() then handle:close() end
 	end
 	handles = {}
+	wait.forget()
 	uv.run("nowait")
 end
 
 --- Runs `body` as a coroutine until it ends, then closes what it opened.
 function M.run(body)
-	local done, ok, failure, late, running
-	local timer = M.own(uv.new_timer())
-	-- Again and again: one that is due before the loop waits would leave it without a reason to wake.
-	timer:start(DEADLINE_MS, 50, function() late = true end)
+	local done, ok, failure
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true
-		-- A loop that has run this in a timer would wait for something else first.
-		if running then uv.stop() end
 	end)()
-	running = true
-	while not done and not late do uv.run("once") end
+	local in_time, late = pcall(wait.until_true, "the test to end", function() return done end, DEADLINE_S)
 	M.close()
-	if late then error("not done in time", 2) end
+	if not in_time then error(late, 0) end
 	if not ok then error(failure, 0) end
-end
-
---- Yields for some milliseconds.
-function M.sleep(ms)
-	local co = coroutine.running()
-	M.own(uv.new_timer()):start(ms, 0, function() coroutine.resume(co) end)
-	coroutine.yield()
 end
 
 --- A server that calls on_data(client, all bytes of the connection so far); where that returns

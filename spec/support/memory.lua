@@ -2,13 +2,13 @@
 
 local uv = require("luv")
 local crypto = require("spec.support.crypto")
-local http = require("spec.support.http")
+local wait = require("spec.support.wait")
 
 local M = {}
 
 M.program = uv.cwd() .. "/" .. (os.getenv("KMS_BUILD") or "build") .. "/spec/memscan"
 
-local SCAN_MS = 120000
+local SCAN_S = 120
 
 local function run(pid, input)
 	local stdin, stdout, stderr = uv.new_pipe(), uv.new_pipe(), uv.new_pipe()
@@ -29,7 +29,7 @@ local function run(pid, input)
 		end)
 	end
 	stdin:write(input, function() stdin:close() end)
-	if not http.wait(function() return code and open == 0 end, SCAN_MS) then error("memscan did not end", 3) end
+	wait.until_true("memscan to end", function() return code and open == 0 end, SCAN_S)
 	return code, out[1], out[2]
 end
 

@@ -7,14 +7,15 @@ local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
+local wait = require("spec.support.wait")
 
 local M = {}
 
 local Node = {}
 Node.__index = Node
 
-local START_MS = 60000
-local STOP_MS = 30000
+local START_S = 120
+local STOP_S = 60
 
 M.build = os.getenv("KMS_BUILD") or "build"
 M.program = uv.cwd() .. "/" .. M.build .. "/nova-kms"
@@ -58,10 +59,10 @@ local function spawn(args, options, out, err)
 end
 
 -- Runs until the process has ended; kills it when it does not.
-local function reap(process, timeout_ms)
-	if http.wait(function() return process.code end, timeout_ms) then return true end
+local function reap(process, timeout_s)
+	if wait.holds(function() return process.code end, timeout_s) then return true end
 	uv.kill(process.pid, "sigkill")
-	http.wait(function() return process.code end, STOP_MS)
+	wait.holds(function() return process.code end, STOP_S)
 	return false
 end
 
@@ -86,7 +87,7 @@ end
 
 --- Runs the program to its end.
 -- @param args list
--- @param options table, optional: env (the whole environment), cwd, program, timeout_ms, and limits
+-- @param options table, optional: env (the whole environment), cwd, program, timeout_s, and limits
 -- on the process: nofile, memlock, uid (another user)
 -- @return exit code, standard output, standard error, signal; a process that does not end in
 -- time is killed and gives code nil
@@ -99,7 +100,7 @@ function M.run(args, options)
 	local process = spawn(args, options, out, err)
 	uv.fs_close(out)
 	uv.fs_close(err)
-	local ended = reap(process, options.timeout_ms or START_MS)
+	local ended = reap(process, options.timeout_s or START_S)
 	local stdout, stderr = files.read(dir .. "/out"), files.read(dir .. "/err")
 	files.remove_dir(dir)
 	return ended and process.code or nil, stdout, stderr, process.signal
@@ -157,18 +158,15 @@ end
 
 --- Waits until GET /ready says 200, and learns who the node is.
 function Node:wait_ready()
-	local deadline = uv.hrtime() + START_MS * 1000000
-	repeat
+	local function is_ready()
 		local response = http.get(self.port, "/ready")
-		if response and response.status == 200 then
-			local status = self:status()
-			self.wallet, self.der = status.node.tee_wallet, crypto.unhex(status.node.tee_pubkey)
-			self.point = self.der:sub(-97)
-			return
-		end
-		http.sleep(20)
-	until self.process.code or uv.hrtime() > deadline
-	error("the node is not ready; its log:\n" .. self:log(), 2)
+		return response and response.status == 200
+	end
+	wait.holds(function() return self.process.code or is_ready() end, START_S)
+	if not is_ready() then error("the node is not ready; its log:\n" .. self:log(), 2) end
+	local status = self:status()
+	self.wallet, self.der = status.node.tee_wallet, crypto.unhex(status.node.tee_pubkey)
+	self.point = self.der:sub(-97)
 end
 
 --- What GET /status says.
@@ -186,14 +184,13 @@ function Node:output()
 	return files.read(self.dir .. "/node.out") or ""
 end
 
---- Waits for a text (plain) in the log.
-function Node:wait_log(text, timeout_ms)
-	return http.wait(function() return self:log():find(text, 1, true) end, timeout_ms)
+--- Waits for a text (plain) in the log; throws when it does not come.
+function Node:wait_log(text)
+	wait.until_true("the log to say " .. text, function() return self:log():find(text, 1, true) end)
 end
 
 --- Whether the process runs.
 function Node:alive()
-	http.wait(function() return true end)
 	uv.run("nowait")
 	return self.process.code == nil
 end
@@ -201,7 +198,7 @@ end
 --- Waits for the end of a node that was told to stop.
 -- @return exit code (nil: it had to be killed), signal
 function Node:wait_end()
-	local ended = self.process.code ~= nil or reap(self.process, STOP_MS)
+	local ended = self.process.code ~= nil or reap(self.process, STOP_S)
 	if self.beside then self.beside:stop() end
 	if not self.keep then files.remove_dir(self.dir) end
 	return ended and self.process.code or nil, self.process.signal

@@ -4,14 +4,15 @@ local uv = require("luv")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local node = require("spec.support.node")
+local wait = require("spec.support.wait")
 
 local M = {}
 
 local Odyn = {}
 Odyn.__index = Odyn
 
-local START_MS = 60000
-local STOP_MS = 10000
+local START_S = 120
+local STOP_S = 60
 
 --- Starts the process, and waits until it answers.
 function Odyn:run()
@@ -19,12 +20,12 @@ function Odyn:run()
 	self.process = node.spawn({ "devnet-odyn", "--seed", self.dir .. "/odyn.seed", "--bind", "127.0.0.1:" .. self.port },
 		{ env = {}, uid = self.uid }, log, log)
 	uv.fs_close(log)
-	local deadline = uv.hrtime() + START_MS * 1000000
-	repeat
+	local function answers()
 		local response = http.get(self.port, "/v1/eth/address")
-		if response and response.status == 200 then return self end
-		http.sleep(20)
-	until self.process.code or uv.hrtime() > deadline
+		return response and response.status == 200
+	end
+	wait.holds(function() return self.process.code or answers() end, START_S)
+	if answers() then return self end
 	error("the fake Odyn service does not answer; its log:\n" .. (files.read(self.dir .. "/odyn.log") or ""), 2)
 end
 
@@ -36,7 +37,7 @@ end
 --- Ends the process at once; run() starts it again with the same keys.
 function Odyn:kill()
 	if not self.process.code then uv.kill(self.process.pid, "sigkill") end
-	node.reap(self.process, STOP_MS)
+	node.reap(self.process, STOP_S)
 end
 
 --- Ends it for good.

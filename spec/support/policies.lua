@@ -1,4 +1,4 @@
---- A folder of policies that a running node reads: written, and taken up by a signal.
+--- A folder of policies that a running node reads: written, and taken up on command.
 
 local files = require("spec.support.files")
 local http = require("spec.support.http")
@@ -8,8 +8,6 @@ local M = {}
 
 local Folder = {}
 Folder.__index = Folder
-
-local TAKEN_MS = 10000
 
 --- An empty folder: the shipped policies.
 function M.new()
@@ -24,19 +22,11 @@ function Folder:write(name, text)
 	assert(uv.fs_rename(self.dir .. "/new", path))
 end
 
---- Tells a node to read them again, and waits until it has.
+--- Has a node read them again, by its control socket: the reply comes when it has.
 -- @return the policy part of its status
 function Folder.reload(_, node)
-	local before = node:status().policy
-	local errors = before.last_error and before.last_error.at_ms or 0
-	http.sleep(2) -- another millisecond for the time of an error
-	uv.kill(node.pid, "sighup")
-	local after
-	http.wait(function()
-		after = node:status().policy
-		return after.hash ~= before.hash or (after.last_error and after.last_error.at_ms ~= errors)
-	end, TAKEN_MS)
-	return after
+	assert(http.request(node.dir .. "/control.sock", { method = "POST", target = "/reload" }))
+	return node:status().policy
 end
 
 --- Writes a file and has a node take it; it must be valid and new.

@@ -1,6 +1,7 @@
 --- A strict reader of Prometheus' text format 0.0.4: what a lenient scraper would pass over is an error.
 
 local http = require("spec.support.http")
+local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -139,7 +140,7 @@ end
 --- Asks a port and reads the page. Texts are kept by the node for a moment, so this waits for it.
 -- @return families, the page
 function M.scrape(port)
-	http.sleep(110)
+	wait.sleep(110)
 	local response = assert(http.get(port, "/metrics"))
 	assert(response.status == 200, response.body)
 	assert(response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8")

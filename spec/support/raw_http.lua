@@ -1,40 +1,14 @@
 --- A raw HTTP client on the loop, for specs: sends bytes as they are, notes what comes back.
 
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local M = {}
-
-local DEADLINE_MS = 15000
-local WAKE_MS = 50
 
 local open = {} -- what the running test opened
 
 local Client = {}
 Client.__index = Client
-
--- One timer for all waits, never closed: luv crashes at exit over handles that are closing.
-local timer
-
---- Runs the loop until condition() holds or `ms` are over; returns whether it held.
-local function run_until(condition, ms)
-	local over = false
-	timer = timer or uv.new_timer()
-	-- Again and again: one that is due before the loop waits would leave it without a reason to wake.
-	timer:start(ms, WAKE_MS, function() over = true end)
-	while not condition() and not over do uv.run("once") end
-	timer:stop()
-	return condition()
-end
-
---- Runs the loop until condition() holds; fails with `what` when it does not in time.
-function M.wait_for(what, condition)
-	if not run_until(condition, DEADLINE_MS) then error("waited in vain for " .. what, 2) end
-end
-
---- Runs the loop for some milliseconds.
-function M.run_for(ms)
-	run_until(function() return false end, ms)
-end
 
 function Client:send(bytes)
 	self.handle:write(bytes)
@@ -45,7 +19,7 @@ end
 function Client:send_slowly(bytes)
 	for i = 1, #bytes do
 		self.handle:write(bytes:sub(i, i))
-		M.run_for(0)
+		uv.run("nowait")
 	end
 	return self
 end
@@ -87,13 +61,13 @@ end
 
 --- Waits for `count` complete answers and returns the list.
 function Client:await(count)
-	M.wait_for(count .. " answers", function() return self.ended or #self:answers() >= count end)
+	wait.until_true(count .. " answers", function() return self.ended or #self:answers() >= count end)
 	return self:answers()
 end
 
 --- Waits until the server has closed.
 function Client:await_end()
-	M.wait_for("the server to close", function() return self.ended end)
+	wait.until_true("the server to close", function() return self.ended end)
 	return self:answers()
 end
 
@@ -107,7 +81,7 @@ function M.connect(port, silent)
 	open[#open + 1] = self
 	local connected, failure
 	self.handle:connect("127.0.0.1", port, function(message) connected, failure = true, message end)
-	M.wait_for("a connection", function() return connected end)
+	wait.until_true("a connection", function() return connected end)
 	if failure then
 		self.ended, self.failure = true, failure
 	elseif not silent then
@@ -122,12 +96,12 @@ Child.__index = Child
 --- Has the child end in its orderly way and waits for it; output and status are set then.
 function Child:stop()
 	self.handle:kill("sigterm")
-	M.wait_for("the child to end", function() return self.status and self.ended end)
+	wait.until_true("the child to end", function() return self.status and self.ended end)
 end
 
 function Child:close()
 	if not self.status then self.handle:kill("sigkill") end
-	M.wait_for("the child to end", function() return self.status and self.ended end)
+	wait.until_true("the child to end", function() return self.status and self.ended end)
 	for _, handle in ipairs({ self.handle, self.pipe }) do
 		if not handle:is_closing() then handle:close() end
 	end
@@ -143,7 +117,7 @@ function M.child(setup, program)
 	self.pipe:read_start(function(_, chunk)
 		if chunk then self.output = self.output .. chunk else self.ended = true end
 	end)
-	M.wait_for("the child's port", function() return self.ended or self.output:find("\n", 1, true) end)
+	wait.until_true("the child's port", function() return self.ended or self.output:find("\n", 1, true) end)
 	self.port = tonumber(self.output:match("^(%d+)\n"))
 	assert(self.port, self.output)
 	return self

@@ -1,7 +1,7 @@
-local http = require("spec.support.http")
 local loop = require("kms.base.loop")
 local message = require("kms.sync.message")
 local push = require("kms.sync.push")
+local wait = require("spec.support.wait")
 
 local OURS, EXISTING = "0x" .. ("a"):rep(40), "0x" .. ("b"):rep(40)
 
@@ -309,7 +309,7 @@ describe("push", function()
 		end
 		for _ = 1, 2 do
 			tick()
-			http.wait(function() return running == 0 and pusher.running == 0 end)
+			wait.until_true("the pushes to end", function() return running == 0 and pusher.running == 0 end)
 		end
 		assert.equal(1, most)
 		assert.same({ 1, 2, 3 }, pushed(OURS))
@@ -317,7 +317,7 @@ describe("push", function()
 		local before = #calls
 		for _ = 1, 3 do change(0) end
 		tick()
-		http.wait(function() return pusher.running == 0 end)
+		wait.until_true("the pushes to end", function() return pusher.running == 0 end)
 		assert.equal(before + 3, #calls)
 	end)
 

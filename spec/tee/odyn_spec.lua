@@ -9,6 +9,7 @@ local native = require("spec.support.native")
 local node = require("spec.support.node")
 local odyn = require("kms.tee.odyn")
 local semaphore = require("kms.async.semaphore")
+local wait = require("spec.support.wait")
 
 local run, reply = loopback.run, loopback.reply
 
@@ -265,7 +266,7 @@ describe("the odyn backend", function()
 			end
 			waiter:wait()
 			assert.same({ "signed", "signed", "ERR_BUSY" }, codes)
-			loopback.sleep(150)
+			wait.sleep(150)
 		end)
 	end)
 
