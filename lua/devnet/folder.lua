@@ -1,5 +1,6 @@
 --- The folder of a devnet: what is in it, who may clear it, and what a later run takes over.
 
+local data_file = require("kms.base.data_file")
 local files = require("kms.base.files")
 local uv = require("luv")
 
@@ -47,14 +48,14 @@ end
 --- What the last devnet in a folder noted down, or nil.
 function M.known(dir)
 	if not uv.fs_stat(description(dir)) then return nil end
-	return files.load_table(description(dir))
+	return data_file.read(description(dir))
 end
 
 --- Notes down what a later run and other programs need to know.
 -- @return true | nil, message
 function M.note(dir, what)
 	what.pid = own_id()
-	return files.save_table(description(dir), HEADER, what)
+	return data_file.write(description(dir), HEADER, what)
 end
 
 --- Makes a folder ready for a new devnet: empty, except that `keep` leaves what is there.

@@ -15,59 +15,22 @@ describe("files", function()
 		file:write(text)
 	end
 
-	it("reads back what it wrote, also awkward texts and nesting", function()
-		local data = { a = { ["b c"] = 1, ["1/2"] = true }, text = 'quote " back \\ new\nline \0 nul', n = -5, t = {} }
-		assert.is_true(files.save_table(path, "-- a header\n", data))
-		assert.same(data, files.load_table(path))
+	it("reads a regular file of bounded size that the caller does not refuse", function()
+		write("abc")
+		assert.equal("abc", files.read(path, 3))
+		write(("a"):rep(1025))
+		assert.same({ nil, "is larger than 1 KiB" }, { files.read(path, 1024) })
+		assert.same({ nil, "is not mine" }, { files.read(path, 2048, function() return "is not mine" end) })
+		assert.same({ nil, "is not a file" }, { files.read(dir, 3) })
+		assert.same({ nil, "cannot be read: no such file or directory", "ENOENT" }, { files.read(dir .. "/none", 3) })
 	end)
 
-	it("writes files that only the owner can read, and leaves no other file behind", function()
-		assert(files.save_table(path, "", { 1 }))
-		assert.equal(384, uv.fs_stat(path).mode & 511)
-		assert.is_nil(uv.fs_stat(path .. ".new"))
-	end)
-
-	it("says what is wrong with a file, and runs nothing of it", function()
-		for text, want in pairs({
-			["return {"] = "data.lua:1:",
-			["return 5"] = "does not return a table",
-			["os.exit(3)"] = "global 'os'",
-			["return { x = require('luv') }"] = "global 'require'",
-			["while true do end"] = "takes too long",
-			["\27Lua"] = "binary chunk",
-		}) do
-			write(text)
-			local data, message = files.load_table(path)
-			assert.is_nil(data, text)
-			assert.is_truthy(message:find(want, 1, true), message)
-		end
-	end)
-
-	it("takes a file of 1 MiB and none larger", function()
-		local head = "return { x = 1 } --"
-		write(head .. ("x"):rep((1 << 20) - #head))
-		assert.same({ x = 1 }, files.load_table(path))
-		write(head .. ("x"):rep((1 << 20) - #head + 1))
-		local data, message = files.load_table(path)
-		assert.is_nil(data)
-		assert.is_truthy(message:find("larger than 1 MiB", 1, true))
-	end)
-
-	it("keeps the old file when the new one cannot be written", function()
-		assert(files.save_table(path, "", { old = true }))
-		assert(uv.fs_mkdir(path .. ".new", 448))
-		local ok, message = files.save_table(path, "", { old = false })
-		assert.is_nil(ok)
-		assert.is_string(message)
-		assert.same({ old = true }, files.load_table(path))
-	end)
-
-	it("has another mark after each change", function()
-		assert.is_nil(files.mark(path))
-		assert(files.save_table(path, "", { 1 }))
-		local first = files.mark(path)
-		assert(files.save_table(path, "", { 2 }))
-		assert.not_equal(first, files.mark(path))
+	it("gives a file another version after each change", function()
+		assert.is_nil(files.version(path))
+		write("a")
+		local first = files.version(path)
+		write("bc")
+		assert.not_equal(first, files.version(path))
 	end)
 
 	it("makes folders with their parents, closed to others, and accepts those that are there", function()

@@ -1,5 +1,5 @@
 local chain_api = require("kms.chain")
-local files = require("kms.base.files")
+local data_file = require("kms.base.data_file")
 local native = require("spec.support.native")
 local uv = require("luv")
 
@@ -25,9 +25,9 @@ describe("chain backend local", function()
 	after_each(function() os.execute("rm -rf '" .. dir .. "'") end)
 
 	local function edit(change)
-		local data = assert(files.load_table(dir .. "/chain.lua"))
+		local data = assert(data_file.read(dir .. "/chain.lua"))
 		change(data)
-		assert(files.save_table(dir .. "/chain.lua", "", data))
+		assert(data_file.write(dir .. "/chain.lua", "", data))
 	end
 
 	it("starts with the node and the demo application in it", function()

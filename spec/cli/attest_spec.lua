@@ -151,7 +151,7 @@ describe("nova-kms attest", function()
 			["--root: 'aws'"] = { "verify", path, "--root", "aws" },
 			["--root: '" .. dir .. "/node.seed'"] = { "verify", path, "--root", dir .. "/node.seed" },
 			["No such file"] = { "verify", dir .. "/none" },
-			["none.lua: No such"] = { "show", path, "--pcr", dir .. "/none.lua" },
+			["none.lua: cannot be read: no such"] = { "show", path, "--pcr", dir .. "/none.lua" },
 			["node.seed: file does not exist"] = { "make", path, "--seed", dir .. "/none/node.seed" },
 			["--time: "] = { "make", path, "--time", "document" }, ["none/x: No such"] = { "make", dir .. "/none/x" },
 		}) do

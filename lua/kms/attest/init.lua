@@ -2,7 +2,7 @@
 -- for the master secret, the list of what is allowed, and the check of a peer's document.
 -- Documents themselves are read, verified and made in C (include/kms/attest.h).
 
-local files = require("kms.base.files")
+local data_file = require("kms.base.data_file")
 local json = require("kms.base.json")
 local native = require("kms_native")
 local suggest = require("kms.base.suggest")
@@ -147,7 +147,7 @@ end
 -- @return { roots (32 bytes each), images ({ [0] = 48 bytes, ... }), names, allow_debug } |
 -- nil, message
 function M.load_allow_list(path)
-	local list, message = files.load_table(path)
+	local list, message = data_file.read(path)
 	if not list then return nil, message end
 	local read
 	read, message = M.check_allow_list(list)

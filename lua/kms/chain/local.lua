@@ -3,6 +3,7 @@
 -- The file is made at the first start with the node itself and a demo application in it.
 -- An operator may edit it: it is read again when it has changed. Refused in an enclave.
 
+local data_file = require("kms.base.data_file")
 local files = require("kms.base.files")
 local native = require("kms_native")
 
@@ -56,21 +57,21 @@ end
 
 -- Reads the file again when it was replaced or edited.
 local function state(self)
-	local mark = files.mark(self.path)
-	if mark and mark == self.mark then return self.data end
-	local data, message = files.load_table(self.path)
+	local version = files.version(self.path)
+	if version and version == self.file_version then return self.data end
+	local data, message = data_file.read(self.path)
 	if not data then return broken(message) end
 	local ok, code
 	ok, message, code = check(data)
 	if not ok then return nil, message, code end
-	self.data, self.mark = data, mark
+	self.data, self.file_version = data, version
 	return data
 end
 
 local function save(self, data)
-	local ok, message = files.save_table(self.path, HEADER, data)
+	local ok, message = data_file.write(self.path, HEADER, data)
 	if not ok then return broken(message) end
-	self.data, self.mark = data, files.mark(self.path)
+	self.data, self.file_version = data, files.version(self.path)
 	return true
 end
 
@@ -187,7 +188,7 @@ end
 -- @return chain | nil, message
 function M.open(deps)
 	local self = setmetatable({ path = deps.config.DATA_DIR .. "/chain.lua", wall_ms = deps.wall_ms }, Chain)
-	if not files.mark(self.path) then
+	if not files.version(self.path) then
 		local ok, message = save(self, genesis(deps, deps.wall_ms() // 1000))
 		if not ok then return nil, message end
 	end

@@ -3,17 +3,14 @@
 -- kms.config.file. Values: booleans and integers; text in canonical form, application ids too;
 -- urls: list of text; cidrs: list for kms.base.cidr; a key that is not set: nil.
 
-local config_file = require("kms.config.file")
+local file = require("kms.config.file")
 local rules = require("kms.config.rules")
 local schema = require("kms.config.schema")
-local suggest = require("kms.base.suggest")
 local text = require("kms.base.text")
 local types = require("kms.config.types")
 
 local M = {}
 
-local DEFAULT_PATH = "config/node.lua"
-local PATH_VARIABLE = "NOVA_KMS_CONFIG"
 local MAX_SHOWN = 80
 
 -- What belongs to a configuration and is not a key: { origins, notes, path }.
@@ -30,11 +27,6 @@ local function keys_by_name()
 	return keys, list
 end
 
---- One line, bounded, and nothing in it that could be a secret.
-local function printable(raw)
-	return text.printable(text.cut(text.mask_keys(raw), MAX_SHOWN))
-end
-
 --- What may be printed of a value that was refused.
 local function shown(key, value)
 	local kind = type(value)
@@ -42,7 +34,7 @@ local function shown(key, value)
 		return (kind == "number" or kind == "boolean") and ("value '%s'"):format(value) or "a " .. kind
 	end
 	local mask = types[key.type].mask
-	return ("value '%s'"):format(printable(mask and mask(value) or value))
+	return ("value '%s'"):format(text.excerpt(mask and mask(value) or value, MAX_SHOWN))
 end
 
 --- Converts a value of the file or the environment.
@@ -64,40 +56,13 @@ local function refusal(key, name, raw, where)
 		types[key.type].allowed(key), where and (" (set in %s)"):format(where) or "")
 end
 
---- Values of the file, and a line for each name that does not belong there.
-local function read_file(options, keys, list, errors)
-	local named = options.path or options.env(PATH_VARIABLE)
-	if named == "" then named = nil end
-	local path = named or options.default_path or DEFAULT_PATH
-	local values, message, code = config_file.read(path)
-	if not values then
-		if code ~= "ENOENT" or named then errors[#errors + 1] = message end
-		return {}, nil
-	end
-	local known, names = {}, {}
-	for i, key in ipairs(list) do known[i] = key.name end
-	for name in pairs(values) do names[#names + 1] = tostring(name) end
-	table.sort(names)
-	for _, name in ipairs(names) do
-		local key = keys[name]
-		if not key then
-			local near = suggest.nearest(name, known)
-			errors[#errors + 1] = ("%s: unknown key '%s'%s"):format(path, printable(name),
-				near and (", the nearest known one is %s"):format(near) or "")
-		elseif key.secret then
-			errors[#errors + 1] = ("%s: %s is taken from the environment only, remove it here"):format(path, name)
-		end
-	end
-	return values, path
-end
-
 --- The raw value of a key, where it comes from, and the variable that it is in.
-local function find_raw(key, env, file)
+local function find_raw(key, env, file_values)
 	for _, name in ipairs({ key.name, key.alias }) do
 		local raw = env(name)
 		if raw and raw:find("%S") then return raw, "environment", name end
 	end
-	if file[key.name] ~= nil then return file[key.name], "file", key.name end
+	if file_values[key.name] ~= nil then return file_values[key.name], "file", key.name end
 	return key.default, "default", key.name
 end
 
@@ -140,10 +105,10 @@ end
 function M.load(options)
 	local keys, list = keys_by_name()
 	local errors, values, origins = {}, {}, {}
-	local file, path = read_file(options, keys, list, errors)
+	local file_values, path = file.read(options, keys, errors)
 	for _, key in ipairs(list) do
 		if not key.secret then
-			local raw, origin, name = find_raw(key, options.env, file)
+			local raw, origin, name = find_raw(key, options.env, file_values)
 			local valid, value = true, nil
 			if raw ~= nil then valid, value = convert(key, raw) end
 			if not valid then

@@ -31,7 +31,7 @@ local CODES = { [403] = "ERR_POLICY", [429] = "ERR_RATE", [503] = "ERR_BUSY" }
 local function marks_of(self)
 	local parts = {}
 	for i, name in ipairs(schema.NAMES) do
-		parts[i] = self.dir and files.mark(self.dir .. "/" .. name .. ".lua") or "-"
+		parts[i] = self.dir and files.version(self.dir .. "/" .. name .. ".lua") or "-"
 	end
 	return table.concat(parts, " ")
 end

@@ -1,6 +1,7 @@
 --- The files of a set of policies: where they are read, what is hashed of them, and how mistakes in
 -- them are told.
 
+local files = require("kms.base.files")
 local schema = require("kms.policy.schema")
 local suggest = require("kms.base.suggest")
 local uv = require("luv")
@@ -20,17 +21,10 @@ local function distrust(stat, owner)
 end
 
 -- @param owner of the shipped files; nil: no matter whose it is
+-- @return text | nil, reason; nil alone where there is no file
 local function read_file(path, owner)
-	local stat, message, code = uv.fs_stat(path)
-	if not stat then return nil, code ~= "ENOENT" and message:gsub("^%u+: ([^:]+).*$", "%1") or nil end
-	if stat.type ~= "file" then return nil, "is not a file" end
-	local wrong = owner and distrust(stat, owner)
-	if wrong then return nil, wrong end
-	local file, reason = io.open(path, "rb")
-	if not file then return nil, (reason:gsub("^.*: ", "")) end
-	local source = file:read(MAX_BYTES + 1) or ""
-	file:close()
-	if #source > MAX_BYTES then return nil, "is larger than 256 KiB" end
+	local source, reason, code = files.read(path, MAX_BYTES, owner and function(stat) return distrust(stat, owner) end)
+	if not source and code ~= "ENOENT" then return nil, reason end
 	return source
 end
 
