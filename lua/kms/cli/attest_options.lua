@@ -74,14 +74,20 @@ function M.document(native, parsed)
 	return read_file(parsed.document)
 end
 
+-- Whether bytes can be a certificate in DER: a SEQUENCE of 256 to 65535 bytes, and nothing after it.
+local function is_certificate(bytes)
+	if #bytes < 4 then return false end
+	local tag, length = string.unpack(">I2I2", bytes)
+	return tag == 0x3082 and length == #bytes - 4
+end
+
 local function roots_of(native, text)
 	local roots = {}
 	for name in text:gmatch("[^,]+") do
 		local root = attest.root(name)
 		if not root then
-			-- A certificate's file: what DER begins with tells it from anything else.
 			local der = read_file(name)
-			if not der or der:byte() ~= 0x30 then
+			if not der or not is_certificate(der) then
 				return usage(("--root: '%s' is no SHA-256, no file of a certificate in DER, and not '%s'"):format(
 					name, attest.AWS_ROOT))
 			end
