@@ -13,6 +13,8 @@
 #define SKEW 15000
 #define RETENTION 86400000ull
 #define MIN_VALUE KMS_VALUE_SEAL_OVERHEAD
+#define SELF 1
+#define BIG 1000 /* bytes of a ciphertext where the quota counts */
 
 #define COPY_KEY 64
 #define COPY_VALUE 4096
@@ -119,6 +121,47 @@ static inline kms_store_stats kit_stats(kms_store *store)
 	kms_store_stats stats;
 	kms_store_get_app_stats(&stats, store, APP);
 	return stats;
+}
+
+/* A store of node SELF with small limits. */
+static inline kms_store *quota_store(size_t app_bytes, size_t total_bytes, size_t tombstones)
+{
+	kms_store *s = NULL;
+	kms_store_config config = kit_config(SELF);
+	config.max_app_bytes = app_bytes;
+	config.max_total_bytes = total_bytes;
+	config.max_tombstones = tombstones;
+	if (kms_store_new(&s, &config) != KMS_OK) abort();
+	return s;
+}
+
+static inline kms_status put_big(kms_store *s, const char *key, uint8_t first, uint64_t now_ms)
+{
+	uint64_t at_ms;
+	return kit_put_at(&at_ms, s, key, first, BIG, 0, now_ms);
+}
+
+/* The usual limits but for dead records. */
+static inline kms_store *capped_store(size_t max_tombstones)
+{
+	return quota_store(10u << 20, 512u << 20, max_tombstones);
+}
+
+/* A key of six digits, valid until the next call. */
+static inline const char *numbered(size_t i)
+{
+	static char text[24];
+	snprintf(text, sizeof(text), "%06zu", i);
+	return text;
+}
+
+#define NO_RECORD ((kms_record_state)99)
+
+/* The state of a key's record; NO_RECORD when there is none. */
+static inline kms_record_state state_of(kms_store *s, const char *key, uint64_t now_ms)
+{
+	record_copy r;
+	return kit_peek(&r, s, key, now_ms) == KMS_OK ? r.record.state : NO_RECORD;
 }
 
 /* xorshift64: the same schedule for the same seed everywhere. */

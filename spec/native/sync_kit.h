@@ -1,4 +1,4 @@
-/* What the tests of sync share: messages from text, sealed values, stores to compare. */
+/* What the tests of sync share: messages from text, sealed values, pages, stores to compare. */
 #ifndef KMS_SPEC_SYNC_KIT_H
 #define KMS_SPEC_SYNC_KIT_H
 
@@ -130,5 +130,68 @@ static inline bool same_bytes(const kms_buf *a, const kms_buf *b)
 {
 	return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
+
+/* The beginning of a message with records of APP. */
+static inline kms_buf data_text(void)
+{
+	kms_buf text = new_text();
+	add(&text, "{\"type\":\"delta\",\"data\":{\"49\":[");
+	return text;
+}
+
+/* Whether the counts are these; otherwise prints them. */
+static inline bool counts_are(const kms_sync_counts *c, uint64_t total, uint64_t merged, uint64_t skipped,
+			      uint64_t rejected, uint64_t future)
+{
+	if (c->total == total && c->merged == merged && c->skipped == skipped && c->rejected == rejected &&
+	    c->future == future)
+		return true;
+	fprintf(stderr, "total %llu, merged %llu, skipped %llu, rejected %llu, future %llu\n",
+		(unsigned long long)c->total, (unsigned long long)c->merged, (unsigned long long)c->skipped,
+		(unsigned long long)c->rejected, (unsigned long long)c->future);
+	return false;
+}
+
+static const kms_delta_options all_changes = { .max_records = 1000,
+					       .max_bytes = 1 << 20,
+					       .max_record_bytes = 1 << 20 };
+
+/* Merges a record of a peer, which must be new. */
+static inline void merge_at(kms_store *s, uint64_t app_id, const char *key, const kms_clock_entry *clock,
+			    size_t clock_len, uint32_t origin, kms_record_state state)
+{
+	uint8_t value[KMS_VALUE_SEAL_OVERHEAD] = { 0xab, 1 };
+	kms_merge outcome;
+	bool live = state == KMS_RECORD_LIVE;
+	kms_record r = { .key = kms_text_from(key),
+			 .value = kms_span_of(live ? value : NULL, live ? sizeof(value) : 0),
+			 .clock = { clock, clock_len },
+			 .updated_at_ms = NOW - 1,
+			 .ttl_ms = live ? 0 : 3,
+			 .state = state,
+			 .origin = origin };
+	MUST(kms_store_merge(&outcome, s, app_id, &r, NOW));
+	if (outcome == KMS_MERGE_IGNORED_EQUAL_VERSION) abort();
+}
+
+/* Builds a delta page, which must have these properties. */
+static inline void expect_page(int *failed_, kms_store *s, const kms_delta_options *options, uint64_t until,
+			       uint64_t records, uint64_t skipped)
+{
+	kms_delta d;
+	kms_buf out = new_text();
+	CHECK_OK(kms_sync_delta(&d, &out, s, options));
+	if (d.until != until || d.records != records || d.skipped != skipped)
+		fprintf(stderr, "until %llu, records %llu, skipped %llu\n", (unsigned long long)d.until,
+			(unsigned long long)d.records, (unsigned long long)d.skipped);
+	CHECK(d.until == until && d.records == records && d.skipped == skipped);
+	CHECK((out.len > 0) == (records > 0));
+	CHECK(records <= 1 || out.len <= options->max_bytes);
+	kms_buf_free(&out);
+}
+
+#define HEX28 "00112233445566778899aabbccddeeff00112233445566778899aabb"
+#define RECORD(members) "{\"data\":{\"49\":[{" members "}]}}"
+#define GOOD "\"key\":\"k\",\"value\":\"" HEX28 "\",\"version\":{\"" WALLET "\":1}"
 
 #endif

@@ -1,4 +1,4 @@
-/* The store as an application sees it, and what sync reads: keys, values, listings, changes. */
+/* The store as an application sees it: keys, values, listings. */
 #include "store_kit.h"
 
 TEST(keeps_what_was_put)
@@ -8,18 +8,18 @@ TEST(keeps_what_was_put)
 	uint64_t at_ms = 1, put_at_ms;
 	uint8_t value[40];
 	memset(value, 7, sizeof(value));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, kms_text_from("k"), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, KMS_TEXT("k"), NOW));
 	CHECK(at_ms == 0 && buf.len == 0);
-	CHECK_OK(kms_store_put(&put_at_ms, s, APP, kms_text_from("k"), KMS_SPAN(value), 0, NOW));
+	CHECK_OK(kms_store_put(&put_at_ms, s, APP, KMS_TEXT("k"), KMS_SPAN(value), 0, NOW));
 	CHECK(put_at_ms == NOW);
-	CHECK_OK(kms_store_get(&at_ms, &buf, s, APP, kms_text_from("k"), NOW));
+	CHECK_OK(kms_store_get(&at_ms, &buf, s, APP, KMS_TEXT("k"), NOW));
 	CHECK(at_ms == NOW && buf.len == sizeof(value));
 	CHECK_MEM(buf.data, value, sizeof(value));
-	CHECK_OK(kms_store_get(&at_ms, &buf, s, APP, kms_text_from("k"), NOW)); /* appends */
+	CHECK_OK(kms_store_get(&at_ms, &buf, s, APP, KMS_TEXT("k"), NOW)); /* appends */
 	CHECK(buf.len == 2 * sizeof(value));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP + 1, kms_text_from("k"), NOW));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, kms_text_from("kk"), NOW));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, kms_text_from(""), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP + 1, KMS_TEXT("k"), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, KMS_TEXT("kk"), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_get(&at_ms, &buf, s, APP, KMS_TEXT(""), NOW));
 	kms_buf_free(&buf);
 	kms_store_free(s);
 }
@@ -35,7 +35,7 @@ TEST(stamps_never_stand_still)
 	CHECK(at_ms == NOW + 1);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 3, MIN_VALUE, 0, NOW - 5000)); /* clock went back */
 	CHECK(at_ms == NOW + 2);
-	CHECK_OK(kms_store_delete(&at_ms, s, APP, kms_text_from("k"), NOW - 5000));
+	CHECK_OK(kms_store_delete(&at_ms, s, APP, KMS_TEXT("k"), NOW - 5000));
 	CHECK(at_ms == NOW + 3);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 4, MIN_VALUE, 0, NOW)); /* over a tombstone too */
 	CHECK(at_ms == NOW + 4);
@@ -52,10 +52,10 @@ TEST(deletes_live_records_only)
 	kms_store *s = kit_store(1);
 	record_copy r;
 	uint64_t at_ms = 9;
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_delete(&at_ms, s, APP, kms_text_from("k"), NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_delete(&at_ms, s, APP, KMS_TEXT("k"), NOW));
 	CHECK(at_ms == 0);
 	CHECK_OK(kit_put_at(&at_ms, s, "k", 1, MIN_VALUE, 500, NOW));
-	CHECK_OK(kms_store_delete(&at_ms, s, APP, kms_text_from("k"), NOW + 10));
+	CHECK_OK(kms_store_delete(&at_ms, s, APP, KMS_TEXT("k"), NOW + 10));
 	CHECK(at_ms == NOW + 10);
 	CHECK(kit_get(s, "k", NOW + 10) == -1);
 	CHECK_OK(kit_peek(&r, s, "k", NOW + 10));
@@ -81,13 +81,11 @@ TEST(checks_keys)
 	CHECK_STATUS(KMS_ERR_KEY_SIZE,
 		     kms_store_put(&at_ms, s, APP, kms_text_of(key, 0), KMS_SPAN(value), 0, NOW));
 	CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_of(key, 1), KMS_SPAN(value), 0, NOW));
+	CHECK_STATUS(KMS_ERR_UTF8, kms_store_put(&at_ms, s, APP, KMS_TEXT("a\0b"), KMS_SPAN(value), 0, NOW));
+	CHECK_STATUS(KMS_ERR_UTF8, kms_store_put(&at_ms, s, APP, KMS_TEXT("\xc3"), KMS_SPAN(value), 0, NOW));
 	CHECK_STATUS(KMS_ERR_UTF8,
-		     kms_store_put(&at_ms, s, APP, kms_text_of("a\0b", 3), KMS_SPAN(value), 0, NOW));
-	CHECK_STATUS(KMS_ERR_UTF8,
-		     kms_store_put(&at_ms, s, APP, kms_text_from("\xc3"), KMS_SPAN(value), 0, NOW));
-	CHECK_STATUS(KMS_ERR_UTF8,
-		     kms_store_put(&at_ms, s, APP, kms_text_from("\xed\xa0\x80"), KMS_SPAN(value), 0, NOW));
-	CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_from("\xc3\xa9/x"), KMS_SPAN(value), 0, NOW));
+		     kms_store_put(&at_ms, s, APP, KMS_TEXT("\xed\xa0\x80"), KMS_SPAN(value), 0, NOW));
+	CHECK_OK(kms_store_put(&at_ms, s, APP, KMS_TEXT("\xc3\xa9/x"), KMS_SPAN(value), 0, NOW));
 	CHECK(kit_stats(s).live_keys == 3);
 	kms_store_free(s);
 }
@@ -153,18 +151,17 @@ TEST(refuses_null)
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 100);
 	uint64_t at_ms, *ids;
 	uint8_t v[MIN_VALUE] = { 0 };
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(NULL, s, APP, kms_text_from("k"), KMS_SPAN(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT,
-		     kms_store_put(&at_ms, NULL, APP, kms_text_from("k"), KMS_SPAN(v), 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(NULL, s, APP, KMS_TEXT("k"), KMS_SPAN(v), 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(&at_ms, NULL, APP, KMS_TEXT("k"), KMS_SPAN(v), 0, NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,
 		     kms_store_put(&at_ms, s, APP, kms_text_from(NULL), KMS_SPAN(v), 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_put(&at_ms, s, APP, kms_text_from("k"),
-						     (kms_span){ NULL, sizeof(v) }, 0, NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, NULL, s, APP, kms_text_from("k"), NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_store_put(&at_ms, s, APP, KMS_TEXT("k"), (kms_span){ NULL, sizeof(v) }, 0, NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, NULL, s, APP, KMS_TEXT("k"), NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, &buf, s, APP, kms_text_from(NULL), NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_delete(&at_ms, s, APP, kms_text_from(NULL), NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_list(s, APP, NOW, NULL, NULL));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_peek(s, APP, kms_text_from("k"), NOW, NULL, NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_peek(s, APP, KMS_TEXT("k"), NOW, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_changes(s, APP, 0, 0, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_changed_apps(&ids, NULL, s, 0));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_set_members(s, NULL, 1));
@@ -216,13 +213,6 @@ TEST(lists_live_names_in_bytewise_order)
 
 /* ---- many keys: growth and shrinking of the table ---- */
 
-static const char *numbered(size_t i)
-{
-	static char text[24];
-	snprintf(text, sizeof(text), "%zu", i);
-	return text;
-}
-
 TEST(finds_every_key_while_its_table_grows_and_shrinks)
 {
 	enum { MANY = 30000 }; /* enough for the memory of recent finds */
@@ -250,109 +240,6 @@ TEST(finds_every_key_while_its_table_grows_and_shrinks)
 	kms_store_free(s);
 }
 
-/* ---- changes ---- */
-
-typedef struct seen {
-	uint64_t numbers[64];
-	size_t count;
-} seen;
-
-static kms_status collect_change(void *context, const kms_record *record)
-{
-	seen *s = context;
-	if (s->count == KMS_ARRAY_LEN(s->numbers)) return KMS_ERR_RANGE;
-	s->numbers[s->count++] = record->sequence;
-	return KMS_OK;
-}
-
-TEST(numbers_every_change_over_the_whole_store)
-{
-	kms_store *s = kit_store(1);
-	uint64_t *ids, at_ms;
-	size_t count;
-	uint8_t v[MIN_VALUE] = { 0 };
-	CHECK(kms_store_sequence(s) == 0);
-	CHECK_OK(kms_store_changed_apps(&ids, &count, s, 0));
-	CHECK(count == 0 && !ids);
-	CHECK_OK(kit_put(s, "a", 1, NOW));                                                    /* 1 */
-	CHECK_OK(kms_store_put(&at_ms, s, APP + 1, kms_text_from("a"), KMS_SPAN(v), 0, NOW)); /* 2 */
-	CHECK_OK(kit_put(s, "b", 1, NOW));                                                    /* 3 */
-	CHECK_OK(kit_put(s, "a", 2, NOW)); /* 4, no longer 1 */
-	CHECK_OK(kit_delete(s, "b", NOW)); /* 5, no longer 3 */
-	CHECK(kms_store_sequence(s) == 5);
-	seen all = { .count = 0 };
-	CHECK_OK(kms_store_changes(s, APP, 0, 0, collect_change, &all));
-	CHECK(all.count == 2 && all.numbers[0] == 4 && all.numbers[1] == 5);
-	all.count = 0;
-	CHECK_OK(kms_store_changes(s, APP, 5, 0, collect_change, &all));
-	CHECK(all.count == 0);
-	CHECK_OK(kms_store_changes(s, APP + 2, 0, 0, collect_change, &all));
-	CHECK(all.count == 0);
-	CHECK_OK(kms_store_changed_apps(&ids, &count, s, 0));
-	CHECK(count == 2 && ids[0] == APP && ids[1] == APP + 1);
-	kms_store_ids_free(ids);
-	CHECK_OK(kms_store_changed_apps(&ids, &count, s, 2));
-	CHECK(count == 1 && ids[0] == APP);
-	kms_store_ids_free(ids);
-	CHECK_OK(kms_store_changed_apps(&ids, &count, s, 5));
-	CHECK(count == 0 && !ids);
-	/* Neither expiry nor eviction is a change. */
-	CHECK_OK(kit_put_at(&at_ms, s, "c", 1, MIN_VALUE, 1, NOW));
-	CHECK(kms_store_expire(s, NOW + 5, 10) == 1);
-	CHECK(kms_store_sequence(s) == 6);
-	kms_store_free(s);
-}
-
-/* Any `since`, in any order, with records moving to the newest end in between. */
-TEST(finds_its_place_among_the_changes)
-{
-	enum { KEYS = 40 };
-	kms_store *s = kit_store(1);
-	uint64_t seed = 7, newest[KEYS] = { 0 };
-	for (int step = 0; step < 3000; step++) {
-		size_t k = kit_random(&seed, KEYS);
-		if (kit_random(&seed, 2)) {
-			CHECK_OK(kit_put(s, numbered(k), 1, NOW));
-			newest[k] = kms_store_sequence(s);
-		}
-		uint64_t since = kit_random(&seed, kms_store_sequence(s) + 2);
-		size_t max = kit_random(&seed, KEYS), want = 0;
-		seen got = { .count = 0 };
-		for (size_t i = 0; i < KEYS; i++)
-			want += newest[i] > since;
-		if (max && want > max) want = max;
-		CHECK_OK(kms_store_changes(s, APP, since, max, collect_change, &got));
-		CHECK(got.count == want);
-		for (size_t i = 0; i < got.count; i++) {
-			size_t lower = 0;
-			for (size_t j = 0; j < KEYS; j++)
-				lower += newest[j] > since && newest[j] < got.numbers[i];
-			CHECK(lower == i && got.numbers[i] > since);
-		}
-	}
-	kms_store_free(s);
-}
-
-static kms_status refuse(void *context, const kms_record *record)
-{
-	(void)record;
-	++*(int *)context;
-	return KMS_ERR_BUSY;
-}
-
-TEST(a_failing_visitor_ends_the_walk)
-{
-	kms_store *s = kit_store(1);
-	int calls = 0;
-	CHECK_OK(kit_put(s, "a", 1, NOW));
-	CHECK_OK(kit_put(s, "b", 1, NOW));
-	CHECK_STATUS(KMS_ERR_BUSY, kms_store_changes(s, APP, 0, 0, refuse, &calls));
-	CHECK_STATUS(KMS_ERR_BUSY, kms_store_peek(s, APP, kms_text_from("a"), NOW, refuse, &calls));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, kms_store_peek(s, APP, kms_text_from("c"), NOW, refuse, &calls));
-	CHECK(calls == 2);
-	kms_store_free(s);
-}
-
 /* ---- allocation failures ---- */
 
 static kms_status one_of_each(kms_store *s)
@@ -370,7 +257,7 @@ static kms_status one_of_each(kms_store *s)
 		GUARD(kit_put(s, keys[i], 2, NOW));
 	GUARD(kit_delete(s, "b", NOW));
 	kms_record r = {
-		.key = kms_text_from("x"), .value = KMS_SPAN(v), .clock = { &clock, 1 }, .updated_at_ms = NOW
+		.key = KMS_TEXT("x"), .value = KMS_SPAN(v), .clock = { &clock, 1 }, .updated_at_ms = NOW
 	};
 	GUARD(kms_store_merge(&outcome, s, APP, &r, NOW));
 	GUARD(kms_store_list(s, APP, NOW, collect_name, &n));
@@ -416,6 +303,4 @@ TEST(survives_failing_allocations)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keeps_what_was_put), T(stamps_never_stand_still),
 	  T(deletes_live_records_only), T(checks_keys), T(checks_values_ttl_and_time),
 	  T(checks_every_bound_of_its_configuration), T(refuses_null), T(lists_live_names_in_bytewise_order),
-	  T(finds_every_key_while_its_table_grows_and_shrinks), T(numbers_every_change_over_the_whole_store),
-	  T(finds_its_place_among_the_changes), T(a_failing_visitor_ends_the_walk),
-	  T(survives_failing_allocations))
+	  T(finds_every_key_while_its_table_grows_and_shrinks), T(survives_failing_allocations))

@@ -1,4 +1,4 @@
-/* Who brought a record, and what follows for dead ones; readers of changes that keep their place. */
+/* Where a record came from, and which dead records may therefore be dropped early. */
 #include "store_kit.h"
 
 static void merge_from(kms_store *s, const char *key, uint64_t counter, uint32_t origin,
@@ -50,16 +50,7 @@ TEST(a_record_keeps_its_origin_through_every_state)
 	kms_store_free(s);
 }
 
-/* ---- leaving early ---- */
-
-static kms_store *capped_store(size_t max_tombstones)
-{
-	kms_store *s;
-	kms_store_config config = kit_config(1);
-	config.max_tombstones = max_tombstones;
-	if (kms_store_new(&s, &config) != KMS_OK) abort();
-	return s;
-}
+/* ---- dropping early ---- */
 
 TEST(merged_dead_records_stay_whatever_is_acknowledged)
 {
@@ -103,7 +94,7 @@ TEST(own_dead_records_leave_past_merged_ones)
 }
 
 /* A full store plans with what may leave: a merged record's stub stays, and is planned to. */
-TEST(room_is_planned_without_merged_stubs)
+TEST(evictions_are_planned_without_merged_stubs)
 {
 	kms_store *s;
 	kms_store_config config = kit_config(1);
@@ -126,94 +117,6 @@ TEST(room_is_planned_without_merged_stubs)
 	kms_store_free(s);
 }
 
-/* ---- readers in pieces ---- */
-
-typedef struct reading {
-	uint64_t seen[64];
-	size_t count;
-	size_t stop_after;
-} reading;
-
-static bool read_one(void *context, const kms_record *record)
-{
-	reading *r = context;
-	r->seen[r->count++ % 64] = record->sequence;
-	return r->count < r->stop_after;
-}
-
-static bool step(reading *r, kms_store *s, uint64_t *since, uint64_t until, size_t max, size_t stop_after)
-{
-	kms_changes_walk walk = { APP, *since, until, max, KMS_CHANGES_CHOOSE };
-	*r = (reading){ .stop_after = stop_after };
-	bool more = kms_store_changes_step(&walk, s, read_one, r);
-	*since = walk.since;
-	return more;
-}
-
-TEST(steps_go_on_where_they_ended)
-{
-	kms_store *s = capped_store(10);
-	reading r;
-	uint64_t at = 0;
-	CHECK(!step(&r, s, &at, UINT64_MAX, 5, 5) && r.count == 0 && at == 0); /* no namespace */
-	for (int i = 0; i < 10; i++) {
-		const char key[2] = { (char)('a' + i), 0 };
-		CHECK_OK(kit_put(s, key, 1, NOW));
-	}
-	CHECK(step(&r, s, &at, UINT64_MAX, 3, 100) && r.count == 3 && at == 3);
-	CHECK(step(&r, s, &at, UINT64_MAX, 3, 2) && r.count == 2 && at == 5); /* told to stop */
-	CHECK_OK(kit_put(s, "e", 1, NOW)); /* 5, where it stands, is 11 now */
-	CHECK_OK(kit_put(s, "f", 1, NOW)); /* and 6 is 12 */
-	CHECK(step(&r, s, &at, 10, 2, 100) && r.count == 2 && r.seen[0] == 7 && at == 8);
-	CHECK(!step(&r, s, &at, 10, 2, 100) && r.count == 2 && at == 10);
-	CHECK(!step(&r, s, &at, 10, 2, 100) && r.count == 0 && at == 10);
-	CHECK(step(&r, s, &at, 11, 0, 100) && r.count == 0 && at == 10);
-	CHECK(!step(&r, s, &at, 11, 1, 100) && r.seen[0] == 11 && at == 11);
-	CHECK(!step(&r, s, &at, UINT64_MAX, 9, 100) && r.count == 1 && at == 12);
-	at = 0; /* again from the start */
-	CHECK(!step(&r, s, &at, UINT64_MAX, 64, 100) && r.count == 10 && at == 12);
-	kms_store_free(s);
-}
-
-/* Two readers at random places of a namespace that changes: each sees what a plain walk sees. */
-typedef struct plain {
-	uint64_t next[4];
-	size_t count;
-} plain;
-
-static kms_status plain_one(void *context, const kms_record *record)
-{
-	plain *p = context;
-	p->next[p->count++] = record->sequence;
-	return KMS_OK;
-}
-
-TEST(hints_never_mislead)
-{
-	kms_store *s = capped_store(3);
-	uint64_t seed = 77, at[2] = { 0 };
-	kms_store_set_acknowledged(s, UINT64_MAX);
-	for (int i = 0; i < 20000; i++) {
-		const char key[3] = { (char)('a' + kit_random(&seed, 8)), (char)('a' + kit_random(&seed, 8)),
-				      0 };
-		if (kit_random(&seed, 3))
-			CHECK_OK(kit_put(s, key, 1, NOW + (uint64_t)i));
-		else
-			(void)!kit_delete(s, key, NOW + (uint64_t)i);
-		size_t who = kit_random(&seed, 2), max = 1 + kit_random(&seed, 4);
-		if (kit_random(&seed, 50) == 0) at[who] = kit_random(&seed, kms_store_sequence(s) + 1);
-		reading r = { .stop_after = 100 };
-		plain p = { .count = 0 };
-		CHECK_OK(kms_store_changes(s, APP, at[who], max, plain_one, &p));
-		kms_changes_walk walk = { APP, at[who], UINT64_MAX, max, (kms_changes_reader)who };
-		(void)kms_store_changes_step(&walk, s, read_one, &r);
-		at[who] = walk.since;
-		CHECK(r.count == p.count);
-		CHECK_MEM(r.seen, p.next, p.count * sizeof(p.next[0]));
-	}
-	kms_store_free(s);
-}
-
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_record_keeps_its_origin_through_every_state),
 	  T(merged_dead_records_stay_whatever_is_acknowledged), T(own_dead_records_leave_past_merged_ones),
-	  T(room_is_planned_without_merged_stubs), T(steps_go_on_where_they_ended), T(hints_never_mislead))
+	  T(evictions_are_planned_without_merged_stubs))

@@ -276,7 +276,7 @@ static void expect_last_word(int *failed_, world *w)
 	uint8_t value[MIN_VALUE] = { 0xee };
 	int node = (int)kit_random(&w->seed, (uint64_t)w->nodes);
 	uint64_t at_ms;
-	CHECK_OK(kms_store_put(&at_ms, w->stores[node], APP, kms_text_from("a"), KMS_SPAN(value), 0,
+	CHECK_OK(kms_store_put(&at_ms, w->stores[node], APP, KMS_TEXT("a"), KMS_SPAN(value), 0,
 			       node_time(w, node)));
 	CHECK_OK(kit_peek(&r, w->stores[node], "a", node_time(w, node)));
 	for (int i = 0; i < w->nodes; i++) {

@@ -242,8 +242,7 @@ static void *put_everywhere(void *context)
 	static const uint8_t value[MIN_VALUE];
 	uint64_t at_ms;
 	for (uint64_t app = 1; app <= 60; app++) {
-		if (kms_store_put(&at_ms, sh->store, app, kms_text_from("k"), KMS_SPAN(value), 0, NOW) !=
-		    KMS_OK)
+		if (kms_store_put(&at_ms, sh->store, app, KMS_TEXT("k"), KMS_SPAN(value), 0, NOW) != KMS_OK)
 			atomic_store(&sh->broken, true);
 	}
 	return NULL;
