@@ -9,6 +9,7 @@
 #define KMS_PROTOCOL_BUCKET_TABLE_INTERNAL_H
 
 #include "kms/view.h"
+#include "base/min_heap.h"
 #include "base/siphash.h"
 
 /*
@@ -29,25 +30,25 @@ typedef struct token_rate {
 typedef struct bucket {
 	moment full_at;
 	uint64_t id;
-	uint32_t next;  /* in the chain of its hash, or of free buckets */
-	uint32_t place; /* in the heap */
+	uint32_t next;     /* in the chain of its hash, or of free buckets */
+	uint32_t position; /* in the heap */
 } bucket;
 
 typedef struct bucket_table {
 	kms_siphash_key hash_key;
 	moment now;
 	bucket *buckets;
-	uint32_t *heads; /* of the chains */
-	uint32_t *heap;  /* by full_at: the first bucket to become full is on top */
-	uint32_t max;
-	uint32_t mask; /* of heads */
-	uint32_t count;
-	uint32_t free;
+	uint32_t *heads;     /* of the chains */
+	uint32_t mask;       /* of heads */
+	uint32_t free;       /* first of the chain of free buckets */
+	kms_min_heap filled; /* buckets in use, by the millisecond in which they are full */
 } bucket_table;
 
 /* Makes a table of `max` buckets, at least 1. Release with kms_bucket_table_clear, also after a failure. */
 kms_status kms_bucket_table_make(bucket_table *table, uint32_t max);
 void kms_bucket_table_clear(bucket_table *table);
+/* Buckets in use. */
+size_t kms_bucket_table_count(const bucket_table *table);
 
 /* Moves the table's clock on, never back, and forgets some buckets that have become full. */
 void kms_bucket_table_advance(bucket_table *table, uint64_t now_ms);

@@ -77,7 +77,7 @@ size_t kms_limiter_count(kms_limiter *limiter)
 {
 	ENSURE(limiter, 0);
 	pthread_mutex_lock(&limiter->lock);
-	size_t count = limiter->table.count;
+	size_t count = kms_bucket_table_count(&limiter->table);
 	pthread_mutex_unlock(&limiter->lock);
 	return count;
 }
