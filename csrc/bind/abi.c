@@ -1,4 +1,4 @@
-/* Contract calls, their answers, and transactions, as hexadecimal text of JSON-RPC. */
+/* Contract calls, the data they return, and transactions, in JSON-RPC's hexadecimal. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "bind/topics.h"
 #include "kms/abi.h"
 #include "kms/codec.h"
+#include "kms/eth_text.h"
 #include "kms/tx.h"
 
 /* ---- calls -------------------------------------------------------------------------------------- */
@@ -70,9 +71,9 @@ static int abi_selector(lua_State *L)
 	return 1;
 }
 
-/* ---- answers -------------------------------------------------------------------------------------- */
+/* ---- returned data -------------------------------------------------------------------------------- */
 
-/* Ids are unsigned 64-bit, a Lua integer is not: decimal text. */
+/* As decimal text: ids are unsigned 64-bit, Lua integers are signed. */
 static void push_u64(lua_State *L, uint64_t number)
 {
 	char digits[20];
@@ -108,10 +109,10 @@ static void set_text(lua_State *L, const char *name, kms_text text)
 	lua_setfield(L, -2, name);
 }
 
-static kms_status push_app(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_app(lua_State *L, kms_span data)
 {
 	kms_abi_app app;
-	kms_status status = kms_abi_decode_app(&app, data, len);
+	kms_status status = kms_abi_decode_app(&app, data);
 	if (status != KMS_OK) return status;
 	lua_createtable(L, 0, 2);
 	set_id(L, "id", app.id);
@@ -119,10 +120,10 @@ static kms_status push_app(lua_State *L, const uint8_t *data, size_t len)
 	return KMS_OK;
 }
 
-static kms_status push_version(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_version(lua_State *L, kms_span data)
 {
 	kms_abi_version version;
-	kms_status status = kms_abi_decode_version(&version, data, len);
+	kms_status status = kms_abi_decode_version(&version, data);
 	if (status != KMS_OK) return status;
 	lua_createtable(L, 0, 2);
 	set_id(L, "id", version.id);
@@ -130,10 +131,10 @@ static kms_status push_version(lua_State *L, const uint8_t *data, size_t len)
 	return KMS_OK;
 }
 
-static kms_status push_instance(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_instance(lua_State *L, kms_span data)
 {
 	kms_abi_instance instance;
-	kms_status status = kms_abi_decode_instance(&instance, data, len);
+	kms_status status = kms_abi_decode_instance(&instance, data);
 	if (status != KMS_OK) return status;
 	lua_createtable(L, 0, 10);
 	set_id(L, "id", instance.id);
@@ -150,10 +151,10 @@ static kms_status push_instance(lua_State *L, const uint8_t *data, size_t len)
 	return KMS_OK;
 }
 
-static kms_status push_addresses(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_addresses(lua_State *L, kms_span data)
 {
 	kms_abi_list list;
-	kms_status status = kms_abi_decode_addresses(&list, data, len);
+	kms_status status = kms_abi_decode_addresses(&list, data);
 	if (status != KMS_OK) return status;
 	lua_createtable(L, (int)list.count, 0);
 	for (size_t i = 0; i < list.count; i++) {
@@ -163,10 +164,10 @@ static kms_status push_addresses(lua_State *L, const uint8_t *data, size_t len)
 	return KMS_OK;
 }
 
-static kms_status push_numbers(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_numbers(lua_State *L, kms_span data)
 {
 	kms_abi_list list;
-	kms_status status = kms_abi_decode_numbers(&list, data, len);
+	kms_status status = kms_abi_decode_numbers(&list, data);
 	if (status != KMS_OK) return status;
 	lua_createtable(L, (int)list.count, 0);
 	for (size_t i = 0; i < list.count; i++) {
@@ -176,52 +177,51 @@ static kms_status push_numbers(lua_State *L, const uint8_t *data, size_t len)
 	return KMS_OK;
 }
 
-static kms_status push_number(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_number(lua_State *L, kms_span data)
 {
 	uint64_t number;
-	kms_status status = kms_abi_decode_number(&number, data, len);
+	kms_status status = kms_abi_decode_number(&number, data);
 	if (status == KMS_OK) push_u64(L, number);
 	return status;
 }
 
-static kms_status push_address(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_address(lua_State *L, kms_span data)
 {
 	uint8_t address[20];
-	kms_status status = kms_abi_decode_address(address, data, len);
+	kms_status status = kms_abi_decode_address(address, data);
 	if (status == KMS_OK) bind_push_hex(L, address, sizeof(address));
 	return status;
 }
 
-static kms_status push_bytes32(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_bytes32(lua_State *L, kms_span data)
 {
 	uint8_t bytes[32];
-	kms_status status = kms_abi_decode_bytes32(bytes, data, len);
+	kms_status status = kms_abi_decode_bytes32(bytes, data);
 	if (status == KMS_OK) bind_push_hex(L, bytes, sizeof(bytes));
 	return status;
 }
 
-static kms_status push_bool(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_bool(lua_State *L, kms_span data)
 {
 	bool truth;
-	kms_status status = kms_abi_decode_bool(&truth, data, len);
+	kms_status status = kms_abi_decode_bool(&truth, data);
 	if (status == KMS_OK) lua_pushboolean(L, truth);
 	return status;
 }
 
-static kms_status push_nothing(lua_State *L, const uint8_t *data, size_t len)
+static kms_status push_nothing(lua_State *L, kms_span data)
 {
-	(void)data;
 	lua_pushboolean(L, 1);
-	return len == 0 ? KMS_OK : KMS_ERR_ABI;
+	return data.len == 0 ? KMS_OK : KMS_ERR_ABI;
 }
 
 /*
- * abi_decode(name, hex) -> what the function returns | nil, message, code. Numbers are decimal
- * texts, but statuses and times integers; 20 and 32 bytes are hex, a teePubkey is bytes. May throw.
+ * abi_decode(name, hex) -> what the function returns | nil, message, code. Ids and numbers are
+ * decimal text, statuses and times integers, addresses and hashes hex, a teePubkey bytes.
  */
 static int abi_decode(lua_State *L)
 {
-	static kms_status (*const push[])(lua_State *, const uint8_t *, size_t) = {
+	static kms_status (*const push[])(lua_State *, kms_span) = {
 		[KMS_ABI_NOTHING] = push_nothing,     [KMS_ABI_APP] = push_app,
 		[KMS_ABI_VERSION] = push_version,     [KMS_ABI_INSTANCE] = push_instance,
 		[KMS_ABI_ADDRESSES] = push_addresses, [KMS_ABI_NUMBERS] = push_numbers,
@@ -236,20 +236,22 @@ static int abi_decode(lua_State *L)
 	size_t len = text.len / 2;
 	uint8_t *data = lua_newuserdatauv(L, len + 1, 0);
 	if (kms_hex_decode(kms_out_of(data, len), text) != KMS_OK) return bind_fail(L, KMS_ERR_ABI);
-	kms_status status = push[function->result](L, data, len);
+	kms_status status = push[function->result](L, kms_span_of(data, len));
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
 /* ---- transactions ----------------------------------------------------------------------------------- */
 
-#define MAX_TX_REST 512 /* bytes of a signed transaction besides its data */
+#define MAX_TX_REST 512 /* bytes of a signed transaction without its data */
 
-/* A member of the table at 2 that must be text; stays on the stack. */
-static const char *member(lua_State *L, const char *name, size_t *len)
+/* A text member of the table at 2; it stays on the stack. */
+static kms_text member(lua_State *L, const char *name)
 {
+	kms_text text;
 	if (lua_getfield(L, 2, name) != LUA_TSTRING)
 		luaL_argerror(L, 2, lua_pushfstring(L, "field '%s' must be text", name));
-	return lua_tolstring(L, -1, len);
+	text.text = lua_tolstring(L, -1, &text.len);
+	return text;
 }
 
 static int digit(char c)
@@ -259,16 +261,15 @@ static int digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* A quantity: 0x and 1 to 16 digits. */
+/* A quantity of JSON-RPC: 0x and 1 to 16 digits. */
 static uint64_t member_quantity(lua_State *L, const char *name)
 {
-	size_t len;
 	uint64_t number = 0;
-	const char *text = member(L, name, &len);
-	bool valid = len >= 3 && len <= 18 && text[0] == '0' && text[1] == 'x';
-	for (size_t i = 2; valid && i < len; i++) {
-		valid = digit(text[i]) >= 0;
-		number = number << 4 | (uint64_t)digit(text[i]);
+	kms_text text = member(L, name);
+	bool valid = text.len >= 3 && text.len <= 18 && text.text[0] == '0' && text.text[1] == 'x';
+	for (size_t i = 2; valid && i < text.len; i++) {
+		valid = digit(text.text[i]) >= 0;
+		number = number << 4 | (uint64_t)digit(text.text[i]);
 	}
 	if (!valid) luaL_argerror(L, 2, lua_pushfstring(L, "field '%s' is not a quantity of 64 bits", name));
 	return number;
@@ -285,7 +286,7 @@ static int sign_transaction(lua_State *L)
 					     "max_fee_per_gas", "gas_limit", "to",
 					     "value",           "data",      NULL };
 	uint8_t hash[32];
-	kms_text to, digits;
+	kms_text digits;
 	kms_tx tx = { 0 };
 	const kms_wallet *wallet = bind_check(L, 1, &bind_wallet_type);
 	bind_options_check(L, 2, names);
@@ -296,21 +297,20 @@ static int sign_transaction(lua_State *L)
 	tx.max_fee_per_gas = member_quantity(L, "max_fee_per_gas");
 	tx.gas_limit = member_quantity(L, "gas_limit");
 	tx.value = member_quantity(L, "value");
-	to.text = member(L, "to", &to.len);
-	if (kms_address_parse(tx.to20, to) != KMS_OK) luaL_argerror(L, 2, "field 'to' is no address");
-	digits.text = member(L, "data", &digits.len);
-	digits = kms_hex_strip(digits);
-	tx.data_len = digits.len / 2;
-	uint8_t *data = lua_newuserdatauv(L, tx.data_len + 1, 0);
+	if (kms_address_parse(tx.to20, member(L, "to")) != KMS_OK)
+		luaL_argerror(L, 2, "field 'to' is no address");
+	digits = kms_hex_strip(member(L, "data"));
+	size_t data_len = digits.len / 2;
+	uint8_t *data = lua_newuserdatauv(L, data_len + 1, 0);
 	if (digits.len > 2 * (size_t)KMS_TX_MAX_DATA ||
-	    kms_hex_decode(kms_out_of(data, tx.data_len), digits) != KMS_OK)
+	    kms_hex_decode(kms_out_of(data, data_len), digits) != KMS_OK)
 		return luaL_argerror(L, 2, "field 'data' is not hex of at most 64 KiB");
-	tx.data = data;
-	/* Copied to memory of Lua's, so that nothing of C's is alive when pushing throws. */
-	size_t max = tx.data_len + MAX_TX_REST, len = 0;
+	tx.data = kms_span_of(data, data_len);
+	/* Copy to memory that Lua owns, so that C owns nothing when a push throws. */
+	size_t max = data_len + MAX_TX_REST, len = 0;
 	uint8_t *bytes = lua_newuserdatauv(L, max, 0);
 	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, max);
-	kms_status status = kms_tx_sign(&raw, hash, &tx, wallet);
+	kms_status status = kms_tx_sign(hash, &raw, &tx, wallet);
 	if (status == KMS_OK) memcpy(bytes, raw.data, len = raw.len);
 	kms_buf_free(&raw);
 	if (status != KMS_OK) return bind_fail(L, status);

@@ -1,4 +1,4 @@
-/* Contract ABI: decoding (kms/abi.h). */
+/* Contract ABI: decoding of returned data (kms/abi.h). */
 #include "kms/abi.h"
 
 #include <string.h>
@@ -7,14 +7,8 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 
-/* Words of each struct that are known; a newer contract may append to them. */
+/* The words known of each struct; a newer contract may have more. */
 enum { APP_WORDS = 8, VERSION_WORDS = 10, INSTANCE_WORDS = 10 };
-
-/* A run of words that offsets count from: a whole answer, or a struct and what follows it. */
-typedef struct span {
-	const uint8_t *at;
-	size_t len;
-} span;
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
@@ -56,7 +50,7 @@ static kms_status read_address(uint8_t address20[20], const uint8_t *word)
 	return KMS_OK;
 }
 
-/* A number that is used as a size: an offset, a length, a count. */
+/* A number used as an offset, a length or a count. */
 static kms_status read_size(size_t *size, const uint8_t *word, size_t max)
 {
 	uint64_t number;
@@ -66,50 +60,54 @@ static kms_status read_size(size_t *size, const uint8_t *word, size_t max)
 	return KMS_OK;
 }
 
-/* ---- parts ---------------------------------------------------------------------------------- */
+/*
+ * ---- parts ----------------------------------------------------------------------------------
+ *
+ * A part is a span that offsets count from: all the data, or a struct and what follows it.
+ */
 
-static const uint8_t *word_of(const span *part, size_t index)
+static const uint8_t *word_of(const kms_span *part, size_t index)
 {
-	return part->at + index * KMS_ABI_WORD;
+	return part->bytes + index * KMS_ABI_WORD;
 }
 
-/* What lies `word`'s value behind the start of `from`: after the `fixed` words before it, and whole. */
-static kms_status follow(span *part, const span *from, size_t word, size_t fixed, size_t words)
+/* The part at the offset in `word`, counted from `from`: after its `fixed` words, with `words` at least. */
+static kms_status follow(kms_span *part, const kms_span *from, size_t word, size_t fixed, size_t words)
 {
 	size_t offset;
 	GUARD(read_size(&offset, word_of(from, word), from->len));
 	ENSURE(offset >= fixed * KMS_ABI_WORD, KMS_ERR_ABI);
 	ENSURE((from->len - offset) / KMS_ABI_WORD >= words, KMS_ERR_ABI);
-	*part = (span){ from->at + offset, from->len - offset };
+	*part = kms_span_of(from->bytes + offset, from->len - offset);
 	return KMS_OK;
 }
 
-/* The struct or list that is a whole answer: behind the outer offset, in whole words. */
-static kms_status open_answer(span *part, const uint8_t *data, size_t len, size_t words)
+/* The struct or list that the data consists of, after the outer offset. */
+static kms_status open_data(kms_span *part, kms_span data, size_t words)
 {
-	ENSURE(data || len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(len >= KMS_ABI_WORD && len % KMS_ABI_WORD == 0, KMS_ERR_ABI);
-	return follow(part, &(span){ data, len }, 0, 1, words);
+	ENSURE(data.bytes || data.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(data.len >= KMS_ABI_WORD && data.len % KMS_ABI_WORD == 0, KMS_ERR_ABI);
+	return follow(part, &data, 0, 1, words);
 }
 
 /*
- * A string or bytes member. Its padding is not looked at: contracts copy it from storage,
- * where it may be anything, and nothing reads it.
+ * A string or bytes member. Its padding is not checked: contracts copy it from storage, where it
+ * may be anything, and nothing uses it.
  */
-static kms_status read_bytes(kms_text *bytes, const span *tuple, size_t word, size_t words)
+static kms_status read_bytes(kms_text *bytes, const kms_span *tuple, size_t word, size_t words)
 {
-	span part;
+	kms_span part;
 	size_t len;
 	GUARD(follow(&part, tuple, word, words, 1));
-	GUARD(read_size(&len, part.at, part.len - KMS_ABI_WORD));
+	GUARD(read_size(&len, part.bytes, part.len - KMS_ABI_WORD));
 	size_t padded = (len + KMS_ABI_WORD - 1) / KMS_ABI_WORD * KMS_ABI_WORD;
 	ENSURE(padded <= part.len - KMS_ABI_WORD, KMS_ERR_ABI);
-	*bytes = (kms_text){ (const char *)part.at + KMS_ABI_WORD, len };
+	*bytes = (kms_text){ (const char *)part.bytes + KMS_ABI_WORD, len };
 	return KMS_OK;
 }
 
-/* Members that nobody uses must be well formed, too. */
-static kms_status skip_bytes(const span *tuple, const uint8_t *members, size_t count, size_t words)
+/* Unused members must be well formed too. */
+static kms_status skip_bytes(const kms_span *tuple, const uint8_t *members, size_t count, size_t words)
 {
 	kms_text unused;
 	for (size_t i = 0; i < count; i++)
@@ -117,7 +115,7 @@ static kms_status skip_bytes(const span *tuple, const uint8_t *members, size_t c
 	return KMS_OK;
 }
 
-static kms_status skip_address(const span *tuple, size_t word)
+static kms_status skip_address(const kms_span *tuple, size_t word)
 {
 	uint8_t unused[20];
 	return read_address(unused, word_of(tuple, word));
@@ -125,11 +123,11 @@ static kms_status skip_address(const span *tuple, size_t word)
 
 /* ---- structs ---------------------------------------------------------------------------------- */
 
-static kms_status decode_app(kms_abi_app *app, const uint8_t *data, size_t len)
+static kms_status decode_app(kms_abi_app *app, kms_span data)
 {
 	static const uint8_t texts[] = { 4 };
-	span tuple;
-	GUARD(open_answer(&tuple, data, len, APP_WORDS));
+	kms_span tuple;
+	GUARD(open_data(&tuple, data, APP_WORDS));
 	GUARD(read_number(&app->id, word_of(&tuple, 0)));
 	GUARD(skip_address(&tuple, 1));
 	GUARD(skip_address(&tuple, 3));
@@ -137,41 +135,41 @@ static kms_status decode_app(kms_abi_app *app, const uint8_t *data, size_t len)
 	return read_u8(&app->status, word_of(&tuple, 7));
 }
 
-kms_status kms_abi_decode_app(kms_abi_app *app, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_app(kms_abi_app *app, kms_span data)
 {
 	ENSURE_REF(app);
 	*app = (kms_abi_app){ 0 };
 	kms_abi_app read = { 0 };
-	GUARD(decode_app(&read, data, len));
+	GUARD(decode_app(&read, data));
 	*app = read;
 	return KMS_OK;
 }
 
-static kms_status decode_version(kms_abi_version *version, const uint8_t *data, size_t len)
+static kms_status decode_version(kms_abi_version *version, kms_span data)
 {
 	static const uint8_t texts[] = { 1, 3, 4, 5, 6 };
-	span tuple;
-	GUARD(open_answer(&tuple, data, len, VERSION_WORDS));
+	kms_span tuple;
+	GUARD(open_data(&tuple, data, VERSION_WORDS));
 	GUARD(read_number(&version->id, word_of(&tuple, 0)));
 	GUARD(skip_bytes(&tuple, texts, sizeof(texts), VERSION_WORDS));
 	GUARD(read_u8(&version->status, word_of(&tuple, 7)));
 	return skip_address(&tuple, 9);
 }
 
-kms_status kms_abi_decode_version(kms_abi_version *version, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_version(kms_abi_version *version, kms_span data)
 {
 	ENSURE_REF(version);
 	*version = (kms_abi_version){ 0 };
 	kms_abi_version read = { 0 };
-	GUARD(decode_version(&read, data, len));
+	GUARD(decode_version(&read, data));
 	*version = read;
 	return KMS_OK;
 }
 
-static kms_status decode_instance(kms_abi_instance *instance, const uint8_t *data, size_t len)
+static kms_status decode_instance(kms_abi_instance *instance, kms_span data)
 {
-	span tuple;
-	GUARD(open_answer(&tuple, data, len, INSTANCE_WORDS));
+	kms_span tuple;
+	GUARD(open_data(&tuple, data, INSTANCE_WORDS));
 	GUARD(read_number(&instance->id, word_of(&tuple, 0)));
 	GUARD(read_number(&instance->app_id, word_of(&tuple, 1)));
 	GUARD(read_number(&instance->version_id, word_of(&tuple, 2)));
@@ -182,7 +180,7 @@ static kms_status decode_instance(kms_abi_instance *instance, const uint8_t *dat
 	GUARD(read_bool(&instance->zk_verified, word_of(&tuple, 7)));
 	GUARD(read_u8(&instance->status, word_of(&tuple, 8)));
 	GUARD(read_number(&instance->registered_at_s, word_of(&tuple, 9)));
-	/* Seconds are signed wherever they are used. */
+	/* Seconds are signed where they are used. */
 	ENSURE(instance->registered_at_s <= INT64_MAX, KMS_ERR_ABI);
 	return KMS_OK;
 }
@@ -193,12 +191,12 @@ static void drop_unusable(kms_text *text, size_t max, bool is_text)
 	text->len = 0;
 }
 
-kms_status kms_abi_decode_instance(kms_abi_instance *instance, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_instance(kms_abi_instance *instance, kms_span data)
 {
 	ENSURE_REF(instance);
 	*instance = (kms_abi_instance){ 0 };
 	kms_abi_instance read = { 0 };
-	GUARD(decode_instance(&read, data, len));
+	GUARD(decode_instance(&read, data));
 	drop_unusable(&read.url, KMS_ABI_MAX_URL, true);
 	drop_unusable(&read.tee_pubkey, KMS_ABI_MAX_KEY, false);
 	*instance = read;
@@ -207,56 +205,56 @@ kms_status kms_abi_decode_instance(kms_abi_instance *instance, const uint8_t *da
 
 /* ---- one word ----------------------------------------------------------------------------------- */
 
-/* Functions that return one value return one word and nothing else. */
-static kms_status check_word(const uint8_t *data, size_t len)
+/* A function that returns one value returns exactly one word. */
+static kms_status check_word(kms_span data)
 {
-	ENSURE(data || len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(len == KMS_ABI_WORD, KMS_ERR_ABI);
+	ENSURE(data.bytes || data.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(data.len == KMS_ABI_WORD, KMS_ERR_ABI);
 	return KMS_OK;
 }
 
-kms_status kms_abi_decode_number(uint64_t *number, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_number(uint64_t *number, kms_span data)
 {
 	ENSURE_REF(number);
 	*number = 0;
-	GUARD(check_word(data, len));
-	return read_number(number, data);
+	GUARD(check_word(data));
+	return read_number(number, data.bytes);
 }
 
-kms_status kms_abi_decode_address(uint8_t address20[20], const uint8_t *data, size_t len)
+kms_status kms_abi_decode_address(uint8_t address20[20], kms_span data)
 {
 	ENSURE_REF(address20);
 	memset(address20, 0, 20);
-	GUARD(check_word(data, len));
-	return read_address(address20, data);
+	GUARD(check_word(data));
+	return read_address(address20, data.bytes);
 }
 
-kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], const uint8_t *data, size_t len)
+kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], kms_span data)
 {
 	ENSURE_REF(bytes32);
 	memset(bytes32, 0, 32);
-	GUARD(check_word(data, len));
-	memcpy(bytes32, data, 32);
+	GUARD(check_word(data));
+	memcpy(bytes32, data.bytes, 32);
 	return KMS_OK;
 }
 
-kms_status kms_abi_decode_bool(bool *truth, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_bool(bool *truth, kms_span data)
 {
 	ENSURE_REF(truth);
 	*truth = false;
-	GUARD(check_word(data, len));
-	return read_bool(truth, data);
+	GUARD(check_word(data));
+	return read_bool(truth, data.bytes);
 }
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
 
-static kms_status decode_list(kms_abi_list *list, const uint8_t *data, size_t len)
+static kms_status decode_list(kms_abi_list *list, kms_span data)
 {
-	span part;
+	kms_span part;
 	size_t count;
-	GUARD(open_answer(&part, data, len, 1));
-	GUARD(read_size(&count, part.at, part.len / KMS_ABI_WORD - 1));
-	*list = (kms_abi_list){ part.at + KMS_ABI_WORD, count };
+	GUARD(open_data(&part, data, 1));
+	GUARD(read_size(&count, part.bytes, part.len / KMS_ABI_WORD - 1));
+	*list = (kms_abi_list){ part.bytes + KMS_ABI_WORD, count };
 	return KMS_OK;
 }
 
@@ -270,25 +268,25 @@ uint64_t kms_abi_list_number(const kms_abi_list *list, size_t index)
 	return kms_load64_be(list->words + index * KMS_ABI_WORD + KMS_ABI_WORD - 8);
 }
 
-/* A list whose words have nothing but zeros in front of `width` bytes. */
-static kms_status decode_words(kms_abi_list *list, const uint8_t *data, size_t len, size_t width)
+/* A list whose words have only zeros before their last `width` bytes. */
+static kms_status decode_words(kms_abi_list *list, kms_span data, size_t width)
 {
 	ENSURE_REF(list);
 	*list = (kms_abi_list){ 0 };
 	kms_abi_list read = { 0 };
-	GUARD(decode_list(&read, data, len));
+	GUARD(decode_list(&read, data));
 	for (size_t i = 0; i < read.count; i++)
 		ENSURE(is_zero(read.words + i * KMS_ABI_WORD, KMS_ABI_WORD - width), KMS_ERR_ABI);
 	*list = read;
 	return KMS_OK;
 }
 
-kms_status kms_abi_decode_addresses(kms_abi_list *list, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_addresses(kms_abi_list *list, kms_span data)
 {
-	return decode_words(list, data, len, 20);
+	return decode_words(list, data, 20);
 }
 
-kms_status kms_abi_decode_numbers(kms_abi_list *list, const uint8_t *data, size_t len)
+kms_status kms_abi_decode_numbers(kms_abi_list *list, kms_span data)
 {
-	return decode_words(list, data, len, 8);
+	return decode_words(list, data, 8);
 }

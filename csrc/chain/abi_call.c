@@ -1,4 +1,4 @@
-/* Contract ABI: calls (kms/abi.h). */
+/* Contract ABI: the functions and their calls (kms/abi.h). */
 #include <string.h>
 
 #include "base/bits.h"
@@ -49,16 +49,16 @@ void kms_abi_word_address(uint8_t word32[KMS_ABI_WORD], const uint8_t address20[
 	memcpy(word32 + KMS_ABI_WORD - 20, address20, 20);
 }
 
-kms_status kms_abi_encode(kms_buf *out, const kms_abi_function *function,
+kms_status kms_abi_encode(kms_buf *call, const kms_abi_function *function,
 			  const uint8_t (*words)[KMS_ABI_WORD])
 {
 	uint8_t selector[4];
-	ENSURE(out && function, KMS_ERR_ARGUMENT);
+	ENSURE(call && function, KMS_ERR_ARGUMENT);
 	size_t len = strlen(function->arguments) * KMS_ABI_WORD;
 	ENSURE(words || len == 0, KMS_ERR_ARGUMENT);
-	/* Room for all of it first: a failure appends nothing. */
-	GUARD(kms_buf_reserve(out, sizeof(selector) + len));
+	/* Reserve everything first, so that a failure appends nothing. */
+	GUARD(kms_buf_reserve(call, sizeof(selector) + len));
 	kms_abi_selector(selector, function->signature);
-	GUARD(kms_buf_append(out, selector, sizeof(selector)));
-	return len ? kms_buf_append(out, words, len) : KMS_OK;
+	GUARD(kms_buf_append(call, selector, sizeof(selector)));
+	return len ? kms_buf_append(call, words, len) : KMS_OK;
 }

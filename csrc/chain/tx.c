@@ -8,14 +8,14 @@
 #include "kms/crypto.h"
 
 #define TYPE 0x02
-#define MAX_FIELDS (KMS_TX_MAX_DATA + 256) /* data, and everything else with room to spare */
+#define MAX_FIELDS (KMS_TX_MAX_DATA + 256) /* the data, and more than all other fields need */
 
 static kms_status check(const kms_tx *tx)
 {
 	ENSURE(tx->chain_id > 0 && tx->gas_limit > 0, KMS_ERR_RANGE);
 	ENSURE(tx->max_priority_fee_per_gas <= tx->max_fee_per_gas, KMS_ERR_RANGE);
-	ENSURE(tx->data_len <= KMS_TX_MAX_DATA, KMS_ERR_RANGE);
-	ENSURE(tx->data || tx->data_len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(tx->data.len <= KMS_TX_MAX_DATA, KMS_ERR_RANGE);
+	ENSURE(tx->data.bytes || tx->data.len == 0, KMS_ERR_ARGUMENT);
 	return KMS_OK;
 }
 
@@ -28,7 +28,7 @@ static kms_status append_fields(kms_buf *fields, const kms_tx *tx)
 	GUARD(kms_rlp_u64(fields, tx->gas_limit));
 	GUARD(kms_rlp_bytes(fields, tx->to20, sizeof(tx->to20)));
 	GUARD(kms_rlp_u64(fields, tx->value));
-	GUARD(kms_rlp_bytes(fields, tx->data, tx->data_len));
+	GUARD(kms_rlp_bytes(fields, tx->data.bytes, tx->data.len));
 	return kms_rlp_list(fields, 0); /* access list */
 }
 
@@ -61,7 +61,7 @@ static kms_status sign(kms_buf *out, const kms_tx *tx, const kms_wallet *wallet)
 	return append_typed(out, &fields);
 }
 
-kms_status kms_tx_sign(kms_buf *raw, uint8_t hash32[32], const kms_tx *tx, const kms_wallet *wallet)
+kms_status kms_tx_sign(uint8_t hash32[32], kms_buf *raw, const kms_tx *tx, const kms_wallet *wallet)
 {
 	ENSURE_REF(hash32);
 	memset(hash32, 0, 32);

@@ -1,21 +1,22 @@
 /*
- * Contract ABI (Solidity ABI specification): the calls that a node makes and strict decoding
- * of what comes back. An answer is hostile until it is read whole: every offset and length
- * is checked against the data, padding must be zero, a number must fit what it is used as.
- * Structs may be longer than known (fields appended by a newer contract). Stateless; any thread.
+ * Contract ABI (Solidity ABI specification, docs/protocol.md section 14): encoding of the calls that
+ * a node makes, and strict decoding of the data that they return. Returned data is untrusted:
+ * every offset and length is checked against it, padding of numbers and addresses must be zero, and
+ * a number must fit its use. Structs may be longer than known, as newer contracts append fields.
+ * Threads: any; no state.
  */
 #ifndef KMS_ABI_H
 #define KMS_ABI_H
 
 #include "kms/buf.h"
-#include "kms/pop.h"
+#include "kms/view.h"
 
 #define KMS_ABI_WORD 32
 #define KMS_ABI_MAX_ARGUMENTS 2
 #define KMS_ABI_MAX_URL 2048 /* bytes of an instance's URL */
-#define KMS_ABI_MAX_KEY 256  /* bytes of a teePubkey */
+#define KMS_ABI_MAX_KEY 256  /* bytes of an instance's teePubkey */
 
-/* What a function returns. */
+/* The kind of data that a function returns. */
 typedef enum kms_abi_result {
 	KMS_ABI_NOTHING,
 	KMS_ABI_APP,
@@ -36,21 +37,26 @@ typedef struct kms_abi_function {
 	kms_abi_result result;
 } kms_abi_function;
 
-/* A function of NovaAppRegistry or KMSRegistry by name; NULL when it is none of them. */
+/* The function of NovaAppRegistry or KMSRegistry with this name; NULL when there is none. */
 const kms_abi_function *kms_abi_find(const char *name);
 
-/* First four bytes of keccak256 of a signature: a function's selector, or a custom error's. */
+/* The first four bytes of keccak256(signature): the selector of a function or a custom error. */
 void kms_abi_selector(uint8_t selector4[4], const char *signature);
 
-/* An argument: a number, or 20 bytes in front of 12 zeros, or 32 bytes. */
+/* Encodes an argument: a number, or an address after 12 zeros. Any 32 bytes are a word as they are. */
 void kms_abi_word_number(uint8_t word32[KMS_ABI_WORD], uint64_t number);
 void kms_abi_word_address(uint8_t word32[KMS_ABI_WORD], const uint8_t address20[20]);
 
-/* Appends selector and arguments, as many words as `function` takes. */
-kms_status kms_abi_encode(kms_buf *out, const kms_abi_function *function,
+/*
+ * Encodes a call: selector and arguments.
+ * Returns: KMS_OK; ERR_TOO_LARGE; ERR_MEMORY.
+ * In-out: call - appended to; unchanged on failure.
+ * In: words - as many as `function` has arguments; may be NULL for none.
+ */
+kms_status kms_abi_encode(kms_buf *call, const kms_abi_function *function,
 			  const uint8_t (*words)[KMS_ABI_WORD]);
 
-/* An unknown app, version or instance comes as zeros: its id is 0. */
+/* The contract returns zeros for an unknown app, version or instance: then its id is 0. */
 typedef struct kms_abi_app {
 	uint64_t id;
 	uint8_t status;
@@ -61,15 +67,17 @@ typedef struct kms_abi_version {
 	uint8_t status;
 } kms_abi_version;
 
-/* Texts are borrowed from the data. */
+/* Texts are borrowed from the decoded data. */
 typedef struct kms_abi_instance {
 	uint64_t id;
 	uint64_t app_id;
 	uint64_t version_id;
 	uint8_t operator20[20];
 	uint8_t wallet20[20];
-	/* Whoever registers an instance chooses these two, so no content of theirs is an error:
-	 * what is longer than its maximum, or a URL that is not UTF-8, is given as empty. */
+	/*
+	 * Whoever registers an instance chooses these two freely, so no content may be an error: a text
+	 * that is too long, or a URL that is not UTF-8, becomes empty.
+	 */
 	kms_text url;
 	kms_text tee_pubkey;
 	bool zk_verified;
@@ -78,29 +86,30 @@ typedef struct kms_abi_instance {
 } kms_abi_instance;
 
 /*
- * Each decodes a whole answer: a struct behind its outer offset, or one word.
- * Returns: KMS_OK, or ERR_ABI for what is not well formed. Outputs are zeroed on failure.
+ * Decode everything that a function returns: a struct after its outer offset, or one word.
+ * Returns: KMS_OK; ERR_ABI when the data is malformed.
  */
-kms_status kms_abi_decode_app(kms_abi_app *app, const uint8_t *data, size_t len);
-kms_status kms_abi_decode_version(kms_abi_version *version, const uint8_t *data, size_t len);
-kms_status kms_abi_decode_instance(kms_abi_instance *instance, const uint8_t *data, size_t len);
-kms_status kms_abi_decode_number(uint64_t *number, const uint8_t *data, size_t len);
-kms_status kms_abi_decode_address(uint8_t address20[20], const uint8_t *data, size_t len);
-kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], const uint8_t *data, size_t len);
-kms_status kms_abi_decode_bool(bool *truth, const uint8_t *data, size_t len);
+kms_status kms_abi_decode_app(kms_abi_app *app, kms_span data);
+kms_status kms_abi_decode_version(kms_abi_version *version, kms_span data);
+kms_status kms_abi_decode_instance(kms_abi_instance *instance, kms_span data);
+kms_status kms_abi_decode_number(uint64_t *number, kms_span data);
+kms_status kms_abi_decode_address(uint8_t address20[20], kms_span data);
+kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], kms_span data);
+kms_status kms_abi_decode_bool(bool *truth, kms_span data);
 
-/*
- * A list: its words, borrowed, one element each. kms_abi_decode_addresses and _numbers have
- * checked every one; the readers below give them.
- */
+/* The elements of a list, one word each, borrowed from the decoded data. */
 typedef struct kms_abi_list {
 	const uint8_t *words;
 	size_t count;
 } kms_abi_list;
 
-kms_status kms_abi_decode_addresses(kms_abi_list *list, const uint8_t *data, size_t len);
-kms_status kms_abi_decode_numbers(kms_abi_list *list, const uint8_t *data, size_t len);
-/* Element `index`, below list->count. */
+/*
+ * Decode a list and check every element.
+ * Returns: KMS_OK; ERR_ABI when the data is malformed.
+ */
+kms_status kms_abi_decode_addresses(kms_abi_list *list, kms_span data);
+kms_status kms_abi_decode_numbers(kms_abi_list *list, kms_span data);
+/* An element of a decoded list. In: index - below list->count. */
 const uint8_t *kms_abi_list_address20(const kms_abi_list *list, size_t index);
 uint64_t kms_abi_list_number(const kms_abi_list *list, size_t index);
 

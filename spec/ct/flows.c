@@ -206,7 +206,7 @@ static void signatures(void)
 	kms_wallet_address(address, wallet);
 	show(address, sizeof(address));
 	MUST(kms_response_sign(response, wallet, request));
-	MUST(kms_tx_sign(&raw, hash, &tx, wallet));
+	MUST(kms_tx_sign(hash, &raw, &tx, wallet));
 	kms_buf_free(&raw);
 	kms_wallet_free(wallet);
 	kms_secret_unref(key);

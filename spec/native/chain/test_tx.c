@@ -126,12 +126,11 @@ TEST(published_transactions)
 	CHECK_OK(test_wallet(&wallet));
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint8_t hash[32], want[32];
-		kms_tx tx = { 7822,         cases[i].nonce, cases[i].priority,
-			      cases[i].fee, cases[i].gas,   cases[i].value,
-			      { 0 },        NULL,           0 };
+		kms_tx tx = { 7822,           cases[i].nonce, cases[i].priority, cases[i].fee, cases[i].gas,
+			      cases[i].value, { 0 },          { NULL, 0 } };
 		tx.to20[18] = 0xaa, tx.to20[19] = 0xaa;
 		kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 1000);
-		CHECK_OK(kms_tx_sign(&raw, hash, &tx, wallet));
+		CHECK_OK(kms_tx_sign(hash, &raw, &tx, wallet));
 		CHECK(is_hex(&raw, cases[i].raw));
 		kms_keccak256(want, kms_buf_span(&raw));
 		CHECK_MEM(hash, want, 32);
@@ -146,38 +145,38 @@ TEST(bounds)
 	static const uint8_t zero[32];
 	uint8_t hash[32];
 	kms_wallet *wallet;
-	kms_tx tx = { 1,          UINT64_MAX, UINT64_MAX, UINT64_MAX,     UINT64_MAX,
-		      UINT64_MAX, { 1 },      data,       KMS_TX_MAX_DATA };
+	kms_tx tx = { 1,          UINT64_MAX, UINT64_MAX, UINT64_MAX,
+		      UINT64_MAX, UINT64_MAX, { 1 },      { data, KMS_TX_MAX_DATA } };
 	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 1 << 20);
 	CHECK_OK(test_wallet(&wallet));
 	tx.chain_id = UINT64_MAX;
 	CHECK_OK(kms_buf_append_text(&raw, "x"));
-	CHECK_OK(kms_tx_sign(&raw, hash, &tx, wallet));
+	CHECK_OK(kms_tx_sign(hash, &raw, &tx, wallet));
 	CHECK(raw.data[0] == 'x' && raw.data[1] == 2 && raw.len > KMS_TX_MAX_DATA);
 	kms_buf_clear(&raw);
-	tx.data_len++;
-	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(&raw, hash, &tx, wallet));
+	tx.data.len++;
+	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(hash, &raw, &tx, wallet));
 	CHECK_MEM(hash, zero, 32);
-	tx.data_len = 4;
-	tx.data = NULL;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_tx_sign(&raw, hash, &tx, wallet));
-	tx.data = data;
+	tx.data.len = 4;
+	tx.data.bytes = NULL;
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_tx_sign(hash, &raw, &tx, wallet));
+	tx.data.bytes = data;
 	tx.chain_id = 0;
-	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(&raw, hash, &tx, wallet));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(hash, &raw, &tx, wallet));
 	tx.chain_id = 1;
 	tx.gas_limit = 0;
-	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(&raw, hash, &tx, wallet));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(hash, &raw, &tx, wallet));
 	tx.gas_limit = 1;
 	tx.max_fee_per_gas--;
-	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(&raw, hash, &tx, wallet));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_tx_sign(hash, &raw, &tx, wallet));
 	CHECK(raw.len == 0);
 	tx.max_priority_fee_per_gas--;
-	CHECK_OK(kms_tx_sign(&raw, hash, &tx, wallet));
+	CHECK_OK(kms_tx_sign(hash, &raw, &tx, wallet));
 	raw.max = raw.len; /* no room for another */
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_tx_sign(&raw, hash, &tx, wallet));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_tx_sign(hash, &raw, &tx, wallet));
 	CHECK_MEM(hash, zero, 32);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_tx_sign(&raw, hash, NULL, wallet));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_tx_sign(&raw, hash, &tx, NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_tx_sign(hash, &raw, NULL, wallet));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_tx_sign(hash, &raw, &tx, NULL));
 	kms_buf_free(&raw);
 	kms_wallet_free(wallet);
 }
@@ -187,14 +186,14 @@ TEST(refused_allocations)
 	uint8_t hash[32];
 	static const uint8_t zero[32], data[300] = { 7 };
 	kms_wallet *wallet;
-	kms_tx tx = { 1, 2, 3, 4, 5, 6, { 7 }, data, sizeof(data) };
+	kms_tx tx = { 1, 2, 3, 4, 5, 6, { 7 }, { data, sizeof(data) } };
 	kms_status status = KMS_ERR_MEMORY;
 	CHECK_OK(test_wallet(&wallet));
 	for (unsigned long n = 1; status != KMS_OK; n++) {
 		CHECK(n < 50);
 		kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 1000);
 		kms_mem_fail_after(n);
-		status = kms_tx_sign(&raw, hash, &tx, wallet);
+		status = kms_tx_sign(hash, &raw, &tx, wallet);
 		kms_mem_fail_after(0);
 		CHECK(status == KMS_OK || status == KMS_ERR_MEMORY);
 		CHECK((status == KMS_OK) == (memcmp(hash, zero, 32) != 0));

@@ -396,13 +396,12 @@ static void check_tx1559(int *failed_, const vectors *v)
 		      .max_fee_per_gas = number(v, "maxFeePerGas"),
 		      .gas_limit = number(v, "gasLimit"),
 		      .value = number(v, "value"),
-		      .data = data,
-		      .data_len = data_len };
+		      .data = { data, data_len } };
 	fixed(tx.to20, 20, text(v, "to"));
 	kms_wallet_address(address, w);
 	kms_address_format(from, address);
 	CHECK(text_is(from, sizeof(from), text(v, "from")));
-	CHECK_OK(kms_tx_sign(&raw, hash, &tx, w));
+	CHECK_OK(kms_tx_sign(hash, &raw, &tx, w));
 	CHECK(bytes_are(raw.data, raw.len, text(v, "raw_transaction")));
 	CHECK(bytes_are(hash, 32, text(v, "transaction_hash")));
 	free(data);
@@ -590,24 +589,24 @@ static void argument(uint8_t word[KMS_ABI_WORD], char type, const kms_json_value
 	kms_abi_word_address(word, address);
 }
 
-static void check_struct(int *failed_, const vectors *v, kms_abi_result kind, const uint8_t *data, size_t len)
+static void check_struct(int *failed_, const vectors *v, kms_abi_result kind, kms_span data)
 {
 	const kms_json_value *want = text(v, "result");
 	kms_abi_app app;
 	kms_abi_version version;
 	kms_abi_instance i;
 	if (kind == KMS_ABI_APP) {
-		CHECK_OK(kms_abi_decode_app(&app, data, len));
+		CHECK_OK(kms_abi_decode_app(&app, data));
 		CHECK(app.id == decimal(element(v, want, 0)) && app.status == decimal(element(v, want, 7)));
 		return;
 	}
 	if (kind == KMS_ABI_VERSION) {
-		CHECK_OK(kms_abi_decode_version(&version, data, len));
+		CHECK_OK(kms_abi_decode_version(&version, data));
 		CHECK(version.id == decimal(element(v, want, 0)) &&
 		      version.status == decimal(element(v, want, 7)));
 		return;
 	}
-	CHECK_OK(kms_abi_decode_instance(&i, data, len));
+	CHECK_OK(kms_abi_decode_instance(&i, data));
 	CHECK(i.id == decimal(element(v, want, 0)) && i.app_id == decimal(element(v, want, 1)));
 	CHECK(i.version_id == decimal(element(v, want, 2)));
 	CHECK(bytes_are(i.operator20, 20, element(v, want, 3)));
@@ -619,13 +618,12 @@ static void check_struct(int *failed_, const vectors *v, kms_abi_result kind, co
 	CHECK(i.registered_at_s == decimal(element(v, want, 9)));
 }
 
-static void check_list(int *failed_, const vectors *v, kms_abi_result kind, const uint8_t *data, size_t len)
+static void check_list(int *failed_, const vectors *v, kms_abi_result kind, kms_span data)
 {
 	const kms_json_value *want = text(v, "result");
 	kms_abi_list list;
 	bool addresses = kind == KMS_ABI_ADDRESSES;
-	CHECK_OK(addresses ? kms_abi_decode_addresses(&list, data, len)
-			   : kms_abi_decode_numbers(&list, data, len));
+	CHECK_OK(addresses ? kms_abi_decode_addresses(&list, data) : kms_abi_decode_numbers(&list, data));
 	CHECK(list.count == want->count);
 	for (size_t i = 0; i < list.count; i++) {
 		const kms_json_value *one = element(v, want, i);
@@ -634,24 +632,24 @@ static void check_list(int *failed_, const vectors *v, kms_abi_result kind, cons
 	}
 }
 
-static void check_word(int *failed_, const vectors *v, kms_abi_result kind, const uint8_t *data, size_t len)
+static void check_word(int *failed_, const vectors *v, kms_abi_result kind, kms_span data)
 {
 	const kms_json_value *want = text(v, "result");
 	uint64_t number;
 	uint8_t bytes[32];
 	bool truth;
 	if (kind == KMS_ABI_NUMBER) {
-		CHECK_OK(kms_abi_decode_number(&number, data, len));
+		CHECK_OK(kms_abi_decode_number(&number, data));
 		CHECK(number == decimal(want));
 	} else if (kind == KMS_ABI_ADDRESS) {
-		CHECK_OK(kms_abi_decode_address(bytes, data, len));
+		CHECK_OK(kms_abi_decode_address(bytes, data));
 		CHECK(bytes_are(bytes, 20, want));
 	} else if (kind == KMS_ABI_BYTES32) {
-		CHECK_OK(kms_abi_decode_bytes32(bytes, data, len));
+		CHECK_OK(kms_abi_decode_bytes32(bytes, data));
 		CHECK(bytes_are(bytes, 32, want));
 	} else {
 		CHECK(kind == KMS_ABI_BOOL);
-		CHECK_OK(kms_abi_decode_bool(&truth, data, len));
+		CHECK_OK(kms_abi_decode_bool(&truth, data));
 		CHECK(truth == (want->type == KMS_JSON_TRUE));
 	}
 }
@@ -672,11 +670,11 @@ static void check_abi(int *failed_, const vectors *v)
 	size_t len;
 	uint8_t *data = bytes_of(&len, text(v, "data"));
 	if (f->result == KMS_ABI_APP || f->result == KMS_ABI_VERSION || f->result == KMS_ABI_INSTANCE)
-		check_struct(failed_, v, f->result, data, len);
+		check_struct(failed_, v, f->result, kms_span_of(data, len));
 	else if (f->result == KMS_ABI_ADDRESSES || f->result == KMS_ABI_NUMBERS)
-		check_list(failed_, v, f->result, data, len);
+		check_list(failed_, v, f->result, kms_span_of(data, len));
 	else
-		check_word(failed_, v, f->result, data, len);
+		check_word(failed_, v, f->result, kms_span_of(data, len));
 	free(data);
 }
 
