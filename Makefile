@@ -36,7 +36,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend asan tsan valgrind ctcheck fuzz-attest contracts chaos bench check fmt install clean help bench-tools
+.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend asan tsan valgrind ctcheck fuzz-attest contracts chaos bench lint check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -166,9 +166,12 @@ bench-tools: $(BENCHES) $(TESTKIT)
 
 C_FILES   := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 LUA_FILES := $(shell git ls-files '*.lua' 2>/dev/null)
+lint: ## the project's own rules, in seconds
+	@.ci/lint $(BUILD)
+
 check: deps ## format, lint and static analysis
 	@clang-format --dry-run -Werror $(C_FILES)
-	@.ci/lint
+	@.ci/lint $(BUILD)
 	@luacheck -q $(LUA_FILES)
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -Iinclude -Icsrc csrc
