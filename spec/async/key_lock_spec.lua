@@ -1,6 +1,7 @@
 local key_lock = require("kms.async.key_lock")
 local loop = require("kms.base.loop")
 local uv = require("luv")
+local wakeup = require("kms.async.wakeup")
 
 local function settle()
 	for _ = 1, 20 do uv.run("nowait") end
@@ -17,7 +18,7 @@ describe("key_lock", function()
 				return
 			end
 			log[#log + 1] = name
-			local waiter = loop.waiter()
+			local waiter = wakeup.new()
 			ends[name] = function() waiter:wake() end
 			waiter:wait()
 			locks:unlock(key)

@@ -1,6 +1,7 @@
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local single_flight = require("kms.async.single_flight")
+local wakeup = require("kms.async.wakeup")
 
 describe("single_flight", function()
 	-- Calls in a coroutine of its own and records what came of it.
@@ -10,7 +11,7 @@ describe("single_flight", function()
 
 	it("runs one call of a key at a time, and gives its results to all who ask meanwhile", function()
 		loopback.run(function()
-			local flights, outcomes, runs, go = single_flight.new(), {}, 0, loop.waiter()
+			local flights, outcomes, runs, go = single_flight.new(), {}, 0, wakeup.new()
 			for at = 1, 3 do
 				call(flights, outcomes, at, "k", function(first)
 					runs = runs + 1
@@ -30,7 +31,7 @@ describe("single_flight", function()
 
 	it("throws in every caller what the call threw, and runs again afterwards", function()
 		loopback.run(function()
-			local flights, outcomes, go = single_flight.new(), {}, loop.waiter()
+			local flights, outcomes, go = single_flight.new(), {}, wakeup.new()
 			for at = 1, 2 do
 				call(flights, outcomes, at, "k", function()
 					go:wait()

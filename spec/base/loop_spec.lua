@@ -90,22 +90,6 @@ describe("loop", function()
 		assert.has_error(function() loop.sleep(1) end, "sleep needs a coroutine")
 	end)
 
-	it("wakes a waiter, before or after it waits, or at its deadline", function()
-		local waiter, results = loop.waiter(), {}
-		waiter:wake()
-		loop.spawn(function()
-			results[1] = waiter:wait(1000)
-			results[2] = waiter:wait(10)
-			results[3] = waiter:wait()
-		end)
-		assert.same({ true }, results)
-		wait.until_true("the deadline", function() return #results == 2 end)
-		assert.is_false(results[2])
-		waiter:wake()
-		assert.is_true(results[3])
-		assert.has_error(function() waiter:wait() end, "wait needs a coroutine, one at a time")
-	end)
-
 	it("defers to the next iteration, one that throws does not stop the next", function()
 		local order = {}
 		loop.defer(throw)

@@ -7,6 +7,7 @@ local native = require("support.native")
 local http = require("kms.http.server")
 local loop = require("kms.base.loop")
 local wait = require("spec.support.wait")
+local wakeup = require("kms.async.wakeup")
 
 local GET = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 local POST = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
@@ -22,7 +23,7 @@ local routes = {
 	end,
 	["/large"] = function() return 200, nil, ("0123456789abcdef"):rep(LARGE // 16) end,
 	["/hold"] = function()
-		local waiter = loop.waiter()
+		local waiter = wakeup.new()
 		held[#held + 1] = waiter
 		return 200, nil, waiter:wait(10000) and "released" or "not released"
 	end,

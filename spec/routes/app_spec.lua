@@ -4,6 +4,7 @@ local app_routes = require("kms.routes.app")
 local loop = require("kms.base.loop")
 local native = require("spec.support.native")
 local uv = require("luv")
+local wakeup = require("kms.async.wakeup")
 
 local caller = { wallet = "0x" .. ("1"):rep(40), signature = "0x", app_id = "7", point = ("p"):rep(97) }
 
@@ -68,7 +69,7 @@ describe("routes.app", function()
 		local running, most, done = {}, 0, 0
 		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
 		node.tee.answer = function()
-			local waiter = loop.waiter()
+			local waiter = wakeup.new()
 			running[#running + 1] = waiter
 			most = math.max(most, #running)
 			waiter:wait()

@@ -10,6 +10,7 @@ local node = require("spec.support.node")
 local odyn = require("kms.tee.odyn")
 local semaphore = require("kms.async.semaphore")
 local wait = require("spec.support.wait")
+local wakeup = require("kms.async.wakeup")
 
 local run, reply = loopback.run, loopback.reply
 
@@ -255,7 +256,7 @@ describe("the odyn backend", function()
 		run(function()
 			local backend = open_backend({})
 			backend.calls.semaphore = semaphore.new({ at_once = 1, max_waiting = 1, wait_ms = 60000 })
-			local codes, left, waiter = {}, 3, loop.waiter()
+			local codes, left, waiter = {}, 3, wakeup.new()
 			for i = 1, 3 do
 				loop.spawn(function()
 					local signature, _, code = backend:sign("text")

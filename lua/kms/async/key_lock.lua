@@ -2,6 +2,7 @@
 
 local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -18,7 +19,7 @@ function KeyLock:lock(key)
 		return true
 	end
 	if queue.last - queue.first + 1 >= self.max_waiting then return false end
-	local waiter = loop.waiter()
+	local waiter = wakeup.new()
 	queue.last = queue.last + 1
 	queue[queue.last] = waiter
 	return waiter:wait()

@@ -1,6 +1,7 @@
 --- Calls a function for each element of a list, several at a time.
 
 local loop = require("kms.base.loop")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -10,7 +11,7 @@ local M = {}
 -- @param at_once  most calls that run at the same time
 -- @return table of the first value that each call returned, by the element's index
 function M.map(list, at_once, fn)
-	local results, last, done = {}, 0, loop.waiter()
+	local results, last, done = {}, 0, wakeup.new()
 	local workers = math.min(at_once, #list)
 	local left = workers
 	local function work()

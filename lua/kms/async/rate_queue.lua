@@ -3,6 +3,7 @@
 
 local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -45,7 +46,7 @@ local function pump(self)
 end
 
 local function wait(self)
-	local entry = { waiter = loop.waiter() }
+	local entry = { waiter = wakeup.new() }
 	self.last, self.waiting = self.last + 1, self.waiting + 1
 	self.queue[self.last] = entry
 	pump(self)

@@ -3,6 +3,7 @@
 
 local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -49,7 +50,7 @@ function Semaphore:enter()
 		return true
 	end
 	if self.last - self.first + 1 >= self.max_waiting then return false end
-	local entry = { waiter = loop.waiter(), until_ms = loop.now() + self.wait_ms }
+	local entry = { waiter = wakeup.new(), until_ms = loop.now() + self.wait_ms }
 	self.last = self.last + 1
 	self.queue[self.last] = entry
 	self.timer = self.timer or loop.every(CHECK_MS, function() drop_late(self) end)

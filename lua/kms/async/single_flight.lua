@@ -1,6 +1,6 @@
 --- Shares calls: of each key one runs at a time, and callers that come meanwhile get its results.
 
-local loop = require("kms.base.loop")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -12,7 +12,7 @@ SingleFlight.__index = SingleFlight
 function SingleFlight:with(key, fn, ...)
 	local flight = self.flights[key]
 	if flight then
-		local waiter = loop.waiter()
+		local waiter = wakeup.new()
 		flight.waiters[#flight.waiters + 1] = waiter
 		waiter:wait()
 	else

@@ -1,12 +1,11 @@
---- IP addresses and ranges: strict parsing, and whether a range holds an address.
--- An IPv4 address mapped into IPv6 (::ffff:a.b.c.d) is the IPv4 address: a dual-stack socket
--- shows its peers that way.
+--- IP addresses and ranges: strict parsing, and whether a range contains an address. An IPv4 address
+-- mapped into IPv6 (::ffff:a.b.c.d), as dual-stack sockets report it, is treated as the IPv4 address.
 
 local M = {}
 
 local MAPPED = ("\0"):rep(10) .. "\255\255"
 
---- Four bytes of a dotted address without leading zeros, or nil.
+-- The 4 bytes of a dotted address whose numbers have no leading zeros, or nil.
 local function parse_v4(text)
 	local bytes = {}
 	for part in (text .. "."):gmatch("([^.]*)%.") do
@@ -17,7 +16,7 @@ local function parse_v4(text)
 	return table.concat(bytes)
 end
 
---- Bytes of colon-separated groups; the last may be a dotted IPv4 when `v4_last`.
+-- The bytes of colon-separated groups, or nil; with `v4_last` the last group may be a dotted IPv4 address.
 local function parse_groups(text, v4_last)
 	if text == "" then return "" end
 	local bytes, groups = {}, {}
@@ -46,7 +45,7 @@ end
 
 --- Parses an address.
 -- @param text  dotted IPv4, or IPv6 without brackets and zone
--- @return 4 or 16 bytes in network order, or nil when it is no address
+-- @return 4 or 16 bytes in network order | nil where it is not an address
 function M.parse_address(text)
 	if #text > 45 then return nil end
 	local bytes = parse_v4(text)
@@ -57,7 +56,7 @@ function M.parse_address(text)
 	return bytes
 end
 
---- The first `bits` bits of an address, the others zero.
+-- The first `bits` bits of an address, the others zero.
 local function mask(bytes, bits)
 	local whole, rest = bits // 8, bits % 8
 	if whole == #bytes then return bytes end
@@ -66,7 +65,7 @@ local function mask(bytes, bits)
 end
 
 --- Parses a range: an address, or address/bits with no bit set beyond the prefix.
--- @return { text, prefix (bytes), bits }, or nil when it is not one
+-- @return { text, prefix (bytes), bits } | nil where it is not a range
 function M.parse(text)
 	local address, bits_text = text:match("^([^/]+)/(%d%d?%d?)$")
 	local bytes = M.parse_address(address or text)
@@ -74,7 +73,7 @@ function M.parse(text)
 	local bits = #bytes * 8
 	if bits_text then
 		bits = tonumber(bits_text)
-		-- A mapped range counts its bits from the IPv6 start.
+		-- The bits of a mapped range count from the start of the IPv6 address.
 		if #bytes == 4 and address:find(":", 1, true) then bits = bits - 96 end
 		if bits < 0 or bits > #bytes * 8 or bits_text:find("^0%d") then return nil end
 	end
@@ -82,7 +81,7 @@ function M.parse(text)
 	return { text = text, prefix = bytes, bits = bits }
 end
 
---- Whether one of `ranges` (of M.parse) holds the address; a text that is none is in no range.
+--- Whether one of `ranges` (of M.parse) contains the address. A text that is not an address is in none.
 function M.contains(ranges, address)
 	local bytes = M.parse_address(address)
 	if not bytes then return false end
@@ -92,7 +91,7 @@ function M.contains(ranges, address)
 	return false
 end
 
---- Whether the address is a loopback one (127/8, ::1).
+--- Whether a text is a loopback address (127/8, ::1).
 function M.is_loopback(address)
 	local bytes = M.parse_address(address)
 	if not bytes then return false end

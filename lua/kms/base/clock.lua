@@ -1,22 +1,24 @@
---- Wall time that no jump of the machine's clock moves (docs/protocol.md section 10): it runs on with
--- the monotonic clock until the chain's own time bears the jump out. Nothing expires by a jump.
+--- Wall time that ignores jumps of the machine's clock (docs/protocol.md section 10). After a jump it
+-- continues with the monotonic clock until the chain's time confirms the new clock, so that a
+-- jump alone makes nothing expire.
 
 local M = {}
 
 local Clock = {}
 Clock.__index = Clock
 
---- Unix time in milliseconds. Measured from where the chain's time was last looked at: small steps,
--- each below the limit, add up to a jump.
+--- Unix time in milliseconds. A jump is a difference of more than max_skew_ms since the last check(), so
+-- that small steps add up.
 function Clock:now()
 	local wall, trusted = self.wall_ms(), self.mono_ms() + self.offset
 	self.jumped = math.abs(wall - trusted) > self.max_skew_ms
 	return self.jumped and trusted or wall
 end
 
---- Whether the clock can be believed, judged by the time of the chain's newest block: a jump that
--- brought this clock nearer to it was a correction.
--- @return true | nil, message
+--- Compares the clock with the chain's newest block. A jump that brought the clock nearer to the block's
+-- time was a correction and is accepted.
+-- @param head_ms  Unix time of the block in milliseconds
+-- @return true | nil, message: the clock jumped and the chain does not confirm it
 function Clock:check(head_ms)
 	local trusted = self:now()
 	local wall = self.wall_ms()
@@ -28,10 +30,11 @@ function Clock:check(head_ms)
 		self.offset, self.jumped = wall - self.mono_ms(), false
 		return true
 	end
-	return nil, ("the clock jumped by %d ms, which the chain's time does not bear out"):format(wall - trusted)
+	return nil, ("the clock jumped by %d ms, which the chain's time does not confirm"):format(wall - trusted)
 end
 
---- @param deps wall_ms, mono_ms (functions), max_skew_ms
+--- @param deps  wall_ms, mono_ms: functions that return milliseconds; max_skew_ms: tolerated difference
+-- @return clock; its field `jumped` says whether the machine's clock is ignored now
 function M.new(deps)
 	return setmetatable({
 		wall_ms = deps.wall_ms, mono_ms = deps.mono_ms, max_skew_ms = deps.max_skew_ms,

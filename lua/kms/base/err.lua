@@ -1,5 +1,5 @@
---- Errors on the wire (wire-protocol.md section 2): the codes, and which of them a status of
--- the native core becomes. A message is public: no secret, no path, no trace.
+--- Errors on the wire (docs/protocol.md section 2): their codes, and the code that each error name maps
+-- to. Messages are public: they hold no secret, no path and no trace.
 
 local cjson = require("cjson")
 
@@ -9,7 +9,7 @@ local M = {}
 
 local MAX_MESSAGE = 512 -- bytes
 
--- Wire code -> HTTP status and the text where nobody has a better one.
+-- Wire code -> HTTP status, default text.
 local WIRE = {
 	bad_request = { 400, "bad request" },
 	unauthorized = { 403, "not authorized" },
@@ -22,7 +22,7 @@ local WIRE = {
 	service_unavailable = { 503, "service unavailable" },
 }
 
--- Names by wire code: the statuses of include/kms/kms.h, then those that only Lua gives.
+-- Error names by wire code: the statuses of include/kms/kms.h, then those that only Lua code returns.
 local NAMES = {
 	bad_request = {
 		"ERR_HEX", "ERR_BASE64", "ERR_JSON", "ERR_JSON_DUPLICATE", "ERR_JSON_DEPTH", "ERR_JSON_SIZE", "ERR_UTF8",
@@ -53,11 +53,11 @@ local NAMES = {
 	},
 }
 
--- Where HTTP has a better status than the wire code's own.
+-- Names whose HTTP status is not that of their wire code.
 local STATUSES = { ERR_REQUEST_TIMEOUT = 408 }
 
--- What went wrong between this node and others is nobody's business: those texts stay inside,
--- as those of internal errors do.
+-- Names whose messages stay private, as those of internal errors do: they describe failures between
+-- this node and the services that it calls.
 local PRIVATE = {
 	ERR_TIMEOUT = true, ERR_CONNECT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_ADDRESS_REFUSED = true,
 	ERR_HTTP = true, ERR_ABI = true, ERR_TEE = true, ERR_OLD_STATE = true,
@@ -68,7 +68,7 @@ for code, names in pairs(NAMES) do
 	for _, name in ipairs(names) do CODES[name] = code end
 end
 
---- Every name, sorted.
+--- All error names, sorted.
 function M.names()
 	local list = {}
 	for name in pairs(CODES) do list[#list + 1] = name end
@@ -76,18 +76,19 @@ function M.names()
 	return list
 end
 
---- The wire code ("bad_request") and the HTTP status of an error's name ("ERR_HEX"); an
--- unknown name is an internal error.
+--- Maps an error name to the wire. An unknown name is an internal error.
+-- @param name  "ERR_HEX"
+-- @return wire code ("bad_request"), HTTP status
 function M.wire(name)
 	local code = CODES[name] or "internal_error"
 	return code, STATUSES[name] or WIRE[code][1]
 end
 
---- An error as an answer.
--- @param name     "ERR_...": a native status or one of Lua's own
--- @param message  public text, or nil for the general one; dropped where the error is internal
--- @param headers  table of further headers (texts or numbers), or nil
--- @return { status, body (JSON text), headers (name -> value), code (the name, for the log) }
+--- The reply for an error.
+-- @param name  "ERR_..."
+-- @param message  public text; nil, or an internal error: the default text is sent
+-- @param headers  further headers, name -> text or number, or nil
+-- @return { status, body (JSON), headers (name -> text), code (the name, for the log) }
 function M.reply(name, message, headers)
 	local code, status = M.wire(name)
 	if code == "internal_error" or PRIVATE[name] then message = nil end

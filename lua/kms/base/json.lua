@@ -1,5 +1,5 @@
---- JSON for output: keys sorted, integers exact (cjson writes those beyond 14 digits as
--- floats), empty lists as lists.
+--- Writes JSON with sorted keys, exact integers (cjson writes those beyond 14 digits as floats) and
+-- empty lists as lists.
 
 local cjson = require("cjson")
 local text = require("kms.base.text")
@@ -7,9 +7,10 @@ local text = require("kms.base.text")
 local M = {}
 
 local MAX_DEPTH = 16
-local LIST = {} -- metatable of lists
+local LIST = {} -- metatable that marks a list
 
---- Marks a table as a list, for lists that can be empty. Returns its argument.
+--- Marks a table as a list, which an empty table needs.
+-- @return values
 function M.list(values)
 	return setmetatable(values, LIST)
 end
@@ -47,8 +48,10 @@ function encode(value, depth)
 	return encode_object(value, depth + 1)
 end
 
---- Encodes a plain value: strings, booleans, finite numbers, cjson.null, tables. A table with
--- [1], or marked by M.list, is a list. Throws for anything else, and beyond 16 levels.
+--- Encodes a value.
+-- @param value  string, boolean, finite number, cjson.null, or table of those; a table with [1], or marked
+--   by M.list, is a list
+-- @return text; throws for other values, for keys that are not strings, and beyond 16 levels
 function M.encode(value)
 	return encode(value, 0)
 end

@@ -1,7 +1,6 @@
---- Log: one line an event, as text for people or as JSON for machines.
--- A line never holds a body or a secret: callers pass names (of keys, paths, contexts) through
--- :name(), which gives a keyed hash unless the operator wants them. Logging never throws and
--- never writes more than one bounded line.
+--- The log: one line per event, as text or JSON. A line never holds a body or a secret. Names of keys,
+-- paths and contexts go through :name(), which replaces them by a keyed hash unless the operator
+-- allows names. Logging never throws and never writes more than one bounded line.
 
 local uv = require("luv")
 local log_format = require("kms.base.log_format")
@@ -9,8 +8,8 @@ local log_format = require("kms.base.log_format")
 local M = {}
 
 local RANKS = { error = 1, warn = 2, info = 3, debug = 4 }
-local MAX_LIMITED = 256 -- keys that :limited remembers
-local OTHER = {} -- what they share when there are more
+local MAX_LIMITED = 256 -- keys that :limited tracks
+local OTHER = {} -- key of the entry that all further keys share
 
 local Log = {}
 Log.__index = Log
@@ -42,12 +41,12 @@ function Log:warn(event, fields) self:log("warn", event, fields) end
 function Log:info(event, fields) self:log("info", event, fields) end
 function Log:debug(event, fields) self:log("debug", event, fields) end
 
---- Whether events of a level are written: to skip the making of costly fields.
+--- Whether events of a level are written, for callers whose fields are costly to make.
 function Log:enabled(level)
 	return RANKS[level] <= self.shared.rank
 end
 
---- The least serious level that is written.
+--- The level in force: the least serious one that is written.
 function Log:level()
 	for name, rank in pairs(RANKS) do
 		if rank == self.shared.rank then return name end
@@ -55,14 +54,15 @@ function Log:level()
 end
 
 --- Changes the level of this logger, its parents and its children.
--- @return true; or nil, message for a name that is no level
+-- @return true | nil, message: there is no such level
 function Log:set_level(level)
 	if not RANKS[level] then return nil, "allowed is one of error, warn, info, debug" end
 	self.shared.rank = RANKS[level]
 	return true
 end
 
---- A logger that adds fields to each event; `request` is the name for a request's id.
+--- A logger that adds fields to each event and shares everything else. (The field `request` holds a
+-- request's id.)
 function Log:child(fields)
 	local own = {}
 	for name, value in pairs(self.fields) do own[name] = value end
@@ -70,14 +70,14 @@ function Log:child(fields)
 	return setmetatable({ shared = self.shared, fields = own }, Log)
 end
 
---- What a log may say instead of a confidential name: a keyed hash, or the name where the
--- operator allows names. Nil stays nil.
+--- The loggable form of a confidential name: its keyed hash, or the name itself where the operator
+-- allows names. Nil stays nil.
 function Log:name(name)
 	if name == nil or self.shared.names then return name end
 	return self.shared.hash(name) or "hidden"
 end
 
---- Forgets what has run out; what it had swallowed is reported with the shared entry.
+-- Removes expired entries. Events that they suppressed are reported with the shared entry.
 local function sweep(limited, now)
 	for key, entry in pairs(limited.entries) do
 		if now >= entry.until_ms or now < entry.since_ms then
@@ -88,11 +88,11 @@ local function sweep(limited, now)
 	end
 end
 
---- The entry that counts for a key, or nil when there is none yet and room for it.
+-- Finds the entry of a key. Returns entry (nil: there is none yet), the key that it is stored under.
 local function find_entry(limited, key, now)
 	local entry = limited.entries[key]
 	if entry then return entry, key end
-	-- At most once a second, so that a flood of keys does not pay for it each time.
+	-- At most once a second, so that a flood of new keys does not cost a sweep each.
 	if limited.count >= MAX_LIMITED and math.abs(now - limited.swept_ms) >= 1000 then
 		limited.swept_ms = now
 		sweep(limited, now)
@@ -101,10 +101,10 @@ local function find_entry(limited, key, now)
 	return nil, key
 end
 
---- Writes an event unless one with the same key was written less than `per_seconds` ago. The
--- next one that is written says in `suppressed` how many were not.
--- @param key  text that events are counted by; at most 256 are told apart at a time
--- @return whether it was written
+--- Writes an event unless one with the same key was written less than `per_seconds` ago. The next event
+-- that is written has a field `suppressed`, the number of those that were not.
+-- @param key  text; at most 256 keys are tracked, further ones share one entry
+-- @return whether the event was written
 function Log:limited(key, per_seconds, level, event, fields)
 	if not self:enabled(level) then return false end
 	local limited, now = self.shared.limited, self.shared.clock()
@@ -127,9 +127,10 @@ local function write_stderr(line)
 end
 
 --- Makes a logger.
--- @param options  clock: function() -> Unix ms; level ("info"); format: "text", "json" or
---   "auto" (text when stderr is a terminal); write: function(line with newline) (stderr);
---   names: log names as they are; hash: function(text) -> hex, required unless names
+-- @param options  clock: function() -> Unix ms; level: "info" by default; format: "text", "json" or "auto"
+--   (default; text when stderr is a terminal); write: function(line with line feed), to stderr by
+--   default; names: whether names are logged as they are; hash: function(text) -> hex, required unless
+--   names is true
 function M.new(options)
 	if not options.names and not options.hash then error("hash is required unless names is set", 2) end
 	if type(options.clock) ~= "function" then error("clock is required", 2) end

@@ -1,20 +1,20 @@
---- The two formats of a log line. A value is bounded and escaped here: whatever it holds, the
--- line stays one line, and JSON stays JSON.
+--- The two formats of a log line. Values are bounded and escaped, so that a line stays one line and
+-- JSON stays valid whatever a value holds.
 
 local cjson = require("cjson")
 local text = require("kms.base.text")
 
 local M = {}
 
-local MAX_LINE = 4096 -- bytes, newline included
-local MAX_VALUE = 1024 -- bytes of one value, escaped
+local MAX_LINE = 4096 -- bytes, line feed included
+local MAX_VALUE = 1024 -- bytes of one escaped value
 local MAX_NAME = 64 -- bytes of a field's name
-local FIRST = "request" -- the field that stands before the others: a request's id
+local FIRST = "request" -- field that is written before all others: a request's id
 
--- Members of a line that fields cannot take over.
+-- Names that a field cannot have.
 local RESERVED = { time = true, level = true, event = true, cut = true }
 
--- Encodes a string within MAX_VALUE: escapes can make it six times as long.
+-- Encodes a string in at most MAX_VALUE bytes; escapes can make it six times as long.
 local function encode_bounded(value, encode)
 	local limit = MAX_VALUE
 	local encoded = encode((text.cut(value, limit)))
@@ -34,7 +34,7 @@ local function plain(value)
 end
 
 local function json_string(value)
-	-- Most values need no escape, and then no work.
+	-- Most values need no escapes.
 	if not value:find('[%c\127-\255"\\]') then return '"' .. value .. '"' end
 	return cjson.encode(text.utf8(value))
 end
@@ -54,7 +54,7 @@ local function text_value(value)
 	return type(value) == "string" and encode_bounded(value, quoted) or tostring(value)
 end
 
--- How the two formats write the start of a line, a field and the end.
+-- Each format: the start of a line, a field, the mark of a cut line, the end.
 local FORMATS = {
 	json = {
 		head = function(time, level, event)
@@ -74,7 +74,7 @@ local FORMATS = {
 	},
 }
 
--- Fields by name: of the logger, overridden by those of the event.
+-- The sorted names and the values of the logger's fields and the event's; the event's win.
 local function sorted_fields(own, given)
 	local names, merged = {}, {}
 	local function add(fields)
@@ -92,18 +92,19 @@ local function sorted_fields(own, given)
 	return names, merged
 end
 
---- Whether there is a format of that name.
+--- Whether a format exists.
 function M.exists(name)
 	return FORMATS[name] ~= nil
 end
 
 --- Makes a line.
--- @param name   "json" or "text"
--- @param time   text
+-- @param name  format: "json" or "text"
+-- @param time  timestamp, text
 -- @param level  name of the level
--- @param event  what happened
+-- @param event  what happened, text
 -- @param own, given  tables of fields; those of `given` win
--- @return at most 4096 bytes with a newline; fields that do not fit are left out, marked by cut
+-- @return line of at most 4096 bytes with its line feed; fields that do not fit are left out and the line
+--   is marked with `cut`
 function M.line(name, time, level, event, own, given)
 	local format = FORMATS[name]
 	local parts = { format.head(time, level, event) }

@@ -1,6 +1,6 @@
---- The event loop: callbacks, timers and coroutines whose errors end neither the node nor go
--- unseen. An error inside a luv callback would end the process, so each callback that Lua
--- registers goes through M.guard.
+--- The event loop: callbacks, timers and coroutines. Their errors are caught, reported and counted. An
+-- error inside a luv callback would end the process, so every callback that Lua registers goes
+-- through M.guard.
 
 local uv = require("luv")
 
@@ -18,18 +18,19 @@ local function failed(text)
 	pcall(report, text)
 end
 
---- Who is told of caught errors: fn(text with traceback).
+--- Reports caught errors to fn(text with traceback) instead of stderr.
 function M.on_error(fn)
 	report = fn
 end
 
---- How many errors were caught since the start.
+--- The number of errors caught since the start.
 function M.errors()
 	return errors
 end
 
---- Wraps a callback: an error in it is reported and counted, and goes no further.
--- @param self  passed to fn before what luv passes, unless nil
+--- Wraps a callback: an error in it is reported and counted.
+-- @param self  first argument of fn, before those that luv passes; nil: none
+-- @return function for luv
 function M.guard(fn, self)
 	if self ~= nil then
 		return function(...)
@@ -48,19 +49,20 @@ local function outcome(ok, ...)
 	return ok, ...
 end
 
---- Calls fn(...); returns true and its results, or false after the error was reported.
+--- Calls fn(...) and reports an error in it.
+-- @return true, what fn returned | false
 function M.try(fn, ...)
 	return outcome(xpcall(fn, caught, ...))
 end
 
---- Resumes a coroutine that M.spawn made.
+--- Resumes a coroutine that M.spawn or M.launch made; an error in it is reported.
 function M.resume(co, ...)
 	local ok, text = coroutine.resume(co, ...)
 	if not ok then failed(tostring(text)) end
 end
 
--- Coroutines whose work is done, kept for the next one: making one costs as much as a small
--- request. Only a resume that carries WORK gives them work.
+-- Coroutines that have ended their work are kept for the next one: creating one costs as much as a
+-- small request. A parked coroutine accepts only a resume that carries WORK.
 local parked, count, MAX_PARKED, WORK = {}, 0, 64, {}
 
 local function next_work(token, ...)
@@ -77,8 +79,8 @@ local function work(fn, ...)
 	return work(next_work(coroutine.yield()))
 end
 
---- Like M.spawn, for an fn that catches its errors itself.
--- @return the coroutine, which others may use once fn has returned
+--- Like M.spawn, for an fn that catches its own errors.
+-- @return coroutine; it is used again once fn has returned
 function M.launch(fn, ...)
 	local co = parked[count]
 	if not co then
@@ -92,21 +94,21 @@ function M.launch(fn, ...)
 	return co
 end
 
---- Runs fn(...) in a coroutine of its own, up to its first wait.
--- @return the coroutine
+--- Runs fn(...) in a coroutine until it yields or returns. An error in it is reported.
+-- @return coroutine; it is used again once fn has returned
 function M.spawn(fn, ...)
 	return M.launch(M.try, fn, ...)
 end
 
---- Calls fn(...), which may wait: in the running coroutine or, where there is none, which is
--- before M.run, in one of its own while the loop runs. Throws what fn throws.
--- @return what fn returns
+--- Calls fn(...), which may yield: in the running coroutine or, outside of one (before M.run), in a new
+-- one, while this function runs the loop.
+-- @return what fn returned; throws what it threw
 function M.complete(fn, ...)
 	if coroutine.isyieldable() then return fn(...) end
 	local results, running
 	M.launch(function(...)
 		results = table.pack(pcall(fn, ...))
-		-- A loop that has run this in a timer would wait for something else before it returns.
+		-- Without this, uv.run() would wait for another event before it returns.
 		if running then uv.stop() end
 	end, ...)
 	running = true
@@ -117,18 +119,18 @@ function M.complete(fn, ...)
 	return table.unpack(results, 2, results.n)
 end
 
---- Loop time in milliseconds: monotonic, read once an iteration.
+--- Monotonic time in milliseconds, as of the start of the loop's iteration.
 function M.now()
 	return uv.now()
 end
 
---- Closes a handle, unless that was done.
+--- Closes a handle; nil and closed handles are fine.
 function M.close(handle)
 	if handle and not handle:is_closing() then handle:close() end
 end
 
 --- Calls fn once after `ms` milliseconds.
--- @return a timer for M.close
+-- @return timer, which M.close cancels
 function M.after(ms, fn)
 	local timer = assert(uv.new_timer())
 	timer:start(ms, 0, M.guard(function()
@@ -138,8 +140,8 @@ function M.after(ms, fn)
 	return timer
 end
 
---- Calls fn each `ms` milliseconds until its timer is closed.
--- @return a timer for M.close
+--- Calls fn every `ms` milliseconds.
+-- @return timer, which M.close cancels
 function M.every(ms, fn)
 	local timer = assert(uv.new_timer())
 	timer:start(ms, ms, M.guard(fn))
@@ -154,43 +156,6 @@ function M.sleep(ms)
 	coroutine.yield()
 end
 
-local Waiter = {}
-Waiter.__index = Waiter
-
---- Something that one coroutine waits for and others bring about.
-function M.waiter()
-	return setmetatable({}, Waiter)
-end
-
---- Suspends the running coroutine until wake() or the deadline.
--- @param timeout_ms  nil: without one
--- @return true when woken, false after the deadline; at once true when wake() came before
-function Waiter:wait(timeout_ms)
-	local co, is_main = coroutine.running()
-	if is_main or self.co then error("wait needs a coroutine, one at a time", 2) end
-	if self.woken then
-		self.woken = nil
-		return true
-	end
-	self.co = co
-	self.timer = timeout_ms and M.after(timeout_ms, function() self:finish(false) end)
-	return coroutine.yield()
-end
-
-function Waiter:finish(woken)
-	local co = self.co
-	self.co = nil
-	M.close(self.timer)
-	self.timer = nil
-	M.resume(co, woken)
-end
-
---- Ends the wait of whoever waits, or the next one.
-function Waiter:wake()
-	if self.co then return self:finish(true) end
-	self.woken = true
-end
-
 local deferred, idle = {}, nil
 
 local function run_deferred()
@@ -200,14 +165,14 @@ local function run_deferred()
 	for _, fn in ipairs(list) do M.try(fn) end
 end
 
---- Calls fn in the next iteration of the loop, after others have had their turn.
+--- Calls fn in the loop's next iteration, so that other events are handled before it.
 function M.defer(fn)
 	idle = idle or assert(uv.new_idle())
 	if #deferred == 0 then idle:start(M.guard(run_deferred)) end
 	deferred[#deferred + 1] = fn
 end
 
---- Suspends the running coroutine until others have had their turn. (A sleep of 0 may end before.)
+--- Suspends the running coroutine until the loop's next iteration. (A sleep of 0 may end in this one.)
 function M.pause()
 	local co, is_main = coroutine.running()
 	if is_main then error("pause needs a coroutine", 2) end
@@ -215,8 +180,9 @@ function M.pause()
 	coroutine.yield()
 end
 
---- Calls fn for each signal of this name ("sigterm"); fn nil: the signal is ignored.
--- @return a handle for M.close, which does not keep the loop running
+--- Calls fn for each signal of this name ("sigterm").
+-- @param fn  nil: ignore the signal
+-- @return handle for M.close; it does not keep the loop running
 function M.on_signal(name, fn)
 	local signal = assert(uv.new_signal())
 	signal:start(name, M.guard(fn or function() end))
@@ -224,14 +190,14 @@ function M.on_signal(name, fn)
 	return signal
 end
 
---- Runs the loop until M.stop, or until nothing is left to wait for.
+--- Runs the loop until M.stop() or until no handle is active.
 function M.run()
 	uv.run()
-	-- luv crashes at exit where a handle's close is still under way.
+	-- luv crashes at exit while a handle is still closing: let those finish.
 	uv.run("nowait")
 end
 
---- Ends M.run after this iteration.
+--- Makes M.run return after this iteration.
 function M.stop()
 	uv.stop()
 end

@@ -1,5 +1,5 @@
---- A map of bounded size that forgets the least recently used entry. Entries carry a time
--- of expiry, compared with the `now` that the caller passes.
+--- A map of bounded size: the least recently used entry is evicted first, and entries expire. The
+-- caller passes the time, in a unit of its choice.
 
 local M = {}
 
@@ -18,8 +18,9 @@ local function link_newest(self, entry)
 	ring.older = entry
 end
 
---- The value of a key, or nil when it is absent or expired. Counts as a use.
--- @param now time in the unit of `put`'s `expires`
+--- Gets a value, which counts as a use.
+-- @param now  time, in the unit of put's `expires`
+-- @return value | nil: absent or expired
 function LRU:get(key, now)
 	local entry = self.entries[key]
 	if not entry then return nil end
@@ -32,7 +33,7 @@ function LRU:get(key, now)
 	return entry.value
 end
 
---- Keeps a value until `expires`; the oldest entry makes room where the map is full.
+--- Stores a value until the time `expires`; evicts the least recently used entry where the map is full.
 function LRU:put(key, value, expires)
 	if self.entries[key] then self:remove(key) end
 	if self.size >= self.max then self:remove(self.ring.newer.key) end
@@ -42,7 +43,7 @@ function LRU:put(key, value, expires)
 	self.size = self.size + 1
 end
 
---- Forgets a key; an absent one is fine.
+--- Removes a key; an absent key is fine.
 function LRU:remove(key)
 	local entry = self.entries[key]
 	if not entry then return end
@@ -51,14 +52,14 @@ function LRU:remove(key)
 	self.size = self.size - 1
 end
 
---- Forgets everything.
+--- Removes all entries.
 function LRU:clear()
 	local ring = {}
 	ring.older, ring.newer = ring, ring
 	self.entries, self.ring, self.size = {}, ring, 0
 end
 
---- @param max entries kept at the most, 1 or more
+--- @param max  most entries, 1 or more
 function M.new(max)
 	if math.type(max) ~= "integer" or max < 1 then error("max must be an integer of 1 or more", 2) end
 	local self = setmetatable({ max = max }, LRU)

@@ -1,11 +1,10 @@
---- The name that somebody who mistyped one probably meant.
--- Used wherever an unknown name is refused: configuration keys, options, commands.
+--- Suggests the known name nearest to a mistyped one: configuration keys, options, commands.
 
 local M = {}
 
-local LONGEST = 64 -- bytes compared; also what bounds the work on hostile input
+local LONGEST = 64 -- bytes that are compared, which bounds the work on hostile input
 
---- Edit distance (insert, delete, replace a byte) between two short strings.
+-- The edit distance (insert, delete, replace a byte) between two short strings.
 local function distance(a, b)
 	local previous = {}
 	for j = 0, #b do previous[j] = j end
@@ -20,10 +19,10 @@ local function distance(a, b)
 	return previous[#b]
 end
 
---- Finds the known name nearest to a wrong one; letter case does not count.
--- @param name   what was written
+--- Finds the known name nearest to an unknown one, ignoring case.
+-- @param name  unknown name
 -- @param known  list of names
--- @return the nearest of `known`, or nil when none is near (more than a third differs)
+-- @return one of `known` | nil where each differs by more than a third of the name's length
 function M.nearest(name, known)
 	local wanted = name:sub(1, LONGEST):lower()
 	local best, best_distance = nil, math.max(2, #wanted // 3) + 1

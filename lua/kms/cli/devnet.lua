@@ -4,6 +4,7 @@ local exit = require("kms.cli.exit")
 local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 local uv = require("luv")
+local wakeup = require("kms.async.wakeup")
 
 local DEFAULTS = { nodes = 3, port = 8100 }
 local MAX_NODES, MAX_PORT = 16, 65000
@@ -51,7 +52,7 @@ end
 -- the children is bounded in time.
 -- @return exit code
 local function supervise(net, parsed, world)
-	local over, code = loop.waiter(), exit.OK
+	local over, code = wakeup.new(), exit.OK
 	for _, name in ipairs({ "sigint", "sigterm", "sighup" }) do
 		loop.on_signal(name, function()
 			if not net.stopping then over:wake() end

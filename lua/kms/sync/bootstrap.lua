@@ -4,6 +4,7 @@
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local record_counts = require("kms.sync.record_counts")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -114,7 +115,7 @@ end
 function Join:snapshots(secret)
 	local list, started = callable(self), self.mono_ms()
 	local found = { members = #self.peers:others(), reached = 0, unready = 0, complete = 0, messages = {} }
-	local left, at, waiter = #list, 0, loop.waiter()
+	local left, at, waiter = #list, 0, wakeup.new()
 	local function work()
 		while at < #list do
 			at = at + 1

@@ -11,6 +11,7 @@ local loop = require("kms.base.loop")
 local native = require("kms_native")
 local odyn_attest = require("kms.tee.odyn_attest")
 local odyn_calls = require("kms.tee.odyn_calls")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -101,7 +102,7 @@ end
 
 local function finish_signing(signing)
 	if not signing.done then
-		signing.waiter = loop.waiter()
+		signing.waiter = wakeup.new()
 		signing.waiter:wait()
 	end
 	return signing.signature, signing.message, signing.code
