@@ -1,11 +1,11 @@
-/* Channel keys: derived once for a pair, kept within a bound, shared between threads. */
+/* The cache of channel keys: one derivation a pair, a bound, use by several threads. */
 #include "material.h"
 
 #include <pthread.h>
 
 #include "kms/envelope.h"
 
-/* Made at first use and kept until the program ends. */
+/* Made at the first use, kept until the program ends. */
 static kms_p384 *own_key;
 static kms_p384 *peer_keys[6];
 
@@ -54,7 +54,7 @@ TEST(a_key_is_hkdf_of_the_shared_secret_and_kept)
 	kms_secret_unref(again);
 	CHECK_OK(kms_channels_get(&again, channels, own_key, point));
 	CHECK(again == key && kms_channels_count(channels) == 1);
-	/* The peer's side of it: another pair, an equal key. */
+	/* The peer's side: another pair, an equal key. */
 	CHECK_OK(kms_channels_get(&other_side, channels, peer_keys[0], kms_p384_public(own_key)));
 	CHECK(kms_secret_equal(other_side, key) && kms_channels_count(channels) == 2);
 	kms_channels_free(channels);
@@ -73,7 +73,7 @@ TEST(the_least_recently_used_goes_first)
 	CHECK_OK(get(channels, 0));
 	CHECK_OK(get(channels, 1));
 	CHECK_OK(get(channels, 2));
-	CHECK(holds(channels, 0)); /* a use: 1 is now the oldest */
+	CHECK(holds(channels, 0)); /* this uses 0, so 1 is now the oldest */
 	CHECK_OK(get(channels, 3));
 	CHECK(kms_channels_count(channels) == 3);
 	CHECK(holds(channels, 0) && !holds(channels, 1) && holds(channels, 2) && holds(channels, 3));
@@ -144,7 +144,7 @@ static void sweep_failures(int *failed_)
 TEST(failing_allocations_leave_nothing)
 {
 	(void)peer(0);
-	sweep_failures(failed_); /* also makes what OpenSSL keeps */
+	sweep_failures(failed_); /* this first run also makes the contexts that OpenSSL keeps */
 	if (*failed_) return;
 	size_t used = kms_guarded_used();
 	sweep_failures(failed_);

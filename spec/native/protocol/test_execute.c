@@ -1,4 +1,4 @@
-/* Requests carried out against a real store, and their answers byte for byte. */
+/* Requests executed against a real store, and their results byte for byte. */
 #include "material.h"
 
 #include "kms/request.h"
@@ -13,7 +13,7 @@ static const kms_request_limits limits = { .max_value = 1 << 16, .max_key = 4096
 typedef struct world {
 	kms_secret *master;
 	kms_store *store;
-	kms_execution context;
+	kms_execution execution;
 	kms_buf plain;
 } world;
 
@@ -30,7 +30,7 @@ static void world_open(world *w)
 				    .max_clock_skew_ms = 15000 };
 	*w = (world){ .master = hex_secret(MASTER) };
 	MUST(kms_store_new(&w->store, &config));
-	w->context = (kms_execution){ .app_id = 49, .master = w->master, .store = w->store, .now_ms = NOW };
+	w->execution = (kms_execution){ .app_id = 49, .master = w->master, .store = w->store, .now_ms = NOW };
 	w->plain = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
 }
 
@@ -41,8 +41,8 @@ static void world_close(world *w)
 	kms_secret_unref(w->master);
 }
 
-/* Answers a body of this kind into w->plain, from its beginning. */
-static kms_status answer(world *w, kms_request_kind kind, const char *body)
+/* Executes a body of this kind; the result replaces the content of w->plain. */
+static kms_status execute(world *w, kms_request_kind kind, const char *body)
 {
 	kms_request request;
 	const char *field;
@@ -50,26 +50,26 @@ static kms_status answer(world *w, kms_request_kind kind, const char *body)
 	MUST(kms_buf_append_text(&text, body));
 	MUST(kms_request_parse(&request, &field, &text, kind, &limits));
 	kms_buf_clear(&w->plain);
-	kms_status status = kms_request_execute(&w->plain, &request, &w->context);
+	kms_status status = kms_request_execute(&w->plain, &request, &w->execution);
 	kms_request_clear(&request);
 	return status;
 }
 
-static kms_status answer_get(world *w, const char *key)
+static kms_status get(world *w, const char *key)
 {
 	kms_request request;
 	MUST(kms_request_for_key(&request, kms_text_of(key, strlen(key))));
 	kms_buf_clear(&w->plain);
-	kms_status status = kms_request_execute(&w->plain, &request, &w->context);
+	kms_status status = kms_request_execute(&w->plain, &request, &w->execution);
 	kms_request_clear(&request);
 	return status;
 }
 
-static kms_status answer_list(world *w)
+static kms_status list(world *w)
 {
 	kms_request request = { .kind = KMS_REQUEST_LIST };
 	kms_buf_clear(&w->plain);
-	return kms_request_execute(&w->plain, &request, &w->context);
+	return kms_request_execute(&w->plain, &request, &w->execution);
 }
 
 static void check_text(int *failed_, const world *w, const char *want)
@@ -79,27 +79,27 @@ static void check_text(int *failed_, const world *w, const char *want)
 	CHECK(same);
 }
 
-#define ANSWERED(text) CALL(check_text, &w, text)
+#define RESULT(text) CALL(check_text, &w, text)
 
-TEST(derive_answers_the_key)
+TEST(derive_gives_the_key)
 {
 	world w;
 	world_open(&w);
-	/* base64 of the keys that test_kdf.c has */
-	CHECK_OK(answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"app/key\"}"));
-	ANSWERED("{\"app_id\":49,\"key\":\"6WpDvNH3FkuKRgpf58E1i6nzVQ0H42b+F0QCaGUeRBQ=\",\"length\":32,"
-		 "\"path\":\"app/key\"}");
-	w.context.pop = (kms_text){ "0xsig", 5 };
+	/* base64 of the keys in test_kdf.c */
+	CHECK_OK(execute(&w, KMS_REQUEST_DERIVE, "{\"path\":\"app/key\"}"));
+	RESULT("{\"app_id\":49,\"key\":\"6WpDvNH3FkuKRgpf58E1i6nzVQ0H42b+F0QCaGUeRBQ=\",\"length\":32,"
+	       "\"path\":\"app/key\"}");
+	w.execution.pop = (kms_text){ "0xsig", 5 };
 	CHECK_OK(
-	    answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"app/key\",\"context\":\"ctx\",\"length\":\"16\"}"));
-	ANSWERED("{\"app_id\":49,\"key\":\"zx1+kjgux7w/4VHhkEdOhw==\",\"length\":16,\"path\":\"app/"
-		 "key\",\"pop\":\"0xsig\"}");
-	w.context.app_id = UINT64_MAX;
-	w.context.pop = (kms_text){ NULL, 0 };
-	CHECK_OK(answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"data_key\"}"));
-	ANSWERED("{\"app_id\":18446744073709551615,\"key\":\"oaPOisAh5RL9XIeqXdynE6046RC/hK8UpDb50nvgA1k=\","
-		 "\"length\":32,\"path\":\"data_key\"}");
-	CHECK_OK(answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"\\u0001\\n\\u00e9\\\"\\\\\\/\",\"length\":1}"));
+	    execute(&w, KMS_REQUEST_DERIVE, "{\"path\":\"app/key\",\"context\":\"ctx\",\"length\":\"16\"}"));
+	RESULT("{\"app_id\":49,\"key\":\"zx1+kjgux7w/4VHhkEdOhw==\",\"length\":16,\"path\":\"app/"
+	       "key\",\"pop\":\"0xsig\"}");
+	w.execution.app_id = UINT64_MAX;
+	w.execution.pop = (kms_text){ NULL, 0 };
+	CHECK_OK(execute(&w, KMS_REQUEST_DERIVE, "{\"path\":\"data_key\"}"));
+	RESULT("{\"app_id\":18446744073709551615,\"key\":\"oaPOisAh5RL9XIeqXdynE6046RC/hK8UpDb50nvgA1k=\","
+	       "\"length\":32,\"path\":\"data_key\"}");
+	CHECK_OK(execute(&w, KMS_REQUEST_DERIVE, "{\"path\":\"\\u0001\\n\\u00e9\\\"\\\\\\/\",\"length\":1}"));
 	char *tail = strstr((char *)w.plain.data, "\"path\"");
 	CHECK(tail && memcmp(tail, "\"path\":\"\\u0001\\n\xc3\xa9\\\"\\\\/\"}", 26) == 0);
 	world_close(&w);
@@ -109,36 +109,35 @@ TEST(records_are_written_read_listed_and_deleted)
 {
 	world w;
 	world_open(&w);
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, answer_get(&w, "k/1"));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, get(&w, "k/1"));
 	CHECK(w.plain.len == 0);
-	CHECK_OK(answer_list(&w));
-	ANSWERED("{\"app_id\":49,\"count\":0,\"keys\":[]}");
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k/1\",\"value\":\"AAH/\"}"));
-	ANSWERED("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000000}");
-	/* The same millisecond: one later. */
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k/1\",\"value\":\"\"}"));
-	ANSWERED("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000001}");
-	CHECK_OK(answer_get(&w, "k/1"));
-	ANSWERED("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000001,\"value\":\"\"}");
-	w.context.pop = (kms_text){ "0xsig", 5 };
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"\\u00e9\\\"\",\"value\":\"AAH/\",\"ttl_ms\":10}"));
-	ANSWERED(
-	    "{\"app_id\":49,\"key\":\"\xc3\xa9\\\"\",\"pop\":\"0xsig\",\"updated_at_ms\":1700000000000}");
-	CHECK_OK(answer_get(&w, "\xc3\xa9\""));
-	ANSWERED("{\"app_id\":49,\"key\":\"\xc3\xa9\\\"\",\"pop\":\"0xsig\",\"updated_at_ms\":1700000000000,"
-		 "\"value\":\"AAH/\"}");
-	CHECK_OK(answer_list(&w));
-	ANSWERED("{\"app_id\":49,\"count\":2,\"keys\":[\"k/1\",\"\xc3\xa9\\\"\"],\"pop\":\"0xsig\"}");
-	/* Expired from the millisecond after its last one. */
-	w.context.now_ms = NOW + 11;
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, answer_get(&w, "\xc3\xa9\""));
-	CHECK_OK(answer(&w, KMS_REQUEST_DELETE, "{\"key\":\"k/1\"}"));
-	ANSWERED("{\"app_id\":49,\"deleted\":true,\"key\":\"k/1\",\"pop\":\"0xsig\"}");
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, answer(&w, KMS_REQUEST_DELETE, "{\"key\":\"k/1\"}"));
+	CHECK_OK(list(&w));
+	RESULT("{\"app_id\":49,\"count\":0,\"keys\":[]}");
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k/1\",\"value\":\"AAH/\"}"));
+	RESULT("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000000}");
+	/* A second write in the same millisecond is stamped one later. */
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k/1\",\"value\":\"\"}"));
+	RESULT("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000001}");
+	CHECK_OK(get(&w, "k/1"));
+	RESULT("{\"app_id\":49,\"key\":\"k/1\",\"updated_at_ms\":1700000000001,\"value\":\"\"}");
+	w.execution.pop = (kms_text){ "0xsig", 5 };
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"\\u00e9\\\"\",\"value\":\"AAH/\",\"ttl_ms\":10}"));
+	RESULT("{\"app_id\":49,\"key\":\"\xc3\xa9\\\"\",\"pop\":\"0xsig\",\"updated_at_ms\":1700000000000}");
+	CHECK_OK(get(&w, "\xc3\xa9\""));
+	RESULT("{\"app_id\":49,\"key\":\"\xc3\xa9\\\"\",\"pop\":\"0xsig\",\"updated_at_ms\":1700000000000,"
+	       "\"value\":\"AAH/\"}");
+	CHECK_OK(list(&w));
+	RESULT("{\"app_id\":49,\"count\":2,\"keys\":[\"k/1\",\"\xc3\xa9\\\"\"],\"pop\":\"0xsig\"}");
+	/* Expired in the millisecond after its last. */
+	w.execution.now_ms = NOW + 11;
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, get(&w, "\xc3\xa9\""));
+	CHECK_OK(execute(&w, KMS_REQUEST_DELETE, "{\"key\":\"k/1\"}"));
+	RESULT("{\"app_id\":49,\"deleted\":true,\"key\":\"k/1\",\"pop\":\"0xsig\"}");
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, execute(&w, KMS_REQUEST_DELETE, "{\"key\":\"k/1\"}"));
 	CHECK(w.plain.len == 0);
-	w.context.pop = (kms_text){ NULL, 0 };
-	CHECK_OK(answer_list(&w));
-	ANSWERED("{\"app_id\":49,\"count\":0,\"keys\":[]}");
+	w.execution.pop = (kms_text){ NULL, 0 };
+	CHECK_OK(list(&w));
+	RESULT("{\"app_id\":49,\"count\":0,\"keys\":[]}");
 	world_close(&w);
 }
 
@@ -146,15 +145,15 @@ TEST(applications_see_their_own_records_only)
 {
 	world w;
 	world_open(&w);
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"AAH/\"}"));
-	w.context.app_id = 50;
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, answer_get(&w, "k"));
-	CHECK_STATUS(KMS_ERR_NOT_FOUND, answer(&w, KMS_REQUEST_DELETE, "{\"key\":\"k\"}"));
-	CHECK_OK(answer_list(&w));
-	ANSWERED("{\"app_id\":50,\"count\":0,\"keys\":[]}");
-	w.context.app_id = 0;
-	CHECK_STATUS(KMS_ERR_RANGE, answer(&w, KMS_REQUEST_DERIVE, "{\"path\":\"sync_hmac_key\"}"));
-	CHECK_STATUS(KMS_ERR_RANGE, answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"\"}"));
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"AAH/\"}"));
+	w.execution.app_id = 50;
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, get(&w, "k"));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, execute(&w, KMS_REQUEST_DELETE, "{\"key\":\"k\"}"));
+	CHECK_OK(list(&w));
+	RESULT("{\"app_id\":50,\"count\":0,\"keys\":[]}");
+	w.execution.app_id = 0;
+	CHECK_STATUS(KMS_ERR_RANGE, execute(&w, KMS_REQUEST_DERIVE, "{\"path\":\"sync_hmac_key\"}"));
+	CHECK_STATUS(KMS_ERR_RANGE, execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"\"}"));
 	world_close(&w);
 }
 
@@ -165,7 +164,7 @@ TEST(the_store_holds_ciphertext_under_the_data_key)
 	kms_secret *data_key;
 	kms_buf held = kms_buf_make(KMS_BUF_PLAIN, 1000), value = kms_buf_make(KMS_BUF_GUARDED, 1000);
 	world_open(&w);
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"c2VjcmV0IHZhbHVl\"}"));
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"c2VjcmV0IHZhbHVl\"}"));
 	CHECK_OK(kms_store_get(&updated_at_ms, &held, w.store, 49, KMS_TEXT("k"), NOW));
 	CHECK(held.len == 12 + KMS_VALUE_SEAL_OVERHEAD && !memmem(held.data, held.len, "secret", 6));
 	CHECK_OK(kms_data_key(&data_key, w.master, 49));
@@ -175,8 +174,8 @@ TEST(the_store_holds_ciphertext_under_the_data_key)
 	kms_secret_unref(data_key);
 	/* Another secret does not open it. */
 	kms_secret *other = hex_secret("ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
-	w.context.master = other;
-	CHECK_STATUS(KMS_ERR_DECRYPT, answer_get(&w, "k"));
+	w.execution.master = other;
+	CHECK_STATUS(KMS_ERR_DECRYPT, get(&w, "k"));
 	CHECK(w.plain.len == 0);
 	kms_secret_unref(other);
 	kms_buf_free(&held);
@@ -191,24 +190,24 @@ TEST(a_list_of_many_names_counts_them)
 	for (int i = 0; i < 1234; i++) {
 		char body[64];
 		snprintf(body, sizeof(body), "{\"key\":\"key-%04d\",\"value\":\"\"}", 1233 - i);
-		CHECK_OK(answer(&w, KMS_REQUEST_PUT, body));
+		CHECK_OK(execute(&w, KMS_REQUEST_PUT, body));
 	}
-	/* In ordinary, wiped memory too: names only. */
+	/* A list may go into wiped memory, since it has only names. */
 	kms_buf names = kms_buf_make(KMS_BUF_WIPED, 1 << 20);
 	kms_request request = { .kind = KMS_REQUEST_LIST };
-	CHECK_OK(kms_request_execute(&names, &request, &w.context));
+	CHECK_OK(kms_request_execute(&names, &request, &w.execution));
 	CHECK_MEM(names.data, "{\"app_id\":49,\"count\":1234,\"keys\":[\"key-0000\",\"key-0001\",", 56);
 	CHECK_MEM(names.data + names.len - 23, "\"key-1232\",\"key-1233\"]}", 23);
 	CHECK(names.len == 34 + 1234 * 11 - 1 + 2);
 	kms_buf_free(&names);
 	names = kms_buf_make(KMS_BUF_WIPED, 500);
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_request_execute(&names, &request, &w.context));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_request_execute(&names, &request, &w.execution));
 	CHECK(names.len == 0);
 	kms_buf_free(&names);
 	world_close(&w);
 }
 
-TEST(answers_stay_in_guarded_memory)
+TEST(results_stay_in_guarded_memory)
 {
 	world w;
 	const char *field;
@@ -218,45 +217,45 @@ TEST(answers_stay_in_guarded_memory)
 	CHECK_OK(kms_buf_append_text(&text, "{\"path\":\"p\"}"));
 	CHECK_OK(kms_request_parse(&request, &field, &text, KMS_REQUEST_DERIVE, &limits));
 	kms_buf wiped = kms_buf_make(KMS_BUF_WIPED, 1000), ordinary = kms_buf_make(KMS_BUF_PLAIN, 1000);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&wiped, &request, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &request, &w.context));
-	kms_request list = { .kind = KMS_REQUEST_LIST };
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &list, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(NULL, &request, &w.context));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, NULL, &w.context));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&wiped, &request, &w.execution));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &request, &w.execution));
+	kms_request listing = { .kind = KMS_REQUEST_LIST };
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &listing, &w.execution));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(NULL, &request, &w.execution));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, NULL, &w.execution));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, NULL));
-	w.context.master = NULL;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.context));
-	w.context.master = w.master;
-	w.context.store = NULL;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.context));
+	w.execution.master = NULL;
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.execution));
+	w.execution.master = w.master;
+	w.execution.store = NULL;
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.execution));
 	request.kind = (kms_request_kind)99;
-	w.context.store = w.store;
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.context));
+	w.execution.store = w.store;
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, &w.execution));
 	kms_request_clear(&request);
 	world_close(&w);
 }
 
-TEST(a_write_without_room_for_its_answer_does_not_happen)
+TEST(a_write_without_room_for_its_result_does_not_happen)
 {
 	world w;
 	world_open(&w);
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"YQ==\"}"));
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"YQ==\"}"));
 	kms_buf_free(&w.plain);
 	w.plain = kms_buf_make(KMS_BUF_GUARDED, 50);
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"Yg==\"}"));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"Yg==\"}"));
 	kms_buf_free(&w.plain);
 	w.plain = kms_buf_make(KMS_BUF_GUARDED, 20);
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, answer(&w, KMS_REQUEST_DELETE, "{\"key\":\"k\"}"));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, execute(&w, KMS_REQUEST_DELETE, "{\"key\":\"k\"}"));
 	CHECK(w.plain.len == 0);
 	kms_buf_free(&w.plain);
 	w.plain = kms_buf_make(KMS_BUF_GUARDED, 1000);
-	CHECK_OK(answer_get(&w, "k"));
-	ANSWERED("{\"app_id\":49,\"key\":\"k\",\"updated_at_ms\":1700000000000,\"value\":\"YQ==\"}");
+	CHECK_OK(get(&w, "k"));
+	RESULT("{\"app_id\":49,\"key\":\"k\",\"updated_at_ms\":1700000000000,\"value\":\"YQ==\"}");
 	world_close(&w);
 }
 
-/* Every allocation of one answer fails once; the buffer keeps its beginning, and nothing stays. */
+/* Every allocation of one execution fails once: the buffer keeps its earlier content, and nothing leaks. */
 static void sweep_failures(int *failed_, world *w, kms_request *request)
 {
 	kms_status status = KMS_ERR_MEMORY;
@@ -267,7 +266,7 @@ static void sweep_failures(int *failed_, world *w, kms_request *request)
 		CHECK_OK(kms_buf_append(&plain, "x", 1));
 		size_t used = kms_guarded_used();
 		kms_mem_fail_after(n);
-		status = kms_request_execute(&plain, request, &w->context);
+		status = kms_request_execute(&plain, request, &w->execution);
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY ||
 		      status == KMS_ERR_CRYPTO);
@@ -289,7 +288,7 @@ TEST(failing_allocations_leave_nothing)
 	} bodies[] = { { KMS_REQUEST_DERIVE, "{\"path\":\"p\",\"context\":\"c\",\"length\":1024}" },
 		       { KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"YQ==\"}" } };
 	world_open(&w);
-	CHECK_OK(answer(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"Yg==\"}"));
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"Yg==\"}"));
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
 		kms_request request;
 		kms_buf text = kms_buf_make(KMS_BUF_GUARDED, 1000);
@@ -302,18 +301,18 @@ TEST(failing_allocations_leave_nothing)
 	CHECK_OK(kms_request_for_key(&request, kms_text_of("k", 1)));
 	CALL(sweep_failures, &w, &request);
 	kms_request_clear(&request);
-	/* Long enough a list to grow the buffer while it is written. */
+	/* Long enough that the buffer grows while the list is written. */
 	for (int i = 0; i < 100; i++) {
 		char body[64];
 		snprintf(body, sizeof(body), "{\"key\":\"key-%04d\",\"value\":\"\"}", i);
-		CHECK_OK(answer(&w, KMS_REQUEST_PUT, body));
+		CHECK_OK(execute(&w, KMS_REQUEST_PUT, body));
 	}
-	kms_request list = { .kind = KMS_REQUEST_LIST };
-	CALL(sweep_failures, &w, &list);
+	kms_request listing = { .kind = KMS_REQUEST_LIST };
+	CALL(sweep_failures, &w, &listing);
 	world_close(&w);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derive_answers_the_key), T(records_are_written_read_listed_and_deleted),
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derive_gives_the_key), T(records_are_written_read_listed_and_deleted),
 	  T(applications_see_their_own_records_only), T(the_store_holds_ciphertext_under_the_data_key),
-	  T(a_list_of_many_names_counts_them), T(answers_stay_in_guarded_memory),
-	  T(a_write_without_room_for_its_answer_does_not_happen), T(failing_allocations_leave_nothing))
+	  T(a_list_of_many_names_counts_them), T(results_stay_in_guarded_memory),
+	  T(a_write_without_room_for_its_result_does_not_happen), T(failing_allocations_leave_nothing))

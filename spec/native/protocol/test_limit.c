@@ -30,9 +30,9 @@ TEST(holds_a_burst_and_refills_at_the_rate)
 	CHECK(wait == 1);
 	CHECK_OK(take(l, "a", NOW + 1000));
 	CHECK_STATUS(KMS_ERR_RATE, take(l, "a", NOW + 1000));
-	CHECK_OK(take(l, "b", NOW + 1000)); /* others have their own */
+	CHECK_OK(take(l, "b", NOW + 1000)); /* another key has its own bucket */
 	for (int i = 0; i < 3; i++)
-		CHECK_OK(take(l, "a", NOW + 60000)); /* full again, and not fuller */
+		CHECK_OK(take(l, "a", NOW + 60000)); /* full, and never more than full */
 	CHECK_STATUS(KMS_ERR_RATE, take(l, "a", NOW + 60000));
 	kms_limiter_free(l);
 }
@@ -80,7 +80,7 @@ TEST(a_full_table_shares_one_bucket)
 	CHECK_OK(take(l, "e", NOW));
 	CHECK_STATUS(KMS_ERR_RATE, take(l, "d", NOW));
 	CHECK_STATUS(KMS_ERR_RATE, take(l, "f", NOW));
-	CHECK_OK(take(l, "a", NOW)); /* those with a place keep theirs */
+	CHECK_OK(take(l, "a", NOW)); /* keys with a bucket of their own keep it */
 	CHECK(kms_limiter_count(l) == 3);
 	CHECK_STATUS(KMS_ERR_RATE, take(l, "d", NOW + 999));
 	/* At +1000 b and c are full and forgotten; a is not. */
@@ -92,7 +92,7 @@ TEST(a_full_table_shares_one_bucket)
 	kms_limiter_free(l);
 }
 
-/* Whatever order they come in, every bucket that is not full keeps its own count. */
+/* In any order of calls, a bucket that is not full keeps its count. */
 TEST(forgets_full_buckets_only)
 {
 	enum { KEYS = 200, PLACES = 64 };
@@ -144,7 +144,7 @@ TEST(checks_its_arguments)
 	kms_limiter_free(NULL);
 }
 
-/* A key of another length that begins alike is another key. */
+/* Keys that differ in any byte, or only in length, have different buckets. */
 TEST(tells_keys_apart_by_every_byte)
 {
 	kms_limiter *l;

@@ -1,4 +1,4 @@
-/* Token buckets with a rate a call: flow, slow rates, bounds, and what happens when all are taken. */
+/* Token buckets with a rate in each call: flow, slow rates, bounds, a full table. */
 #include <math.h>
 
 #include "base/ensure.h"
@@ -23,7 +23,7 @@ TEST(holds_a_burst_and_refills_at_the_rate)
 	CHECK_OK(take(b, "a", 2, 3, NOW + 500));
 	CHECK_STATUS(KMS_ERR_RATE, take(b, "a", 2, 3, NOW + 500));
 	for (int i = 0; i < 3; i++)
-		CHECK_OK(take(b, "a", 2, 3, NOW + 100000)); /* full again, and not fuller */
+		CHECK_OK(take(b, "a", 2, 3, NOW + 100000)); /* full, and never more than full */
 	CHECK_STATUS(KMS_ERR_RATE, take(b, "a", 2, 3, NOW + 100000));
 	kms_buckets_free(b);
 }
@@ -41,7 +41,7 @@ TEST(another_rate_or_key_is_another_bucket)
 	kms_buckets_free(b);
 }
 
-/* A hundred a day: neither lost to rounding nor more than that. */
+/* A hundred a day: rounding neither loses nor adds any. */
 TEST(counts_a_slow_rate)
 {
 	const uint64_t day = 86400000;
@@ -54,7 +54,7 @@ TEST(counts_a_slow_rate)
 	kms_buckets_free(b);
 }
 
-/* Half a token more than one: the second comes after half an interval. */
+/* With room for one and a half tokens, the second comes after half an interval. */
 TEST(holds_parts_of_a_token)
 {
 	kms_buckets *b;
@@ -104,8 +104,8 @@ TEST(refuses_new_keys_where_all_places_are_taken)
 		if (take(b, key, 1, 2, NOW) == KMS_ERR_RATE) refused++;
 	}
 	CHECK(refused == 12);
-	CHECK_OK(take(b, "k0", 1, 2, NOW));          /* those that are there go on */
-	CHECK_OK(take(b, "k8", 1, 2, NOW + 100000)); /* full ones make room */
+	CHECK_OK(take(b, "k0", 1, 2, NOW));          /* known keys go on */
+	CHECK_OK(take(b, "k8", 1, 2, NOW + 100000)); /* full buckets make room */
 	kms_buckets_free(b);
 }
 

@@ -1,4 +1,4 @@
-/* Nonces: once each, within their lifetime, bounded, and nothing but the very text. */
+/* Nonces: valid once, within their lifetime, in one spelling, and bounded in number. */
 #include <pthread.h>
 
 #include "base/mem.h"
@@ -24,7 +24,7 @@ TEST(is_valid_exactly_once)
 	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
 	CHECK_OK(kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START));
 	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START + 1));
-	CHECK(kms_nonces_out(n, START) == 2); /* consumed ones still hold their place */
+	CHECK(kms_nonces_out(n, START) == 2); /* consumed nonces still count */
 	kms_nonces_free(n);
 }
 
@@ -94,8 +94,8 @@ TEST(refuses_aliases_and_foreign_texts)
 	CHECK_STATUS(KMS_ERR_POP_NONCE,
 		     kms_nonces_consume(n, kms_text_of("AAAAAAAAAAAAAAAAAAAAAAAA", 24), START));
 	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(other, kms_text_of(text, KMS_NONCE_TEXT), START));
-	CHECK_OK(
-	    kms_nonces_consume(n, kms_text_of(text, KMS_NONCE_TEXT), START)); /* none of that used it up */
+	CHECK_OK(kms_nonces_consume(n, kms_text_of(text, KMS_NONCE_TEXT),
+				    START)); /* none of these attempts consumed it */
 	kms_nonces_free(n);
 	kms_nonces_free(other);
 }
@@ -139,7 +139,7 @@ TEST(checks_its_arguments)
 	kms_nonces_free(NULL);
 }
 
-/* 2^24 are out: no more, until the oldest second is past; then old places are used again. */
+/* With 2^24 nonces outstanding no more are issued, until the oldest second has left the lifetime. */
 TEST(stops_at_the_size_of_the_ring)
 {
 	kms_nonces *n;
@@ -155,7 +155,8 @@ TEST(stops_at_the_size_of_the_ring)
 	CHECK_MEM(text, zeros, sizeof(zeros));
 	CHECK_OK(kms_nonces_consume(n, kms_text_of(first, sizeof(first)), START + LIFETIME));
 	for (int i = 0; i < 2; i++) {
-		CHECK_OK(kms_nonces_issue(text, n, START + LIFETIME + 1)); /* in the places of second START */
+		CHECK_OK(
+		    kms_nonces_issue(text, n, START + LIFETIME + 1)); /* with the numbers of second START */
 		CHECK_STATUS(KMS_ERR_POP_NONCE,
 			     kms_nonces_consume(n, kms_text_of(used, sizeof(used)), START));
 		CHECK_STATUS(KMS_ERR_POP_NONCE,

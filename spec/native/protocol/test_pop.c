@@ -1,6 +1,6 @@
 /*
- * Proof of possession, both sides (docs/protocol.md section 4). Signatures themselves are known
- * answers in test_wallet.c; here it is what is signed and in which order it is checked.
+ * Proof of possession, both sides (docs/protocol.md section 4). Signatures themselves have known
+ * answers in test_wallet.c; this is about what is signed, and the order of the checks.
  */
 #include "material.h"
 
@@ -48,7 +48,7 @@ static void world_close(world *w)
 	kms_nonces_free(w->nonces);
 }
 
-/* Signs the text for this timestamp's digits, which need not be how a client writes them. */
+/* Signs the text for these digits of a timestamp, which need not be the ones a client writes. */
 static void sign_text(world *w, const char *domain, const char *stamp)
 {
 	char address[43], message[256];
@@ -61,7 +61,7 @@ static void sign_text(world *w, const char *domain, const char *stamp)
 	kms_signature_format(w->signature, sig);
 }
 
-/* Fresh headers of an application, signed here from the text of the specification. */
+/* Fresh headers of an application, signed over the text that docs/protocol.md section 4 gives. */
 static void headers_at(world *w, const char *stamp)
 {
 	MUST(kms_nonces_issue(w->nonce, w->nonces, MONO));
@@ -92,7 +92,7 @@ TEST(honest_headers_name_the_caller)
 	headers_at(&w, "1700000000");
 	CHECK_OK(check(&w, caller));
 	CHECK_MEM(caller, w.app20, 20);
-	/* once */
+	/* The nonce is consumed. */
 	CHECK_STATUS(KMS_ERR_POP_NONCE, check(&w, caller));
 	CHECK(is_zero(caller));
 	world_close(&w);
@@ -114,7 +114,7 @@ TEST(what_is_signed_here_is_accepted_there)
 	sign_text(&w, "Auth", "1700000000");
 	w.pop.domain = KMS_POP_PEER;
 	CHECK_OK(check(&w, caller));
-	/* One domain's signature is not the other's: another wallet is recovered, or none. */
+	/* A signature for one domain is not one for the other: it recovers another wallet, or none. */
 	headers_at(&w, "1700000000");
 	w.pop.domain = KMS_POP_PEER;
 	kms_status status = check(&w, caller);
@@ -137,7 +137,7 @@ TEST(missing_headers_are_refused)
 		CHECK_STATUS(KMS_ERR_POP_MISSING, check(&w, caller));
 		*fields[i] = was;
 	}
-	CHECK_OK(check(&w, caller)); /* none of it consumed the nonce */
+	CHECK_OK(check(&w, caller)); /* none of these attempts consumed the nonce */
 	world_close(&w);
 }
 
@@ -150,7 +150,7 @@ TEST(timestamps_are_plain_digits_within_the_window)
 		{ "1699999880", KMS_OK },
 		{ "1700000120", KMS_OK },
 		{ "001700000000000", KMS_ERR_POP_TIMESTAMP },
-		{ "000001700000000", KMS_OK }, /* 15 characters: the header's own text is signed */
+		{ "000001700000000", KMS_OK }, /* 15 characters; the header's text is signed as sent */
 		{ "0000001700000000", KMS_ERR_POP_TIMESTAMP }, /* 16 */
 		{ "1699999879", KMS_ERR_POP_TIMESTAMP },
 		{ "1700000121", KMS_ERR_POP_TIMESTAMP },
@@ -173,7 +173,7 @@ TEST(timestamps_are_plain_digits_within_the_window)
 		headers_at(&w, cases[i].stamp);
 		CHECK_STATUS(cases[i].want, check(&w, caller));
 		CHECK(is_zero(caller) == (cases[i].want != KMS_OK));
-		/* A refused timestamp leaves the nonce alone; an accepted one has used it. */
+		/* A refused timestamp leaves the nonce valid; an accepted one consumes it. */
 		CHECK_STATUS(cases[i].want == KMS_OK ? KMS_ERR_POP_NONCE : KMS_OK,
 			     kms_nonces_consume(w.nonces, kms_text_of(w.nonce, KMS_NONCE_TEXT), MONO));
 	}
@@ -201,13 +201,13 @@ TEST(nonces_must_be_ours_and_are_used_up_by_a_failure)
 	w.pop.nonce = (kms_text){ w.nonce, KMS_NONCE_TEXT };
 	CHECK_STATUS(KMS_ERR_POP_NONCE,
 		     kms_pop_check(caller, w.nonces, &w.pop, w.node20, NOW, MONO + WINDOW + 1, WINDOW));
-	/* A bad signature consumes it. */
+	/* A bad signature consumes the nonce. */
 	headers_at(&w, "1700000000");
 	w.pop.signature = text_of("0x00");
 	CHECK_STATUS(KMS_ERR_SIGNATURE, check(&w, caller));
 	w.pop.signature = (kms_text){ w.signature, KMS_SIGNATURE_TEXT };
 	CHECK_STATUS(KMS_ERR_POP_NONCE, check(&w, caller));
-	/* So does a wallet that is another's. */
+	/* So does a wallet header that names another wallet. */
 	headers_at(&w, "1700000000");
 	w.pop.wallet = text_of("0x0000000000000000000000000000000000000001");
 	CHECK_STATUS(KMS_ERR_POP_WALLET, check(&w, caller));
@@ -242,7 +242,7 @@ TEST(signatures_are_read_strictly)
 	w.pop.signature.text = low_v;
 	CHECK_OK(check(&w, caller));
 	CHECK_MEM(caller, w.app20, 20);
-	/* For another node: not this caller's signature. */
+	/* Signed for another node: it recovers another wallet. */
 	uint8_t other20[20];
 	memcpy(other20, w.node20, 20);
 	other20[0] ^= 1;
@@ -286,7 +286,7 @@ TEST(a_response_is_bound_to_request_and_node)
 	headers_at(&w, "1700000000");
 	kms_wallet_address(own, w.app);
 	CHECK_OK(kms_response_sign(response, w.app, w.pop.signature));
-	/* The text of the specification, signed by the same wallet. */
+	/* The text that docs/protocol.md section 4 gives, signed by the same wallet. */
 	kms_address_format(address, own);
 	address[42] = '\0';
 	int len = snprintf(message, sizeof(message), "NovaKMS:Response:%.132s:%s", w.signature, address);
@@ -294,18 +294,18 @@ TEST(a_response_is_bound_to_request_and_node)
 	CHECK_OK(kms_message_recover(signer, kms_span_of(message, (size_t)len), sig));
 	CHECK_MEM(signer, own, 20);
 
-	kms_text answer = { response, sizeof(response) };
-	CHECK_OK(kms_response_check(answer, w.pop.signature, own));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(answer, w.pop.signature, w.node20));
-	/* "Exactly as sent": the same signature written otherwise is another text. */
+	kms_text signed_text = { response, sizeof(response) };
+	CHECK_OK(kms_response_check(signed_text, w.pop.signature, own));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(signed_text, w.pop.signature, w.node20));
+	/* The text exactly as sent: another spelling of the same signature is another text. */
 	kms_text bare = { w.signature + 2, KMS_SIGNATURE_TEXT - 2 };
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(answer, bare, own));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(signed_text, bare, own));
 	kms_text none = { NULL, 0 }, empty = { "", 0 };
 	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(none, w.pop.signature, own));
 	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(empty, w.pop.signature, own));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(answer, none, own));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(signed_text, none, own));
 	response[10] = response[10] == '0' ? '1' : '0';
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(answer, w.pop.signature, own));
+	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_response_check(signed_text, w.pop.signature, own));
 	world_close(&w);
 }
 
@@ -318,7 +318,7 @@ TEST(bounds_and_misuse)
 	world_open(&w);
 	headers_at(&w, "1700000000");
 	memset(longest, 'n', sizeof(longest));
-	/* An existing node's nonce is opaque: up to 128 characters. */
+	/* Another implementation's nonce is opaque text of up to 128 characters. */
 	CHECK_OK(kms_pop_sign(out, w.app, KMS_POP_APP, (kms_text){ longest, 128 }, w.node20, UINT64_MAX));
 	CHECK_STATUS(KMS_ERR_RANGE,
 		     kms_pop_sign(out, w.app, KMS_POP_APP, (kms_text){ longest, 129 }, w.node20, 1));

@@ -1,4 +1,4 @@
-/* Inner requests: which bodies are one, which field is at fault, and where their bytes stay. */
+/* Inner requests: which bodies are accepted, which field is at fault, and where their bytes are. */
 #include "material.h"
 
 #include "kms/request.h"
@@ -8,7 +8,7 @@ static const kms_request_limits limits = { .max_value = 64, .max_key = 16 };
 
 static kms_buf plain_of(const void *text, size_t len)
 {
-	/* Exactly as large as the text, so that a byte too far meets memory that is not its own. */
+	/* Exactly as large as the text, so that ASan sees any overrun. */
 	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, len ? len : 1);
 	MUST(kms_buf_append(&plain, text, len));
 	return plain;
@@ -23,7 +23,7 @@ static kms_status parse_bytes(kms_request *request, const char **field, kms_requ
 	return status;
 }
 
-/* Status of a body; after a failure, nothing is owned and `field` is the expected one. */
+/* Status of a body. After a failure, the request owns nothing and `field` is the expected one. */
 static kms_status parse_only(kms_request_kind kind, const char *text, const char *want_field)
 {
 	static const kms_request empty;
@@ -226,7 +226,7 @@ TEST(ttl_is_a_bounded_integer)
 	}
 }
 
-TEST(an_answer_sent_back_is_no_request)
+TEST(a_result_sent_back_is_not_a_request)
 {
 	CHECK_STATUS(KMS_ERR_APP_ID_IN_REQUEST, DERIVE("{\"app_id\":49,\"path\":\"p\"}", "app_id"));
 	CHECK_STATUS(KMS_ERR_APP_ID_IN_REQUEST, DERIVE("{\"path\":\"p\",\"app_id\":null}", "app_id"));
@@ -308,9 +308,9 @@ TEST(misuse_is_refused)
 		     kms_request_parse(&request, &field, NULL, KMS_REQUEST_DERIVE, &limits));
 	CHECK(plain.len == 2);
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_parse(&request, &field, &plain, KMS_REQUEST_GET, &limits));
-	CHECK(plain.len == 0 && !request.plain.data); /* taken over also by a failure */
+	CHECK(plain.len == 0 && !request.plain.data); /* a failure takes the buffer over, too */
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_parse(&request, &field, &plain, KMS_REQUEST_DERIVE, NULL));
-	/* A decrypted body is in guarded memory or is not taken. */
+	/* Only guarded memory is accepted for a decrypted body. */
 	CHECK_OK(kms_buf_append(&ordinary, "{}", 2));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,
 		     kms_request_parse(&request, &field, &ordinary, KMS_REQUEST_DERIVE, &limits));
@@ -391,7 +391,7 @@ TEST(mutated_requests_do_no_harm)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derive_reads_path_context_length_and_pop),
 	  T(path_is_a_text_that_is_not_blank), T(length_is_an_integer_or_its_digits),
 	  T(put_decodes_the_value_where_it_stands), T(put_and_delete_refuse_bad_fields),
-	  T(values_are_bounded), T(ttl_is_a_bounded_integer), T(an_answer_sent_back_is_no_request),
+	  T(values_are_bounded), T(ttl_is_a_bounded_integer), T(a_result_sent_back_is_not_a_request),
 	  T(bodies_that_are_no_object_are_refused), T(a_get_has_its_key_from_the_url),
 	  T(pop_binds_a_body_to_its_exchange), T(misuse_is_refused), T(nothing_stays_in_guarded_memory),
 	  T(mutated_requests_do_no_harm))
