@@ -1,7 +1,7 @@
 /*
  * Namespaces: an application's part of the store. A namespace holds its records in
  *   - a hash table (store_map.c), to find them by key;
- *   - a list of live records by last use (store_lru.c), whose end is evicted first;
+ *   - a list of live records by last use (store_lru.h), whose end is evicted first;
  *   - a heap by the time at which a record is due: expiry, or the end of retention;
  *   - a heap of dead records (tombstones and stubs), whose first may be dropped early;
  *   - a list of all records by change number (store_changes.c), which sync reads.

@@ -7,34 +7,12 @@
 #include "kms/codec.h"
 #include "kms/crypto.h"
 
-/* What an allocation costs beyond its bytes, and a record's share of hash table and heaps. */
-#define BLOCK_OVERHEAD 16
-#define INDEX_SHARE 128 /* table slots at their sparsest (85), two heap entries */
-
 kms_status kms_record_key_check(kms_text key, size_t max)
 {
 	ENSURE_REF(key.text);
 	ENSURE(key.len >= 1 && key.len <= max, KMS_ERR_KEY_SIZE);
 	ENSURE(!memchr(key.text, 0, key.len) && kms_utf8_valid(key.text, key.len), KMS_ERR_UTF8);
 	return KMS_OK;
-}
-
-/* Bytes from the record to its clock. */
-static size_t clock_offset(size_t key_len)
-{
-	size_t align = _Alignof(kms_clock_entry), end = sizeof(store_record) + key_len;
-	return (end + align - 1) / align * align;
-}
-
-static kms_clock_entry *clock_entries(store_record *record)
-{
-	return (kms_clock_entry *)(void *)((uint8_t *)record + clock_offset(record->key_len));
-}
-
-kms_clock kms_record_clock(const store_record *record)
-{
-	const uint8_t *at = (const uint8_t *)record + clock_offset(record->key_len);
-	return (kms_clock){ (const kms_clock_entry *)(const void *)at, record->clock_len };
 }
 
 static kms_status value_copy(store_record *record, const kms_record *source)
@@ -52,7 +30,7 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	*record = NULL;
 	size_t clock_bytes = clock.len * sizeof(kms_clock_entry);
 	DEFER(kms_record_release)
-	store_record *made = kms_heap_alloc(1, clock_offset(source->key.len) + clock_bytes);
+	store_record *made = kms_heap_alloc(1, kms_record_clock_offset(source->key.len) + clock_bytes);
 	ENSURE(made, KMS_ERR_MEMORY);
 	GUARD(value_copy(made, source));
 	made->hash = hash;
@@ -64,7 +42,7 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	made->ttl_ms = source->ttl_ms;
 	made->due_position = made->dead_position = KMS_MIN_HEAP_ABSENT;
 	memcpy(made->key, source->key.text, source->key.len);
-	memcpy(clock_entries(made), clock.entries, clock_bytes);
+	memcpy((uint8_t *)made + kms_record_clock_offset(made->key_len), clock.entries, clock_bytes);
 	*record = made;
 	made = NULL;
 	return KMS_OK;
@@ -95,25 +73,4 @@ void kms_record_view(kms_record *view, const store_record *record)
 		.sequence = record->sequence,
 		.origin = record->origin,
 	};
-}
-
-uint64_t kms_record_live_bytes(const store_record *record)
-{
-	return record->state == KMS_RECORD_LIVE ? record->value_len : 0;
-}
-
-uint64_t kms_record_value_charge(const store_record *record)
-{
-	return record->state == KMS_RECORD_LIVE ? (uint64_t)record->value_len + BLOCK_OVERHEAD : 0;
-}
-
-uint64_t kms_record_charge(const store_record *record)
-{
-	return clock_offset(record->key_len) + record->clock_len * sizeof(kms_clock_entry) + BLOCK_OVERHEAD +
-	       INDEX_SHARE + kms_record_value_charge(record);
-}
-
-bool kms_record_expired(const store_record *record, uint64_t now_ms)
-{
-	return record->ttl_ms > 0 && now_ms > record->updated_at_ms + record->ttl_ms;
 }

@@ -43,18 +43,53 @@ static inline kms_text kms_record_key(const store_record *record)
 	return kms_text_of(record->key, record->key_len);
 }
 
+/* Bytes from a record to its clock. */
+static inline size_t kms_record_clock_offset(size_t key_len)
+{
+	size_t align = _Alignof(kms_clock_entry), end = sizeof(store_record) + key_len;
+	return (end + align - 1) / align * align;
+}
+
 /* Its clock, sorted by wallet. */
-kms_clock kms_record_clock(const store_record *record);
+static inline kms_clock kms_record_clock(const store_record *record)
+{
+	const void *at = (const uint8_t *)record + kms_record_clock_offset(record->key_len);
+	return (kms_clock){ at, record->clock_len };
+}
+
 void kms_record_view(kms_record *view, const store_record *record);
 /* The fingerprint of a ciphertext of at least KMS_VALUE_SEAL_OVERHEAD bytes. */
 void kms_record_fingerprint(uint8_t fingerprint[KMS_FINGERPRINT], kms_span ciphertext);
 
-/* Bytes that a record counts against the store's limit, and the part of them that is its value. */
-uint64_t kms_record_charge(const store_record *record);
-uint64_t kms_record_value_charge(const store_record *record);
-/* Bytes that it counts against its namespace's quota. */
-uint64_t kms_record_live_bytes(const store_record *record);
-/* Whether its time to live is over: now > updated_at_ms + ttl_ms. */
-bool kms_record_expired(const store_record *record, uint64_t now_ms);
+/* Whether its time to live is over. */
+static inline bool kms_record_expired(const store_record *record, uint64_t now_ms)
+{
+	return record->ttl_ms > 0 && now_ms > record->updated_at_ms + record->ttl_ms;
+}
+
+/* ---- bytes ---- */
+
+/* What an allocation costs beyond its bytes, and a record's share of hash table and heaps. */
+#define KMS_BLOCK_OVERHEAD 16
+#define KMS_INDEX_SHARE 128 /* table slots at their sparsest (85), two heap entries */
+
+/* Bytes that a record counts against its namespace's quota. */
+static inline uint64_t kms_record_live_bytes(const store_record *record)
+{
+	return record->state == KMS_RECORD_LIVE ? record->value_len : 0;
+}
+
+/* The part of its charge that an eviction frees. */
+static inline uint64_t kms_record_value_charge(const store_record *record)
+{
+	return record->state == KMS_RECORD_LIVE ? (uint64_t)record->value_len + KMS_BLOCK_OVERHEAD : 0;
+}
+
+/* Bytes that it counts against the store's limit. */
+static inline uint64_t kms_record_charge(const store_record *record)
+{
+	return kms_record_clock_offset(record->key_len) + record->clock_len * sizeof(kms_clock_entry) +
+	       KMS_BLOCK_OVERHEAD + KMS_INDEX_SHARE + kms_record_value_charge(record);
+}
 
 #endif

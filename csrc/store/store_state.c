@@ -6,6 +6,47 @@
 #include "store/store_internal.h"
 #include "store/store_lru.h"
 
+/* ---- counts ---- */
+
+static void count_add(uint64_t *own, atomic_uint_fast64_t *total, uint64_t more)
+{
+	*own += more;
+	atomic_fetch_add_explicit(total, more, memory_order_relaxed);
+}
+
+static void count_subtract(uint64_t *own, atomic_uint_fast64_t *total, uint64_t less)
+{
+	*own -= less;
+	atomic_fetch_sub_explicit(total, less, memory_order_relaxed);
+}
+
+/* Counts a record in, except for the bytes of the total, which callers charge. */
+static void count_in(store_namespace *ns, const store_record *record)
+{
+	kms_store_stats *own = &ns->stats;
+	store_totals *totals = &ns->store->totals;
+	own->total_bytes += kms_record_charge(record);
+	if (record->state == KMS_RECORD_TOMBSTONE) count_add(&own->tombstones, &totals->tombstones, 1);
+	if (record->state == KMS_RECORD_STUB) count_add(&own->stubs, &totals->stubs, 1);
+	if (record->state != KMS_RECORD_LIVE) return;
+	count_add(&own->live_keys, &totals->live_keys, 1);
+	count_add(&own->live_bytes, &totals->live_bytes, record->value_len);
+}
+
+static void count_out(store_namespace *ns, const store_record *record)
+{
+	kms_store_stats *own = &ns->stats;
+	store_totals *totals = &ns->store->totals;
+	own->total_bytes -= kms_record_charge(record);
+	if (record->state == KMS_RECORD_TOMBSTONE) count_subtract(&own->tombstones, &totals->tombstones, 1);
+	if (record->state == KMS_RECORD_STUB) count_subtract(&own->stubs, &totals->stubs, 1);
+	if (record->state != KMS_RECORD_LIVE) return;
+	count_subtract(&own->live_keys, &totals->live_keys, 1);
+	count_subtract(&own->live_bytes, &totals->live_bytes, record->value_len);
+}
+
+/* ---- states ---- */
+
 /* First millisecond at which something happens to a record; 0: never. */
 static uint64_t due_time(const kms_store *store, const store_record *record, uint64_t now_ms)
 {
@@ -30,7 +71,7 @@ static uint64_t dead_key(const store_record *record)
 static void state_enter(store_namespace *ns, store_record *record, uint64_t now_ms)
 {
 	uint64_t due_ms = due_time(ns->store, record, now_ms);
-	kms_totals_add(&ns->store->totals, &ns->stats, record);
+	count_in(ns, record);
 	if (due_ms) kms_min_heap_set(&ns->due, record, due_ms);
 	if (record->state == KMS_RECORD_LIVE)
 		kms_lru_add(ns, record);
@@ -40,7 +81,7 @@ static void state_enter(store_namespace *ns, store_record *record, uint64_t now_
 
 static void state_leave(store_namespace *ns, store_record *record)
 {
-	kms_totals_remove(&ns->store->totals, &ns->stats, record);
+	count_out(ns, record);
 	if (record->state == KMS_RECORD_LIVE) kms_lru_remove(ns, record);
 	kms_min_heap_remove(&ns->due, record);
 	kms_min_heap_remove(&ns->dead, record);
@@ -60,6 +101,8 @@ static uint64_t state_change(store_namespace *ns, store_record *record, kms_reco
 	return before - kms_record_charge(record);
 }
 
+/* ---- steps ---- */
+
 void kms_record_commit(store_namespace *ns, store_record *existing, store_record *record, uint64_t now_ms)
 {
 	if (existing) {
@@ -77,7 +120,7 @@ void kms_record_commit(store_namespace *ns, store_record *existing, store_record
 uint64_t kms_record_evict(store_namespace *ns, store_record *record, uint64_t now_ms)
 {
 	kms_record_fingerprint(record->fingerprint, kms_span_of(record->value, record->value_len));
-	kms_totals_add_eviction(&ns->store->totals, &ns->stats);
+	count_add(&ns->stats.evictions, &ns->store->totals.evictions, 1);
 	return state_change(ns, record, KMS_RECORD_STUB, now_ms);
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "store/store_record.h"
+#include "kms/store.h"
 
 typedef struct store_totals {
 	uint64_t max_bytes;
@@ -18,13 +18,5 @@ typedef struct store_totals {
 
 /* Adds `more` bytes and subtracts `less`; false, and nothing changes, when that exceeds the maximum. */
 bool kms_store_charge(store_totals *totals, uint64_t more, uint64_t less);
-
-/*
- * Counts a record in a namespace's numbers and in all totals but `bytes`, which callers charge;
- * kms_totals_remove takes it out again.
- */
-void kms_totals_add(store_totals *totals, kms_store_stats *own, const store_record *record);
-void kms_totals_remove(store_totals *totals, kms_store_stats *own, const store_record *record);
-void kms_totals_add_eviction(store_totals *totals, kms_store_stats *own);
 
 #endif
