@@ -129,7 +129,7 @@ describe("kms.admin.metrics.requests", function()
 end)
 
 describe("kms.admin.metrics.node", function()
-	it("knows every reason of kms.readiness", function()
+	it("knows every reason of kms.node.readiness", function()
 		local file <close> = assert(io.open("lua/kms/node/readiness.lua"))
 		local text = file:read("a")
 		for reason in pairs(metrics_node.REASONS) do
@@ -138,8 +138,8 @@ describe("kms.admin.metrics.node", function()
 		local given = {}
 		for reason in text:gmatch('return "([^"]+)"') do given[reason] = true end
 		for reason in text:gmatch('reason = "([^"]+)"') do given[reason] = true end
-		for reason in text:gmatch('nil, "([^"]+)", message, MISSING') do given[reason] = true end
-		for reason in text:gmatch('unavailable%(self, [^"\n]*"([^"]+)"[^"\n]*"?([^"\n]*)') do given[reason] = true end
+		for reason in text:gmatch('nil, "([^"]+)", message, UNREADABLE') do given[reason] = true end
+		for reason in text:gmatch('set_unready%(self, [^"\n]*"([^"]+)"[^"\n]*"?([^"\n]*)') do given[reason] = true end
 		for reason in pairs(given) do assert.truthy(metrics_node.REASONS[reason], "no label for: " .. reason) end
 	end)
 end)

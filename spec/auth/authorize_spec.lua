@@ -1,26 +1,26 @@
-local auth = require("kms.auth.authenticate")
+local authenticate = require("kms.auth.authenticate")
+local authorize = require("kms.auth.authorize")
 local fake_chain = require("spec.support.fake_chain")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
-local registry = require("kms.auth.authorize")
 local wait = require("spec.support.wait")
 
 local WALLET = "0x" .. ("ab"):rep(20)
 local _, p384 = native.identity(native.secret_random(32))
 local KEY = p384:public_der()
 
-describe("registry", function()
-	local chain, reg
+describe("kms.auth.authorize", function()
+	local chain, authorizer
 
 	before_each(function()
 		chain = fake_chain.new()
 		chain:register("7", WALLET, KEY)
-		reg = registry.new(chain, 180000)
+		authorizer = authorize.new({ chain = chain, ttl_ms = 180000 })
 	end)
 
 	it("gives the facts of an instance in good standing", function()
-		local facts = assert(reg:authorize(WALLET, 0))
+		local facts = assert(authorizer:authorize(WALLET, 0))
 		assert.same({ "7", "1", "9", WALLET }, { facts.app_id, facts.version_id, facts.instance_id, facts.wallet })
 		assert.equal(native.peer_point(KEY), facts.point)
 	end)
@@ -45,7 +45,7 @@ describe("registry", function()
 	for _, case in ipairs(refusals) do
 		it("refuses: " .. case[1], function()
 			case[2](chain)
-			local facts, message, code = reg:authorize(WALLET, 0)
+			local facts, message, code = authorizer:authorize(WALLET, 0)
 			assert.is_nil(facts)
 			assert.equal(case[3], message)
 			assert.equal("ERR_UNAUTHORIZED", code)
@@ -54,38 +54,38 @@ describe("registry", function()
 
 	it("accepts a deprecated version", function()
 		chain.versions["7/1"].status = 1
-		assert.truthy(reg:authorize(WALLET, 0))
+		assert.truthy(authorizer:authorize(WALLET, 0))
 	end)
 
 	it("asks again only when the answer is as old as the cache time", function()
-		reg:authorize(WALLET, 0)
+		authorizer:authorize(WALLET, 0)
 		chain.instances[WALLET].status = 1
-		assert.truthy(reg:authorize(WALLET, 179999))
-		assert.is_nil((reg:authorize(WALLET, 180000)))
+		assert.truthy(authorizer:authorize(WALLET, 179999))
+		assert.is_nil((authorizer:authorize(WALLET, 180000)))
 	end)
 
 	it("keeps a refusal for ten seconds at the most", function()
 		chain.instances[WALLET].zk_verified = false
-		assert.is_nil((reg:authorize(WALLET, 0)))
+		assert.is_nil((authorizer:authorize(WALLET, 0)))
 		chain.instances[WALLET].zk_verified = true
-		assert.is_nil((reg:authorize(WALLET, 9999)))
-		assert.truthy(reg:authorize(WALLET, 10000))
+		assert.is_nil((authorizer:authorize(WALLET, 9999)))
+		assert.truthy(authorizer:authorize(WALLET, 10000))
 	end)
 
 	it("refuses without caching when the chain does not answer", function()
 		chain.down = true
-		local facts, _, code = reg:authorize(WALLET, 0)
+		local facts, _, code = authorizer:authorize(WALLET, 0)
 		assert.is_nil(facts)
 		assert.equal("ERR_CHAIN", code)
 		chain.down = false
-		assert.truthy(reg:authorize(WALLET, 0))
+		assert.truthy(authorizer:authorize(WALLET, 0))
 	end)
 
 	it("goes on with an unexpired answer while the chain is down, and not with an expired one", function()
-		reg:authorize(WALLET, 0)
+		authorizer:authorize(WALLET, 0)
 		chain.down = true
-		assert.truthy(reg:authorize(WALLET, 179999))
-		local facts, _, code = reg:authorize(WALLET, 180000)
+		assert.truthy(authorizer:authorize(WALLET, 179999))
+		local facts, _, code = authorizer:authorize(WALLET, 180000)
 		assert.is_nil(facts)
 		assert.equal("ERR_CHAIN", code)
 	end)
@@ -93,13 +93,13 @@ end)
 
 local function stranger(i) return ("0x%040x"):format(i) end
 
-describe("registry look-ups", function()
-	local chain, reg
+describe("look-ups of wallets", function()
+	local chain, authorizer
 
 	before_each(function()
 		chain = fake_chain.new()
 		chain:register("7", WALLET, KEY)
-		reg = registry.new(chain, 180000)
+		authorizer = authorize.new({ chain = chain, ttl_ms = 180000 })
 	end)
 
 	-- Each answer takes a while.
@@ -117,7 +117,7 @@ describe("registry look-ups", function()
 			local outcomes = {}
 			for i = 1, 10 do
 				local wallet = i % 2 == 0 and WALLET or stranger(1)
-				loop.spawn(function() outcomes[i] = table.pack(reg:authorize(wallet, 0)) end)
+				loop.spawn(function() outcomes[i] = table.pack(authorizer:authorize(wallet, 0)) end)
 			end
 			wait.until_true("the outcomes", function() return #outcomes == 10 end)
 			assert.equal(2, chain.calls.instance)
@@ -125,46 +125,45 @@ describe("registry look-ups", function()
 				if i % 2 == 0 then
 					assert.equal("7", outcomes[i][1].app_id)
 				else
-					assert.same({ n = 5, nil, "wallet is not a registered instance", "ERR_UNAUTHORIZED" }, outcomes[i])
+					assert.same({ n = 4, nil, "wallet is not a registered instance", "ERR_UNAUTHORIZED" }, outcomes[i])
 				end
 			end
-			assert.is_false(reg.look_ups:is_running(WALLET))
+			assert.is_false(authorizer.look_ups:is_running(WALLET))
 		end)
 	end)
 
 	it("are refreshed before the answer expires, without anybody waiting", function()
-		reg:authorize(WALLET, 0)
-		assert.truthy(reg:authorize(WALLET, 119999))
+		authorizer:authorize(WALLET, 0)
+		assert.truthy(authorizer:authorize(WALLET, 119999))
 		assert.equal(1, chain.calls.instance)
-		assert.truthy(reg:authorize(WALLET, 120000))
+		assert.truthy(authorizer:authorize(WALLET, 120000))
 		assert.equal(2, chain.calls.instance)
-		assert.truthy(reg:authorize(WALLET, 230000)) -- the first answer is gone
+		assert.truthy(authorizer:authorize(WALLET, 230000)) -- the first answer is gone
 		assert.equal(2, chain.calls.instance)
 	end)
 
 	it("take a refusal up at once, and keep the old answer where there is none", function()
-		reg:authorize(WALLET, 0)
+		authorizer:authorize(WALLET, 0)
 		chain.down = true
-		assert.truthy(reg:authorize(WALLET, 120000))
-		assert.truthy(reg:authorize(WALLET, 124999))
+		assert.truthy(authorizer:authorize(WALLET, 120000))
+		assert.truthy(authorizer:authorize(WALLET, 124999))
 		assert.equal(2, chain.calls.instance) -- not with every request
-		assert.truthy(reg:authorize(WALLET, 125000))
+		assert.truthy(authorizer:authorize(WALLET, 125000))
 		assert.equal(3, chain.calls.instance)
 		chain.down = false
 		chain.instances[WALLET].status = 1
-		assert.truthy(reg:authorize(WALLET, 130000)) -- whose refresh brings the refusal
-		assert.is_nil((reg:authorize(WALLET, 130001)))
+		assert.truthy(authorizer:authorize(WALLET, 130000)) -- whose refresh brings the refusal
+		assert.is_nil((authorizer:authorize(WALLET, 130001)))
 	end)
 
 	it("of unknown wallets have their own queue: a burst of 100, then refused with a time to wait", function()
-		for i = 1, 100 do assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(stranger(i), 0))) end
-		local facts, message, code, cause, wait_s = reg:authorize(stranger(101), 0)
+		for i = 1, 100 do assert.equal("ERR_UNAUTHORIZED", select(3, authorizer:authorize(stranger(i), 0))) end
+		local facts, message, code, wait_s = authorizer:authorize(stranger(101), 0)
 		assert.same({ "too many look-ups, try again later", "ERR_BUSY" }, { message, code })
 		assert.is_nil(facts)
-		assert.is_nil(cause)
 		assert.equal(1, wait_s)
 		assert.equal(100, chain.calls.instance)
-		assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(stranger(1), 1))) -- remembered
+		assert.equal("ERR_UNAUTHORIZED", select(3, authorizer:authorize(stranger(1), 1))) -- remembered
 	end)
 
 	it("of unknown wallets queue up to a bound", function()
@@ -173,41 +172,41 @@ describe("registry look-ups", function()
 			local busy, outcomes = 0, 0
 			for i = 1, 130 do
 				loop.spawn(function()
-					local _, _, code = reg:authorize(stranger(i), 0)
+					local _, _, code = authorizer:authorize(stranger(i), 0)
 					outcomes = outcomes + 1
 					if code == "ERR_BUSY" then busy = busy + 1 end
 				end)
 			end
 			-- 24 run, 100 wait, the rest is told to come again.
 			assert.same({ 6, 6 }, { outcomes, busy })
-			assert.equal(24, reg.unknown_queue.running)
-			assert.equal(100, reg.unknown_queue.waiting)
+			assert.equal(24, authorizer.unknown_queue.running)
+			assert.equal(100, authorizer.unknown_queue.waiting)
 		end)
 	end)
 
 	it("of known wallets go on while strangers fill their queue", function()
 		chain:register("8", stranger(7000), KEY)
-		reg:authorize(WALLET, 0)
-		for i = 1, 200 do reg:authorize(stranger(i), 0) end
-		assert.equal("ERR_BUSY", select(3, reg:authorize(stranger(7000), 0))) -- never seen before
-		assert.truthy(reg:authorize(WALLET, 120000)) -- refreshed
-		assert.truthy(reg:authorize(WALLET, 3600000)) -- long expired, still known
-		assert.equal("ERR_BUSY", select(3, reg:authorize(stranger(9999), 0)))
+		authorizer:authorize(WALLET, 0)
+		for i = 1, 200 do authorizer:authorize(stranger(i), 0) end
+		assert.equal("ERR_BUSY", select(3, authorizer:authorize(stranger(7000), 0))) -- never seen before
+		assert.truthy(authorizer:authorize(WALLET, 120000)) -- refreshed
+		assert.truthy(authorizer:authorize(WALLET, 3600000)) -- long expired, still known
+		assert.equal("ERR_BUSY", select(3, authorizer:authorize(stranger(9999), 0)))
 	end)
 
 	it("of a wallet that was refused do not use the queue of the known any more", function()
-		reg:authorize(WALLET, 0)
+		authorizer:authorize(WALLET, 0)
 		chain.instances[WALLET].status = 1
-		assert.equal("ERR_UNAUTHORIZED", select(3, reg:authorize(WALLET, 180000)))
-		for i = 1, 200 do reg:authorize(stranger(i), 180000) end
-		assert.equal("ERR_BUSY", select(3, reg:authorize(WALLET, 190001)))
+		assert.equal("ERR_UNAUTHORIZED", select(3, authorizer:authorize(WALLET, 180000)))
+		for i = 1, 200 do authorizer:authorize(stranger(i), 180000) end
+		assert.equal("ERR_BUSY", select(3, authorizer:authorize(WALLET, 190001)))
 	end)
 
 	it("never push known wallets out of the cache", function()
-		reg:authorize(WALLET, 0)
-		for i = 1, 20000 do reg.unknown:put(stranger(i), "no", 10000) end
-		assert.equal(10000, reg.unknown.size)
-		assert.truthy(reg:authorize(WALLET, 1))
+		authorizer:authorize(WALLET, 0)
+		for i = 1, 20000 do authorizer.unknown:put(stranger(i), "no", 10000) end
+		assert.equal(10000, authorizer.unknown.size)
+		assert.truthy(authorizer:authorize(WALLET, 1))
 		assert.equal(1, chain.calls.instance)
 	end)
 
@@ -215,19 +214,20 @@ describe("registry look-ups", function()
 		local real = chain.app
 		function chain.app() error("malformed") end
 		loop.on_error(function() end)
-		local facts, _, code = reg:authorize(WALLET, 0)
+		local facts, _, code = authorizer:authorize(WALLET, 0)
 		loop.on_error(function(text) io.stderr:write(text, "\n") end)
 		assert.is_nil(facts)
 		assert.equal("ERR_CHAIN", code)
 		chain.app = real
-		assert.truthy(reg:authorize(WALLET, 0))
-		assert.equal(0, reg.unknown_queue.running)
+		assert.truthy(authorizer:authorize(WALLET, 0))
+		assert.equal(0, authorizer.unknown_queue.running)
 	end)
 
 	it("that are refused for now tell the caller how long", function()
-		local authenticator = auth.new({
-			service = { authenticate = function() return stranger(1), "0x" end }, config = { IN_ENCLAVE = true },
-			registry = { authorize = function() return nil, "later", "ERR_BUSY", nil, 3 end },
+		local authenticator = authenticate.new({
+			service = { authenticate = function() return stranger(1), "0x" end },
+			config = { IN_ENCLAVE = true, APP_RATE_LIMIT_PER_MINUTE = 0, MAX_NAMESPACES = 1 },
+			authorizer = { authorize = function() return nil, "later", "ERR_BUSY", 3 end },
 		})
 		local caller, message, code, wait_s = authenticator:app({ head = "" }, 0, 0)
 		assert.same({ "later", "ERR_BUSY", 3 }, { message, code, wait_s })

@@ -24,12 +24,12 @@ describe("readiness", function()
 	local function open(given)
 		local log = silent()
 		local list = peers.new({
-			chain = chain, app_id = "49", own = tee.address, log = log, mono_ms = function() return mono end, ban_ms = 1000,
+			chain = chain, app_id = "49", own = tee.address, log = log, mono_ms = function() return mono end,
 			egress = egress.new({ IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, function() end),
 		})
 		held = secrets.new({ tee = tee, given = given })
 		node = readiness.new({
-			chain = chain, peers = list, tee = tee, service = service, secrets = held, log = log, join = join,
+			chain = chain, peers = list, tee = tee, service = service, secrets = held, log = log, bootstrap = join,
 			clock = clock.new({
 				wall_ms = function() return wall end, mono_ms = function() return mono end, max_skew_ms = 15000,
 			}),
@@ -162,7 +162,7 @@ describe("readiness", function()
 		assert.same({
 			{ "unavailable", { reason = "cannot read the secret of an earlier run", cause = "broken" } },
 		}, node.log.lines)
-		assert.same({ nil, "broken" }, { node:recall() })
+		assert.same({ nil, "broken" }, { held:recall() })
 	end)
 
 	it("does not serve with another secret than the chain's, and keeps the one it has", function()

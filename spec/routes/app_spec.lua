@@ -1,47 +1,55 @@
 --- What the application routes make of a request's URL, without a node around them.
 
+require("spec.support.native")
+
 local app_routes = require("kms.routes.app")
 local loop = require("kms.base.loop")
-local native = require("spec.support.native")
 local uv = require("luv")
 local wakeup = require("kms.async.wakeup")
 
 local caller = { wallet = "0x" .. ("1"):rep(40), signature = "0x", app_id = "7", point = ("p"):rep(97) }
 
-local function route(name, prefix)
-	for _, candidate in ipairs(app_routes.routes()) do
+local function new_inbound(rest, query, found)
+	return { request = { query = query }, rest = rest, route = found, announces_too_much = function() return false end }
+end
+
+-- The part, and a list of what it asks of its service, which refuses to execute anything.
+-- @param service, tee  used instead, or nil
+local function new_app(service, tee)
+	local asked = {}
+	local app = app_routes.new({
+		service = service or {
+			request = function(_, operation, key)
+				asked[#asked + 1] = { operation, key }
+				return nil, "no such record", "ERR_NOT_FOUND"
+			end,
+		},
+		tee = tee or { has_channel = function() return true end }, config = { MAX_NAMESPACES = 1 },
+		authenticator = { app = function() return caller end },
+		gateway = { request = function() end, opened = function() end },
+		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true },
+		log = { enabled = function() return false end },
+		mono_ms = function() return 0 end, wall_ms = function() return 0 end,
+	})
+	return app, asked
+end
+
+local function route(app, name, prefix)
+	for _, candidate in ipairs(app:routes()) do
 		if candidate.name == name and candidate.prefix == prefix then return candidate end
 	end
 end
 
--- A node that notes what was asked of its service, which refuses to carry it out.
-local function new_node()
-	local node = {
-		asked = {}, config = {}, readiness = { ready = true }, log = { enabled = function() return false end },
-	}
-	function node.mono_ms() return 0 end
-	function node.wall_ms() return 0 end
-	node.auth = { app = function() return caller end }
-	node.nonces = native.nonces(120)
-	node.tee = { has_channel = function() return true end }
-	node.service = {
-		request = function(_, kind, key)
-			node.asked[#node.asked + 1] = { kind, key }
-			return nil, "no such record", "ERR_NOT_FOUND"
-		end,
-	}
-	node.operator = { request = function() end, opened = function() end }
-	app_routes.setup(node)
-	return node
-end
-
 local function get(rest, query)
-	local node, found = new_node(), route("get", rest and "/kms/data/" or nil)
-	local reply = found.handler(node, { query = query }, found, rest)
-	return reply.status, node.asked[1]
+	local app, asked = new_app()
+	local found = route(app, "get", rest and "/kms/data/" or nil)
+	return found.handler(new_inbound(rest, query, found)).status, asked[1]
 end
 
-describe("routes.app", function()
+local OPENED = { close = function() end, path = function() end, key = function() end }
+local OPENS = { request = function() return OPENED end }
+
+describe("kms.routes.app", function()
 	it("decodes the key behind /kms/data/", function()
 		for raw, key in pairs({ ["a"] = "a", ["a/b"] = "a/b", ["a%2Fb"] = "a/b", ["a+b"] = "a+b", ["%C3%A9"] = "é" }) do
 			local status, asked = get(raw)
@@ -65,10 +73,8 @@ describe("routes.app", function()
 	end)
 
 	it("lists for an application once at a time, and goes on after one that failed", function()
-		local node, found = new_node(), route("get", nil)
 		local running, most, done = {}, 0, 0
-		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
-		node.tee.answer = function()
+		local function answer()
 			local waiter = wakeup.new()
 			running[#running + 1] = waiter
 			most = math.max(most, #running)
@@ -76,9 +82,11 @@ describe("routes.app", function()
 			if done == 0 then error("no memory") end
 			return "{}", "0x"
 		end
+		local app = new_app(OPENS, { has_channel = function() return true end, answer = answer })
+		local found = route(app, "get", nil)
 		for _ = 1, 3 do
 			loop.spawn(function()
-				pcall(found.handler, node, {}, found, nil)
+				pcall(found.handler, new_inbound(nil, nil, found))
 				done = done + 1
 			end)
 		end
@@ -88,13 +96,13 @@ describe("routes.app", function()
 			uv.run("nowait")
 		end
 		assert.equal(1, most)
-		assert.same({}, node.listings.queues)
+		assert.same({}, app.listings.queues)
 	end)
 
 	it("refuses listings beyond those that may wait", function()
-		local node, found = new_node(), route("get", nil)
-		node.listings.lock = function() return false end
-		node.service.request = function() return { close = function() end, path = function() end, key = function() end } end
-		assert.equal(429, found.handler(node, {}, found, nil).status)
+		local app = new_app(OPENS)
+		local found = route(app, "get", nil)
+		app.listings.lock = function() return false end
+		assert.equal(429, found.handler(new_inbound(nil, nil, found)).status)
 	end)
 end)

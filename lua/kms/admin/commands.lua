@@ -1,11 +1,11 @@
---- What can be asked on the control socket. Names of commands are paths; none has a body.
+--- The commands of the control socket. A command is a method and a path; none has a body.
 --
---   GET /status              what GET /status of the node says, and what concerns its operator
---   GET /peers               members of the cluster as this node knows them
+--   GET /status              GET /status of the node, and what only its operator may see
+--   GET /peers               members of the cluster, as this node knows them
 --   GET /bans                bans in force
 --   DELETE /bans/<wallet>    lifts all bans of a peer
 --   POST /reload             reads the policies again
---   POST /drain              stops accepting, finishes what runs, ends the process
+--   POST /drain              stops accepting, finishes the running requests, ends the process
 --   GET /loglevel            PUT /loglevel/<level>
 
 local cjson = require("cjson")
@@ -13,13 +13,17 @@ local err = require("kms.base.err")
 local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
-local public_routes = require("kms.routes.public")
+local needs = require("kms.base.needs")
 
 local M = {}
+
+local Commands = {}
+Commands.__index = Commands
 
 local HEADERS = { ["Content-Type"] = "application/json" }
 local MAX_MISTAKES = 20
 
+-- @param outcome for the log, or nil
 local function reply(value, outcome, status)
 	return { status = status or 200, headers = HEADERS, body = json.encode(value), outcome = outcome }
 end
@@ -29,21 +33,21 @@ local function or_null(value)
 	return value
 end
 
-local function status(node)
-	local page = public_routes.status(node)
-	local connections, running = node.server:counts()
+local function status(self)
+	local page = self.status:page()
+	local connections, running = self.server:counts()
 	page.control = {
-		version = native.version, log_level = node.log:level(), draining = node.stopping, connections = connections,
+		version = native.version, log_level = self.log:level(), draining = self.is_stopping(), connections = connections,
 		requests_running = running, errors_caught = loop.errors(),
 	}
 	return reply(page)
 end
 
--- Bans in force, with when they end on the node's clock.
-local function list_bans(node)
-	local now, wall = node.mono_ms(), node.wall_ms()
+-- Bans in force, with their ends on the node's clock.
+local function list_bans(self)
+	local now, wall = self.mono_ms(), self.wall_ms()
 	local list = {}
-	for i, ban in ipairs(node.bans:list(now)) do
+	for i, ban in ipairs(self.bans:list(now)) do
 		list[i] = {
 			wallet = ban.wallet, scope = ban.scope, event = ban.event, rule = or_null(ban.rule),
 			since_ms = or_null(ban.since_ms and wall - (now - ban.since_ms)), until_ms = wall + ban.until_ms - now,
@@ -53,81 +57,90 @@ local function list_bans(node)
 	return list
 end
 
-local function bans(node)
-	return reply({ bans = json.list(list_bans(node)) })
+local function bans(self)
+	return reply({ bans = json.list(list_bans(self)) })
 end
 
-local function lift(node, rest)
+local function lift(self, rest)
 	local wallet = native.address(rest)
 	if not wallet then return err.reply("ERR_BAD_REQUEST", "not a wallet: 0x and 40 hexadecimal digits are") end
-	local lifted = node.bans:lift(wallet)
+	local lifted = self.bans:lift(wallet)
 	return reply({ wallet = wallet, lifted = lifted }, lifted and "lifted" or "nothing to lift")
 end
 
-local function peer_entry(node, instance, pushed, banned)
-	local peer = node.peers:peer(instance.wallet)
+local function peer_entry(self, instance, pushed, banned)
+	local peer = self.peers:peer(instance.wallet)
 	return {
-		wallet = instance.wallet, url = instance.url, state = (node.peers:state(instance.wallet)),
+		wallet = instance.wallet, url = instance.url, state = (self.peers:state(instance.wallet)),
 		acknowledged = or_null(pushed and pushed.acknowledged), skipped = or_null(pushed and pushed.skipped),
 		failures = or_null(peer and peer.failures), bans = json.list(banned or {}),
 	}
 end
 
-local function peers(node)
-	local pushed, banned, list = node.pusher:status(), {}, {}
-	for _, ban in ipairs(list_bans(node)) do
+local function peers(self)
+	local pushed, banned, list = self.pusher:status(), {}, {}
+	for _, ban in ipairs(list_bans(self)) do
 		banned[ban.wallet] = banned[ban.wallet] or {}
 		table.insert(banned[ban.wallet], ban)
 	end
-	for i, instance in ipairs(node.peers:list()) do
-		list[i] = peer_entry(node, instance, pushed.peers[instance.wallet], banned[instance.wallet])
+	for i, instance in ipairs(self.peers:list()) do
+		list[i] = peer_entry(self, instance, pushed.peers[instance.wallet], banned[instance.wallet])
 	end
 	return reply({ sequence = pushed.sequence, peers = json.list(list) })
 end
 
-local function reload(node)
-	local ok, outcome = node.operator:reload("command")
-	if ok then
-		return reply({ reloaded = true, changed = outcome, hash = node.policy:status().hash },
-			outcome and "in force" or "no change")
-	end
-	local mistakes = table.move(outcome, 1, math.min(#outcome, MAX_MISTAKES), 1, {})
+local function reload(self)
+	local ok, changed = self.reloader:reload("command")
+	local hash = self.policy:hash()
+	if ok then return reply({ reloaded = true, changed = changed, hash = hash }, changed and "in force" or "no change") end
+	local all = changed
+	local mistakes = table.move(all, 1, math.min(#all, MAX_MISTAKES), 1, {})
 	return reply({
-		reloaded = false, mistakes = json.list(mistakes), hash = node.policy:status().hash,
-		code = "bad_request", message = mistakes[1],
+		reloaded = false, mistakes = json.list(mistakes), hash = hash, code = "bad_request", message = mistakes[1],
 	}, "refused", 400)
 end
 
--- The answer goes out first: it is one of the requests that run.
-local function drain(node)
-	local _, running = node.server:counts()
-	loop.defer(function() node.on_drain() end)
+-- Deferred until the reply is sent: it belongs to a running request.
+local function drain(self)
+	local _, running = self.server:counts()
+	loop.defer(self.on_drain)
 	return reply({ draining = true, requests_running = running }, "draining", 202)
 end
 
-local function log_level(node)
-	return reply({ level = node.log:level() })
+local function log_level(self)
+	return reply({ level = self.log:level() })
 end
 
-local function set_log_level(node, rest)
-	local before = node.log:level()
-	local ok, message = node.log:set_level(rest)
+local function set_log_level(self, rest)
+	local before = self.log:level()
+	local ok, message = self.log:set_level(rest)
 	if not ok then return err.reply("ERR_BAD_REQUEST", message) end
 	return reply({ level = rest, before = before })
 end
 
---- For kms.http.router; `reads`: changes nothing.
-function M.routes()
+--- The commands, for kms.http.router. A command with `reads` changes nothing.
+-- @return list of { name, method, path or prefix, handler (function(rest) -> reply), reads }
+function Commands:routes()
+	local function with(handler)
+		return function(rest) return handler(self, rest) end
+	end
 	return {
-		{ name = "status", method = "GET", path = "/status", handler = status, reads = true },
-		{ name = "peers", method = "GET", path = "/peers", handler = peers, reads = true },
-		{ name = "bans", method = "GET", path = "/bans", handler = bans, reads = true },
-		{ name = "lift", method = "DELETE", prefix = "/bans/", handler = lift },
-		{ name = "reload", method = "POST", path = "/reload", handler = reload },
-		{ name = "drain", method = "POST", path = "/drain", handler = drain },
-		{ name = "loglevel", method = "GET", path = "/loglevel", handler = log_level, reads = true },
-		{ name = "set loglevel", method = "PUT", prefix = "/loglevel/", handler = set_log_level },
+		{ name = "status", method = "GET", path = "/status", handler = with(status), reads = true },
+		{ name = "peers", method = "GET", path = "/peers", handler = with(peers), reads = true },
+		{ name = "bans", method = "GET", path = "/bans", handler = with(bans), reads = true },
+		{ name = "lift", method = "DELETE", prefix = "/bans/", handler = with(lift) },
+		{ name = "reload", method = "POST", path = "/reload", handler = with(reload) },
+		{ name = "drain", method = "POST", path = "/drain", handler = with(drain) },
+		{ name = "loglevel", method = "GET", path = "/loglevel", handler = with(log_level), reads = true },
+		{ name = "set loglevel", method = "PUT", prefix = "/loglevel/", handler = with(set_log_level) },
 	}
+end
+
+--- @param deps status (kms.routes.status); server (kms.http.server, the public one); peers, bans (kms.peers); pusher
+-- (kms.sync.push); policy, reloader (kms.policy); log, mono_ms, wall_ms; is_stopping, on_drain (functions)
+function M.new(deps)
+	return setmetatable(needs.take(deps,
+		"status server peers bans pusher policy reloader log mono_ms wall_ms is_stopping on_drain"), Commands)
 end
 
 return M

@@ -1,72 +1,61 @@
---- What a node's operator sees and steers: /metrics and the control socket. Where a place is the
--- default and taken, the node runs without; where it was named, it does not start.
+--- What a node's operator sees and controls: /metrics and the control socket. A default place that is taken is
+-- left out; a place that the operator named and that cannot be opened stops the start.
 
 local config = require("kms.config")
 local control_server = require("kms.admin.control_server")
-local loop = require("kms.base.loop")
-local metrics = require("kms.admin.metrics")
-local metrics_node = require("kms.admin.metrics.node")
-local metrics_policy = require("kms.admin.metrics.policy")
-local metrics_process = require("kms.admin.metrics.process")
-local metrics_requests = require("kms.admin.metrics.requests")
 local metrics_server = require("kms.admin.metrics.server")
-local metrics_services = require("kms.admin.metrics.services")
+local needs = require("kms.base.needs")
 local socket_path = require("kms.admin.socket_path")
 
 local M = {}
 
--- Whether a node may start without what could not be opened.
-local function dispensable(node, key, message)
-	if config.origin(node.config, key) ~= "default" then return nil, message end
-	node.log:warn("configuration", { note = ("%s; going on without, since %s is not set"):format(message, key) })
+local Admin = {}
+Admin.__index = Admin
+
+-- Returns true when the node may start without what could not be opened | nil, message.
+local function dispensable(self, key, message)
+	if config.origin(self.config, key) ~= "default" then return nil, message end
+	self.log:warn("configuration", { note = ("%s; going on without, since %s is not set"):format(message, key) })
 	return true
 end
 
-local function open_metrics(node)
-	if node.config.METRICS_ADDR == "off" then return true end
+local function open_metrics(self)
+	if self.config.METRICS_ADDR == "off" then return true end
 	local message
-	node.metrics_server, message = metrics_server.open({ set = node.metrics, config = node.config, log = node.log })
-	if node.metrics_server then return true end
-	return dispensable(node, "METRICS_ADDR", message)
+	self.metrics_server, message = metrics_server.open({ set = self.metrics, config = self.config, log = self.log })
+	if self.metrics_server then return true end
+	return dispensable(self, "METRICS_ADDR", message)
 end
 
-local function open_control(node)
-	local path = socket_path.path(node.config)
+local function open_control(self)
+	local path = socket_path.path(self.config)
 	if not path then return true end
 	local message
-	node.control, message = control_server.open(node, path)
-	if node.control then return true end
-	return dispensable(node, "CONTROL_SOCKET", message)
+	self.control_server, message = control_server.open({
+		commands = self.commands, path = path, log = self.log, config = self.config,
+	})
+	if self.control_server then return true end
+	return dispensable(self, "CONTROL_SOCKET", message)
 end
 
---- Makes node.metrics and node.requests, before the node listens.
--- @param routes list of { name }; what an operator adds to them counts as one
-function M.measure(node, routes)
-	node.metrics = metrics.new()
-	node.requests = metrics_requests.new(node.metrics, routes)
+--- Opens both, when the node's own port is open.
+-- @param deps metrics (kms.admin.metrics), commands (kms.admin.commands), log; config (METRICS_ADDR, CONTROL_SOCKET)
+-- @return admin | nil, message
+function M.open(deps)
+	local self = setmetatable(needs.take(deps, "metrics commands log config"), Admin)
+	local ok, message = open_metrics(self)
+	if ok then ok, message = open_control(self) end
+	if not ok then return nil, message end
+	return self
 end
 
---- Opens both. The node is whole, its own port open.
--- @return true | nil, message
-function M.open(node)
-	local set = node.metrics
-	metrics_node.declare(set, node)
-	metrics_services.declare(set, node)
-	metrics_policy.declare(set, node)
-	node.lag_timer = metrics_process.declare(set, node)
-	local ok, message = open_metrics(node)
-	if ok then ok, message = open_control(node) end
-	return ok, message
-end
-
---- Closes both, one after the other; done is called once.
-function M.close(node, done)
-	loop.close(node.lag_timer)
+--- Closes both, one after the other; on_closed is called once.
+function Admin:close(on_closed)
 	local function close_metrics()
-		if node.metrics_server then return node.metrics_server:stop(done) end
-		done()
+		if self.metrics_server then return self.metrics_server:stop(on_closed) end
+		on_closed()
 	end
-	if node.control then return node.control:stop(close_metrics) end
+	if self.control_server then return self.control_server:stop(close_metrics) end
 	close_metrics()
 end
 

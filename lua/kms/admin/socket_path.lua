@@ -1,10 +1,11 @@
---- Where a node's control socket is.
+--- The place of a node's control socket.
 
 local M = {}
 
 local FILE = "/control.sock"
 
---- The path by a configuration; nil where there is none.
+--- The path that a configuration (CONTROL_SOCKET, DATA_DIR, IN_ENCLAVE) gives.
+-- @return path | nil: there is no control socket
 function M.path(config)
 	local path = config.CONTROL_SOCKET
 	if path == "off" or path == "auto" and config.IN_ENCLAVE then return nil end

@@ -1,14 +1,16 @@
---- Who is asking: proof of possession, registry, limits; all from the headers, before the
--- body is read (docs/protocol.md sections 3 to 5).
+--- Authenticates applications: proof of possession, registration, rate limits. Everything is decided by the
+-- headers, before the body is read (docs/protocol.md sections 3 to 5).
 
 local native = require("kms_native")
+local needs = require("kms.base.needs")
+local rate_limit = require("kms.base.rate_limit")
 
 local M = {}
 
-local Auth = {}
-Auth.__index = Auth
+local Authenticator = {}
+Authenticator.__index = Authenticator
 
--- The shortcut of section 4 for development: a wallet named without proof.
+-- The development shortcut (docs/protocol.md section 4): a wallet that is named without proof.
 local function dev_wallet(self, request)
 	if not self.allow_dev_identity then return nil end
 	if request:header("x-app-signature") or request:header("x-app-nonce") or request:header("x-app-timestamp") then
@@ -19,45 +21,53 @@ local function dev_wallet(self, request)
 end
 
 local function within_limits(self, facts, mono_ms)
-	local limiter = self.limiter
-	if not limiter then return true end
-	local ok, wait_s = limiter:take("w" .. facts.wallet:sub(13), mono_ms)
+	local ok, wait_s = self.limiter:take("w" .. facts.wallet:sub(13), mono_ms)
 	if not ok then return false, wait_s end
-	return limiter:take("a" .. facts.app_id, mono_ms)
+	return self.limiter:take("a" .. facts.app_id, mono_ms)
 end
 
---- Authenticates and authorises an application's request.
--- @return caller {wallet, signature, response (signature of the answer, where it is there already),
--- app_id, version_id, instance_id, point, dev} |
--- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (where it is proven)
-function Auth:app(request, wall_ms, mono_ms)
-	local wallet, signature, code, response
+-- Whose request this is: { wallet, signature, response, dev } | nil, message, code.
+local function prove(self, request, wall_ms, mono_ms)
 	local dev = dev_wallet(self, request)
-	if dev then
-		wallet, signature = dev, ""
-	else
-		wallet, signature, response = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
-		if not wallet then return nil, signature, response end
+	if dev then return { wallet = dev, signature = "", dev = true } end
+	local wallet, signature, response = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
+	if not wallet then
+		local message, code = signature, response
+		return nil, message, code
 	end
-	local facts, message, _, wait_s
-	facts, message, code, _, wait_s = self.registry:authorize(wallet, mono_ms)
+	return { wallet = wallet, signature = signature, response = response, dev = false }
+end
+
+--- Authenticates and authorizes an application's request.
+-- @param request kms.http.request
+-- @return caller { wallet, signature ("" of a development wallet), response (signature of the reply, when it
+-- was made already), dev, app_id, version_id, instance_id, point } |
+-- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (when it is proven)
+function Authenticator:app(request, wall_ms, mono_ms)
+	local caller, message, code = prove(self, request, wall_ms, mono_ms)
+	if not caller then return nil, message, code end
+	local wallet = caller.wallet
+	local facts, wait_s
+	facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms)
 	if not facts then return nil, message, code, wait_s, wallet end
 	local ok
 	ok, wait_s = within_limits(self, facts, mono_ms)
 	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
-	if not dev and not response then self.service:know(wallet) end
-	return {
-		wallet = wallet, signature = signature, response = response, app_id = facts.app_id,
-		version_id = facts.version_id, instance_id = facts.instance_id, point = facts.point, dev = dev ~= nil,
-	}
+	if not caller.dev and not caller.response then self.service:know(wallet) end
+	caller.app_id, caller.version_id, caller.instance_id = facts.app_id, facts.version_id, facts.instance_id
+	caller.point = facts.point
+	return caller
 end
 
---- @param deps service (native), registry, config, limiter (nil: APP_RATE_LIMIT_PER_MINUTE is 0)
+--- @param deps service (native); authorizer (kms.auth.authorize); config (APP_RATE_LIMIT_PER_MINUTE,
+-- MAX_NAMESPACES, IN_ENCLAVE, ALLOW_DEV_IDENTITY)
 function M.new(deps)
-	return setmetatable({
-		service = deps.service, registry = deps.registry, limiter = deps.limiter,
-		allow_dev_identity = not deps.config.IN_ENCLAVE and deps.config.ALLOW_DEV_IDENTITY,
-	}, Auth)
+	local self = needs.take(deps, "service authorizer config")
+	local config = self.config
+	-- Two keys an application: its own and its instance's wallet.
+	self.limiter = rate_limit.per_minute(config.APP_RATE_LIMIT_PER_MINUTE, 2 * config.MAX_NAMESPACES)
+	self.allow_dev_identity = not config.IN_ENCLAVE and config.ALLOW_DEV_IDENTITY
+	return setmetatable(self, Authenticator)
 end
 
 return M

@@ -1,26 +1,27 @@
---- Who may ask: application instances by wallet, from the chain, cached (docs/protocol.md section 5).
+--- Authorizes wallets: application instances as the chain registers them, cached (docs/protocol.md section 5).
 --
--- Anybody can sign with a throw-away key, and each unknown wallet costs a look-up. So those
--- have a queue of their own, what is known is refreshed ahead of expiry in another, and refusals
--- live in a cache of their own: no number of strangers keeps an application out.
+-- Anyone can sign with a throw-away key, and each unknown wallet costs a look-up. So look-ups of unknown
+-- wallets have a rate queue of their own, known wallets are refreshed in another one before they expire, and
+-- refusals are cached apart from them: unknown wallets, however many, do not delay a known application.
 
 local chain_api = require("kms.chain")
 local loop = require("kms.base.loop")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 local rate_queue = require("kms.async.rate_queue")
 local single_flight = require("kms.async.single_flight")
 local types = require("kms.config.types")
 
 local M = {}
 
-local Registry = {}
-Registry.__index = Registry
+local Authorizer = {}
+Authorizer.__index = Authorizer
 
 local MAX_KNOWN = 10000
 local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
-local REMEMBER_MS = 24 * 3600 * 1000 -- how long a wallet counts as known after its last good answer
+local REMEMBER_MS = 24 * 3600 * 1000 -- how long a wallet counts as known after its last successful look-up
 local RETRY_REFRESH_MS = 5000
 local UNKNOWN_QUEUE = { per_second = 20, burst = 100, at_once = 24, max_waiting = 100, wait_ms = 5000 }
 local KNOWN_QUEUE = { per_second = 200, burst = 400, at_once = 24, max_waiting = 400, wait_ms = 5000 }
@@ -29,17 +30,17 @@ local function refuse(message)
 	return nil, message, "ERR_UNAUTHORIZED"
 end
 
--- A look-up that did not answer is no answer: nothing is cached, the request is refused.
-local function unanswered(message)
-	return nil, "the registry cannot be reached", "ERR_CHAIN", message
+-- The look-up itself failed: the request is refused, and nothing is cached.
+local function unreachable(cause)
+	return nil, "the registry cannot be reached", "ERR_CHAIN", cause
 end
 
 local function lookup_failed(message, code, missing)
 	if code == "ERR_NOT_FOUND" then return refuse(missing) end
-	return unanswered(message)
+	return unreachable(message)
 end
 
--- The checks of section 5, in their order.
+-- The checks of docs/protocol.md section 5, in their order.
 local function check(view, wallet)
 	local instance, message, code = view:instance_by_wallet(wallet)
 	if not instance then return lookup_failed(message, code, "wallet is not a registered instance") end
@@ -66,10 +67,10 @@ end
 
 local function ask_chain(self, wallet, hint)
 	local view, message = self.chain:snapshot()
-	if not view then return unanswered(message) end
+	if not view then return unreachable(message) end
 	local ok
 	ok, message = view:prefetch(wallet, hint)
-	if not ok then return unanswered(message) end
+	if not ok then return unreachable(message) end
 	return check(view, wallet)
 end
 
@@ -84,41 +85,43 @@ local function keep(self, wallet, facts, message, code, mono_ms)
 	end
 end
 
+-- Returns facts | nil, message, code, seconds to wait, cause for the log.
 local function look_up(self, wallet, mono_ms)
 	local hint = self.hints:get(wallet, mono_ms)
 	local queue = hint and self.known_queue or self.unknown_queue
 	local admitted, ok, facts, message, code, cause = queue:with(loop.try, ask_chain, self, wallet, hint)
-	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", nil, queue:retry_after_s() end
-	if not ok then return unanswered("the look-up broke down") end
-	keep(self, wallet, facts, message, code, mono_ms)
-	return facts, message, code, cause
+	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", queue:retry_after_s() end
+	if not ok then
+		facts, message, code, cause = unreachable("the look-up threw an error")
+	else
+		keep(self, wallet, facts, message, code, mono_ms)
+	end
+	return facts, message, code, nil, cause
 end
 
--- One look-up a wallet at a time; who comes meanwhile gets its outcome.
-local function fly(self, wallet, mono_ms)
-	return self.look_ups:with(wallet, look_up, self, wallet, mono_ms)
-end
-
-local function report(self, cause)
+-- One look-up of a wallet at a time: callers that come meanwhile share its result. Results as look_up.
+local function shared_look_up(self, wallet, mono_ms)
+	local facts, message, code, wait_s, cause = self.look_ups:with(wallet, look_up, self, wallet, mono_ms)
 	if cause and self.log then
 		self.log:limited("registry", 60, "warn", "the registry cannot be reached", { cause = cause })
 	end
+	return facts, message, code, wait_s
 end
 
--- Asks again while the old answer still counts, so that nobody waits when it expires.
+-- Looks up again while the cached result is valid, so that no request waits when it expires.
 local function refresh(self, wallet, entry, mono_ms)
 	if mono_ms < entry.refresh_ms or self.look_ups:is_running(wallet) then return end
 	entry.refresh_ms = mono_ms + RETRY_REFRESH_MS
-	loop.spawn(function() report(self, select(4, fly(self, wallet, mono_ms))) end)
+	loop.spawn(shared_look_up, self, wallet, mono_ms)
 end
 
 --- Whether a wallet may use the application routes.
 -- @param wallet canonical text
 -- @param mono_ms monotonic time
--- @return facts {wallet, app_id, version_id, instance_id, point (97 bytes)} | nil, message,
--- code, cause for the log, seconds to wait: ERR_UNAUTHORIZED (the chain says no), ERR_CHAIN (it says
--- nothing) or ERR_BUSY (too many look-ups of unknown wallets)
-function Registry:authorize(wallet, mono_ms)
+-- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes) } | nil, message, code, seconds to
+-- wait (ERR_BUSY): ERR_UNAUTHORIZED (the chain does not register it), ERR_CHAIN (the chain cannot be
+-- read) or ERR_BUSY (too many look-ups of unknown wallets)
+function Authorizer:authorize(wallet, mono_ms)
 	local entry = self.known:get(wallet, mono_ms)
 	if entry then
 		refresh(self, wallet, entry, mono_ms)
@@ -126,13 +129,11 @@ function Registry:authorize(wallet, mono_ms)
 	end
 	local refusal = self.unknown:get(wallet, mono_ms)
 	if refusal then return refuse(refusal) end
-	local facts, message, code, cause, wait_s = fly(self, wallet, mono_ms)
-	report(self, cause)
-	return facts, message, code, cause, wait_s
+	return shared_look_up(self, wallet, mono_ms)
 end
 
 --- For /metrics, by queue ("known", "unknown"): { entered, waited, refused } since the start, waiting now.
-function Registry:queues()
+function Authorizer:queues()
 	local queues = {}
 	for name, queue in pairs({ known = self.known_queue, unknown = self.unknown_queue }) do
 		local counts = queue.counts
@@ -143,15 +144,14 @@ function Registry:queues()
 	return queues
 end
 
---- @param chain a backend (kms.chain)
--- @param ttl_ms how long a positive answer counts
--- @param log for look-ups that failed, or nil
-function M.new(chain, ttl_ms, log)
-	return setmetatable({
-		chain = chain, ttl_ms = ttl_ms, log = log, known = lru.new(MAX_KNOWN), unknown = lru.new(MAX_UNKNOWN),
-		hints = lru.new(MAX_KNOWN), look_ups = single_flight.new(),
-		unknown_queue = rate_queue.new(UNKNOWN_QUEUE), known_queue = rate_queue.new(KNOWN_QUEUE),
-	}, Registry)
+--- @param deps chain (kms.chain); ttl_ms: how long a successful look-up is valid; log, optional: for failed
+-- look-ups
+function M.new(deps)
+	local self = needs.take(deps, "chain ttl_ms", "log")
+	self.known, self.unknown, self.hints = lru.new(MAX_KNOWN), lru.new(MAX_UNKNOWN), lru.new(MAX_KNOWN)
+	self.look_ups = single_flight.new()
+	self.known_queue, self.unknown_queue = rate_queue.new(KNOWN_QUEUE), rate_queue.new(UNKNOWN_QUEUE)
+	return setmetatable(self, Authorizer)
 end
 
 return M

@@ -36,7 +36,7 @@ end
 local function announce_when_ready(running, say)
 	local timer
 	timer = loop.every(20, function()
-		if not running.readiness.ready then return end
+		if not running:is_ready() then return end
 		loop.close(timer)
 		say()
 	end)
@@ -78,7 +78,7 @@ local function run_node(running, cfg, logs, native, world)
 			loop.stop()
 		end)
 	end)
-	running.on_drain = function() stop("drain") end
+	running:on_drain(function() stop("drain") end)
 	stop_on_signals(stop)
 	loop.run()
 	return exit.OK
@@ -105,7 +105,7 @@ local function run(parsed, world)
 	logs:debug("confined", { seccomp = true, landlock = landlock })
 	local running
 	running, message = node.start({
-		config = cfg, log = logs, given = secrets.MASTER_SECRET_HEX, shipped = world.root .. "/config/policy",
+		config = cfg, log = logs, given_secret = secrets.MASTER_SECRET_HEX, shipped = world.root .. "/config/policy",
 	})
 	if type(message) == "table" then
 		for _, line in ipairs(message) do world.stderr:write("nova-kms: ", line, "\n") end

@@ -1,84 +1,198 @@
---- The node as a member of its cluster: peers, readiness and sync, put together in the order in
--- which they need each other. Nothing here decides.
+--- Makes the parts of a node and connects them: each gets what it uses and nothing else. Nothing here decides.
+--
+-- Parts are made in the order in which they need each other. When two need each other, the earlier one gets a
+-- function that finds the later one when it is called. `parts` never leaves kms.node.
 
+local attestation_routes = require("kms.routes.attestation")
+local app_routes = require("kms.routes.app")
+local authenticate = require("kms.auth.authenticate")
+local authorize = require("kms.auth.authorize")
 local bans = require("kms.peers.bans")
-local call = require("kms.sync.exchange")
-local egress = require("kms.peers.outbound")
+local bootstrap = require("kms.sync.bootstrap")
+local dispatch = require("kms.routes.dispatch")
 local evidence = require("kms.sync.evidence")
-local join = require("kms.sync.bootstrap")
-local readiness = require("kms.node.readiness")
+local exchange = require("kms.sync.exchange")
+local facts = require("kms.policy.facts")
+local gateway = require("kms.policy.gateway")
+local master_secrets = require("kms.node.master_secrets")
 local message = require("kms.sync.message")
+local metrics = require("kms.admin.metrics")
+local metrics_requests = require("kms.admin.metrics.requests")
 local native = require("kms_native")
+local nonces = require("kms.auth.nonces")
+local outbound = require("kms.peers.outbound")
 local peers = require("kms.peers")
+local public_routes = require("kms.routes.public")
 local push = require("kms.sync.push")
-local secrets = require("kms.node.master_secrets")
+local readiness = require("kms.node.readiness")
+local reloader = require("kms.policy.reloader")
+local replies = require("kms.sync.replies")
+local route_table = require("kms.policy.route_table")
+local status = require("kms.routes.status")
+local sync_route = require("kms.sync.route")
 
 local M = {}
 
+local SECOND_MS = 1000
 local STORE_ID_BYTES = 16
 
--- After each tick that the chain bore out.
-local function on_verified(node)
+-- ---- the cluster -----------------------------------------------------------------------------------
+
+-- Peers and the policies about them. Returns true | nil, message.
+local function add_peers(parts, shipped)
+	local config, failure = parts.config
+	parts.outbound, failure = outbound.new(config, os.getenv)
+	if not parts.outbound then return nil, failure end
+	parts.bans = bans.new(parts.policy, config.PEER_BLACKLIST_DURATION_SECONDS * SECOND_MS, parts.wall_ms)
+	parts.gateway = gateway.new({ policy = parts.policy, log = parts.log, wall_ms = parts.wall_ms })
+	parts.reloader = reloader.new({ policy = parts.policy, bans = parts.bans, config = config, shipped = shipped })
+	parts.peers = peers.new({
+		chain = parts.chain, app_id = config.KMS_APP_ID, own = parts.tee.address, egress = parts.outbound, log = parts.log,
+		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, bans = parts.bans,
+		backoff_ms = function(peer) return parts.gateway:backoff_ms(peer) end,
+	})
+	return true
+end
+
+-- What calls peers. Returns true | nil, message.
+local function add_sync(parts, is_stopping)
+	local config, failure = parts.config
+	parts.evidence, failure = evidence.new({
+		config = config, tee = parts.tee, log = parts.log, wall_ms = parts.wall_ms, skew_ms = config.MAX_CLOCK_SKEW_MS,
+		policy_hash = function() return parts.policy:hash() end,
+	})
+	if not parts.evidence then return nil, failure end
+	parts.writer = message.writer(parts.tee.address, native.random_hex(STORE_ID_BYTES))
+	local caller = exchange.new({
+		tee = parts.tee, peers = parts.peers, egress = parts.outbound, wall_ms = parts.wall_ms,
+		on_anew = function(peer) parts.pusher:started_anew(peer) end,
+	})
+	parts.pusher = push.new({
+		caller = caller, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
+		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
+		secret = function() return parts.secrets.current end,
+		is_ready = function() return parts.readiness.ready and not is_stopping() end,
+		order = function(list) return parts.gateway:order(list) end,
+		settings = function() return parts.reloader.settings end,
+	})
+	parts.bootstrap = bootstrap.new({
+		caller = caller, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
+		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
+		accept = function(response, peer) return parts.gateway:accept(response, peer) end, evidence = parts.evidence,
+	})
+	return true
+end
+
+-- After each tick that the chain confirmed.
+local function on_verified(parts)
 	local wallets = {}
-	for i, instance in ipairs(node.peers:list()) do wallets[i] = instance.wallet end
-	assert(node.store:set_members(wallets))
-	node.url = node.config.NODE_INSTANCE_URL or node.readiness.own_url or node.url
-	node.pusher:acknowledge()
-	node.operator:know_peers(node.peers:others())
+	for i, instance in ipairs(parts.peers:list()) do wallets[i] = instance.wallet end
+	assert(parts.store:set_members(wallets))
+	parts.pusher:acknowledge()
+	parts.gateway:know_peers(parts.peers:others())
 end
 
-local function open_sync(node)
-	local config = node.config
-	node.writer = message.writer(node.tee.address, native.random_hex(STORE_ID_BYTES))
-	node.caller = call.new({
-		tee = node.tee, peers = node.peers, egress = node.egress, wall_ms = node.wall_ms,
-		on_anew = function(peer) node.pusher:started_anew(peer) end,
-	})
-	node.pusher = push.new({
-		caller = node.caller, writer = node.writer, peers = node.peers, store = node.store, log = node.log,
-		mono_ms = node.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
-		secret = function() return node.secrets.current end,
-		is_ready = function() return node.readiness.ready and not node.stopping end,
-		order = function(list) return node.operator:order(list) end,
-		settings = function() return node.operator.settings end,
-	})
-	return join.new({
-		caller = node.caller, writer = node.writer, peers = node.peers, store = node.store, clock = node.clock,
-		log = node.log, mono_ms = node.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
-		accept = function(answer, peer) return node.operator:accept(answer, peer) end, evidence = node.evidence,
+local function add_readiness(parts, given_secret)
+	local config = parts.config
+	parts.secrets = master_secrets.new({ tee = parts.tee, given = given_secret })
+	parts.readiness = readiness.new({
+		chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service, secrets = parts.secrets,
+		clock = parts.clock, log = parts.log, mono_ms = parts.mono_ms, bootstrap = parts.bootstrap,
+		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
+		url = parts.url, instance_url = config.NODE_INSTANCE_URL, on_verified = function() on_verified(parts) end,
 	})
 end
 
---- Makes node.egress, .bans, .peers, .secrets, .evidence, .writer, .caller, .pusher and .readiness. The node has
--- config, log, given, clock, chain, tee, store, service and policies.
--- @param env function: environment variable by name, or nil
+--- Adds the parts that make the node a member of its cluster.
+-- @param parts of kms.node.core
+-- @param deps shipped (folder of the shipped policies), is_stopping (function), given_secret (handle of
+--   MASTER_SECRET_HEX, or nil)
 -- @return true | nil, message
-function M.join(node, env)
-	local config = node.config
-	local way_out, failure = egress.new(config, env)
-	if not way_out then return nil, failure end
-	node.egress = way_out
-	node.bans = bans.new(node.policy, config.PEER_BLACKLIST_DURATION_SECONDS * 1000, node.wall_ms)
-	node.peers = peers.new({
-		chain = node.chain, app_id = config.KMS_APP_ID, own = node.tee.address, egress = node.egress, log = node.log,
-		mono_ms = node.mono_ms, wall_ms = node.wall_ms, bans = node.bans,
-		backoff_ms = function(peer) return node.operator:backoff_ms(peer) end,
+function M.join_cluster(parts, deps)
+	local ok, failure = add_peers(parts, deps.shipped)
+	if ok then ok, failure = add_sync(parts, deps.is_stopping) end
+	if not ok then return nil, failure end
+	add_readiness(parts, deps.given_secret)
+	-- A saved secret that is broken, or another node's, stops the start.
+	return parts.secrets:recall()
+end
+
+-- ---- the routes ------------------------------------------------------------------------------------
+
+local function add_authentication(parts)
+	local config = parts.config
+	parts.nonces = nonces.new({ native = parts.native_nonces, mono_ms = parts.mono_ms })
+	parts.authorizer = authorize.new({
+		chain = parts.chain, ttl_ms = config.REGISTRY_CACHE_TTL_SECONDS * SECOND_MS, log = parts.log,
 	})
-	node.secrets = secrets.new({ tee = node.tee, given = node.given })
-	local shown
-	shown, failure = evidence.new({
-		config = config, tee = node.tee, log = node.log, wall_ms = node.wall_ms, skew_ms = config.MAX_CLOCK_SKEW_MS,
-		policy_hash = function() return node.policy:hash() end,
+	parts.authenticator = authenticate.new({ service = parts.service, authorizer = parts.authorizer, config = config })
+end
+
+local function app(parts)
+	return app_routes.new({
+		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
+		gateway = parts.gateway, readiness = parts.readiness, log = parts.log, mono_ms = parts.mono_ms,
+		wall_ms = parts.wall_ms, config = parts.config,
 	})
-	if not shown then return nil, failure end
-	node.evidence = shown
-	node.readiness = readiness.new({
-		chain = node.chain, peers = node.peers, tee = node.tee, service = node.service, secrets = node.secrets,
-		clock = node.clock, log = node.log, mono_ms = node.mono_ms, join = open_sync(node),
-		tick_ms = config.KMS_NODE_TICK_SECONDS * 1000, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * 1000,
-		on_verified = function() on_verified(node) end,
+end
+
+local function attestation(parts)
+	return attestation_routes.new({
+		tee = parts.tee, policy = parts.policy, mono_ms = parts.mono_ms, config = parts.config,
 	})
-	return node.readiness:recall()
+end
+
+local function sync(parts)
+	parts.replies = replies.new({
+		store = parts.store, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, peers = parts.peers,
+		writer = parts.writer, evidence = parts.evidence, gateway = parts.gateway, readiness = parts.readiness,
+		config = parts.config,
+	})
+	return sync_route.new({
+		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
+		replies = parts.replies, nonces = parts.nonces, readiness = parts.readiness, secrets = parts.secrets,
+		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms,
+	})
+end
+
+local function public(parts)
+	parts.status = status.new({
+		tee = parts.tee, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
+		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, reloader = parts.reloader,
+		config = parts.config,
+	})
+	return public_routes.new({
+		endpoints = function() return parts.routes:endpoints() end, status = parts.status, readiness = parts.readiness,
+		nonces = parts.nonces, peers = parts.peers, mono_ms = parts.mono_ms, config = parts.config,
+	})
+end
+
+local function node_facts(parts)
+	return facts.node({
+		wallet = parts.tee.address, url = parts.readiness.url, ready = parts.readiness.ready,
+		app_id = parts.config.KMS_APP_ID, nodes = #parts.peers:list(), policy = parts.policy:hash(), now = parts.wall_ms(),
+	})
+end
+
+--- Adds the parts that serve requests.
+-- @param parts of join_cluster
+function M.open_routes(parts)
+	add_authentication(parts)
+	local own = {}
+	for _, group in ipairs({ public(parts), app(parts), attestation(parts), sync(parts) }) do
+		local list = group:routes()
+		table.move(list, 1, #list, #own + 1, own)
+	end
+	parts.routes = route_table.new({
+		policy = parts.policy, config = parts.config, own = own, mono_ms = parts.mono_ms,
+		node_facts = function() return node_facts(parts) end,
+	})
+	parts.reloader:on_change(function() parts.routes:rebuild() end)
+	parts.metrics = metrics.new()
+	parts.dispatcher = dispatch.new({
+		routes = parts.routes, log = parts.log, mono_ms = parts.mono_ms, config = parts.config,
+		requests = metrics_requests.new(parts.metrics, own),
+	})
 end
 
 return M

@@ -1,5 +1,5 @@
---- What comes before a node: the configuration, guarded memory, and the secrets that the
--- environment holds. Nothing here opens a socket, so `config check` does it too.
+--- The steps before a node starts: configuration, guarded memory, secrets from the environment. They open no
+-- socket, so `config check` takes them too.
 
 local config = require("kms.config")
 
@@ -7,8 +7,8 @@ local M = {}
 
 local SECRET_BYTES = 32
 
--- Takes every secret out of the environment into guarded memory.
--- @return name -> handle, name -> true where it was set, list of errors
+-- Moves the secrets of the environment into guarded memory.
+-- Returns handles by name, whether each was set by name, list of errors.
 local function take_secrets(native)
 	local secrets, was_set, errors = {}, {}, {}
 	for _, name in ipairs(config.secret_names()) do
@@ -22,11 +22,10 @@ local function take_secrets(native)
 	return secrets, was_set, errors
 end
 
---- Loads the configuration, starts guarded memory and crypto (unless that was done), takes the
--- secrets.
+--- Loads the configuration, starts guarded memory and crypto unless they run, and takes the secrets.
 -- @param options path (named by the user, or nil), env (function), root (folder of config/),
 -- native (the native module)
--- @return configuration, secrets (name -> handle) | nil, list of errors, one line each
+-- @return configuration, secrets (handle by name) | nil, list of errors, one line each
 function M.configure(options)
 	local cfg, errors = config.load({
 		path = options.path, env = options.env, default_path = options.root .. "/config/node.lua",

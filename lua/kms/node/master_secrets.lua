@@ -1,13 +1,15 @@
---- The master secrets that this node holds: the one in use, and those that were in use or on their
--- way to be. None is erased because of one reading of the chain (docs/protocol.md section 10): what
--- lost a race or was superseded stays, unused, until the chain has shown another hash for an hour.
+--- The master secrets that this node holds: the one in use, and spares that were or may come into use. A
+-- single reading of the chain erases none (docs/protocol.md section 10): a spare stays until the chain has shown
+-- another hash for an hour.
+
+local needs = require("kms.base.needs")
 
 local M = {}
 
-local Secrets = {}
-Secrets.__index = Secrets
+local MasterSecrets = {}
+MasterSecrets.__index = MasterSecrets
 
-local SPARE_MS = 3600 * 1000
+local SPARE_MS = 3600 * 1000 -- how long a spare stays under another hash
 local MAX_SPARES = 16
 
 local function is_held(self, secret)
@@ -24,31 +26,31 @@ local function add_spare(self, secret, state, from)
 	self.spares[MAX_SPARES + 1] = nil
 end
 
---- Takes up what an earlier run kept. Again: nothing, unless that failed before.
+--- Loads the secrets that earlier runs saved. After it has succeeded, later calls do nothing.
 -- @return true | nil, message
-function Secrets:recall()
+function MasterSecrets:recall()
 	if self.recalled or not self.tee.load_masters then return true end
-	local kept, message = self.tee:load_masters()
-	if not kept then return nil, message end
-	for i = #kept, 1, -1 do add_spare(self, kept[i], "generated") end
-	self.kept, self.recalled = kept[1], true
+	local saved, message = self.tee:load_masters()
+	if not saved then return nil, message end
+	for i = #saved, 1, -1 do add_spare(self, saved[i], "generated") end
+	self.saved, self.recalled = saved[1], true
 	return true
 end
 
--- Puts a secret where the next start finds it, if this backend has such a place.
-local function keep(self, secret)
-	if not self.tee.save_master or (self.kept and self.kept:equals(secret)) then return true end
+-- Saves a secret for the next start, if the backend can. Returns true | nil, message.
+local function save(self, secret)
+	if not self.tee.save_master or (self.saved and self.saved:equals(secret)) then return true end
 	local ok, message = self.tee:save_master(secret)
 	if not ok then return nil, message end
-	self.kept = secret
+	self.saved = secret
 	return true
 end
 
---- Puts a secret into use; the one before becomes a spare.
+--- Puts a secret into use; the previous one becomes a spare.
 -- @param state "generated" or "synced"; @param from URL of the peer that gave it, or nil
--- @return true | nil, message: it could not be kept, nothing has changed
-function Secrets:use(secret, state, from)
-	local ok, message = keep(self, secret)
+-- @return true | nil, message: it could not be saved, and nothing has changed
+function MasterSecrets:use(secret, state, from)
+	local ok, message = save(self, secret)
 	if not ok then return nil, message end
 	if self.current and not self.current:equals(secret) then
 		local old, old_state, old_from = self.current, self.state, self.from
@@ -65,9 +67,9 @@ function Secrets:use(secret, state, from)
 	return true
 end
 
---- Puts the secret into use that a hash on chain belongs to, if it is held.
--- @return true | false | nil, message
-function Secrets:choose(hash)
+--- Puts the secret of a hash on chain into use.
+-- @return true | false: this node does not hold it | nil, message: it could not be saved
+function MasterSecrets:choose(hash)
 	if self.current and self.current:keccak256() == hash then return self:use(self.current, self.state, self.from) end
 	for _, spare in ipairs(self.spares) do
 		if spare.hash == hash then return self:use(spare.secret, spare.state, spare.from) end
@@ -75,10 +77,10 @@ function Secrets:choose(hash)
 	return false
 end
 
---- Puts the secret into use that a chain without a hash is to get: the one in use, one of an
--- earlier run or of the operator, else a new one.
+--- Puts the secret into use whose hash a chain without one gets: the one in use, else one of an earlier run or of
+-- the operator, else a new one.
 -- @return true | nil, message
-function Secrets:publishable()
+function MasterSecrets:publishable()
 	local secret, state, from = self.current, self.state, self.from
 	if not secret and self.spares[1] then
 		local spare = self.spares[1]
@@ -92,14 +94,14 @@ function Secrets:publishable()
 	return self:use(secret, "generated")
 end
 
---- Whether the secret in use was made by this process: nobody else has anything under it.
-function Secrets:is_fresh()
+--- Whether this process made the secret in use: then no other node has records under it.
+function MasterSecrets:is_fresh()
 	return self.fresh ~= nil and self.current ~= nil and self.fresh:equals(self.current)
 end
 
---- Lets go of spares that the chain has not shown for an hour.
--- @param hash what the chain shows now, nil where it shows none
-function Secrets:age(hash, mono_ms)
+--- Drops the spares whose hash the chain has not shown for an hour.
+-- @param hash the chain's, or nil when it has none
+function MasterSecrets:age(hash, mono_ms)
 	local left = {}
 	for _, spare in ipairs(self.spares) do
 		if not hash or spare.hash == hash then
@@ -113,10 +115,14 @@ function Secrets:age(hash, mono_ms)
 end
 
 --- @param deps tee; given: secret of MASTER_SECRET_HEX, or nil
+-- @return secrets; its fields for others: current (handle in use, or nil), state ("uninitialized", "generated" or
+--   "synced"), from (URL of the peer that gave it, or nil)
 function M.new(deps)
-	local self = setmetatable({ tee = deps.tee, spares = {}, state = "uninitialized" }, Secrets)
-	if deps.given then add_spare(self, deps.given, "generated") end
-	return self
+	local self = needs.take(deps, "tee", "given")
+	self.spares, self.state = {}, "uninitialized"
+	if self.given then add_spare(self, self.given, "generated") end
+	self.given = nil
+	return setmetatable(self, MasterSecrets)
 end
 
 return M

@@ -1,37 +1,37 @@
---- What hooks are told (the lists are kms.policy.hooks's): of requests, peers, records and this node.
--- Names and sizes; never a key, a value or a body.
+--- The facts that hooks get (kms.policy.hooks lists them): about requests, peers and this node. They hold names
+-- and sizes, never a key, a value or a body.
 
-local client_address = require("kms.http.client_address")
 local features = require("kms.peers.features")
 local native = require("kms_native")
 
 local M = {}
 
---- A request that is authenticated and authorised.
--- @param kind "derive", "get", "list", "put" or "delete"; @param caller of kms.auth.authenticate
-function M.request(node, request, kind, caller)
-	local forwarded = node.trusted and request:header("x-forwarded-for")
+--- Facts of a request that is authenticated and authorized.
+-- @param inbound kms.http.inbound
+-- @param operation "derive", "get", "list", "put" or "delete"
+-- @param caller kms.auth.authenticate
+function M.request(inbound, operation, caller, now_ms)
 	return {
-		route = kind, app_id = caller.app_id, version_id = caller.version_id, instance_id = caller.instance_id,
-		wallet = caller.wallet, remote = client_address.resolve(request.remote, forwarded, node.trusted),
-		now = node.wall_ms(),
+		route = operation, app_id = caller.app_id, version_id = caller.version_id, instance_id = caller.instance_id,
+		wallet = caller.wallet, remote = inbound.address, now = now_ms,
 	}
 end
 
---- The same with what its opened body asks for (kms.request).
-function M.opened(node, request, kind, caller, opened)
-	local facts = M.request(node, request, kind, caller)
+--- The same, with what its body asks for.
+-- @param opened the opened body (native request)
+function M.opened(inbound, operation, caller, opened, now_ms)
+	local facts = M.request(inbound, operation, caller, now_ms)
 	local length, size, ttl_ms = opened:numbers()
-	if kind == "derive" then
+	if operation == "derive" then
 		facts.path, facts.context, facts.length = opened:path(), opened:context() or "", length
 	else
 		facts.key = opened:key()
-		if kind == "put" then facts.size, facts.ttl_ms = size, ttl_ms end
+		if operation == "put" then facts.size, facts.ttl_ms = size, ttl_ms end
 	end
 	return facts
 end
 
--- Of what a peer announced, what means something here: the rest is text of its own choice.
+-- The features a peer announced that this node knows; any other name is text of the peer's choice.
 local function known_features(peer)
 	local known = {}
 	for _, name in ipairs(features) do
@@ -40,8 +40,8 @@ local function known_features(peer)
 	return known
 end
 
---- A peer (kms.peers).
--- @param instance what the chain says of it; nil: as last read
+--- Facts of a peer (kms.peers).
+-- @param instance the peer's registration; nil: as last read
 function M.peer(peer, instance)
 	instance = instance or peer.instance
 	return {
@@ -51,19 +51,19 @@ function M.peer(peer, instance)
 	}
 end
 
---- Peers, in the same order.
+--- Facts of peers, in the same order.
 function M.peers(peers)
 	local list = {}
 	for i, peer in ipairs(peers) do list[i] = M.peer(peer) end
 	return list
 end
 
---- This node, as everybody may see it.
+--- Facts of this node, which anyone may see.
+-- @param node wallet, url, ready, app_id, nodes (how many members there are), policy (hash), now (Unix ms)
 function M.node(node)
 	return {
-		service = "nova-kms", version = native.version, wallet = node.tee.address, url = node.url,
-		ready = node.readiness.ready, app_id = node.config.KMS_APP_ID, nodes = #node.peers:list(),
-		policy = node.policy:hash(), now = node.wall_ms(),
+		service = "nova-kms", version = native.version, wallet = node.wallet, url = node.url, ready = node.ready,
+		app_id = node.app_id, nodes = node.nodes, policy = node.policy, now = node.now,
 	}
 end
 

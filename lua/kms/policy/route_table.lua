@@ -1,22 +1,22 @@
---- The routes that exist: the node's own as far as routes.lua has them, and the operator's extra ones;
--- and what routes.lua limits of each. Made anew for each set of policies.
+--- The routes in force: the node's own that routes.lua lists, the operator's extra ones, and the limits that
+-- routes.lua sets for each. Rebuilt for each set of policies.
 
 local cjson = require("cjson")
 local err = require("kms.base.err")
-local facts = require("kms.policy.facts")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 local router = require("kms.http.router")
 
 local M = {}
 
-local Table = {}
-Table.__index = Table
+local RouteTable = {}
+RouteTable.__index = RouteTable
 
 local MAX_ADDRESSES = 65536
-local MAX_FILL_MINUTES = 50000000 -- which is as good as never, and what a limiter takes
+local MAX_FILL_MINUTES = 50000000 -- the longest time to fill a burst that a limiter takes; in effect, never
 
--- Handlers of routes.lua that a route stands for: one without a key in its path is a listing, or
--- with ?key= a record's.
+-- The names in routes.lua of a route's handlers: /kms/data without a key in its path is a listing or, with
+-- ?key=, a record.
 local function handlers_of(route)
 	if route.without_key and route.path then return { route.name, route.without_key.name } end
 	return { route.name }
@@ -28,12 +28,12 @@ local function handler_of(route, request)
 	return key and route.name or route.without_key.name
 end
 
--- What a body may have where routes.lua says nothing: more it cannot say either.
-local function most_of(config, name)
+-- The most bytes of a body; routes.lua can only lower it.
+local function max_body_of(config, name)
 	return name == "sync" and config.MAX_SYNC_PAYLOAD_BYTES or config.MAX_REQUEST_BODY_BYTES
 end
 
--- A limit keeps its counts where a reload has not changed it.
+-- A limit that a reload did not change keeps its counts.
 local function limiter_for(self, name, entry)
 	if not entry.rate then return nil end
 	local old = self.limiters[name]
@@ -42,9 +42,9 @@ local function limiter_for(self, name, entry)
 	return { rate = entry.rate, burst = entry.burst, bucket = assert(native.limiter(entry.rate, burst, MAX_ADDRESSES)) }
 end
 
-local function answer_extra(node, _, route)
-	local page = node.policy:extra(route.number, facts.node(node))
-	-- Not everything that is plain data has a form in JSON.
+local function serve_extra(self, number)
+	local page = self.policy:extra(number, self.node_facts())
+	-- Some plain data has no form in JSON.
 	local ok, body = pcall(cjson.encode, page)
 	if not page or not ok then return err.reply("ERR_STATE") end
 	return { status = 200, headers = { ["Content-Type"] = "application/json" }, body = body }
@@ -55,7 +55,9 @@ local function extra_routes(self, entries)
 	for i, extra in ipairs(self.policy:extra_routes(self.config)) do
 		local name = "extra/" .. extra.name
 		entries[name] = { rate = extra.rate, burst = extra.burst }
-		routes[i] = { name = name, method = "GET", path = extra.path, handler = answer_extra, number = extra.number }
+		routes[i] = {
+			name = name, method = "GET", path = extra.path, handler = function() return serve_extra(self, extra.number) end,
+		}
 	end
 	return routes
 end
@@ -67,8 +69,8 @@ local function exists(entries, route)
 	return false
 end
 
---- Makes the router for the policies in force. Nothing changes before all of it is made.
-function Table:rebuild()
+--- Makes the router for the policies in force. Throws before anything has changed, or makes all of it.
+function RouteTable:rebuild()
 	local entries, routes, limiters = self.policy:routes(self.config), {}, {}
 	local extra = extra_routes(self, entries)
 	for _, list in ipairs({ self.own, extra }) do
@@ -76,27 +78,33 @@ function Table:rebuild()
 	end
 	for name, entry in pairs(entries) do
 		limiters[name] = limiter_for(self, name, entry)
-		entry.max_body = entry.max_body or most_of(self.config, name)
+		entry.max_body = entry.max_body or max_body_of(self.config, name)
 	end
 	self.entries, self.limiters, self.router = entries, limiters, router.new(routes)
 	for _, route in ipairs(routes) do route.disabled = not exists(entries, route) end
 end
 
---- What routes.lua says of a request that has a route: nothing where it may go on, else the answer.
--- Leaves the limit of its body on the request.
-function Table:admit(node, request, route)
-	local name = handler_of(route, request)
+--- The route of a request, as kms.http.router matches it.
+function RouteTable:match(method, path)
+	return self.router:match(method, path)
+end
+
+--- Applies what routes.lua says about a request whose route is known.
+-- @param inbound kms.http.inbound; sets its max_body
+-- @return nil to go on, or the reply that refuses it
+function RouteTable:admit(inbound)
+	local name = handler_of(inbound.route, inbound.request)
 	local entry, limiter = self.entries[name], self.limiters[name]
 	if not entry then return err.reply("ERR_NO_ROUTE") end
-	request.max_body = entry.max_body
+	inbound.max_body = entry.max_body
 	if not limiter then return nil end
-	local ok, wait_s = node:within_address_limit(limiter.bucket, request, node.mono_ms())
+	local ok, wait_s = inbound:within(limiter.bucket, self.mono_ms())
 	if ok then return nil end
 	return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
 end
 
---- For GET /: the routes that exist, as "GET /status".
-function Table:endpoints()
+--- The routes in force for GET /, each as "GET /status".
+function RouteTable:endpoints()
 	local list = {}
 	for _, route in ipairs(self.router:routes()) do
 		local path = route.path or route.prefix .. "<key>"
@@ -105,9 +113,12 @@ function Table:endpoints()
 	return list
 end
 
---- @param policy, config; @param own routes of the node
-function M.new(policy, config, own)
-	local self = setmetatable({ policy = policy, config = config, own = own, limiters = {} }, Table)
+--- @param deps policy (kms.policy); config (MAX_REQUEST_BODY_BYTES, MAX_SYNC_PAYLOAD_BYTES and what routes.lua
+-- refers to); own: the node's routes (kms.http.router); node_facts: function() -> kms.policy.facts' node, for
+-- extra routes; mono_ms
+function M.new(deps)
+	local self = setmetatable(needs.take(deps, "policy config own node_facts mono_ms"), RouteTable)
+	self.limiters = {}
 	self:rebuild()
 	return self
 end

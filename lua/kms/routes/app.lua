@@ -1,131 +1,147 @@
 --- The application routes: POST /kms/derive and /kms/data.
 --
--- Each goes the same way: ready, authenticate, read the body, open it, carry it out, seal the
--- answer. A handler sees names and sizes; keys and values stay in C.
+-- Each takes the same steps: ready, authenticate, read the body, open it, execute it, seal the result. Handlers
+-- see names and sizes; keys and values stay in C.
 
 local err = require("kms.base.err")
 local key_lock = require("kms.async.key_lock")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
-local routes_reply = require("kms.routes.reply")
+local needs = require("kms.base.needs")
+local rate_limit = require("kms.base.rate_limit")
 
 local M = {}
 
--- For a day after a wallet last bound a body to its exchange, its bodies must be bound.
+local App = {}
+App.__index = App
+
+-- A wallet whose body once named its exchange (pop) must name it in every body for a day after the last.
 local POP_MEMORY_MS = 24 * 3600 * 1000
-local POP_REFRESH_MS = 60000 -- noted again no sooner than that
+local POP_REFRESH_MS = 60000 -- the memory is renewed at most this often
 local POP_WALLETS = 10000
 
--- A listing costs as much as thousands of other requests: an application has one at a time on the
--- pool, so that the other threads stay free, and so many more that wait for it.
+-- A listing costs as much as thousands of other requests, so an application has one at a time on the pool.
 local WAITING_LISTINGS = 32
+local NEW_CHANNELS_PER_MINUTE = 60 -- of an application: each costs an ECDH
 
-local function channel_allowed(node, caller, mono_ms)
-	if node.tee:has_channel(node.service, caller.point) then return true end
-	return node.channel_limiter:take("c" .. caller.app_id, mono_ms)
+local function not_ready(self)
+	return err.reply("ERR_NOT_READY", self.readiness.reason)
 end
 
--- The opened body, or the request that the URL names.
-local function read_request(node, request, route, caller, key, mono_ms)
-	if not channel_allowed(node, caller, mono_ms) then
+local function may_open_channel(self, caller, mono_ms)
+	if self.tee:has_channel(self.service, caller.point) then return true end
+	return self.channel_limiter:take("c" .. caller.app_id, mono_ms)
+end
+
+-- The opened body, or for a request without one, what its URL names. Returns opened | nil, message, code.
+local function open(self, inbound, operation, caller, key, mono_ms)
+	if not may_open_channel(self, caller, mono_ms) then
 		return nil, "too many new keys of this application", "ERR_RATE"
 	end
-	if not route.body then return node.service:request(route.kind, key) end
-	local ok, _, code, message = request:read_body(request.max_body)
+	if not inbound.route.body then return self.service:request(operation, key) end
+	local ok, _, code, message = inbound.request:read_body(inbound.max_body)
 	if not ok then return nil, message, code end
-	local bound_ms = node.bound_wallets:get(caller.wallet, mono_ms)
+	local bound_ms = self.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
-	opened, message, code = node.tee:open_request(node.service, request.head, route.kind, caller, bound_ms ~= nil)
+	opened, message, code = self.tee:open_request(self.service, inbound.request.head, operation, caller, bound_ms ~= nil)
 	if not opened then return nil, message, code end
 	if (not bound_ms or mono_ms - bound_ms > POP_REFRESH_MS) and opened:has_pop() then
-		node.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
+		self.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
 	end
 	return opened
 end
 
-local function work(node, opened, caller)
-	return node.tee:answer(node.service, opened, caller, node.wall_ms())
+local function execute(self, opened, caller)
+	return self.tee:answer(self.service, opened, caller, self.wall_ms())
 end
 
-local function answer(node, opened, caller, kind)
-	if kind ~= "list" then return work(node, opened, caller) end
-	local locked, body, signature, code = node.listings:with(caller.app_id, work, node, opened, caller)
+-- Returns the reply's body, its signature | nil, message, code.
+local function execute_in_turn(self, opened, caller, operation)
+	if operation ~= "list" then return execute(self, opened, caller) end
+	local locked, body, signature, code = self.listings:with(caller.app_id, execute, self, opened, caller)
 	if locked then return body, signature, code end
 	return nil, "too many listings of this application wait", "ERR_RATE"
 end
 
-local function carry_out(node, request, route, caller, key, mono_ms)
-	local opened, message, code = read_request(node, request, route, caller, key, mono_ms)
-	if not opened then return err.reply(code, message) end
-	-- A body takes as long as its sender likes: the node may serve no more.
-	if not node.readiness.ready then
-		opened:close()
-		return err.reply("ERR_NOT_READY", node.readiness.reason)
+local function reply_to(self, inbound, operation, caller, opened)
+	-- The client decides how long its body takes: the node may have stopped serving meanwhile.
+	if not self.readiness.ready then return not_ready(self) end
+	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
+	local refused = self.gateway:opened(inbound, operation, caller, opened)
+	if refused then return refused end
+	local body, signature, code = execute_in_turn(self, opened, caller, operation)
+	if not body then
+		local message = signature
+		return err.reply(code, message)
 	end
-	if node.log:enabled("info") then request.name = opened:path() or opened:key() end
-	local refused = node.operator:opened(request, route.kind, caller, opened)
-	if refused then
-		opened:close()
-		return refused
-	end
-	local body, signature
-	body, signature, code = answer(node, opened, caller, route.kind)
-	opened:close()
-	if not body then return err.reply(code, signature) end
 	return { status = 200, body = body, headers = { ["X-KMS-Response-Signature"] = signature } }
 end
 
--- The record's key: behind /kms/data/, or ?key=, or none.
--- @return key | nil | nil, message
-local function url_key(request, rest)
-	if rest then return native.percent_decode(rest, false) end
-	if not request.query then return nil end
-	local key, detail = native.http_query(request.query, "key")
+-- The record's key: the path behind /kms/data/, or ?key=, or none.
+-- Returns key | nil | nil, message.
+local function url_key(inbound)
+	if inbound.rest then return native.percent_decode(inbound.rest, false) end
+	local query = inbound.request.query
+	if not query then return nil end
+	local key, detail = native.http_query(query, "key")
 	if key and detail > 1 then return nil, "parameter key is given twice" end
 	if not key and type(detail) == "string" then return nil, "parameter key: " .. detail end
 	return key
 end
 
-local function serve(node, request, route, rest)
-	if not node.readiness.ready then return err.reply("ERR_NOT_READY", node.readiness.reason) end
-	-- Before anything else is looked at.
-	if routes_reply.announces_more(request, request.max_body) then return err.reply("ERR_TOO_LARGE") end
-	local mono_ms = node.mono_ms()
-	local caller, message, code, wait_s, wallet = node.auth:app(request, node.wall_ms(), mono_ms)
-	request.wallet = caller and caller.wallet or wallet
-	if not caller then return err.reply(code, message, wait_s and { ["Retry-After"] = wait_s }), wallet end
-	request.app_id = caller.app_id
-	local key
-	if route.kind == "get" then
-		key, message = url_key(request, rest)
-		if message then return err.reply("ERR_BAD_REQUEST", message), caller.wallet end
-		if not key then route = route.without_key end
+local function serve_caller(self, inbound, caller, mono_ms)
+	local operation, key = inbound.route.operation
+	local message
+	if operation == "get" then
+		key, message = url_key(inbound)
+		if message then return err.reply("ERR_BAD_REQUEST", message) end
+		if not key then operation = "list" end
 	end
-	local refused = node.operator:request(request, route.kind, caller)
-	return refused or carry_out(node, request, route, caller, key, mono_ms), caller.wallet
+	local refused = self.gateway:request(inbound, operation, caller)
+	if refused then return refused end
+	local opened, code
+	opened, message, code = open(self, inbound, operation, caller, key, mono_ms)
+	if not opened then return err.reply(code, message) end
+	local reply = reply_to(self, inbound, operation, caller, opened)
+	opened:close()
+	return reply
 end
 
-local function handler(node, request, route, rest)
-	local reply, authenticated = serve(node, request, route, rest)
-	return authenticated and routes_reply.with_nonce(node, reply) or reply
+local function handle(self, inbound)
+	if not self.readiness.ready then return not_ready(self) end
+	if inbound:announces_too_much() then return err.reply("ERR_TOO_LARGE") end
+	local mono_ms = self.mono_ms()
+	local caller, message, code, wait_s, wallet = self.authenticator:app(inbound.request, self.wall_ms(), mono_ms)
+	if not caller then
+		inbound.wallet = wallet
+		local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
+		return wallet and self.nonces:add_to(reply) or reply
+	end
+	inbound.wallet, inbound.app_id = caller.wallet, caller.app_id
+	return self.nonces:add_to(serve_caller(self, inbound, caller, mono_ms))
 end
 
---- The routes of this module.
-function M.routes()
-	local list = { name = "list", kind = "list" }
+--- The routes of this module, for kms.policy.route_table.
+-- @return list of { name, method, path or prefix, operation, body (whether it has one), without_key, handler }
+function App:routes()
+	local list = { name = "list" } -- what GET /kms/data is without a key
+	local function handler(inbound) return handle(self, inbound) end
 	return {
-		{ name = "derive", method = "POST", path = "/kms/derive", kind = "derive", body = true, handler = handler },
-		{ name = "get", method = "GET", path = "/kms/data", kind = "get", without_key = list, handler = handler },
-		{ name = "get", method = "GET", prefix = "/kms/data/", kind = "get", without_key = list, handler = handler },
-		{ name = "put", method = "PUT", path = "/kms/data", kind = "put", body = true, handler = handler },
-		{ name = "delete", method = "DELETE", path = "/kms/data", kind = "delete", body = true, handler = handler },
+		{ name = "derive", method = "POST", path = "/kms/derive", operation = "derive", body = true, handler = handler },
+		{ name = "get", method = "GET", path = "/kms/data", operation = "get", without_key = list, handler = handler },
+		{ name = "get", method = "GET", prefix = "/kms/data/", operation = "get", without_key = list, handler = handler },
+		{ name = "put", method = "PUT", path = "/kms/data", operation = "put", body = true, handler = handler },
+		{ name = "delete", method = "DELETE", path = "/kms/data", operation = "delete", body = true, handler = handler },
 	}
 end
 
---- What the handlers keep on the node.
-function M.setup(node)
-	node.bound_wallets = lru.new(POP_WALLETS)
-	node.listings = key_lock.new(WAITING_LISTINGS)
+--- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
+-- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES)
+function M.new(deps)
+	local self = needs.take(deps, "service tee authenticator nonces gateway readiness log mono_ms wall_ms config")
+	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
+	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
+	return setmetatable(self, App)
 end
 
 return M

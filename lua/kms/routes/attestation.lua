@@ -1,24 +1,28 @@
---- GET /attestation: proof, for anybody, of what runs here and under which keys (docs/protocol.md section 13).
+--- GET /attestation: proves to anyone what runs here and with which keys (docs/protocol.md section 13).
 
 local attest = require("kms.attest")
 local err = require("kms.base.err")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
+local rate_limit = require("kms.base.rate_limit")
 local rate_queue = require("kms.async.rate_queue")
 
 local M = {}
 
+local Attestation = {}
+Attestation.__index = Attestation
+
 local MAX_NONCE = 64 -- bytes
--- Each takes signatures, or a call of a security module that takes one at a time: whoever asks
--- from many addresses must not keep the pool from applications. An enclave has two threads, and a
--- second call would only hold one to wait for the first.
+local MAX_ADDRESSES = 65536
+-- A document costs signatures, or a call of a security module that takes one at a time. One at a time keeps
+-- clients at many addresses from taking the pool from applications: an enclave has two threads.
 local QUEUE = { per_second = 20, burst = 40, at_once = 1, max_waiting = 64, wait_ms = 3000 }
 
-local HEADERS = { ["Content-Type"] = "application/cbor" } -- no answer of this server may be stored
+local HEADERS = { ["Content-Type"] = "application/cbor" } -- Cache-Control: no-store comes with every reply
 
 local HOW = ("use /attestation?nonce=<1 to %d bytes in hexadecimal>"):format(MAX_NONCE)
 
---- The nonce in a raw query.
--- @return bytes | nil, message
+-- The nonce in a raw query. Returns bytes | nil, message.
 local function nonce_of(query)
 	local text
 	for part in ((query or "") .. "&"):gmatch("([^&]*)&") do
@@ -34,16 +38,16 @@ local function nonce_of(query)
 	return bytes
 end
 
-local function attestation(node, request)
-	local ok, wait_s = node:within_address_limit(node.attestation_limiter, request, node.mono_ms())
+local function handle(self, inbound)
+	local ok, wait_s = inbound:within(self.limiter, self.mono_ms())
 	if not ok then
 		return err.reply("ERR_RATE", "too many attestations for this address", { ["Retry-After"] = wait_s })
 	end
-	local nonce, wrong = nonce_of(request.query)
+	local nonce, wrong = nonce_of(inbound.request.query)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
-	local queue, user_data = node.attestation_queue, attest.user_data(node.tee.address, "public", node.policy:hash())
-	local admitted, document, message, code = queue:with(
-		node.tee.attest, node.tee, nonce, user_data, node.tee.public_der)
+	local tee, queue = self.tee, self.queue
+	local user_data = attest.user_data(tee.address, "public", self.policy:hash())
+	local admitted, document, message, code = queue:with(tee.attest, tee, nonce, user_data, tee.public_der)
 	if not admitted then
 		return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = queue:retry_after_s() })
 	end
@@ -51,16 +55,19 @@ local function attestation(node, request)
 	return { status = 200, headers = HEADERS, body = document }
 end
 
---- The route of this module.
-function M.routes()
-	return { { name = "attestation", method = "GET", path = "/attestation", handler = attestation } }
+--- The route of this module, for kms.policy.route_table.
+function Attestation:routes()
+	local function handler(inbound) return handle(self, inbound) end
+	return { { name = "attestation", method = "GET", path = "/attestation", handler = handler } }
 end
 
---- What it needs of a node: limits. By address, as many as nonces.
-function M.setup(node)
-	local per_minute = node.config.NONCE_RATE_LIMIT_PER_MINUTE
-	node.attestation_limiter = per_minute > 0 and assert(native.limiter(per_minute, per_minute, 65536)) or nil
-	node.attestation_queue = rate_queue.new(QUEUE)
+--- @param deps tee, policy (its hash goes into documents), mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE: an
+-- address gets as many documents as nonces)
+function M.new(deps)
+	local self = needs.take(deps, "tee policy mono_ms config")
+	self.limiter = rate_limit.per_minute(self.config.NONCE_RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
+	self.queue = rate_queue.new(QUEUE)
+	return setmetatable(self, Attestation)
 end
 
 return M

@@ -1,81 +1,118 @@
---- What a node answers to its peers' requests (docs/protocol.md section 9): each function gives the
--- inner answer (kms.body) | nil, message, code. `exchange` has peer, signature and nonce of the
--- headers, secret (under which the body was checked), and stands() -> true | nil, message, code:
--- whether all that the headers were checked for still holds, to be asked after a wait.
+--- The replies to peers' requests (docs/protocol.md section 9): what is done for each type of message, and the
+-- inner text that goes back.
 
+local key_slots = require("kms.async.key_slots")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
+local rate_limit = require("kms.base.rate_limit")
 local record_counts = require("kms.sync.record_counts")
 
 local M = {}
+
+local Replies = {}
+Replies.__index = Replies
+
+local SNAPSHOTS_AT_ONCE = 2 -- each can be MAX_SNAPSHOT_BYTES, beside the bodies in flight
+local SECRETS_PER_MINUTE = 6 -- of a peer
+local SECRET_PEERS = 4096 -- whose requests are counted
 
 local function refuse(code, message)
 	return nil, message, code
 end
 
---- Merges records.
-function M.delta(node, opened, exchange)
+-- Merges the records of a message.
+local function delta(self, opened, exchange)
 	local peer = exchange.peer
-	if node.operator:accept(opened, peer) then
-		local ok, why, failure = exchange.stands()
-		if not ok then return nil, why, failure end
+	if self.gateway:accept(opened, peer) then
+		local ok, message, code = exchange.stands()
+		if not ok then return nil, message, code end
 	end
-	local counts, message, code = opened:apply(node.store, exchange.secret, peer.number, node.wall_ms())
+	local counts, message, code = opened:apply(self.store, exchange.secret, peer.number, self.wall_ms())
 	if not counts then return nil, message, code end
-	record_counts.add(node.sync_counts.records, counts)
+	record_counts.add(self.counts.records, counts)
 	if counts.poisoned > 0 then
-		node.peers:report(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
+		self.peers:report(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
 	end
 	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
-	if bad > 0 then node.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
-	return native.text_body(node.writer:delta_answer(exchange.signature, counts))
+	if bad > 0 then self.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
+	return native.text_body(self.writer:delta_answer(exchange.signature, counts))
 end
 
---- Gives every record. A snapshot is under way from before it is built until it is sent or dropped:
--- one of a peer, which may read as slowly as it likes, and so many of all. As an envelope, in
--- hexadecimal, it is twice as long.
-function M.snapshot_request(node, opened, exchange)
-	exchange.release_snapshot = node.snapshots:take(exchange.peer.wallet)
+-- Gives every record. A snapshot takes memory until it is sent or dropped, and a peer may read slowly: at
+-- most one for each peer, SNAPSHOTS_AT_ONCE in all. In its envelope, in hexadecimal, it is twice as long.
+local function snapshot_request(self, opened, exchange)
+	exchange.release_snapshot = self.snapshots:take(exchange.peer.wallet)
 	if not exchange.release_snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
-	local before, behind = node.writer:snapshot_answer(exchange.signature, node.readiness:is_complete())
-	return node.store:snapshot({
-		prefix = before, suffix = behind, max_bytes = node.config.MAX_SNAPSHOT_BYTES // 2,
+	local prefix, suffix = self.writer:snapshot_answer(exchange.signature, self.readiness:is_complete())
+	return self.store:snapshot({
+		prefix = prefix, suffix = suffix, max_bytes = self.config.MAX_SNAPSHOT_BYTES // 2,
 		stubs = opened:features().stub == true,
 	})
 end
 
--- Whether the chain says at this moment that the peer may have the secret, and the operator. Each of
--- them is waited for: what stood before is looked at when all have spoken.
-local function may_have_secret(node, opened, exchange, pubkey)
+-- Whether the chain as of now and the operator let the peer have the secret. Both checks yield, so what
+-- the headers were checked for is checked again at the end.
+-- Returns true | nil, message, code, seconds to wait.
+local function may_have_secret(self, opened, exchange, pubkey)
 	local peer = exchange.peer
-	local instance, message = node.peers:fresh(peer.wallet)
+	local instance, message = self.peers:fresh(peer.wallet)
 	if message then return refuse("ERR_CHAIN", "the registry cannot be reached") end
 	if not instance or native.peer_point(instance.tee_pubkey) ~= peer.point then
 		return refuse("ERR_FORBIDDEN", "not a KMS peer")
 	end
-	local shown, why, code = node.evidence:check(opened:text("attestation"), exchange, instance, pubkey)
-	if code then return refuse(code, why) end
+	local attestation, code
+	attestation, message, code = self.evidence:check(opened:text("attestation"), exchange, instance, pubkey)
+	if code then return refuse(code, message) end
 	local ok, wait_s
-	ok, message, code, wait_s = node.operator:release_secret(peer, instance, shown)
+	ok, message, code, wait_s = self.gateway:release_secret(peer, instance, attestation)
 	if not ok then return nil, message, code, wait_s end
 	return exchange.stands()
 end
 
---- Gives the master secret, sealed.
-function M.master_secret_request(node, opened, exchange)
+-- Gives the master secret, sealed.
+local function master_secret_request(self, opened, exchange)
 	local peer = exchange.peer
 	local pubkey = opened:text("ecdh_pubkey")
 	if not pubkey then return refuse("ERR_FIELD_MISSING", "ecdh_pubkey: a required field is missing") end
-	if not node.secret_limiter:take(peer.wallet:sub(11), node.mono_ms()) then
+	if not self.secret_limiter:take(peer.wallet:sub(11), self.mono_ms()) then
 		return refuse("ERR_RATE", "too many requests for the secret")
 	end
-	local ok, message, code, wait_s = may_have_secret(node, opened, exchange, pubkey)
-	exchange.wait_s = wait_s
-	if not ok then return nil, message, code end
+	local ok, message, code, wait_s = may_have_secret(self, opened, exchange, pubkey)
+	if not ok then return nil, message, code, wait_s end
 	local sealed
 	sealed, message, code = native.master_seal(exchange.secret, pubkey)
 	if not sealed then return nil, message, code end
-	node.log:info("master secret handed to a peer", { peer = peer.wallet })
-	return native.text_body(node.writer:secret_answer(exchange.signature, sealed))
+	self.log:info("master secret handed to a peer", { peer = peer.wallet })
+	return native.text_body(self.writer:secret_answer(exchange.signature, sealed))
+end
+
+local BY_TYPE = { delta = delta, snapshot_request = snapshot_request, master_secret_request = master_secret_request }
+
+--- Whether messages have this type.
+function M.is_type(kind)
+	return BY_TYPE[kind] ~= nil
+end
+
+--- Does what a message asks for. Yields.
+-- @param kind its type
+-- @param opened the message (native.sync_parse), checked
+-- @param exchange record of kms.sync.route
+-- @return the inner text of the reply (body handle) | nil, message, code, seconds to wait
+function Replies:reply(kind, opened, exchange)
+	self.counts[kind] = self.counts[kind] + 1
+	return BY_TYPE[kind](self, opened, exchange)
+end
+
+--- @param deps store, log, wall_ms, mono_ms; peers (kms.peers); writer (kms.sync.message); evidence
+-- (kms.sync.evidence); gateway (kms.policy.gateway); readiness (is_complete); config (MAX_SNAPSHOT_BYTES)
+-- @return replies; its field `counts` holds the messages of each type since the start, and in `records` what
+--   became of their records (kms.sync.record_counts)
+function M.new(deps)
+	local self = needs.take(deps, "store log wall_ms mono_ms peers writer evidence gateway readiness config")
+	self.counts = { delta = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
+	self.snapshots = key_slots.new(SNAPSHOTS_AT_ONCE)
+	self.secret_limiter = rate_limit.per_minute(SECRETS_PER_MINUTE, SECRET_PEERS)
+	return setmetatable(self, Replies)
 end
 
 return M

@@ -1,20 +1,21 @@
---- POST /sync: what other nodes send and ask (docs/protocol.md section 9). Everything that headers
--- decide comes before the body, and nothing is opened that the sync key does not bear out.
+--- POST /sync: messages of other nodes (docs/protocol.md section 9). Everything that the headers decide comes
+-- before the body, and except for a request for the master secret, nothing is done for a message that the sync
+-- key did not sign.
 
-local answers = require("kms.sync.replies")
 local err = require("kms.base.err")
 local finally = require("kms.async.finally")
 local key_lock = require("kms.async.key_lock")
-local key_slots = require("kms.async.key_slots")
 local native = require("kms_native")
-local routes_reply = require("kms.routes.reply")
+local needs = require("kms.base.needs")
+local replies = require("kms.sync.replies")
 
 local M = {}
 
+local Route = {}
+Route.__index = Route
+
 local UNSIGNED_BYTES = 65536 -- of a body without a valid X-Sync-Signature: a master_secret_request
-local WAITING = 8 -- requests of a peer behind the one that is carried out
-local SNAPSHOTS_AT_ONCE = 2 -- each can be MAX_SNAPSHOT_BYTES, beside the bodies in flight
-local SECRETS_PER_MINUTE = 6 -- a peer
+local WAITING = 8 -- requests of a peer that wait while one of its requests is served
 
 local TYPES = "delta, snapshot_request, master_secret_request"
 
@@ -22,85 +23,114 @@ local function refuse(code, message)
 	return nil, message, code
 end
 
--- Whether a wallet is one to deal with. Returns peer | nil, message, code.
-local function known_peer(node, wallet)
-	local peer = node.peers:peer(wallet)
+-- The peer of a wallet, if this node deals with it. Returns peer | nil, message, code.
+local function known_peer(self, wallet)
+	local peer = self.peers:peer(wallet)
 	if not peer then return refuse("ERR_FORBIDDEN", "not a KMS peer") end
-	if node.bans:all(wallet, node.mono_ms()) then return refuse("ERR_FORBIDDEN", "ignored for misbehaviour") end
+	if self.bans:all(wallet, self.mono_ms()) then return refuse("ERR_FORBIDDEN", "ignored for misbehaviour") end
 	return peer
 end
 
--- Whoever it is: a nonce that does not count comes before the signature.
-local function note_nonce(node, request)
-	local named = native.address(request:header("x-kms-wallet") or "")
-	local peer = named and node.peers:peer(named)
-	if peer then node.peers:record(peer, "replayed_nonce", "a nonce that was used, or none of ours") end
+-- Nonces are checked before signatures, so the wallet is only claimed here.
+local function record_bad_nonce(self, request)
+	local claimed = native.address(request:header("x-kms-wallet") or "")
+	local peer = claimed and self.peers:peer(claimed)
+	if peer then self.peers:record(peer, "replayed_nonce", "a nonce that was used, or none of ours") end
 end
 
 -- The peer that signed the headers. Returns peer, signature | nil, message, code.
-local function authenticate(node, request)
-	local wallet, signature, code = node.service:authenticate(request.head, "peer", node.wall_ms(), node.mono_ms())
+local function authenticate(self, inbound)
+	local head = inbound.request.head
+	local wallet, signature, code = self.service:authenticate(head, "peer", self.wall_ms(), self.mono_ms())
 	if not wallet then
-		if code == "ERR_POP_NONCE" then note_nonce(node, request) end
-		return nil, signature, code
+		local message = signature
+		if code == "ERR_POP_NONCE" then record_bad_nonce(self, inbound.request) end
+		return nil, message, code
 	end
-	request.wallet = wallet
+	inbound.wallet = wallet
 	local peer, message
-	peer, message, code = known_peer(node, wallet)
+	peer, message, code = known_peer(self, wallet)
 	if not peer then return nil, message, code end
 	return peer, signature
 end
 
--- What the headers were checked for, once more: a body takes as long as its sender likes, and
--- this node, the peer or the secret that the body was checked under may be another one meanwhile.
-local function still_stands(node, exchange)
-	local peer, message, code = known_peer(node, exchange.peer.wallet)
+-- Checks again what the headers were checked for, after a wait: the peer, this node's membership or the
+-- master secret may have changed meanwhile.
+local function still_stands(self, exchange)
+	local peer, message, code = known_peer(self, exchange.peer.wallet)
 	if not peer then return nil, message, code end
-	if not node.readiness:is_verified() then return refuse("ERR_NOT_READY", node.readiness.reason) end
-	return node.secrets.current == exchange.secret or refuse("ERR_NOT_READY", "the master secret has just changed")
+	if not self.readiness:is_verified() then return refuse("ERR_NOT_READY", self.readiness.reason) end
+	if self.secrets.current == exchange.secret then return true end
+	return refuse("ERR_NOT_READY", "the master secret has just changed")
 end
 
--- The opened message of a body, and whether the sync key bears it out.
-local function open(node, request, exchange)
-	local peer = exchange.peer
-	local ok, _, code, message = request:read_body(request.max_body)
+-- One request of a peer, from its headers to the reply. Fields:
+--   peer, signature, nonce  of the headers
+--   stands()                true | nil, message, code: still_stands, to be called after each wait
+--   secret                  the master secret that the body was checked under; set by open
+--   authentic               whether X-Sync-Signature is valid under it; set by open
+--   release_snapshot        gives back the slot of a snapshot; set by kms.sync.replies
+local function new_exchange(self, request, peer, signature)
+	local exchange = { peer = peer, signature = signature, nonce = request:header("x-kms-nonce") }
+	function exchange.stands() return still_stands(self, exchange) end
+	return exchange
+end
+
+-- Reads the body and opens it. Returns message (native.sync_parse) | nil, message, code.
+local function open(self, inbound, exchange)
+	local peer, request = exchange.peer, inbound.request
+	local ok, _, code, message = request:read_body(inbound.max_body)
 	if not ok then return nil, message, code end
 	if not request.has_body then return refuse("ERR_ENVELOPE") end
 	local envelope, plain, opened
-	exchange.secret = node.secrets.current
+	exchange.secret = self.secrets.current
 	envelope, message, code = native.envelope(
 		request.head, peer.point, exchange.secret, request:header("x-sync-signature"))
 	if not envelope then return nil, message, code end
-	local authentic = envelope:authentic()
-	if not authentic and envelope:size() > UNSIGNED_BYTES then
+	exchange.authentic = envelope:authentic()
+	if not exchange.authentic and envelope:size() > UNSIGNED_BYTES then
 		envelope:close()
 		return refuse("ERR_MAC")
 	end
-	plain, message, code = node.tee:open(envelope, peer.point, "wiped")
+	plain, message, code = self.tee:open(envelope, peer.point, "wiped")
 	if not plain then return nil, message, code end
 	opened, message, code = native.sync_parse(plain)
 	if not opened then return nil, message, code end
-	return opened, authentic
+	return opened
 end
 
--- What the inner members must say, whatever is asked.
-local function check(node, opened, authentic, exchange)
+-- Checks the members that every message has. Returns true | nil, message, code.
+local function check(self, opened, exchange)
 	local peer, signature = exchange.peer, exchange.signature
 	local pop = opened:text("pop")
-	if (pop or node.peers:understands(peer, "pop")) and pop ~= signature then return refuse("ERR_POP_BINDING") end
+	if (pop or self.peers:understands(peer, "pop")) and pop ~= signature then return refuse("ERR_POP_BINDING") end
 	local sender = opened:text("sender_wallet")
 	if sender and native.address(sender) ~= peer.wallet then
-		-- Without the sync key it may be this node's own request, sent back under the peer's name: both
-		-- have one channel key.
-		if authentic then node.peers:report(peer, "identity_mismatch", "sender_wallet is another one") end
+		-- Only the sync key proves that the peer wrote this: without it, it may be this node's own request, sent
+		-- back under the peer's name, since both use one channel key.
+		if exchange.authentic then self.peers:report(peer, "identity_mismatch", "sender_wallet is another one") end
 		return refuse("ERR_UNAUTHORIZED", "sender_wallet does not match the signature")
 	end
-	if opened:text("type") ~= "master_secret_request" and not authentic then return refuse("ERR_MAC") end
+	if opened:text("type") ~= "master_secret_request" and not exchange.authentic then return refuse("ERR_MAC") end
 	return true
 end
 
+-- Returns the reply's inner text | nil, message, code, seconds to wait.
+local function execute(self, opened, exchange)
+	local ok, message, code = exchange.stands()
+	if ok then ok, message, code = check(self, opened, exchange) end
+	if not ok then return nil, message, code end
+	local kind = opened:text("type")
+	if not replies.is_type(kind or "") then return refuse("ERR_FIELD_VALUE", "type: allowed is " .. TYPES) end
+	-- A peer with a new store has lost everything that was pushed to it.
+	local peer = exchange.peer
+	self.peers:reached(peer)
+	if self.peers:announced(peer, opened:features(), opened:text("store")) then self.pusher:started_anew(peer) end
+	return self.replies:reply(kind, opened, exchange)
+end
+
 -- The body of a snapshot. It holds the snapshot's slot until it is closed.
-local function holding(exchange, body)
+local function holding_slot(exchange, body)
 	local release = exchange.release_snapshot
 	exchange.release_snapshot = nil
 	return {
@@ -113,84 +143,69 @@ local function holding(exchange, body)
 	}
 end
 
-local function carry_out(node, opened, authentic, exchange)
-	local ok, message, code = still_stands(node, exchange)
-	if ok then ok, message, code = check(node, opened, authentic, exchange) end
-	if not ok then return nil, message, code end
-	local kind = opened:text("type") or ""
-	local answer = answers[kind]
-	if not answer then return refuse("ERR_FIELD_VALUE", "type: allowed is " .. TYPES) end
-	node.sync_counts[kind] = node.sync_counts[kind] + 1
-	-- It lives, and says what it is; a new life of its store has nothing of what was pushed to the old.
-	local peer = exchange.peer
-	node.peers:reached(peer)
-	if node.peers:announced(peer, opened:features(), opened:text("store")) then node.pusher:started_anew(peer) end
-	return answer(node, opened, exchange)
-end
-
-local function seal(node, plain, exchange)
-	local body, message, code = node.tee:seal(plain, exchange.peer.point)
+-- Returns the reply | nil, message, code.
+local function seal(self, plain, exchange)
+	local body, message, code = self.tee:seal(plain, exchange.peer.point)
 	if not body then return nil, message, code end
 	local own
-	own, message, code = node.tee:sign(("NovaKMS:Response:%s:%s"):format(exchange.signature, node.tee.address))
+	own, message, code = self.tee:sign(("NovaKMS:Response:%s:%s"):format(exchange.signature, self.tee.address))
 	if not own then return nil, message, code end
-	if exchange.release_snapshot then body = holding(exchange, body) end
+	if exchange.release_snapshot then body = holding_slot(exchange, body) end
 	return { status = 200, body = body, headers = { ["X-KMS-Peer-Signature"] = own } }
 end
 
-local function refused(node, exchange, message, code)
-	if code == "ERR_MAC" then node.peers:record(exchange.peer, "bad_hmac", "X-Sync-Signature is not valid") end
-	return err.reply(code, message, exchange.wait_s and { ["Retry-After"] = exchange.wait_s })
+local function refusal(self, exchange, message, code, wait_s)
+	if code == "ERR_MAC" then self.peers:record(exchange.peer, "bad_hmac", "X-Sync-Signature is not valid") end
+	return err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
 end
 
-local function answer(node, request, exchange)
-	local opened, authentic, code = open(node, request, exchange)
-	if not opened then return refused(node, exchange, authentic, code) end
-	local plain, message
-	plain, message, code = carry_out(node, opened, authentic, exchange)
-	local reply
-	if plain then reply, message, code = seal(node, plain, exchange) end
+local function serve(self, inbound, exchange)
+	local opened, message, code = open(self, inbound, exchange)
+	if not opened then return refusal(self, exchange, message, code) end
+	local plain, reply, wait_s
+	plain, message, code, wait_s = execute(self, opened, exchange)
+	if plain then reply, message, code = seal(self, plain, exchange) end
 	opened:close()
-	return reply or refused(node, exchange, message, code)
+	return reply or refusal(self, exchange, message, code, wait_s)
 end
 
--- Gives the slot of a snapshot back that is not sent.
+-- Gives back the slot of a snapshot that is not sent.
 local function release_unsent(exchange)
 	if exchange.release_snapshot then exchange.release_snapshot() end
 end
 
--- One request of a peer at a time: each can be large.
-local function in_turn(node, request, peer, signature)
-	local exchange = { peer = peer, signature = signature, nonce = request:header("x-kms-nonce") }
-	exchange.stands = function() return still_stands(node, exchange) end
-	local locked, reply = node.sync_lock:with(peer.wallet, finally.call, release_unsent, exchange, nil,
-		answer, node, request, exchange)
+-- One request of a peer at a time, since each can be large.
+local function serve_in_turn(self, inbound, peer, signature)
+	local exchange = new_exchange(self, inbound.request, peer, signature)
+	local locked, reply = self.lock:with(peer.wallet, finally.call, release_unsent, exchange, nil,
+		serve, self, inbound, exchange)
 	return locked and reply or err.reply("ERR_BUSY", "too many requests of this peer wait")
 end
 
-local function handler(node, request)
-	if not node.readiness:is_verified() then return err.reply("ERR_NOT_READY", node.readiness.reason) end
-	if routes_reply.announces_more(request, request.max_body) then return err.reply("ERR_TOO_LARGE") end
-	local peer, signature, code = authenticate(node, request)
+local function handle(self, inbound)
+	if not self.readiness:is_verified() then return err.reply("ERR_NOT_READY", self.readiness.reason) end
+	if inbound:announces_too_much() then return err.reply("ERR_TOO_LARGE") end
+	local peer, signature, code = authenticate(self, inbound)
 	if not peer then
-		local reply = err.reply(code, signature)
-		return request.wallet and routes_reply.with_nonce(node, reply) or reply
+		local message = signature
+		local reply = err.reply(code, message)
+		return inbound.wallet and self.nonces:add_to(reply) or reply
 	end
-	return routes_reply.with_nonce(node, in_turn(node, request, peer, signature))
+	return self.nonces:add_to(serve_in_turn(self, inbound, peer, signature))
 end
 
---- The routes of this module.
-function M.routes()
+--- The route of this module, for kms.policy.route_table.
+function Route:routes()
+	local function handler(inbound) return handle(self, inbound) end
 	return { { name = "sync", method = "POST", path = "/sync", handler = handler } }
 end
 
---- What the handlers keep on the node.
-function M.setup(node)
-	node.sync_lock = key_lock.new(WAITING)
-	-- Since the start: messages by type, and what became of their records.
-	node.sync_counts = { delta = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
-	node.snapshots = key_slots.new(SNAPSHOTS_AT_ONCE)
-	node.secret_limiter = assert(native.limiter(SECRETS_PER_MINUTE, SECRETS_PER_MINUTE, 4096))
+--- @param deps service (native), tee, peers, bans, pusher (kms.sync.push), replies (kms.sync.replies), nonces
+-- (kms.auth.nonces), readiness (is_verified, reason), secrets (field current), mono_ms, wall_ms
+function M.new(deps)
+	local self = needs.take(deps, "service tee peers bans pusher replies nonces readiness secrets mono_ms wall_ms")
+	self.lock = key_lock.new(WAITING)
+	return setmetatable(self, Route)
 end
 
 return M

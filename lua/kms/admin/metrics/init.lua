@@ -1,8 +1,8 @@
 --- Counters, gauges and histograms with bounded labels, and their text for Prometheus
 -- (exposition format 0.0.4).
 --
--- The values of a label are a closed set, or at most so many: everything else counts as "other".
--- What is on the way of a request holds its series and adds to it; texts are made when somebody reads.
+-- The values of a label are a closed set, or bounded in number: any other value counts as "other". Code that
+-- serves requests holds its series and adds to them; the text is made when it is read.
 
 local metrics_text = require("kms.admin.metrics.text")
 
@@ -15,7 +15,8 @@ local OTHER = "other"
 local Number = {}
 Number.__index = Number
 
---- Adds to a counter or gauge; one where nothing is said.
+--- Adds to a counter or gauge.
+-- @param count nil: 1
 function Number:add(count)
 	self.value = self.value + (count or 1)
 end
@@ -23,7 +24,7 @@ end
 local Histogram = {}
 Histogram.__index = Histogram
 
---- Takes a measurement.
+--- Adds a measurement.
 function Histogram:observe(value)
 	local bounds, at = self.bounds, 1
 	while bounds[at] and value > bounds[at] do at = at + 1 end
@@ -42,7 +43,7 @@ end
 local Family = {}
 Family.__index = Family
 
--- A label's value as it may be shown.
+-- A label's value, or "other" when the label's values are used up.
 local function bounded(label, value)
 	value = tostring(value)
 	if label.known[value] then return value end
@@ -67,7 +68,7 @@ function Family:with(...)
 	return series
 end
 
---- All series, those that are read at this moment anew.
+--- All series; a family with a reader reads its values now.
 function Family:series()
 	if self.reader then
 		self.by_key, self.list = {}, {}
@@ -101,33 +102,36 @@ local function add_family(self, kind, name, help, labels, more)
 end
 
 --- A counter.
--- @param labels list of { name, list of the values that there are, or how many are told apart }, or nil
+-- @param labels list of { name, list of its values, or how many values are told apart }, or nil
+-- @return family
 function Set:counter(name, help, labels)
 	return add_family(self, "counter", name, help, labels)
 end
 
 --- A histogram.
--- @param bounds upper ends of its buckets, growing; the last one, without end, is added
+-- @param bounds upper bounds of its buckets, ascending; a last one without a bound is added
+-- @return family
 function Set:histogram(name, help, bounds, labels)
 	return add_family(self, "histogram", name, help, labels, { bounds = bounds })
 end
 
---- A counter or gauge whose values are read when somebody asks for the text.
+--- A counter or gauge whose values are read when the text is made.
 -- @param kind "counter" or "gauge"
--- @param reader function(put): calls put(value, label values...) as often as it likes; what comes with
---   the same labels is added up
+-- @param reader function(put): calls put(value, label values...) any number of times; values with the same labels
+--   add up
 function Set:read(kind, name, help, labels, reader)
 	return add_family(self, kind, name, help, labels, { reader = reader })
 end
 
---- Families that come and go: fn() -> list of { kind, name, help, labels (names), list of { value,
--- labels (values) } }, appended to the text.
+--- Families that are not known in advance.
+-- @param fn function() -> list of { kind, name, help, labels (list of { name }), series (list of { value, labels
+--   (values) }) }, appended to the text
 function Set:read_families(fn)
 	self.dynamic[#self.dynamic + 1] = fn
 end
 
---- Everything as text. A family whose reader breaks down is left out and counted.
--- @param try function(fn, ...) -> ok, results: reports what broke down
+--- Everything as text. A family whose reader throws is left out and counted.
+-- @param try function(fn, ...) -> ok, results; reports errors (kms.base.loop)
 function Set:text(try)
 	local out = {}
 	for _, family in ipairs(self.families) do
@@ -144,6 +148,7 @@ function Set:text(try)
 	return table.concat(out)
 end
 
+--- @return an empty set
 function M.new()
 	return setmetatable({ families = {}, by_name = {}, dynamic = {}, broken = 0 }, Set)
 end

@@ -1,8 +1,10 @@
---- What a node's parts know of themselves, read when somebody asks for it.
+--- Metrics of the node's state: readiness, store, peers, sync.
+
+local needs = require("kms.base.needs")
 
 local M = {}
 
--- Texts of kms.node.readiness by what stands in the label; a spec holds them together.
+--- Reasons of kms.node.readiness and the values of the label `reason`; a spec compares the two.
 M.REASONS = {
 	starting = "starting", clock = "clock", ["peer cache refresh failed"] = "no_chain_view",
 	["self not in KMS node list"] = "not_a_member", ["local teePubkey mismatch with registry"] = "key_mismatch",
@@ -14,7 +16,7 @@ M.REASONS = {
 }
 
 local STATES = { "self", "ok", "unknown", "unreachable", "banned" }
--- Changes that a peer has not acknowledged: at most so many.
+-- Buckets of peers by the number of changes that they have not acknowledged.
 local BEHIND = { { "0", 0 }, { "1-10", 10 }, { "11-100", 100 }, { "101-1000", 1000 }, { "more", math.huge } }
 
 local function flag(value)
@@ -28,29 +30,30 @@ local function values(t)
 	return list
 end
 
-local function readiness(set, node)
-	local life = node.readiness
-	set:read("gauge", "kms_ready", "Whether applications are served.", nil, function(put) put(flag(life.ready)) end)
-	set:read("gauge", "kms_verified", "Whether the chain bears this node out.", nil, function(put)
-		put(flag(life:is_verified()))
+local function declare_readiness(set, deps)
+	local readiness = deps.readiness
+	local function gauge(name, help, read)
+		set:read("gauge", name, help, nil, function(put) put(flag(read())) end)
+	end
+	gauge("kms_ready", "Whether applications are served.", function() return readiness.ready end)
+	gauge("kms_verified", "Whether the chain confirms this node's registration.", function()
+		return readiness:is_verified()
 	end)
-	set:read("gauge", "kms_store_complete", "Whether the store holds what the cluster holds.", nil, function(put)
-		put(flag(life:is_complete()))
+	gauge("kms_store_complete", "Whether the store holds what the cluster holds.", function()
+		return readiness:is_complete()
 	end)
 	local reasons = values(M.REASONS)
 	set:read("gauge", "kms_unready_reason", "1 at the reason why applications are not served.",
 		{ { "reason", reasons } }, function(put)
 			for _, reason in ipairs(reasons) do put(0, reason) end
-			if not life.ready then put(1, M.REASONS[life.reason] or "other") end
+			if not readiness.ready then put(1, M.REASONS[readiness.reason] or "other") end
 		end)
-	set:read("gauge", "kms_draining", "Whether the node stops after the requests that run.", nil, function(put)
-		put(flag(node.stopping))
-	end)
+	gauge("kms_draining", "Whether the node stops after the requests that run.", deps.is_stopping)
 end
 
-local function store(set, node)
+local function declare_store(set, deps)
 	local function of(kind, name, help, member)
-		set:read(kind, name, help, nil, function(put) put(node.store:stats()[member]) end)
+		set:read(kind, name, help, nil, function(put) put(deps.store:stats()[member]) end)
 	end
 	of("gauge", "kms_store_namespaces", "Applications with records.", "namespaces")
 	of("gauge", "kms_store_live_keys", "Records that can be read.", "live_keys")
@@ -61,28 +64,28 @@ local function store(set, node)
 	of("counter", "kms_store_evictions_total", "Records evicted to make room.", "evictions")
 end
 
-local function peers(set, node)
+local function declare_peers(set, deps)
 	set:read("gauge", "kms_peers", "Members of the cluster by what this node knows of them.", { { "state", STATES } },
 		function(put)
 			for _, state in ipairs(STATES) do put(0, state) end
-			for _, instance in ipairs(node.peers:list()) do put(1, (node.peers:state(instance.wallet))) end
+			for _, instance in ipairs(deps.peers:list()) do put(1, (deps.peers:state(instance.wallet))) end
 		end)
 	set:read("gauge", "kms_bans", "Bans in force.", { { "scope", { "calls", "all" } } }, function(put)
 		put(0, "calls")
 		put(0, "all")
-		for _, ban in ipairs(node.bans:list(node.mono_ms())) do put(1, ban.scope) end
+		for _, ban in ipairs(deps.bans:list(deps.mono_ms())) do put(1, ban.scope) end
 	end)
 end
 
-local function sync_lag(set, node)
+local function declare_sync_lag(set, deps)
 	local function each_lag(fn)
-		local status = node.pusher:status()
+		local status = deps.pusher:status()
 		for _, peer in pairs(status.peers) do fn(math.max(0, status.sequence - peer.acknowledged)) end
 	end
 	local labels = {}
 	for i, bucket in ipairs(BEHIND) do labels[i] = bucket[1] end
 	set:read("gauge", "kms_sync_sequence", "Number of the newest change of the store.", nil, function(put)
-		put(node.store:sequence())
+		put(deps.store:sequence())
 	end)
 	set:read("gauge", "kms_sync_peers_behind", "Peers by how many changes they have not acknowledged.",
 		{ { "changes", labels } }, function(put)
@@ -101,47 +104,51 @@ local function sync_lag(set, node)
 end
 
 -- Families of one counter each, whose values are members of a table.
-local function counters(set, of, list)
+local function declare_counters(set, counts, list)
 	for _, entry in ipairs(list) do
-		set:read("counter", entry[1], entry[2], nil, function(put) put(of()[entry[3]] or 0) end)
+		local name, help, member = table.unpack(entry)
+		set:read("counter", name, help, nil, function(put) put(counts[member] or 0) end)
 	end
 end
 
-local function sync(set, node)
-	sync_lag(set, node)
-	local pushed, joined = node.pusher.counts, node.readiness.join.counts
-	counters(set, function() return pushed end, {
+local function declare_sync(set, deps)
+	local fetched, received = deps.bootstrap.counts, deps.replies.counts
+	declare_counters(set, deps.pusher.counts, {
 		{ "kms_sync_pushes_total", "Pushes that a peer acknowledged.", "pushes" },
 		{ "kms_sync_push_failures_total", "Pushes that failed.", "failures" },
 		{ "kms_sync_pushed_records_total", "Records in acknowledged pushes.", "records" },
 		{ "kms_sync_push_rejected_records_total", "Pushed records that a peer rejected.", "rejected" },
 		{ "kms_sync_skipped_records_total", "Records too large for a peer.", "skipped" },
 	})
-	counters(set, function() return joined end, {
+	declare_counters(set, fetched, {
 		{ "kms_sync_snapshots_fetched_total", "Snapshots received from peers.", "fetched" },
 		{ "kms_sync_snapshot_failures_total", "Snapshots that a peer did not give.", "failures" },
 	})
 	local kinds = { "delta", "snapshot_request", "master_secret_request" }
-	set:read("counter", "kms_sync_messages_total", "Messages of peers that were carried out or refused late.",
+	set:read("counter", "kms_sync_messages_total", "Messages of peers that were executed or refused late.",
 		{ { "type", kinds } }, function(put)
-			for _, kind in ipairs(kinds) do put(node.sync_counts[kind], kind) end
+			for _, kind in ipairs(kinds) do put(received[kind], kind) end
 		end)
 	local outcomes = { "merged", "skipped", "rejected", "poisoned", "refused" }
 	set:read("counter", "kms_sync_received_records_total", "Records received from peers by what became of them.",
 		{ { "outcome", outcomes } }, function(put)
 			for _, outcome in ipairs(outcomes) do
-				put((node.sync_counts.records[outcome] or 0) + (joined[outcome] or 0), outcome)
+				put((received.records[outcome] or 0) + (fetched[outcome] or 0), outcome)
 			end
 		end)
 end
 
---- Declares all of them.
--- @param set of kms.admin.metrics; @param node of kms.node, whole
-function M.declare(set, node)
-	readiness(set, node)
-	store(set, node)
-	peers(set, node)
-	sync(set, node)
+--- Declares them.
+-- @param set kms.admin.metrics
+-- @param deps readiness, store, mono_ms; peers, bans (kms.peers); pusher, bootstrap, replies (kms.sync); is_stopping
+--   (function)
+function M.declare(set, deps)
+	deps = needs.take(deps, "readiness is_stopping store mono_ms peers bans pusher bootstrap replies")
+	declare_readiness(set, deps)
+	declare_store(set, deps)
+	declare_peers(set, deps)
+	declare_sync_lag(set, deps)
+	declare_sync(set, deps)
 end
 
 return M

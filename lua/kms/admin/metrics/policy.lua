@@ -1,20 +1,21 @@
---- What operator policies decided, and what they count themselves (kms.count).
+--- Metrics of operators' policies: what they decided, and what they count themselves (kms.count).
 --
--- Paths, keys, wallets, application ids and URLs are facts that a policy may put into a label. They
--- are as confidential there as in a log: a value is shown as it is only where the policy's own text
--- has it as a constant, else as a keyed hash (LOG_NAMES=true: as it is).
+-- A policy may put facts into labels: paths, keys, wallets, application ids, URLs. They are as confidential as in
+-- a log: a value is shown only when the policy's own text has it as a constant or LOG_NAMES is true, else as a
+-- keyed hash.
 
 local metrics_text = require("kms.admin.metrics.text")
+local needs = require("kms.base.needs")
 
 local M = {}
 
-local MAX_RULES = 500 -- names of rules that are told apart
+local MAX_RULES = 500 -- names of rules that have a series of their own
 local MAX_SERIES = 100 -- of one kms.count name
 local MAX_FAMILIES = 200
 local OUTCOMES = { "passed", "refused", "failed" }
 local WHY = { "overrun", "memory", "error", "nonsense", "resting" }
 local PREFIX = "policy_" -- of kms.policy.effects
--- Facts that are no secret of anybody's.
+-- Facts that are not confidential.
 local PLAIN = { derive = true, get = true, list = true, put = true, delete = true, ["true"] = true, ["false"] = true }
 
 -- Whether a policy's text has a value as a constant.
@@ -26,7 +27,7 @@ local function is_constant(policy, value)
 	return false
 end
 
--- A label's value as it may be shown; what was found out is kept for as long as the set is in force.
+-- A label's value as it may be shown, cached while the set is in force.
 local function shown(self, policy, value)
 	value = tostring(value)
 	if self.hash ~= policy.set.hash or self.kept > 10000 then self.hash, self.known, self.kept = policy.set.hash, {}, 0 end
@@ -37,7 +38,7 @@ local function shown(self, policy, value)
 	return text
 end
 
--- Names of the labels of all entries of a family, sorted: every series has all of them.
+-- The names of the labels of a family, sorted: every series of it has them all.
 local function label_names(entries)
 	local seen, names = {}, {}
 	for _, entry in ipairs(entries) do
@@ -80,7 +81,7 @@ local function family_of(self, policy, name, entries)
 	return family
 end
 
--- What kms.count added up to, a family a name.
+-- The sums of kms.count, one family for each name.
 local function counted(self, policy)
 	local by_name, families = {}, {}
 	for _, entry in ipairs(policy.counters:list()) do
@@ -107,10 +108,12 @@ local function of_own(policy, name, put)
 end
 
 --- Declares them.
--- @param set of kms.admin.metrics
-function M.declare(set, node)
-	local policy = node.policy
-	local self = { log = node.log, known = {}, kept = 0 }
+-- @param set kms.admin.metrics
+-- @param deps policy (kms.policy), log
+function M.declare(set, deps)
+	deps = needs.take(deps, "policy log")
+	local policy = deps.policy
+	local self = { log = deps.log, known = {}, kept = 0 }
 	set:read("counter", "kms_policy_rule_calls_total", "What each rule of the policies in force did.",
 		{ { "rule", MAX_RULES }, { "outcome", OUTCOMES } }, function(put)
 			for _, rule in ipairs(policy:list_rules()) do
@@ -120,9 +123,9 @@ function M.declare(set, node)
 		end)
 	set:read("counter", "kms_policy_failures_total", "Hooks that failed.", { { "hook", 64 }, { "why", WHY } },
 		function(put) of_own(policy, "failures", put) end)
-	set:read("counter", "kms_policy_notes_dropped_total", "Notes of a call that were too many.", { { "hook", 64 } },
+	set:read("counter", "kms_policy_notes_dropped_total", "Notes beyond those allowed for one call.", { { "hook", 64 } },
 		function(put) of_own(policy, "notes_dropped", put) end)
-	set:read("counter", "kms_policy_counts_dropped_total", "Additions of kms.count that found no room.", nil,
+	set:read("counter", "kms_policy_counts_dropped_total", "Additions of kms.count beyond the series kept.", nil,
 		function(put) put((select(2, policy.counters:list()))) end)
 	set:read("gauge", "kms_policy_since_seconds", "Since when the policies are in force, in Unix time.", nil,
 		function(put) put(policy:status().since_ms // 1000) end)

@@ -1,9 +1,10 @@
---- The process: CPU, memory, descriptors, start, errors, and how late the loop runs its timers.
--- Names are those that Prometheus' own clients use.
+--- Metrics of the process: CPU, memory, descriptors, start, errors, and how late the loop runs timers. Names are
+-- those of Prometheus' client libraries.
 
 local uv = require("luv")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 
 local M = {}
 
@@ -23,7 +24,7 @@ local function open_descriptors()
 	return count
 end
 
---- Measures how late a timer is, until the one returned is closed.
+-- Measures how late a timer is, until the returned one is closed.
 local function watch_lag(lag)
 	local due = uv.hrtime() + LAG_EVERY_MS * 1000000
 	return loop.every(LAG_EVERY_MS, function()
@@ -33,18 +34,20 @@ local function watch_lag(lag)
 	end)
 end
 
---- Declares all of them.
--- @param set of kms.admin.metrics
+--- Declares them.
+-- @param set kms.admin.metrics
+-- @param deps server (kms.http.server), wall_ms; config (TEE, CHAIN)
 -- @return a timer for loop.close
-function M.declare(set, node)
-	local started = node.wall_ms() // 1000
+function M.declare(set, deps)
+	deps = needs.take(deps, "server wall_ms config")
+	local started = deps.wall_ms() // 1000
 	local function gauge(name, help, read)
 		set:read("gauge", name, help, nil, function(put) put(read()) end)
 	end
 	set:read("counter", "process_cpu_seconds_total", "CPU time used.", nil, function(put) put(cpu_seconds()) end)
 	gauge("process_resident_memory_bytes", "Resident memory.", uv.resident_set_memory)
 	gauge("process_open_fds", "Open file descriptors.", open_descriptors)
-	gauge("process_max_fds", "Limit on open file descriptors.", function() return node.server.descriptors or 0 end)
+	gauge("process_max_fds", "Limit on open file descriptors.", function() return deps.server.descriptors or 0 end)
 	gauge("process_start_time_seconds", "When the node started, in Unix time.", function() return started end)
 	gauge("kms_lua_memory_bytes", "Memory of the node's Lua state.", function()
 		return math.floor(collectgarbage("count") * 1024)
@@ -54,7 +57,7 @@ function M.declare(set, node)
 	end)
 	set:read("gauge", "kms_build_info", "1 at the version and backends that run.", {
 		{ "version", { native.version } }, { "tee", { "sim", "odyn", "nitro" } }, { "chain", { "evm", "local" } },
-	}, function(put) put(1, native.version, node.config.TEE, node.config.CHAIN) end)
+	}, function(put) put(1, native.version, deps.config.TEE, deps.config.CHAIN) end)
 	return watch_lag(set:histogram("kms_loop_lag_seconds", "How late the loop runs a timer.", LAG_BOUNDS_S):with())
 end
 

@@ -1,5 +1,5 @@
---- What requests add up to: by route how many ended how, and how long they took. One call a
--- request, which looks two series up and makes nothing.
+--- Metrics of requests: by route, their outcomes and durations. One call for each request, which looks up two
+-- series and allocates nothing.
 
 local err = require("kms.base.err")
 
@@ -8,8 +8,8 @@ local M = {}
 local Requests = {}
 Requests.__index = Requests
 
-local NONE = "none" -- a path that is none of a route
-local EXTRA = "extra" -- routes of the operator's own
+local NONE = "none" -- no route has the path
+local EXTRA = "extra" -- the operator's own routes
 local CLASSES = { "2xx", "3xx", "4xx", "5xx" }
 local OK = "ok"
 local BOUNDS_S = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10 }
@@ -21,7 +21,7 @@ local function codes()
 	return list
 end
 
--- The series of a route; a name that is not known has those of "other".
+-- The series of a route; an unknown name has those of "other".
 local function series_of(self, name)
 	local label = self.names[name] and name or name:find("^extra/") and EXTRA or "other"
 	local series = self.routes[label]
@@ -32,7 +32,7 @@ local function series_of(self, name)
 	return series
 end
 
--- Codes are the node's own (kms.base.err); what is none of them shares a series.
+-- Codes are those of kms.base.err; all others share a series.
 local function outcome_of(self, series, reply)
 	local code = reply.code or (reply.status < 400 and OK or "other")
 	local by_status = series.outcomes[reply.status]
@@ -49,9 +49,9 @@ local function outcome_of(self, series, reply)
 	return outcome
 end
 
---- Notes an answer.
--- @param route name, or nil where the path was none of a route
--- @param reply status, code; @param taken_ns nanoseconds from the head to the answer
+--- Counts a reply.
+-- @param route name, or nil when no route has the path
+-- @param reply status, code; @param taken_ns nanoseconds from the request's head to the reply
 function Requests:observe(route, reply, taken_ns)
 	local series = self.routes[route or NONE] or series_of(self, route or NONE)
 	local by_status = series.outcomes[reply.status]
@@ -60,7 +60,7 @@ function Requests:observe(route, reply, taken_ns)
 	series.latency:observe(taken_ns / NS)
 end
 
---- @param set of kms.admin.metrics; @param routes list of { name }
+--- @param set kms.admin.metrics; @param routes list of { name }
 function M.new(set, routes)
 	local list, names, known = { NONE, EXTRA }, { [NONE] = true }, {}
 	for _, route in ipairs(routes) do
@@ -69,10 +69,10 @@ function M.new(set, routes)
 	for _, code in ipairs(codes()) do known[code] = true end
 	return setmetatable({
 		routes = {}, names = names, codes = known,
-		total = set:counter("kms_requests_total", "Requests answered, by route and outcome.", {
+		total = set:counter("kms_requests_total", "Requests replied to, by route and outcome.", {
 			{ "route", list }, { "class", CLASSES }, { "code", codes() },
 		}),
-		latency = set:histogram("kms_request_duration_seconds", "From the end of a request's head to its answer.",
+		latency = set:histogram("kms_request_duration_seconds", "From the end of a request's head to its reply.",
 			BOUNDS_S, { { "route", list } }),
 	}, Requests)
 end

@@ -1,17 +1,17 @@
---- GET /metrics on a port of its own, never on the public one: it says nothing secret, but more
--- than strangers need to know.
+--- GET /metrics, on a port of its own: it shows nothing secret, but more than the public needs to know.
 
 local err = require("kms.base.err")
 local loop = require("kms.base.loop")
 local metrics_text = require("kms.admin.metrics.text")
+local needs = require("kms.base.needs")
 local small_server = require("kms.http.small_server")
 
 local M = {}
 
-local FRESH_MS = 100 -- a text is used again for this long: whoever asks in a loop costs little
+local FRESH_MS = 100 -- how long a text is reused, so that a client in a loop costs little
 
-local Metrics = {}
-Metrics.__index = Metrics
+local MetricsServer = {}
+MetricsServer.__index = MetricsServer
 
 local function text_of(self)
 	local now = loop.now()
@@ -21,7 +21,7 @@ local function text_of(self)
 	return self.text
 end
 
-local function answer(self, request)
+local function serve(self, request)
 	local reply
 	if request.path ~= "/metrics" then
 		reply = err.reply("ERR_NO_ROUTE")
@@ -34,23 +34,23 @@ local function answer(self, request)
 end
 
 --- Opens the port.
--- @param deps set (kms.admin.metrics), config, log
+-- @param deps set (kms.admin.metrics), log; config (METRICS_ADDR, and what kms.http.small_server takes)
 -- @return metrics server | nil, message
 function M.open(deps)
-	local self = setmetatable({ set = deps.set }, Metrics)
+	local self = setmetatable(needs.take(deps, "set config log"), MetricsServer)
 	self.server = small_server.new({
-		handler = function(request) return answer(self, request) end, log = deps.log, config = deps.config,
+		handler = function(request) return serve(self, request) end, log = self.log, config = self.config,
 	})
-	local address = deps.config.METRICS_ADDR
+	local address = self.config.METRICS_ADDR
 	local host, port = address:match("^%[?(.-)%]?:(%d+)$")
 	local ok, message = self.server:listen(host, tonumber(port))
 	if not ok then return nil, ("cannot listen on METRICS_ADDR %s: %s"):format(address, message) end
-	deps.log:info("metrics", { address = ("%s:%d"):format(host, self.server:port()) })
+	self.log:info("metrics", { address = ("%s:%d"):format(host, self.server:port()) })
 	return self
 end
 
---- Closes it; on_stopped is called once.
-function Metrics:stop(on_stopped)
+--- Closes the port; on_stopped is called once.
+function MetricsServer:stop(on_stopped)
 	self.server:stop(on_stopped)
 end
 

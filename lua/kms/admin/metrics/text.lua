@@ -2,7 +2,7 @@
 
 local M = {}
 
---- What an answer with this text says that it is.
+--- The Content-Type of this text.
 M.CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 --- Whether a text may be the name of a metric.
@@ -10,7 +10,7 @@ function M.is_name(name)
 	return name:find("^[%a_:][%w_:]*$") ~= nil
 end
 
---- Whether a text may be the name of a label: those that begin with two underscores are taken.
+--- Whether a text may be the name of a label: names that begin with two underscores are reserved.
 function M.is_label(name)
 	return name:find("^[%a_][%w_]*$") ~= nil and name:sub(1, 2) ~= "__"
 end
@@ -25,7 +25,7 @@ local function number(value)
 	return ("%.15g"):format(value)
 end
 
--- Names and values in braces; nothing where there are none.
+-- Names and values in braces; empty without labels.
 local function braces(labels, values, more)
 	local parts = {}
 	for i, label in ipairs(labels) do

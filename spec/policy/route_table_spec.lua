@@ -3,7 +3,7 @@
 local files = require("spec.support.files")
 local native = require("spec.support.native")
 local policy = require("kms.policy")
-local routes_of = require("kms.policy.route_table")
+local route_table = require("kms.policy.route_table")
 
 local CONFIG = {
 	MAX_REQUEST_BODY_BYTES = 65536, MAX_SYNC_PAYLOAD_BYTES = 1 << 20, DATA_SYNC_INTERVAL_SECONDS = 10,
@@ -23,32 +23,38 @@ describe("kms.policy.route_table", function()
 	end)
 	after_each(function() files.remove_dir(dir) end)
 
-	local function given(table_of, path)
-		return (table_of.router:match("GET", path)) ~= nil
+	local function new()
+		return route_table.new({
+			policy = set, config = CONFIG, own = own, node_facts = function() return {} end, mono_ms = function() return 0 end,
+		})
+	end
+
+	local function given(routes, path)
+		return (routes:match("GET", path)) ~= nil
 	end
 
 	it("takes every rate and burst that a policy may name", function()
-		local table_of = routes_of.new(set, CONFIG, own)
+		local routes = new()
 		for _, limits in ipairs({ "rate = 1, burst = 1000000000", "rate = 1000000000, burst = 1000000000", "rate = 1",
 			"burst = 5" }) do
 			write(("return { { method = 'GET', path = '/ready', handler = 'ready', %s }, extra = { { name = 'x', "
 				.. "path = '/x', handler = function() return {} end, %s } } }"):format(limits, limits))
 			assert(set:reload("command"))
-			table_of:rebuild()
-			assert.same({ true, false, true }, { given(table_of, "/ready"), given(table_of, "/nodes"), given(table_of, "/x") })
+			routes:rebuild()
+			assert.same({ true, false, true }, { given(routes, "/ready"), given(routes, "/nodes"), given(routes, "/x") })
 		end
 	end)
 
 	it("stays as it was where a new one cannot be made", function()
-		local table_of = routes_of.new(set, CONFIG, own)
+		local routes = new()
 		write("return { { method = 'GET', path = '/nodes', handler = 'nodes' } }")
 		assert(set:reload("command"))
 		set.routes = function() return { ready = { rate = -1, burst = 1 } } end
-		assert.has_error(function() table_of:rebuild() end)
-		assert.same({ true, true }, { given(table_of, "/ready"), given(table_of, "/nodes") })
+		assert.has_error(function() routes:rebuild() end)
+		assert.same({ true, true }, { given(routes, "/ready"), given(routes, "/nodes") })
 		set.routes = nil
-		table_of:rebuild()
-		assert.same({ false, true }, { given(table_of, "/ready"), given(table_of, "/nodes") })
+		routes:rebuild()
+		assert.same({ false, true }, { given(routes, "/ready"), given(routes, "/nodes") })
 	end)
 
 	it("has no two extra routes of one name, which would share a limit", function()

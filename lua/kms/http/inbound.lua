@@ -1,0 +1,50 @@
+--- A request on its way through the node: the request itself, and what the node learns about it. The only
+-- record that handlers, limits and policies share; nothing else is attached to a request. Its fields:
+--
+--   request         kms.http.request                                        set by new
+--   address         the client's address, as policies see it                new
+--   limit_address   the address to rate-limit by; nil behind an enclave's   new
+--                   ingress, where all clients share one
+--   route, rest     the route; the raw path behind its prefix, or nil       kms.routes.dispatch
+--   max_body        most bytes of its body                                  kms.policy.route_table
+--
+-- and for the log, each nil until it is known:
+--
+--   wallet          the caller's, once its signature is verified            kms.routes.app, kms.sync.route
+--   app_id          the caller's application                                kms.routes.app
+--   name            path or key that it is about (the log hashes it)        kms.routes.app
+--   rule, reason    the rule of a policy that refused it, and its reason    kms.policy.gateway
+
+local client_address = require("kms.http.client_address")
+
+local M = {}
+
+local Inbound = {}
+Inbound.__index = Inbound
+
+--- Counts the request against a limit by client address.
+-- @param limiter with take_address (kms.base.rate_limit, native.limiter)
+-- @return true | false, seconds until another one is allowed
+function Inbound:within(limiter, mono_ms)
+	if not self.limit_address then return true end
+	return limiter:take_address(self.limit_address, mono_ms)
+end
+
+--- Whether the announced body is longer than max_body. A length beyond 63 bits is negative here.
+function Inbound:announces_too_much()
+	local announced = self.request.has_body and self.request:content_length() or 0
+	return announced ~= 0 and math.ult(self.max_body, announced)
+end
+
+--- @param request kms.http.request
+-- @param trusted ranges of trusted proxies (kms.base.cidr), or nil
+-- @param in_enclave IN_ENCLAVE
+function M.new(request, trusted, in_enclave)
+	local forwarded = trusted and request:header("x-forwarded-for")
+	return setmetatable({
+		request = request, address = client_address.resolve(request.remote, forwarded, trusted),
+		limit_address = client_address.limited(request.remote, forwarded, trusted, in_enclave),
+	}, Inbound)
+end
+
+return M

@@ -1,0 +1,65 @@
+--- Makes the store complete: before a node serves, it fetches the records that the cluster holds under the
+-- master secret in use (docs/protocol.md section 10, step 5).
+
+local loop = require("kms.base.loop")
+local needs = require("kms.base.needs")
+
+local M = {}
+
+local Completeness = {}
+Completeness.__index = Completeness
+
+local LONELY_ROUNDS = 3 -- without a complete store in the cluster, until this node's own counts as complete
+local UNREADY_ROUNDS = 20 -- the same while a member is there but not ready: its store may be complete
+
+--- Whether this node's store holds what the cluster holds under the secret in use.
+function Completeness:is_complete()
+	return self.complete_with ~= nil and self.complete_with == self.secrets.current
+end
+
+-- Whether the store counts as complete after one round of snapshots.
+local function is_enough(self, found)
+	if found.complete > 0 then return true end
+	self.lonely = self.lonely + 1
+	if self.lonely < (found.unready > 0 and UNREADY_ROUNDS or LONELY_ROUNDS) then return false end
+	-- A node that got the secret from a peer waits for that peer's records, unless all members responded.
+	if self.secrets.state ~= "generated" and found.reached < found.members then return false end
+	self.log:warn("no member has a complete store: serving what is here", {
+		members = found.members, reached = found.reached,
+	})
+	return true
+end
+
+local function fetch(self)
+	local secret = self.secrets.current
+	if self.fetched_for ~= secret then self.fetched_for, self.lonely = secret, 0 end
+	if not self.secrets:is_fresh() and self.bootstrap and #self.peers:others() > 0 then
+		local found = self.bootstrap:snapshots(secret)
+		self.cause = found.message
+		if not is_enough(self, found) then return end
+	end
+	self.complete_with, self.fetched_for = secret, nil
+end
+
+--- Fetches snapshots in the background, unless the store is complete or this runs already.
+-- @param done called when it has run, with whatever success
+function Completeness:start(done)
+	if self:is_complete() or self.running then return end
+	self.running = true
+	loop.spawn(function()
+		local ok = loop.try(fetch, self)
+		self.running = false
+		if not ok then self.cause = "fetching snapshots threw an error" end
+		done()
+	end)
+end
+
+--- @param deps secrets (kms.node.master_secrets), peers, log; bootstrap (kms.sync.bootstrap; nil: there are no peers)
+-- @return completeness; its fields for others: running, cause (why the last round did not suffice, or nil)
+function M.new(deps)
+	local self = needs.take(deps, "secrets peers log", "bootstrap")
+	self.running, self.lonely = false, 0
+	return setmetatable(self, Completeness)
+end
+
+return M

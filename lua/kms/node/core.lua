@@ -1,0 +1,101 @@
+--- Opens what the rest of a node is built on: clocks, the TEE, the store, the native service that executes
+-- requests, the policies and the chain.
+
+local chain = require("kms.chain")
+local clock = require("kms.base.clock")
+local files = require("kms.base.files")
+local loop = require("kms.base.loop")
+local native = require("kms_native")
+local policy = require("kms.policy")
+local sim = require("kms.tee.sim")
+local tee = require("kms.tee")
+
+local M = {}
+
+-- The application that a local chain registers, to try the node with.
+local DEMO_APP_ID, OTHER_DEMO_APP_ID = "1000", "1001"
+
+local function open_folder(dir)
+	local ok, message = files.make_dir(dir)
+	if not ok then return nil, message end
+	-- A user who can write there decides which applications get keys.
+	return files.check_dir(dir)
+end
+
+local function new_store(config, wallet)
+	return assert(native.store({
+		self = wallet, max_key = config.MAX_KEY_BYTES, max_value = config.MAX_KV_VALUE_SIZE_BYTES,
+		max_app_bytes = config.MAX_APP_STORAGE_BYTES, max_total_bytes = config.MAX_TOTAL_STORAGE_BYTES,
+		max_namespaces = config.MAX_NAMESPACES, max_tombstones = config.MAX_TOMBSTONES_PER_APP,
+		tombstone_retention_ms = config.TOMBSTONE_RETENTION_MS, max_clock_skew_ms = config.MAX_CLOCK_SKEW_MS,
+	}))
+end
+
+local function new_service(config, core)
+	local identity = core.tee
+	local in_process = identity.wallet ~= nil -- whether the keys are in this process
+	return assert(native.service({
+		wallet = identity.wallet, p384 = identity.p384, self = not in_process and identity.address or nil,
+		nonces = core.native_nonces, channels = core.channels, store = core.store,
+		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
+		pop_window_s = config.POP_TIMEOUT_SECONDS,
+	}))
+end
+
+-- The identity of a local chain's demo application. Returns { wallet, tee_pubkey, app_id } | nil, message.
+local function demo_identity(config)
+	local seed, message = sim.seed(config.DATA_DIR .. "/demo-app.seed")
+	if not seed then return nil, message end
+	local wallet, p384 = native.identity(seed)
+	if not wallet then
+		message = p384
+		return nil, message
+	end
+	local app_id = config.KMS_APP_ID == DEMO_APP_ID and OTHER_DEMO_APP_ID or DEMO_APP_ID
+	return { wallet = wallet:address(), tee_pubkey = p384:public_der(), app_id = app_id }
+end
+
+-- Returns chain | nil, message.
+local function open_chain(core)
+	local config = core.config
+	local demo, message
+	if config.CHAIN == "local" then
+		demo, message = demo_identity(config)
+		if not demo then return nil, message end
+	end
+	return chain.open({
+		config = config, log = core.log, demo = demo, wall_ms = core.wall_ms,
+		identity = { wallet = core.tee.address, tee_pubkey = core.tee.public_der, url = core.url },
+	})
+end
+
+--- Opens all of it. Runs the loop while it waits.
+-- @param shipped folder of the shipped policies
+-- @return core { config, log, clock, wall_ms, mono_ms, url (this node's until the chain names one), channels, tee,
+--   store, native_nonces, service, policy, chain } | nil, message, or a list of what is wrong with the policies
+function M.open(config, log, shipped)
+	local core = { config = config, log = log, mono_ms = native.mono_ms }
+	core.clock = clock.new({
+		wall_ms = native.wall_ms, mono_ms = native.mono_ms, max_skew_ms = config.MAX_CLOCK_SKEW_MS,
+	})
+	-- The node's parts read this clock, never the machine's.
+	core.wall_ms = function() return core.clock:now() end
+	core.url = config.NODE_INSTANCE_URL or ("http://" .. config.BIND_ADDR)
+	local ok, message = open_folder(config.DATA_DIR)
+	if not ok then return nil, message end
+	core.channels = assert(native.channels(config.MAX_CHANNELS))
+	core.tee, message = loop.complete(tee.open, { config = config, log = log, channels = core.channels })
+	if not core.tee then return nil, message end
+	core.store, core.native_nonces = new_store(config, core.tee.address), assert(native.nonces(config.POP_TIMEOUT_SECONDS))
+	core.service = new_service(config, core)
+	core.policy, message = policy.open({
+		native = native, dir = config.POLICY_DIR, shipped = shipped, wall_ms = core.wall_ms, mono_ms = core.mono_ms,
+		log = log, store = core.store,
+	})
+	if not core.policy then return nil, message end
+	core.chain, message = open_chain(core)
+	if not core.chain then return nil, message end
+	return core
+end
+
+return M

@@ -1,0 +1,87 @@
+--- Puts changed policies in force: on SIGHUP, on the reload command, or when a file has changed. Then it lifts
+-- bans of peers that are now exempt, and tells the parts that depend on the policies.
+
+local loop = require("kms.base.loop")
+local needs = require("kms.base.needs")
+
+local M = {}
+
+local Reloader = {}
+Reloader.__index = Reloader
+
+local POLL_MS = 2000 -- between two checks of the files
+
+local function apply(self)
+	self.settings = self.policy:sync_settings(self.config)
+	local _, exempt = self.policy:ban_rules()
+	for wallet in pairs(exempt) do self.bans:lift(wallet) end
+	for _, fn in ipairs(self.listeners) do fn() end
+end
+
+--- Reads the policies again. On any mistake nothing changes.
+-- @param by "signal", "command" or "file"
+-- @return true, whether anything is different | nil, list of mistakes, one line each
+function Reloader:reload(by)
+	local ok, changed = self.policy:reload(by)
+	if not ok then
+		local mistakes = changed
+		return nil, mistakes
+	end
+	if changed then apply(self) end
+	return true, changed
+end
+
+local function poll(self)
+	local ok, changed = self.policy:poll()
+	if ok and changed then apply(self) end
+end
+
+--- Calls fn after each change of the policies in force, and after those that were added before it.
+function Reloader:on_change(fn)
+	self.listeners[#self.listeners + 1] = fn
+end
+
+--- Reloads from now on when SIGHUP arrives or a file has changed.
+function Reloader:watch()
+	loop.on_signal("sighup", function() self:reload("signal") end)
+	loop.every(POLL_MS, function() poll(self) end)
+end
+
+-- Folders stay private (docs/protocol.md section 2): the file's name and the line are enough.
+local function without_folders(self, text)
+	for _, dir in ipairs({ self.config.POLICY_DIR, self.shipped }) do
+		if text:sub(1, #dir + 1) == dir .. "/" then return text:sub(#dir + 2) end
+	end
+	return text
+end
+
+-- The rules and how often each one decided. Their descriptions and places are the operator's only.
+local function hit_counts(self)
+	local list = {}
+	for _, rule in ipairs(self.policy:list_rules()) do
+		if rule.hook:find("^routes%.%d") == nil then
+			local name = rule.hook == rule.name and rule.name or rule.hook .. "/" .. rule.name
+			list[#list + 1] = { name = name, passed = rule.passed, refused = rule.refused, failed = rule.failed }
+		end
+	end
+	return #list > 0 and list or nil
+end
+
+--- The policies' part of GET /status.
+function Reloader:status()
+	local status = self.policy:status()
+	if status.last_error then status.last_error.first = without_folders(self, status.last_error.first) end
+	status.rules = hit_counts(self)
+	return status
+end
+
+--- @param deps policy (kms.policy); bans (kms.peers.bans); config; shipped: folder of the shipped policies
+-- @return reloader; its field `settings` holds those of sync.lua in force: interval (s), max_records, max_bytes,
+--   parallel
+function M.new(deps)
+	local self = needs.take(deps, "policy bans config shipped")
+	self.listeners, self.settings = {}, self.policy:sync_settings(self.config)
+	return setmetatable(self, Reloader)
+end
+
+return M

@@ -1,0 +1,75 @@
+--- Serves a request: finds its route, applies the limits by address and routes.lua, calls the route's
+-- handler, then counts and logs the outcome.
+
+local uv = require("luv")
+local err = require("kms.base.err")
+local inbound = require("kms.http.inbound")
+local needs = require("kms.base.needs")
+local rate_limit = require("kms.base.rate_limit")
+
+local M = {}
+
+local Dispatcher = {}
+Dispatcher.__index = Dispatcher
+
+local MAX_ADDRESSES = 65536
+
+local function unrouted(why, allow)
+	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
+	if why == "options" then return { status = 204, headers = { Allow = allow }, body = "" } end
+	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
+end
+
+-- Each route is { name, method, path or prefix, handler (function(inbound) -> reply), unlimited }; a reply is
+-- { status, headers, body, code (name of the error, for the log) }.
+local function dispatch(self, arrived)
+	local request = arrived.request
+	local route, rest, allow = self.routes:match(request.method, request.path)
+	if not route then
+		local why = rest
+		return unrouted(why, allow)
+	end
+	arrived.route, arrived.rest = route, rest
+	if not route.unlimited then
+		local ok, wait_s = arrived:within(self.limiter, self.mono_ms())
+		if not ok then
+			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
+		end
+	end
+	return self.routes:admit(arrived) or route.handler(arrived)
+end
+
+local function log_request(self, arrived, reply, taken_ns)
+	local level = reply.status >= 500 and "warn" or arrived.wallet and "info" or "debug"
+	if not self.log:enabled(level) then return end
+	local request, route = arrived.request, arrived.route
+	self.log:log(level, "request", {
+		request = request:id(), method = request.method, route = route and route.name, status = reply.status,
+		ms = taken_ns // 1000000, remote = request.remote, wallet = arrived.wallet, app = arrived.app_id,
+		name = self.log:name(arrived.name), code = reply.code, rule = arrived.rule, reason = arrived.reason,
+	})
+end
+
+--- Serves one request, in a coroutine of its own.
+-- @param request kms.http.request
+-- @return status, headers, body
+function Dispatcher:handle(request)
+	local began = uv.hrtime()
+	local arrived = inbound.new(request, self.trusted, self.config.IN_ENCLAVE)
+	local reply = dispatch(self, arrived)
+	local taken_ns = uv.hrtime() - began
+	self.requests:observe(arrived.route and arrived.route.name, reply, taken_ns)
+	log_request(self, arrived, reply, taken_ns)
+	return reply.status, reply.headers, reply.body
+end
+
+--- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config
+-- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, IN_ENCLAVE)
+function M.new(deps)
+	local self = needs.take(deps, "routes log mono_ms requests config")
+	self.limiter = rate_limit.per_minute(self.config.RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
+	self.trusted = #self.config.TRUSTED_PROXIES > 0 and self.config.TRUSTED_PROXIES or nil
+	return setmetatable(self, Dispatcher)
+end
+
+return M

@@ -1,0 +1,54 @@
+--- What GET /status shows; the control socket shows the same and more (kms.admin.commands).
+
+local cjson = require("cjson")
+local native = require("kms_native")
+local needs = require("kms.base.needs")
+
+local M = {}
+
+local Status = {}
+Status.__index = Status
+
+--- An id as JSON shows it: ids are unsigned 64-bit, a number where Lua's integers hold it, else text.
+function M.id_number(text)
+	return math.tointeger(tonumber(text)) or text
+end
+
+local function node_part(self)
+	local readiness, secrets = self.readiness, self.secrets
+	return {
+		tee_wallet = self.tee.address, tee_pubkey = native.hex_encode(self.tee.public_der),
+		node_url = readiness.url, is_operator = readiness.is_operator, service_available = readiness.ready,
+		service_unavailable_reason = readiness.reason,
+		master_secret = { state = secrets.state, synced_from = secrets.from or cjson.null },
+		master_secret_initialized = secrets.current ~= nil,
+		operator_secret = self.config.ALLOW_OPERATOR_SECRET, store_complete = readiness:is_complete(),
+		peer_address_check = self.outbound:describe(),
+	}
+end
+
+local function cluster_part(self)
+	return {
+		kms_app_id = M.id_number(self.config.KMS_APP_ID),
+		registry_address = self.config.KMS_REGISTRY_ADDRESS or cjson.null, total_instances = #self.peers:list(),
+	}
+end
+
+--- The page, as a new table.
+function Status:page()
+	local stats = self.store:stats()
+	return {
+		node = node_part(self), cluster = cluster_part(self),
+		data_store = { namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes },
+		sync = self.pusher:status(), policy = self.reloader:status(),
+	}
+end
+
+--- @param deps tee; readiness, secrets (kms.node); peers, outbound (kms.peers); store; pusher (kms.sync.push);
+-- reloader (kms.policy.reloader); config (KMS_APP_ID, KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET)
+function M.new(deps)
+	return setmetatable(
+		needs.take(deps, "tee readiness secrets peers outbound store pusher reloader config"), Status)
+end
+
+return M
