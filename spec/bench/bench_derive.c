@@ -1,6 +1,6 @@
 /*
- * One whole derive in process, as the node's pool does it: proof of possession, envelope,
- * request, answer, envelope, signature. Then the same on one thread and on two.
+ * One whole derive in process, as the node's thread pool does it: proof of possession, opening,
+ * execution, sealing, response signature. Then the same on one thread and on two.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@
 #define BODY 1024u
 #define PAIRS 9
 
-/* What an application sends; used once. */
+/* A request of the application, for one use. */
 typedef struct letter {
 	char nonce[KMS_NONCE_TEXT];
 	char signature[KMS_SIGNATURE_TEXT];
@@ -96,8 +96,8 @@ static kms_status write_letter(letter *l, node *n, const kms_secret *channel)
 			   KMS_SIGNATURE_TEXT, l->signature);
 	ENSURE(len > 0 && (size_t)len < sizeof(plain), KMS_ERR_RANGE);
 	kms_buf body = kms_buf_make(KMS_BUF_PLAIN, BODY);
-	kms_status status = kms_envelope_seal(&body, channel, kms_p384_public(n->app_key),
-					      kms_span_of((const uint8_t *)plain, (size_t)len));
+	kms_status status =
+	    kms_envelope_seal(&body, channel, kms_p384_public(n->app_key), kms_span_of(plain, (size_t)len));
 	l->body_len = body.len;
 	if (status == KMS_OK) memcpy(l->body, body.data, body.len);
 	kms_buf_free(&body);
@@ -126,7 +126,7 @@ static kms_status authenticate(uint8_t caller20[20], node *n, const letter *l)
 	return kms_pop_check(caller20, n->nonces, &pop, n->own20, NOW_S, n->mono_s, 120);
 }
 
-static kms_status answer(kms_buf *sealed, kms_buf *plain, kms_request *request, node *n, letter *l)
+static kms_status make_reply(kms_buf *sealed, kms_buf *plain, kms_request *request, node *n, letter *l)
 {
 	const kms_request_limits limits = { 1u << 20, 4096 };
 	const kms_text signature = { l->signature, KMS_SIGNATURE_TEXT };
@@ -142,16 +142,15 @@ static kms_status answer(kms_buf *sealed, kms_buf *plain, kms_request *request, 
 	if (status == KMS_OK) status = kms_request_parse(request, &field, plain, KMS_REQUEST_DERIVE, &limits);
 	if (status == KMS_OK) status = kms_request_check_pop(request, signature, true);
 	if (status == KMS_OK) {
-		const kms_execution context = { .app_id = APP,
-						.master = n->master,
-						.store = n->store,
-						.now_ms = NOW_S * 1000ull,
-						.pop = signature };
-		status = kms_request_execute(plain, request, &context);
+		const kms_execution execution = { .app_id = APP,
+						  .master = n->master,
+						  .store = n->store,
+						  .now_ms = NOW_S * 1000ull,
+						  .pop = signature };
+		status = kms_request_execute(plain, request, &execution);
 	}
 	if (status == KMS_OK)
-		status = kms_envelope_seal(sealed, channel, kms_p384_public(n->key),
-					   kms_span_of(plain->data, plain->len));
+		status = kms_envelope_seal(sealed, channel, kms_p384_public(n->key), kms_buf_span(plain));
 	kms_secret_unref(channel);
 	return status;
 }
@@ -165,7 +164,7 @@ static kms_status derive_one(node *n, letter *l)
 	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, 1u << 20);
 	kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, 1u << 20);
 	kms_request request = { .kind = KMS_REQUEST_DERIVE };
-	kms_status status = answer(&sealed, &plain, &request, n, l);
+	kms_status status = make_reply(&sealed, &plain, &request, n, l);
 	kms_request_clear(&request);
 	kms_buf_free(&plain);
 	kms_buf_free(&sealed);
@@ -191,14 +190,14 @@ static kms_status run_authenticate(void *context, size_t count)
 	return KMS_OK;
 }
 
-static kms_status run_answer(void *context, size_t count)
+static kms_status run_reply(void *context, size_t count)
 {
 	node *n = context;
 	for (size_t i = 0; i < count; i++) {
 		kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, 1u << 20);
 		kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, 1u << 20);
 		kms_request request = { .kind = KMS_REQUEST_DERIVE };
-		kms_status status = answer(&sealed, &plain, &request, n, &n->letters[i]);
+		kms_status status = make_reply(&sealed, &plain, &request, n, &n->letters[i]);
 		kms_request_clear(&request);
 		kms_buf_free(&plain);
 		kms_buf_free(&sealed);
@@ -225,7 +224,7 @@ static void *work(void *context)
 	return NULL;
 }
 
-/* Derives a second of `threads` threads that share all letters. */
+/* Derives a second by 1 or 2 threads, which divide the letters. */
 static kms_status rate_of(double *rate, node *n, unsigned threads)
 {
 	pthread_t ids[2];
@@ -238,7 +237,7 @@ static kms_status rate_of(double *rate, node *n, unsigned threads)
 	for (; made < threads; made++) {
 		size_t part = LETTERS / threads;
 		shares[made] = (share){ n, made * part, (made + 1) * part, &start, KMS_OK };
-		/* A thread less would leave the others at the barrier for ever. */
+		/* With a thread missing, the others would wait at the barrier forever. */
 		if (pthread_create(&ids[made], NULL, work, &shares[made]) != 0) abort();
 	}
 	(void)pthread_barrier_wait(&start);
@@ -253,7 +252,7 @@ static kms_status rate_of(double *rate, node *n, unsigned threads)
 	return status;
 }
 
-/* The best of several: other work on the machine only ever slows a run down. */
+/* Takes the best of several runs, since other work on the machine can only slow a run down. */
 static kms_status bench_threads(node *n)
 {
 	double best[2] = { 0, 0 };
@@ -280,7 +279,7 @@ int main(void)
 		bench_row(
 		    &(bench_case){ "proof of possession", run_authenticate, write_letters, &n, ONE_RUN });
 		bench_row(
-		    &(bench_case){ "open, parse, derive, seal", run_answer, write_letters, &n, ONE_RUN });
+		    &(bench_case){ "open, parse, derive, seal", run_reply, write_letters, &n, ONE_RUN });
 		bench_row(&(bench_case){ "whole derive", run_derive, write_letters, &n, ONE_RUN });
 		status = bench_threads(&n);
 	}

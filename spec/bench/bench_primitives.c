@@ -1,8 +1,7 @@
-/* Cost of each primitive: hashes, signatures, P-384, envelopes, nonces, limits, JSON. */
+/* Cost of each primitive: hashes, signatures, P-384, envelopes, limits, JSON. */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
@@ -11,18 +10,14 @@
 #include "kms/json.h"
 #include "kms/kdf.h"
 #include "kms/limit.h"
-#include "kms/nonce.h"
 #include "kms/p384.h"
 #include "kms/pop.h"
 #include "kms/wallet.h"
 #include "lib/measure.h"
 
 #define MIB (1u << 20)
-#define NONCE_LIFETIME_S 120
-#define NONCES_OUT 1000000u
-#define NONCE_BATCH 65536u
 
-/* Everything that the operations work on. Lives as long as the program. */
+/* The objects that the operations use; they live as long as the program. */
 typedef struct world {
 	kms_secret *master, *channel_key;
 	kms_wallet *wallet;
@@ -36,7 +31,7 @@ typedef struct world {
 	char signature_text[KMS_SIGNATURE_TEXT];
 } world;
 
-/* An envelope of some size, and what is needed to make and open it again and again. */
+/* An envelope of some size, and buffers to make and open it repeatedly. */
 typedef struct letter {
 	const world *world;
 	size_t size;
@@ -47,13 +42,6 @@ typedef struct letter {
 	kms_buf sealed;
 	kms_envelope envelope; /* of `copy` */
 } letter;
-
-typedef struct nonce_box {
-	kms_nonces *nonces;
-	uint64_t now_s;
-	uint64_t step_s; /* time between runs */
-	char text[NONCE_BATCH][KMS_NONCE_TEXT];
-} nonce_box;
 
 static kms_status set_up(world *w)
 {
@@ -279,76 +267,6 @@ static void bench_envelopes(const world *w, size_t size, const char *const names
 	kms_buf_free(&l.opened);
 }
 
-/* ---- nonces --------------------------------------------------------------------------------- */
-
-static kms_status pass_time(void *context, size_t count)
-{
-	nonce_box *box = context;
-	(void)count;
-	box->now_s += box->step_s;
-	return KMS_OK;
-}
-
-static kms_status run_issue(void *context, size_t count)
-{
-	nonce_box *box = context;
-	for (size_t i = 0; i < count; i++)
-		GUARD(kms_nonces_issue(box->text[i], box->nonces, box->now_s));
-	return KMS_OK;
-}
-
-static kms_status issue_all(void *context, size_t count)
-{
-	GUARD(pass_time(context, count));
-	return run_issue(context, count);
-}
-
-static kms_status run_consume(void *context, size_t count)
-{
-	nonce_box *box = context;
-	for (size_t i = 0; i < count; i++)
-		GUARD(kms_nonces_consume(box->nonces, kms_text_of(box->text[i], KMS_NONCE_TEXT), box->now_s));
-	return KMS_OK;
-}
-
-static kms_status run_issue_consume(void *context, size_t count)
-{
-	nonce_box *box = context;
-	for (size_t i = 0; i < count; i++) {
-		GUARD(kms_nonces_issue(box->text[0], box->nonces, box->now_s));
-		GUARD(kms_nonces_consume(box->nonces, kms_text_of(box->text[0], KMS_NONCE_TEXT), box->now_s));
-	}
-	return KMS_OK;
-}
-
-static kms_status bench_nonces(nonce_box *box)
-{
-	bench_figure none, million;
-
-	/* Each run begins after the lifetime of all that were issued before it. */
-	*box = (nonce_box){ .now_s = 1000, .step_s = NONCE_LIFETIME_S + 1 };
-	GUARD(kms_nonces_new(&box->nonces, NONCE_LIFETIME_S));
-	bench_row(&(bench_case){ "nonce issue", run_issue, pass_time, box, NONCE_BATCH });
-	bench_row(&(bench_case){ "nonce consume", run_consume, issue_all, box, NONCE_BATCH });
-	bench_case both = { "nonce issue and consume, 0 out", run_issue_consume, pass_time, box,
-			    NONCE_BATCH };
-	bench_row(&both);
-	bool measured = bench_measure(&none, &both);
-	kms_nonces_free(box->nonces);
-
-	*box = (nonce_box){ .now_s = 1000, .step_s = 0 };
-	GUARD(kms_nonces_new(&box->nonces, 3600));
-	for (size_t i = 0; i < NONCES_OUT; i++)
-		GUARD(kms_nonces_issue(box->text[0], box->nonces, box->now_s));
-	both.name = "nonce issue and consume, 1e6 out";
-	bench_row(&both);
-	measured = bench_measure(&million, &both) && measured;
-	ENSURE(kms_nonces_out(box->nonces, box->now_s) >= NONCES_OUT, KMS_ERR_STATE);
-	kms_nonces_free(box->nonces);
-	if (measured) bench_at_most("nonce, 1e6 out by 0 out", million.cpu_us / none.cpu_us, 1.1);
-	return KMS_OK;
-}
-
 int main(void)
 {
 	static world w;
@@ -366,9 +284,5 @@ int main(void)
 	bench_keys(&w);
 	bench_envelopes(&w, 256, small);
 	bench_envelopes(&w, MIB, large);
-	nonce_box *box = kms_heap_alloc(1, sizeof(*box));
-	status = box ? bench_nonces(box) : KMS_ERR_MEMORY;
-	if (status != KMS_OK) (void)bench_failed("nonces", status);
-	kms_heap_free(box);
 	return bench_exit();
 }

@@ -1,4 +1,4 @@
-/* Cost of the store's operations, and of hot keys among few records and among many. */
+/* Cost of the store's operations, and of reading hot keys among few records and among many. */
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +30,7 @@ static size_t key_text(char text[KEY_TEXT], size_t index)
 	return (size_t)snprintf(text, KEY_TEXT, "users/%010zu", index);
 }
 
-/* Bounds wide enough that nothing is evicted. */
+/* The limits are high enough that nothing is evicted. */
 static kms_status shelf_open(shelf *s)
 {
 	const kms_store_config config = {
@@ -124,7 +124,7 @@ static kms_status run_list(void *context, size_t count)
 	return KMS_OK;
 }
 
-/* Records of one peer, each newer than all of it before. */
+/* Merges records of one peer, each newer than all its earlier ones. */
 static kms_status run_merge(void *context, size_t count)
 {
 	shelf *s = context;
@@ -167,7 +167,7 @@ static kms_status bench_operations(void)
 
 /* ---- hot keys ------------------------------------------------------------------------------- */
 
-/* The hot keys lie as far apart as the records allow, and are asked for in no order. */
+/* The hot keys are spread over all records and read in a scattered order. */
 static kms_status time_hot(double *us, shelf *s, char (*keys)[KEY_TEXT], size_t key_len)
 {
 	uint64_t at_ms = 0, start = bench_thread_ns();

@@ -1,14 +1,14 @@
 /*
- * Load on a node of this machine: nonces are fetched, requests signed and encrypted as a
- * client does, then sent over keep-alive connections, and the answers checked. Between
- * phases the node rests while this program works, so that neither takes the other's cores.
+ * Load on a node on this machine: fetches nonces, signs and encrypts requests as a client does,
+ * sends them over keep-alive connections, and checks the replies. The node is idle while this
+ * program prepares and checks, so that neither takes the other's cores.
  *
  * load port                               prints a free port
  * load wait ADDRESS SECONDS               waits until GET /ready says 200
  * load run ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]
  *                                         MASTER_SECRET_HEX: what the node was started with
- * load odyn ...                           the same for a node with TEE=odyn: what its own process
- *                                         spends while a service has the keys
+ * load odyn ...                           the same for a node with TEE=odyn: the CPU time of its own
+ *                                         process, while a service has the keys
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -37,7 +37,7 @@ static void print_phase(const char *name, const phase *p, double ratio)
 	(void)fflush(stdout);
 }
 
-/* Rounds of one operation, `count` requests each; the first one warms up and is not counted. */
+/* Rounds of one operation, `count` requests each, after one round to warm up. */
 static kms_status bench_operation(result *out, const char *name, load *l, app_operation operation,
 				  size_t value_len, size_t count)
 {
@@ -54,7 +54,7 @@ static kms_status bench_operation(result *out, const char *name, load *l, app_op
 	return KMS_OK;
 }
 
-/* Plain HTTP without cryptography. */
+/* Rounds of a GET, which needs no cryptography. */
 static kms_status bench_get(const char *name, load *l, const char *path)
 {
 	char text[96];
@@ -65,9 +65,9 @@ static kms_status bench_get(const char *name, load *l, const char *path)
 	for (unsigned i = 0; i <= l->rounds; i++) {
 		unsigned at = i ? i - 1 : 0; /* the first round warms up */
 		for (size_t j = 0; j < l->count; j++)
-			l->answers[j] = (exchange){ .request = { text, strlen(text) } };
+			l->replies[j] = (exchange){ .request = { text, strlen(text) } };
 		results[at] = (result){ 0 };
-		GUARD(load_phase(&results[at].request, l, l->answers, l->count));
+		GUARD(load_phase(&results[at].request, l, l->replies, l->count));
 		ratios[at] = results[at].request.cpu / bench_unit_us();
 	}
 	load_medians(&out, results, l->rounds);
@@ -114,7 +114,7 @@ static void *probe_thread(void *context)
 	return NULL;
 }
 
-/* Rounds of derives, with a connection beside them that asks for /health all the time. */
+/* Rounds of derives, while another connection requests /health without pause. */
 static kms_status derive_and_probe(result *loaded, prober *p, load *l)
 {
 	result results[LOAD_MAX_ROUNDS];
@@ -128,7 +128,7 @@ static kms_status derive_and_probe(result *loaded, prober *p, load *l)
 		if (status == KMS_OK && pthread_create(&thread, NULL, probe_thread, p) != 0)
 			status = KMS_ERR_SYSTEM;
 		if (status == KMS_OK) {
-			status = load_phase(&results[i].request, l, l->answers, l->count);
+			status = load_phase(&results[i].request, l, l->replies, l->count);
 			atomic_store(&p->stop, true);
 			(void)pthread_join(thread, NULL);
 			if (status == KMS_OK) status = p->status;
@@ -139,7 +139,7 @@ static kms_status derive_and_probe(result *loaded, prober *p, load *l)
 	return status;
 }
 
-/* The time of one derive: what a connection sees that has the node to itself. */
+/* The time of one derive on the only connection to the node. */
 static kms_status derive_alone(result *alone, load *l)
 {
 	client *many = l->client;
@@ -188,7 +188,7 @@ static int print_free_port(void)
 	return close(fd) == 0 ? 0 : 1;
 }
 
-/* One GET by itself; the answer is the caller's to clear. */
+/* A single GET; the caller clears the reply. */
 static kms_status get(exchange *e, const struct sockaddr_in *address, const char *path, uint64_t deadline_ns)
 {
 	char text[96];
@@ -234,7 +234,7 @@ static void print_head(const char *what)
 	       "x unit");
 }
 
-/* Three calls of the service a derive and a put, two a get: the CPU is the node's alone. */
+/* A derive and a put take three calls to the service, a get two; only the node's CPU time counts. */
 static kms_status bench_odyn(load *l)
 {
 	result derive = { 0 }, out = { 0 };

@@ -16,11 +16,6 @@
 #define DERIVED 32
 #define NAME 32
 
-static void free_buf(kms_buf *buf)
-{
-	kms_buf_free(buf);
-}
-
 /* ---- the node ------------------------------------------------------------------------------ */
 
 static kms_status member(kms_text *text, const kms_json *json, const kms_json_value *object, const char *name)
@@ -95,7 +90,7 @@ static void name_of(char name[NAME], size_t index)
 	(void)snprintf(name, NAME, "bench/%zu", index);
 }
 
-/* A record's value, which its index decides. */
+/* A record's value, computed from its index. */
 static kms_status append_value(kms_buf *text, size_t index, size_t len)
 {
 	uint8_t *value = kms_heap_alloc(1, len + 1);
@@ -107,7 +102,7 @@ static kms_status append_value(kms_buf *text, size_t index, size_t len)
 	return status;
 }
 
-/* The body before encryption: keys sorted, bound to this exchange. */
+/* The inner body: keys sorted, bound to this exchange. */
 static kms_status write_inner(kms_buf *plain, const app_request *request, app_operation operation,
 			      size_t index, size_t value_len)
 {
@@ -129,10 +124,9 @@ static kms_status write_body(kms_buf *body, const app_request *request, const ap
 			     size_t index, size_t value_len)
 {
 	if (operation == APP_GET) return KMS_OK;
-	DEFER(free_buf) kms_buf plain = kms_buf_make(KMS_BUF_WIPED, MAX_BODY);
+	DEFER(kms_buf_free) kms_buf plain = kms_buf_make(KMS_BUF_WIPED, MAX_BODY);
 	GUARD(write_inner(&plain, request, operation, index, value_len));
-	return kms_envelope_seal(body, a->channel, kms_p384_public(a->key),
-				 kms_span_of(plain.data, plain.len));
+	return kms_envelope_seal(body, a->channel, kms_p384_public(a->key), kms_buf_span(&plain));
 }
 
 static kms_status write_head(kms_buf *text, const app_request *request, const app *a, app_operation operation,
@@ -160,7 +154,7 @@ kms_status app_write(app_request *request, const app *a, app_operation operation
 		     size_t value_len)
 {
 	uint64_t now_s = (uint64_t)time(NULL);
-	DEFER(free_buf) kms_buf body = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
+	DEFER(kms_buf_free) kms_buf body = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
 
 	request->text = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
 	GUARD(kms_pop_sign(request->signature, a->wallet, KMS_POP_APP,
@@ -175,7 +169,7 @@ void app_request_clear(app_request *request)
 	kms_buf_free(&request->text);
 }
 
-/* ---- answers -------------------------------------------------------------------------------- */
+/* ---- replies -------------------------------------------------------------------------------- */
 
 static bool same_text(kms_text a, kms_text b)
 {
@@ -193,20 +187,18 @@ static kms_status check_derived(const kms_json *json, const app *a, size_t index
 	ENSURE(app_id && app_id->type == KMS_JSON_INTEGER, KMS_ERR_FIELD_TYPE);
 	GUARD(member(&key, json, root, "key"));
 	GUARD(kms_derive(KMS_OUT(derived), a->master, app_id->number, kms_text_from(name), KMS_TEXT("")));
-	DEFER(free_buf) kms_buf expected = kms_buf_make(KMS_BUF_WIPED, 64);
+	DEFER(kms_buf_free) kms_buf expected = kms_buf_make(KMS_BUF_WIPED, 64);
 	GUARD(kms_buf_append_base64(&expected, derived, sizeof(derived)));
-	return same_text(key, (kms_text){ (const char *)expected.data, expected.len }) ? KMS_OK
-										       : KMS_ERR_DECRYPT;
+	return same_text(key, kms_buf_text(&expected)) ? KMS_OK : KMS_ERR_DECRYPT;
 }
 
 static kms_status check_value(const kms_json *json, size_t index, size_t value_len)
 {
 	kms_text value;
-	DEFER(free_buf) kms_buf expected = kms_buf_make(KMS_BUF_WIPED, MAX_BODY);
+	DEFER(kms_buf_free) kms_buf expected = kms_buf_make(KMS_BUF_WIPED, MAX_BODY);
 	GUARD(member(&value, json, &json->values[0], "value"));
 	GUARD(append_value(&expected, index, value_len));
-	return same_text(value, (kms_text){ (const char *)expected.data, expected.len }) ? KMS_OK
-											 : KMS_ERR_RECORD;
+	return same_text(value, kms_buf_text(&expected)) ? KMS_OK : KMS_ERR_RECORD;
 }
 
 static kms_status check_inner(const kms_json *json, const app_request *request, const app *a,
@@ -215,24 +207,24 @@ static kms_status check_inner(const kms_json *json, const app_request *request, 
 	kms_text pop;
 	ENSURE(json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_FIELD_TYPE);
 	if (operation == APP_GET) return check_value(json, index, value_len);
-	/* What was asked with `pop` is answered with it. */
+	/* The reply to a request with `pop` repeats it. */
 	GUARD(member(&pop, json, &json->values[0], "pop"));
 	ENSURE(same_text(pop, (kms_text){ request->signature, sizeof(request->signature) }),
 	       KMS_ERR_POP_BINDING);
 	return operation == APP_DERIVE ? check_derived(json, a, index) : KMS_OK;
 }
 
-kms_status app_check(exchange *answer, const app_request *request, const app *a, app_operation operation,
+kms_status app_check(exchange *reply, const app_request *request, const app *a, app_operation operation,
 		     size_t index, size_t value_len)
 {
 	kms_envelope envelope;
 	kms_json json;
 	const kms_text mine = { request->signature, sizeof(request->signature) };
 
-	GUARD(kms_response_check((kms_text){ answer->signature, answer->signature_len }, mine, a->node20));
-	GUARD(kms_envelope_parse(&envelope, (char *)answer->body.data, answer->body.len));
+	GUARD(kms_response_check((kms_text){ reply->signature, reply->signature_len }, mine, a->node20));
+	GUARD(kms_envelope_parse(&envelope, (char *)reply->body.data, reply->body.len));
 	GUARD(kms_envelope_check_sender(&envelope, a->node97));
-	DEFER(free_buf) kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, MAX_BODY);
+	DEFER(kms_buf_free) kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, MAX_BODY);
 	GUARD(kms_envelope_open(&plain, &envelope, a->channel));
 	kms_status status = kms_json_parse(&json, (char *)plain.data, plain.len, MAX_VALUES);
 	if (status == KMS_OK) status = check_inner(&json, request, a, operation, index, value_len);

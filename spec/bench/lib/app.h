@@ -1,6 +1,6 @@
 /*
- * An application of a node: its identity, what it learned about the node, and the requests
- * that it signs and encrypts as any client does (docs/protocol.md sections 4 and 6).
+ * An application of a node: its identity, the node's keys, and requests signed and encrypted as any
+ * client does (docs/protocol.md sections 4 and 6).
  */
 #ifndef KMS_BENCH_APP_H
 #define KMS_BENCH_APP_H
@@ -24,7 +24,7 @@ typedef struct app {
 
 typedef enum app_operation { APP_DERIVE, APP_PUT, APP_GET } app_operation;
 
-/* A request of its own: the exchange's request text points into `text`. */
+/* One request; the exchange's request text points into `text`. */
 typedef struct app_request {
 	char nonce[KMS_NONCE_TEXT];
 	char signature[KMS_SIGNATURE_TEXT];
@@ -32,14 +32,15 @@ typedef struct app_request {
 } app_request;
 
 /*
+ * Makes an application of the node that sent `status_body`.
  * In: seed_path - the demo application's seed file; master_hex - the node's master secret;
- * status_body - body of GET /status, which is changed.
+ * status_body - body of GET /status, changed in place.
  */
 kms_status app_open(app *a, const char *host, const char *seed_path, const char *master_hex,
 		    char *status_body, size_t status_len);
 void app_close(app *a);
 
-/* The nonce out of GET /nonce's body, which is changed. */
+/* Takes the nonce from the body of GET /nonce, which is changed in place. */
 kms_status app_take_nonce(app_request *request, char *body, size_t len);
 
 /*
@@ -51,10 +52,10 @@ kms_status app_write(app_request *request, const app *a, app_operation operation
 void app_request_clear(app_request *request);
 
 /*
- * Whether an answer is what it has to be: status, the node's signature, its envelope, the
- * derived key or the value. The answer's body is changed.
+ * Checks a reply: the node's signature, its envelope, the derived key or the value. The body is
+ * changed in place.
  */
-kms_status app_check(exchange *answer, const app_request *request, const app *a, app_operation operation,
+kms_status app_check(exchange *reply, const app_request *request, const app *a, app_operation operation,
 		     size_t index, size_t value_len);
 
 #endif

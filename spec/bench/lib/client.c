@@ -16,9 +16,9 @@
 #include "kms/codec.h"
 #include "measure.h"
 
-#define MAX_ANSWER (8u << 20)
+#define MAX_REPLY (8u << 20)
 #define READ_BYTES 65536u
-#define REST_NS 200000 /* between two looks at many connections */
+#define POLL_NS 200000 /* between two polls of many connections */
 
 typedef struct connection {
 	int fd; /* -1: not open */
@@ -65,7 +65,7 @@ kms_status client_new(client **made, const struct sockaddr_in *address, unsigned
 	c->epoll = epoll_create1(EPOLL_CLOEXEC);
 	for (unsigned i = 0; i < connections; i++) {
 		c->connections[i].fd = -1;
-		c->connections[i].in = kms_buf_make(KMS_BUF_PLAIN, MAX_ANSWER);
+		c->connections[i].in = kms_buf_make(KMS_BUF_PLAIN, MAX_REPLY);
 	}
 	if (c->epoll < 0) {
 		client_free(c);
@@ -99,7 +99,7 @@ void exchange_clear(exchange *e)
 	kms_buf_free(&e->body);
 }
 
-/* Connecting to this machine does not wait. */
+/* A connect to this machine does not block. */
 static kms_status connect_one(client *c, connection *conn)
 {
 	int on = 1;
@@ -136,7 +136,7 @@ static kms_status begin(client *c, connection *conn, exchange *e)
 	return send_rest(conn);
 }
 
-/* Value of a header, spaces removed; absent: text NULL. */
+/* The value of a header without leading spaces; may be absent. */
 static kms_text header(const char *head, size_t len, const char *name)
 {
 	size_t name_len = strlen(name);
@@ -171,7 +171,7 @@ static kms_status read_head(connection *conn)
 	e->status = (unsigned)number;
 	kms_text length = header(bytes, head, "Content-Length");
 	ENSURE(length.text && kms_decimal_parse(&number, length.text, length.len) == KMS_OK, KMS_ERR_HTTP);
-	ENSURE(number <= MAX_ANSWER - head, KMS_ERR_TOO_LARGE);
+	ENSURE(number <= MAX_REPLY - head, KMS_ERR_TOO_LARGE);
 	kms_text signature = header(bytes, head, "X-KMS-Response-Signature");
 	e->signature_len = 0;
 	if (signature.text && signature.len <= sizeof(e->signature)) {
@@ -183,7 +183,7 @@ static kms_status read_head(connection *conn)
 	return KMS_OK;
 }
 
-/* Reads what is there. done: the answer is complete. */
+/* Reads what has arrived. Out: done - whether the reply is complete. */
 static kms_status receive(bool *done, connection *conn)
 {
 	exchange *e = conn->current;
@@ -201,12 +201,12 @@ static kms_status receive(bool *done, connection *conn)
 		e->took_us = (double)(bench_wall_ns() - conn->begun_ns) / 1e3;
 		*done = true;
 		if (!e->keep) return KMS_OK;
-		e->body = kms_buf_make(KMS_BUF_PLAIN, MAX_ANSWER);
+		e->body = kms_buf_make(KMS_BUF_PLAIN, MAX_REPLY);
 		return kms_buf_append(&e->body, conn->in.data + conn->head_len, conn->body_len);
 	}
 }
 
-/* An event on a connection: goes on with its exchange, or begins the next. */
+/* Handles an event: continues the connection's exchange, or begins the next one. */
 static kms_status step(client *c, connection *conn, exchange *list, size_t *next, size_t *done, size_t count)
 {
 	bool complete = false;
@@ -219,7 +219,7 @@ static kms_status step(client *c, connection *conn, exchange *list, size_t *next
 	return *next < count ? begin(c, conn, &list[(*next)++]) : KMS_OK;
 }
 
-/* Whether the server closed a connection that was idle since the last list. */
+/* Whether the server has closed an idle connection. */
 static bool ended(const connection *conn)
 {
 	char byte;
@@ -227,13 +227,13 @@ static bool ended(const connection *conn)
 }
 
 /*
- * Waits for events. Many connections are looked at every now and then: were this program woken
- * by each answer, it would interrupt the node for each, which a client on another machine does
- * not. A connection alone is waited for, since its latency is what it is there for.
+ * Waits for events. With many connections it polls: waking up for each reply would interrupt the node
+ * each time, which a client on another machine does not. With one connection, which is there to
+ * measure latency, it waits for the event.
  */
 static int wait_events(struct epoll_event *events, int max, const client *c, uint64_t left_ns)
 {
-	static const struct timespec rest = { .tv_nsec = REST_NS };
+	static const struct timespec rest = { .tv_nsec = POLL_NS };
 	if (c->count == 1) return epoll_wait(c->epoll, events, max, (int)(left_ns / 1000000 + 1));
 	(void)nanosleep(&rest, NULL);
 	return epoll_wait(c->epoll, events, max, 0);
@@ -262,7 +262,7 @@ static kms_status run(client *c, exchange *list, size_t count, uint64_t deadline
 kms_status client_run(client *c, exchange *list, size_t count, uint64_t deadline_ns)
 {
 	kms_status status = run(c, list, count, deadline_ns);
-	/* What was under way is given up: its answer could not be told from the next one's. */
+	/* Drop unfinished exchanges: their replies would be taken for those to later requests. */
 	for (unsigned i = 0; i < c->count; i++) {
 		if (status != KMS_OK || c->connections[i].current) disconnect(&c->connections[i]);
 	}

@@ -11,7 +11,7 @@
 #include "kms/secret.h"
 
 #define RUNS 9
-#define RUN_NS 10000000u /* what one run takes at least */
+#define RUN_NS 10000000u /* least time of a run */
 #define MAX_COUNT 1000000u
 #define UNIT_COUNT 60u
 
@@ -159,7 +159,7 @@ int bench_exit(void)
 bool bench_begin(void)
 {
 	kms_status status = kms_guarded_init(KMS_GUARDED_DEFAULT_BYTES);
-	/* Where so much may not be locked, the least will do. */
+	/* Where the memlock limit is lower, the smallest arena is enough. */
 	if (status == KMS_ERR_MLOCK) status = kms_guarded_init(KMS_GUARDED_MIN_BYTES);
 	if (status == KMS_OK) status = kms_crypto_init();
 	return status == KMS_OK || bench_failed("guarded memory and algorithms", status);

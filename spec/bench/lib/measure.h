@@ -1,7 +1,7 @@
 /*
- * What the benchmarks share: clocks, medians, and the unit that figures are compared with,
- * which is measured next to each of them: one secp256k1 public key recovery and one
- * recoverable signature by libsecp256k1 itself, without any code of ours around them.
+ * Clocks, medians, and the unit in which benchmarks are expressed: one secp256k1 public key recovery and
+ * one recoverable signature, by libsecp256k1 alone. It is measured next to each figure, so that figures of
+ * different machines compare.
  */
 #ifndef KMS_BENCH_MEASURE_H
 #define KMS_BENCH_MEASURE_H
@@ -12,32 +12,32 @@ uint64_t bench_wall_ns(void);
 uint64_t bench_thread_ns(void);  /* CPU time of this thread */
 uint64_t bench_process_ns(void); /* CPU time of all threads */
 
-/* Both sort `values`. Median; the value that a share (0 to 1) of all are not above. */
+/* The median, and the value at a share (0 to 1) of all values in order. Both sort `values`. */
 double bench_median(double *values, size_t count);
 double bench_percentile(double *values, size_t count, double share);
 
-/* CPU time of one recovery and one signature, in microseconds, over a few milliseconds. */
+/* The unit in microseconds of CPU time, measured over a few milliseconds. */
 double bench_unit_us(void);
 
-/* One line of a table: its operation is run often enough to be measured, several times. */
+/* One line of a table. The operation is repeated until it takes measurable time, in several runs. */
 typedef struct bench_case {
 	const char *name;
 	/* Does the operation `count` times. */
 	kms_status (*run)(void *context, size_t count);
-	/* Makes ready for such a run, not measured; may be NULL. */
+	/* Prepares a run, not measured; may be NULL. */
 	kms_status (*prepare)(void *context, size_t count);
 	void *context;
 	size_t max_count; /* bound on `count`; 0: 1 million */
 } bench_case;
 
-/* Medians over the runs of a case, of one operation. */
+/* Medians over the runs of a case, for one operation. */
 typedef struct bench_figure {
 	double cpu_us;
 	double wall_us;
-	double ratio; /* CPU time by the unit's */
+	double ratio; /* CPU time in units */
 } bench_figure;
 
-/* Measures without printing; a failure is printed and remembered for bench_exit. */
+/* Measures without printing. Prints a failure and remembers it for bench_exit. */
 bool bench_measure(bench_figure *figure, const bench_case *test);
 /* Measures and prints a line. */
 void bench_row(const bench_case *test);
@@ -48,12 +48,12 @@ void bench_title(const char *title);
 void bench_at_most(const char *what, double value, double target);
 void bench_at_least(const char *what, double value, double target);
 
-/* Says what did not work; false, so that `return bench_failed(...)` reads well. */
+/* Prints a failure and remembers it for bench_exit. Returns false, for `return bench_failed(...)`. */
 bool bench_failed(const char *what, kms_status status);
-/* Exit status of the program: 0 unless something failed to run. */
+/* Exit status of the program: 0 unless something failed. */
 int bench_exit(void);
 
-/* Arena and algorithms, as every program begins; false after a message. */
+/* Sets up the arena and the algorithms; on failure prints why and returns false. */
 bool bench_begin(void);
 
 #endif

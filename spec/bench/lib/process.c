@@ -12,7 +12,7 @@ static uint64_t thread_cpu_ns(const char *tasks, const char *thread)
 	uint64_t ns = 0;
 	(void)snprintf(path, sizeof(path), "%s/%s/schedstat", tasks, thread);
 	FILE *file = fopen(path, "re");
-	if (!file) return 0; /* a thread that ended meanwhile */
+	if (!file) return 0; /* the thread has ended */
 	if (fscanf(file, "%" SCNu64, &ns) != 1) ns = 0;
 	(void)fclose(file);
 	return ns;

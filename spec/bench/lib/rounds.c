@@ -12,10 +12,10 @@
 kms_status load_open(load *l)
 {
 	l->nonces = kms_heap_alloc(l->count, sizeof(*l->nonces));
-	l->answers = kms_heap_alloc(l->count, sizeof(*l->answers));
+	l->replies = kms_heap_alloc(l->count, sizeof(*l->replies));
 	l->requests = kms_heap_alloc(l->count, sizeof(*l->requests));
 	l->times = kms_heap_alloc(l->count, sizeof(*l->times));
-	ENSURE(l->nonces && l->answers && l->requests && l->times, KMS_ERR_MEMORY);
+	ENSURE(l->nonces && l->replies && l->requests && l->times, KMS_ERR_MEMORY);
 	return client_new(&l->client, &l->address, l->connections);
 }
 
@@ -24,7 +24,7 @@ void load_close(load *l)
 	client_free(l->client);
 	app_close(&l->app);
 	kms_heap_free(l->nonces);
-	kms_heap_free(l->answers);
+	kms_heap_free(l->replies);
 	kms_heap_free(l->requests);
 	kms_heap_free(l->times);
 }
@@ -55,7 +55,7 @@ void load_clear(load *l, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		exchange_clear(&l->nonces[i]);
-		exchange_clear(&l->answers[i]);
+		exchange_clear(&l->replies[i]);
 		app_request_clear(&l->requests[i]);
 	}
 }
@@ -76,7 +76,7 @@ kms_status load_write(load *l, app_operation operation, size_t value_len, size_t
 	for (size_t i = 0; i < count; i++) {
 		app_request *request = &l->requests[i];
 		GUARD(app_write(request, &l->app, operation, i, value_len));
-		l->answers[i] =
+		l->replies[i] =
 		    (exchange){ .request = { (const char *)request->text.data, request->text.len },
 				.keep = i % CHECK_EVERY == 0 };
 	}
@@ -88,10 +88,10 @@ static kms_status round_of(result *r, load *l, app_operation operation, size_t v
 	GUARD(load_nonces(&r->nonce, l, count));
 	GUARD(load_write(l, operation, value_len, count));
 	double unit = bench_unit_us();
-	GUARD(load_phase(&r->request, l, l->answers, count));
+	GUARD(load_phase(&r->request, l, l->replies, count));
 	unit = (unit + bench_unit_us()) / 2;
 	for (size_t i = 0; i < count; i += CHECK_EVERY)
-		GUARD(app_check(&l->answers[i], &l->requests[i], &l->app, operation, i, value_len));
+		GUARD(app_check(&l->replies[i], &l->requests[i], &l->app, operation, i, value_len));
 	r->request_ratio = r->request.cpu / unit;
 	r->both_ratio = (r->nonce.cpu + r->request.cpu) / unit;
 	return KMS_OK;

@@ -1,7 +1,6 @@
 /*
- * Rounds of load: nonces are fetched, requests signed and encrypted, sent and checked. The
- * node's CPU time is taken around each phase, and the unit measured between them, while the
- * node rests.
+ * Rounds of load: fetches nonces, signs and encrypts requests, sends them and checks the replies. Takes
+ * the node's CPU time around each phase, and measures the unit between phases, while the node is idle.
  */
 #ifndef KMS_BENCH_ROUNDS_H
 #define KMS_BENCH_ROUNDS_H
@@ -12,7 +11,7 @@
 #define LOAD_MAX_REQUESTS 100000u
 #define LOAD_MAX_ROUNDS 50u
 
-/* A load on a node: who asks, how much, and room for one round. */
+/* A load on a node: the application, the numbers, and memory for one round. */
 typedef struct load {
 	struct sockaddr_in address;
 	app app;
@@ -22,7 +21,7 @@ typedef struct load {
 	unsigned connections;
 	unsigned rounds;
 	uint64_t deadline_ns;
-	exchange *nonces, *answers;
+	exchange *nonces, *replies;
 	app_request *requests;
 	double *times;
 } load;
@@ -34,22 +33,22 @@ typedef struct phase {
 
 typedef struct result {
 	phase nonce, request;
-	double both_ratio, request_ratio; /* by the unit of the same round */
+	double both_ratio, request_ratio; /* in units of the same round */
 } result;
 
-/* In: l - address, connections, count, rounds, pid, deadline_ns set; the rest is made here. */
+/* In-out: l - address, connections, count, rounds, pid and deadline_ns are set; makes the rest. */
 kms_status load_open(load *l);
 void load_close(load *l);
 
-/* Sends a list; each answer must be a 200. */
+/* Sends a list; each reply must be a 200. */
 kms_status load_phase(phase *p, load *l, exchange *list, size_t count);
-/* Fetches `count` nonces, one a request; signs and encrypts the requests that use them. */
+/* Fetches a nonce for each request; then load_write signs and encrypts the requests. */
 kms_status load_nonces(phase *p, load *l, size_t count);
 kms_status load_write(load *l, app_operation operation, size_t value_len, size_t count);
-/* Frees the requests and answers of a round. */
+/* Frees the requests and replies of a round. */
 void load_clear(load *l, size_t count);
 
-/* All of it, with a sample of the answers checked. */
+/* One whole round; checks a sample of the replies. */
 kms_status load_round(result *r, load *l, app_operation operation, size_t value_len, size_t count);
 
 /* Medians of results, field by field. */
