@@ -1,4 +1,4 @@
-/* The Nitro Security Module (kms/nsm.h) as a handle; what waits for the device does so on the pool. */
+/* The Nitro Security Module (kms/nsm.h) as a handle. Calls that wait for the device run on the pool. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ static kms_nsm *check_nsm(lua_State *L)
 	return bind_check(L, 1, &nsm_type);
 }
 
-/* nil, message, code; what the module refused is named by its own word. */
+/* nil, message, code; the message of a refusal has the module's name for it. */
 static int fail(lua_State *L, kms_nsm *nsm, kms_status status)
 {
 	if (status != KMS_ERR_NSM_REFUSED) return bind_fail(L, status);
@@ -24,7 +24,7 @@ static int fail(lua_State *L, kms_nsm *nsm, kms_status status)
 	return bind_fail_text(L, status, text);
 }
 
-/* nsm:identity() -> wallet, p384 | nil, message, code: new keys. For the start: it does not yield. */
+/* nsm:identity() -> wallet, p384 | nil, message, code: new keys. Blocks: for the start only. */
 static int nsm_identity(lua_State *L)
 {
 	kms_nsm *nsm = check_nsm(L);
@@ -60,14 +60,14 @@ static int nsm_describe(lua_State *L)
 typedef struct secret_job {
 	bind_job job;
 	kms_nsm *nsm;
-	kms_secret **box; /* of the handle that is returned */
+	kms_secret **box; /* of the returned handle */
 	kms_status status;
 } secret_job;
 
 static void secret_run(bind_job *base)
 {
 	secret_job *job = (secret_job *)base;
-	job->status = kms_nsm_secret(job->box, job->nsm, 32, "random");
+	job->status = kms_nsm_secret(job->box, job->nsm, 32, KMS_TEXT("random"));
 }
 
 static int secret_finish(lua_State *L, bind_job *base)
@@ -78,7 +78,7 @@ static int secret_finish(lua_State *L, bind_job *base)
 	return 1;
 }
 
-/* nsm:random_secret() -> secret of 32 bytes, of both generators | nil, message, code */
+/* nsm:random_secret() -> secret of 32 bytes, from both generators | nil, message, code */
 static int nsm_random_secret(lua_State *L)
 {
 	kms_nsm *nsm = check_nsm(L);
@@ -97,7 +97,7 @@ static int nsm_random_secret(lua_State *L)
 typedef struct attest_job {
 	bind_job job;
 	kms_nsm *nsm;
-	kms_nsm_claims claims; /* texts of the caller's stack */
+	kms_nsm_claims claims; /* borrowed from the caller's stack */
 	kms_status status;
 	size_t len;
 	uint8_t document[KMS_NSM_RESPONSE_MAX];
@@ -133,9 +133,9 @@ static int nsm_attest(lua_State *L)
 	job->job.finish = attest_finish;
 	job->job.heavy = true;
 	job->nsm = nsm;
-	job->claims.nonce = (kms_span){ (const uint8_t *)nonce.text, nonce.len };
-	job->claims.user_data = (kms_span){ (const uint8_t *)user_data.text, user_data.len };
-	job->claims.public_key = (kms_span){ (const uint8_t *)key.text, key.len };
+	job->claims.nonce = kms_text_span(nonce);
+	job->claims.user_data = kms_text_span(user_data);
+	job->claims.public_key = kms_text_span(key);
 	return bind_job_start(L, &job->job);
 }
 

@@ -1,4 +1,4 @@
-/* Bodies of Odyn's HTTP API (kms/odyn.h) from and to handles. */
+/* Bodies of the Odyn service (kms/odyn.h), from and to body handles. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -20,17 +20,17 @@ static kms_status plain(bind_body_job *job)
 }
 
 /*
- * odyn_plain(answer, "guarded"|"wiped") -> body with the plaintext | nil, message, code.
- * answer: of /v1/encryption/decrypt, a wiped body, which is taken over.
+ * odyn_plain(response, "guarded"|"wiped") -> body with the plaintext | nil, message, code.
+ * response: of /v1/encryption/decrypt, in a wiped body, which this takes over.
  */
 static int odyn_plain(lua_State *L)
 {
 	static const char *const kinds[] = { "guarded", "wiped", NULL };
-	const kms_buf *answer = bind_body_check(L, 1);
+	const kms_buf *response = bind_body_check(L, 1);
 	int kind = luaL_checkoption(L, 2, NULL, kinds);
-	if (answer->kind != KMS_BUF_WIPED) return luaL_argerror(L, 1, "is no wiped body");
+	if (response->kind != KMS_BUF_WIPED) return luaL_argerror(L, 1, "is no wiped body");
 
-	size_t size = answer->len;
+	size_t size = response->len;
 	lua_settop(L, 2);
 	bind_body_job *job = bind_body_job_new(L, plain);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
@@ -41,12 +41,12 @@ static int odyn_plain(lua_State *L)
 
 static kms_status seal_request(bind_body_job *job)
 {
-	return kms_odyn_encrypt_request(&job->out, job->in.data, job->in.len, job->key97);
+	return kms_odyn_encrypt_request(&job->out, kms_buf_text(&job->in), job->key97);
 }
 
 /*
- * odyn_seal_request(plain, peer_point97) -> body (wiped): what Odyn is asked to encrypt |
- * nil, message, code. `plain` is taken over.
+ * odyn_seal_request(plain, peer_point97) -> body (wiped): the request for
+ * /v1/encryption/encrypt | nil, message, code. Takes over `plain`.
  */
 static int odyn_seal_request(lua_State *L)
 {
@@ -66,13 +66,12 @@ static int odyn_seal_request(lua_State *L)
 
 static kms_status sealed(bind_body_job *job)
 {
-	return kms_odyn_envelope(&job->out, &job->field, (char *)job->in.data, job->in.len, job->key97,
-				 job->plain_len);
+	return kms_odyn_envelope(&job->field, &job->out, &job->in, job->key97, job->plain_len);
 }
 
 /*
- * odyn_envelope(answer, own_point97 [, plain_len]) -> body: canonical envelope | nil, message,
- * code. answer: of /v1/encryption/encrypt, taken over. plain_len: bytes that were to be encrypted.
+ * odyn_envelope(response, own_point97 [, plain_len]) -> body: canonical envelope | nil, message,
+ * code. Takes over `response`, of /v1/encryption/encrypt. plain_len: bytes that were sent to encrypt.
  */
 static int odyn_envelope(lua_State *L)
 {
@@ -90,7 +89,7 @@ static int odyn_envelope(lua_State *L)
 	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
 }
 
-/* ---- small answers: read where they are, without a job ------------------------------------------ */
+/* ---- small responses, read without a job --------------------------------------------------------- */
 
 static int fail_member(lua_State *L, kms_status status, const char *field)
 {
@@ -98,48 +97,48 @@ static int fail_member(lua_State *L, kms_status status, const char *field)
 	return bind_fail_text(L, status, lua_pushfstring(L, "%s: %s", field, kms_status_text(status)));
 }
 
-/* odyn_random(answer) -> secret of 32 bytes | nil, message, code. Of /v1/random. */
+/* odyn_random(response) -> secret of 32 bytes | nil, message, code. response: of /v1/random. */
 static int odyn_random(lua_State *L)
 {
 	const char *field;
-	kms_buf *answer = bind_body_check(L, 1);
+	kms_buf *response = bind_body_check(L, 1);
 	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
-	kms_status status = kms_odyn_secret(box, &field, (char *)answer->data, answer->len);
+	kms_status status = kms_odyn_secret(box, &field, response);
 	return status == KMS_OK ? 1 : fail_member(L, status, field);
 }
 
 /*
- * odyn_signature(answer, own_wallet) -> "0x" + 130 lower-case digits | nil, message, code. Of
- * /v1/eth/sign.
+ * odyn_signature(response, own_wallet) -> "0x" + 130 lower-case digits | nil, message, code.
+ * response: of /v1/eth/sign.
  */
 static int odyn_signature(lua_State *L)
 {
 	uint8_t own[20];
 	char text[KMS_SIGNATURE_TEXT];
 	const char *field;
-	kms_buf *answer = bind_body_check(L, 1);
+	kms_buf *response = bind_body_check(L, 1);
 	bind_arg_address(own, L, 2);
-	kms_status status = kms_odyn_signature(text, &field, (char *)answer->data, answer->len, own);
+	kms_status status = kms_odyn_signature(text, &field, response, own);
 	if (status != KMS_OK) return fail_member(L, status, field);
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }
 
 /*
- * odyn_transaction(answer, own_wallet) -> raw transaction, hash, both hex | nil, message, code.
- * Of /v1/eth/sign-tx.
+ * odyn_transaction(response, own_wallet) -> raw transaction, hash, both hex | nil, message, code.
+ * response: of /v1/eth/sign-tx.
  */
 static int odyn_transaction(lua_State *L)
 {
 	uint8_t own[20], hash[32];
 	const char *field;
 	size_t len = 0;
-	kms_buf *answer = bind_body_check(L, 1);
+	kms_buf *response = bind_body_check(L, 1);
 	bind_arg_address(own, L, 2);
-	/* Copied to memory of Lua's, so that nothing of C's is alive when pushing throws. */
-	uint8_t *bytes = lua_newuserdatauv(L, answer->len / 2 + 1, 0);
+	/* Copy to memory that Lua owns, so that C owns nothing when a push throws. */
+	uint8_t *bytes = lua_newuserdatauv(L, response->len / 2 + 1, 0);
 	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, MAX_TX);
-	kms_status status = kms_odyn_transaction(&raw, hash, &field, (char *)answer->data, answer->len, own);
+	kms_status status = kms_odyn_transaction(hash, &field, &raw, response, own);
 	if (status == KMS_OK) memcpy(bytes, raw.data, len = raw.len);
 	kms_buf_free(&raw);
 	if (status != KMS_OK) return fail_member(L, status, field);

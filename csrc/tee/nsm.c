@@ -1,4 +1,4 @@
-/* The Nitro Security Module: the device, and the requests that a node makes of it. */
+/* The Nitro Security Module: the device and a node's requests to it (kms/nsm.h). */
 #include "kms/nsm.h"
 
 #include <errno.h>
@@ -14,10 +14,9 @@
 #include "kms/crypto.h"
 
 #define DEVICE "/dev/nsm"
-#define MAX_INTERRUPTIONS 1000 /* EINTR in a row: beyond it something else is wrong */
-#define MAX_RANDOM 1024
+#define MAX_INTERRUPTIONS 1000 /* EINTR in a row; more means another fault */
 
-/* struct nsm_raw of linux/nsm.h, which the headers of Debian 12 do not have yet. */
+/* struct nsm_raw of linux/nsm.h, which Debian 12 does not have. */
 typedef struct nsm_span {
 	uint64_t address;
 	uint64_t len;
@@ -25,12 +24,12 @@ typedef struct nsm_span {
 
 typedef struct nsm_message {
 	nsm_span request;
-	nsm_span response; /* len: room, and then what the answer took of it */
+	nsm_span response; /* len: the room, then the length of the response */
 } nsm_message;
 
 #define NSM_EXCHANGE _IOWR(0x0A, 0x0, nsm_message)
 
-/* In the order of their numbers; the module sends the name, other encoders the number. */
+/* The module's errors by number. It sends the name; other encoders send the number. */
 static const char *const refusals[] = {
 	"Success",          "InvalidArgument", "InvalidIndex",  "InvalidResponse", "ReadOnlyIndex",
 	"InvalidOperation", "BufferTooSmall",  "InputTooLarge", "InternalError",
@@ -94,7 +93,7 @@ const char *kms_nsm_refusal(kms_nsm *nsm)
 static kms_status call_device(kms_nsm *nsm, nsm_message *message)
 {
 	for (int i = 0; i < MAX_INTERRUPTIONS; i++) {
-		/* Also the room, which an interrupted call may have written over. */
+		/* Set again each time: an interrupted call may have changed it. */
 		message->response.len = KMS_NSM_RESPONSE_MAX;
 		pthread_mutex_lock(&nsm->lock);
 		int done = ioctl(nsm->device, NSM_EXCHANGE, message);
@@ -106,10 +105,10 @@ static kms_status call_device(kms_nsm *nsm, nsm_message *message)
 	return KMS_ERR_NSM;
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
-/* Whatever is wrong with an item of an answer. */
-#define GUARD_ANSWER(call) ENSURE((call) == KMS_OK, KMS_ERR_NSM_ANSWER)
+/* Returns ERR_NSM_ANSWER for every kind of malformed item. */
+#define GUARD_ITEM(call) ENSURE((call) == KMS_OK, KMS_ERR_NSM_ANSWER)
 
 static bool is_text(kms_span span, const char *text)
 {
@@ -123,7 +122,7 @@ static const char *refusal_of(kms_span name, uint64_t number)
 	return "an error without a name";
 }
 
-/* {"Error": name or number} */
+/* Reads the value of {"Error": name or number}. */
 static kms_status refused(kms_nsm *nsm, kms_reader *reader)
 {
 	kms_span name = { NULL, 0 };
@@ -132,8 +131,8 @@ static kms_status refused(kms_nsm *nsm, kms_reader *reader)
 	if (kms_cbor_uint(&number, &number_reader, 0, UINT64_MAX) == KMS_OK)
 		*reader = number_reader;
 	else
-		GUARD_ANSWER(kms_cbor_text(&name, reader, 1, KMS_NSM_TEXT_MAX));
-	GUARD_ANSWER(kms_reader_end(reader));
+		GUARD_ITEM(kms_cbor_text(&name, reader, 1, KMS_NSM_TEXT_MAX));
+	GUARD_ITEM(kms_reader_end(reader));
 	pthread_mutex_lock(&nsm->lock);
 	nsm->refusal = refusal_of(name, number);
 	pthread_mutex_unlock(&nsm->lock);
@@ -145,71 +144,71 @@ static kms_status read_name(kms_reader *reader, kms_nsm *nsm, const char *name)
 {
 	size_t members;
 	kms_span key;
-	GUARD_ANSWER(kms_cbor_map(&members, reader, 1, 1));
-	GUARD_ANSWER(kms_cbor_text(&key, reader, 1, KMS_NSM_TEXT_MAX));
+	GUARD_ITEM(kms_cbor_map(&members, reader, 1, 1));
+	GUARD_ITEM(kms_cbor_text(&key, reader, 1, KMS_NSM_TEXT_MAX));
 	if (is_text(key, "Error")) return refused(nsm, reader);
 	return is_text(key, name) ? KMS_OK : KMS_ERR_NSM_ANSWER;
 }
 
 /*
- * Sends a request. Out: answer - at the value under `name`, within `response`, which is guarded
- * memory of KMS_NSM_RESPONSE_MAX bytes of the caller.
+ * Sends a request and reads the response up to the value under `name`.
+ * Out: value - within `memory`. memory - KMS_NSM_RESPONSE_MAX bytes of guarded memory.
  */
-static kms_status exchange(kms_reader *answer, uint8_t *response, kms_nsm *nsm, const kms_buf *request,
+static kms_status exchange(kms_reader *value, uint8_t *memory, kms_nsm *nsm, const kms_buf *request,
 			   const char *name)
 {
 	nsm_message message = {
 		.request = { (uint64_t)(uintptr_t)request->data, request->len },
-		.response = { (uint64_t)(uintptr_t)response, KMS_NSM_RESPONSE_MAX },
+		.response = { (uint64_t)(uintptr_t)memory, KMS_NSM_RESPONSE_MAX },
 	};
 	GUARD(call_device(nsm, &message));
 	ENSURE(message.response.len <= KMS_NSM_RESPONSE_MAX, KMS_ERR_NSM_ANSWER);
-	*answer = kms_reader_make(response, (size_t)message.response.len);
-	return read_name(answer, nsm, name);
+	*value = kms_reader_make(memory, (size_t)message.response.len);
+	return read_name(value, nsm, name);
 }
 
-/* Reads {name: byte string} to the end of the answer. */
-static kms_status read_bytes(kms_span *bytes, kms_reader *answer, const char *name)
+/* Reads {name: byte string} to the end of the response. */
+static kms_status read_bytes(kms_span *bytes, kms_reader *value, const char *name)
 {
 	size_t members;
 	kms_span key;
-	GUARD_ANSWER(kms_cbor_map(&members, answer, 1, 1));
-	GUARD_ANSWER(kms_cbor_text(&key, answer, 1, KMS_NSM_TEXT_MAX));
+	GUARD_ITEM(kms_cbor_map(&members, value, 1, 1));
+	GUARD_ITEM(kms_cbor_text(&key, value, 1, KMS_NSM_TEXT_MAX));
 	ENSURE(is_text(key, name), KMS_ERR_NSM_ANSWER);
-	GUARD_ANSWER(kms_cbor_bytes(bytes, answer, 1, KMS_NSM_RESPONSE_MAX));
-	GUARD_ANSWER(kms_reader_end(answer));
+	GUARD_ITEM(kms_cbor_bytes(bytes, value, 1, KMS_NSM_RESPONSE_MAX));
+	GUARD_ITEM(kms_reader_end(value));
 	return KMS_OK;
 }
 
 /* ---- random bytes ---- */
 
-static kms_status draw(uint8_t *bytes, size_t len, uint8_t *response, kms_nsm *nsm)
+static kms_status draw(kms_out bytes, uint8_t *memory, kms_nsm *nsm)
 {
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
 	GUARD(kms_cbor_put_text(&request, "GetRandom"));
-	/* An answer has one byte at least: `len` calls are enough. */
-	for (size_t done = 0; done < len;) {
-		kms_reader answer;
+	/* Each response has at least one byte, so this ends. */
+	for (size_t done = 0; done < bytes.len;) {
+		kms_reader value;
 		kms_span random;
-		GUARD(exchange(&answer, response, nsm, &request, "GetRandom"));
-		GUARD(read_bytes(&random, &answer, "random"));
-		size_t part = random.len < len - done ? random.len : len - done;
-		memcpy(bytes + done, random.bytes, part);
+		GUARD(exchange(&value, memory, nsm, &request, "GetRandom"));
+		GUARD(read_bytes(&random, &value, "random"));
+		size_t part = random.len < bytes.len - done ? random.len : bytes.len - done;
+		memcpy(bytes.bytes + done, random.bytes, part);
 		done += part;
 	}
 	return KMS_OK;
 }
 
-kms_status kms_nsm_random(uint8_t *bytes, size_t len, kms_nsm *nsm)
+kms_status kms_nsm_random(kms_out bytes, kms_nsm *nsm)
 {
-	ENSURE_REF(bytes);
-	ENSURE(len >= 1 && len <= MAX_RANDOM, KMS_ERR_RANGE);
-	memset(bytes, 0, len);
+	ENSURE_REF(bytes.bytes);
+	ENSURE(bytes.len >= 1 && bytes.len <= KMS_NSM_RANDOM_MAX, KMS_ERR_RANGE);
+	memset(bytes.bytes, 0, bytes.len);
 	ENSURE_REF(nsm);
-	DEFER(kms_guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
-	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
-	kms_status status = draw(bytes, len, response, nsm);
-	if (status != KMS_OK) kms_wipe(bytes, len);
+	DEFER(kms_guarded_release) uint8_t *memory = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
+	ENSURE(memory, KMS_ERR_LOCKED_MEMORY);
+	kms_status status = draw(bytes, memory, nsm);
+	if (status != KMS_OK) kms_wipe(bytes.bytes, bytes.len);
 	return status;
 }
 
@@ -237,31 +236,31 @@ kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims 
 	ENSURE(claims->nonce.len <= KMS_NSM_NONCE_MAX, KMS_ERR_RANGE);
 	ENSURE(claims->public_key.len <= KMS_NSM_PUBLIC_KEY_MAX, KMS_ERR_RANGE);
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
-	DEFER(kms_guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
-	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
-	kms_reader answer;
+	DEFER(kms_guarded_release) uint8_t *memory = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
+	ENSURE(memory, KMS_ERR_LOCKED_MEMORY);
+	kms_reader value;
 	kms_span made;
 	GUARD(write_claims(&request, claims));
-	GUARD(exchange(&answer, response, nsm, &request, "Attestation"));
-	GUARD(read_bytes(&made, &answer, "document"));
+	GUARD(exchange(&value, memory, nsm, &request, "Attestation"));
+	GUARD(read_bytes(&made, &value, "document"));
 	return kms_buf_append(document, made.bytes, made.len);
 }
 
 /* ---- description ---- */
 
-static kms_status read_number(unsigned *number, kms_reader *answer)
+static kms_status read_number(unsigned *number, kms_reader *value)
 {
 	uint64_t read;
-	GUARD_ANSWER(kms_cbor_uint(&read, answer, 0, UINT16_MAX));
+	GUARD_ITEM(kms_cbor_uint(&read, value, 0, UINT16_MAX));
 	*number = (unsigned)read;
 	return KMS_OK;
 }
 
-static kms_status read_label(char text[KMS_NSM_TEXT_MAX + 1], kms_reader *answer)
+static kms_status read_label(char text[KMS_NSM_TEXT_MAX + 1], kms_reader *value)
 {
 	kms_span read;
-	GUARD_ANSWER(kms_cbor_text(&read, answer, 0, KMS_NSM_TEXT_MAX));
-	/* It goes to logs: printable ASCII only. */
+	GUARD_ITEM(kms_cbor_text(&read, value, 0, KMS_NSM_TEXT_MAX));
+	/* Printable ASCII only, because logs show it. */
 	for (size_t i = 0; i < read.len; i++)
 		ENSURE(read.bytes[i] >= ' ' && read.bytes[i] <= '~', KMS_ERR_NSM_ANSWER);
 	if (read.len) memcpy(text, read.bytes, read.len);
@@ -269,43 +268,43 @@ static kms_status read_label(char text[KMS_NSM_TEXT_MAX + 1], kms_reader *answer
 	return KMS_OK;
 }
 
-static kms_status read_list(unsigned *count, kms_reader *answer)
+static kms_status read_list(unsigned *count, kms_reader *value)
 {
 	size_t items;
 	unsigned index;
-	GUARD_ANSWER(kms_cbor_array(&items, answer, 0, UINT16_MAX));
+	GUARD_ITEM(kms_cbor_array(&items, value, 0, UINT16_MAX));
 	for (size_t i = 0; i < items; i++)
-		GUARD(read_number(&index, answer));
+		GUARD(read_number(&index, value));
 	*count = (unsigned)items;
 	return KMS_OK;
 }
 
-static kms_status read_description(kms_nsm_description *d, kms_reader *answer)
+static kms_status read_description(kms_nsm_description *d, kms_reader *value)
 {
 	static const char *const names[] = { "version_major", "version_minor", "version_patch", "module_id",
 					     "max_pcrs",      "locked_pcrs",   "digest" };
 	kms_span key;
 	size_t members;
 	unsigned seen = 0;
-	GUARD_ANSWER(kms_cbor_map(&members, answer, KMS_ARRAY_LEN(names), KMS_ARRAY_LEN(names)));
+	GUARD_ITEM(kms_cbor_map(&members, value, KMS_ARRAY_LEN(names), KMS_ARRAY_LEN(names)));
 	for (size_t i = 0; i < members; i++) {
 		size_t which = 0;
-		GUARD_ANSWER(kms_cbor_text(&key, answer, 1, KMS_NSM_TEXT_MAX));
+		GUARD_ITEM(kms_cbor_text(&key, value, 1, KMS_NSM_TEXT_MAX));
 		while (which < KMS_ARRAY_LEN(names) && !is_text(key, names[which]))
 			which++;
-		/* As many members as names, each known and none twice: then all are there. */
+		/* As many members as names, each known, none twice: hence all of them. */
 		ENSURE(which < KMS_ARRAY_LEN(names) && !(seen >> which & 1), KMS_ERR_NSM_ANSWER);
 		seen |= 1u << which;
 		if (which <= 2)
-			GUARD(read_number(&d->version[which], answer));
+			GUARD(read_number(&d->version[which], value));
 		else if (which == 4)
-			GUARD(read_number(&d->max_pcrs, answer));
+			GUARD(read_number(&d->max_pcrs, value));
 		else if (which == 5)
-			GUARD(read_list(&d->locked_pcrs, answer));
+			GUARD(read_list(&d->locked_pcrs, value));
 		else
-			GUARD(read_label(which == 3 ? d->module_id : d->digest, answer));
+			GUARD(read_label(which == 3 ? d->module_id : d->digest, value));
 	}
-	return kms_reader_end(answer) == KMS_OK ? KMS_OK : KMS_ERR_NSM_ANSWER;
+	return kms_reader_end(value) == KMS_OK ? KMS_OK : KMS_ERR_NSM_ANSWER;
 }
 
 kms_status kms_nsm_describe(kms_nsm_description *description, kms_nsm *nsm)
@@ -314,13 +313,13 @@ kms_status kms_nsm_describe(kms_nsm_description *description, kms_nsm *nsm)
 	*description = (kms_nsm_description){ 0 };
 	ENSURE_REF(nsm);
 	kms_nsm_description made = { 0 };
-	kms_reader answer;
+	kms_reader value;
 	DEFER(kms_buf_free) kms_buf request = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_REQUEST_MAX);
-	DEFER(kms_guarded_release) uint8_t *response = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
-	ENSURE(response, KMS_ERR_LOCKED_MEMORY);
+	DEFER(kms_guarded_release) uint8_t *memory = kms_guarded_alloc(KMS_NSM_RESPONSE_MAX);
+	ENSURE(memory, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_cbor_put_text(&request, "DescribeNSM"));
-	GUARD(exchange(&answer, response, nsm, &request, "DescribeNSM"));
-	GUARD(read_description(&made, &answer));
+	GUARD(exchange(&value, memory, nsm, &request, "DescribeNSM"));
+	GUARD(read_description(&made, &value));
 	*description = made;
 	return KMS_OK;
 }

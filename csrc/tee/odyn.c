@@ -1,3 +1,4 @@
+/* Bodies of the Odyn service (kms/odyn.h). */
 #include "kms/odyn.h"
 
 #include <string.h>
@@ -5,33 +6,31 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
-#include "kms/pop.h"
 
-#define MAX_VALUES 64     /* values and keys of an answer: other members are ignored, but not without end */
+#define MAX_VALUES 64     /* values and keys of a response; other members are ignored, within this bound */
 #define MAX_NONCE 64      /* bytes; envelopes use the first 12 */
 #define MAX_RAW (1 << 20) /* bytes of a transaction */
 #define TX_TYPE 0x02
 #define PIECE 1024
 
-/* ---- hexadecimal that passes through ------------------------------------------------------ */
+/* ---- hexadecimal --------------------------------------------------------------------------- */
 
-/* Appends digits of any case in lower case; ERR_HEX leaves the buffer as it was. */
-static kms_status append_digits(kms_buf *out, const char *hex, size_t len)
+/* Checks digits of any case and appends them in lower case; nothing on failure. */
+static kms_status append_digits(kms_buf *out, kms_text hex)
 {
-	uint8_t piece[PIECE]; /* ciphertext: need not be wiped */
-	ENSURE(len % 2 == 0, KMS_ERR_HEX);
-	GUARD(kms_buf_reserve(out, len));
+	uint8_t piece[PIECE]; /* ciphertext: no need to wipe */
+	ENSURE(hex.len % 2 == 0, KMS_ERR_HEX);
+	GUARD(kms_buf_reserve(out, hex.len));
 	size_t before = out->len;
-	while (len) {
-		size_t part = len / 2 < PIECE ? len / 2 : PIECE;
-		kms_status status = kms_hex_decode(kms_out_of(piece, part), kms_text_of(hex, 2 * part));
+	while (hex.len) {
+		size_t part = hex.len / 2 < PIECE ? hex.len / 2 : PIECE;
+		kms_status status = kms_hex_decode(kms_out_of(piece, part), kms_text_of(hex.text, 2 * part));
 		if (status == KMS_OK) status = kms_buf_append_hex(out, piece, part);
 		if (status != KMS_OK) {
 			out->len = before;
 			return status;
 		}
-		hex += 2 * part;
-		len -= 2 * part;
+		hex = kms_text_of(hex.text + 2 * part, hex.len - 2 * part);
 	}
 	return KMS_OK;
 }
@@ -50,9 +49,9 @@ static kms_status append_decrypt(kms_buf *request, const kms_envelope *envelope,
 {
 	GUARD(append_key(request, peer97));
 	GUARD(kms_buf_append_text(request, "\",\"encrypted_data\":\"0x"));
-	GUARD(append_digits(request, envelope->hex.text, envelope->hex.len));
+	GUARD(append_digits(request, envelope->hex));
 	GUARD(kms_buf_append_text(request, "\",\"nonce\":\"0x"));
-	GUARD(append_digits(request, envelope->nonce.text, envelope->nonce.len));
+	GUARD(append_digits(request, envelope->nonce));
 	return kms_buf_append_text(request, "\"}");
 }
 
@@ -68,32 +67,31 @@ kms_status kms_odyn_decrypt_request(kms_buf *request, const kms_envelope *envelo
 	return status;
 }
 
-static kms_status append_encrypt(kms_buf *request, const uint8_t *plain, size_t len, const uint8_t peer97[97])
+static kms_status append_encrypt(kms_buf *request, kms_text plain, const uint8_t peer97[97])
 {
 	GUARD(append_key(request, peer97));
 	GUARD(kms_buf_append_text(request, "\",\"plaintext\":"));
-	GUARD(kms_buf_append_json(request, (const char *)plain, len));
+	GUARD(kms_buf_append_json(request, plain.text, plain.len));
 	return kms_buf_append_text(request, "}");
 }
 
-kms_status kms_odyn_encrypt_request(kms_buf *request, const uint8_t *plain, size_t len,
-				    const uint8_t peer97[97])
+kms_status kms_odyn_encrypt_request(kms_buf *request, kms_text plain, const uint8_t peer97[97])
 {
 	ENSURE_REF(request);
 	ENSURE_REF(peer97);
-	ENSURE(plain || !len, KMS_ERR_ARGUMENT);
+	ENSURE(plain.text || !plain.len, KMS_ERR_ARGUMENT);
 	ENSURE(request->kind != KMS_BUF_PLAIN, KMS_ERR_ARGUMENT);
 	size_t start = request->len;
-	kms_status status = append_encrypt(request, plain, len, peer97);
+	kms_status status = append_encrypt(request, plain, peer97);
 	if (status == KMS_OK) return KMS_OK;
 	if (request->data) kms_wipe(request->data + start, request->len - start);
 	request->len = start;
 	return status;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- responses -------------------------------------------------------------------------------- */
 
-/* An answer that is read, and the member looked at: the one at fault after a failure. */
+/* A parsed response and the member read last, which is the one at fault after a failure. */
 typedef struct reading {
 	kms_json json;
 	const char *field;
@@ -104,7 +102,7 @@ static void reading_end(reading *r)
 	kms_json_free(&r->json);
 }
 
-/* What is wrong with an answer is the service's fault; what this process lacks is not. */
+/* A malformed response is the fault of the service (ERR_TEE); a shortage of this process is not. */
 static kms_status blame(kms_status status)
 {
 	kms_category category = kms_status_category(status);
@@ -120,14 +118,14 @@ static kms_status report(const char **field, const reading *r, kms_status status
 	return blamed;
 }
 
-static kms_status read_object(reading *r, char *answer, size_t len)
+static kms_status read_object(reading *r, kms_buf *response)
 {
-	GUARD(kms_json_parse(&r->json, answer, len, MAX_VALUES));
+	GUARD(kms_json_parse(&r->json, (char *)response->data, response->len, MAX_VALUES));
 	ENSURE(r->json.values[0].type == KMS_JSON_OBJECT, KMS_ERR_TEE);
 	return KMS_OK;
 }
 
-/* A member that must be text. */
+/* Reads a member that must be text. */
 static kms_status read_text(kms_text *text, reading *r, const char *name)
 {
 	r->field = name;
@@ -137,7 +135,7 @@ static kms_status read_text(kms_text *text, reading *r, const char *name)
 	return KMS_OK;
 }
 
-/* A member of whole bytes in hexadecimal; 0x removed, digits not looked at. */
+/* Reads a member of whole bytes in hexadecimal; removes 0x, does not check the digits. */
 static kms_status read_hex(kms_text *hex, reading *r, const char *name)
 {
 	GUARD(read_text(hex, r, name));
@@ -165,41 +163,41 @@ static kms_status read_own_address(reading *r, const uint8_t own20[20])
 
 /* ---- plaintext ---- */
 
-/* The text out of the answer's own memory, moved to its beginning. */
-static void adopt(kms_buf *plain, kms_buf *answer, kms_text text)
+/* Gives the memory of the response to `plain`, with `text`, a part of it, moved to the start. */
+static void adopt(kms_buf *plain, kms_buf *response, kms_text text)
 {
 	size_t max = plain->max;
-	memmove(answer->data, text.text, text.len);
-	kms_wipe(answer->data + text.len, answer->len - text.len);
-	*plain = *answer;
+	memmove(response->data, text.text, text.len);
+	kms_wipe(response->data + text.len, response->len - text.len);
+	*plain = *response;
 	plain->len = text.len;
 	plain->max = max;
-	*answer = kms_buf_make(answer->kind, answer->max);
+	*response = kms_buf_make(response->kind, response->max);
 }
 
-static kms_status read_plain(kms_buf *plain, reading *r, kms_buf *answer)
+static kms_status read_plain(kms_buf *plain, reading *r, kms_buf *response)
 {
 	kms_text text;
-	GUARD(read_object(r, (char *)answer->data, answer->len));
+	GUARD(read_object(r, response));
 	GUARD(read_text(&text, r, "plaintext"));
 	if (plain->kind == KMS_BUF_GUARDED) return kms_buf_append(plain, text.text, text.len);
 	ENSURE(text.len <= plain->max, KMS_ERR_TOO_LARGE);
-	adopt(plain, answer, text);
+	adopt(plain, response, text);
 	return KMS_OK;
 }
 
-kms_status kms_odyn_plain(kms_buf *plain, const char **field, kms_buf *answer)
+kms_status kms_odyn_plain(kms_buf *plain, const char **field, kms_buf *response)
 {
 	ENSURE_REF(plain);
 	ENSURE_REF(field);
 	*field = NULL;
-	ENSURE_REF(answer);
+	ENSURE_REF(response);
 	kms_status status = KMS_ERR_ARGUMENT;
-	if (plain->kind != KMS_BUF_PLAIN && !plain->data && answer->kind == KMS_BUF_WIPED) {
+	if (plain->kind != KMS_BUF_PLAIN && !plain->data && response->kind == KMS_BUF_WIPED) {
 		DEFER(reading_end) reading r = { 0 };
-		status = report(field, &r, read_plain(plain, &r, answer));
+		status = report(field, &r, read_plain(plain, &r, response));
 	}
-	kms_buf_free(answer);
+	kms_buf_free(response);
 	return status;
 }
 
@@ -221,26 +219,26 @@ static kms_status append_envelope(kms_buf *body, reading *r, const uint8_t own97
 
 	GUARD(kms_buf_reserve(body, data.len + nonce.len + 2 * sizeof(own) + 64));
 	GUARD(kms_buf_append_text(body, "{\"encrypted_data\":\""));
-	GUARD(append_digits(body, data.text, data.len));
+	GUARD(append_digits(body, data));
 	r->field = "nonce";
 	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
-	GUARD(append_digits(body, nonce.text, nonce.len));
+	GUARD(append_digits(body, nonce));
 	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
 	GUARD(kms_buf_append_hex(body, own, sizeof(own)));
 	return kms_buf_append_text(body, "\"}");
 }
 
-kms_status kms_odyn_envelope(kms_buf *body, const char **field, char *answer, size_t len,
-			     const uint8_t own97[97], size_t plain_len)
+kms_status kms_odyn_envelope(const char **field, kms_buf *body, kms_buf *response, const uint8_t own97[97],
+			     size_t plain_len)
 {
-	ENSURE_REF(body);
 	ENSURE_REF(field);
 	*field = NULL;
-	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(body);
+	ENSURE_REF(response);
 	ENSURE_REF(own97);
 	DEFER(reading_end) reading r = { 0 };
 	size_t start = body->len;
-	kms_status status = read_object(&r, answer, len);
+	kms_status status = read_object(&r, response);
 	if (status == KMS_OK) status = append_envelope(body, &r, own97, plain_len);
 	if (status != KMS_OK) body->len = start;
 	return report(field, &r, status);
@@ -248,54 +246,53 @@ kms_status kms_odyn_envelope(kms_buf *body, const char **field, char *answer, si
 
 /* ---- random bytes ---- */
 
-static kms_status read_secret(kms_secret **secret32, reading *r, char *answer, size_t len)
+static kms_status read_secret(kms_secret **secret32, reading *r, kms_buf *response)
 {
 	kms_text hex;
-	GUARD(read_object(r, answer, len));
+	GUARD(read_object(r, response));
 	GUARD(read_text(&hex, r, "random_bytes"));
 	return kms_secret_from_hex(secret32, hex, 32);
 }
 
-kms_status kms_odyn_secret(kms_secret **secret32, const char **field, char *answer, size_t len)
+kms_status kms_odyn_secret(kms_secret **secret32, const char **field, kms_buf *response)
 {
 	ENSURE_REF(secret32);
 	*secret32 = NULL;
 	ENSURE_REF(field);
 	*field = NULL;
-	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(response);
 	DEFER(reading_end) reading r = { 0 };
-	return report(field, &r, read_secret(secret32, &r, answer, len));
+	return report(field, &r, read_secret(secret32, &r, response));
 }
 
-/* ---- signatures ---- */
+/* ---- signatures and transactions ---- */
 
-static kms_status read_signature(uint8_t sig65[65], reading *r, char *answer, size_t len,
-				 const uint8_t own20[20])
+static kms_status read_signature(uint8_t sig65[65], reading *r, kms_buf *response, const uint8_t own20[20])
 {
 	kms_text text;
-	GUARD(read_object(r, answer, len));
+	GUARD(read_object(r, response));
 	GUARD(read_own_address(r, own20));
 	GUARD(read_text(&text, r, "signature"));
 	return kms_signature_parse(sig65, text);
 }
 
-kms_status kms_odyn_signature(char signature132[KMS_SIGNATURE_TEXT], const char **field, char *answer,
-			      size_t len, const uint8_t own20[20])
+kms_status kms_odyn_signature(char signature132[KMS_SIGNATURE_TEXT], const char **field, kms_buf *response,
+			      const uint8_t own20[20])
 {
 	ENSURE_REF(signature132);
 	memset(signature132, 0, KMS_SIGNATURE_TEXT);
 	ENSURE_REF(field);
 	*field = NULL;
-	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(response);
 	ENSURE_REF(own20);
 	uint8_t sig[65];
 	DEFER(reading_end) reading r = { 0 };
-	kms_status status = read_signature(sig, &r, answer, len, own20);
+	kms_status status = read_signature(sig, &r, response, own20);
 	if (status == KMS_OK) kms_signature_format(signature132, sig);
 	return report(field, &r, status);
 }
 
-static kms_status read_transaction(kms_buf *raw, uint8_t hash32[32], reading *r, const uint8_t own20[20])
+static kms_status read_transaction(uint8_t hash32[32], kms_buf *raw, reading *r, const uint8_t own20[20])
 {
 	kms_text hex;
 	uint8_t told[32];
@@ -315,19 +312,19 @@ static kms_status read_transaction(kms_buf *raw, uint8_t hash32[32], reading *r,
 	return KMS_OK;
 }
 
-kms_status kms_odyn_transaction(kms_buf *raw, uint8_t hash32[32], const char **field, char *answer,
-				size_t len, const uint8_t own20[20])
+kms_status kms_odyn_transaction(uint8_t hash32[32], const char **field, kms_buf *raw, kms_buf *response,
+				const uint8_t own20[20])
 {
-	ENSURE_REF(raw);
 	ENSURE_REF(hash32);
 	memset(hash32, 0, 32);
 	ENSURE_REF(field);
 	*field = NULL;
-	ENSURE(answer || !len, KMS_ERR_ARGUMENT);
+	ENSURE_REF(raw);
+	ENSURE_REF(response);
 	ENSURE_REF(own20);
 	DEFER(reading_end) reading r = { 0 };
-	kms_status status = read_object(&r, answer, len);
-	if (status == KMS_OK) status = read_transaction(raw, hash32, &r, own20);
+	kms_status status = read_object(&r, response);
+	if (status == KMS_OK) status = read_transaction(hash32, raw, &r, own20);
 	if (status != KMS_OK) memset(hash32, 0, 32);
 	return report(field, &r, status);
 }

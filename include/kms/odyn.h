@@ -1,10 +1,12 @@
 /*
- * Bodies of the Odyn service's HTTP API (docs/protocol.md section 13): requests are written, answers read
- * strictly. What carries plaintext goes from buffer to buffer; both sides are wiped or guarded memory.
+ * Bodies of the Odyn service's HTTP API (docs/protocol.md section 13): writing requests and reading
+ * responses strictly. Bodies with plaintext stay in wiped or guarded memory on both sides.
  *
- * An answer is taken from a body that is changed (JSON is decoded in place). Whatever is wrong
- * with it is ERR_TEE, and `field` then names the member at fault (static), or is NULL where the
- * whole is no JSON object; shortages of memory keep their own status. Stateless; any thread.
+ * The functions that read take a response's body and change it (JSON is decoded in place), so that it
+ * is unspecified afterwards. They return ERR_TEE for everything that is wrong with a response; then
+ * `field` names the member at fault (a static string), or is NULL when the whole is no JSON
+ * object. A shortage of memory keeps its own status (ERR_MEMORY, ERR_LOCKED_MEMORY).
+ * Threads: any; no state.
  */
 #ifndef KMS_ODYN_H
 #define KMS_ODYN_H
@@ -12,51 +14,75 @@
 #include "kms/envelope.h"
 #include "kms/eth_text.h"
 
-/* ---- requests: appended to `request` -------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------- */
 
 /*
- * {"client_public_key","encrypted_data","nonce"} of a received envelope.
- * In: peer97 - the sender, as kms_envelope_check_sender has found it. ERR_HEX: no ciphertext.
+ * Writes {"client_public_key","encrypted_data","nonce"} for a received envelope.
+ * Returns: KMS_OK; ERR_HEX when ciphertext or nonce are not hexadecimal; ERR_TOO_LARGE; ERR_MEMORY.
+ * In-out: request - appended to; unchanged on failure.
+ * In: peer97 - the sender's key, as kms_envelope_check_sender found it.
  */
 kms_status kms_odyn_decrypt_request(kms_buf *request, const kms_envelope *envelope, const uint8_t peer97[97]);
-/*
- * {"client_public_key","plaintext"}. In: request - a wiped or guarded buffer; plain - JSON, that
- * is valid UTF-8 (ERR_UTF8).
- */
-kms_status kms_odyn_encrypt_request(kms_buf *request, const uint8_t *plain, size_t len,
-				    const uint8_t peer97[97]);
-
-/* ---- answers ---------------------------------------------------------------------------------- */
 
 /*
- * {"plaintext"}: into `plain`, an empty guarded or wiped buffer. Takes over `answer`, a wiped
- * buffer, which is left empty, also on failure; a wiped `plain` gets its memory.
+ * Writes {"client_public_key","plaintext"}.
+ * Returns: KMS_OK; ERR_ARGUMENT, also for a PLAIN buffer; ERR_UTF8; ERR_TOO_LARGE; ERR_MEMORY;
+ * ERR_LOCKED_MEMORY.
+ * In-out: request - a wiped or guarded buffer, appended to; unchanged on failure.
+ * In: plain - the text to encrypt. peer97 - the receiver's key.
  */
-kms_status kms_odyn_plain(kms_buf *plain, const char **field, kms_buf *answer);
+kms_status kms_odyn_encrypt_request(kms_buf *request, kms_text plain, const uint8_t peer97[97]);
+
+/* ---- responses --------------------------------------------------------------------------------- */
 
 /*
- * {"encrypted_data","enclave_public_key","nonce"}: appended to `body` as a canonical envelope.
- * In: own97 - the key that it must name; plain_len - what was sent to be encrypted, from which
- * the length of encrypted_data follows (SIZE_MAX: not known).
+ * Reads {"plaintext"}.
+ * Returns: KMS_OK; ERR_TEE, also when the plaintext is larger than `plain` allows; ERR_ARGUMENT.
+ * Out: plain - an empty wiped or guarded buffer of the caller; a wiped one takes over the memory
+ * of the response. field.
+ * In-out: response - a wiped buffer; empty afterwards, also on failure.
  */
-kms_status kms_odyn_envelope(kms_buf *body, const char **field, char *answer, size_t len,
-			     const uint8_t own97[97], size_t plain_len);
-
-/* {"random_bytes"}: exactly 32 bytes. */
-kms_status kms_odyn_secret(kms_secret **secret32, const char **field, char *answer, size_t len);
+kms_status kms_odyn_plain(kms_buf *plain, const char **field, kms_buf *response);
 
 /*
- * {"signature","address"}: a signature as kms_signature_parse accepts it, v written as 27 or 28,
- * by the wallet given. That it is one of the text is not checked: whoever is answered does.
+ * Reads {"encrypted_data","enclave_public_key","nonce"} and writes it as a canonical envelope.
+ * Returns: KMS_OK; ERR_TEE; ERR_TOO_LARGE.
+ * Out: field.
+ * In-out: body - appended to; unchanged on failure. response.
+ * In: own97 - the key that the response must name. plain_len - bytes that were sent to be encrypted,
+ * which determine the length of encrypted_data; SIZE_MAX: not known.
  */
-kms_status kms_odyn_signature(char signature132[KMS_SIGNATURE_TEXT], const char **field, char *answer,
-			      size_t len, const uint8_t own20[20]);
+kms_status kms_odyn_envelope(const char **field, kms_buf *body, kms_buf *response, const uint8_t own97[97],
+			     size_t plain_len);
 
 /*
- * {"raw_transaction","transaction_hash","address"}: a transaction of type 2, appended to `raw`
- * in binary, whose keccak256 is the hash it came with.
+ * Reads {"random_bytes"}, which must be 32 bytes.
+ * Returns: KMS_OK; ERR_TEE.
+ * Out: secret32 - one reference, released with kms_secret_unref; NULL on failure. field.
+ * In-out: response.
  */
-kms_status kms_odyn_transaction(kms_buf *raw, uint8_t hash32[32], const char **field, char *answer,
-				size_t len, const uint8_t own20[20]);
+kms_status kms_odyn_secret(kms_secret **secret32, const char **field, kms_buf *response);
+
+/*
+ * Reads {"signature","address"}. Does not check that the signature is of the text that was sent:
+ * those who receive the signed text do.
+ * Returns: KMS_OK; ERR_TEE, also when kms_signature_parse refuses the signature.
+ * Out: signature132 - in canonical form, with v as 27 or 28; zeroed on failure. field.
+ * In-out: response.
+ * In: own20 - the wallet that the response must name.
+ */
+kms_status kms_odyn_signature(char signature132[KMS_SIGNATURE_TEXT], const char **field, kms_buf *response,
+			      const uint8_t own20[20]);
+
+/*
+ * Reads {"raw_transaction","transaction_hash","address"}: a transaction of type 2, whose keccak256
+ * must be the hash.
+ * Returns: KMS_OK; ERR_TEE; ERR_TOO_LARGE.
+ * Out: hash32. field.
+ * In-out: raw - the transaction is appended, in binary; unchanged on failure. response.
+ * In: own20 - the wallet that the response must name.
+ */
+kms_status kms_odyn_transaction(uint8_t hash32[32], const char **field, kms_buf *raw, kms_buf *response,
+				const uint8_t own20[20]);
 
 #endif

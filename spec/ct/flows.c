@@ -255,7 +255,7 @@ static void module_keys(void)
 	MUST(kms_nsm_open(&nsm));
 	ct_hide_random(true);
 	MUST(kms_nsm_identity(&wallet, &key, nsm));
-	MUST(kms_nsm_secret(&secret, nsm, KEY, "random"));
+	MUST(kms_nsm_secret(&secret, nsm, KEY, KMS_TEXT("random")));
 	kms_secret_unref(secret);
 	kms_wallet_free(wallet);
 	kms_p384_free(key);

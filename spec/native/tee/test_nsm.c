@@ -1,6 +1,6 @@
 /*
- * The Nitro Security Module through a fake device (nsm_fake.c, linked in): every
- * answer that a device may give, and those that it should never give.
+ * The Nitro Security Module on a fake device (nsm_fake.c, linked in): every response that a device
+ * may give, and those that it must never give.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,12 +8,12 @@
 #include "kms/nsm.h"
 #include "material.h"
 
-static void with(const char *fault)
+static void with_fault(const char *fault)
 {
 	setenv("NSM_FAKE", fault, 1);
 }
 
-static void as_it_should_be(void)
+static void without_fault(void)
 {
 	unsetenv("NSM_FAKE");
 	unsetenv("NSM_FAKE_RANDOM");
@@ -24,7 +24,7 @@ static void as_it_should_be(void)
 static kms_nsm *module(void)
 {
 	kms_nsm *nsm;
-	as_it_should_be();
+	without_fault();
 	MUST(kms_nsm_open(&nsm));
 	return nsm;
 }
@@ -32,17 +32,17 @@ static kms_nsm *module(void)
 TEST(opening_says_what_is_missing)
 {
 	kms_nsm *nsm = (kms_nsm *)failed_;
-	as_it_should_be();
-	with("missing");
+	without_fault();
+	with_fault("missing");
 	CHECK_STATUS(KMS_ERR_NSM_MISSING, kms_nsm_open(&nsm));
 	CHECK(!nsm);
-	with("denied");
+	with_fault("denied");
 	CHECK_STATUS(KMS_ERR_NSM_ACCESS, kms_nsm_open(&nsm));
 	CHECK(!nsm);
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_open(NULL));
 	kms_nsm_close(NULL);
-	as_it_should_be();
-	/* A descriptor is closed where memory runs out. */
+	without_fault();
+	/* The descriptor is closed when memory runs out. */
 	int before = dup(0);
 	close(before);
 	kms_mem_fail_after(1);
@@ -60,33 +60,33 @@ TEST(random_bytes_of_any_length)
 	uint8_t bytes[1024], again[1024];
 	kms_nsm *nsm = module();
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-		CHECK_OK(kms_nsm_random(bytes, lengths[i], nsm));
-		CHECK_OK(kms_nsm_random(again, lengths[i], nsm));
+		CHECK_OK(kms_nsm_random(kms_out_of(bytes, lengths[i]), nsm));
+		CHECK_OK(kms_nsm_random(kms_out_of(again, lengths[i]), nsm));
 		CHECK(lengths[i] < 16 || memcmp(bytes, again, lengths[i]) != 0);
 		CHECK(lengths[i] < 32 || memcmp(bytes + lengths[i] - 16, zeros, 16) != 0);
 	}
-	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_random(bytes, 0, nsm));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_random(bytes, 1025, nsm));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_random(NULL, 1, nsm));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_random(bytes, 1, NULL));
-	/* Answers shorter than what is asked for are put together. */
-	with("short-random");
+	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_random(kms_out_of(bytes, 0), nsm));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_random(kms_out_of(bytes, 1025), nsm));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_random(kms_out_of(NULL, 1), nsm));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_random(kms_out_of(bytes, 1), NULL));
+	/* Several short responses together give what was asked for. */
+	with_fault("short-random");
 	memset(bytes, 0, sizeof(bytes));
-	CHECK_OK(kms_nsm_random(bytes, 64, nsm));
+	CHECK_OK(kms_nsm_random(kms_out_of(bytes, 64), nsm));
 	CHECK(memcmp(bytes + 48, zeros, 16) != 0);
-	with("interrupted-often");
-	CHECK_OK(kms_nsm_random(bytes, 64, nsm));
+	with_fault("interrupted-often");
+	CHECK_OK(kms_nsm_random(kms_out_of(bytes, 64), nsm));
 	kms_nsm_close(nsm);
 }
 
 static const struct {
 	const char *fault;
 	kms_status status;
-} bad_answers[] = {
+} bad_responses[] = {
 	{ "gone", KMS_ERR_NSM },
 	{ "io", KMS_ERR_NSM },
 	{ "not-permitted", KMS_ERR_NSM_ACCESS },
-	{ "interrupted", KMS_ERR_NSM }, /* without end */
+	{ "interrupted", KMS_ERR_NSM }, /* at every attempt */
 	{ "error=InternalError", KMS_ERR_NSM_REFUSED },
 	{ "error=8", KMS_ERR_NSM_REFUSED },
 	{ "oversized", KMS_ERR_NSM_ANSWER },
@@ -109,11 +109,11 @@ static void refuse_random(int *failed_, kms_nsm *nsm, const char *fault, kms_sta
 	kms_secret *secret = (kms_secret *)bytes;
 	kms_wallet *wallet = (kms_wallet *)bytes;
 	kms_p384 *p384 = (kms_p384 *)bytes;
-	with(fault);
+	with_fault(fault);
 	memset(bytes, 0xaa, sizeof(bytes));
-	CHECK_STATUS(status, kms_nsm_random(bytes, sizeof(bytes), nsm));
+	CHECK_STATUS(status, kms_nsm_random(kms_out_of(bytes, sizeof(bytes)), nsm));
 	CHECK_MEM(bytes, zeros, sizeof(bytes));
-	CHECK_STATUS(status, kms_nsm_secret(&secret, nsm, 32, "x"));
+	CHECK_STATUS(status, kms_nsm_secret(&secret, nsm, 32, KMS_TEXT("x")));
 	CHECK(!secret);
 	CHECK_STATUS(status, kms_nsm_identity(&wallet, &p384, nsm));
 	CHECK(!wallet && !p384);
@@ -125,7 +125,7 @@ static void refuse_others(int *failed_, kms_nsm *nsm, const char *fault, kms_sta
 	static const kms_nsm_description zeros;
 	kms_nsm_description description;
 	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_RESPONSE_MAX);
-	with(fault);
+	with_fault(fault);
 	CHECK_STATUS(status, kms_nsm_attest(&document, nsm, &none));
 	CHECK(document.len == 0);
 	memset(&description, 0xaa, sizeof(description));
@@ -134,31 +134,31 @@ static void refuse_others(int *failed_, kms_nsm *nsm, const char *fault, kms_sta
 	kms_buf_free(&document);
 }
 
-TEST(bad_answers_are_refused_and_leave_nothing)
+TEST(bad_responses_are_refused_and_leave_nothing)
 {
 	kms_nsm *nsm = module();
 	size_t used = kms_guarded_used();
-	for (size_t i = 0; i < sizeof(bad_answers) / sizeof(bad_answers[0]); i++) {
-		CALL(refuse_random, nsm, bad_answers[i].fault, bad_answers[i].status);
-		CALL(refuse_others, nsm, bad_answers[i].fault, bad_answers[i].status);
+	for (size_t i = 0; i < sizeof(bad_responses) / sizeof(bad_responses[0]); i++) {
+		CALL(refuse_random, nsm, bad_responses[i].fault, bad_responses[i].status);
+		CALL(refuse_others, nsm, bad_responses[i].fault, bad_responses[i].status);
 	}
 	for (size_t i = 0; i < sizeof(bad_random) / sizeof(bad_random[0]); i++)
 		CALL(refuse_random, nsm, bad_random[i], KMS_ERR_NSM_ANSWER);
 	CHECK(kms_guarded_used() == used);
-	/* The device is as good as before. */
+	/* The device still works. */
 	uint8_t bytes[32];
-	as_it_should_be();
-	CHECK_OK(kms_nsm_random(bytes, 32, nsm));
+	without_fault();
+	CHECK_OK(kms_nsm_random(kms_out_of(bytes, 32), nsm));
 	kms_nsm_close(nsm);
 }
 
-TEST(noise_is_never_taken_for_an_answer)
+TEST(noise_is_never_a_response)
 {
 	uint8_t bytes[32];
 	kms_nsm *nsm = module();
-	with("noise");
+	with_fault("noise");
 	for (int i = 0; i < 2000; i++)
-		CHECK(kms_nsm_random(bytes, sizeof(bytes), nsm) != KMS_OK);
+		CHECK(kms_nsm_random(kms_out_of(bytes, sizeof(bytes)), nsm) != KMS_OK);
 	kms_nsm_close(nsm);
 }
 
@@ -177,21 +177,21 @@ TEST(refusals_have_names)
 	CHECK(strcmp(kms_nsm_refusal(nsm), "") == 0);
 	CHECK(strcmp(kms_nsm_refusal(NULL), "") == 0);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		with(names[i][0]);
-		CHECK_STATUS(KMS_ERR_NSM_REFUSED, kms_nsm_random(bytes, 32, nsm));
+		with_fault(names[i][0]);
+		CHECK_STATUS(KMS_ERR_NSM_REFUSED, kms_nsm_random(kms_out_of(bytes, 32), nsm));
 		CHECK(strcmp(kms_nsm_refusal(nsm), names[i][1]) == 0);
 	}
 	kms_nsm_close(nsm);
 }
 
-/* A secret as it comes out with either generator broken or not. */
+/* A secret drawn with each generator broken ("zero") or not. */
 static kms_secret *draw(kms_nsm *nsm, const char *module_mode, const char *kernel_mode, const char *use)
 {
 	kms_secret *secret;
 	setenv("NSM_FAKE_RANDOM", module_mode, 1);
 	setenv("NSM_FAKE_KERNEL", kernel_mode, 1);
-	MUST(kms_nsm_secret(&secret, nsm, 32, use));
-	as_it_should_be();
+	MUST(kms_nsm_secret(&secret, nsm, 32, kms_text_from(use)));
+	without_fault();
 	return secret;
 }
 
@@ -214,12 +214,12 @@ TEST(neither_generator_weakens_a_secret_alone)
 	CALL(check_mixed, nsm, "zero", "good", false);
 	CALL(check_mixed, nsm, "good", "zero", false);
 	CALL(check_mixed, nsm, "good", "good", false);
-	/* Both broken: nothing else goes in, so that the two above are what helped. */
+	/* With both broken the secret repeats: nothing else is mixed in. */
 	CALL(check_mixed, nsm, "zero", "zero", true);
 	kms_nsm_close(nsm);
 }
 
-/* RFC 5869 over 128 zeros, computed apart from this code. */
+/* RFC 5869 over 128 zeros. */
 TEST(a_secret_is_hkdf_over_both)
 {
 	static const uint8_t drawn[128];
@@ -230,11 +230,11 @@ TEST(a_secret_is_hkdf_over_both)
 				 KMS_BYTES("wallet")));
 	CHECK_MEM(kms_secret_bytes(secret), expected, 32);
 	kms_secret_unref(secret);
-	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_secret(&secret, nsm, 0, "x"));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_secret(&secret, nsm, 65, "x"));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_secret(&secret, nsm, 32, NULL));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_secret(&secret, NULL, 32, "x"));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_secret(NULL, nsm, 32, "x"));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_secret(&secret, nsm, 0, KMS_TEXT("x")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_secret(&secret, nsm, 65, KMS_TEXT("x")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_secret(&secret, nsm, 32, KMS_NO_TEXT));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_secret(&secret, NULL, 32, KMS_TEXT("x")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_nsm_secret(NULL, nsm, 32, KMS_TEXT("x")));
 	kms_nsm_close(nsm);
 }
 
@@ -255,7 +255,7 @@ TEST(an_identity_is_new_each_time)
 		kms_p384_free(keys[i]);
 	}
 	kms_nsm_close(nsm);
-	/* They outlive the device; without memory there is no half of them. */
+	/* Keys outlive the device; when memory runs out, both are NULL. */
 	nsm = module();
 	for (unsigned long n = 1, ended = 0; !ended; n++) {
 		kms_mem_fail_after(n);
@@ -274,7 +274,7 @@ static bool contains(const kms_buf *buf, const void *bytes, size_t len)
 	return memmem(buf->data, buf->len, bytes, len) != NULL;
 }
 
-TEST(a_document_holds_what_was_asked_for)
+TEST(a_document_holds_the_claims)
 {
 	uint8_t user_data[512], nonce[512], key[1024];
 	kms_nsm *nsm = module();
@@ -294,7 +294,7 @@ TEST(a_document_holds_what_was_asked_for)
 	CHECK_OK(kms_nsm_attest(&document, nsm, &claims));
 	CHECK(contains(&document, "\x69user_data\x40", 11) && contains(&document, "\x65nonce\xf6", 7) &&
 	      contains(&document, "\x6apublic_key\x57\x03", 13));
-	/* What is there already stays. */
+	/* Earlier content stays. */
 	size_t len = document.len;
 	CHECK_OK(kms_nsm_attest(&document, nsm, &claims));
 	CHECK(document.len > len);
@@ -333,7 +333,7 @@ TEST(a_description)
 	CHECK(d.version[0] == 1 && d.version[1] == 0 && d.version[2] == 7);
 	CHECK(d.max_pcrs == 32 && d.locked_pcrs == 4);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		with(bad[i]);
+		with_fault(bad[i]);
 		CHECK_STATUS(KMS_ERR_NSM_ANSWER, kms_nsm_describe(&d, nsm));
 		CHECK(d.module_id[0] == '\0' && d.max_pcrs == 0);
 	}
@@ -343,7 +343,7 @@ TEST(a_description)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(opening_says_what_is_missing), T(random_bytes_of_any_length),
-	  T(bad_answers_are_refused_and_leave_nothing), T(noise_is_never_taken_for_an_answer),
+	  T(bad_responses_are_refused_and_leave_nothing), T(noise_is_never_a_response),
 	  T(refusals_have_names), T(neither_generator_weakens_a_secret_alone), T(a_secret_is_hkdf_over_both),
-	  T(an_identity_is_new_each_time), T(a_document_holds_what_was_asked_for),
+	  T(an_identity_is_new_each_time), T(a_document_holds_the_claims),
 	  T(claims_beyond_their_sizes_are_refused), T(a_description))
