@@ -91,12 +91,6 @@ static void set_id(lua_State *L, const char *name, uint64_t id)
 	lua_setfield(L, -2, name);
 }
 
-static void set_integer(lua_State *L, const char *name, uint64_t number)
-{
-	lua_pushinteger(L, (lua_Integer)number);
-	lua_setfield(L, -2, name);
-}
-
 static void set_address(lua_State *L, const char *name, const uint8_t address20[20])
 {
 	bind_push_hex(L, address20, 20);
@@ -116,7 +110,7 @@ static kms_status push_app(lua_State *L, kms_span data)
 	if (status != KMS_OK) return status;
 	lua_createtable(L, 0, 2);
 	set_id(L, "id", app.id);
-	set_integer(L, "status", app.status);
+	bind_set_integer(L, "status", app.status);
 	return KMS_OK;
 }
 
@@ -127,7 +121,7 @@ static kms_status push_version(lua_State *L, kms_span data)
 	if (status != KMS_OK) return status;
 	lua_createtable(L, 0, 2);
 	set_id(L, "id", version.id);
-	set_integer(L, "status", version.status);
+	bind_set_integer(L, "status", version.status);
 	return KMS_OK;
 }
 
@@ -146,8 +140,8 @@ static kms_status push_instance(lua_State *L, kms_span data)
 	set_text(L, "tee_pubkey", instance.tee_pubkey);
 	lua_pushboolean(L, instance.zk_verified);
 	lua_setfield(L, -2, "zk_verified");
-	set_integer(L, "status", instance.status);
-	set_integer(L, "registered_at", instance.registered_at_s);
+	bind_set_integer(L, "status", instance.status);
+	bind_set_integer(L, "registered_at", instance.registered_at_s);
 	return KMS_OK;
 }
 

@@ -127,12 +127,6 @@ static void set_bytes(lua_State *L, const char *name, kms_span bytes)
 	lua_setfield(L, -2, name);
 }
 
-static void set_integer(lua_State *L, const char *name, uint64_t number)
-{
-	lua_pushinteger(L, (lua_Integer)number);
-	lua_setfield(L, -2, name);
-}
-
 static void push_certificate(lua_State *L, const kms_attest_facts *facts, size_t i)
 {
 	const kms_attest_certificate *certificate = &facts->chain[i];
@@ -142,8 +136,8 @@ static void push_certificate(lua_State *L, const kms_attest_facts *facts, size_t
 	set_bytes(L, "subject",
 		  (kms_span){ (const uint8_t *)certificate->subject, strlen(certificate->subject) });
 	set_bytes(L, "sha256", (kms_span){ certificate->sha256, sizeof(certificate->sha256) });
-	set_integer(L, "not_before_s", (uint64_t)certificate->not_before_s);
-	set_integer(L, "not_after_s", (uint64_t)certificate->not_after_s);
+	bind_set_integer(L, "not_before_s", (uint64_t)certificate->not_before_s);
+	bind_set_integer(L, "not_after_s", (uint64_t)certificate->not_after_s);
 }
 
 static void push_facts(lua_State *L, const kms_attest_facts *facts)
@@ -151,7 +145,7 @@ static void push_facts(lua_State *L, const kms_attest_facts *facts)
 	lua_newtable(L);
 	set_bytes(L, "module_id", facts->module_id);
 	set_bytes(L, "digest", facts->digest);
-	set_integer(L, "timestamp_ms", facts->timestamp_ms);
+	bind_set_integer(L, "timestamp_ms", facts->timestamp_ms);
 	set_bytes(L, "public_key", facts->public_key);
 	set_bytes(L, "user_data", facts->user_data);
 	set_bytes(L, "nonce", facts->nonce);
@@ -168,7 +162,7 @@ static void push_facts(lua_State *L, const kms_attest_facts *facts)
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "chain");
-	set_integer(L, "chain_len", facts->chain_len);
+	bind_set_integer(L, "chain_len", facts->chain_len);
 }
 
 /* ---- functions ------------------------------------------------------------------------------------ */
@@ -198,10 +192,8 @@ static int verify_finish(lua_State *L, bind_job *base)
 /* The document, argument 1, stays on the stack below the job. */
 static verify_job *push_job(lua_State *L, size_t images)
 {
-	verify_job *job = lua_newuserdatauv(L, sizeof(*job) + images * sizeof(job->images[0]), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = verify_run;
-	job->job.finish = verify_finish;
+	verify_job *job =
+	    bind_job_push(L, sizeof(*job) + images * sizeof(job->images[0]), verify_run, verify_finish);
 	job->job.heavy = true;
 	job->document.bytes = (const uint8_t *)lua_tolstring(L, 1, &job->document.len);
 	return job;

@@ -78,10 +78,7 @@ static int root_make(lua_State *L)
 	const kms_attest_root *root = bind_check(L, 1, &root_type);
 	bind_options_check(L, 2, names);
 	lua_settop(L, 2);
-	make_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = make_run;
-	job->job.finish = make_finish;
+	make_job *job = bind_job_push(L, sizeof(*job), make_run, make_finish);
 	job->job.heavy = true;
 	job->root = root;
 	job->claims.now_ms = (uint64_t)bind_option_integer(L, 2, "now_ms", 0, LUA_MAXINTEGER, 0);

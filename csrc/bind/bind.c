@@ -37,6 +37,12 @@ void bind_push_hex(lua_State *L, const uint8_t *bytes, size_t len)
 	luaL_pushresultsize(&buffer, 2 * len + 2);
 }
 
+void bind_set_integer(lua_State *L, const char *name, uint64_t number)
+{
+	lua_pushinteger(L, (lua_Integer)number);
+	lua_setfield(L, -2, name);
+}
+
 int bind_result(lua_State *L, kms_status status)
 {
 	if (status != KMS_OK) return bind_fail(L, status);

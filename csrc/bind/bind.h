@@ -25,6 +25,8 @@ int bind_fail_text(lua_State *L, kms_status status, const char *text);
 int bind_push_text(lua_State *L, kms_text text);
 /* Pushes "0x" and the digits of public bytes. */
 void bind_push_hex(lua_State *L, const uint8_t *bytes, size_t len);
+/* Sets a member of the table on top of the stack. */
+void bind_set_integer(lua_State *L, const char *name, uint64_t number);
 /* true, or the failure. */
 int bind_result(lua_State *L, kms_status status);
 
@@ -40,6 +42,7 @@ kms_text bind_arg_text(lua_State *L, int arg);
 uint64_t bind_arg_app_id(lua_State *L, int arg);
 /* A wallet address in any accepted form. */
 void bind_arg_address(uint8_t address20[20], lua_State *L, int arg);
+
 /* ---- userdata ----------------------------------------------------------------------------- */
 
 /*

@@ -80,12 +80,6 @@ static int exchange_fingerprint(lua_State *L)
 	return 1;
 }
 
-static void set_number(lua_State *L, const char *name, uint64_t number)
-{
-	lua_pushinteger(L, (lua_Integer)number);
-	lua_setfield(L, -2, name);
-}
-
 static void set_keys(lua_State *L, const kms_exchange *exchange)
 {
 	const kms_json_value *keys = kms_json_get(&exchange->json, exchange->json.values, "keys");
@@ -107,9 +101,9 @@ static void push_fields(lua_State *L, const kms_exchange *exchange)
 	lua_pushstring(L, app_id);
 	lua_setfield(L, -2, "app_id");
 	if (exchange->kind == KMS_REQUEST_DERIVE || exchange->kind == KMS_REQUEST_GET)
-		set_number(L, "length", exchange->secret.len);
+		bind_set_integer(L, "length", exchange->secret.len);
 	if (exchange->kind == KMS_REQUEST_PUT || exchange->kind == KMS_REQUEST_GET)
-		set_number(L, "updated_at_ms", exchange->updated_at_ms);
+		bind_set_integer(L, "updated_at_ms", exchange->updated_at_ms);
 	if (exchange->kind == KMS_REQUEST_LIST) set_keys(L, exchange);
 }
 

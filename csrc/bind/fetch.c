@@ -76,34 +76,12 @@ static void call_release(void *object)
 
 static const bind_type call_type = { "kms.fetch", call_release, NULL, false };
 
-/* Pushes a string option, which stays on the stack; NULL (and a nil) where it is absent. */
-static const char *option_string(lua_State *L, const char *name, size_t *len)
-{
-	int type = lua_getfield(L, 1, name);
-	*len = 0;
-	if (type == LUA_TNIL) return NULL;
-	if (type != LUA_TSTRING)
-		luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a string", name));
-	return lua_tolstring(L, -1, len);
-}
-
-static bool option_boolean(lua_State *L, const char *name)
-{
-	int type = lua_getfield(L, 1, name);
-	bool value = lua_toboolean(L, -1);
-	lua_pop(L, 1);
-	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-		luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a boolean", name));
-	return value;
-}
-
 /* A string without NUL inside: what C sees is what Lua passed. */
 static const char *option_text(lua_State *L, const char *name, const char *fallback)
 {
-	size_t len;
-	const char *text = option_string(L, name, &len);
-	if (!text) return fallback;
-	return strlen(text) == len ? text : "\n"; /* never valid */
+	kms_text text = bind_option_text(L, 1, name);
+	if (!text.text) return fallback;
+	return strlen(text.text) == text.len ? text.text : "\n"; /* never valid */
 }
 
 static kms_status add_headers(lua_State *L, kms_fetch *fetch)
@@ -177,7 +155,7 @@ static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *l
 {
 	if (lua_getfield(L, 1, "body") != LUA_TUSERDATA) {
 		lua_pop(L, 1);
-		request->body.text = option_string(L, "body", &request->body.len);
+		request->body = bind_option_text(L, 1, "body");
 		return;
 	}
 	const kms_buf *body = bind_body_check(L, lua_gettop(L));
@@ -212,15 +190,15 @@ static int fetch(lua_State *L)
 	request.connect_timeout_ms =
 	    (uint32_t)bind_option_integer(L, 1, "connect_timeout_ms", 1, 3600000, 5000);
 	request.max_bytes = (size_t)bind_option_integer(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
-	request.check_address = option_boolean(L, "check_address");
-	request.wiped = option_boolean(L, "wiped");
+	request.check_address = bind_option_boolean(L, 1, "check_address");
+	request.wiped = bind_option_boolean(L, 1, "wiped");
 	/* The strings stay on the stack, which lives until the call is over. */
 	request.url = option_text(L, "url", NULL);
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");
 	request.method = option_text(L, "method", "GET");
 	request.proxy = option_text(L, "proxy", NULL);
 	request.unix_socket = option_text(L, "unix_socket", NULL);
-	bool handle = option_boolean(L, "handle");
+	bool handle = bind_option_boolean(L, 1, "handle");
 
 	kms_status status = bind_push_fetcher(L, &fetcher);
 	if (status != KMS_OK) return bind_fail(L, status);

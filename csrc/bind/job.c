@@ -4,6 +4,7 @@
 #include <luv/luv.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kms/secret.h"
 
@@ -116,6 +117,15 @@ void bind_jobs_stop(void)
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
 	while (load.pending > 0)
 		uv_run(load.prepare.loop, UV_RUN_ONCE);
+}
+
+void *bind_job_push(lua_State *L, size_t size, void (*run)(bind_job *job),
+		    int (*finish)(lua_State *L, bind_job *job))
+{
+	bind_job *job = memset(lua_newuserdatauv(L, size, 0), 0, size);
+	job->run = run;
+	job->finish = finish;
+	return job;
 }
 
 int bind_job_start(lua_State *L, bind_job *job)

@@ -26,10 +26,9 @@ int bind_wait_yield(lua_State *L, bind_wait *wait);
 void bind_wait_resume(bind_wait *wait);
 
 /*
- * A job for libuv's pool, at the start of a userdata that the caller made and leaves on its
- * stack. `run` may be called on any thread and must not touch Lua. The coroutine yields until
- * it is done; when nothing else waits, or where it cannot yield, it runs inline, which saves
- * the wake-up.
+ * A job for libuv's pool, at the start of a userdata that the caller leaves on its stack. `run` may be called
+ * on any thread and must not touch Lua. The coroutine yields until it is done; when nothing else waits, or
+ * where it cannot yield, it runs inline, which saves the wake-up.
  */
 typedef struct bind_job {
 	bind_wait wait;
@@ -38,6 +37,13 @@ typedef struct bind_job {
 	int (*finish)(lua_State *L, struct bind_job *job);
 	bool heavy; /* never inline where it can yield: P-384, large bodies */
 } bind_job;
+
+/*
+ * Pushes a userdata of `size` zero bytes for a structure that starts with a bind_job, and sets its functions
+ * (may throw).
+ */
+void *bind_job_push(lua_State *L, size_t size, void (*run)(bind_job *job),
+		    int (*finish)(lua_State *L, bind_job *job));
 
 int bind_job_start(lua_State *L, bind_job *job);
 /* The same for work that costs less than the way to the pool: here and now, unless it is heavy. */

@@ -48,10 +48,8 @@ static int nsm_describe(lua_State *L)
 	lua_setfield(L, -2, "digest");
 	lua_pushfstring(L, "%d.%d.%d", (int)d.version[0], (int)d.version[1], (int)d.version[2]);
 	lua_setfield(L, -2, "version");
-	lua_pushinteger(L, d.max_pcrs);
-	lua_setfield(L, -2, "max_pcrs");
-	lua_pushinteger(L, d.locked_pcrs);
-	lua_setfield(L, -2, "locked_pcrs");
+	bind_set_integer(L, "max_pcrs", d.max_pcrs);
+	bind_set_integer(L, "locked_pcrs", d.locked_pcrs);
 	return 1;
 }
 
@@ -84,10 +82,7 @@ static int nsm_random_secret(lua_State *L)
 	kms_nsm *nsm = check_nsm(L);
 	lua_settop(L, 1);
 	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
-	secret_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = secret_run;
-	job->job.finish = secret_finish;
+	secret_job *job = bind_job_push(L, sizeof(*job), secret_run, secret_finish);
 	job->job.heavy = true;
 	job->nsm = nsm;
 	job->box = box;
@@ -127,10 +122,7 @@ static int nsm_attest(lua_State *L)
 	kms_nsm *nsm = check_nsm(L);
 	lua_settop(L, 4);
 	kms_text nonce = bind_arg_text(L, 2), user_data = bind_arg_text(L, 3), key = bind_arg_text(L, 4);
-	attest_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = attest_run;
-	job->job.finish = attest_finish;
+	attest_job *job = bind_job_push(L, sizeof(*job), attest_run, attest_finish);
 	job->job.heavy = true;
 	job->nsm = nsm;
 	job->claims.nonce = kms_text_span(nonce);

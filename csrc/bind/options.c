@@ -31,3 +31,24 @@ lua_Integer bind_option_integer(lua_State *L, int arg, const char *name, lua_Int
 		    L, arg, lua_pushfstring(L, "option '%s' must be an integer of %I to %I", name, min, max));
 	return n;
 }
+
+bool bind_option_boolean(lua_State *L, int arg, const char *name)
+{
+	int type = lua_getfield(L, arg, name);
+	bool value = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+		luaL_argerror(L, arg, lua_pushfstring(L, "option '%s' must be a boolean", name));
+	return value;
+}
+
+kms_text bind_option_text(lua_State *L, int arg, const char *name)
+{
+	kms_text text = { NULL, 0 };
+	int type = lua_getfield(L, arg, name);
+	if (type == LUA_TNIL) return text;
+	if (type != LUA_TSTRING)
+		luaL_argerror(L, arg, lua_pushfstring(L, "option '%s' must be a string", name));
+	text.text = lua_tolstring(L, -1, &text.len);
+	return text;
+}

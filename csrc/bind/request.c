@@ -109,10 +109,7 @@ static int service_open(lua_State *L)
 	lua_settop(L, 6);
 	kms_request *request = push_request(L);
 	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
-	open_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = open_run;
-	job->job.finish = open_finish;
+	open_job *job = bind_job_push(L, sizeof(*job), open_run, open_finish);
 	job->service = service;
 	job->request = request;
 	job->request_index = 7;
@@ -153,11 +150,8 @@ static int service_parse(lua_State *L)
 	lua_settop(L, 5);
 	kms_request *request = push_request(L);
 	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
-	open_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
+	open_job *job = bind_job_push(L, sizeof(*job), parse_run, open_finish);
 	bind_arg_signature(&job->signature, L, 4);
-	job->job.run = parse_run;
-	job->job.finish = open_finish;
 	job->job.heavy = size > OPEN_INLINE_BYTES;
 	job->service = service;
 	job->request = request;

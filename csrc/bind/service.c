@@ -141,15 +141,12 @@ static int service_authenticate(lua_State *L)
 	uint64_t wall_ms = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
 	uint64_t mono_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 
-	auth_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
+	auth_job *job = bind_job_push(L, sizeof(*job), auth_run, auth_finish);
 	if (!copy_header(&job->signature, http, headers[domain][0]) ||
 	    !copy_header(&job->nonce, http, headers[domain][1]) ||
 	    !copy_header(&job->timestamp, http, headers[domain][2]) ||
 	    !copy_header(&job->wallet, http, headers[domain][3]))
 		return bind_fail(L, KMS_ERR_POP_DUPLICATE);
-	job->job.run = auth_run;
-	job->job.finish = auth_finish;
 	job->service = service;
 	job->domain = domain == 0 ? KMS_POP_APP : KMS_POP_PEER;
 	job->now_s = wall_ms / 1000;

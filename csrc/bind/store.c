@@ -1,4 +1,5 @@
-/* The store as Lua sees it: sizes and counts. Keys and values: service.c, sync_store.c. */
+/* The store: creating it, its upkeep and counts. Messages to peers: sync_store.c; keys and values: answer.c.
+ */
 #include "bind/store.h"
 
 #include "bind/options.h"
@@ -9,22 +10,16 @@ static void store_release(void *object)
 	kms_store_free(object);
 }
 
-static void set_count(lua_State *L, const char *name, uint64_t n)
-{
-	lua_pushinteger(L, (lua_Integer)n);
-	lua_setfield(L, -2, name);
-}
-
 static void push_stats(lua_State *L, const kms_store_stats *stats)
 {
 	lua_createtable(L, 0, 7);
-	set_count(L, "namespaces", stats->namespaces);
-	set_count(L, "live_keys", stats->live_keys);
-	set_count(L, "live_bytes", stats->live_bytes);
-	set_count(L, "tombstones", stats->tombstones);
-	set_count(L, "stubs", stats->stubs);
-	set_count(L, "total_bytes", stats->total_bytes);
-	set_count(L, "evictions", stats->evictions);
+	bind_set_integer(L, "namespaces", stats->namespaces);
+	bind_set_integer(L, "live_keys", stats->live_keys);
+	bind_set_integer(L, "live_bytes", stats->live_bytes);
+	bind_set_integer(L, "tombstones", stats->tombstones);
+	bind_set_integer(L, "stubs", stats->stubs);
+	bind_set_integer(L, "total_bytes", stats->total_bytes);
+	bind_set_integer(L, "evictions", stats->evictions);
 }
 
 /* store:stats([app_id]) -> table of counts, of the whole store or of one namespace */
@@ -57,7 +52,7 @@ static int store_sequence(lua_State *L)
 	return 1;
 }
 
-/* Addresses of the list at `arg` into the userdata buffer that is pushed (may throw). */
+/* Parses the addresses of the list at `arg` into a userdata that it pushes (may throw). */
 static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
 {
 	luaL_checktype(L, arg, LUA_TTABLE);
@@ -73,9 +68,9 @@ static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
 }
 
 /*
- * store:set_members(wallets) -> true | nil, message, code: who is a member of the cluster now.
- * store:set_acknowledged(sequence|nil): the newest change that all of them have; nil where
- * this node is alone.
+ * store:set_members(wallets) -> true | nil, message, code: the wallets of all members of the cluster.
+ * store:set_acknowledged(sequence|nil): the newest change that all other members have; nil when
+ * there is no other.
  */
 static int store_set_members(lua_State *L)
 {

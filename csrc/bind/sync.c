@@ -1,17 +1,16 @@
-/* Sync messages: read, asked, merged. The master secret that travels in one: sync_secret.c. */
+/* Sync messages: parsing them, reading their members, merging their records. */
 #include "bind/sync.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "bind/body.h"
 #include "bind/crypto.h"
 #include "bind/job.h"
 #include "bind/store.h"
 #include "bind/topics.h"
-#include "base/mem.h"
+#include "base/ensure.h"
 
-/* Messages above this are read on the pool; below, reading costs less than the way there. */
+/* Larger messages are parsed on the pool; for smaller ones the way there costs more than parsing. */
 #define PARSE_INLINE_BYTES 16384
 
 static void message_release(void *object)
@@ -52,7 +51,7 @@ void bind_drop_secret(kms_secret **held)
 	*held = NULL;
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 typedef struct parse_job {
 	bind_job job;
@@ -90,10 +89,7 @@ static int sync_parse(lua_State *L)
 	bool large = plain->len > PARSE_INLINE_BYTES;
 	lua_settop(L, 1);
 	kms_sync **message = (kms_sync **)bind_new(L, &bind_sync_type);
-	parse_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = parse_run;
-	job->job.finish = parse_finish;
+	parse_job *job = bind_job_push(L, sizeof(*job), parse_run, parse_finish);
 	job->message = message;
 	job->message_index = 2;
 	job->plain = (kms_buf **)bind_hold(L, 1, &bind_body_type);
@@ -105,7 +101,7 @@ static int sync_parse(lua_State *L)
 	return bind_job_start(L, &job->job);
 }
 
-/* ---- what a message says ------------------------------------------------------------------------ */
+/* ---- members --------------------------------------------------------------------------------- */
 
 /* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store, attestation */
 static int message_text(lua_State *L)
@@ -119,8 +115,8 @@ static int message_text(lua_State *L)
 }
 
 /*
- * message:flag(name) -> boolean | nil. "complete": what the sender says of its store; "data":
- * true where there are records, or the member that would hold them.
+ * message:flag(name) -> boolean | nil. "complete": whether the sender says that its store is; "data":
+ * true when the message has that member, even without records.
  */
 static int message_flag(lua_State *L)
 {
@@ -150,13 +146,7 @@ static int message_features(lua_State *L)
 	}
 }
 
-static void set_count(lua_State *L, const char *name, uint64_t count)
-{
-	lua_pushinteger(L, (lua_Integer)count);
-	lua_setfield(L, -2, name);
-}
-
-/* message:counts() -> { total=, merged=, skipped=, rejected=, future= }: those that are there */
+/* message:counts() -> { total=, merged=, skipped=, rejected=, future= }, without those that are absent */
 static int message_counts(lua_State *L)
 {
 	const kms_sync *message = check_message(L);
@@ -164,19 +154,19 @@ static int message_counts(lua_State *L)
 	for (int i = 0; i < KMS_SYNC_NUMBERS; i++) {
 		uint64_t number;
 		if (kms_sync_number(&number, message, (kms_sync_number_name)i))
-			set_count(L, kms_sync_number_member((kms_sync_number_name)i), number);
+			bind_set_integer(L, kms_sync_number_member((kms_sync_number_name)i), number);
 	}
 	return 1;
 }
 
-/* message:records() -> number of records in it, well formed or not */
+/* message:records() -> number of its records, malformed ones included */
 static int message_records(lua_State *L)
 {
 	lua_pushinteger(L, (lua_Integer)kms_sync_records(check_message(L)));
 	return 1;
 }
 
-/* ---- records, for a policy ---------------------------------------------------------------------- */
+/* ---- records, for a policy ------------------------------------------------------------------- */
 
 static size_t check_index(lua_State *L)
 {
@@ -185,7 +175,7 @@ static size_t check_index(lua_State *L)
 
 /*
  * message:record(index) -> { app_id, key, size (of the ciphertext), updated_at_ms, tombstone,
- * ttl_ms } | nil from the last one on. From 1, over the well-formed ones; never a value.
+ * ttl_ms } | nil after the last one. Well-formed records only, counted from 1; never a value.
  */
 static int message_record(lua_State *L)
 {
@@ -200,15 +190,15 @@ static int message_record(lua_State *L)
 	lua_setfield(L, -2, "app_id");
 	lua_pushlstring(L, record.key.text, record.key.len);
 	lua_setfield(L, -2, "key");
-	set_count(L, "size", record.value.len);
-	set_count(L, "updated_at_ms", record.updated_at_ms);
-	set_count(L, "ttl_ms", record.ttl_ms);
+	bind_set_integer(L, "size", record.value.len);
+	bind_set_integer(L, "updated_at_ms", record.updated_at_ms);
+	bind_set_integer(L, "ttl_ms", record.ttl_ms);
 	lua_pushboolean(L, record.state == KMS_RECORD_TOMBSTONE);
 	lua_setfield(L, -2, "tombstone");
 	return 1;
 }
 
-/* message:refuse(index): apply will reject that record */
+/* message:refuse(index): apply() will reject that record */
 static int message_refuse(lua_State *L)
 {
 	kms_sync *message = check_message(L);
@@ -216,7 +206,7 @@ static int message_refuse(lua_State *L)
 	return 0;
 }
 
-/* ---- merging ----------------------------------------------------------------------------------------- */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 typedef struct apply_job {
 	bind_job job;
@@ -243,11 +233,11 @@ static void push_skip_reasons(lua_State *L, const kms_sync_counts *counts)
 					   KMS_MERGE_IGNORED_EXISTING_NEWER_VERSION,
 					   KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK };
 	lua_newtable(L);
-	for (size_t i = 0; i < sizeof(skips) / sizeof(skips[0]); i++) {
+	for (size_t i = 0; i < KMS_ARRAY_LEN(skips); i++) {
 		uint64_t count = counts->outcomes[skips[i]];
-		if (count) set_count(L, kms_merge_name(skips[i]), count);
+		if (count) bind_set_integer(L, kms_merge_name(skips[i]), count);
 	}
-	if (counts->stubs) set_count(L, "stub", counts->stubs);
+	if (counts->stubs) bind_set_integer(L, "stub", counts->stubs);
 }
 
 static int apply_finish(lua_State *L, bind_job *base)
@@ -256,13 +246,13 @@ static int apply_finish(lua_State *L, bind_job *base)
 	bind_hold_end(L, 1, (void **)job->message);
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_createtable(L, 0, 8);
-	set_count(L, "total", job->counts.total);
-	set_count(L, "merged", job->counts.merged);
-	set_count(L, "skipped", job->counts.skipped);
-	set_count(L, "rejected", job->counts.rejected);
-	set_count(L, "future", job->counts.future);
-	set_count(L, "poisoned", job->counts.poisoned);
-	set_count(L, "refused", job->counts.refused);
+	bind_set_integer(L, "total", job->counts.total);
+	bind_set_integer(L, "merged", job->counts.merged);
+	bind_set_integer(L, "skipped", job->counts.skipped);
+	bind_set_integer(L, "rejected", job->counts.rejected);
+	bind_set_integer(L, "future", job->counts.future);
+	bind_set_integer(L, "poisoned", job->counts.poisoned);
+	bind_set_integer(L, "refused", job->counts.refused);
 	push_skip_reasons(L, &job->counts);
 	lua_setfield(L, -2, "skip_reasons");
 	return 1;
@@ -270,8 +260,8 @@ static int apply_finish(lua_State *L, bind_job *base)
 
 /*
  * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, future=,
- * poisoned=, refused=, skip_reasons = { name = count } } | nil, message, code (what came before the
- * failure is merged)
+ * poisoned=, refused=, skip_reasons = { name = count } } | nil, message, code (the records before
+ * the failure are merged)
  */
 static int message_apply(lua_State *L)
 {
@@ -281,10 +271,7 @@ static int message_apply(lua_State *L)
 	uint32_t origin = (uint32_t)bind_arg_integer(L, 4, 1, UINT32_MAX);
 	uint64_t now_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 	lua_settop(L, 5);
-	apply_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = apply_run;
-	job->job.finish = apply_finish;
+	apply_job *job = bind_job_push(L, sizeof(*job), apply_run, apply_finish);
 	job->job.heavy = true;
 	job->store = store;
 	job->origin = origin;

@@ -1,4 +1,4 @@
-/* The master secret on its way to a new node, and the key that it is sealed to. */
+/* The master secret that a newcomer receives: unsealing and sealing it, and the key that it is sealed to. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -34,17 +34,14 @@ static int unseal_finish(lua_State *L, bind_job *base)
 	return 1;
 }
 
-/* message:unseal(p384) -> secret | nil, message, code: the member `sealed` */
+/* message:unseal(p384) -> the master secret in its member "sealed" | nil, message, code */
 static int message_unseal(lua_State *L)
 {
 	(void)bind_check(L, 1, &bind_sync_type);
 	const kms_p384 *p384 = bind_check(L, 2, &bind_p384_type);
 	lua_settop(L, 2);
 	kms_secret **secret = (kms_secret **)bind_new(L, &bind_secret_type);
-	secret_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = unseal_run;
-	job->job.finish = unseal_finish;
+	secret_job *job = bind_job_push(L, sizeof(*job), unseal_run, unseal_finish);
 	job->job.heavy = true;
 	job->p384 = p384;
 	job->secret = secret;
@@ -94,18 +91,15 @@ static int seal_finish(lua_State *L, bind_job *base)
 
 /*
  * master_seal(master_secret, requester_pubkey_hex) -> { ephemeral_pubkey=, encrypted_data=, nonce= }
- * in hexadecimal, the key as SubjectPublicKeyInfo | nil, message, code
+ * in hexadecimal, ephemeral_pubkey as SubjectPublicKeyInfo | nil, message, code
  */
 static int master_seal(lua_State *L)
 {
 	kms_secret *master = bind_check(L, 1, &bind_secret_type);
 	size_t len;
 	const char *pubkey = luaL_checklstring(L, 2, &len);
-	seal_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
+	seal_job *job = bind_job_push(L, sizeof(*job), seal_run, seal_finish);
 	if (len > sizeof(job->pubkey)) return bind_fail(L, KMS_ERR_PEER_KEY);
-	job->job.run = seal_run;
-	job->job.finish = seal_finish;
 	job->job.heavy = true;
 	memcpy(job->pubkey, pubkey, len);
 	job->pubkey_len = len;
@@ -134,15 +128,12 @@ static int key_finish(lua_State *L, bind_job *base)
 	return 1;
 }
 
-/* p384_generate() -> a fresh p384 key, for one exchange | nil, message, code */
+/* p384_generate() -> a new P-384 key, for one exchange | nil, message, code */
 static int generate_p384(lua_State *L)
 {
 	lua_settop(L, 0);
 	kms_p384 **key = (kms_p384 **)bind_new(L, &bind_p384_type);
-	key_job *job = lua_newuserdatauv(L, sizeof(*job), 0);
-	memset(job, 0, sizeof(*job));
-	job->job.run = key_run;
-	job->job.finish = key_finish;
+	key_job *job = bind_job_push(L, sizeof(*job), key_run, key_finish);
 	job->job.heavy = true;
 	job->key = key;
 	job->key_index = 1;
