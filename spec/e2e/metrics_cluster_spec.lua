@@ -22,12 +22,10 @@ describe("GET /metrics in a cluster", function()
 	end
 
 	local function wait_value(name, labels, wanted)
-		local last
-		local ok = pcall(expect.eventually, function()
-			last = value(name, labels)
-			return last == wanted
-		end, name, 20)
-		assert.is_true(ok, ("%s is %s and not %s"):format(name, last, wanted))
+		wait.until_true(("%s to be %s"):format(name, wanted), function()
+			local last = value(name, labels)
+			return last == wanted, last
+		end)
 	end
 
 	setup(function()

@@ -41,9 +41,9 @@ end
 -- @return function(name, body)
 function M.test(it, pending, cluster)
 	return function(name, body)
+		local missing = M.missing()
+		if missing then return pending(("%s: %s"):format(name, missing)) end
 		it(name, function()
-			local missing = M.missing()
-			if missing then return pending(missing) end
 			body()
 			if cluster then assert.same({}, cluster().ended) end
 		end)
