@@ -1,14 +1,14 @@
-local egress = require("kms.peers.outbound")
+local outbound = require("kms.peers.outbound")
 
 local function none() return nil end
 
 local function open(config, env)
 	local values = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }
 	for name, value in pairs(config or {}) do values[name] = value end
-	return egress.new(values, env or none)
+	return outbound.new(values, env or none)
 end
 
-describe("egress", function()
+describe("outbound", function()
 	it("takes http and https outside an enclave, https alone inside", function()
 		local outside, inside = open(), open({ IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false })
 		assert.equal("http://node.example:8000", outside:check("http://Node.example:8000/"))

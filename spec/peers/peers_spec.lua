@@ -1,5 +1,5 @@
 local bans = require("kms.peers.bans")
-local egress = require("kms.peers.outbound")
+local outbound = require("kms.peers.outbound")
 local fake_chain = require("spec.support.fake_chain")
 local native = require("spec.support.native")
 local peers = require("kms.peers")
@@ -25,7 +25,7 @@ describe("peers", function()
 		list = peers.new({
 			chain = chain, app_id = "49", own = OWN, mono_ms = clock, wall_ms = clock,
 			bans = bans.new(shipped, 600000, clock), backoff_ms = function(peer) return peer.failures * 1000 end,
-			egress = egress.new({ IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, function() end),
+			egress = outbound.new({ IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, function() end),
 			log = { warn = function(_, _, fields) warnings[#warnings + 1] = fields end },
 		})
 		chain.instances[OTHER].url = "https://other.example/"

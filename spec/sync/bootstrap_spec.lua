@@ -1,13 +1,13 @@
-local call = require("kms.sync.exchange")
-local join = require("kms.sync.bootstrap")
+local bootstrap = require("kms.sync.bootstrap")
+local exchange = require("kms.sync.exchange")
 local loop = require("kms.base.loop")
 local message = require("kms.sync.message")
 local native = require("spec.support.native")
 
 local PEER = "0x" .. ("a"):rep(40)
 
-describe("join", function()
-	local joiner, peer, events, inner, counts, code, refusal, applied
+describe("bootstrap", function()
+	local newcomer, peer, events, inner, counts, code, refusal, applied
 
 	-- Runs fn in a coroutine, as the node does.
 	local function run(fn)
@@ -26,8 +26,10 @@ describe("join", function()
 			understands = function(_, other, feature) return other.features[feature] == true end,
 			report = function(_, _, event) events[#events + 1] = event end,
 		}
-		local caller = call.new({ peers = peers })
-		function caller.exchange(_, _, build)
+		local exchanges = exchange.new({
+			peers = peers, tee = {}, egress = {}, wall_ms = native.wall_ms, on_anew = function() end,
+		})
+		function exchanges.call(_, _, build)
 			assert(build("0xsignature"))
 			if refusal then return nil, "refused", refusal end
 			return {
@@ -45,8 +47,8 @@ describe("join", function()
 				end,
 			}
 		end
-		joiner = join.new({
-			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
+		newcomer = bootstrap.new({
+			caller = exchanges, store = {}, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
 			clock = { now = function() return 0 end },
 			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
 			accept = function() end, evidence = { make = function() end },
@@ -57,7 +59,7 @@ describe("join", function()
 		local right, wrong = native.secret_random(32), native.secret_random(32)
 
 		local function ask(settled)
-			return run(function() return joiner:secret(right:keccak256(), settled) end)
+			return run(function() return newcomer:secret(right:keccak256(), settled) end)
 		end
 
 		it("is taken when it is the chain's", function()
@@ -89,7 +91,7 @@ describe("join", function()
 	end)
 
 	describe("a snapshot", function()
-		local function ask() return run(function() return joiner:snapshots() end) end
+		local function ask() return run(function() return newcomer:snapshots() end) end
 
 		it("that is whole completes the store, also an empty one", function()
 			inner = { data = true, complete = true }
@@ -130,10 +132,10 @@ describe("join", function()
 
 	it("catches up with existing nodes, which do not push again", function()
 		inner = { data = true }
-		joiner:catch_up(native.secret_random(32))
+		newcomer:catch_up(native.secret_random(32))
 		peer.features = { store = true }
-		joiner:catch_up(native.secret_random(32))
+		newcomer:catch_up(native.secret_random(32))
 		assert.equal(1, applied)
-		assert.is_false(joiner.catching_up)
+		assert.is_false(newcomer.catching_up)
 	end)
 end)

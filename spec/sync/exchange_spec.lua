@@ -1,22 +1,22 @@
--- One exchange with a peer, against peers that answer as they like. The answers of nodes: spec/e2e.
+-- An exchange with a peer that replies what the test wants. Real nodes: spec/e2e.
 
-local call = require("kms.sync.exchange")
 local crypto = require("spec.support.crypto")
-local egress = require("kms.peers.outbound")
+local exchange = require("kms.sync.exchange")
 local fetch = require("kms.http.fetch")
 local loop = require("kms.base.loop")
 local native = require("spec.support.native")
+local outbound = require("kms.peers.outbound")
 
 describe("an exchange", function()
-	local caller, peer, events, response, asked
+	local exchanges, peer, events, response, asked
 	local fetch_request, fetch_json = fetch.request, fetch.json
 
 	local function ask()
-		local answer, message, code
+		local inner, message, code
 		loop.complete(function()
-			answer, message, code = caller:exchange(peer, function() return native.text_body("{}") end, {})
+			inner, message, code = exchanges:call(peer, function() return native.text_body("{}") end, {})
 		end)
-		return answer, code, message
+		return inner, code, message
 	end
 
 	local function body_handle()
@@ -37,9 +37,9 @@ describe("an exchange", function()
 		local tee = { address = "0x" .. ("1"):rep(40) }
 		function tee.sign() return "0x" .. ("2"):rep(130) end
 		function tee.seal(_, plain) return plain end
-		caller = call.new({
-			tee = tee, peers = peers, wall_ms = native.wall_ms,
-			egress = egress.new({ ALLOW_PRIVATE_PEERS = true }, function() end),
+		exchanges = exchange.new({
+			tee = tee, peers = peers, wall_ms = native.wall_ms, on_anew = function() end,
+			egress = outbound.new({ ALLOW_PRIVATE_PEERS = true }, function() end),
 		})
 		fetch.json = function() return { nonce = "bm9uY2U=" }, { status = 200 } end
 		fetch.request = function(options)
@@ -50,7 +50,7 @@ describe("an exchange", function()
 
 	after_each(function() fetch.request, fetch.json = fetch_request, fetch_json end)
 
-	it("gives back at once what an unsigned answer holds", function()
+	it("closes the body of an unsigned response at once", function()
 		local body = body_handle()
 		response = { status = 200, headers = {}, body = body }
 		assert.same({ nil, "ERR_UNVERIFIED" }, { (ask()), (select(2, ask())) })
@@ -58,7 +58,7 @@ describe("an exchange", function()
 		assert.equal("bad_response_signature", events[1])
 	end)
 
-	it("gives back at once what a refusal holds, and never has it as a text", function()
+	it("closes the body of a refusal at once, and never reads it", function()
 		for status, code in pairs({ [204] = "ERR_REFUSED", [400] = "ERR_REFUSED", [503] = "ERR_NOT_READY" }) do
 			local body = body_handle()
 			response = { status = status, headers = {}, body = body }

@@ -66,8 +66,8 @@ describe("push", function()
 		function peers.is_known(_, peer) return peer.heard end
 		function peers.callable(_, peer) return not peer.banned end
 		function peers.state() return "ok" end
-		local caller = {}
-		function caller.exchange(_, peer, build)
+		local exchanges = {}
+		function exchanges.call(_, peer, build)
 			local fault = answers[peer.wallet]
 			if fault and fault.before then return table.unpack(fault.before) end
 			local page, text, code = build("0xsignature")
@@ -83,7 +83,7 @@ describe("push", function()
 		end
 		local function quiet() end
 		pusher = push.new({
-			caller = caller, writer = message.writer("0x1", ("0"):rep(32)), peers = peers, store = store,
+			caller = exchanges, writer = message.writer("0x1", ("0"):rep(32)), peers = peers, store = store,
 			log = { limited = quiet, warn = quiet, debug = quiet }, mono_ms = function() return now end,
 			secret = function() end, is_ready = function() return ready end, max_body_bytes = 52428800, skew_ms = 15000,
 			order = function(list) return order and order(list) or list end, settings = function() return settings end,
@@ -163,10 +163,11 @@ describe("push", function()
 		stranger.heard, stranger.features = false, {}
 		change(0, 2000000)
 		answers[OURS] = nil
-		local exchange = pusher.pages.caller.exchange
-		function pusher.pages.caller.exchange(caller, peer, build, options)
+		local exchanges = pusher.pages.caller
+		local call = exchanges.call
+		function exchanges.call(self, peer, build, options)
 			if peer == stranger then peer.features = { store = true } end
-			return exchange(caller, peer, build, options)
+			return call(self, peer, build, options)
 		end
 		tick()
 		assert.same({ 1 }, pushed(OURS))
@@ -299,13 +300,14 @@ describe("push", function()
 		assert.equal(1, store.acknowledged)
 		order, settings.parallel = nil, 1
 		change(0)
-		local exchange, most, running = pusher.pages.caller.exchange, 0, 0
-		function pusher.pages.caller.exchange(...)
+		local exchanges, most, running = pusher.pages.caller, 0, 0
+		local call = exchanges.call
+		function exchanges.call(...)
 			running = running + 1
 			most = math.max(most, running)
 			loop.sleep(1)
 			running = running - 1
-			return exchange(...)
+			return call(...)
 		end
 		for _ = 1, 2 do
 			tick()
@@ -323,13 +325,14 @@ describe("push", function()
 
 	it("sends shorter pages to a peer whose limit is lower, and skips nothing for that", function()
 		for _ = 1, 8 do change(0, 500000) end
-		local exchange, longest = pusher.pages.caller.exchange, 0
-		function pusher.pages.caller.exchange(caller, peer, build, options)
-			if peer.wallet ~= OURS then return exchange(caller, peer, build, options) end
+		local exchanges, longest = pusher.pages.caller, 0
+		local call = exchanges.call
+		function exchanges.call(self, peer, build, options)
+			if peer.wallet ~= OURS then return call(self, peer, build, options) end
 			local page = build("0xsignature")
 			if #page.numbers * 500000 > 1000000 then return nil, "refused with HTTP 413", "ERR_TOO_LARGE" end
 			longest = math.max(longest, #page.numbers)
-			return exchange(caller, peer, function() return page end, options)
+			return call(self, peer, function() return page end, options)
 		end
 		for _ = 1, 4 do tick() end
 		assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, pushed(OURS))

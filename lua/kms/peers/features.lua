@@ -1,9 +1,8 @@
---- What nodes of this version understand beyond existing nodes, which ignore the list. Requests of other
--- types (pages, digests) go only to peers that announced them.
---   complete  snapshots say whether their sender's store is complete
---   pop       bodies name the exchange that they belong to
---   store     messages name the store that they come from: a new one after each start
---   stub      snapshots may hold evicted records, without a value
+--- The features that nodes of this version announce in each sync message; existing nodes ignore the list.
+--   complete  a snapshot says whether its sender's store is complete
+--   pop       a body names the exchange that it belongs to
+--   store     a message names the store of its sender, which is a new one after each start
+--   stub      a snapshot may hold evicted records, without a value
 
 local json = require("kms.base.json")
 

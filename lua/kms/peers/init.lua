@@ -1,23 +1,25 @@
---- The peer cache: members of the KMS application as the chain lists them, and what this node
--- knows of each from its own dealings with it.
+--- The peers: the members of the KMS application as the chain lists them, and what this node has learned
+-- about each from its own exchanges with it.
 
 local chain_api = require("kms.chain")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 
 local M = {}
 
 local Peers = {}
 Peers.__index = Peers
 
-local MAX_STRANGERS = 1000 -- wallets that were members and are none now
-local FEATURE_MEMORY_MS = 24 * 3600 * 1000 -- for a day after it last showed what it understands
-local GREET_AGAIN_MS = 23 * 3600 * 1000 -- asked again before that is over
+local MAX_FORMER = 1000 -- former members that are remembered
+local FEATURE_MEMORY_MS = 24 * 3600 * 1000 -- announced features are believed for a day
+local GREET_AGAIN_MS = 23 * 3600 * 1000 -- a peer is asked again before that day is over
 
 local function usable_version(version)
 	return version.status == chain_api.VERSION.ENROLLED or version.status == chain_api.VERSION.DEPRECATED
 end
 
--- A member that counts, or nil: not now a member. A failure of the chain is nil, message.
+-- The instance of a wallet that is a valid member.
+-- @return instance | nil: not a member now | nil, message: the chain failed
 local function member(self, wallet, options)
 	local instance, message, code = self.chain:instance_by_wallet(wallet, options)
 	if not instance then return nil, code ~= "ERR_NOT_FOUND" and message or nil end
@@ -29,8 +31,8 @@ local function member(self, wallet, options)
 	return usable_version(version) and instance or nil
 end
 
--- What this node remembers of a wallet, whether or not it is a member now. `number` says in the
--- store whom a change came from, so it is never used for another wallet.
+-- The peer of a wallet, member or not. The store names the origin of a change by the peer's `number`, so a
+-- number is never used for another wallet.
 local function remember(self, wallet)
 	local peer = self.known[wallet]
 	if peer then return peer end
@@ -40,9 +42,9 @@ local function remember(self, wallet)
 	return peer
 end
 
--- Members come and go; what is known of those that went is bounded.
-local function forget_strangers(self)
-	if self.known_count <= #self.members + MAX_STRANGERS then return end
+-- Drops all former members once there are too many.
+local function forget_former(self)
+	if self.known_count <= #self.members + MAX_FORMER then return end
 	for wallet in pairs(self.known) do
 		if not self.by_wallet[wallet] then self.known[wallet], self.known_count = nil, self.known_count - 1 end
 	end
@@ -54,7 +56,7 @@ local function report_bad_url(self, peer, message)
 	self:report(peer, "invalid_url", message)
 end
 
--- A member as a peer of this node, with what the chain says of it now.
+-- Brings a peer up to date with its registration.
 local function update(self, instance)
 	local peer = remember(self, instance.wallet)
 	if peer.instance and peer.instance.url ~= instance.url then peer.failures, peer.retry_ms = 0, 0 end
@@ -65,7 +67,7 @@ local function update(self, instance)
 	return peer
 end
 
---- Reads the members anew; on failure the old list stays.
+--- Reads the members from the chain. On failure the old list stays.
 -- @return true | nil, message
 function Peers:refresh()
 	local wallets, message = self.chain:active_instances(self.app_id)
@@ -81,11 +83,11 @@ function Peers:refresh()
 	end
 	self.members, self.by_wallet = members, by_wallet
 	for _, instance in ipairs(members) do update(self, instance) end
-	forget_strangers(self)
+	forget_former(self)
 	return true
 end
 
---- Members in the order of the chain's list, this node among them.
+--- Instances of all members, this node included, in the order of the chain's list.
 function Peers:list()
 	return self.members
 end
@@ -95,13 +97,15 @@ function Peers:get(wallet)
 	return self.by_wallet[wallet]
 end
 
---- Whether a wallet is a member at a block of now, past every cache.
--- @return its instance | nil, message (nil: the chain says no)
+--- Reads from the newest block, past all caches, whether a wallet is a member.
+-- @return its instance | nil: not a member | nil, message: the chain failed
 function Peers:fresh(wallet)
 	return member(self, wallet, { fresh = true })
 end
 
---- The other members, each { wallet, number, instance, point, url (nil: not one to call) }.
+--- The other members as peers.
+-- @return list of { wallet, number, instance, point (of its TEE key), url (nil: must not be called),
+--   failures (calls in a row that failed), retry_ms (monotonic ms: not called before) }
 function Peers:others()
 	local list = {}
 	for _, instance in ipairs(self.members) do
@@ -110,22 +114,22 @@ function Peers:others()
 	return list
 end
 
---- A member as `others` gives it, or nil: no member, or this node itself.
+--- A member as `others` lists it; nil when the wallet is no member or this node's own.
 function Peers:peer(wallet)
 	return self.by_wallet[wallet] and wallet ~= self.own and self.known[wallet] or nil
 end
 
---- Whether a peer is one to call now.
+--- Whether a peer may be called now: its URL is allowed and it is not banned.
 function Peers:callable(peer, mono_ms)
 	return peer.url ~= nil and not self.bans:calls(peer.wallet, mono_ms)
 end
 
---- Notes that a peer answered, or was heard: there is nothing to wait for any more.
+--- Records that a peer replied, or sent an authentic request: it may be called at once.
 function Peers:reached(peer)
 	peer.reachable, peer.failures, peer.retry_ms, peer.last_ok_ms = true, 0, 0, self.wall_ms()
 end
 
---- Notes that a peer could not be reached: it is asked again later, each time later than before.
+--- Records that a peer could not be reached: it is called again after backoff_ms.
 function Peers:unreachable(peer)
 	peer.reachable = false
 	peer.failures = peer.failures + 1
@@ -140,7 +144,8 @@ local function log_event(self, peer, event, cause, ban)
 	})
 end
 
---- Records what may be misbehaviour: it is logged only when a rule of the operator bans for it.
+--- Records an event that may be harmless: it is logged only when it leads to a ban.
+-- @param event its name (kms.policy.schema.EVENTS)
 -- @param cause what happened, for the log
 function Peers:record(peer, event, cause)
 	local now = self.mono_ms()
@@ -148,37 +153,41 @@ function Peers:record(peer, event, cause)
 	if ban and ban.since_ms == now then log_event(self, peer, event, cause, ban) end
 end
 
---- Reports misbehaviour (kms.peers.bans): it is always logged.
+--- Records misbehaviour: it is always logged.
+-- @param event its name (kms.policy.schema.EVENTS)
 -- @param cause what happened, for the log
 function Peers:report(peer, event, cause)
 	log_event(self, peer, event, cause, self.bans:record(peer.wallet, event, self.mono_ms(), { url = peer.url }))
 end
 
---- Notes what a peer announced in a message that is authentic.
--- @param features set of names; @param store id of its store, or nil
--- @return whether it shows another store than before, or one where it had no name: it has started anew
+--- Records what a peer announced in an authentic message.
+-- @param features set of names
+-- @param store id of its store, or nil
+-- @return whether the store is another one than before: the peer has restarted and holds nothing of what it
+--   acknowledged
 function Peers:announced(peer, features, store)
 	local now = self.mono_ms()
 	local forgotten = peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
 	if next(features) or forgotten then peer.features, peer.features_ms = features, now end
-	local anew = store ~= nil and peer.heard == true and peer.store ~= store
+	local restarted = store ~= nil and peer.heard == true and peer.store ~= store
 	peer.store, peer.heard = store or peer.store, true
-	return anew
+	return restarted
 end
 
---- Whether a peer understands a feature, by what it announced within a day.
+--- Whether a peer has announced a feature (kms.peers.features) within a day.
 function Peers:understands(peer, feature)
 	return peer.features[feature] == true and self.mono_ms() - peer.features_ms < FEATURE_MEMORY_MS
 end
 
---- Whether what a peer is need not be asked. One that says nothing for a day would be taken for an
--- existing node, and records that are too large for those be passed over.
+--- Whether this node knows which features a peer has. A peer that was silent for a day would be taken for an
+-- existing node, and records that are too large for existing nodes would be skipped.
 function Peers:is_known(peer)
 	if not peer.heard then return false end
 	return next(peer.features) == nil or self.mono_ms() - peer.features_ms < GREET_AGAIN_MS
 end
 
---- "self", "banned", "unreachable", "ok" or "unknown", and of a ban why and for how many seconds more.
+--- State of a wallet for /status and /nodes.
+-- @return "self", "banned", "unreachable", "ok" or "unknown"; with "banned" also the event and the seconds left
 function Peers:state(wallet)
 	if wallet == self.own then return "self" end
 	local now = self.mono_ms()
@@ -189,14 +198,14 @@ function Peers:state(wallet)
 	return peer.reachable and "ok" or "unreachable"
 end
 
---- @param deps chain, app_id (KMS_APP_ID as decimal text), own (wallet), egress, log, mono_ms,
--- wall_ms, bans (kms.peers.bans), backoff_ms (function(peer): how long until it is tried again)
+--- @param deps chain; app_id (KMS_APP_ID, decimal text); own (this node's wallet); egress (kms.peers.outbound);
+--   bans (kms.peers.bans); backoff_ms (function(peer) -> ms until a peer that failed is called again); log;
+--   mono_ms and wall_ms (clocks)
 function M.new(deps)
-	return setmetatable({
-		chain = deps.chain, app_id = deps.app_id, own = deps.own, egress = deps.egress, log = deps.log,
-		mono_ms = deps.mono_ms, wall_ms = deps.wall_ms, bans = deps.bans, backoff_ms = deps.backoff_ms,
-		members = {}, by_wallet = {}, known = {}, known_count = 0, last_number = 0,
-	}, Peers)
+	local self = needs.take(deps, "chain app_id own egress bans backoff_ms log mono_ms wall_ms")
+	-- Instances of members, as a list and by wallet; peers by wallet, former members included.
+	self.members, self.by_wallet, self.known, self.known_count, self.last_number = {}, {}, {}, 0, 0
+	return setmetatable(self, Peers)
 end
 
 return M

@@ -1,23 +1,24 @@
---- What a node asks of its peers before it serves: the master secret that the chain's hash belongs
--- to, and the records that the cluster holds (docs/protocol.md sections 9 and 10).
+--- Bootstrap of a newcomer: before it serves, it gets the master secret whose hash is on chain, and the records
+-- of the cluster, from its peers (docs/protocol.md sections 9 and 10).
 
 local loop = require("kms.base.loop")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 local record_counts = require("kms.sync.record_counts")
 local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
-local Join = {}
-Join.__index = Join
+local Bootstrap = {}
+Bootstrap.__index = Bootstrap
 
 local SECRET_TIMEOUT_MS = 5000
 local SNAPSHOT_TIMEOUT_MS = 120000
-local AT_ONCE = 4 -- snapshots: each can be large
--- After the first complete one, so many times what it took, and this long at least, for the others.
+local AT_ONCE = 4 -- snapshots at a time: each can be large
+-- After the first complete snapshot, wait PATIENCE times its duration (at least PATIENCE_MS) for the rest.
 local PATIENCE, PATIENCE_MS = 3, 5000
 
--- The peers to call now, beginning with another one each time.
+-- The peers that may be called now, each time starting with another one.
 local function callable(self)
 	local list, others, now = {}, self.peers:others(), self.mono_ms()
 	for i = 1, #others do
@@ -28,32 +29,33 @@ local function callable(self)
 	return list
 end
 
+-- Asks one peer. Returns the secret | nil, message, code.
 local function secret_of(self, peer, hash, settled)
 	local key, message, code = native.p384_generate()
 	if not key then return nil, message, code end
 	local pubkey = native.hex_encode(key:public_der())
-	local answer
-	answer, message, code = self.caller:exchange(peer, function(signature, nonce)
+	local response
+	response, message, code = self.caller:call(peer, function(signature, nonce)
 		local attestation = self.evidence:make(peer.wallet, nonce, pubkey)
 		return native.text_body(self.writer:secret_request(signature, pubkey, attestation))
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
-	if not answer then return nil, message, code end
+	if not response then return nil, message, code end
 	local secret
-	secret, message, code = answer:unseal(key)
-	-- An old answer in this one's place cannot be unsealed: it shows nothing of the peer's secret.
+	secret, message, code = response:unseal(key)
+	-- A replayed response cannot be unsealed, and says nothing about the peer's secret.
 	if not secret then return nil, self.caller:distrust(peer, "sealed secret: " .. message, code) end
-	-- Checked before it replaces anything. A peer may still have the secret of the hash before.
+	-- Until the hash on chain is settled, a peer may rightly still have the secret before it.
 	if secret:keccak256() == hash then return secret end
 	message = "gave a secret whose hash is not the chain's"
 	if settled then self.peers:report(peer, "wrong_master_secret", message) end
 	return nil, message
 end
 
---- Asks peers in turn for the secret that a hash belongs to.
--- @param hash what the chain shows; @param settled whether it has shown it for a while, so that
---   another secret is a fault of the peer's
+--- Asks one peer after the other for the master secret. Yields.
+-- @param hash Keccak-256 of the secret, as on chain
+-- @param settled whether the hash has been on chain for a while, so that a peer with another secret misbehaves
 -- @return secret, the peer's URL | nil, message
-function Join:secret(hash, settled)
+function Bootstrap:secret(hash, settled)
 	local messages = {}
 	for _, peer in ipairs(callable(self)) do
 		local secret, message = secret_of(self, peer, hash, settled)
@@ -67,11 +69,11 @@ function Join:secret(hash, settled)
 	return nil, table.concat(messages, "; ")
 end
 
--- Merges records that an answer holds into the store.
+-- Merges the records of a snapshot into the store.
 -- @return counts | nil, message, code
-local function apply(self, peer, answer, secret)
-	self.accept(answer, peer)
-	local counts, message, code = answer:apply(self.store, secret, peer.number, self.clock:now())
+local function apply(self, peer, response, secret)
+	self.accept(response, peer)
+	local counts, message, code = response:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
 	record_counts.add(self.counts, counts)
 	self.log:info("snapshot applied", {
@@ -80,50 +82,56 @@ local function apply(self, peer, answer, secret)
 	return counts
 end
 
--- One peer's snapshot, applied. Returns whether it was complete | nil, message, code.
+-- Fetches and applies one peer's snapshot.
+-- @return { complete: whether the peer's store is complete } | nil, message, code
 local function snapshot_of(self, peer, secret)
-	local answer, message, code = self.caller:exchange(peer, function(signature)
+	local response, message, code = self.caller:call(peer, function(signature)
 		return native.text_body(self.writer:snapshot_request(signature))
 	end, { master = secret, timeout_ms = SNAPSHOT_TIMEOUT_MS, max_bytes = self.max_snapshot_bytes })
-	if not answer then return nil, message, code end
-	-- An old answer to a delta in this one's place is no empty store.
-	if not answer:flag("data") then return nil, self.caller:distrust(peer, "a snapshot without records") end
+	if not response then return nil, message, code end
+	-- A replayed response to a delta has no records and must not pass for an empty store.
+	if not response:flag("data") then return nil, self.caller:distrust(peer, "a snapshot without records") end
 	local counts
-	counts, message, code = apply(self, peer, answer, secret)
+	counts, message, code = apply(self, peer, response, secret)
 	if not counts then return nil, message, code end
 	if counts.total > 0 and counts.rejected == counts.total then
 		return nil, "all of its records were rejected", "ERR_UNVERIFIED"
 	end
-	-- Existing nodes do not say it: what they have is all they will ever have.
-	return answer:flag("complete") ~= false
+	-- Existing nodes do not say it, and never get more than they have.
+	return { complete = response:flag("complete") ~= false }
 end
 
--- What one peer's outcome adds to what was found. A refusal is nothing that the peer has provably
--- said, and may only mean that it has yet to see that this node is a member.
-local function note(found, peer, whole, message, code)
-	if whole ~= nil then found.reached = found.reached + 1 end
-	if code == "ERR_NOT_READY" or code == "ERR_REFUSED" then found.unready = found.unready + 1 end
-	if whole then found.complete = found.complete + 1 end
-	if whole == nil then found.messages[#found.messages + 1] = peer.wallet .. ": " .. tostring(message) end
+-- Adds the outcome of one peer to what was found. A refusal is not authenticated, and may only mean that the
+-- peer does not know yet that this node is a member: it counts as not ready.
+local function add_outcome(found, peer, snapshot, message, code)
+	if not snapshot then
+		if code == "ERR_NOT_READY" or code == "ERR_REFUSED" then found.unready = found.unready + 1 end
+		found.messages[#found.messages + 1] = peer.wallet .. ": " .. tostring(message)
+		return
+	end
+	found.reached = found.reached + 1
+	if snapshot.complete then found.complete = found.complete + 1 end
 end
 
---- Fetches the snapshots of all peers that can be reached and merges them. After the first complete
--- one the others are waited for as long as they may reasonably take; what comes later is merged, too.
--- A write of this node that only one of them has seen would otherwise be written over unseen.
--- @return { members (others than this node), reached (they answered), unready (they are there, and gave
--- none), complete (numbers), message (what failed) }
-function Join:snapshots(secret)
+--- Fetches the snapshots of all peers that can be reached, and merges them. After the first complete one, waits
+-- for the others for a limited time; later ones are merged as they come. All are fetched because an earlier write
+-- of this node may have reached only one peer, and must not be overwritten unseen. Yields.
+-- @param secret master secret that the records are encrypted under
+-- @return { members: number of other members; reached: of peers that gave a snapshot; unready: of peers that
+--   replied but gave none; complete: of complete snapshots; message: what failed, or nil }
+function Bootstrap:snapshots(secret)
 	local list, started = callable(self), self.mono_ms()
 	local found = { members = #self.peers:others(), reached = 0, unready = 0, complete = 0, messages = {} }
-	local left, at, waiter = #list, 0, wakeup.new()
+	local left, next_index, waiter = #list, 1, wakeup.new()
 	local function work()
-		while at < #list do
-			at = at + 1
-			local peer = list[at]
-			local ok, whole, message, code = loop.try(snapshot_of, self, peer, secret)
-			local outcome = ok and whole ~= nil and "fetched" or "failures"
+		while next_index <= #list do
+			local peer = list[next_index]
+			next_index = next_index + 1
+			local ok, snapshot, message, code = loop.try(snapshot_of, self, peer, secret)
+			if not ok then snapshot, message, code = nil, "broke down", nil end
+			local outcome = snapshot and "fetched" or "failures"
 			self.counts[outcome] = self.counts[outcome] + 1
-			if ok then note(found, peer, whole, message, code) else note(found, peer, nil, "broke down") end
+			add_outcome(found, peer, snapshot, message, code)
 			left = left - 1
 			waiter:wake()
 		end
@@ -136,9 +144,9 @@ function Join:snapshots(secret)
 	return found
 end
 
---- Fetches what existing nodes have, beside everything else: they push each change once, and this node
--- has taken nothing for a while. Ours send again. Returns at once.
-function Join:catch_up(secret)
+--- Fetches the snapshots of existing nodes in the background: they push each change only once, so this node has
+-- missed those of the time when it was not ready. Nodes of this version push again. Returns at once.
+function Bootstrap:catch_up(secret)
 	if self.catching_up then return end
 	self.catching_up = true
 	loop.spawn(function()
@@ -149,16 +157,15 @@ function Join:catch_up(secret)
 	end)
 end
 
---- @param deps caller (kms.sync.exchange), writer (kms.sync.message), peers, store, clock, log, mono_ms,
--- max_snapshot_bytes; evidence (kms.sync.evidence); accept (function(message, peer): marks records that
--- the operator refuses)
+--- @param deps caller (kms.sync.exchange); writer (kms.sync.message); evidence (kms.sync.evidence); peers
+--   (kms.peers); store; clock (kms.base.clock); log; mono_ms; max_snapshot_bytes; accept (function(message, peer):
+--   marks the records that the operator's policy refuses)
+-- @return bootstrap; `counts` since the start: snapshots fetched, snapshots that failed (failures), and
+--   kms.sync.record_counts of their records
 function M.new(deps)
-	return setmetatable({
-		caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, clock = deps.clock,
-		log = deps.log, mono_ms = deps.mono_ms, max_snapshot_bytes = deps.max_snapshot_bytes,
-		accept = deps.accept, evidence = deps.evidence, first = 0,
-		counts = { fetched = 0, failures = 0 }, -- snapshots since the start, and what became of their records
-	}, Join)
+	local self = needs.take(deps, "caller writer evidence peers store clock log mono_ms max_snapshot_bytes accept")
+	self.first, self.counts = 0, { fetched = 0, failures = 0 }
+	return setmetatable(self, Bootstrap)
 end
 
 return M

@@ -1,21 +1,23 @@
---- Attestation with a request for the master secret (docs/protocol.md section 13): what this node shows, and what it
--- demands of others. The chain's zkVerified is the authority; this comes on top of it.
+--- Attestation documents in requests for the master secret (docs/protocol.md section 13): the one that this node
+-- shows, and the check of those that peers show. A peer must be zkVerified on chain in any case.
 
 local attest = require("kms.attest")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 
 local M = {}
 
 local Evidence = {}
 Evidence.__index = Evidence
 
--- The nonce makes a document one of this exchange; its own time may be that of another clock.
+-- Generous, since the peer's clock may differ: the nonce binds a document to its exchange.
 local MAX_AGE_MS = 600000
 
---- The document that goes with a request of this node, or nil where there is none to show. Yields.
--- @param recipient wallet of the peer; @param nonce X-KMS-Nonce of the exchange; @param pubkey hex
---   of the ephemeral key
--- @return base64
+--- Makes the document for a request of this node. Yields. A failure is logged: the request goes out without it.
+-- @param recipient wallet of the peer
+-- @param nonce X-KMS-Nonce of the exchange
+-- @param pubkey DER of the ephemeral key, in hex
+-- @return document in base64, or nil
 function Evidence:make(recipient, nonce, pubkey)
 	local user_data = attest.user_data(self.tee.address, "secret", self.policy_hash())
 	local document, message, code = self.tee:attest(attest.secret_nonce(nonce, recipient, pubkey), user_data,
@@ -27,16 +29,16 @@ function Evidence:make(recipient, nonce, pubkey)
 	return nil
 end
 
-local function digits_of(pcrs)
-	local digits = {}
-	for index, bytes in pairs(pcrs) do digits[index] = native.hex_encode(bytes) end
-	return digits
+local function hex_of(pcrs)
+	local hex = {}
+	for index, bytes in pairs(pcrs) do hex[index] = native.hex_encode(bytes) end
+	return hex
 end
 
--- What a policy sees of a verified document.
+-- The facts of a verified document for sync.release_secret.
 local function facts_of(facts, statement)
 	return {
-		pcrs = digits_of(facts.pcrs), policy = statement.policy, timestamp_ms = facts.timestamp_ms,
+		pcrs = hex_of(facts.pcrs), policy = statement.policy, timestamp_ms = facts.timestamp_ms,
 		module_id = facts.module_id, simulated = facts.chain[1].sha256 ~= native.attest_aws_root,
 	}
 end
@@ -44,19 +46,21 @@ end
 local function verify(self, text, exchange, instance, pubkey)
 	local document = native.base64_decode(text)
 	if not document then return nil, "attestation: not canonical base64" end
-	local facts, statement, _, failure = attest.verify_secret(document, {
+	local facts, statement_or_message, _, failure = attest.verify_secret(document, {
 		list = self.list, now_ms = self.wall_ms(), max_age_ms = MAX_AGE_MS, max_ahead_ms = self.skew_ms,
 		nonce = attest.secret_nonce(exchange.nonce, self.tee.address, pubkey), public_key = instance.tee_pubkey,
 		wallet = exchange.peer.wallet,
 	})
-	if facts then return facts_of(facts, statement) end
-	return nil, ("attestation: %s%s"):format(failure and failure .. ": " or "", statement)
+	if facts then return facts_of(facts, statement_or_message) end
+	return nil, ("attestation: %s%s"):format(failure and failure .. ": " or "", statement_or_message)
 end
 
---- Looks at what came with a request for the secret. Yields.
--- @param text the request's `attestation`, or nil; @param exchange peer, nonce; @param instance what
---   the chain says of the peer now; @param pubkey the request's ecdh_pubkey
--- @return verified facts, or nil where there are none and none are demanded | nil, message, code
+--- Checks the document in a peer's request for the secret. Yields.
+-- @param text the request's `attestation`, or nil
+-- @param exchange { peer, nonce }
+-- @param instance the peer's registration, just read from the chain
+-- @param pubkey the request's ecdh_pubkey
+-- @return facts of the verified document | nil: none, and none is required | nil, message, "ERR_ATTEST"
 function Evidence:check(text, exchange, instance, pubkey)
 	local facts, message
 	if text then facts, message = verify(self, text, exchange, instance, pubkey) end
@@ -68,14 +72,14 @@ function Evidence:check(text, exchange, instance, pubkey)
 	return nil
 end
 
---- @param deps config (REQUIRE_PEER_ATTESTATION), tee, log, wall_ms, skew_ms, policy_hash (function)
--- @return evidence | nil, message
+--- @param deps config (REQUIRE_PEER_ATTESTATION: path of an allow list, or nil); tee; log; wall_ms; skew_ms
+--   (MAX_CLOCK_SKEW_MS); policy_hash (function -> hash of the policies in force)
+-- @return evidence | nil, message: the allow list cannot be read
 function M.new(deps)
-	local path = deps.config.REQUIRE_PEER_ATTESTATION
-	local self = setmetatable({
-		tee = deps.tee, log = deps.log, wall_ms = deps.wall_ms, skew_ms = deps.skew_ms, policy_hash = deps.policy_hash,
-		required = path ~= nil, list = { roots = { native.attest_aws_root }, allow_debug = false },
-	}, Evidence)
+	local self = setmetatable(needs.take(deps, "config tee log wall_ms skew_ms policy_hash"), Evidence)
+	local path = self.config.REQUIRE_PEER_ATTESTATION
+	self.required = path ~= nil
+	self.list = { roots = { native.attest_aws_root }, allow_debug = false }
 	if not path then return self end
 	local list, message = attest.load_allow_list(path)
 	if not list then return nil, "variable REQUIRE_PEER_ATTESTATION: " .. message end

@@ -1,47 +1,55 @@
---- One exchange with a peer on POST /sync, from the nonce to the verified answer (docs/protocol.md
--- sections 4, 6, 9). What cannot be verified is discarded and counts against the peer.
+--- One exchange with a peer on POST /sync, from the nonce to the verified response (docs/protocol.md
+-- sections 4, 6, 9). A response that cannot be verified is discarded and reported as misbehaviour of the peer.
 
 local fetch = require("kms.http.fetch")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 
 local M = {}
 
-local Caller = {}
-Caller.__index = Caller
+local Exchange = {}
+Exchange.__index = Exchange
 
 local NONCE_TIMEOUT_MS = 5000
 local CONNECT_TIMEOUT_MS = 3000
-local MAX_NONCE = 128
-local MAX_NONCE_BYTES = 4096
+local CALL_TIMEOUT_MS = 10000
+local MAX_NONCE = 128 -- characters
+local MAX_NONCE_BODY_BYTES = 4096
+local MAX_RESPONSE_BYTES = 4 << 20
 
--- Codes of failures of our own, which say nothing about the peer.
-local OWN = {
+-- Codes of this node's own failures, which say nothing about the peer.
+local OWN_FAILURES = {
 	ERR_TEE = true, ERR_BUSY = true, ERR_MEMORY = true, ERR_LOCKED_MEMORY = true, ERR_CRYPTO = true, ERR_STATE = true,
 	ERR_SYSTEM = true, ERR_NOTHING = true,
 }
 
 local function unreachable(self, peer, message, code)
-	if OWN[code] then return nil, message, code end
+	if OWN_FAILURES[code] then return nil, message, code end
 	if code == "ERR_ADDRESS_REFUSED" then self.peers:report(peer, "private_address", message) end
 	self.peers:unreachable(peer)
 	return nil, message, code or "ERR_HTTP"
 end
 
--- The answer is not one that the peer has provably given to this call.
+-- The response is not provably the peer's response to this call.
 local function untrusted(self, peer, event, message, code)
-	if OWN[code] then return nil, message, code end
+	if OWN_FAILURES[code] then return nil, message, code end
 	self.peers:report(peer, event, message)
 	return nil, message, "ERR_UNVERIFIED"
 end
 
-local function ask_nonce(self, peer)
+-- Gets a nonce from the peer. Returns nonce | nil, message, code.
+local function get_nonce(self, peer)
 	local started = native.mono_ms()
-	local value, response, code = fetch.json(self.egress:guard({
+	local value, response_or_message, code = fetch.json(self.egress:guard({
 		url = peer.url .. "/nonce", timeout_ms = NONCE_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
-		max_bytes = MAX_NONCE_BYTES,
+		max_bytes = MAX_NONCE_BODY_BYTES,
 	}))
 	peer.probed_ms, peer.probe_status = self.wall_ms(), nil
-	if value == nil then return unreachable(self, peer, response, code) end
+	if value == nil then
+		local message = response_or_message
+		return unreachable(self, peer, message, code)
+	end
+	local response = response_or_message
 	peer.probe_status, peer.probe_ms = response.status, native.mono_ms() - started
 	local nonce = type(value) == "table" and value.nonce
 	if response.status ~= 200 or type(nonce) ~= "string" or nonce == "" or #nonce > MAX_NONCE or nonce:find("[%c:]") then
@@ -50,7 +58,8 @@ local function ask_nonce(self, peer)
 	return nonce
 end
 
--- Body and headers of the request. `build(signature, nonce)` gives its inner text as a handle.
+-- Signs, builds and seals the request.
+-- @return { body, headers, signature } | nil, message, code
 local function prepare(self, peer, nonce, build, master)
 	local now_s = self.wall_ms() // 1000
 	local signature, message, code = self.tee:sign(("NovaKMS:Auth:%s:%s:%d"):format(nonce, peer.wallet, now_s))
@@ -69,40 +78,40 @@ local function prepare(self, peer, nonce, build, master)
 		headers["X-Sync-Signature"], message, code = native.sync_mac(body, master)
 		if not headers["X-Sync-Signature"] then return nil, message, code end
 	end
-	return body, headers, signature
+	return { body = body, headers = headers, signature = signature }
 end
 
--- Whether an answer belongs to this exchange: always said by peers that are known to say it.
-local function check_pop(self, peer, answer, signature)
-	local pop = answer:text("pop")
+-- Whether a response belongs to this exchange. Only peers with the feature "pop" say so.
+local function check_pop(self, peer, inner, signature)
+	local pop = inner:text("pop")
 	if pop then return pop == signature end
 	return not self.peers:understands(peer, "pop")
 end
 
--- Opens what came back.
+-- Verifies and opens a response. Returns its inner message | nil, message, code.
 local function verify(self, peer, response, signature)
 	local ok, message, code = native.response_check(response.headers["x-kms-peer-signature"], signature, peer.wallet)
 	if not ok then
 		response.body:close()
 		return untrusted(self, peer, "bad_response_signature", "X-KMS-Peer-Signature: " .. message, code)
 	end
-	local envelope, plain, answer
+	local envelope, plain, inner
 	envelope, message, code = native.envelope(response.body, peer.point)
 	if not envelope then return untrusted(self, peer, "bad_envelope", message, code) end
 	plain, message, code = self.tee:open(envelope, peer.point, "wiped")
 	if not plain then return untrusted(self, peer, "bad_envelope", message, code) end
-	answer, message, code = native.sync_parse(plain)
-	if not answer then return untrusted(self, peer, "bad_envelope", "inner answer: " .. message, code) end
-	if not check_pop(self, peer, answer, signature) then
-		return untrusted(self, peer, "bad_envelope", "the answer belongs to another exchange")
+	inner, message, code = native.sync_parse(plain)
+	if not inner then return untrusted(self, peer, "bad_envelope", "inner response: " .. message, code) end
+	if not check_pop(self, peer, inner, signature) then
+		return untrusted(self, peer, "bad_envelope", "the response belongs to another exchange")
 	end
-	if answer:text("status") ~= "ok" then return nil, "the answer's status is not ok", "ERR_REFUSED" end
-	return answer
+	if inner:text("status") ~= "ok" then return nil, "the response's status is not ok", "ERR_REFUSED" end
+	return inner
 end
 
 local function refusal(self, peer, response)
 	if type(response.body) ~= "string" then response.body:close() end
-	-- Whoever says 5xx is in trouble itself, or whoever stands before it is.
+	-- A 5xx means that the peer, or a proxy before it, is failing: unreachable, not a refusal.
 	if response.status >= 500 then
 		return unreachable(self, peer, ("HTTP %d"):format(response.status), response.status == 503 and "ERR_NOT_READY" or nil)
 	end
@@ -111,51 +120,49 @@ local function refusal(self, peer, response)
 	return nil, ("refused with HTTP %d"):format(response.status), code
 end
 
---- Notes that a verified answer is not one to the request: an existing node does not say which
--- exchange an answer belongs to.
--- @param code  of what found it, or nil; this node's own troubles say nothing about the peer
+--- Reports a verified response that does not fit the request. Existing nodes do not say which exchange a
+-- response belongs to, so an old response can be replayed.
+-- @param code of the check that failed, or nil; this node's own failures are not reported
 -- @return message, code
-function Caller:distrust(peer, message, code)
+function Exchange:distrust(peer, message, code)
 	return select(2, untrusted(self, peer, "bad_envelope", message, code))
 end
 
---- Sends one request and gives the verified answer. Needs a coroutine.
+--- Sends one request and verifies the response. Yields.
 -- @param peer of kms.peers
--- @param build function(signature, nonce) -> inner text (kms.body) | nil, message, code
--- @param options master: secret whose sync key signs the body (nil: not signed); timeout_ms (10000);
---   max_bytes of the answer (4 MiB)
--- @return answer (kms.message) | nil, message, code: ERR_REFUSED (it said no), ERR_NOT_READY (it is there,
---   but not ready), ERR_UNVERIFIED (the answer is not to be trusted), ERR_URL (none to call), what build
---   gave, one of this node's own troubles, or that it could not be reached
-function Caller:exchange(peer, build, options)
+-- @param build function(signature, nonce) -> inner text (native body) | nil, message, code
+-- @param options master: secret whose sync key authenticates the body (nil: none); timeout_ms (default 10000);
+--   max_bytes of the response (default 4 MiB)
+-- @return the inner message (native sync message) | nil, message, code: ERR_REFUSED, ERR_TOO_LARGE (HTTP 413),
+--   ERR_NOT_READY (HTTP 503), ERR_UNVERIFIED (the response is not trusted), ERR_URL (the peer's URL is not
+--   allowed), the code that build gave, one of this node's own failures, or why the peer could not be reached
+function Exchange:call(peer, build, options)
 	if not peer.url then return nil, "its URL is not one to call", "ERR_URL" end
-	local nonce, message, code = ask_nonce(self, peer)
+	local nonce, message, code = get_nonce(self, peer)
 	if not nonce then return nil, message, code end
-	local body, headers, signature = prepare(self, peer, nonce, build, options.master)
-	if not body then return nil, headers, signature end
-	local response
+	local prepared, response
+	prepared, message, code = prepare(self, peer, nonce, build, options.master)
+	if not prepared then return nil, message, code end
 	response, message, code = fetch.request(self.egress:guard({
-		url = peer.url .. "/sync", method = "POST", headers = headers, body = body, handle = true,
-		timeout_ms = options.timeout_ms or 10000, connect_timeout_ms = CONNECT_TIMEOUT_MS,
-		max_bytes = options.max_bytes or 4 << 20,
+		url = peer.url .. "/sync", method = "POST", headers = prepared.headers, body = prepared.body, handle = true,
+		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
 	}))
-	body:close()
+	prepared.body:close()
 	if not response then return unreachable(self, peer, message, code) end
 	if response.status ~= 200 then return refusal(self, peer, response) end
-	local answer
-	answer, message, code = verify(self, peer, response, signature)
-	if not answer then return nil, message, code end
+	local inner
+	inner, message, code = verify(self, peer, response, prepared.signature)
+	if not inner then return nil, message, code end
 	self.peers:reached(peer)
-	if self.peers:announced(peer, answer:features(), answer:text("store")) then self.on_anew(peer) end
-	return answer
+	if self.peers:announced(peer, inner:features(), inner:text("store")) then self.on_anew(peer) end
+	return inner
 end
 
---- @param deps tee, peers, egress, wall_ms; on_anew (function(peer): an answer shows that its store is a
--- new one)
+--- @param deps tee; peers (kms.peers); egress (kms.peers.outbound); wall_ms; on_anew (function(peer): called when
+--   a response comes from another store than the one before: the peer has restarted)
 function M.new(deps)
-	return setmetatable({
-		tee = deps.tee, peers = deps.peers, egress = deps.egress, wall_ms = deps.wall_ms, on_anew = deps.on_anew,
-	}, Caller)
+	return setmetatable(needs.take(deps, "tee peers egress wall_ms on_anew"), Exchange)
 end
 
 return M

@@ -1,5 +1,6 @@
---- Inner texts of POST /sync (docs/protocol.md section 9). The records of deltas and snapshots are
--- written by C between the two halves that are made here; all else is small and holds no secret.
+--- Writes the inner texts of POST /sync (docs/protocol.md section 9). For a message with records, this module
+-- writes the text before and after the records, and C writes the records between; the other messages are small
+-- and hold no secret.
 
 local features = require("kms.peers.features")
 local json = require("kms.base.json")
@@ -9,21 +10,23 @@ local M = {}
 local Writer = {}
 Writer.__index = Writer
 
--- What every message of ours carries.
+-- Adds the members that every message of this version has.
 local function common(self, pop, members)
 	members.features, members.pop, members.store = features, pop, self.store
 	return members
 end
 
--- The halves around a member "data", which stands first, or behind `first` (canonical JSON: every
--- other member's name comes after it).
-local function halves(first, rest)
+-- The text before and after the value of the member "data". Canonical JSON sorts members by name: `first`
+-- holds those before "data".
+local function around_data(first, rest)
 	return "{" .. first .. '"data":', "," .. json.encode(rest):sub(2)
 end
 
 --- A master_secret_request.
--- @param pop signature text of the exchange; @param pubkey hex DER of an ephemeral P-384 key;
+-- @param pop the signature in the exchange's headers
+-- @param pubkey DER of an ephemeral P-384 key, in hex
 -- @param attestation a document in base64, or nil
+-- @return inner text
 function Writer:secret_request(pop, pubkey, attestation)
 	return json.encode(common(self, pop, {
 		type = "master_secret_request", sender_wallet = self.wallet, ecdh_pubkey = pubkey, attestation = attestation,
@@ -31,17 +34,21 @@ function Writer:secret_request(pop, pubkey, attestation)
 end
 
 --- A snapshot_request.
+-- @param pop as for secret_request
+-- @return inner text
 function Writer:snapshot_request(pop)
 	return json.encode(common(self, pop, { type = "snapshot_request", sender_wallet = self.wallet }))
 end
 
---- A delta: what stands before and behind its records.
+--- A delta.
+-- @return text before its records, text after them
 function Writer:delta(pop)
-	return halves("", common(self, pop, { type = "delta", sender_wallet = self.wallet }))
+	return around_data("", common(self, pop, { type = "delta", sender_wallet = self.wallet }))
 end
 
---- The answer to a delta.
--- @param counts of message:apply
+--- The reply to a delta.
+-- @param counts of the merge (native message:apply)
+-- @return inner text
 function Writer:delta_answer(pop, counts)
 	return json.encode(common(self, pop, {
 		status = "ok", total = counts.total, merged = counts.merged, skipped = counts.skipped,
@@ -49,19 +56,22 @@ function Writer:delta_answer(pop, counts)
 	}))
 end
 
---- A snapshot: what stands before and behind its records.
--- @param complete whether this node's store is
+--- The reply to a snapshot_request.
+-- @param complete whether this node's store is complete
+-- @return text before its records, text after them
 function Writer:snapshot_answer(pop, complete)
-	return halves(('"complete":%s,'):format(complete), common(self, pop, { status = "ok" }))
+	return around_data(('"complete":%s,'):format(complete), common(self, pop, { status = "ok" }))
 end
 
---- The answer to a master_secret_request.
--- @param sealed ephemeral_pubkey, encrypted_data, nonce (hex)
+--- The reply to a master_secret_request.
+-- @param sealed { ephemeral_pubkey, encrypted_data, nonce }, in hex
+-- @return inner text
 function Writer:secret_answer(pop, sealed)
 	return json.encode(common(self, pop, { status = "ok", sealed = sealed }))
 end
 
---- @param wallet this node's; @param store 32 hex digits that name its store
+--- @param wallet this node's
+-- @param store 32 hex digits that name this node's store, new after each start
 function M.writer(wallet, store)
 	return setmetatable({ wallet = wallet, store = store }, Writer)
 end

@@ -1,12 +1,13 @@
---- Pushes changes to the other members (docs/protocol.md section 9). The store numbers every change;
--- each peer has a cursor, moved by that peer's verified acknowledgement and by nothing else, so that
--- a push that fails is sent again.
+--- Pushes changes to the other members (docs/protocol.md section 9). The store numbers every change. Each peer
+-- has a cursor, the last change that it has acknowledged; only its verified response moves the cursor, so a push
+-- that fails is sent again.
 --
--- Local changes go to everybody; merged ones only to existing nodes, which push each change once, to
--- whoever is there at that moment. Nothing goes back to its sender.
+-- This node's own changes go to all peers. Merged changes go only to existing nodes, which push each change once
+-- and only to peers that they reach at that moment. No change goes back to its sender.
 
 local loop = require("kms.base.loop")
-local pages = require("kms.sync.push_pages")
+local needs = require("kms.base.needs")
+local push_pages = require("kms.sync.push_pages")
 
 local M = {}
 
@@ -15,7 +16,14 @@ Pusher.__index = Pusher
 
 local MAX_RETRIES = 16
 
--- What is remembered of pushes to a peer, for as long as the peer itself is.
+-- The state of pushes to a peer, dropped together with the peer:
+--   since    the last change that it has acknowledged
+--   skipped  records not sent since they are too large for it
+--   retries  pushes to repeat, oldest first: { since, due_ms }
+--   life     how often the cursor was reset
+--   lost     an existing node that could not be reached: it may come back with an empty store
+--   running  a push is under way
+--   page_bytes  limit of a page, once the peer has refused a larger one
 local function cursor_of(self, peer)
 	local cursor = self.cursors[peer]
 	if not cursor then
@@ -25,18 +33,18 @@ local function cursor_of(self, peer)
 	return cursor
 end
 
-local function start_anew(cursor)
+local function reset(cursor)
 	cursor.since, cursor.retries, cursor.lost, cursor.life = 0, {}, false, cursor.life + 1
 	cursor.page_bytes = nil
 end
 
---- The peer's store is a new one: whatever it had acknowledged may be gone.
+--- Starts again from the first change: the peer has restarted, and its store is empty.
 function Pusher:started_anew(peer)
-	start_anew(cursor_of(self, peer))
+	reset(cursor_of(self, peer))
 end
 
--- Records that were stamped in the peer's future are sent once more when its clock is there.
-local function note_future(self, cursor, since)
+-- Plans to repeat a push with records that lie in the future by the peer's clock: it accepts them later.
+local function retry_later(self, cursor, since)
 	if #cursor.retries == MAX_RETRIES then table.remove(cursor.retries, 1) end
 	cursor.retries[#cursor.retries + 1] = { since = since, due_ms = self.mono_ms() + self.skew_ms + 1000 }
 end
@@ -44,7 +52,7 @@ end
 local function failed(self, peer, cursor, message, code)
 	self.counts.failures = self.counts.failures + 1
 	if code == "ERR_TOO_LARGE" then self.pages:shorten(peer, cursor) end
-	-- An existing node that was gone may come back empty, and does not say so.
+	-- An existing node that restarts has an empty store and does not say so.
 	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
 	self.log:limited("push " .. peer.wallet, 60, "warn", "cannot push", {
 		peer = peer.wallet, cause = message, code = code,
@@ -55,33 +63,33 @@ end
 local function send_retries(self, peer, cursor)
 	local life = cursor.life
 	while cursor.retries[1] and self.mono_ms() >= cursor.retries[1].due_ms do
-		local through, message, code = self.pages:send(peer, cursor, cursor.retries[1].since)
-		if not through then return failed(self, peer, cursor, message, code) end
+		local sent, message, code = self.pages:send(peer, cursor, cursor.retries[1].since)
+		if not sent then return failed(self, peer, cursor, message, code) end
 		if cursor.life ~= life then return false end
 		table.remove(cursor.retries, 1)
 	end
 	return true
 end
 
--- One push. Returns whether another one may follow.
+-- Sends one page. Returns whether another one may follow.
 local function push_once(self, peer, cursor)
-	local news, message = self.pages:has_news(peer, cursor)
-	if news == nil then return failed(self, peer, cursor, message) end
-	if not news then return false end
+	local found, failure = self.pages:has_news(peer, cursor)
+	if found == nil then return failed(self, peer, cursor, failure) end
+	if not found then return false end
 	local since, life = cursor.since, cursor.life
-	local through, future, code = self.pages:send(peer, cursor, since)
-	if not through then return failed(self, peer, cursor, future, code) end
-	-- Where it has started anew meanwhile, nobody knows which of its lives this push went to. It
-	-- begins again with the next tick: a peer that always says so is not pushed to without end.
+	local sent, message, code = self.pages:send(peer, cursor, since)
+	if not sent then return failed(self, peer, cursor, message, code) end
+	-- The peer has restarted meanwhile: this page may have gone to the store before. Begin again at the next
+	-- tick and not here: a peer that claims a new store each time must not be pushed to without end.
 	if cursor.life ~= life then return false end
-	cursor.since = through
-	if future then note_future(self, cursor, since) end
+	cursor.since = sent.through
+	if sent.future then retry_later(self, cursor, since) end
 	return true
 end
 
 local function push_to(self, peer)
 	local cursor = cursor_of(self, peer)
-	if cursor.lost then start_anew(cursor) end
+	if cursor.lost then reset(cursor) end
 	if not self.peers:is_known(peer) then
 		local ok, message, code = self.pages:greet(peer)
 		if not ok then return failed(self, peer, cursor, message, code) end
@@ -90,7 +98,7 @@ local function push_to(self, peer)
 	while self.is_ready() and push_once(self, peer, cursor) do self:acknowledge() end
 end
 
--- All that can be called, due or not: a choice among them stays the same from tick to tick.
+-- All peers that may be called, due or not, so that a policy's choice among them is stable from tick to tick.
 local function callable(self, now)
 	local list = {}
 	for _, peer in ipairs(self.peers:others()) do
@@ -105,8 +113,8 @@ local function is_due(self, peer, cursor, now)
 	return not self.peers:is_known(peer) or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
 end
 
---- One sync tick: pushes to the peers that are due, as many at once as may be (one that hangs delays
--- nobody else). Returns at once.
+--- One sync tick: starts pushes to the peers that are due, at most `parallel` at a time. Returns at once, so
+-- that a peer that hangs delays no other.
 function Pusher:tick()
 	if not self.is_ready() then return end
 	local now, parallel = self.mono_ms(), self.settings().parallel
@@ -123,17 +131,19 @@ function Pusher:tick()
 	self:acknowledge()
 end
 
---- Tells the store what every other member has acknowledged.
+--- Tells the store the last change that every other member has acknowledged.
 function Pusher:acknowledge()
-	local least
+	local acknowledged
 	for _, peer in ipairs(self.peers:others()) do
 		local since = cursor_of(self, peer).since
-		least = math.min(least or since, since)
+		acknowledged = math.min(acknowledged or since, since)
 	end
-	self.store:set_acknowledged(least)
+	self.store:set_acknowledged(acknowledged)
 end
 
---- For /status: the newest change, and by wallet what is acknowledged and what could not be sent.
+--- State for /status.
+-- @return { sequence (number of the newest change), peers: by wallet { acknowledged (number of a change),
+--   skipped (records too large for it), state, banned_for, banned_s } }
 function Pusher:status()
 	local peers = {}
 	for _, peer in ipairs(self.peers:others()) do
@@ -146,22 +156,22 @@ function Pusher:status()
 	return { sequence = self.store:sequence(), peers = peers }
 end
 
---- @param deps caller, writer, peers, store, log, mono_ms; secret (function: master secret in use),
--- is_ready (function); max_body_bytes (of a push to a node of ours), skew_ms (MAX_CLOCK_SKEW_MS); order
--- (function(peers) -> those to push to, in order), settings (function -> max_records, max_bytes, parallel)
+--- @param deps caller (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms;
+--   secret (function -> master secret in use); is_ready (function -> whether this node serves); max_body_bytes
+--   (of a push to a node of this version); skew_ms (MAX_CLOCK_SKEW_MS); order (function(peers) -> peers to push
+--   to, in order); settings (function -> { max_records, max_bytes, parallel })
+-- @return pusher; `counts` since the start: pushes acknowledged, pushes that failed (failures), records sent,
+--   records that peers rejected, records skipped as too large for a peer
 function M.new(deps)
-	-- Since the start: pushes that were acknowledged and that failed; records that were in them, that
-	-- peers rejected, that are too large for a peer.
-	local counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 }
-	return setmetatable({
-		peers = deps.peers, store = deps.store, log = deps.log, mono_ms = deps.mono_ms, is_ready = deps.is_ready,
-		skew_ms = deps.skew_ms, order = deps.order, settings = deps.settings, counts = counts, running = 0,
-		cursors = setmetatable({}, { __mode = "k" }),
-		pages = pages.new({
-			caller = deps.caller, writer = deps.writer, peers = deps.peers, store = deps.store, log = deps.log,
-			secret = deps.secret, settings = deps.settings, max_body_bytes = deps.max_body_bytes, counts = counts,
-		}),
-	}, Pusher)
+	local self = needs.take(deps,
+		"caller writer peers store log mono_ms secret is_ready max_body_bytes skew_ms order settings")
+	self.counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 }
+	self.running, self.cursors = 0, setmetatable({}, { __mode = "k" })
+	self.pages = push_pages.new({
+		caller = self.caller, writer = self.writer, peers = self.peers, store = self.store, log = self.log,
+		secret = self.secret, settings = self.settings, max_body_bytes = self.max_body_bytes, counts = self.counts,
+	})
+	return setmetatable(self, Pusher)
 end
 
 return M

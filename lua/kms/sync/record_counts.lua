@@ -4,8 +4,8 @@ local M = {}
 
 local OUTCOMES = { "merged", "skipped", "rejected", "poisoned", "refused" }
 
---- Adds what became of one message's records. A message counts records that did not decrypt (poisoned)
--- and those that a policy refused among the rejected; the sums do not.
+--- Adds the counts of one message's records. A message counts records that did not decrypt (poisoned) and
+-- records that a policy refused among the rejected ones; the sums do not.
 -- @param sums table that the counts are added to
 -- @param counts of message:apply
 function M.add(sums, counts)
