@@ -25,6 +25,7 @@ describe("readiness", function()
 		local log = silent()
 		local list = peers.new({
 			chain = chain, app_id = "49", own = tee.address, log = log, mono_ms = function() return mono end,
+			wall_ms = function() return wall end, bans = {}, backoff_ms = function() return 0 end,
 			egress = egress.new({ IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, function() end),
 		})
 		held = secrets.new({ tee = tee, given = given })
