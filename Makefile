@@ -182,9 +182,10 @@ fmt: ## format the C sources
 	@clang-format -i $(C_FILES)
 
 install: build ## install under PREFIX (default /usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nova-kms
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nova-kms/lua
 	install -m 755 $(BUILD)/nova-kms $(DESTDIR)$(PREFIX)/bin/nova-kms
-	cp -R lua config $(DESTDIR)$(PREFIX)/share/nova-kms/
+	cp -R config $(DESTDIR)$(PREFIX)/share/nova-kms/
+	cp -R lua/main.lua lua/kms $(DESTDIR)$(PREFIX)/share/nova-kms/lua/
 
 clean: ## remove build output
 	rm -rf build

@@ -1,12 +1,19 @@
---- The program's Lua side: hands the command line to its command. Without one it serves:
--- what starts containers and services often names the program alone.
--- @return function(root, args) -> exit status; root is the folder that holds lua/ and config/
+--- The Lua side of the program: passes the command line to its command. Without arguments it serves,
+-- since containers and services often start the program without any.
+-- @return function(root, args) -> exit code; root is the folder that holds lua/ and config/
 
 local uv = require("luv")
+local cli = require("kms.cli")
+
+-- Commands of a source tree that are not installed (lua/devnet).
+local function devnet_commands()
+	if not package.searchpath("devnet.command", package.path) then return {} end
+	return { { name = "devnet", module = "devnet.command" }, { name = "devnet-odyn", module = "devnet.odyn_command" } }
+end
 
 return function(root, args)
-	local status = require("kms.cli").main(root, #args > 0 and args or { "serve" })
-	-- luv 1.44 crashes when Lua ends while a handle is being closed: let the loop finish with them.
+	local status = cli.main(#args > 0 and args or { "serve" }, cli.world(root, devnet_commands()))
+	-- luv 1.44 crashes when Lua ends while a handle is closing: let the loop finish closing them.
 	uv.run("nowait")
 	return status
 end

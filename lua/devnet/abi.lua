@@ -1,5 +1,5 @@
---- Contract calls of a network's owner, encoded by their signature. What a node itself calls and
--- reads is in C (include/kms/abi.h); this is for networks that one runs oneself.
+--- Encodes contract calls of a network's owner by their signature. (The calls of a node are encoded in C,
+-- include/kms/abi.h.)
 
 local native = require("kms_native")
 
@@ -7,14 +7,15 @@ local M = {}
 
 local WORD_DIGITS = 64
 
---- A whole number as a word.
--- @param number  Lua integer, or decimal text where it may be beyond 2^63
+--- An integer as a word.
+-- @param number  Lua integer, or decimal text for numbers of 2^63 and more
+-- @return 64 hexadecimal digits
 function M.word(number)
 	if type(number) == "string" then return native.abi_call("getApp", number):sub(11) end
 	return ("%064x"):format(number)
 end
 
---- An address ("0x" and 40 digits) as a word.
+--- An address ("0x" and 40 digits) as a word of 64 digits.
 function M.address(text)
 	return ("0"):rep(24) .. text:sub(3):lower()
 end
@@ -24,7 +25,9 @@ local function bytes(value)
 	return M.word(#value) .. digits .. ("0"):rep(-#digits % WORD_DIGITS)
 end
 
---- The fields of a struct, or the arguments of a function: words, and { text } for string and bytes.
+--- Encodes the fields of a struct or the arguments of a function.
+-- @param list  words, and { text } for a string or bytes
+-- @return hexadecimal digits
 function M.fields(list)
 	local head, tail, offset = {}, {}, 32 * #list
 	for i, field in ipairs(list) do
@@ -47,9 +50,9 @@ local ENCODERS = {
 	bytes = function(text) return { text } end,
 }
 
---- Arguments by their types.
--- @param signature  "name(type,...)"; the types of ENCODERS
--- @return digits without "0x"
+--- Encodes arguments by their types.
+-- @param signature  "name(type,...)" with types of ENCODERS
+-- @return hexadecimal digits without "0x"; throws for too few or too many arguments
 function M.arguments(signature, ...)
 	local list, values = {}, table.pack(...)
 	for kind in signature:match("%((.*)%)$"):gmatch("[^,]+") do
@@ -61,7 +64,8 @@ function M.arguments(signature, ...)
 	return M.fields(list)
 end
 
---- The data of a call.
+--- Encodes the data of a call, as arguments() does.
+-- @return "0x", selector and arguments in hexadecimal digits
 function M.call(signature, ...)
 	return native.abi_selector(signature) .. M.arguments(signature, ...)
 end

@@ -1,6 +1,5 @@
---- A local EVM chain (anvil) with its owner's account. What is here waits, so it needs a
--- coroutine, and what goes wrong is thrown as a text: a network is made step by step, and one
--- that failed ends it.
+--- A local EVM chain (anvil) with its owner's account. Its functions need a coroutine and throw a text
+-- where they fail: a network is set up step by step, and one failed step ends the setup.
 
 local cjson = require("cjson")
 local abi = require("devnet.abi")
@@ -14,30 +13,31 @@ local M = {}
 
 local BINARY = "contracts/node_modules/@foundry-rs/anvil/bin/anvil"
 local BYTECODE = "build/contracts/%s.json"
--- First account of anvil's public test mnemonic; it is unlocked and has money.
+-- First account of anvil's public test mnemonic; it is unlocked and funded.
 M.OWNER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
 M.CHAIN_ID = 31337
 
 local START_MS, STOP_MS, MINE_MS, POLL_MS = 30000, 5000, 20000, 20
--- Given, so that transactions that build on each other can wait for the same block: an
--- estimate would fail as long as the ones before are not mined.
+-- Fixed, so that dependent transactions can be sent for the same block: estimating the gas of one fails
+-- until those before it are mined.
 local GAS = { deploy = "0x5b8d80", call = "0x1e8480" } -- 6 and 2 million
 local STATES_IN_MEMORY = "300"
 
 local Anvil = {}
 Anvil.__index = Anvil
 
---- Whether anvil and the contracts' bytecode are there.
+--- Whether anvil and the contracts' bytecode are installed.
 -- @param root  folder of the source tree
 -- @return true | nil, message
 function M.available(root)
 	for _, path in ipairs({ BINARY, BYTECODE:format("KMSRegistry"), BYTECODE:format("NovaAppRegistry") }) do
-		if not uv.fs_stat(root .. "/" .. path) then return nil, path .. " is not there: run `make contracts`" end
+		if not uv.fs_stat(root .. "/" .. path) then return nil, path .. " is missing: run `make contracts`" end
 	end
 	return true
 end
 
---- One JSON-RPC call; throws where it fails.
+--- Makes one JSON-RPC call.
+-- @return result; throws where the call fails
 function Anvil:rpc(method, ...)
 	local value, response = fetch.json({
 		url = self.url, json = { jsonrpc = "2.0", id = 1, method = method, params = json.list({ ... }) },
@@ -47,7 +47,7 @@ function Anvil:rpc(method, ...)
 	return value.result
 end
 
--- The receipt of a transaction that is, or will be, mined.
+-- Waits for the receipt of a transaction; throws after MINE_MS.
 local function receipt_of(self, hash)
 	local deadline = uv.hrtime() + MINE_MS * 1000000
 	repeat
@@ -58,8 +58,9 @@ local function receipt_of(self, hash)
 	error("a transaction of the owner was not mined", 0)
 end
 
---- Transactions of the owner's, in this order and, where the chain mines by time, in one block.
--- @return their receipts; throws where one reverted
+--- Sends transactions of the owner in this order; a chain that mines by time puts them into one block.
+-- @param transactions  list of { to, data, gas }
+-- @return list of receipts; throws where one reverted
 function Anvil:transact(transactions)
 	local hashes, receipts = {}, {}
 	for i, transaction in ipairs(transactions) do
@@ -75,7 +76,8 @@ function Anvil:transact(transactions)
 	return receipts
 end
 
---- Deploys a contract of build/contracts; arguments of its constructor as abi.arguments takes them.
+--- Deploys a contract of build/contracts.
+-- @param signature, ...  the constructor's arguments, as abi.arguments takes them
 -- @return address
 function Anvil:deploy(name, signature, ...)
 	local file = assert(io.open(self.root .. "/" .. BYTECODE:format(name)))
@@ -85,32 +87,33 @@ function Anvil:deploy(name, signature, ...)
 	return self:transact({ { data = data, gas = GAS.deploy } })[1].contractAddress:lower()
 end
 
---- A call for Anvil:transact.
+--- A call as Anvil:transact takes it; arguments as for abi.call.
 function M.call(contract, signature, ...)
 	return { to = contract, data = abi.call(signature, ...) }
 end
 
---- Calls one function of a contract as its owner.
+--- Calls a function of a contract as its owner.
+-- @return receipt
 function Anvil:call(contract, signature, ...)
 	return self:transact({ M.call(contract, signature, ...) })[1]
 end
 
---- Reads a function without arguments that returns a number.
+--- Reads a function that has no arguments and returns an integer.
 function Anvil:number(contract, signature)
 	return math.tointeger(tonumber(self:rpc("eth_call", { to = contract, data = abi.call(signature) }, "latest")))
 end
 
---- Gives an account money for fees.
+--- Funds an account for fees.
 function Anvil:fund(wallet)
 	self:rpc("anvil_setBalance", wallet, "0xde0b6b3a7640000") -- 1 ether
 end
 
---- Ends it; with a state file, that is written first.
+--- Stops the chain; with a state file, anvil writes its state first.
 function Anvil:stop()
 	if self.process then self.process:stop(STOP_MS) end
 end
 
---- Ends it as a crash does.
+--- Kills the chain, as a crash would.
 function Anvil:kill()
 	self.process:kill()
 end
@@ -129,27 +132,28 @@ local function arguments(self)
 	return args
 end
 
---- Starts it, on what its state file holds, and waits until it answers. Again where it has ended.
+--- Starts the chain from its state file and waits until it responds; also a chain that has ended.
 function Anvil:start()
 	local message
 	self.process, message = process.start({
 		program = self.root .. "/" .. BINARY, args = arguments(self), log = self.dir .. "/anvil.log",
-		-- What it keeps for itself goes to its home.
+		-- anvil stores its own files in its home.
 		env = { PATH = os.getenv("PATH"), HOME = absolute(self.dir) }, on_end = self.on_end,
 	})
 	if not self.process then error(message, 0) end
 	local deadline = uv.hrtime() + START_MS * 1000000
 	while not pcall(self.rpc, self, "eth_chainId") do
 		if not self.process:alive() then error("anvil " .. self.process:ending() .. ": see " .. self.process.log, 0) end
-		if uv.hrtime() > deadline then error("anvil does not answer", 0) end
+		if uv.hrtime() > deadline then error("anvil does not respond", 0) end
 		loop.sleep(POLL_MS)
 	end
 end
 
---- A chain that does not run yet.
--- @param options root (of the source tree), dir (for its log and what else it writes), port; block_time
---   (seconds; absent: a block for each transaction), state (file that is loaded, and written at
---   the end and every state_interval seconds), on_end(process): called when it ends unasked
+--- A chain that is not running yet.
+-- @param options  root: of the source tree; dir: for its log and other files; port; block_time: seconds (nil: one
+--   block per transaction); state: file that is loaded, and written at the end and every
+--   state_interval seconds; on_end(process): called when it ends by itself
+-- @return chain
 function M.new(options)
 	return setmetatable({
 		root = options.root, dir = options.dir, port = options.port, url = "http://127.0.0.1:" .. options.port,

@@ -1,6 +1,6 @@
---- What a devnet shows to who sees one for the first time: each application has the same key on
--- every node, and a value that was written on one is read on the others. Keys are shown by
--- their fingerprints, and the value goes from guarded memory to the output.
+--- The table that a new devnet shows: each application has the same key on every node, and a value
+-- written on one node can be read on the others. Keys are shown by their fingerprints; the value
+-- goes from guarded memory to the output.
 
 local client = require("kms.client")
 local loop = require("kms.base.loop")
@@ -9,7 +9,7 @@ local uv = require("luv")
 
 local M = {}
 
-local STDOUT = 1 -- what world.stdout writes to
+local STDOUT = 1 -- descriptor of world.stdout
 local PATH, KEY, VALUE = "wallet/root", "demo/greeting", "hello"
 local READ_S, POLL_MS = 20, 100
 local COLUMN = "%-10s"
@@ -34,17 +34,17 @@ function M.fingerprint(node, app)
 	return exchange:fingerprint()
 end
 
--- The value on a node, once it is the one that was written at `stamp_ms`.
--- @return exchange, seconds until then | nil, message
+-- Waits until a node has the value written at `stamp_ms`.
+-- @return { exchange, seconds } | nil, message
 local function read(node, app, stamp_ms)
 	local begun = uv.hrtime()
 	while true do
 		local answer, exchange = call(node, app, "get", { key = KEY })
 		local seconds = (uv.hrtime() - begun) / 1e9
-		if answer and answer.updated_at_ms == stamp_ms then return exchange, seconds end
+		if answer and answer.updated_at_ms == stamp_ms then return { exchange = exchange, seconds = seconds } end
 		if seconds > READ_S then
-			local why = answer and "it has an older one" or exchange
-			return nil, ("node %d does not read the value that node 1 has: %s"):format(node.index, why)
+			local why = answer and "it has an older value" or exchange
+			return nil, ("node %d does not have the value of node 1: %s"):format(node.index, why)
 		end
 		loop.sleep(POLL_MS)
 	end
@@ -56,32 +56,34 @@ local function print_head(world, apps)
 	world.stdout:write("\n", table.concat(parts, "  "), "  value of ", apps[1].name, "\n")
 end
 
--- The node's keys, each compared with the ones before.
+-- Prints the keys on a node and compares them with those of the nodes before.
+-- @param seen  fingerprints by application, filled by the first node
 local function print_keys(world, node, apps, seen)
 	world.stdout:write(COLUMN:format("node " .. node.index))
 	for i, app in ipairs(apps) do
 		local text, message = M.fingerprint(node, app)
 		if not text then return nil, message end
 		seen[i] = seen[i] or text
-		if seen[i] ~= text then return nil, ("the key of %s is another one on node %d"):format(app.name, node.index) end
+		if seen[i] ~= text then return nil, ("the key of %s differs on node %d"):format(app.name, node.index) end
 		world.stdout:write(("  %-15s"):format(text))
 	end
 	return true
 end
 
 local function print_value(world, node, app, stamp_ms)
-	local exchange, seconds = read(node, app, stamp_ms)
-	if not exchange then return nil, seconds end
+	local found, message = read(node, app, stamp_ms)
+	if not found then return nil, message end
 	world.stdout:write("  ")
-	world.stdout:flush() -- what comes next does not go through Lua's buffer
-	local ok, message = exchange:write(STDOUT, "raw")
+	world.stdout:flush() -- the value bypasses Lua's buffer
+	local ok
+	ok, message = found.exchange:write(STDOUT, "raw")
 	if not ok then return nil, message end
-	world.stdout:write(node.index == 1 and " (written here)" or (" (read here after %.1f s)"):format(seconds), "\n")
+	world.stdout:write(node.index == 1 and " (written here)" or (" (read here after %.1f s)"):format(found.seconds), "\n")
 	return true
 end
 
 --- Prints the table.
--- @return true | nil, message: what was promised did not hold
+-- @return true | nil, message: the nodes do not agree
 function M.run(net, world)
 	local apps, seen = net.apps, {}
 	local put, message = call(net.nodes[1], apps[1], "put", { key = KEY, value = VALUE })
@@ -93,8 +95,8 @@ function M.run(net, world)
 		if ok then ok, message = print_value(world, node, apps[1], put.updated_at_ms) end
 		if not ok then return nil, message end
 	end
-	world.stdout:write("\n", ("Keys are at the path %s, shown by the first digits of their SHA-256: the same on every "
-		.. "node,\nanother one for each application. The value was written on node 1 alone.\n"):format(PATH))
+	world.stdout:write("\n", ("Keys are those of the path %s, shown by the first digits of their SHA-256: the same on "
+		.. "every node,\ndifferent for each application. The value was written on node 1 only.\n"):format(PATH))
 	return true
 end
 

@@ -1,4 +1,4 @@
---- The folder of a devnet: what is in it, who may clear it, and what a later run takes over.
+--- The folder of a devnet: its contents, when it may be cleared, and what a later run takes over.
 
 local data_file = require("kms.base.data_file")
 local files = require("kms.base.files")
@@ -7,7 +7,7 @@ local uv = require("luv")
 local M = {}
 
 local HEADER = "-- A devnet of nova-kms: this folder is cleared when it starts again.\n"
--- All that a devnet makes in its folder, and all that it ever removes.
+-- The only folders that a devnet creates, and the only ones that it removes.
 local FOLDERS = { "chain", "nodes", "apps" }
 
 local function own_id()
@@ -23,7 +23,7 @@ local function is_empty(dir)
 	return not scan or uv.fs_scandir_next(scan) == nil
 end
 
--- Whether the devnet of this description still runs; its id may be another process's by now.
+-- Whether the devnet of this description still runs. Another process may have its id by now.
 local function runs(known)
 	local file = io.open(("/proc/%s/cmdline"):format(known.pid), "rb")
 	if not file then return false end
@@ -45,32 +45,34 @@ local function make(dir)
 	return true
 end
 
---- What the last devnet in a folder noted down, or nil.
+--- What the last devnet in a folder recorded.
+-- @return table | nil, message where there is a description that cannot be read
 function M.known(dir)
 	if not uv.fs_stat(description(dir)) then return nil end
 	return data_file.read(description(dir))
 end
 
---- Notes down what a later run and other programs need to know.
+--- Records what a later run and other programs need.
+-- @param what  table of plain data; this adds `pid`
 -- @return true | nil, message
-function M.note(dir, what)
+function M.record(dir, what)
 	what.pid = own_id()
 	return data_file.write(description(dir), HEADER, what)
 end
 
---- Makes a folder ready for a new devnet: empty, except that `keep` leaves what is there.
+--- Prepares a folder for a devnet: clears what the last one left, or with `keep` leaves it.
 -- @return true | nil, message
 function M.prepare(dir, keep)
 	local known = M.known(dir)
 	if known and runs(known) then return nil, ("a devnet runs in %s (process %s)"):format(dir, known.pid) end
 	if keep and not (known and known.registry) then return nil, ("there is no devnet in %s to keep"):format(dir) end
 	if not known and not is_empty(dir) then
-		return nil, ("%s has other things in it: choose another folder with --dir"):format(dir)
+		return nil, ("%s contains other files: choose another folder with --dir"):format(dir)
 	end
 	if not keep then clear(dir) end
 	local ok, message = make(dir)
 	if not ok or keep then return ok, message end
-	return M.note(dir, {})
+	return M.record(dir, {})
 end
 
 return M

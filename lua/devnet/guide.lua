@@ -1,4 +1,4 @@
---- What a devnet tells its user: what runs where, and lines to paste into another terminal.
+--- What a devnet prints for its user: what runs where, and commands to paste into another terminal.
 
 local anvil = require("devnet.anvil")
 local registry = require("devnet.registry")
@@ -8,14 +8,14 @@ local M = {}
 
 local CAST = "contracts/node_modules/.bin/cast"
 
--- A path as it can be typed here.
+-- A path as it can be typed in the current folder.
 local function shown(root, path)
 	local here = uv.cwd() .. "/"
 	local whole = root == "." and here .. path or root .. "/" .. path
 	return whole:sub(1, #here) == here and whole:sub(#here + 1) or whole
 end
 
---- What the chain's owner can do: list of { what it does, the line that does it }.
+--- Commands for the chain's owner: list of { what the command does, command }.
 function M.owner_lines(net)
 	local first, second, calls = net.apps[1], net.apps[2], registry.SIGNATURES
 	local send = ("%s send --rpc-url %s --unlocked --from %s"):format(shown(net.root, CAST), net.chain.url, anvil.OWNER)
@@ -28,11 +28,11 @@ function M.owner_lines(net)
 		{ first.name .. " is verified again", (line(apps, calls.verify, first.instance_id, "true")) },
 		{ "the instance of " .. second.name .. " is stopped", (line(apps, calls.stop, second.instance_id)) },
 		{ "the version of " .. first.name .. " is revoked", (line(apps, calls.revoke, first.app_id, 1)) },
-		{ "the hash of the master secret goes; the nodes set it again", (line(net.registry.kms, calls.reset)) },
+		{ "the hash of the master secret is reset; the nodes set it again", (line(net.registry.kms, calls.reset)) },
 	}
 end
 
---- What runs where.
+--- Prints what runs where.
 function M.print_map(net, out)
 	out:write("\n", ("chain      %s  NovaAppRegistry %s  KMSRegistry %s\n"):format(net.chain.url, net.registry.apps,
 		net.registry.kms))
@@ -45,7 +45,7 @@ function M.print_map(net, out)
 	out:write(("logs       %s/nodes/*/*.log\n"):format(net.dir))
 end
 
---- What to try next.
+--- Prints commands to try next.
 function M.print_lines(net, out, program)
 	local app, last = net.apps[1], net.nodes[#net.nodes]
 	out:write("\nTry in another terminal, as an application:\n")
@@ -54,7 +54,7 @@ function M.print_lines(net, out, program)
 	end
 	out:write("As the chain's owner (nodes see it within seconds):\n")
 	for _, line in ipairs(M.owner_lines(net)) do out:write("  # ", line[1], "\n  ", line[2], "\n") end
-	out:write(("As a failing machine (it starts again by itself):\n  kill -9 %d\n"):format(last.process.pid))
+	out:write(("As a failing machine (the devnet starts the node again):\n  kill -9 %d\n"):format(last.process.pid))
 end
 
 return M

@@ -1,6 +1,6 @@
---- A cluster on one machine: a chain with both registries, nodes, and applications that are
--- registered on it. For trying things out and for specs; nothing of a devnet is a secret worth
--- keeping. What waits here yields; Net:start and what it is made of throw a text where a step fails.
+--- A cluster on one machine, to try things and for specs: a chain with both registries, nodes, and
+-- registered applications. Its secrets are worth nothing. Functions that wait yield; those that
+-- Net:start calls throw a text where a step fails.
 
 local anvil = require("devnet.anvil")
 local folder = require("devnet.folder")
@@ -39,7 +39,7 @@ local function make_app(self, index)
 	return app
 end
 
---- Starts the chain, on what its state file holds.
+--- Starts the chain from its state file.
 function Net:start_chain()
 	self.chain = self.chain or anvil.new({
 		root = self.root, dir = self.dir .. "/chain", port = self.ports.chain, block_time = 1,
@@ -49,7 +49,7 @@ function Net:start_chain()
 	self.chain:start()
 end
 
--- What all nodes are told of the chain.
+-- The settings of the chain, the same for all nodes.
 local function cluster_settings(self)
 	return {
 		HELIOS_RPC_URL = self.chain.url, CHAIN_ID = anvil.CHAIN_ID, NOVA_APP_REGISTRY_ADDRESS = self.registry.apps,
@@ -71,27 +71,29 @@ function Net:deploy()
 	for i, id in ipairs(self.registry:register(instances)) do instances[i].instance_id = id end
 end
 
-local function recall(self, known)
+-- Takes over the registries and ids of the last devnet.
+local function restore(self, known)
 	self.registry = registry.open(self.chain, known.registry)
 	for i, app in ipairs(self.apps) do
 		app.app_id, app.instance_id = known.apps[i].app_id, known.apps[i].instance_id
 	end
-	-- Killed before its chain was written to disk, for instance.
+	-- The last devnet may have been killed before anvil wrote its state.
 	if not self.registry:master_secret_hash() then error("the chain was not kept: start without --keep", 0) end
 end
 
-local function note(self)
+local function record(self)
 	local apps = {}
 	for i, app in ipairs(self.apps) do
 		apps[i] = { name = app.name, app_id = app.app_id, instance_id = app.instance_id, wallet = app.wallet }
 	end
-	must(folder.note(self.dir, {
+	must(folder.record(self.dir, {
 		ports = self.ports, odyn = self.odyn, apps = apps,
 		registry = { apps = self.registry.apps, kms = self.registry.kms, kms_app_id = self.registry.kms_app_id },
 	}))
 end
 
---- Waits until every node serves; throws with the reason of one that does not in time.
+--- Waits until every node serves; throws with the reason where one does not in time.
+-- @param timeout_ms  nil: READY_MS
 function Net:wait_ready(timeout_ms)
 	local deadline = uv.hrtime() + (timeout_ms or READY_MS) * 1000000
 	for _, node in ipairs(self.nodes) do
@@ -106,23 +108,23 @@ function Net:wait_ready(timeout_ms)
 	end
 end
 
--- Nothing starts any more once the end was asked for.
+-- Starts a node and its service, unless the devnet is being stopped.
 local function start_node(self, node)
 	if self.stopping then error("stopped", 0) end
 	must(node:start_odyn())
 	must(node:start(cluster_settings(self)))
 end
 
---- Starts everything and waits until it serves; throws, and leaves to Net:stop what runs then.
+--- Starts everything and waits until all nodes serve. Where it throws, Net:stop ends what was started.
 function Net:start()
 	self:start_chain()
-	if self.known then recall(self, self.known) else self:deploy() end
-	note(self)
+	if self.known then restore(self, self.known) else self:deploy() end
+	record(self)
 	for _, node in ipairs(self.nodes) do start_node(self, node) end
 	self:wait_ready()
 end
 
---- Ends everything that was started, the chain last.
+--- Stops everything that was started, the chain last.
 function Net:stop()
 	self.stopping = true
 	parallel.map(self.nodes, #self.nodes, function(node) node:stop() end)
@@ -134,10 +136,10 @@ local function make_members(self)
 	for i = 1, #APPS do self.apps[i] = make_app(self, i) end
 end
 
--- Folder and ports: those of the devnet that is kept, or new ones.
+-- Takes the folder and ports: those of the last devnet with --keep, otherwise new ones.
 local function claim(self, options)
 	local known = options.keep and folder.known(self.dir) or nil
-	if known and known.odyn then return nil, "TEE services keep no secret: start without --keep" end
+	if known and known.odyn then return nil, "a devnet with --odyn keeps no secret: start without --keep" end
 	local ok, message = folder.prepare(self.dir, options.keep)
 	if not ok then return nil, message end
 	self.known = known
@@ -146,11 +148,11 @@ local function claim(self, options)
 	return self.ports and true, message
 end
 
---- A devnet that does not run yet: its folder, ports and identities.
--- @param options root (of the source tree), dir, program (nova-kms); nodes (how many), odyn (keys in TEE services),
---   port (base; 0: any), keep (take over what is in dir), env (further settings of nodes),
---   state_interval (seconds between two states of the chain on disk), on_end(node or nil, process,
---   what): called when a process ends unasked
+--- A devnet that is not running yet: its folder, ports and identities.
+-- @param options  root: of the source tree; dir; program: path of nova-kms; nodes: their number; odyn: whether keys
+--   are in fake Odyn services; port: the first one (0: any); keep: whether to continue the last
+--   devnet in dir; env: further settings of nodes; state_interval: seconds between two writes of the
+--   chain's state; on_end(node or nil, process, what): called when a process ends by itself
 -- @return devnet { dir, ports, nodes, apps } | nil, message
 function M.new(options)
 	local self = setmetatable({

@@ -1,8 +1,8 @@
---- One node of a devnet, with its TEE service where it has one. What waits here yields.
+--- One node of a devnet, and its fake Odyn service where it has one. Functions that wait yield.
 
 local fetch = require("kms.http.fetch")
 local files = require("kms.base.files")
-local native = require("kms_native")
+local identity = require("kms.base.identity")
 local process = require("devnet.process")
 local sim = require("kms.tee.sim")
 
@@ -13,27 +13,28 @@ Node.__index = Node
 
 local STOP_MS = 15000
 
--- Short ticks, so that what one tries shows at once.
+-- Short intervals, so that changes show within seconds.
 local ENVIRONMENT = {
 	IN_ENCLAVE = "false", CHAIN = "evm", CHAIN_CONFIRMATIONS = "0", LOG_FORMAT = "json",
 	KMS_NODE_TICK_SECONDS = "2", DATA_SYNC_INTERVAL_SECONDS = "1", REGISTRY_CACHE_TTL_SECONDS = "2",
 	PEER_CACHE_TTL_SECONDS = "6", RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0",
-	METRICS_ADDR = "off", -- there is one default port, and several nodes
+	METRICS_ADDR = "off", -- all nodes would use the same default port
 }
 
---- The public halves of the identity in a seed file, which is made where there is none.
--- @return { wallet, tee_pubkey (bytes), seed (handle) } | nil, message
+--- The identity of a seed file, which is created if missing.
+-- @return { wallet (text), tee_pubkey (DER bytes), seed (handle) } | nil, message
 function M.identity(path)
 	local seed, message = sim.seed(path)
 	if not seed then return nil, message end
-	local wallet, p384 = native.identity(seed)
-	if not wallet then return nil, p384 end
-	return { wallet = wallet:address(), tee_pubkey = p384:public_der(), seed = seed }
+	local keys
+	keys, message = identity.of(seed)
+	if not keys then return nil, message end
+	return { wallet = keys.wallet:address(), tee_pubkey = keys.p384:public_der(), seed = seed }
 end
 
---- A node that has an identity and does not run yet.
--- @param options index, dir, port, odyn_port (nil: keys in the node itself, TEE=sim), program, env
---   (further settings), on_end(node, process, what)
+--- A node that has an identity and is not running yet.
+-- @param options  index; dir; port; odyn_port (nil: keys in the node itself, TEE=sim); program; env: further
+--   settings; on_end(node, process, what): called when a process ends by itself
 -- @return node | nil, message
 function M.new(options)
 	local self = setmetatable({
@@ -43,14 +44,14 @@ function M.new(options)
 	}, Node)
 	local ok, message = files.make_dir(self.dir)
 	if not ok then return nil, message end
-	local identity
-	identity, message = M.identity(self.dir .. "/node.seed")
-	if not identity then return nil, message end
-	self.wallet, self.tee_pubkey = identity.wallet, identity.tee_pubkey
+	local own
+	own, message = M.identity(self.dir .. "/node.seed")
+	if not own then return nil, message end
+	self.wallet, self.tee_pubkey = own.wallet, own.tee_pubkey
 	return self
 end
 
--- Nothing of this process's environment but what finds programs.
+-- Of this process's environment only what finds programs.
 local function base_environment()
 	return { PATH = os.getenv("PATH") }
 end
@@ -74,7 +75,7 @@ local function start(self, what, args, env)
 	})
 end
 
---- Starts its TEE service, where it has one.
+--- Starts its fake Odyn service, if it has one.
 -- @return true | nil, message
 function Node:start_odyn()
 	if not self.odyn_port then return true end
@@ -86,8 +87,8 @@ function Node:start_odyn()
 	return true
 end
 
---- Starts the node itself; again where it has ended.
--- @param cluster  settings that all nodes share: where the chain is, and its contracts
+--- Starts the node, also one that has ended.
+-- @param cluster  settings that all nodes share: the chain and its contracts; nil: those of the last start
 -- @return true | nil, message
 function Node:start(cluster)
 	self.cluster = cluster or self.cluster
@@ -97,7 +98,7 @@ function Node:start(cluster)
 	return true
 end
 
---- What GET /status says.
+--- Reads GET /status.
 -- @return decoded object | nil, message
 function Node:status()
 	local page, response = fetch.json({ url = self.url .. "/status", timeout_ms = 2000 })
@@ -105,8 +106,8 @@ function Node:status()
 	return page
 end
 
---- Whether it serves.
--- @return true | false, why not
+--- Whether the node serves.
+-- @return true | false, reason
 function Node:ready()
 	if not self.process:alive() then return false, self.process:ending() end
 	local page = self:status()
@@ -115,7 +116,7 @@ function Node:ready()
 	return false, tostring(page.node.service_unavailable_reason)
 end
 
---- Asks the node to end, then its TEE service.
+--- Stops the node, then its fake Odyn service.
 function Node:stop()
 	if self.process then self.process:stop(STOP_MS) end
 	if self.odyn then self.odyn:stop(STOP_MS) end

@@ -1,16 +1,17 @@
---- Ports of a devnet on 127.0.0.1: the chain's, one a node, and one a TEE service.
+--- Ports of a devnet on 127.0.0.1: one for the chain, one per node, one per fake Odyn service.
 
 local loop = require("kms.base.loop")
 local uv = require("luv")
 
 local M = {}
 
---- The most nodes that fit between a base port and the TEE services' ports.
+--- Most nodes of a devnet.
 M.MAX_NODES = 16
 
 local ODYN_OFFSET = 50
 
--- Listens, so that a port in use shows; the caller closes.
+-- Listens on a port, to find out whether it is in use. The caller closes the handle.
+-- Returns handle, port | nil, message.
 local function take(port)
 	local tcp = uv.new_tcp()
 	local ok, message = tcp:bind("127.0.0.1", port)
@@ -20,7 +21,7 @@ local function take(port)
 	return nil, message
 end
 
--- Whether all of these can be listened on at once: what was found (0 becomes a port).
+-- Listens on all ports at once, then closes them. Returns the ports (0 becomes a free one) | nil, message.
 local function take_all(list)
 	local taken, found, failure = {}, {}, nil
 	for i, port in ipairs(list) do
@@ -35,7 +36,7 @@ local function take_all(list)
 	return found
 end
 
--- As one list, and back.
+-- flat: the ports as one list; layout: the list as ports again.
 local function flat(ports)
 	local list = { ports.chain }
 	table.move(ports.nodes, 1, #ports.nodes, 2, list)
@@ -50,7 +51,7 @@ local function layout(list, nodes)
 	}
 end
 
---- Checks that nobody listens on these ports; 0 stands for any free one.
+--- Checks that these ports are free; 0 stands for any free port.
 -- @param ports  { chain, nodes = { ... }, odyn = { ... } }
 -- @return ports | nil, message
 function M.check(ports)
@@ -59,9 +60,10 @@ function M.check(ports)
 	return layout(found, #ports.nodes)
 end
 
---- Chooses ports that nobody listens on.
--- @param base  the chain's; nodes follow, TEE services stand from base + 51 on; 0: any free ones
--- @return as check
+--- Chooses free ports.
+-- @param base  port of the chain; nodes follow, Odyn services begin at base + 51; 0: any free ports
+-- @param nodes  number of nodes
+-- @return as check()
 function M.plan(base, nodes)
 	local ports = { chain = base, nodes = {}, odyn = {} }
 	for i = 1, nodes do

@@ -1,5 +1,5 @@
---- Child processes of a devnet. Each ends with the process that started it, however that one
--- ends (PR_SET_PDEATHSIG), and is ended by its id, never by a name. What waits here yields.
+--- Child processes of a devnet. The kernel ends each one when its parent ends (PR_SET_PDEATHSIG).
+-- Functions that wait yield.
 
 local loop = require("kms.base.loop")
 local uv = require("luv")
@@ -10,7 +10,7 @@ local Process = {}
 Process.__index = Process
 
 local POLL_MS = 10
-local KILLED_MS = 10000 -- for the kernel to end what was killed
+local KILLED_MS = 10000 -- for a killed process to end
 
 local function environment(env)
 	local list = {}
@@ -24,12 +24,12 @@ local function spawn(self, options, output)
 	local message
 	self.handle, message = uv.spawn("setpriv", {
 		args = args, env = environment(options.env), stdio = { nil, output, output },
-		-- In a session of its own: Ctrl-C reaches the devnet alone, which ends its children in order.
+		-- In its own session: Ctrl-C reaches only the devnet, which stops its children in order.
 		detached = true,
 	}, loop.guard(function(code, signal)
 		self.code, self.signal = code, signal
 		loop.close(self.handle)
-		if options.on_end and not self.told then options.on_end(self) end
+		if options.on_end and not self.stopped then options.on_end(self) end
 	end))
 	if not self.handle then return nil, "cannot start setpriv (util-linux): " .. message end
 	self.pid, self.started_ms = message, loop.now()
@@ -37,9 +37,9 @@ local function spawn(self, options, output)
 end
 
 --- Starts a program.
--- @param options program, args, env (all of it), log (file that its output is appended to),
---   on_end(process): called when it ends without having been told to
--- @return process { pid, started_ms (loop time), log; code and signal once it has ended } | nil, message
+-- @param options  program; args; env: its whole environment; log: file that its output is appended to;
+--   on_end(process): called when it ends before stop() or kill()
+-- @return process { pid, started_ms (loop time), log; code and signal after its end } | nil, message
 function M.start(options)
 	local output, failure = uv.fs_open(options.log, "a", 384) -- 0600
 	if not output then return nil, failure end
@@ -48,19 +48,19 @@ function M.start(options)
 	return self, message
 end
 
---- Whether it runs.
+--- Whether the process runs.
 function Process:alive()
 	return self.code == nil
 end
 
---- How it ended, for people.
+--- How the process ended, as a phrase for messages.
 function Process:ending()
 	if self.signal ~= 0 then return "was ended by signal " .. self.signal end
 	return "ended with status " .. self.code
 end
 
---- Waits for its end.
--- @return true | false after the deadline
+--- Waits for the end of the process.
+-- @return true | false: the deadline has passed
 function Process:wait(timeout_ms)
 	local deadline = uv.hrtime() + timeout_ms * 1000000
 	while self.code == nil do
@@ -70,17 +70,17 @@ function Process:wait(timeout_ms)
 	return true
 end
 
---- Ends it at once. Again is fine.
+--- Kills the process; later calls do nothing.
 function Process:kill()
-	self.told = true
+	self.stopped = true
 	if self.code == nil then self.handle:kill("sigkill") end
 	self:wait(KILLED_MS)
 end
 
---- Asks it to end, and ends it when it has not within `grace_ms`.
--- @return whether asking was enough
+--- Sends SIGTERM, and kills the process where it does not end within `grace_ms`.
+-- @return whether SIGTERM was enough
 function Process:stop(grace_ms)
-	self.told = true
+	self.stopped = true
 	if self.code == nil then self.handle:kill("sigterm") end
 	if self:wait(grace_ms) then return true end
 	self:kill()

@@ -1,5 +1,5 @@
---- The on-chain side of a devnet: both registries, the KMS application, and who is an instance
--- of what. Waits and throws as devnet.anvil does.
+--- The contracts of a devnet: both registries, applications and their instances. Functions wait and
+-- throw as those of devnet.anvil do.
 
 local anvil = require("devnet.anvil")
 
@@ -23,7 +23,7 @@ M.SIGNATURES = {
 local CALLS = M.SIGNATURES
 
 --- Creates applications, each with one version (id 1).
--- @param apps  list of { name, dapp (contract that hears of its instances, or nil) }
+-- @param apps  list of { name, dapp: contract that is notified of instances, or nil }
 -- @return list of application ids
 function Registry:create_apps(apps)
 	local count, calls, ids = self.chain:number(self.apps, "appCount()"), {}, {}
@@ -65,24 +65,26 @@ function Registry:revoke_version(app_id)
 	self.chain:call(self.apps, CALLS.revoke, app_id, 1)
 end
 
---- Takes the hash of the master secret away.
+--- Resets the hash of the master secret.
 function Registry:reset_hash()
 	self.chain:call(self.kms, CALLS.reset)
 end
 
---- The hash of the master secret; nil while there is none.
+--- The hash of the master secret | nil: none is set.
 function Registry:master_secret_hash()
 	local hash = self.chain:rpc("eth_call", anvil.call(self.kms, "masterSecretHash()"), "latest")
 	return hash ~= NO_HASH and hash or nil
 end
 
 --- The registries of an earlier run.
--- @param chain of devnet.anvil; @param found { apps, kms (addresses), kms_app_id }
+-- @param chain  devnet.anvil's; @param found  { apps, kms: addresses; kms_app_id }
+-- @return registry
 function M.open(chain, found)
 	return setmetatable({ chain = chain, apps = found.apps, kms = found.kms, kms_app_id = found.kms_app_id }, Registry)
 end
 
 --- Deploys both registries and creates the KMS application.
+-- @return registry
 function M.deploy(chain)
 	local self = M.open(chain, { apps = chain:deploy("NovaAppRegistry", "constructor(address)", anvil.OWNER) })
 	self.kms = chain:deploy("KMSRegistry", "constructor(address,address)", anvil.OWNER, self.apps)

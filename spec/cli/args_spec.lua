@@ -86,7 +86,7 @@ describe("kms.cli", function()
 			if secret == "malformed" then return nil, "not valid hexadecimal", "ERR_HEX" end
 			return secret
 		end
-		local status = cli.main(".", argv, {
+		local status = cli.main(argv, {
 			stdout = collector(out), stderr = collector(err), program = "nova-kms",
 			env = function(name) return (variables or {})[name] end,
 			root = "/nonexistent", native = function() return native end,

@@ -16,7 +16,7 @@ describe("nova-kms attest", function()
 
 	local function nova(...)
 		local out, err = {}, {}
-		local code = cli.main(".", { "attest", ... }, {
+		local code = cli.main({ "attest", ... }, {
 			stdout = { write = function(_, ...) out[#out + 1] = table.concat({ ... }) end, flush = function() end },
 			stderr = { write = function(_, ...) err[#err + 1] = table.concat({ ... }) end },
 			env = function(name) return name == "DATA_DIR" and dir or nil end,

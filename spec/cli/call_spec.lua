@@ -14,7 +14,7 @@ local dir
 -- Runs a command line; its exit code, output and errors.
 local function nova(argv, env)
 	local out, err = {}, {}
-	local code = cli.main(".", argv, {
+	local code = cli.main(argv, {
 		stdout = { write = function(_, ...) out[#out + 1] = table.concat({ ... }) end, flush = function() end },
 		stderr = { write = function(_, ...) err[#err + 1] = table.concat({ ... }) end },
 		env = function(name) return (env or {})[name] end,
@@ -31,7 +31,8 @@ local function nova_process(argv)
 	local file = assert(io.open(path, "w"))
 	file:write(([[
 		package.path, package.cpath = %q, %q
-		os.exit(require("kms.cli").main(".", { %s }), true)
+		local cli = require("kms.cli")
+		os.exit(cli.main({ %s }, cli.world(".")), true)
 	]]):format(package.path, package.cpath, table.concat(quoted, ", ")))
 	file:close()
 	local co, output, left, status = coroutine.running(), "", 3, nil

@@ -4,6 +4,7 @@ local apps = require("spec.support.app")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local uv = require("luv")
 
 describe("make install", function()
 	local dir, program
@@ -26,10 +27,13 @@ describe("make install", function()
 		assert.is_truthy(out:find("configuration is valid: " .. share, 1, true))
 	end)
 
-	it("says where a devnet runs: not here, without the chain's tools", function()
-		local code, _, errors = nodes.run({ "devnet", "--dir", dir .. "/devnet" }, { program = program, cwd = dir })
-		assert.equal(1, code)
-		assert.truthy(errors:find("^nova%-kms: [^\n]*run `make contracts`\n$"), errors)
+	it("installs no devnet: its fakes hold plaintext", function()
+		assert.is_nil(uv.fs_stat(dir .. "/opt/kms/share/nova-kms/lua/devnet"))
+		for _, command in ipairs({ "devnet", "devnet-odyn" }) do
+			local code, _, errors = nodes.run({ command }, { program = program, cwd = dir })
+			assert.equal(2, code)
+			assert.truthy(errors:find(("unknown command '%s'"):format(command), 1, true), errors)
+		end
 	end)
 
 	it("gives a program that serves", function()

@@ -43,7 +43,7 @@ return {
 	summary = "print a script that completes this command line in bash",
 	notes = 'Use: eval "$(nova-kms completion)", for example in ~/.bashrc.',
 	run = function(_, world)
-		local top = require("kms.cli").declaration() -- not before: it loads this module
+		local top = require("kms.cli").declaration(world) -- required here, since kms.cli loads this module
 		world.stdout:write(SCRIPT:format(table.concat(describe({}, top, "nova-kms"))))
 		return exit.OK
 	end,

@@ -6,6 +6,7 @@
 --   root            folder that holds lua/ and config/
 --   program         how to call this program, for examples
 --   native()        the native module
+--   commands        further commands: list of { name, module }, or nil
 
 local uv = require("luv")
 local args = require("kms.cli.args")
@@ -13,21 +14,28 @@ local exit = require("kms.cli.exit")
 
 local M = {}
 
--- The commands in the order of the help; each is the module kms.cli.<name>, "-" written as "_".
+-- The commands in the order of the help; each is the module kms.cli.<name>.
 local COMMANDS = {
 	"serve", "call", "status", "nodes", "peers", "bans", "reload", "drain", "loglevel", "config", "policy", "keygen",
-	"attest", "devnet", "devnet-odyn", "completion", "version",
+	"attest", "completion", "version",
 }
 
---- The top of the command line (kms.cli.args). Only the module of the command that is meant gets
--- loaded, or all of them where none is.
-function M.declaration(meant)
-	local wanted = COMMANDS
-	for _, name in ipairs(COMMANDS) do
-		if name == meant then wanted = { name } end
+-- Modules of commands by name: only the wanted command's, where there is one.
+local function modules_of(world, wanted)
+	local modules = {}
+	for i, name in ipairs(COMMANDS) do modules[i] = { name = name, module = "kms.cli." .. name } end
+	for _, entry in ipairs(world.commands or {}) do modules[#modules + 1] = entry end
+	for _, entry in ipairs(modules) do
+		if entry.name == wanted then return { entry } end
 	end
+	return modules
+end
+
+--- The declaration of the whole command line (kms.cli.args).
+-- @param wanted  name of the command whose module to load; nil or unknown: all are loaded
+function M.declaration(world, wanted)
 	local commands = {}
-	for i, name in ipairs(wanted) do commands[i] = require("kms.cli." .. name:gsub("%-", "_")) end
+	for i, entry in ipairs(modules_of(world, wanted)) do commands[i] = require(entry.module) end
 	return {
 		name = "nova-kms",
 		summary = "A key-management node for trusted execution environments.",
@@ -35,16 +43,20 @@ function M.declaration(meant)
 	}
 end
 
--- The program as it can be called from here: relative where it lies below this folder.
+-- The program as a command: relative where it is below the current folder.
 local function program_path()
 	local path, here = uv.exepath(), uv.cwd()
 	if path and here and path:sub(1, #here + 1) == here .. "/" then return path:sub(#here + 2) end
 	return path or "nova-kms"
 end
 
-local function default_world(root)
+--- The world of this process.
+-- @param root  folder that holds lua/ and config/
+-- @param commands  further commands: list of { name, module }, or nil
+function M.world(root, commands)
 	return {
 		stdout = io.stdout, stderr = io.stderr, env = os.getenv, root = root, program = program_path(),
+		commands = commands,
 		native = function() return require("kms_native") end,
 	}
 end
@@ -60,13 +72,11 @@ local function show_help(world, command, name)
 end
 
 --- Runs a command line.
--- @param root   folder that holds lua/ and config/
--- @param argv   list of words behind the program's name
--- @param world  passed to the command; nil: the process's own
+-- @param argv  list of words after the program's name
+-- @param world  as M.world gives it; passed to the command
 -- @return exit code
-function M.main(root, argv, world)
-	world = world or default_world(root)
-	local command, name, words, level = args.find(M.declaration(argv[1]), argv)
+function M.main(argv, world)
+	local command, name, words, level = args.find(M.declaration(world, argv[1]), argv)
 	if not command then return usage_error(world, name, words, level) end
 	if not words then return show_help(world, command, name) end
 	local parsed, message = args.parse(command, words)

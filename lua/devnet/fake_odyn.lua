@@ -1,14 +1,14 @@
---- A double of the Odyn service, for specs and development networks: its whole HTTP API (docs/protocol.md section 13),
--- with keys from a seed file, so that a restart keeps them. Its attestation documents are those
--- of TEE=sim: they say "simulated", and their root lies beside the seed.
+--- A fake of the Odyn service for specs and development networks: its whole HTTP API (docs/protocol.md
+-- section 13), with keys from a seed file, so that a restart keeps them. Its attestation
+-- documents are those of TEE=sim: they say "simulated", and their root is stored beside the seed.
 --
--- It stands on the other side of what a node asks: it holds plaintext in Lua strings, which the
--- node never does, and whoever reaches its port has its keys' use. Hence loopback only, and only
--- where somebody asks for it by name (`nova-kms devnet-odyn`).
+-- Unlike a node it holds plaintext in Lua strings, and every process that reaches its port can use
+-- its keys. So it listens on loopback only, and is not installed.
 
 local cjson = require("cjson.safe")
 local cidr = require("kms.base.cidr")
 local http = require("kms.http.server")
+local identity = require("kms.base.identity")
 local json = require("kms.base.json")
 local native = require("kms_native")
 local sim = require("kms.tee.sim")
@@ -16,13 +16,13 @@ local sim_attest = require("kms.tee.sim_attest")
 
 local M = {}
 
-local Double = {}
-Double.__index = Double
+local Fake = {}
+Fake.__index = Fake
 
 local MAX_BODY = 640 << 20
 local RANDOM_BYTES, NONCE_BYTES, IV_BYTES = 32, 32, 12
 
--- Limits of a server that one node talks to.
+-- Limits of its HTTP server, which serves one node.
 local LIMITS = {
 	MAX_CONNECTIONS = 256, MAX_CONNECTIONS_PER_ADDRESS = 256, MAX_HEADER_BYTES = 16384,
 	MAX_BODY_MEMORY_BYTES = 2 * MAX_BODY, FIRST_BYTE_TIMEOUT_SECONDS = 60, HEADER_TIMEOUT_SECONDS = 10,
@@ -37,7 +37,7 @@ local function hex(text)
 	return type(text) == "string" and native.hex_decode(text) or nil
 end
 
--- The point of a client's key, in either form.
+-- The point of a client's key: raw or DER.
 local function client_point(body)
 	local key = hex(body.client_public_key)
 	return key and native.peer_point(key)
@@ -47,7 +47,7 @@ local function prefixed(bytes)
 	return "0x" .. native.hex_encode(bytes)
 end
 
--- The signature of a transaction is the end of its RLP: y parity, r and s, without leading zeros.
+-- The signature of a transaction: the last three items of its RLP (y parity, r, s), without leading zeros.
 local function transaction_signature(raw)
 	local bytes, at, items = native.hex_decode(raw), 2, {}
 	local first = bytes:byte(at)
@@ -62,7 +62,7 @@ local function transaction_signature(raw)
 		elseif head <= 0xbf then
 			from = at + 1 + head - 0xb7
 			length = string.unpack(">I" .. head - 0xb7, bytes, at + 1)
-		end -- the empty access list is a head without more
+		end -- an empty access list is a head alone
 		items[#items + 1] = bytes:sub(from, from + length - 1)
 		at = from + length
 	end
@@ -80,7 +80,7 @@ end
 CALLS["POST /v1/eth/sign"] = function(self, body)
 	if type(body.message) ~= "string" or body.message == "" then return refuse("message is missing or empty") end
 	local signature = self.wallet:sign(body.message)
-	-- The service counts v from 0.
+	-- The service writes v as 0 or 1 instead of 27 or 28.
 	local v = signature:sub(-2) == "1c" and "01" or "00"
 	return { signature = signature:sub(1, -3) .. v, address = self.wallet:address(), attestation = cjson.null }
 end
@@ -109,7 +109,7 @@ CALLS["POST /v1/encryption/encrypt"] = function(self, body)
 	local point = client_point(body)
 	if not point or type(body.plaintext) ~= "string" then return refuse("client_public_key or plaintext is not valid") end
 	local nonce = native.hex_decode(native.random_hex(NONCE_BYTES))
-	local sealed, message = self.double:seal(point, nonce:sub(1, IV_BYTES), body.plaintext)
+	local sealed, message = self.ecdh:seal(point, nonce:sub(1, IV_BYTES), body.plaintext)
 	if not sealed then return refuse(message) end
 	return { encrypted_data = sealed, enclave_public_key = native.hex_encode(self.public_der), nonce = prefixed(nonce) }
 end
@@ -119,7 +119,7 @@ CALLS["POST /v1/encryption/decrypt"] = function(self, body)
 	if not point or not nonce or #nonce < IV_BYTES or type(body.encrypted_data) ~= "string" then
 		return refuse("nonce, client_public_key or encrypted_data is not valid")
 	end
-	local plain, message = self.double:open(point, nonce:sub(1, IV_BYTES), (body.encrypted_data:gsub("^0[xX]", "")))
+	local plain, message = self.ecdh:open(point, nonce:sub(1, IV_BYTES), (body.encrypted_data:gsub("^0[xX]", "")))
 	if not plain then return refuse(message) end
 	return { plaintext = plain }
 end
@@ -147,18 +147,19 @@ local function read_body(request)
 	local ok, status, _, message = request:read_body(MAX_BODY)
 	if not ok then return refuse(message, status) end
 	local body = cjson.decode(request.head:body())
-	if type(body) ~= "table" then return refuse("the body is no JSON object") end
+	if type(body) ~= "table" then return refuse("the body is not a JSON object") end
 	return body
 end
 
-function Double:handle(request)
+-- Replies to a request, as a handler of kms.http.server does.
+function Fake:handle(request)
 	local call = CALLS[request.method .. " " .. request.path]
 	if not call then return 404, nil, '{"error":"no such call"}' end
 	local body, message, status = read_body(request)
-	local answer
-	if body then answer, message, status = call(self, body) end
-	if type(answer) == "string" then return 200, { ["Content-Type"] = "application/cbor" }, answer end
-	if answer then return 200, nil, json.encode(answer) end
+	local result
+	if body then result, message, status = call(self, body) end
+	if type(result) == "string" then return 200, { ["Content-Type"] = "application/cbor" }, result end
+	if result then return 200, nil, json.encode(result) end
 	return status, nil, json.encode({ error = message })
 end
 
@@ -168,24 +169,25 @@ local function pem(base64)
 	return "-----BEGIN PUBLIC KEY-----\n" .. table.concat(lines, "\n") .. "\n-----END PUBLIC KEY-----\n"
 end
 
---- Starts one. native.init has run.
--- @param options seed (file, made where there is none), host, port (0: any)
--- @return double (wallet, port) | nil, message
+--- Starts a fake service. native.init must have run.
+-- @param options  seed: file, created if missing; host: loopback address; port: 0 for any
+-- @return fake { wallet, port } | nil, message
 function M.start(options)
-	if not cidr.is_loopback(options.host) then return nil, options.host .. " is no loopback address" end
+	if not cidr.is_loopback(options.host) then return nil, options.host .. " is not a loopback address" end
 	local seed, message = sim.seed(options.seed)
 	if not seed then return nil, message end
-	local wallet, p384 = native.identity(seed)
-	if not wallet then return nil, p384 end
+	local keys
+	keys, message = identity.of(seed)
+	if not keys then return nil, message end
 	local signer
 	signer, message = sim_attest.open(options.seed:match("^(.*)/[^/]*$") or ".", seed)
 	if not signer then return nil, message end
-	local double = assert(native.odyn_double(wallet, p384))
-	local point, base64 = double:public()
+	local ecdh = assert(native.odyn_double(keys.wallet, keys.p384))
+	local point, base64 = ecdh:public()
 	local self = setmetatable({
-		wallet = wallet, double = double, signer = signer, public_point = point,
-		public_der = p384:public_der(), public_pem = pem(base64),
-	}, Double)
+		wallet = keys.wallet, ecdh = ecdh, signer = signer, public_point = point,
+		public_der = keys.p384:public_der(), public_pem = pem(base64),
+	}, Fake)
 	self.server = http.new({ handler = function(request) return self:handle(request) end, config = LIMITS })
 	local ok
 	ok, message = self.server:listen(options.host, options.port)
@@ -194,8 +196,8 @@ function M.start(options)
 	return self
 end
 
---- Stops it, then calls `done`.
-function Double:stop(done)
+--- Stops the service, then calls done().
+function Fake:stop(done)
 	self.server:stop(done)
 end
 

@@ -1,6 +1,9 @@
---- `nova-kms devnet`: a whole cluster on this machine, to try things with; runs until Ctrl-C.
+--- `nova-kms devnet`: runs a whole cluster on this machine until Ctrl-C.
 
+local demo = require("devnet.demo")
+local devnet = require("devnet")
 local exit = require("kms.cli.exit")
+local guide = require("devnet.guide")
 local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 local uv = require("luv")
@@ -8,10 +11,10 @@ local wakeup = require("kms.async.wakeup")
 
 local DEFAULTS = { nodes = 3, port = 8100 }
 local MAX_NODES, MAX_PORT = 16, 65000
-local RESTART_MS = 1000 -- after a process ended by itself
-local STABLE_MS = 5000 -- one that lived less long is left alone
+local RESTART_MS = 1000 -- pause before an ended process starts again
+local STABLE_MS = 5000 -- a process that ran for less is not started again
 
--- A process that ended unasked starts again, as it would under a supervisor.
+-- Starts a process again that ended by itself, as a supervisor would.
 local function revive(net, node, what)
 	loop.after(RESTART_MS, function()
 		if net.stopping then return end
@@ -19,7 +22,7 @@ local function revive(net, node, what)
 	end)
 end
 
-local function say_ended(world, net, node, process, what)
+local function report_end(world, net, node, process, what)
 	local name = node and ("%s %d"):format(what == "odyn" and "TEE service" or "node", node.index) or "the chain"
 	local again = node and net.up and loop.now() - process.started_ms > STABLE_MS
 	session.print(world, ("%s (process %d) %s: %s"):format(name, process.pid, process:ending(),
@@ -28,16 +31,15 @@ local function say_ended(world, net, node, process, what)
 	if again then revive(net, node, what) end
 end
 
--- Starts it and shows it off.
+-- Starts the cluster and shows what it does.
 -- @return true | nil, message
 local function bring_up(net, parsed, world)
-	local guide = require("devnet.guide")
 	local ok, message = pcall(net.start, net)
 	if not ok then return nil, message end
 	net.up = true
 	guide.print_map(net, world.stdout)
 	if not parsed.no_demo then
-		ok, message = require("devnet.demo").run(net, world)
+		ok, message = demo.run(net, world)
 		if not ok then return nil, message end
 	end
 	if not parsed.once then
@@ -48,14 +50,14 @@ local function bring_up(net, parsed, world)
 	return true
 end
 
--- Until a signal, or until there is nothing more to do. A second signal is not needed: what ends
--- the children is bounded in time.
+-- Runs the cluster until a signal, or with --once until it was shown. A second signal does nothing more:
+-- stopping the child processes is bounded in time.
 -- @return exit code
 local function supervise(net, parsed, world)
-	local over, code = wakeup.new(), exit.OK
+	local ended, code = wakeup.new(), exit.OK
 	for _, name in ipairs({ "sigint", "sigterm", "sighup" }) do
 		loop.on_signal(name, function()
-			if not net.stopping then over:wake() end
+			if not net.stopping then ended:wake() end
 			net.stopping = true
 		end)
 	end
@@ -63,17 +65,18 @@ local function supervise(net, parsed, world)
 		local ok, message = bring_up(net, parsed, world)
 		if net.stopping or (ok and not parsed.once) then return end
 		if not ok then code = session.fail(world, message) end
-		over:wake()
+		ended:wake()
 	end)
-	over:wait()
+	ended:wait()
 	net:stop()
 	return code
 end
 
+-- --keep takes these from the last devnet.
 local function check(parsed)
 	if not parsed.keep then return true end
 	for _, name in ipairs({ "nodes", "port", "odyn" }) do
-		if parsed[name] then return nil, ("--keep takes over what was there: leave --%s out"):format(name) end
+		if parsed[name] then return nil, ("--keep takes over the last devnet: --%s cannot change it"):format(name) end
 	end
 	return true
 end
@@ -85,10 +88,10 @@ local function run(parsed, world)
 	if not native then return failed end
 	return session.wait(function()
 		local net
-		net, message = require("devnet").new({
+		net, message = devnet.new({
 			root = world.root, dir = parsed.dir, program = uv.exepath(), nodes = parsed.nodes or DEFAULTS.nodes,
 			port = parsed.port or DEFAULTS.port, odyn = parsed.odyn, keep = parsed.keep,
-			on_end = function(...) say_ended(world, net, ...) end,
+			on_end = function(...) report_end(world, net, ...) end,
 		})
 		if not net then return session.fail(world, message) end
 		session.print(world, ("Starting a chain and %d nodes in %s ..."):format(#net.nodes, net.dir))
@@ -99,17 +102,17 @@ end
 
 return {
 	name = "devnet",
-	summary = "run a cluster on this machine, to try things with",
+	summary = "run a whole cluster on this machine, to try things with",
 	options = {
-		{ name = "nodes", value = "COUNT", help = "how many nodes, 3 if not given", type = "int", min = 1, max = MAX_NODES },
-		{ name = "odyn", help = "keys in a TEE service beside each node, not in the node (TEE=odyn)" },
-		{ name = "dir", value = "DIR", help = "folder of everything it makes", default = "build/devnet" },
-		{ name = "port", value = "PORT", help = "of the chain, nodes follow; 8100 if not given, 0: any free ones",
+		{ name = "nodes", value = "COUNT", help = "number of nodes (default 3)", type = "int", min = 1, max = MAX_NODES },
+		{ name = "odyn", help = "keep keys in a fake Odyn service beside each node (TEE=odyn)" },
+		{ name = "dir", value = "DIR", help = "folder for all files of the devnet", default = "build/devnet" },
+		{ name = "port", value = "PORT", help = "port of the chain, the nodes' follow (default 8100; 0: any free ports)",
 			type = "int", min = 0, max = MAX_PORT },
-		{ name = "keep", help = "go on where the last devnet in DIR ended; else DIR is cleared first" },
-		{ name = "no-demo", help = "show no table" },
-		{ name = "once", help = "end after the table; the exit code says whether all of it held" },
+		{ name = "keep", help = "continue the last devnet in DIR instead of clearing DIR" },
+		{ name = "no-demo", help = "do not show the table" },
+		{ name = "once", help = "end after the table; exit code 0 means that all nodes agreed" },
 	},
-	notes = "It needs anvil and the contracts' bytecode (`make contracts`, or `make devnet`, which does it all).",
+	notes = "It needs anvil and the contracts' bytecode: run `make contracts` first, or use `make devnet`.",
 	run = run,
 }
