@@ -1,6 +1,6 @@
 /*
- * HTTP input for Lua: native.http_parser and its events (net/http.h). One call takes a chunk
- * and gives what the server needs to know of a request.
+ * HTTP input for Lua: native.http_parser and its events (net/http.h). One call takes input and
+ * returns what the server needs of a request.
  */
 #include "bind/http.h"
 
@@ -38,11 +38,11 @@ static int push_refusal(lua_State *L, const kms_http_refusal *refusal)
 }
 
 /*
- * An event as results:
- *   nil, bytes read ahead                            nothing new
- *   "request", method, path, query, keep_alive, body a head; query is nil without a '?'
- *   "body"                                           the body is complete
- *   "refused", HTTP status, code, message            to be answered, then closed
+ * An event, as results:
+ *   nil, bytes read ahead                                nothing new
+ *   "request", method, path, query, keep_alive, has_body a head; query is nil without '?'
+ *   "body"                                               the body is complete
+ *   "refused", HTTP status, code, message                reply with this, then close
  */
 static int push_event(lua_State *L, const kms_http *http, kms_http_event event)
 {
@@ -62,7 +62,7 @@ static int push_event(lua_State *L, const kms_http *http, kms_http_event event)
 	return 2;
 }
 
-/* parser:feed(bytes) -> event: takes what arrived. */
+/* parser:feed(bytes) -> event: takes input. */
 static int http_feed(lua_State *L)
 {
 	size_t len;
@@ -71,14 +71,14 @@ static int http_feed(lua_State *L)
 	return push_event(L, http, kms_http_feed(http, kms_span_of(bytes, len)));
 }
 
-/* parser:next() -> event: ends the request, whose texts and body are gone then. */
+/* parser:next() -> event: ends the request and frees its texts and body. */
 static int http_next(lua_State *L)
 {
 	kms_http *http = bind_http_check(L, 1);
 	return push_event(L, http, kms_http_next(http));
 }
 
-/* parser:read_body(limit) -> event: collects the body, at most `limit` bytes, in C. */
+/* parser:read_body(limit) -> event: collects the body in C, at most `limit` bytes. */
 static int http_read_body(lua_State *L)
 {
 	kms_http *http = bind_http_check(L, 1);
@@ -86,7 +86,7 @@ static int http_read_body(lua_State *L)
 	return push_event(L, http, kms_http_read_body(http, limit));
 }
 
-/* parser:drain(max) -> event: throws the rest of the body away, at most `max` bytes. */
+/* parser:drain(max) -> event: discards the rest of the body, at most `max` bytes. */
 static int http_drain(lua_State *L)
 {
 	kms_http *http = bind_http_check(L, 1);
@@ -94,7 +94,7 @@ static int http_drain(lua_State *L)
 	return push_event(L, http, kms_http_drain(http, max));
 }
 
-/* parser:drainable(max) -> whether drain(max) has a chance. */
+/* parser:drainable(max) -> whether drain(max) can succeed. */
 static int http_drainable(lua_State *L)
 {
 	kms_http *http = bind_http_check(L, 1);
@@ -104,8 +104,8 @@ static int http_drainable(lua_State *L)
 }
 
 /*
- * parser:header(name) -> value or nil, how many there are. Several are joined with ", " in
- * their order (RFC 9110 section 5.3), so that nobody overlooks the last one.
+ * parser:header(name) -> value or nil, number of fields. The values of several fields are joined
+ * with ", " in their order (RFC 9110 section 5.3), so that no caller overlooks one.
  */
 static int http_header(lua_State *L)
 {
@@ -124,7 +124,7 @@ static int http_header(lua_State *L)
 	return 2;
 }
 
-/* parser:expects_continue() -> whether the client waits for 100 before it sends the body. */
+/* parser:expects_continue() -> whether the client waits for status 100 before it sends the body. */
 static int http_expects_continue(lua_State *L)
 {
 	const kms_http_request *request = kms_http_get_request(bind_http_check(L, 1));
@@ -132,7 +132,7 @@ static int http_expects_continue(lua_State *L)
 	return 1;
 }
 
-/* parser:content_length() -> announced bytes, 0 without a body, nil where it is chunked. */
+/* parser:content_length() -> announced bytes; 0 without a body, nil for a chunked one. */
 static int http_content_length(lua_State *L)
 {
 	const kms_http_request *request = kms_http_get_request(bind_http_check(L, 1));
@@ -143,7 +143,7 @@ static int http_content_length(lua_State *L)
 	return 1;
 }
 
-/* parser:release_body(): frees the body before next() does. */
+/* parser:release_body(): frees the body earlier than next() does. */
 static int http_release_body(lua_State *L)
 {
 	kms_http_release_body(bind_http_check(L, 1));
@@ -151,8 +151,8 @@ static int http_release_body(lua_State *L)
 }
 
 /*
- * parser:body() -> the collected body as a string. For bodies without secrets and small ones
- * only (tests, plain JSON): services take it from C.
+ * parser:body() -> the collected body as a string. Only for small bodies without secrets (tests,
+ * plain JSON): services take the body in C.
  */
 static int http_body(lua_State *L)
 {
@@ -203,8 +203,9 @@ static int percent_decode(lua_State *L)
 }
 
 /*
- * http_query(query, name) -> decoded value of the first such parameter or nil, how many there
- * are. Names are compared as they stand; '+' in a value is a space. `query` may be nil.
+ * http_query(query, name) -> decoded value of the first parameter of this name or nil, number of
+ * them | nil, message, code. Names are compared without decoding; '+' in a value is a space. `query`
+ * may be nil.
  */
 static int http_query(lua_State *L)
 {
@@ -220,14 +221,14 @@ static int http_query(lua_State *L)
 	return 2;
 }
 
-/* http_body_budget(bytes): what the bodies of all requests may hold together. */
+/* http_body_budget(bytes): limits the memory of all request bodies together. */
 static int http_body_budget(lua_State *L)
 {
 	kms_http_set_body_budget((size_t)bind_arg_integer(L, 1, 0, LUA_MAXINTEGER));
 	return 0;
 }
 
-/* http_body_in_flight() -> bytes that bodies hold now. */
+/* http_body_in_flight() -> bytes that request bodies hold now. */
 static int http_body_in_flight(lua_State *L)
 {
 	lua_pushinteger(L, (lua_Integer)kms_http_body_in_flight());

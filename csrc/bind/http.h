@@ -1,4 +1,4 @@
-/* A request's parser as other topics take it. */
+/* The parser of a connection, for the topics that work on its requests. */
 #ifndef BIND_HTTP_H
 #define BIND_HTTP_H
 
@@ -7,7 +7,7 @@
 
 extern const bind_type bind_http_type; /* kms_http */
 
-/* A request's parser (may throw): its texts stay where they are while the request runs. */
+/* The parser at argument `arg` (may throw). The texts of its request stay until kms_http_next. */
 kms_http *bind_http_check(lua_State *L, int arg);
 
 #endif

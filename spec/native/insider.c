@@ -1,7 +1,7 @@
 /*
- * Somebody who got to run code in a node: a library for LD_PRELOAD that waits, in a thread of its
- * own that is older than the node's confinement, for the file INSIDER names, then does what it
- * says and writes what came of it to INSIDER.done: "returned" or the errno's name.
+ * An attacker who runs code in a node: a library for LD_PRELOAD with a thread that started before
+ * the node's confinement. The thread waits for the file $INSIDER, does the act that the file
+ * names, and writes the result to $INSIDER.done: "returned" or the name of the errno.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@
 static char *const no_arguments[] = { "/bin/true", NULL };
 static char *const no_environment[] = { NULL };
 
-/* Each returns -1 and sets errno where the kernel refuses. */
+/* Acts: each returns -1 and sets errno when the kernel refuses it. */
 
 static long start_execve(void)
 {
@@ -64,7 +64,7 @@ static long start_system(void)
 	return system("true");
 }
 
-/* What the filter cannot look into must not exist. */
+/* The filter cannot see the arguments, so the call must not exist. */
 static long start_clone3(void)
 {
 	struct clone_args arguments = { .exit_signal = SIGCHLD };
@@ -74,7 +74,7 @@ static long start_clone3(void)
 }
 
 #ifdef __x86_64__
-/* The same calls by the other doors of the kernel. */
+/* The same calls through the other ABIs of the kernel. */
 static long start_execve_32(void)
 {
 	long result = 11; /* execve of i386 */
@@ -114,12 +114,12 @@ static long write_memory(void)
 }
 
 /*
- * The memory of the process that the variable names, which is of the same user: by the main
- * thread, as Landlock holds threads that came after it, and this one is older.
+ * Opens the memory of the process INSIDER_VICTIM, of the same user. The main thread does it, because
+ * Landlock does not hold this thread, which is older than the confinement.
  */
 static pthread_t main_thread;
 static char victim[64];
-static atomic_int opened; /* descriptor, or -errno; 0 while it is not known */
+static atomic_int opened; /* descriptor, or -errno; 0: not tried yet */
 
 static void on_main_thread(int number)
 {
@@ -154,7 +154,7 @@ static long take_descriptor(void)
 	return process < 0 ? process : syscall(SYS_pidfd_getfd, process, 0, 0);
 }
 
-static long watch(void)
+static long open_perf_event(void)
 {
 	struct perf_event_attr event = { .size = sizeof(event) };
 	return syscall(SYS_perf_event_open, &event, getppid(), -1, -1, 0);
@@ -209,7 +209,7 @@ static long make_code(void)
 	return page == MAP_FAILED ? -1 : mprotect(page, 4096, PROT_READ | PROT_EXEC);
 }
 
-/* One file mapped twice: to write it, and to run it. */
+/* Code in a file, which a second mapping could write. */
 static long share_code(void)
 {
 	int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -237,7 +237,7 @@ static long file_without_mount(void)
 	return memfd_create("code", MFD_CLOEXEC);
 }
 
-/* The high half of the number does not count for the kernel. */
+/* The kernel ignores the high half of the number; the filter must too. */
 static long type_into_terminal(void)
 {
 	char byte = '\n';
@@ -250,7 +250,7 @@ static long paste_into_console(void)
 	return ioctl(0, TIOCLINUX, &paste);
 }
 
-/* What a node does need. */
+/* Acts that a node needs. */
 
 static void *nothing(void *argument)
 {
@@ -302,7 +302,7 @@ static const struct {
 	{ "proc-mem", open_memory },
 	{ "kcmp", compare },
 	{ "pidfd_getfd", take_descriptor },
-	{ "perf", watch },
+	{ "perf", open_perf_event },
 	{ "bpf", load_bpf },
 	{ "unshare", leave_namespace },
 	{ "keyctl", use_keyring },
@@ -348,7 +348,7 @@ static void act(const char *path)
 	}
 }
 
-/* One act a file: it is removed once it was read. */
+/* Removes the file after each act. */
 static void *wait_and_act(void *path)
 {
 	for (;;) {

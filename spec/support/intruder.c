@@ -1,8 +1,8 @@
 /*
- * Another process of a node's user, who tries to get at it:
+ * Another process of a node's user, which attacks the node:
  *
- *   intruder PID    tries everything and prints a line each: its name, and "ok" or the errno
- *   intruder wait   is a process without any protection, for comparison; prints "ready"
+ *   intruder PID    tries every way in; prints a line for each: its name, and "ok" or the errno
+ *   intruder wait   an unprotected process, for comparison; prints "ready"
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,12 +17,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void say(const char *name, long result)
+static void print_result(const char *name, long result)
 {
 	printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "ok");
 }
 
-/* An address that exists is not known: EFAULT means that only the address was wrong. */
+/* Access was granted, too, when the call fails only because the address is wrong (EFAULT). */
 static long memory(long call, pid_t pid)
 {
 	char byte = 0;
@@ -54,8 +54,8 @@ static long take_descriptor(pid_t pid)
 	return process < 0 ? process : syscall(SYS_pidfd_getfd, process, 0, 0);
 }
 
-/* Opens and, where that is a file, reads: some of them refuse only then. */
-static long look(pid_t pid, const char *name, int flags)
+/* Opens an entry and, if it is a file, reads from it: some entries refuse only the read. */
+static long open_entry(pid_t pid, const char *name, int flags)
 {
 	char path[64], byte;
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
@@ -63,10 +63,11 @@ static long look(pid_t pid, const char *name, int flags)
 	if (file < 0) return -1;
 	if (flags & O_DIRECTORY) return file;
 	long got = read(file, &byte, 1);
-	return got < 0 && errno == EIO ? 0 : got; /* mem at address 0, or after the open: it was let in */
+	return got < 0 && errno == EIO ? 0
+				       : got; /* EIO: nothing at address 0 of mem, but the open was allowed */
 }
 
-static long follow(pid_t pid, const char *name)
+static long read_link(pid_t pid, const char *name)
 {
 	char path[64], target[4096];
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
@@ -77,19 +78,19 @@ static void intrude(pid_t pid)
 {
 	static const char *const files[] = { "environ", "maps", "smaps", "mem", "auxv", "io", "syscall" };
 	static const char *const links[] = { "exe", "cwd", "root" };
-	say("ptrace-attach", attach(pid));
-	say("ptrace-seize", seize(pid));
-	say("process_vm_readv", memory(SYS_process_vm_readv, pid));
-	say("process_vm_writev", memory(SYS_process_vm_writev, pid));
-	say("pidfd_getfd", take_descriptor(pid));
-	say("kcmp", syscall(SYS_kcmp, getpid(), pid, 0, 0, 0)); /* 0: KCMP_FILE */
+	print_result("ptrace-attach", attach(pid));
+	print_result("ptrace-seize", seize(pid));
+	print_result("process_vm_readv", memory(SYS_process_vm_readv, pid));
+	print_result("process_vm_writev", memory(SYS_process_vm_writev, pid));
+	print_result("pidfd_getfd", take_descriptor(pid));
+	print_result("kcmp", syscall(SYS_kcmp, getpid(), pid, 0, 0, 0)); /* 0: KCMP_FILE */
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		say(files[i], look(pid, files[i], O_RDONLY));
-	say("mem-write", look(pid, "mem", O_RDWR));
-	say("fd", look(pid, "fd", O_RDONLY | O_DIRECTORY));
-	say("map_files", look(pid, "map_files", O_RDONLY | O_DIRECTORY));
+		print_result(files[i], open_entry(pid, files[i], O_RDONLY));
+	print_result("mem-write", open_entry(pid, "mem", O_RDWR));
+	print_result("fd", open_entry(pid, "fd", O_RDONLY | O_DIRECTORY));
+	print_result("map_files", open_entry(pid, "map_files", O_RDONLY | O_DIRECTORY));
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
-		say(links[i], follow(pid, links[i]));
+		print_result(links[i], read_link(pid, links[i]));
 }
 
 int main(int argc, char **argv)
@@ -99,7 +100,7 @@ int main(int argc, char **argv)
 		intrude((pid_t)strtol(argv[1], NULL, 10));
 		return 0;
 	}
-	/* Where the system lets only parents attach (Yama): anybody may. */
+	/* Yama allows only parents to attach: let everyone. */
 	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	puts("ready");
 	fflush(stdout);

@@ -1,16 +1,16 @@
 /*
  * memscan PID: looks for secrets in the memory of a running process.
  *
- * Lines "name hex" on standard input name the secrets (16 to 4096 bytes each; a name may have
- * spaces). Every readable mapping is searched for each of them raw, in the byte orders in which
- * libraries keep numbers and round keys, masked as an HMAC key, in hexadecimal and in base64
- * at all three alignments. Output, separated by tabs:
+ * Standard input has lines "name hex", one for each secret (16 to 4096 bytes; a name may have
+ * spaces). The program searches every readable mapping for each secret: raw, in the byte orders
+ * that libraries use for numbers and round keys, masked as an HMAC key, in hexadecimal, and in base64
+ * at its three alignments. Output, separated by tabs:
  *
  *   hit  name  form  guarded|open  address  permissions  mapping
  *   scanned  bytes  mappings  unreadable bytes
  *
  * "guarded": the mapping's VmFlags in smaps have both `lo` (locked) and `dd` (not dumped).
- * Exit status: 0 when the scan was done, 1 on wrong input, 2 when the process cannot be read.
+ * Exit status: 0 after a scan, 1 for malformed input, 2 when the process cannot be read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ typedef struct needle {
 	const char *form;
 	uint8_t *bytes;
 	size_t len;
-	int next; /* with the same first two bytes; -1: none */
+	int next; /* the next needle with the same first two bytes; -1: none */
 	unsigned long hits[2];
 } needle;
 
@@ -55,7 +55,7 @@ static unsigned prefix(const uint8_t *bytes)
 	return (unsigned)bytes[0] << 8 | bytes[1];
 }
 
-/* ---- what is searched for ---------------------------------------------------------------------- */
+/* ---- needles ------------------------------------------------------------------------------------ */
 
 static void add(const char *name, const char *form, const uint8_t *bytes, size_t len)
 {
@@ -74,7 +74,7 @@ static void add(const char *name, const char *form, const uint8_t *bytes, size_t
 	heads[prefix(bytes)] = needle_count++;
 }
 
-/* Groups of `size` bytes, the bytes within each reversed. */
+/* The bytes of each group of `size` reversed. */
 static void add_swapped(const char *name, const char *form, const uint8_t *secret, size_t len, size_t size)
 {
 	uint8_t out[MAX_SECRET];
@@ -84,7 +84,7 @@ static void add_swapped(const char *name, const char *form, const uint8_t *secre
 	add(name, form, out, whole);
 }
 
-/* Groups of 8 bytes in reverse order, each as it was: limbs of a number, most significant last. */
+/* Groups of 8 bytes in reverse order: the limbs of a number, most significant last. */
 static void add_limbs(const char *name, const uint8_t *secret, size_t len)
 {
 	uint8_t out[MAX_SECRET];
@@ -112,7 +112,7 @@ static void add_hex(const char *name, const uint8_t *secret, size_t len)
 	add(name, "HEX", (uint8_t *)text, 2 * len);
 }
 
-/* Base64 with `shift` unknown bytes before the secret: the characters that do not depend on neighbours. */
+/* Base64 after `shift` unknown bytes: only the characters that depend on the secret alone. */
 static void add_base64(const char *name, const char *form, const uint8_t *secret, size_t len, size_t shift)
 {
 	uint8_t bytes[MAX_SECRET + 2] = { 0 };
@@ -161,7 +161,7 @@ static int read_secrets(void)
 	return needle_count > 0 ? 0 : -1;
 }
 
-/* ---- where it is searched ----------------------------------------------------------------------- */
+/* ---- search ------------------------------------------------------------------------------------- */
 
 static void report(needle *n, const mapping *map, unsigned long address)
 {
@@ -170,7 +170,7 @@ static void report(needle *n, const mapping *map, unsigned long address)
 	       map->perms, map->path[0] ? map->path : "-");
 }
 
-/* Hits that begin in the first `fresh` bytes; the rest of `bytes` is there for their ends. */
+/* Reports hits that begin in the first `fresh` bytes; the others complete them. */
 static void search(const uint8_t *bytes, size_t fresh, size_t len, const mapping *map, unsigned long address)
 {
 	for (size_t i = 0; i < fresh && i + 1 < len; i++)
@@ -180,7 +180,7 @@ static void search(const uint8_t *bytes, size_t fresh, size_t len, const mapping
 				report(&needles[k], map, address + i);
 }
 
-/* Reads what can be read of [address, address + len); pages that cannot be read stay zero. */
+/* Reads [address, address + len); unreadable pages become zero. Returns the unreadable bytes. */
 static size_t read_memory(int fd, uint8_t *bytes, unsigned long address, size_t len)
 {
 	size_t unread = 0;

@@ -1,11 +1,11 @@
 /*
- * kms_testkit: what a hostile or an honest client needs, on made-up keys that are plain Lua
- * strings. For specs only: it is a module of its own and no part of the node.
+ * kms_testkit: the cryptography of honest and hostile clients, on test keys in plain Lua strings.
+ * For specs only: a module of its own, not part of the node.
  *
- * Written straight on OpenSSL and libsecp256k1 (only keccak is the core's), so that a mistake
- * of the core cannot hide by being made on both sides. It makes no guarded arena and keeps no
- * state; spec/support/crypto.lua loads the node's module first, because OpenSSL takes
- * its allocator once, before its first use.
+ * It uses OpenSSL and libsecp256k1 directly (only keccak is the core's), so that the core cannot
+ * make the same mistake on both sides. It creates no guarded arena and keeps no state.
+ * spec/support/crypto.lua loads the node's module first, because OpenSSL accepts an allocator only
+ * before its first use.
  *
  * Every function throws on misuse and on failures that no test expects.
  */
