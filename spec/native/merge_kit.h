@@ -57,7 +57,7 @@ static inline void expect_rejected(int *failed_, kms_store *s, const incoming *i
 	CHECK(outcome == KMS_MERGE_REJECTED);
 }
 
-/* The record of "k" as it must be now. */
+/* Checks the record of "k": state, first byte (-1: none), stamp, and the counters of nodes 2 and 3. */
 static inline void expect_held(int *failed_, kms_store *s, kms_record_state state, int first, uint64_t at_ms,
 			       uint64_t b, uint64_t c)
 {

@@ -14,12 +14,12 @@
 #define RETENTION 86400000ull
 #define MIN_VALUE KMS_VALUE_SEAL_OVERHEAD
 #define SELF 1
-#define BIG 1000 /* bytes of a ciphertext where the quota counts */
+#define BIG 1000 /* bytes of a ciphertext in tests of quotas */
 
 #define COPY_KEY 64
 #define COPY_VALUE 4096
 
-/* A record that outlives the visit. */
+/* A copy of a record, which stays valid after the visit. */
 typedef struct record_copy {
 	kms_record record;
 	char key[COPY_KEY];
@@ -50,7 +50,7 @@ static inline kms_store *kit_store(uint8_t self)
 	return store;
 }
 
-/* A ciphertext of `len` bytes, at least MIN_VALUE, that begins with `first`. */
+/* Puts a ciphertext of `len` bytes, at least MIN_VALUE, that starts with `first`. */
 static inline kms_status kit_put_at(uint64_t *at_ms, kms_store *store, const char *key, uint8_t first,
 				    size_t len, uint64_t ttl_ms, uint64_t now_ms)
 {
@@ -76,7 +76,7 @@ static inline kms_status kit_delete(kms_store *store, const char *key, uint64_t 
 	return kms_store_delete(&at_ms, store, APP, kms_text_from(key), now_ms);
 }
 
-/* First byte of the value, or -1 when it is not found, or -2 after another failure. */
+/* The first byte of the value; -1 when it is not found, -2 after another failure. */
 static inline int kit_get(kms_store *store, const char *key, uint64_t now_ms)
 {
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
@@ -106,7 +106,7 @@ static inline kms_status kit_peek(record_copy *copy, kms_store *store, const cha
 	return kms_store_peek(store, APP, kms_text_from(key), now_ms, kit_copy, copy);
 }
 
-/* Counter of the wallet that begins with `node` and is zero otherwise. */
+/* The counter of the wallet whose first byte is `node` and whose others are zero. */
 static inline uint64_t kit_counter(const record_copy *copy, uint8_t node)
 {
 	const uint8_t wallet[20] = { node };
@@ -141,7 +141,7 @@ static inline kms_status put_big(kms_store *s, const char *key, uint8_t first, u
 	return kit_put_at(&at_ms, s, key, first, BIG, 0, now_ms);
 }
 
-/* The usual limits but for dead records. */
+/* A store with the usual limits except for tombstones. */
 static inline kms_store *capped_store(size_t max_tombstones)
 {
 	return quota_store(10u << 20, 512u << 20, max_tombstones);

@@ -10,7 +10,7 @@
 #include "store_kit.h"
 
 #define MASTER "6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d6d"
-#define WALLET "0x0200000000000000000000000000000000000000" /* node 2, as store_kit.h counts */
+#define WALLET "0x0200000000000000000000000000000000000000" /* of node 2 of store_kit.h */
 #define OWN "0x0100000000000000000000000000000000000000"
 #define ORIGIN 7
 
@@ -36,7 +36,7 @@ static inline kms_status parse_text(kms_sync **message, const char *text)
 	return parse_bytes(message, &field, text, strlen(text));
 }
 
-/* A text under construction, freed by kms_buf_free. */
+/* Appends to a text under construction; free with kms_buf_free. */
 static inline void add(kms_buf *buf, const char *text)
 {
 	MUST(kms_buf_append_text(buf, text));
@@ -66,7 +66,7 @@ static inline kms_secret *data_key(uint64_t app_id)
 	return key;
 }
 
-/* Appends `len` bytes that begin with `first`, sealed for an application. */
+/* Appends `len` bytes that start with `first`, sealed for an application. */
 static inline void add_sealed(kms_buf *out, uint64_t app_id, uint8_t first, size_t len)
 {
 	kms_secret *key = data_key(app_id);
@@ -117,7 +117,7 @@ static inline kms_status apply_text(kms_sync_counts *counts, kms_store *store, c
 	return status;
 }
 
-/* All that a store holds, as its snapshot says it; freed by kms_buf_free. */
+/* The content of a store, as a snapshot with stubs; free with kms_buf_free. */
 static inline kms_buf content_of(kms_store *store)
 {
 	uint64_t records;

@@ -215,7 +215,7 @@ TEST(lists_live_names_in_bytewise_order)
 
 TEST(finds_every_key_while_its_table_grows_and_shrinks)
 {
-	enum { MANY = 30000 }; /* enough for the memory of recent finds */
+	enum { MANY = 30000 }; /* enough for the cache of recent records */
 	kms_store *s = kit_store(1);
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	for (size_t i = 0; i < MANY; i++) {
@@ -253,7 +253,7 @@ static kms_status one_of_each(kms_store *s)
 	size_t count;
 	kms_merge outcome;
 	names n = { .stop_at = 0 };
-	for (size_t i = 0; i < KMS_ARRAY_LEN(keys); i++) /* the table grows on the way */
+	for (size_t i = 0; i < KMS_ARRAY_LEN(keys); i++) /* the table grows meanwhile */
 		GUARD(kit_put(s, keys[i], 2, NOW));
 	GUARD(kit_delete(s, "b", NOW));
 	kms_record r = {
@@ -281,7 +281,7 @@ TEST(survives_failing_allocations)
 		int a = kit_get(s, "a", NOW);
 		CHECK(a == 2 || (a == 1 && status == KMS_ERR_MEMORY));
 		CHECK(kit_get(s, "old", NOW) == 1);
-		CHECK_OK(one_of_each(s)); /* and it goes on */
+		CHECK_OK(one_of_each(s)); /* the store still works */
 		kms_store_get_stats(&total, s);
 		CHECK(total.live_keys == 15 && total.tombstones == 1);
 		CHECK(total.total_bytes == kit_stats(s).total_bytes);

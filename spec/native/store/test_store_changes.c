@@ -52,8 +52,8 @@ TEST(numbers_every_change_over_the_whole_store)
 	kms_store_free(s);
 }
 
-/* Any `since`, in any order, with records moving to the newest end in between. */
-TEST(finds_its_place_among_the_changes)
+/* Any `since`, in any order, while records change and so move to the newest end. */
+TEST(finds_the_first_change_above_any_number)
 {
 	enum { KEYS = 40 };
 	kms_store *s = kit_store(1);
@@ -137,9 +137,9 @@ TEST(steps_go_on_where_they_ended)
 		CHECK_OK(kit_put(s, key, 1, NOW));
 	}
 	CHECK(step(&r, s, &at, UINT64_MAX, 3, 100) && r.count == 3 && at == 3);
-	CHECK(step(&r, s, &at, UINT64_MAX, 3, 2) && r.count == 2 && at == 5); /* told to stop */
-	CHECK_OK(kit_put(s, "e", 1, NOW)); /* 5, where it stands, is 11 now */
-	CHECK_OK(kit_put(s, "f", 1, NOW)); /* and 6 is 12 */
+	CHECK(step(&r, s, &at, UINT64_MAX, 3, 2) && r.count == 2 && at == 5); /* the visitor stops */
+	CHECK_OK(kit_put(s, "e", 1, NOW)); /* change 5, where the walk is, becomes 11 */
+	CHECK_OK(kit_put(s, "f", 1, NOW)); /* and 6 becomes 12 */
 	CHECK(step(&r, s, &at, 10, 2, 100) && r.count == 2 && r.seen[0] == 7 && at == 8);
 	CHECK(!step(&r, s, &at, 10, 2, 100) && r.count == 2 && at == 10);
 	CHECK(!step(&r, s, &at, 10, 2, 100) && r.count == 0 && at == 10);
@@ -151,7 +151,7 @@ TEST(steps_go_on_where_they_ended)
 	kms_store_free(s);
 }
 
-/* Two readers at random places of a namespace that changes: each sees what a plain walk sees. */
+/* Two readers at random changes of a namespace that changes: each visits what a plain walk visits. */
 typedef struct plain {
 	uint64_t next[4];
 	size_t count;
@@ -191,5 +191,5 @@ TEST(hints_never_mislead)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(numbers_every_change_over_the_whole_store),
-	  T(finds_its_place_among_the_changes), T(a_failing_visitor_ends_the_walk),
+	  T(finds_the_first_change_above_any_number), T(a_failing_visitor_ends_the_walk),
 	  T(steps_go_on_where_they_ended), T(hints_never_mislead))

@@ -11,13 +11,13 @@ TEST(a_new_store_writes_above_what_peers_hold_of_it)
 	CALL(expect, s, tick(tick(live(&in, 1, NOW), SELF, 7), 2, 1), KMS_MERGE_INSERTED);
 	CHECK_OK(kit_put(s, "other", 2, NOW));
 	CHECK_OK(kit_peek(&r, s, "other", NOW));
-	CHECK(kit_counter(&r, SELF) == 8); /* also for keys that the snapshot did not have */
+	CHECK(kit_counter(&r, SELF) == 8); /* also for other keys */
 	CHECK_OK(kit_put(s, "k", 2, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
 	CHECK(kit_counter(&r, SELF) == 8 && kit_counter(&r, 2) == 1);
 	CHECK_OK(kit_put(s, "k", 3, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
-	CHECK(kit_counter(&r, SELF) == 9); /* an own write is no reason to raise it */
+	CHECK(kit_counter(&r, SELF) == 9); /* an own write does not raise the floor */
 	CHECK_OK(kit_put(s, "third", 2, NOW));
 	CHECK_OK(kit_peek(&r, s, "third", NOW));
 	CHECK(kit_counter(&r, SELF) == 8);
@@ -69,7 +69,7 @@ TEST(a_dropped_record_leaves_its_counter)
 
 /* ---- clocks that grow ---- */
 
-/* A record with entries 1, 2, 3, ... of `count` strangers, the largest counter last. */
+/* A record whose clock has entries of `count` strangers, with counters 1, 2, 3, ... */
 static void strangers(incoming *in, int count)
 {
 	live(in, 1, NOW);
@@ -122,7 +122,7 @@ TEST(a_clock_never_outgrows_what_peers_take)
 	CHECK_OK(kit_put(s, "k", 1, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
 	CHECK(r.record.clock.len == KMS_STORE_MAX_CLOCK && kit_counter(&r, SELF) == 2);
-	/* Without members it comes down to 64. */
+	/* Without members it shrinks to 64 entries. */
 	CHECK_OK(kms_store_set_members(s, NULL, 0));
 	CHECK_OK(kit_put(s, "k", 1, NOW));
 	CHECK_OK(kit_peek(&r, s, "k", NOW));
@@ -130,7 +130,7 @@ TEST(a_clock_never_outgrows_what_peers_take)
 	kms_store_free(s);
 }
 
-/* A trimmed clock is concurrent to what it replaced; its larger stamp wins there. */
+/* A trimmed clock is concurrent with the one it replaced; the larger stamp of its record wins. */
 TEST(a_write_with_a_trimmed_clock_wins_at_a_peer)
 {
 	kms_store *a = kit_store(1), *b = kit_store(2);

@@ -22,7 +22,7 @@ TEST(evicts_what_was_used_least_recently)
 	kms_store_stats stats = kit_stats(s);
 	CHECK(stats.live_keys == 3 && stats.stubs == 1 && stats.evictions == 1 &&
 	      stats.live_bytes == 3 * BIG);
-	/* A write over the stub goes on from its clock and stamp. */
+	/* A write over the stub continues its clock and stamp. */
 	CHECK_OK(put_big(s, "b", 5, NOW));
 	CHECK_OK(kit_peek(&r, s, "b", NOW));
 	CHECK(r.record.updated_at_ms == NOW + 1 && kit_counter(&r, SELF) == 2);
@@ -41,7 +41,7 @@ TEST(replacing_a_record_frees_its_own_bytes)
 	CHECK(kit_stats(s).evictions == 0);
 	CHECK_OK(kit_put_at(&at_ms, s, "b", 5, BIG + 1, 0, NOW)); /* one byte too many: c is the oldest */
 	CHECK(kit_get(s, "c", NOW) == -1 && kit_get(s, "a", NOW) == 4 && kit_get(s, "b", NOW) == 5);
-	CHECK_OK(kit_put_at(&at_ms, s, "a", 6, 3 * BIG, 0, NOW)); /* alone it fits exactly */
+	CHECK_OK(kit_put_at(&at_ms, s, "a", 6, 3 * BIG, 0, NOW)); /* fits exactly into an empty namespace */
 	CHECK(kit_get(s, "b", NOW) == -1 && kit_get(s, "a", NOW) == 6);
 	CHECK_STATUS(KMS_ERR_STORAGE_SIZE, kit_put_at(&at_ms, s, "a", 7, 3 * BIG + 1, 0, NOW));
 	CHECK_STATUS(KMS_ERR_STORAGE_SIZE, kit_put_at(&at_ms, s, "new", 7, 3 * BIG + 1, 0, NOW));
@@ -80,13 +80,13 @@ TEST(merged_records_count_like_written_ones)
 	CHECK(outcome == KMS_MERGE_INSERTED);
 	CHECK(kit_get(s, "m", NOW) == 0 && kit_get(s, "a", NOW) == 1); /* b and c were older */
 	CHECK(kit_get(s, "b", NOW) == -1 && kit_get(s, "c", NOW) == -1);
-	/* One that loses is no use of what it lost to. */
+	/* A merge that loses does not count as a use of the record that is held. */
 	CHECK(kit_get(s, "a", NOW) == 1);
 	CHECK_OK(kms_store_merge(&outcome, s, APP, &r, NOW));
 	CHECK(outcome == KMS_MERGE_IGNORED_EQUAL_VERSION);
 	CHECK_OK(put_big(s, "d", 4, NOW));
 	CHECK(kit_get(s, "m", NOW) == -1 && kit_get(s, "a", NOW) == 1);
-	/* What fits not even alone. */
+	/* A record that an empty namespace could not hold. */
 	clock.counter = 2;
 	r.value.len = 3 * BIG + 1;
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kms_store_merge(&outcome, s, APP, &r, NOW));
@@ -121,8 +121,9 @@ TEST(everything_counts_in_the_total)
 	memset(key, 'k', sizeof(key));
 	kms_store_get_stats(&stats, s);
 	CHECK(stats.total_bytes == 0 && stats.namespaces == 0);
-	for (size_t i = 0; i < 4; i++) { /* namespace, key, value, tombstone: each costs something */
-		if (i == 0) CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_delete(s, "x", NOW)); /* makes no namespace */
+	for (size_t i = 0; i < 4; i++) { /* namespace, key, value, tombstone: each is charged */
+		if (i == 0)
+			CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_delete(s, "x", NOW)); /* creates no namespace */
 		if (i == 1) CHECK_OK(kit_put(s, "x", 1, NOW));
 		if (i == 2)
 			CHECK_OK(kms_store_put(&at_ms, s, APP, kms_text_of(key, sizeof(key)),
@@ -140,7 +141,7 @@ TEST(everything_counts_in_the_total)
 	kms_store_free(s);
 }
 
-/* Fills a namespace until the total refuses; returns how many records that took. */
+/* Fills a namespace until the total is reached; returns the number of records. */
 static size_t fill(kms_store *s, uint64_t app_id, size_t value_len)
 {
 	static uint8_t value[BIG];
@@ -169,11 +170,11 @@ TEST(a_full_store_evicts_within_the_namespace_that_writes)
 	CHECK(total.total_bytes <= TOTAL && total.total_bytes > TOTAL - 2 * BIG);
 	CHECK(state_of(s, numbered(0), NOW) == KMS_RECORD_STUB);
 	CHECK(kit_get(s, numbered(1), NOW) == 0);
-	/* Another namespace has nothing to give, and takes nothing from this one. */
+	/* Another namespace has nothing to evict, and evicts nothing of this one. */
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kms_store_put(&at_ms, s, APP + 1, KMS_TEXT("k"),
 						       kms_span_of((uint8_t[28]){ 0 }, 28), 0, NOW));
 	CHECK(kit_stats(s).evictions == 1);
-	/* What fits only if everything went is refused before anything goes. */
+	/* A write that all evictions together could not make fit evicts nothing. */
 	uint64_t live = kit_stats(s).live_keys;
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kit_put_at(&at_ms, s, "huge", 1, TOTAL, 0, NOW));
 	CHECK(kit_stats(s).live_keys == live && kit_stats(s).evictions == 1);
@@ -196,13 +197,13 @@ TEST(merges_are_bound_by_the_total_too)
 	CHECK(status == KMS_ERR_STORE_FULL && outcome == KMS_MERGE_REJECTED && count > 100);
 	CHECK(kit_stats(s).tombstones == count - 1);
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kms_store_merge(&outcome, s, APP + 1, &r, NOW));
-	kms_store_set_acknowledged(s, UINT64_MAX); /* now the oldest may go */
+	kms_store_set_acknowledged(s, UINT64_MAX); /* the oldest may be dropped now */
 	CHECK_OK(kms_store_merge(&outcome, s, APP, &r, NOW + 1));
 	CHECK(outcome == KMS_MERGE_INSERTED);
 	kms_store_free(s);
 }
 
-/* In a full store acknowledged stubs make room for new records, without an end. */
+/* In a full store acknowledged stubs are dropped for new records, again and again. */
 TEST(a_full_store_of_one_node_goes_on_writing)
 {
 	kms_store *s = quota_store(10u << 20, 100000, 100000);

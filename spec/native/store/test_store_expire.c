@@ -12,18 +12,19 @@ TEST(keeps_every_tombstone_until_members_acknowledge)
 	}
 	CHECK(kit_stats(s).tombstones == 100);
 	CHECK_OK(kit_put(s, "x", 1, NOW));
-	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, "x", NOW)); /* ten times the cap */
+	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, "x", NOW)); /* ten times max_tombstones */
 	CHECK(kit_get(s, "x", NOW) == 1);
-	/* The oldest is acknowledged: one may be deleted for it. Change 2 is its tombstone. */
+	/* When the oldest tombstone, change 2, is acknowledged, it is dropped and one more record may be
+	 * deleted. */
 	kms_store_set_acknowledged(s, 1);
 	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, "x", NOW));
 	kms_store_set_acknowledged(s, 2);
-	/* Its stamp is NOW + 1: as long as a write could be stamped no later, it stays. */
+	/* It is stamped NOW + 1: it stays while a new write could be stamped no later. */
 	CHECK_STATUS(KMS_ERR_TOMBSTONES, kit_delete(s, "x", NOW + 1));
 	CHECK_OK(kit_delete(s, "x", NOW + 2));
 	CHECK(state_of(s, numbered(0), NOW) == NO_RECORD);
 	CHECK(state_of(s, numbered(1), NOW) == KMS_RECORD_TOMBSTONE && kit_stats(s).tombstones == 100);
-	/* All are: they leave, oldest first, down to the cap and no further. */
+	/* All are acknowledged: they are dropped, oldest first, down to max_tombstones. */
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	for (size_t i = 0; i < 20; i++)
 		CHECK_OK(kit_put(s, "y", 1, NOW + 5));
@@ -48,7 +49,7 @@ TEST(keeps_up_to_the_cap_whatever_is_acknowledged)
 	kms_store_free(s);
 }
 
-/* A tombstone that carries the ttl of what it deleted is kept from its own time on. */
+/* The retention of a tombstone with a TTL counts from its stamp, or from its expiry if that has passed. */
 TEST(keeps_tombstones_from_their_death_on)
 {
 	kms_store *s = kit_store(SELF);
@@ -104,7 +105,7 @@ TEST(expires_in_bounded_steps_and_in_turns)
 					       1 + i, NOW));
 	}
 	CHECK(kms_store_expire(s, NOW + EACH + 1, 0) == 0);
-	/* Two calls of 100 reach every namespace; none takes it all. */
+	/* Two calls of 100 reach every namespace, and none uses up a call. */
 	CHECK(kms_store_expire(s, NOW + EACH + 1, STEP) == STEP);
 	CHECK(kms_store_expire(s, NOW + EACH + 1, STEP) == STEP);
 	for (uint64_t app = 0; app < APPS; app++) {
@@ -122,7 +123,7 @@ TEST(expires_in_bounded_steps_and_in_turns)
 	kms_store_free(s);
 }
 
-/* In order of time, whatever order they came in. */
+/* In the order of their times, whatever order they were written in. */
 TEST(expires_the_due_ones_and_no_other)
 {
 	enum { KEYS = 500 };

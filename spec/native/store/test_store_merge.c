@@ -35,7 +35,7 @@ TEST(follows_the_table)
 	kms_store_free(s);
 }
 
-/* A longer ciphertext is larger than its beginning. */
+/* A ciphertext is larger than any prefix of it. */
 TEST(compares_ciphertexts_to_their_end)
 {
 	kms_store *s = kit_store(SELF);
@@ -119,7 +119,7 @@ TEST(rejects_bad_keys)
 	tick(live(&in, 1, NOW), 2, 1)->record.key.text = key;
 	in.record.key.len = sizeof(key);
 	CALL(expect_rejected, s, &in, KMS_ERR_KEY_SIZE);
-	in.record.key.len--; /* far beyond what is accepted locally */
+	in.record.key.len--; /* far more than a local key may have */
 	CALL(expect, s, &in, KMS_MERGE_INSERTED);
 	in.record.key.len = 0;
 	CALL(expect_rejected, s, &in, KMS_ERR_KEY_SIZE);
@@ -161,14 +161,14 @@ TEST(rejects_the_future)
 	kms_merge outcome;
 	CALL(expect_rejected, s, tick(live(&in, 1, NOW + SKEW + 1), 2, 1), KMS_ERR_FUTURE);
 	CALL(expect_rejected, s, tick(live(&in, 1, UINT64_MAX), 2, 1), KMS_ERR_FUTURE);
-	/* What would be wrong later too is said first: such a record is not worth another try. */
+	/* ERR_FUTURE comes last: sending a record again does not help if something else is wrong. */
 	CALL(expect_rejected, s, live(&in, 1, NOW + SKEW + 1), KMS_ERR_RECORD);
 	CHECK(kit_stats(s).live_keys == 0);
 	CALL(expect, s, tick(live(&in, 1, NOW + SKEW), 2, 1), KMS_MERGE_INSERTED);
 	CALL(expect, s, tick(live(&in, 1, 0), 2, 2), KMS_MERGE_REPLACED_BY_VERSION); /* old is fine */
 	tick(live(&in, 1, NOW), 2, 3);
 	CHECK_STATUS(KMS_ERR_RANGE, kms_store_merge(&outcome, s, APP, &in.record, (1ull << 62) + 1));
-	/* However late it is, a stamp or counter leaves room for the writes that follow. */
+	/* However late it is, stamps and counters are limited so that later writes never wrap. */
 	live(&in, 1, (1ull << 62) + 1);
 	tick(&in, 2, 3);
 	CHECK_STATUS(KMS_ERR_FUTURE, kms_store_merge(&outcome, s, APP, &in.record, 1ull << 62));

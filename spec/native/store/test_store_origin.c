@@ -63,17 +63,17 @@ TEST(merged_dead_records_stay_whatever_is_acknowledged)
 	CHECK_OK(kit_put(s, "x", 1, NOW));
 	CHECK_OK(kit_put(s, "x", 1, NOW));
 	CHECK(kit_stats(s).tombstones == 5);
-	kms_store_set_acknowledged(s, UINT64_MAX - 1); /* a number like any other */
+	kms_store_set_acknowledged(s, UINT64_MAX - 1); /* an ordinary number */
 	CHECK_OK(kit_put(s, "x", 1, NOW));
 	CHECK(kit_stats(s).tombstones == 5);
-	/* Alone: nobody else has anything that could come back. */
+	/* Without other members nobody can send an older version. */
 	kms_store_set_acknowledged(s, UINT64_MAX);
 	CHECK_OK(kit_put(s, "x", 1, NOW));
 	CHECK(kit_stats(s).tombstones == 1 && origin_of(s, "e") == 5);
 	kms_store_free(s);
 }
 
-/* Merged ones are older here, and do not keep own ones from leaving. */
+/* Merged dead records are older here, and own ones are dropped all the same. */
 TEST(own_dead_records_leave_past_merged_ones)
 {
 	kms_store *s = capped_store(2);
@@ -85,7 +85,7 @@ TEST(own_dead_records_leave_past_merged_ones)
 		CHECK_OK(kit_delete(s, key, NOW - 9));
 	}
 	CHECK(kit_stats(s).tombstones == 5);
-	kms_store_set_acknowledged(s, 6); /* what was written as a and b */
+	kms_store_set_acknowledged(s, 6); /* covers a and b */
 	CHECK_OK(kit_put(s, "x", 1, NOW));
 	CHECK(kit_stats(s).tombstones == 3 && origin_of(s, "a") == UINT32_MAX &&
 	      origin_of(s, "b") == UINT32_MAX);
@@ -93,7 +93,7 @@ TEST(own_dead_records_leave_past_merged_ones)
 	kms_store_free(s);
 }
 
-/* A full store plans with what may leave: a merged record's stub stays, and is planned to. */
+/* A full store plans evictions by what they will free: the stub of a merged record is not dropped. */
 TEST(evictions_are_planned_without_merged_stubs)
 {
 	kms_store *s;
@@ -108,7 +108,7 @@ TEST(evictions_are_planned_without_merged_stubs)
 	}
 	CHECK(kit_stats(s).live_keys == 5);
 	kms_store_set_acknowledged(s, UINT64_MAX - 1);
-	/* The stubs of all would take too much of it: nothing is evicted in vain. */
+	/* With all evicted their stubs would still take too much: nothing is evicted. */
 	CHECK_STATUS(KMS_ERR_STORE_FULL, kit_put_at(&at_ms, s, "own", 1, 300, 0, NOW));
 	CHECK(kit_stats(s).live_keys == 5 && kit_stats(s).evictions == 0);
 	kms_store_set_acknowledged(s, UINT64_MAX);

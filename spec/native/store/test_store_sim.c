@@ -2,12 +2,11 @@
  * Properties of merging over schedules of real writes: several nodes with clocks that differ
  * within the bound, random puts and deletes, records exchanged in any order and repetition,
  * evictions, expiry, restarts. After a complete exchange every node holds the same, and that is
- * the write that section 8 says must win: no acknowledged write was ignored by a peer.
+ * the write that must win by docs/protocol.md section 8: no acknowledged write was ignored by a peer.
  *
  * A write is stamped after everything its node knew, so the largest (stamp, ciphertext) of all
- * writes is both the last of its causal line and the winner among concurrent ones: this is what
- * the nodes are compared with, by a model that knows nothing of clocks or floors. (Clocks may
- * differ in the end: two nodes that joined different losers to the same winner keep them.)
+ * writes must win: the nodes are compared with that one, by a model that knows nothing of clocks or
+ * floors. (Clocks may differ in the end: two nodes may have joined different losers to the winner.)
  *
  * SEED=n runs one schedule.
  */
@@ -19,11 +18,11 @@
 #define ROUNDS 12 /* of a complete exchange: one node's record reaches all in fewer */
 
 typedef struct scenario {
-	bool ties;      /* time stands still for long: equal stamps */
+	bool ties;      /* time stands still for long, so that stamps are equal */
 	bool evictions; /* quota of two records */
 	bool expiry;
 	bool restarts;
-	bool drops; /* what all have acknowledged leaves early */
+	bool drops; /* records that all have acknowledged are dropped early */
 } scenario;
 
 /* One acknowledged write. */
@@ -33,7 +32,7 @@ typedef struct written {
 	uint8_t value[MIN_VALUE];
 	size_t value_len; /* 0: a delete */
 	uint64_t ttl_ms;
-	uint32_t holders; /* nodes that had it or something that follows it; see holds */
+	uint32_t holders; /* bit set of nodes that took it over */
 	bool lost;
 } written;
 
@@ -81,7 +80,7 @@ static void world_close(world *w)
 		kms_store_free(w->stores[i]);
 }
 
-/* ---- what happens ---- */
+/* ---- steps ---- */
 
 static void write_some(int *failed_, world *w, int node)
 {
@@ -129,7 +128,7 @@ static void send_one(int *failed_, world *w, int from, int to, int key, int *cha
 	}
 }
 
-/* Every record from every node to every other one, in random order, until nothing changes. */
+/* Sends every record from every node to every other, in random order, until nothing changes. */
 static void exchange_among(int *failed_, world *w, uint32_t nodes)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -142,15 +141,15 @@ static void exchange_among(int *failed_, world *w, uint32_t nodes)
 		}
 		if (changed == 0) return;
 	}
-	/* Two stores of two records each may pass three among them for ever. */
+	/* Stores of two records each may evict and send each other three of them for ever. */
 	CHECK(w->plan.evictions);
 }
 
 /*
- * A node loses its store; the others agree with each other; it takes their snapshots. What only it
- * had is lost, unless it had been taken over elsewhere. One snapshot is not always enough: nodes
- * that agree on content may hold different clocks (each joined another loser to the winner), and
- * then a single peer does not know how far the node had counted.
+ * A node loses its store, the others exchange everything, and it takes their snapshots. Writes that only it
+ * had are lost. One snapshot is not always enough: nodes with the same content may hold different
+ * clocks (each joined another loser to the winner), so that a single peer may not know the node's
+ * last counter.
  */
 static void restart(int *failed_, world *w, int node)
 {
@@ -165,7 +164,7 @@ static void restart(int *failed_, world *w, int node)
 		CALL(send_one, w, (node + 1 + i / KEYS) % w->nodes, node, i % KEYS, &changed);
 }
 
-/* All have everything, and say so. */
+/* Exchanges everything, and lets all acknowledge it. */
 static void acknowledge(int *failed_, world *w)
 {
 	CALL(exchange_among, w, (1u << w->nodes) - 1);
@@ -198,7 +197,7 @@ static void step(int *failed_, world *w)
 	}
 }
 
-/* ---- what must come of it ---- */
+/* ---- expectations ---- */
 
 static int compare_writes(const written *a, const written *b)
 {
@@ -235,7 +234,7 @@ static void expect_winner(int *failed_, world *w, int node, const written *want)
 	CHECK(dead || memcmp(r.record.value.bytes, want->value, want->value_len) == 0);
 }
 
-/* With a small quota the winner may be a stub; whoever has more than that has the same. */
+/* With a small quota the winner may be a stub; nodes that hold more than a stub hold the same. */
 static void expect_agreement(int *failed_, world *w, int key)
 {
 	static record_copy copies[MAX_NODES];
@@ -262,14 +261,15 @@ static void expect_outcome(int *failed_, world *w)
 		const written *want = winner_of(w, key, &tied);
 		if (w->plan.evictions) CALL(expect_agreement, w, key);
 		if (w->plan.evictions || !want) continue;
-		/* A value that expired is compared as the tombstone that it is: times decide, not bytes. */
+		/* An expired value is compared as a tombstone: with equal stamps its bytes no longer decide.
+		 */
 		if (tied && w->plan.expiry) continue;
 		for (int i = 0; i < w->nodes; i++)
 			CALL(expect_winner, w, i, want);
 	}
 }
 
-/* A write made after reading everything wins everywhere, whatever was before. */
+/* A write by a node that knows everything wins everywhere. */
 static void expect_last_word(int *failed_, world *w)
 {
 	static record_copy r;

@@ -44,7 +44,7 @@ TEST(a_stub_stands_for_its_record)
 	kms_store_free(t.store);
 }
 
-/* Every byte of the first twelve decides as it would against the whole ciphertext. */
+/* Each of the first twelve bytes decides as it would against the whole ciphertext. */
 TEST(a_stub_decides_ties_as_its_ciphertext_would)
 {
 	for (size_t i = 0; i < 12; i++) {
@@ -71,7 +71,7 @@ TEST(a_stub_decides_ties_as_its_ciphertext_would)
 	kms_store_free(t.store);
 }
 
-/* ---- their end ---- */
+/* ---- until they are dropped ---- */
 
 TEST(a_stub_expires_like_its_record)
 {
@@ -102,7 +102,7 @@ TEST(a_stub_leaves_after_the_retention_of_its_eviction)
 	kms_store_free(s);
 }
 
-/* A write that fails leaves a stub exactly as it was, its end included. */
+/* A write that fails leaves the stub unchanged, and the time at which it is dropped. */
 TEST(a_refused_write_does_not_prolong_a_stub)
 {
 	kms_store *s = quota_store(BIG, 12000, 100);

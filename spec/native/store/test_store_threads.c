@@ -1,8 +1,8 @@
 /*
- * Several threads on one store: writers, readers, sync and the clock at once, with quotas so
- * small that evictions and refusals happen all the time. Afterwards every count must be what a
- * walk over the records finds, and a reader that followed the changes must have missed none.
- * Meant to be run under the thread sanitizer too.
+ * Several threads on one store: writers, readers, expiry and sync at once, with quotas so small that
+ * evictions and refusals happen all the time. Afterwards every count must equal that of a walk
+ * over the records, and a reader that followed the changes must have missed none.
+ * `make tsan` runs it under ThreadSanitizer.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -104,7 +104,7 @@ static void *write_all(void *context)
 /* ---- a peer that follows the changes ---- */
 
 typedef struct follower {
-	uint64_t stamps[APPS][KEYS]; /* last seen; a record that left keeps it */
+	uint64_t stamps[APPS][KEYS]; /* the last seen; kept when a record is dropped */
 	uint64_t app;
 	uint64_t newest; /* number of the last change seen of this walk */
 	bool out_of_order;
@@ -120,7 +120,7 @@ static kms_status follow_record(void *context, const kms_record *record)
 	return KMS_OK;
 }
 
-/* Takes every change above `cursor`; returns the next cursor. */
+/* Reads every change above `cursor`; returns the next cursor. */
 static uint64_t follow(kms_store *s, follower *f, uint64_t cursor, kms_status *status)
 {
 	uint64_t next = kms_store_sequence(s), *ids;
@@ -152,7 +152,7 @@ static void *tend(void *context)
 	return NULL;
 }
 
-/* ---- afterwards ---- */
+/* ---- expectations ---- */
 
 typedef struct census {
 	kms_store_stats stats;
@@ -235,7 +235,7 @@ TEST(counts_stay_right_and_no_change_is_missed)
 		CALL(stress, seed * 104729);
 }
 
-/* Threads that meet a new application at once make one namespace of it. */
+/* Threads that write to a new application at once create one namespace. */
 static void *put_everywhere(void *context)
 {
 	shared *sh = context;

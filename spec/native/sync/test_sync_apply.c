@@ -19,7 +19,7 @@ TEST(outcomes_are_counted)
 	add(&text, ",");
 	add_live(&text, "a", 5, OWN, 1, NOW + 1);
 	add(&text, ",");
-	add_live(&text, "a", 6, OWN, 1, NOW + 1); /* under the joined clock: before */
+	add_live(&text, "a", 6, OWN, 1, NOW + 1); /* before the joined clock */
 	add(&text, ",{\"key\":\"a\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET "\":3,\"" OWN
 		   "\":1}}]}}");
 	CHECK_OK(apply_text(&c, s, &text));
@@ -32,7 +32,7 @@ TEST(outcomes_are_counted)
 	CHECK_OK(kit_peek(&r, s, "a", NOW));
 	CHECK(r.record.state == KMS_RECORD_TOMBSTONE && r.record.origin == ORIGIN);
 	CHECK(kit_counter(&r, 1) == 1 && kit_counter(&r, 2) == 3);
-	/* Again: what was merged is known now. */
+	/* The same message again merges nothing. */
 	CHECK_OK(apply_text(&c, s, &text));
 	CHECK(counts_are(&c, 7, 0, 7, 0, 0));
 	kms_buf_free(&text);
@@ -53,7 +53,7 @@ TEST(a_message_without_records_changes_nothing)
 	kms_store_free(s);
 }
 
-/* Each well-formed record of several applications, some without any, and those that were refused. */
+/* Records of several applications, of which some have none; and records that were refused. */
 TEST(records_are_shown_and_refused)
 {
 	kms_sync *message;
@@ -96,10 +96,10 @@ TEST(records_are_shown_and_refused)
 typedef struct attempt {
 	const char *key;
 	uint64_t sealed_for;
-	uint64_t sent_for; /* 0: as it was sealed */
+	uint64_t sent_for; /* 0: the same */
 	size_t plain_len;
-	int spoil; /* byte of the ciphertext that is changed; negative: from its end, 0: none */
-	int cut;   /* bytes missing at its end */
+	int spoil; /* changes this byte of the ciphertext, from 1; negative: from its end; 0: none */
+	int cut;   /* removes bytes from its end */
 	uint64_t counter;
 	uint64_t at_ms;
 	uint64_t ttl_ms;
@@ -126,7 +126,7 @@ static void try_one(int *failed_, const attempt *a)
 	     (unsigned long long)a->at_ms, (unsigned long long)a->counter);
 	CHECK_OK(apply_text(&c, s, &text));
 	CHECK(counts_are(&c, 1, !a->rejected, 0, a->rejected, a->future));
-	/* Only what is long enough to be a ciphertext can be one under another key. */
+	/* Shorter than a ciphertext can be, it is malformed, not poisoned. */
 	bool other = a->sent_for || a->spoil || (a->cut && a->plain_len > 0);
 	CHECK(c.poisoned == other);
 	kms_store_stats stats;
@@ -149,7 +149,7 @@ TEST(only_what_is_right_is_merged)
 	} while (0)
 	TRY((void)0);
 	TRY(a.plain_len = 0);
-	TRY(a.plain_len = 4096); /* a whole piece of the check, and one byte around it */
+	TRY(a.plain_len = 4096); /* the size of the pieces in which it is verified */
 	TRY(a.plain_len = 4095);
 	TRY(a.plain_len = 4097);
 	TRY(a.plain_len = 8192);
@@ -173,7 +173,7 @@ TEST(only_what_is_right_is_merged)
 	TRY(a.at_ms = NOW + SKEW);
 	TRY(a.at_ms = NOW + SKEW + 1; a.rejected = a.future = true);
 	TRY(a.at_ms = UINT64_MAX; a.rejected = a.future = true);
-	/* It is of the future only where nothing else is wrong. */
+	/* It counts as future only when nothing else is wrong. */
 	TRY(a.at_ms = NOW + SKEW + 1; a.spoil = 1; a.rejected = true);
 	TRY(a.at_ms = NOW + SKEW + 1; a.key = ""; a.rejected = true);
 	TRY(a.at_ms = NOW + SKEW + 1; a.counter = NOW + SKEW + 1; a.rejected = true);
@@ -272,7 +272,8 @@ TEST(no_memory_is_no_records_fault)
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY ||
 		      status == KMS_ERR_CRYPTO);
-		CHECK(c.rejected == 1 && c.total == c.merged + 1); /* what came before is there */
+		CHECK(c.rejected == 1 &&
+		      c.total == c.merged + 1); /* the records before the failure are merged */
 		CHECK(status == KMS_OK ? c.merged == 3 : c.merged < 3);
 		kms_store_stats stats;
 		kms_store_get_stats(&stats, s);

@@ -40,7 +40,7 @@ TEST(pages_and_snapshots_are_canonical)
 	CHECK(text_is(&page, want));
 	CHECK_OK(kms_sync_snapshot(&records, &snapshot, s, false));
 	CHECK(records == 4 && text_is(&snapshot, want));
-	/* The writer of canonical JSON has nothing to change. */
+	/* It is canonical JSON already. */
 	kms_json json;
 	CHECK_OK(kms_json_parse(&json, (char *)page.data, page.len, 1000));
 	CHECK_OK(kms_json_canonical(&again, &json, json.values));
@@ -52,7 +52,7 @@ TEST(pages_and_snapshots_are_canonical)
 	kms_store_free(s);
 }
 
-/* Limits count what a record takes before it is written. */
+/* Limits count the size of a record before it is written. */
 TEST(sizes_are_exact)
 {
 	static const uint64_t numbers[] = { 0, 9, 10, 99, 100, 1700000000000ull, UINT64_MAX };
@@ -96,7 +96,7 @@ TEST(an_empty_store_has_nothing)
 	CHECK_OK(kms_sync_snapshot(&records, &out, s, true));
 	CHECK(records == 0 && text_is(&out, "{}"));
 	kms_buf_free(&out);
-	/* A cursor from another life of the store never goes back. */
+	/* A cursor from before a restart never goes back. */
 	kms_delta_options o = all_changes;
 	o.since = 77;
 	MUST(kit_put(s, "a", 1, NOW));
@@ -123,11 +123,11 @@ TEST(pages_hold_to_their_limits)
 	CHECK_OK(kms_sync_delta(&d, &two, s, &o));
 	o.max_records = 5;
 	CALL(expect_page, s, &o, 5, 5, 0);
-	o.max_bytes = two.len + 2; /* what is counted is at most the commas of first places more */
+	o.max_bytes = two.len + 2; /* at most the commas before first elements are counted too many */
 	CALL(expect_page, s, &o, 2, 2, 0);
 	o.max_bytes = two.len - 1;
 	CALL(expect_page, s, &o, 1, 1, 0);
-	o.max_bytes = 1; /* one goes in any case */
+	o.max_bytes = 1; /* one record is always sent */
 	CALL(expect_page, s, &o, 1, 1, 0);
 	o = all_changes;
 	size_t record = two.len - 1 - sizeof("{\"49\":[]}") + 1;
@@ -150,7 +150,7 @@ TEST(pages_hold_to_their_limits)
 	kms_store_free(s);
 }
 
-/* A page without room for what comes next ends in front of it, not at what came before. */
+/* A page ends just before the record that no longer fits, so that filtered changes are passed. */
 TEST(pages_pass_over_what_is_not_sent)
 {
 	const kms_clock_entry clock[] = { { { 2 }, 1 } };
@@ -187,7 +187,7 @@ TEST(pages_pass_over_what_is_not_sent)
 	kms_store_free(s);
 }
 
-/* Between choosing and writing nothing is locked: what changed then is left to a later page. */
+/* Between choosing and writing nothing is locked: records that change then are left to a later page. */
 TEST(changes_after_the_choice_come_later)
 {
 	kms_store *s;
@@ -249,8 +249,8 @@ TEST(stubs_are_in_snapshots_where_asked_for)
 	kms_store_free(s);
 }
 
-/* What has expired and was not swept yet travels as it was written. */
-TEST(expired_records_travel_as_they_are)
+/* An expired record that is not a tombstone yet is sent as it was written. */
+TEST(expired_records_are_sent_as_they_are)
 {
 	kms_store *s = kit_store(1), *other = kit_store(2);
 	uint64_t at_ms;
@@ -331,4 +331,4 @@ TEST(failing_allocations_leave_nothing)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(pages_and_snapshots_are_canonical), T(sizes_are_exact),
 	  T(an_empty_store_has_nothing), T(pages_hold_to_their_limits), T(pages_pass_over_what_is_not_sent),
 	  T(changes_after_the_choice_come_later), T(stubs_are_in_snapshots_where_asked_for),
-	  T(expired_records_travel_as_they_are), T(output_is_bounded), T(failing_allocations_leave_nothing))
+	  T(expired_records_are_sent_as_they_are), T(output_is_bounded), T(failing_allocations_leave_nothing))

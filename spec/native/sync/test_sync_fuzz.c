@@ -19,7 +19,7 @@ static kms_status audit_record(void *context, const kms_record *record)
 	return KMS_OK;
 }
 
-/* Whatever came in is authentic. */
+/* Checks that all records are authentic. */
 static void check_store(int *failed_, kms_store *s, uint64_t *records)
 {
 	uint64_t *ids;
@@ -63,11 +63,11 @@ static void mutate(kms_buf *text, uint64_t *seed)
 		case 2:
 			text->data[at] = (uint8_t)likely[kit_random(seed, sizeof(likely) - 1)];
 			break;
-		case 3: /* a piece is lost */
+		case 3: /* removes a piece */
 			memmove(text->data + at, text->data + at + run, text->len - at - run);
 			text->len -= text->len > run ? run : 0;
 			break;
-		case 4: /* a piece stands somewhere else too */
+		case 4: /* copies a piece over another */
 			memmove(text->data + kit_random(seed, text->len - run + 1), text->data + at, run);
 			break;
 		default:
@@ -98,7 +98,7 @@ TEST(mutated_messages_do_no_harm)
 		kms_store_free(s);
 		s = kit_store(1);
 	}
-	/* It would be no trial if nothing got through, or all. */
+	/* Enough messages were accepted, and enough refused. */
 	CHECK(parsed > 2000 && parsed < 18000 && merged > 2000 && rejected > 500 && records > 1000);
 	kms_buf_free(&seed_text);
 	kms_store_free(s);

@@ -4,7 +4,7 @@
 
 #include "sync_kit.h"
 
-/* Many namespaces, many changes that are not sent: the work of a call is bounded, the end is reached. */
+/* With many changes that are not sent the work of each call is bounded, and the end is reached. */
 TEST(filtered_changes_are_passed_in_bounded_steps)
 {
 	enum { CHANGES = 450000 };
@@ -129,7 +129,7 @@ static kms_delta_options random_options(uint64_t *seed, const kms_delta_options 
 	return o;
 }
 
-/* Numbers of changes within a range that a page had to have, each once. */
+/* Counts the changes in a range that a page must contain. */
 typedef struct expectation {
 	const kms_delta_options *options;
 	uint64_t until;
@@ -167,14 +167,14 @@ static void page_once(int *failed_, kms_store *s, peer *p, uint64_t *seed, const
 	CHECK(d.records <= 1 || out.len <= o.max_bytes);
 	if (d.records > 0) CHECK(receive(p, &out, &records));
 	CHECK(records == d.records);
-	/* With nobody writing, what the range holds is exactly what came. */
+	/* While nobody writes, a page contains exactly the changes of its range. */
 	if (alone) CHECK(records == count_sendable(s, &o, d.until));
 	if (alone && d.records == 0) CHECK(d.until == kms_store_sequence(s));
 	*cursor = d.until;
 	kms_buf_free(&out);
 }
 
-/* At the end the peer has the last sendable change of every key. */
+/* Whether the peer has the last sendable change of every key. */
 typedef struct comparison {
 	const peer *peer;
 	const kms_delta_options *filter;
@@ -308,7 +308,7 @@ TEST(every_change_arrives_while_others_write)
 	kms_store_free(s);
 }
 
-/* ---- there and back ---- */
+/* ---- a snapshot, applied ---- */
 
 static void put_sealed(kms_store *s, uint64_t app_id, const char *key, uint64_t *seed)
 {
@@ -345,7 +345,7 @@ TEST(a_snapshot_makes_the_same_store)
 	CHECK(records > 30 && c.total == records && c.merged == records);
 	kms_buf before = content_of(a), after = content_of(b);
 	CHECK(same_bytes(&before, &after));
-	/* And its own counters go on where they were. */
+	/* Its own counters continue. */
 	record_copy r;
 	MUST(kit_put(b, "new", 1, NOW));
 	kms_buf_free(&before);

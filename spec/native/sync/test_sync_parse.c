@@ -192,7 +192,7 @@ TEST(no_key_is_there_twice)
 		if (status != KMS_ERR_JSON_DUPLICATE) fprintf(stderr, "%s\n", texts[i]);
 		CHECK_STATUS(KMS_ERR_JSON_DUPLICATE, status);
 	}
-	/* The same names in different objects are none. */
+	/* The same name in different objects is no duplicate. */
 	CHECK_OK(parse_status("{\"data\":{\"1\":[{\"a\":1},{\"a\":1}],\"a\":[],\"type\":[]},\"type\":\"\"}"));
 }
 
@@ -260,12 +260,12 @@ TEST(limits_hold)
 		     parse_array("{\"features\":[", "\"x\"", KMS_SYNC_MAX_FEATURES + 1, "]}", &n));
 	CHECK_OK(parse_array("{\"other\":[", "1", KMS_SYNC_MAX_VALUES - 1, "]}", &n));
 	CHECK_STATUS(KMS_ERR_JSON_SIZE, parse_array("{\"other\":[", "1", KMS_SYNC_MAX_VALUES, "]}", &n));
-	/* A record that is none, however large, up to a limit. */
+	/* A malformed record may be large, up to a limit. */
 	CHECK_OK(parse_array("{\"data\":{\"49\":[[", "1", KMS_SYNC_MAX_RECORD_VALUES - 1, "]]}}", &n));
 	CHECK(n == 1);
 	CHECK_STATUS(KMS_ERR_JSON_SIZE,
 		     parse_array("{\"data\":{\"49\":[[", "1", KMS_SYNC_MAX_RECORD_VALUES, "]]}}", &n));
-	/* Their number has none. */
+	/* Their number has no limit. */
 	CHECK_OK(parse_array("{\"data\":{\"49\":[", "0", 1000000, "]}}", &n));
 	CHECK(n == 1000000);
 }
@@ -288,7 +288,7 @@ static kms_status parse_apps(size_t count, bool twice)
 	kms_buf text = new_text();
 	MUST(kms_buf_reserve(&text, 14 * count + 100));
 	add(&text, "{\"data\":{");
-	/* Not in order: numbers times a prime, modulo another, are all different. */
+	/* Unsorted: multiples of a prime, modulo another prime, are all different. */
 	for (size_t i = 0; i < count; i++)
 		addf(&text, "%s\"%zu\":[]", i ? "," : "", 1 + i * 7919 % 1000003);
 	if (twice) add(&text, ",\"7920\":[]");

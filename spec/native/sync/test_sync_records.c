@@ -12,7 +12,7 @@ static void expect_records(int *failed_, const char *text, size_t good, uint64_t
 	kms_sync_free(m);
 }
 
-TEST(what_is_no_record_is_counted)
+TEST(malformed_records_are_counted)
 {
 	static const char *const bad[] = {
 		"",
@@ -111,7 +111,7 @@ TEST(records_have_defaults_and_states)
 	kms_sync_free(m);
 }
 
-/* Entries are written over their text: they must be right for any place and form of it. */
+/* Clock entries are written over their text: they must be right at any offset and in any form. */
 TEST(clocks_of_every_length_and_place)
 {
 	static const int lengths[] = {
@@ -186,6 +186,6 @@ TEST(failing_allocations_leave_nothing)
 	CHECK(ended && status == KMS_OK);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(what_is_no_record_is_counted), T(records_have_defaults_and_states),
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(malformed_records_are_counted), T(records_have_defaults_and_states),
 	  T(clocks_of_every_length_and_place), T(other_buffers_are_refused_and_freed),
 	  T(failing_allocations_leave_nothing))

@@ -23,7 +23,7 @@ TEST(stubs_only_raise_the_floor)
 	kms_store *s = kit_store(1);
 	kms_sync_counts c;
 	record_copy r;
-	/* Of others alone: not even a namespace. */
+	/* A clock without an own entry does not even create a namespace. */
 	CALL(send_stub, s, "49", "\"key\":\"a\",\"version\":{\"" WALLET "\":9}", &c);
 	CHECK(counts_are(&c, 1, 0, 1, 0, 0) && c.stubs == 1);
 	kms_store_stats stats;
@@ -36,7 +36,7 @@ TEST(stubs_only_raise_the_floor)
 	CHECK(next_counter(s, "a") == 10);
 	CHECK(next_counter(s, "b") == 10);
 	CHECK(next_counter(s, "b") == 11);
-	/* What is held already is no news. */
+	/* A counter that is held already does not raise the floor. */
 	CALL(send_stub, s, "49", "\"key\":\"b\",\"version\":{\"" OWN "\":11}", &c);
 	CHECK(next_counter(s, "c") == 10);
 	CALL(send_stub, s, "49", "\"key\":\"b\",\"version\":{\"" OWN "\":12}", &c);
