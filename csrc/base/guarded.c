@@ -146,7 +146,16 @@ kms_status kms_guarded_init(size_t bytes)
 	size_t size = (size_t)1 << (63 - __builtin_clzll(bytes));
 	kms_status status = arena_create(size);
 	atomic_store(status == KMS_OK ? &guarded.ready : &guarded.claimed, status == KMS_OK);
-	return status;
+	GUARD(status);
+	/*
+	 * OpenSSL's first initialisation step, now that its allocations cannot fail: OpenSSL 3.5 reports a
+	 * refused allocation by the very step that it is in, and waits for itself.
+	 */
+	ENSURE(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT |
+				       OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
+				   NULL),
+	       KMS_ERR_LOCKED_MEMORY);
+	return KMS_OK;
 }
 
 bool kms_guarded_ready(void)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "process/process_internal.h"
 
 /* ---- seccomp ---- */
 
@@ -108,6 +109,15 @@ static bool add_memory(scmp_filter_ctx filter)
 static void filter_release(scmp_filter_ctx *filter)
 {
 	if (*filter) seccomp_release(*filter);
+}
+
+void kms_process_refuse_rings(void)
+{
+	static const int rings[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter),
+				     SCMP_SYS(io_uring_register) };
+	DEFER(filter_release) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	if (filter && add_all(filter, SCMP_ACT_ERRNO(ENOSYS), rings, KMS_ARRAY_LEN(rings)))
+		(void)seccomp_load(filter);
 }
 
 static bool set_filter(void)

@@ -24,7 +24,10 @@
 
 /*
  * Hardens the process: no core dumps (RLIMIT_CORE 0), not dumpable (other processes of the same
- * user can neither trace it nor read /proc/<pid>/mem), no new privileges.
+ * user can neither trace it nor read /proc/<pid>/mem), no new privileges, no io_uring. libuv makes
+ * rings with its first loop and aborts when their system calls fail later, in a confined process;
+ * with none from the start it uses epoll. Where the kernel has no seccomp filters, io_uring stays
+ * available and kms_process_confine fails.
  * Returns: KMS_OK; ERR_SYSTEM when the kernel refuses, or does not do what it accepted.
  */
 kms_status kms_process_harden(void);

@@ -137,6 +137,28 @@ static inline void add_extensions(X509 *x, const cert *c)
 	}
 }
 
+/*
+ * Signs as X509_sign does, and keeps the version: OpenSSL 3.5 turns a certificate with extensions into
+ * version 3 when it signs it.
+ */
+static inline void sign_cert(X509 *x, const cert *c)
+{
+	KIT_MUST(X509_sign(x, c->signer, c->digest) > 0);
+	if (X509_get_version(x) == c->version) return;
+	const ASN1_BIT_STRING *signature;
+	uint8_t *tbs = NULL, made[1024];
+	size_t len = sizeof(made);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	KIT_MUST(X509_set_version(x, c->version));
+	int tbs_len = i2d_re_X509_tbs(x, &tbs);
+	KIT_MUST(tbs_len > 0 && EVP_DigestSignInit(context, NULL, c->digest, NULL, c->signer) == 1 &&
+		 EVP_DigestSign(context, made, &len, tbs, (size_t)tbs_len) == 1);
+	X509_get0_signature(&signature, NULL, x);
+	KIT_MUST(ASN1_STRING_set((ASN1_STRING *)(uintptr_t)signature, made, (int)len));
+	EVP_MD_CTX_free(context);
+	OPENSSL_free(tbs);
+}
+
 static inline void make_cert(bytes *der, const cert *c)
 {
 	X509 *x = X509_new();
@@ -148,7 +170,7 @@ static inline void make_cert(bytes *der, const cert *c)
 		 ASN1_TIME_set(X509_getm_notAfter(x), c->to_s));
 	KIT_MUST(X509_set_pubkey(x, c->key));
 	add_extensions(x, c);
-	KIT_MUST(X509_sign(x, c->signer, c->digest) > 0);
+	sign_cert(x, c);
 	uint8_t *at = der->data;
 	KIT_MUST(i2d_X509(x, NULL) < (int)sizeof(der->data));
 	der->len = (size_t)i2d_X509(x, &at);

@@ -312,7 +312,8 @@ TEST(refused_allocations_of_a_fresh_thread)
 		CHECK(status == KMS_OK || status == KMS_ERR_LOCKED_MEMORY || status == KMS_ERR_MEMORY);
 		CHECK(kms_guarded_used() == before);
 	}
-	CHECK(failures > 5 && n < 1000);
+	/* 4 with OpenSSL 3.5, more with 3.0. */
+	CHECK(failures > 2 && n < 1000);
 }
 
 TEST(refused_allocations_of_a_cipher)
