@@ -55,7 +55,7 @@ describe("chain.transaction", function()
 		with_chain({}, function(chain, server, tee)
 			server.mining = false
 			for _ = 1, 5 do assert.is_true(chain:set_master_secret_hash(HASH, tee)) end
-			fails("under way", chain:set_master_secret_hash(OTHER, tee))
+			fails("in flight", chain:set_master_secret_hash(OTHER, tee))
 			wait.sleep(5 * POLL_MS)
 			assert.equal(1, #server.sent)
 			server:mine()
@@ -202,7 +202,7 @@ describe("chain.transaction", function()
 		for _, case in ipairs(cases) do
 			with_chain({}, function(chain, server, tee)
 				server.override = function(name) return name == case[1] and { result = case[2] } or nil end
-				fails("beyond all measure", chain:set_master_secret_hash(HASH, tee))
+				fails("too high", chain:set_master_secret_hash(HASH, tee))
 				assert.equal(0, #tee.fields)
 			end)
 		end
@@ -222,7 +222,7 @@ describe("chain.transaction", function()
 			tee.sign_transaction = function() error("broken") end
 			local reported
 			loop.on_error(function(text) reported = text end)
-			fails("broke down", chain:set_master_secret_hash(HASH, tee))
+			fails("threw an error", chain:set_master_secret_hash(HASH, tee))
 			loop.on_error(function(text) io.stderr:write(text, "\n") end)
 			assert.truthy(reported:find("broken", 1, true))
 			tee.sign_transaction = sign

@@ -13,7 +13,7 @@ local ID = { "eth_chainId" }
 local function new(urls, options)
 	options = options or {}
 	return rpc.new({
-		urls = urls, agree = options.agree, log = options.log or chain_server.log(), mono_ms = native.mono_ms,
+		urls = urls, agree = options.agree == true, log = options.log or chain_server.log(), mono_ms = native.mono_ms,
 	})
 end
 
@@ -25,7 +25,7 @@ end
 local function ask(client, requests, options)
 	options = options or {}
 	options.accept = options.accept or first
-	return client:ask(requests, options)
+	return client:call(requests, options)
 end
 
 -- What a client makes of a server whose every HTTP answer is `bytes`.
@@ -339,7 +339,7 @@ describe("chain.rpc where two servers must agree", function()
 		loopback.run(function()
 			local client, chains = start(5, 6, 7)
 			chains[2].respond = function() return loopback.reply("", nil, "500 Oops") end
-			local values, messages = client:ask_each({ ID }, first)
+			local values, messages = client:call_each({ ID }, first)
 			assert.same({ { value = "0x5" }, { value = "0x7" } }, values)
 			assert.truthy(messages:find("500", 1, true))
 		end)

@@ -74,7 +74,7 @@ describe("kms.routes.app", function()
 
 	it("lists for an application once at a time, and goes on after one that failed", function()
 		local running, most, done = {}, 0, 0
-		local function answer()
+		local function execute()
 			local waiter = wakeup.new()
 			running[#running + 1] = waiter
 			most = math.max(most, #running)
@@ -82,7 +82,7 @@ describe("kms.routes.app", function()
 			if done == 0 then error("no memory") end
 			return "{}", "0x"
 		end
-		local app = new_app(OPENS, { has_channel = function() return true end, answer = answer })
+		local app = new_app(OPENS, { has_channel = function() return true end, execute = execute })
 		local found = route(app, "get", nil)
 		for _ = 1, 3 do
 			loop.spawn(function()

@@ -149,7 +149,7 @@ local function contract(name, make, finish)
 				caller, true))
 			assert.equal("a/b", request:path())
 			assert.is_true(backend:has_channel(service, peer.point))
-			local body, signature = assert(backend:answer(service, request, caller, 1000))
+			local body, signature = assert(backend:execute(service, request, caller, 1000))
 			assert.equal(backend.address,
 				crypto.recover(("NovaKMS:Response:%s:%s"):format(SIGNATURE, backend.address), signature))
 			local inner = cjson.decode(opened_by(peer, backend, body))
@@ -165,7 +165,7 @@ local function contract(name, make, finish)
 				local head = inner and http_head(sealed_by(peer, backend, cjson.encode(inner)))
 				local request = assert(head and backend:open_request(service, head, kind, caller, false)
 					or service:request(kind, key))
-				local body, signature, code = backend:answer(service, request, caller, 2000)
+				local body, signature, code = backend:execute(service, request, caller, 2000)
 				if not body then return nil, code end
 				assert.equal(132, #signature)
 				return cjson.decode(opened_by(peer, backend, body))
@@ -182,7 +182,7 @@ local function contract(name, make, finish)
 			caller.signature = ""
 			local request = assert(backend:open_request(service, http_head(sealed_by(peer, backend, '{"path":"a"}')),
 				"derive", caller, false))
-			local body, signature = assert(backend:answer(service, request, caller, 1000))
+			local body, signature = assert(backend:execute(service, request, caller, 1000))
 			assert.is_string(body)
 			assert.is_nil(signature)
 		end)
@@ -236,7 +236,7 @@ describe("tee odyn", function()
 		for status, wanted in pairs({
 			[400] = "ERR_DECRYPT", [422] = "ERR_DECRYPT", [404] = "ERR_TEE", [413] = "ERR_TEE", [429] = "ERR_TEE",
 		}) do
-			function backend.calls.ask() return nil, "Odyn: HTTP status " .. status, "ERR_TEE", status end
+			function backend.calls.call() return nil, "Odyn: HTTP status " .. status, "ERR_TEE", status end
 			local _, _, code = loop.complete(function()
 				local envelope = assert(native.envelope(public_body(sealed_by(peer, backend, "{}")), peer.point))
 				return backend:open(envelope, peer.point, "wiped")

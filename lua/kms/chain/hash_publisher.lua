@@ -1,126 +1,24 @@
---- Sends setMasterSecretHash and watches it (docs/protocol.md section 14): one transaction in flight, sent
--- again with higher fees when it is stuck, given up when it reverted, which means that another
--- node was first. What counts in the end is the hash that the chain shows, not a receipt.
+--- Publishes the hash of the master secret: sends setMasterSecretHash and watches the transaction
+-- (docs/protocol.md section 14). One is in flight at a time. It is sent again with higher fees when it is stuck, and
+-- given up when it reverted, since then another node was first. Nothing is decided by a receipt: the node waits
+-- until the chain shows a hash.
 
 local loop = require("kms.base.loop")
 local native = require("kms_native")
-local quantity = require("kms.chain.quantity")
+local needs = require("kms.base.needs")
+local transaction = require("kms.chain.transaction")
 
 local M = {}
 
-local Sender = {}
-Sender.__index = Sender
+local HashPublisher = {}
+HashPublisher.__index = HashPublisher
 
 local POLL_MS = 2000
-local STUCK_MS = 30000 -- without a receipt for this long: higher fees
-local MAX_SENT = 12 -- versions of one transaction
-local GAS_LIMIT_MAX = 1000000 -- a server that says more is wrong or hostile
-local FEE_MAX = 1000000000000 -- wei a gas, 1000 gwei: the same
-local ERRORS = { "MasterSecretHashAlreadySet()", "NotAuthorizedToSetHash()" }
+local STUCK_MS = 30000 -- how long a transaction may be without a receipt before its fees are raised
+local MAX_OUTBID = 12
 
 local function failed(message)
 	return nil, message, "ERR_CHAIN"
-end
-
--- Name of the contract's error, else the server's words.
-local function error_name(outcome)
-	for _, signature in ipairs(ERRORS) do
-		local selector = native.abi_selector(signature)
-		if outcome.data and outcome.data:lower():sub(1, #selector) == selector then return signature:match("^%w+") end
-	end
-	return outcome.revert
-end
-
-local function bounded(value, max)
-	local number = quantity.parse(value)
-	return number and number <= max and number or nil
-end
-
--- Nonce, fees and gas from one server. An estimate that reverts is an answer: { revert = name }.
-local function read_terms(outcomes)
-	if outcomes[4].revert then return { revert = error_name(outcomes[4]) } end
-	local block = outcomes[3].result
-	local base = type(block) == "table" and bounded(block.baseFeePerGas, FEE_MAX)
-	local terms = {
-		nonce = quantity.parse(outcomes[1].result), priority = bounded(outcomes[2].result, FEE_MAX),
-		gas = bounded(outcomes[4].result, GAS_LIMIT_MAX),
-	}
-	if not terms.nonce or not terms.priority or not base or not terms.gas or terms.gas == 0 then
-		return nil, "nonce, fees or gas are missing or beyond all measure"
-	end
-	terms.max = 2 * base + terms.priority
-	return terms
-end
-
-local function ask_terms(self, data, from)
-	local call = { from = from, to = self.contract, data = data, value = "0x0" }
-	return self.rpc:ask({
-		{ "eth_getTransactionCount", from, "latest" },
-		{ "eth_maxPriorityFeePerGas" },
-		{ "eth_getBlockByNumber", "latest", false },
-		{ "eth_estimateGas", call, "latest" },
-	}, { single = true, accept = read_terms })
-end
-
--- At least an eighth more than before, which is what servers ask of a replacement.
-local function raised(fee)
-	return fee + fee // 4 + 1
-end
-
-local function sign(self, flight)
-	local raw, hash = flight.tee:sign_transaction({
-		chain_id = quantity.format(flight.chain_id), nonce = quantity.format(flight.nonce),
-		max_priority_fee_per_gas = quantity.format(flight.priority), max_fee_per_gas = quantity.format(flight.max),
-		gas_limit = quantity.format(flight.gas), to = self.contract, value = "0x0", data = flight.data,
-	})
-	if not raw then return nil, "the TEE did not sign: " .. tostring(hash) end
-	flight.raw, flight.sent_ms = raw, self.mono_ms()
-	flight.hashes[#flight.hashes + 1] = hash
-	return true
-end
-
--- Hands the signed transaction to a server. A failure does not say that nobody took it.
-local function submit(self, flight)
-	local refusal, message = self.rpc:ask({ { "eth_sendRawTransaction", flight.raw } }, {
-		single = true, errors = true,
-		accept = function(outcomes)
-			if type(outcomes[1].result) == "string" then return "" end
-			return outcomes[1].failure or outcomes[1].revert or "no transaction hash"
-		end,
-	})
-	if not refusal then return nil, message end
-	if refusal == "" or refusal:lower():find("already known", 1, true) then return true end
-	return nil, refusal
-end
-
--- Signs again under the same nonce with higher fees.
-local function replace(self, flight)
-	local priority, max = raised(flight.priority), raised(flight.max)
-	if #flight.hashes >= MAX_SENT or max > FEE_MAX then return end
-	flight.priority, flight.max = priority, max
-	local ok, message = sign(self, flight)
-	if ok then ok, message = submit(self, flight) end
-	self.log:warn("setMasterSecretHash is stuck: sent again with higher fees", {
-		nonce = flight.nonce, max_fee_per_gas = max, cause = not ok and message or nil,
-	})
-end
-
--- What has become of a flight: the receipt of any of its versions, and the account's nonce.
-local function look(self, flight)
-	local requests = { { "eth_getTransactionCount", flight.from, "latest" } }
-	for i, hash in ipairs(flight.hashes) do requests[i + 1] = { "eth_getTransactionReceipt", hash } end
-	return self.rpc:ask(requests, { single = true, accept = function(outcomes)
-		local seen = { nonce = quantity.parse(outcomes[1].result) }
-		if not seen.nonce then return nil, "eth_getTransactionCount gave no number" end
-		for i = 2, #outcomes do
-			local receipt = outcomes[i].result
-			if type(receipt) == "table" then
-				seen.status, seen.block = quantity.parse(receipt.status), quantity.parse(receipt.blockNumber)
-				if not seen.status or not seen.block then return nil, "a malformed receipt" end
-			end
-		end
-		return seen
-	end })
 end
 
 local function conclude(self, flight, level, event, fields)
@@ -128,9 +26,17 @@ local function conclude(self, flight, level, event, fields)
 	self.log:log(level, event, fields)
 end
 
--- One look at the flight, and what follows from it.
-local function step(self, flight)
-	local seen, message = look(self, flight)
+local function replace(self, flight)
+	local ok, message = flight:replace()
+	if not ok and not message then return end
+	self.log:warn("setMasterSecretHash is stuck: sent again with higher fees", {
+		nonce = flight.nonce, max_fee_per_gas = flight.max, cause = message,
+	})
+end
+
+-- Checks the transaction in flight once: ends it, raises its fees, or sends it again.
+local function check(self, flight)
+	local seen, message = flight:fetch_state()
 	if not seen then
 		self.log:limited("watch", 60, "warn", "cannot watch setMasterSecretHash", { cause = message })
 		return
@@ -139,7 +45,7 @@ local function step(self, flight)
 		return conclude(self, flight, "warn", "setMasterSecretHash reverted: another node was first", { block = seen.block })
 	end
 	if seen.status then
-		-- Until the block that decisions are read at has it, there is nothing to do.
+		-- Wait until the block that decisions are read at has it.
 		local view = self.head:recent()
 		if not view or view.read_at < seen.block then return end
 		return conclude(self, flight, "info", "setMasterSecretHash is on chain", { block = seen.block })
@@ -150,82 +56,68 @@ local function step(self, flight)
 		})
 	end
 	if self.mono_ms() - flight.sent_ms >= self.stuck_ms then return replace(self, flight) end
-	submit(self, flight) -- a server may have lost it
+	flight:submit() -- servers may have dropped it
 end
 
 local function watch(self, flight)
 	while self.flight == flight and not self.closed do
 		loop.sleep(self.poll_ms)
-		if self.flight == flight and not self.closed then loop.try(step, self, flight) end
+		if self.flight == flight and not self.closed then loop.try(check, self, flight) end
 	end
 end
 
-local function prepare(self, hash, tee)
-	local data = assert(native.abi_call("setMasterSecretHash", hash))
-	local view, message = self.head:recent()
-	if not view then return nil, message end
-	local terms
-	terms, message = ask_terms(self, data, tee.address)
-	if not terms then return nil, message end
-	if terms.revert then return nil, "setMasterSecretHash would revert: " .. terms.revert end
-	local flight = {
-		hash = hash, tee = tee, from = tee.address, data = data, chain_id = view.chain_id, nonce = terms.nonce,
-		priority = terms.priority, max = terms.max, gas = terms.gas + terms.gas // 4, hashes = {},
-	}
-	-- Something of an earlier process waits under this nonce: outbid it.
-	for _ = 1, self.outbid do flight.priority, flight.max = raised(flight.priority), raised(flight.max) end
-	if flight.max > FEE_MAX then return nil, "fees are beyond all measure" end
-	local ok
-	ok, message = sign(self, flight)
-	if not ok then return nil, message end
-	return flight
-end
-
+-- Returns true | nil, message, code.
 local function start(self, hash, tee)
-	local flight, message = prepare(self, hash, tee)
+	local view, message = self.head:recent()
+	if not view then return failed(message) end
+	local flight
+	flight, message = transaction.prepare({
+		rpc = self.rpc, contract = self.contract, data = assert(native.abi_call("setMasterSecretHash", hash)),
+		chain_id = view.chain_id, tee = tee, mono_ms = self.mono_ms, outbid = self.outbid,
+	})
 	if not flight then return failed(message) end
 	local ok
-	ok, message = submit(self, flight)
+	ok, message = flight:submit()
 	if not ok then
-		-- Where a server refused it for its fees, another waits; all else is tried anew.
-		self.outbid = message:lower():find("underpriced", 1, true) and math.min(self.outbid + 1, MAX_SENT) or 0
+		-- A server that refused the fees has another transaction with this nonce.
+		self.outbid = message:lower():find("underpriced", 1, true) and math.min(self.outbid + 1, MAX_OUTBID) or 0
 		return failed("eth_sendRawTransaction: " .. message)
 	end
-	self.outbid, self.flight = 0, flight
+	self.outbid, self.flight, self.flight_hash = 0, flight, hash
 	self.log:info("setMasterSecretHash sent", { transaction = flight.hashes[1], nonce = flight.nonce })
 	loop.spawn(watch, self, flight)
 	return true
 end
 
---- Sends setMasterSecretHash(hash), unless it is under way. Needs a coroutine.
+--- Sends setMasterSecretHash(hash), unless it is in flight. Needs a coroutine.
 -- @param hash "0x" + 64 digits
 -- @param tee address, sign_transaction(fields) -> raw, hash
--- @return true: sent, the chain will tell what came of it | nil, message, "ERR_CHAIN"
-function Sender:send(hash, tee)
+-- @return true: in flight; the chain shows whether it succeeds | nil, message, "ERR_CHAIN"
+function HashPublisher:publish(hash, tee)
 	if self.starting then return failed("setMasterSecretHash is being sent") end
 	if self.flight then
-		if self.flight.hash == hash then return true end
-		return failed("setMasterSecretHash with another hash is under way")
+		if self.flight_hash == hash then return true end
+		return failed("setMasterSecretHash with another hash is in flight")
 	end
 	self.starting = true
 	local ok, sent, message, code = loop.try(start, self, hash, tee)
 	self.starting = false
-	if not ok then return failed("sending setMasterSecretHash broke down") end
+	if not ok then return failed("sending setMasterSecretHash threw an error") end
 	return sent, message, code
 end
 
---- Stops watching.
-function Sender:close()
+--- Stops watching the transaction in flight.
+function HashPublisher:close()
 	self.closed = true
 end
 
---- @param deps rpc, head, contract (address of KMSRegistry), log, mono_ms; poll_ms and
--- stuck_ms for specs
+--- @param deps rpc (kms.chain.rpc), head (kms.chain.head), contract (address of KMSRegistry), log, mono_ms; optional,
+-- for specs: poll_ms, stuck_ms
 function M.new(deps)
-	return setmetatable({
-		rpc = deps.rpc, head = deps.head, contract = deps.contract, log = deps.log, mono_ms = deps.mono_ms,
-		poll_ms = deps.poll_ms or POLL_MS, stuck_ms = deps.stuck_ms or STUCK_MS, outbid = 0, closed = false,
-	}, Sender)
+	local self = needs.take(deps, "rpc head contract log mono_ms", "poll_ms stuck_ms")
+	self.poll_ms, self.stuck_ms = self.poll_ms or POLL_MS, self.stuck_ms or STUCK_MS
+	self.outbid, self.closed = 0, false
+	return setmetatable(self, HashPublisher)
 end
 
 return M

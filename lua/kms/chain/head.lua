@@ -1,10 +1,11 @@
---- The newest block of the chain, and at which block everything else is read: so many
--- confirmations behind it that a short reorganisation cannot change a decision.
+--- The chain's newest block, the head, and the block that everything else is read at: CHAIN_CONFIRMATIONS before
+-- the head, so that a short reorganisation changes no decision.
 --
--- A head counts only on the expected chain, while it is fresh by its own timestamp, and while
--- the height has not fallen by more than the confirmations: a frozen or swapped chain is no answer.
+-- A head is valid on the expected chain, when its own timestamp is recent, and when the height has not fallen by more
+-- than the confirmations. So a frozen or swapped chain is refused.
 
 local loop = require("kms.base.loop")
+local needs = require("kms.base.needs")
 local quantity = require("kms.chain.quantity")
 local single_flight = require("kms.async.single_flight")
 
@@ -13,10 +14,10 @@ local M = {}
 local Head = {}
 Head.__index = Head
 
-local RECENT_MS = 1000 -- a head that may be used without asking again
-local FALLBACK_MS = 600000 -- before old state is tried again
+local RECENT_MS = 1000 -- how long recent() reuses a head
+local FALLBACK_MS = 600000 -- how long the newest block is read after a server lacked older state
 local MAX_TIMESTAMP_S = 1 << 40
-local REQUESTS = { { "eth_chainId" }, { "eth_getBlockByNumber", "latest", false } }
+local CALLS = { { "eth_chainId" }, { "eth_getBlockByNumber", "latest", false } }
 
 local function parse(outcomes)
 	local chain_id, block = outcomes[1].result, outcomes[2].result
@@ -50,10 +51,10 @@ local function accept_with(self)
 	end
 end
 
--- Where two servers must agree: the newest block that two of them have reached. What is read
--- at it is compared answer by answer (kms.chain.rpc).
-local function ask_all(self)
-	local found, message = self.rpc:ask_each(REQUESTS, accept_with(self))
+-- When two servers must agree: the newest block that two of them have reached. The results read at it are
+-- compared one by one (kms.chain.rpc).
+local function call_all(self)
+	local found, message = self.rpc:call_each(CALLS, accept_with(self))
 	if #found < 2 then return nil, message ~= "" and message or "only one RPC server answered" end
 	table.sort(found, function(a, b) return a.number > b.number end)
 	for _, head in ipairs(found) do
@@ -62,9 +63,9 @@ local function ask_all(self)
 	return found[2]
 end
 
-local function ask(self)
-	if self.rpc.agree then return ask_all(self) end
-	return self.rpc:ask(REQUESTS, { accept = accept_with(self) })
+local function call(self)
+	if self.rpc.agree then return call_all(self) end
+	return self.rpc:call(CALLS, { accept = accept_with(self) })
 end
 
 local function view_of(self, found)
@@ -79,7 +80,7 @@ local function view_of(self, found)
 end
 
 local function fetch(self)
-	local found, message = ask(self)
+	local found, message = call(self)
 	if not found then return nil, message, "ERR_CHAIN" end
 	self.view, self.view_ms = view_of(self, found), self.mono_ms()
 	return self.view
@@ -91,40 +92,40 @@ local function try_fetch(self)
 	return nil, "reading the head failed", "ERR_CHAIN"
 end
 
---- Reads the head anew; callers at the same time share one question. Needs a coroutine.
--- @return view { chain_id, number and time_ms of the head, read_at (number), tag (the block as
---   eth_call takes it) } | nil, message, "ERR_CHAIN"
+--- Reads the head from the servers; callers at the same time share one read. Needs a coroutine.
+-- @return view { chain_id, number and time_ms of the head, read_at (number of the block to read at), tag (the
+--   same as eth_call takes it) } | nil, message, "ERR_CHAIN"
 function Head:read()
 	return self.reads:with("head", try_fetch, self)
 end
 
---- The head of at most a second ago.
+--- The head read at most a second ago, or a new one. Needs a coroutine.
 -- @return as read
 function Head:recent()
 	if self.view and self.mono_ms() - self.view_ms < RECENT_MS then return self.view end
 	return self:read()
 end
 
---- A server does not keep the state of the block that reads are at: from now on the newest.
+--- Reads at the newest block for a while: a server lacks the state of the block to read at.
+-- @param cause for the log
 function Head:use_latest(cause)
 	self.latest_until = self.mono_ms() + FALLBACK_MS
-	if self.told then return end
-	self.told = true
+	if self.logged then return end
+	self.logged = true
 	self.log:warn("the RPC server keeps no old state: reading the newest block, without confirmations", {
 		cause = cause,
 	})
 end
 
---- @param deps rpc, log, wall_ms, mono_ms, config (CHAIN_ID, CHAIN_CONFIRMATIONS,
+--- @param deps rpc (kms.chain.rpc), log, wall_ms, mono_ms; config (CHAIN_ID, CHAIN_CONFIRMATIONS,
 -- MAX_HEAD_AGE_SECONDS)
 function M.new(deps)
-	local config = deps.config
-	return setmetatable({
-		rpc = deps.rpc, log = deps.log, wall_ms = deps.wall_ms, mono_ms = deps.mono_ms, highest = 0, latest_until = 0,
-		reads = single_flight.new(),
-		chain_id = config.CHAIN_ID ~= 0 and config.CHAIN_ID or nil, confirmations = config.CHAIN_CONFIRMATIONS,
-		max_age_ms = config.MAX_HEAD_AGE_SECONDS * 1000,
-	}, Head)
+	local self = needs.take(deps, "rpc log wall_ms mono_ms config")
+	local config = self.config
+	self.chain_id = config.CHAIN_ID ~= 0 and config.CHAIN_ID or nil
+	self.confirmations, self.max_age_ms = config.CHAIN_CONFIRMATIONS, config.MAX_HEAD_AGE_SECONDS * 1000
+	self.highest, self.latest_until, self.reads = 0, 0, single_flight.new()
+	return setmetatable(self, Head)
 end
 
 return M

@@ -1,11 +1,13 @@
---- Chain backend `local`: the registries as a Lua table in a file, for a node without a chain.
+--- Chain backend `local`: the registries as a Lua table in a file, for a node without a chain. Its methods are those
+-- of kms.chain.
 --
--- The file is made at the first start with the node itself and a demo application in it.
--- An operator may edit it: it is read again when it has changed. Refused in an enclave.
+-- The first start makes the file, with the node itself and a demo application in it. An operator may edit it: it is
+-- read again when it has changed. Refused in an enclave.
 
 local data_file = require("kms.base.data_file")
 local files = require("kms.base.files")
 local native = require("kms_native")
+local needs = require("kms.base.needs")
 
 local M = {}
 
@@ -26,7 +28,7 @@ local function broken(message)
 	return nil, message, "ERR_CHAIN"
 end
 
--- A byte string as hex both ways; a file must be readable by a person.
+-- An instance from its row of the file. Returns instance | nil, message, code.
 local function decode_instance(wallet, row)
 	local address = native.address(tostring(row.wallet or ""))
 	local key = native.hex_decode(tostring(row.tee_pubkey or ""))
@@ -40,7 +42,7 @@ local function decode_instance(wallet, row)
 	}
 end
 
--- Whether what an operator may have edited has the form that the functions below rely on.
+-- Checks the form of the file, which an operator may have edited. Returns true | nil, message, code.
 local function check(data)
 	for _, part in ipairs({ "apps", "versions", "instances" }) do
 		if type(data[part]) ~= "table" then return broken("the local chain has no table '" .. part .. "'") end
@@ -55,7 +57,7 @@ local function check(data)
 	return true
 end
 
--- Reads the file again when it was replaced or edited.
+-- The file's content, read again when it was replaced or edited. Returns table | nil, message, code.
 local function state(self)
 	local version = files.version(self.path)
 	if version and version == self.file_version then return self.data end
@@ -68,6 +70,7 @@ local function state(self)
 	return data
 end
 
+-- Returns true | nil, message, code.
 local function save(self, data)
 	local ok, message = data_file.write(self.path, HEADER, data)
 	if not ok then return broken(message) end
@@ -75,31 +78,31 @@ local function save(self, data)
 	return true
 end
 
---- No server is asked.
+--- No calls, no failures: there is no server.
 function Chain:counts() -- luacheck: no self
 	return 0, 0
 end
 
---- There is one state of the file, and it is now.
+--- Does nothing: the file has one state only.
 function Chain:begin_tick() -- luacheck: no self
 	return true
 end
 
---- Views are of the file as it is.
+--- The chain itself: a snapshot is the file as it is.
 function Chain:snapshot()
 	return self
 end
 
---- Nothing needs to be read ahead.
+--- Does nothing: nothing needs to be read ahead.
 function Chain:prefetch() -- luacheck: no self
 	return true
 end
 
---- Nothing runs in the background.
+--- Does nothing: nothing runs in the background.
 function Chain:close() -- luacheck: no self
 end
 
---- Height and time of the newest block: here, the machine's own clock.
+--- Number and time of the head: made up from the node's clock.
 function Chain:head()
 	local now = self.wall_ms()
 	return { number = now // 1000, time_ms = now }
@@ -168,7 +171,7 @@ local function instance(id, app_id, identity, url, now_s)
 	}
 end
 
---- The registries of a first start: the node, and an application to try it with.
+-- The content of a new file: the node, and an application to try it with.
 local function genesis(deps, now_s)
 	local kms_app = deps.config.KMS_APP_ID
 	return {
@@ -183,10 +186,11 @@ local function genesis(deps, now_s)
 end
 
 --- Opens the file, or makes it.
--- @param deps config, identity {wallet, tee_pubkey, url}, demo {wallet, tee_pubkey, app_id},
--- wall_ms function
+-- @param deps config (DATA_DIR, KMS_APP_ID), wall_ms, identity { wallet, tee_pubkey, url }, demo { wallet, tee_pubkey,
+-- app_id }; log is for the backend `evm`
 -- @return chain | nil, message
 function M.open(deps)
+	deps = needs.take(deps, "config wall_ms identity demo", "log")
 	local self = setmetatable({ path = deps.config.DATA_DIR .. "/chain.lua", wall_ms = deps.wall_ms }, Chain)
 	if not files.version(self.path) then
 		local ok, message = save(self, genesis(deps, deps.wall_ms() // 1000))

@@ -1,12 +1,13 @@
---- JSON-RPC 2.0 with one server: what is sent, and strict checks of what comes back.
+--- JSON-RPC 2.0 with one server, with strict checks of its responses.
 --
--- A request is { method, params... }. Its outcome is one of
+-- A call is { method, params... }. Its outcome is one of
 --   { result = value }                  cjson.null counts as a value
---   { revert = message, data = hex }    the contract refused: an answer (data may be nil)
---   { failure = message, old = true }   no answer; old: the server has no state of that block
+--   { revert = message, data = hex }    the contract refused (data may be nil)
+--   { failure = message, old = true }   the server failed; old: it lacks the state of that block
 
 local fetch = require("kms.http.fetch")
 local json = require("kms.base.json")
+local needs = require("kms.base.needs")
 local parallel = require("kms.async.parallel")
 local text = require("kms.base.text")
 local types = require("kms.config.types")
@@ -16,8 +17,8 @@ local M = {}
 local Server = {}
 Server.__index = Server
 
-local MAX_ANSWER_BYTES = 1 << 20
-local MAX_MESSAGE = 200 -- bytes of a server's own words
+local MAX_RESPONSE_BYTES = 1 << 20
+local MAX_MESSAGE = 200 -- bytes of a server's message
 local MAX_BATCH = 50
 local SINGLES_AT_ONCE = 8
 local HEADERS = { ["Content-Type"] = "application/json", Accept = "application/json" }
@@ -25,7 +26,7 @@ local ATTEMPT_MS = 4000
 local CONNECT_MS = 2000
 local RETRY_BATCH_MS = 600000
 
--- How servers say that they do not keep the state of a block.
+-- Messages by which servers say that they lack the state of a block.
 local OLD_STATE = {
 	"missing trie node", "header not found", "block not found", "block not available", "unknown block", "out of range",
 	"outofrange", "state not available", "state is not available", "no state available", "historical", "pruned",
@@ -40,7 +41,7 @@ local function says_old_state(message)
 	return false
 end
 
--- Light clients give every error the code 1 and no data: then the message has to tell.
+-- Light clients give every error the code 1 and no data, so the message decides.
 local function is_revert(failure, message)
 	if failure.code == 3 or message:lower():find("revert", 1, true) then return true end
 	return type(failure.data) == "string" and failure.data:find("^0x%x*$") ~= nil
@@ -57,23 +58,23 @@ local function outcome_of_error(failure)
 	return { failure = ("error %d: %s"):format(code, message), old = says_old_state(message) }
 end
 
--- One member of an answer. Returns its outcome | nil, message.
-local function outcome_of(answer, id)
-	if type(answer) ~= "table" or answer.jsonrpc ~= "2.0" then return nil, "no JSON-RPC 2.0 answer" end
-	if answer.id ~= id then return nil, "an answer to another call" end
-	if (answer.result == nil) == (answer.error == nil) then return nil, "an answer without one result or error" end
-	if answer.error ~= nil then return outcome_of_error(answer.error) end
-	return { result = answer.result }
+-- One member of a response. Returns its outcome | nil, message.
+local function outcome_of(response, id)
+	if type(response) ~= "table" or response.jsonrpc ~= "2.0" then return nil, "no JSON-RPC 2.0 answer" end
+	if response.id ~= id then return nil, "an answer to another call" end
+	if (response.result == nil) == (response.error == nil) then return nil, "an answer without one result or error" end
+	if response.error ~= nil then return outcome_of_error(response.error) end
+	return { result = response.result }
 end
 
--- One HTTP call. Returns the decoded body | nil, message, kind: "refused" (this request is
--- not to its taste), "large".
+-- One HTTP call. Returns the decoded body | nil, message, kind: "refused" (with a 4xx), "large" (the response), or
+-- nil.
 local function post(self, body, deadline)
 	local left = deadline - self.mono_ms()
 	if left <= 0 then return nil, "no answer in time" end
 	self.calls = self.calls + 1
 	local response, message, code = fetch.request({
-		url = self.url, method = "POST", body = json.encode(body), headers = HEADERS, max_bytes = MAX_ANSWER_BYTES,
+		url = self.url, method = "POST", body = json.encode(body), headers = HEADERS, max_bytes = MAX_RESPONSE_BYTES,
 		timeout_ms = math.min(left, ATTEMPT_MS), connect_timeout_ms = math.min(left, CONNECT_MS),
 	})
 	if not response then return nil, message, code == "ERR_TOO_LARGE" and "large" or nil end
@@ -86,26 +87,26 @@ local function post(self, body, deadline)
 	return value
 end
 
-local function message_of(self, request)
+local function message_of(self, call)
 	self.last_id = self.last_id + 1
 	local params = {}
-	for i = 2, #request do params[i - 1] = request[i] end
-	return { jsonrpc = "2.0", id = self.last_id, method = request[1], params = json.list(params) }
+	for i = 2, #call do params[i - 1] = call[i] end
+	return { jsonrpc = "2.0", id = self.last_id, method = call[1], params = json.list(params) }
 end
 
-local function send_one(self, request, deadline)
-	local message = message_of(self, request)
-	local answer, failure = post(self, message, deadline)
-	if answer == nil then return nil, failure end
-	return outcome_of(answer, message.id)
+local function send_one(self, call, deadline)
+	local message = message_of(self, call)
+	local response, failure = post(self, message, deadline)
+	if response == nil then return nil, failure end
+	return outcome_of(response, message.id)
 end
 
--- Several calls one by one; the first that fails as a whole fails them all.
-local function send_singly(self, requests, deadline)
+-- Several calls one by one. When the HTTP call of one fails, all have failed.
+local function send_singly(self, calls, deadline)
 	local failure
-	local outcomes = parallel.map(requests, SINGLES_AT_ONCE, function(request)
+	local outcomes = parallel.map(calls, SINGLES_AT_ONCE, function(call)
 		if failure then return nil end
-		local outcome, message = send_one(self, request, deadline)
+		local outcome, message = send_one(self, call, deadline)
 		if not outcome then failure = failure or message end
 		return outcome
 	end)
@@ -113,14 +114,14 @@ local function send_singly(self, requests, deadline)
 	return outcomes
 end
 
--- The answers to a batch come in any order, each call's once.
-local function sort_answers(messages, answers)
-	if type(answers) ~= "table" or #answers ~= #messages then return nil, "not an answer to each call" end
+-- The outcomes of a batch, whose responses come in any order, one for each call.
+local function sort_responses(messages, responses)
+	if type(responses) ~= "table" or #responses ~= #messages then return nil, "not an answer to each call" end
 	local by_id, outcomes = {}, {}
-	for _, answer in ipairs(answers) do
-		local id = type(answer) == "table" and math.type(answer.id) and math.tointeger(answer.id)
+	for _, response in ipairs(responses) do
+		local id = type(response) == "table" and math.type(response.id) and math.tointeger(response.id)
 		if not id or by_id[id] then return nil, "an answer to another call" end
-		by_id[id] = answer
+		by_id[id] = response
 	end
 	for i, message in ipairs(messages) do
 		local outcome, failure = outcome_of(by_id[message.id], message.id)
@@ -130,40 +131,42 @@ local function sort_answers(messages, answers)
 	return outcomes
 end
 
--- Returns outcomes | nil, message, whether single calls are worth a try.
-local function send_batch(self, requests, deadline)
+-- Returns outcomes | nil, message, whether single calls may succeed, whether the server refused the batch.
+local function send_batch(self, calls, deadline)
 	local messages = {}
-	for i, request in ipairs(requests) do messages[i] = message_of(self, request) end
-	local answers, message, kind = post(self, json.list(messages), deadline)
-	if answers == nil then return nil, message, kind ~= nil, kind == "refused" end
-	if type(answers) == "table" and answers.error ~= nil then return nil, "one error for a batch", true, true end
-	return sort_answers(messages, answers)
+	for i, call in ipairs(calls) do messages[i] = message_of(self, call) end
+	local responses, message, kind = post(self, json.list(messages), deadline)
+	if responses == nil then return nil, message, kind ~= nil, kind == "refused" end
+	if type(responses) == "table" and responses.error ~= nil then return nil, "one error for a batch", true, true end
+	return sort_responses(messages, responses)
 end
 
-local function note_refusal(self)
+local function stop_batches(self)
 	self.no_batch_until = self.mono_ms() + RETRY_BATCH_MS
-	if self.told then return end
-	self.told = true
+	if self.logged then return end
+	self.logged = true
 	self.log:info("RPC server takes no batches: single calls instead", { url = self.name })
 end
 
-local function send_part(self, requests, deadline)
-	if #requests == 1 or self.mono_ms() < self.no_batch_until then return send_singly(self, requests, deadline) end
-	local outcomes, message, singly, refused = send_batch(self, requests, deadline)
-	if outcomes or not singly then return outcomes, message end
-	outcomes, message = send_singly(self, requests, deadline)
-	-- Where single calls fail as well, it is not batches that the server refuses.
-	if outcomes and refused then note_refusal(self) end
-	return outcomes, message
+local function send_part(self, calls, deadline)
+	if #calls == 1 or self.mono_ms() < self.no_batch_until then return send_singly(self, calls, deadline) end
+	local outcomes, message, singly, refused = send_batch(self, calls, deadline)
+	if outcomes then return outcomes end
+	if not singly then return nil, message end
+	outcomes, message = send_singly(self, calls, deadline)
+	if not outcomes then return nil, message end
+	-- Only now is it certain that the server refuses batches and not the calls.
+	if refused then stop_batches(self) end
+	return outcomes
 end
 
---- Sends requests, in one round trip where the server takes batches of that size.
+--- Sends calls, in one HTTP call for each MAX_BATCH of them if the server takes batches.
 -- @param deadline monotonic time in milliseconds
--- @return outcomes in the order of the requests | nil, message
-function Server:send(requests, deadline)
+-- @return outcomes in the order of the calls | nil, message
+function Server:send(calls, deadline)
 	local all = {}
-	for first = 1, #requests, MAX_BATCH do
-		local part = table.move(requests, first, math.min(first + MAX_BATCH - 1, #requests), 1, {})
+	for first = 1, #calls, MAX_BATCH do
+		local part = table.move(calls, first, math.min(first + MAX_BATCH - 1, #calls), 1, {})
 		local outcomes, message = send_part(self, part, deadline)
 		if not outcomes then
 			self.failures = self.failures + 1
@@ -175,12 +178,13 @@ function Server:send(requests, deadline)
 end
 
 --- @param deps url, log, mono_ms
+-- @return server; its fields for others: name (for messages), failing_until (monotonic ms, the caller's), and since
+--   the start calls (HTTP) and failures (of send)
 function M.new(deps)
-	return setmetatable({
-		url = deps.url, name = types.url.show(deps.url), log = deps.log, mono_ms = deps.mono_ms, last_id = 0,
-		no_batch_until = 0, failing_until = 0,
-		calls = 0, failures = 0, -- HTTP calls, and questions without an answer, since the start
-	}, Server)
+	local self = needs.take(deps, "url log mono_ms")
+	self.name = types.url.show(self.url)
+	self.last_id, self.no_batch_until, self.failing_until, self.calls, self.failures = 0, 0, 0, 0, 0
+	return setmetatable(self, Server)
 end
 
 return M

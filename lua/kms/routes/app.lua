@@ -52,7 +52,7 @@ local function open(self, inbound, operation, caller, key, mono_ms)
 end
 
 local function execute(self, opened, caller)
-	return self.tee:answer(self.service, opened, caller, self.wall_ms())
+	return self.tee:execute(self.service, opened, caller, self.wall_ms())
 end
 
 -- Returns the reply's body, its signature | nil, message, code.

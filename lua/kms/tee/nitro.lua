@@ -1,6 +1,5 @@
---- TEE backend `nitro`: keys made at the start from the generators of the Nitro Security Module
--- and of the kernel together, in guarded memory of this process. They are never stored: a node
--- that restarts is a new one and registers anew.
+--- TEE backend `nitro`: keys that are made at each start, from the random generators of the Nitro Security Module and
+-- the kernel together, and stay in guarded memory. They are never stored: after a restart, the node registers anew.
 
 local native = require("kms_native")
 local own_keys = require("kms.tee.own_keys")
@@ -10,20 +9,21 @@ local M = {}
 local Nitro = setmetatable({}, own_keys.Keys)
 Nitro.__index = Nitro
 
--- The module is a service like others: what it does not do is ERR_TEE, the reason is for the log.
+-- A failure of the module. The message is for the log (ERR_TEE is private).
 local function failed(message)
 	return nil, message, "ERR_TEE"
 end
 
---- 32 fresh bytes for a new cluster's master secret.
+--- Makes 32 random bytes for a new cluster's master secret.
+-- @return secret | nil, message, code
 function Nitro:random_secret()
 	local secret, message = self.module:random_secret()
 	if not secret then return failed(message) end
 	return secret
 end
 
---- An attestation document (COSE_Sign1) over what is given, each a string or nil: at most 512
--- bytes of nonce and of user_data, 1024 of public_key.
+--- Makes an attestation document (COSE_Sign1) over the arguments, each bytes or nil: at most 512 bytes of nonce and
+-- user_data each, 1024 of public_key.
 -- @return document | nil, message, code
 function Nitro:attest(nonce, user_data, public_key)
 	local document, message, code = self.module:attest(nonce, user_data, public_key)
@@ -32,7 +32,7 @@ function Nitro:attest(nonce, user_data, public_key)
 	return failed(message)
 end
 
--- What the log says of the module; a description that cannot be read does not stop the node.
+-- Logs a description of the module. The node starts without one, too.
 local function announce(module, wallet, log)
 	local description, message = module:describe()
 	if not description then
@@ -45,13 +45,17 @@ local function announce(module, wallet, log)
 	})
 end
 
---- @param deps log, channels
+--- Opens the module and makes the keys.
+-- @param deps log, channels
 -- @return backend | nil, message
 function M.open(deps)
 	local module, message = native.nsm_open()
 	if not module then return nil, "TEE=nitro: " .. message end
 	local wallet, p384 = module:identity()
-	if not wallet then return nil, "TEE=nitro: " .. p384 end
+	if not wallet then
+		message = p384
+		return nil, "TEE=nitro: " .. message
+	end
 	announce(module, wallet, deps.log)
 	return own_keys.new(Nitro, {
 		name = "nitro", module = module, wallet = wallet, p384 = p384, channels = deps.channels,

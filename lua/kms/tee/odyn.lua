@@ -1,9 +1,8 @@
---- TEE backend `odyn`: the keys are in the Odyn supervisor, which is asked over HTTP on this
--- machine (docs/protocol.md section 13). What it decrypts goes from libcurl's buffers, which are wiped, into guarded
--- memory; Lua sees handles.
+--- TEE backend `odyn`: the Odyn supervisor holds the keys; it is called over HTTP on this machine (docs/protocol.md
+-- section 13). What it decrypts goes from libcurl's buffers, which are wiped, into guarded memory; Lua sees handles.
 --
--- A request of an application costs three calls, two in a row: its answer's signature is asked
--- for at once, beside decrypting; then the answer is encrypted.
+-- A request of an application takes three calls: one decrypts its body while another signs its reply, then one
+-- encrypts the reply.
 
 local cjson = require("cjson.safe")
 local json = require("kms.base.json")
@@ -23,36 +22,36 @@ local ENCRYPT, DECRYPT = "POST /v1/encryption/encrypt", "POST /v1/encryption/dec
 local RANDOM = "GET /v1/random"
 local ADDRESS, PUBLIC_KEY = "GET /v1/eth/address", "GET /v1/encryption/public_key"
 
-local START_MS = 15000 -- service and node may be started together
+local START_MS = 15000 -- how long to wait for a service that is started together with the node
 local START_AGAIN_MS = 200
-local ENVELOPE_REST = 4096 -- bytes of an answer besides what was asked for
-local ESCAPE = 6 -- bytes that JSON needs for one, at the most
+local ENVELOPE_REST = 4096 -- bytes of a response besides the envelope or plaintext
+local ESCAPE = 6 -- most bytes that JSON needs for one byte of text
 local MAX_TX_REST = 8192 -- bytes of a signed transaction in JSON besides its data
 
--- Its ways to say that something was not made for its key; other statuses say something of the
--- service (a body that is too large for it, too many calls), and nothing of whoever sent it.
+-- Statuses for an envelope that was not made for the service's key. Other statuses concern the service itself (a body
+-- too large for it, too many calls), not the sender of the envelope.
 local UNDECRYPTABLE = { [400] = true, [403] = true, [422] = true }
 
 function Odyn:random_secret()
-	local answer, message, code = self.calls:ask(RANDOM)
-	if not answer then return nil, message, code end
-	return self.calls:read(RANDOM, native.odyn_random, answer)
+	local response, message, code = self.calls:call(RANDOM)
+	if not response then return nil, message, code end
+	return self.calls:read(RANDOM, native.odyn_random, response)
 end
 
 function Odyn:sign(text)
 	local body = ('{"include_attestation":false,"message":%s}'):format(cjson.encode(text))
-	local answer, message, code = self.calls:ask(SIGN, body)
-	if not answer then return nil, message, code end
-	return self.calls:read(SIGN, native.odyn_signature, answer, self.address)
+	local response, message, code = self.calls:call(SIGN, body)
+	if not response then return nil, message, code end
+	return self.calls:read(SIGN, native.odyn_signature, response, self.address)
 end
 
 function Odyn:sign_transaction(fields)
 	local payload = { kind = "structured", access_list = json.list({}) }
 	for name, value in pairs(fields) do payload[name] = value end
-	local answer, message, code = self.calls:ask(SIGN_TX, json.encode({ payload = payload }),
+	local response, message, code = self.calls:call(SIGN_TX, json.encode({ payload = payload }),
 		4 * #fields.data + MAX_TX_REST)
-	if not answer then return nil, message, code end
-	return self.calls:read(SIGN_TX, native.odyn_transaction, answer, self.address)
+	if not response then return nil, message, code end
+	return self.calls:read(SIGN_TX, native.odyn_transaction, response, self.address)
 end
 
 function Odyn:attest(nonce, user_data, public_key)
@@ -63,36 +62,37 @@ function Odyn:open(envelope, _, kind)
 	local size = envelope:size()
 	local body, message, code = envelope:odyn_request()
 	if not body then return nil, message, code end
-	local answer, status
-	answer, message, code, status = self.calls:ask(DECRYPT, body, ESCAPE * (size // 2) + ENVELOPE_REST)
-	if not answer then
+	local response, status
+	response, message, code, status = self.calls:call(DECRYPT, body, ESCAPE * (size // 2) + ENVELOPE_REST)
+	if not response then
 		if UNDECRYPTABLE[status] then return nil, "cannot decrypt", "ERR_DECRYPT" end
 		return nil, message, code
 	end
-	return self.calls:read(DECRYPT, native.odyn_plain, answer, kind)
+	return self.calls:read(DECRYPT, native.odyn_plain, response, kind)
 end
 
 function Odyn:seal(plain, peer_point)
 	local length = plain:len()
 	local body, message, code = native.odyn_seal_request(plain, peer_point)
 	if not body then return nil, message, code end
-	local answer
-	answer, message, code = self.calls:ask(ENCRYPT, body, 2 * length + ENVELOPE_REST)
-	if not answer then return nil, message, code end
-	return self.calls:read(ENCRYPT, native.odyn_envelope, answer, self.point, length)
+	local response
+	response, message, code = self.calls:call(ENCRYPT, body, 2 * length + ENVELOPE_REST)
+	if not response then return nil, message, code end
+	return self.calls:read(ENCRYPT, native.odyn_envelope, response, self.point, length)
 end
 
 -- ---- a request of an application ----
 
+-- A signing { done, signature, message, code, waiter } is a signature that is made in another coroutine.
 local function sign_beside(signing, self, text)
 	local ok, signature, message, code = loop.try(self.sign, self, text)
-	if not ok then signature, message, code = nil, "signing broke down", "ERR_TEE" end
+	if not ok then signature, message, code = nil, "signing threw an error", "ERR_TEE" end
 	signing.signature, signing.message, signing.code, signing.done = signature, message, code, true
 	if signing.waiter then signing.waiter:wake() end
 end
 
--- Asks for the signature of the answer and goes on. Who named a wallet without proof
--- (development) sent nothing that an answer could be bound to.
+-- Begins to sign the reply, without waiting. Returns a signing, or nil for a development wallet: it signed nothing
+-- that a reply could be bound to.
 local function begin_signing(self, caller)
 	if caller.signature == "" then return nil end
 	local signing = {}
@@ -100,6 +100,7 @@ local function begin_signing(self, caller)
 	return signing
 end
 
+-- Waits for a signing. Returns signature | nil, message, code.
 local function finish_signing(signing)
 	if not signing.done then
 		signing.waiter = wakeup.new()
@@ -108,17 +109,17 @@ local function finish_signing(signing)
 	return signing.signature, signing.message, signing.code
 end
 
-function Odyn:open_request(service, head, kind, caller, pop_required)
+function Odyn:open_request(service, head, operation, caller, pop_required)
 	local envelope, message, code = native.envelope(head, caller.point)
 	if not envelope then return nil, message, code end
 	caller.signing = begin_signing(self, caller)
 	local plain
 	plain, message, code = self:open(envelope, caller.point, "guarded")
 	if not plain then return nil, message, code end
-	return service:parse(plain, kind, caller.signature, pop_required)
+	return service:parse(plain, operation, caller.signature, pop_required)
 end
 
--- The envelope of an answer and its signature, asked for both at once unless one is there already.
+-- Encrypts the reply, and signs it unless that was begun. Returns body, signature | nil, message, code.
 local function seal_and_sign(self, plain, caller, signing)
 	signing = signing or begin_signing(self, caller)
 	local sealed, message, code = self:seal(plain, caller.point)
@@ -133,10 +134,10 @@ local function seal_and_sign(self, plain, caller, signing)
 	return body, signature
 end
 
-function Odyn:answer(service, request, caller, wall_ms)
+function Odyn:execute(service, request, caller, wall_ms)
 	local signing = caller.signing
 	if signing then
-		-- Before anything is written: what could not be answered is better not done.
+		-- Before anything is written: a write whose reply cannot be signed is not made.
 		local signature, message, code = finish_signing(signing)
 		if not signature then return nil, message, code end
 	end
@@ -151,38 +152,40 @@ end
 
 -- ---- start ----
 
-local function read_json(answer)
-	local value = cjson.decode(answer:slice(1, answer:len()))
-	return type(value) == "table" and value or nil, "no JSON object", "ERR_TEE"
+local function read_json(response)
+	local value = cjson.decode(response:slice(1, response:len()))
+	if type(value) ~= "table" then return nil, "no JSON object", "ERR_TEE" end
+	return value
 end
 
-local function ask_json(self, call)
-	local answer, message, code = self.calls:ask(call)
-	if not answer then return nil, message, code end
-	return self.calls:read(call, read_json, answer)
+-- Returns the response's JSON object | nil, message, code.
+local function call_json(self, call)
+	local response, message, code = self.calls:call(call)
+	if not response then return nil, message, code end
+	return self.calls:read(call, read_json, response)
 end
 
--- Reads who the service is: address, public key.
+-- Reads the service's address and public key. Returns true | nil, message.
 local function read_identity(self)
-	local told, message = ask_json(self, ADDRESS)
-	if not told then return nil, message end
-	local address = type(told.address) == "string" and native.address(told.address)
+	local object, message = call_json(self, ADDRESS)
+	if not object then return nil, message end
+	local address = type(object.address) == "string" and native.address(object.address)
 	if not address then return nil, ("Odyn %s: no address"):format(ADDRESS) end
-	told, message = ask_json(self, PUBLIC_KEY)
-	if not told then return nil, message end
-	local der = type(told.public_key_der) == "string" and native.hex_decode(told.public_key_der)
+	object, message = call_json(self, PUBLIC_KEY)
+	if not object then return nil, message end
+	local der = type(object.public_key_der) == "string" and native.hex_decode(object.public_key_der)
 	local point = der and #der == 120 and native.peer_point(der)
 	if not point then return nil, ("Odyn %s: no P-384 key in DER"):format(PUBLIC_KEY) end
 	self.address, self.public_der, self.point = address, der, point
 	return true
 end
 
---- Waits for the service, within bounds. Needs a coroutine.
+--- Waits until the service responds, for at most START_MS. Needs a coroutine.
 -- @param deps config (ODYN_URL), log; start_ms, for specs
 -- @return backend | nil, message
 function M.open(deps)
-	local url, start_ms = deps.config.ODYN_URL, deps.start_ms or START_MS
-	local calls, message = odyn_calls.new(url, deps.log)
+	local start_ms = deps.start_ms or START_MS
+	local calls, message = odyn_calls.new(deps.config.ODYN_URL, deps.log)
 	if not calls then return nil, message end
 	local self = setmetatable({ name = "odyn", calls = calls }, Odyn)
 	local deadline = native.mono_ms() + start_ms

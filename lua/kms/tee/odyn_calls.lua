@@ -1,21 +1,21 @@
---- Calls of the Odyn service: kept-alive connections, so many at once, 3 s each. A failure names
--- the call and never what it carried; an operator finds it in the log.
+--- Calls to the Odyn service: over kept-alive connections, AT_ONCE at a time, for at most TIMEOUT_MS each. A failure's
+-- message names the call and never its content; it is also logged.
 
 local native = require("kms_native")
 local semaphore = require("kms.async.semaphore")
 
 local M = {}
 
-local Calls = {}
-Calls.__index = Calls
+local OdynCalls = {}
+OdynCalls.__index = OdynCalls
 
 local TIMEOUT_MS = 3000
 local AT_ONCE = 48 -- connections to the service, of the 64 that the process may have
 local MAX_WAITING = 1024
 local LOG_AGAIN_S = 10
-local MAX_ANSWER = 16384 -- bytes of answers whose size does not follow from what was asked
+local MAX_RESPONSE = 16384 -- bytes of a response, unless the caller gives another limit
 
--- Each call, whether it sends JSON, and whether what it answers is a secret.
+-- By call: whether it sends JSON, and whether its response holds a secret and is wiped.
 local SENDS, WIPED = { content_type = "application/json" }, { wiped = true }
 local CALLS = {
 	["GET /v1/eth/address"] = {}, ["POST /v1/eth/sign"] = SENDS, ["POST /v1/eth/sign-tx"] = SENDS,
@@ -24,6 +24,7 @@ local CALLS = {
 	["POST /v1/encryption/decrypt"] = { content_type = "application/json", wiped = true },
 }
 
+-- Counts and logs a failure. Returns nil, message, code.
 local function failed(self, call, cause)
 	local counts = self.counts[call]
 	counts.failures = counts.failures + 1
@@ -33,6 +34,7 @@ local function failed(self, call, cause)
 	return nil, ("Odyn %s: %s"):format(call, cause), "ERR_TEE"
 end
 
+-- Returns status, body handle (of a 2xx response) | nil, message, code.
 local function exchange(self, call, body, max_bytes)
 	local endpoint = self.endpoints[call]
 	local entered, status, response, code = self.semaphore:with(endpoint.call, endpoint, body, max_bytes)
@@ -41,39 +43,41 @@ local function exchange(self, call, body, max_bytes)
 	return nil, "too many calls of the TEE service wait", "ERR_BUSY"
 end
 
---- One call.
--- @param call  "POST /v1/eth/sign", as it is named in messages
--- @param body  what is sent, text or a body handle (closed after), or nil
--- @param max_bytes  of the answer, or nil
--- @return body handle of a 2xx answer | nil, message, code, HTTP status of another one
-function Calls:ask(call, body, max_bytes)
+--- Makes one call. Yields.
+-- @param call  "POST /v1/eth/sign", as messages name it
+-- @param body  text, a body handle (which is closed), or nil
+-- @param max_bytes  of the response, or nil
+-- @return body handle of a 2xx response | nil, message, code, HTTP status of another response
+function OdynCalls:call(call, body, max_bytes)
 	local counts = self.counts[call]
 	counts.calls = counts.calls + 1
-	local status, answer, code = exchange(self, call, body, max_bytes or MAX_ANSWER)
+	local status, response, code = exchange(self, call, body, max_bytes or MAX_RESPONSE)
 	if type(body) == "userdata" then body:close() end
-	if answer and status then return answer end
-	if code == "ERR_BUSY" then return nil, answer, code end
-	if not status then return failed(self, call, answer) end
-	local _, message
+	if status and response then return response end
+	local message = response
+	if code == "ERR_BUSY" then return nil, message, code end
+	if not status then return failed(self, call, message) end
+	local _
 	_, message, code = failed(self, call, ("HTTP status %d"):format(status))
 	return nil, message, code, status
 end
 
---- Reads an answer with one of native's functions; both may fail.
--- @param read  function(answer, ...) -> what it reads | nil, message, code
--- @return what it reads | nil, message, code
-function Calls:read(call, read, answer, ...)
-	local value, message, code = read(answer, ...)
-	answer:close()
-	if value then return value, message end
+--- Reads a response with one of native's functions, and closes it.
+-- @param read  function(response, ...) -> one or two values | nil, message, code
+-- @return what read returns
+function OdynCalls:read(call, read, response, ...)
+	local value, second, code = read(response, ...)
+	response:close()
+	if value then return value, second end
+	local message = second
 	if code ~= "ERR_TEE" then return nil, message, code end
 	return failed(self, call, "malformed answer: " .. message)
 end
 
 --- @param url  of the service; @param log  kms.base.log, or nil
--- @return calls | nil, message
+-- @return calls; its field `counts` holds, by call, { calls, failures } since the start | nil, message
 function M.new(url, log)
-	local endpoints, counts = {}, {} -- counts by call: { calls, failures } since the start
+	local endpoints, counts = {}, {}
 	for call, options in pairs(CALLS) do
 		counts[call] = { calls = 0, failures = 0 }
 		local method, path = call:match("^(%u+) (.*)$")
@@ -87,7 +91,7 @@ function M.new(url, log)
 	return setmetatable({
 		endpoints = endpoints, log = log, counts = counts,
 		semaphore = semaphore.new({ at_once = AT_ONCE, max_waiting = MAX_WAITING, wait_ms = TIMEOUT_MS }),
-	}, Calls)
+	}, OdynCalls)
 end
 
 return M

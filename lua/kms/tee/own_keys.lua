@@ -1,4 +1,4 @@
---- What backends have in common whose keys are in this process: everything is work in C.
+--- Methods of the backends whose keys are in this process; all work is done in C. See kms.tee for each.
 
 local native = require("kms_native")
 
@@ -16,7 +16,7 @@ function Keys:sign_transaction(fields)
 	return native.sign_transaction(self.wallet, fields)
 end
 
--- The envelope knows its sender: who the key is shared with.
+-- The envelope knows its sender, whose point is not needed here.
 function Keys:open(envelope, _, kind)
 	return envelope:open(self.p384, self.channels, kind)
 end
@@ -25,12 +25,12 @@ function Keys:seal(plain, peer_point)
 	return native.seal(plain, self.p384, self.channels, peer_point)
 end
 
--- The two halves of a request are one call each: nothing of it comes to Lua.
-function Keys:open_request(service, head, kind, caller, pop_required) -- luacheck: no self
-	return service:open(head, kind, caller.point, caller.signature, pop_required)
+-- One call of C for each half of a request, so that no key or value comes to Lua.
+function Keys:open_request(service, head, operation, caller, pop_required) -- luacheck: no self
+	return service:open(head, operation, caller.point, caller.signature, pop_required)
 end
 
-function Keys:answer(service, request, caller, wall_ms) -- luacheck: no self
+function Keys:execute(service, request, caller, wall_ms) -- luacheck: no self
 	return service:answer(request, caller.app_id, caller.point, caller.signature, wall_ms, caller.response)
 end
 
@@ -38,9 +38,9 @@ function Keys:has_channel(service, point) -- luacheck: no self
 	return service:has_channel(point)
 end
 
---- A backend's object.
--- @param class  its methods, which inherit the ones above
--- @param fields  what it has of its own: name, wallet, p384, channels, ...
+--- Makes a backend.
+-- @param class  its methods, which inherit those above
+-- @param fields  its own fields: name, wallet, p384, channels, ...; becomes the backend
 function M.new(class, fields)
 	fields.address, fields.public_der = fields.wallet:address(), fields.p384:public_der()
 	fields.point = assert(native.peer_point(fields.public_der))

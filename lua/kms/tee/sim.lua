@@ -1,5 +1,5 @@
---- TEE backend `sim`: keys from a seed file, made at the first start. For development and for
--- networks of one's own: whoever reads the file is the node. Refused in an enclave.
+--- TEE backend `sim`: keys from a seed file that the first start makes. For development and private networks:
+-- a reader of the file has the node's keys. Refused in an enclave.
 
 local files = require("kms.base.files")
 local native = require("kms_native")
@@ -11,21 +11,23 @@ local M = {}
 local Sim = setmetatable({}, own_keys.Keys)
 Sim.__index = Sim
 
---- An attestation document that says "simulated".
+--- Makes an attestation document that says "simulated".
+-- @return document | nil, message, code
 function Sim:attest(nonce, user_data, public_key)
 	return self.signer:attest(nonce, user_data, public_key)
 end
 
---- 32 fresh bytes for a new cluster's master secret.
+--- Makes 32 random bytes for a new cluster's master secret.
 function Sim:random_secret() -- luacheck: no self
 	return native.secret_random(32)
 end
 
 local CURRENT = "/master.sealed"
 local EARLIER = "^master%-%x+%.sealed$"
-local HASH_DIGITS = 16 -- of an earlier secret's hash, in its file's name
+local HASH_DIGITS = 16 -- of a secret's hash in its file's name
 
--- A secret in the data folder, sealed under the seed beside it; nil where there is none.
+-- Loads a secret from the data folder, where it is sealed under the seed.
+-- Returns secret | nil: there is no such file | nil, message.
 local function load(self, name)
 	local secret, message, code = native.sealfile_load(self.dir .. name, self.seed)
 	if secret then return secret end
@@ -33,7 +35,7 @@ local function load(self, name)
 	return nil, name:sub(2) .. ": " .. message
 end
 
---- The master secrets of earlier runs, the one that was in use last before the others.
+--- Loads the master secrets of earlier runs, the one that was used last first.
 -- @return list of secrets | nil, message
 function Sim:load_masters()
 	local secrets = {}
@@ -50,8 +52,8 @@ function Sim:load_masters()
 	return secrets
 end
 
---- Seals the master secret that is in use under the seed, for the next start. One that is there
--- already stays, under another name.
+--- Saves the master secret in use for the next start, sealed under the seed. An earlier one is kept under another
+-- name.
 -- @return true | nil, message
 function Sim:save_master(secret)
 	local old, message = load(self, CURRENT)
@@ -66,8 +68,8 @@ function Sim:save_master(secret)
 	return native.sealfile_save(self.dir .. CURRENT, secret, self.seed)
 end
 
---- Loads a seed file, or makes it where there is none.
--- @return seed, made | nil, message
+--- Loads a seed file, or makes it if there is none.
+-- @return seed, whether it was made | nil, message
 function M.seed(path)
 	local seed, message, code = native.seed_load(path)
 	if seed then return seed, false end
@@ -76,16 +78,25 @@ function M.seed(path)
 	return seed, true
 end
 
---- @param deps config (DATA_DIR), log, channels
+--- Opens the keys of the seed file, which the first start makes.
+-- @param deps config (DATA_DIR), log, channels
 -- @return backend | nil, message
 function M.open(deps)
 	local dir = deps.config.DATA_DIR
+	local message
 	local seed, made = M.seed(dir .. "/node.seed")
-	if not seed then return nil, made end
+	if not seed then
+		message = made
+		return nil, message
+	end
 	local wallet, p384 = native.identity(seed)
-	if not wallet then return nil, p384 end
+	if not wallet then
+		message = p384
+		return nil, message
+	end
 	if made then deps.log:info("made a new node identity", { wallet = wallet:address() }) end
-	local signer, message = sim_attest.open(dir, seed, deps.log)
+	local signer
+	signer, message = sim_attest.open(dir, seed, deps.log)
 	if not signer then return nil, message end
 	return own_keys.new(Sim, {
 		name = "sim", dir = dir, seed = seed, signer = signer, wallet = wallet, p384 = p384, channels = deps.channels,

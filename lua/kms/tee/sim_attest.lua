@@ -1,6 +1,6 @@
---- Attestation documents of the backend `sim`: signed by a test root that is made from the node's
--- own seed. They say "simulated", and verify only for whoever names that root: its certificate
--- lies beside the seed, in attest-root.der.
+--- Attestation documents of the backend `sim`, signed under a test root that is derived from the node's seed. They
+-- say "simulated", and are valid only for a verifier that trusts this root. Its certificate is attest-root.der,
+-- beside the seed.
 
 local uv = require("luv")
 local native = require("kms_native")
@@ -21,7 +21,7 @@ local function read_certificate(path)
 	return der
 end
 
--- Beside it first: a crash leaves no half of a certificate.
+-- Written elsewhere and renamed, so that a crash leaves no half-written certificate. Returns true | nil, message.
 local function write_certificate(path, der)
 	local fd, message = uv.fs_open(path .. ".new", "w", 384) -- 0600
 	if not fd then return nil, message end
@@ -32,7 +32,7 @@ local function write_certificate(path, der)
 end
 
 --- Makes a document. Yields.
--- @param nonce, user_data, public_key  bytes, or nil
+-- @param nonce, user_data, public_key  bytes or nil each
 -- @param options  now_ms (default: now), pcrs ({ [0] = 48 bytes, ... }; default: all zero); or nil
 -- @return document | nil, message, code
 function Signer:attest(nonce, user_data, public_key, options)
@@ -43,13 +43,13 @@ function Signer:attest(nonce, user_data, public_key, options)
 	})
 end
 
---- The DER of its root.
+--- The certificate of its root, in DER.
 function Signer:certificate()
 	return self.root:certificate()
 end
 
---- The signer of a seed, with the root of an earlier run where there is one. A root of another
--- seed is replaced: whoever trusted it trusted that other seed.
+--- Makes the signer of a seed, with the root's certificate of an earlier run if there is one. A certificate of
+-- another seed is replaced.
 -- @param dir  folder of the certificate; @param seed  handle; @param log  kms.base.log, or nil
 -- @return signer | nil, message
 function M.open(dir, seed, log)
