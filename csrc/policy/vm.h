@@ -1,150 +1,151 @@
 /*
- * The parts of the policy VM: a Lua state of its own for operator policies, with an allocator
- * that counts, a budget of instructions, an allow-list and plain data in and out.
+ * The policy VM: a Lua state of its own that runs operators' policies. It reaches nothing: no files, no
+ *network, no clock, no other state. Plain data goes in and out as copies.
  *
- * Two states meet here: `host`, the node's, and `L`, the VM's. A function that may throw does so
- * in the state that it was given; nothing throws in the host while the VM runs, since that
- * would unwind through the VM's frames. So the VM's side reads the host's values only by calls
- * that neither throw nor allocate.
+ * Budgets count work, so that a policy gets the same verdict on every machine. One unit is one of:
+ *
+ *	an instruction of the VM
+ *	32 bytes allocated
+ *	16 bytes of text that a library function reads (8 for those of utf8), or 16 steps of kms.match
+ *	an argument or a member of a table that a library function visits
+ *
+ * A call of a hook may spend `instructions` units; loading a file, VM_LOAD_FACTOR times as many. Data that is
+ *copied is bounded by its values, bytes and depth, and a source by its bytes and by VM_MAX_JUMP_WORDS.
+ *
+ * Some work hides inside a single instruction or a single step of the compiler: comparing two long texts of
+ *NULs, numbers chosen to collide as keys of a table, passing on thousands of arguments. No count sees it, so
+ *there is a safety net below the budgets: CPU time of the thread, VM_NET_NS_PER_UNIT for each unit of the
+ *budget. That is a hundred times what a unit takes on an ordinary machine: only code that evades the counts
+ *meets it.
+ *
+ * `host` is the caller's Lua state. Functions marked "may throw" do so in the host; none may be called from
+ *inside a running policy.
+ *
+ * Threads: one at a time per VM.
  */
-#ifndef KMS_POLICY_VM_H
-#define KMS_POLICY_VM_H
+#ifndef VM_H
+#define VM_H
 
-#include "bind/bind.h"
-#include "bind/options.h"
-#include "bind/store.h"
-#include "bind/topics.h"
+#include <lua.h>
+
 #include "kms/limit.h"
 #include "kms/store.h"
+#include "kms/view.h"
 
-#define POLICY_MAX_STRING 65536       /* bytes of a string that the VM can hold */
-#define POLICY_MAX_SOURCE (256 << 10) /* bytes of a policy file */
-#define POLICY_MAX_TEXT 512           /* bytes of a reason or a message */
-#define POLICY_MAX_WHERE 80           /* bytes of a file and a line */
-#define POLICY_MAX_DEPTH 8            /* tables in tables, in plain data */
-#define POLICY_MAX_NODES 50000        /* values in one piece of plain data */
-#define POLICY_MAX_COPIED (4 << 20)   /* bytes of text in one piece of plain data */
-#define POLICY_MAX_NOTES 16           /* log lines and counters of a call */
+#define VM_MAX_STRING 65536       /* bytes of a string that the VM can hold */
+#define VM_MAX_SOURCE (256 << 10) /* bytes of a policy file */
+#define VM_MAX_NAME 32            /* bytes of a policy's name */
+#define VM_MAX_JUMP_WORDS \
+	8192               /* and, or, not, elseif, break, goto and labels of a file, those in comments too */
+#define VM_MAX_TEXT 512    /* bytes of a reason or a message */
+#define VM_MAX_DEPTH 8     /* tables in tables, in plain data */
+#define VM_MAX_NODES 50000 /* values in one piece of plain data */
+#define VM_MAX_COPIED (4 << 20)     /* bytes of text in one piece of plain data */
+#define VM_MAX_EFFECTS 16           /* log lines and counters of a call; further ones are counted */
+#define VM_MAX_ARGUMENTS 4          /* of a hook */
+#define VM_LOAD_FACTOR 20           /* a file may spend as much as so many calls while it is loaded */
+#define VM_NET_NS_PER_UNIT 2000u    /* CPU time at which the safety net stops a call, */
+#define VM_NET_MAX_NS 1000000000ull /* and this at the most */
 
-/* Why a call did not end by itself. A VM whose call was ended is as usable as before. */
-typedef enum policy_end {
-	POLICY_RUNS = 0,
-	POLICY_OVERRUN,  /* instructions, or what costs as much */
-	POLICY_MEMORY,   /* the cap, or a string beyond POLICY_MAX_STRING */
-	POLICY_ERROR,    /* it raised an error */
-	POLICY_NONSENSE, /* its verdict is none */
-} policy_end;
+typedef struct vm_state vm_state;
 
-/* What a verdict has to be. */
-typedef enum policy_kind {
-	POLICY_VERDICT, /* nil or true, false and a reason, or { status, reason, retry_after } */
-	POLICY_NUMBER,  /* nil, or a number that is not negative */
-	POLICY_BAN,     /* nil, or seconds and "calls" or "all" */
-	POLICY_LIST,    /* nil, or a list of wallets or of tables that have one */
-	POLICY_DATA,    /* a table of plain data */
-} policy_kind;
+/* How a call ended. A VM whose call was stopped is as usable as before. */
+typedef enum vm_end {
+	VM_COMPLETE = 0,
+	VM_OVERRUN,  /* it spent its budget, or met the safety net */
+	VM_MEMORY,   /* it needed more than the cap, or a string beyond VM_MAX_STRING */
+	VM_ERROR,    /* it raised an error */
+	VM_NONSENSE, /* its result, or an argument, is not of the right form */
+} vm_end;
 
-typedef struct policy_vm {
-	lua_State *L;
-	/* Memory: what is in use and the cap. */
-	size_t bytes, max_bytes;
-	unsigned refused; /* allocations that found no room, in this call */
-	/* Budget of the running call, in instructions. */
-	uint64_t budget, spent;
-	unsigned step;     /* instructions until the hook comes next */
-	uint64_t cpu_ns;   /* what a call may use of this thread's time at the most */
-	uint64_t until_ns; /* the running call's; 0: not looked at yet */
-	uint64_t instructions;
-	policy_end ended;
-	char end_text[POLICY_MAX_TEXT]; /* where and why, once ended */
-	char refused_at[POLICY_MAX_WHERE];
-	/* What the helpers see. */
-	int hook;     /* where on the stack the function is that was called */
-	bool in_hook; /* false while a file is loaded */
-	int64_t wall_ms;
-	uint64_t mono_ms;
-	kms_buckets *buckets; /* borrowed, NULL: limits always let through */
-	kms_store *store;     /* borrowed, NULL: no counts but those provided */
-	unsigned notes;
-	bool trace;
-	char decided_in[64]; /* file of the last return, with trace */
-	int decided_line;
-	/* References into the VM's registry. */
-	int env, files, facts, provided, noted, facts_meta, known;
-} policy_vm;
+/* What the result of a hook must be. */
+typedef enum vm_kind {
+	VM_VERDICT, /* nil or true, false and a reason, or { status, reason, retry_after } */
+	VM_NUMBER,  /* nil, or a number that is not negative */
+	VM_BAN,     /* nil, or seconds and "calls" or "all" */
+	VM_LIST,    /* nil, or a list of wallets or of tables that have one */
+	VM_DATA,    /* a table of plain data */
+} vm_kind;
 
-/* The VM that a state of its own belongs to. */
-policy_vm *policy_vm_of(lua_State *L);
-
-/* ---- policy_vm_budget.c: allocator, hook, protected calls ---------------------------------- */
-
-/* The allocator of the state; `context` is the VM. */
-void *policy_alloc(void *context, void *block, size_t old_size, size_t new_size);
+typedef struct vm_config {
+	size_t max_bytes;
+	uint64_t instructions; /* units of work that a call may spend */
+	kms_buckets *buckets;  /* borrowed; NULL: kms.limit lets everything through */
+	kms_store *store;      /* borrowed; NULL: kms.store knows only what was provided */
+	bool trace;            /* remember where a call returned */
+} vm_config;
 
 /*
- * Runs `function` with `context` as light userdata, protected, with a fresh budget of
- * `instructions`. Returns POLICY_RUNS, its results left on the VM's stack from 1 on; or why it
- * ended, the text of it in end_text and the stack empty.
+ * Makes a VM with its libraries and no policies.
+ * Returns: KMS_OK; ERR_MEMORY.
+ * Out: vm - free with vm_free; NULL on failure.
  */
-policy_end policy_run(policy_vm *vm, uint64_t instructions, lua_CFunction function, void *context);
-
-/* Forgets how the last call ended, and empties the stack: for reading without a call. */
-void policy_rest(policy_vm *vm);
-
-/* CPU time of this thread. */
-uint64_t policy_thread_ns(void);
-
-/* Charges work that is done inside one instruction; throws once the budget is spent. */
-void policy_charge(lua_State *L, size_t work);
-
-/* Ends the running call from inside: pcall does not hold it. Throws. */
-int policy_stop(lua_State *L, policy_end end, const char *text);
-
-/* ---- policy_vm_lib.c, policy_vm_string.c, policy_vm_table.c, policy_vm_kms.c ---------------- */
-
-/* Opens what a policy may use and takes everything else away; in a protected call of L. */
-int policy_open_libs(lua_State *L);
-/* Each pushes its table. */
-void policy_push_string(lua_State *L);
-void policy_push_table(lua_State *L);
-void policy_push_kms(lua_State *L);
-/* Replaces the table on top by a proxy that reads from it and refuses to be changed. */
-void policy_lock(lua_State *L, const char *name);
-/* Adds functions of a library of Lua's own: the library at `from`, the target on top. */
-void policy_pick(lua_State *L, int from, const char *const *names);
-/* Charges for the arguments of a function that goes over all of them, and over texts as numbers. */
-void policy_charge_arguments(lua_State *L);
-/* What a policy sees of a value that has no text: its type, never an address. */
-void policy_push_shown(lua_State *L, int arg);
-
-/* ---- policy_vm_copy.c: plain data between two states ---------------------------------------- */
+kms_status vm_new(vm_state **vm, const vm_config *config);
+void vm_free(vm_state *vm);
 
 /*
- * Copies the value at `index` of `from` (read without throwing) to the top of `to` (may throw
- * there). Functions become functions of the host that return the lines they cover where
- * `functions` is set, and are refused otherwise. Returns NULL, or what is wrong with the value
- * (static text), with nothing pushed.
+ * Compiles and runs a policy file, and keeps the table that it returns under `name`.
+ * Returns: VM_COMPLETE; VM_OVERRUN, VM_MEMORY (also when the VM is more than half full afterwards) or
+ * VM_ERROR. In: name - at most VM_MAX_NAME bytes, no '.' and no '%'. source - text, at most VM_MAX_SOURCE
+ * bytes.
  */
-const char *policy_copy(lua_State *to, lua_State *from, int index, bool functions);
-
-/* Replaces the table of facts on top of L by a read-only proxy; `known` at an index, or 0. */
-void policy_protect_facts(lua_State *L, int known);
-/* Defines the proxy's metatable (protected call). */
-void policy_define_facts(lua_State *L);
-
-/* ---- policy_vm_verdict.c --------------------------------------------------------------------- */
+vm_end vm_load(vm_state *vm, const char *name, kms_text source);
 
 /*
- * Checks the results from `first` to the top of L and replaces them by one value: true (no
- * opinion), or what the kind says, complete and within bounds. Throws by policy_stop.
+ * Pushes a copy of the table that a file returned (may throw). Functions become functions that return the
+ * first and the last line of the policy's function. Returns: NULL, or what is wrong (static text) with
+ * nothing pushed.
  */
-void policy_check_verdict(lua_State *L, int first, policy_kind kind);
+const char *vm_read(lua_State *host, vm_state *vm, const char *name);
 
-/* ---- policy_vm_call.c ------------------------------------------------------------------------ */
+/* What a policy can look up: by name, in a table of the VM. */
+typedef enum vm_table {
+	VM_HELPER_DATA, /* "peers", "store": what kms.peers and kms.store return */
+	VM_KNOWN_FACTS, /* by hook: the facts that it has; reading another one raises an error */
+} vm_table;
 
-/* vm:call, of the host (policy_vm.c says what it takes and gives). */
-int policy_call(lua_State *host, policy_vm *vm);
-/* Pushes nil, what happened, "ERR_POLICY", and which kind of end it was; returns 4. */
-int policy_push_end(lua_State *host, const policy_vm *vm);
+/*
+ * Copies the host's value at `index` into a table of the VM (may throw).
+ * Returns: VM_COMPLETE; VM_OVERRUN or VM_MEMORY; VM_NONSENSE when the value is no plain data.
+ */
+vm_end vm_provide(vm_state *vm, lua_State *host, int index, vm_table table, const char *name);
+
+typedef struct vm_hook {
+	const char *path; /* "access.derive", "routes.extra.2.handler" */
+	vm_kind kind;
+	int64_t wall_ms;  /* what kms.now returns */
+	uint64_t mono_ms; /* what kms.limit counts by */
+	/* Arguments on the host's stack, VM_MAX_ARGUMENTS at most; none when last < first. */
+	int first, last;
+} vm_hook;
+
+/*
+ * Calls a hook, or the rules that stand in its place; a hook that is not there has no opinion (true).
+ * Returns: VM_COMPLETE; any other end.
+ * Out: rule - number of the rule that decided, 0 for none.
+ */
+vm_end vm_call(int *rule, vm_state *vm, lua_State *host, const vm_hook *hook);
+
+/*
+ * After a call that completed: pushes its checked result (may throw).
+ * Returns: NULL, or what is wrong (static text) with nothing pushed.
+ */
+const char *vm_push_result(lua_State *host, vm_state *vm);
+
+/*
+ * After a call, complete or not: pushes the list of its log lines and counters, nil when there are none (may
+ * throw). `dropped` counts those beyond VM_MAX_EFFECTS.
+ */
+void vm_push_effects(lua_State *host, vm_state *vm);
+
+/* Of the last load, provide or call: why it did not complete ("access.lua:12: it runs too long"). */
+const char *vm_end_text(const vm_state *vm);
+/* Of the same: units of work that it spent. */
+uint64_t vm_work(const vm_state *vm);
+/* Of the last call, with trace: the line of the last return and its file; 0 when there is none. */
+int vm_return_line(const char **file, const vm_state *vm);
+
+/* Bytes in use, and the cap. */
+size_t vm_bytes(size_t *max_bytes, const vm_state *vm);
 
 #endif

@@ -1,12 +1,10 @@
 /*
- * What a policy may use: bytes, instructions, and as a net under both the thread's CPU time.
+ * The budgets of a policy (vm.h): bytes, units of work, and the safety net.
  *
- * A count hook alone does not hold: one instruction can copy a long string, compare two, or
- * sort a table. So every byte that is allocated and every loop of a library function is
- * charged to the same budget, and strings are bounded. What is left (comparing long strings,
- * passing many arguments on) is found by the clock, which is looked at between instructions.
+ * A count of instructions alone does not hold: one instruction can copy a long string or sort a table. So
+ * allocations and loops of library functions are charged to the same budget, and strings are bounded.
  */
-#include "policy/vm.h"
+#include "policy/vm_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,20 +12,20 @@
 
 #include "base/mem.h"
 
-#define STEP 100            /* instructions between two looks at the clock */
-#define BYTES_PER_CHARGE 32 /* bytes allocated, by instructions charged */
-#define MAX_REFUSED 2       /* full collections that a call may cause */
+#define STEP 100          /* instructions between two looks at the budget */
+#define BYTES_PER_UNIT 32 /* allocated */
+#define MAX_REFUSED 2     /* full collections that a call may cause */
 
-policy_vm *policy_vm_of(lua_State *L)
+vm_state *vm_of(lua_State *L)
 {
-	return *(policy_vm **)lua_getextraspace(L);
+	return *(vm_state **)lua_getextraspace(L);
 }
 
 /* ---- ending a call -------------------------------------------------------------------------- */
 
 static void budget_hook(lua_State *L, lua_Debug *ar);
 
-static int hook_mask(const policy_vm *vm)
+static int hook_mask(const vm_state *vm)
 {
 	return vm->trace ? LUA_MASKCOUNT | LUA_MASKRET : LUA_MASKCOUNT;
 }
@@ -45,11 +43,11 @@ static void find_where(lua_State *L, char *text, size_t size)
 	}
 }
 
-/* From now on the hook comes at each instruction and throws. May be called while allocating. */
-static void end_call(policy_vm *vm, policy_end end, const char *text)
+/* From now on the hook runs before each instruction and throws. May be called while allocating. */
+static void end_call(vm_state *vm, vm_end end, const char *text)
 {
-	if (vm->ended != POLICY_RUNS) return;
-	char where[POLICY_MAX_WHERE];
+	if (vm->ended != VM_COMPLETE) return;
+	char where[VM_MAX_WHERE];
 	vm->ended = end;
 	find_where(vm->L, where, sizeof(where));
 	snprintf(vm->end_text, sizeof(vm->end_text), "%s%s", where, text);
@@ -57,42 +55,44 @@ static void end_call(policy_vm *vm, policy_end end, const char *text)
 }
 
 /* The value that is thrown needs no memory; what it means is in the VM. */
-static int throw_end(lua_State *L, policy_vm *vm)
+static int throw_end(lua_State *L, vm_state *vm)
 {
 	lua_pushlightuserdata(L, vm);
 	return lua_error(L);
 }
 
-int policy_stop(lua_State *L, policy_end end, const char *text)
+int vm_stop(lua_State *L, vm_end end, const char *text)
 {
-	policy_vm *vm = policy_vm_of(L);
+	vm_state *vm = vm_of(L);
 	end_call(vm, end, text);
 	return throw_end(L, vm);
 }
 
 /* ---- instructions ---------------------------------------------------------------------------- */
 
-uint64_t policy_thread_ns(void)
+static uint64_t thread_ns(void)
 {
 	struct timespec t;
 	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0) return 0;
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* A call that needs more than one step is timed from there on: most never look at the clock. */
-static bool out_of_time(policy_vm *vm)
+/* Calls that take a single step, which most do, never look at the clock. */
+bool vm_net_reached(vm_state *vm)
 {
-	uint64_t now = policy_thread_ns();
-	if (vm->until_ns == 0) vm->until_ns = now + vm->cpu_ns;
-	return now > vm->until_ns;
+	uint64_t now = thread_ns();
+	uint64_t allowed = vm->budget * VM_NET_NS_PER_UNIT;
+	if (vm->net_until_ns == 0)
+		vm->net_until_ns = now + (allowed < VM_NET_MAX_NS ? allowed : VM_NET_MAX_NS);
+	return now > vm->net_until_ns;
 }
 
-static bool out_of_budget(policy_vm *vm)
+static bool out_of_budget(vm_state *vm)
 {
 	return vm->spent > vm->budget;
 }
 
-static void next_step(policy_vm *vm)
+static void next_step(vm_state *vm)
 {
 	/* One more than is left: the hook comes before an instruction, and all of them may run. */
 	uint64_t left = vm->budget - vm->spent + 1;
@@ -100,55 +100,55 @@ static void next_step(policy_vm *vm)
 	lua_sethook(vm->L, budget_hook, hook_mask(vm), (int)vm->step);
 }
 
-static void note_return(lua_State *L, policy_vm *vm, lua_Debug *ar)
+static void remember_return(lua_State *L, vm_state *vm, lua_Debug *ar)
 {
 	lua_getinfo(L, "Sl", ar);
 	if (ar->currentline <= 0) return;
-	snprintf(vm->decided_in, sizeof(vm->decided_in), "%s", ar->short_src);
-	vm->decided_line = ar->currentline;
+	snprintf(vm->return_file, sizeof(vm->return_file), "%s", ar->short_src);
+	vm->return_line = ar->currentline;
 }
 
 static void budget_hook(lua_State *L, lua_Debug *ar)
 {
-	policy_vm *vm = policy_vm_of(L);
+	vm_state *vm = vm_of(L);
 	if (ar->event == LUA_HOOKRET) {
-		note_return(L, vm, ar);
+		remember_return(L, vm, ar);
 		return;
 	}
-	if (vm->ended == POLICY_RUNS) {
+	if (vm->ended == VM_COMPLETE) {
 		vm->spent += vm->step;
-		if (out_of_budget(vm) || out_of_time(vm)) end_call(vm, POLICY_OVERRUN, "it runs too long");
+		if (out_of_budget(vm) || vm_net_reached(vm)) end_call(vm, VM_OVERRUN, "it runs too long");
 	}
-	if (vm->ended != POLICY_RUNS) throw_end(L, vm);
+	if (vm->ended != VM_COMPLETE) throw_end(L, vm);
 	next_step(vm);
 }
 
-void policy_charge(lua_State *L, size_t work)
+void vm_charge(lua_State *L, size_t work)
 {
-	policy_vm *vm = policy_vm_of(L);
+	vm_state *vm = vm_of(L);
 	vm->spent += work;
-	if (out_of_budget(vm)) policy_stop(L, POLICY_OVERRUN, "it runs too long");
+	if (out_of_budget(vm)) vm_stop(L, VM_OVERRUN, "it runs too long");
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static bool has_room(policy_vm *vm, size_t growth, size_t new_size, bool string)
+static bool has_room(vm_state *vm, size_t growth, size_t new_size, bool string)
 {
-	if (string && new_size > POLICY_MAX_STRING + 64) {
-		end_call(vm, POLICY_MEMORY, "a string is longer than 65536 bytes");
+	if (string && new_size > VM_MAX_STRING + 64) {
+		end_call(vm, VM_MEMORY, "a string is longer than 65536 bytes");
 		return false;
 	}
-	if (vm->ended == POLICY_MEMORY) return false;
+	if (vm->ended == VM_MEMORY) return false;
 	if (growth <= vm->max_bytes - vm->bytes) return true;
 	find_where(vm->L, vm->refused_at, sizeof(vm->refused_at));
 	/* Lua collects its garbage now and asks again; that often is what a call may cost. */
-	if (++vm->refused > MAX_REFUSED) end_call(vm, POLICY_MEMORY, "it needs too much memory");
+	if (++vm->refused > MAX_REFUSED) end_call(vm, VM_MEMORY, "it needs too much memory");
 	return false;
 }
 
-void *policy_alloc(void *context, void *block, size_t old_size, size_t new_size)
+void *vm_alloc(void *context, void *block, size_t old_size, size_t new_size)
 {
-	policy_vm *vm = context;
+	vm_state *vm = context;
 	size_t held = block ? old_size : 0; /* without a block, old_size is the kind of the object */
 	if (new_size == 0) {
 		kms_heap_free(block);
@@ -159,8 +159,8 @@ void *policy_alloc(void *context, void *block, size_t old_size, size_t new_size)
 		bool running = vm->L != NULL;
 		bool string = !block && (old_size & 0xf) == LUA_TSTRING;
 		if (running && !has_room(vm, new_size - held, new_size, string)) return NULL;
-		vm->spent += (new_size - held) / BYTES_PER_CHARGE;
-		if (running && out_of_budget(vm)) end_call(vm, POLICY_OVERRUN, "it runs too long");
+		vm->spent += (new_size - held) / BYTES_PER_UNIT;
+		if (running && out_of_budget(vm)) end_call(vm, VM_OVERRUN, "it runs too long");
 	}
 	void *moved = kms_heap_resize(block, new_size);
 	/* Shrinking never fails, as Lua demands. */
@@ -174,21 +174,21 @@ void *policy_alloc(void *context, void *block, size_t old_size, size_t new_size)
 /* Gives an error that is no text, or has no place, one: "access.lua:12: it raised a table". */
 static int describe_error(lua_State *L)
 {
-	policy_vm *vm = policy_vm_of(L);
-	if (vm->ended != POLICY_RUNS) return 1;
+	vm_state *vm = vm_of(L);
+	if (vm->ended != VM_COMPLETE) return 1;
 	if (lua_type(L, 1) == LUA_TSTRING) return 1;
-	char where[POLICY_MAX_WHERE];
+	char where[VM_MAX_WHERE];
 	find_where(L, where, sizeof(where));
 	lua_pushfstring(L, "%sit raised a %s", where, luaL_typename(L, 1));
 	return 1;
 }
 
 /* What a failed call left on the stack becomes the text of its end. */
-static void note_failure(policy_vm *vm, int status)
+static void remember_failure(vm_state *vm, int status)
 {
 	lua_State *L = vm->L;
-	if (vm->ended != POLICY_RUNS) return;
-	vm->ended = status == LUA_ERRMEM ? POLICY_MEMORY : POLICY_ERROR;
+	if (vm->ended != VM_COMPLETE) return;
+	vm->ended = status == LUA_ERRMEM ? VM_MEMORY : VM_ERROR;
 	if (status == LUA_ERRMEM)
 		snprintf(vm->end_text, sizeof(vm->end_text), "%sit needs too much memory", vm->refused_at);
 	else if (lua_type(L, -1) == LUA_TSTRING)
@@ -197,33 +197,33 @@ static void note_failure(policy_vm *vm, int status)
 		snprintf(vm->end_text, sizeof(vm->end_text), "it raised an error");
 }
 
-void policy_rest(policy_vm *vm)
+void vm_reset(vm_state *vm)
 {
 	lua_settop(vm->L, 0);
 	vm->refused = 0;
 	vm->spent = 0;
-	vm->until_ns = 0;
-	vm->ended = POLICY_RUNS;
+	vm->net_until_ns = 0;
+	vm->ended = VM_COMPLETE;
 	vm->end_text[0] = '\0';
 	vm->refused_at[0] = '\0';
 }
 
-policy_end policy_run(policy_vm *vm, uint64_t instructions, lua_CFunction function, void *context)
+vm_end vm_run(vm_state *vm, uint64_t budget, lua_CFunction function, void *context)
 {
 	lua_State *L = vm->L;
-	policy_rest(vm);
-	vm->budget = instructions;
-	vm->decided_line = 0;
+	vm_reset(vm);
+	vm->budget = budget;
+	vm->return_line = 0;
 	next_step(vm);
 	lua_pushcfunction(L, describe_error);
 	lua_pushcfunction(L, function);
 	lua_pushlightuserdata(L, context);
 	int status = lua_pcall(L, 1, LUA_MULTRET, 1);
-	if (status != LUA_OK) note_failure(vm, status);
+	if (status != LUA_OK) remember_failure(vm, status);
 	lua_sethook(L, NULL, 0, 0);
-	if (vm->ended == POLICY_RUNS) {
+	if (vm->ended == VM_COMPLETE) {
 		lua_remove(L, 1);
-		return POLICY_RUNS;
+		return VM_COMPLETE;
 	}
 	lua_settop(L, 0);
 	return vm->ended;

@@ -2,19 +2,18 @@
  * Plain data between the node's state and a policy's: nil, booleans, numbers, strings, and
  * tables of them. Each side gets values of its own; nothing is ever shared.
  */
-#include "policy/vm.h"
+#include "policy/vm_internal.h"
 
 #include <string.h>
 
-/* An emptied table takes as long to go over as the full one, and can be there many times. */
-#define TABLES_A_LOOK 16        /* between two looks at the clock */
-#define MAX_COPY_NS 50000000ull /* of this thread's time */
+/* Visiting an emptied table takes as long as it took when it was full, and it can be there many times. */
+#define TABLES_A_LOOK 16 /* between two looks at the safety net */
 
 typedef struct copying {
+	vm_state *vm; /* whose safety net applies */
 	lua_State *to, *from;
 	unsigned nodes, tables;
 	size_t bytes; /* of text: a policy can hold one long text a thousand times at no cost */
-	uint64_t until_ns;
 	bool functions;
 } copying;
 
@@ -62,25 +61,21 @@ static const char *copy_member(copying *c, int target, unsigned depth)
 static void push_table_like(copying *c, int index)
 {
 	int list = (int)lua_rawlen(c->from, index), members = 0;
-	for (lua_pushnil(c->from); lua_next(c->from, index) && members < POLICY_MAX_NODES;
-	     lua_pop(c->from, 1))
+	for (lua_pushnil(c->from); lua_next(c->from, index) && members < VM_MAX_NODES; lua_pop(c->from, 1))
 		members++;
-	if (members == POLICY_MAX_NODES) lua_pop(c->from, 2);
+	if (members == VM_MAX_NODES) lua_pop(c->from, 2);
 	if (list > members) list = members;
 	lua_createtable(c->to, list, members - list);
 }
 
 static bool takes_too_long(copying *c)
 {
-	if (++c->tables % TABLES_A_LOOK != 0) return false;
-	uint64_t now = policy_thread_ns();
-	if (c->until_ns == 0) c->until_ns = now + MAX_COPY_NS;
-	return now > c->until_ns;
+	return ++c->tables % TABLES_A_LOOK == 0 && vm_net_reached(c->vm);
 }
 
 static const char *copy_table(copying *c, int index, unsigned depth)
 {
-	if (depth == POLICY_MAX_DEPTH) return "tables are nested too deeply";
+	if (depth == VM_MAX_DEPTH) return "tables are nested too deeply";
 	if (!lua_checkstack(c->from, 4)) return "tables are nested too deeply";
 	if (takes_too_long(c)) return "it takes too long to copy";
 	luaL_checkstack(c->to, 6, NULL);
@@ -103,16 +98,16 @@ static const char *copy_string(copying *c, int index)
 {
 	size_t len;
 	const char *text = lua_tolstring(c->from, index, &len);
-	if (len > POLICY_MAX_STRING) return "a text is longer than 65536 bytes";
+	if (len > VM_MAX_STRING) return "a text is longer than 65536 bytes";
 	c->bytes += len;
-	if (c->bytes > POLICY_MAX_COPIED) return "it has more than 4 MiB of text";
+	if (c->bytes > VM_MAX_COPIED) return "it has more than 4 MiB of text";
 	lua_pushlstring(c->to, text, len);
 	return NULL;
 }
 
 static const char *copy_value(copying *c, int index, unsigned depth)
 {
-	if (++c->nodes > POLICY_MAX_NODES) return "it has too many values";
+	if (++c->nodes > VM_MAX_NODES) return "it has too many values";
 	switch (lua_type(c->from, index)) {
 	case LUA_TNONE:
 	case LUA_TNIL:
@@ -138,78 +133,8 @@ static const char *copy_value(copying *c, int index, unsigned depth)
 	}
 }
 
-const char *policy_copy(lua_State *to, lua_State *from, int index, bool functions)
+const char *vm_copy(lua_State *to, vm_state *vm, lua_State *from, int index, bool functions)
 {
-	copying c = { .to = to, .from = from, .functions = functions };
+	copying c = { .vm = vm, .to = to, .from = from, .functions = functions };
 	return copy_value(&c, lua_absindex(from, index), 0);
-}
-
-/* ---- facts ------------------------------------------------------------------------------------ */
-
-/* A proxy has two values: the facts, and the names of those that there can be (or nil). */
-
-static int facts_index(lua_State *L)
-{
-	lua_getiuservalue(L, 1, 1);
-	lua_pushvalue(L, 2);
-	if (lua_rawget(L, -2) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING) return 1;
-	lua_getiuservalue(L, 1, 2);
-	if (!lua_istable(L, -1)) return 0;
-	lua_pushvalue(L, 2);
-	if (lua_rawget(L, -2) == LUA_TNIL) return luaL_error(L, "there is no fact '%s'", lua_tostring(L, 2));
-	return 0;
-}
-
-static int facts_newindex(lua_State *L)
-{
-	return luaL_error(L, "facts cannot be changed");
-}
-
-/* A policy can hold on to this function and call it with anything; lua_next takes all for a table. */
-static int facts_next(lua_State *L)
-{
-	luaL_checktype(L, 1, LUA_TTABLE);
-	lua_settop(L, 2);
-	return lua_next(L, 1) ? 2 : 0;
-}
-
-/* Over a copy, so that the facts themselves are in nobody's hands. */
-static int facts_pairs(lua_State *L)
-{
-	lua_pushcfunction(L, facts_next);
-	lua_getiuservalue(L, 1, 1);
-	const char *wrong = policy_copy(L, L, -1, false);
-	if (wrong) return luaL_error(L, "%s", wrong);
-	lua_remove(L, -2);
-	lua_pushnil(L);
-	return 3;
-}
-
-void policy_define_facts(lua_State *L)
-{
-	static const luaL_Reg methods[] = {
-		{ "__index", facts_index },
-		{ "__newindex", facts_newindex },
-		{ "__pairs", facts_pairs },
-		{ NULL, NULL },
-	};
-	policy_vm *vm = policy_vm_of(L);
-	luaL_newlib(L, methods);
-	lua_pushboolean(L, 0);
-	lua_setfield(L, -2, "__metatable");
-	vm->facts_meta = luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-void policy_protect_facts(lua_State *L, int known)
-{
-	policy_vm *vm = policy_vm_of(L);
-	lua_newuserdatauv(L, 0, 2);
-	lua_insert(L, -2);
-	lua_setiuservalue(L, -2, 1);
-	if (known) {
-		lua_pushvalue(L, known);
-		lua_setiuservalue(L, -2, 2);
-	}
-	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->facts_meta);
-	lua_setmetatable(L, -2);
 }

@@ -2,7 +2,7 @@
  * `kms`: what a policy can ask and say. Nothing in it reaches out: log lines and counters are
  * collected and given to the caller with the verdict, time and peers come from the caller.
  */
-#include "policy/vm.h"
+#include "policy/vm_internal.h"
 
 #include <string.h>
 
@@ -17,9 +17,9 @@
 #define MAX_KEY 256
 
 /* A helper that means nothing while a file is loaded. */
-static policy_vm *in_hook(lua_State *L, const char *name)
+static vm_state *in_hook(lua_State *L, const char *name)
 {
-	policy_vm *vm = policy_vm_of(L);
+	vm_state *vm = vm_of(L);
 	if (!vm->in_hook) luaL_error(L, "kms.%s can be called by a hook only", name);
 	return vm;
 }
@@ -62,13 +62,13 @@ static bool glob_matches(size_t *steps, const char *glob, size_t glob_len, const
 }
 
 /* kms.match(glob, text) -> boolean */
-static int vm_match(lua_State *L)
+static int helper_match(lua_State *L)
 {
 	size_t glob_len, text_len, steps = 0;
 	const char *glob = (short_text(L, 1, MAX_GLOB), lua_tolstring(L, 1, &glob_len));
 	const char *text = (short_text(L, 2, MAX_SUBJECT), lua_tolstring(L, 2, &text_len));
 	bool matches = glob_matches(&steps, glob, glob_len, text, text_len);
-	policy_charge(L, steps / STEPS_PER_CHARGE);
+	vm_charge(L, steps / STEPS_PER_CHARGE);
 	lua_pushboolean(L, matches);
 	return 1;
 }
@@ -76,9 +76,9 @@ static int vm_match(lua_State *L)
 /* ---- limit, now ------------------------------------------------------------------------------- */
 
 /* kms.limit(key, rate, burst) -> whether there is a token: `rate` a second, `burst` at once */
-static int vm_limit(lua_State *L)
+static int helper_limit(lua_State *L)
 {
-	policy_vm *vm = in_hook(L, "limit");
+	vm_state *vm = in_hook(L, "limit");
 	size_t len;
 	const char *key = (short_text(L, 1, MAX_KEY), lua_tolstring(L, 1, &len));
 	lua_Number rate = luaL_checknumber(L, 2);
@@ -93,9 +93,9 @@ static int vm_limit(lua_State *L)
 }
 
 /* kms.now() -> Unix time in milliseconds, as the caller says */
-static int vm_now(lua_State *L)
+static int helper_now(lua_State *L)
 {
-	policy_vm *vm = in_hook(L, "now");
+	vm_state *vm = in_hook(L, "now");
 	lua_pushinteger(L, vm->wall_ms);
 	return 1;
 }
@@ -133,38 +133,38 @@ static void push_flat(lua_State *L, int arg, int max_members, size_t max_value)
 	}
 }
 
-/* Adds the table on top to the notes of this call; what is too many is counted, not kept. */
-static void add_note(lua_State *L, policy_vm *vm)
+/* Adds the table on top to the effects of this call; those beyond the limit are counted, not kept. */
+static void add_effect(lua_State *L, vm_state *vm)
 {
-	if (vm->notes++ >= POLICY_MAX_NOTES) return;
-	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->noted);
+	if (vm->effect_count++ >= VM_MAX_EFFECTS) return;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->effects);
 	lua_insert(L, -2);
-	lua_rawseti(L, -2, vm->notes);
+	lua_rawseti(L, -2, vm->effect_count);
 }
 
 /* kms.log(level, message, fields) */
-static int vm_log(lua_State *L)
+static int helper_log(lua_State *L)
 {
 	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
-	policy_vm *vm = in_hook(L, "log");
+	vm_state *vm = in_hook(L, "log");
 	int level = luaL_checkoption(L, 1, NULL, levels);
-	short_text(L, 2, POLICY_MAX_TEXT);
+	short_text(L, 2, VM_MAX_TEXT);
 	lua_settop(L, 3);
 	lua_createtable(L, 0, 3);
 	lua_pushstring(L, levels[level]);
 	lua_setfield(L, -2, "level");
 	lua_pushvalue(L, 2);
 	lua_setfield(L, -2, "message");
-	push_flat(L, 3, MAX_FIELDS, POLICY_MAX_TEXT);
+	push_flat(L, 3, MAX_FIELDS, VM_MAX_TEXT);
 	lua_setfield(L, -2, "fields");
-	add_note(L, vm);
+	add_effect(L, vm);
 	return 0;
 }
 
 /* kms.count(name, labels) */
-static int vm_count(lua_State *L)
+static int helper_count(lua_State *L)
 {
-	policy_vm *vm = in_hook(L, "count");
+	vm_state *vm = in_hook(L, "count");
 	luaL_checkstring(L, 1);
 	if (!is_name(L, 1)) luaL_argerror(L, 1, "is not a name (a-z, 0-9, _; at most 64)");
 	lua_settop(L, 2);
@@ -173,23 +173,23 @@ static int vm_count(lua_State *L)
 	lua_setfield(L, -2, "count");
 	push_flat(L, 2, MAX_LABELS, MAX_NAME);
 	lua_setfield(L, -2, "labels");
-	add_note(L, vm);
+	add_effect(L, vm);
 	return 0;
 }
 
 /* ---- peers, store ----------------------------------------------------------------------------- */
 
 /* Pushes a fresh copy of what was provided under a name, nil where nothing was. */
-static void push_provided(lua_State *L, const policy_vm *vm, const char *name)
+static void push_provided(lua_State *L, const vm_state *vm, const char *name)
 {
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->provided);
 	lua_getfield(L, -1, name);
-	const char *wrong = policy_copy(L, L, -1, false);
+	const char *wrong = vm_copy(L, vm_of(L), L, -1, false);
 	if (wrong) luaL_error(L, "%s", wrong);
 }
 
 /* kms.peers() -> list of the members of the cluster, as the caller last provided it */
-static int vm_peers(lua_State *L)
+static int helper_peers(lua_State *L)
 {
 	push_provided(L, in_hook(L, "peers"), "peers");
 	if (lua_isnil(L, -1)) lua_newtable(L);
@@ -197,16 +197,16 @@ static int vm_peers(lua_State *L)
 }
 
 /* kms.store(app_id) -> { keys, bytes } of an application's records */
-static int vm_store_counts(lua_State *L)
+static int helper_store(lua_State *L)
 {
-	policy_vm *vm = in_hook(L, "store");
+	vm_state *vm = in_hook(L, "store");
 	kms_store_stats stats = { 0 };
 	uint64_t app_id;
 	const char *id = short_text(L, 1, 20);
 	if (kms_app_id_parse(&app_id, id, strlen(id)) != KMS_OK) luaL_argerror(L, 1, "is no application id");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->provided);
 	if (lua_getfield(L, -1, "store") == LUA_TTABLE && lua_getfield(L, -1, id) == LUA_TTABLE) {
-		const char *wrong = policy_copy(L, L, -1, false);
+		const char *wrong = vm_copy(L, vm, L, -1, false);
 		return wrong ? luaL_error(L, "%s", wrong) : 1;
 	}
 	if (vm->store) kms_store_get_app_stats(&stats, vm->store, app_id);
@@ -218,17 +218,13 @@ static int vm_store_counts(lua_State *L)
 	return 1;
 }
 
-void policy_push_kms(lua_State *L)
+void vm_push_kms(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "match", vm_match },
-		{ "limit", vm_limit },
-		{ "now", vm_now },
-		{ "log", vm_log },
-		{ "count", vm_count },
-		{ "peers", vm_peers },
-		{ "store", vm_store_counts },
-		{ NULL, NULL },
+		{ "match", helper_match }, { "limit", helper_limit },
+		{ "now", helper_now },     { "log", helper_log },
+		{ "count", helper_count }, { "peers", helper_peers },
+		{ "store", helper_store }, { NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 }

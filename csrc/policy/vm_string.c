@@ -1,21 +1,12 @@
 /* The string library of a policy: without patterns, and nothing that is long for its length. */
-#include "policy/vm.h"
+#include "policy/vm_internal.h"
 
 #include <lualib.h>
 #include <string.h>
 
-/* Charges for the bytes given, then does what Lua's own function does. */
-static int charged(lua_State *L)
-{
-	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
-	policy_charge_arguments(L);
-	return original(L);
-}
-
 /* s:byte(i, j): as in Lua, of at most 250 bytes, since each becomes a value on the stack. */
 static int string_byte(lua_State *L)
 {
-	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
 	lua_Integer len = (lua_Integer)(luaL_checkstring(L, 1), lua_rawlen(L, 1));
 	lua_Integer from = luaL_optinteger(L, 2, 1);
 	lua_Integer to = luaL_optinteger(L, 3, from);
@@ -24,14 +15,13 @@ static int string_byte(lua_State *L)
 	if (to > len) to = len;
 	if (from < 1) from = 1;
 	if (to - from >= 250) return luaL_error(L, "string.byte gives at most 250 bytes at once");
-	return original(L);
+	return vm_call_original(L);
 }
 
 /* The result is measured before it is made, and a loop over nothing never begins. */
 static int string_rep(lua_State *L)
 {
 	size_t len, separator;
-	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
 	(void)luaL_checklstring(L, 1, &len);
 	lua_Integer n = luaL_checkinteger(L, 2);
 	(void)luaL_optlstring(L, 3, "", &separator);
@@ -39,9 +29,9 @@ static int string_rep(lua_State *L)
 		lua_pushliteral(L, "");
 		return 1;
 	}
-	if (len + separator > POLICY_MAX_STRING || (size_t)n > POLICY_MAX_STRING / (len + separator))
+	if (len + separator > VM_MAX_STRING || (size_t)n > VM_MAX_STRING / (len + separator))
 		return luaL_error(L, "string.rep makes at most 65536 bytes");
-	return original(L);
+	return vm_call_original(L);
 }
 
 /*
@@ -59,7 +49,7 @@ static int string_find(lua_State *L)
 		    L, "there are no patterns here: use string.find(text, what, 1, true) or kms.match");
 	if (init < 0) init = init < -(lua_Integer)len ? 1 : (lua_Integer)len + init + 1;
 	if (init == 0) init = 1;
-	policy_charge_arguments(L);
+	vm_charge_arguments(L);
 	size_t from = (size_t)init - 1;
 	const char *found = from > len ? NULL : memmem(text + from, len - from, needle, wanted);
 	if (!found) {
@@ -74,7 +64,6 @@ static int string_find(lua_State *L)
 /* As in Lua without %p, which shows an address; tables and functions are shown by their type. */
 static int string_format(lua_State *L)
 {
-	lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(1));
 	size_t len;
 	const char *at = luaL_checklstring(L, 1, &len);
 	const char *end = at + len;
@@ -87,35 +76,28 @@ static int string_format(lua_State *L)
 	int count = lua_gettop(L);
 	for (int i = 2; i <= count; i++) {
 		if (lua_type(L, i) <= LUA_TSTRING && lua_type(L, i) != LUA_TLIGHTUSERDATA) continue;
-		policy_push_shown(L, i);
+		vm_push_shown(L, i);
 		lua_replace(L, i);
 	}
-	policy_charge_arguments(L);
-	return original(L);
+	vm_charge_arguments(L);
+	return vm_call_original(L);
 }
 
-static void wrap(lua_State *L, int from, const char *name, lua_CFunction function)
-{
-	lua_getfield(L, from, name);
-	lua_pushcclosure(L, function, 1);
-	lua_setfield(L, -2, name);
-}
-
-void policy_push_string(lua_State *L)
+void vm_push_string(lua_State *L)
 {
 	static const char *const names[] = { "len", "sub", NULL };
 	lua_pushcfunction(L, luaopen_string);
 	lua_call(L, 0, 1);
 	int from = lua_gettop(L);
 	lua_newtable(L);
-	policy_pick(L, from, names);
-	wrap(L, from, "char", charged);
-	wrap(L, from, "lower", charged);
-	wrap(L, from, "upper", charged);
-	wrap(L, from, "reverse", charged);
-	wrap(L, from, "byte", string_byte);
-	wrap(L, from, "rep", string_rep);
-	wrap(L, from, "format", string_format);
+	vm_pick(L, from, names);
+	vm_wrap(L, from, "char", vm_call_charged);
+	vm_wrap(L, from, "lower", vm_call_charged);
+	vm_wrap(L, from, "upper", vm_call_charged);
+	vm_wrap(L, from, "reverse", vm_call_charged);
+	vm_wrap(L, from, "byte", string_byte);
+	vm_wrap(L, from, "rep", string_rep);
+	vm_wrap(L, from, "format", string_format);
 	lua_pushcfunction(L, string_find);
 	lua_setfield(L, -2, "find");
 	lua_remove(L, from);

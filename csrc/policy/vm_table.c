@@ -1,5 +1,5 @@
 /* The table library of a policy: what loops over a table is bounded and charged first. */
-#include "policy/vm.h"
+#include "policy/vm_internal.h"
 
 #include <lualib.h>
 
@@ -19,19 +19,14 @@ static void charge_span(lua_State *L, lua_Integer from, lua_Integer to, lua_Unsi
 	/* As unsigned: the difference of two integers may not fit one. */
 	lua_Unsigned span = (lua_Unsigned)to - (lua_Unsigned)from;
 	if (span >= max) luaL_error(L, "table.%s goes over at most %I members", name, (lua_Integer)max);
-	policy_charge(L, (size_t)span + 1);
-}
-
-static int original(lua_State *L)
-{
-	return lua_tocfunction(L, lua_upvalueindex(1))(L);
+	vm_charge(L, (size_t)span + 1);
 }
 
 static int table_concat(lua_State *L)
 {
 	lua_Integer len = length_of(L);
 	charge_span(L, luaL_optinteger(L, 3, 1), luaL_optinteger(L, 4, len), MAX_SPAN, "concat");
-	return original(L);
+	return vm_call_original(L);
 }
 
 /* insert(t, position, value) moves what is behind it; so does remove(t, position). */
@@ -39,34 +34,34 @@ static int table_insert(lua_State *L)
 {
 	lua_Integer len = length_of(L);
 	if (lua_gettop(L) == 3) charge_span(L, luaL_checkinteger(L, 2), len, MAX_SPAN, "insert");
-	return original(L);
+	return vm_call_original(L);
 }
 
 static int table_remove(lua_State *L)
 {
 	lua_Integer len = length_of(L);
 	charge_span(L, luaL_optinteger(L, 2, len), len, MAX_SPAN, "remove");
-	return original(L);
+	return vm_call_original(L);
 }
 
 static int table_move(lua_State *L)
 {
 	(void)length_of(L);
 	charge_span(L, luaL_checkinteger(L, 2), luaL_checkinteger(L, 3), MAX_SPAN, "move");
-	return original(L);
+	return vm_call_original(L);
 }
 
 static int table_unpack(lua_State *L)
 {
 	lua_Integer len = length_of(L);
 	charge_span(L, luaL_optinteger(L, 2, 1), luaL_optinteger(L, 3, len), MAX_UNPACK, "unpack");
-	return original(L);
+	return vm_call_original(L);
 }
 
 /* What sorts where the policy gives no function: two long texts take as long as they are. */
 static int compare_charged(lua_State *L)
 {
-	policy_charge_arguments(L);
+	vm_charge_arguments(L);
 	lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
 	return 1;
 }
@@ -84,10 +79,10 @@ static int table_sort(lua_State *L)
 		lua_settop(L, 1);
 		lua_pushcfunction(L, compare_charged);
 	}
-	return original(L);
+	return vm_call_original(L);
 }
 
-void policy_push_table(lua_State *L)
+void vm_push_table(lua_State *L)
 {
 	static const luaL_Reg wrapped[] = {
 		{ "concat", table_concat },
@@ -103,11 +98,8 @@ void policy_push_table(lua_State *L)
 	lua_call(L, 0, 1);
 	int from = lua_gettop(L);
 	lua_newtable(L);
-	policy_pick(L, from, names);
-	for (const luaL_Reg *w = wrapped; w->name; w++) {
-		lua_getfield(L, from, w->name);
-		lua_pushcclosure(L, w->func, 1);
-		lua_setfield(L, -2, w->name);
-	}
+	vm_pick(L, from, names);
+	for (const luaL_Reg *w = wrapped; w->name; w++)
+		vm_wrap(L, from, w->name, w->func);
 	lua_remove(L, from);
 }

@@ -2,7 +2,7 @@
  * What a hook may return. Everything else is nonsense, and the caller decides what that means
  * (a refusal, or the shipped default), so that a mistake never widens anything.
  */
-#include "policy/vm.h"
+#include "policy/vm_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,16 +16,16 @@
 /* The hook has returned: what can be named is where it begins. */
 static void nonsense(lua_State *L, const char *text)
 {
-	char located[POLICY_MAX_TEXT];
+	char located[VM_MAX_TEXT];
 	lua_Debug ar;
-	int hook = policy_vm_of(L)->hook;
+	int hook = vm_of(L)->hook;
 	if (lua_isfunction(L, hook)) {
 		lua_pushvalue(L, hook);
 		lua_getinfo(L, ">S", &ar);
 		snprintf(located, sizeof(located), "%s:%d: %s", ar.short_src, ar.linedefined, text);
 		text = located;
 	}
-	policy_stop(L, POLICY_NONSENSE, text);
+	vm_stop(L, VM_NONSENSE, text);
 }
 
 /* A refusal { status = } is made on top. */
@@ -152,16 +152,16 @@ static void push_list(lua_State *L, int first)
 static void push_data(lua_State *L, int first)
 {
 	if (!lua_istable(L, first)) nonsense(L, "it does not return a table");
-	const char *wrong = policy_copy(L, L, first, false);
+	const char *wrong = vm_copy(L, vm_of(L), L, first, false);
 	if (wrong) nonsense(L, wrong);
 }
 
-void policy_check_verdict(lua_State *L, int first, policy_kind kind)
+void vm_check_verdict(lua_State *L, int first, vm_kind kind)
 {
 	static void (*const push[])(lua_State *, int) = { push_verdict, push_number, push_ban, push_list,
 							  push_data };
 	if (lua_gettop(L) < first) lua_settop(L, first);
-	if (kind != POLICY_VERDICT && kind != POLICY_DATA && lua_isnil(L, first))
+	if (kind != VM_VERDICT && kind != VM_DATA && lua_isnil(L, first))
 		lua_pushboolean(L, 1);
 	else
 		push[kind](L, first);

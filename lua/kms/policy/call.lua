@@ -1,9 +1,11 @@
---- One question to a hook: which set has a say, what happens when it fails, and how a hook that
--- takes long is kept from holding the node up.
+--- Calls of hooks: which set's hook is called, what replaces it when it fails, and how long calls
+-- are kept from blocking the loop.
 --
--- A call that fails may have used all of its budget, which is milliseconds of the loop. A hook
--- that did so rests for HUNDREDFOLD of that time, for the same application (or peer) only, and is
--- meanwhile taken to fail at once: failing calls have a hundredth of the loop's time at the most.
+-- A call that fails may have spent its whole budget, which takes milliseconds of the loop. The hook is
+-- then suspended for SUSPEND_FACTOR times as long as the call took, for the same application (or peer)
+-- only; until then every call fails immediately. So failing calls take at most a hundredth of the
+-- loop's time. Whether a hook is suspended depends on the work that was counted, the same on every
+-- machine; for how long, on the time that passed, since the loop's time is what is limited.
 
 local hooks = require("kms.policy.hooks")
 local lru = require("kms.base.lru")
@@ -14,11 +16,11 @@ local M = {}
 
 local RENEW_EVERY_MS = 1000
 local LOG_EVERY_S = 60
-local HUNDREDFOLD = 100
-local LONG_NS = 1000000 -- of a call that failed by itself: shorter ones hold nobody up
-local RESTING = 4096 -- hooks by application or peer that are remembered
+local SUSPEND_FACTOR = 100
+local LONG_WORK = 25000 -- units of work (csrc/policy/vm.h); failures after less suspend nothing
+local MAX_SUSPENDED = 4096 -- hooks by application or peer that are remembered
 
--- A policy that has filled its memory with what it keeps starts anew, once a second at the most.
+-- Restarts a VM that policies have filled with data that they keep, at most once a second.
 local function renew(self, mono_ms)
 	if mono_ms - self.renewed_ms < RENEW_EVERY_MS then return end
 	local used, cap = self.set.vm:memory()
@@ -42,7 +44,7 @@ local function failed(self, path, message, why, mono_ms)
 	if why == "memory" then renew(self, mono_ms) end
 end
 
--- The set that has a say: the operator's, or the shipped one where that has no such member.
+-- The set whose hook is called: the operator's, or the shipped one when that has no such member.
 local function set_for(self, path)
 	local chosen = self.chosen[path]
 	if not chosen then
@@ -59,26 +61,26 @@ local function call(self, chosen, path, kind, ...)
 	return result, extra, rule
 end
 
--- What rests together: whoever makes a hook run long loses it for itself only.
-local function resting_key(path, facts)
+-- A hook is suspended only for the application or peer that made it run long.
+local function suspension_key(path, facts)
 	local whose
 	if type(facts) == "table" then
-		-- Peers are all of one application: what rests for one must not rest for the others.
+		-- All peers belong to one application, so they are told apart by wallet.
 		whose = facts.from or (path:find("^access%.") and facts.app_id or facts.wallet)
 	end
 	return path .. " " .. tostring(whose)
 end
 
-local function note_time(self, path, facts, why, took_ns, mono_ms)
-	if why ~= "overrun" and why ~= "memory" and took_ns < LONG_NS then return end
-	self.resting:put(resting_key(path, facts), true, mono_ms + took_ns * HUNDREDFOLD // 1000000)
+local function suspend_long(self, path, facts, why, work, took_ns, mono_ms)
+	if why ~= "overrun" and why ~= "memory" and work < LONG_WORK then return end
+	self.suspended:put(suspension_key(path, facts), true, mono_ms + took_ns * SUSPEND_FACTOR // 1000000)
 end
 
-local function is_resting(self, path, facts)
-	return self.resting.size > 0 and self.resting:get(resting_key(path, facts), self.mono_ms())
+local function is_suspended(self, path, facts)
+	return self.suspended.size > 0 and self.suspended:get(suspension_key(path, facts), self.mono_ms())
 end
 
--- What stands for a hook that failed.
+-- What replaces the result of a hook that failed: the shipped hook's, unless a failure must refuse.
 local function instead(self, chosen, path, kind, ...)
 	if chosen == self.shipped or (hooks.HOOKS[path] or hooks.EXTRA).closed then return nil end
 	return (call(self, self.shipped, path, kind, ...))
@@ -89,11 +91,12 @@ end
 -- @return the hook's result, its rule's number; or nil where it failed, and has been logged
 function M.ask(self, path, kind, ...)
 	local chosen = set_for(self, path)
-	if is_resting(self, path, (...)) then
-		failed(self, path, "it rests, since it ran too long", "resting", self.mono_ms())
+	if is_suspended(self, path, (...)) then
+		failed(self, path, "it is suspended, since it ran too long", "resting", self.mono_ms())
 		return instead(self, chosen, path, kind, ...)
 	end
 	local begun = uv.hrtime()
+	local vm = chosen.vm
 	local result, extra, rule, noted = call(self, chosen, path, kind, ...)
 	if result ~= nil then
 		if extra then notes.take(self, path, extra) end
@@ -101,20 +104,21 @@ function M.ask(self, path, kind, ...)
 	end
 	if noted then notes.take(self, path, noted) end
 	local mono_ms = self.mono_ms()
+	local work = vm:work() -- before a restart, which closes the VM
 	failed(self, path, extra, rule, mono_ms)
-	note_time(self, path, (...), rule, uv.hrtime() - begun, mono_ms)
+	suspend_long(self, path, (...), rule, work, uv.hrtime() - begun, mono_ms)
 	return instead(self, chosen, path, kind, ...)
 end
 
 --- For a set that has just come into force.
 function M.forget(self)
 	self.chosen, self.wanted = {}, {} -- by path of a hook: the set that has it, and whether any does
-	self.resting:clear()
+	self.suspended:clear()
 end
 
 --- What M.ask keeps on a policy.
 function M.setup(self)
-	self.failures, self.renewed_ms, self.resting = 0, -RENEW_EVERY_MS, lru.new(RESTING)
+	self.failures, self.renewed_ms, self.suspended = 0, -RENEW_EVERY_MS, lru.new(MAX_SUSPENDED)
 end
 
 return M

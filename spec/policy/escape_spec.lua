@@ -130,6 +130,8 @@ local OVERRUNS = {
 		.. "local n = 0 while true do if a < b then n = n + 1 end end",
 	["equal long strings"] = "local a, b = ('x'):rep(65000) .. 'a', ('x'):rep(65000) .. 'a' "
 		.. "local n = 0 while true do if a == b then n = n + 1 end end",
+	["comparing texts of NULs"] = "local s = ('\\0'):rep(65535) while s < s or true do end",
+	["numbers that collide"] = "local t = {} for i = 1, math.maxinteger do t[i * 65535] = 1 end",
 	["sorting long texts"] = "local s, t = ('\\0'):rep(65535), {} for i = 1, 2500 do t[i] = s end table.sort(t)",
 	["characters by long texts"] = "local s = ('0'):rep(65535) local function f(n, ...) if n == 0 then "
 		.. "return string.char(...) end return f(n - 1, s, s, s, s, s, s, s, s, s, s, ...) end return f(200)",
@@ -271,7 +273,7 @@ describe("the policy VM", function()
 
 	it("has no memory for what is kept", function()
 		local vm, loaded = load_vm("local kept = {}\nfunction M.try(r) for i = 1, 20000 do kept[#kept + 1] = { i } end end",
-			{ instructions = 10000000, memory = 1 << 20, cpu_ms = 10000 })
+			{ instructions = 10000000, memory = 1 << 20 })
 		assert.is_true(loaded)
 		local result, text, code, why = call(vm, "try")
 		assert.is_nil(result)
@@ -319,7 +321,7 @@ describe("the policy VM", function()
 			["return " .. ("{"):rep(10000) .. ("}"):rep(10000)] = "error",
 			["return { '" .. ("x"):rep(70000) .. "' }"] = "memory",
 			["return { " .. ("'x',"):rep(60000) .. "}"] = "memory",
-			["local x = " .. ("not "):rep(10000) .. "1 return {}"] = "error",
+			["local x = " .. ("not "):rep(5000) .. "1 return {}"] = "error",
 			["goto nowhere return {}"] = "error", ["\27Lua"] = "error", ["#!/bin/sh\nreturn {}"] = "error",
 		}) do
 			local vm = assert(native.policy_vm({ memory = 1 << 20 }))
@@ -331,14 +333,13 @@ describe("the policy VM", function()
 		end
 	end)
 
-	it("stops a file that takes long to compile", function()
+	it("refuses a file that takes long to compile: more than 8192 jumps in lists", function()
 		for _, word in ipairs({ " and b", " or b" }) do
 			local vm = assert(native.policy_vm({}))
-			local begun = os.clock()
-			local ok, text, _, kind = vm:load("access", "local a, b\nreturn { x = a" .. word:rep(41000) .. " }")
-			assert.is_true(os.clock() - begun < MAX_SECONDS, "it took too long to be stopped")
+			assert(vm:load("access", "local a, b\nreturn { x = a" .. word:rep(8192) .. " }"))
+			local ok, text, _, kind = vm:load("access", "local a, b\nreturn { x = a" .. word:rep(8193) .. " }")
 			assert.same({ nil, "overrun" }, { ok, kind }, text)
-			assert.matches("it takes too long to compile", text)
+			assert.matches("it takes too long to compile: it has more than 8192 of", text)
 			assert(vm:load("access", PRELUDE .. "return M"))
 			assert_usable(vm)
 		end
@@ -371,42 +372,5 @@ describe("the policy VM", function()
 		local text = call(vm, "try", "data").text
 		assert.equal("tabletabletable tabletabletable functionfunctionfunction functionfunctionfunction "
 			.. "tabletabletable tabletabletable", text)
-	end)
-
-	it("does what strings and tables do elsewhere", function()
-		local vm, loaded = load_vm([[
-			function M.try(r)
-				return {
-					find = { ("a.b.c"):find(".", 3, true) }, none = ("abc"):find("x") == nil, empty = { ("abc"):find("", 4) },
-					behind = ("abc"):find("a", -1) == nil, far = { ("abc"):find("b", -100) },
-					farthest = { ("abc"):find("b", math.mininteger, true) }, past = ("abc"):find("", 9) == nil,
-					bytes = { ("abc"):byte(-2, -1) }, rep = ("ab"):rep(2, "-"), zero = (""):rep(1 << 60), neg = ("x"):rep(-1),
-					number = tonumber("0x10"), base = tonumber("zz", 36), long = tonumber(("1"):rep(300)) == nil,
-					format = ("%5.1f|%q|%-3d|%x|%%"):format(1.25, "a\n", 7, 255), sub = ("hello"):sub(2, -2),
-					select = { select(-1, 1, 2, 3) }, len = utf8.len("\u{e4}b"), pcall = { pcall(error, "x", 0) },
-					unpack = { table.unpack({ 1, 2, 3 }, 2) }, pack = table.pack(1, nil, 3).n,
-				}
-			end]])
-		assert.is_true(loaded)
-		assert.same({
-			find = { 4, 4 }, none = true, empty = { 4, 3 }, behind = true, far = { 2, 2 }, farthest = { 2, 2 }, past = true,
-			bytes = { 98, 99 },
-			rep = "ab-ab", zero = "", neg = "", number = 16, base = 1295, long = true, format = ("%5.1f|%q|%-3d|%x|%%"):format(
-			1.25, "a\n", 7, 255), sub = "ell", select = { 3 }, len = 2, pcall = { false, "x" }, unpack = { 2, 3 }, pack = 3,
-		}, call(vm, "try", "data"))
-	end)
-
-	it("matches globs", function()
-		local vm = assert(native.policy_vm({}))
-		assert(vm:load("access", [[
-			local cases = {
-				{ "", "", true }, { "", "a", false }, { "*", "", true }, { "a", "a", true }, { "a", "b", false },
-				{ "?", "a", true }, { "?", "", false }, { "a*", "abc", true }, { "*c", "abc", true }, { "a*c", "abbc", true },
-				{ "a*d", "abbc", false }, { "*b*", "abc", true }, { "**", "x", true }, { "a?c*e", "abcde", true },
-				{ "wallet/*", "wallet/a/b", true }, { "wallet/*", "wallet", false }, { "*.*", "a.b", true }, { "%a", "x", false },
-				{ "a*b*c", "aXbXbXc", true }, { "a*b*c", "aXcXb", false }, { "\0*", "\0x", true },
-			}
-			for _, c in ipairs(cases) do assert(kms.match(c[1], c[2]) == c[3], c[1] .. " on " .. c[2]) end
-			return {}]]))
 	end)
 end)

@@ -1,0 +1,106 @@
+--- Policies replaced while a node runs.
+
+local native = require("spec.support.native")
+local policy_kit = require("spec.support.policy_kit")
+
+local SHIPPED = policy_kit.SHIPPED
+local FACTS = policy_kit.FACTS
+
+describe("reloading policies", function()
+	local kit
+
+	local function write(name, text) kit:write(name, text) end
+	local function open(options) return kit:open(options) end
+
+	before_each(function() kit = policy_kit.new() end)
+	after_each(function() kit:remove() end)
+
+	it("swaps at once, and keeps the old set on any mistake", function()
+		local p = assert(open())
+		local first = p:status()
+		assert.same({ "start", 1 }, { first.by, first.api })
+		for _, bad in ipairs({ "return {", "error('x')", "while true do end",
+			"return { derive = function() error('x') end }",
+			"return { derive = function() local s = ('x'):rep(1 << 30) end }", "return { derivee = 1 }", "return 1" }) do
+			write("access", bad)
+			local ok, mistakes = p:reload("command")
+			assert.is_nil(ok)
+			assert.matches("/access%.lua", mistakes[1])
+			local status = p:status()
+			assert.same({ first.hash, first.since_ms, "start" }, { status.hash, status.since_ms, status.by })
+			assert.same({ "command", mistakes[1] }, { status.last_error.by, status.last_error.first })
+			assert.is_true(p:derive(FACTS))
+		end
+		write("access", "return { derive = function() return false end }")
+		kit.now_ms = kit.now_ms + 5
+		assert.same({ true, true }, { p:reload("signal") })
+		local status = p:status()
+		assert.is_true(status.hash ~= first.hash)
+		assert.same({ kit.now_ms, "signal" }, { status.since_ms, status.by })
+		assert.is_nil(status.last_error)
+		assert.equal(403, p:derive(FACTS).status)
+		assert.same({ true, false }, { p:reload("signal") })
+		assert.equal(9, #p:history())
+	end)
+
+	it("keeps the old set where the files load once and not a second time", function()
+		local loads = -100 -- of access.lua: the third from 0 on is the last one that is whole
+		local double = setmetatable({
+			policy_vm = function(options)
+				local vm = native.policy_vm(options)
+				return setmetatable({
+					load = function(_, name, text)
+						if name == "access" then loads = loads + 1 end
+						if loads >= 3 and name == "sync" then return nil, "sync.lua:7: it runs too long" end
+						return vm:load(name, text)
+					end,
+					memory = function() return 4, 4 end,
+				}, { __index = function(_, method) return function(_, ...) return vm[method](vm, ...) end end })
+			end,
+		}, { __index = native })
+		write("access", "return { derive = function(r) local s = 'x' "
+			.. "while r.path == 'q' do s = s .. s end return { status = 429 } end }")
+		local p = assert(open({ native = double }))
+		loads = 1
+		write("access", "return { derive = function() return false end }")
+		local ok, errors = p:reload("command")
+		assert.is_nil(ok)
+		assert.same({ SHIPPED .. "/sync.lua:7: it runs too long" }, errors)
+		assert.equal(errors[1], p:status().last_error.first)
+		assert.equal(429, p:derive(FACTS).status)
+		-- Nor does one that has filled its memory break down when it cannot start anew.
+		assert.is_true(p:derive({ app_id = "7", path = "q" }).failed)
+		assert.equal("policies cannot start anew", kit.lines[#kit.lines].event)
+		assert.equal(429, p:derive({ app_id = "8", path = "p" }).status)
+	end)
+
+	it("notices files that change, once each", function()
+		local p = assert(open())
+		assert.same({ true, false }, { p:poll() })
+		write("access", "return { derive = function() return false end }")
+		assert.same({ true, true }, { p:poll() })
+		assert.same({ true, false }, { p:poll() })
+		write("access", "return {")
+		assert.is_nil(p:poll())
+		assert.same({ true, false }, { p:poll() })
+		assert.equal(403, p:derive(FACTS).status)
+		os.remove(kit.dir .. "/access.lua")
+		assert.same({ true, true }, { p:poll() })
+		assert.is_true(p:derive(FACTS))
+	end)
+
+	it("works a thousand times without growing", function()
+		local p = assert(open())
+		local function round(i)
+			write("access", ("return { derive = function() return false, %q end }"):format(tostring(i)))
+			assert.is_true(p:reload("command"))
+			assert.equal(tostring(i), p:derive(FACTS).reason)
+		end
+		for i = 1, 50 do round(i) end
+		collectgarbage()
+		local before = collectgarbage("count")
+		for i = 51, 250 do round(i) end
+		collectgarbage()
+		assert.is_true(collectgarbage("count") < before + 512)
+	end)
+end)
