@@ -1,6 +1,6 @@
 local chain_api = require("kms.chain")
 local clock = require("kms.base.clock")
-local egress = require("kms.peers.outbound")
+local outbound = require("kms.peers.outbound")
 local fake_chain = require("spec.support.fake_chain")
 local readiness = require("kms.node.readiness")
 local native = require("spec.support.native")
@@ -26,7 +26,7 @@ describe("readiness", function()
 		local list = peers.new({
 			chain = chain, app_id = "49", own = tee.address, log = log, mono_ms = function() return mono end,
 			wall_ms = function() return wall end, bans = {}, backoff_ms = function() return 0 end,
-			egress = egress.new({ IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, function() end),
+			outbound = outbound.new({ config = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 		})
 		held = secrets.new({ tee = tee, given = given })
 		node = readiness.new({

@@ -16,7 +16,7 @@ describe("bans", function()
 		}))
 	end
 
-	before_each(function() list = bans.new(open(), 600000, native.wall_ms) end)
+	before_each(function() list = bans.new({ policy = open(), ban_ms = 600000, wall_ms = native.wall_ms }) end)
 
 	it("keeps this node from calling whoever forged an answer, and hears it all the same", function()
 		local ban = list:record(WALLET, "bad_response_signature", 1000)
@@ -88,7 +88,7 @@ describe("bans", function()
 		end
 		write("bad_hmac")
 		local opened = open(dir)
-		list = bans.new(opened, 600000, native.wall_ms)
+		list = bans.new({ policy = opened, ban_ms = 600000, wall_ms = native.wall_ms })
 		assert.is_nil(list:record(WALLET, "bad_hmac", 1000))
 		write("unreachable")
 		assert.is_true(opened:reload("command"))

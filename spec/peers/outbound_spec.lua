@@ -5,7 +5,7 @@ local function none() return nil end
 local function open(config, env)
 	local values = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }
 	for name, value in pairs(config or {}) do values[name] = value end
-	return outbound.new(values, env or none)
+	return outbound.new({ config = values, env = env or none })
 end
 
 describe("outbound", function()

@@ -24,8 +24,9 @@ describe("peers", function()
 		for _, w in ipairs({ OWN, OTHER, THIRD }) do chain:register("49", w, key()) end
 		list = peers.new({
 			chain = chain, app_id = "49", own = OWN, mono_ms = clock, wall_ms = clock,
-			bans = bans.new(shipped, 600000, clock), backoff_ms = function(peer) return peer.failures * 1000 end,
-			egress = outbound.new({ IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, function() end),
+			bans = bans.new({ policy = shipped, ban_ms = 600000, wall_ms = clock }),
+			backoff_ms = function(peer) return peer.failures * 1000 end,
+			outbound = outbound.new({ config = { IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, env = function() end }),
 			log = { warn = function(_, _, fields) warnings[#warnings + 1] = fields end },
 		})
 		chain.instances[OTHER].url = "https://other.example/"

@@ -27,7 +27,7 @@ describe("bootstrap", function()
 			report = function(_, _, event) events[#events + 1] = event end,
 		}
 		local exchanges = exchange.new({
-			peers = peers, tee = {}, egress = {}, wall_ms = native.wall_ms, on_anew = function() end,
+			peers = peers, tee = {}, outbound = {}, wall_ms = native.wall_ms, on_anew = function() end,
 		})
 		function exchanges.call(_, _, build)
 			assert(build("0xsignature"))
@@ -48,7 +48,7 @@ describe("bootstrap", function()
 			}
 		end
 		newcomer = bootstrap.new({
-			caller = exchanges, store = {}, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
+			exchange = exchanges, store = {}, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
 			clock = { now = function() return 0 end },
 			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
 			accept = function() end, evidence = { make = function() end },

@@ -39,7 +39,7 @@ describe("an exchange", function()
 		function tee.seal(_, plain) return plain end
 		exchanges = exchange.new({
 			tee = tee, peers = peers, wall_ms = native.wall_ms, on_anew = function() end,
-			egress = outbound.new({ ALLOW_PRIVATE_PEERS = true }, function() end),
+			outbound = outbound.new({ config = { ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 		})
 		fetch.json = function() return { nonce = "bm9uY2U=" }, { status = 200 } end
 		fetch.request = function(options)

@@ -83,7 +83,7 @@ describe("push", function()
 		end
 		local function quiet() end
 		pusher = push.new({
-			caller = exchanges, writer = message.writer("0x1", ("0"):rep(32)), peers = peers, store = store,
+			exchange = exchanges, writer = message.writer("0x1", ("0"):rep(32)), peers = peers, store = store,
 			log = { limited = quiet, warn = quiet, debug = quiet }, mono_ms = function() return now end,
 			secret = function() end, is_ready = function() return ready end, max_body_bytes = 52428800, skew_ms = 15000,
 			order = function(list) return order and order(list) or list end, settings = function() return settings end,
@@ -163,7 +163,7 @@ describe("push", function()
 		stranger.heard, stranger.features = false, {}
 		change(0, 2000000)
 		answers[OURS] = nil
-		local exchanges = pusher.pages.caller
+		local exchanges = pusher.pages.exchange
 		local call = exchanges.call
 		function exchanges.call(self, peer, build, options)
 			if peer == stranger then peer.features = { store = true } end
@@ -300,7 +300,7 @@ describe("push", function()
 		assert.equal(1, store.acknowledged)
 		order, settings.parallel = nil, 1
 		change(0)
-		local exchanges, most, running = pusher.pages.caller, 0, 0
+		local exchanges, most, running = pusher.pages.exchange, 0, 0
 		local call = exchanges.call
 		function exchanges.call(...)
 			running = running + 1
@@ -325,7 +325,7 @@ describe("push", function()
 
 	it("sends shorter pages to a peer whose limit is lower, and skips nothing for that", function()
 		for _ = 1, 8 do change(0, 500000) end
-		local exchanges, longest = pusher.pages.caller, 0
+		local exchanges, longest = pusher.pages.exchange, 0
 		local call = exchanges.call
 		function exchanges.call(self, peer, build, options)
 			if peer.wallet ~= OURS then return call(self, peer, build, options) end

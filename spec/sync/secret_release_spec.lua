@@ -24,7 +24,7 @@ local function ask(where)
 		peers = { fresh = function() return wait("chain", { tee_pubkey = KEYS.der }) end },
 		evidence = { check = function() return wait("evidence", nil) end },
 		gateway = { release_secret = function() return wait("rule", true) end },
-		writer = { secret_answer = function(_, _, given) sealed = given return "reply" end },
+		writer = { secret_reply = function(_, _, given) sealed = given return "reply" end },
 	})
 	local opened = {
 		text = function(_, name) return name == "ecdh_pubkey" and crypto.hex(KEYS.der) or nil end,

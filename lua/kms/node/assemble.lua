@@ -41,13 +41,15 @@ local STORE_ID_BYTES = 16
 -- Peers and the policies about them. Returns true | nil, message.
 local function add_peers(parts, shipped)
 	local config, failure = parts.config
-	parts.outbound, failure = outbound.new(config, os.getenv)
+	parts.outbound, failure = outbound.new({ config = config, env = os.getenv })
 	if not parts.outbound then return nil, failure end
-	parts.bans = bans.new(parts.policy, config.PEER_BLACKLIST_DURATION_SECONDS * SECOND_MS, parts.wall_ms)
+	parts.bans = bans.new({
+		policy = parts.policy, ban_ms = config.PEER_BLACKLIST_DURATION_SECONDS * SECOND_MS, wall_ms = parts.wall_ms,
+	})
 	parts.gateway = gateway.new({ policy = parts.policy, log = parts.log, wall_ms = parts.wall_ms })
 	parts.reloader = reloader.new({ policy = parts.policy, bans = parts.bans, config = config, shipped = shipped })
 	parts.peers = peers.new({
-		chain = parts.chain, app_id = config.KMS_APP_ID, own = parts.tee.address, egress = parts.outbound, log = parts.log,
+		chain = parts.chain, app_id = config.KMS_APP_ID, own = parts.tee.address, outbound = parts.outbound, log = parts.log,
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, bans = parts.bans,
 		backoff_ms = function(peer) return parts.gateway:backoff_ms(peer) end,
 	})
@@ -63,12 +65,12 @@ local function add_sync(parts, is_stopping)
 	})
 	if not parts.evidence then return nil, failure end
 	parts.writer = message.writer(parts.tee.address, native.random_hex(STORE_ID_BYTES))
-	local caller = exchange.new({
-		tee = parts.tee, peers = parts.peers, egress = parts.outbound, wall_ms = parts.wall_ms,
+	parts.exchange = exchange.new({
+		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
 		on_anew = function(peer) parts.pusher:started_anew(peer) end,
 	})
 	parts.pusher = push.new({
-		caller = caller, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
+		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
 		secret = function() return parts.secrets.current end,
 		is_ready = function() return parts.readiness.ready and not is_stopping() end,
@@ -76,7 +78,7 @@ local function add_sync(parts, is_stopping)
 		settings = function() return parts.reloader.settings end,
 	})
 	parts.bootstrap = bootstrap.new({
-		caller = caller, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
+		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
 		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
 		accept = function(response, peer) return parts.gateway:accept(response, peer) end, evidence = parts.evidence,
 	})

@@ -3,6 +3,8 @@
 --
 -- A ban of scope "calls" stops this node from calling the peer. Scope "all" also refuses the peer's /sync.
 
+local needs = require("kms.base.needs")
+
 local M = {}
 
 local Bans = {}
@@ -143,11 +145,12 @@ function Bans:lift(wallet)
 	return true
 end
 
---- @param policy  ban_rules(), decide_ban(event) and count_ban(number) of kms.policy
--- @param ban_ms   how long a ban lasts when its rule does not say, ms
--- @param wall_ms  function() -> Unix time, ms
-function M.new(policy, ban_ms, wall_ms)
-	return setmetatable({ policy = policy, ban_ms = ban_ms, wall_ms = wall_ms, entries = {}, size = 0 }, Bans)
+--- @param deps policy (kms.policy: ban_rules, decide_ban, count_ban); ban_ms (how long a ban lasts when its rule
+--   does not say); wall_ms (function -> Unix time, ms)
+function M.new(deps)
+	local self = needs.take(deps, "policy ban_ms wall_ms")
+	self.entries, self.size = {}, 0 -- by wallet
+	return setmetatable(self, Bans)
 end
 
 return M

@@ -62,7 +62,7 @@ local function update(self, instance)
 	if peer.instance and peer.instance.url ~= instance.url then peer.failures, peer.retry_ms = 0, 0 end
 	peer.instance, peer.point = instance, native.peer_point(instance.tee_pubkey)
 	local message
-	peer.url, message = self.egress:check(instance.url)
+	peer.url, message = self.outbound:check(instance.url)
 	if not peer.url and instance.wallet ~= self.own then report_bad_url(self, peer, message) end
 	return peer
 end
@@ -198,11 +198,11 @@ function Peers:state(wallet)
 	return peer.reachable and "ok" or "unreachable"
 end
 
---- @param deps chain; app_id (KMS_APP_ID, decimal text); own (this node's wallet); egress (kms.peers.outbound);
+--- @param deps chain; app_id (KMS_APP_ID, decimal text); own (this node's wallet); outbound (kms.peers.outbound);
 --   bans (kms.peers.bans); backoff_ms (function(peer) -> ms until a peer that failed is called again); log;
 --   mono_ms and wall_ms (clocks)
 function M.new(deps)
-	local self = needs.take(deps, "chain app_id own egress bans backoff_ms log mono_ms wall_ms")
+	local self = needs.take(deps, "chain app_id own outbound bans backoff_ms log mono_ms wall_ms")
 	-- Instances of members, as a list and by wallet; peers by wallet, former members included.
 	self.members, self.by_wallet, self.known, self.known_count, self.last_number = {}, {}, {}, 0, 0
 	return setmetatable(self, Peers)

@@ -1,6 +1,7 @@
 --- Which URLs of peers this node may call, and through which proxy (docs/protocol.md section 11). A peer's
 -- URL comes from the chain and is not trusted. Services that the operator configures (Odyn, RPC, proxy) are exempt.
 
+local needs = require("kms.base.needs")
 local types = require("kms.config.types")
 
 local M = {}
@@ -46,10 +47,12 @@ local function from_env(env, name)
 	return nil, ("variable %s: not a proxy's URL: allowed is %s"):format(name, types.url.allowed(BASE_URL))
 end
 
---- @param config IN_ENCLAVE, ALLOW_PRIVATE_PEERS, EGRESS_PROXY
--- @param env function: environment variable by name, or nil
--- @return outbound | nil, message
-function M.new(config, env)
+--- @param deps config (IN_ENCLAVE, ALLOW_PRIVATE_PEERS, EGRESS_PROXY); env (function(name) -> environment
+--   variable, or nil)
+-- @return outbound | nil, message: the environment names a malformed proxy
+function M.new(deps)
+	local taken = needs.take(deps, "config env")
+	local config, env = taken.config, taken.env
 	local self = setmetatable({
 		https_only = config.IN_ENCLAVE, check_address = not config.ALLOW_PRIVATE_PEERS,
 		https_proxy = config.EGRESS_PROXY, http_proxy = config.EGRESS_PROXY,

@@ -152,7 +152,7 @@ function M.open(dir)
 	})
 	if not opened then error("the policies are not valid:\n" .. table.concat(mistakes, "\n"), 2) end
 	self.policy = opened
-	self.bans = bans.new(opened, 600000, now)
+	self.bans = bans.new({ policy = opened, ban_ms = 600000, wall_ms = now })
 	return self
 end
 

@@ -35,7 +35,7 @@ local function secret_of(self, peer, hash, settled)
 	if not key then return nil, message, code end
 	local pubkey = native.hex_encode(key:public_der())
 	local response
-	response, message, code = self.caller:call(peer, function(signature, nonce)
+	response, message, code = self.exchange:call(peer, function(signature, nonce)
 		local attestation = self.evidence:make(peer.wallet, nonce, pubkey)
 		return native.text_body(self.writer:secret_request(signature, pubkey, attestation))
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
@@ -43,7 +43,7 @@ local function secret_of(self, peer, hash, settled)
 	local secret
 	secret, message, code = response:unseal(key)
 	-- A replayed response cannot be unsealed, and says nothing about the peer's secret.
-	if not secret then return nil, self.caller:distrust(peer, "sealed secret: " .. message, code) end
+	if not secret then return nil, self.exchange:distrust(peer, "sealed secret: " .. message, code) end
 	-- Until the hash on chain is settled, a peer may rightly still have the secret before it.
 	if secret:keccak256() == hash then return secret end
 	message = "gave a secret whose hash is not the chain's"
@@ -85,12 +85,12 @@ end
 -- Fetches and applies one peer's snapshot.
 -- @return { complete: whether the peer's store is complete } | nil, message, code
 local function snapshot_of(self, peer, secret)
-	local response, message, code = self.caller:call(peer, function(signature)
+	local response, message, code = self.exchange:call(peer, function(signature)
 		return native.text_body(self.writer:snapshot_request(signature))
 	end, { master = secret, timeout_ms = SNAPSHOT_TIMEOUT_MS, max_bytes = self.max_snapshot_bytes })
 	if not response then return nil, message, code end
 	-- A replayed response to a delta has no records and must not pass for an empty store.
-	if not response:flag("data") then return nil, self.caller:distrust(peer, "a snapshot without records") end
+	if not response:flag("data") then return nil, self.exchange:distrust(peer, "a snapshot without records") end
 	local counts
 	counts, message, code = apply(self, peer, response, secret)
 	if not counts then return nil, message, code end
@@ -157,13 +157,13 @@ function Bootstrap:catch_up(secret)
 	end)
 end
 
---- @param deps caller (kms.sync.exchange); writer (kms.sync.message); evidence (kms.sync.evidence); peers
+--- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); evidence (kms.sync.evidence); peers
 --   (kms.peers); store; clock (kms.base.clock); log; mono_ms; max_snapshot_bytes; accept (function(message, peer):
 --   marks the records that the operator's policy refuses)
 -- @return bootstrap; `counts` since the start: snapshots fetched, snapshots that failed (failures), and
 --   kms.sync.record_counts of their records
 function M.new(deps)
-	local self = needs.take(deps, "caller writer evidence peers store clock log mono_ms max_snapshot_bytes accept")
+	local self = needs.take(deps, "exchange writer evidence peers store clock log mono_ms max_snapshot_bytes accept")
 	self.first, self.counts = 0, { fetched = 0, failures = 0 }
 	return setmetatable(self, Bootstrap)
 end

@@ -40,7 +40,7 @@ end
 -- Gets a nonce from the peer. Returns nonce | nil, message, code.
 local function get_nonce(self, peer)
 	local started = native.mono_ms()
-	local value, response_or_message, code = fetch.json(self.egress:guard({
+	local value, response_or_message, code = fetch.json(self.outbound:guard({
 		url = peer.url .. "/nonce", timeout_ms = NONCE_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = MAX_NONCE_BODY_BYTES,
 	}))
@@ -143,7 +143,7 @@ function Exchange:call(peer, build, options)
 	local prepared, response
 	prepared, message, code = prepare(self, peer, nonce, build, options.master)
 	if not prepared then return nil, message, code end
-	response, message, code = fetch.request(self.egress:guard({
+	response, message, code = fetch.request(self.outbound:guard({
 		url = peer.url .. "/sync", method = "POST", headers = prepared.headers, body = prepared.body, handle = true,
 		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
@@ -159,10 +159,10 @@ function Exchange:call(peer, build, options)
 	return inner
 end
 
---- @param deps tee; peers (kms.peers); egress (kms.peers.outbound); wall_ms; on_anew (function(peer): called when
+--- @param deps tee; peers (kms.peers); outbound (kms.peers.outbound); wall_ms; on_anew (function(peer): called when
 --   a response comes from another store than the one before: the peer has restarted)
 function M.new(deps)
-	return setmetatable(needs.take(deps, "tee peers egress wall_ms on_anew"), Exchange)
+	return setmetatable(needs.take(deps, "tee peers outbound wall_ms on_anew"), Exchange)
 end
 
 return M

@@ -49,7 +49,7 @@ end
 --- The reply to a delta.
 -- @param counts of the merge (native message:apply)
 -- @return inner text
-function Writer:delta_answer(pop, counts)
+function Writer:delta_reply(pop, counts)
 	return json.encode(common(self, pop, {
 		status = "ok", total = counts.total, merged = counts.merged, skipped = counts.skipped,
 		rejected = counts.rejected, future = counts.future, skip_reasons = counts.skip_reasons,
@@ -59,14 +59,14 @@ end
 --- The reply to a snapshot_request.
 -- @param complete whether this node's store is complete
 -- @return text before its records, text after them
-function Writer:snapshot_answer(pop, complete)
+function Writer:snapshot_reply(pop, complete)
 	return around_data(('"complete":%s,'):format(complete), common(self, pop, { status = "ok" }))
 end
 
 --- The reply to a master_secret_request.
 -- @param sealed { ephemeral_pubkey, encrypted_data, nonce }, in hex
 -- @return inner text
-function Writer:secret_answer(pop, sealed)
+function Writer:secret_reply(pop, sealed)
 	return json.encode(common(self, pop, { status = "ok", sealed = sealed }))
 end
 

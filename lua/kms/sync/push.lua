@@ -156,7 +156,7 @@ function Pusher:status()
 	return { sequence = self.store:sequence(), peers = peers }
 end
 
---- @param deps caller (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms;
+--- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms;
 --   secret (function -> master secret in use); is_ready (function -> whether this node serves); max_body_bytes
 --   (of a push to a node of this version); skew_ms (MAX_CLOCK_SKEW_MS); order (function(peers) -> peers to push
 --   to, in order); settings (function -> { max_records, max_bytes, parallel })
@@ -164,11 +164,11 @@ end
 --   records that peers rejected, records skipped as too large for a peer
 function M.new(deps)
 	local self = needs.take(deps,
-		"caller writer peers store log mono_ms secret is_ready max_body_bytes skew_ms order settings")
+		"exchange writer peers store log mono_ms secret is_ready max_body_bytes skew_ms order settings")
 	self.counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 }
 	self.running, self.cursors = 0, setmetatable({}, { __mode = "k" })
 	self.pages = push_pages.new({
-		caller = self.caller, writer = self.writer, peers = self.peers, store = self.store, log = self.log,
+		exchange = self.exchange, writer = self.writer, peers = self.peers, store = self.store, log = self.log,
 		secret = self.secret, settings = self.settings, max_body_bytes = self.max_body_bytes, counts = self.counts,
 	})
 	return setmetatable(self, Pusher)

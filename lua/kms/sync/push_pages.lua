@@ -82,7 +82,7 @@ end
 --   | nil, message, code
 function Pages:send(peer, cursor, since)
 	local page = {}
-	local response, message, code = self.caller:call(peer, function(signature)
+	local response, message, code = self.exchange:call(peer, function(signature)
 		return build(self, peer, cursor, since, page, signature)
 	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
 	if not response and code ~= "ERR_NOTHING" then return nil, message, code end
@@ -101,7 +101,7 @@ end
 -- Yields.
 -- @return true | nil, message, code
 function Pages:greet(peer)
-	local response, message, code = self.caller:call(peer, function(signature)
+	local response, message, code = self.exchange:call(peer, function(signature)
 		local prefix, suffix = self.writer:delta(signature)
 		return native.text_body(prefix .. "{}" .. suffix)
 	end, { master = self.secret() })
@@ -109,11 +109,11 @@ function Pages:greet(peer)
 	return true
 end
 
---- @param deps caller, writer, peers, store, log, secret, settings, max_body_bytes as kms.sync.push takes them;
+--- @param deps exchange, writer, peers, store, log, secret, settings, max_body_bytes as kms.sync.push takes them;
 --   counts: table that pushes, records, rejected and skipped are added to
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"caller writer peers store log secret settings max_body_bytes counts"), Pages)
+		"exchange writer peers store log secret settings max_body_bytes counts"), Pages)
 end
 
 return M

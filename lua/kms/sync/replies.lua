@@ -35,7 +35,7 @@ local function delta(self, opened, exchange)
 	end
 	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
 	if bad > 0 then self.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
-	return native.text_body(self.writer:delta_answer(exchange.signature, counts))
+	return native.text_body(self.writer:delta_reply(exchange.signature, counts))
 end
 
 -- Gives every record. A snapshot takes memory until it is sent or dropped, and a peer may read slowly: at
@@ -43,7 +43,7 @@ end
 local function snapshot_request(self, opened, exchange)
 	exchange.release_snapshot = self.snapshots:take(exchange.peer.wallet)
 	if not exchange.release_snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
-	local prefix, suffix = self.writer:snapshot_answer(exchange.signature, self.readiness:is_complete())
+	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
 	return self.store:snapshot({
 		prefix = prefix, suffix = suffix, max_bytes = self.config.MAX_SNAPSHOT_BYTES // 2,
 		stubs = opened:features().stub == true,
@@ -83,7 +83,7 @@ local function master_secret_request(self, opened, exchange)
 	sealed, message, code = native.master_seal(exchange.secret, pubkey)
 	if not sealed then return nil, message, code end
 	self.log:info("master secret handed to a peer", { peer = peer.wallet })
-	return native.text_body(self.writer:secret_answer(exchange.signature, sealed))
+	return native.text_body(self.writer:secret_reply(exchange.signature, sealed))
 end
 
 local BY_TYPE = { delta = delta, snapshot_request = snapshot_request, master_secret_request = master_secret_request }
