@@ -16,10 +16,9 @@ struct kms_store {
 	store_members members;
 	namespace_table namespaces;
 	pthread_mutex_t sequence_lock;
-	atomic_uint_fast64_t sequence; /* number of the newest change */
-	atomic_uint_fast64_t
-	    acknowledged;          /* newest change that all members have; UINT64_MAX: no other members */
-	atomic_size_t expire_from; /* index of the namespace that the next expiry starts with */
+	atomic_uint_fast64_t sequence;     /* number of the newest change */
+	atomic_uint_fast64_t acknowledged; /* see kms_store_set_acknowledged */
+	atomic_size_t expire_from;         /* index of the namespace that the next expiry starts with */
 };
 
 static inline uint64_t kms_store_hash(const kms_store *store, kms_text key)

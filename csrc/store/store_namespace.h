@@ -31,8 +31,7 @@ typedef struct store_namespace {
 	store_record *oldest;
 	store_record *first_change;
 	store_record *last_change;
-	store_record
-	    *change_hints[KMS_CHANGES_READERS]; /* where each reader's last walk ended; may be NULL */
+	store_record *change_hints[KMS_CHANGES_READERS]; /* ends of last walks; may be NULL */
 	uint64_t floor; /* the next write's own counter exceeds it (docs/protocol.md section 8) */
 	kms_store_stats stats;
 } store_namespace;

@@ -16,7 +16,7 @@ typedef struct store_record {
 	struct store_record *previous_change;
 	uint32_t due_position; /* in the namespace's heaps */
 	uint32_t dead_position;
-	uint8_t fingerprint[KMS_FINGERPRINT]; /* of a stub: what is left of its ciphertext */
+	uint8_t fingerprint[KMS_FINGERPRINT]; /* of a stub: of the evicted ciphertext */
 	uint32_t key_len;
 	uint32_t origin;
 	struct store_record *newer; /* LRU, live records only */

@@ -66,7 +66,7 @@ static uint64_t head_of(const chooser *c, size_t index)
 	return s->count ? first_candidate(c, index)->sequence : s->at;
 }
 
-/* A source has moved on: puts it in its place in the heap, or removes it at its end. */
+/* A source has moved on: updates its key in the heap, or removes it at its end. */
 static void heap_update(chooser *c, size_t index)
 {
 	source *s = &c->sources[index];

@@ -134,8 +134,8 @@ typedef kms_status (*kms_store_key_visitor)(void *context, kms_text key);
 
 /*
  * Visits the keys of a namespace's live records in bytewise order.
- * Returns: KMS_OK, also when there is no such namespace; what `visit` returned when it failed, which ends
- * the listing; ERR_MEMORY.
+ * Returns: KMS_OK, also when there is no such namespace; the failure of `visit`, which ends the
+ * listing; ERR_MEMORY.
  */
 kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms, kms_store_key_visitor visit,
 			  void *context);
@@ -193,12 +193,14 @@ uint64_t kms_store_sequence(kms_store *store);
  * count - their number.
  */
 kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *store, uint64_t since);
+
+/* Frees such a list. NULL is fine. */
 void kms_store_ids_free(uint64_t *ids);
 
 /* Who walks the changes. The store remembers where each one's last walk ended, so that it goes on at once. */
 typedef enum kms_changes_reader {
-	KMS_CHANGES_WRITE,   /* what is written out */
-	KMS_CHANGES_CHOOSE,  /* what is looked at before, to choose from */
+	KMS_CHANGES_WRITE,   /* writes records */
+	KMS_CHANGES_CHOOSE,  /* looks ahead, to choose the records to write */
 	KMS_CHANGES_READERS, /* how many there are */
 } kms_changes_reader;
 

@@ -1,7 +1,7 @@
 /*
  * Inner messages of POST /sync (docs/protocol.md section 9): parsing them, merging their records, and
- * building what is sent to peers. No key and no plaintext of a value ever leaves this code; envelopes,
- * signatures and who may send what are the caller's business.
+ * building what is sent to peers. No key and no plaintext of a value is ever returned. The caller checks
+ * envelopes, signatures and permissions.
  *
  * Threads: one thread at a time per message, or any number while none of them changes it.
  */
