@@ -1,6 +1,7 @@
 --- Attestation as nodes use it: user_data, nonces, allow-lists, a peer's document, and how Lua sees
 -- documents. What a document may look like is tried in spec/native/test_attest*.c.
 
+local allow_list = require("kms.attest.allow_list")
 local attest = require("kms.attest")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
@@ -204,19 +205,19 @@ describe("attestation", function()
 				roots = { "aws-nitro", "%s" }, allow_debug = true,
 				images = { { name = "1", pcrs = { [0] = "%s", [1] = "%s", [2] = "%s" } } },
 			}]]):format(crypto.hex(root), digits, digits, digits))
-			local list = assert(attest.load_allow_list(dir .. "/list.lua"))
+			local list = assert(allow_list.load(dir .. "/list.lua"))
 			assert.same({ native.attest_aws_root, root }, list.roots)
 			assert.same({ { [0] = ("\xab"):rep(48), [1] = ("\xab"):rep(48), [2] = ("\xab"):rep(48) } }, list.images)
 			assert.same({ "1" }, list.names)
 			assert.is_true(list.allow_debug)
-			assert.is_nil(attest.load_allow_list(dir .. "/none.lua"))
+			assert.is_nil(allow_list.load(dir .. "/none.lua"))
 			files.write(dir .. "/list.lua", "os.exit()")
-			assert.is_nil(attest.load_allow_list(dir .. "/list.lua"))
+			assert.is_nil(allow_list.load(dir .. "/list.lua"))
 		end)
 
 		it("trusts AWS and nothing in debug mode, if it says no more", function()
 			assert.same({ roots = { native.attest_aws_root }, images = {}, names = {}, allow_debug = false },
-				attest.check_allow_list({ images = {} }))
+				allow_list.check({ images = {} }))
 		end)
 
 		it("is refused with a line that says where", function()
@@ -243,7 +244,7 @@ describe("attestation", function()
 				["roots[2]: allowed are"] = { images = {}, roots = { "aws-nitro", "aws" } },
 				["allow_debug must be"] = { images = {}, allow_debug = "yes" },
 			}) do
-				local read, message = attest.check_allow_list(list)
+				local read, message = allow_list.check(list)
 				assert.is_nil(read, want)
 				assert.truthy(message:find(want, 1, true), message)
 			end

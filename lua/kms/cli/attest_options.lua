@@ -1,7 +1,7 @@
 --- The options of `nova-kms attest` as the core takes them.
 
 local uv = require("luv")
-local attest = require("kms.attest")
+local allow_list = require("kms.attest.allow_list")
 local fetch = require("kms.http.fetch")
 
 local M = {}
@@ -84,12 +84,12 @@ end
 local function roots_of(native, text)
 	local roots = {}
 	for name in text:gmatch("[^,]+") do
-		local root = attest.root(name)
+		local root = allow_list.root(name)
 		if not root then
 			local der = read_file(name)
 			if not der or not is_certificate(der) then
 				return usage(("--root: '%s' is no SHA-256, no file of a certificate in DER, and not '%s'"):format(
-					name, attest.AWS_ROOT))
+					name, allow_list.AWS_ROOT))
 			end
 			root = native.sha256(der)
 		end
@@ -115,7 +115,7 @@ end
 function M.policy(native, parsed, document, nonce)
 	local list, message, code
 	if parsed.pcr then
-		list, message = attest.load_allow_list(parsed.pcr)
+		list, message = allow_list.load(parsed.pcr)
 		if not list then return usage(message) end
 	end
 	local options = {
@@ -150,7 +150,7 @@ function M.claims(native, parsed)
 		if not claims.nonce then return nil, message, code end
 	end
 	if parsed.pcr then
-		local list, message = attest.load_allow_list(parsed.pcr)
+		local list, message = allow_list.load(parsed.pcr)
 		if not list then return usage(message) end
 		if #list.images ~= 1 then return usage("--pcr: the file must hold one image") end
 		claims.pcrs = list.images[1]

@@ -1,6 +1,7 @@
 --- Attestation documents in requests for the master secret (docs/protocol.md section 13): the one that this node
 -- shows, and the check of those that peers show. A peer must be zkVerified on chain in any case.
 
+local allow_list = require("kms.attest.allow_list")
 local attest = require("kms.attest")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
@@ -81,7 +82,7 @@ function M.new(deps)
 	self.required = path ~= nil
 	self.list = { roots = { native.attest_aws_root }, allow_debug = false }
 	if not path then return self end
-	local list, message = attest.load_allow_list(path)
+	local list, message = allow_list.load(path)
 	if not list then return nil, "variable REQUIRE_PEER_ATTESTATION: " .. message end
 	self.list = list
 	return self
