@@ -23,7 +23,7 @@ static kms_status put_head(kms_buf *head, size_t payload_len)
 {
 	GUARD(kms_cbor_put_head(head, KMS_CBOR_ARRAY, 4));
 	GUARD(kms_cbor_put_text(head, "Signature1"));
-	GUARD(kms_buf_append(head, kms_cose_es384_header, sizeof(kms_cose_es384_header)));
+	GUARD(kms_buf_append(head, KMS_SPAN(kms_cose_es384_header)));
 	GUARD(kms_cbor_put_head(head, KMS_CBOR_BYTES, 0));
 	return kms_cbor_put_head(head, KMS_CBOR_BYTES, payload_len);
 }

@@ -271,7 +271,7 @@ static kms_status put_document(kms_buf *out, const kms_buf *payload,
 			       const uint8_t signature96[KMS_ES384_BYTES])
 {
 	GUARD(kms_cbor_put_head(out, KMS_CBOR_ARRAY, 4));
-	GUARD(kms_buf_append(out, kms_cose_es384_header, sizeof(kms_cose_es384_header)));
+	GUARD(kms_buf_append(out, KMS_SPAN(kms_cose_es384_header)));
 	GUARD(kms_cbor_put_head(out, KMS_CBOR_MAP, 0));
 	GUARD(kms_cbor_put_bytes(out, kms_span_of(payload->data, payload->len)));
 	return kms_cbor_put_bytes(out, kms_span_of(signature96, KMS_ES384_BYTES));
@@ -299,5 +299,5 @@ kms_status kms_attest_make(kms_buf *document, const kms_attest_root *root, const
 	GUARD(put_payload(&payload, root, claims));
 	GUARD(kms_es384_sign(signature, root->leaf, kms_span_of(payload.data, payload.len)));
 	GUARD(put_document(&made, &payload, signature));
-	return kms_buf_append(document, made.data, made.len);
+	return kms_buf_append(document, kms_buf_span(&made));
 }

@@ -135,7 +135,7 @@ static void place_leaf(kms_attest_facts *facts)
  */
 static kms_status read_payload(kms_attest_facts *facts)
 {
-	kms_reader reader = kms_reader_make(facts->payload.bytes, facts->payload.len);
+	kms_reader reader = kms_reader_make(facts->payload);
 	size_t count = FIELDS;
 	unsigned seen = 0;
 	bool indefinite = kms_cbor_skip(&reader, KMS_CBOR_INDEFINITE_MAP);
@@ -179,7 +179,7 @@ kms_status kms_attest_parse(kms_attest_facts *facts, kms_span document)
 {
 	memset(facts, 0, sizeof(*facts));
 	ENSURE(document.len <= KMS_ATTEST_MAX_DOCUMENT, KMS_ERR_ATTEST);
-	kms_reader reader = kms_reader_make(document.bytes, document.len);
+	kms_reader reader = kms_reader_make(document);
 	kms_status status = read_envelope(facts, &reader);
 	if (status == KMS_OK) status = read_payload(facts);
 	if (status == KMS_OK) return KMS_OK;

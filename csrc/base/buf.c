@@ -2,10 +2,8 @@
 
 #include <string.h>
 
-#include "codec/json_text.h"
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "kms/codec.h"
 #include "kms/secret.h"
 
 #define FIRST_CAPACITY 64
@@ -66,102 +64,63 @@ kms_status kms_buf_reserve(kms_buf *buf, size_t extra)
 	return buf->kind == KMS_BUF_GUARDED ? KMS_ERR_LOCKED_MEMORY : KMS_ERR_MEMORY;
 }
 
-kms_status kms_buf_append(kms_buf *buf, const void *bytes, size_t len)
+kms_status kms_buf_append(kms_buf *buf, kms_span bytes)
 {
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
-	GUARD(kms_buf_reserve(buf, len));
-	if (len) memcpy(buf->data + buf->len, bytes, len);
-	buf->len += len;
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	GUARD(kms_buf_reserve(buf, bytes.len));
+	if (bytes.len) memcpy(buf->data + buf->len, bytes.bytes, bytes.len);
+	buf->len += bytes.len;
 	return KMS_OK;
 }
 
 kms_status kms_buf_append_text(kms_buf *buf, const char *text)
 {
 	ENSURE_REF(text);
-	return kms_buf_append(buf, text, strlen(text));
+	return kms_buf_append(buf, kms_span_of(text, strlen(text)));
+}
+
+kms_text kms_decimal_format(char storage[KMS_DECIMAL_MAX], uint64_t number)
+{
+	size_t at = KMS_DECIMAL_MAX;
+	do {
+		storage[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	return kms_text_of(storage + at, KMS_DECIMAL_MAX - at);
 }
 
 kms_status kms_buf_append_u64(kms_buf *buf, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
-	return kms_buf_append(buf, digits + at, sizeof(digits) - at);
+	char digits[KMS_DECIMAL_MAX];
+	return kms_buf_append(buf, kms_text_span(kms_decimal_format(digits, number)));
 }
 
-kms_status kms_buf_append_hex(kms_buf *buf, const uint8_t *bytes, size_t len)
+/* ---- the cursor that every decoder reads through (kms/view.h) ---- */
+
+kms_status kms_reader_take(const uint8_t **bytes, kms_reader *reader, size_t len)
 {
-	size_t digits;
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(KMS_MUL(&digits, len, 2), KMS_ERR_TOO_LARGE);
-	GUARD(kms_buf_reserve(buf, digits));
-	if (len) kms_hex_encode((char *)buf->data + buf->len, bytes, len);
-	buf->len += digits;
+	ENSURE_REF(bytes);
+	*bytes = NULL;
+	ENSURE_REF(reader);
+	ENSURE(len <= kms_reader_left(reader), KMS_ERR_TRUNCATED);
+	*bytes = reader->at;
+	if (len) reader->at += len;
 	return KMS_OK;
 }
 
-kms_status kms_buf_append_base64(kms_buf *buf, const uint8_t *bytes, size_t len)
+kms_status kms_reader_u8(uint8_t *byte, kms_reader *reader)
 {
-	size_t chars;
-	ENSURE(bytes || len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(KMS_MUL(&chars, len / 3 + (len % 3 != 0), 4), KMS_ERR_TOO_LARGE);
-	GUARD(kms_buf_reserve(buf, chars));
-	if (len) kms_base64_encode((char *)buf->data + buf->len, bytes, len);
-	buf->len += chars;
+	const uint8_t *at;
+	ENSURE_REF(byte);
+	*byte = 0;
+	GUARD(kms_reader_take(&at, reader, 1));
+	*byte = *at;
 	return KMS_OK;
 }
 
-/* Writes the escape of a special byte; returns its length, 2 or 6. */
-static size_t json_escape(char *out, uint8_t byte)
+kms_status kms_reader_end(const kms_reader *reader)
 {
-	static const char short_names[] = "btn\0fr"; /* of 8 to 13; 11 has none */
-	out[0] = '\\';
-	if (byte == '"' || byte == '\\') {
-		out[1] = (char)byte;
-		return 2;
-	}
-	if (byte >= 8 && byte <= 13 && byte != 11) {
-		out[1] = short_names[byte - 8];
-		return 2;
-	}
-	out[1] = 'u';
-	out[2] = '0';
-	out[3] = '0';
-	kms_hex_encode(out + 4, &byte, 1);
-	return 6;
-}
-
-size_t kms_json_text_size(const char *text, size_t len)
-{
-	char escape[6];
-	size_t size;
-	ENSURE(KMS_ADD(&size, len, 2), SIZE_MAX);
-	for (size_t i = kms_json_plain_run(text, len); i < len;
-	     i += 1 + kms_json_plain_run(text + i + 1, len - i - 1))
-		ENSURE(KMS_ADD(&size, size, json_escape(escape, (uint8_t)text[i]) - 1), SIZE_MAX);
-	return size;
-}
-
-kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len)
-{
-	ENSURE(text || len == 0, KMS_ERR_ARGUMENT);
-	ENSURE(kms_utf8_valid(text, len), KMS_ERR_UTF8);
-	size_t size = kms_json_text_size(text, len);
-	ENSURE(size != SIZE_MAX, KMS_ERR_TOO_LARGE);
-	GUARD(kms_buf_reserve(buf, size));
-	char *at = (char *)buf->data + buf->len;
-	*at++ = '"';
-	for (size_t i = 0; i < len;) {
-		size_t run = kms_json_plain_run(text + i, len - i);
-		if (run) memcpy(at, text + i, run);
-		at += run;
-		i += run;
-		if (i < len) at += json_escape(at, (uint8_t)text[i++]);
-	}
-	*at = '"';
-	buf->len += size;
+	ENSURE_REF(reader);
+	ENSURE(kms_reader_left(reader) == 0, KMS_ERR_TRAILING);
 	return KMS_OK;
 }

@@ -3,18 +3,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/ensure.h"
-#include "kms/codec.h"
-#include "kms/crypto.h"
+#include "kms/buf.h"
+#include "kms/secret.h"
 
-/* ".new." and 16 digits, beside the file it becomes. */
-#define SUFFIX_BYTES 8
-#define SUFFIX_TEXT (5 + 2 * SUFFIX_BYTES)
+/* A file is written beside the one that it becomes, under its name with this and digits. */
+#define SUFFIX ".new."
+#define SUFFIX_LEN (sizeof(SUFFIX) - 1)
+#define SUFFIX_MAX (SUFFIX_LEN + KMS_DECIMAL_MAX + 1)
 
 static void close_file(int *fd)
 {
@@ -38,12 +41,12 @@ static kms_status open_private(int *fd, const char *path)
 	return KMS_OK;
 }
 
-/* Up to `len` bytes; fewer at the end of the file. */
-static kms_status read_up_to(size_t *got, int fd, uint8_t *bytes, size_t len)
+/* Fewer bytes only at the end of the file. */
+static kms_status read_up_to(size_t *got, kms_out bytes, int fd)
 {
 	*got = 0;
-	while (*got < len) {
-		ssize_t n = read(fd, bytes + *got, len - *got);
+	while (*got < bytes.len) {
+		ssize_t n = read(fd, bytes.bytes + *got, bytes.len - *got);
 		if (n < 0 && errno == EINTR) continue;
 		ENSURE(n >= 0, KMS_ERR_SYSTEM);
 		if (n == 0) break;
@@ -52,48 +55,62 @@ static kms_status read_up_to(size_t *got, int fd, uint8_t *bytes, size_t len)
 	return KMS_OK;
 }
 
-static kms_status read_exactly(uint8_t *bytes, size_t len, const char *path)
+static kms_status read_exactly(kms_out bytes, const char *path)
 {
 	size_t got, more;
 	uint8_t beyond;
 	DEFER(close_file) int fd = -1;
 	GUARD(open_private(&fd, path));
-	GUARD(read_up_to(&got, fd, bytes, len));
-	GUARD(read_up_to(&more, fd, &beyond, 1));
-	ENSURE(got == len && more == 0, KMS_ERR_FILE_FORMAT);
+	GUARD(read_up_to(&got, bytes, fd));
+	GUARD(read_up_to(&more, kms_out_of(&beyond, 1), fd));
+	ENSURE(got == bytes.len && more == 0, KMS_ERR_FILE_FORMAT);
 	return KMS_OK;
 }
 
-kms_status kms_file_read(uint8_t *bytes, size_t len, const char *path)
+kms_status kms_file_read(kms_out bytes, const char *path)
 {
-	ENSURE_REF(bytes);
-	memset(bytes, 0, len);
+	ENSURE_REF(bytes.bytes);
+	memset(bytes.bytes, 0, bytes.len);
 	ENSURE_REF(path);
-	kms_status status = read_exactly(bytes, len, path);
-	if (status != KMS_OK) kms_wipe(bytes, len);
+	kms_status status = read_exactly(bytes, path);
+	if (status != KMS_OK) kms_wipe(bytes.bytes, bytes.len);
 	return status;
 }
 
 /* ---- writing ---- */
 
-static kms_status write_all(int fd, const uint8_t *bytes, size_t len)
+/* A terminal that luv has taken over does not block. */
+static bool wait_for(int fd, short events)
 {
-	while (len) {
-		ssize_t n = write(fd, bytes, len);
-		if (n < 0 && errno == EINTR) continue;
-		ENSURE(n > 0, KMS_ERR_SYSTEM);
-		bytes += n;
-		len -= (size_t)n;
+	struct pollfd p = { fd, events, 0 };
+	return poll(&p, 1, -1) >= 0 || errno == EINTR;
+}
+
+bool kms_fd_try_again(int fd, short events)
+{
+	if (errno == EINTR) return true;
+	return (errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, events);
+}
+
+kms_status kms_fd_write(int fd, kms_span bytes)
+{
+	for (size_t done = 0; done < bytes.len;) {
+		ssize_t n = write(fd, bytes.bytes + done, bytes.len - done);
+		if (n < 0) {
+			ENSURE(kms_fd_try_again(fd, POLLOUT), KMS_ERR_SYSTEM);
+			continue;
+		}
+		done += (size_t)n;
 	}
 	return KMS_OK;
 }
 
-static kms_status create_synced(const char *path, const uint8_t *bytes, size_t len)
+static kms_status create_synced(const char *path, kms_span bytes)
 {
 	DEFER(close_file) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	ENSURE(fd >= 0, KMS_ERR_SYSTEM);
 	ENSURE(fchmod(fd, 0600) == 0, KMS_ERR_SYSTEM);
-	GUARD(write_all(fd, bytes, len));
+	GUARD(kms_fd_write(fd, bytes));
 	ENSURE(fsync(fd) == 0, KMS_ERR_SYSTEM);
 	return KMS_OK;
 }
@@ -121,21 +138,29 @@ static kms_status move_into_place(const char *fresh, const char *path, bool repl
 	return KMS_OK;
 }
 
-kms_status kms_file_write(const char *path, const uint8_t *bytes, size_t len, bool replace)
+/* The name of the file to write first; random, so that two writers do not meet. */
+static kms_status fresh_path(char fresh[PATH_MAX], const char *path)
+{
+	uint8_t random[8];
+	char storage[KMS_DECIMAL_MAX];
+	size_t len = strlen(path);
+	ENSURE(len > 0 && len < PATH_MAX - SUFFIX_MAX, KMS_ERR_RANGE);
+	GUARD(kms_random(KMS_OUT(random)));
+	kms_text digits = kms_decimal_format(storage, kms_load64_le(random));
+	memcpy(fresh, path, len);
+	memcpy(fresh + len, SUFFIX, SUFFIX_LEN);
+	memcpy(fresh + len + SUFFIX_LEN, digits.text, digits.len);
+	fresh[len + SUFFIX_LEN + digits.len] = '\0';
+	return KMS_OK;
+}
+
+kms_status kms_file_write(const char *path, kms_span bytes, bool replace)
 {
 	ENSURE_REF(path);
-	ENSURE_REF(bytes);
+	ENSURE_REF(bytes.bytes);
 	char fresh[PATH_MAX];
-	uint8_t random[SUFFIX_BYTES];
-	size_t path_len = strlen(path);
-	ENSURE(path_len > 0 && path_len < PATH_MAX - SUFFIX_TEXT, KMS_ERR_RANGE);
-	GUARD(kms_random(KMS_OUT(random)));
-	memcpy(fresh, path, path_len);
-	memcpy(fresh + path_len, ".new.", 5);
-	kms_hex_encode(fresh + path_len + 5, random, sizeof(random));
-	fresh[path_len + SUFFIX_TEXT] = '\0';
-
-	kms_status status = create_synced(fresh, bytes, len);
+	GUARD(fresh_path(fresh, path));
+	kms_status status = create_synced(fresh, bytes);
 	if (status == KMS_OK) status = move_into_place(fresh, path, replace);
 	if (status != KMS_OK) (void)unlink(fresh);
 	GUARD(status);

@@ -1,21 +1,31 @@
-/* Small secret files: read with checks, written so that a crash leaves the old or the new. */
+/* Small secret files: read with checks, written so that a crash leaves the old file or the new one. */
 #ifndef KMS_BASE_FILE_H
 #define KMS_BASE_FILE_H
 
-#include "kms/kms.h"
+#include "kms/view.h"
 
 /*
- * Reads a file of exactly `len` bytes that only its owner, this process's user, can reach.
- * Returns: KMS_OK, ERR_FILE_MISSING, ERR_FILE_MODE (rights of others, another owner, no
- * regular file, a symbolic link), ERR_FILE_FORMAT (another length), ERR_SYSTEM.
+ * Reads a file of exactly bytes.len bytes that only its owner, this process's user, can reach.
+ * Returns: KMS_OK; ERR_FILE_MISSING; ERR_FILE_MODE (rights of others, another owner, not a regular
+ * file, a symbolic link); ERR_FILE_FORMAT (another length); ERR_SYSTEM.
  */
-kms_status kms_file_read(uint8_t *bytes, size_t len, const char *path);
+kms_status kms_file_read(kms_out bytes, const char *path);
 
 /*
  * Writes a file of mode 0600, whatever the umask: a new file beside it, synced, then moved
  * into place, then the folder synced.
- * In: replace - false refuses an existing path, of any kind, with ERR_STATE.
+ * Returns: KMS_OK; ERR_STATE when the path exists and `replace` is false; ERR_RANGE when the path
+ * is empty or too long; ERR_SYSTEM.
  */
-kms_status kms_file_write(const char *path, const uint8_t *bytes, size_t len, bool replace);
+kms_status kms_file_write(const char *path, kms_span bytes, bool replace);
+
+/*
+ * Writes all bytes, and waits where the descriptor does not block by itself.
+ * Returns: KMS_OK; ERR_SYSTEM.
+ */
+kms_status kms_fd_write(int fd, kms_span bytes);
+
+/* After a failed read or write: whether to try again, when poll() has seen one of the events. */
+bool kms_fd_try_again(int fd, short events);
 
 #endif

@@ -36,9 +36,10 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
 	v[0] ^= word;
 }
 
-uint64_t kms_siphash(const kms_siphash_key *key, const void *bytes, size_t len)
+uint64_t kms_siphash(const kms_siphash_key *key, kms_span bytes)
 {
-	const uint8_t *at = bytes;
+	const uint8_t *at = bytes.bytes;
+	size_t len = bytes.len;
 	/* The constants spell "somepseudorandomlygeneratedbytes". */
 	uint64_t v[4] = { key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
 			  key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u };

@@ -5,7 +5,7 @@
 #ifndef KMS_BASE_SIPHASH_H
 #define KMS_BASE_SIPHASH_H
 
-#include "kms/kms.h"
+#include "kms/view.h"
 
 typedef struct kms_siphash_key {
 	uint64_t k0;
@@ -16,6 +16,6 @@ typedef struct kms_siphash_key {
 kms_status kms_siphash_key_new(kms_siphash_key *key);
 
 /* Tested against the paper's own answers. */
-uint64_t kms_siphash(const kms_siphash_key *key, const void *bytes, size_t len);
+uint64_t kms_siphash(const kms_siphash_key *key, kms_span bytes);
 
 #endif

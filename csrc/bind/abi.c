@@ -37,7 +37,8 @@ static void check_word(uint8_t word[KMS_ABI_WORD], lua_State *L, int arg, char t
 			luaL_argerror(L, arg, "must be 32 bytes of hex");
 		return;
 	}
-	if (kms_decimal_parse(&number, text, len) != KMS_OK) luaL_argerror(L, arg, "must be decimal digits");
+	if (kms_decimal_parse(&number, kms_text_of(text, len)) != KMS_OK)
+		luaL_argerror(L, arg, "must be decimal digits");
 	kms_abi_word_number(word, number);
 }
 
@@ -76,13 +77,9 @@ static int abi_selector(lua_State *L)
 /* As decimal text: ids are unsigned 64-bit, Lua integers are signed. */
 static void push_u64(lua_State *L, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
-	lua_pushlstring(L, digits + at, sizeof(digits) - at);
+	char storage[KMS_DECIMAL_MAX];
+	kms_text digits = kms_decimal_format(storage, number);
+	lua_pushlstring(L, digits.text, digits.len);
 }
 
 static void set_id(lua_State *L, const char *name, uint64_t id)

@@ -108,7 +108,7 @@ static int attest_statement(lua_State *L)
 	lua_pushstring(L, statement.purpose == KMS_ATTEST_SECRET ? "secret" : "public");
 	lua_setfield(L, -2, "purpose");
 	if (!statement.has_policy) return 1;
-	kms_hex_encode(policy, statement.policy32, sizeof(statement.policy32));
+	kms_hex_encode(policy, KMS_SPAN(statement.policy32));
 	lua_pushlstring(L, policy, sizeof(policy));
 	lua_setfield(L, -2, "policy");
 	return 1;
@@ -133,7 +133,7 @@ static int base64_encode(lua_State *L)
 	size_t len;
 	const char *bytes = luaL_checklstring(L, 1, &len);
 	char *text = luaL_buffinitsize(L, &buffer, 4 * (len / 3 + 1));
-	luaL_pushresultsize(&buffer, kms_base64_encode(text, (const uint8_t *)bytes, len));
+	luaL_pushresultsize(&buffer, kms_base64_encode(text, kms_span_of(bytes, len)));
 	return 1;
 }
 
@@ -144,7 +144,7 @@ static int base64_decode(lua_State *L)
 	size_t len, got = 0;
 	const char *text = luaL_checklstring(L, 1, &len);
 	uint8_t *bytes = (uint8_t *)luaL_buffinitsize(L, &buffer, kms_base64_bound(len) + 1);
-	kms_status status = kms_base64_decode(bytes, &got, text, len);
+	kms_status status = kms_base64_decode(bytes, &got, kms_text_of(text, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	luaL_pushresultsize(&buffer, got);
 	return 1;

@@ -33,7 +33,7 @@ void bind_push_hex(lua_State *L, const uint8_t *bytes, size_t len)
 	char *text = luaL_buffinitsize(L, &buffer, 2 * len + 2);
 	text[0] = '0';
 	text[1] = 'x';
-	kms_hex_encode(text + 2, bytes, len);
+	kms_hex_encode(text + 2, kms_span_of(bytes, len));
 	luaL_pushresultsize(&buffer, 2 * len + 2);
 }
 
@@ -80,7 +80,7 @@ uint64_t bind_arg_app_id(lua_State *L, int arg)
 	uint64_t id;
 	size_t len;
 	const char *text = luaL_checklstring(L, arg, &len);
-	if (kms_app_id_parse(&id, text, len) != KMS_OK)
+	if (kms_app_id_parse(&id, kms_text_of(text, len)) != KMS_OK)
 		luaL_argerror(L, arg, "an application id is the decimal text of 1 to 2^64 - 1");
 	return id;
 }

@@ -95,7 +95,7 @@ static int text_body(lua_State *L)
 	const char *text = luaL_checklstring(L, 1, &len);
 	kms_buf none = kms_buf_make(KMS_BUF_WIPED, MAX_TEXT);
 	if (!bind_body_push(L, &none)) return bind_fail(L, KMS_ERR_MEMORY);
-	kms_status status = kms_buf_append(bind_body_check(L, lua_gettop(L)), text, len);
+	kms_status status = kms_buf_append(bind_body_check(L, lua_gettop(L)), kms_span_of(text, len));
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 

@@ -18,7 +18,7 @@ static int secret_keccak256(lua_State *L)
 	uint8_t digest[32];
 	char text[66] = "0x";
 	kms_secret_keccak256(digest, secret);
-	kms_hex_encode(text + 2, digest, sizeof(digest));
+	kms_hex_encode(text + 2, KMS_SPAN(digest));
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }
@@ -91,7 +91,7 @@ static int hex_encode(lua_State *L)
 	size_t len;
 	const char *bytes = luaL_checklstring(L, 1, &len);
 	luaL_Buffer buffer;
-	kms_hex_encode(luaL_buffinitsize(L, &buffer, 2 * len), (const uint8_t *)bytes, len);
+	kms_hex_encode(luaL_buffinitsize(L, &buffer, 2 * len), kms_span_of(bytes, len));
 	luaL_pushresultsize(&buffer, 2 * len);
 	return 1;
 }

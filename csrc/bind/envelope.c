@@ -281,7 +281,7 @@ static kms_status sync_mac(bind_body_job *job)
 static int push_mac(lua_State *L, bind_body_job *job)
 {
 	char text[MAC_DIGITS];
-	kms_hex_encode(text, job->mac32, sizeof(job->mac32));
+	kms_hex_encode(text, KMS_SPAN(job->mac32));
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }

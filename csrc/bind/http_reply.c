@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bind/topics.h"
+#include "kms/buf.h"
 
 /* Longest head; an answer that fits with its body is put together on the stack. */
 #define MAX_HEAD 8192
@@ -28,13 +29,9 @@ static void put_text(writer *w, const char *text)
 
 static void put_number(writer *w, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
-	put(w, digits + at, sizeof(digits) - at);
+	char storage[KMS_DECIMAL_MAX];
+	kms_text digits = kms_decimal_format(storage, number);
+	put(w, digits.text, digits.len);
 }
 
 static const char *reason_of(lua_Integer status)

@@ -97,7 +97,7 @@ static int double_public(lua_State *L)
 	kms_status status = kms_wallet_public(point, d->wallet);
 	if (status != KMS_OK) return bind_fail(L, status);
 	kms_p384_der(der, kms_p384_public(d->p384));
-	size_t len = kms_base64_encode(text, der, sizeof(der));
+	size_t len = kms_base64_encode(text, KMS_SPAN(der));
 	lua_pushlstring(L, (const char *)point, sizeof(point));
 	lua_pushlstring(L, text, len);
 	return 2;

@@ -141,7 +141,7 @@ static int process_random_hex(lua_State *L)
 	size_t len = (size_t)bind_arg_integer(L, 1, 1, sizeof(bytes));
 	kms_status status = kms_random(kms_out_of(bytes, len));
 	if (status != KMS_OK) return bind_fail(L, status);
-	kms_hex_encode(text, bytes, len);
+	kms_hex_encode(text, kms_span_of(bytes, len));
 	lua_pushlstring(L, text, 2 * len);
 	return 1;
 }
@@ -161,7 +161,7 @@ static int process_name_hash(lua_State *L)
 	kms_status status = key ? KMS_OK : kms_secret_random(&key, 32);
 	if (status == KMS_OK) status = kms_hmac_sha256(mac, key, kms_span_of(name, len));
 	if (status != KMS_OK) return bind_fail(L, status);
-	kms_hex_encode(text, mac, 8);
+	kms_hex_encode(text, kms_span_of(mac, 8));
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }

@@ -54,7 +54,7 @@ typedef struct auth_job {
 /* The place of a wallet's mark, and the mark: never 0, which is an empty place. */
 static _Atomic uint64_t *mark_of(uint64_t *mark, const bind_service *service, const uint8_t wallet20[20])
 {
-	*mark = kms_siphash(&service->known->key, wallet20, 20) | 1;
+	*mark = kms_siphash(&service->known->key, kms_span_of(wallet20, 20)) | 1;
 	return &service->known->marks[(*mark >> 32) % BIND_KNOWN_CALLERS];
 }
 

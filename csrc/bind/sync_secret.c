@@ -71,7 +71,7 @@ static void seal_run(bind_job *base)
 static void set_hex(lua_State *L, const char *name, const uint8_t *bytes, size_t len)
 {
 	char digits[2 * KMS_P384_DER];
-	kms_hex_encode(digits, bytes, len);
+	kms_hex_encode(digits, kms_span_of(bytes, len));
 	lua_pushlstring(L, digits, 2 * len);
 	lua_setfield(L, -2, name);
 }

@@ -27,9 +27,9 @@ typedef struct build_job {
 
 static kms_status build_all(build_job *job)
 {
-	kms_status status = kms_buf_append(job->body, job->prefix.text, job->prefix.len);
+	kms_status status = kms_buf_append(job->body, kms_text_span(job->prefix));
 	if (status == KMS_OK) status = job->build(job);
-	if (status == KMS_OK) status = kms_buf_append(job->body, job->suffix.text, job->suffix.len);
+	if (status == KMS_OK) status = kms_buf_append(job->body, kms_text_span(job->suffix));
 	return status;
 }
 

@@ -187,7 +187,7 @@ static kms_status decode_instance(kms_abi_instance *instance, kms_span data)
 
 static void drop_unusable(kms_text *text, size_t max, bool is_text)
 {
-	if (text->len <= max && (!is_text || kms_utf8_valid(text->text, text->len))) return;
+	if (text->len <= max && (!is_text || kms_utf8_valid(*text))) return;
 	text->len = 0;
 }
 

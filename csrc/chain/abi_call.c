@@ -59,6 +59,6 @@ kms_status kms_abi_encode(kms_buf *call, const kms_abi_function *function,
 	/* Reserve everything first, so that a failure appends nothing. */
 	GUARD(kms_buf_reserve(call, sizeof(selector) + len));
 	kms_abi_selector(selector, function->signature);
-	GUARD(kms_buf_append(call, selector, sizeof(selector)));
-	return len ? kms_buf_append(call, words, len) : KMS_OK;
+	GUARD(kms_buf_append(call, KMS_SPAN(selector)));
+	return len ? kms_buf_append(call, kms_span_of(words, len)) : KMS_OK;
 }

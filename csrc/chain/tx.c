@@ -26,26 +26,26 @@ static kms_status append_fields(kms_buf *fields, const kms_tx *tx)
 	GUARD(kms_rlp_u64(fields, tx->max_priority_fee_per_gas));
 	GUARD(kms_rlp_u64(fields, tx->max_fee_per_gas));
 	GUARD(kms_rlp_u64(fields, tx->gas_limit));
-	GUARD(kms_rlp_bytes(fields, tx->to20, sizeof(tx->to20)));
+	GUARD(kms_rlp_bytes(fields, KMS_SPAN(tx->to20)));
 	GUARD(kms_rlp_u64(fields, tx->value));
-	GUARD(kms_rlp_bytes(fields, tx->data.bytes, tx->data.len));
+	GUARD(kms_rlp_bytes(fields, tx->data));
 	return kms_rlp_list(fields, 0); /* access list */
 }
 
 static kms_status append_signature(kms_buf *fields, const uint8_t sig65[65])
 {
 	GUARD(kms_rlp_u64(fields, sig65[64])); /* yParity */
-	GUARD(kms_rlp_number(fields, sig65, 32));
-	return kms_rlp_number(fields, sig65 + 32, 32);
+	GUARD(kms_rlp_number(fields, kms_span_of(sig65, 32)));
+	return kms_rlp_number(fields, kms_span_of(sig65 + 32, 32));
 }
 
 /* type || rlp(list of the fields) */
 static kms_status append_typed(kms_buf *out, const kms_buf *fields)
 {
 	static const uint8_t type = TYPE;
-	GUARD(kms_buf_append(out, &type, 1));
+	GUARD(kms_buf_append(out, kms_span_of(&type, 1)));
 	GUARD(kms_rlp_list(out, fields->len));
-	return kms_buf_append(out, fields->data, fields->len);
+	return kms_buf_append(out, kms_buf_span(fields));
 }
 
 static kms_status sign(kms_buf *out, const kms_tx *tx, const kms_wallet *wallet)
@@ -69,7 +69,7 @@ kms_status kms_tx_sign(uint8_t hash32[32], kms_buf *raw, const kms_tx *tx, const
 	GUARD(check(tx));
 	DEFER(kms_buf_free) kms_buf signed_tx = kms_buf_make(KMS_BUF_PLAIN, MAX_FIELDS);
 	GUARD(sign(&signed_tx, tx, wallet));
-	GUARD(kms_buf_append(raw, signed_tx.data, signed_tx.len));
+	GUARD(kms_buf_append(raw, kms_buf_span(&signed_tx)));
 	kms_keccak256(hash32, kms_buf_span(&signed_tx));
 	return KMS_OK;
 }

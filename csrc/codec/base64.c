@@ -65,21 +65,22 @@ size_t kms_base64_bound(size_t text_len)
 	return text_len / 4 * 3;
 }
 
-/* The last 4 or 8 characters, padding included; returns the bytes that they stand for. */
-static size_t decode_tail(uint8_t *bytes, uint64_t *bad, const char *text, size_t text_len)
+/* The last 4 or 8 characters, padding included. Returns: the number of bytes. */
+static size_t decode_tail(uint8_t *bytes, uint64_t *bad, kms_text text)
 {
 	uint8_t chars[8], out[8] = { 0 };
-	unsigned last = (unsigned)text[text_len - 1] ^ '=', before = (unsigned)text[text_len - 2] ^ '=';
+	const char *end = text.text + text.len;
+	unsigned last = (unsigned)end[-1] ^ '=', before = (unsigned)end[-2] ^ '=';
 	last = ((last & 0xff) + 0xff) >> 8; /* 0 where it is '=' */
 	before = ((before & 0xff) + 0xff) >> 8;
-	/* The length of the content, and whether it is malformed. */
+	/* They tell the length of the content, and whether it is malformed. */
 	KMS_DECLASSIFY(last);
 	KMS_DECLASSIFY(before);
 	size_t padding = last ? 0 : before ? 1 : 2;
-	size_t count = text_len / 4 * 3 - padding;
-	/* 'A' is zero: filled up with it, whatever follows the last byte must decode to zero. */
+	size_t count = text.len / 4 * 3 - padding;
+	/* 'A' is zero: with it in place of the padding, what follows the last byte must decode to zero. */
 	memset(chars, 'A', sizeof(chars));
-	memcpy(chars, text, text_len - padding);
+	memcpy(chars, text.text, text.len - padding);
 	store48(out, decode_lanes(bad, kms_load64_be(chars)));
 	if (padding) *bad |= out[count];
 	memcpy(bytes, out, count);
@@ -88,44 +89,56 @@ static size_t decode_tail(uint8_t *bytes, uint64_t *bad, const char *text, size_
 	return count;
 }
 
-static bool decode(uint8_t *bytes, size_t *len, const char *text, size_t text_len)
+static bool decode(uint8_t *bytes, size_t *len, kms_text text)
 {
-	if (text_len % 4 != 0) return false;
+	if (text.len % 4 != 0) return false;
 	uint64_t bad = 0;
-	size_t body = (text_len - 4) / 8 * 8, out = 0;
+	size_t body = (text.len - 4) / 8 * 8, out = 0;
 	/* In place each store ends before the next load begins. */
 	for (size_t i = 0; i < body; i += 8, out += 6)
-		store48(bytes + out, decode_lanes(&bad, kms_load64_be((const uint8_t *)text + i)));
-	*len = out + decode_tail(bytes + out, &bad, text + body, text_len - body);
+		store48(bytes + out, decode_lanes(&bad, kms_load64_be((const uint8_t *)text.text + i)));
+	*len = out + decode_tail(bytes + out, &bad, kms_text_of(text.text + body, text.len - body));
 	KMS_DECLASSIFY(bad);
 	return bad == 0;
 }
 
-kms_status kms_base64_decode(uint8_t *bytes, size_t *len, const char *text, size_t text_len)
+kms_status kms_base64_decode(uint8_t *bytes, size_t *len, kms_text text)
 {
 	ENSURE_REF(len);
 	*len = 0;
-	ENSURE((bytes && text) || text_len == 0, KMS_ERR_ARGUMENT);
-	if (text_len == 0 || decode(bytes, len, text, text_len)) return KMS_OK;
-	kms_wipe(bytes, kms_base64_bound(text_len));
+	ENSURE((bytes && text.text) || text.len == 0, KMS_ERR_ARGUMENT);
+	if (text.len == 0 || decode(bytes, len, text)) return KMS_OK;
+	kms_wipe(bytes, kms_base64_bound(text.len));
 	*len = 0;
 	return KMS_ERR_BASE64;
 }
 
-size_t kms_base64_encode(char *text, const uint8_t *bytes, size_t len)
+size_t kms_base64_encode(char *text, kms_span bytes)
 {
 	uint8_t *out = (uint8_t *)text;
 	uint8_t chars[8], last[6] = { 0 };
-	for (; len >= 6; len -= 6, bytes += 6, out += 8)
-		kms_store64_be(out, encode_lanes(load48(bytes)));
-	if (len == 0) return (size_t)(out - (uint8_t *)text);
-	memcpy(last, bytes, len);
+	size_t i = 0;
+	for (; i + 6 <= bytes.len; i += 6, out += 8)
+		kms_store64_be(out, encode_lanes(load48(bytes.bytes + i)));
+	size_t left = bytes.len - i;
+	if (left == 0) return (size_t)(out - (uint8_t *)text);
+	memcpy(last, bytes.bytes + i, left);
 	kms_store64_be(chars, encode_lanes(load48(last)));
-	size_t written = (len + 2) / 3 * 4;
-	size_t used = len + (len + 2) / 3;
+	size_t written = (left + 2) / 3 * 4;
+	size_t used = left + (left + 2) / 3;
 	memset(chars + used, '=', written - used);
 	memcpy(out, chars, written);
 	kms_wipe(chars, sizeof(chars));
 	kms_wipe(last, sizeof(last));
 	return (size_t)(out - (uint8_t *)text) + written;
+}
+
+kms_status kms_buf_append_base64(kms_buf *buf, kms_span bytes)
+{
+	size_t chars;
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(KMS_MUL(&chars, bytes.len / 3 + (bytes.len % 3 != 0), 4), KMS_ERR_TOO_LARGE);
+	GUARD(kms_buf_reserve(buf, chars));
+	buf->len += chars ? kms_base64_encode((char *)buf->data + buf->len, bytes) : 0;
+	return KMS_OK;
 }

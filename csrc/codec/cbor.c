@@ -74,7 +74,7 @@ kms_status kms_cbor_bytes(kms_span *bytes, kms_reader *reader, size_t min, size_
 kms_status kms_cbor_text(kms_span *text, kms_reader *reader, size_t min, size_t max)
 {
 	GUARD(read_span(text, reader, KMS_CBOR_TEXT, min, max));
-	if (kms_utf8_valid((const char *)text->bytes, text->len)) return KMS_OK;
+	if (kms_utf8_valid(kms_span_text(*text))) return KMS_OK;
 	*text = (kms_span){ NULL, 0 };
 	return KMS_ERR_UTF8;
 }
@@ -106,7 +106,7 @@ bool kms_cbor_skip(kms_reader *reader, uint8_t byte)
 
 kms_status kms_cbor_put_byte(kms_buf *out, uint8_t byte)
 {
-	return kms_buf_append(out, &byte, 1);
+	return kms_buf_append(out, kms_span_of(&byte, 1));
 }
 
 kms_status kms_cbor_put_head(kms_buf *out, kms_cbor_major major, uint64_t number)
@@ -118,7 +118,7 @@ kms_status kms_cbor_put_head(kms_buf *out, kms_cbor_major major, uint64_t number
 	size_t len = (size_t)1 << log2;
 	kms_store64_be(head + 1, number);
 	head[8 - len] = (uint8_t)(type | (DIRECT + log2));
-	return kms_buf_append(out, head + 8 - len, len + 1);
+	return kms_buf_append(out, kms_span_of(head + 8 - len, len + 1));
 }
 
 kms_status kms_cbor_put_text(kms_buf *out, const char *text)
@@ -131,5 +131,5 @@ kms_status kms_cbor_put_bytes(kms_buf *out, kms_span bytes)
 {
 	if (!bytes.bytes) return kms_cbor_put_byte(out, KMS_CBOR_NULL);
 	GUARD(kms_cbor_put_head(out, KMS_CBOR_BYTES, bytes.len));
-	return kms_buf_append(out, bytes.bytes, bytes.len);
+	return kms_buf_append(out, bytes);
 }

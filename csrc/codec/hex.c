@@ -101,16 +101,28 @@ kms_status kms_hex_decode_in_place(size_t *len, char *text, size_t text_len)
 	return KMS_OK;
 }
 
-void kms_hex_encode(char *text, const uint8_t *bytes, size_t len)
+void kms_hex_encode(char *text, kms_span bytes)
 {
 	uint8_t lanes[8];
+	uint8_t *out = (uint8_t *)text;
 	size_t i = 0;
-	for (; i + 4 <= len; i += 4)
-		kms_store64_le((uint8_t *)text + 2 * i, encode_lanes(kms_load32_le(bytes + i)));
-	if (i == len) return;
+	for (; i + 4 <= bytes.len; i += 4)
+		kms_store64_le(out + 2 * i, encode_lanes(kms_load32_le(bytes.bytes + i)));
+	if (i == bytes.len) return;
 	memset(lanes, 0, sizeof(lanes));
-	memcpy(lanes, bytes + i, len - i);
+	memcpy(lanes, bytes.bytes + i, bytes.len - i);
 	kms_store64_le(lanes, encode_lanes(kms_load32_le(lanes)));
-	memcpy(text + 2 * i, lanes, 2 * (len - i));
+	memcpy(out + 2 * i, lanes, 2 * (bytes.len - i));
 	kms_wipe(lanes, sizeof(lanes));
+}
+
+kms_status kms_buf_append_hex(kms_buf *buf, kms_span bytes)
+{
+	size_t digits;
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(KMS_MUL(&digits, bytes.len, 2), KMS_ERR_TOO_LARGE);
+	GUARD(kms_buf_reserve(buf, digits));
+	if (digits) kms_hex_encode((char *)buf->data + buf->len, bytes);
+	buf->len += digits;
+	return KMS_OK;
 }

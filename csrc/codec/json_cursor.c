@@ -1,6 +1,7 @@
 #include "codec/json_cursor.h"
 
 #include "base/ensure.h"
+#include "codec/json_internal.h"
 
 kms_json_cursor kms_json_cursor_make(char *text, size_t len)
 {
@@ -63,7 +64,7 @@ kms_status kms_json_cursor_name(kms_json_value *name, kms_json_cursor *cursor)
 kms_status kms_json_cursor_read(kms_json_cursor *cursor, size_t max_values)
 {
 	size_t used;
-	GUARD(kms_json_parse_front(&cursor->json, &used, cursor->at, (size_t)(cursor->end - cursor->at),
+	GUARD(kms_json_parse_front(&used, &cursor->json, cursor->at, (size_t)(cursor->end - cursor->at),
 				   max_values, cursor->depth));
 	cursor->at += used;
 	return KMS_OK;

@@ -43,8 +43,8 @@ void kms_signature_format(char text132[KMS_SIGNATURE_TEXT], const uint8_t sig65[
 	const uint8_t v = (uint8_t)(sig65[64] + 27);
 	text132[0] = '0';
 	text132[1] = 'x';
-	kms_hex_encode(text132 + 2, sig65, 64);
-	kms_hex_encode(text132 + 130, &v, 1);
+	kms_hex_encode(text132 + 2, kms_span_of(sig65, 64));
+	kms_hex_encode(text132 + 130, kms_span_of(&v, 1));
 }
 
 kms_status kms_address_parse(uint8_t address20[20], kms_text text)
@@ -59,5 +59,5 @@ void kms_address_format(char text42[KMS_ADDRESS_TEXT], const uint8_t address20[2
 {
 	text42[0] = '0';
 	text42[1] = 'x';
-	kms_hex_encode(text42 + 2, address20, 20);
+	kms_hex_encode(text42 + 2, kms_span_of(address20, 20));
 }

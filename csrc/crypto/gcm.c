@@ -105,11 +105,11 @@ static kms_status seal_pieces(kms_buf *hex, EVP_CIPHER_CTX *context, kms_span pl
 	for (size_t done = 0; done < plain.len;) {
 		size_t part = plain.len - done < PIECE ? plain.len - done : PIECE;
 		GUARD(kms_gcm_update(piece, context, kms_span_of(plain.bytes + done, part)));
-		GUARD(kms_buf_append_hex(hex, piece, part));
+		GUARD(kms_buf_append_hex(hex, kms_span_of(piece, part)));
 		done += part;
 	}
 	GUARD(kms_gcm_tag(piece, context));
-	return kms_buf_append_hex(hex, piece, KMS_GCM_TAG);
+	return kms_buf_append_hex(hex, kms_span_of(piece, KMS_GCM_TAG));
 }
 
 /* In: len - bytes of the plaintext. */

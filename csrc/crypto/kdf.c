@@ -26,9 +26,9 @@ static kms_status derive_in_context(kms_out key, const kms_secret *master32, uin
 				    kms_text context)
 {
 	DEFER(kms_buf_free) kms_buf info = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
-	GUARD(kms_buf_append(&info, path.text, path.len));
-	GUARD(kms_buf_append(&info, ":", 1));
-	GUARD(kms_buf_append(&info, context.text, context.len));
+	GUARD(kms_buf_append(&info, kms_text_span(path)));
+	GUARD(kms_buf_append(&info, KMS_BYTES(":")));
+	GUARD(kms_buf_append(&info, kms_text_span(context)));
 	return derive(key, master32, app_id, kms_buf_span(&info));
 }
 

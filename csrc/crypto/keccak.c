@@ -99,9 +99,10 @@ static void absorb(uint64_t s[25], size_t at, const uint8_t *bytes, size_t len)
 		s[at / 8] ^= (uint64_t)*bytes << (8 * (at % 8));
 }
 
-void kms_keccak_update(kms_keccak *hash, const void *bytes, size_t len)
+void kms_keccak_update(kms_keccak *hash, kms_span bytes)
 {
-	const uint8_t *at = bytes;
+	const uint8_t *at = bytes.bytes;
+	size_t len = bytes.len;
 	while (len) {
 		size_t room = KMS_KECCAK_RATE - hash->filled;
 		size_t taken = len < room ? len : room;
@@ -129,7 +130,7 @@ void kms_keccak_final(uint8_t digest32[32], kms_keccak *hash)
 void kms_keccak256(uint8_t digest32[32], kms_span bytes)
 {
 	kms_keccak hash = kms_keccak_start();
-	kms_keccak_update(&hash, bytes.bytes, bytes.len);
+	kms_keccak_update(&hash, bytes);
 	kms_keccak_final(digest32, &hash);
 }
 

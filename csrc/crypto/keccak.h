@@ -2,7 +2,7 @@
 #ifndef KMS_CRYPTO_KECCAK_H
 #define KMS_CRYPTO_KECCAK_H
 
-#include "kms/kms.h"
+#include "kms/view.h"
 
 #define KMS_KECCAK_RATE 136
 
@@ -16,7 +16,7 @@ static inline kms_keccak kms_keccak_start(void)
 	return (kms_keccak){ { 0 }, 0 };
 }
 
-void kms_keccak_update(kms_keccak *hash, const void *bytes, size_t len);
+void kms_keccak_update(kms_keccak *hash, kms_span bytes);
 /* Writes the digest and wipes the state. */
 void kms_keccak_final(uint8_t digest32[32], kms_keccak *hash);
 

@@ -30,7 +30,7 @@ kms_status kms_seed_load(kms_secret **seed32, const char *path)
 	ENSURE_REF(path);
 	DEFER(kms_guarded_release) uint8_t *text = kms_guarded_alloc(SEED_TEXT);
 	ENSURE(text, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_file_read(text, SEED_TEXT, path));
+	GUARD(kms_file_read(kms_out_of(text, SEED_TEXT), path));
 	ENSURE(text[SEED_TEXT - 1] == '\n', KMS_ERR_FILE_FORMAT);
 	kms_status status =
 	    kms_secret_from_hex(seed32, kms_text_of((const char *)text, SEED_TEXT - 1), SEED_BYTES);
@@ -46,9 +46,9 @@ kms_status kms_seed_create(kms_secret **seed32, const char *path)
 	DEFER(kms_secret_release) kms_secret *seed = NULL;
 	ENSURE(text, KMS_ERR_LOCKED_MEMORY);
 	GUARD(kms_secret_random(&seed, SEED_BYTES));
-	kms_hex_encode((char *)text, kms_secret_bytes(seed), SEED_BYTES);
+	kms_hex_encode((char *)text, kms_span_of(kms_secret_bytes(seed), SEED_BYTES));
 	text[SEED_TEXT - 1] = '\n';
-	GUARD(kms_file_write(path, text, SEED_TEXT, false));
+	GUARD(kms_file_write(path, kms_span_of(text, SEED_TEXT), false));
 	*seed32 = seed;
 	seed = NULL;
 	return KMS_OK;
@@ -97,9 +97,9 @@ kms_status kms_sealfile_save(const char *path, const kms_secret *secret32, const
 	GUARD(seed_key(&key, 32, seed32, KMS_BYTES("seal")));
 	GUARD(kms_value_seal(&record, key, kms_secret_span(secret32)));
 	GUARD(kms_buf_append_text(&text, SEALED_HEAD));
-	GUARD(kms_buf_append_hex(&text, record.data, record.len));
+	GUARD(kms_buf_append_hex(&text, kms_buf_span(&record)));
 	GUARD(kms_buf_append_text(&text, "\n"));
-	return kms_file_write(path, text.data, text.len, true);
+	return kms_file_write(path, kms_buf_span(&text), true);
 }
 
 kms_status kms_sealfile_load(kms_secret **secret32, const char *path, const kms_secret *seed32)
@@ -111,7 +111,7 @@ kms_status kms_sealfile_load(kms_secret **secret32, const char *path, const kms_
 	uint8_t text[SEALED_TEXT], record[SEALED_BYTES];
 	DEFER(kms_secret_release) kms_secret *key = NULL;
 	DEFER(kms_buf_free) kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, SEED_BYTES);
-	GUARD(kms_file_read(text, sizeof(text), path));
+	GUARD(kms_file_read(KMS_OUT(text), path));
 	ENSURE(memcmp(text, SEALED_HEAD, SEALED_HEAD_LEN) == 0, KMS_ERR_FILE_FORMAT);
 	ENSURE(text[SEALED_TEXT - 1] == '\n', KMS_ERR_FILE_FORMAT);
 	kms_status status = kms_hex_decode(

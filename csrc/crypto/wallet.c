@@ -77,22 +77,15 @@ kms_status kms_wallet_public(uint8_t point65[65], const kms_wallet *wallet)
 
 kms_status kms_eip191_digest(uint8_t digest32[32], kms_span message)
 {
-	static const char prefix[] = "\x19"
-				     "Ethereum Signed Message:\n";
 	ENSURE_REF(digest32);
 	memset(digest32, 0, 32);
 	ENSURE(message.bytes || message.len == 0, KMS_ERR_ARGUMENT);
-	char digits[20];
-	size_t at = sizeof(digits);
-	size_t rest = message.len;
-	do {
-		digits[--at] = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest);
+	char digits[KMS_DECIMAL_MAX];
 	kms_keccak hash = kms_keccak_start();
-	kms_keccak_update(&hash, prefix, sizeof(prefix) - 1);
-	kms_keccak_update(&hash, digits + at, sizeof(digits) - at);
-	kms_keccak_update(&hash, message.bytes, message.len);
+	kms_keccak_update(&hash, KMS_BYTES("\x19"
+					   "Ethereum Signed Message:\n"));
+	kms_keccak_update(&hash, kms_text_span(kms_decimal_format(digits, message.len)));
+	kms_keccak_update(&hash, message);
 	kms_keccak_final(digest32, &hash);
 	return KMS_OK;
 }

@@ -49,7 +49,7 @@ size_t fetch_on_header(char *line, size_t size, size_t count, void *context)
 	if (++fetch->header_lines > KMS_FETCH_MAX_HEADER_LINES) return fetch_refuse(fetch, KMS_ERR_TOO_LARGE);
 	for (char *p = line; p < colon; p++)
 		*p = (char)tolower((unsigned char)*p);
-	kms_status status = kms_buf_append(&fetch->headers, line, len);
+	kms_status status = kms_buf_append(&fetch->headers, kms_span_of(line, len));
 	return status == KMS_OK ? len : fetch_refuse(fetch, status);
 }
 
@@ -121,11 +121,11 @@ kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value)
 	ENSURE(fetch->sent_bytes <= KMS_FETCH_MAX_SENT_HEADER, KMS_ERR_TOO_LARGE);
 
 	DEFER(kms_buf_free) kms_buf line = kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_SENT_HEADER + 1);
-	GUARD(kms_buf_append(&line, name.text, name.len));
+	GUARD(kms_buf_append(&line, kms_text_span(name)));
 	/* libcurl sends an empty value for "Name;"; "Name:" would remove the header. */
 	GUARD(kms_buf_append_text(&line, value.len ? ": " : ";"));
-	GUARD(kms_buf_append(&line, value.text, value.len));
-	GUARD(kms_buf_append(&line, "", 1));
+	GUARD(kms_buf_append(&line, kms_text_span(value)));
+	GUARD(kms_buf_append(&line, kms_span_of("", 1)));
 	if (is_one_of(name, content_type)) fetch->has_content_type = true;
 	return fetch_append_line(fetch, (const char *)line.data);
 }

@@ -30,7 +30,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
 	kms_fetch *fetch = context;
 	if (!fetch->body.cap) reserve_announced(fetch);
-	kms_status status = kms_buf_append(&fetch->body, bytes, size * count);
+	kms_status status = kms_buf_append(&fetch->body, kms_span_of(bytes, size * count));
 	/* For an empty piece 0 is both its length and no failure. */
 	return status == KMS_OK ? size * count : fetch_refuse(fetch, status);
 }

@@ -126,7 +126,7 @@ kms_http_event kms_http_feed(kms_http *http, kms_span input)
 		memmove(http->in.data, http->in.data + http->at, http->in.len);
 		http->at = 0;
 	}
-	kms_status status = kms_buf_append(&http->in, input.bytes, input.len);
+	kms_status status = kms_buf_append(&http->in, input);
 	if (status != KMS_OK) return refuse(http, status == KMS_ERR_TOO_LARGE ? &too_much : &no_memory);
 	return advance(http);
 }

@@ -53,7 +53,7 @@ static const kms_http_refusal *store(kms_http_intake *intake, kms_span content)
 	if (content.len > intake->limit - intake->bytes.len) return &too_large;
 	if (!charge(content.len)) return &no_memory;
 	intake->charged += content.len;
-	if (kms_buf_append(&intake->bytes, content.bytes, content.len) != KMS_OK) return &no_memory;
+	if (kms_buf_append(&intake->bytes, content) != KMS_OK) return &no_memory;
 	return NULL;
 }
 

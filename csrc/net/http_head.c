@@ -279,7 +279,7 @@ const kms_http_refusal *kms_http_read_head(kms_http *http, const uint8_t *bytes)
 	http_parser parser;
 
 	if (!reserve_fields(http, fields)) return &no_memory;
-	if (kms_buf_append(&http->head, bytes, http->scan.line) != KMS_OK) return &no_memory;
+	if (kms_buf_append(&http->head, kms_span_of(bytes, http->scan.line)) != KMS_OK) return &no_memory;
 	http_parser_init(&parser, HTTP_REQUEST);
 	parser.data = http;
 	size_t done = http_parser_execute(&parser, &settings, (const char *)http->head.data, http->head.len);

@@ -203,7 +203,8 @@ static int helper_store(lua_State *L)
 	kms_store_stats stats = { 0 };
 	uint64_t app_id;
 	const char *id = short_text(L, 1, 20);
-	if (kms_app_id_parse(&app_id, id, strlen(id)) != KMS_OK) luaL_argerror(L, 1, "is no application id");
+	if (kms_app_id_parse(&app_id, kms_text_from(id)) != KMS_OK)
+		luaL_argerror(L, 1, "is no application id");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->provided);
 	if (lua_getfield(L, -1, "store") == LUA_TTABLE && lua_getfield(L, -1, id) == LUA_TTABLE) {
 		const char *wrong = vm_copy(L, vm, L, -1, false);

@@ -100,7 +100,7 @@ void kms_bucket_table_advance(bucket_table *table, uint64_t now_ms)
 
 uint64_t kms_bucket_table_id(const bucket_table *table, kms_span key)
 {
-	return kms_siphash(&table->hash_key, key.bytes, key.len);
+	return kms_siphash(&table->hash_key, key);
 }
 
 moment kms_bucket_draw(moment *full_at, moment now, token_rate rate)

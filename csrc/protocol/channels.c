@@ -55,7 +55,7 @@ static pair pair_of(const kms_p384 *own, const uint8_t peer97[97])
 
 static size_t bucket_of(const kms_channels *channels, const pair *wanted)
 {
-	return kms_siphash(&channels->hash_key, wanted, sizeof(*wanted)) & channels->bucket_mask;
+	return kms_siphash(&channels->hash_key, kms_span_of(wanted, sizeof(*wanted))) & channels->bucket_mask;
 }
 
 /* ---- under the lock ---- */

@@ -70,7 +70,7 @@ static kms_text name_of(const kms_request *request)
 static kms_status check_text(kms_text text)
 {
 	ENSURE(text.len <= MAX_NAME, KMS_ERR_KEY_SIZE);
-	return kms_utf8_valid(text.text, text.len) ? KMS_OK : KMS_ERR_UTF8;
+	return kms_utf8_valid(text) ? KMS_OK : KMS_ERR_UTF8;
 }
 
 static kms_status check_request(const kms_request *request)
@@ -106,7 +106,7 @@ static kms_status begin(kms_exchange *exchange, kms_buf *body, const kms_client 
 	kms_text name = name_of(request);
 	GUARD(kms_pop_sign(exchange->signature132, client->wallet, KMS_POP_APP, nonce, client->node20,
 			   timestamp_s));
-	if (name.len) GUARD(kms_buf_append(&exchange->name, name.text, name.len));
+	if (name.len) GUARD(kms_buf_append(&exchange->name, kms_text_span(name)));
 	if (!has_body(request->kind)) return KMS_OK;
 	/* An escaped byte takes at most six; the rest is names, numbers and the signature. */
 	size_t bound = 2 * request->value.len + 6 * (name.len + request->context.len) + 1024;
@@ -167,7 +167,7 @@ static kms_status read_secret(kms_exchange *exchange, const char *name)
 	const kms_json_value *value;
 	GUARD(member(&value, exchange, name, KMS_JSON_STRING));
 	GUARD(kms_buf_reserve(&exchange->secret, kms_base64_bound(value->len) + 1));
-	return kms_base64_decode(exchange->secret.data, &exchange->secret.len, value->text, value->len);
+	return kms_base64_decode(exchange->secret.data, &exchange->secret.len, kms_json_text(value));
 }
 
 static kms_status check_pop(const kms_exchange *exchange)

@@ -8,48 +8,24 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/file.h"
+#include "base/file.h"
+#include "base/file.h"
+#include "base/file.h"
+#include "base/file.h"
+#include "base/file.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
 
 #define READ_STEP 65536
-
-/* Waits for a descriptor that does not block by itself (a terminal in luv's hands). */
-static bool wait_for(int fd, short events)
-{
-	struct pollfd p = { fd, events, 0 };
-	return poll(&p, 1, -1) >= 0 || errno == EINTR;
-}
-
-/* Whether a failed read or write may be tried again. */
-static bool try_again(int fd, short events)
-{
-	if (errno == EINTR) return true;
-	return (errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, events);
-}
-
-/* ---- out ------------------------------------------------------------------------------------------- */
-
-static kms_status write_all(int fd, const uint8_t *bytes, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, bytes, len);
-		if (n < 0) {
-			ENSURE(try_again(fd, POLLOUT), KMS_ERR_SYSTEM);
-			continue;
-		}
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return KMS_OK;
-}
 
 static kms_status format_result(kms_buf *text, const kms_exchange *exchange, kms_format format)
 {
 	const kms_buf *secret = &exchange->secret;
 	if (format == KMS_FORMAT_JSON)
 		GUARD(kms_json_canonical(text, &exchange->json, exchange->json.values));
-	if (format == KMS_FORMAT_BASE64) GUARD(kms_buf_append_base64(text, secret->data, secret->len));
-	if (format == KMS_FORMAT_HEX) GUARD(kms_buf_append_hex(text, secret->data, secret->len));
+	if (format == KMS_FORMAT_BASE64) GUARD(kms_buf_append_base64(text, kms_buf_span(secret)));
+	if (format == KMS_FORMAT_HEX) GUARD(kms_buf_append_hex(text, kms_buf_span(secret)));
 	return kms_buf_append_text(text, "\n");
 }
 
@@ -59,10 +35,10 @@ kms_status kms_exchange_write(int fd, const kms_exchange *exchange, kms_format f
 	ENSURE(exchange->json.values, KMS_ERR_STATE);
 	bool secret = exchange->kind == KMS_REQUEST_DERIVE || exchange->kind == KMS_REQUEST_GET;
 	ENSURE(secret || format == KMS_FORMAT_JSON, KMS_ERR_ARGUMENT);
-	if (format == KMS_FORMAT_RAW) return write_all(fd, exchange->secret.data, exchange->secret.len);
+	if (format == KMS_FORMAT_RAW) return kms_fd_write(fd, kms_buf_span(&exchange->secret));
 	DEFER(kms_buf_free) kms_buf text = kms_buf_make(exchange->plain.kind, SIZE_MAX);
 	GUARD(format_result(&text, exchange, format));
-	return write_all(fd, text.data, text.len);
+	return kms_fd_write(fd, kms_buf_span(&text));
 }
 
 kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange)
@@ -74,7 +50,7 @@ kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange)
 	ENSURE(exchange->kind == KMS_REQUEST_DERIVE && key->len >= KMS_FINGERPRINT_MIN, KMS_ERR_ARGUMENT);
 	uint8_t digest[32];
 	GUARD(kms_sha256(digest, kms_buf_span(key)));
-	kms_hex_encode(text8, digest, 4);
+	kms_hex_encode(text8, kms_span_of(digest, 4));
 	kms_wipe(digest, sizeof(digest));
 	return KMS_OK;
 }
@@ -91,7 +67,7 @@ static kms_status read_all(kms_buf *value, int fd, size_t max)
 		ssize_t n = read(fd, value->data + value->len, step);
 		if (n == 0) return KMS_OK;
 		if (n < 0) {
-			ENSURE(try_again(fd, POLLIN), KMS_ERR_SYSTEM);
+			ENSURE(kms_fd_try_again(fd, POLLIN), KMS_ERR_SYSTEM);
 			continue;
 		}
 		value->len += (size_t)n;

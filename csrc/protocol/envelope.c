@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "codec/json_text.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
@@ -78,11 +77,11 @@ static bool canonical_spans(kms_span spans[7], const kms_json *json)
 	if (root->count != KMS_ARRAY_LEN(members)) return false;
 	for (size_t i = 0; i < KMS_ARRAY_LEN(members); i++) {
 		const kms_json_value *value = kms_json_get(json, root, members[i]);
-		if (kms_json_plain_run(value->text, value->len) != value->len) return false;
+		if (kms_json_text_size(kms_json_text(value)) != value->len + 2) return false;
 		spans[2 * i] = kms_span_of(before[i], strlen(before[i]));
 		spans[2 * i + 1] = kms_span_of(value->text, value->len);
 	}
-	spans[6] = kms_span_of("\"}", 2);
+	spans[6] = KMS_BYTES("\"}");
 	return true;
 }
 
@@ -164,9 +163,9 @@ static kms_status append_envelope(kms_buf *body, const kms_secret *channel_key32
 	GUARD(kms_buf_append_text(body, "{\"encrypted_data\":\""));
 	GUARD(kms_gcm_seal_hex(body, kms_secret_bytes(channel_key32), nonce32, plain));
 	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
-	GUARD(kms_buf_append_hex(body, nonce32, NONCE_BYTES));
+	GUARD(kms_buf_append_hex(body, kms_span_of(nonce32, NONCE_BYTES)));
 	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
-	GUARD(kms_buf_append_hex(body, der, sizeof(der)));
+	GUARD(kms_buf_append_hex(body, KMS_SPAN(der)));
 	return kms_buf_append_text(body, "\"}");
 }
 

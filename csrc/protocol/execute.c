@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "kms/codec.h"
 #include "kms/kdf.h"
+#include "kms/json.h"
 #include "kms/request.h"
 #include "kms/value_seal.h"
 #include "protocol/members_internal.h"
@@ -98,7 +100,7 @@ static kms_status list_key(void *opaque, kms_text key)
 	listing *list = opaque;
 	if (list->count) GUARD(kms_buf_append_text(list->result, ","));
 	list->count++;
-	return kms_buf_append_json(list->result, key.text, key.len);
+	return kms_buf_append_json(list->result, key);
 }
 
 /* Writes the count into the COUNT_DIGITS bytes left for it at `gap`, and closes the rest of the gap. */
@@ -122,7 +124,7 @@ static kms_status execute_list(kms_buf *result, const kms_execution *execution)
 	GUARD(begin_result(result, execution));
 	GUARD(kms_member_begin(result, "count"));
 	size_t gap = result->len;
-	GUARD(kms_buf_append(result, "00000000000000000000", COUNT_DIGITS));
+	GUARD(kms_buf_append(result, kms_span_of("00000000000000000000", COUNT_DIGITS)));
 	GUARD(kms_buf_append_text(result, ",\"keys\":["));
 	GUARD(kms_store_list(execution->store, execution->app_id, execution->now_ms, list_key, &list));
 	GUARD(kms_buf_append_text(result, "]"));

@@ -118,7 +118,7 @@ kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uin
 	kms_store64_le(plain, second);
 	kms_store32_le(plain + BLOCK_COUNTER, (uint32_t)(number % KMS_NONCE_RING));
 	GUARD(kms_aes_block_encrypt(sealed, nonces->cipher, plain));
-	(void)kms_base64_encode(text24, sealed, BLOCK);
+	(void)kms_base64_encode(text24, kms_span_of(sealed, BLOCK));
 	return KMS_OK;
 }
 
@@ -142,7 +142,7 @@ kms_status kms_nonces_consume(kms_nonces *nonces, kms_text text, uint64_t now_s)
 	uint8_t sealed[KMS_NONCE_TEXT / 4 * 3], plain[BLOCK];
 	static const uint8_t zeros[BLOCK - BLOCK_ZEROS];
 	size_t sealed_len;
-	ENSURE(kms_base64_decode(sealed, &sealed_len, text.text, text.len) == KMS_OK && sealed_len == BLOCK,
+	ENSURE(kms_base64_decode(sealed, &sealed_len, text) == KMS_OK && sealed_len == BLOCK,
 	       KMS_ERR_POP_NONCE);
 	GUARD(kms_aes_block_decrypt(plain, nonces->cipher, sealed));
 	ENSURE(kms_equal_ct(plain + BLOCK_ZEROS, zeros, sizeof(zeros)), KMS_ERR_POP_NONCE);

@@ -64,7 +64,7 @@ static kms_status check_timestamp(kms_text timestamp, uint64_t now_s, uint64_t w
 {
 	uint64_t then_s;
 	ENSURE(timestamp.len <= MAX_TIMESTAMP, KMS_ERR_POP_TIMESTAMP);
-	ENSURE(kms_decimal_parse(&then_s, timestamp.text, timestamp.len) == KMS_OK, KMS_ERR_POP_TIMESTAMP);
+	ENSURE(kms_decimal_parse(&then_s, timestamp) == KMS_OK, KMS_ERR_POP_TIMESTAMP);
 	uint64_t distance = then_s > now_s ? then_s - now_s : now_s - then_s;
 	ENSURE(distance <= window_s, KMS_ERR_POP_TIMESTAMP);
 	return KMS_OK;
@@ -118,17 +118,6 @@ static kms_status sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *
 	return KMS_OK;
 }
 
-/* Decimal digits of a number, borrowed from `digits`. */
-static kms_text decimal(char digits[20], uint64_t number)
-{
-	size_t at = 20;
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
-	return (kms_text){ digits + at, 20 - at };
-}
-
 kms_status kms_pop_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet *wallet,
 			kms_pop_domain domain, kms_text nonce, const uint8_t recipient20[20],
 			uint64_t timestamp_s)
@@ -140,8 +129,8 @@ kms_status kms_pop_sign(char signature132[KMS_SIGNATURE_TEXT], const kms_wallet 
 	ENSURE_REF(recipient20);
 	ENSURE(nonce.len > 0 && nonce.len <= MAX_NONCE, KMS_ERR_RANGE);
 	message m;
-	char digits[20];
-	pop_message(&m, domain, nonce, recipient20, decimal(digits, timestamp_s));
+	char digits[KMS_DECIMAL_MAX];
+	pop_message(&m, domain, nonce, recipient20, kms_decimal_format(digits, timestamp_s));
 	return sign(signature132, wallet, &m);
 }
 

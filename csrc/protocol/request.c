@@ -64,7 +64,7 @@ static kms_status parse_length(fields *f)
 	bool is_text = value->type == KMS_JSON_STRING;
 	ENSURE(is_text || value->type == KMS_JSON_INTEGER, KMS_ERR_FIELD_TYPE);
 	if (is_text) {
-		kms_status status = kms_decimal_parse(&length, value->text, value->len);
+		kms_status status = kms_decimal_parse(&length, kms_json_text(value));
 		ENSURE(status == KMS_OK, KMS_ERR_FIELD_VALUE);
 	}
 	ENSURE(is_text || !value->negative, KMS_ERR_FIELD_VALUE);
@@ -91,7 +91,7 @@ static kms_status parse_put_value(fields *f)
 	size_t offset = (size_t)((const uint8_t *)text.text - request->plain.data);
 	uint8_t *bytes = request->plain.data + offset;
 	size_t len;
-	GUARD(kms_base64_decode(bytes, &len, text.text, text.len));
+	GUARD(kms_base64_decode(bytes, &len, text));
 	request->value = kms_span_of(bytes, len);
 	ENSURE(len <= f->limits->max_value, KMS_ERR_VALUE_SIZE);
 	return KMS_OK;
@@ -180,10 +180,10 @@ kms_status kms_request_for_key(kms_request *request, kms_text key)
 	*request = (kms_request){ 0 };
 	ENSURE(key.text || !key.len, KMS_ERR_ARGUMENT);
 	ENSURE(key.len >= 1 && key.len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
-	ENSURE(kms_utf8_valid(key.text, key.len), KMS_ERR_UTF8);
+	ENSURE(kms_utf8_valid(key), KMS_ERR_UTF8);
 	ENSURE(!memchr(key.text, '\0', key.len), KMS_ERR_FIELD_VALUE);
 	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, key.len);
-	GUARD(kms_buf_append(&plain, key.text, key.len));
+	GUARD(kms_buf_append(&plain, kms_text_span(key)));
 	request->kind = KMS_REQUEST_GET;
 	request->plain = plain;
 	request->key = (kms_text){ (const char *)plain.data, plain.len };

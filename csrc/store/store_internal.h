@@ -23,7 +23,7 @@ struct kms_store {
 
 static inline uint64_t kms_store_hash(const kms_store *store, kms_text key)
 {
-	return kms_siphash(&store->hash_key, key.text, key.len);
+	return kms_siphash(&store->hash_key, kms_text_span(key));
 }
 
 #endif

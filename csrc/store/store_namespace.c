@@ -62,7 +62,7 @@ static _Atomic(store_namespace *) *bucket_of(kms_store *store, uint64_t app_id)
 	const namespace_table *table = &store->namespaces;
 	uint8_t id[8];
 	kms_store64_le(id, app_id);
-	size_t i = kms_siphash(&store->hash_key, id, sizeof(id)) & table->bucket_mask;
+	size_t i = kms_siphash(&store->hash_key, KMS_SPAN(id)) & table->bucket_mask;
 	for (;; i = (i + 1) & table->bucket_mask) {
 		const store_namespace *ns = atomic_load_explicit(&table->buckets[i], memory_order_acquire);
 		if (!ns || ns->app_id == app_id) return &table->buckets[i];

@@ -17,7 +17,7 @@ static kms_status get_locked(uint64_t *updated_at_ms, kms_buf *ciphertext, store
 {
 	store_record *record = kms_record_live(ns, key, now_ms);
 	ENSURE(record, KMS_ERR_NOT_FOUND);
-	GUARD(kms_buf_append(ciphertext, record->value, record->value_len));
+	GUARD(kms_buf_append(ciphertext, kms_span_of(record->value, record->value_len)));
 	kms_lru_use(ns, record);
 	*updated_at_ms = record->updated_at_ms;
 	return KMS_OK;

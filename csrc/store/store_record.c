@@ -11,7 +11,7 @@ kms_status kms_record_key_check(kms_text key, size_t max)
 {
 	ENSURE_REF(key.text);
 	ENSURE(key.len >= 1 && key.len <= max, KMS_ERR_KEY_SIZE);
-	ENSURE(!memchr(key.text, 0, key.len) && kms_utf8_valid(key.text, key.len), KMS_ERR_UTF8);
+	ENSURE(!memchr(key.text, 0, key.len) && kms_utf8_valid(key), KMS_ERR_UTF8);
 	return KMS_OK;
 }
 

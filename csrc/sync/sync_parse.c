@@ -1,7 +1,6 @@
 /* Parsing a sync message. Its records: sync_records.c. */
 #include <string.h>
 
-#include "codec/json_order.h"
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "sync/sync_internal.h"
@@ -119,8 +118,7 @@ static kms_status read_sealed(kms_sync *message, const kms_json *json)
 static member find_member(const kms_json_value *name)
 {
 	size_t i = 0;
-	while (i < MEMBERS &&
-	       kms_json_bytes_compare(name->text, name->len, member_names[i], strlen(member_names[i])) != 0)
+	while (i < MEMBERS && kms_text_compare(kms_json_text(name), kms_text_from(member_names[i])) != 0)
 		i++;
 	return (member)i;
 }
@@ -148,7 +146,8 @@ static kms_status read_value(kms_sync *message, kms_json_cursor *cursor, member 
 static kms_status check_new(const kms_json_value *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		ENSURE(kms_json_text_compare(&names[i], &names[count]) != 0, KMS_ERR_JSON_DUPLICATE);
+		ENSURE(kms_text_compare(kms_json_text(&names[i]), kms_json_text(&names[count])) != 0,
+		       KMS_ERR_JSON_DUPLICATE);
 	return KMS_OK;
 }
 

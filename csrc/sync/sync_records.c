@@ -4,7 +4,6 @@
  */
 #include <stdlib.h>
 
-#include "codec/json_order.h"
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "sync/sync_internal.h"
@@ -157,7 +156,7 @@ static kms_status add_name(app_names *names, const kms_json_value *name)
 static int compare_names(const void *a, const void *b)
 {
 	const kms_text *x = a, *y = b;
-	return kms_json_bytes_compare(x->text, x->len, y->text, y->len);
+	return kms_text_compare(*x, *y);
 }
 
 static kms_status check_names(const app_names *names)
@@ -218,7 +217,7 @@ static kms_status read_app(kms_sync *message, kms_json_cursor *cursor, app_names
 	size_t before = message->entry_count;
 	GUARD(kms_json_cursor_name(&name, cursor));
 	GUARD(add_name(names, &name));
-	bool app_valid = kms_app_id_parse(&app_id, name.text, name.len) == KMS_OK;
+	bool app_valid = kms_app_id_parse(&app_id, kms_json_text(&name)) == KMS_OK;
 	GUARD(read_records(message, cursor, app_valid));
 	if (message->entry_count > before) GUARD(add_app(message, app_id));
 	return KMS_OK;

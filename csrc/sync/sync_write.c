@@ -1,8 +1,8 @@
 #include "sync/sync_write.h"
 
-#include "codec/json_order.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
+#include "kms/json.h"
 
 #define MAX_DIGITS 20 /* of a uint64_t */
 #define TEXT_SIZE(text) (sizeof(text) - 1)
@@ -38,7 +38,7 @@ static size_t clock_size(const kms_record *record)
 
 size_t kms_sync_record_size(const kms_record *record)
 {
-	size_t key = kms_json_text_size(record->key.text, record->key.len), size;
+	size_t key = kms_json_text_size(record->key), size;
 	size_t rest = TEXT_SIZE("{\"key\":,\"tombstone\":,\"ttl_ms\":,\"updated_at_ms\":,\"value\":,"
 				"\"version\":}") +
 		      TEXT_SIZE("true") + (record->state != KMS_RECORD_TOMBSTONE) +
@@ -57,7 +57,7 @@ static kms_status write_value(kms_buf *out, const kms_record *record)
 {
 	if (record->state != KMS_RECORD_LIVE) return kms_buf_append_text(out, ",\"value\":null");
 	GUARD(kms_buf_append_text(out, ",\"value\":\""));
-	GUARD(kms_buf_append_hex(out, record->value.bytes, record->value.len));
+	GUARD(kms_buf_append_hex(out, record->value));
 	return kms_buf_append_text(out, "\"");
 }
 
@@ -70,7 +70,7 @@ static kms_status write_clock(kms_buf *out, const kms_record *record)
 	for (size_t i = 0; i < record->clock.len; i++) {
 		kms_address_format(name + 1, record->clock.entries[i].wallet20);
 		if (i) GUARD(kms_buf_append_text(out, ","));
-		GUARD(kms_buf_append(out, name, sizeof(name)));
+		GUARD(kms_buf_append(out, KMS_SPAN(name)));
 		GUARD(write_number(out, ":", record->clock.entries[i].counter));
 	}
 	return kms_buf_append_text(out, "}");
@@ -79,7 +79,7 @@ static kms_status write_clock(kms_buf *out, const kms_record *record)
 static kms_status write_record(kms_buf *out, const kms_record *record)
 {
 	GUARD(kms_buf_append_text(out, "{\"key\":"));
-	GUARD(kms_buf_append_json(out, record->key.text, record->key.len));
+	GUARD(kms_buf_append_json(out, record->key));
 	GUARD(kms_buf_append_text(out, ",\"tombstone\":"));
 	GUARD(kms_buf_append_text(out, flag_text(record)));
 	GUARD(write_number(out, ",\"ttl_ms\":", record->ttl_ms));
@@ -135,20 +135,11 @@ kms_status kms_sync_write_end(sync_writer *writer)
 
 /* ---- order ---- */
 
-/* Decimal digits of an id without leading zeros; returns how many. */
-static size_t id_text(char text[MAX_DIGITS], uint64_t app_id)
-{
-	size_t len = count_digits(app_id);
-	for (size_t i = len; i-- > 0; app_id /= 10)
-		text[i] = (char)('0' + app_id % 10);
-	return len;
-}
-
 int kms_sync_compare_ids(const void *a, const void *b)
 {
-	char x[MAX_DIGITS], y[MAX_DIGITS];
-	size_t x_len = id_text(x, *(const uint64_t *)a), y_len = id_text(y, *(const uint64_t *)b);
-	return kms_json_bytes_compare(x, x_len, y, y_len);
+	char x[KMS_DECIMAL_MAX], y[KMS_DECIMAL_MAX];
+	return kms_text_compare(kms_decimal_format(x, *(const uint64_t *)a),
+				kms_decimal_format(y, *(const uint64_t *)b));
 }
 
 size_t kms_sync_app_size(uint64_t app_id)

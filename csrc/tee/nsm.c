@@ -163,7 +163,7 @@ static kms_status exchange(kms_reader *value, uint8_t *memory, kms_nsm *nsm, con
 	};
 	GUARD(call_device(nsm, &message));
 	ENSURE(message.response.len <= KMS_NSM_RESPONSE_MAX, KMS_ERR_NSM_ANSWER);
-	*value = kms_reader_make(memory, (size_t)message.response.len);
+	*value = kms_reader_make(kms_span_of(memory, (size_t)message.response.len));
 	return read_name(value, nsm, name);
 }
 
@@ -243,7 +243,7 @@ kms_status kms_nsm_attest(kms_buf *document, kms_nsm *nsm, const kms_nsm_claims 
 	GUARD(write_claims(&request, claims));
 	GUARD(exchange(&value, memory, nsm, &request, "Attestation"));
 	GUARD(read_bytes(&made, &value, "document"));
-	return kms_buf_append(document, made.bytes, made.len);
+	return kms_buf_append(document, made);
 }
 
 /* ---- description ---- */

@@ -25,7 +25,7 @@ static kms_status append_digits(kms_buf *out, kms_text hex)
 	while (hex.len) {
 		size_t part = hex.len / 2 < PIECE ? hex.len / 2 : PIECE;
 		kms_status status = kms_hex_decode(kms_out_of(piece, part), kms_text_of(hex.text, 2 * part));
-		if (status == KMS_OK) status = kms_buf_append_hex(out, piece, part);
+		if (status == KMS_OK) status = kms_buf_append_hex(out, kms_span_of(piece, part));
 		if (status != KMS_OK) {
 			out->len = before;
 			return status;
@@ -40,7 +40,7 @@ static kms_status append_key(kms_buf *out, const uint8_t peer97[97])
 	uint8_t der[KMS_P384_DER];
 	kms_p384_der(der, peer97);
 	GUARD(kms_buf_append_text(out, "{\"client_public_key\":\"0x"));
-	return kms_buf_append_hex(out, der, sizeof(der));
+	return kms_buf_append_hex(out, KMS_SPAN(der));
 }
 
 /* ---- requests --------------------------------------------------------------------------------- */
@@ -71,7 +71,7 @@ static kms_status append_encrypt(kms_buf *request, kms_text plain, const uint8_t
 {
 	GUARD(append_key(request, peer97));
 	GUARD(kms_buf_append_text(request, "\",\"plaintext\":"));
-	GUARD(kms_buf_append_json(request, plain.text, plain.len));
+	GUARD(kms_buf_append_json(request, plain));
 	return kms_buf_append_text(request, "}");
 }
 
@@ -180,7 +180,7 @@ static kms_status read_plain(kms_buf *plain, reading *r, kms_buf *response)
 	kms_text text;
 	GUARD(read_object(r, response));
 	GUARD(read_text(&text, r, "plaintext"));
-	if (plain->kind == KMS_BUF_GUARDED) return kms_buf_append(plain, text.text, text.len);
+	if (plain->kind == KMS_BUF_GUARDED) return kms_buf_append(plain, kms_text_span(text));
 	ENSURE(text.len <= plain->max, KMS_ERR_TOO_LARGE);
 	adopt(plain, response, text);
 	return KMS_OK;
@@ -224,7 +224,7 @@ static kms_status append_envelope(kms_buf *body, reading *r, const uint8_t own97
 	GUARD(kms_buf_append_text(body, "\",\"nonce\":\""));
 	GUARD(append_digits(body, nonce));
 	GUARD(kms_buf_append_text(body, "\",\"sender_tee_pubkey\":\""));
-	GUARD(kms_buf_append_hex(body, own, sizeof(own)));
+	GUARD(kms_buf_append_hex(body, KMS_SPAN(own)));
 	return kms_buf_append_text(body, "\"}");
 }
 

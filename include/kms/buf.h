@@ -1,6 +1,9 @@
 /*
  * A growing byte buffer with a limit, in ordinary memory, in ordinary memory that is wiped
- * on free, or in guarded memory. Not shared between threads.
+ * before it is freed, or in guarded memory. Appending text encodings: codec.h and json.h.
+ * Appending returns KMS_OK; ERR_TOO_LARGE beyond `max`; ERR_MEMORY; ERR_LOCKED_MEMORY (guarded
+ * buffers); ERR_ARGUMENT. A failed append leaves the content unchanged.
+ * Threads: one thread at a time per buffer.
  */
 #ifndef KMS_BUF_H
 #define KMS_BUF_H
@@ -17,18 +20,18 @@ typedef struct kms_buf {
 	uint8_t *data; /* NULL while empty */
 	size_t len;
 	size_t cap;
-	size_t max; /* appending beyond it is ERR_TOO_LARGE */
+	size_t max; /* limit of len */
 	kms_buf_kind kind;
 } kms_buf;
 
-/* An empty buffer; owns nothing until the first append. */
+/* An empty buffer; owns nothing until the first append. Free with kms_buf_free. */
 static inline kms_buf kms_buf_make(kms_buf_kind kind, size_t max)
 {
 	kms_buf b = { NULL, 0, 0, max, kind };
 	return b;
 }
 
-/* What it holds; valid until it grows or is freed. */
+/* The content: borrowed, valid until the buffer grows or is freed. */
 static inline kms_span kms_buf_span(const kms_buf *buf)
 {
 	return kms_span_of(buf->data, buf->len);
@@ -39,28 +42,30 @@ static inline kms_text kms_buf_text(const kms_buf *buf)
 	return kms_span_text(kms_buf_span(buf));
 }
 
-/* Frees (wiping unless PLAIN) and leaves an empty buffer of the same kind and limit. */
+/* Frees (wiping unless PLAIN) and leaves an empty buffer of the same kind and limit. NULL is fine. */
 void kms_buf_free(kms_buf *buf);
-/* Forgets the content (wiped unless PLAIN) and keeps the memory. */
+
+/* Drops the content (wiped unless PLAIN) and keeps the memory. NULL is fine. */
 void kms_buf_clear(kms_buf *buf);
 
 /*
- * Room for `extra` more bytes. Growth copies and wipes the old block unless PLAIN.
- * Returns: KMS_OK, ERR_TOO_LARGE, ERR_MEMORY, ERR_LOCKED_MEMORY; the content never changes.
+ * Makes room for `extra` more bytes. Unless PLAIN, growth wipes the old block.
+ * Returns: as appending.
  */
 kms_status kms_buf_reserve(kms_buf *buf, size_t extra);
-kms_status kms_buf_append(kms_buf *buf, const void *bytes, size_t len);
+
+/* Appends bytes. */
+kms_status kms_buf_append(kms_buf *buf, kms_span bytes);
+
 /* Appends a NUL-terminated text without its NUL. */
 kms_status kms_buf_append_text(kms_buf *buf, const char *text);
+
 /* Appends a number in decimal. */
 kms_status kms_buf_append_u64(kms_buf *buf, uint64_t number);
-/* Appends 2 * len lower-case digits. Constant time in the bytes. */
-kms_status kms_buf_append_hex(kms_buf *buf, const uint8_t *bytes, size_t len);
-/* Appends standard base64 with padding (RFC 4648 section 4). */
-kms_status kms_buf_append_base64(kms_buf *buf, const uint8_t *bytes, size_t len);
-/* Bytes that a text takes as a JSON string, with quotes and escapes; SIZE_MAX: too many. */
-size_t kms_json_text_size(const char *text, size_t len);
-/* Appends a JSON string with quotes, escaped as canonical JSON has it (json.h). */
-kms_status kms_buf_append_json(kms_buf *buf, const char *text, size_t len);
+
+#define KMS_DECIMAL_MAX 20 /* digits of 2^64 - 1 */
+
+/* A number in decimal. Returns: its digits, which lie in `storage`. */
+kms_text kms_decimal_format(char storage[KMS_DECIMAL_MAX], uint64_t number);
 
 #endif

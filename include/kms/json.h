@@ -1,8 +1,8 @@
 /*
- * Strict JSON (RFC 8259): one value, no duplicate keys, valid UTF-8 and no lone surrogate
- * escapes, depth at most 16, nothing after it. Strings are decoded in place, so that a
- * secret in a body is never copied out of the buffer it arrived in.
- * A document belongs to one thread at a time.
+ * Strict JSON (RFC 8259): one value and nothing after it, no duplicate keys, valid UTF-8, no lone
+ * surrogate escapes, depth at most 16. Strings are decoded in place, so that a secret in a body
+ * never leaves the buffer that it arrived in.
+ * Threads: one thread at a time per document.
  */
 #ifndef KMS_JSON_H
 #define KMS_JSON_H
@@ -50,35 +50,39 @@ typedef struct kms_json {
 } kms_json;
 
 /*
- * Parses `len` bytes of `text`, which is changed and must outlive the document.
- * Token memory is ordinary (it holds positions, no content).
- * In: max_values - bound on values and keys together (ERR_JSON_SIZE beyond).
- * Returns: KMS_OK, ERR_JSON, ERR_UTF8, ERR_JSON_DUPLICATE, ERR_JSON_DEPTH, ERR_JSON_SIZE,
- * ERR_MEMORY. Release with kms_json_free, also after a failure.
+ * Parses a document. The values live in ordinary memory: they hold positions, no content.
+ * Returns: KMS_OK; ERR_JSON; ERR_UTF8; ERR_JSON_DUPLICATE; ERR_JSON_DEPTH; ERR_JSON_SIZE beyond
+ * `max_values`; ERR_MEMORY; ERR_ARGUMENT.
+ * Out: json - owned by the caller, free with kms_json_free; empty on failure.
+ * In: text - changed by the parser; must outlive the document. max_values - limit of values and
+ * keys together.
  */
 kms_status kms_json_parse(kms_json *json, char *text, size_t len, size_t max_values);
+
+/* Frees the values and leaves an empty document. NULL is fine. */
 void kms_json_free(kms_json *json);
 
-/*
- * Parses the one value that `text` begins with, whatever follows it: for documents too large
- * to hold the tokens of at once. `json` is empty at first, is used again for the next value, and
- * is freed at last; after a failure it holds no value.
- * Out: used - bytes up to the end of the value. In: depth - containers that it stands in.
- * Returns: as kms_json_parse.
- */
-kms_status kms_json_parse_front(kms_json *json, size_t *used, char *text, size_t len, size_t max_values,
-				unsigned depth);
-
-/* Member of an object by name, or NULL; `object` must be of type OBJECT. */
+/* A member of an object; NULL when there is none or `object` is not an OBJECT. */
 const kms_json_value *kms_json_get(const kms_json *json, const kms_json_value *object, const char *name);
-/* First child (array element, or key of the first member) and the one after a value. */
+
+/* The first child (element, or key of the first member) and what follows a value; NULL: none. */
 const kms_json_value *kms_json_first(const kms_json *json, const kms_json_value *parent);
 const kms_json_value *kms_json_next(const kms_json *json, const kms_json_value *value);
 
 /*
- * Writes a value as canonical JSON: keys sorted bytewise, no spaces, UTF-8 raw, control
- * characters as \b \t \n \f \r or \u00xx. A FRACTION anywhere: ERR_JSON.
+ * Appends a value as canonical JSON: keys sorted bytewise, no spaces, UTF-8 as it is, control
+ * characters as \b \t \n \f \r or \u00xx.
+ * Returns: KMS_OK; ERR_JSON when there is a FRACTION; ERR_MEMORY; as kms_buf_append.
  */
 kms_status kms_json_canonical(kms_buf *out, const kms_json *json, const kms_json_value *value);
+
+/* Bytes of a text as a JSON string, with quotes and escapes. Returns: SIZE_MAX when it overflows. */
+size_t kms_json_text_size(kms_text text);
+
+/*
+ * Appends a text as a JSON string, escaped as in canonical JSON.
+ * Returns: KMS_OK; ERR_UTF8; as kms_buf_append.
+ */
+kms_status kms_buf_append_json(kms_buf *buf, kms_text text);
 
 #endif

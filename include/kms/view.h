@@ -79,15 +79,15 @@ static inline kms_text kms_span_text(kms_span span)
 	return view;
 }
 
-/* A read cursor. `at` never passes `end`. */
+/* A read cursor. `at` never passes `end`. One thread at a time. */
 typedef struct kms_reader {
 	const uint8_t *at;
 	const uint8_t *end;
 } kms_reader;
 
-static inline kms_reader kms_reader_make(const uint8_t *bytes, size_t len)
+static inline kms_reader kms_reader_make(kms_span bytes)
 {
-	kms_reader r = { bytes, bytes + len };
+	kms_reader r = { bytes.bytes, bytes.bytes + bytes.len };
 	return r;
 }
 
@@ -96,11 +96,17 @@ static inline size_t kms_reader_left(const kms_reader *reader)
 	return (size_t)(reader->end - reader->at);
 }
 
-/* Borrows the next `len` bytes; ERR_TRUNCATED when there are fewer (nothing is consumed). */
+/*
+ * The next `len` bytes.
+ * Returns: KMS_OK; ERR_TRUNCATED when there are fewer (nothing is consumed); ERR_ARGUMENT.
+ * Out: bytes - borrowed from what the cursor reads; NULL on failure.
+ */
 kms_status kms_reader_take(const uint8_t **bytes, kms_reader *reader, size_t len);
-/* The next byte. */
+
+/* The next byte. Returns: as kms_reader_take. */
 kms_status kms_reader_u8(uint8_t *byte, kms_reader *reader);
-/* ERR_TRAILING unless everything was consumed. */
+
+/* Returns: KMS_OK when everything was consumed; ERR_TRAILING; ERR_ARGUMENT. */
 kms_status kms_reader_end(const kms_reader *reader);
 
 #endif

@@ -245,7 +245,7 @@ static kms_status write_letter(letter *l)
 	l->opened = kms_buf_make(KMS_BUF_GUARDED, 4 * MIB);
 	GUARD(kms_envelope_seal(&l->body, l->world->channel_key, kms_p384_public(l->world->own),
 				kms_span_of(l->plain, l->size)));
-	GUARD(kms_buf_append(&l->copy, l->body.data, l->body.len));
+	GUARD(kms_buf_append(&l->copy, kms_buf_span(&l->body)));
 	return run_envelope_parse(l, 1);
 }
 

@@ -270,7 +270,7 @@ static kms_status bench_node(load *l)
 static bool number(unsigned *value, const char *text, unsigned min, unsigned max)
 {
 	uint64_t parsed = 0;
-	if (kms_decimal_parse(&parsed, text, strlen(text)) != KMS_OK || parsed < min || parsed > max)
+	if (kms_decimal_parse(&parsed, kms_text_from(text)) != KMS_OK || parsed < min || parsed > max)
 		return false;
 	*value = (unsigned)parsed;
 	return true;

@@ -68,7 +68,7 @@ static void hex_encode(void)
 	char text[2 * KEY];
 	kms_secret *secret = hidden_secret(KEY, 3);
 	for (size_t len = 1; len <= KEY; len++)
-		kms_hex_encode(text, kms_secret_bytes(secret), len);
+		kms_hex_encode(text, kms_span_of(kms_secret_bytes(secret), len));
 	kms_secret_unref(secret);
 }
 
@@ -79,14 +79,14 @@ static void base64_both_ways(void)
 	size_t len;
 	kms_secret *secret = hidden_secret(KEY, 4);
 	for (size_t i = 1; i <= KEY; i++) {
-		size_t text_len = kms_base64_encode(text, kms_secret_bytes(secret), i);
-		MUST(kms_base64_decode(bytes, &len, text, text_len));
+		size_t text_len = kms_base64_encode(text, kms_span_of(kms_secret_bytes(secret), i));
+		MUST(kms_base64_decode(bytes, &len, kms_text_of(text, text_len)));
 		if (len != i) exit(2);
 	}
 	hide(text, 8);
 	text[3] = '*';
 	hide(text, 8);
-	if (kms_base64_decode(bytes, &len, text, 8) != KMS_ERR_BASE64) exit(2);
+	if (kms_base64_decode(bytes, &len, kms_text_of(text, 8)) != KMS_ERR_BASE64) exit(2);
 	kms_secret_unref(secret);
 }
 
@@ -94,9 +94,9 @@ static void buffers(void)
 {
 	kms_secret *secret = hidden_secret(KEY, 5);
 	kms_buf buf = kms_buf_make(KMS_BUF_GUARDED, 4096);
-	MUST(kms_buf_append_hex(&buf, kms_secret_bytes(secret), KEY));
-	MUST(kms_buf_append_base64(&buf, kms_secret_bytes(secret), KEY));
-	MUST(kms_buf_append(&buf, kms_secret_bytes(secret), KEY));
+	MUST(kms_buf_append_hex(&buf, kms_span_of(kms_secret_bytes(secret), KEY)));
+	MUST(kms_buf_append_base64(&buf, kms_span_of(kms_secret_bytes(secret), KEY)));
+	MUST(kms_buf_append(&buf, kms_span_of(kms_secret_bytes(secret), KEY)));
 	kms_buf_free(&buf);
 	kms_secret_unref(secret);
 }

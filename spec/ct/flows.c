@@ -102,7 +102,7 @@ static void envelope(void)
 	 */
 	MUST(kms_hmac_sha256(mac, mac_key, kms_buf_span(&body)));
 	kms_buf again = kms_buf_make(KMS_BUF_PLAIN, 4096);
-	MUST(kms_buf_append(&again, body.data, body.len));
+	MUST(kms_buf_append(&again, kms_buf_span(&body)));
 	show(mac, sizeof(mac));
 	mac[31] ^= 1;
 	MUST(kms_envelope_parse_mac(&parsed, &authentic, (char *)again.data, again.len, mac_key, mac));
@@ -168,7 +168,7 @@ static void requests(void)
 	request = parsed("{\"key\":\"k\",\"value\":\"AAECAwQFBgcICQ==\"}", KMS_REQUEST_PUT);
 	hide((void *)(uintptr_t)request.value.bytes, request.value.len);
 	answer(&plain, &request, store, master);
-	MUST(kms_request_for_key(&request, kms_text_of("k", 1)));
+	MUST(kms_request_for_key(&request, KMS_TEXT("k")));
 	answer(&plain, &request, store, master);
 	kms_store_free(store);
 	kms_secret_unref(master);

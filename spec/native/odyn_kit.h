@@ -28,7 +28,7 @@ static inline void der_hex(char hex[241], const kms_p384 *key)
 {
 	uint8_t der[120];
 	kms_p384_der(der, kms_p384_public(key));
-	kms_hex_encode(hex, der, sizeof(der));
+	kms_hex_encode(hex, KMS_SPAN(der));
 	hex[240] = '\0';
 }
 

@@ -18,7 +18,7 @@
 static inline kms_buf wiped_copy(const char *text, size_t len)
 {
 	kms_buf buf = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
-	MUST(kms_buf_append(&buf, text, len));
+	MUST(kms_buf_append(&buf, kms_span_of(text, len)));
 	return buf;
 }
 
@@ -83,7 +83,7 @@ static inline void add_sealed_hex(kms_buf *out, uint64_t app_id, uint8_t first, 
 {
 	kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	add_sealed(&sealed, app_id, first, len);
-	MUST(kms_buf_append_hex(out, sealed.data, sealed.len));
+	MUST(kms_buf_append_hex(out, kms_buf_span(&sealed)));
 	kms_buf_free(&sealed);
 }
 

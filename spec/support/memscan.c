@@ -105,7 +105,7 @@ static void add_masked(const char *name, const char *form, const uint8_t *secret
 static void add_hex(const char *name, const uint8_t *secret, size_t len)
 {
 	char text[2 * MAX_SECRET];
-	kms_hex_encode(text, secret, len);
+	kms_hex_encode(text, kms_span_of(secret, len));
 	add(name, "hex", (uint8_t *)text, 2 * len);
 	for (size_t i = 0; i < 2 * len; i++)
 		if (text[i] >= 'a') text[i] = (char)(text[i] - 'a' + 'A');
@@ -119,7 +119,7 @@ static void add_base64(const char *name, const char *form, const uint8_t *secret
 	char text[MAX_SECRET * 2];
 	size_t skip = (shift * 8 + 5) / 6, full = (shift + len) * 8 / 6;
 	memcpy(bytes + shift, secret, len);
-	kms_base64_encode(text, bytes, shift + len);
+	kms_base64_encode(text, kms_span_of(bytes, shift + len));
 	add(name, form, (uint8_t *)text + skip, full - skip);
 }
 

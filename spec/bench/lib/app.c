@@ -97,7 +97,7 @@ static kms_status append_value(kms_buf *text, size_t index, size_t len)
 	ENSURE(value, KMS_ERR_MEMORY);
 	for (size_t i = 0; i < len; i++)
 		value[i] = (uint8_t)(index * 31 + i);
-	kms_status status = kms_buf_append_base64(text, value, len);
+	kms_status status = kms_buf_append_base64(text, kms_span_of(value, len));
 	kms_heap_free(value);
 	return status;
 }
@@ -112,7 +112,7 @@ static kms_status write_inner(kms_buf *plain, const app_request *request, app_op
 				  operation == APP_DERIVE ? "{\"length\":32,\"path\":\"" : "{\"key\":\""));
 	GUARD(kms_buf_append_text(plain, name));
 	GUARD(kms_buf_append_text(plain, "\",\"pop\":\""));
-	GUARD(kms_buf_append(plain, request->signature, sizeof(request->signature)));
+	GUARD(kms_buf_append(plain, KMS_SPAN(request->signature)));
 	if (operation == APP_PUT) {
 		GUARD(kms_buf_append_text(plain, "\",\"value\":\""));
 		GUARD(append_value(plain, index, value_len));
@@ -143,7 +143,7 @@ static kms_status write_head(kms_buf *text, const app_request *request, const ap
 			   line, name, a->host, (int)sizeof(request->signature), request->signature,
 			   (int)sizeof(request->nonce), request->nonce, (unsigned long long)now_s);
 	ENSURE(len > 0 && (size_t)len < sizeof(head), KMS_ERR_RANGE);
-	GUARD(kms_buf_append(text, head, (size_t)len));
+	GUARD(kms_buf_append(text, kms_span_of(head, (size_t)len)));
 	if (operation == APP_GET) return kms_buf_append_text(text, "\r\n");
 	GUARD(kms_buf_append_text(text, "Content-Type: application/json\r\nContent-Length: "));
 	GUARD(kms_buf_append_u64(text, body_len));
@@ -161,7 +161,7 @@ kms_status app_write(app_request *request, const app *a, app_operation operation
 			   (kms_text){ request->nonce, sizeof(request->nonce) }, a->node20, now_s));
 	GUARD(write_body(&body, request, a, operation, index, value_len));
 	GUARD(write_head(&request->text, request, a, operation, index, now_s, body.len));
-	return body.len ? kms_buf_append(&request->text, body.data, body.len) : KMS_OK;
+	return body.len ? kms_buf_append(&request->text, kms_buf_span(&body)) : KMS_OK;
 }
 
 void app_request_clear(app_request *request)
@@ -188,7 +188,7 @@ static kms_status check_derived(const kms_json *json, const app *a, size_t index
 	GUARD(member(&key, json, root, "key"));
 	GUARD(kms_derive(KMS_OUT(derived), a->master, app_id->number, kms_text_from(name), KMS_TEXT("")));
 	DEFER(kms_buf_free) kms_buf expected = kms_buf_make(KMS_BUF_WIPED, 64);
-	GUARD(kms_buf_append_base64(&expected, derived, sizeof(derived)));
+	GUARD(kms_buf_append_base64(&expected, KMS_SPAN(derived)));
 	return same_text(key, kms_buf_text(&expected)) ? KMS_OK : KMS_ERR_DECRYPT;
 }
 

@@ -49,7 +49,7 @@ bool client_address(struct sockaddr_in *address, const char *text)
 	host[colon - text] = '\0';
 	if (inet_pton(AF_INET, host, &address->sin_addr) != 1) return false;
 	if (ntohl(address->sin_addr.s_addr) >> 24 != 127) return false;
-	if (kms_decimal_parse(&port, colon + 1, strlen(colon + 1)) != KMS_OK) return false;
+	if (kms_decimal_parse(&port, kms_text_from(colon + 1)) != KMS_OK) return false;
 	address->sin_port = htons((uint16_t)port);
 	return port > 0 && port < 65536;
 }
@@ -167,10 +167,10 @@ static kms_status read_head(connection *conn)
 	if (!end) return KMS_OK;
 	size_t head = (size_t)(end - bytes) + 4;
 	ENSURE(head > sizeof(start) + 3 && memcmp(bytes, start, sizeof(start) - 1) == 0, KMS_ERR_HTTP);
-	GUARD(kms_decimal_parse(&number, bytes + sizeof(start) - 1, 3));
+	GUARD(kms_decimal_parse(&number, kms_text_of(bytes + sizeof(start) - 1, 3)));
 	e->status = (unsigned)number;
 	kms_text length = header(bytes, head, "Content-Length");
-	ENSURE(length.text && kms_decimal_parse(&number, length.text, length.len) == KMS_OK, KMS_ERR_HTTP);
+	ENSURE(length.text && kms_decimal_parse(&number, length) == KMS_OK, KMS_ERR_HTTP);
 	ENSURE(number <= MAX_REPLY - head, KMS_ERR_TOO_LARGE);
 	kms_text signature = header(bytes, head, "X-KMS-Response-Signature");
 	e->signature_len = 0;
@@ -202,7 +202,7 @@ static kms_status receive(bool *done, connection *conn)
 		*done = true;
 		if (!e->keep) return KMS_OK;
 		e->body = kms_buf_make(KMS_BUF_PLAIN, MAX_REPLY);
-		return kms_buf_append(&e->body, conn->in.data + conn->head_len, conn->body_len);
+		return kms_buf_append(&e->body, kms_span_of(conn->in.data + conn->head_len, conn->body_len));
 	}
 }
 

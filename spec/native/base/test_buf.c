@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 #include "kms/buf.h"
+#include "kms/codec.h"
+#include "kms/json.h"
 #include "test.h"
 
 static const kms_buf_kind kinds[] = { KMS_BUF_PLAIN, KMS_BUF_WIPED, KMS_BUF_GUARDED };
@@ -14,10 +16,10 @@ TEST(grows_to_its_limit_and_not_past_it)
 	for (size_t k = 0; k < 3; k++) {
 		kms_buf buf = kms_buf_make(kinds[k], 1000);
 		for (unsigned i = 0; i < 1000; i++)
-			CHECK_OK(kms_buf_append(&buf, &(uint8_t){ (uint8_t)(i * 3) }, 1));
-		CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append(&buf, "x", 1));
+			CHECK_OK(kms_buf_append(&buf, kms_span_of(&(uint8_t){ (uint8_t)(i * 3) }, 1)));
+		CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append(&buf, KMS_BYTES("x")));
 		CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_reserve(&buf, SIZE_MAX));
-		CHECK_OK(kms_buf_append(&buf, NULL, 0));
+		CHECK_OK(kms_buf_append(&buf, KMS_NO_BYTES));
 		CHECK(buf.len == 1000 && buf.cap <= 1000);
 		for (unsigned i = 0; i < 1000; i++)
 			CHECK(buf.data[i] == (uint8_t)(i * 3));
@@ -27,9 +29,9 @@ TEST(grows_to_its_limit_and_not_past_it)
 		kms_buf_free(&buf);
 	}
 	kms_buf nothing = kms_buf_make(KMS_BUF_PLAIN, 0);
-	CHECK_OK(kms_buf_append(&nothing, NULL, 0));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append(&nothing, "x", 1));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append(&nothing, NULL, 1));
+	CHECK_OK(kms_buf_append(&nothing, KMS_NO_BYTES));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append(&nothing, KMS_BYTES("x")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append(&nothing, kms_span_of(NULL, 1)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_reserve(NULL, 1));
 	CHECK(!nothing.data);
 	kms_buf_free(NULL);
@@ -103,15 +105,15 @@ TEST(appends_numbers_hex_base64)
 	CHECK_OK(kms_buf_append_u64(&buf, UINT64_MAX));
 	CHECK(is_text(&buf, "0 18446744073709551615"));
 	kms_buf_clear(&buf);
-	CHECK_OK(kms_buf_append_hex(&buf, (const uint8_t *)"\x00\xab\xff", 3));
-	CHECK_OK(kms_buf_append_hex(&buf, NULL, 0));
-	CHECK_OK(kms_buf_append_base64(&buf, (const uint8_t *)"foob", 4));
-	CHECK_OK(kms_buf_append_base64(&buf, NULL, 0));
+	CHECK_OK(kms_buf_append_hex(&buf, KMS_BYTES("\x00\xab\xff")));
+	CHECK_OK(kms_buf_append_hex(&buf, KMS_NO_BYTES));
+	CHECK_OK(kms_buf_append_base64(&buf, KMS_BYTES("foob")));
+	CHECK_OK(kms_buf_append_base64(&buf, KMS_NO_BYTES));
 	CHECK(is_text(&buf, "00abffZm9vYg=="));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_hex(&buf, NULL, 1));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_base64(&buf, NULL, 1));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_hex(&buf, buf.data, SIZE_MAX / 2 + 1));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_base64(&buf, buf.data, SIZE_MAX));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_hex(&buf, kms_span_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_base64(&buf, kms_span_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_hex(&buf, kms_span_of(buf.data, SIZE_MAX / 2 + 1)));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_base64(&buf, kms_span_of(buf.data, SIZE_MAX)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_text(&buf, NULL));
 	CHECK(buf.len == 14);
 	kms_buf_free(&buf);
@@ -121,19 +123,19 @@ TEST(json_strings_are_escaped)
 {
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 1000);
 	static const char all[] = "\x00\x01\x07\b\t\n\x0b\f\r\x0e\x1f \"\\/\x7f\xc3\xa4\xf0\x9f\x94\x91";
-	CHECK_OK(kms_buf_append_json(&buf, all, sizeof(all) - 1));
+	CHECK_OK(kms_buf_append_json(&buf, kms_text_of(all, sizeof(all) - 1)));
 	CHECK(is_text(&buf, "\"\\u0000\\u0001\\u0007\\b\\t\\n\\u000b\\f\\r\\u000e\\u001f \\\"\\\\/\x7f"
 			    "\xc3\xa4\xf0\x9f\x94\x91\""));
 	kms_buf_clear(&buf);
-	CHECK_OK(kms_buf_append_json(&buf, NULL, 0));
+	CHECK_OK(kms_buf_append_json(&buf, KMS_NO_TEXT));
 	CHECK(is_text(&buf, "\"\""));
-	CHECK_STATUS(KMS_ERR_UTF8, kms_buf_append_json(&buf, "\xff", 1));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(&buf, NULL, 1));
+	CHECK_STATUS(KMS_ERR_UTF8, kms_buf_append_json(&buf, KMS_TEXT("\xff")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(&buf, kms_text_of(NULL, 1)));
 	buf.max = buf.len + 9;
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_json(&buf, "ab\x01", 3));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_json(&buf, KMS_TEXT("ab\x01")));
 	CHECK(is_text(&buf, "\"\""));
 	buf.max++;
-	CHECK_OK(kms_buf_append_json(&buf, "ab\x01", 3));
+	CHECK_OK(kms_buf_append_json(&buf, KMS_TEXT("ab\x01")));
 	CHECK(is_text(&buf, "\"\"\"ab\\u0001\""));
 	kms_buf_free(&buf);
 }
@@ -142,7 +144,7 @@ TEST(reader_never_passes_the_end)
 {
 	const uint8_t *bytes;
 	uint8_t byte;
-	kms_reader reader = kms_reader_make((const uint8_t *)"abcd", 4);
+	kms_reader reader = kms_reader_make(KMS_BYTES("abcd"));
 	CHECK_OK(kms_reader_u8(&byte, &reader));
 	CHECK(byte == 'a');
 	CHECK_STATUS(KMS_ERR_TRUNCATED, kms_reader_take(&bytes, &reader, 4));

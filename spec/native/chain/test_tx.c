@@ -16,7 +16,7 @@ static bool is_hex(const kms_buf *buf, const char *hex)
 static void check_bytes(int *failed_, const void *bytes, size_t len, const char *hex)
 {
 	kms_buf out = kms_buf_make(KMS_BUF_PLAIN, 1000);
-	CHECK_OK(kms_rlp_bytes(&out, bytes, len));
+	CHECK_OK(kms_rlp_bytes(&out, kms_span_of(bytes, len)));
 	CHECK(is_hex(&out, hex));
 	kms_buf_free(&out);
 }
@@ -67,7 +67,7 @@ TEST(rlp_headers_of_long_content)
 		uint8_t head[4];
 		size_t head_len = strlen(cases[i].string) / 2;
 		kms_buf out = kms_buf_make(KMS_BUF_PLAIN, 70000);
-		CHECK_OK(kms_rlp_bytes(&out, content, cases[i].len));
+		CHECK_OK(kms_rlp_bytes(&out, kms_span_of(content, cases[i].len)));
 		CHECK(out.len == head_len + cases[i].len);
 		CHECK_OK(
 		    kms_hex_decode(kms_out_of(head, head_len), kms_text_of(cases[i].string, 2 * head_len)));

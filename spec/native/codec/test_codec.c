@@ -58,7 +58,7 @@ TEST(hex_round_trip_of_all_lengths)
 		bytes[i] = (uint8_t)(i * 97 + 11);
 	for (size_t len = 0; len <= sizeof(bytes); len++) {
 		memset(text, '#', sizeof(text));
-		kms_hex_encode(text, bytes, len);
+		kms_hex_encode(text, kms_span_of(bytes, len));
 		CHECK(text[2 * len] == '#');
 		for (size_t i = 0; i < len; i++) {
 			char want[3];
@@ -81,7 +81,7 @@ TEST(hex_is_decoded_where_it_stands)
 	for (size_t len = 0; len <= sizeof(want); len++) {
 		for (size_t prefix = 0; prefix <= 2; prefix += 2) {
 			memcpy(text, "0x", 2);
-			kms_hex_encode(text + prefix, want, len);
+			kms_hex_encode(text + prefix, kms_span_of(want, len));
 			CHECK_OK(kms_hex_decode_in_place(&decoded, text, prefix + 2 * len));
 			CHECK(decoded == len);
 			CHECK_MEM(text, want, len);
@@ -118,9 +118,9 @@ TEST(base64_known_answers)
 		uint8_t bytes[16];
 		char text[16];
 		size_t len, plain = strlen(pairs[i][0]), coded = strlen(pairs[i][1]);
-		CHECK(kms_base64_encode(text, (const uint8_t *)pairs[i][0], plain) == coded);
+		CHECK(kms_base64_encode(text, kms_span_of(pairs[i][0], plain)) == coded);
 		CHECK_MEM(text, pairs[i][1], coded);
-		CHECK_OK(kms_base64_decode(bytes, &len, pairs[i][1], coded));
+		CHECK_OK(kms_base64_decode(bytes, &len, kms_text_of(pairs[i][1], coded)));
 		CHECK(len == plain);
 		CHECK_MEM(bytes, pairs[i][0], len);
 	}
@@ -135,10 +135,10 @@ TEST(base64_round_trip_in_place)
 	for (size_t len = 0; len <= sizeof(bytes); len++) {
 		size_t back;
 		memset(text, '#', sizeof(text));
-		size_t written = kms_base64_encode(text, bytes, len);
+		size_t written = kms_base64_encode(text, kms_span_of(bytes, len));
 		CHECK(written == (len + 2) / 3 * 4 && text[written] == '#');
 		CHECK(kms_base64_bound(written) >= len);
-		CHECK_OK(kms_base64_decode((uint8_t *)text, &back, text, written));
+		CHECK_OK(kms_base64_decode((uint8_t *)text, &back, kms_text_of(text, written)));
 		CHECK(back == len);
 		CHECK_MEM(text, bytes, len);
 	}
@@ -159,7 +159,7 @@ TEST(base64_refuses_every_wrong_character)
 			if (c == '=' && at == 15) continue;
 			memset(bytes, 0xee, sizeof(bytes));
 			CHECK_STATUS(found ? KMS_OK : KMS_ERR_BASE64,
-				     kms_base64_decode(bytes, &len, text, 16));
+				     kms_base64_decode(bytes, &len, kms_text_of(text, 16)));
 			CHECK(len == (found ? 12u : 0u));
 			unsigned value = found ? (unsigned)(found - alphabet) : 0;
 			unsigned shifted = value << (18 - at % 4 * 6);
@@ -180,9 +180,9 @@ TEST(base64_refuses_what_is_not_canonical)
 	uint8_t bytes[16];
 	size_t len;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		CHECK_STATUS(KMS_ERR_BASE64, kms_base64_decode(bytes, &len, wrong[i], strlen(wrong[i])));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(NULL, &len, "Zm9v", 4));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(bytes, NULL, "Zm9v", 4));
+		CHECK_STATUS(KMS_ERR_BASE64, kms_base64_decode(bytes, &len, kms_text_from(wrong[i])));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(NULL, &len, KMS_TEXT("Zm9v")));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(bytes, NULL, KMS_TEXT("Zm9v")));
 }
 
 /* The table of RFC 3629 section 4, at each edge. */
@@ -222,43 +222,43 @@ TEST(utf8_edges)
 					   "1234567\xc3",
 					   "12345678\xed\xa0\x80" };
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		CHECK(kms_utf8_valid(good[i], strlen(good[i])));
+		CHECK(kms_utf8_valid(kms_text_from(good[i])));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		CHECK(!kms_utf8_valid(bad[i], strlen(bad[i])));
-	CHECK(kms_utf8_valid("\0", 1));
-	CHECK(kms_utf8_valid(NULL, 0));
+		CHECK(!kms_utf8_valid(kms_text_from(bad[i])));
+	CHECK(kms_utf8_valid(KMS_TEXT("\0")));
+	CHECK(kms_utf8_valid(KMS_NO_TEXT));
 }
 
 TEST(decimal_limits)
 {
 	uint64_t n;
-	CHECK_OK(kms_decimal_parse(&n, "18446744073709551615", 20));
+	CHECK_OK(kms_decimal_parse(&n, KMS_TEXT("18446744073709551615")));
 	CHECK(n == UINT64_MAX);
-	CHECK_OK(kms_decimal_parse(&n, "00000000000000000007", 20));
+	CHECK_OK(kms_decimal_parse(&n, KMS_TEXT("00000000000000000007")));
 	CHECK(n == 7);
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "18446744073709551616", 20));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("18446744073709551616")));
 	CHECK(n == 0);
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "99999999999999999999", 20));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "000000000000000000001", 21));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "", 0));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "+1", 2));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "-1", 2));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "1 ", 2));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, "0x1", 3));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("99999999999999999999")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("000000000000000000001")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("+1")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("-1")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("1 ")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_decimal_parse(&n, KMS_TEXT("0x1")));
 }
 
 TEST(app_id_limits)
 {
 	uint64_t n;
-	CHECK_OK(kms_app_id_parse(&n, "1", 1));
+	CHECK_OK(kms_app_id_parse(&n, KMS_TEXT("1")));
 	CHECK(n == 1);
-	CHECK_OK(kms_app_id_parse(&n, "18446744073709551615", 20));
+	CHECK_OK(kms_app_id_parse(&n, KMS_TEXT("18446744073709551615")));
 	CHECK(n == UINT64_MAX);
-	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "18446744073709551616", 20));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "0", 1));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "01", 2));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "", 0));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, "a", 1));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, KMS_TEXT("18446744073709551616")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, KMS_TEXT("0")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, KMS_TEXT("01")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, KMS_TEXT("")));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, KMS_TEXT("a")));
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(hex_decodes_every_byte_in_any_case), T(hex_refuses_every_wrong_digit),

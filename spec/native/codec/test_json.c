@@ -356,9 +356,9 @@ TEST(misuse_is_refused)
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_canonical(NULL, &json, json.values));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_canonical(&out, NULL, json.values));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_canonical(&out, &json, NULL));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(&out, NULL, 1));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(NULL, "a", 1));
-	CHECK_OK(kms_buf_append_json(&out, NULL, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(&out, kms_text_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(NULL, KMS_TEXT("a")));
+	CHECK_OK(kms_buf_append_json(&out, KMS_NO_TEXT));
 	CHECK(out.len == 2);
 	kms_json_free(&json);
 	kms_json_free(&json);
@@ -369,12 +369,12 @@ TEST(misuse_is_refused)
 TEST(written_strings_respect_the_buffers_limit)
 {
 	kms_buf out = kms_buf_make(KMS_BUF_GUARDED, 9);
-	CHECK_OK(kms_buf_append_json(&out, "\x01z", 2)); /* 9 bytes with the quotes */
+	CHECK_OK(kms_buf_append_json(&out, KMS_TEXT("\x01z"))); /* 9 bytes with the quotes */
 	CHECK(out.len == 9);
 	CHECK_MEM(out.data, "\"\\u0001z\"", 9);
 	kms_buf_free(&out);
 	out.max = 8;
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_json(&out, "\x01z", 2));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_json(&out, KMS_TEXT("\x01z")));
 	CHECK(out.len == 0);
 	kms_buf_free(&out);
 }

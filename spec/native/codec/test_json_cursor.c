@@ -1,5 +1,6 @@
 /* Walking a JSON text value by value (core/json_cursor.h). */
 #include "codec/json_cursor.h"
+#include "codec/json_internal.h"
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "test.h"
@@ -181,13 +182,13 @@ TEST(misuse_is_refused)
 	char text[] = "1";
 	size_t used;
 	kms_json json = { 0 };
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_parse_front(NULL, &used, text, 1, 1, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_parse_front(&json, NULL, text, 1, 1, 0));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_parse_front(&json, &used, NULL, 0, 1, 0));
-	CHECK_STATUS(KMS_ERR_JSON_SIZE, kms_json_parse_front(&json, &used, text, 1, 0, 0));
-	CHECK_STATUS(KMS_ERR_JSON, kms_json_parse_front(&json, &used, text, 0, 1, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_parse_front(&used, NULL, text, 1, 1, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_parse_front(NULL, &json, text, 1, 1, 0));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_json_parse_front(&used, &json, NULL, 0, 1, 0));
+	CHECK_STATUS(KMS_ERR_JSON_SIZE, kms_json_parse_front(&used, &json, text, 1, 0, 0));
+	CHECK_STATUS(KMS_ERR_JSON, kms_json_parse_front(&used, &json, text, 0, 1, 0));
 	CHECK(used == 0 && json.count == 0);
-	CHECK_OK(kms_json_parse_front(&json, &used, text, 1, 1, 0));
+	CHECK_OK(kms_json_parse_front(&used, &json, text, 1, 1, 0));
 	CHECK(used == 1 && json.values[0].number == 1);
 	kms_json_free(&json);
 }

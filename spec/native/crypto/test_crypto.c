@@ -65,7 +65,7 @@ TEST(keccak_in_pieces_is_the_same)
 		kms_keccak hash = kms_keccak_start();
 		for (size_t at = 0; at < sizeof(message); at += piece) {
 			size_t left = sizeof(message) - at;
-			kms_keccak_update(&hash, message + at, left < piece ? left : piece);
+			kms_keccak_update(&hash, kms_span_of(message + at, left < piece ? left : piece));
 		}
 		kms_keccak_final(pieces, &hash);
 		kms_keccak256(whole, KMS_SPAN(message));

@@ -79,7 +79,7 @@ TEST(hex_is_the_same_as_binary)
 		CHECK_OK(kms_buf_append_text(&hex, "front"));
 		CHECK_OK(kms_buf_append_text(&plain, "front"));
 		CHECK_OK(kms_gcm_seal(sealed, key, iv, kms_span_of(message, len)));
-		kms_hex_encode(digits, sealed, len + 16);
+		kms_hex_encode(digits, kms_span_of(sealed, len + 16));
 		CHECK_OK(kms_gcm_seal_hex(&hex, key, iv, kms_span_of(message, len)));
 		CHECK(hex.len == 5 + 2 * (len + 16));
 		CHECK_MEM(hex.data, "front", 5);

@@ -231,7 +231,7 @@ TEST(the_seal_is_the_documented_one)
 	CHECK_OK(kms_value_seal(&sealed, key, kms_span_of(kms_secret_bytes(secret), 32)));
 	memcpy(record, sealed.data, 60);
 	memcpy(text, "nova-kms sealed v1\n", 19);
-	kms_hex_encode(text + 19, record, 60);
+	kms_hex_encode(text + 19, kms_span_of(record, 60));
 	text[139] = '\n';
 	write_file(in_folder("sealed"), text, 140, 0600);
 	CHECK_OK(kms_sealfile_load(&loaded, in_folder("sealed"), seed));

@@ -257,7 +257,7 @@ TEST(points_are_read_from_hexadecimal)
 	uint8_t der[KMS_P384_DER], parsed[97];
 	kms_p384 *key = hex_p384("02");
 	kms_p384_der(der, kms_p384_public(key));
-	kms_hex_encode(text + 2, der, sizeof(der));
+	kms_hex_encode(text + 2, KMS_SPAN(der));
 	text[2 + 2 * KMS_P384_DER] = text[3 + 2 * KMS_P384_DER] = '0';
 	const size_t prefix = (size_t)2 * KMS_P384_PREFIX, whole = (size_t)2 * KMS_P384_DER;
 	CHECK_OK(kms_p384_point_from_hex(parsed, kms_text_of(text, 2 + whole)));

@@ -15,7 +15,7 @@ TEST(values_of_every_size_come_back)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		kms_buf record = kms_buf_make(KMS_BUF_PLAIN, 1 << 20);
 		kms_buf opened = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
-		CHECK_OK(kms_buf_append(&record, "head", 4));
+		CHECK_OK(kms_buf_append(&record, KMS_BYTES("head")));
 		CHECK_OK(kms_value_seal(&record, key, kms_span_of(sizes[i] ? value : NULL, sizes[i])));
 		CHECK(record.len == 4 + sizes[i] + KMS_VALUE_SEAL_OVERHEAD);
 		CHECK_MEM(record.data, "head", 4);
@@ -48,7 +48,7 @@ TEST(changed_records_are_refused)
 	kms_secret *other = hex_secret("ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
 	kms_buf record = kms_buf_make(KMS_BUF_PLAIN, 100), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
 	CHECK_OK(kms_value_seal(&record, key, KMS_BYTES("value")));
-	CHECK_OK(kms_buf_append(&opened, "x", 1));
+	CHECK_OK(kms_buf_append(&opened, KMS_BYTES("x")));
 	for (size_t i = 0; i < record.len; i++) {
 		record.data[i] ^= 1;
 		CHECK_STATUS(KMS_ERR_DECRYPT, kms_value_open(&opened, key, kms_buf_span(&record)));

@@ -82,7 +82,7 @@ static uint64_t number(const vectors *v, const char *name)
 {
 	uint64_t value;
 	const kms_json_value *digits = text(v, name);
-	MUST(kms_decimal_parse(&value, digits->text, digits->len));
+	MUST(kms_decimal_parse(&value, kms_json_text(digits)));
 	return value;
 }
 
@@ -258,7 +258,7 @@ static kms_sync *message_of(const char *before, const kms_buf *value, const char
 	const char *field;
 	kms_buf text = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
 	MUST(kms_buf_append_text(&text, before));
-	MUST(kms_buf_append(&text, value->data, value->len));
+	MUST(kms_buf_append(&text, kms_buf_span(value)));
 	MUST(kms_buf_append_text(&text, after));
 	MUST(kms_sync_parse(&message, &field, &text));
 	return message;
@@ -301,7 +301,7 @@ static uint64_t merge_message(const char *app_id, const kms_json_value *record, 
 	MUST(kms_buf_append_text(&value, app_id));
 	MUST(kms_buf_append_text(&value, "\":[{\"key\":\"k\",\"version\":{\"0x0100000000000000000000000000"
 					 "000000000000\":1},\"value\":\""));
-	MUST(kms_buf_append(&value, record->text, record->len));
+	MUST(kms_buf_append(&value, kms_text_span(kms_json_text(record))));
 	kms_sync *message = message_of("{\"data\":{\"", &value, "\"}]}}");
 	MUST(kms_sync_apply(&counts, message, store, master, 1, 1000));
 	kms_sync_free(message);
@@ -493,10 +493,10 @@ static const char *send_merge_record(kms_store *store, const kms_record *record)
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	kms_sync_counts counts;
 	kms_secret *master = hex_secret(MERGE_MASTER);
-	MUST(kms_buf_append_json(&text, record->key.text, record->key.len));
+	MUST(kms_buf_append_json(&text, record->key));
 	MUST(kms_buf_append_text(&text, record->value.bytes ? ",\"value\":\""
 							    : ",\"tombstone\":true,\"value\":null"));
-	if (record->value.bytes) kms_hex_encode(digits, record->value.bytes, record->value.len);
+	if (record->value.bytes) kms_hex_encode(digits, record->value);
 	MUST(kms_buf_append_text(&text, digits));
 	MUST(kms_buf_append_text(&text, record->value.bytes ? "\",\"version\":{" : ",\"version\":{"));
 	for (size_t i = 0; i < record->clock.len; i++) {
@@ -549,7 +549,7 @@ static void check_merge(int *failed_, const vectors *v)
 static uint64_t decimal(const kms_json_value *digits)
 {
 	uint64_t value;
-	MUST(kms_decimal_parse(&value, digits->text, digits->len));
+	MUST(kms_decimal_parse(&value, kms_json_text(digits)));
 	return value;
 }
 

@@ -10,10 +10,8 @@ TEST(writes_in_each_format)
 {
 	char text[512];
 	kms_exchange exchange;
-	kms_request put = { .kind = KMS_REQUEST_PUT,
-			    .key = kms_text_from("k"),
-			    .value = kms_span_of("\xfb\xff!", 3) };
-	kms_request get = { .kind = KMS_REQUEST_GET, .key = kms_text_from("k") };
+	kms_request put = { .kind = KMS_REQUEST_PUT, .key = KMS_TEXT("k"), .value = KMS_BYTES("\xfb\xff!") };
+	kms_request get = { .kind = KMS_REQUEST_GET, .key = KMS_TEXT("k") };
 	CHECK_OK(make_world());
 	CHECK_OK(call_node(&exchange, &put));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, written(text, sizeof(text), &exchange, KMS_FORMAT_BASE64));
@@ -57,7 +55,7 @@ TEST(shows_a_key_by_its_fingerprint)
 	CHECK_OK(fingerprint_of(text, "a", 32));
 	CHECK_OK(kms_derive(KMS_OUT(key), world.master, 7, KMS_TEXT("a"), KMS_TEXT("")));
 	CHECK_OK(kms_sha256(digest, KMS_SPAN(key)));
-	kms_hex_encode(want, digest, 4);
+	kms_hex_encode(want, kms_span_of(digest, 4));
 	CHECK_MEM(text, want, 8);
 	CHECK_OK(fingerprint_of(again, "b", 32));
 	CHECK(memcmp(text, again, 8) != 0);
@@ -68,7 +66,7 @@ TEST(shows_a_key_by_its_fingerprint)
 	kms_exchange exchange = { .kind = KMS_REQUEST_DERIVE };
 	CHECK_STATUS(KMS_ERR_STATE, kms_exchange_fingerprint(text, &exchange));
 	uint8_t value[32] = { 1 };
-	kms_request put = { .kind = KMS_REQUEST_PUT, .key = kms_text_from("k"), .value = KMS_SPAN(value) };
+	kms_request put = { .kind = KMS_REQUEST_PUT, .key = KMS_TEXT("k"), .value = KMS_SPAN(value) };
 	kms_request get = { .kind = KMS_REQUEST_GET, .key = put.key };
 	CHECK_OK(call_node(&exchange, &put));
 	kms_exchange_clear(&exchange);

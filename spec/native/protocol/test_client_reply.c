@@ -12,9 +12,10 @@ static void finish_by_hand(int *failed_, kms_status want, kms_request_kind kind,
 	CHECK_OK(begin_for(&exchange, kind));
 	for (const char *c = inner; *c; c++)
 		if (*c == '@')
-			CHECK_OK(kms_buf_append(&text, exchange.signature132, KMS_SIGNATURE_TEXT));
+			CHECK_OK(
+			    kms_buf_append(&text, kms_span_of(exchange.signature132, KMS_SIGNATURE_TEXT)));
 		else
-			CHECK_OK(kms_buf_append(&text, c, 1));
+			CHECK_OK(kms_buf_append(&text, kms_span_of(c, 1)));
 	CHECK_OK(reply_with(&w, &world.node, &world.node, &exchange, kms_buf_span(&text)));
 	kms_status got = finish_with(&exchange, &w);
 	if (got != want) fprintf(stderr, "%s: %s\n", inner, kms_status_name(got));
@@ -114,11 +115,11 @@ TEST(refuses_replies_of_others)
 	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, (char *)w.body.data, w.body.len,
 							  world.client, (kms_text){ NULL, 0 }));
 	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, (char *)w.body.data, w.body.len,
-							  world.client, kms_text_from("0x00")));
+							  world.client, KMS_TEXT("0x00")));
 
 	/* The signature of an earlier exchange. */
 	kms_request request = { .kind = KMS_REQUEST_LIST };
-	CHECK_OK(kms_client_begin(&earlier, &w.body, world.client, &request, kms_text_from("other"), NOW_S));
+	CHECK_OK(kms_client_begin(&earlier, &w.body, world.client, &request, KMS_TEXT("other"), NOW_S));
 	CHECK_OK(reply_with(&w, &world.node, &world.node, &earlier, kms_span_of(inner, strlen(inner))));
 	CHECK_STATUS(KMS_ERR_SIGNATURE, finish_with(&exchange, &w));
 	kms_exchange_clear(&earlier);

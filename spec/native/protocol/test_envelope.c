@@ -46,17 +46,17 @@ TEST(what_is_written_is_canonical_and_fresh)
 	sender_hex(sender, own);
 	hex_bytes(nonce, 32, NONCE32);
 	CHECK_OK(kms_gcm_seal(sealed, kms_secret_bytes(key), nonce, KMS_BYTES("{}")));
-	kms_hex_encode(data, sealed, sizeof(sealed));
+	kms_hex_encode(data, KMS_SPAN(sealed));
 	data[36] = '\0';
 	snprintf(want, sizeof(want),
 		 "{\"encrypted_data\":\"%s\",\"nonce\":\"" NONCE32 "\",\"sender_tee_pubkey\":\"%s\"}", data,
 		 sender);
-	CHECK_OK(kms_envelope_seal_with(&text, key, kms_p384_public(own), nonce, kms_span_of("{}", 2)));
+	CHECK_OK(kms_envelope_seal_with(&text, key, kms_p384_public(own), nonce, KMS_BYTES("{}")));
 	CHECK(text.len == strlen(want));
 	CHECK_MEM(text.data, want, text.len);
 	kms_buf_clear(&text);
-	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), kms_span_of("{}", 2)));
-	CHECK_OK(kms_envelope_seal(&again, key, kms_p384_public(own), kms_span_of("{}", 2)));
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), KMS_BYTES("{}")));
+	CHECK_OK(kms_envelope_seal(&again, key, kms_p384_public(own), KMS_BYTES("{}")));
 	CHECK(text.len == again.len && memcmp(text.data, again.data, text.len) != 0);
 	kms_buf_free(&text);
 	kms_buf_free(&again);
@@ -75,7 +75,7 @@ TEST(changed_ciphertext_is_refused)
 	kms_secret_unref(other);
 	CHECK_OK(kms_secret_new(&other, kms_span_of(other_key, 32)));
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
-	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), kms_span_of("secret", 6)));
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), KMS_BYTES("secret")));
 	CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));
 	char *hex = (char *)text.data + ((const uint8_t *)envelope.hex.text - text.data);
 	for (size_t i = 0; i < envelope.hex.len; i++) {
@@ -105,7 +105,7 @@ TEST(misuse_and_limits_are_refused)
 	const uint8_t *plain = (const uint8_t *)"secret";
 	kms_envelope envelope = { 0 };
 	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 300), ordinary = kms_buf_make(KMS_BUF_PLAIN, 100);
-	CHECK_OK(kms_buf_append(&text, "x", 1));
+	CHECK_OK(kms_buf_append(&text, KMS_BYTES("x")));
 	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_envelope_seal(&text, key, own97, kms_span_of(plain, 6)));
 	CHECK(text.len == 1);
 	CHECK_STATUS(KMS_ERR_RANGE, kms_envelope_seal(&text, half, own97, kms_span_of(plain, 6)));
@@ -136,7 +136,7 @@ TEST(failing_allocations_leave_nothing)
 		kms_envelope envelope;
 		kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 100);
 		kms_mem_fail_after(n);
-		status = kms_envelope_seal(&text, key, kms_p384_public(own), kms_span_of("{}", 2));
+		status = kms_envelope_seal(&text, key, kms_p384_public(own), KMS_BYTES("{}"));
 		if (status != KMS_OK) CHECK(text.len == 0);
 		if (status == KMS_OK) status = kms_envelope_parse(&envelope, (char *)text.data, text.len);
 		if (status == KMS_OK) status = kms_envelope_open(&opened, &envelope, key);
@@ -158,7 +158,7 @@ TEST(mutated_envelopes_do_no_harm)
 	kms_secret *key = hex_secret(KEY);
 	kms_p384 *own = hex_p384("42");
 	kms_buf seed = kms_buf_make(KMS_BUF_PLAIN, 4096), opened = kms_buf_make(KMS_BUF_GUARDED, 4096);
-	CHECK_OK(kms_envelope_seal(&seed, key, kms_p384_public(own), kms_span_of("{\"path\":\"a\"}", 12)));
+	CHECK_OK(kms_envelope_seal(&seed, key, kms_p384_public(own), KMS_BYTES("{\"path\":\"a\"}")));
 	int parsed = 0;
 	for (int i = 0; i < 100000; i++) {
 		kms_envelope envelope;

@@ -25,7 +25,7 @@ TEST(accepted_forms)
 	sender_hex(sender, own);
 	for (size_t i = 0; i <= 240; i++)
 		upper[i + 2] = (char)(sender[i] >= 'a' ? sender[i] - 32 : sender[i]);
-	kms_hex_encode(point, kms_p384_public(own), 97);
+	kms_hex_encode(point, kms_span_of(kms_p384_public(own), 97));
 	point[194] = '\0';
 	CHECK_OK(parse_members(sender, NONCE12, TAG));
 	CHECK_OK(parse_members(upper, "0x" NONCE32, "0x" TAG));

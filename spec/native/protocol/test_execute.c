@@ -263,7 +263,7 @@ static void sweep_failures(int *failed_, world *w, kms_request *request)
 	bool ended = false;
 	for (n = 1; n < 300 && !ended; n++) {
 		kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, 1 << 16);
-		CHECK_OK(kms_buf_append(&plain, "x", 1));
+		CHECK_OK(kms_buf_append(&plain, KMS_BYTES("x")));
 		size_t used = kms_guarded_used();
 		kms_mem_fail_after(n);
 		status = kms_request_execute(&plain, request, &w->execution);
@@ -298,7 +298,7 @@ TEST(failing_allocations_leave_nothing)
 		kms_request_clear(&request);
 	}
 	kms_request request;
-	CHECK_OK(kms_request_for_key(&request, kms_text_of("k", 1)));
+	CHECK_OK(kms_request_for_key(&request, KMS_TEXT("k")));
 	CALL(sweep_failures, &w, &request);
 	kms_request_clear(&request);
 	/* Long enough that the buffer grows while the list is written. */

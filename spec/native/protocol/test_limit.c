@@ -9,7 +9,7 @@
 
 #define NOW 1000000
 #define THREADS 4
-#define A kms_span_of("a", 1)
+#define A KMS_BYTES("a")
 
 static kms_status take(kms_limiter *l, const char *key, uint64_t now_ms)
 {
@@ -204,10 +204,10 @@ TEST(hashes_as_siphash_2_4)
 	uint8_t in[15];
 	for (uint8_t i = 0; i < sizeof(in); i++)
 		in[i] = i;
-	CHECK(kms_siphash(&key, in, 15) == 0xa129ca6149be45e5u);
-	CHECK(kms_siphash(&key, in, 0) == 0x726fdb47dd0e0e31u);
-	CHECK(kms_siphash(&key, in, 1) == 0x74f839c593dc67fdu);
-	CHECK(kms_siphash(&key, in, 8) == 0x93f5f5799a932462u);
+	CHECK(kms_siphash(&key, kms_span_of(in, 15)) == 0xa129ca6149be45e5u);
+	CHECK(kms_siphash(&key, kms_span_of(in, 0)) == 0x726fdb47dd0e0e31u);
+	CHECK(kms_siphash(&key, kms_span_of(in, 1)) == 0x74f839c593dc67fdu);
+	CHECK(kms_siphash(&key, kms_span_of(in, 8)) == 0x93f5f5799a932462u);
 }
 
 static void *take_many(void *context)

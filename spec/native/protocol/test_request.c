@@ -10,7 +10,7 @@ static kms_buf plain_of(const void *text, size_t len)
 {
 	/* Exactly as large as the text, so that ASan sees any overrun. */
 	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, len ? len : 1);
-	MUST(kms_buf_append(&plain, text, len));
+	MUST(kms_buf_append(&plain, kms_span_of(text, len)));
 	return plain;
 }
 
@@ -191,7 +191,7 @@ TEST(values_are_bounded)
 	uint8_t value[65] = { 0 };
 	char encoded[90], text[128];
 	for (size_t len = 64; len <= 65; len++) {
-		encoded[kms_base64_encode(encoded, value, len)] = '\0';
+		encoded[kms_base64_encode(encoded, kms_span_of(value, len))] = '\0';
 		snprintf(text, sizeof(text), "{\"key\":\"k\",\"value\":\"%s\"}", encoded);
 		if (len == 64)
 			CHECK_OK(PUT(text, NULL));
@@ -264,7 +264,7 @@ TEST(a_get_has_its_key_from_the_url)
 	char *longest = malloc(KMS_STORE_MAX_PEER_KEY + 1);
 	CHECK(longest);
 	memset(longest, 'k', KMS_STORE_MAX_PEER_KEY + 1);
-	CHECK_OK(kms_request_for_key(&request, kms_text_of("a/b\xc3\xa9", 5)));
+	CHECK_OK(kms_request_for_key(&request, KMS_TEXT("a/b\xc3\xa9")));
 	CHECK(request.kind == KMS_REQUEST_GET && text_is(request.key, "a/b\xc3\xa9"));
 	CHECK(request.plain.kind == KMS_BUF_GUARDED && inside(&request, request.key.text, 5));
 	kms_request_clear(&request);
@@ -272,9 +272,9 @@ TEST(a_get_has_its_key_from_the_url)
 	kms_request_clear(&request);
 	CHECK_STATUS(KMS_ERR_KEY_SIZE,
 		     kms_request_for_key(&request, kms_text_of(longest, KMS_STORE_MAX_PEER_KEY + 1)));
-	CHECK_STATUS(KMS_ERR_KEY_SIZE, kms_request_for_key(&request, kms_text_of("", 0)));
-	CHECK_STATUS(KMS_ERR_UTF8, kms_request_for_key(&request, kms_text_of("a\xff", 2)));
-	CHECK_STATUS(KMS_ERR_FIELD_VALUE, kms_request_for_key(&request, kms_text_of("a\0b", 3)));
+	CHECK_STATUS(KMS_ERR_KEY_SIZE, kms_request_for_key(&request, KMS_TEXT("")));
+	CHECK_STATUS(KMS_ERR_UTF8, kms_request_for_key(&request, KMS_TEXT("a\xff")));
+	CHECK_STATUS(KMS_ERR_FIELD_VALUE, kms_request_for_key(&request, KMS_TEXT("a\0b")));
 	CHECK(!request.plain.data && !request.key.text);
 	free(longest);
 }
@@ -311,10 +311,10 @@ TEST(misuse_is_refused)
 	CHECK(plain.len == 0 && !request.plain.data); /* a failure takes the buffer over, too */
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_parse(&request, &field, &plain, KMS_REQUEST_DERIVE, NULL));
 	/* Only guarded memory is accepted for a decrypted body. */
-	CHECK_OK(kms_buf_append(&ordinary, "{}", 2));
+	CHECK_OK(kms_buf_append(&ordinary, KMS_BYTES("{}")));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,
 		     kms_request_parse(&request, &field, &ordinary, KMS_REQUEST_DERIVE, &limits));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(NULL, kms_text_of("k", 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(NULL, KMS_TEXT("k")));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_for_key(&request, kms_text_of(NULL, 1)));
 	kms_buf_free(&ordinary);
 	kms_buf_free(&plain);
@@ -334,7 +334,7 @@ TEST(nothing_stays_in_guarded_memory)
 		status = kms_request_parse(&request, &field, &plain, KMS_REQUEST_PUT, &limits);
 		if (status == KMS_OK) {
 			kms_request_clear(&request);
-			status = kms_request_for_key(&request, kms_text_of("k", 1));
+			status = kms_request_for_key(&request, KMS_TEXT("k"));
 		}
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK || kms_status_category(status) == KMS_CATEGORY_BUSY);

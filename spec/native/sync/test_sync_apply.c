@@ -121,7 +121,7 @@ static void try_one(int *failed_, const attempt *a)
 	addf(&text, "{\"data\":{\"%llu\":[{\"key\":\"%s\",\"ttl_ms\":%llu,\"value\":\"",
 	     (unsigned long long)(a->sent_for ? a->sent_for : a->sealed_for), a->key,
 	     (unsigned long long)a->ttl_ms);
-	MUST(kms_buf_append_hex(&text, sealed.data, sealed.len - (size_t)a->cut));
+	MUST(kms_buf_append_hex(&text, kms_span_of(sealed.data, sealed.len - (size_t)a->cut)));
 	addf(&text, "\",\"updated_at_ms\":%llu,\"version\":{\"" WALLET "\":%llu}}]}}",
 	     (unsigned long long)a->at_ms, (unsigned long long)a->counter);
 	CHECK_OK(apply_text(&c, s, &text));

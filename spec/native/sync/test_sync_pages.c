@@ -106,7 +106,7 @@ static bool receive(peer *p, kms_buf *page, uint64_t *records)
 	const kms_json_value *app = kms_json_first(&json, json.values);
 	for (uint32_t a = 0; a < json.values->count; a++, app = kms_json_next(&json, app + 1)) {
 		uint64_t id;
-		MUST(kms_app_id_parse(&id, app->text, app->len));
+		MUST(kms_app_id_parse(&id, kms_json_text(app)));
 		const kms_json_value *record = kms_json_first(&json, app + 1);
 		for (uint32_t i = 0; i < app[1].count; i++, record = kms_json_next(&json, record)) {
 			const kms_json_value *key = kms_json_get(&json, record, "key");
@@ -216,7 +216,7 @@ static kms_buf some_value(void)
 {
 	static const uint8_t bytes[400];
 	kms_buf value = new_text();
-	MUST(kms_buf_append(&value, bytes, sizeof(bytes)));
+	MUST(kms_buf_append(&value, KMS_SPAN(bytes)));
 	return value;
 }
 

@@ -338,9 +338,9 @@ TEST(unseals_what_is_whole)
 	kms_p384 *requester = hex_p384("07");
 	CHECK_OK(kms_master_seal(&sealed, master, kms_p384_public(requester)));
 	kms_p384_der(der, sealed.ephemeral_point97);
-	kms_hex_encode(key, der, sizeof(der));
-	kms_hex_encode(data, sealed.data48, sizeof(sealed.data48));
-	kms_hex_encode(nonce, sealed.iv12, sizeof(sealed.iv12));
+	kms_hex_encode(key, KMS_SPAN(der));
+	kms_hex_encode(data, KMS_SPAN(sealed.data48));
+	kms_hex_encode(nonce, KMS_SPAN(sealed.iv12));
 	CHECK_OK(unseal(key, data, nonce));
 	CHECK_OK(unseal(key + (size_t)2 * KMS_P384_PREFIX, data, nonce)); /* the point alone */
 	CHECK_STATUS(KMS_ERR_FIELD_MISSING, unseal(NULL, data, nonce));

@@ -118,7 +118,7 @@ TEST(transactions_must_have_the_hash_given)
 	const char *field;
 	kms_buf raw = kms_buf_make(KMS_BUF_PLAIN, 4096);
 	kms_keccak256(digest, KMS_SPAN(bytes));
-	kms_hex_encode(told, digest, 32);
+	kms_hex_encode(told, kms_span_of(digest, 32));
 	told[64] = '\0';
 	CHECK_OK(read_transaction(&raw, hash, &field, "0x02c180", told, OWN_ADDRESS));
 	CHECK(raw.len == 3);
@@ -210,7 +210,7 @@ TEST(mutated_responses_do_no_harm)
 	der_hex(der, own);
 	envelope_response(envelope, der, NONCE, DATA);
 	kms_keccak256(digest, KMS_SPAN(tx));
-	kms_hex_encode(hash, digest, 32);
+	kms_hex_encode(hash, kms_span_of(digest, 32));
 	hash[64] = '\0';
 	char transaction[512];
 	snprintf(transaction, sizeof(transaction),
@@ -230,7 +230,8 @@ TEST(mutated_responses_do_no_harm)
 		kms_buf response = kms_buf_make(KMS_BUF_WIPED, len), out = kms_buf_make(KMS_BUF_PLAIN, 4096);
 		kms_buf plain = kms_buf_make(i % 2 ? KMS_BUF_WIPED : KMS_BUF_GUARDED, 4096);
 		kms_secret *secret = NULL;
-		MUST(kms_buf_append(&response, text, len)); /* the block is exactly as long, for ASan */
+		MUST(kms_buf_append(&response,
+				    kms_span_of(text, len))); /* the block is exactly as long, for ASan */
 		kms_status status = KMS_OK;
 		switch (i % 5) {
 		case 0:

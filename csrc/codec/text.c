@@ -1,9 +1,9 @@
-/* UTF-8 (RFC 3629) and decimal numbers. */
+/* UTF-8 (RFC 3629), decimal numbers and the order of texts. */
+#include <string.h>
+
 #include "base/bits.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
-
-#define MAX_DECIMAL 20 /* digits of 2^64 - 1 */
 
 /* Length of the sequence that starts at `at`, 0 when it is not valid (RFC 3629 section 4). */
 static size_t utf8_sequence(const uint8_t *at, size_t left)
@@ -25,9 +25,10 @@ static size_t utf8_sequence(const uint8_t *at, size_t left)
 	return len;
 }
 
-bool kms_utf8_valid(const char *text, size_t len)
+bool kms_utf8_valid(kms_text text)
 {
-	const uint8_t *at = (const uint8_t *)text;
+	const uint8_t *at = (const uint8_t *)text.text;
+	size_t len = text.len;
 	while (len) {
 		if (len >= 8 && (kms_load64_le(at) & KMS_LANES(0x80)) == 0) {
 			at += 8;
@@ -42,27 +43,35 @@ bool kms_utf8_valid(const char *text, size_t len)
 	return true;
 }
 
-kms_status kms_decimal_parse(uint64_t *number, const char *text, size_t len)
+kms_status kms_decimal_parse(uint64_t *number, kms_text text)
 {
 	ENSURE_REF(number);
 	*number = 0;
-	ENSURE_REF(text);
-	ENSURE(len >= 1 && len <= MAX_DECIMAL, KMS_ERR_RANGE);
+	ENSURE_REF(text.text);
+	ENSURE(text.len >= 1 && text.len <= KMS_DECIMAL_MAX, KMS_ERR_RANGE);
 	uint64_t value = 0;
-	for (size_t i = 0; i < len; i++) {
-		ENSURE(text[i] >= '0' && text[i] <= '9', KMS_ERR_RANGE);
+	for (size_t i = 0; i < text.len; i++) {
+		char digit = text.text[i];
+		ENSURE(digit >= '0' && digit <= '9', KMS_ERR_RANGE);
 		ENSURE(KMS_MUL(&value, value, 10u), KMS_ERR_RANGE);
-		ENSURE(KMS_ADD(&value, value, (uint64_t)(text[i] - '0')), KMS_ERR_RANGE);
+		ENSURE(KMS_ADD(&value, value, (uint64_t)(digit - '0')), KMS_ERR_RANGE);
 	}
 	*number = value;
 	return KMS_OK;
 }
 
-kms_status kms_app_id_parse(uint64_t *app_id, const char *text, size_t len)
+kms_status kms_app_id_parse(uint64_t *app_id, kms_text text)
 {
 	ENSURE_REF(app_id);
 	*app_id = 0;
-	ENSURE_REF(text);
-	ENSURE(len >= 1 && text[0] != '0', KMS_ERR_RANGE);
-	return kms_decimal_parse(app_id, text, len);
+	ENSURE_REF(text.text);
+	ENSURE(text.len >= 1 && text.text[0] != '0', KMS_ERR_RANGE);
+	return kms_decimal_parse(app_id, text);
+}
+
+int kms_text_compare(kms_text a, kms_text b)
+{
+	size_t shorter = a.len < b.len ? a.len : b.len;
+	int order = shorter ? memcmp(a.text, b.text, shorter) : 0;
+	return order ? order : (a.len > b.len) - (a.len < b.len);
 }
