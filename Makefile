@@ -36,7 +36,7 @@ BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend asan tsan valgrind ctcheck fuzz-attest contracts chaos bench lint check fmt install clean help bench-tools
+.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend test-debian13 asan tsan valgrind ctcheck fuzz-attest contracts chaos bench lint check fmt install clean help bench-tools
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -126,6 +126,9 @@ test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
 test-backend: build native-tests ## the end-to-end specs on another backend: TEE=odyn or nitro (or sim); SPECS= for some
 	@SPEC_TEE=$(or $(TEE),odyn) SPECS="$(or $(SPECS),spec/e2e)" spec/run $(BUILD) lua
 
+test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= keeps it)
+	@.ci/debian13
+
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 asan: deps ## every test under AddressSanitizer and UBSan
 	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build native-tests
@@ -191,6 +194,6 @@ clean: ## remove build output
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

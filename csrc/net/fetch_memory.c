@@ -2,18 +2,28 @@
  * libcurl's allocators: every block records its size and is wiped when freed, because requests
  * and responses pass through them, with TEE=odyn plaintext too. GnuTLS does not allocate here;
  * calls that carry plaintext stay on this machine and use no TLS.
+ *
+ * libcurl 8 keeps its transfer buffers, with what passed last, as long as the process lives: blocks
+ * of their size are locked and left out of core dumps while guarded memory has room for them.
  */
 #include "net/fetch_internal.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "kms/secret.h"
 
+#define TRANSFER_BUFFER_MIN 16384u /* bytes; libcurl's upload buffer is the largest, 64 KiB */
+#define TRANSFER_BUFFER_MAX 65600u
+
 /* Stands before each block; keeps the block aligned as malloc does. */
 typedef union block {
-	size_t size; /* of the block */
+	struct {
+		size_t size; /* of the block */
+		bool guarded;
+	};
 	max_align_t align;
 } block;
 
@@ -26,9 +36,13 @@ static void *memory_new(size_t size)
 {
 	size_t total;
 	ENSURE(KMS_ADD(&total, size, sizeof(block)), NULL);
-	block *b = kms_heap_resize(NULL, total);
+	block *b = NULL;
+	if (size >= TRANSFER_BUFFER_MIN && size <= TRANSFER_BUFFER_MAX) b = kms_guarded_alloc(total);
+	bool guarded = b != NULL;
+	if (!guarded) b = kms_heap_resize(NULL, total);
 	ENSURE(b, NULL);
 	b->size = size;
+	b->guarded = guarded;
 	return b + 1;
 }
 
@@ -36,6 +50,10 @@ static void memory_free(void *memory)
 {
 	if (!memory) return;
 	block *b = block_of(memory);
+	if (b->guarded) {
+		kms_guarded_free(b); /* wipes */
+		return;
+	}
 	kms_wipe(memory, b->size);
 	kms_heap_free(b);
 }
