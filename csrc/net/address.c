@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "net/testing.h"
 
 typedef struct range {
 	uint8_t prefix[16];

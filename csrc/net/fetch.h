@@ -48,8 +48,6 @@ kms_status kms_fetcher_new(kms_fetcher **fetcher, uv_loop_t *loop, const kms_fet
  * the fetcher once the loop has closed its handles. NULL is fine.
  */
 void kms_fetcher_close(kms_fetcher *fetcher);
-/* Transfers running or queued. */
-size_t kms_fetcher_running(const kms_fetcher *fetcher);
 
 /* ---- one transfer ------------------------------------------------------------------------- */
 

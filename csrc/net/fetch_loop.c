@@ -304,11 +304,6 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 	deliver(fetcher);
 }
 
-size_t kms_fetcher_running(const kms_fetcher *fetcher)
-{
-	return fetcher->running;
-}
-
 kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context), void *context)
 {
 	ENSURE(fetch && fetcher && done, KMS_ERR_ARGUMENT);

@@ -26,9 +26,6 @@ typedef enum kms_address_class {
  */
 kms_address_class kms_address_classify(kms_span address);
 
-/* "public", "loopback", ...: a static string. */
-const char *kms_address_class_name(kms_address_class address_class);
-
 /*
  * Checks the host of a URL that a proxy will resolve: it must not be openly special. Refused are
  * literal addresses that are not PUBLIC (IPv6 with or without brackets), names of a single label

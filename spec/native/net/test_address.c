@@ -1,9 +1,8 @@
 /* Classes of IP addresses, and hosts for a proxy (kms/address.h). */
-#include "kms/address.h"
-
 #include <arpa/inet.h>
 
 #include "base/ensure.h"
+#include "net/testing.h"
 #include "test.h"
 
 typedef struct expectation {
