@@ -1,8 +1,9 @@
---- Processes of one unprivileged user: the node and whoever is after it. As root that user is
--- nobody, otherwise whoever runs the tests.
+--- Processes of one unprivileged user: the node and programs that attack it. As root that user is
+-- nobody, otherwise the user who runs the tests.
 
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local public_copy = require("spec.support.public_copy")
 local uv = require("luv")
 
 local M = {}
@@ -28,9 +29,14 @@ function M.run(name, args)
 	return nodes.run(args, { program = M.program(name), uid = M.uid, env = M.env() })
 end
 
+-- That user's path of what lies in the build folder.
+local function path_for(path)
+	return M.uid and public_copy.moved(path, nodes.build_dir) or path
+end
+
 --- The path of such a program.
 function M.program(name)
-	return ("%s/%s/spec/%s"):format(uv.cwd(), nodes.build, name)
+	return path_for(("%s/spec/%s"):format(nodes.build_dir, name))
 end
 
 --- The least environment of such a program.
@@ -44,7 +50,7 @@ end
 function M.spawn(name, args, env)
 	local all, argv = {}, { "--pdeathsig", "KILL", M.program(name) }
 	for key, value in pairs(M.env()) do all[#all + 1] = key .. "=" .. value end
-	for key, value in pairs(env or {}) do all[#all + 1] = key .. "=" .. value end
+	for key, value in pairs(env or {}) do all[#all + 1] = key .. "=" .. path_for(tostring(value)) end
 	table.move(args, 1, #args, #argv + 1, argv)
 	local process, handle = {}, nil
 	handle, process.pid = uv.spawn("setpriv", { args = argv, env = all, uid = M.uid, gid = M.uid }, function(code, signal)

@@ -7,6 +7,7 @@ local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
+local public_copy = require("spec.support.public_copy")
 local wait = require("spec.support.wait")
 
 local M = {}
@@ -18,7 +19,8 @@ local START_S = 120
 local STOP_S = 60
 
 M.build = os.getenv("KMS_BUILD") or "build"
-M.program = uv.cwd() .. "/" .. M.build .. "/nova-kms"
+M.build_dir = uv.cwd() .. "/" .. M.build
+M.program = M.build_dir .. "/nova-kms"
 
 -- What every node of the specs is given; a spec overrides what it is about.
 local DEFAULTS = {
@@ -30,10 +32,15 @@ local DEFAULTS = {
 -- Taken over from this process: what sanitizers read.
 local INHERITED = { "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS" }
 
-local function environment(env)
+-- Another user may not be able to enter the checkout, so it gets the paths of a copy.
+local function path_for(uid, text)
+	return uid and public_copy.moved(text, M.build_dir) or text
+end
+
+local function environment(env, uid)
 	local list = {}
 	for _, name in ipairs(INHERITED) do list[#list + 1] = os.getenv(name) and name .. "=" .. os.getenv(name) end
-	for name, value in pairs(env) do list[#list + 1] = name .. "=" .. tostring(value) end
+	for name, value in pairs(env) do list[#list + 1] = name .. "=" .. path_for(uid, tostring(value)) end
 	return list
 end
 
@@ -44,11 +51,12 @@ local function spawn(args, options, out, err)
 		local value = options[limit]
 		if value then table.move({ "prlimit", ("--%s=%d:%d"):format(limit, value, value) }, 1, 2, #argv + 1, argv) end
 	end
-	argv[#argv + 1] = options.program or M.program
+	argv[#argv + 1] = path_for(options.uid, options.program or M.program)
 	table.move(args, 1, #args, #argv + 1, argv)
 	local process = {}
 	process.handle, process.pid = uv.spawn("setpriv", {
-		args = argv, env = environment(options.env), cwd = options.cwd, stdio = { nil, out, err },
+		args = argv, env = environment(options.env, options.uid), stdio = { nil, out, err },
+		cwd = options.cwd or options.uid and public_copy.dir(M.build_dir) or nil,
 		uid = options.uid, gid = options.uid,
 	}, function(code, signal)
 		process.code, process.signal = code, signal
