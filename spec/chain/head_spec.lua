@@ -1,0 +1,179 @@
+--- kms.chain.head: the block that kms.chain.evm reads at.
+
+local loopback = require("spec.support.loopback")
+local on_chain = require("spec.support.evm")
+
+local with_chain, fails = on_chain.with_chain, on_chain.fails
+
+describe("the block of chain.evm", function()
+	local function tag_of(chain, server)
+		assert(chain:begin_tick())
+		chain:app("7")
+		return server.tags[#server.tags]
+	end
+
+	it("is as many blocks behind the head as confirmations are wanted", function()
+		with_chain({}, function(chain, server)
+			assert.equal("0x3e2", tag_of(chain, server)) -- 994
+			assert.same({ 1000, 994 }, { chain:head().number, chain:head().read_at })
+		end)
+		with_chain({ config = { CHAIN_CONFIRMATIONS = 0 } }, function(chain, server)
+			assert.equal("0x3e8", tag_of(chain, server))
+		end)
+		with_chain({}, function(chain, server)
+			server.number = 5
+			assert.equal("0x0", tag_of(chain, server))
+		end)
+	end)
+
+	it("is the same for a whole tick, whatever the chain does", function()
+		with_chain({}, function(chain, server)
+			assert(chain:begin_tick())
+			server.tags = {}
+			chain:active_instances("49")
+			server.number = 2000
+			chain:app("7")
+			chain:master_secret_hash()
+			for _, tag in ipairs(server.tags) do assert.equal("0x3e2", tag) end
+			assert.is_true(#server.tags >= 5)
+		end)
+	end)
+
+	it("is the newest where the server keeps no old state, which is told once", function()
+		with_chain({}, function(chain, server, log)
+			server.override = function(_, call)
+				if call.method ~= "eth_call" or call.params[2] == "latest" then return nil end
+				return { error = { code = -32000, message = "missing trie node 5a" } }
+			end
+			assert(chain:begin_tick())
+			assert.truthy(chain:app("7"))
+			assert.equal("latest", server.tags[#server.tags])
+			server.tags = {}
+			assert(chain:begin_tick())
+			assert.truthy(chain:app("7"))
+			assert.truthy(assert(chain:snapshot()):app("7"))
+			assert.same({ "latest", "latest" }, server.tags) -- not tried in vain each time
+			assert.equal(1, log.count("the RPC server keeps no old state"))
+		end)
+	end)
+
+	it("is not the newest only because a read failed for another reason", function()
+		with_chain({}, function(chain, server, log)
+			server.override = function(_, call)
+				if call.method ~= "eth_call" then return nil end
+				return { error = { code = -32005, message = "limit exceeded" } }
+			end
+			assert(chain:begin_tick())
+			fails("ERR_CHAIN", "limit exceeded", chain:app("7"))
+			for _, tag in ipairs(server.tags) do assert.equal("0x3e2", tag) end
+			assert.equal(0, log.count("the RPC server keeps no old state"))
+		end)
+	end)
+
+	it("is of the chain that was found at the start, or that is configured", function()
+		with_chain({}, function(chain, server)
+			assert(chain:begin_tick())
+			server.chain_id = 1
+			fails("ERR_CHAIN", "chain id 1 instead of 84532", chain:begin_tick())
+			server.chain_id = 84532
+			assert(chain:begin_tick())
+		end)
+		with_chain({ config = { CHAIN_ID = 8453 } }, function(chain, server)
+			fails("ERR_CHAIN", "chain id 84532 instead of 8453", chain:begin_tick())
+			server.chain_id = 8453
+			assert(chain:begin_tick())
+		end)
+	end)
+
+	it("has a head of an age up to the limit, in both directions", function()
+		local now = { wall = 1800000000000 }
+		with_chain({ clock = { wall_ms = function() return now.wall end } }, function(chain, server)
+			server.time_s = 1800000000
+			for _, case in ipairs({ { 300000, true }, { 300001, nil }, { -300000, true }, { -300001, nil } }) do
+				now.wall = 1800000000000 + case[1]
+				assert.equal(case[2], (chain:begin_tick()), case[1])
+			end
+		end)
+	end)
+
+	it("never falls by more than the confirmations", function()
+		with_chain({}, function(chain, server)
+			assert(chain:begin_tick())
+			server.number = 994
+			assert(chain:begin_tick())
+			server.number = 993
+			fails("ERR_CHAIN", "fell from 1000 to 993", chain:begin_tick())
+			server.number = 1001
+			assert(chain:begin_tick())
+		end)
+	end)
+
+	it("comes from the next server where one is frozen", function()
+		with_chain({ servers = 2 }, function(chain, frozen, _, servers)
+			frozen.time_s, servers[2].number = 1700000000, 1500
+			assert(chain:begin_tick())
+			assert.equal(1500, chain:head().number)
+		end)
+	end)
+
+	it("is asked for once by callers at the same time, and not again within a second", function()
+		local parallel = require("kms.async.parallel")
+		local now = { mono = 0 }
+		with_chain({ clock = { mono_ms = function() return now.mono end } }, function(chain, server)
+			parallel.map({ 1, 2, 3, 4, 5 }, 5, function() return assert(chain:snapshot()) end)
+			assert.equal(1, server.requests)
+			now.mono = 999
+			chain:snapshot()
+			assert.equal(1, server.requests)
+			now.mono = 1000
+			chain:snapshot()
+			assert.equal(2, server.requests)
+		end)
+	end)
+end)
+
+describe("chain.evm in an enclave with servers elsewhere", function()
+	-- Names of loopback addresses that types.all_loopback does not know as such.
+	local function with_two(body)
+		local types = require("kms.config.types")
+		local real = types.all_loopback
+		types.all_loopback = function() return false end -- luacheck: ignore 122
+		finally(function() types.all_loopback = real end) -- luacheck: ignore 122
+		with_chain({ servers = 2, config = { IN_ENCLAVE = true } }, function(chain, one, log, servers)
+			body(chain, one, servers[2], log)
+		end)
+	end
+
+	it("reads at a block that two servers have reached", function()
+		with_two(function(chain, one, two)
+			one.number = 1010
+			assert(chain:begin_tick())
+			assert.equal(1000, chain:head().number)
+			assert.truthy(chain:app("7"))
+			assert.same({ one.tags[1], two.tags[1] }, { "0x3e2", "0x3e2" })
+		end)
+	end)
+
+	it("believes neither where they differ", function()
+		with_two(function(chain, one)
+			one.apps["7"].status = 1
+			assert(chain:begin_tick())
+			fails("ERR_CHAIN", "disagree", chain:app("7"))
+			assert.equal("1", chain:version("7", "1").id)
+		end)
+	end)
+
+	it("believes neither where they are on different chains", function()
+		with_two(function(chain, one)
+			one.chain_id = 1
+			fails("ERR_CHAIN", "different chains", chain:begin_tick())
+		end)
+	end)
+
+	it("has no answer from one server alone", function()
+		with_two(function(chain, one)
+			one.respond = function() return loopback.reply("", nil, "500 Oops") end
+			fails("ERR_CHAIN", "500", chain:begin_tick())
+		end)
+	end)
+end)

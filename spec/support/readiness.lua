@@ -1,0 +1,105 @@
+--- kms.node.readiness with parts of tables around it, for its specs. Fields that specs read and change: chain
+-- (spec.support.fake_chain), tee, service (master: what it got), saved (secrets of earlier runs), bootstrap
+-- (found: what a round of snapshots gives; given: the secret that peers give), wall and mono (the clocks), held
+-- (kms.node.master_secrets), node (the readiness).
+
+local clock = require("kms.base.clock")
+local fake_chain = require("spec.support.fake_chain")
+local master_secrets = require("kms.node.master_secrets")
+local native = require("spec.support.native")
+local outbound = require("kms.peers.outbound")
+local peers = require("kms.peers")
+local readiness = require("kms.node.readiness")
+
+local M = {}
+
+local seed = native.secret_random(32)
+local wallet, p384 = native.identity(seed)
+local OTHER = "0x" .. ("2"):rep(40)
+
+local Fixture = {}
+Fixture.__index = Fixture
+
+local function silent()
+	local log = { lines = {} }
+	local function add(_, event, fields) log.lines[#log.lines + 1] = { event, fields } end
+	log.info, log.warn, log.limited = add, add, function() end
+	return log
+end
+
+local function new_tee(self)
+	local tee = { address = wallet:address(), public_der = p384:public_der() }
+	function tee.random_secret() return native.secret_random(32) end
+	function tee.load_masters() return self.saved end
+	function tee.save_master(_, secret)
+		table.insert(self.saved, 1, secret)
+		return true
+	end
+	return tee
+end
+
+local function new_bootstrap()
+	local bootstrap = {
+		found = { members = 1, reached = 1, unready = 0, complete = 1 }, asked = {}, snapshots_taken = 0,
+	}
+	function bootstrap:secret(hash, settled)
+		self.asked[#self.asked + 1] = settled
+		local found = self.given and self.given:keccak256() == hash
+		if found then return self.given, "http://peer" end
+		return nil, "nobody has it"
+	end
+	function bootstrap:catch_up() self.caught_up = (self.caught_up or 0) + 1 end
+	function bootstrap:snapshots()
+		self.snapshots_taken = self.snapshots_taken + 1
+		return self.found
+	end
+	return bootstrap
+end
+
+--- Makes the node anew.
+-- @param given secret of MASTER_SECRET_HEX, or nil
+function Fixture:open(given)
+	local log = silent()
+	local function wall_ms() return self.wall end
+	local function mono_ms() return self.mono end
+	local list = peers.new({
+		chain = self.chain, app_id = "49", own = self.tee.address, log = log, mono_ms = mono_ms, wall_ms = wall_ms,
+		bans = {}, backoff_ms = function() return 0 end,
+		outbound = outbound.new({ config = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, env = function() end }),
+	})
+	self.held = master_secrets.new({ tee = self.tee, given = given })
+	self.node = readiness.new({
+		chain = self.chain, peers = list, tee = self.tee, service = self.service, secrets = self.held, log = log,
+		bootstrap = self.bootstrap, mono_ms = mono_ms, tick_ms = 60000, view_ttl_ms = 180000,
+		clock = clock.new({ wall_ms = wall_ms, mono_ms = mono_ms, max_skew_ms = 15000 }),
+	})
+end
+
+--- Lets time pass on both clocks.
+function Fixture:pass(ms)
+	self.wall, self.mono = self.wall + ms, self.mono + ms
+end
+
+--- A tick on a chain whose newest block is of now.
+function Fixture:tick()
+	self.chain.now_ms = self.wall
+	self.node:tick()
+end
+
+--- Adds another member, whose part `bootstrap` plays.
+function Fixture:add_member()
+	local _, key = native.identity(native.secret_random(32))
+	self.chain:register("49", OTHER, key:public_der())
+end
+
+--- @return a node that is a member, before its first tick
+function M.new()
+	local self = setmetatable({ wall = 1700000000000, mono = 5000, saved = {}, chain = fake_chain.new() }, Fixture)
+	self.chain:register("49", wallet:address(), p384:public_der())
+	self.tee, self.bootstrap = new_tee(self), new_bootstrap()
+	self.service = { set_master = function(service, secret) service.master = secret end }
+	self:open()
+	return self
+end
+
+return M
