@@ -16,8 +16,6 @@
 
 #define VERSION_3 2 /* its encoding */
 
-DEFINE_DEFER(x509_release, X509, X509_free)
-
 void kms_attest_chain_free(kms_attest_chain *chain)
 {
 	for (size_t i = 0; i < KMS_ATTEST_MAX_CHAIN; i++)

@@ -13,10 +13,9 @@
 #define MAX_DER 112 /* SEQUENCE of two INTEGERs of at most 49 bytes: 104 */
 #define MAX_HEAD 32 /* of Sig_structure: 26 */
 
-DEFINE_DEFER(md_ctx_release, EVP_MD_CTX, EVP_MD_CTX_free)
-DEFINE_DEFER(key_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
-DEFINE_DEFER(signature_release, ECDSA_SIG, ECDSA_SIG_free)
-DEFINE_DEFER(number_release, BIGNUM, BN_free)
+KMS_DEFINE_RELEASE(md_ctx_release, EVP_MD_CTX, EVP_MD_CTX_free)
+KMS_DEFINE_RELEASE(signature_release, ECDSA_SIG, ECDSA_SIG_free)
+KMS_DEFINE_RELEASE(number_release, BIGNUM, BN_free)
 
 /* Sig_structure: ["Signature1", protected header, external data (empty), payload]. */
 static kms_status put_head(kms_buf *head, size_t payload_len)

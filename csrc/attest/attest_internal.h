@@ -69,4 +69,7 @@ kms_status kms_attest_chain_constraints(kms_attest_failure *failure, const kms_a
 kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
 				     uint64_t now_ms);
 
+KMS_DEFINE_RELEASE(x509_release, X509, X509_free)
+KMS_DEFINE_RELEASE(key_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
+
 #endif

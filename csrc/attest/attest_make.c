@@ -37,14 +37,12 @@ struct kms_attest_root {
 	uint8_t der[KMS_ATTEST_MAX_CERTIFICATE];
 };
 
-DEFINE_DEFER(builder_release, OSSL_PARAM_BLD, OSSL_PARAM_BLD_free)
-DEFINE_DEFER(params_release, OSSL_PARAM, OSSL_PARAM_free)
-DEFINE_DEFER(number_release, BIGNUM, BN_clear_free)
-DEFINE_DEFER(key_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
-DEFINE_DEFER(x509_release, X509, X509_free)
-DEFINE_DEFER(root_release, kms_attest_root, kms_attest_root_free)
-DEFINE_DEFER(constraints_release, BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free)
-DEFINE_DEFER(bits_release, ASN1_BIT_STRING, ASN1_BIT_STRING_free)
+KMS_DEFINE_RELEASE(builder_release, OSSL_PARAM_BLD, OSSL_PARAM_BLD_free)
+KMS_DEFINE_RELEASE(params_release, OSSL_PARAM, OSSL_PARAM_free)
+KMS_DEFINE_RELEASE(number_release, BIGNUM, BN_clear_free)
+KMS_DEFINE_RELEASE(root_release, kms_attest_root, kms_attest_root_free)
+KMS_DEFINE_RELEASE(constraints_release, BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free)
+KMS_DEFINE_RELEASE(bits_release, ASN1_BIT_STRING, ASN1_BIT_STRING_free)
 
 /* ---- keys ------------------------------------------------------------------------------------------ */
 

@@ -5,8 +5,6 @@
 #include "crypto/crypto.h"
 #include "base/guarded.h"
 
-DEFINE_DEFER(x509_release, X509, X509_free)
-
 /* The fingerprint that AWS publishes for aws.nitro-enclaves. */
 const uint8_t kms_attest_aws_root32[32] = {
 	0x64, 0x1a, 0x03, 0x21, 0xa3, 0xe2, 0x44, 0xef, 0xe4, 0x56, 0x46, 0x31, 0x95, 0xd6, 0x06, 0x31,

@@ -14,7 +14,7 @@ static void block_free(kms_buf_kind kind, void *block, size_t size)
 		kms_guarded_free(block);
 		return;
 	}
-	kms_heap_free_later(block, size, kind == KMS_BUF_WIPED);
+	kms_heap_free_async(block, size, kind == KMS_BUF_WIPED);
 }
 
 void kms_buf_free(kms_buf *buf)

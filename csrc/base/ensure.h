@@ -24,12 +24,11 @@
 #define ENSURE_REF(ptr) ENSURE((ptr) != NULL, KMS_ERR_ARGUMENT)
 
 /*
- * Declares an owner that is released at scope exit: DEFER(kms_buf_free) kms_buf b = ...;
- * `fn` takes a pointer to the variable. DEFINE_DEFER makes such a function for a
- * `void free_fn(type *)`; assign NULL to hand ownership out.
+ * Declares an owner, which is released at the end of its scope:
+ * DEFER(kms_secret_release) kms_secret *key = NULL. Assign NULL to hand the object over.
+ * In: fn - takes a pointer to the variable; KMS_DEFINE_RELEASE (kms/kms.h) makes such functions.
  */
 #define DEFER(fn) __attribute__((cleanup(fn)))
-#define DEFINE_DEFER KMS_DEFINE_RELEASE
 
 #define KMS_ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "base/testing.h"
 
 /* Nothing is counted before the first kms_mem_fail_after, so that a node pays one plain load. */
 static atomic_bool counting;

@@ -83,7 +83,7 @@ static bool put(waiting *block)
 	return room;
 }
 
-void kms_heap_free_later(void *memory, size_t size, bool wipe)
+void kms_heap_free_async(void *memory, size_t size, bool wipe)
 {
 	if (!memory) return;
 	if (size >= LARGE_BYTES && size <= MAX_WAITING_BYTES) {

@@ -40,8 +40,8 @@ static const uint8_t group_order[SCALAR_BYTES] = {
 	0x58, 0x1a, 0x0d, 0xb2, 0x48, 0xb0, 0xa7, 0x7a, 0xec, 0xec, 0x19, 0x6a, 0xcc, 0xc5, 0x29, 0x73,
 };
 
-DEFINE_DEFER(point_release, EC_POINT, EC_POINT_clear_free)
-DEFINE_DEFER(number_context_release, BN_CTX, BN_CTX_free)
+KMS_DEFINE_RELEASE(point_release, EC_POINT, EC_POINT_clear_free)
+KMS_DEFINE_RELEASE(number_context_release, BN_CTX, BN_CTX_free)
 
 /* Made by the first caller and kept for the life of the process; NULL without memory. */
 static const EC_GROUP *shared_group(void)

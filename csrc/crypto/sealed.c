@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "crypto/testing.h"
 #include "kms/crypto.h"
 #include "kms/kdf.h"
 #include "kms/p384.h"

@@ -43,8 +43,6 @@ struct kms_channels {
 	kms_siphash_key hash_key;
 };
 
-DEFINE_DEFER(channels_release, kms_channels, kms_channels_free)
-
 static pair pair_of(const kms_p384 *own, const uint8_t peer97[97])
 {
 	pair made;
@@ -119,7 +117,7 @@ kms_status kms_channels_new(kms_channels **channels, size_t max)
 	size_t buckets = 1;
 	while (buckets < max)
 		buckets *= 2;
-	DEFER(channels_release) kms_channels *made = kms_heap_alloc(1, sizeof(*made));
+	DEFER(kms_channels_release) kms_channels *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	ENSURE(pthread_mutex_init(&made->lock, NULL) == 0, KMS_ERR_SYSTEM);
 	made->max = max;

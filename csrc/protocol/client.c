@@ -22,8 +22,7 @@ struct kms_client {
 	uint8_t node97[97];
 };
 
-DEFINE_DEFER(client_release, kms_client, kms_client_free)
-DEFINE_DEFER(channels_release, kms_channels, kms_channels_free)
+KMS_DEFINE_RELEASE(client_release, kms_client, kms_client_free)
 
 kms_status kms_client_new(kms_client **client, const kms_wallet *wallet, const kms_p384 *p384,
 			  const uint8_t node20[20], const uint8_t node97[97])
@@ -37,7 +36,7 @@ kms_status kms_client_new(kms_client **client, const kms_wallet *wallet, const k
 	made->wallet = wallet;
 	memcpy(made->own97, kms_p384_public(p384), sizeof(made->own97));
 	memcpy(made->node20, node20, sizeof(made->node20));
-	DEFER(channels_release) kms_channels *channels = NULL;
+	DEFER(kms_channels_release) kms_channels *channels = NULL;
 	GUARD(kms_channels_new(&channels, 1));
 	GUARD(kms_channels_get(&made->channel, channels, p384, made->node97));
 	*client = made;

@@ -28,7 +28,7 @@ struct kms_limiter {
 	moment shared_full_at; /* the bucket of the keys that found no room */
 };
 
-DEFINE_DEFER(limiter_release, kms_limiter, kms_limiter_free)
+KMS_DEFINE_RELEASE(limiter_release, kms_limiter, kms_limiter_free)
 
 kms_status kms_limiter_new(kms_limiter **limiter, uint32_t per_minute, uint32_t burst, size_t max_keys)
 {
@@ -110,7 +110,7 @@ struct kms_buckets {
 	bucket_table table;
 };
 
-DEFINE_DEFER(buckets_release, kms_buckets, kms_buckets_free)
+KMS_DEFINE_RELEASE(buckets_release, kms_buckets, kms_buckets_free)
 
 kms_status kms_buckets_new(kms_buckets **buckets, size_t max)
 {

@@ -33,7 +33,7 @@ struct kms_nonces {
 	uint64_t next; /* number of the next nonce */
 };
 
-DEFINE_DEFER(nonces_release, kms_nonces, kms_nonces_free)
+KMS_DEFINE_RELEASE(nonces_release, kms_nonces, kms_nonces_free)
 
 kms_status kms_nonces_new(kms_nonces **nonces, unsigned lifetime_s)
 {

@@ -10,7 +10,7 @@
 #define MAX_TOMBSTONES 100000000u
 #define MAX_BYTES (SIZE_MAX / 4) /* sums of two never wrap */
 
-DEFINE_DEFER(store_release, kms_store, kms_store_free)
+KMS_DEFINE_RELEASE(store_release, kms_store, kms_store_free)
 
 static bool in_range(uint64_t number, uint64_t min, uint64_t max)
 {

@@ -36,7 +36,7 @@ kms_status kms_record_key_check(kms_text key, size_t max);
 /* A record outside any namespace: everything but clock and sequence is copied from `source`. */
 kms_status kms_record_new(store_record **record, const kms_record *source, uint64_t hash, kms_clock clock);
 void kms_record_free(store_record *record);
-DEFINE_DEFER(kms_record_release, store_record, kms_record_free)
+KMS_DEFINE_RELEASE(kms_record_release, store_record, kms_record_free)
 
 static inline kms_text kms_record_key(const store_record *record)
 {

@@ -42,7 +42,7 @@ static const char *const member_names[MEMBERS] = {
 	[MEMBER_APP_ID] = "app_id",
 };
 
-DEFINE_DEFER(sync_release, kms_sync, kms_sync_free)
+KMS_DEFINE_RELEASE(sync_release, kms_sync, kms_sync_free)
 
 const char *kms_sync_text_member(kms_sync_text_name name)
 {

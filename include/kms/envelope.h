@@ -26,6 +26,7 @@ typedef struct kms_channels kms_channels;
  */
 kms_status kms_channels_new(kms_channels **channels, size_t max);
 void kms_channels_free(kms_channels *channels);
+KMS_DEFINE_RELEASE(kms_channels_release, kms_channels, kms_channels_free)
 
 /*
  * Looks a channel key up, without ECDH.

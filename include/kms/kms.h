@@ -33,8 +33,9 @@
 #endif
 
 /*
- * Defines `name`, which releases what an owner variable points to: the functions that DEFER takes
- * (csrc/base/ensure.h). A header defines one beside each `_free` function.
+ * Defines `name`, which frees what an owner variable points to: what DEFER takes
+ * (csrc/base/ensure.h). Headers define one beside each `_free` function, source files for types
+ * of libraries.
  */
 /* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot have any */
 #define KMS_DEFINE_RELEASE(name, type, free_fn) \

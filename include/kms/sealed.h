@@ -24,11 +24,6 @@ typedef struct kms_sealed {
 kms_status kms_master_seal(kms_sealed *sealed, const kms_secret *master32,
 			   const uint8_t requester_point97[97]);
 
-/* The same with a given key and IV: for known answers only. */
-kms_status kms_master_seal_with(kms_sealed *sealed, const kms_secret *master32,
-				const uint8_t requester_point97[97], const kms_p384 *ephemeral,
-				const uint8_t iv12[12]);
-
 /*
  * Opens with the requester's ephemeral key.
  * Returns: KMS_OK; ERR_SEALED when it was changed or sealed to another key; ERR_PEER_KEY;

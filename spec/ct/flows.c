@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "crypto/testing.h"
 #include "check.h"
 #include "kms/envelope.h"
 #include "kms/eth_text.h"

@@ -2,7 +2,7 @@
 #ifndef KMS_SPEC_MATERIAL_H
 #define KMS_SPEC_MATERIAL_H
 
-#include "base/mem.h"
+#include "base/testing.h"
 #include "kms/codec.h"
 #include "kms/p384.h"
 #include "test.h"

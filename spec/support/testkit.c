@@ -34,12 +34,12 @@
 
 int luaopen_kms_testkit(lua_State *L) __attribute__((visibility("default")));
 
-DEFINE_DEFER(bn_release, BIGNUM, BN_clear_free)
-DEFINE_DEFER(group_release, EC_GROUP, EC_GROUP_free)
-DEFINE_DEFER(point_release, EC_POINT, EC_POINT_free)
-DEFINE_DEFER(cipher_release, EVP_CIPHER_CTX, EVP_CIPHER_CTX_free)
-DEFINE_DEFER(kdf_release, EVP_KDF, EVP_KDF_free)
-DEFINE_DEFER(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
+KMS_DEFINE_RELEASE(bn_release, BIGNUM, BN_clear_free)
+KMS_DEFINE_RELEASE(group_release, EC_GROUP, EC_GROUP_free)
+KMS_DEFINE_RELEASE(point_release, EC_POINT, EC_POINT_free)
+KMS_DEFINE_RELEASE(cipher_release, EVP_CIPHER_CTX, EVP_CIPHER_CTX_free)
+KMS_DEFINE_RELEASE(kdf_release, EVP_KDF, EVP_KDF_free)
+KMS_DEFINE_RELEASE(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
 
 static const unsigned char *check_bytes(lua_State *L, int arg, size_t want)
 {

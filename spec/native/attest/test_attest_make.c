@@ -1,4 +1,5 @@
 /* Documents of a test root, user_data of nodes, and failing allocations. */
+#include "base/testing.h"
 #include "attest_kit.h"
 
 static const char seed_hex[] = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/mem.h"
+#include "base/testing.h"
 #include "kms/buf.h"
 #include "kms/codec.h"
 #include "kms/json.h"

@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 
 #include "base/mem.h"
+#include "base/testing.h"
 #include "kms/codec.h"
 #include "test.h"
 

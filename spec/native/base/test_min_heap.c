@@ -1,5 +1,5 @@
 /* The min-heap against a plain search, over random sequences of operations. */
-#include "base/mem.h"
+#include "base/testing.h"
 #include "base/min_heap.h"
 #include "test.h"
 

@@ -9,7 +9,7 @@
 
 #include <openssl/crypto.h>
 
-#include "base/mem.h"
+#include "base/testing.h"
 #include "test.h"
 
 /* Exit status of a child that runs `act`, -1 when a signal ended it. */

@@ -1,4 +1,5 @@
 /* Contract ABI: calls, and decoding of well-formed data. test_abi_malformed.c has the rest. */
+#include "base/testing.h"
 #include "abi_kit.h"
 
 /* ---- calls ---------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* RLP and EIP-1559 transactions. */
-#include "base/mem.h"
+#include "base/testing.h"
 #include "codec/rlp.h"
 #include "kms/codec.h"
 #include "kms/tx.h"

@@ -1,4 +1,5 @@
 /* JSON: RFC 8259 as json.h narrows it, canonical output, hostile input. */
+#include "base/testing.h"
 #include "material.h"
 
 #include <sys/time.h>

@@ -1,7 +1,7 @@
 /* Walking a JSON text value by value (core/json_cursor.h). */
 #include "codec/json_cursor.h"
 #include "codec/json_internal.h"
-#include "base/mem.h"
+#include "base/testing.h"
 #include "base/ensure.h"
 #include "test.h"
 

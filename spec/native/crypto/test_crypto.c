@@ -2,7 +2,7 @@
 #include <pthread.h>
 
 #include "crypto/keccak.h"
-#include "base/mem.h"
+#include "base/testing.h"
 #include "kms/codec.h"
 #include "test.h"
 

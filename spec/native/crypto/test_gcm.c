@@ -1,5 +1,5 @@
 /* AES-256-GCM, in binary and in hexadecimal. */
-#include "base/mem.h"
+#include "base/testing.h"
 #include "kms/codec.h"
 #include "test.h"
 

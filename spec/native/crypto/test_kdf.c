@@ -3,6 +3,7 @@
  * computed with another implementation (Python's hmac and hashlib) for the master secret
  * 00 01 .. 1f.
  */
+#include "base/testing.h"
 #include "material.h"
 
 #include "kms/kdf.h"

@@ -2,6 +2,7 @@
  * Seed and seal files, on a real folder under TMPDIR. The identity's known answers are
  * HKDF-SHA256 (RFC 5869) computed with another implementation (Python's hmac and hashlib).
  */
+#include "base/testing.h"
 #include "material.h"
 
 #include <dirent.h>

@@ -2,6 +2,7 @@
  * P-384 keys and ECDH. Known answers: Wycheproof testvectors_v1/ecdh_secp384r1_ecpoint_test.json
  * (test case ids below), and the base point of SP 800-186 section 3.2.1.4.
  */
+#include "base/testing.h"
 #include "material.h"
 
 #include <pthread.h>

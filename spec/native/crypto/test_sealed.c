@@ -1,4 +1,5 @@
 /* The master secret on its way to a new node. Known answers: spec/native/crypto/test_vectors.c. */
+#include "base/testing.h"
 #include "material.h"
 
 #include "kms/p384.h"

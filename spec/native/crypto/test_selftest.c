@@ -1,5 +1,5 @@
 /* The check at start: passes, and reports whatever goes wrong under it. */
-#include "base/mem.h"
+#include "base/testing.h"
 #include "test.h"
 
 TEST(known_answers_pass)

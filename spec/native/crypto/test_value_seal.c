@@ -1,4 +1,5 @@
 /* Stored values, sealed under an application's data key. Known answers: test_vectors.c. */
+#include "base/testing.h"
 #include "material.h"
 
 #include "kms/value_seal.h"

@@ -2,6 +2,7 @@
  * The known answers of spec/vectors, recomputed by the core. A missing file fails. KMS_VECTORS names another
  * folder of the same files, such as another implementation's.
  */
+#include "crypto/testing.h"
 #include "material.h"
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 /* Addresses, signatures, the secp256k1 wallet. */
-#include "base/mem.h"
+#include "base/testing.h"
 #include "crypto/eth_text_internal.h"
 #include "kms/codec.h"
 #include "kms/eth_text.h"

@@ -1,4 +1,5 @@
 /* What the HTTP parser reads (RFC 9110, RFC 9112), at any cut of the input; draining, targets, mutations. */
+#include "base/testing.h"
 #include "http_kit.h"
 
 /* ---- reading ------------------------------------------------------------------------------------ */

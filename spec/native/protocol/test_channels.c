@@ -1,4 +1,5 @@
 /* The cache of channel keys: one derivation a pair, a bound, use by several threads. */
+#include "base/testing.h"
 #include "material.h"
 
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* Replies that a client refuses, and what a failure leaves behind (kms/client.h). */
 #include "client_kit.h"
 
-#include "base/mem.h"
+#include "base/testing.h"
 
 /* A result made by hand; @ stands for the exchange's own signature. */
 static void finish_by_hand(int *failed_, kms_status want, kms_request_kind kind, const char *inner)

@@ -1,4 +1,5 @@
 /* Encrypted bodies: sealed, opened, refused. Known answers: crypto/test_vectors.c. */
+#include "base/testing.h"
 #include "envelope_kit.h"
 
 TEST(what_is_sealed_opens)

@@ -1,4 +1,5 @@
 /* Requests executed against a real store, and their results byte for byte. */
+#include "base/testing.h"
 #include "material.h"
 
 #include "kms/request.h"

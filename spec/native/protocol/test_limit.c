@@ -1,7 +1,7 @@
 /* Token buckets: exact flow, a table that never grows, keys of addresses; and the keyed hash. */
 #include <pthread.h>
 
-#include "base/mem.h"
+#include "base/testing.h"
 #include "base/ensure.h"
 #include "base/siphash.h"
 #include "kms/limit.h"

@@ -1,7 +1,7 @@
 /* Nonces: valid once, within their lifetime, in one spelling, and bounded in number. */
 #include <pthread.h>
 
-#include "base/mem.h"
+#include "base/testing.h"
 #include "kms/codec.h"
 #include "kms/nonce.h"
 #include "test.h"

@@ -1,4 +1,5 @@
 /* Inner requests: which bodies are accepted, which field is at fault, and where their bytes are. */
+#include "base/testing.h"
 #include "material.h"
 
 #include "kms/request.h"

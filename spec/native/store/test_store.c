@@ -1,4 +1,5 @@
 /* The store as an application sees it: keys, values, listings. */
+#include "base/testing.h"
 #include "store_kit.h"
 
 TEST(keeps_what_was_put)

@@ -1,4 +1,5 @@
 /* Merging the records of sync messages: each by itself, and none that is not authentic. */
+#include "base/testing.h"
 #include "sync_kit.h"
 
 /* ---- outcomes ---- */

@@ -1,4 +1,5 @@
 /* Delta pages and snapshots: their text, filters and limits. */
+#include "base/testing.h"
 #include "sync/testing.h"
 #include "sync/sync_write.h"
 #include "sync_kit.h"

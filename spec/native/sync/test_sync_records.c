@@ -1,4 +1,5 @@
 /* Parsing the records of sync messages. */
+#include "base/testing.h"
 #include "sync/sync_internal.h"
 #include "sync_kit.h"
 

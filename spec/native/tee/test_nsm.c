@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/testing.h"
 #include "kms/nsm.h"
 #include "material.h"
 

@@ -1,4 +1,5 @@
 /* Bodies of the Odyn service: random bytes, signatures, transactions; failing allocations; mutations. */
+#include "base/testing.h"
 #include "odyn_kit.h"
 
 #define OTHER_ADDRESS "0x00112233445566778899aabbccddeeff00112234"
