@@ -12,6 +12,7 @@
 #include "store/store_expire.h"
 #include "store/store_internal.h"
 #include "store/store_state.h"
+#include "kms/codec.h"
 
 #define PEER_SLACK 128 /* bytes by which a peer's ciphertext may exceed max_value */
 
@@ -72,21 +73,14 @@ static kms_status record_check(clock_draft *clock, const kms_store *store, const
 
 /* ---- the decision ---- */
 
-static int compare_bytes(kms_span a, kms_span b)
-{
-	size_t shared = a.len < b.len ? a.len : b.len;
-	int order = shared ? memcmp(a.bytes, b.bytes, shared) : 0;
-	if (order != 0) return order;
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 /* Whether the incoming one of two concurrent versions wins. */
 static bool incoming_wins(const store_record *held, const kms_record *incoming)
 {
 	if (incoming->updated_at_ms != held->updated_at_ms)
 		return incoming->updated_at_ms > held->updated_at_ms;
 	if (held->state != KMS_RECORD_STUB)
-		return compare_bytes(incoming->value, kms_span_of(held->value, held->value_len)) > 0;
+		return kms_text_compare(kms_span_text(incoming->value),
+					kms_span_text(kms_span_of(held->value, held->value_len))) > 0;
 	ENSURE(incoming->state == KMS_RECORD_LIVE, false);
 	uint8_t fingerprint[KMS_FINGERPRINT];
 	kms_record_fingerprint(fingerprint, incoming->value);

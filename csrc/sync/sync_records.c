@@ -149,7 +149,7 @@ static kms_status add_name(app_names *names, const kms_json_value *name)
 	kms_text *list = grow_array(names->list, &names->capacity, names->count, sizeof(*list));
 	ENSURE(list, KMS_ERR_MEMORY);
 	names->list = list;
-	list[names->count++] = (kms_text){ name->text, name->len };
+	list[names->count++] = kms_json_text(name);
 	return KMS_OK;
 }
 

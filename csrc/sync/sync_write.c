@@ -4,7 +4,6 @@
 #include "kms/codec.h"
 #include "kms/json.h"
 
-#define MAX_DIGITS 20 /* of a uint64_t */
 #define TEXT_SIZE(text) (sizeof(text) - 1)
 #define WALLET_TEXT (KMS_ADDRESS_TEXT + 2) /* with quotes */
 

@@ -25,8 +25,13 @@
 /* For results that must be used and are no kms_status, which is so by its type. */
 #define KMS_MUST_USE __attribute__((warn_unused_result))
 
-/* A type whose values no caller may drop. clang has no C23 attributes in its C11 mode. */
-#if defined(__clang__)
+/*
+ * A type whose values no caller may drop. clang has no C23 attributes in its C11 mode; cppcheck
+ * parses neither form.
+ */
+#if defined(__cppcheck__)
+#define KMS_NODISCARD
+#elif defined(__clang__)
 #define KMS_NODISCARD __attribute__((warn_unused_result))
 #else
 #define KMS_NODISCARD [[nodiscard]]
