@@ -31,6 +31,21 @@ describe("checking policies", function()
 			.. "-- M.derve = 2\nM.data = {\n { name = 'x' },\n}\nreturn M"))
 	end)
 
+	it("finds the line of a rule that a list only names", function()
+		assert.same({
+			"access.lua:1: data[1]: 'decide' is missing", "access.lua:1: derive[1]: 'decide' is missing",
+			"access.lua:3: data[2].decide: 5 is not allowed: allowed is a function",
+			"access.lua:3: derive[2].decide: 5 is not allowed: allowed is a function",
+		}, mistakes_of("access", "local one = { name = 'one' }\nlocal two = {\n name = 'two', decide = 5 }\n"
+			.. "local list = { one, two }\nlocal M = {}\nM.derive = { one, two }\nM.data = list\nreturn M"))
+	end)
+
+	it("gives the line of the member when a hook that fails has none itself", function()
+		assert.same({
+			"sync.lua:2: sync.accept fails when it is tried: bad argument #1 to '?' (string expected, got userdata)",
+		}, mistakes_of("sync", "return {\naccept = string.len }"))
+	end)
+
 	it("names types and bounds", function()
 		local bounds = " is not allowed: allowed is a whole number from 1 to 256"
 		for text, expected in pairs({

@@ -7,12 +7,16 @@
 -- loop's time. Whether a hook is suspended depends on the work that was counted, the same on every
 -- machine; for how long, on the time that passed, since the loop's time is what is limited.
 
+local effects = require("kms.policy.effects")
 local hooks = require("kms.policy.hooks")
 local lru = require("kms.base.lru")
-local notes = require("kms.policy.effects")
+local needs = require("kms.base.needs")
 local uv = require("luv")
 
 local M = {}
+
+local Calls = {}
+Calls.__index = Calls
 
 local RENEW_EVERY_MS = 1000
 local LOG_EVERY_S = 60
@@ -35,7 +39,7 @@ end
 
 local function failed(self, path, message, why, mono_ms)
 	self.failures = self.failures + 1
-	self.rules:count(path, nil, "failed")
+	self.hit_counts:count(path, nil, "failed")
 	self.own_counters:add("failures", { hook = path:gsub("%.", "_"), why = why })
 	if self.log then
 		local fields = { hook = path, cause = message, why = why }
@@ -54,11 +58,13 @@ local function set_for(self, path)
 	return chosen
 end
 
-local function call(self, chosen, path, kind, ...)
-	self.asked = chosen
-	local result, extra, rule, why, noted = chosen.vm:call(path, kind, self.wall_ms(), self.mono_ms(), ...)
-	if result == nil then return nil, extra, why, noted end
-	return result, extra, rule
+-- Calls the hook of a set.
+-- @return result, number of the rule that decided (or nil), nil, effects | nil, message, why, effects
+local function call(self, set, path, kind, ...)
+	self.last_set = set
+	local result, effects_or_message, rule, why, list = set.vm:call(path, kind, self.wall_ms(), self.mono_ms(), ...)
+	if result ~= nil then return result, rule, nil, effects_or_message end
+	return nil, effects_or_message, why, list
 end
 
 -- A hook is suspended only for the application or peer that made it run long.
@@ -81,44 +87,77 @@ local function is_suspended(self, path, facts)
 end
 
 -- What replaces the result of a hook that failed: the shipped hook's, unless a failure must refuse.
-local function instead(self, chosen, path, kind, ...)
-	if chosen == self.shipped or (hooks.HOOKS[path] or hooks.EXTRA).closed then return nil end
+local function replacement(self, failed_set, path, kind, ...)
+	if failed_set == self.shipped or (hooks.HOOKS[path] or hooks.EXTRA).closed then return nil end
 	return (call(self, self.shipped, path, kind, ...))
 end
 
---- Asks.
--- @param kind of the hook, as policy_vm's call names it; then its arguments
--- @return the hook's result, its rule's number; or nil where it failed, and has been logged
-function M.ask(self, path, kind, ...)
-	local chosen = set_for(self, path)
+--- Calls a hook. A failure is counted and logged here.
+-- @param path of the hook ("access.derive")
+-- @param kind of its result, as policy_vm's call names it
+-- @param ... the hook's arguments
+-- @return result, number of the rule that decided (nil: the hook is no list of rules) | nil: it failed, and nothing
+--   replaces it
+function Calls:ask(path, kind, ...)
+	local set = set_for(self, path)
 	if is_suspended(self, path, (...)) then
 		failed(self, path, "it is suspended, since it ran too long", "resting", self.mono_ms())
-		return instead(self, chosen, path, kind, ...)
+		return replacement(self, set, path, kind, ...)
 	end
-	local begun = uv.hrtime()
-	local vm = chosen.vm
-	local result, extra, rule, noted = call(self, chosen, path, kind, ...)
-	if result ~= nil then
-		if extra then notes.take(self, path, extra) end
-		return result, rule
-	end
-	if noted then notes.take(self, path, noted) end
+	local begun, vm = uv.hrtime(), set.vm
+	local result, rule_or_message, why, list = call(self, set, path, kind, ...)
+	if list then effects.apply(self, path, list) end
+	if result ~= nil then return result, rule_or_message end
 	local mono_ms = self.mono_ms()
 	local work = vm:work() -- before a restart, which closes the VM
-	failed(self, path, extra, rule, mono_ms)
-	suspend_long(self, path, (...), rule, work, uv.hrtime() - begun, mono_ms)
-	return instead(self, chosen, path, kind, ...)
+	failed(self, path, rule_or_message, why, mono_ms)
+	suspend_long(self, path, (...), why, work, uv.hrtime() - begun, mono_ms)
+	return replacement(self, set, path, kind, ...)
 end
 
---- For a set that has just come into force.
-function M.forget(self)
+--- Whether a hook exists. If not, its facts need not be gathered.
+function Calls:wants(path)
+	local wanted = self.wanted[path]
+	if wanted == nil then
+		wanted = self.set:has(path) or self.shipped:has(path)
+		self.wanted[path] = wanted
+	end
+	return wanted
+end
+
+--- Puts a set in force.
+-- @param set kms.policy.set
+-- @param hit_counts kms.policy.hit_counts of the set
+function Calls:use(set, hit_counts)
+	self.set, self.hit_counts = set, hit_counts
 	self.chosen, self.wanted = {}, {} -- by path of a hook: the set that has it, and whether any does
 	self.suspended:clear()
+	if self.peers_facts then set.vm:provide("peers", self.peers_facts) end
 end
 
---- What M.ask keeps on a policy.
-function M.setup(self)
+--- Sets what kms.peers() returns from now on.
+-- @param list of peers' facts
+-- @return true | nil, message: the list is too large, and the one before stays
+function Calls:provide_peers(list)
+	local ok, message = self.set.vm:provide("peers", list)
+	if not ok then return nil, message end
+	self.peers_facts = list
+	return true
+end
+
+--- Where the last call returned, in a VM with trace only.
+-- @return file, line | nil
+function Calls:decided()
+	return self.last_set.vm:decided()
+end
+
+--- @param deps shipped (kms.policy.set of the shipped files); counters (kms.count of policies) and own_counters (of
+--   the node, about policies), both kms.policy.counters; wall_ms; mono_ms; log, or nil
+-- @return calls, for which use() must be called next; `failures`: how many calls failed since the start
+function M.new(deps)
+	local self = needs.take(deps, "shipped counters own_counters wall_ms mono_ms", "log")
 	self.failures, self.renewed_ms, self.suspended = 0, -RENEW_EVERY_MS, lru.new(MAX_SUSPENDED)
+	return setmetatable(self, Calls)
 end
 
 return M

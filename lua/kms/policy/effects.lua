@@ -1,23 +1,29 @@
---- What a hook said by kms.log and kms.count, carried out by the node.
+--- Carries out what a hook asked for with kms.log and kms.count.
 
 local M = {}
 
-local PREFIX = "policy_" -- so that no counter or field of a policy passes for one of the node's
+local PREFIX = "policy_" -- keeps a policy's counters and log fields apart from the node's own
 
-local function log_line(policy, hook, note)
-	if not policy.log or not policy.log:enabled(note.level) then return end
-	local fields = { hook = hook, message = note.message }
-	for name, value in pairs(note.fields) do fields[PREFIX .. name] = value end
-	policy.log:log(note.level, "policy", fields)
+local function log_line(log, hook, effect)
+	if not log or not log:enabled(effect.level) then return end
+	local fields = { hook = hook, message = effect.message }
+	for name, value in pairs(effect.fields) do fields[PREFIX .. name] = value end
+	log:log(effect.level, "policy", fields)
 end
 
---- Takes the notes of one call.
--- @param list of { level, message, fields } and { count, labels }; `dropped`: how many were too many
-function M.take(policy, hook, list)
-	for _, note in ipairs(list) do
-		if note.count then policy.counters:add(PREFIX .. note.count, note.labels) else log_line(policy, hook, note) end
+--- Carries out the effects of one call.
+-- @param into log (or nil), counters and own_counters (kms.policy.counters)
+-- @param hook path of the hook
+-- @param list of { level, message, fields } and { count, labels }; its field `dropped`: how many were too many
+function M.apply(into, hook, list)
+	for _, effect in ipairs(list) do
+		if effect.count then
+			into.counters:add(PREFIX .. effect.count, effect.labels)
+		else
+			log_line(into.log, hook, effect)
+		end
 	end
-	if list.dropped then policy.own_counters:add("notes_dropped", { hook = hook:gsub("%.", "_") }) end
+	if list.dropped then into.own_counters:add("notes_dropped", { hook = hook:gsub("%.", "_") }) end
 end
 
 return M

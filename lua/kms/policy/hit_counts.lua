@@ -1,12 +1,13 @@
---- The rules of a set: name, description, place and how often each passed, refused or failed.
+--- The rules of a set: name, description, place, and how often each passed, refused or failed.
 
 local hooks = require("kms.policy.hooks")
 
 local M = {}
 
-local Rules = {}
-Rules.__index = Rules
+local HitCounts = {}
+HitCounts.__index = HitCounts
 
+-- Adds a rule. `number`: of the rule in the list of hook `path`; nil: the hook as a whole.
 local function add(self, path, number, rule)
 	rule.passed, rule.refused, rule.failed = 0, 0, 0
 	self.entries[#self.entries + 1] = rule
@@ -14,6 +15,7 @@ local function add(self, path, number, rule)
 	self.by_path[path][number or 0] = rule
 end
 
+-- Adds a hook and, when it is a list, its rules.
 local function add_hook(self, set, path)
 	local name, key = path:match("^(%a+)%.(.*)$")
 	local value, source = set.data[name][key], set.sources[name].path
@@ -29,6 +31,7 @@ local function add_hook(self, set, path)
 	end
 end
 
+-- Adds a rule of blacklist.lua, or a route of routes.lua.
 local function add_listed(self, set, name, path, rule, place)
 	add(self, path, nil, {
 		hook = path, name = rule.name or rule.event or rule.handler, description = rule.description,
@@ -36,30 +39,34 @@ local function add_listed(self, set, name, path, rule, place)
 	})
 end
 
---- Counts a call: outcome "passed", "refused" or "failed".
--- @param number of the rule in a list that decided, or nil for the hook as a whole
-function Rules:count(path, number, outcome)
+--- Counts a call.
+-- @param path of the hook
+-- @param number of the rule that decided in the hook's list, or nil for the hook as a whole
+-- @param outcome "passed", "refused" or "failed"
+function HitCounts:count(path, number, outcome)
 	local entries = self.by_path[path]
 	local rule = entries and (entries[number or 0] or entries[0])
 	if rule then rule[outcome] = rule[outcome] + 1 end
 end
 
---- Name of a rule: the hook's path, behind a slash the rule's own name where it is one of a list.
-function Rules:name(path, number)
+--- Name of a rule: the path of its hook and, for a rule of a list, a slash and its own name.
+-- @param path, number as count takes them
+function HitCounts:name(path, number)
 	local entries = self.by_path[path]
 	local rule = number and entries and entries[number]
 	return rule and path .. "/" .. rule.name or path
 end
 
---- All rules, in the order of the files: { hook, name, description, path, line, passed, refused, failed }.
-function Rules:list()
+--- All rules, in the order of the files.
+-- @return list of { hook, name, description (or nil), path (of the file), line (or nil), passed, refused, failed }
+function HitCounts:list()
 	return self.entries
 end
 
---- @param set      the operator's
--- @param shipped  the set whose members stand where the operator's has none
+--- @param set      the operator's (kms.policy.set)
+-- @param shipped  the shipped one, whose members are used when the operator's has none
 function M.new(set, shipped)
-	local self = setmetatable({ entries = {}, by_path = {} }, Rules)
+	local self = setmetatable({ entries = {}, by_path = {} }, HitCounts)
 	for _, path in ipairs(hooks.paths()) do
 		local chosen = set:has(path) and set or shipped
 		if chosen:has(path) then add_hook(self, chosen, path) end

@@ -1,5 +1,5 @@
---- The hooks: which facts each one sees, what it returns, what happens when it fails, and facts
--- made up to try it with.
+--- The hooks: the facts that each one gets, the kind of its result, what happens when it fails, and sample facts
+-- that a new policy is tried with.
 
 local M = {}
 
@@ -36,7 +36,7 @@ local function peer(more)
 	return facts
 end
 
--- As after verifying (docs/protocol.md section 13): numbers of registers to lower-case digits.
+-- Facts of a verified document (docs/protocol.md section 13). pcrs: number of a register -> value in hexadecimal.
 local function attestation()
 	local zero = ("00"):rep(48)
 	return {
@@ -58,8 +58,12 @@ local function event(name)
 	return { event = name, wallet = WALLET, url = "https://a.example", count = 1, now = 1700000000000 }
 end
 
---- By path: kind (as policy_vm's call names it), closed (a failure refuses; else the shipped default
--- decides), facts (names; others are mistakes), samples (lists of arguments), about.
+--- The hooks by path, each with:
+--   kind     of the result, as policy_vm's call names it
+--   closed   whether a failure refuses; if not, the shipped hook decides
+--   facts    names; reading any other one is an error
+--   samples  lists of arguments
+--   about    when it is called, for people
 M.HOOKS = {
 	["access.request"] = {
 		kind = "verdict", closed = true, facts = REQUEST, about = "every authorised request",
@@ -107,7 +111,7 @@ M.HOOKS = {
 	},
 }
 
---- An extra route: what its handler gets of the node.
+--- The handler of an extra route, described in the same way.
 M.EXTRA = {
 	kind = "data", about = "an extra route",
 	samples = { { {
@@ -116,7 +120,7 @@ M.EXTRA = {
 	} } },
 }
 
---- Paths of the hooks in a fixed order.
+--- The paths of the hooks, sorted.
 function M.paths()
 	local list = {}
 	for path in pairs(M.HOOKS) do list[#list + 1] = path end
@@ -124,7 +128,8 @@ function M.paths()
 	return list
 end
 
---- For policy_vm: the names of facts by hook.
+--- The names of facts for policy_vm.
+-- @return table: path of a hook -> set of names
 function M.facts()
 	local facts = {}
 	for path, hook in pairs(M.HOOKS) do

@@ -1,34 +1,35 @@
---- Operator policies in force: calls of hooks, reload, and what can be seen of both.
+--- The operator's policies in force: reload, and one method for each hook.
 --
--- A set is built aside and swapped in at once; anything wrong with it keeps the old one. A hook
--- that fails refuses where only that is safe (kms.policy.hooks: closed), and gives way to the
--- shipped default elsewhere. Nothing here can widen what the protocol allows: callers ask after
--- their own checks, and an answer can only stop them.
+-- A set is built aside and replaces the one in force at once; a set with any mistake is not used. A hook that
+-- fails refuses when only that is safe (`closed` in kms.policy.hooks); otherwise the shipped hook decides. A
+-- policy can only refuse what the protocol allows: callers make their own checks first.
 
-local asking = require("kms.policy.call")
+local call = require("kms.policy.call")
 local counters = require("kms.policy.counters")
 local files = require("kms.base.files")
-local rules = require("kms.policy.hit_counts")
+local hit_counts = require("kms.policy.hit_counts")
+local inspect = require("kms.policy.inspect")
+local needs = require("kms.base.needs")
 local schema = require("kms.policy.schema")
 local set = require("kms.policy.set")
 local sources = require("kms.policy.sources")
-local view = require("kms.policy.inspect")
 
 local M = {}
 
 local Policy = {}
 Policy.__index = Policy
-for name, method in pairs(view) do Policy[name] = method end
+for name, method in pairs(inspect) do Policy[name] = method end
 
-local BUCKETS = 65536 -- of kms.limit, all keys together
-local MAX_CHANGES = 32
+local BUCKETS = 65536 -- of kms.limit, for all keys together
+local MAX_CHANGES = 32 -- kept for history()
 
--- What a status that a policy gives is on the wire.
+-- Error codes of the statuses that a verdict can have.
 local CODES = { [403] = "ERR_POLICY", [429] = "ERR_RATE", [503] = "ERR_BUSY" }
 
 -- ---- loading ---------------------------------------------------------------------------------
 
-local function marks_of(self)
+-- Changes when a file of the folder changes.
+local function versions_of(self)
 	local parts = {}
 	for i, name in ipairs(schema.NAMES) do
 		parts[i] = self.dir and files.version(self.dir .. "/" .. name .. ".lua") or "-"
@@ -38,33 +39,33 @@ end
 
 local function read_and_build(self)
 	local read, mistakes = sources.read(self.dir, self.shipped_dir)
-	local built, more = set.build(read, self.options)
+	local built, more = set.build(read, self.set_options)
 	for _, mistake in ipairs(more or {}) do mistakes[#mistakes + 1] = mistake end
 	if #mistakes == 0 then return built end
-	return nil, sources.lines(mistakes)
+	return nil, sources.mistake_lines(mistakes)
 end
 
-local function note_change(self, entry)
+local function add_change(self, entry)
 	table.insert(self.changes, entry)
 	if #self.changes > MAX_CHANGES then table.remove(self.changes, 1) end
 end
 
-local function keep_old(self, by, errors)
-	self.last_error = { at_ms = self.wall_ms(), by = by, errors = errors }
-	note_change(self, { at_ms = self.wall_ms(), by = by, error = errors[1] })
+local function keep_old(self, by, lines)
+	self.last_error = { at_ms = self.wall_ms(), by = by, lines = lines }
+	add_change(self, { at_ms = self.wall_ms(), by = by, error = lines[1] })
 	if self.log and self.set then
-		self.log:error("policies not taken: the old ones stay", { by = by, mistakes = #errors, first = errors[1] })
+		self.log:error("policies not taken: the old ones stay", { by = by, mistakes = #lines, first = lines[1] })
 	end
-	return nil, errors
+	return nil, lines
 end
 
---- Reads the folder again and puts the new set in force, if nothing is wrong with it.
+--- Reads the folder again and puts the new set in force, unless it has a mistake.
 -- @param by "start", "signal", "command" or "file"
--- @return true, whether anything is different | nil, list of mistakes, one line each
+-- @return true, whether anything changed | nil, list of mistakes, one line each
 function Policy:reload(by)
-	self.marks = marks_of(self)
-	local built, errors = read_and_build(self)
-	if not built then return keep_old(self, by, errors) end
+	self.versions = versions_of(self)
+	local built, lines = read_and_build(self)
+	if not built then return keep_old(self, by, lines) end
 	self.last_error = nil
 	local old = self.set
 	if old and old.hash == built.hash then
@@ -72,10 +73,9 @@ function Policy:reload(by)
 		return true, false
 	end
 	self.set, self.since_ms, self.by = built, self.wall_ms(), by
-	asking.forget(self)
-	self.rules = rules.new(built, self.shipped)
-	if self.peers_facts then built.vm:provide("peers", self.peers_facts) end
-	note_change(self, { at_ms = self.since_ms, by = by, hash = built.hash })
+	self.hit_counts = hit_counts.new(built, self.shipped)
+	self.calls:use(built, self.hit_counts)
+	add_change(self, { at_ms = self.since_ms, by = by, hash = built.hash })
 	if old then old.vm:close() end
 	if self.log then self.log:info("policies in force", { hash = built.hash, by = by }) end
 	return true, true
@@ -84,57 +84,56 @@ end
 --- Reloads when a file has changed since the last attempt.
 -- @return as reload; or true, false
 function Policy:poll()
-	if marks_of(self) == self.marks then return true, false end
+	if versions_of(self) == self.versions then return true, false end
 	return self:reload("file")
 end
 
 -- ---- calls -------------------------------------------------------------------------------------
 
---- Whether a hook would do anything: to skip the gathering of its facts.
+--- Whether a hook exists. If not, its facts need not be gathered.
+-- @param path of the hook ("access.derive")
 function Policy:wants(path)
-	local wanted = self.wanted[path]
-	if wanted == nil then
-		wanted = self.set:has(path) or self.shipped:has(path)
-		self.wanted[path] = wanted
-	end
-	return wanted
+	return self.calls:wants(path)
 end
 
---- Asks a hook that gives a verdict.
--- @return true to go on; or the refusal { status, code, reason (or nil), retry_after (or nil),
---         rule (its name), failed (the hook did, not decide) }
+--- Calls a hook that gives a verdict.
+-- @param path of the hook
+-- @param ... its arguments (kms.policy.hooks)
+-- @return true to go on | the refusal { status, code, reason (or nil), retry_after (seconds, or nil), rule (name),
+--   failed (whether the hook failed instead of deciding) }
 function Policy:verdict(path, ...)
-	local result, rule = asking.ask(self, path, "verdict", ...)
-	if result == nil then return { status = 403, code = "ERR_POLICY", failed = true, rule = path } end
-	self.rules:count(path, rule, result == true and "passed" or "refused")
-	if result == true then return true end
-	result.code, result.rule = CODES[result.status], self.rules:name(path, rule)
-	return result
+	local verdict, number = self.calls:ask(path, "verdict", ...)
+	if verdict == nil then return { status = 403, code = "ERR_POLICY", failed = true, rule = path } end
+	self.hit_counts:count(path, number, verdict == true and "passed" or "refused")
+	if verdict == true then return true end
+	verdict.code, verdict.rule = CODES[verdict.status], self.hit_counts:name(path, number)
+	return verdict
 end
 
---- access.lua: an authorised request; for derive and data the hook of the route besides.
--- @param facts as kms.policy.hooks lists them
--- @return as verdict
+--- Hooks of access.lua: `request` for each authorized request, then `derive` or `data`. Returns: as verdict.
 function Policy:request(facts) return self:verdict("access.request", facts) end
 function Policy:derive(facts) return self:verdict("access.derive", facts) end
 function Policy:data(facts) return self:verdict("access.data", facts) end
 
---- sync.lua: whether a record of a peer is taken; whether a peer gets the master secret.
+--- Hooks of sync.lua: `accept` for each record of a peer; `release_secret` for a peer that asks for the master
+-- secret, with the facts of its attestation document or nil. Returns: as verdict.
 function Policy:accept(record) return self:verdict("sync.accept", record) end
 function Policy:release_secret(peer, attestation) return self:verdict("sync.release_secret", peer, attestation) end
 
---- sync.lua: seconds until a peer is tried again after `failures` in a row.
+--- Hook sync.backoff.
+-- @param peer facts
+-- @param failures calls in a row that failed
+-- @return seconds until the peer is called again
 function Policy:backoff(peer, failures)
-	local seconds = asking.ask(self, "sync.backoff", "number", peer, failures)
+	local seconds = self.calls:ask("sync.backoff", "number", peer, failures)
 	return type(seconds) == "number" and seconds or 60
 end
 
---- sync.lua: to whom to push, in order. Wallets that are not in `list` do not count, a wallet
--- counts once.
+--- Hook sync.peers: to whom to push, in order. Repeated wallets, and wallets that are not in `list`, are dropped.
 -- @param list of peers' facts
 -- @return list of members of `list`
 function Policy:order(list)
-	local wallets = asking.ask(self, "sync.peers", "list", list)
+	local wallets = self.calls:ask("sync.peers", "list", list)
 	if type(wallets) ~= "table" then return list end
 	local by_wallet, chosen = {}, {}
 	for _, peer in ipairs(list) do by_wallet[peer.wallet] = peer end
@@ -144,54 +143,60 @@ function Policy:order(list)
 	return chosen
 end
 
---- blacklist.lua: what its `decide` says about an event, for kms.peers.bans.
--- @return { seconds, scope } or nil for the rules
+--- Hook blacklist.decide, for kms.peers.bans.
+-- @param event facts
+-- @return { seconds, scope } | nil: the rules decide
 function Policy:decide_ban(event)
-	local result = asking.ask(self, "blacklist.decide", "ban", event)
-	if type(result) ~= "table" then return nil end
-	-- Only what the peer's own envelope proves may silence it (docs/protocol.md section 11).
-	if result.scope == "all" and not schema.EVENTS[event.event] then result.scope = "calls" end
-	return result
+	local ban = self.calls:ask("blacklist.decide", "ban", event)
+	if type(ban) ~= "table" then return nil end
+	-- A peer's requests may be refused only for events that it alone can cause (docs/protocol.md section 11).
+	if ban.scope == "all" and not schema.EVENTS[event.event] then ban.scope = "calls" end
+	return ban
 end
 
---- routes.lua: what an extra route answers.
+--- Calls the handler of an extra route of routes.lua.
 -- @param number of the route in extra_routes()
--- @return table for JSON | nil where its handler failed
+-- @param facts of the node
+-- @return table for JSON | nil: the handler failed
 function Policy:extra(number, facts)
 	local path = ("routes.extra.%d.handler"):format(number)
-	local result = asking.ask(self, path, "data", facts)
-	if type(result) ~= "table" then return nil end
-	self.rules:count(path, nil, "passed")
-	return result
+	local page = self.calls:ask(path, "data", facts)
+	if type(page) ~= "table" then return nil end
+	self.hit_counts:count(path, nil, "passed")
+	return page
 end
 
---- What kms.peers() answers from now on: list of peers' facts.
--- @return true | nil, message: there are too many; then the list before stays
+--- Sets what kms.peers() returns from now on.
+-- @param list of peers' facts
+-- @return true | nil, message: the list is too large, and the one before stays
 function Policy:provide_peers(list)
-	local ok, message = self.set.vm:provide("peers", list)
-	if not ok then return nil, message end
-	self.peers_facts = list
-	return true
+	return self.calls:provide_peers(list)
 end
 
---- @param options  native, wall_ms, mono_ms (functions); dir (nil: shipped policies); shipped: folder of
---   the defaults; log (kms.base.log) or nil; store (native) or nil; trace: see policy_vm
+--- Opens the policies and puts them in force.
+-- @param deps native; shipped (folder of the shipped policies); wall_ms and mono_ms (clocks); dir (the operator's
+--   folder; nil: the shipped policies), log (kms.base.log), store (native, for kms.store) and trace (as of
+--   policy_vm), each or nil
 -- @return policy | nil, list of mistakes, one line each
-function M.open(options)
+function M.open(deps)
+	local taken = needs.take(deps, "native shipped wall_ms mono_ms", "dir log store trace")
 	local self = setmetatable({
-		dir = options.dir, shipped_dir = options.shipped, log = options.log, wall_ms = options.wall_ms,
-		mono_ms = options.mono_ms, counters = counters.new(), own_counters = counters.new(), changes = {},
-		options = {
-			native = options.native, store = options.store, buckets = assert(options.native.policy_buckets(BUCKETS)),
-			trace = options.trace,
+		dir = taken.dir, shipped_dir = taken.shipped, log = taken.log, wall_ms = taken.wall_ms,
+		counters = counters.new(), own_counters = counters.new(), changes = {},
+		set_options = {
+			native = taken.native, store = taken.store, buckets = assert(taken.native.policy_buckets(BUCKETS)),
+			trace = taken.trace,
 		},
 	}, Policy)
-	asking.setup(self)
-	local shipped, mistakes = set.build(sources.read(nil, self.shipped_dir), self.options)
-	if not shipped then return nil, sources.lines(mistakes) end
+	local shipped, mistakes = set.build(sources.read(nil, self.shipped_dir), self.set_options)
+	if not shipped then return nil, sources.mistake_lines(mistakes) end
 	self.shipped = shipped
-	local ok, errors = self:reload("start")
-	if not ok then return nil, errors end
+	self.calls = call.new({
+		shipped = shipped, counters = self.counters, own_counters = self.own_counters, log = self.log,
+		wall_ms = self.wall_ms, mono_ms = taken.mono_ms,
+	})
+	local ok, lines = self:reload("start")
+	if not ok then return nil, lines end
 	return self
 end
 

@@ -1,25 +1,29 @@
---- What can be seen of the policies in force: values with the configuration's put in, status, rules,
--- history. Methods of kms.policy's object.
+--- What can be seen of the policies in force: values, status, rules, history. These are methods of kms.policy's
+-- object.
 
 local schema = require("kms.policy.schema")
 
-local View = {}
+local Inspect = {}
 
---- A member of a file, the shipped one where the operator's file has none; and which it is.
--- @return value, path of the file, line or nil
-function View:value(name, key)
+--- A member of a file: the operator's, or the shipped one when the operator's file has none.
+-- @param name of the file ("access")
+-- @param key of the member ("derive")
+-- @return value, path of the file, line (or nil)
+function Inspect:value(name, key)
 	local chosen = self.set.data[name][key] ~= nil and self.set or self.shipped
 	return chosen.data[name][key], chosen.sources[name].path, chosen:line(name, "." .. key)
 end
 
--- A number, or the configuration's where the policy names a key of it.
+-- A number; a policy may name a key of the configuration instead.
 local function resolve(value, config)
 	if type(value) ~= "string" then return value end
 	return config[value]
 end
 
---- sync.lua: { interval, max_records, max_bytes, parallel } with the configuration's values put in.
-function View:sync_settings(config)
+--- Settings of sync.lua, with the values of the configuration that they name.
+-- @param config DATA_SYNC_INTERVAL_SECONDS, MAX_SYNC_PAYLOAD_BYTES
+-- @return { interval (seconds), max_records, max_bytes, parallel }
+function Inspect:sync_settings(config)
 	local settings = {}
 	for _, key in ipairs({ "interval", "max_records", "max_bytes", "parallel" }) do
 		settings[key] = resolve(self:value("sync", key), config)
@@ -28,49 +32,57 @@ function View:sync_settings(config)
 	return settings
 end
 
---- blacklist.lua: list of rules { name, event, count, within, ban (or nil), scope, grow }, and the
--- exempt wallets as a set.
-function View:ban_rules()
+--- Rules of blacklist.lua.
+-- @return list of { name, event, count, within (seconds), ban (seconds, or nil), scope, grow }, set of exempt wallets
+function Inspect:ban_rules()
 	local exempt = {}
 	for _, wallet in ipairs(self:value("blacklist", "exempt") or {}) do exempt[wallet] = true end
 	return self:value("blacklist", "rules") or {}, exempt
 end
 
---- Counts a ban that a rule of blacklist.lua led to, for its hit counter.
-function View:count_ban(number)
-	self.rules:count("blacklist.rules." .. number, nil, "refused")
+--- Counts a ban by a rule of blacklist.lua.
+-- @param number of the rule in ban_rules()
+function Inspect:count_ban(number)
+	self.hit_counts:count("blacklist.rules." .. number, nil, "refused")
 end
 
--- Bytes of a body: never more than the configuration allows for that handler.
+-- The limit of a body in bytes: never more than the configuration allows for that handler.
 local function body_limit(route, config)
 	local limit = resolve(route.max_body, config)
 	local most = route.handler == "sync" and config.MAX_SYNC_PAYLOAD_BYTES or config.MAX_REQUEST_BODY_BYTES
 	return limit and math.min(limit, most)
 end
 
---- routes.lua: the routes that exist, by handler: { rate, burst, max_body } with the
--- configuration's values put in; a limit is nil where only the node's own apply.
-function View:routes(config)
+-- A rate a minute. A key of the configuration with the value 0 means no limit.
+local function rate_of(route, config)
+	local rate = resolve(route.rate, config)
+	return rate ~= 0 and rate or nil
+end
+
+--- Routes that routes.lua lists, with the values of the configuration that they name.
+-- @param config the configuration
+-- @return by handler { rate (a minute), burst, max_body (bytes) }; nil means that only the node's own limits apply
+function Inspect:routes(config)
 	local routes = {}
-	-- A file that lists none has only extra routes to add.
+	-- A file that lists no routes only adds extra ones to the shipped list.
 	local listed = #self.set.data.routes > 0 and self.set or self.shipped
 	for _, route in ipairs(listed.data.routes) do
 		if route.enabled ~= false then
-			local rate = resolve(route.rate, config)
-			if rate == 0 then rate = nil end -- the configuration's word for no limit
+			local rate = rate_of(route, config)
 			routes[route.handler] = { rate = rate, burst = route.burst or rate, max_body = body_limit(route, config) }
 		end
 	end
 	return routes
 end
 
---- routes.lua: list of the operator's own routes { number, name, path, rate, burst }.
-function View:extra_routes(config)
+--- Extra routes of routes.lua.
+-- @param config the configuration
+-- @return list of { number, name, path, rate (a minute, or nil), burst }
+function Inspect:extra_routes(config)
 	local list = {}
 	for i, route in ipairs(self.set.data.routes.extra or {}) do
 		if route.enabled ~= false then
-			local rate = resolve(route.rate, config)
-			if rate == 0 then rate = nil end
+			local rate = rate_of(route, config)
 			list[#list + 1] = {
 				number = i, name = route.name, path = route.path, rate = rate, burst = route.burst or rate,
 			}
@@ -79,35 +91,39 @@ function View:extra_routes(config)
 	return list
 end
 
---- SHA-256 of the set in force, 64 lower-case digits: for the attestation.
-function View:hash()
+--- SHA-256 of the set in force, as 64 lower-case hexadecimal digits.
+function Inspect:hash()
 	return self.set.hash
 end
 
---- For /status and the attestation: hash, API number, since when, by what, what went wrong last.
-function View:status()
-	local wrong = self.last_error
+--- State of the policies, for /status.
+-- @return { hash, api, since_ms (Unix ms), by ("start", "signal", "command" or "file"), failures (calls of hooks that
+--   failed), last_error: { at_ms, by, mistakes (how many), first (line) } of the last reload when it failed, or nil }
+function Inspect:status()
+	local failed = self.last_error
 	return {
-		hash = self.set.hash, api = schema.API, since_ms = self.since_ms, by = self.by, failures = self.failures,
-		last_error = wrong and {
-			at_ms = wrong.at_ms, by = wrong.by, mistakes = #wrong.errors, first = wrong.errors[1],
+		hash = self.set.hash, api = schema.API, since_ms = self.since_ms, by = self.by, failures = self.calls.failures,
+		last_error = failed and {
+			at_ms = failed.at_ms, by = failed.by, mistakes = #failed.lines, first = failed.lines[1],
 		} or nil,
 	}
 end
 
---- File and line of the last return of the last call: with trace only.
-function View:decided()
-	return self.asked.vm:decided()
+--- Where the last call of a hook returned; only when opened with trace.
+-- @return file, line | nil
+function Inspect:decided()
+	return self.calls:decided()
 end
 
---- Every rule with its description, place and counts (kms.policy.hit_counts).
-function View:list_rules()
-	return self.rules:list()
+--- All rules with their descriptions, places and counts (kms.policy.hit_counts).
+function Inspect:list_rules()
+	return self.hit_counts:list()
 end
 
---- Every change of the set, and every attempt that failed, since start; the newest last.
-function View:history()
+--- The latest changes of the set and reloads that failed, the newest last.
+-- @return list of { at_ms (Unix ms), by, and hash or error (line) }
+function Inspect:history()
 	return self.changes
 end
 
-return View
+return Inspect

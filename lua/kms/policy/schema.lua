@@ -1,21 +1,21 @@
---- What the four policy files may say: shapes for kms.policy.validate.
+--- The shapes of the four policy files, for kms.policy.validate.
 
 local M = {}
 
---- Number of what policies can rely on; a file may say `api = 1` and is refused where it differs.
+--- Version of the policy API. A file may say `api = 1`; with another number it is refused.
 M.API = 1
 
---- The files, in the order in which they are loaded, shown and hashed.
+--- The files without ".lua", in the order in which they are loaded, shown and hashed.
 M.NAMES = { "access", "blacklist", "routes", "sync" }
 
---- Events of peers; true: the peer's own envelope authenticates it, so nobody else can cause it.
+--- Events of peers. true: only the peer itself can cause it, since its own envelope authenticates the event.
 M.EVENTS = {
 	bad_response_signature = false, bad_hmac = false, bad_envelope = false, invalid_url = false,
 	private_address = false, replayed_nonce = false, unreachable = false,
 	wrong_master_secret = true, poisoned_records = true, rejected_records = true, identity_mismatch = true,
 }
 
---- The protocol's routes by the name of their handler: method and path cannot be others.
+--- The protocol's routes by the name of their handler; routes.lua cannot change method and path.
 M.HANDLERS = {
 	overview = { "GET", "/" }, health = { "GET", "/health" }, ready = { "GET", "/ready" },
 	attestation = { "GET", "/attestation" }, status = { "GET", "/status" }, nonce = { "GET", "/nonce" },
@@ -162,7 +162,7 @@ local function unique_extra(list)
 	return unique_names(list)
 end
 
---- Shape by file name.
+--- Shapes by file (one of NAMES).
 M.SHAPES = {
 	access = { type = "table", fields = file({ request = HOOK, derive = HOOK, data = HOOK }) },
 	blacklist = {

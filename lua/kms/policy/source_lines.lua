@@ -1,12 +1,12 @@
---- Where the members of the table that a policy file returns stand in its source: for messages
--- that name file and line. The source compiles already; what is too clever for this reader
--- gets no line, and the message names the file alone.
+--- Finds the lines of the members of the table that a policy file returns, for messages that name file and line.
+-- The source is known to compile. A member that this reader cannot follow gets no line of its own.
 
 local M = {}
 
--- Tokens looked at. A file has some hundred thousand at the most; one in which names stand for
--- tables of names that stand for tables would have this reader go on for ever.
+-- Tokens that are read. A file has some hundred thousand at most, but tables that name tables that name tables
+-- could make the reader visit the same ones without end.
 local MAX_STEPS = 200000
+local MAX_DEPTH = 8
 
 local OPENS = { ["("] = true, ["{"] = true, ["["] = true, ["function"] = true, ["if"] = true, ["do"] = true,
 	["repeat"] = true }
@@ -16,7 +16,7 @@ local function newlines(text)
 	return select(2, text:gsub("\n", ""))
 end
 
--- The end of a comment or a long string that begins at `at`, or nil.
+-- Last byte of the long string or long comment whose bracket begins at `at`, or nil.
 local function long_end(source, at)
 	local level = source:match("^%[(=*)%[", at)
 	if not level then return nil end
@@ -39,7 +39,7 @@ local function quoted_end(source, at)
 	return last
 end
 
--- One token from `at` on: its last byte, its kind (nil: nothing to keep).
+-- The token that begins at `at`. Returns its last byte, and its kind (nil: space or a comment).
 local function next_token(source, at)
 	local last = select(2, source:find("^%s+", at)) or comment_end(source, at)
 	if last then return last, nil end
@@ -67,7 +67,7 @@ local function text_at(self, i)
 	return self.tokens[i] and self.tokens[i].text
 end
 
--- The token behind the expression at i: a comma or what closes the table.
+-- Index of the token after the expression at i: a separator or the brace that closes the table.
 local function skip(self, i)
 	local depth = 0
 	while self.tokens[i] do
@@ -80,7 +80,7 @@ local function skip(self, i)
 	return i
 end
 
--- Key of the member at i and where its value begins; nil for one without a key.
+-- The member at i: its key (nil: it has none) and the index of its value.
 local function key_at(self, i)
 	local token = self.tokens[i]
 	if token.kind == "name" and text_at(self, i + 1) == "=" then return "." .. token.text, i + 2 end
@@ -92,19 +92,17 @@ end
 
 local read_table
 
-local function read_value(self, i, path, depth)
-	local behind = skip(self, i)
-	if text_at(self, i) == "{" then
-		read_table(self, i, path, depth)
-	elseif behind == i + 1 and self.tables[text_at(self, i)] then
-		read_table(self, self.tables[text_at(self, i)], path, depth)
-	end
-	return behind
+-- Reads the value at i, which ends before `after`. A name stands for its table: the member's line is then the
+-- table's own, since a list may name many on one line.
+local function read_value(self, i, after, path, depth)
+	local named = after == i + 1 and self.tables[text_at(self, i)]
+	if named then self.lines[path] = self.tokens[named].line end
+	if named or text_at(self, i) == "{" then read_table(self, named or i, path, depth) end
 end
 
--- Notes the members of the table that opens at i.
+-- Records the lines of the members of the table that opens at i.
 function read_table(self, i, path, depth)
-	if depth > 8 then return end
+	if depth > MAX_DEPTH then return end
 	local position = 0
 	i = i + 1
 	while self.tokens[i] and self.tokens[i].text ~= "}" and self.left > 0 do
@@ -114,19 +112,29 @@ function read_table(self, i, path, depth)
 			key = "[" .. position .. "]"
 		end
 		self.lines[path .. key] = self.lines[path .. key] or self.tokens[i].line
-		i = read_value(self, value, path .. key, depth + 1)
+		i = skip(self, value)
+		read_value(self, value, i, path .. key, depth + 1)
 		if text_at(self, i) ~= "}" then i = i + 1 end
 	end
 end
 
--- What a statement at the top says of tables: local T = {, T.x = , function T.x(.
+-- Index of the token after the value of an assignment: the next one, when a statement can begin there.
+local function assigned_end(self, i)
+	local after = self.tokens[i + 1]
+	local ends = not after or after.text == ";"
+		or after.kind == "name" and after.text ~= "and" and after.text ~= "or"
+	return ends and i + 1 or nil
+end
+
+-- Reads a statement at the top level that may define a table or a member: local T = {...}, T.x = value,
+-- function T.x(...).
 local function read_statement(self, i)
 	local tokens = self.tokens
 	if tokens[i].text == "local" and text_at(self, i + 2) == "=" and text_at(self, i + 3) == "{" then
 		self.tables[tokens[i + 1].text] = i + 3
 	elseif text_at(self, i + 1) == "." and tokens[i].kind == "name" and tokens[i + 2] then
 		self.assigned[#self.assigned + 1] = { of = tokens[i].text, key = "." .. tokens[i + 2].text, line = tokens[i].line,
-			table_at = text_at(self, i + 3) == "=" and text_at(self, i + 4) == "{" and i + 4 or nil }
+			value_at = text_at(self, i + 3) == "=" and i + 4 or nil }
 	end
 end
 
@@ -136,15 +144,16 @@ local function read_return(self, i)
 	for _, entry in ipairs(self.assigned) do
 		if entry.of == name then
 			self.lines[entry.key] = entry.line
-			if entry.table_at then read_table(self, entry.table_at, entry.key, 1) end
+			local at = entry.value_at
+			if at then read_value(self, at, assigned_end(self, at), entry.key, 1) end
 		end
 	end
 	if self.tables[name] then read_table(self, self.tables[name], "", 0) end
 end
 
---- Lines of members.
+--- Finds the lines of all members.
 -- @param source  text of a policy file
--- @return table: ".rules[2].count" -> line
+-- @return table: path of a member (".rules[2].count") -> line
 function M.of(source)
 	local self = { tokens = tokens_of(source), tables = {}, assigned = {}, lines = {}, left = MAX_STEPS }
 	local depth = 0
@@ -153,7 +162,7 @@ function M.of(source)
 			read_return(self, i)
 			break
 		end
-		-- The name behind "function" stands where the function's own depth has begun.
+		-- In "function T.x(", the depth has already grown when the name is reached.
 		if depth == 0 or (depth == 1 and text_at(self, i - 1) == "function") then read_statement(self, i) end
 		if OPENS[token.text] then depth = depth + 1 elseif CLOSES[token.text] then depth = depth - 1 end
 	end

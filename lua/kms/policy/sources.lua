@@ -1,5 +1,4 @@
---- The files of a set of policies: where they are read, what is hashed of them, and how mistakes in
--- them are told.
+--- The files of a set of policies: reads them, hashes them, and lists the mistakes in them.
 
 local files = require("kms.base.files")
 local schema = require("kms.policy.schema")
@@ -10,31 +9,34 @@ local M = {}
 
 local MAX_BYTES = 256 * 1024
 local MAX_MISTAKES = 100
-local MAX_STRAYS = 1000 -- entries of a folder that are looked at
+local MAX_ENTRIES = 1000 -- of a folder that are searched for misspelt names
 
--- Whoever can write to a policy decides who gets the secret, as far as the protocol lets them; so
--- only who runs the node, root, and whose the node's own files are may.
--- @return nil, or what is wrong
+-- Why a file or folder is not trusted, or nil. A policy decides who gets the secret, within the protocol. So only
+-- the user who runs the node, root and the owner of the node's own files may write one.
 local function distrust(stat, owner)
 	if stat.mode & 2 ~= 0 then return "can be written by every user" end
 	if stat.uid ~= 0 and stat.uid ~= uv.getuid() and stat.uid ~= owner then return "belongs to another user" end
 end
 
--- @param owner of the shipped files; nil: no matter whose it is
--- @return text | nil, reason; nil alone where there is no file
+-- @param owner of the shipped files; nil: any user may own the file
+-- @return text | nil: there is no file | nil, reason
 local function read_file(path, owner)
 	local source, reason, code = files.read(path, MAX_BYTES, owner and function(stat) return distrust(stat, owner) end)
 	if not source and code ~= "ENOENT" then return nil, reason end
 	return source
 end
 
---- Adds a mistake to a list.
-function M.note(mistakes, path, line, text)
+--- Adds a mistake to a list, which keeps the first 100.
+-- @param mistakes list of { path, line, text }
+-- @param path of the file
+-- @param line number, or nil
+-- @param text what is wrong
+function M.add_mistake(mistakes, path, line, text)
 	if #mistakes >= MAX_MISTAKES then return end
 	mistakes[#mistakes + 1] = { path = path, line = line, text = text }
 end
 
--- A file whose name is nearly that of a policy would silently do nothing.
+-- Reports other Lua files: a policy with a misspelt name would silently have no effect.
 local function find_strays(dir, mistakes)
 	local known = {}
 	for i, name in ipairs(schema.NAMES) do known[i] = name .. ".lua" end
@@ -42,49 +44,53 @@ local function find_strays(dir, mistakes)
 	for _, name in ipairs(known) do seen[name] = true end
 	for name in function() return scan and uv.fs_scandir_next(scan) end do
 		count = count + 1
-		if count > MAX_STRAYS then break end
+		if count > MAX_ENTRIES then break end
 		if name:find("%.lua$") and not seen[name] and not name:find("_spec%.lua$") then
 			local near = suggest.nearest(name, known)
-			M.note(mistakes, dir .. "/" .. name, nil, "is no policy file" .. (near and (", the nearest is " .. near) or ""))
+			local hint = near and ", the nearest is " .. near or ""
+			M.add_mistake(mistakes, dir .. "/" .. name, nil, "is no policy file" .. hint)
 		end
 	end
 end
 
--- The owner of the shipped files, where those of `dir` are others; and what is wrong with `dir`.
+-- Returns nil when `dir` is the shipped folder; otherwise the owner of the shipped folder, and why `dir` is not
+-- trusted (or nil).
 local function check_dir(dir, shipped)
 	local stat, own = dir and uv.fs_stat(dir), uv.fs_stat(shipped)
 	if not stat or not own or (stat.ino == own.ino and stat.dev == own.dev) then return nil end
 	return own.uid, distrust(stat, own.uid)
 end
 
---- Reads the four files: those of `dir`, and the shipped ones for those that are missing there.
--- @param dir      folder of the operator, or nil; missing is fine
--- @param shipped  folder of the defaults
--- @return sources: name -> { text, path, shipped }, list of mistakes
+--- Reads the four files: from `dir`, or the shipped one when it is missing there.
+-- @param dir      the operator's folder, which may be missing, or nil
+-- @param shipped  folder of the shipped policies
+-- @return by name of a file ("access") { text, path, shipped (boolean) }, list of mistakes
 function M.read(dir, shipped)
 	local sources, mistakes = {}, {}
 	local owner, distrusted = check_dir(dir, shipped)
-	if distrusted then M.note(mistakes, dir, nil, distrusted) end
+	if distrusted then M.add_mistake(mistakes, dir, nil, distrusted) end
 	for _, name in ipairs(schema.NAMES) do
 		local path, text, wrong = nil, nil, nil
 		if dir then
 			path = dir .. "/" .. name .. ".lua"
 			text, wrong = read_file(path, owner)
 		end
-		if wrong then M.note(mistakes, path, nil, wrong) end
+		if wrong then M.add_mistake(mistakes, path, nil, wrong) end
 		local is_shipped = not text
 		if is_shipped then
 			path = shipped .. "/" .. name .. ".lua"
 			text = read_file(path)
 		end
-		if not text then M.note(mistakes, path, nil, "the shipped policy is missing") end
+		if not text then M.add_mistake(mistakes, path, nil, "the shipped policy is missing") end
 		sources[name] = { text = text or "return {}", path = path, shipped = is_shipped }
 	end
 	if dir then find_strays(dir, mistakes) end
 	return sources, mistakes
 end
 
---- SHA-256 over the names and contents of a set, wherever the files lie.
+--- The hash of a set: SHA-256 of the names and contents of its files, not of their folders.
+-- @param sources as read returns them
+-- @return 64 lower-case hexadecimal digits
 function M.hash(native, sources)
 	local parts = { ("nova-kms policy %d\n"):format(schema.API) }
 	for _, name in ipairs(schema.NAMES) do
@@ -99,8 +105,10 @@ local function before(a, b)
 	return a.text < b.text
 end
 
---- Mistakes as lines, "path:line: text", in the order of the files.
-function M.lines(mistakes)
+--- Formats mistakes, sorted by file and line.
+-- @param mistakes list of { path, line, text }, sorted in place
+-- @return list of "path:line: text"
+function M.mistake_lines(mistakes)
 	local list = {}
 	table.sort(mistakes, before)
 	for i, mistake in ipairs(mistakes) do

@@ -1,11 +1,11 @@
---- For an operator's own specs (`nova-kms policy test`): the real hooks, with made-up facts.
+--- Runs an operator's policies in their own specs (`nova-kms policy test`): real hooks, sample facts.
 --
---   local p = require("kms.policy.testing").open()     -- the policies beside the spec
+--   local p = require("kms.policy.testing").open()     -- the policies in the folder of the spec
 --   assert.is_true(p:derive({ app_id = "7", path = "wallet/root" }))
 --   assert.equal(403, p:derive({ app_id = "8" }).status)
 --
--- Facts that a call does not give are those of kms.policy.hooks. Time stands still until
--- p:advance(seconds). p.lines has what kms.log wrote. A hook that raises an error fails the spec.
+-- A call's facts are put over the samples of kms.policy.hooks. Time stands still until p:advance(seconds).
+-- p.lines holds what kms.log wrote. A hook that raises an error fails the spec.
 
 local bans = require("kms.peers.bans")
 local hooks = require("kms.policy.hooks")
@@ -20,7 +20,8 @@ Testing.__index = Testing
 local ROUTES = { derive = "access.derive", get = "access.data", list = "access.data", put = "access.data",
 	delete = "access.data" }
 
--- The sample of a hook that is for a route, or its first, with `given` put over it.
+-- Facts for an argument of a hook: its sample for given.route, or its first sample, with `given` put over it.
+-- @param number of the argument
 local function facts_of(self, path, number, given)
 	local samples = hooks.HOOKS[path].samples
 	local sample = samples[1]
@@ -37,13 +38,13 @@ local function facts_of(self, path, number, given)
 	return facts
 end
 
---- Lets time pass.
+--- Advances the clocks.
 function Testing:advance(seconds)
 	self.now_ms = self.now_ms + seconds * 1000
 end
 
--- What a hook raised is a failure of the spec, not a refusal like others.
-local function sound(self, verdict)
+-- Throws when the hook failed instead of deciding.
+local function decided(self, verdict)
 	if verdict ~= true and verdict.failed then error(self.failure or "a hook failed", 0) end
 	return verdict
 end
@@ -55,42 +56,52 @@ local function access(self, route, given)
 	local complete = facts_of(self, ROUTES[route], 1, facts)
 	for _, name in ipairs(hooks.HOOKS["access.request"].facts) do request[name] = complete[name] end
 	local verdict = self.policy:request(request)
-	if verdict ~= true then return sound(self, verdict) end
-	return sound(self, self.policy:verdict(ROUTES[route], complete))
+	if verdict ~= true then return decided(self, verdict) end
+	return decided(self, self.policy:verdict(ROUTES[route], complete))
 end
 
---- A request of an application, as the node asks: access.request, then the route's hook.
--- @return true, or the refusal { status, reason, retry_after, rule, failed }
+--- A request of an application, as a node checks it: access.request, then the hook of its route.
+-- @param facts put over the sample, or nil
+-- @return true | the refusal { status, reason, retry_after (seconds), rule }
 function Testing:derive(facts) return access(self, "derive", facts) end
 function Testing:get(facts) return access(self, "get", facts) end
 function Testing:list(facts) return access(self, "list", facts) end
 function Testing:put(facts) return access(self, "put", facts) end
 function Testing:delete(facts) return access(self, "delete", facts) end
 
---- A record from a peer; a peer that asks for the master secret (attestation: table of facts, or nil).
+--- A record from a peer: sync.accept.
+-- @return as derive
 function Testing:accept(record)
-	return sound(self, self.policy:accept(facts_of(self, "sync.accept", 1, record)))
+	return decided(self, self.policy:accept(facts_of(self, "sync.accept", 1, record)))
 end
 
+--- A peer that asks for the master secret: sync.release_secret.
+-- @param peer facts put over the sample, or nil
+-- @param attestation facts of its document, put over the sample; nil: it sent none
+-- @return as derive
 function Testing:release_secret(peer, attestation)
 	local facts = facts_of(self, "sync.release_secret", 1, peer)
 	local document = attestation and facts_of(self, "sync.release_secret", 2, attestation)
-	return sound(self, self.policy:release_secret(facts, document))
+	return decided(self, self.policy:release_secret(facts, document))
 end
 
---- Seconds until a peer is tried again.
+--- sync.backoff.
+-- @return seconds until a peer is called again after `failures` in a row
 function Testing:backoff(failures, peer)
 	return self.policy:backoff(facts_of(self, "sync.backoff", 1, peer), failures)
 end
 
---- Wallets in the order in which they are pushed to. Each member of `list`: { wallet =, rtt_ms =, ... }.
+--- sync.peers.
+-- @param list of peers' facts { wallet =, rtt_ms =, ... }
+-- @return wallets, in the order in which changes are pushed to them
 function Testing:order(list)
 	local wallets = {}
 	for i, peer in ipairs(self.policy:order(list)) do wallets[i] = peer.wallet end
 	return wallets
 end
 
---- Notes an event of a peer; the ban it led to { scope, event, seconds, rule }, or nil.
+--- An event of a peer, for the rules and `decide` of blacklist.lua.
+-- @return the ban that it led to { scope, event, seconds, rule } | nil
 function Testing:event(wallet, event)
 	local ban = self.bans:record(wallet, event, self.now_ms)
 	if not ban or ban.since_ms ~= self.now_ms then return nil end
@@ -99,7 +110,10 @@ function Testing:event(wallet, event)
 	}
 end
 
---- What the extra route at a path answers, or nil.
+--- The reply of an extra route.
+-- @param path of the route
+-- @param facts of the node, put over the sample, or nil
+-- @return table | nil: no such route, or its handler failed
 function Testing:page(path, facts)
 	for _, route in ipairs(self.policy:extra_routes({})) do
 		if route.path == path then
@@ -112,7 +126,8 @@ function Testing:page(path, facts)
 	return nil
 end
 
---- Names of the rules, in the order of the files.
+--- All rules, in the order of the files.
+-- @return list of { hook, name, description, path, line, passed, refused, failed }
 function Testing:rules()
 	return self.policy:list_rules()
 end
@@ -122,12 +137,12 @@ local function folder_of(level)
 	return source:match("^@(.*)/[^/]*$") or "."
 end
 
--- config/policy beside lua/, where this module lies.
+-- config/policy, beside the lua/ that holds this module.
 local function shipped_folder()
 	return (folder_of(1):gsub("lua/kms/policy$", "config/policy"))
 end
 
--- A log that keeps what hooks say, and how one failed.
+-- A log that keeps the lines of hooks, and the cause of the last failure.
 local function new_log(self)
 	local log = {}
 	function log.enabled() return true end
@@ -140,8 +155,9 @@ local function new_log(self)
 	return log
 end
 
---- Loads policies; what is wrong with them is raised as an error, one mistake a line.
--- @param dir  their folder; nil: that of the calling file
+--- Loads policies. Throws when they have mistakes, which it lists.
+-- @param dir  their folder; nil: the folder of the calling file
+-- @return testing
 function M.open(dir)
 	if not native.ready() then assert(native.init(8 << 20)) end
 	local self = setmetatable({ now_ms = 1700000000000, lines = {} }, Testing)

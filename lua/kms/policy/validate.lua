@@ -1,21 +1,23 @@
---- Checks plain data against a shape and names every mistake. A shape is a table:
---   type      "boolean", "integer", "number", "text", "function", "table", "list"
---   min, max  of a number; bytes of a text; members of a list
---   values    the only texts allowed; also names that may stand for an integer or number
---   pattern, what   of a text: a Lua pattern, and words for it
---   fields    of a table, all that it may have: name -> shape; `required` says which must be there
---   of        of a list: the shape of its members; `with`: fields that it may have besides
---   any       list of shapes, one of which fits by its type
---   check     function(value) -> nil, or what is wrong (text), and where in it (".scope")
+--- Checks plain data against a shape and reports every mistake. A shape is a table with these fields:
+--   type      "boolean", "integer", "number", "text", "function", "table" or "list"
+--   min, max  of a number, of the bytes of a text, of the members of a list
+--   values    the only texts allowed; for an integer or number, names that are allowed instead
+--   pattern, what   of a text: a Lua pattern, and what it stands for in words
+--   fields    of a table, all that are allowed: name -> shape; those with `required` must be present
+--   of        of a list: the shape of its members
+--   with      of a list: the fields that it may have besides its members
+--   any       list of shapes: the first one whose type fits is used
+--   allowed   words for `any`, for messages
+--   check     function(value) -> nil | what is wrong (text), where in the value (".scope", or nil)
 
 local suggest = require("kms.base.suggest")
 local text = require("kms.base.text")
 
 local M = {}
 
-local MAX_SHOWN = 60
-local MAX_MISTAKES = 100 -- more help nobody, and each takes time to find words for
-local ENOUGH = {}
+local MAX_SHOWN = 60 -- bytes of a value in a message
+local MAX_MISTAKES = 100 -- further ones would help nobody and take time
+local ENOUGH = {} -- thrown after MAX_MISTAKES
 
 local function shown(value)
 	if type(value) == "string" then return "'" .. text.printable(text.cut(value, MAX_SHOWN)) .. "'" end
@@ -39,6 +41,7 @@ local function allowed_number(shape, what)
 	return shape.values and words .. " or one of " .. table.concat(shape.values, ", ") or words
 end
 
+-- By type: function(value, shape) -> whether it fits, what is allowed (words).
 local TYPES = {}
 
 function TYPES.boolean(value)
@@ -114,7 +117,7 @@ local function check_list(value, shape, path, report)
 	check_fields(value, shape.with or {}, path, report, true)
 end
 
--- The alternative that is meant: the one whose type fits, else the first.
+-- The shape of `any` whose type fits, or the first one.
 local function choose(value, shape)
 	if not shape.any then return shape end
 	for _, candidate in ipairs(shape.any) do
@@ -138,8 +141,10 @@ function check(value, shape, path, report)
 end
 
 --- Checks a value.
--- @param report function(path, text): called for each mistake, of which the first hundred count; path
---               (".rules[2].count") is where it stands, the text names what is meant
+-- @param value plain data
+-- @param shape as above
+-- @param report function(path, text), called for each of the first 100 mistakes: path of the member
+--   (".rules[2].count"), and what is wrong, which names the member
 function M.check(value, shape, report)
 	local left = MAX_MISTAKES
 	local ok, failure = pcall(check, value, shape, "", function(path, what, about)
