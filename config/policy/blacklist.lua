@@ -1,13 +1,14 @@
--- Which misbehaviour of a peer counts, how often, and for how long the peer is then ignored.
+-- When a peer that misbehaves is banned, and for how long. A rule bans after `count` events within `within`
+-- seconds.
 --
--- scope "calls": this node does not call the peer. scope "all": its /sync is refused as well, which
--- takes evidence that nobody but the peer can have made: wrong_master_secret, poisoned_records,
--- rejected_records, identity_mismatch. The other events anybody can cause in a peer's name:
+-- scope: "calls" stops this node from calling the peer; "all" also refuses the peer's requests. "all" is
+-- possible only for events that nobody but the peer can cause: wrong_master_secret, poisoned_records,
+-- rejected_records, identity_mismatch. Anybody can cause the other ones in a peer's name:
 -- bad_response_signature, bad_hmac, bad_envelope, invalid_url, private_address, replayed_nonce,
 -- unreachable.
 --
--- ban: seconds, where it is not PEER_BLACKLIST_DURATION_SECONDS; grow: twice as long each time, a
--- day at the most; name and description: for the log and /status.
+-- ban: seconds (default PEER_BLACKLIST_DURATION_SECONDS). grow: each further ban lasts twice as long, up to
+-- a day. name and description appear in the log and in /status.
 return {
 	api = 1,
 
@@ -23,7 +24,7 @@ return {
 	-- Wallets that are never banned.
 	exempt = {},
 
-	-- Full control: e has event, wallet, url, count (this event of this peer so far), now. Returns
-	-- seconds and a scope, or nil for the rules above.
+	-- Decides before the rules. e has event, wallet, url, count (how often this peer has caused this event)
+	-- and now (Unix ms). Returns seconds and a scope, or nil to apply the rules.
 	-- decide = function(e) return 3600, "calls" end,
 }

@@ -1,13 +1,13 @@
--- Which routes exist. Method and path of a handler are the protocol's; leaving a route out, or
--- enabled = false, means 404 (a file that lists no route at all keeps these). Limits can only
--- narrow what the configuration allows:
+-- Which routes exist. A route that is left out, or has enabled = false, is 404; a file that lists no routes
+-- keeps all of these. The protocol sets method and path of each handler. Limits can only lower what the
+-- configuration allows:
 --
---   rate      requests a minute from one client address, on top of the node's own limits; none where
---             there is no such address (IN_ENCLAVE, without TRUSTED_PROXIES)
---   burst     how many of them at once (default: all)
+--   rate      requests a minute from one client address, besides the node's own limits; no limit in an
+--             enclave without TRUSTED_PROXIES, where all clients share one address
+--   burst     how many of them at once (default: a minute's)
 --   max_body  bytes
 --
--- A name of a configuration key stands for its value.
+-- The name of a configuration key may replace a number.
 return {
 	api = 1,
 
@@ -25,8 +25,8 @@ return {
 	{ method = "DELETE", path = "/kms/data", handler = "delete", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "POST", path = "/sync", handler = "sync", max_body = "MAX_SYNC_PAYLOAD_BYTES" },
 
-	-- Read-only routes of your own: GET, answered with the table that the handler returns, as JSON.
-	-- f has service, version, wallet, url, ready, app_id, nodes, policy (SHA-256), now.
+	-- Your own routes, for GET only: the reply is the table that the handler returns, as JSON.
+	-- f has service, version, wallet, url, ready, app_id, nodes, policy (SHA-256), now (Unix ms).
 	extra = {
 		-- { name = "about", path = "/about", handler = function(f) return { run_by = "us" } end },
 	},

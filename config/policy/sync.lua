@@ -1,33 +1,32 @@
--- When, what and to whom this node pushes its changes, what it accepts, and what a peer must
--- show before it is given the master secret. A peer p has wallet, url, app_id, version_id,
--- instance_id, operator, zk_verified, failures (calls in a row that did not reach it), features
--- (name -> true); and where known rtt_ms, last_ok_ms.
+-- How this node pushes its changes, which records it accepts, and which peers get the master secret.
+-- A peer p has wallet, url, app_id, version_id, instance_id, operator, zk_verified, failures (calls in a row
+-- that did not reach it), features (name -> true) and, once known, rtt_ms and last_ok_ms (Unix ms).
 return {
 	api = 1,
 
 	-- Seconds between two pushes.
 	interval = "DATA_SYNC_INTERVAL_SECONDS",
 
-	-- Of one push: records, bytes of records, and to how many peers at once. Existing nodes get no more
-	-- than 990000 bytes, and nobody more than fits a body.
+	-- Records and bytes of records in one push, and to how many peers at a time. An existing node gets at
+	-- most 990000 bytes, and no peer more than fits into a body.
 	max_records = 5000,
 	max_bytes = 4 * 1024 * 1024,
 	parallel = 64,
 
-	-- Seconds until a peer is tried again after so many failures in a row. The node waits up to a quarter
-	-- more or less, by chance, so that not everybody calls at once.
+	-- Seconds until a peer is called again after `failures` in a row. The node changes them by up to a
+	-- quarter at random, so that not all nodes call at once.
 	backoff = function(p, failures) return math.min(2 ^ math.min(failures - 1, 10), 30) end,
 
-	-- To whom, in this order; leaving a peer out means that it has to fetch changes by itself.
+	-- The peers to push to, in this order. A peer that is left out must fetch changes itself.
 	-- peers = function(list) return list end,
 
-	-- A record that a peer sends: app_id, key, size (bytes as stored), updated_at_ms, tombstone, ttl_ms,
-	-- from, now. Refused ones are answered as rejected; they are missing here then. Costs some
-	-- microseconds a record.
+	-- Whether to accept a record of a peer: app_id, key, size (bytes as stored), updated_at_ms, tombstone,
+	-- ttl_ms, from (the peer's wallet), now. A refused record is reported as rejected, and this node does
+	-- not have it. Costs a few microseconds a record.
 	-- accept = function(r) end,
 
-	-- A member of the cluster asks for the master secret; the chain has been asked anew. The
-	-- attestation is nil, or verified: pcrs (number -> digits), policy (SHA-256), timestamp_ms,
-	-- module_id, simulated. Failing refuses.
+	-- Whether a member gets the master secret; its registration has just been read from the chain. The
+	-- attestation is nil or a verified one: pcrs (number -> hexadecimal), policy (SHA-256), timestamp_ms,
+	-- module_id, simulated. A failure refuses.
 	-- release_secret = function(p, attestation) if not attestation then return false, "show one" end end,
 }

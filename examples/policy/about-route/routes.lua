@@ -1,4 +1,4 @@
--- GET /about: who runs this node. The protocol's routes, which are not listed here, stay as shipped.
+-- Adds GET /about, which says who runs this node. The protocol's routes stay as shipped.
 return {
 	extra = {
 		{

@@ -1,5 +1,5 @@
--- Which paths each application may derive keys for. Applications that are not named here may use
--- any path but data_key, the key of an application's own stored records.
+-- Which paths each application may derive keys for. Applications that are not listed may use any path except
+-- data_key, which gives the key of an application's stored records.
 local PATHS = {
 	["1000"] = { "wallet/*", "session/*" },
 	["1001"] = { "backup" },

@@ -1,8 +1,8 @@
--- Short bans that grow for those who come again, and patience with one partner.
+-- Short bans that last twice as long each time, and one partner that is never banned.
 return {
 	rules = {
 		{
-			name = "bad-signature", description = "answers whose signature is wrong", event = "bad_response_signature",
+			name = "bad-signature", description = "responses whose signature is wrong", event = "bad_response_signature",
 			count = 1, within = 60, ban = 60, scope = "calls", grow = true,
 		},
 		{

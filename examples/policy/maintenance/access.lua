@@ -1,4 +1,4 @@
--- Maintenance: keys and records can be read, nothing can be written.
+-- Read-only during maintenance: keys and records can be read, but nothing can be written.
 return {
 	data = function(r)
 		if r.route == "put" or r.route == "delete" then

@@ -1,4 +1,4 @@
--- Changes go to the nearest peers first, to those that were never measured last.
+-- Pushes changes to the nearest peers first; peers without a measured round trip come last.
 return {
 	parallel = 4,
 

@@ -1,10 +1,10 @@
--- The master secret goes only to peers that run one of these images, not in debug mode, under a
--- policy that is on a list as well. Everything else of sync stays as shipped.
+-- Gives the master secret only to peers that run one of these images, not in debug mode, under one of these
+-- policies. The other settings of sync stay as shipped.
 local PCR0 = {
 	["8a1d3f5b7c9e0a2b4c6d8e0f1a3b5c7d9e0f2a4b6c8d0e1f3a5b7c9d0e2f4a6b8c0d1e3f5a7b9c0d2e4f6a8b0c1d3e5f"] = "1.0",
 	["0f2a4b6c8d0e1f3a5b7c9d0e2f4a6b8c0d1e3f5a7b9c0d2e4f6a8b0c1d3e5f8a1d3f5b7c9e0a2b4c6d8e0f1a3b5c7d9e"] = "1.1",
 }
--- As `nova-kms policy check` prints it.
+-- Hashes, as `nova-kms policy check` prints them.
 local POLICIES = {
 	["1f3a5b7c9d0e2f4a6b8c0d1e3f5a7b9c0d2e4f6a8b0c1d3e5f8a1d3f5b7c9e0a"] = "ours of this month",
 }

@@ -66,7 +66,7 @@ end
 --   about    when it is called, for people
 M.HOOKS = {
 	["access.request"] = {
-		kind = "verdict", closed = true, facts = REQUEST, about = "every authorised request",
+		kind = "verdict", closed = true, facts = REQUEST, about = "every authorized request",
 		samples = { request("derive"), request("get"), request("list"), request("put"), request("delete") },
 	},
 	["access.derive"] = {
