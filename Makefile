@@ -1,11 +1,13 @@
-# nova-kms. `make help` lists the targets; BUILD= chooses another output folder.
+# nova-kms. `make help` lists the targets. BUILD= chooses another output folder, V=1 shows whole commands.
+
+# ---- compiler and flags ----
+
 BUILD   ?= build
 PREFIX  ?= /usr/local
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
 SAN     ?=
-# V=1 shows whole commands.
 Q       := $(if $(V),,@)
 
 MODULES  := lua5.4 libuv libsecp256k1 libcrypto libcurl libseccomp
@@ -23,20 +25,31 @@ LDFLAGS  := -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
 CORE_LIB  = -lsecp256k1 -lcrypto -lseccomp -lpthread
 NODE_LIB  = -llua5.4 -llua5.4-luv -luv -lhttp_parser -lcurl $(CORE_LIB)
 
+# ---- sources ----
+
 # The core knows nothing of Lua; docs/architecture.md lists its rooms.
 NODE_SRC := $(wildcard csrc/policy/*.c csrc/bind/*.c)
 CORE_SRC := $(filter-out $(NODE_SRC),$(wildcard csrc/*/*.c))
 obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard spec/native/*/test_*.c))
+# TEST= chooses C tests: those of a room (store), or one of them (test_store_merge).
+TEST_SRC := $(if $(TEST),$(wildcard spec/native/$(TEST)/test_*.c spec/native/*/$(TEST).c),$(wildcard spec/native/*/test_*.c))
+TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
 PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 
+C_FILES   = $(shell git ls-files '*.c' '*.h')
+LUA_FILES = $(shell git ls-files '*.lua')
+
+# ---- build ----
+
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend test-debian13 asan tsan valgrind ctcheck fuzz-attest contracts chaos bench lint check fmt install clean help bench-tools
+.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
+	test-asan asan tsan valgrind ctcheck fuzz-attest contracts chaos bench bench-tools lint check fmt install \
+	clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -44,14 +57,21 @@ SUBMAKE = @$(MAKE) --no-print-directory
 all: deps ## install what is missing and build
 	$(SUBMAKE) build
 
-build: $(BUILD)/nova-kms $(BUILD)/kms_native.so # what `all` builds, without installing packages
+build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
 deps: ## install missing packages (list: .ci/packages)
 	@.ci/install
 
-$(BUILD)/obj/spec/%.o: CPPFLAGS += -Ispec/native
+$(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
 
-$(BUILD)/obj/%.o: %.c
+# Changes when the compiler or its flags do: then everything is compiled again. But `make install` installs what was
+# built, with whatever flags.
+FLAGS    := $(shell $(CC) --version | head -n 1) $(CC) $(CPPFLAGS) $(PKG_CF) $(CFLAGS) $(LDFLAGS)
+$(BUILD)/flags: force
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+
+$(BUILD)/obj/%.o: %.c $(if $(filter install,$(MAKECMDGOALS)),,$(BUILD)/flags)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "CC $<")
 	$(Q)$(CC) $(CPPFLAGS) $(PKG_CF) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -104,7 +124,9 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(call obj,$(wildcard spec/bench/li
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
 
-native-tests: $(TESTS) $(TOOLS) $(TESTKIT) $(PRELOADS) # C test programs and what the specs load
+# ---- tests ----
+
+native-tests: $(TESTS) $(TOOLS) $(TESTKIT) $(PRELOADS) ## C test programs and what the specs load
 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
@@ -117,8 +139,8 @@ test: deps ## build and run every test; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests
 	@spec/run $(BUILD)
 
-test-native: build native-tests ## the C tests only
-	@spec/run $(BUILD) native
+test-native: $(TESTS) ## the C tests only; TEST=store for a room, TEST=test_store_merge for one
+	@TEST="$(TEST)" spec/run $(BUILD) native
 
 test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
 	@SPECS="$(SPECS)" spec/run $(BUILD) lua
@@ -130,9 +152,12 @@ test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= ke
 	@.ci/debian13
 
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
-asan: deps ## every test under AddressSanitizer and UBSan
-	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build native-tests
+test-asan: deps ## the C tests under AddressSanitizer and UBSan
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" native-tests
 	@ASAN_OPTIONS=detect_leaks=1 spec/run build/asan native
+
+asan: test-asan ## every test under AddressSanitizer and UBSan
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build
 	@ASAN_OPTIONS=detect_leaks=0 LUA_PRELOAD=$$($(CC) -print-file-name=libasan.so) spec/run build/asan lua
 
 tsan: deps ## the C tests under ThreadSanitizer
@@ -161,18 +186,20 @@ chaos: all ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SE
 	$(SUBMAKE) native-tests
 	@CHAOS_SECONDS=$(or $(SECONDS),60) SPECS=spec/cluster/chaos_spec.lua spec/run $(BUILD) lua
 
+# ---- benchmarks ----
+
 bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
 	@spec/bench/run $(BUILD)
 
-bench-tools: $(BENCHES) $(TESTKIT)
+bench-tools: $(BENCHES) $(TESTKIT) ## the programs of the benchmarks
 
-C_FILES   := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-LUA_FILES := $(shell git ls-files '*.lua' 2>/dev/null)
+# ---- checks ----
+
 lint: ## the project's own rules, in seconds
 	@.ci/lint $(BUILD)
 
-check: deps ## format, lint and static analysis
+check: deps ## format, lint and static analysis; the part of .ci/run that runs no tests
 	@clang-format --dry-run -Werror $(C_FILES)
 	@.ci/lint $(BUILD)
 	@luacheck -q $(LUA_FILES)
@@ -183,6 +210,8 @@ check: deps ## format, lint and static analysis
 
 fmt: ## format the C sources
 	@clang-format -i $(C_FILES)
+
+# ---- the rest ----
 
 install: build ## install under PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nova-kms/lua

@@ -1,10 +1,12 @@
 /*
- * What every binding shares. A binding function checks its arguments, calls the core, maps
- * the status and pushes: no logic. Misuse throws with the argument's number; an expected
- * failure returns nil, message, code. Lua gets handles, never the bytes of a secret.
+ * Results, arguments and userdata of bindings. A binding checks its arguments, calls the core, and pushes the
+ * result or the failure: no logic. Misuse throws with the argument's number; an expected failure returns nil,
+ * message, code. Lua gets handles, never the bytes of a secret.
  *
- * Functions marked "may throw" unwind by longjmp: no owned C memory may be alive across
- * them, so objects are owned by a userdata (made first, with its metatable) before they exist.
+ * Functions marked "may throw" leave by longjmp, which frees nothing. So a binding first makes the userdata
+ * that will own an object, with its metatable, and the object after it.
+ *
+ * Threads: the loop's thread.
  */
 #ifndef BIND_H
 #define BIND_H
@@ -19,9 +21,9 @@
 
 /* Pushes nil, public text, name of the status ("ERR_HEX"); returns 3. */
 int bind_fail(lua_State *L, kms_status status);
-/* The same with a text of our own instead (a member's name, a limit). */
+/* The same with another public text (a member's name, a limit). */
 int bind_fail_text(lua_State *L, kms_status status, const char *text);
-/* Pushes a text, nil where it is absent; returns 1. */
+/* Pushes a text, or nil when it is absent; returns 1. */
 int bind_push_text(lua_State *L, kms_text text);
 /* Pushes "0x" and the digits of public bytes. */
 void bind_push_hex(lua_State *L, const uint8_t *bytes, size_t len);
@@ -36,7 +38,7 @@ int bind_result(lua_State *L, kms_status status);
 lua_Integer bind_arg_integer(lua_State *L, int arg, lua_Integer min, lua_Integer max);
 /* A string of exactly `len` bytes. */
 const uint8_t *bind_arg_bytes(lua_State *L, int arg, size_t len);
-/* A string, or an absent text where nil stands. */
+/* A string; an absent text for nil. */
 kms_text bind_arg_text(lua_State *L, int arg);
 /* An application id as decimal text (ids are unsigned 64-bit, a Lua integer is not). */
 uint64_t bind_arg_app_id(lua_State *L, int arg);
@@ -46,10 +48,10 @@ void bind_arg_address(uint8_t address20[20], lua_State *L, int arg);
 /* ---- userdata ----------------------------------------------------------------------------- */
 
 /*
- * A type whose userdata holds one pointer and one user value that keeps alive what the object
- * borrows. `methods` may be NULL; `release` frees the pointer (never NULL) and runs once: at
- * collection, and where `closable` also at scope end or by a `close` method. What other
- * objects may borrow is not closable.
+ * A type whose userdata holds one pointer, and one user value that keeps alive what the object borrows.
+ * `release` frees the pointer (never NULL) and runs once: when the userdata is collected, and if `closable`
+ * also at the end of a scope or by the method `close`. Types that other objects borrow are not closable.
+ * `methods` may be NULL.
  */
 typedef struct bind_type {
 	const char *name; /* "kms.store" */
@@ -60,7 +62,7 @@ typedef struct bind_type {
 
 /* Makes the metatable; `type` must be static. */
 void bind_define(lua_State *L, const bind_type *type);
-/* Adds methods to a defined type (may throw): those of another topic, which stands above the type's. */
+/* Adds methods of another topic to a type that is defined (may throw). */
 void bind_add_methods(lua_State *L, const bind_type *type, const luaL_Reg *methods);
 /* Pushes an empty userdata of the type and returns where its pointer goes (may throw). */
 void **bind_new(lua_State *L, const bind_type *type);
@@ -68,7 +70,7 @@ void **bind_new(lua_State *L, const bind_type *type);
 bool bind_is(lua_State *L, int arg, const bind_type *type);
 /* The pointer of argument `arg`; throws when it is another type or already closed. */
 void *bind_check(lua_State *L, int arg, const bind_type *type);
-/* The pointer, or NULL where nil stands. */
+/* The same; NULL for nil. */
 void *bind_check_optional(lua_State *L, int arg, const bind_type *type);
 
 #endif

@@ -8,20 +8,18 @@
 extern const bind_type bind_body_type; /* kms_buf */
 
 /*
- * Moves a buffer into a new body on top of the stack; false (nothing of use is pushed, the
- * buffer stays the caller's) where there is no memory. May throw: the buffer is then owned by
- * something that a userdata frees.
+ * Moves a buffer into a new body on top of the stack. Returns false when there is no memory: then the buffer
+ * stays the caller's, and the value pushed is unspecified. May throw, so a userdata must own the buffer.
  */
 bool bind_body_push(lua_State *L, kms_buf *body);
 /* The buffer of argument `arg`, without taking it (may throw). */
 kms_buf *bind_body_check(lua_State *L, int arg);
-/* Takes the buffer out of argument `arg`, which has been checked and is closed then. */
+/* Takes the buffer out of argument `arg`, which must have been checked, and closes the handle. */
 void bind_body_take(kms_buf *body, lua_State *L, int arg);
 
 /*
- * A body that is lent to a job or a call: closed for everybody else meanwhile. The handle stays
- * on the caller's stack until it is given back; where that never happens (the coroutine was
- * dropped) bind_body_drop_loan frees the buffer.
+ * A body that is lent to a job or a call: until it is given back, its handle is closed. The handle stays on
+ * the caller's stack meanwhile. When the coroutine was dropped instead, bind_body_drop_loan frees the buffer.
  */
 typedef struct bind_body_loan {
 	void **box;

@@ -5,7 +5,7 @@
 #include "bind/bind.h"
 #include "kms/envelope.h"
 
-/* The body stays where it arrived: with the request's parser, or in a buffer that was taken over. */
+/* The body stays where it arrived: in the request's parser, or in a buffer that the envelope owns. */
 typedef struct bind_envelope {
 	void **http; /* userdata of the parser, kept alive by the user value; NULL: `body` */
 	kms_buf body;

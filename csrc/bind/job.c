@@ -1,4 +1,3 @@
-/* Native work on libuv's pool, and coroutines that wait for it (architecture rule 2). */
 #include "bind/job.h"
 
 #include <luv/luv.h>
@@ -8,7 +7,7 @@
 
 #include "kms/secret.h"
 
-/* Loop-thread state: how busy the loop was, from which "nothing else waits" is judged. */
+/* How busy the loop is, which tells whether anything else waits. Loop thread only. */
 static struct {
 	uv_prepare_t prepare;
 	bool watching;
@@ -17,7 +16,8 @@ static struct {
 	unsigned started_before; /* jobs of the iteration before */
 } load;
 
-/* A request authenticates, then answers: that many in an iteration are one request's. */
+/* A request takes two jobs, one to authenticate and one to reply: no more in an iteration may be one
+ * request's. */
 #define JOBS_OF_A_REQUEST 2
 
 static atomic_bool stopping; /* read by pool threads */
@@ -52,7 +52,7 @@ static int wait_continue(lua_State *L, int status, lua_KContext context)
 	return wait->finish(L, wait);
 }
 
-/* Keeps the coroutine, and with it the job or call on its stack, alive (may throw). */
+/* Keeps the coroutine alive, and with it the job on its stack (may throw). */
 static void wait_anchor(lua_State *L, bind_wait *wait)
 {
 	lua_pushthread(L);
@@ -138,7 +138,8 @@ int bind_job_start(lua_State *L, bind_job *job)
 	if (lua_isyieldable(L) && (job->heavy || !alone)) {
 		job->wait.finish = job_finish;
 		job->work.data = job;
-		/* First: once it is queued, nothing may throw and leave a job that nobody holds. */
+		/* Before it is queued: a throw after that would leave a running job whose memory is
+		 * collected. */
 		wait_anchor(L, &job->wait);
 		if (uv_queue_work(loop, &job->work, on_work, on_done) == 0) {
 			load.pending++;

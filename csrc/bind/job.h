@@ -10,11 +10,10 @@
 uv_loop_t *bind_loop(lua_State *L);
 
 /*
- * A coroutine that waits for something outside Lua. bind_wait_yield suspends the running
- * coroutine (return its result from the binding function); `finish` runs inside the coroutine
- * after bind_wait_resume was called on the loop's thread, pushes the results and returns
- * their count. What `finish` needs is kept alive on the coroutine's stack. Where the caller
- * is not yieldable (the main thread) it throws.
+ * A coroutine that waits for something outside Lua. bind_wait_yield suspends the running coroutine: the
+ * binding returns its result. It throws when the caller cannot yield (the main thread). bind_wait_resume, on
+ * the loop's thread, runs `finish` inside the coroutine, which pushes the results and returns their count.
+ * Whatever `finish` uses stays alive on the coroutine's stack.
  */
 typedef struct bind_wait {
 	lua_State *thread; /* suspended coroutine, NULL when none is */
@@ -35,7 +34,7 @@ typedef struct bind_job {
 	uv_work_t work;
 	void (*run)(struct bind_job *job);
 	int (*finish)(lua_State *L, struct bind_job *job);
-	bool heavy; /* never inline where it can yield: P-384, large bodies */
+	bool heavy; /* on the pool whenever the caller can yield: P-384, large bodies */
 } bind_job;
 
 /*
@@ -46,18 +45,18 @@ void *bind_job_push(lua_State *L, size_t size, void (*run)(bind_job *job),
 		    int (*finish)(lua_State *L, bind_job *job));
 
 int bind_job_start(lua_State *L, bind_job *job);
-/* The same for work that costs less than the way to the pool: here and now, unless it is heavy. */
+/* For work that is cheaper than a round trip to the pool: runs at once, unless it is heavy. */
 int bind_job_start_small(lua_State *L, bind_job *job);
 
-/* The same here and now in any case: for a request's last job when it has become small. */
+/* Runs at once in any case: for a request's last job when little of it is left. */
 int bind_job_run(lua_State *L, bind_job *job);
 
-/* Jobs that are on the pool or wait for it. */
+/* Jobs that are running on the pool or waiting for it. */
 unsigned bind_job_pending(void);
 
 /*
- * Before lua_close, which frees what jobs work on: returns when none runs any more. Those that
- * have not begun never do, and nobody who waits for a job is resumed.
+ * To be called before lua_close, which frees the memory that jobs work on. Returns when no job is running;
+ * jobs that have not begun never run, and coroutines that wait for a job are not resumed.
  */
 void bind_jobs_stop(void);
 

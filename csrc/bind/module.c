@@ -5,7 +5,7 @@
 #include "bind/topics.h"
 #include "kms/kms.h"
 
-/* A topic that adds methods to another topic's type stands behind it. */
+/* In this order: a topic that adds methods to a type comes after the topic that defines the type. */
 static void (*const topics[])(lua_State *L) = {
 	bind_add_process,     bind_add_crypto,      bind_add_keys,       bind_add_limits,   bind_add_store,
 	bind_add_body,        bind_add_service,     bind_add_request,    bind_add_answer,   bind_add_http,
