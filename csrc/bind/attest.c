@@ -1,4 +1,4 @@
-/* Attestation documents, read and verified (kms/attest.h). All of it is public data. */
+/* Reading and verifying attestation documents (kms/attest.h). Everything here is public data. */
 #include "bind/attest.h"
 
 #include <string.h>
@@ -12,17 +12,6 @@
 
 /* ---- arguments --------------------------------------------------------------------------------- */
 
-bool bind_attest_bytes(kms_span *bytes, lua_State *L, int arg, const char *name)
-{
-	*bytes = (kms_span){ NULL, 0 };
-	int type = lua_getfield(L, arg, name);
-	if (type == LUA_TNIL) return false;
-	if (type != LUA_TSTRING)
-		luaL_argerror(L, arg, lua_pushfstring(L, "option '%s' must be a string", name));
-	bytes->bytes = (const uint8_t *)lua_tolstring(L, -1, &bytes->len);
-	return true;
-}
-
 void bind_attest_pcrs(kms_attest_pcrs *pcrs, lua_State *L, int arg)
 {
 	if (!lua_istable(L, -1)) luaL_argerror(L, arg, "registers must be a table");
@@ -33,7 +22,7 @@ void bind_attest_pcrs(kms_attest_pcrs *pcrs, lua_State *L, int arg)
 		const char *value = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
 		if (index < 0 || index >= KMS_ATTEST_PCR_COUNT || !value || len != KMS_ATTEST_PCR_BYTES) {
 			luaL_argerror(L, arg, "registers are 48 bytes each, numbered from 0 to 31");
-			return; /* it throws, which the analyser does not know */
+			return; /* not reached: luaL_argerror throws, which the analyser does not know */
 		}
 		pcrs->named |= 1u << index;
 		memcpy(pcrs->values[index], value, len);
@@ -41,7 +30,7 @@ void bind_attest_pcrs(kms_attest_pcrs *pcrs, lua_State *L, int arg)
 	if (!pcrs->named) luaL_argerror(L, arg, "an image without registers would be equal to all");
 }
 
-/* Length of the list in a field; the list stays on the stack. */
+/* Pushes the list in a field, and returns its length. */
 static size_t push_list(lua_State *L, int arg, const char *name, size_t max)
 {
 	if (lua_getfield(L, arg, name) != LUA_TTABLE)
@@ -62,7 +51,7 @@ typedef struct verify_job {
 	kms_attest_facts facts;
 	kms_attest_failure failure;
 	kms_status status;
-	kms_attest_pcrs images[]; /* policy.image_count of them */
+	kms_attest_pcrs images[]; /* policy.image_count elements */
 } verify_job;
 
 static void read_roots(lua_State *L, int arg, verify_job *job)
@@ -73,7 +62,7 @@ static void read_roots(lua_State *L, int arg, verify_job *job)
 		const char *root = is_text ? lua_tolstring(L, -1, &len) : NULL;
 		if (!root || len != sizeof(job->roots[i])) {
 			luaL_argerror(L, arg, "roots are 32 bytes each");
-			return; /* not reached, as above */
+			return; /* not reached */
 		}
 		memcpy(job->roots[i], root, len);
 		lua_pop(L, 1);
@@ -83,7 +72,7 @@ static void read_roots(lua_State *L, int arg, verify_job *job)
 	job->policy.root_count = count;
 }
 
-/* The list lies at `list`, 0 where there is none. */
+/* The list is at index `list` of the stack; 0: absent. */
 static void read_images(lua_State *L, int arg, int list, verify_job *job, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -96,16 +85,6 @@ static void read_images(lua_State *L, int arg, int list, verify_job *job, size_t
 	job->policy.image_count = count;
 }
 
-static bool read_flag(lua_State *L, int arg, const char *name)
-{
-	int type = lua_getfield(L, arg, name);
-	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-		luaL_argerror(L, arg, lua_pushfstring(L, "option '%s' must be a boolean", name));
-	bool flag = lua_toboolean(L, -1);
-	lua_pop(L, 1);
-	return flag;
-}
-
 static void read_numbers(lua_State *L, int arg, kms_attest_policy *policy)
 {
 	lua_Integer now = bind_option_integer(L, arg, "now_ms", 0, LUA_MAXINTEGER, -1);
@@ -114,12 +93,12 @@ static void read_numbers(lua_State *L, int arg, kms_attest_policy *policy)
 	policy->now_ms = (uint64_t)now;
 	policy->max_age_ms = age < 0 ? KMS_ATTEST_ANY_AGE : (uint64_t)age;
 	policy->max_ahead_ms = (uint64_t)bind_option_integer(L, arg, "max_ahead_ms", 0, LUA_MAXINTEGER, 0);
-	policy->allow_debug = read_flag(L, arg, "allow_debug");
+	policy->allow_debug = bind_option_boolean(L, arg, "allow_debug");
 }
 
 /* ---- results ------------------------------------------------------------------------------------- */
 
-/* Sets a member of the table below the value, which is popped; nil leaves it out. */
+/* Sets a member of the table on top of the stack, unless the bytes are absent. */
 static void set_bytes(lua_State *L, const char *name, kms_span bytes)
 {
 	if (!bytes.bytes) return;
@@ -189,7 +168,7 @@ static int verify_finish(lua_State *L, bind_job *base)
 	return 4;
 }
 
-/* The document, argument 1, stays on the stack below the job. */
+/* Pushes a job for the document, argument 1, which must stay on the stack. */
 static verify_job *push_job(lua_State *L, size_t images)
 {
 	verify_job *job =
@@ -199,20 +178,22 @@ static verify_job *push_job(lua_State *L, size_t images)
 	return job;
 }
 
-static const kms_span *set_expected(kms_span *kept, lua_State *L, const char *name)
+/* The bytes of an option, which stay on the stack; NULL when it is absent. */
+static const kms_span *read_expected(kms_span *bytes, lua_State *L, const char *name)
 {
-	return bind_attest_bytes(kept, L, 2, name) ? kept : NULL;
+	*bytes = kms_text_span(bind_option_text(L, 2, name));
+	return bytes->bytes ? bytes : NULL;
 }
 
 /*
  * attest_verify(document, options) -> facts | nil, sentence, "ERR_ATTEST", name of the failure |
  * nil, message, code
  * options: roots (list of SHA-256, 32 bytes), now_ms; optional: max_age_ms (absent: any age),
- * max_ahead_ms (0), allow_debug (false), nonce, user_data, public_key (exact bytes, "" for
- * none), images (list of { [0] = 48 bytes, ... }, of which the document must equal one).
- * facts: module_id, digest, timestamp_ms, pcrs ([0] = bytes), public_key, user_data, nonce
- * (bytes; absent where null), chain (list, root first, of { der, subject, sha256, not_before_s,
- * not_after_s }, only der where it is no certificate), chain_len.
+ * max_ahead_ms (0), allow_debug (false), nonce, user_data, public_key (exact bytes; "": null or
+ * empty), images (list of { [0] = 48 bytes, ... }; the document must match one).
+ * facts: module_id, digest, timestamp_ms, pcrs ([0] = bytes), public_key, user_data, nonce (bytes;
+ * absent when null), chain_len, chain (list, root first, of { der, subject, sha256, not_before_s,
+ * not_after_s }; only der when it is no certificate).
  */
 static int attest_verify(lua_State *L)
 {
@@ -229,13 +210,13 @@ static int attest_verify(lua_State *L)
 	read_images(L, 2, has_images ? 3 : 0, job, count);
 	read_roots(L, 2, job);
 	read_numbers(L, 2, &job->policy);
-	job->policy.nonce = set_expected(&job->nonce, L, "nonce");
-	job->policy.user_data = set_expected(&job->user_data, L, "user_data");
-	job->policy.public_key = set_expected(&job->public_key, L, "public_key");
+	job->policy.nonce = read_expected(&job->nonce, L, "nonce");
+	job->policy.user_data = read_expected(&job->user_data, L, "user_data");
+	job->policy.public_key = read_expected(&job->public_key, L, "public_key");
 	return bind_job_start(L, &job->job);
 }
 
-/* attest_read(document) -> facts, nothing of them verified | nil, sentence, "ERR_ATTEST", "shape" */
+/* attest_read(document) -> facts, not verified | nil, sentence, "ERR_ATTEST", "shape" | nil, message, code */
 static int attest_read(lua_State *L)
 {
 	luaL_checktype(L, 1, LUA_TSTRING);

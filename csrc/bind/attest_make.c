@@ -1,4 +1,4 @@
-/* Attestation documents of a test root, and the small things around documents (kms/attest.h). */
+/* Making attestation documents under a test root; statements, hashes and base64 (kms/attest.h). */
 #include "bind/attest.h"
 
 #include <string.h>
@@ -82,9 +82,9 @@ static int root_make(lua_State *L)
 	job->job.heavy = true;
 	job->root = root;
 	job->claims.now_ms = (uint64_t)bind_option_integer(L, 2, "now_ms", 0, LUA_MAXINTEGER, 0);
-	bind_attest_bytes(&job->claims.public_key, L, 2, "public_key");
-	bind_attest_bytes(&job->claims.user_data, L, 2, "user_data");
-	bind_attest_bytes(&job->claims.nonce, L, 2, "nonce");
+	job->claims.public_key = kms_text_span(bind_option_text(L, 2, "public_key"));
+	job->claims.user_data = kms_text_span(bind_option_text(L, 2, "user_data"));
+	job->claims.nonce = kms_text_span(bind_option_text(L, 2, "nonce"));
 	if (lua_getfield(L, 2, "pcrs") != LUA_TNIL) {
 		bind_attest_pcrs(&job->pcrs, L, 2);
 		job->claims.pcrs = &job->pcrs;
@@ -92,7 +92,7 @@ static int root_make(lua_State *L)
 	return bind_job_start(L, &job->job);
 }
 
-/* attest_statement(user_data) -> { wallet, purpose, policy (digits, absent without) } | nil, message, code */
+/* attest_statement(user_data) -> { wallet, purpose, policy (digits, or absent) } | nil, message, code */
 static int attest_statement(lua_State *L)
 {
 	kms_attest_statement statement;

@@ -41,8 +41,8 @@ kms_status bind_push_fetcher(lua_State *L, kms_fetcher **fetcher)
 }
 
 /*
- * fetch_close() -> true: every call that waits returns nil, message, "ERR_STATE", kept
- * connections are closed, and later calls are refused. Again: nothing.
+ * fetch_close() -> true: waiting calls return nil, message, "ERR_STATE", idle connections are
+ * closed, and new calls are refused. Repeated: does nothing.
  */
 static int fetch_close(lua_State *L)
 {
@@ -61,9 +61,9 @@ static int fetch_close(lua_State *L)
 typedef struct call {
 	bind_wait wait;
 	kms_fetch *fetch;
-	bind_body_loan body; /* what is sent, where that is a body */
-	bool handle;         /* whether the answer's body is pushed as one */
-	bool drops_errors;   /* whether that of an answer other than 2xx is left out */
+	bind_body_loan body; /* the request's body, when it is a handle */
+	bool handle;         /* return the response's body as a handle */
+	bool drops_errors;   /* return an empty body unless the status is 2xx */
 } call;
 
 static void call_release(void *object)
@@ -139,7 +139,7 @@ static int call_finish(lua_State *L, bind_wait *wait)
 	lua_newtable(L);
 	while (kms_fetch_next_header(&name, &value, &at, c->fetch))
 		push_header(L, name, value);
-	kms_fetch_free(c->fetch); /* now, not at the next collection */
+	kms_fetch_free(c->fetch); /* now, rather than at the next collection */
 	c->fetch = NULL;
 	return 3;
 }
@@ -150,7 +150,7 @@ static void on_done(void *context)
 	bind_wait_resume(&c->wait);
 }
 
-/* What is sent: a string, which stays on the stack, or a body, which does and is lent. */
+/* The request's body: a string, or a handle, which is lent. Either stays on the stack. */
 static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *loan)
 {
 	if (lua_getfield(L, 1, "body") != LUA_TUSERDATA) {
@@ -168,10 +168,10 @@ static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *l
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
  *        handle=false, unix_socket= }
  *   -> status, body, headers (by lower-case name) | nil, message, code
- * Waits: needs a coroutine. `body`: a string, or a body handle, which nobody else can use until
- * the call is over. With wiped (a secret) or handle the body of a 2xx answer is a handle that C
- * functions take; of others, which are error texts, it is a string, with handle an empty one: what is
- * too large for Lua as an answer is so as an error.
+ * Waits, so it needs a coroutine. `body`: a string, or a body handle, which is closed to others
+ * until the call ends. With `wiped` (secret responses) or `handle` (large ones) the body of a 2xx response
+ * is a handle for C functions. Other bodies are error texts: a string with `wiped`, an empty string with
+ * `handle`, as they may be just as large.
  */
 static int fetch(lua_State *L)
 {
@@ -192,7 +192,7 @@ static int fetch(lua_State *L)
 	request.max_bytes = (size_t)bind_option_integer(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
 	request.check_address = bind_option_boolean(L, 1, "check_address");
 	request.wiped = bind_option_boolean(L, 1, "wiped");
-	/* The strings stay on the stack, which lives until the call is over. */
+	/* The strings stay on the stack until the call ends. */
 	request.url = option_text(L, "url", NULL);
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");
 	request.method = option_text(L, "method", "GET");

@@ -1,4 +1,4 @@
-/* Answers of the HTTP server as bytes: one call instead of a dozen strings put together in Lua. */
+/* Heads of HTTP replies: one call instead of a dozen concatenations in Lua. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "bind/topics.h"
 #include "kms/buf.h"
 
-/* Longest head; an answer that fits with its body is put together on the stack. */
+/* Bytes of the longest head. A reply that fits here with its body is built on the stack. */
 #define MAX_HEAD 8192
 
 typedef struct writer {
@@ -67,7 +67,7 @@ static bool is_name(const char *text, size_t len)
 	return len > 0;
 }
 
-/* No character of a value may end its line, or do anything else. */
+/* No control characters: a value must not end its line. */
 static bool is_value(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
@@ -75,7 +75,7 @@ static bool is_value(const char *text, size_t len)
 	return true;
 }
 
-/* The header that lua_next left on the stack; true for a Content-Type. */
+/* Writes the header that lua_next left on the stack. Returns whether it is Content-Type. */
 static bool put_header(writer *w)
 {
 	static const char type[] = "Content-Type";
@@ -109,12 +109,12 @@ static bool put_headers(writer *w, int table)
 }
 
 /*
- * http_head(status, headers|nil, length, close, body|nil) -> head of an answer, and behind it
- * `body`, where one is given. Throws for what is no status, name or value.
+ * http_head(status, headers|nil, length, close, body|nil) -> the head of a reply, followed by `body`.
+ * Throws for an invalid status, name or value.
  */
 static int http_head(lua_State *L)
 {
-	writer w; /* its bytes are not zeroed: each one is written before it is read */
+	writer w; /* not zeroed: every byte is written before it is read */
 	size_t body_len = 0;
 	lua_Integer status = bind_arg_integer(L, 1, 200, 599);
 	lua_Integer length = bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
