@@ -1,4 +1,4 @@
--- Start, refusals to start, restart and stop.
+-- Start, restart and stop of a node; its master secret from the environment; the process's protection.
 
 local apps = require("spec.support.app")
 local backend = require("spec.support.backend")
@@ -11,18 +11,6 @@ local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local MASTER = crypto.hex(crypto.keccak256("a made-up master secret"))
-
--- Starts a node that must not get anywhere, and gives the line that says why.
-local function refused(env, options)
-	options = options or {}
-	local dir = options.dir or files.temp_dir()
-	local code, out, err = nodes.serve(dir, { args = options.args, port = options.port, env = env })
-	if not options.dir then files.remove_dir(dir) end
-	assert.is_true(code ~= nil and code ~= 0, ("code %s\n%s%s"):format(code, out, err))
-	local text = out .. err
-	assert.is_nil(text:find("stack traceback", 1, true), text)
-	return text
-end
 
 -- Lines that name a variable; there must be exactly one.
 local function names_once(text, name, what)
@@ -204,152 +192,6 @@ describe("a stop", function()
 	end)
 end)
 
-describe("a start is refused with one line", function()
-	it("for values that are not valid", function()
-		for name, value in pairs({
-			IN_ENCLAVE = "maybe", LOG_LEVEL = "loud", BIND_ADDR = "localhost", TEE = "sgx", CHAIN = "bitcoin",
-			KMS_APP_ID = "0", THREADS = "-1", RATE_LIMIT_PER_MINUTE = "many", POP_TIMEOUT_SECONDS = "0",
-			MAX_KEY_BYTES = "65537", TRUSTED_PROXIES = "10.0.0.0/33", REGISTRY_CACHE_TTL_SECONDS = "1.5",
-			MAX_REQUEST_BODY_BYTES = "99999999999999999999", NODE_INSTANCE_URL = "ftp://x",
-		}) do names_once(refused({ [name] = value }), name, value) end
-	end)
-
-	it("for each of several mistakes", function()
-		local text = refused({ THREADS = "x", MAX_KEY_BYTES = "y" })
-		names_once(text, "THREADS")
-		names_once(text, "MAX_KEY_BYTES")
-	end)
-
-	it("for sim and local in an enclave", function()
-		local text = refused({ IN_ENCLAVE = "true", TEE = "sim" })
-		assert.truthy(text:find("sim", 1, true), text)
-		assert.truthy(text:find("local", 1, true), text)
-		assert.truthy(text:find("IN_ENCLAVE", 1, true), text)
-		refused({ IN_ENCLAVE = "true", CHAIN = "evm", TEE = "sim" })
-		refused({ IN_ENCLAVE = "true", TEE = "odyn" })
-		refused({ IN_ENCLAVE = false }) -- the default is true
-	end)
-
-	it("for a configuration file that is missing, unreadable or garbage", function()
-		local dir = files.temp_dir()
-		finally(function() files.remove_dir(dir) end)
-		local path = dir .. "/node.lua"
-		local function with(content, needle)
-			if content then files.write(path, content) end
-			local text = refused({}, { args = { "--config", path } })
-			if needle then assert.truthy(text:find(needle, 1, true), text) end
-			return text
-		end
-		with(nil, path)
-		with("\0\1\2 garbage", path)
-		with("return {", path)
-		with("return 5", path)
-		with("error('boom')", path)
-		with("while true do end", path)
-		with("return { THREDS = 1 }", "THREADS") -- names the nearest known key
-		with("return { MASTER_SECRET_HEX = '" .. MASTER .. "' }", "MASTER_SECRET_HEX")
-		with("return { MAX_KEY_BYTES = 'x' }", "MAX_KEY_BYTES")
-		with("return { os.execute('touch " .. dir .. "/ran') }")
-		assert.is_nil(uv.fs_stat(dir .. "/ran"))
-		with("\27Lua", path)
-		with(("x"):rep(3 << 20), path)
-		refused({}, { args = { "--config", dir } })
-	end)
-
-	it("for a port that is in use", function()
-		local node = nodes.start()
-		finally(function() node:stop() end)
-		names_once(refused({}, { port = node.port }), "127.0.0.1:" .. node.port)
-		assert.equal(200, http.get(node.port, "/health").status)
-	end)
-
-	it("for arguments that it does not know", function()
-		for _, args in ipairs({ { "--bogus" }, { "--config" }, { "extra" } }) do refused({}, { args = args }) end
-	end)
-
-	it("for a data folder that cannot be", function()
-		local dir = files.temp_dir()
-		finally(function() files.remove_dir(dir) end)
-		files.write(dir .. "/file", "x")
-		refused({ DATA_DIR = dir .. "/file" })
-		refused({ DATA_DIR = "/proc/nova-kms" })
-	end)
-
-	backend.only("files", describe)("for a seed file", function()
-		local function with_seed(text, mode)
-			local dir = files.temp_dir()
-			files.write(dir .. "/node.seed", text, mode)
-			local said = refused({}, { dir = dir })
-			assert.equal(text, files.read(dir .. "/node.seed")) -- never touched
-			assert.is_nil(uv.fs_stat(dir .. "/chain.lua"))
-			files.remove_dir(dir)
-			assert.truthy(said:find("node.seed", 1, true), said)
-			assert.is_nil(said:find(text:sub(1, 16), 1, true), said)
-			return said
-		end
-		local seed = MASTER .. "\n"
-
-		it("that others may read", function()
-			for _, mode in ipairs({ 420, 416, 388, 432, 511 }) do -- 0644, 0640, 0604, 0660, 0777
-				assert.truthy(with_seed(seed, mode):find("0600", 1, true))
-			end
-		end)
-
-		it("that is no seed", function()
-			with_seed(MASTER, 384)
-			with_seed(seed .. "\n", 384)
-			with_seed(("g"):rep(64) .. "\n", 384)
-			with_seed(MASTER:sub(1, 62) .. "\n", 384)
-			with_seed(("\0"):rep(65), 384)
-		end)
-
-		it("that is a folder or a link to nowhere", function()
-			local dir = files.temp_dir()
-			finally(function() uv.fs_unlink(dir .. "/node.seed") files.remove_dir(dir) end)
-			assert(uv.fs_mkdir(dir .. "/node.seed", 448))
-			assert.truthy(refused({}, { dir = dir }):find("node.seed", 1, true))
-			assert(uv.fs_rmdir(dir .. "/node.seed"))
-			assert(uv.fs_symlink("/nonexistent/seed", dir .. "/node.seed"))
-			assert.truthy(refused({}, { dir = dir }):find("node.seed", 1, true))
-		end)
-	end)
-
-	backend.only("files", it)("for a sealed secret that was changed, or sealed under another seed", function()
-		local dir = files.temp_dir()
-		finally(function() files.remove_dir(dir) end)
-		local node = nodes.start({ dir = dir })
-		node:stop()
-		local path = dir .. "/master.sealed"
-		local sealed, seed = files.read(path), files.read(dir .. "/node.seed")
-		local function says(text)
-			files.write(path, text)
-			names_once(refused({}, { dir = dir }), "master.sealed")
-			assert.equal(text, files.read(path))
-		end
-		local digit = sealed:sub(-3, -3)
-		says(sealed:sub(1, -4) .. (digit == "0" and "1" or "0") .. sealed:sub(-2))
-		says(sealed:sub(1, -10))
-		says("")
-		says(sealed:gsub("v1", "v2"))
-		files.write(path, sealed, 420) -- 0644
-		names_once(refused({}, { dir = dir }), "master.sealed")
-		files.write(path, sealed)
-		files.write(dir .. "/node.seed", MASTER .. "\n")
-		refused({}, { dir = dir })
-		files.write(dir .. "/node.seed", seed)
-		nodes.start({ dir = dir }):stop()
-	end)
-
-	it("for a local chain that is garbage", function()
-		local dir = files.temp_dir()
-		finally(function() files.remove_dir(dir) end)
-		files.write(dir .. "/chain.lua", "return {{{")
-		refused({}, { dir = dir })
-		files.write(dir .. "/chain.lua", "return {}")
-		refused({}, { dir = dir })
-	end)
-end)
-
 describe("MASTER_SECRET_HEX", function()
 	it("is taken out of the environment that the kernel shows, and never printed", function()
 		local node = nodes.start({ env = { MASTER_SECRET_HEX = MASTER, LOG_LEVEL = "debug" } })
@@ -376,14 +218,14 @@ describe("MASTER_SECRET_HEX", function()
 
 	it("stops the start when it is no secret, without showing it", function()
 		for _, text in ipairs({ MASTER:sub(1, 62), MASTER .. "00", ("zz"):rep(32), "secret" }) do
-			local said = refused({ MASTER_SECRET_HEX = text })
+			local said = nodes.refused({ MASTER_SECRET_HEX = text })
 			names_once(said, "MASTER_SECRET_HEX")
 			assert.is_nil(said:find(text, 1, true), said)
 		end
 	end)
 
 	it("is refused in an enclave without ALLOW_OPERATOR_SECRET", function()
-		local said = refused({ IN_ENCLAVE = "true", TEE = "odyn", CHAIN = "evm", MASTER_SECRET_HEX = MASTER })
+		local said = nodes.refused({ IN_ENCLAVE = "true", TEE = "odyn", CHAIN = "evm", MASTER_SECRET_HEX = MASTER })
 		assert.truthy(said:find("ALLOW_OPERATOR_SECRET", 1, true), said)
 		assert.is_nil(said:find(MASTER, 1, true))
 	end)

@@ -254,4 +254,19 @@ function Node:register(apps)
 	end)
 end
 
+--- Starts a node that must refuse to start.
+-- @param env its environment
+-- @param options dir (kept), args, port; or nil
+-- @return what it printed
+function M.refused(env, options)
+	options = options or {}
+	local dir = options.dir or files.temp_dir()
+	local code, out, err = M.serve(dir, { args = options.args, port = options.port, env = env })
+	if not options.dir then files.remove_dir(dir) end
+	if code == nil or code == 0 then error(("it did not refuse: code %s\n%s%s"):format(code, out, err), 2) end
+	local text = out .. err
+	if text:find("stack traceback", 1, true) then error(text, 2) end
+	return text
+end
+
 return M
