@@ -18,6 +18,12 @@ int bind_fail(lua_State *L, kms_status status)
 	return bind_fail_text(L, status, kms_status_text(status));
 }
 
+int bind_fail_member(lua_State *L, kms_status status, const char *member)
+{
+	if (!member) return bind_fail(L, status);
+	return bind_fail_text(L, status, lua_pushfstring(L, "%s: %s", member, kms_status_text(status)));
+}
+
 int bind_push_text(lua_State *L, kms_text text)
 {
 	if (text.text)

@@ -1,4 +1,4 @@
-/* Bodies that stay in C: what fetch gets, what envelopes are made from and opened into. */
+/* Bodies that stay in C. */
 #include "bind/body.h"
 
 #include "bind/topics.h"
@@ -28,7 +28,13 @@ bool bind_body_push(lua_State *L, kms_buf *body)
 	return true;
 }
 
-/* Empties a handle; what was in it is the caller's. */
+kms_buf_kind bind_arg_memory(lua_State *L, int arg)
+{
+	static const char *const kinds[] = { "guarded", "wiped", NULL };
+	return luaL_checkoption(L, arg, NULL, kinds) == 0 ? KMS_BUF_GUARDED : KMS_BUF_WIPED;
+}
+
+/* Empties a handle; the caller owns its buffer. */
 static kms_buf *detach(lua_State *L, int arg)
 {
 	void **box = lua_touserdata(L, arg);
@@ -71,14 +77,14 @@ static int body_len(lua_State *L)
 
 /*
  * body:slice(from, count) -> at most `count` bytes from position `from` (1 is the first).
- * Ciphertext and other public bytes only: throws for a body that is wiped or guarded.
+ * Throws for a wiped or guarded body: only public bytes go to Lua.
  */
 static int body_slice(lua_State *L)
 {
 	const kms_buf *body = bind_body_check(L, 1);
 	size_t from = (size_t)bind_arg_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
 	size_t count = (size_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
-	if (body->kind != KMS_BUF_PLAIN) return luaL_argerror(L, 1, "is no public body");
+	if (body->kind != KMS_BUF_PLAIN) return luaL_argerror(L, 1, "is not a public body");
 	size_t left = from < body->len ? body->len - from : 0;
 	if (count > left) count = left;
 	lua_pushlstring(L, count ? (const char *)body->data + from : "", count);

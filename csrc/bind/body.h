@@ -1,4 +1,4 @@
-/* Bodies that stay in C (kms.body): what fetch gets, what envelopes are made from and opened into. */
+/* Bodies that stay in C (kms.body): responses of other servers, plaintexts, envelopes. */
 #ifndef BIND_BODY_H
 #define BIND_BODY_H
 
@@ -16,6 +16,9 @@ bool bind_body_push(lua_State *L, kms_buf *body);
 kms_buf *bind_body_check(lua_State *L, int arg);
 /* Takes the buffer out of argument `arg`, which must have been checked, and closes the handle. */
 void bind_body_take(kms_buf *body, lua_State *L, int arg);
+
+/* The kind of memory for plaintext that argument `arg` names: "guarded" or "wiped" (may throw). */
+kms_buf_kind bind_arg_memory(lua_State *L, int arg);
 
 /*
  * A body that is lent to a job or a call: until it is given back, its handle is closed. The handle stays on

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 
-/* Frees what it owns; it can be used anew then. */
+/* Frees what the job owns; the job can be used again. */
 static void body_job_clear(bind_body_job *job)
 {
 	kms_buf_free(&job->in);
@@ -19,11 +19,14 @@ static void body_job_release(void *object)
 	kms_heap_free(object);
 }
 
+/* Jobs with more input run on the pool even when nothing else waits. */
+#define BODY_JOB_INLINE_BYTES 16384
+
 static const bind_type body_job_type = { "kms.body_job", body_job_release, NULL, false };
 
 /*
- * Some are kept, in a table: a request takes several, and making one costs as much as the work.
- * The last one of the list is the next one to be used; it stays in the table meanwhile.
+ * Idle jobs are kept in a table: a request takes several jobs, and making one costs as much as its work.
+ * The last of the list is the next to be used; it stays in the table meanwhile.
  */
 #define MAX_IDLE 64
 static const char idle_key; /* its address is the table's key in the registry */
@@ -49,7 +52,7 @@ bind_body_job *bind_body_job_new(lua_State *L, kms_status (*run)(bind_body_job *
 	return job;
 }
 
-/* Keeps it for another time (may throw: it is clear by then). */
+/* Keeps a cleared job for another use (may throw). */
 static void put_back(lua_State *L, int index)
 {
 	if (idle_count == MAX_IDLE) return;
@@ -64,7 +67,7 @@ static void body_job_run(bind_job *base)
 {
 	bind_body_job *job = (bind_body_job *)base;
 	job->status = job->run(job);
-	/* As soon as possible, and not on the loop: wiping takes its time. */
+	/* Here and not on the loop, since wiping takes time. */
 	kms_buf_free(&job->in);
 	kms_secret_unref(job->secret);
 	job->secret = NULL;
@@ -72,10 +75,7 @@ static void body_job_run(bind_job *base)
 
 static int push_result(lua_State *L, bind_body_job *job)
 {
-	if (job->status != KMS_OK && job->field)
-		return bind_fail_text(L, job->status,
-				      lua_pushfstring(L, "%s: %s", job->field, kms_status_text(job->status)));
-	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	if (job->status != KMS_OK) return bind_fail_member(L, job->status, job->field);
 	if (job->push) return job->push(L, job);
 	return bind_body_push(L, &job->out) ? 1 : bind_fail(L, KMS_ERR_MEMORY);
 }
@@ -93,11 +93,17 @@ static int body_job_finish(lua_State *L, bind_job *base)
 	return results;
 }
 
+static size_t input_size(const bind_body_job *job)
+{
+	if (job->source) return job->source->size;
+	return job->loan.body ? job->loan.body->len : job->in.len;
+}
+
 int bind_body_job_start(lua_State *L, bind_body_job *job, bool heavy)
 {
 	job->base.run = body_job_run;
 	job->base.finish = body_job_finish;
-	job->base.heavy = heavy;
+	job->base.heavy = heavy || input_size(job) > BODY_JOB_INLINE_BYTES;
 	return bind_job_start_small(L, &job->base);
 }
 

@@ -1,6 +1,6 @@
 /*
- * The application's side of the protocol (kms/client.h). Keys and values pass from guarded
- * memory to files and back; Lua sees names, lengths and times.
+ * The application's side of the protocol (kms/client.h). Keys and values go between files and guarded
+ * memory; Lua sees only names, lengths and times.
  */
 #include "bind/bind.h"
 
@@ -29,7 +29,7 @@ static void value_release(void *object)
 
 static const bind_type value_type = { "kms.value", value_release, NULL, true };
 
-/* value_read(path) -> value of a file, "-" for the standard input | nil, message, code */
+/* value_read(path) -> a file's content as a value | nil, message, code. "-": the standard input */
 static int value_read(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
@@ -53,7 +53,7 @@ static void exchange_release(void *object)
 /* exchange:write(fd, "base64"|"hex"|"raw"|"json") -> true | nil, message, code */
 static int exchange_write(lua_State *L);
 
-/* exchange:fingerprint() -> 8 hexadecimal digits of a derived key's hash | nil, message, code */
+/* exchange:fingerprint() -> 8 hexadecimal digits, of a derived key's hash | nil, message, code */
 static int exchange_fingerprint(lua_State *L);
 
 static const luaL_Reg exchange_methods[] = { { "write", exchange_write },
@@ -92,7 +92,7 @@ static void set_keys(lua_State *L, const kms_exchange *exchange)
 	lua_setfield(L, -2, "keys");
 }
 
-/* What of an answer is no secret. */
+/* Pushes the fields of a result that are not secret. */
 static void push_fields(lua_State *L, const kms_exchange *exchange)
 {
 	char app_id[24];
@@ -114,19 +114,7 @@ static void client_release(void *object)
 	kms_client_free(object);
 }
 
-/* Leaves the field on the stack, so that its bytes stay where they are. */
-static kms_text field_text(lua_State *L, int arg, const char *name)
-{
-	kms_text text = { NULL, 0 };
-	int type = lua_getfield(L, arg, name);
-	if (type == LUA_TNIL) return text;
-	if (type != LUA_TSTRING)
-		luaL_argerror(L, arg, lua_pushfstring(L, "field '%s' must be a string", name));
-	text.text = lua_tolstring(L, -1, &text.len);
-	return text;
-}
-
-/* A value is a string (it was an argument and no secret of ours), or what value_read gave. */
+/* A value is a string, which Lua has already, or a value of value_read. */
 static void field_value(lua_State *L, int arg, kms_request *request)
 {
 	int type = lua_getfield(L, arg, "value");
@@ -149,24 +137,24 @@ static kms_request check_fields(lua_State *L, int kind_arg, int arg)
 	bind_options_check(L, arg, names);
 	request.length = (uint32_t)bind_option_integer(L, arg, "length", 1, KMS_DERIVE_MAX, 0);
 	request.ttl_ms = (uint64_t)bind_option_integer(L, arg, "ttl_ms", 0, LUA_MAXINTEGER, 0);
-	request.path = field_text(L, arg, "path");
-	request.context = field_text(L, arg, "context");
-	request.key = field_text(L, arg, "key");
+	request.path = bind_option_text(L, arg, "path");
+	request.context = bind_option_text(L, arg, "context");
+	request.key = bind_option_text(L, arg, "key");
 	field_value(L, arg, &request);
 	return request;
 }
 
 /*
  * client:begin(kind, fields, nonce, unix_seconds) -> exchange, signature, body | nil, message, code
- * kind: "derive" { path, context, length }, "put" { key, value, ttl_ms }, "delete" { key },
- * "get" { key }, "list" {}. body: sealed JSON, nil for get and list.
+ * fields by kind: "derive" { path, context, length }, "put" { key, value, ttl_ms }, "delete" { key },
+ * "get" { key }, "list" {}. body: the envelope; nil for get and list.
  */
 static int client_begin(lua_State *L);
 
 /*
  * client:finish(exchange, response_signature, body) -> fields | nil, message, code
- * body: the handle that fetch gives with wiped=true. fields: app_id (text); derive, get:
- * length in bytes; put, get: updated_at_ms; list: keys.
+ * body: of the reply, from a fetch with wiped=true. fields: app_id (text); derive, get: length in bytes;
+ * put, get: updated_at_ms; list: keys.
  */
 static int client_finish(lua_State *L);
 
@@ -187,12 +175,10 @@ static int client_begin(lua_State *L)
 	kms_exchange *exchange = kms_heap_alloc(1, sizeof(*exchange));
 	if (!exchange) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = exchange;
-	/* The body is owned by a userdata, too, while Lua copies it. */
-	void **body_box = bind_new(L, &bind_body_type);
-	kms_buf *body = kms_heap_alloc(1, sizeof(*body));
-	if (!body) return bind_fail(L, KMS_ERR_MEMORY);
-	*body = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
-	*body_box = body;
+	/* A userdata owns the body as well, in case a push throws. */
+	kms_buf none = kms_buf_make(KMS_BUF_PLAIN, MAX_BODY);
+	if (!bind_body_push(L, &none)) return bind_fail(L, KMS_ERR_MEMORY);
+	kms_buf *body = bind_body_check(L, lua_gettop(L));
 	kms_status status = kms_client_begin(exchange, body, client, &request, nonce, now_s);
 	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushvalue(L, -2);
@@ -210,7 +196,7 @@ static int client_finish(lua_State *L)
 	const kms_client *client = bind_check(L, 1, &client_type);
 	kms_exchange *exchange = bind_check(L, 2, &exchange_type);
 	kms_text signature = bind_arg_text(L, 3);
-	kms_buf *body = bind_check(L, 4, &bind_body_type);
+	kms_buf *body = bind_body_check(L, 4);
 	char *bytes = body->len ? (char *)body->data : NULL;
 	if (!bytes) return bind_fail(L, KMS_ERR_ENVELOPE);
 	kms_status status = kms_client_finish(exchange, bytes, body->len, client, signature);
@@ -221,7 +207,7 @@ static int client_finish(lua_State *L)
 
 /*
  * client(wallet, p384, node_wallet, node_pubkey_hex) -> client | nil, message, code
- * An identity and the node that it will believe.
+ * An identity, and the one node whose replies it accepts.
  */
 static int client_new(lua_State *L)
 {

@@ -4,6 +4,7 @@
 #include "bind/topics.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
+#include "kms/kdf.h"
 #include "kms/keyfile.h"
 
 static void secret_release(void *object)
@@ -39,6 +40,13 @@ static const luaL_Reg secret_methods[] = {
 };
 
 const bind_type bind_secret_type = { "kms.secret", secret_release, secret_methods, true };
+
+kms_secret *bind_check_master(lua_State *L, int arg)
+{
+	kms_secret *master = bind_check(L, arg, &bind_secret_type);
+	if (kms_secret_len(master) != KMS_MASTER_BYTES) luaL_argerror(L, arg, "a master secret has 32 bytes");
+	return master;
+}
 
 /* secret_random(len) -> secret of 1 to 64 bytes | nil, message, code */
 static int secret_random(lua_State *L)

@@ -1,6 +1,6 @@
 /*
- * A call that is made again and again: its transfers are kept and used anew, and nothing of an
- * answer but status and body comes to Lua. Costs half of what native.fetch does.
+ * Calls that are repeated: an endpoint keeps its transfers for reuse, and gives Lua only the status and body
+ * of a response. A call costs half as much as one by native.fetch.
  */
 #include "bind/bind.h"
 
@@ -16,14 +16,14 @@
 #define MAX_IDLE 64
 #define MAX_BYTES ((lua_Integer)1 << 32)
 
-/* Its user value is a table that keeps its texts alive, and idle calls at 1, 2, ... */
+/* The user value is a table that keeps the texts alive, with idle calls at 1, 2, ... */
 typedef struct endpoint {
 	kms_fetch_request request;
 	kms_text content_type;
 	int idle_count;
 } endpoint;
 
-/* Stack of endpoint:call: endpoint, body, limit, fetcher, then the call's userdata. */
+/* The stack of endpoint:call: endpoint, body, limit, fetcher, then the call's userdata. */
 #define CALL_INDEX 5
 
 typedef struct call {
@@ -45,7 +45,7 @@ static void call_release(void *object)
 
 static const bind_type call_type = { "kms.endpoint.call", call_release, NULL, false };
 
-/* Keeps the call for another time (may throw: nothing is under way then). */
+/* Keeps the call for reuse (may throw: its transfer has ended). */
 static void put_back(lua_State *L, endpoint *home)
 {
 	if (home->idle_count == MAX_IDLE) return;
@@ -68,7 +68,7 @@ static int call_finish(lua_State *L, bind_wait *wait)
 	} else {
 		int http_status = kms_fetch_http_status(c->fetch);
 		lua_pushinteger(L, http_status);
-		/* The text of an error could repeat what was sent. */
+		/* The body of an error could repeat the secrets in the request. */
 		if (http_status / 100 != 2)
 			lua_pushnil(L);
 		else if (!bind_body_push(L, kms_fetch_body(c->fetch)))
@@ -87,15 +87,14 @@ static void on_done(void *context)
 static kms_status new_fetch(call *c, const endpoint *e, kms_text body)
 {
 	kms_fetch_request request = e->request;
-	kms_text name = { "Content-Type", strlen("Content-Type") };
 	request.body = body;
 	kms_status status = kms_fetch_new(&c->fetch, &request);
 	if (status == KMS_OK && e->content_type.text)
-		status = kms_fetch_add_header(c->fetch, name, e->content_type);
+		status = kms_fetch_add_header(c->fetch, KMS_TEXT("Content-Type"), e->content_type);
 	return status;
 }
 
-/* Pushes a call that is ready to start: an idle one, or one more. NULL: no memory. */
+/* Pushes a call that is ready to start, an idle or a new one. NULL without memory. */
 static call *push_call(lua_State *L, endpoint *e)
 {
 	call *c;
@@ -128,9 +127,9 @@ static const luaL_Reg endpoint_methods[] = { { "call", endpoint_call }, { NULL, 
 static const bind_type endpoint_type = { "kms.endpoint", endpoint_release, endpoint_methods, false };
 
 /*
- * endpoint:call(body|nil, max_bytes) -> HTTP status, body handle (nil unless the status is 2xx) |
- * nil, message, code. Waits: needs a coroutine. body: a string, or a body handle, which nobody else
- * can use until the call is over; given to each call of an endpoint, or to none.
+ * endpoint:call(body|nil, max_bytes) -> HTTP status, body (nil unless the status is 2xx) | nil, message,
+ * code. Waits, so it needs a coroutine. body: a string, or a body handle, which is closed to others until
+ * the call is over; each call of an endpoint has one, or none has.
  */
 static int endpoint_call(lua_State *L)
 {
@@ -142,7 +141,7 @@ static int endpoint_call(lua_State *L)
 
 	if (!lua_isyieldable(L)) return luaL_error(L, "a call waits: it needs a coroutine");
 	if (is_handle)
-		body = (kms_text){ (const char *)bind_body_check(L, 2)->data, bind_body_check(L, 2)->len };
+		body = kms_buf_text(bind_body_check(L, 2));
 	else
 		body = bind_arg_text(L, 2);
 	if (is_handle && !body.len) body.text = "";
@@ -159,35 +158,31 @@ static int endpoint_call(lua_State *L)
 	return bind_wait_yield(L, &c->wait);
 }
 
-#define KEPT_INDEX 3 /* of the table that keeps an endpoint's texts alive */
+#define KEPT_INDEX 3 /* the table that keeps an endpoint's texts alive */
 
-/* A text option without NUL inside. */
+/* A text option; with a NUL inside it becomes one that is never valid. */
 static const char *option(lua_State *L, const char *name, const char *fallback)
 {
-	size_t len;
-	if (lua_getfield(L, 1, name) == LUA_TNIL) return fallback;
-	if (lua_type(L, -1) != LUA_TSTRING)
-		luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a string", name));
-	const char *text = lua_tolstring(L, -1, &len);
+	kms_text text = bind_option_text(L, 1, name);
+	if (!text.text) return fallback;
 	lua_setfield(L, KEPT_INDEX, name);
-	return strlen(text) == len ? text : "\n"; /* never valid */
+	return strlen(text.text) == text.len ? text.text : "\n";
 }
 
-/* Whether calls can be made of the options at all. */
+/* Whether these options make a valid call. */
 static kms_status check(lua_State *L, const endpoint *e)
 {
 	kms_fetcher *fetcher;
 	call probe = { 0 };
-	kms_text none = { NULL, 0 };
 	kms_status status = bind_push_fetcher(L, &fetcher);
-	if (status == KMS_OK) status = new_fetch(&probe, e, none);
+	if (status == KMS_OK) status = new_fetch(&probe, e, KMS_NO_TEXT);
 	kms_fetch_free(probe.fetch);
 	return status;
 }
 
 /*
  * endpoint{ url=, method="GET", content_type=, timeout_ms=10000, wiped=false } -> endpoint |
- * nil, message, code. wiped: what it answers is a secret.
+ * nil, message, code. wiped: responses are secret.
  */
 static int endpoint_new(lua_State *L)
 {
@@ -204,12 +199,10 @@ static int endpoint_new(lua_State *L)
 	e->request.url = option(L, "url", NULL);
 	if (!e->request.url) return luaL_argerror(L, 1, "option 'url' is required");
 	e->request.method = option(L, "method", "GET");
-	e->content_type.text = option(L, "content_type", NULL);
-	if (e->content_type.text) e->content_type.len = strlen(e->content_type.text);
+	e->content_type = kms_text_from(option(L, "content_type", NULL));
 	e->request.timeout_ms = (uint32_t)bind_option_integer(L, 1, "timeout_ms", 1, 3600000, 10000);
 	e->request.connect_timeout_ms = e->request.timeout_ms;
-	lua_getfield(L, 1, "wiped");
-	e->request.wiped = lua_toboolean(L, -1);
+	e->request.wiped = bind_option_boolean(L, 1, "wiped");
 	kms_status status = check(L, e);
 	lua_settop(L, 2);
 	return status == KMS_OK ? 1 : bind_fail(L, status);

@@ -1,4 +1,4 @@
-/* Envelopes as handles: parsed and authenticated, opened later, here or by the TEE service. */
+/* Envelopes as handles: parsed and authenticated first, opened later, here or by a TEE service. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -35,8 +35,8 @@ static const luaL_Reg envelope_methods[] = {
 	{ "authentic", envelope_authentic },       { "size", envelope_size },   { "open", envelope_open },
 	{ "odyn_request", envelope_odyn_request }, { "close", envelope_close }, { NULL, NULL },
 };
-/* Not closable as others are: only an explicit close may touch the parser, which a collection finds
- * at work on another request. */
+/* Not closable: only an explicit close may touch the parser, which may be at another request when this
+ * handle is collected. */
 static const bind_type envelope_type = { "kms.envelope", envelope_release, envelope_methods, false };
 
 static bind_envelope *check_envelope(lua_State *L)
@@ -44,7 +44,7 @@ static bind_envelope *check_envelope(lua_State *L)
 	return bind_check(L, 1, &envelope_type);
 }
 
-/* envelope:close(): gives the body's memory back. Again is fine. */
+/* envelope:close(): releases the body. Later calls do nothing. */
 static int envelope_close(lua_State *L)
 {
 	if (!bind_is(L, 1, &envelope_type)) return luaL_typeerror(L, 1, envelope_type.name);
@@ -56,7 +56,7 @@ static int envelope_close(lua_State *L)
 	return 0;
 }
 
-/* envelope:authentic() -> whether the MAC it was parsed with is the body's. */
+/* envelope:authentic() -> whether the MAC given to envelope() is the body's. */
 static int envelope_authentic(lua_State *L)
 {
 	lua_pushboolean(L, check_envelope(L)->authentic);
@@ -101,7 +101,7 @@ static int push_envelope(lua_State *L, bind_body_job *job)
 	return 1;
 }
 
-/* Where the envelope's body is: taken over, or borrowed from the parser. */
+/* Takes the body at argument 1 over, or borrows it from the parser. */
 static void set_source(bind_envelope *e, lua_State *L)
 {
 	if (bind_is(L, 1, &bind_body_type)) {
@@ -121,25 +121,23 @@ static void check_source(lua_State *L)
 	if (!bind_is(L, 1, &bind_body_type))
 		(void)bind_http_check(L, 1);
 	else if (bind_body_check(L, 1)->kind != KMS_BUF_PLAIN)
-		luaL_argerror(L, 1, "is no public body");
+		luaL_argerror(L, 1, "is not a public body");
 }
 
 /*
  * envelope(source, peer_point97 [, master_secret, mac_text]) -> envelope | nil, message, code
- * Parses what arrived and checks that it names the peer's key. source: a request's parser with a
- * collected body, which is used where it is; or a public body, which is taken over.
- * With a master secret: whether mac_text (64 digits, any case) is the HMAC under the sync key of
- * the whole object's canonical JSON, envelope:authentic() says.
+ * Parses an envelope and checks that its sender is the peer. source: a request's parser with a collected
+ * body, which stays there; or a public body, which is taken over. With a master secret it also compares
+ * mac_text (64 digits, any case) with the HMAC under the sync key (docs/protocol.md section 9), for
+ * envelope:authentic().
  */
 static int envelope_new(lua_State *L)
 {
 	check_source(L);
 	const uint8_t *peer97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
-	kms_secret *master = bind_check_optional(L, 3, &bind_secret_type);
+	kms_secret *master = lua_isnoneornil(L, 3) ? NULL : bind_check_master(L, 3);
 	kms_text mac = bind_arg_text(L, 4);
 
-	if (master && kms_secret_len(master) != KMS_MASTER_BYTES)
-		luaL_argerror(L, 3, "a master secret has 32 bytes");
 	lua_settop(L, ENVELOPE_INDEX - 1);
 	void **box = bind_new(L, &envelope_type);
 	bind_body_job *job = bind_body_job_new(L, parse);
@@ -155,20 +153,19 @@ static int envelope_new(lua_State *L)
 	set_source(e, L);
 	job->has_mac = mac.len == MAC_DIGITS && kms_hex_decode(KMS_OUT(job->mac32), mac) == KMS_OK;
 	if (master) job->secret = kms_secret_ref(master);
-	return bind_body_job_start(L, job, e->size > BODY_JOB_INLINE_BYTES);
+	return bind_body_job_start(L, job, false);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Starts work on the envelope at argument 1, which can be done once. */
+/* Starts a job that consumes the envelope at argument 1. */
 static int start(lua_State *L, bind_body_job *job, bool heavy)
 {
-	bind_envelope *e = check_envelope(L);
+	job->source = check_envelope(L);
 	job->source_box = lua_touserdata(L, 1);
 	*job->source_box = NULL;
-	job->source = e;
 	job->consumes = true;
-	return bind_body_job_start(L, job, heavy || e->size > BODY_JOB_INLINE_BYTES);
+	return bind_body_job_start(L, job, heavy);
 }
 
 static kms_status channel_key(bind_body_job *job)
@@ -184,23 +181,16 @@ static kms_status open_here(bind_body_job *job)
 	return kms_envelope_open(&job->out, &job->source->parsed, job->secret);
 }
 
-/* The kind of memory that argument `arg` names, for plaintext. */
-static kms_buf_kind check_kind(lua_State *L, int arg)
-{
-	static const char *const kinds[] = { "guarded", "wiped", NULL };
-	return luaL_checkoption(L, arg, NULL, kinds) == 0 ? KMS_BUF_GUARDED : KMS_BUF_WIPED;
-}
-
 /*
- * envelope:open(p384, channels, "guarded"|"wiped") -> body with the plaintext | nil, message,
- * code. Once; the body as received is gone then.
+ * envelope:open(p384, channels, "guarded"|"wiped") -> body with the plaintext | nil, message, code
+ * Works once: it releases the body as received.
  */
 static int envelope_open(lua_State *L)
 {
 	bind_envelope *e = check_envelope(L);
 	kms_p384 *p384 = bind_check(L, 2, &bind_p384_type);
 	kms_channels *channels = bind_check(L, 3, &bind_channels_type);
-	kms_buf_kind kind = check_kind(L, 4);
+	kms_buf_kind kind = bind_arg_memory(L, 4);
 
 	lua_settop(L, 4);
 	if (!bind_envelope_parsed_body(e)) return bind_fail(L, KMS_ERR_STATE);
@@ -220,8 +210,8 @@ static kms_status odyn_request(bind_body_job *job)
 }
 
 /*
- * envelope:odyn_request() -> body (wiped): what Odyn is asked to decrypt | nil, message, code.
- * Once; the body as received is gone then.
+ * envelope:odyn_request() -> body (wiped): the request to Odyn to decrypt it | nil, message, code
+ * Works once: it releases the body as received.
  */
 static int envelope_odyn_request(lua_State *L)
 {
@@ -240,17 +230,16 @@ static kms_status seal(bind_body_job *job)
 {
 	kms_status status = channel_key(job);
 	if (status != KMS_OK) return status;
-	return kms_envelope_seal(&job->out, job->secret, kms_p384_public(job->p384),
-				 kms_span_of(job->in.data, job->in.len));
+	return kms_envelope_seal(&job->out, job->secret, kms_p384_public(job->p384), kms_buf_span(&job->in));
 }
 
 /*
- * seal(plain, p384, channels, peer_point97) -> body: the envelope as canonical JSON |
- * nil, message, code. `plain` is taken over.
+ * seal(plain, p384, channels, peer_point97) -> body: a canonical envelope | nil, message, code
+ * Takes `plain` over.
  */
 static int envelope_seal(lua_State *L)
 {
-	size_t size = bind_body_check(L, 1)->len;
+	(void)bind_body_check(L, 1);
 	kms_p384 *p384 = bind_check(L, 2, &bind_p384_type);
 	kms_channels *channels = bind_check(L, 3, &bind_channels_type);
 	const uint8_t *peer97 = bind_arg_bytes(L, 4, KMS_P384_POINT);
@@ -263,10 +252,10 @@ static int envelope_seal(lua_State *L)
 	memcpy(job->key97, peer97, sizeof(job->key97));
 	bind_body_take(&job->in, L, 1);
 	job->secret = kms_channels_find(channels, p384, peer97);
-	return bind_body_job_start(L, job, !job->secret || size > BODY_JOB_INLINE_BYTES);
+	return bind_body_job_start(L, job, !job->secret);
 }
 
-/* ---- the MAC of what is sent -------------------------------------------------------------------- */
+/* ---- the MAC of an outgoing envelope ------------------------------------------------------------- */
 
 static kms_status sync_mac(bind_body_job *job)
 {
@@ -287,21 +276,20 @@ static int push_mac(lua_State *L, bind_body_job *job)
 }
 
 /*
- * sync_mac(envelope_body, master_secret) -> 64 digits: X-Sync-Signature of a body that is canonical
- * JSON already | nil, message, code
+ * sync_mac(envelope_body, master_secret) -> 64 digits: X-Sync-Signature | nil, message, code
+ * The body is canonical JSON already.
  */
 static int envelope_sync_mac(lua_State *L)
 {
-	size_t size = bind_body_check(L, 1)->len;
-	kms_secret *master = bind_check(L, 2, &bind_secret_type);
-	if (kms_secret_len(master) != KMS_MASTER_BYTES) luaL_argerror(L, 2, "a master secret has 32 bytes");
+	(void)bind_body_check(L, 1);
+	kms_secret *master = bind_check_master(L, 2);
 	lua_settop(L, 2);
 	bind_body_job *job = bind_body_job_new(L, sync_mac);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->push = push_mac;
 	bind_body_lend(&job->loan, L, 1);
 	job->secret = kms_secret_ref(master);
-	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
+	return bind_body_job_start(L, job, false);
 }
 
 void bind_add_envelope(lua_State *L)

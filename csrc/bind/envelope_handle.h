@@ -7,23 +7,23 @@
 
 /* The body stays where it arrived: in the request's parser, or in a buffer that the envelope owns. */
 typedef struct bind_envelope {
-	void **http; /* userdata of the parser, kept alive by the user value; NULL: `body` */
+	void **http; /* userdata of the parser, kept alive by the user value; NULL: see `body` */
 	kms_buf body;
-	const uint8_t *data; /* where the spans point into; NULL once the body is gone */
+	const uint8_t *data; /* of the body, which `parsed` points into; NULL once it is gone */
 	size_t size;
 	kms_envelope parsed;
 	uint8_t peer97[KMS_P384_POINT];
 	bool authentic;
 } bind_envelope;
 
-/* Frees it, and its body where that is its own. NULL is fine. */
+/* Frees the handle and its own body. NULL is fine. */
 void bind_envelope_free(bind_envelope *e);
-/* Gives the body's memory back, the parser's too; loop thread only, while its request runs. */
+/* Releases the body, also the parser's. Only on the loop thread, while the request runs. */
 void bind_envelope_drop_body(bind_envelope *e);
 
 /* The buffer that holds the body; NULL when the parser is gone. */
 kms_buf *bind_envelope_body(bind_envelope *e);
-/* The same while the body is as it was parsed; NULL once the server has dropped it. */
+/* The same; NULL once the server has dropped the body that was parsed. */
 kms_buf *bind_envelope_parsed_body(bind_envelope *e);
 
 #endif

@@ -1,4 +1,4 @@
-/* Nonces and rate limits. Times are arguments; the loop's monotonic clock is passed in. */
+/* Nonces and rate limits. Times are arguments, of the loop's monotonic clock. */
 #include "bind/limits.h"
 
 #include "bind/topics.h"
@@ -22,7 +22,7 @@ static int nonces_issue(lua_State *L)
 	return 1;
 }
 
-/* nonces:out(mono_s) -> how many are out within the lifetime */
+/* nonces:out(mono_s) -> nonces issued within the lifetime */
 static int nonces_out(lua_State *L)
 {
 	kms_nonces *nonces = bind_check(L, 1, &bind_nonces_type);
@@ -31,7 +31,7 @@ static int nonces_out(lua_State *L)
 	return 1;
 }
 
-/* nonces:issued() -> how many there were since the start */
+/* nonces:issued() -> nonces issued since the start */
 static int nonces_issued(lua_State *L)
 {
 	lua_pushinteger(L, (lua_Integer)kms_nonces_issued(bind_check(L, 1, &bind_nonces_type)));
@@ -62,13 +62,15 @@ static void limiter_release(void *object)
 
 static const bind_type limiter_type;
 
-static int limiter_result(lua_State *L, kms_status status, uint64_t retry_ms)
+/* Takes a token of `key` at the time in argument 3. */
+static int take(lua_State *L, kms_limiter *limiter, kms_span key)
 {
-	if (status == KMS_OK) {
-		lua_pushboolean(L, 1);
-		return 1;
-	}
-	lua_pushboolean(L, 0);
+	uint64_t retry_ms = 0;
+	uint64_t now_ms = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
+	bool taken = kms_limiter_take(&retry_ms, limiter, key, now_ms) == KMS_OK;
+
+	lua_pushboolean(L, taken);
+	if (taken) return 1;
 	lua_pushinteger(L, (lua_Integer)((retry_ms + 999) / 1000));
 	return 2;
 }
@@ -77,27 +79,21 @@ static int limiter_result(lua_State *L, kms_status status, uint64_t retry_ms)
 static int limiter_take(lua_State *L)
 {
 	size_t len;
-	uint64_t retry_ms = 0;
 	kms_limiter *limiter = bind_check(L, 1, &limiter_type);
 	const char *key = luaL_checklstring(L, 2, &len);
-	uint64_t now = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (len == 0 || len > KMS_LIMIT_KEY) luaL_argerror(L, 2, "must be 1 to 32 bytes");
-	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now);
-	return limiter_result(L, status, retry_ms);
+	return take(L, limiter, kms_span_of(key, len));
 }
 
-/* limiter:take_address(address, mono_ms): the same by client address, IPv6 by /64. */
+/* limiter:take_address(address, mono_ms): the same for a client address, IPv6 by its /64. */
 static int limiter_take_address(lua_State *L)
 {
 	uint8_t key[8];
 	size_t len;
-	uint64_t retry_ms = 0;
 	kms_limiter *limiter = bind_check(L, 1, &limiter_type);
 	const char *address = luaL_checkstring(L, 2);
-	uint64_t now = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (kms_address_limit_key(key, &len, address) != KMS_OK) luaL_argerror(L, 2, "not an address");
-	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now);
-	return limiter_result(L, status, retry_ms);
+	return take(L, limiter, kms_span_of(key, len));
 }
 
 static const luaL_Reg limiter_methods[] = {

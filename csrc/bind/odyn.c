@@ -12,90 +12,83 @@
 
 #define MAX_TX ((size_t)1 << 20)
 
-/* ---- plaintext ------------------------------------------------------------------------------- */
+/* ---- bodies: each a job that takes over the body at argument 1 ---------------------------------- */
 
-static kms_status plain(bind_body_job *job)
+/* Pushes such a job (may throw); NULL without memory. */
+static bind_body_job *push_job(lua_State *L, int arguments, kms_status (*run)(bind_body_job *job))
+{
+	lua_settop(L, arguments);
+	bind_body_job *job = bind_body_job_new(L, run);
+	if (job) bind_body_take(&job->in, L, 1);
+	return job;
+}
+
+static kms_status plain_run(bind_body_job *job)
 {
 	return kms_odyn_plain(&job->out, &job->field, &job->in);
 }
 
 /*
- * odyn_plain(response, "guarded"|"wiped") -> body with the plaintext | nil, message, code.
- * response: of /v1/encryption/decrypt, in a wiped body, which this takes over.
+ * odyn_plain(response, "guarded"|"wiped") -> body with the plaintext | nil, message, code
+ * response: of /v1/encryption/decrypt, a wiped body.
  */
 static int odyn_plain(lua_State *L)
 {
-	static const char *const kinds[] = { "guarded", "wiped", NULL };
 	const kms_buf *response = bind_body_check(L, 1);
-	int kind = luaL_checkoption(L, 2, NULL, kinds);
-	if (response->kind != KMS_BUF_WIPED) return luaL_argerror(L, 1, "is no wiped body");
+	kms_buf_kind kind = bind_arg_memory(L, 2);
+	if (response->kind != KMS_BUF_WIPED) return luaL_argerror(L, 1, "is not a wiped body");
 
-	size_t size = response->len;
-	lua_settop(L, 2);
-	bind_body_job *job = bind_body_job_new(L, plain);
+	bind_body_job *job = push_job(L, 2, plain_run);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
-	job->out = kms_buf_make(kind == 0 ? KMS_BUF_GUARDED : KMS_BUF_WIPED, BODY_JOB_MAX_BYTES);
-	bind_body_take(&job->in, L, 1);
-	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
+	job->out = kms_buf_make(kind, BODY_JOB_MAX_BYTES);
+	return bind_body_job_start(L, job, false);
 }
 
-static kms_status seal_request(bind_body_job *job)
+static kms_status seal_request_run(bind_body_job *job)
 {
 	return kms_odyn_encrypt_request(&job->out, kms_buf_text(&job->in), job->key97);
 }
 
 /*
- * odyn_seal_request(plain, peer_point97) -> body (wiped): the request for
- * /v1/encryption/encrypt | nil, message, code. Takes over `plain`.
+ * odyn_seal_request(plain, peer_point97) -> body (wiped) | nil, message, code
+ * The request for /v1/encryption/encrypt.
  */
 static int odyn_seal_request(lua_State *L)
 {
-	size_t size = bind_body_check(L, 1)->len;
+	(void)bind_body_check(L, 1);
 	const uint8_t *peer97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
 
-	lua_settop(L, 2);
-	bind_body_job *job = bind_body_job_new(L, seal_request);
+	bind_body_job *job = push_job(L, 2, seal_request_run);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->out = kms_buf_make(KMS_BUF_WIPED, BODY_JOB_MAX_BYTES);
 	memcpy(job->key97, peer97, sizeof(job->key97));
-	bind_body_take(&job->in, L, 1);
-	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
+	return bind_body_job_start(L, job, false);
 }
 
-/* ---- envelopes -------------------------------------------------------------------------------- */
-
-static kms_status sealed(bind_body_job *job)
+static kms_status envelope_run(bind_body_job *job)
 {
 	return kms_odyn_envelope(&job->field, &job->out, &job->in, job->key97, job->plain_len);
 }
 
 /*
- * odyn_envelope(response, own_point97 [, plain_len]) -> body: canonical envelope | nil, message,
- * code. Takes over `response`, of /v1/encryption/encrypt. plain_len: bytes that were sent to encrypt.
+ * odyn_envelope(response, own_point97 [, plain_len]) -> body: a canonical envelope | nil, message, code
+ * response: of /v1/encryption/encrypt. plain_len: bytes that were sent to be encrypted.
  */
 static int odyn_envelope(lua_State *L)
 {
-	size_t size = bind_body_check(L, 1)->len;
+	(void)bind_body_check(L, 1);
 	const uint8_t *own97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
 	size_t plain_len = SIZE_MAX;
 	if (!lua_isnoneornil(L, 3)) plain_len = (size_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 
-	lua_settop(L, 3);
-	bind_body_job *job = bind_body_job_new(L, sealed);
+	bind_body_job *job = push_job(L, 3, envelope_run);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->plain_len = plain_len;
 	memcpy(job->key97, own97, sizeof(job->key97));
-	bind_body_take(&job->in, L, 1);
-	return bind_body_job_start(L, job, size > BODY_JOB_INLINE_BYTES);
+	return bind_body_job_start(L, job, false);
 }
 
 /* ---- small responses, read without a job --------------------------------------------------------- */
-
-static int fail_member(lua_State *L, kms_status status, const char *field)
-{
-	if (!field) return bind_fail(L, status);
-	return bind_fail_text(L, status, lua_pushfstring(L, "%s: %s", field, kms_status_text(status)));
-}
 
 /* odyn_random(response) -> secret of 32 bytes | nil, message, code. response: of /v1/random. */
 static int odyn_random(lua_State *L)
@@ -104,7 +97,7 @@ static int odyn_random(lua_State *L)
 	kms_buf *response = bind_body_check(L, 1);
 	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
 	kms_status status = kms_odyn_secret(box, &field, response);
-	return status == KMS_OK ? 1 : fail_member(L, status, field);
+	return status == KMS_OK ? 1 : bind_fail_member(L, status, field);
 }
 
 /*
@@ -119,7 +112,7 @@ static int odyn_signature(lua_State *L)
 	kms_buf *response = bind_body_check(L, 1);
 	bind_arg_address(own, L, 2);
 	kms_status status = kms_odyn_signature(text, &field, response, own);
-	if (status != KMS_OK) return fail_member(L, status, field);
+	if (status != KMS_OK) return bind_fail_member(L, status, field);
 	lua_pushlstring(L, text, sizeof(text));
 	return 1;
 }
@@ -141,7 +134,7 @@ static int odyn_transaction(lua_State *L)
 	kms_status status = kms_odyn_transaction(hash, &field, &raw, response, own);
 	if (status == KMS_OK) memcpy(bytes, raw.data, len = raw.len);
 	kms_buf_free(&raw);
-	if (status != KMS_OK) return fail_member(L, status, field);
+	if (status != KMS_OK) return bind_fail_member(L, status, field);
 	bind_push_hex(L, bytes, len);
 	bind_push_hex(L, hash, sizeof(hash));
 	return 2;

@@ -1,4 +1,4 @@
-/* Proof of possession from the other side: answers of nodes that this one has called. */
+/* Proof of possession on the caller's side: responses of nodes that this node has called. */
 #include "bind/bind.h"
 
 #include "bind/topics.h"
@@ -6,8 +6,8 @@
 
 /*
  * response_check(response_signature, caller_signature, wallet) -> true | nil, message, code
- * Whether a node has signed its answer to the call that carried `caller_signature`. An absent
- * signature (nil) is none.
+ * Checks that the wallet has signed the response to the call that carried `caller_signature`. A nil
+ * signature is an absent one, which fails.
  */
 static int response_check(lua_State *L)
 {

@@ -1,4 +1,4 @@
-/* A request's body: opened into guarded memory, read through accessors. */
+/* A request's body: opened into guarded memory, and read through accessors. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "net/http.h"
 
-/* Bodies above this are opened on the pool; below, opening costs less than the way there. */
+/* Larger bodies are opened on the pool; for smaller ones the way there would cost more than the work. */
 #define OPEN_INLINE_BYTES 16384
 
 static const char *const kinds[] = { "derive", "put", "delete", "get", "list", NULL };
@@ -22,7 +22,7 @@ static void request_release(void *object)
 	kms_heap_free(object);
 }
 
-/* Pushes an empty request (may throw); NULL where there is no memory. */
+/* Pushes an empty request (may throw); NULL without memory. */
 static kms_request *push_request(lua_State *L)
 {
 	void **box = bind_new(L, &bind_request_type);
@@ -37,10 +37,10 @@ typedef struct open_job {
 	bind_job job;
 	const bind_service *service;
 	kms_request *request; /* the userdata below this one on the stack */
-	kms_http *http;       /* argument 2 of open; NULL: the request holds the plaintext already */
+	kms_http *http;       /* argument 2 of open; NULL: the request has the plaintext already */
 	kms_request_kind kind;
 	uint8_t peer97[KMS_P384_POINT];
-	kms_secret *key; /* of the channel: a reference until the job has run; NULL where it is new */
+	kms_secret *key; /* of the channel: our reference until the job has run; NULL: not cached yet */
 	bind_signature signature;
 	bool pop_required;
 	int request_index;
@@ -48,7 +48,7 @@ typedef struct open_job {
 	kms_status status;
 } open_job;
 
-/* Takes the plaintext over. */
+/* Moves the plaintext into the request. */
 static kms_status parse_plain(open_job *job, kms_buf *plain)
 {
 	kms_status status =
@@ -84,19 +84,33 @@ static void open_run(bind_job *base)
 static int open_finish(lua_State *L, bind_job *base)
 {
 	open_job *job = (open_job *)base;
-	const char *text = kms_status_text(job->status);
 
 	if (job->http) kms_http_release_body(job->http);
-	if (job->status != KMS_OK && job->field)
-		return bind_fail_text(L, job->status, lua_pushfstring(L, "%s: %s", job->field, text));
-	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	if (job->status != KMS_OK) return bind_fail_member(L, job->status, job->field);
 	lua_pushvalue(L, job->request_index);
 	return 1;
 }
 
+/* Pushes a request and the job that fills it (may throw). `pop_required` stands after the signature. */
+static open_job *push_open_job(lua_State *L, const bind_service *service, kms_request_kind kind,
+			       int signature_arg, void (*run)(bind_job *job))
+{
+	lua_settop(L, signature_arg + 1);
+	kms_request *request = push_request(L);
+	if (!request) return NULL;
+	open_job *job = bind_job_push(L, sizeof(*job), run, open_finish);
+	job->service = service;
+	job->request = request;
+	job->request_index = signature_arg + 2;
+	job->kind = kind;
+	job->pop_required = lua_toboolean(L, signature_arg + 1);
+	bind_arg_signature(&job->signature, L, signature_arg);
+	return job;
+}
+
 /*
- * service:open(head, kind, peer_point97, signature, pop_required) -> request |
- * nil, message, code. Decrypts and checks the collected body of `head`, which is gone after.
+ * service:open(head, kind, peer_point97, signature, pop_required) -> request | nil, message, code
+ * Decrypts and checks the collected body of `head`, and releases it.
  */
 static int service_open(lua_State *L)
 {
@@ -104,20 +118,11 @@ static int service_open(lua_State *L)
 	kms_http *http = bind_http_check(L, 2);
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
 	const uint8_t *peer97 = bind_arg_bytes(L, 4, KMS_P384_POINT);
-	bool pop_required = lua_toboolean(L, 6);
 
-	lua_settop(L, 6);
-	kms_request *request = push_request(L);
-	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
-	open_job *job = bind_job_push(L, sizeof(*job), open_run, open_finish);
-	job->service = service;
-	job->request = request;
-	job->request_index = 7;
+	open_job *job = push_open_job(L, service, kind, 5, open_run);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->http = http;
-	job->kind = kind;
-	job->pop_required = pop_required;
 	memcpy(job->peer97, peer97, sizeof(job->peer97));
-	bind_arg_signature(&job->signature, L, 5);
 
 	job->key = kms_channels_find(service->channels, service->p384, job->peer97);
 	if (job->key && kms_http_body(http)->len <= OPEN_INLINE_BYTES) {
@@ -137,32 +142,23 @@ static void parse_run(bind_job *base)
 }
 
 /*
- * service:parse(plain, kind, signature, pop_required) -> request | nil, message, code. Checks what
- * another has decrypted: a guarded body, which is taken over.
+ * service:parse(plain, kind, signature, pop_required) -> request | nil, message, code
+ * Checks a body that a TEE service has decrypted: guarded, taken over.
  */
 static int service_parse(lua_State *L)
 {
 	const bind_service *service = bind_service_check(L, false);
 	size_t size = bind_body_check(L, 2)->len;
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 3, NULL, kinds);
-	bool pop_required = lua_toboolean(L, 5);
 
-	lua_settop(L, 5);
-	kms_request *request = push_request(L);
-	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
-	open_job *job = bind_job_push(L, sizeof(*job), parse_run, open_finish);
-	bind_arg_signature(&job->signature, L, 4);
+	open_job *job = push_open_job(L, service, kind, 4, parse_run);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->job.heavy = size > OPEN_INLINE_BYTES;
-	job->service = service;
-	job->request = request;
-	job->request_index = 6;
-	job->kind = kind;
-	job->pop_required = pop_required;
-	bind_body_take(&request->plain, L, 2);
+	bind_body_take(&job->request->plain, L, 2);
 	return bind_job_start_small(L, &job->job);
 }
 
-/* service:request(kind, key|nil) -> a request without a body: "get" of a key, or "list" */
+/* service:request("get", key), service:request("list") -> a request without a body | nil, message, code */
 static int service_request(lua_State *L)
 {
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 2, NULL, kinds);
@@ -179,9 +175,9 @@ static int service_request(lua_State *L)
 	return 1;
 }
 
-/* ---- accessors: what a policy may see; never a value ------------------------------------------ */
+/* ---- accessors: the fields that a policy may see, never a value -------------------------------- */
 
-/* request:path(), :context() of a derive; :key() of a record. Confidential names: not for logs. */
+/* request:path(), :context() of a derive; :key() of the others. Confidential names: not for logs. */
 static int request_path(lua_State *L)
 {
 	return bind_push_text(L, ((kms_request *)bind_check(L, 1, &bind_request_type))->path);
@@ -197,7 +193,7 @@ static int request_key(lua_State *L)
 	return bind_push_text(L, ((kms_request *)bind_check(L, 1, &bind_request_type))->key);
 }
 
-/* request:numbers() -> length (derive), value size in bytes and ttl_ms (put) */
+/* request:numbers() -> length (derive), bytes of the value, ttl_ms (put) */
 static int request_numbers(lua_State *L)
 {
 	const kms_request *request = bind_check(L, 1, &bind_request_type);
@@ -207,7 +203,7 @@ static int request_numbers(lua_State *L)
 	return 3;
 }
 
-/* request:has_pop() -> whether the body named the exchange it belongs to */
+/* request:has_pop() -> whether the body has a `pop`, which binds it to its exchange */
 static int request_has_pop(lua_State *L)
 {
 	const kms_request *request = bind_check(L, 1, &bind_request_type);

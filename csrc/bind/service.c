@@ -32,7 +32,7 @@ bind_service *bind_service_check(lua_State *L, bool with_keys)
 
 /* ---- authentication --------------------------------------------------------------------- */
 
-/* A header's value, copied and cut just past its longest valid form, so that it stays invalid. */
+/* A copy of a header's value, cut one byte past the longest valid form, so that it stays invalid. */
 typedef struct header_copy {
 	char text[KMS_SIGNATURE_TEXT + 1];
 	size_t len;
@@ -51,7 +51,7 @@ typedef struct auth_job {
 	char response[KMS_SIGNATURE_TEXT];
 } auth_job;
 
-/* The place of a wallet's mark, and the mark: never 0, which is an empty place. */
+/* The slot of a wallet's mark. Out: mark - never 0, which is an empty slot. */
 static _Atomic uint64_t *mark_of(uint64_t *mark, const bind_service *service, const uint8_t wallet20[20])
 {
 	*mark = kms_siphash(&service->known->key, kms_span_of(wallet20, 20)) | 1;
@@ -61,19 +61,19 @@ static _Atomic uint64_t *mark_of(uint64_t *mark, const bind_service *service, co
 static bool is_known(const bind_service *service, const uint8_t wallet20[20])
 {
 	uint64_t mark;
-	const _Atomic uint64_t *place = mark_of(&mark, service, wallet20);
-	return atomic_load_explicit(place, memory_order_relaxed) == mark;
+	const _Atomic uint64_t *slot = mark_of(&mark, service, wallet20);
+	return atomic_load_explicit(slot, memory_order_relaxed) == mark;
 }
 
-/* service:know(wallet): answers to this caller are signed as soon as it has authenticated. */
+/* service:know(wallet): from now on, authenticate also makes the response signature for this caller. */
 static int service_know(lua_State *L)
 {
 	uint8_t wallet20[20];
 	uint64_t mark;
 	const bind_service *service = bind_check(L, 1, &bind_service_type);
 	bind_arg_address(wallet20, L, 2);
-	_Atomic uint64_t *place = mark_of(&mark, service, wallet20);
-	atomic_store_explicit(place, mark, memory_order_relaxed);
+	_Atomic uint64_t *slot = mark_of(&mark, service, wallet20);
+	atomic_store_explicit(slot, mark, memory_order_relaxed);
 	return 0;
 }
 
@@ -103,7 +103,7 @@ static void auth_run(bind_job *base)
 	job->status = kms_pop_check(job->caller20, service->nonces, &pop, service->own20, job->now_s,
 				    job->mono_s, service->pop_window_s);
 	if (job->status != KMS_OK || job->domain != KMS_POP_APP || !service->wallet) return;
-	/* A failure is one of the answer, which tries again. */
+	/* A failure is left to service:reply, which tries again. */
 	if (is_known(service, job->caller20))
 		job->response_signed =
 		    kms_response_sign(job->response, service->wallet, pop.signature) == KMS_OK;
@@ -124,9 +124,10 @@ static int auth_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * service:authenticate(head, domain, wall_ms, mono_ms) -> wallet, signature text, response signature
- * (of a caller that service:know was told, for service:answer) | nil, message, code.
- * domain: "app" or "peer". Consumes the nonce whatever comes of it.
+ * service:authenticate(head, domain, wall_ms, mono_ms) -> wallet, signature text [, response signature] |
+ * nil, message, code
+ * domain: "app" or "peer". The response signature, for service:reply, only for a caller that service:know
+ * was told.
  */
 static int service_authenticate(lua_State *L)
 {
@@ -164,23 +165,18 @@ static void service_release(void *object)
 	kms_heap_free(service);
 }
 
-/* service:set_master(secret|nil): what keys are derived from; the old reference is dropped. */
+/* service:set_master(secret|nil): replaces the master secret. */
 static int service_set_master(lua_State *L)
 {
 	bind_service *service = bind_check(L, 1, &bind_service_type);
-	kms_secret *master = bind_check_optional(L, 2, &bind_secret_type);
-	if (master && kms_secret_len(master) != KMS_MASTER_BYTES)
-		luaL_argerror(L, 2, "a master secret has 32 bytes");
+	kms_secret *master = lua_isnoneornil(L, 2) ? NULL : bind_check_master(L, 2);
 	kms_secret *old = service->master;
 	service->master = master ? kms_secret_ref(master) : NULL;
 	kms_secret_unref(old);
 	return 0;
 }
 
-/*
- * service:has_channel(point97) -> whether the peer's channel key is held: without it the next
- * call costs an ECDH.
- */
+/* service:has_channel(point97) -> whether the peer's channel key is cached, so that no ECDH is needed */
 static int service_has_channel(lua_State *L)
 {
 	const bind_service *service = bind_service_check(L, true);
@@ -207,7 +203,7 @@ static void *member(lua_State *L, const char *name, const bind_type *type)
 	return bind_check(L, -1, type);
 }
 
-/* Keys of this process, or the address of a wallet that is elsewhere. */
+/* The keys, or only the address of a wallet whose keys are in a TEE service. */
 static void set_identity(bind_service *service, lua_State *L)
 {
 	if (lua_getfield(L, 1, "self") != LUA_TNIL) {
@@ -221,8 +217,9 @@ static void set_identity(bind_service *service, lua_State *L)
 
 /*
  * service{wallet=, p384=, nonces=, channels=, store=, max_value=, max_key=, pop_window_s=}
- * -> service | nil, message, code. The handles are kept alive by it. Where the keys are not in
- * this process: self= (the wallet's address) instead of wallet and p384.
+ * -> service | nil, message, code
+ * Keeps the handles alive. With the keys in a TEE service: self= (the wallet's address) instead of
+ * wallet and p384.
  */
 static int service_new(lua_State *L)
 {

@@ -182,7 +182,7 @@ function M.start(options)
 	local signer
 	signer, message = sim_attest.open(options.seed:match("^(.*)/[^/]*$") or ".", seed)
 	if not signer then return nil, message end
-	local ecdh = assert(native.odyn_double(keys.wallet, keys.p384))
+	local ecdh = assert(native.odyn_fake(keys.wallet, keys.p384))
 	local point, base64 = ecdh:public()
 	local self = setmetatable({
 		wallet = keys.wallet, ecdh = ecdh, signer = signer, public_point = point,

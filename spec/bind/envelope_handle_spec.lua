@@ -224,21 +224,21 @@ describe("Odyn's bodies", function()
 			return service:parse(body, kind, signature, false)
 		end
 		local request = assert(parse('{"path":"a"}', "derive"))
-		assert.equal("ERR_STATE", (select(3, service:work(request, "7", signature, 1000)))) -- no master secret
+		assert.equal("ERR_STATE", (select(3, service:execute(request, "7", signature, 1000)))) -- no master secret
 		service:set_master(master)
-		local body = assert(service:work(request, "7", signature, 1000))
+		local body = assert(service:execute(request, "7", signature, 1000))
 		assert.has_error(function() body:slice(1, 1) end)
 		local large = cjson.encode({ key = "k", value = crypto.base64(("v"):rep(100000)) })
-		assert(service:work(assert(parse(large, "put")), "7", signature, 1000))
-		assert.is_true(assert(service:work(service:request("get", "k"), "7", signature, 1000)):len() > 100000)
-		assert.is_true(assert(service:work(service:request("list"), "7", signature, 1000)):len() > 10)
+		assert(service:execute(assert(parse(large, "put")), "7", signature, 1000))
+		assert.is_true(assert(service:execute(service:request("get", "k"), "7", signature, 1000)):len() > 100000)
+		assert.is_true(assert(service:execute(service:request("list"), "7", signature, 1000)):len() > 10)
 		local refused, message, code = parse('{"path":7}', "derive")
 		assert.is_nil(refused)
 		assert.truthy(message:find("^path: "))
 		assert.equal("ERR_FIELD_TYPE", code)
 		for _, call in ipairs({
 			function() service:open(http_head("{}"), "derive", peer.point, signature, false) end,
-			function() service:answer(request, "7", peer.point, signature, 1000) end,
+			function() service:reply(request, "7", peer.point, signature, 1000) end,
 			function() service:has_channel(peer.point) end,
 			function() service:parse("{}", "derive", signature, false) end,
 		}) do
@@ -249,6 +249,6 @@ end)
 
 describe("the double's own functions", function()
 	it("are not for a process that is a node", function()
-		assert.has_error(function() native.odyn_double(wallet, p384) end, "this process is a node")
+		assert.has_error(function() native.odyn_fake(wallet, p384) end, "this process is a node")
 	end)
 end)

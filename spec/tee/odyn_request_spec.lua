@@ -26,7 +26,7 @@ describe("a request of kms.tee.odyn", function()
 	end
 
 	local function stored(service)
-		local body, _, code = service:work(service:request("get", "k"), "7", SIGNATURE, 2000)
+		local body, _, code = service:execute(service:request("get", "k"), "7", SIGNATURE, 2000)
 		assert.is_true(body ~= nil or code == "ERR_NOT_FOUND")
 		return body ~= nil
 	end

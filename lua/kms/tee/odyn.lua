@@ -141,7 +141,7 @@ function Odyn:execute(service, request, caller, wall_ms)
 		local signature, message, code = finish_signing(signing)
 		if not signature then return nil, message, code end
 	end
-	local plain, message, code = service:work(request, caller.app_id, caller.signature, wall_ms)
+	local plain, message, code = service:execute(request, caller.app_id, caller.signature, wall_ms)
 	if not plain then return nil, message, code end
 	return seal_and_sign(self, plain, caller, signing)
 end

@@ -31,7 +31,7 @@ function Keys:open_request(service, head, operation, caller, pop_required) -- lu
 end
 
 function Keys:execute(service, request, caller, wall_ms) -- luacheck: no self
-	return service:answer(request, caller.app_id, caller.point, caller.signature, wall_ms, caller.response)
+	return service:reply(request, caller.app_id, caller.point, caller.signature, wall_ms, caller.response)
 end
 
 function Keys:has_channel(service, point) -- luacheck: no self
