@@ -3,9 +3,9 @@
  * locked pages and a lock. All in constant time: size classes with bitmaps find a free block,
  * boundary tags merge neighbours.
  *
- * Free memory is kept zero (apart from its bookkeeping), so that a new block needs no
- * clearing. Every header carries a keyed check value; one that does not match is an overrun or
- * a foreign free, and ends the process: memory that holds secrets is not worked on any further.
+ * Free memory stays zero (apart from its bookkeeping), so that a new block needs no clearing.
+ * Every header carries a keyed check value. A wrong one means an overrun or a bad free and ends
+ * the process, because going on could leak secrets.
  */
 #ifndef KMS_BASE_ARENA_H
 #define KMS_BASE_ARENA_H

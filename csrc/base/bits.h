@@ -1,7 +1,7 @@
 /*
- * Loads and stores in a given byte order, rotations, and arithmetic on eight bytes held in
- * one word ("lanes"). The lane functions have no branch and no table, so the time they take
- * says nothing about the bytes: this is what text codecs of secrets are made of.
+ * Loads and stores in a given byte order, rotations, and arithmetic on the eight bytes of a word
+ * ("lanes"). The lane functions have no branch and no table, so their time does not depend on
+ * the bytes: codecs of secrets are built from them.
  */
 #ifndef KMS_BASE_BITS_H
 #define KMS_BASE_BITS_H
@@ -14,7 +14,7 @@ static inline uint64_t kms_load64_le(const uint8_t *p)
 	       (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
-/* Written out, not as loops: so compilers make one instruction of them. */
+/* Written out, not as loops, so that compilers emit one instruction. */
 static inline void kms_store32_le(uint8_t *p, uint32_t x)
 {
 	p[0] = (uint8_t)x;

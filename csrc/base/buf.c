@@ -55,7 +55,7 @@ kms_status kms_buf_reserve(kms_buf *buf, size_t extra)
 	size_t need;
 	ENSURE(KMS_ADD(&need, buf->len, extra) && need <= buf->max, KMS_ERR_TOO_LARGE);
 	if (need <= buf->cap) return KMS_OK;
-	/* Doubling keeps appends cheap; where there is no room for it, what is needed will do. */
+	/* Doubling keeps appends cheap; where memory is short, exactly what is needed. */
 	size_t roomy;
 	if (!KMS_MUL(&roomy, buf->cap, 2) || roomy > buf->max) roomy = buf->max;
 	if (roomy < FIRST_CAPACITY && buf->max >= FIRST_CAPACITY) roomy = FIRST_CAPACITY;

@@ -1,11 +1,10 @@
 /*
- * Where something computed from a secret becomes public: that two values are equal, that a text
- * was malformed, a public key, a signature. Branches may depend on it from there on, and only
- * from there on.
+ * Marks where something computed from a secret becomes public: that two values are equal, that a
+ * text is malformed, a public key, a signature. Only from there on may branches depend on it.
  *
  * `make ctcheck` runs the code with secrets marked as undefined (KMS_CTCHECK) and reports every
- * branch and index that depends on one; this is what ends the mark. In other builds it hides from
- * the compiler how the value came about, so that it makes no branches of the way there.
+ * branch and index that depends on one; these macros end the mark. In other builds they hide from
+ * the compiler how the value was computed, so that it does not add branches there.
  */
 #ifndef KMS_BASE_DECLASSIFY_H
 #define KMS_BASE_DECLASSIFY_H

@@ -1,4 +1,4 @@
-/* What the core alone knows of the guarded arena (kms/secret.h has the rest). */
+/* What other rooms of the core need of the guarded arena beyond kms/secret.h. */
 #ifndef KMS_BASE_GUARDED_H
 #define KMS_BASE_GUARDED_H
 
@@ -10,7 +10,7 @@
  */
 bool kms_guarded_starved_openssl(void);
 
-/* Wipes the stack that calls just returned from have used, as far as 2 KiB down. */
+/* Wipes 2 KiB of the stack below the caller: what its calls have left there. */
 void kms_wipe_stack(void);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/ensure.h"
 #include "base/testing.h"
 
-/* Nothing is counted before the first kms_mem_fail_after, so that a node pays one plain load. */
+/* Counting starts with the first kms_mem_fail_after, so that a node pays one plain load. */
 static atomic_bool counting;
 static atomic_ulong counted;
 static atomic_ulong failing; /* number of the allocation that fails; 0: none */

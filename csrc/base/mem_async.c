@@ -1,6 +1,6 @@
 /*
- * Large blocks are wiped and given back by a thread of their own: to do that for 64 MiB takes tens
- * of milliseconds, and whoever frees a body is mostly the loop's thread.
+ * A thread wipes and frees large blocks: 64 MiB take tens of milliseconds, and bodies are mostly
+ * freed on the loop thread.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -10,9 +10,9 @@
 #include "kms/secret.h"
 
 #define LARGE_BYTES ((size_t)256 << 10)
-#define MAX_WAITING_BYTES ((size_t)1 << 30) /* beyond it whoever frees does it */
+#define MAX_WAITING_BYTES ((size_t)1 << 30) /* beyond it the caller frees */
 
-/* Stands at the front of the block that waits. */
+/* The header of a waiting block, in its own memory. */
 typedef struct waiting {
 	struct waiting *next;
 	size_t size;
@@ -55,7 +55,7 @@ static void *run(void *unused)
 	return NULL;
 }
 
-/* Signals are the main thread's. */
+/* The thread blocks all signals: they belong to the main thread. */
 static bool start(void)
 {
 	sigset_t all, before;

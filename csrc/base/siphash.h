@@ -1,6 +1,6 @@
 /*
  * SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash for tables whose keys come from
- * outside, so that nobody who does not know the key can aim at one bucket.
+ * outside, so that an attacker cannot aim at one bucket.
  */
 #ifndef KMS_BASE_SIPHASH_H
 #define KMS_BASE_SIPHASH_H
@@ -15,7 +15,7 @@ typedef struct kms_siphash_key {
 /* A key from the kernel's generator. */
 kms_status kms_siphash_key_new(kms_siphash_key *key);
 
-/* Tested against the paper's own answers. */
+/* The hash of some bytes. */
 uint64_t kms_siphash(const kms_siphash_key *key, kms_span bytes);
 
 #endif

@@ -34,6 +34,6 @@ kms_category kms_status_category(kms_status status)
 		KMS_STATUS_LIST(STATUS_CATEGORY)
 #undef STATUS_CATEGORY
 	}
-	/* An unknown number is nobody's input: it is our own failure. */
+	/* An unknown number is a failure of our own, not of any input. */
 	return KMS_CATEGORY_SYSTEM;
 }

@@ -1,4 +1,4 @@
-/* Wiping and comparing secrets: no optimiser may see through either. */
+/* Wiping and comparing secrets, opaque to optimisers. */
 #include <string.h>
 
 #include "base/declassify.h"

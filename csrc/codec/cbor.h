@@ -1,15 +1,15 @@
 /*
- * CBOR (RFC 8949), as far as attestation documents use it: a reader that is asked for one item
- * after the other, in the order that the format prescribes, and the writer to it.
+ * CBOR (RFC 8949) as attestation documents use it: a reader, called for one item after the other
+ * in the order that the format prescribes, and a writer.
  *
- * Why not libcbor: its stream decoder calls back with whatever comes, so that the order has to
- * be kept in a state machine, and it does not tell a length in its shortest form from a longer
- * spelling. Here a document is read by straight code, every bound stands beside the field it
- * bounds, nothing is allocated, nothing is skipped, and depth is what the code descends to.
+ * Why not libcbor: its stream decoder calls back with any item, so that the order would need a
+ * state machine, and it does not tell a length in its shortest form from a longer one. Here
+ * straight code reads a document, each bound stands beside its field, nothing is allocated.
  *
- * Refused everywhere: reserved and indefinite lengths (but where kms_cbor_skip asks for one),
- * numbers that are not in their shortest form (section 4.2.1), text that is not UTF-8, every
- * simple value but null.
+ * Refused everywhere: reserved and indefinite lengths (except what kms_cbor_skip consumes),
+ * numbers not in their shortest form (section 4.2.1), text that is not UTF-8, every simple
+ * value but null.
+ * Threads: any.
  */
 #ifndef KMS_CODEC_CBOR_H
 #define KMS_CODEC_CBOR_H
@@ -37,12 +37,12 @@ kms_status kms_cbor_head(kms_cbor_major *major, uint64_t *number, kms_reader *re
 /*
  * The next item, of that type and with min <= number (or length) <= max; bytes and texts are
  * borrowed from the input. Returns: as kms_cbor_head, and ERR_FIELD_TYPE, ERR_FIELD_VALUE,
- * ERR_UTF8. What was consumed before a failure is not said.
+ * ERR_UTF8. After a failure the position of the reader is unspecified.
  */
 kms_status kms_cbor_uint(uint64_t *number, kms_reader *reader, uint64_t min, uint64_t max);
 kms_status kms_cbor_bytes(kms_span *bytes, kms_reader *reader, size_t min, size_t max);
 kms_status kms_cbor_text(kms_span *text, kms_reader *reader, size_t min, size_t max);
-/* How many elements, or pairs, follow. */
+/* The number of elements, or pairs, that follow. */
 kms_status kms_cbor_array(size_t *count, kms_reader *reader, size_t min, size_t max);
 kms_status kms_cbor_map(size_t *count, kms_reader *reader, size_t min, size_t max);
 

@@ -43,7 +43,7 @@ kms_status kms_json_cursor_next(bool *more, kms_json_cursor *cursor, char closin
 	*more = false;
 	if (accept(cursor, closing)) {
 		cursor->depth--;
-		cursor->begun = true; /* what was left stands in the container around it */
+		cursor->begun = true; /* the container that was left is an element of the one around it */
 		return KMS_OK;
 	}
 	ENSURE(!cursor->begun || accept(cursor, ','), KMS_ERR_JSON);

@@ -1,4 +1,4 @@
-/* One AES-256 block at a time under a lasting key. */
+/* AES-256 on single blocks under one key. */
 #include <pthread.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* Start of the crypto libraries, and what threads keep of them. */
+/* Starts the crypto libraries; contexts of each thread. */
 #include "crypto/crypto.h"
 
 #include <pthread.h>
@@ -74,18 +74,18 @@ static kms_status shared_start(kms_crypto_shared *shared)
 static kms_status crypto_start(void)
 {
 	/*
-	 * No configuration file of the host, not even one named by the environment, may choose
-	 * providers here. No handler at exit either: pool threads may still be inside then. Nor the
-	 * texts of errors, which nobody reads: 77 KB of the arena at the first failure.
+	 * No configuration file may choose providers, not even one named by the environment. No
+	 * handler at exit: pool threads may still use the library then. No error texts: nothing
+	 * reads them, and they take 77 KB of the arena at the first failure.
 	 */
 	GUARD_OPENSSL(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT |
 					      OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
 					  NULL));
-	/* A fetch without a library context, where memory ran out for it, would crash. */
+	/* Without memory for the library context a fetch would crash. */
 	ENSURE(OSSL_LIB_CTX_get0_global_default(), kms_openssl_failure());
 	DEFER(shared_free) kms_crypto_shared shared = { 0 };
 	GUARD(shared_start(&shared));
-	/* What OpenSSL makes at its first error, it makes now: later there may be no room for it. */
+	/* OpenSSL allocates its error state at first use: now, while there is room. */
 	ERR_clear_error();
 	ENSURE(pthread_key_create(&crypto.key, thread_free) == 0, KMS_ERR_SYSTEM);
 	crypto.shared = shared;

@@ -1,4 +1,4 @@
-/* What the crypto files share: fetched algorithms, contexts of a thread, libsecp256k1's context. */
+/* Fetched algorithms, contexts of each thread and errors of OpenSSL, for crypto and attest. */
 #ifndef KMS_CRYPTO_CRYPTO_H
 #define KMS_CRYPTO_CRYPTO_H
 
@@ -7,26 +7,30 @@
 
 #include "base/ensure.h"
 
+/* What all threads share; constant after kms_crypto_init. */
 typedef struct kms_crypto_shared {
 	EVP_MD *sha256;
 	EVP_MD *sha384;
 	EVP_CIPHER *aes_gcm;
 	EVP_CIPHER *aes_ecb;
-	secp256k1_context *secp256k1; /* blinded; read only from then on, any thread */
+	secp256k1_context *secp256k1; /* blinded at the start, then only read */
 } kms_crypto_shared;
 
-/* Contexts that a thread keeps; they live in guarded memory and go with the thread. */
+/* What each thread keeps, in guarded memory, until it ends. */
 typedef struct kms_crypto_thread {
 	EVP_MD_CTX *sha256;
 	EVP_CIPHER_CTX *gcm;
-	uint8_t scratch[64]; /* for intermediate keys; whoever uses it wipes it */
-	uint8_t pad[64];     /* HMAC's key, padded; the same */
+	uint8_t scratch[64]; /* for intermediate keys; the user wipes it */
+	uint8_t pad[64];     /* HMAC's padded key; the user wipes it */
 } kms_crypto_thread;
 
 /* NULL before kms_crypto_init. */
 const kms_crypto_shared *kms_crypto_shared_get(void);
 
-/* This thread's contexts, made at its first call. ERR_STATE before kms_crypto_init. */
+/*
+ * This thread's contexts, made at its first call.
+ * Returns: KMS_OK; ERR_STATE before kms_crypto_init; ERR_LOCKED_MEMORY; ERR_MEMORY; ERR_CRYPTO.
+ */
 kms_status kms_crypto_thread_get(kms_crypto_thread **contexts);
 
 /*

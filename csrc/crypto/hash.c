@@ -47,13 +47,13 @@ kms_status kms_sha256(uint8_t digest32[32], kms_span bytes)
 #define INNER_PAD 0x36
 #define OUTER_PAD 0x5c
 
-/* Neither a key nor what it makes may stay until the thread's next use, days later perhaps. */
+/* Neither a key nor its result may stay until the thread's next use, perhaps days later. */
 static void forget_key(kms_crypto_thread **thread)
 {
 	if (!*thread) return;
 	kms_wipe((*thread)->scratch, sizeof((*thread)->scratch));
 	kms_wipe((*thread)->pad, sizeof((*thread)->pad));
-	/* Starting anew clears the digest's state; where it fails, OpenSSL has dropped that first. */
+	/* A new start clears the digest's state; where it fails, OpenSSL has cleared that already. */
 	if (EVP_DigestInit_ex2((*thread)->sha256, kms_crypto_shared_get()->sha256, NULL) != 1)
 		(void)kms_openssl_failure();
 }

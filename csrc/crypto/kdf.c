@@ -11,7 +11,7 @@
 #define KEY_BYTES 32
 #define MAX_SALT 40
 
-/* The derivation itself; app id 0 included, which only the sync key has. */
+/* The derivation, for app id 0 too: the sync key. */
 static kms_status derive(kms_out key, const kms_secret *master32, uint64_t app_id, kms_span info)
 {
 	ENSURE_REF(master32);

@@ -54,7 +54,7 @@ kms_status kms_seed_create(kms_secret **seed32, const char *path)
 	return KMS_OK;
 }
 
-/* What a seed is used for, each use with a key of its own. */
+/* The key for one use of a seed. */
 static kms_status seed_key(kms_secret **key, size_t len, const kms_secret *seed32, kms_span use)
 {
 	ENSURE(kms_secret_len(seed32) == SEED_BYTES, KMS_ERR_RANGE);

@@ -1,8 +1,8 @@
 /*
- * P-384 on OpenSSL's EC_POINT functions: the group is made once and the scalar of a key is
- * kept, so that an ECDH is one multiplication (Montgomery ladder, constant time, blinded: the
- * one that OpenSSL's own ECDH does), without the fetches, parameter lists and second
- * public-key check of EVP_PKEY_derive. OpenSSL's heap is the guarded arena.
+ * P-384 with OpenSSL's EC_POINT functions. The group is made once and a key keeps its scalar, so
+ * that an ECDH is one multiplication: the Montgomery ladder of OpenSSL's own ECDH, constant time
+ * and blinded, without the fetches, parameter lists and second key check of EVP_PKEY_derive.
+ * OpenSSL's heap is the guarded arena.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -68,7 +68,7 @@ static bool scalar_in_range(const uint8_t scalar48[SCALAR_BYTES])
 	return good;
 }
 
-/* Whether OpenSSL's first failure was about the point: without memory it ends in the same words. */
+/* Whether OpenSSL's first error was about the point; its last one is the same without memory. */
 static bool point_was_refused(void)
 {
 	unsigned long error = ERR_peek_error();

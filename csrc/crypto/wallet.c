@@ -109,7 +109,7 @@ kms_status kms_wallet_sign(uint8_t sig65[65], const kms_wallet *wallet, const ui
 	KMS_DECLASSIFY(recovery_id);
 	sig65[64] = (uint8_t)recovery_id;
 	if (recovery_id <= 1) return KMS_OK;
-	/* r was not below the group order: 2^-127, and not expressible as v. */
+	/* r was not below the group order (probability 2^-127): v cannot express that. */
 	memset(sig65, 0, 65);
 	return KMS_ERR_CRYPTO;
 }
@@ -134,7 +134,7 @@ kms_status kms_message_recover(uint8_t address20[20], kms_span message, const ui
 	const kms_crypto_shared *shared = kms_crypto_shared_get();
 	ENSURE(shared, KMS_ERR_STATE);
 	const secp256k1_context *context = shared->secp256k1;
-	/* Again, whoever made the 65 bytes: other values of v would be a misuse of the library. */
+	/* Not every caller has parsed a text, and other values of v would be a misuse of the library. */
 	ENSURE(kms_signature_in_range(sig65), KMS_ERR_SIGNATURE);
 	GUARD(kms_eip191_digest(digest, message));
 	ENSURE(secp256k1_ecdsa_recoverable_signature_parse_compact(context, &signature, sig65, sig65[64]),

@@ -1,17 +1,16 @@
 /*
- * nova-kms core: status codes and the laws every other header follows.
+ * Status codes, and the rules that every other header follows.
  *
- * Argument order: outputs, in-outs, inputs; a length follows its array. Fixed sizes stand in
- * the argument name (`digest32`). Lengths are bytes, times are milliseconds (`_ms`) or whole
- * seconds (`_s`) and always come from the caller: the core reads no clock.
+ * Argument order: outputs, in-outs, inputs. Names carry fixed sizes (`digest32`). Lengths are in
+ * bytes, times in milliseconds (`_ms`) or seconds (`_s`); the caller passes the time, the core
+ * reads no clock.
  *
- * Results: a function that can fail returns kms_status and its result must be used. On
- * failure every output is zeroed (pointers NULL, lengths 0) unless its comment says otherwise.
- * NULL is refused with KMS_ERR_ARGUMENT except where a comment allows it; every `_free`
- * accepts NULL.
+ * Results: a function that can fail returns kms_status, which the caller must use. On failure
+ * every output is zeroed (pointers NULL, lengths 0) unless its comment says otherwise. NULL is
+ * refused with KMS_ERR_ARGUMENT unless a comment allows it; every `_free` accepts NULL.
  *
- * Threads: functions may be called from any thread at once on different objects. Objects
- * are safe to share between threads only where their header says so.
+ * Threads: functions may run at once on different objects. Each header says which objects
+ * several threads may share.
  */
 #ifndef KMS_KMS_H
 #define KMS_KMS_H
@@ -22,7 +21,7 @@
 
 #define KMS_VERSION "0.1.0"
 
-/* For results that must be used and are no kms_status, which is so by its type. */
+/* For results that must be used; kms_status needs no mark, its type has one. */
 #define KMS_MUST_USE __attribute__((warn_unused_result))
 
 /*
@@ -50,18 +49,18 @@
 	}
 /* NOLINTEND(bugprone-macro-parentheses) */
 
-/* What kind of failure it is; callers branch on this, logs carry the exact status. */
+/* The kind of a failure. Callers branch on it; logs carry the exact status. */
 typedef enum kms_category {
 	KMS_CATEGORY_OK = 0,
 	KMS_CATEGORY_USAGE = 1,   /* the caller's bug */
 	KMS_CATEGORY_INPUT = 2,   /* malformed or out of range: 400 */
-	KMS_CATEGORY_AUTH = 3,    /* who are you, or not this: 403 */
+	KMS_CATEGORY_AUTH = 3,    /* not authenticated or not authorized: 403 */
 	KMS_CATEGORY_MISSING = 4, /* no such thing: 404 */
 	KMS_CATEGORY_SIZE = 5,    /* larger than a limit: 413 */
-	KMS_CATEGORY_RATE = 6,    /* too many of them: 429 */
+	KMS_CATEGORY_RATE = 6,    /* too many requests: 429 */
 	KMS_CATEGORY_BUSY = 7,    /* out of memory or room for now: 503 */
 	KMS_CATEGORY_SYSTEM = 8,  /* a library or the kernel failed: 500 */
-	KMS_CATEGORY_REMOTE = 9,  /* another server that was asked did not answer as it should */
+	KMS_CATEGORY_REMOTE = 9,  /* another server failed or sent a bad response */
 } kms_category;
 
 /*

@@ -35,7 +35,7 @@ static void nonces(void)
 	ct_hide_random(true);
 	MUST(kms_nonces_new(&list, 60));
 	MUST(kms_nonces_issue(text, list, 1000));
-	show(text, sizeof(text)); /* sent to whoever asked */
+	show(text, sizeof(text)); /* sent to the client */
 	MUST(kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001));
 	if (kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001) != KMS_ERR_POP_NONCE) exit(2);
 	text[5] = text[5] == 'A' ? 'B' : 'A';

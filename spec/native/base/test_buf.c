@@ -5,8 +5,6 @@
 
 #include "base/testing.h"
 #include "kms/buf.h"
-#include "kms/codec.h"
-#include "kms/json.h"
 #include "test.h"
 
 static const kms_buf_kind kinds[] = { KMS_BUF_PLAIN, KMS_BUF_WIPED, KMS_BUF_GUARDED };
@@ -92,54 +90,6 @@ TEST(refused_allocations_change_nothing)
 	CHECK(!large.data);
 }
 
-static bool is_text(const kms_buf *buf, const char *text)
-{
-	return buf->len == strlen(text) && memcmp(buf->data, text, buf->len) == 0;
-}
-
-TEST(appends_numbers_hex_base64)
-{
-	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 1000);
-	CHECK_OK(kms_buf_append_u64(&buf, 0));
-	CHECK_OK(kms_buf_append_text(&buf, " "));
-	CHECK_OK(kms_buf_append_u64(&buf, UINT64_MAX));
-	CHECK(is_text(&buf, "0 18446744073709551615"));
-	kms_buf_clear(&buf);
-	CHECK_OK(kms_buf_append_hex(&buf, KMS_BYTES("\x00\xab\xff")));
-	CHECK_OK(kms_buf_append_hex(&buf, KMS_NO_BYTES));
-	CHECK_OK(kms_buf_append_base64(&buf, KMS_BYTES("foob")));
-	CHECK_OK(kms_buf_append_base64(&buf, KMS_NO_BYTES));
-	CHECK(is_text(&buf, "00abffZm9vYg=="));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_hex(&buf, kms_span_of(NULL, 1)));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_base64(&buf, kms_span_of(NULL, 1)));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_hex(&buf, kms_span_of(buf.data, SIZE_MAX / 2 + 1)));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_base64(&buf, kms_span_of(buf.data, SIZE_MAX)));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_text(&buf, NULL));
-	CHECK(buf.len == 14);
-	kms_buf_free(&buf);
-}
-
-TEST(json_strings_are_escaped)
-{
-	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 1000);
-	static const char all[] = "\x00\x01\x07\b\t\n\x0b\f\r\x0e\x1f \"\\/\x7f\xc3\xa4\xf0\x9f\x94\x91";
-	CHECK_OK(kms_buf_append_json(&buf, kms_text_of(all, sizeof(all) - 1)));
-	CHECK(is_text(&buf, "\"\\u0000\\u0001\\u0007\\b\\t\\n\\u000b\\f\\r\\u000e\\u001f \\\"\\\\/\x7f"
-			    "\xc3\xa4\xf0\x9f\x94\x91\""));
-	kms_buf_clear(&buf);
-	CHECK_OK(kms_buf_append_json(&buf, KMS_NO_TEXT));
-	CHECK(is_text(&buf, "\"\""));
-	CHECK_STATUS(KMS_ERR_UTF8, kms_buf_append_json(&buf, KMS_TEXT("\xff")));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_json(&buf, kms_text_of(NULL, 1)));
-	buf.max = buf.len + 9;
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_json(&buf, KMS_TEXT("ab\x01")));
-	CHECK(is_text(&buf, "\"\""));
-	buf.max++;
-	CHECK_OK(kms_buf_append_json(&buf, KMS_TEXT("ab\x01")));
-	CHECK(is_text(&buf, "\"\"\"ab\\u0001\""));
-	kms_buf_free(&buf);
-}
-
 TEST(reader_never_passes_the_end)
 {
 	const uint8_t *bytes;
@@ -205,6 +155,5 @@ TEST(large_blocks_are_given_back_by_another_thread)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(grows_to_its_limit_and_not_past_it), T(clear_wipes_what_is_not_plain),
-	  T(growth_wipes_the_old_block), T(refused_allocations_change_nothing), T(appends_numbers_hex_base64),
-	  T(json_strings_are_escaped), T(reader_never_passes_the_end),
-	  T(large_blocks_are_given_back_by_another_thread))
+	  T(growth_wipes_the_old_block), T(refused_allocations_change_nothing),
+	  T(reader_never_passes_the_end), T(large_blocks_are_given_back_by_another_thread))

@@ -1,4 +1,4 @@
-/* Guarded memory, secret handles, process hardening. */
+/* Guarded memory. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,6 @@
 
 #include "base/mem.h"
 #include "base/testing.h"
-#include "kms/codec.h"
 #include "test.h"
 
 #define ARENA KMS_GUARDED_MIN_BYTES
@@ -322,79 +321,6 @@ TEST(allocation_faults_are_counted_and_hit_once)
 	kms_heap_free(NULL);
 }
 
-TEST(secrets_have_one_to_64_bytes)
-{
-	kms_secret *secret = NULL, *other = NULL;
-	uint8_t bytes[65] = { 1, 2, 3 };
-	size_t before = kms_guarded_used();
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_new(&secret, kms_span_of(bytes, 0)));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_new(&secret, kms_span_of(bytes, 65)));
-	CHECK(!secret);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_secret_new(&secret, kms_span_of(NULL, 5)));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_secret_new(NULL, kms_span_of(bytes, 5)));
-	CHECK_OK(kms_secret_new(&secret, kms_span_of(bytes, 64)));
-	CHECK(kms_secret_len(secret) == 64);
-	CHECK_MEM(kms_secret_bytes(secret), bytes, 64);
-	CHECK_OK(kms_secret_new(&other, kms_span_of(bytes, 63)));
-	CHECK(!kms_secret_equal(secret, other));
-	kms_secret_unref(other);
-	bytes[63] = 1;
-	CHECK_OK(kms_secret_new(&other, kms_span_of(bytes, 64)));
-	CHECK(!kms_secret_equal(secret, other));
-	CHECK(kms_secret_equal(secret, secret));
-	kms_secret_unref(other);
-	CHECK(kms_secret_ref(secret) == secret);
-	kms_secret_unref(secret);
-	CHECK(kms_secret_bytes(secret)[2] == 3);
-	kms_secret_unref(secret);
-	kms_secret_unref(NULL);
-	CHECK_OK(kms_secret_new(&secret, kms_span_of(bytes, 1)));
-	kms_secret_unref(secret);
-	CHECK(kms_guarded_used() == before);
-}
-
-TEST(secrets_from_hex_and_from_the_kernel)
-{
-	kms_secret *a = NULL, *b = NULL;
-	size_t before = kms_guarded_used();
-	CHECK_OK(kms_secret_from_hex(&a, KMS_TEXT("0x00FFa5"), 3));
-	CHECK_MEM(kms_secret_bytes(a), "\x00\xff\xa5", 3);
-	kms_secret_unref(a);
-	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffa"), 3));
-	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffa5"), 2));
-	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffag"), 3));
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_from_hex(&a, KMS_TEXT(""), 0));
-	CHECK(!a);
-	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_random(&a, 65));
-	CHECK_OK(kms_secret_random(&a, 32));
-	CHECK_OK(kms_secret_random(&b, 32));
-	CHECK(!kms_secret_equal(a, b));
-	kms_secret_unref(a);
-	kms_secret_unref(b);
-	kms_mem_fail_after(1);
-	CHECK_STATUS(KMS_ERR_LOCKED_MEMORY, kms_secret_random(&a, 32));
-	kms_mem_fail_after(0);
-	CHECK(!a && kms_guarded_used() == before);
-}
-
-TEST(wipe_and_compare)
-{
-	uint8_t a[40], b[40];
-	memset(a, 7, sizeof(a));
-	memcpy(b, a, sizeof(a));
-	CHECK(kms_equal_ct(a, b, sizeof(a)));
-	CHECK(kms_equal_ct(a, b, 0));
-	for (size_t i = 0; i < sizeof(a); i++) {
-		b[i] ^= 0x80;
-		CHECK(!kms_equal_ct(a, b, sizeof(a)));
-		CHECK(kms_equal_ct(a, b, i));
-		b[i] ^= 0x80;
-	}
-	kms_wipe(a + 1, sizeof(a) - 2);
-	CHECK(a[0] == 7 && a[1] == 0 && a[38] == 0 && a[39] == 7);
-	kms_wipe(NULL, 0);
-}
-
 static void granted_with_limit(void *unused)
 {
 	/* Lower than any limit that a test runs under. */
@@ -421,5 +347,4 @@ RUN_TESTS(ARENA, T(pages_are_locked_undumpable_and_between_guard_pages),
 	  T(memory_is_zeroed_wiped_and_aligned), T(large_requests_leave_an_eighth),
 	  T(largest_request_and_one_past_it), T(blocks_of_several_threads_stay_apart),
 	  T(openssl_allocates_here), T(allocation_faults_are_counted_and_hit_once),
-	  T(secrets_have_one_to_64_bytes), T(secrets_from_hex_and_from_the_kernel), T(wipe_and_compare),
 	  T(grant_follows_the_limit))

@@ -261,7 +261,48 @@ TEST(app_id_limits)
 	CHECK_STATUS(KMS_ERR_RANGE, kms_app_id_parse(&n, KMS_TEXT("a")));
 }
 
+TEST(secrets_from_hex)
+{
+	kms_secret *a = NULL;
+	CHECK_OK(kms_secret_from_hex(&a, KMS_TEXT("0x00FFa5"), 3));
+	CHECK_MEM(kms_secret_bytes(a), "\x00\xff\xa5", 3);
+	kms_secret_unref(a);
+	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffa"), 3));
+	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffa5"), 2));
+	CHECK_STATUS(KMS_ERR_HEX, kms_secret_from_hex(&a, KMS_TEXT("00ffag"), 3));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_secret_from_hex(&a, KMS_TEXT(""), 0));
+	CHECK(!a);
+}
+
+static bool is_text(const kms_buf *buf, const char *text)
+{
+	return buf->len == strlen(text) && memcmp(buf->data, text, buf->len) == 0;
+}
+
+TEST(appends_numbers_hex_base64)
+{
+	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 1000);
+	CHECK_OK(kms_buf_append_u64(&buf, 0));
+	CHECK_OK(kms_buf_append_text(&buf, " "));
+	CHECK_OK(kms_buf_append_u64(&buf, UINT64_MAX));
+	CHECK(is_text(&buf, "0 18446744073709551615"));
+	kms_buf_clear(&buf);
+	CHECK_OK(kms_buf_append_hex(&buf, KMS_BYTES("\x00\xab\xff")));
+	CHECK_OK(kms_buf_append_hex(&buf, KMS_NO_BYTES));
+	CHECK_OK(kms_buf_append_base64(&buf, KMS_BYTES("foob")));
+	CHECK_OK(kms_buf_append_base64(&buf, KMS_NO_BYTES));
+	CHECK(is_text(&buf, "00abffZm9vYg=="));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_hex(&buf, kms_span_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_base64(&buf, kms_span_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_hex(&buf, kms_span_of(buf.data, SIZE_MAX / 2 + 1)));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_buf_append_base64(&buf, kms_span_of(buf.data, SIZE_MAX)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_buf_append_text(&buf, NULL));
+	CHECK(buf.len == 14);
+	kms_buf_free(&buf);
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(hex_decodes_every_byte_in_any_case), T(hex_refuses_every_wrong_digit),
 	  T(hex_length_is_exact), T(hex_round_trip_of_all_lengths), T(hex_is_decoded_where_it_stands),
 	  T(base64_known_answers), T(base64_round_trip_in_place), T(base64_refuses_every_wrong_character),
-	  T(base64_refuses_what_is_not_canonical), T(utf8_edges), T(decimal_limits), T(app_id_limits))
+	  T(base64_refuses_what_is_not_canonical), T(utf8_edges), T(decimal_limits), T(app_id_limits),
+	  T(secrets_from_hex), T(appends_numbers_hex_base64))

@@ -1,4 +1,4 @@
-/* The master secret on its way to a new node. Known answers: spec/native/crypto/test_vectors.c. */
+/* The master secret on its way to a new node. Known answers: sync/test_sync_vectors.c. */
 #include "base/testing.h"
 #include "material.h"
 

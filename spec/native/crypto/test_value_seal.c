@@ -1,4 +1,4 @@
-/* Stored values, sealed under an application's data key. Known answers: test_vectors.c. */
+/* Stored values, sealed under an application's data key. Known answers: sync/test_sync_vectors.c. */
 #include "base/testing.h"
 #include "material.h"
 

@@ -1,4 +1,4 @@
-/* Encrypted bodies: sealed, opened, refused. Known answers: crypto/test_vectors.c. */
+/* Encrypted bodies: sealed, opened, refused. Known answers: test_envelope_vectors.c. */
 #include "base/testing.h"
 #include "envelope_kit.h"
 
