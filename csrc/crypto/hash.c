@@ -41,7 +41,7 @@ kms_status kms_sha256(uint8_t digest32[32], kms_span bytes)
 /* ---- HMAC (RFC 2104) on the thread's digest ---- */
 
 /*
- * OpenSSL's own HMAC object copies digest thread and allocates at each key, which costs four
+ * OpenSSL's own HMAC object copies digest contexts and allocates at each key, which costs four
  * times as much as the digests themselves, and every derived key takes three of them.
  */
 #define INNER_PAD 0x36
