@@ -39,12 +39,13 @@ end
 --- Makes one JSON-RPC call.
 -- @return result; throws where the call fails
 function Anvil:rpc(method, ...)
-	local value, response = fetch.json({
+	local response, message = fetch.json({
 		url = self.url, json = { jsonrpc = "2.0", id = 1, method = method, params = json.list({ ... }) },
 	})
-	if value == nil then error(method .. ": " .. response, 0) end
-	if value.error then error(method .. ": " .. value.error.message, 0) end
-	return value.result
+	if not response then error(method .. ": " .. message, 0) end
+	local failure = response.value.error
+	if failure then error(method .. ": " .. failure.message, 0) end
+	return response.value.result
 end
 
 -- Waits for the receipt of a transaction; throws after MINE_MS.

@@ -29,21 +29,21 @@ end
 --- The fingerprint of an application's key on a node.
 -- @return text | nil, message
 function M.fingerprint(node, app)
-	local answer, exchange = call(node, app, "derive", { path = PATH })
-	if not answer then return nil, ("node %d does not derive a key: %s"):format(node.index, exchange) end
-	return exchange:fingerprint()
+	local result, message = call(node, app, "derive", { path = PATH })
+	if not result then return nil, ("node %d does not derive a key: %s"):format(node.index, message) end
+	return result.exchange:fingerprint()
 end
 
 -- Waits until a node has the value written at `stamp_ms`.
--- @return { exchange, seconds } | nil, message
+-- Returns { exchange, seconds } | nil, message.
 local function read(node, app, stamp_ms)
 	local begun = uv.hrtime()
 	while true do
-		local answer, exchange = call(node, app, "get", { key = KEY })
+		local result, message = call(node, app, "get", { key = KEY })
 		local seconds = (uv.hrtime() - begun) / 1e9
-		if answer and answer.updated_at_ms == stamp_ms then return { exchange = exchange, seconds = seconds } end
+		if result and result.updated_at_ms == stamp_ms then return { exchange = result.exchange, seconds = seconds } end
 		if seconds > READ_S then
-			local why = answer and "it has an older value" or exchange
+			local why = result and "it has an older value" or message
 			return nil, ("node %d does not have the value of node 1: %s"):format(node.index, why)
 		end
 		loop.sleep(POLL_MS)

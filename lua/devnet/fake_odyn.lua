@@ -7,6 +7,7 @@
 
 local cjson = require("cjson.safe")
 local cidr = require("kms.base.cidr")
+local err = require("kms.base.err")
 local http = require("kms.http.server")
 local identity = require("kms.base.identity")
 local json = require("kms.base.json")
@@ -144,8 +145,8 @@ end
 
 local function read_body(request)
 	if not request.has_body then return {} end
-	local ok, status, _, message = request:read_body(MAX_BODY)
-	if not ok then return refuse(message, status) end
+	local ok, message, code = request:read_body(MAX_BODY)
+	if not ok then return refuse(message, select(2, err.wire(code))) end
 	local body = cjson.decode(request.head:body())
 	if type(body) ~= "table" then return refuse("the body is not a JSON object") end
 	return body

@@ -101,8 +101,10 @@ end
 --- Reads GET /status.
 -- @return decoded object | nil, message
 function Node:status()
-	local page, response = fetch.json({ url = self.url .. "/status", timeout_ms = 2000 })
-	if type(page) ~= "table" or type(page.node) ~= "table" then return nil, response end
+	local response, message = fetch.json({ url = self.url .. "/status", timeout_ms = 2000 })
+	if not response then return nil, message end
+	local page = response.value
+	if type(page) ~= "table" or type(page.node) ~= "table" then return nil, "/status does not describe a node" end
 	return page
 end
 

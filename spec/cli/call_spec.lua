@@ -102,7 +102,7 @@ describe("command", function()
 		it("never overwrites, and says what is wrong", function()
 			local path = dir .. "/a.seed"
 			for _, case in ipairs({
-				{ { "keygen", path }, "it exists, and is never overwritten" },
+				{ { "keygen", path }, "the file exists and is never overwritten" },
 				{ { "keygen", dir .. "/no/such/folder.seed" }, "does its folder exist?" },
 				{ { "keygen", "--show", dir .. "/none" }, "file does not exist" },
 				{ { "keygen", "--show", dir }, "mode must be 0600" },
@@ -190,7 +190,7 @@ describe("command", function()
 				local code, out = call("derive", "--path", "p")
 				assert.same({ exit.FAILED, "nova-kms: HTTP 403 unauthorized: not registered\n" }, { code, out })
 				code, out = call("list")
-				assert.same({ exit.UNVERIFIED, "nova-kms: the answer is not to be trusted: invalid signature\n" },
+				assert.same({ exit.UNVERIFIED, "nova-kms: the response is not trusted: invalid signature\n" },
 					{ code, out })
 			end)
 		end)
@@ -198,8 +198,8 @@ describe("command", function()
 		it("tells in its help what is trusted", function()
 			local code, out = nova({ "call", "put", "--help" })
 			assert.equal(0, code)
-			assert.truthy(out:find("whoever\nanswers at the URL is believed", 1, true))
-			assert.truthy(out:find("visible to everybody on this machine", 1, true))
+			assert.truthy(out:find("is trusted, so any server\nat the URL is", 1, true))
+			assert.truthy(out:find("Other users of this machine can see --value", 1, true))
 		end)
 	end)
 

@@ -81,7 +81,7 @@ describe("nova-kms policy", function()
 		assert.matches("refused with 403: this application has no such path\n$", output)
 		status, output = run("explain derive --app 7 --path x --dir examples/policy/derive-paths")
 		assert.equal(0, status)
-		assert.matches("goes on at line 10\nallowed\n$", output)
+		assert.matches("allows at line 10\nallowed\n$", output)
 		status, output = run("explain put --key k --size 5 --dir examples/policy/maintenance --json")
 		local page = cjson.decode(output)
 		assert.same({ 1, false, 503, 600, 5 },

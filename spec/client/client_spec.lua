@@ -156,7 +156,7 @@ describe("client", function()
 					local server = fake_node(honest_pages({ ["/kms/data"] = answer }))
 					local value, message, code = open(server):call("list", {})
 					assert.same({ nil, "ERR_UNVERIFIED" }, { value, code })
-					assert.truthy(message:find("not to be trusted"), message)
+					assert.truthy(message:find("is not trusted"), message)
 				end
 			end)
 		end)

@@ -2,10 +2,11 @@
 -- full descriptor table, thousands of half-open connections, stopping.
 
 local uv = require("luv")
-local raw = require("support.raw_http")
-local native = require("support.native")
+local err = require("kms.base.err")
 local http = require("kms.http.server")
 local loop = require("kms.base.loop")
+local native = require("support.native")
+local raw = require("support.raw_http")
 local wait = require("spec.support.wait")
 local wakeup = require("kms.async.wakeup")
 
@@ -18,8 +19,8 @@ local server, logged, held
 local routes = {
 	["/health"] = function() return 200, nil, '{"status":"healthy"}' end,
 	["/body"] = function(request)
-		local ok, status, code = request:read_body(100)
-		return ok and 200 or status, nil, ok and request.head:body() or code
+		local ok, _, code = request:read_body(100)
+		return ok and 200 or select(2, err.wire(code)), nil, ok and request.head:body() or code
 	end,
 	["/large"] = function() return 200, nil, ("0123456789abcdef"):rep(LARGE // 16) end,
 	["/hold"] = function()

@@ -1,11 +1,12 @@
 local uv = require("luv")
 -- The HTTP server over real sockets (docs/protocol.md sections 2 and 3; RFC 9110, RFC 9112).
 
-local raw = require("support.raw_http")
-local native = require("support.native")
 local cjson = require("cjson")
+local err = require("kms.base.err")
 local http = require("kms.http.server")
 local loop = require("kms.base.loop")
+local native = require("support.native")
+local raw = require("support.raw_http")
 local wait = require("spec.support.wait")
 
 local HEALTH = '{"status":"healthy"}'
@@ -25,9 +26,9 @@ local function config(changes)
 end
 
 local function echo(request, limit)
-	local ok, status, code, message = request:read_body(limit)
+	local ok, message, code = request:read_body(limit)
 	seen[#seen + 1] = code or request.head:body()
-	if not ok then return status, nil, cjson.encode({ code = code, message = message }) end
+	if not ok then return select(2, err.wire(code)), nil, cjson.encode({ code = code, message = message }) end
 	return 200, { ["Content-Type"] = "text/plain" }, request.head:body()
 end
 

@@ -166,11 +166,11 @@ end
 local function verify_node(self, node)
 	local connection, missing = self.clients[node], 0
 	for _, entry in ipairs(self.counted) do
-		local answer, exchange = connection:call("get", { key = entry.key })
-		if not answer or value_of(self, exchange) ~= entry.value then
+		local result, message = connection:call("get", { key = entry.key })
+		if not result or value_of(self, result.exchange) ~= entry.value then
 			missing = missing + 1
 			if missing <= 3 then
-				self.chaos:violation("%s is not on node %d: %s", entry.key, node.index, answer and "another value" or exchange)
+				self.chaos:violation("%s is not on node %d: %s", entry.key, node.index, result and "another value" or message)
 			end
 		end
 	end

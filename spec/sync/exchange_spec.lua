@@ -41,7 +41,7 @@ describe("an exchange", function()
 			tee = tee, peers = peers, wall_ms = native.wall_ms, on_anew = function() end,
 			outbound = outbound.new({ config = { ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 		})
-		fetch.json = function() return { nonce = "bm9uY2U=" }, { status = 200 } end
+		fetch.json = function() return { status = 200, value = { nonce = "bm9uY2U=" } } end
 		fetch.request = function(options)
 			asked = options
 			return response

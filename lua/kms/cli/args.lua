@@ -1,36 +1,36 @@
---- Command-line parsing from a declaration, and the help that follows from it.
--- A command is a table:
+--- Parses command lines from declarations, and writes the help that follows from them.
+-- A declaration is a table:
 --   name, summary
---   options    list of { name, help, value (placeholder; absent: a switch), type ("string" or
---              "int" with min and max), values (the only ones allowed), default, short }
---   arguments  list of { name, help, optional }, in their order
---   commands   list of commands below this one, instead of options and arguments
+--   options    list of { name, help, value (placeholder; nil: a switch), type ("int" with min and max, or
+--              nil: text), values (list of those allowed), default, short (one letter) }
+--   arguments  list of { name, help, optional }, in order
+--   commands   list of declarations of subcommands, instead of options and arguments
 --   notes      text at the end of the help
---   run        function(args, world) -> exit code (the dispatcher calls it)
--- What was parsed is a table by name, "-" written as "_"; --help works at every level.
+--   run        function(parsed, world) -> exit code, called by kms.cli
+-- `parsed` holds values by name, with "-" replaced by "_". Every level takes --help.
 
 local suggest = require("kms.base.suggest")
 
 local M = {}
 
--- Of kms.cli.exit.
+-- As kms.cli.exit.
 local EXIT_HELP = [[
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable,
-4 configuration not valid, 5 answer could not be verified. Attestation documents: 6 malformed,
-7 not trusted, 8 not valid at the time, 9 not what was asked for.
+Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 node not reachable,
+4 configuration not valid, 5 response could not be verified. Attestation documents: 6 malformed,
+7 not trusted, 8 not valid at that time, 9 not as required.
 ]]
 
---- The switch that commands with machine-readable output declare.
+--- The switch of commands that can print JSON.
 M.JSON = { name = "json", help = "print JSON" }
 
 local HELP = { name = "help", short = "h", help = "show this help" }
-local WIDTH = 26 -- of the left column in helps
+local WIDTH = 26 -- of a help's left column
 
 local function member(name)
 	return (name:gsub("-", "_"))
 end
 
---- Options of a command by what is typed ("--name", "-n"), --help included.
+-- The options of a command, --help included, by their texts ("--name", "-n"), and the list of long texts.
 local function option_table(command)
 	local by_text, texts = {}, {}
 	for _, option in ipairs({ HELP, table.unpack(command.options or {}) }) do
@@ -46,8 +46,7 @@ local function unknown(kind, text, known)
 	return ("unknown %s '%s'%s"):format(kind, text, near and (", did you mean '%s'?"):format(near) or "")
 end
 
---- Checks and converts an option's value.
--- @return value; or nil, message
+-- Checks and converts an option's value. Returns value | nil, message.
 local function convert(option, text)
 	local value = text
 	if option.type == "int" then
@@ -63,8 +62,7 @@ local function convert(option, text)
 	return nil, ("--%s: '%s' is not one of %s"):format(option.name, text, table.concat(option.values, ", "))
 end
 
---- Reads the option at position `at`.
--- @return the next position; or nil, message
+-- Reads the option at position `at`. Returns the next position | nil, message.
 local function read_option(command, argv, at, parsed)
 	local by_text, texts = option_table(command)
 	local text, value = argv[at]:match("^(%-%-[^=]+)=(.*)$")
@@ -79,7 +77,7 @@ local function read_option(command, argv, at, parsed)
 		return at + 1
 	end
 	local next_at = value and at + 1 or at + 2
-	-- An option's name behind it more likely means that the value was forgotten.
+	-- Another option in place of the value most likely means that the value was forgotten.
 	if not value and argv[at + 1] and not argv[at + 1]:find("^%-%-") then value = argv[at + 1] end
 	if not value then return nil, ("%s needs a value: %s"):format(text, option.value) end
 	local converted, message = convert(option, value)
@@ -98,10 +96,10 @@ local function assign_arguments(command, words, parsed)
 	return parsed
 end
 
---- Parses what follows a command's name.
+--- Parses the words after a command's name.
 -- @param command  declaration without `commands`
--- @param argv     list of words
--- @return table of values by name ({ help = true } when help is asked for); or nil, message
+-- @param argv  list of words
+-- @return values by name ({ help = true } where --help is among the words) | nil, message
 function M.parse(command, argv)
 	local parsed, words, at = {}, {}, 1
 	local options_end = false
@@ -125,17 +123,16 @@ function M.parse(command, argv)
 	return assign_arguments(command, words, parsed)
 end
 
---- Finds the command that a command line means.
+--- Finds the command of a command line.
 -- @param root  declaration with `commands`
--- @return command, its full name, the words behind it; or nil, message, the full name of the
---         level at which it failed, that level; help asked for at a level above: that level,
---         its name, nil
+-- @return { command, name (full), words (after the name; nil: help of this level is wanted) } |
+--   nil, message, { command, name } of the level that lacks the subcommand
 function M.find(root, argv)
 	local command, name, at = root, root.name, 1
 	while command.commands do
 		local word = argv[at]
-		if word == "--help" or word == "-h" then return command, name, nil end
-		if not word then return nil, "a command is missing", name, command end
+		if word == "--help" or word == "-h" then return { command = command, name = name } end
+		if not word then return nil, "a command is missing", { command = command, name = name } end
 		local names, found = {}, nil
 		for i, candidate in ipairs(command.commands) do
 			names[i] = candidate.name
@@ -143,11 +140,11 @@ function M.find(root, argv)
 		end
 		if not found then
 			local kind = word:find("^%-") and "option" or "command"
-			return nil, unknown(kind, word, names), name, command
+			return nil, unknown(kind, word, names), { command = command, name = name }
 		end
 		command, name, at = found, name .. " " .. word, at + 1
 	end
-	return command, name, { table.unpack(argv, at) }
+	return { command = command, name = name, words = { table.unpack(argv, at) } }
 end
 
 local function row(left, right)
@@ -167,7 +164,8 @@ local function option_right(option)
 	return right
 end
 
---- The one line of how a command is called.
+--- The usage line of a command.
+-- @param name  full name ("nova-kms config check")
 function M.usage(command, name)
 	local parts = { "Usage: " .. name }
 	if command.commands then
@@ -182,8 +180,8 @@ function M.usage(command, name)
 	return table.concat(parts, " ")
 end
 
---- The help of a command or of a level of commands.
--- @param name  full name ("nova-kms config check")
+--- The help of a command, or of a level of subcommands.
+-- @param name  full name
 function M.help(command, name)
 	local parts = { M.usage(command, name), "\n\n", command.summary, "\n" }
 	local function add(text) parts[#parts + 1] = text end

@@ -1,10 +1,11 @@
---- `nova-kms attest`: makes simulated attestation documents, verifies documents, shows them.
+--- `nova-kms attest`: makes simulated attestation documents, verifies and shows documents.
 
 local args = require("kms.cli.args")
 local attest = require("kms.attest")
 local attest_options = require("kms.cli.attest_options")
 local attest_show = require("kms.cli.attest_show")
 local exit = require("kms.cli.exit")
+local identity = require("kms.base.identity")
 local json = require("kms.base.json")
 local session = require("kms.cli.session")
 local sim_attest = require("kms.tee.sim_attest")
@@ -18,31 +19,30 @@ local EXITS = {
 	user_data = exit.UNEXPECTED, public_key = exit.UNEXPECTED,
 }
 
--- ---- commands ----
-
--- Document, options and what came of the verification; or nil, exit code.
-local function look(parsed, world)
-	local native, failed = session.native(world, session.SMALL)
-	if not native then return nil, failed end
-	local document, nonce, code = attest_options.document(native, parsed)
-	if not document then return nil, session.fail(world, nonce, code) end
-	local options, message
-	options, message, code = attest_options.policy(native, parsed, document, nonce)
+-- Verifies a document. Returns verdict { options, trusted, facts (nil: it is not a document), message and failure
+-- (where it is not trusted) } | nil, exit code.
+local function verify(parsed, world)
+	local native, exit_code = session.native(world, session.SMALL)
+	if not native then return nil, exit_code end
+	local document, options, message, code
+	document, message, code = attest_options.document(native, parsed)
+	if not document then return nil, session.fail(world, message, code) end
+	options, message, code = attest_options.policy(native, parsed, document)
 	if not options then return nil, session.fail(world, message, code) end
 	local verdict = { options = options }
-	verdict.facts, verdict.message, verdict.code, verdict.failure = native.attest_verify(document, options)
+	verdict.facts, verdict.message, verdict.code, verdict.failure = native.attest_verify(document.bytes, options)
 	if verdict.code and verdict.code ~= "ERR_ATTEST" then
 		return nil, session.fail(world, verdict.message, verdict.code)
 	end
 	verdict.trusted = verdict.facts ~= nil
-	if not verdict.trusted then verdict.facts = native.attest_read(document) end
+	if not verdict.trusted then verdict.facts = native.attest_read(document.bytes) end
 	return verdict
 end
 
 local function run_verify(parsed, world)
 	return session.wait(function()
-		local verdict, failed = look(parsed, world)
-		if not verdict then return failed end
+		local verdict, exit_code = verify(parsed, world)
+		if not verdict then return exit_code end
 		if parsed.json then
 			session.print(world, json.encode(attest_show.json(verdict)))
 		elseif verdict.trusted then
@@ -56,8 +56,8 @@ end
 
 local function run_show(parsed, world)
 	return session.wait(function()
-		local verdict, failed = look(parsed, world)
-		if not verdict then return failed end
+		local verdict, exit_code = verify(parsed, world)
+		if not verdict then return exit_code end
 		if not verdict.facts then
 			session.fail(world, ("%s: %s"):format(verdict.failure, verdict.message), verdict.code)
 			return EXITS.shape
@@ -71,63 +71,73 @@ local function run_show(parsed, world)
 	end)
 end
 
+-- Makes a document. Returns { bytes, root (SHA-256) } | nil, message, code.
 local function make(native, parsed, world)
 	local claims, message, code = attest_options.claims(native, parsed)
 	if not claims then return nil, message, code end
 	local path = parsed.seed or session.data_dir(world) .. "/node.seed"
-	local seed, wallet, p384, signer, document
+	local seed, keys, signer, bytes
 	seed, message, code = native.seed_load(path)
 	if not seed then return nil, ("%s: %s"):format(path, message), code end
-	wallet, p384, code = native.identity(seed)
-	if not wallet then return nil, p384, code end
+	keys, message, code = identity.of(seed)
+	if not keys then return nil, message, code end
 	signer, message = sim_attest.open(path:match("^(.*)/[^/]*$") or ".", seed)
 	if not signer then return nil, message end
-	local user_data = parsed.user_data or attest.user_data(wallet:address(), parsed.purpose)
-	document, message, code = signer:attest(claims.nonce, user_data, p384:public_der(), claims)
-	if not document then return nil, message, code end
-	return document, native.sha256(signer:certificate())
+	local user_data = parsed.user_data or attest.user_data(keys.wallet:address(), parsed.purpose)
+	bytes, message, code = signer:attest(claims.nonce, user_data, keys.p384:public_der(), claims)
+	if not bytes then return nil, message, code end
+	return { bytes = bytes, root = native.sha256(signer:certificate()) }
+end
+
+-- Returns true | nil, message.
+local function write_file(path, bytes)
+	local file, message = io.open(path, "wb")
+	if not file then return nil, message end
+	local ok
+	ok, message = file:write(bytes)
+	file:close()
+	return ok and true, message
 end
 
 local function run_make(parsed, world)
-	local native, failed = session.native(world, session.SMALL)
-	if not native then return failed end
-	local document, root, code = make(native, parsed, world)
-	if not document then return session.fail(world, root, code) end
-	local file, message = io.open(parsed.file, "wb")
-	local ok = file
-	if file then ok, message = file:write(document) end
-	if file then file:close() end
+	local native, exit_code = session.native(world, session.SMALL)
+	if not native then return exit_code end
+	local document, message, code = make(native, parsed, world)
+	if not document then return session.fail(world, message, code) end
+	local ok
+	ok, message = write_file(parsed.file, document.bytes)
 	if not ok then return session.fail(world, message, "ERR_USAGE") end
+	local length, root = #document.bytes, native.hex_encode(document.root)
 	if parsed.json then
-		session.print(world, json.encode({ file = parsed.file, bytes = #document, root = native.hex_encode(root) }))
+		session.print(world, json.encode({ file = parsed.file, bytes = length, root = root }))
 	else
-		session.print(world, ("made %s, %d bytes; its root is %s"):format(parsed.file, #document, native.hex_encode(root)))
+		session.print(world, ("made %s, %d bytes; its root is %s"):format(parsed.file, length, root))
 	end
 	return exit.OK
 end
 
-local NONCE = { name = "nonce", value = "HEX", help = "the nonce in the document" }
-local PCR = { name = "pcr", value = "FILE", help = "allow-list, a Lua table: docs/operating.md shows one" }
+local NONCE = { name = "nonce", value = "HEX", help = "nonce of the document" }
+local PCR = { name = "pcr", value = "FILE", help = "allow list, a Lua table as in docs/operating.md" }
 
 local CHECKS = {
-	{ name = "url", value = "URL", help = "ask this node for a document, with a fresh nonce, instead of reading a file" },
+	{ name = "url", value = "URL", help = "get a document from this node, with a fresh nonce, instead of reading a file" },
 	session.TIMEOUT,
 	{ name = "root", value = "ROOTS",
-		help = "trusted roots: SHA-256 in hex, DER files, aws-nitro, with commas (default: the list's, or aws-nitro)" },
+		help = "trusted roots with commas: SHA-256 in hex, DER file, aws-nitro (default: the list's, or aws-nitro)" },
 	PCR, NONCE,
 	{ name = "public-key", value = "HEX",
-		help = "the key in the document: a node's teePubkey. Without, it may be another node's, passed on" },
-	{ name = "allow-debug", help = "let PCR0 be all zero: an enclave that its host can read" },
+		help = "teePubkey of the node; without this option the document may be another node's, passed on" },
+	{ name = "allow-debug", help = "accept a PCR0 of zeros: an enclave in debug mode, which its host can read" },
 	{ name = "time", value = "TIME",
-		help = "verify at this time: Unix seconds, 2025-10-16T02:54:42Z, 'document' (default: now)" },
-	{ name = "max-age", value = "SECONDS", help = "oldest timestamp (default: any)", type = "int", min = 0,
+		help = "verify at this time: Unix seconds, 2025-10-16T02:54:42Z or 'document' (default: now)" },
+	{ name = "max-age", value = "SECONDS", help = "oldest accepted timestamp (default: any)", type = "int", min = 0,
 		max = 1 << 32 },
-	{ name = "max-ahead", value = "SECONDS", help = "how far the timestamp may be ahead", type = "int", min = 0,
+	{ name = "max-ahead", value = "SECONDS", help = "how far in the future the timestamp may be", type = "int", min = 0,
 		max = 1 << 32, default = 0 },
 	args.JSON,
 }
 
-local DOCUMENT = { { name = "document", help = "file, '-' for the standard input", optional = true } }
+local DOCUMENT = { { name = "document", help = "file, - for standard input", optional = true } }
 
 return {
 	name = "attest",
@@ -135,24 +145,24 @@ return {
 	commands = {
 		{
 			name = "make", summary = "make a simulated document, as TEE=sim does",
-			arguments = { { name = "file", help = "where it is written" } },
+			arguments = { { name = "file", help = "file to write" } },
 			options = {
-				{ name = "seed", value = "FILE", help = "seed of the node, its root beside it (default: DATA_DIR/node.seed)" },
+				{ name = "seed", value = "FILE", help = "seed of the node, with its root beside it (default: DATA_DIR/node.seed)" },
 				NONCE,
 				{ name = "purpose", value = "PURPOSE", values = { "public", "secret" }, help = "in user_data", default = "public" },
-				{ name = "user-data", value = "TEXT", help = "this instead of the wallet and the purpose" },
-				{ name = "pcr", value = "FILE", help = "an allow-list of one image, which it claims to be (default: all zero)" },
-				{ name = "time", value = "TIME", help = "its timestamp: Unix seconds, 2025-10-16T02:54:42Z (default: now)" },
+				{ name = "user-data", value = "TEXT", help = "user_data, instead of wallet and purpose" },
+				{ name = "pcr", value = "FILE", help = "allow list of one image, whose PCRs the document gets (default: zeros)" },
+				{ name = "time", value = "TIME", help = "timestamp: Unix seconds or 2025-10-16T02:54:42Z (default: now)" },
 				args.JSON,
 			},
 			run = run_make,
 		},
 		{
-			name = "verify", summary = "say whether a document is to be trusted",
+			name = "verify", summary = "check whether a document can be trusted",
 			arguments = DOCUMENT, options = CHECKS, run = run_verify,
 		},
 		{
-			name = "show", summary = "print a document, and what of it is to be trusted and why not",
+			name = "show", summary = "print a document and the result of each check",
 			arguments = DOCUMENT, options = CHECKS, run = run_show,
 		},
 	},

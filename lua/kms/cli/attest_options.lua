@@ -1,4 +1,4 @@
---- The options of `nova-kms attest` as the core takes them.
+--- Reads the options of `nova-kms attest`.
 
 local uv = require("luv")
 local allow_list = require("kms.attest.allow_list")
@@ -9,7 +9,7 @@ local M = {}
 local MAX_DOCUMENT = 16384
 local NONCE_BYTES = 32
 
--- What a command line got wrong, as an error that ends the command.
+-- A mistake of the command line: nil, message, code.
 local function usage(message)
 	return nil, message, "ERR_USAGE"
 end
@@ -24,14 +24,13 @@ local function millis(decimals)
 	return math.tointeger(tonumber((decimals .. "000"):sub(1, 3)))
 end
 
---- A time as Unix seconds, with decimals or not, or as 2025-10-16T02:54:42.550Z.
--- @return milliseconds | nil
+-- Parses Unix seconds, with up to three decimals, or 2025-10-16T02:54:42.550Z. Returns Unix milliseconds | nil.
 local function parse_time(text)
 	local whole, decimals = text:match("^(%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)%.?(%d?%d?%d?)$")
 	if whole then return math.tointeger(tonumber(whole)) * 1000 + millis(decimals) end
 	local y, mo, d, h, mi, s, ms = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)%.?(%d?%d?%d?)Z$")
 	if not y then return nil end
-	-- os.time counts in this machine's zone: what it takes off comes back by the date in UTC.
+	-- os.time reads the date in this machine's time zone; reading the UTC date again gives the difference.
 	local date = { year = y, month = mo, day = d, hour = h, min = mi, sec = s, isdst = false }
 	local seconds = os.time(date)
 	if not seconds then return nil end
@@ -49,7 +48,8 @@ local function read_file(path)
 	return bytes
 end
 
--- From a node: with a nonce of our own, so that the document is this moment's.
+-- Gets a document from a node, with a fresh nonce, so that it cannot be an old one.
+-- Returns { bytes, nonce } | nil, message, code.
 local function fetch_document(native, parsed)
 	local nonce = uv.random(NONCE_BYTES)
 	local url = parsed.url:gsub("/+$", "") .. "/attestation?nonce=" .. native.hex_encode(nonce)
@@ -57,21 +57,23 @@ local function fetch_document(native, parsed)
 		url = url, timeout_ms = parsed.timeout * 1000, max_bytes = MAX_DOCUMENT,
 	})
 	if not response then return nil, message, code end
-	if response.status ~= 200 then return nil, ("the node answers HTTP %d"):format(response.status), "ERR_REFUSED" end
-	return response.body, nonce
+	if response.status ~= 200 then return nil, ("the node replied with HTTP %d"):format(response.status), "ERR_REFUSED" end
+	return { bytes = response.body, nonce = nonce }
 end
 
---- The document of a command line.
--- @return bytes, the nonce that was sent for it (nil: none was) | nil, message, code
+--- The document of a command line: from a file or a node.
+-- @return { bytes, nonce (that was sent for it, or nil) } | nil, message, code
 function M.document(native, parsed)
 	if (parsed.document ~= nil) == (parsed.url ~= nil) then
 		return usage("give either a file with a document, or --url")
 	end
 	if parsed.url and parsed.nonce then
-		return usage("--nonce is for a file: with --url a fresh one is sent, as a known one lets old documents pass")
+		return usage("--nonce is for a file: with --url a fresh nonce is sent, since a known one would accept old documents")
 	end
 	if parsed.url then return fetch_document(native, parsed) end
-	return read_file(parsed.document)
+	local bytes, message, code = read_file(parsed.document)
+	if not bytes then return nil, message, code end
+	return { bytes = bytes }
 end
 
 -- Whether bytes can be a certificate in DER: a SEQUENCE of 256 to 65535 bytes, and nothing after it.
@@ -81,6 +83,7 @@ local function is_certificate(bytes)
 	return tag == 0x3082 and length == #bytes - 4
 end
 
+-- The SHA-256 of each root that --root names. Returns list | nil, message, code.
 local function roots_of(native, text)
 	local roots = {}
 	for name in text:gmatch("[^,]+") do
@@ -88,7 +91,7 @@ local function roots_of(native, text)
 		if not root then
 			local der = read_file(name)
 			if not der or not is_certificate(der) then
-				return usage(("--root: '%s' is no SHA-256, no file of a certificate in DER, and not '%s'"):format(
+				return usage(("--root: '%s' is not a SHA-256, not a file with a certificate in DER, and not '%s'"):format(
 					name, allow_list.AWS_ROOT))
 			end
 			root = native.sha256(der)
@@ -98,6 +101,7 @@ local function roots_of(native, text)
 	return roots
 end
 
+-- The time to verify at. Returns Unix milliseconds | nil, message, code.
 local function time_of(native, text, document)
 	if not text then return native.wall_ms() end
 	if text == "document" then
@@ -105,21 +109,21 @@ local function time_of(native, text, document)
 		return facts and facts.timestamp_ms or 0
 	end
 	local time = parse_time(text)
-	if not time then return usage("--time: allowed are Unix seconds, 2025-10-16T02:54:42Z, or 'document'") end
+	if not time then return usage("--time: allowed is Unix seconds, 2025-10-16T02:54:42Z, or 'document'") end
 	return time
 end
 
---- What the options ask of a document, as native.attest_verify takes it.
--- @param nonce  the one that was sent, where one was
--- @return options | nil, message, code
-function M.policy(native, parsed, document, nonce)
+--- What the command line requires of a document.
+-- @param document  as M.document gives it
+-- @return options of native.attest_verify | nil, message, code
+function M.policy(native, parsed, document)
 	local list, message, code
 	if parsed.pcr then
 		list, message = allow_list.load(parsed.pcr)
 		if not list then return usage(message) end
 	end
 	local options = {
-		roots = list and list.roots or { native.attest_aws_root }, images = list and list.images, nonce = nonce,
+		roots = list and list.roots or { native.attest_aws_root }, images = list and list.images, nonce = document.nonce,
 		allow_debug = parsed.allow_debug or list and list.allow_debug or false,
 		max_age_ms = parsed.max_age and parsed.max_age * 1000, max_ahead_ms = parsed.max_ahead * 1000,
 	}
@@ -135,13 +139,13 @@ function M.policy(native, parsed, document, nonce)
 		options.public_key, message, code = hex_option(native, "public-key", parsed.public_key)
 		if not options.public_key then return nil, message, code end
 	end
-	options.now_ms, message, code = time_of(native, parsed.time, document)
+	options.now_ms, message, code = time_of(native, parsed.time, document.bytes)
 	if not options.now_ms then return nil, message, code end
 	return options
 end
 
---- What a document to be made is to say: nonce, pcrs, now_ms.
--- @return claims | nil, message, code
+--- The claims of a document to make.
+-- @return { nonce, pcrs, now_ms } | nil, message, code
 function M.claims(native, parsed)
 	local claims = {}
 	if parsed.nonce then
@@ -158,7 +162,7 @@ function M.claims(native, parsed)
 	claims.now_ms = native.wall_ms()
 	if parsed.time then
 		claims.now_ms = parse_time(parsed.time)
-		if not claims.now_ms then return usage("--time: allowed are Unix seconds, or 2025-10-16T02:54:42Z") end
+		if not claims.now_ms then return usage("--time: allowed is Unix seconds, or 2025-10-16T02:54:42Z") end
 	end
 	return claims
 end

@@ -1,4 +1,4 @@
---- Attestation documents for people and scripts.
+--- Prints attestation documents and the results of their checks, as text and JSON.
 
 local json = require("kms.base.json")
 local native = require("kms_native")
@@ -10,7 +10,8 @@ local PCR_NAMES = {
 	[0] = "image", [1] = "kernel", [2] = "application", [3] = "IAM role", [4] = "instance id", [8] = "signing certificate",
 }
 
--- The checks in their order, what each says where it passed, and whether it was asked for.
+-- The checks in order: failure name, text where it passed, and for optional checks a function that returns why
+-- the check was not required, or nil.
 local CHECKS = {
 	{ "shape", "well formed" },
 	{ "root", "the first certificate is a pinned root" },
@@ -19,12 +20,12 @@ local CHECKS = {
 	{ "expired", "each certificate is valid at that time", also = "not_yet_valid" },
 	{ "signature", "signed by the last certificate's key" },
 	{ "digest", "SHA384, and PCRs of its length" },
-	{ "debug", "PCR0 is not all zero", waived = function(options) return options.allow_debug and "allowed to be" end },
+	{ "debug", "PCR0 is not all zero", waived = function(options) return options.allow_debug and "zeros are allowed" end },
 	{ "nonce", "as expected", waived = function(options) return not options.nonce and "no nonce was given" end },
-	{ "stale", "young enough", waived = function(options) return not options.max_age_ms and "any age is allowed" end },
+	{ "stale", "not too old", waived = function(options) return not options.max_age_ms and "any age is allowed" end },
 	{ "future", "not dated in the future" },
-	{ "pcr", "equal to an entry of the allow-list",
-		waived = function(options) return not options.images and "no allow-list was given" end },
+	{ "pcr", "equal to an entry of the allow list",
+		waived = function(options) return not options.images and "no allow list was given" end },
 	{ "public_key", "as expected", waived = function(options) return not options.public_key and "no key was given" end },
 }
 
@@ -32,7 +33,7 @@ local function hex(bytes)
 	return bytes and native.hex_encode(bytes) or nil
 end
 
---- A time in UTC, "2025-10-16T02:54:42.550Z".
+-- Unix milliseconds as "2025-10-16T02:54:42.550Z".
 local function time(ms)
 	return os.date("!%Y-%m-%dT%H:%M:%S", ms // 1000) .. (".%03dZ"):format(ms % 1000)
 end
@@ -41,7 +42,7 @@ local function second(s)
 	return os.date("!%Y-%m-%dT%H:%M:%SZ", s)
 end
 
--- Bytes as text where they are a line of it, else in hex.
+-- Bytes as text where they are one printable line, otherwise in hexadecimal.
 local function readable(bytes)
 	if not bytes then return "null" end
 	if bytes == "" then return "empty" end
@@ -49,9 +50,9 @@ local function readable(bytes)
 	return hex(bytes)
 end
 
---- What came of each check.
--- @param verdict  options; failure (name, nil when trusted), message
--- @return list of { name, state ("passed", "failed", "not asked", "not reached"), text }
+--- The result of each check.
+-- @param verdict  options; failure (name; nil when trusted), message
+-- @return list of { name, state ("passed", "failed", "not asked", "not reached": an earlier one failed), text }
 function M.checks(verdict)
 	local list, over = {}, false
 	for i, check in ipairs(CHECKS) do
@@ -93,7 +94,7 @@ local function facts_json(facts)
 	}
 end
 
---- Everything, for `--json`: trusted, failure, message, checks, document (absent where it is none).
+--- The output of --json: { trusted, failure, message, checks, verified_at, document (nil where it is not one) }.
 function M.json(verdict)
 	return {
 		trusted = verdict.trusted, failure = verdict.failure, message = verdict.message, checks = M.checks(verdict),
@@ -101,7 +102,7 @@ function M.json(verdict)
 	}
 end
 
---- One line for a document that passed.
+--- The line for a trusted document.
 function M.summary(verdict)
 	return ("verified: %s, made %s"):format(text.printable(verdict.facts.module_id), time(verdict.facts.timestamp_ms))
 end
@@ -141,8 +142,8 @@ local function print_checks(line, verdict)
 	line(verdict.trusted and "TRUSTED" or ("NOT TRUSTED: %s"):format(verdict.message))
 end
 
---- Prints a document and what came of the checks.
--- @param line  function(text)
+--- Prints a document and the results of its checks.
+-- @param line  function(text) that prints a line
 function M.print(line, verdict)
 	local facts = verdict.facts
 	line("module       " .. text.printable(facts.module_id)

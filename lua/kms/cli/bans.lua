@@ -1,4 +1,4 @@
---- `nova-kms bans`: which peers a node ignores, and why; lifting of that.
+--- `nova-kms bans`: lists and lifts a node's bans of peers.
 
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
@@ -8,15 +8,15 @@ local HEAD = { "WALLET", "SCOPE", "EVENT", "RULE", "UNTIL", "LEFT" }
 
 local shown, table_of = session.shown, session.table_of
 
--- Unix milliseconds as text.
+-- Unix milliseconds as UTC text.
 local function time(ms)
 	local whole = type(ms) == "number" and math.tointeger(ms // 1000)
 	return whole and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
 end
 
-local function show_list(answer)
+local function show_list(page)
 	local rows = { HEAD }
-	for _, ban in ipairs(table_of(answer.bans)) do
+	for _, ban in ipairs(table_of(page.bans)) do
 		rows[#rows + 1] = {
 			shown(ban.wallet), shown(ban.scope), shown(ban.event), shown(ban.rule), time(ban.until_ms),
 			shown(ban.left_s) .. " s",
@@ -26,28 +26,28 @@ local function show_list(answer)
 	return table_lines(rows)
 end
 
-local function show_lift(answer)
-	return { (answer.lifted == true and "lifted: " or "nothing to lift: ") .. shown(answer.wallet) }
+local function show_lift(page)
+	return { (page.lifted == true and "lifted: " or "nothing to lift: ") .. shown(page.wallet) }
 end
 
 local function run_lift(parsed, world)
 	if not parsed.wallet:find("^0x%x+$") or #parsed.wallet ~= 42 then
-		return session.fail(world, "WALLET: 0x and 40 hexadecimal digits are allowed", "ERR_USAGE")
+		return session.fail(world, "WALLET: allowed is 0x and 40 hexadecimal digits", "ERR_USAGE")
 	end
 	return control_client.run(parsed, world, "DELETE", "/bans/" .. parsed.wallet, show_lift)
 end
 
 return {
 	name = "bans",
-	summary = "list the peers that a node ignores, and lift bans",
+	summary = "list and lift a node's bans of peers",
 	commands = {
 		{
-			name = "list", summary = "list bans in force, with why and until when", options = control_client.OPTIONS,
+			name = "list", summary = "list bans in force, with reason and end", options = control_client.OPTIONS,
 			run = function(parsed, world) return control_client.run(parsed, world, "GET", "/bans", show_list) end,
 		},
 		{
-			name = "lift", summary = "lift all bans of a peer, and forget what led to them",
-			arguments = { { name = "wallet", help = "of the peer" } }, options = control_client.OPTIONS, run = run_lift,
+			name = "lift", summary = "lift all bans of a peer, and clear the counts that led to them",
+			arguments = { { name = "wallet", help = "wallet of the peer" } }, options = control_client.OPTIONS, run = run_lift,
 		},
 	},
 }

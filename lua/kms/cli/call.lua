@@ -1,33 +1,33 @@
---- `nova-kms call derive|put|get|list|delete`: calls a node as an application does. Keys and
--- values go from guarded memory to the output and never become Lua strings, but for a value
--- given as an argument, which everybody on the machine can see anyway.
+--- `nova-kms call derive|put|get|list|delete`: calls a node as an application does. Keys and values go
+-- from guarded memory to the output and never become Lua strings. The exception is --value: other
+-- users of the machine can see the argument anyway.
 
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
 local session = require("kms.cli.session")
 local text = require("kms.base.text")
 
-local STDOUT = 1 -- what world.stdout writes to
+local STDOUT = 1 -- descriptor of world.stdout
 
 local COMMON = {
 	session.URL,
 	{ name = "seed", value = "FILE",
-		help = "seed file of the application (default: demo-app.seed in DATA_DIR, which is made by a local chain)" },
-	{ name = "node-wallet", value = "ADDRESS", help = "the node's wallet; its answers must be signed by it" },
-	{ name = "node-pubkey", value = "HEX", help = "the node's teePubkey; its answers must be sealed by it" },
+		help = "seed file of the application (default: DATA_DIR/demo-app.seed, which CHAIN=local creates)" },
+	{ name = "node-wallet", value = "ADDRESS", help = "the node's wallet, which must have signed the response" },
+	{ name = "node-pubkey", value = "HEX", help = "the node's teePubkey, which must have sealed the response" },
 	session.TIMEOUT,
-	{ name = "json", help = "print the decrypted answer as JSON" },
+	{ name = "json", help = "print the decrypted response as JSON" },
 }
 
 local NOTES = [[
-Without --node-wallet and --node-pubkey the node's own /status names its identity: whoever
-answers at the URL is believed, so give both where the way to the node is not trusted.]]
+Without --node-wallet and --node-pubkey the identity that /status names is trusted, so any server
+at the URL is. Give both options where the network path to the node is not trusted.]]
 
 local VALUE_NOTES = NOTES .. [[
 
 
-A --value is visible to everybody on this machine while the command runs, and in the shell's
-history: secrets belong into --value-file, - for the standard input.]]
+Other users of this machine can see --value while the command runs, and the shell's history keeps
+it: pass secrets with --value-file (- for standard input).]]
 
 local PATH = { name = "path", value = "TEXT", help = "derivation path (required)" }
 local KEY = { name = "key", value = "TEXT", help = "key of the record (required)" }
@@ -46,7 +46,8 @@ local function key_required(parsed)
 	return { key = parsed.key }
 end
 
--- Each kind: the fields of its request; what it prints (unless JSON) of an answer.
+-- Each kind: the fields of its request | nil, message, code; how it prints a result (unless as JSON):
+-- format of the secret, or a function.
 local KINDS = {}
 
 KINDS.derive = {
@@ -64,46 +65,46 @@ KINDS.put = {
 	fields = function(parsed, native)
 		if not parsed.key then return nil, "--key is missing" end
 		if (parsed.value == nil) == (parsed.value_file == nil) then
-			return nil, "give --value or --value-file, one of them"
+			return nil, "give either --value or --value-file"
 		end
 		local value, message, code = parsed.value, nil, nil
 		if not value then value, message, code = native.value_read(parsed.value_file) end
 		if not value then return nil, ("--value-file %s: %s"):format(parsed.value_file, message), code end
 		return { key = parsed.key, value = value, ttl_ms = parsed.ttl_ms }
 	end,
-	print = function(world, parsed, answer)
-		session.print(world, ("stored %s of application %s at %d"):format(text.printable(parsed.key), answer.app_id,
-			answer.updated_at_ms))
+	print = function(world, parsed, result)
+		session.print(world, ("stored %s of application %s at %d"):format(text.printable(parsed.key), result.app_id,
+			result.updated_at_ms))
 	end,
 }
 
 KINDS.delete = {
 	memory = session.SMALL, fields = key_required,
-	print = function(world, parsed, answer)
-		session.print(world, ("deleted %s of application %s"):format(text.printable(parsed.key), answer.app_id))
+	print = function(world, parsed, result)
+		session.print(world, ("deleted %s of application %s"):format(text.printable(parsed.key), result.app_id))
 	end,
 }
 
 KINDS.list = {
 	memory = session.SMALL,
 	fields = function() return {} end,
-	print = function(world, _, answer)
-		for _, key in ipairs(answer.keys) do session.print(world, text.printable(key)) end
+	print = function(world, _, result)
+		for _, key in ipairs(result.keys) do session.print(world, text.printable(key)) end
 	end,
 }
 
--- Straight from guarded memory; what Lua has printed before comes first.
+-- Writes from guarded memory, after what Lua has printed.
 local function write(world, exchange, format)
 	world.stdout:flush()
 	local ok, message, code = exchange:write(STDOUT, format)
-	if not ok then return session.fail(world, "cannot write the answer: " .. message, code) end
+	if not ok then return session.fail(world, "cannot write the result: " .. message, code) end
 	return exit.OK
 end
 
-local function show(world, kind, parsed, answer, exchange)
-	if parsed.json then return write(world, exchange, "json") end
-	if kind.format then return write(world, exchange, parsed.format or kind.format) end
-	kind.print(world, parsed, answer)
+local function show(world, kind, parsed, result)
+	if parsed.json then return write(world, result.exchange, "json") end
+	if kind.format then return write(world, result.exchange, parsed.format or kind.format) end
+	kind.print(world, parsed, result)
 	return exit.OK
 end
 
@@ -112,7 +113,7 @@ local function call(world, name, parsed, native)
 	local fields, message, code = kind.fields(parsed, native)
 	if not fields then return session.fail(world, message, code or "ERR_USAGE") end
 	if parsed.json and parsed.format then
-		return session.fail(world, "give --json or --format, one of them", "ERR_USAGE")
+		return session.fail(world, "give either --json or --format", "ERR_USAGE")
 	end
 	local path = parsed.seed or session.data_dir(world) .. "/demo-app.seed"
 	local seed
@@ -124,10 +125,10 @@ local function call(world, name, parsed, native)
 		timeout_ms = parsed.timeout * 1000,
 	})
 	if not node then return session.fail(world, message, code) end
-	local answer, exchange
-	answer, exchange, code = node:call(name, fields)
-	if not answer then return session.fail(world, exchange, code) end
-	return show(world, kind, parsed, answer, exchange)
+	local result
+	result, message, code = node:call(name, fields)
+	if not result then return session.fail(world, message, code) end
+	return show(world, kind, parsed, result)
 end
 
 local function runner(name)
@@ -148,19 +149,19 @@ return {
 	commands = {
 		command("derive", "derive a key and print it", {
 			PATH,
-			{ name = "context", value = "TEXT", help = "further text that the key depends on" },
-			{ name = "length", value = "BYTES", help = "of the key", type = "int", min = 1, max = 1024, default = 32 },
-			format_option("how to print the key, base64 if not given"),
+			{ name = "context", value = "TEXT", help = "text that the key also depends on" },
+			{ name = "length", value = "BYTES", help = "length of the key", type = "int", min = 1, max = 1024, default = 32 },
+			format_option("format of the key (default base64)"),
 		}),
 		command("put", "store a value", {
 			KEY,
-			{ name = "value", value = "TEXT", help = "the value itself" },
-			{ name = "value-file", value = "FILE", help = "file with the value, - for the standard input" },
+			{ name = "value", value = "TEXT", help = "the value" },
+			{ name = "value-file", value = "FILE", help = "file with the value, - for standard input" },
 			{ name = "ttl-ms", value = "MS", help = "lifetime in milliseconds, 0 for ever", type = "int", min = 0,
 				max = math.maxinteger, default = 0 },
 		}, VALUE_NOTES),
 		command("get", "print a stored value", {
-			KEY, format_option("how to print the value, raw if not given"),
+			KEY, format_option("format of the value (default raw)"),
 		}),
 		command("list", "print the names of all stored keys", {}),
 		command("delete", "delete a stored value", { KEY }),

@@ -1,9 +1,9 @@
---- `nova-kms completion`: a script for bash that completes commands, options and their values.
+--- `nova-kms completion`: prints a bash script that completes commands, options and their values.
 
 local exit = require("kms.cli.exit")
 
--- Words that may follow stand by what stands before them. An option whose value may be anything has
--- none: there bash completes names of files.
+-- `words` maps a command path, or an option after it, to the words that may follow. An option with free
+-- values maps to none, so that bash completes file names.
 local SCRIPT = [==[
 # Completion of nova-kms in bash: eval "$(nova-kms completion)"
 _nova_kms() {
@@ -24,7 +24,7 @@ local function add(lines, path, words)
 	lines[#lines + 1] = ('\t\t["%s"]="%s"\n'):format(path, table.concat(words, " "))
 end
 
--- The entries of a command and of all below it.
+-- Appends the entries of a command and its subcommands.
 local function describe(lines, command, path)
 	local words = {}
 	for _, below in ipairs(command.commands or {}) do words[#words + 1] = below.name end
@@ -40,7 +40,7 @@ end
 
 return {
 	name = "completion",
-	summary = "print a script that completes this command line in bash",
+	summary = "print a bash script that completes this command line",
 	notes = 'Use: eval "$(nova-kms completion)", for example in ~/.bashrc.',
 	run = function(_, world)
 		local top = require("kms.cli").declaration(world) -- required here, since kms.cli loads this module

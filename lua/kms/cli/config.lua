@@ -1,6 +1,6 @@
---- `nova-kms config check`: what is wrong with the configuration, or what is in force.
--- Opens no socket. Secrets are taken as `serve` takes them, so that a malformed one is found;
--- their values never reach Lua.
+--- `nova-kms config check`: prints the mistakes of the configuration, or the values in force. It opens no
+-- socket. C takes secrets from the environment as for `serve`, so that malformed ones are found;
+-- they never reach Lua.
 
 local args = require("kms.cli.args")
 local boot = require("kms.node.boot")
@@ -56,7 +56,7 @@ return {
 	commands = {
 		{
 			name = "check",
-			summary = "say what is wrong with the configuration, or what differs from the defaults",
+			summary = "list mistakes of the configuration, or the values that differ from the defaults",
 			options = {
 				{ name = "config", value = "FILE", help = "configuration file (default: NOVA_KMS_CONFIG, config/node.lua)" },
 				args.JSON,

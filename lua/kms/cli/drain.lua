@@ -1,16 +1,16 @@
---- `nova-kms drain`: has a node finish what it does and end.
+--- `nova-kms drain`: makes a node finish running requests and end.
 
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
-local function show(answer)
-	return { ("draining, %s requests are still running"):format(session.shown(answer.requests_running)) }
+local function show(page)
+	return { ("draining, %s requests are still running"):format(session.shown(page.requests_running)) }
 end
 
 return {
 	name = "drain",
-	summary = "have a node accept nothing new, finish what runs, and end",
+	summary = "make a node refuse new requests, finish running ones, and end",
 	options = control_client.OPTIONS,
-	notes = "What runs longer than SHUTDOWN_TIMEOUT_SECONDS is cut.",
+	notes = "Requests that run for more than SHUTDOWN_TIMEOUT_SECONDS are cut.",
 	run = function(parsed, world) return control_client.run(parsed, world, "POST", "/drain", show) end,
 }

@@ -6,10 +6,10 @@ return {
 	USAGE = 2, -- the command line is wrong
 	UNREACHABLE = 3, -- the node cannot be reached
 	CONFIG = 4, -- the configuration is not valid
-	UNVERIFIED = 5, -- the node's answer does not prove what it must
-	-- An attestation document:
-	MALFORMED = 6, -- is none
-	UNTRUSTED = 7, -- is signed by nobody who is trusted
-	OUTDATED = 8, -- is not valid at that time
-	UNEXPECTED = 9, -- is authentic, and not what was asked for
+	UNVERIFIED = 5, -- the node's response cannot be verified
+	-- Of attestation documents:
+	MALFORMED = 6, -- it is not a document
+	UNTRUSTED = 7, -- its signature does not lead to a trusted root
+	OUTDATED = 8, -- it is not valid at that time
+	UNEXPECTED = 9, -- it is authentic, but not as required
 }

@@ -1,10 +1,10 @@
 --- The command line: finds the command, parses its arguments, runs it.
--- A command is a module below kms.cli that returns a declaration (kms.cli.args) with
--- run = function(args, world) -> exit code. `world` is what a command may use of the process:
---   stdout, stderr  to write to
---   env(name)       environment variable or nil; never asked for a secret
+-- A command is a module that returns a declaration (kms.cli.args) with
+-- run = function(parsed, world) -> exit code. `world` is all that a command uses of the process:
+--   stdout, stderr  files to write to
+--   env(name)       an environment variable, or nil; never asked for a secret
 --   root            folder that holds lua/ and config/
---   program         how to call this program, for examples
+--   program         this program as a command, for examples
 --   native()        the native module
 --   commands        further commands: list of { name, module }, or nil
 
@@ -61,13 +61,14 @@ function M.world(root, commands)
 	}
 end
 
-local function usage_error(world, message, name, command)
-	world.stderr:write(name, ": ", message, "\n", args.usage(command, name), "\nTry '", name, " --help'.\n")
+local function usage_error(world, message, level)
+	local usage = args.usage(level.command, level.name)
+	world.stderr:write(level.name, ": ", message, "\n", usage, "\nTry '", level.name, " --help'.\n")
 	return exit.USAGE
 end
 
-local function show_help(world, command, name)
-	world.stdout:write(args.help(command, name))
+local function show_help(world, level)
+	world.stdout:write(args.help(level.command, level.name))
 	return exit.OK
 end
 
@@ -76,13 +77,14 @@ end
 -- @param world  as M.world gives it; passed to the command
 -- @return exit code
 function M.main(argv, world)
-	local command, name, words, level = args.find(M.declaration(world, argv[1]), argv)
-	if not command then return usage_error(world, name, words, level) end
-	if not words then return show_help(world, command, name) end
-	local parsed, message = args.parse(command, words)
-	if not parsed then return usage_error(world, message, name, command) end
-	if parsed.help then return show_help(world, command, name) end
-	return command.run(parsed, world)
+	local found, message, level = args.find(M.declaration(world, argv[1]), argv)
+	if not found then return usage_error(world, message, level) end
+	if not found.words then return show_help(world, found) end
+	local parsed
+	parsed, message = args.parse(found.command, found.words)
+	if not parsed then return usage_error(world, message, found) end
+	if parsed.help then return show_help(world, found) end
+	return found.command.run(parsed, world)
 end
 
 return M

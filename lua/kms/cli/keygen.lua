@@ -1,13 +1,14 @@
---- `nova-kms keygen`: makes an identity in a seed file, and shows the public halves of one.
--- The seed itself is never printed.
+--- `nova-kms keygen`: creates an identity in a seed file, or shows the public keys of one. The seed is
+-- never printed.
 
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
+local identity = require("kms.base.identity")
 local json = require("kms.base.json")
 local session = require("kms.cli.session")
 
 local MESSAGES = {
-	ERR_STATE = "it exists, and is never overwritten (--show prints its public halves)",
+	ERR_STATE = "the file exists and is never overwritten (--show prints its public keys)",
 	ERR_SYSTEM = "cannot be written: does its folder exist?",
 }
 
@@ -19,10 +20,10 @@ local function run(parsed, world)
 		if not parsed.show then message = MESSAGES[code] or message end
 		return session.fail(world, ("%s: %s"):format(parsed.file, message), code)
 	end
-	local wallet, p384
-	wallet, p384, code = native.identity(seed)
-	if not wallet then return session.fail(world, p384, code) end
-	local public = { wallet = wallet:address(), tee_pubkey = native.hex_encode(p384:public_der()) }
+	local keys
+	keys, message, code = identity.of(seed)
+	if not keys then return session.fail(world, message, code) end
+	local public = { wallet = keys.wallet:address(), tee_pubkey = native.hex_encode(keys.p384:public_der()) }
 	if parsed.json then
 		session.print(world, json.encode(public))
 	else
@@ -34,8 +35,8 @@ end
 
 return {
 	name = "keygen",
-	summary = "make an identity, or show the public halves of one",
-	arguments = { { name = "file", help = "seed file, made with mode 0600; whoever reads it is the identity" } },
-	options = { { name = "show", help = "make nothing: show an existing one" }, args.JSON },
+	summary = "create an identity, or show the public keys of one",
+	arguments = { { name = "file", help = "seed file, created with mode 0600; all keys follow from it" } },
+	options = { { name = "show", help = "show the public keys of an existing file" }, args.JSON },
 	run = run,
 }

@@ -1,12 +1,12 @@
---- `nova-kms loglevel`: shows or sets what a node logs, until it restarts.
+--- `nova-kms loglevel`: shows a node's log level, or sets it until the node restarts.
 
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local LEVELS = { "error", "warn", "info", "debug" }
 
-local function show(answer)
-	return { session.shown(answer.level) }
+local function show(page)
+	return { session.shown(page.level) }
 end
 
 local function run(parsed, world)
@@ -19,7 +19,7 @@ end
 
 return {
 	name = "loglevel",
-	summary = "show what a node logs, or set it until its next start",
+	summary = "show a node's log level, or set it until the node restarts",
 	arguments = { { name = "level", help = "one of " .. table.concat(LEVELS, ", "), optional = true } },
 	options = control_client.OPTIONS,
 	run = run,

@@ -1,4 +1,4 @@
---- `nova-kms nodes`: the cluster's members as a node sees them.
+--- `nova-kms nodes`: lists the members of the cluster, as a node sees them.
 
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
@@ -20,14 +20,14 @@ end
 
 local function run(parsed, world)
 	return session.wait(function()
-		local page, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/nodes")
-		if not page then return session.fail(world, message, code) end
+		local response, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/nodes")
+		if not response then return session.fail(world, message, code) end
 		if parsed.json then
-			session.print(world, message)
+			session.print(world, response.body)
 			return exit.OK
 		end
 		local rows = { HEAD }
-		for _, member in ipairs(table_of(page.operators)) do rows[#rows + 1] = row(member) end
+		for _, member in ipairs(table_of(response.value.operators)) do rows[#rows + 1] = row(member) end
 		for _, line in ipairs(table_lines(rows)) do session.print(world, line) end
 		return exit.OK
 	end)

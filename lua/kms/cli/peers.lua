@@ -1,4 +1,4 @@
---- `nova-kms peers`: the members of the cluster as a node deals with them.
+--- `nova-kms peers`: lists the peers of a node: their state, replication, bans.
 
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
@@ -16,11 +16,11 @@ local function bans_of(peer)
 	return #parts > 0 and table.concat(parts, "; ") or "-"
 end
 
-local function show(answer)
+local function show(page)
 	local rows = { HEAD }
-	for _, peer in ipairs(table_of(answer.peers)) do
+	for _, peer in ipairs(table_of(page.peers)) do
 		rows[#rows + 1] = {
-			shown(peer.wallet), shown(peer.state), ("%s of %s"):format(shown(peer.acknowledged), shown(answer.sequence)),
+			shown(peer.wallet), shown(peer.state), ("%s of %s"):format(shown(peer.acknowledged), shown(page.sequence)),
 			shown(peer.skipped), shown(peer.url), bans_of(peer),
 		}
 	end
@@ -29,7 +29,7 @@ end
 
 return {
 	name = "peers",
-	summary = "list the members of the cluster as a node deals with them",
+	summary = "list the peers of a node: state, replication, bans",
 	options = control_client.OPTIONS,
 	run = function(parsed, world) return control_client.run(parsed, world, "GET", "/peers", show) end,
 }

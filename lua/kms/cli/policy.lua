@@ -1,5 +1,4 @@
---- `nova-kms policy`: check, test, show and explain operator policies. No node is needed, nothing
--- is started.
+--- `nova-kms policy`: checks, tests, shows and explains operators' policies, without a node.
 
 local uv = require("luv")
 
@@ -16,29 +15,32 @@ local DIR = { name = "dir", help = "folder of the policies (default: POLICY_DIR,
 local DIR_OPTION = { name = "dir", value = "DIR", help = "folder of the policies (default: POLICY_DIR, config/policy)" }
 local GUARDED_BYTES = 8 << 20
 
--- The folder that is meant, and that of the shipped policies.
+-- Returns { dir, shipped }: the folder of the policies and that of the shipped ones | nil, message.
 local function folders(given, world)
 	local shipped = world.root .. "/config/policy"
 	if given then
 		local stat = uv.fs_stat(given)
-		if stat and stat.type == "directory" then return (given:gsub("(.)/+$", "%1")), shipped end
+		if stat and stat.type == "directory" then return { dir = given:gsub("(.)/+$", "%1"), shipped = shipped } end
 		return nil, given .. " is not a folder"
 	end
 	local cfg, errors = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
 	if not cfg then return nil, table.concat(errors, "\n") end
-	return cfg.POLICY_DIR, shipped
+	return { dir = cfg.POLICY_DIR, shipped = shipped }
 end
 
+-- Returns kms.policy | nil, list of mistakes.
 local function open(given, world, trace)
-	local dir, shipped = folders(given, world)
-	if not dir then return nil, { shipped } end
+	local found, message = folders(given, world)
+	if not found then return nil, { message } end
 	local native = world.native()
 	if not native.ready() then
-		local ok, message = native.init(GUARDED_BYTES)
+		local ok
+		ok, message = native.init(GUARDED_BYTES)
 		if not ok then return nil, { message } end
 	end
 	return policy.open({
-		native = native, dir = dir, shipped = shipped, wall_ms = native.wall_ms, mono_ms = native.mono_ms, trace = trace,
+		native = native, dir = found.dir, shipped = found.shipped, trace = trace,
+		wall_ms = native.wall_ms, mono_ms = native.mono_ms,
 	})
 end
 
@@ -76,30 +78,30 @@ local function run_explain(parsed, world)
 end
 
 local function run_test(parsed, world)
-	local dir, message = folders(parsed.dir, world)
-	if not dir then return print_mistakes({ message }, world) end
-	return policy_test.run(dir, world)
+	local found, message = folders(parsed.dir, world)
+	if not found then return print_mistakes({ message }, world) end
+	return policy_test.run(found.dir, world)
 end
 
 return {
 	name = "policy",
-	summary = "check, test, show and explain operator policies",
+	summary = "check, test, show and explain operators' policies",
 	commands = {
 		{
-			name = "check", summary = "name every mistake in a folder of policies, with file and line",
+			name = "check", summary = "list all mistakes of a folder of policies, with file and line",
 			arguments = { DIR }, options = { args.JSON }, run = run_check,
 		},
 		{
-			name = "test", summary = "run the *_spec.lua of a folder of policies with busted",
+			name = "test", summary = "run the *_spec.lua files of a folder of policies with busted",
 			arguments = { DIR }, run = run_test,
-			notes = "A spec gets the real hooks from require(\"kms.policy.testing\").open().",
+			notes = "Specs call the hooks through require(\"kms.policy.testing\").open().",
 		},
 		{
-			name = "show", summary = "show the policies in effect, and where each value comes from",
+			name = "show", summary = "show the policies in force, and where each value comes from",
 			arguments = { DIR }, options = { args.JSON }, run = run_show,
 		},
 		{
-			name = "explain", summary = "say which rule decides about a request, with its line",
+			name = "explain", summary = "show which rule decides on a request, with file and line",
 			arguments = { { name = "action", help = "derive, get, list, put or delete" } },
 			options = explain.OPTIONS(DIR_OPTION, args.JSON), run = run_explain,
 		},

@@ -1,5 +1,5 @@
---- `nova-kms policy explain derive --app 7 --path x`: which rule of which file decides, with its
--- line. Counters and limits start empty: what is asked here is asked for the first time.
+--- `nova-kms policy explain derive --app 7 --path x`: shows which rule of which file decides, with its
+-- line. Counters and limits are empty, as for the first request of a node.
 
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
@@ -11,12 +11,13 @@ local HOOKS = { derive = "access.derive", get = "access.data", list = "access.da
 local WALLET = "0x0000000000000000000000000000000000000000"
 
 --- The options of the command.
+-- @param dir, as_json  options that all policy commands share
 function M.OPTIONS(dir, as_json)
 	return {
 		{ name = "app", value = "ID", help = "application id", default = "1000" },
 		{ name = "path", value = "PATH", help = "derive: the path", default = "" },
 		{ name = "context", value = "TEXT", help = "derive: the context", default = "" },
-		{ name = "length", value = "N", help = "derive: bytes", type = "int", min = 1, max = 1024, default = 32 },
+		{ name = "length", value = "N", help = "derive: length of the key", type = "int", min = 1, max = 1024, default = 32 },
 		{ name = "key", value = "KEY", help = "get, put, delete: the record's key" },
 		{ name = "size", value = "BYTES", help = "put: size of the value", type = "int", min = 0, max = 1 << 40,
 			default = 0 },
@@ -29,6 +30,7 @@ function M.OPTIONS(dir, as_json)
 	}
 end
 
+-- The facts for access.request, and those for the hook of the action.
 local function facts_of(parsed, now_ms)
 	local request = {
 		route = parsed.action, app_id = parsed.app, version_id = parsed.version, instance_id = parsed.instance,
@@ -45,7 +47,7 @@ local function facts_of(parsed, now_ms)
 	return request, complete
 end
 
--- Asks one hook and says what it did: { hook, rule, verdict, reason, place, defined }.
+-- Calls one hook. Returns a description of its verdict, whether it allows the request.
 local function step(policy, path, facts)
 	local name, key = path:match("^(%a+)%.(.*)$")
 	local _, file, defined = policy:value(name, key)
@@ -53,9 +55,9 @@ local function step(policy, path, facts)
 	local _, line = policy:decided()
 	local entry = { hook = path, file = file, defined = defined, line = line }
 	if verdict == true then
-		entry.verdict = "goes on"
+		entry.verdict = "allows"
 	else
-		entry.verdict = verdict.failed and "fails, which refuses" or "refuses"
+		entry.verdict = verdict.failed and "fails and therefore refuses" or "refuses"
 		entry.rule, entry.status, entry.reason, entry.retry_after =
 			verdict.rule, verdict.status, verdict.reason, verdict.retry_after
 	end
@@ -69,7 +71,9 @@ local function describe(entry)
 	return table.concat(parts, " ")
 end
 
---- @param policy of kms.policy, opened with trace
+--- Runs the command.
+-- @param policy  kms.policy, opened with trace
+-- @return exit code
 function M.run(policy, parsed, world)
 	if not HOOKS[parsed.action] then
 		world.stderr:write(("'%s' is not one of derive, get, list, put, delete\n"):format(parsed.action))

@@ -1,4 +1,4 @@
---- `nova-kms policy show`: the effective set, and where each value comes from.
+--- `nova-kms policy show`: prints the policies in force, and where each value comes from.
 
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
@@ -6,7 +6,7 @@ local schema = require("kms.policy.schema")
 
 local M = {}
 
--- Members that are shown one by one: those that can come from either set.
+-- Members that are shown one by one: each can come from the operator's or the shipped policies.
 local KEYS = {
 	{ "access", "request" }, { "access", "derive" }, { "access", "data" },
 	{ "blacklist", "rules" }, { "blacklist", "exempt" }, { "blacklist", "decide" },
@@ -25,7 +25,7 @@ local function shown(value)
 	return tostring(value)
 end
 
-local function place(path, line)
+local function location(path, line)
 	return line and ("%s:%d"):format(path, line) or path
 end
 
@@ -33,7 +33,8 @@ local function values_of(policy)
 	local list = {}
 	for i, key in ipairs(KEYS) do
 		local value, path, line = policy:value(key[1], key[2])
-		list[i] = { name = key[1] .. "." .. key[2], value = shown(value), origin = value ~= nil and place(path, line) or "" }
+		local origin = value ~= nil and location(path, line) or ""
+		list[i] = { name = key[1] .. "." .. key[2], value = shown(value), origin = origin }
 	end
 	return list
 end
@@ -42,7 +43,7 @@ local function rules_of(policy)
 	local list = {}
 	for i, rule in ipairs(policy:list_rules()) do
 		list[i] = {
-			hook = rule.hook, name = rule.name, description = rule.description, origin = place(rule.path, rule.line),
+			hook = rule.hook, name = rule.name, description = rule.description, origin = location(rule.path, rule.line),
 		}
 	end
 	return list
@@ -66,7 +67,9 @@ local function print_text(policy, world)
 	end
 end
 
---- @param policy of kms.policy
+--- Runs the command.
+-- @param policy  kms.policy
+-- @return exit code
 function M.run(policy, parsed, world)
 	if not parsed.json then
 		print_text(policy, world)

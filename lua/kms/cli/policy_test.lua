@@ -1,4 +1,4 @@
---- `nova-kms policy test`: busted, run in this process on an operator's specs.
+--- `nova-kms policy test`: runs an operator's specs with busted, in this process.
 
 local uv = require("luv")
 
@@ -6,7 +6,7 @@ local exit = require("kms.cli.exit")
 
 local M = {}
 
--- Where Debian has busted and what it needs. Only this command loads code from there.
+-- Where Debian installs busted and its modules. Only this command loads code from there.
 local SYSTEM = "/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua"
 	.. ";/usr/local/share/lua/5.4/?.lua;/usr/local/share/lua/5.4/?/init.lua"
 
@@ -18,7 +18,7 @@ local function has_specs(dir)
 	return false
 end
 
--- Runs busted, which ends by os.exit where a test fails.
+-- Runs busted, which calls os.exit when a test fails. Returns whether all passed | nil, message.
 local function run_busted(runner, dir)
 	local finished, real_exit = {}, os.exit
 	os.exit = function(status) error(setmetatable({ status = status }, { __index = finished }), 0) end -- luacheck: ignore
@@ -31,20 +31,22 @@ local function run_busted(runner, dir)
 	return nil, tostring(failure)
 end
 
---- @param dir folder of policies and their specs
+--- Runs the command.
+-- @param dir  folder of policies and their specs
+-- @return exit code
 function M.run(dir, world)
 	if not has_specs(dir) then
 		world.stderr:write(dir, ": has no *_spec.lua\n")
 		return exit.USAGE
 	end
-	-- After the node's own folder, so that nothing of the system stands in for a module of the node.
+	-- After the node's folder, so that no system module can replace one of the node.
 	package.path = package.path .. ";" .. SYSTEM
 	local found, runner = pcall(require, "busted.runner")
 	if not found then
-		world.stderr:write("busted is missing, which runs the specs: apt-get install lua-busted\n")
+		world.stderr:write("busted, which runs the specs, is missing: apt-get install lua-busted\n")
 		return exit.FAILED
 	end
-	-- Their specs find the modules from another folder, too.
+	-- An absolute path, so that specs which change the folder find the modules.
 	if package.path:sub(1, 1) ~= "/" then package.path = uv.cwd() .. "/" .. package.path end
 	local passed, message = run_busted(runner, dir)
 	if message then world.stderr:write(message, "\n") end

@@ -16,14 +16,14 @@ local function logger(cfg, native)
 	})
 end
 
--- Where clients reach the node: a wildcard address is no place to call.
+-- The URL for clients on this machine. A wildcard address cannot be called.
 local function base_url(cfg)
 	local host, port = cfg.BIND_ADDR:match("^(.*):(%d+)$")
 	if host == "0.0.0.0" or host == "[::]" then host = "127.0.0.1" end
 	return ("http://%s:%s"):format(host, port)
 end
 
--- For people who try it: what to paste into another terminal.
+-- Prints a command to paste into another terminal.
 local function announce(cfg, native, world)
 	world.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, base_url(cfg)))
 	if cfg.CHAIN == "local" then
@@ -33,6 +33,7 @@ local function announce(cfg, native, world)
 	world.stdout:flush()
 end
 
+-- Calls say() once the node serves.
 local function announce_when_ready(running, say)
 	local timer
 	timer = loop.every(20, function()
@@ -43,7 +44,7 @@ local function announce_when_ready(running, say)
 	return timer
 end
 
--- Calls fn with its first caller's reason, once.
+-- A function that calls fn the first time it is called, and then no more.
 local function once(fn)
 	local called = false
 	return function(reason)
@@ -53,8 +54,8 @@ local function once(fn)
 	end
 end
 
--- A second signal ends the process at once, unless it comes along with the first: terminals
--- and supervisors signal a whole group, and its members pass that on.
+-- A second signal ends the process at once, unless it comes right after the first: terminals and
+-- supervisors signal a whole process group, whose members pass the signal on.
 local function stop_on_signals(stop)
 	local asked_ms
 	for _, name in ipairs({ "sigterm", "sigint" }) do
@@ -67,7 +68,7 @@ local function stop_on_signals(stop)
 	end
 end
 
--- Runs until the node has stopped.
+-- Runs the loop until the node has stopped. Returns the exit code.
 local function run_node(running, cfg, logs, native, world)
 	local waiting = announce_when_ready(running, function() announce(cfg, native, world) end)
 	local stop = once(function(signal)
@@ -96,7 +97,7 @@ local function run(parsed, world)
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
 	node.set_threads(cfg.THREADS)
 	native.raise_nofile()
-	-- Before anything of other people's is read, and before the first thread.
+	-- Before reading anything from outside, and before the first thread.
 	local landlock, message = native.confine()
 	if landlock == nil then
 		world.stderr:write("nova-kms: ", message, "\n")
@@ -113,7 +114,7 @@ local function run(parsed, world)
 	end
 	if not running then
 		world.stderr:write("nova-kms: ", message, "\n")
-		uv.run("nowait") -- what was opened and closed again: luv crashes at exit over such handles
+		uv.run("nowait") -- luv crashes at exit while handles are still closing
 		return exit.FAILED
 	end
 	return run_node(running, cfg, logs, native, world)

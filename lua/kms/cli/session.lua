@@ -1,4 +1,4 @@
---- What the commands that talk to a node share: options, start-up, exit codes.
+--- Shared by commands that talk to a node: options, initialization, exit codes, output.
 
 local uv = require("luv")
 local exit = require("kms.cli.exit")
@@ -7,15 +7,15 @@ local text = require("kms.base.text")
 
 local M = {}
 
---- Guarded memory in bytes: enough for keys and names, and all that the system grants.
+--- Guarded memory in bytes: enough for keys and names; as much as the system grants.
 M.SMALL, M.ALL = 8 << 20, 0
 
 M.URL = { name = "url", value = "URL", help = "base URL of the node", default = "http://127.0.0.1:8000" }
 M.TIMEOUT = {
-	name = "timeout", value = "SECONDS", help = "for each request", type = "int", min = 1, max = 3600, default = 10,
+	name = "timeout", value = "SECONDS", help = "timeout of each request", type = "int", min = 1, max = 3600, default = 10,
 }
 
--- Everything else is a failure of the node or of this machine.
+-- Exit codes by error code; other errors are failures of the node or of this machine.
 local EXITS = {
 	ERR_CONNECT = exit.UNREACHABLE, ERR_RESOLVE = exit.UNREACHABLE, ERR_TIMEOUT = exit.UNREACHABLE,
 	ERR_TLS = exit.UNVERIFIED, ERR_UNVERIFIED = exit.UNVERIFIED,
@@ -25,14 +25,14 @@ local EXITS = {
 	ERR_FILE_FORMAT = exit.USAGE, ERR_STATE = exit.USAGE,
 }
 
---- A member of a decoded page, fit for a terminal; "-" where it is absent or null.
+--- A member of a decoded page as text for a terminal; "-" where it is absent or null.
 function M.shown(value)
 	if value == nil or type(value) == "userdata" then return "-" end
 	local whole = type(value) == "number" and math.tointeger(value) -- cjson reads 7 as 7.0
 	return text.printable(text.cut(tostring(whole or value), 300))
 end
 
---- A member that should be a table, or an empty one.
+--- A member that should be a table; an empty table where it is not.
 function M.table_of(value)
 	return type(value) == "table" and value or {}
 end
@@ -42,15 +42,16 @@ function M.print(world, line)
 	world.stdout:write(line, "\n")
 end
 
---- Says what went wrong, in one line.
--- @return the exit code for it
+--- Prints one line with an error.
+-- @return exit code for `code`
 function M.fail(world, message, code)
 	world.stderr:write("nova-kms: ", message, "\n")
 	return EXITS[code] or exit.FAILED
 end
 
---- Brings guarded memory up, once a process.
--- @return the native module | nil, exit code
+--- Initializes guarded memory, once per process.
+-- @param locked_bytes  M.SMALL or M.ALL
+-- @return native module | nil, exit code, after the error was printed
 function M.native(world, locked_bytes)
 	local native = world.native()
 	if native.ready() then return native end
@@ -59,7 +60,7 @@ function M.native(world, locked_bytes)
 	return native
 end
 
---- Where seeds lie: DATA_DIR of the environment, or the configuration's default.
+--- The folder of seeds: DATA_DIR of the environment, or the configuration's default.
 function M.data_dir(world)
 	local dir = world.env("DATA_DIR")
 	if dir and dir ~= "" then return dir end
@@ -68,8 +69,8 @@ function M.data_dir(world)
 	end
 end
 
---- Runs fn(), which may wait for the network, to its end.
--- @return what fn returns
+--- Runs fn() in a coroutine to its end, and the loop meanwhile.
+-- @return what fn returned; throws what it threw
 function M.wait(fn)
 	local ok, result
 	coroutine.wrap(function() ok, result = xpcall(fn, debug.traceback) end)()

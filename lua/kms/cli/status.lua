@@ -1,4 +1,4 @@
---- `nova-kms status`: what a node says of itself.
+--- `nova-kms status`: prints a node's own description.
 
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
@@ -34,14 +34,14 @@ local function print_page(world, page)
 		shown(store.total_bytes))
 end
 
--- What only the operator is told.
+-- What only the control socket shows.
 local function control_lines(page)
-	local told, policy = table_of(page.control), table_of(page.policy)
+	local control, policy = table_of(page.control), table_of(page.policy)
 	return {
-		("%-10s %s, log level %s%s"):format("version", shown(told.version), shown(told.log_level),
-			told.draining == true and ", draining" or ""),
-		("%-10s %s connections, %s requests running, %s errors caught"):format("load", shown(told.connections),
-			shown(told.requests_running), shown(told.errors_caught)),
+		("%-10s %s, log level %s%s"):format("version", shown(control.version), shown(control.log_level),
+			control.draining == true and ", draining" or ""),
+		("%-10s %s connections, %s requests running, %s errors caught"):format("load", shown(control.connections),
+			shown(control.requests_running), shown(control.errors_caught)),
 		("%-10s %s, in force by %s, %s hooks failed"):format("policy", shown(policy.hash), shown(policy.by),
 			shown(policy.failures)),
 	}
@@ -55,16 +55,16 @@ local function run(parsed, world)
 		end)
 	end
 	return session.wait(function()
-		local page, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/status")
-		if not page then return session.fail(world, message, code) end
-		if parsed.json then session.print(world, message) else print_page(world, page) end
+		local response, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/status")
+		if not response then return session.fail(world, message, code) end
+		if parsed.json then session.print(world, response.body) else print_page(world, response.value) end
 		return exit.OK
 	end)
 end
 
 return {
 	name = "status",
-	summary = "show what a node says of itself",
+	summary = "show the state of a node",
 	options = { session.URL, control_client.SOCKET_FOR_STATUS, session.TIMEOUT, args.JSON },
 	run = run,
 }

@@ -1,8 +1,8 @@
---- Rows of texts as columns for a terminal.
+--- Formats rows as columns for a terminal.
 
 local M = {}
 
---- @param rows list of lists of texts, all of one length
+--- @param rows  list of lists of texts, all of the same length
 -- @return list of lines
 function M.lines(rows)
 	local widths, lines = {}, {}

@@ -1,4 +1,4 @@
---- `nova-kms version`: which build this is.
+--- `nova-kms version`: prints the version.
 
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")

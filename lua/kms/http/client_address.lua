@@ -1,22 +1,22 @@
---- Whose address a request counts for.
+--- The address of a client: behind proxies, for rate limits, and its group.
 
 local cidr = require("kms.base.cidr")
 
 local M = {}
 
--- "1.2.3.4", "1.2.3.4:80", "[::1]", "[::1]:80" or "::1" without white space, as an address.
+-- The address of an entry "1.2.3.4", "1.2.3.4:80", "[::1]", "[::1]:80" or "::1", or nil.
 local function entry_address(entry)
 	local text = entry:match("^%s*(.-)%s*$")
 	text = text:match("^%[([^%]]*)%]$") or text:match("^%[([^%]]*)%]:%d+$") or text:match("^([%d.]+):%d+$") or text
 	return cidr.parse_address(text) and text
 end
 
---- The client's address: the peer's own, or, where that one is a trusted proxy, the right-most
--- entry of X-Forwarded-For that is not trusted itself. A malformed entry ends the search at the
--- hop before it: whoever wrote further left of it is not known.
+--- The client's address: the TCP peer's, or where that is a trusted proxy, the right-most entry of
+-- X-Forwarded-For that is not a trusted proxy. A malformed entry ends the search at the hop before
+-- it, since entries further left may be forged.
 -- @param peer  address of the TCP peer
--- @param forwarded  value of X-Forwarded-For (several joined with commas), or nil
--- @param trusted  ranges (kms.base.cidr), or nil
+-- @param forwarded  X-Forwarded-For, several joined with commas, or nil
+-- @param trusted  ranges of trusted proxies (kms.base.cidr), or nil
 -- @return address
 function M.resolve(peer, forwarded, trusted)
 	if not forwarded or not trusted or not cidr.contains(trusted, peer) then return peer end
@@ -30,24 +30,25 @@ function M.resolve(peer, forwarded, trusted)
 	return hop
 end
 
---- The address that limits count, or nil where there is none to count: behind an enclave's ingress,
--- which dials from loopback for everybody. A loopback address that is a trusted proxy is no
--- such ingress, and a forwarded one never is.
--- @param peer, forwarded, trusted  as for M.resolve; @param in_enclave  boolean
+--- The client address to rate-limit by; nil behind an enclave's ingress, which connects from loopback for
+-- all clients. A loopback address that is a trusted proxy is not an ingress; a forwarded address
+-- never is.
+-- @param peer, forwarded, trusted  as for resolve(); @param in_enclave  IN_ENCLAVE
+-- @return address | nil
 function M.limited(peer, forwarded, trusted, in_enclave)
 	local is_proxy = trusted and cidr.contains(trusted, peer)
 	if in_enclave and not is_proxy and cidr.is_loopback(peer) then return nil end
 	return M.resolve(peer, forwarded, trusted)
 end
 
---- What limits by address count together: an IPv4 address, or the /64 of an IPv6 one.
--- @return bytes; the text itself where it is no address
+--- The group that shares a limit by address: an IPv4 address, or the /64 of an IPv6 address.
+-- @return bytes; the text itself where it is not an address
 function M.group(address)
 	local bytes = cidr.parse_address(address)
 	return bytes and bytes:sub(1, 8) or address
 end
 
---- Whether the address is a loopback one.
+--- Whether a text is a loopback address.
 function M.is_loopback(address)
 	return cidr.is_loopback(address)
 end

@@ -1,9 +1,15 @@
---- One connection of the HTTP server: reads, runs one request after the other, answers.
+--- One connection of the HTTP server: reads requests, runs their handlers one after the other, replies.
 --
--- Phases, each with its timeout (kms.http.server): first (no byte yet), head, idle (between requests),
--- busy (a handler runs; no timeout), body (a handler waits for the body), write (the answer goes
--- out), drain (an unread body is thrown away), linger (answered and shut down; what still comes
--- is thrown away, so that the client can read the answer).
+-- Its phases, each with a timeout (kms.http.server):
+--   first   no byte has arrived yet
+--   head    a request's head is arriving
+--   idle    between two requests
+--   busy    a handler runs (no timeout)
+--   body    a handler waits for the body
+--   write   the client takes the reply
+--   drain   an unread body is discarded
+--   linger  the last reply is sent and the socket shut down; further input is discarded, since closing
+--           with unread input would destroy the reply
 
 local http_reply = require("kms.http.reply")
 local http_request = require("kms.http.request")
@@ -13,18 +19,18 @@ local native = require("kms_native")
 
 local M = {}
 
-local READ_AHEAD_BYTES = 16384 -- input kept while a request runs; then reading stops
-local DRAIN_BYTES = 65536 -- unread body up to which a connection is kept
-local MAX_TURNS = 16 -- pipelined requests in one go; then others have their turn
-local JOIN_BYTES = 16384 -- bodies up to which head and body are sent as one string
+local READ_AHEAD_BYTES = 16384 -- input buffered while a request runs, before reading stops
+local DRAIN_BYTES = 65536 -- longest unread body that is discarded to keep a connection
+local MAX_PIPELINED = 16 -- pipelined requests handled before other connections get a turn
+local JOIN_BYTES = 16384 -- longest body that is sent in one string with its head
 
 local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
 
 local Conn = setmetatable({}, { __index = http_stream.Stream })
 Conn.__index = Conn
 
--- An answer as bytes, and how many; a large body is not copied behind its head.
--- @param omit  whether the body stays here: only its length is told
+-- A reply's bytes (text, or a list of it) and their number. A large body is not copied.
+-- @param omit  whether only the body's length is sent
 local function make_reply(status, headers, body, close, omit)
 	local joined = #body <= JOIN_BYTES and not omit and body or nil
 	local head = http_reply.head(status, headers, #body, close, joined)
@@ -32,6 +38,7 @@ local function make_reply(status, headers, body, close, omit)
 	return { head, body }, #head + #body
 end
 
+-- Sends an error and closes the connection.
 local function refuse(self, status, code, message)
 	self:stop_reading()
 	local bytes, length = make_reply(status, nil, http_reply.error_body(code, message), true)
@@ -57,7 +64,7 @@ local function after_drain(self, event)
 	self:start_reading()
 end
 
--- The answer is written.
+-- Called when the reply is written.
 local function finish(self)
 	local request = self.request
 	self.request = nil
@@ -71,21 +78,21 @@ end
 local function must_close(self, request)
 	if not request.keep_alive or self.server.stopping or request.broken then return true end
 	if not request.has_body or request.complete then return false end
-	-- A client that was not told to go on may leave its body out.
+	-- A client that got no "100 Continue" may not send its body.
 	if request:waits_for_continue() then return true end
 	return not self.parser:drainable(DRAIN_BYTES)
 end
 
--- A body that stays in C goes out slice by slice.
+-- Sends a body that stays in C, slice by slice.
 local function stream(self, request, status, headers, source, omit)
 	local head = http_reply.head(status, headers, source:len(), request.close)
-	request.answered = true
+	request.replied = true
 	if not omit then return self:send_source(head, source, finish) end
 	source:close()
 	self:send(head, #head, finish)
 end
 
-local function answer(self, request, status, headers, body)
+local function reply(self, request, status, headers, body)
 	if self.closed then
 		if body and type(body) ~= "string" then body:close() end
 		return finish(self)
@@ -95,24 +102,24 @@ local function answer(self, request, status, headers, body)
 	body = body or ""
 	local omit = request.method == "HEAD" or status == 204
 	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
-	if type(body) ~= "string" then error("a body is text or a source of it, not " .. type(body)) end
+	if type(body) ~= "string" then error("a body is text or a source, not " .. type(body)) end
 	local bytes, length = make_reply(status, headers, body, request.close, omit)
-	request.answered = true
+	request.replied = true
 	self:send(bytes, length, finish)
 end
 
 local function run(self, request)
-	answer(self, request, self.server.handler(request))
+	reply(self, request, self.server.handler(request))
 end
 
--- The body of a request's coroutine.
+-- Runs in a request's coroutine.
 local function serve(self, request)
 	if loop.try(run, self, request) then return end
 	self.server:note_broken()
-	if request.answered then return self:close() end
-	-- The handler, or what it returned, was at fault.
+	if request.replied then return self:close() end
+	-- The handler failed, or returned something that is not a reply.
 	request.broken = true
-	answer(self, request, 500, nil, http_reply.error_body("internal_error", "internal error"))
+	reply(self, request, 500, nil, http_reply.error_body("internal_error", "internal error"))
 end
 
 local function start_request(self, ...)
@@ -123,7 +130,7 @@ local function start_request(self, ...)
 	loop.launch(serve, self, request)
 end
 
--- Deals with an event of the parser while no request runs.
+-- Handles an event of the parser while no request runs.
 local function step(self, event, a, b, c, d, e)
 	if event == "request" then return start_request(self, a, b, c, d, e) end
 	if event == "refused" then
@@ -133,13 +140,13 @@ local function step(self, event, a, b, c, d, e)
 	return wait_for_input(self, a)
 end
 
--- The next request, and those behind it that are here already. Called from within its own loop
--- (a handler that did not wait), it leaves the work to that loop.
+-- Handles the requests that have arrived. Called from within its own loop, by a handler that did not
+-- yield, it leaves the next request to that loop.
 function go_on(self)
 	self.again = true
 	if self.in_turn then return end
 	self.in_turn = true
-	for _ = 1, MAX_TURNS do
+	for _ = 1, MAX_PIPELINED do
 		if not self.again or self.closed then break end
 		self.again = false
 		step(self, self.parser:next())
@@ -148,7 +155,7 @@ function go_on(self)
 	if self.again and not self.closed then loop.defer(function() go_on(self) end) end
 end
 
--- Deals with what the parser says of new input.
+-- Handles the parser's event for new input.
 local function take(self, event, a, ...)
 	if self.reader then
 		if event then return self:wake(event, a, ...) end
@@ -176,8 +183,8 @@ local function on_read(self, failure, chunk)
 	if self.parser then take(self, self.parser:feed(chunk)) end
 end
 
---- Collects the body of the request that runs, in C; yields (Request:read_body).
--- @return parser's event: "body", or "refused", status, code, message
+--- Collects the body of the running request in C; yields (kms.http.request).
+-- @return "body" | "refused", HTTP status, wire code, message
 function Conn:read_body(limit)
 	if self.closed then return "refused", 400, "bad_request", "connection closed" end
 	local event, status, code, message = self.parser:read_body(limit)
@@ -193,7 +200,7 @@ function Conn:read_body(limit)
 	return event, status, code, message
 end
 
---- The time of the connection's phase is over.
+--- Handles the timeout of a phase.
 function Conn:late(phase)
 	if phase == "body" then
 		self.request.broken = true
@@ -207,7 +214,7 @@ function Conn:late(phase)
 	self:close(phase == "write")
 end
 
---- Begins with an accepted client.
+--- Begins to read.
 function Conn:open()
 	local parser, message = native.http_parser(self.server.max_header_bytes)
 	if not parser then return self:refuse(503, "service_unavailable", message) end
@@ -216,16 +223,17 @@ function Conn:open()
 	self:start_reading()
 end
 
---- Answers without having read anything, and closes.
+--- Sends an error without reading anything, and closes.
 function Conn:refuse(status, code, message)
 	self:enter("linger")
 	refuse(self, status, code, message)
 end
 
---- @param server  kms.http.server server
+--- @param server  kms.http.server
 -- @param client  accepted luv handle
--- @param address  text of the peer's
--- @param caller  { uid, pid } on a Unix socket, else nil
+-- @param address  the peer's address; "unix" on a Unix socket
+-- @param caller  { uid, pid } on a Unix socket, or nil
+-- @return connection, which does nothing before open() or refuse()
 function M.new(server, client, address, caller)
 	local self = setmetatable({ server = server, client = client, address = address, caller = caller }, Conn)
 	self.on_read = loop.guard(on_read, self)

@@ -1,8 +1,8 @@
 --- HTTP calls to other servers, written like blocking code: they yield the running coroutine.
 --
--- What holds for every call (csrc/net/fetch.h): http and https only, no user info in URLs,
--- redirects are never followed, TLS is always verified, no proxy but the one that is passed,
--- and every answer is bounded in bytes and time.
+-- For every call (csrc/net/fetch.h): http and https only, no user name in URLs, redirects are not
+-- followed, TLS certificates are verified, no proxy but the one in the options, and the response is
+-- bounded in bytes and time.
 
 local cjson = require("cjson.safe")
 local json = require("kms.base.json")
@@ -10,19 +10,25 @@ local native = require("kms_native")
 
 local M = {}
 
---- One call.
--- @param options  url; method ("GET"); headers (name = value); body (string);
---   timeout_ms (10000, all of it), connect_timeout_ms (5000, TLS included); max_bytes of the
---   answer's body (1 MiB); proxy (URL, none); check_address (false): only public addresses;
---   unix_socket (none): path of the socket to use instead of the URL's host;
---   wiped (false): the body of a 2xx answer is a handle for C functions, wiped after
--- @return response { status, body, headers (by lower-case name) } | nil, message, code:
---   ERR_TIMEOUT, ERR_CONNECT, ERR_RESOLVE, ERR_TLS, ERR_TOO_LARGE, ERR_ADDRESS_REFUSED, ERR_URL,
---   ERR_HTTP, ERR_BUSY (too many calls), ERR_STATE (closing)
-function M.request(options)
-	local status, body, headers = native.fetch(options)
-	if not status then return nil, body, headers end
+-- native.fetch's values as a response, its failure as it is.
+local function pack(status, ...)
+	if not status then return nil, ... end
+	local body, headers = ...
 	return { status = status, body = body, headers = headers }
+end
+
+--- Makes one call.
+-- @param options  url; method ("GET"); headers: name = value; body: text or body handle; timeout_ms of the whole call
+--   (10000); connect_timeout_ms, TLS included (5000); max_bytes of the response's body (1 MiB); proxy: URL
+--   (none); check_address: whether only public addresses are called (false); unix_socket: path of a socket
+--   to use instead of the URL's host (none); wiped: whether the body of a 2xx response is secret: a
+--   handle for C functions, wiped after use (false); handle: whether it is a handle, not secret, and
+--   bodies of other responses are empty (false)
+-- @return response { status, body, headers (by lower-case name) } | nil, message, code: ERR_TIMEOUT,
+--   ERR_CONNECT, ERR_RESOLVE, ERR_TLS, ERR_TOO_LARGE, ERR_ADDRESS_REFUSED, ERR_URL, ERR_HTTP, ERR_BUSY (too
+--   many calls), ERR_STATE (the process is closing)
+function M.request(options)
+	return pack(native.fetch(options))
 end
 
 local function with_json(options)
@@ -38,21 +44,24 @@ local function with_json(options)
 	return copy
 end
 
---- Decodes JSON: the value, or nil where it is none.
+--- Decodes JSON.
+-- @return value (cjson.null for null) | nil where the text is not JSON
 function M.decode(text)
 	return (cjson.decode(text))
 end
 
---- One call whose answer is JSON.
--- @param options  as for request; `json`, when present, is encoded as the body (method: POST)
--- @return value, response (whatever its status; see request) | nil, message, code: those of
---   request and ERR_JSON when the body is not JSON
+--- Makes one call whose response is JSON.
+-- @param options  as for request; json: encoded as the body, with method "POST"
+-- @return response, whatever its status, with the decoded body in `value` | nil, message, code: those of
+--   request, ERR_JSON where the body is not JSON
 function M.json(options)
 	local response, message, code = M.request(with_json(options))
 	if not response then return nil, message, code end
-	local value = M.decode(response.body)
-	if value == nil then return nil, ("the answer (HTTP %d) is not JSON"):format(response.status), "ERR_JSON" end
-	return value, response
+	response.value = M.decode(response.body)
+	if response.value == nil then
+		return nil, ("the response (HTTP %d) is not JSON"):format(response.status), "ERR_JSON"
+	end
+	return response
 end
 
 return M

@@ -1,5 +1,4 @@
---- Where the connections of an HTTP server come from: a TCP port, or a Unix socket, whose callers
--- the kernel names.
+--- Listeners of an HTTP server: a TCP port, or a Unix socket, whose callers the kernel identifies.
 
 local uv = require("luv")
 local files = require("kms.base.files")
@@ -7,15 +6,16 @@ local native = require("kms_native")
 
 local M = {}
 
-M.MAX_PATH = 107 - #".new" -- bytes that the kernel takes, less what the name is made under
+--- Longest path of a Unix socket in bytes: the kernel's limit, less the suffix of its temporary name.
+M.MAX_PATH = 107 - #".new"
 
 local OWNER_ONLY = 384 -- 0600
 
 local Tcp = {}
 Tcp.__index = Tcp
 
---- Takes a connection that waits.
--- @return handle, text that names its address | nil where it has gone again
+--- Accepts a waiting connection.
+-- @return handle, address (text) | nil: the client has gone
 function Tcp:accept()
 	local client = assert(uv.new_tcp())
 	local peer = self.handle:accept(client) and client:getpeername()
@@ -27,18 +27,19 @@ function Tcp:accept()
 	return client, peer.ip
 end
 
---- The port that is open, or nil.
+--- The port, or nil.
 function Tcp:port()
 	local name = self.handle:getsockname()
 	return name and name.port
 end
 
+--- Stops listening.
 function Tcp:close()
 	self.handle:close()
 end
 
---- A TCP port.
--- @param port 0: any free one
+--- Binds a TCP port.
+-- @param host  address; @param port  0: any free port
 -- @return listener, which does not listen yet | nil, message
 function M.tcp(host, port)
 	local handle = assert(uv.new_tcp())
@@ -52,7 +53,8 @@ end
 local Unix = {}
 Unix.__index = Unix
 
---- As for TCP; besides, who called: { uid, pid }.
+--- Accepts a waiting connection.
+-- @return handle, "unix", caller { uid, pid } | nil: the client has gone
 function Unix:accept()
 	local client = assert(uv.new_pipe(false))
 	local uid, pid
@@ -64,6 +66,7 @@ function Unix:accept()
 	return client, "unix", { uid = uid, pid = pid }
 end
 
+--- nil: there is no port.
 function Unix:port() -- luacheck: no self
 	return nil
 end
@@ -73,14 +76,14 @@ local function identity(path)
 	return stat and ("%d/%d"):format(stat.dev, stat.ino), stat
 end
 
---- Closes it and removes its name, unless that is another one's by now.
+--- Stops listening, and removes the socket's name unless another socket has it by now.
 function Unix:close()
 	self.handle:close()
 	if identity(self.path) == self.identity then uv.fs_unlink(self.path) end
 end
 
--- Whether nobody listens on a socket any more: only that refusal says so, whatever else goes wrong
--- does not. The attempt never waits: both ends are on this machine.
+-- Whether no process listens on a socket: only ECONNREFUSED proves that. Connecting does not wait, since
+-- both ends are on this machine.
 local function is_stale(path)
 	local probe, settled, failure = assert(uv.new_pipe(false)), false, nil
 	probe:connect(path, function(message) settled, failure = true, message end)
@@ -89,17 +92,17 @@ local function is_stale(path)
 	return failure == "ECONNREFUSED"
 end
 
--- Whether a name is free, or that of a socket that nobody listens on any more.
+-- Whether a name is free, or belongs to a socket that no process listens on. Returns true | nil, message.
 local function is_available(path)
 	local _, stat = identity(path)
 	if not stat then return true end
-	if stat.type ~= "socket" then return nil, path .. " is there and is no socket" end
+	if stat.type ~= "socket" then return nil, path .. " exists and is not a socket" end
 	if is_stale(path) then return true end
 	return nil, path .. ": another process listens there"
 end
 
--- Made under another name and renamed, so that it never is there with other rights than 0600, and
--- a stale one is replaced in one step. Nobody can connect before `listen`.
+-- Binds under a temporary name, then renames: the socket never appears with other rights than 0600, and a
+-- stale one is replaced in one step. Connecting is not possible before `listen`.
 local function bind(handle, path)
 	local temporary = path .. ".new"
 	uv.fs_unlink(temporary)
@@ -110,7 +113,7 @@ local function bind(handle, path)
 	return ok, message
 end
 
---- A Unix socket of mode 0600, in a folder that only this user or root can write to.
+--- Binds a Unix socket of mode 0600, in a folder that only this user and root can write to.
 -- @return listener, which does not listen yet | nil, message
 function M.unix(path)
 	if #path > M.MAX_PATH then return nil, ("%s: longer than %d bytes"):format(path, M.MAX_PATH) end

@@ -1,11 +1,12 @@
---- Which handler answers a method and a path. Paths are compared as sent: nothing is decoded
--- or normalised before, so that two spellings never mean one route.
+--- Finds the route of a method and a path. Paths are compared as sent, neither decoded nor normalised,
+-- so that two spellings never lead to one route.
 
 local M = {}
 
 local Router = {}
 Router.__index = Router
 
+-- The Allow header of the methods that are not disabled, or nil.
 local function allowed(methods)
 	local list = {}
 	for method, route in pairs(methods) do
@@ -30,8 +31,8 @@ local function methods_of(self, path)
 end
 
 --- Finds the route of a request.
--- @return route, rest of the path behind a prefix (raw) | nil, "not_found" |
--- nil, "method_not_allowed" or "options", text of the Allow header
+-- @return route, raw rest of the path after a prefix | nil, "not_found" |
+--   nil, "method_not_allowed" or "options", Allow header
 function Router:match(method, path)
 	local methods, rest = methods_of(self, path)
 	if not methods then return nil, "not_found" end
@@ -42,13 +43,13 @@ function Router:match(method, path)
 	return nil, method == "OPTIONS" and "options" or "method_not_allowed", allow
 end
 
---- The routes in the order they were given, for overviews and specs.
+--- The routes in the order in which they were given.
 function Router:routes()
 	return self.list
 end
 
---- @param routes list of {name, method, path | prefix, handler, disabled (as if it were not there), ...};
--- two with the same method and path are a mistake of the caller
+--- @param routes  list of { name, method, path or prefix, handler, disabled (treated as absent), ... }; throws
+--   where two have the same method and path
 function M.new(routes)
 	local self = setmetatable({ exact = {}, prefixes = {}, list = routes }, Router)
 	local by_prefix = {}

@@ -1,5 +1,5 @@
---- The HTTP/1.1 server: accepts connections within limits, gives each request to a handler in
--- a coroutine of its own, stops in an orderly way. What a connection does is in kms.http.connection.
+--- The HTTP/1.1 server: accepts connections within limits, calls the handler of each request in its own
+-- coroutine, stops in an orderly way. Connections are in kms.http.connection.
 
 local uv = require("luv")
 local admission = require("kms.http.admission")
@@ -19,9 +19,9 @@ local WAITING = { "first", "head", "idle" } -- without a request that runs
 local BACKLOG = 4096
 local SWEEP_MS = 250
 local LINGER_MS = 2000
-local RESERVED_DESCRIPTORS = 32 -- for everything that is no connection of a client
+local RESERVED_DESCRIPTORS = 32 -- for everything but clients' connections
 
--- The process's limit on descriptors.
+-- The process's limit of file descriptors.
 local function descriptor_limit()
 	local file = io.open("/proc/self/limits")
 	if not file then return math.huge end
@@ -62,7 +62,7 @@ local function check_stopped(self)
 	if self.on_stopped then self.on_stopped() end
 end
 
---- Of kms.http.connection: a connection was closed.
+--- For kms.http.connection: a connection was closed.
 function Server:forget(conn)
 	self.connections:leave(conn)
 	local count = conn.group and self.by_address[conn.group]
@@ -70,34 +70,34 @@ function Server:forget(conn)
 	check_stopped(self)
 end
 
---- Of kms.http.connection: a handler begins.
+--- For kms.http.connection: a handler starts.
 function Server:request_begun()
 	self.running = self.running + 1
 end
 
---- Of kms.http.connection: its answer is out, or dropped.
+--- For kms.http.connection: its reply is sent or dropped.
 function Server:request_ended()
 	self.running = self.running - 1
 	check_stopped(self)
 end
 
---- Of kms.http.connection: the number of the next request.
+--- For kms.http.connection: the number of the next request.
 function Server:next_number()
 	self.last_number = self.last_number + 1
 	return self.last_number
 end
 
---- Of kms.http.connection: what came was refused before it was a request.
+--- For kms.http.connection: input was refused before it was a complete request.
 function Server:note_refusal(status)
 	self.refused[status] = (self.refused[status] or 0) + 1
 end
 
---- Of kms.http.connection: a handler broke down.
+--- For kms.http.connection: a handler threw an error.
 function Server:note_broken()
 	self.broken = self.broken + 1
 end
 
--- Takes connections from a listener (kms.http.listener).
+-- Accepts connections from a listener (kms.http.listener, or nil and message). Returns true | nil, message.
 local function take_from(self, source, message)
 	if not source then return nil, message end
 	local ok
@@ -116,38 +116,39 @@ local function take_from(self, source, message)
 	return true
 end
 
---- Opens a port.
--- @param host  address; @param port  0: any free one
+--- Listens on a TCP port.
+-- @param host  address; @param port  0: any free port
 -- @return true | nil, message
 function Server:listen(host, port)
 	return take_from(self, listener.tcp(host, port))
 end
 
---- Opens a Unix socket.
+--- Listens on a Unix socket.
 -- @return true | nil, message
 function Server:listen_unix(path)
 	return take_from(self, listener.unix(path))
 end
 
---- The port that is open, or nil.
+--- The port, or nil.
 function Server:port()
 	return self.source and self.source:port()
 end
 
---- How many connections there are, and how many requests run.
+--- The numbers of connections and of running requests.
 function Server:counts()
 	return self.connections.count, self.running
 end
 
---- What happened since the start: { accepted (connections), refused (status = how often something was
--- refused that was no request yet), broken (handlers) }.
+--- Counts since the start: { accepted: connections; refused: HTTP status -> number of times that input was
+-- refused before it was a complete request; broken: handlers that threw }.
 function Server:totals()
 	return { accepted = self.accepted, refused = self.refused, broken = self.broken }
 end
 
---- Stops: nothing is accepted any more, connections without a request are closed, requests that
--- run are answered with "Connection: close"; after SHUTDOWN_TIMEOUT_SECONDS the rest is cut.
--- @param on_stopped  called once, when no connection is left
+--- Stops the server: it accepts no more connections, closes those without a running request, and sends the
+-- replies of running ones with "Connection: close". It cuts the rest after
+-- SHUTDOWN_TIMEOUT_SECONDS.
+-- @param on_stopped  called once when no connection is left
 function Server:stop(on_stopped)
 	if self.stopping then return end
 	self.stopping, self.on_stopped = true, on_stopped
@@ -163,13 +164,16 @@ function Server:stop(on_stopped)
 end
 
 --- A server that is not listening yet.
--- @param options  handler(request) -> status, headers (name = value, or nil), body (text, nil, or a
---   source as kms.http.stream's send_source takes it, which is closed in any case), run in a
---   coroutine (request: kms.http.request; an error in it answers 500); config, of which
---   MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
---   FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS count; exempt_loopback:
---   loopback addresses have no limit of their own; admit(caller) -> whether that user of a Unix
---   socket ({ uid, pid }) may speak; log (kms.base.log), or nil
+-- @param options
+--   handler(request) -> status, headers, body: runs in a coroutine; an error in it gives a 500. request:
+--     kms.http.request; headers: name = value, or nil; body: text, nil, or a source as
+--     Stream:send_source takes it, which is always closed
+--   config: MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
+--     FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS
+--   exempt_loopback: whether loopback addresses have no limit of connections
+--   admit(caller) -> whether that caller ({ uid, pid }) of a Unix socket is served; or nil
+--   log: kms.base.log, or nil
+-- @return server
 function M.new(options)
 	local config = options.config
 	native.http_body_budget(config.MAX_BODY_MEMORY_BYTES)
@@ -182,7 +186,7 @@ function M.new(options)
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
-		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of answers that wait for their clients
+		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of replies that clients have not taken yet
 		by_address = {}, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)

@@ -1,5 +1,5 @@
---- A small HTTP server beside the public one, for metrics and control: few connections, short heads,
--- short times. Bodies count against the memory of all bodies.
+--- A small HTTP server beside the public one, for metrics and the control socket: few connections, short
+-- heads, short timeouts. Its bodies count against the memory of all bodies.
 
 local http = require("kms.http.server")
 
@@ -12,8 +12,8 @@ local LIMITS = {
 	SHUTDOWN_TIMEOUT_SECONDS = 1,
 }
 
---- @param options handler, log, admit as kms.http.server takes them; config of the node
--- @return server of kms.http.server, which does not listen yet
+--- @param options  handler, log, admit: as kms.http.server takes them; config: of the node
+-- @return kms.http.server that is not listening yet
 function M.new(options)
 	local config = options.config
 	return http.new({

@@ -1,58 +1,60 @@
---- The socket side of a connection of the HTTP server: its phase, reading on and off, sending,
--- closing. kms.http.connection builds on it.
+--- The socket of a connection of the HTTP server: its phase, reading, sending, closing.
+-- kms.http.connection inherits from it.
 
 local uv = require("luv")
 local loop = require("kms.base.loop")
 
 local M = {}
 
-local LINGER_BYTES = 262144 -- thrown away at the most before a connection is closed
+local LINGER_BYTES = 262144 -- most input that is discarded before the connection is closed
 local WRITING = { "write" }
-local SLICE_BYTES = 262144 -- of a body that is sent piece by piece
+local SLICE_BYTES = 262144 -- of a body that is sent slice by slice
 
 local Stream = {}
 
---- Begins a phase (kms.http.timeouts).
+--- Begins a phase (kms.http.connections).
 function Stream:enter(phase)
 	self.server.connections:enter(self, phase, uv.now())
 end
 
+--- Reads input, unless it has ended.
 function Stream:start_reading()
 	if self.reading or self.eof then return end
 	self.reading = true
 	self.client:read_start(self.on_read)
 end
 
+--- Leaves input in the kernel's buffer.
 function Stream:stop_reading()
 	if not self.reading then return end
 	self.reading = false
 	self.client:read_stop()
 end
 
---- Resumes the handler that waits for a body.
+--- Resumes the handler that waits for a body with the parser's event.
 function Stream:wake(...)
 	local co = self.reader
 	self.reader = nil
 	loop.resume(co, ...)
 end
 
---- Frees the parser, unless a request runs: a job of it may still read there.
+--- Frees the parser, unless a request runs: a job of the request may still read from it.
 function Stream:drop_parser()
 	if self.request or not self.parser then return end
 	self.parser:close()
 	self.parser = nil
 end
 
--- Gives back what the connection's unsent answer held of the server's memory.
+-- Gives back the memory that the connection's unsent reply held.
 local function release(self)
 	if not self.held then return end
 	self.server.held = self.server.held - self.held
 	self.held = nil
 end
 
--- Counts an answer that waits for its client. Where all of them would hold more than the server
--- may, the connections that have waited longest are cut: a client that never reads is among them.
--- Returns false where that is this one, which has sent pieces of its answer before.
+-- Counts the unsent bytes of a reply. Where all unsent replies would exceed the server's limit, closes the
+-- connections that have waited longest: clients that never read are among them. Returns false
+-- where it closed this one, which can be while a reply is sent slice by slice.
 local function hold(self, bytes)
 	local server = self.server
 	while not self.closed and server.held > 0 and server.held + bytes > server.max_held do
@@ -63,12 +65,12 @@ local function hold(self, bytes)
 	return true
 end
 
---- Closes at once. A request that runs goes on, its answer is dropped.
--- @param reset  what was not sent is dropped by the kernel too
+--- Closes at once. A running request continues; its reply is dropped.
+-- @param reset  whether the kernel drops unsent bytes too
 function Stream:close(reset)
 	if self.closed then return end
 	self.closed = true
-	-- A Unix socket has no such thing: what was not read goes with it.
+	-- A Unix socket cannot be reset; its unread bytes are dropped in any case.
 	if reset and self.client.close_reset then self.client:close_reset() else self.client:close() end
 	release(self)
 	self.server:forget(self)
@@ -76,7 +78,7 @@ function Stream:close(reset)
 	if self.reader then self:wake("refused", 400, "bad_request", "connection closed") end
 end
 
---- Nothing more is answered: lets the client read what it was sent, then closes.
+--- Lets the client read the last reply, then closes.
 function Stream:linger()
 	self:drop_parser()
 	if self.closed then return end
@@ -87,13 +89,13 @@ function Stream:linger()
 	self:start_reading()
 end
 
---- Takes what arrives while lingering.
+--- Discards input while lingering.
 function Stream:discard(chunk)
 	self.lingered = self.lingered + #chunk
 	if self.lingered > LINGER_BYTES then self:close() end
 end
 
--- What is left of `bytes` (text, or a list of it) behind the first `sent` ones.
+-- The rest of `bytes` (text, or a list of it) after the first `sent` ones, as a list.
 local function unsent(bytes, sent)
 	local rest = {}
 	for _, part in ipairs(type(bytes) == "table" and bytes or { bytes }) do
@@ -103,9 +105,9 @@ local function unsent(bytes, sent)
 	return rest
 end
 
---- Writes what the socket takes; where that is not all, the connection waits and reads nothing.
--- @param bytes  text, or a list of it; @param length  of all of it
--- @param on_sent  called once with self, also where the connection was closed over it
+--- Sends bytes. Until the client has taken all of them, the connection reads nothing.
+-- @param bytes  text, or a list of it; @param length  number of bytes
+-- @param on_sent  called once with self, also when the connection was closed meanwhile
 function Stream:send(bytes, length, on_sent)
 	local sent, _, failure = self.client:try_write(bytes)
 	if not sent and failure ~= "EAGAIN" then self:close() end
@@ -120,17 +122,17 @@ function Stream:send(bytes, length, on_sent)
 	end))
 end
 
---- Writes a head and a body that stays outside Lua, slice by slice, the next one when the socket
--- has taken the one before. Others have their turn in between.
--- @param source  len() in bytes, slice(from, count) -> text (from 1), close()
--- @param on_sent  as for send
+--- Sends a head and a body that stays outside Lua, slice by slice: each when the client has taken the one
+-- before, other events in between.
+-- @param source  len() -> bytes; slice(from, count) -> text, from 1; close()
+-- @param on_sent  as for send()
 function Stream:send_source(head, source, on_sent)
 	local at, length = 0, source:len()
 	local function next_slice()
 		local ok, slice
 		if not self.closed and at < length then
 			ok, slice = loop.try(source.slice, source, at + 1, math.min(SLICE_BYTES, length - at))
-			-- Its head is out: all that is left is to cut it off.
+			-- The head is sent, so the client can only be told by a reset.
 			if not ok then self:close(true) end
 		end
 		if not ok then

@@ -39,7 +39,7 @@ local function open(self, inbound, operation, caller, key, mono_ms)
 		return nil, "too many new keys of this application", "ERR_RATE"
 	end
 	if not inbound.route.body then return self.service:request(operation, key) end
-	local ok, _, code, message = inbound.request:read_body(inbound.max_body)
+	local ok, message, code = inbound.request:read_body(inbound.max_body)
 	if not ok then return nil, message, code end
 	local bound_ms = self.bound_wallets:get(caller.wallet, mono_ms)
 	local opened

@@ -40,18 +40,14 @@ end
 -- Gets a nonce from the peer. Returns nonce | nil, message, code.
 local function get_nonce(self, peer)
 	local started = native.mono_ms()
-	local value, response_or_message, code = fetch.json(self.outbound:guard({
+	local response, message, code = fetch.json(self.outbound:guard({
 		url = peer.url .. "/nonce", timeout_ms = NONCE_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = MAX_NONCE_BODY_BYTES,
 	}))
 	peer.probed_ms, peer.probe_status = self.wall_ms(), nil
-	if value == nil then
-		local message = response_or_message
-		return unreachable(self, peer, message, code)
-	end
-	local response = response_or_message
+	if not response then return unreachable(self, peer, message, code) end
 	peer.probe_status, peer.probe_ms = response.status, native.mono_ms() - started
-	local nonce = type(value) == "table" and value.nonce
+	local nonce = type(response.value) == "table" and response.value.nonce
 	if response.status ~= 200 or type(nonce) ~= "string" or nonce == "" or #nonce > MAX_NONCE or nonce:find("[%c:]") then
 		return unreachable(self, peer, ("GET /nonce: HTTP %d without a nonce"):format(response.status))
 	end
