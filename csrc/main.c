@@ -1,5 +1,5 @@
 /*
- * The program: hardens the process before anything else runs, then calls lua/main.lua. Lua code
+ * The program: settles and hardens the process before anything else runs, then calls lua/main.lua. Lua code
  * comes only from the installation or the source tree beside the program; no environment variable
  * changes where it is loaded from.
  */
@@ -105,6 +105,8 @@ int main(int argc, char **argv)
 {
 	char root[PATH_MAX];
 
+	bool serves = argc > 1 && strcmp(argv[1], "serve") == 0;
+	if (kms_process_settle(serves) != KMS_OK) return FAILED; /* nowhere to say why */
 	if (kms_process_harden() != KMS_OK) return fail("cannot harden the process");
 	if (!find_root(root)) return fail("lua/main.lua is not beside the program");
 	lua_State *L = luaL_newstate();

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,6 +76,22 @@ kms_status kms_file_read(kms_out bytes, const char *path)
 	kms_status status = read_exactly(bytes, path);
 	if (status != KMS_OK) kms_wipe(bytes.bytes, bytes.len);
 	return status;
+}
+
+/* ---- locking ---- */
+
+kms_status kms_file_lock(int *fd, const char *path)
+{
+	ENSURE_REF(fd);
+	*fd = -1;
+	ENSURE_REF(path);
+	DEFER(close_file) int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+	ENSURE(opened >= 0, KMS_ERR_SYSTEM);
+	if (flock(opened, LOCK_EX | LOCK_NB) != 0)
+		return errno == EWOULDBLOCK ? KMS_ERR_BUSY : KMS_ERR_SYSTEM;
+	*fd = opened;
+	opened = -1;
+	return KMS_OK;
 }
 
 /* ---- writing ---- */

@@ -20,6 +20,13 @@ kms_status kms_file_read(kms_out bytes, const char *path);
 kms_status kms_file_write(const char *path, kms_span bytes, bool replace);
 
 /*
+ * Takes the lock of a file, which is made with mode 0600 when it is missing. The kernel releases it when `fd`
+ * is closed or the process ends, however it ends; the file stays. Returns: KMS_OK; ERR_BUSY when another
+ * process holds it; ERR_SYSTEM. Out: fd - to be closed by the caller; -1 on failure.
+ */
+kms_status kms_file_lock(int *fd, const char *path);
+
+/*
  * Writes all bytes, and waits where the descriptor does not block by itself.
  * Returns: KMS_OK; ERR_SYSTEM.
  */

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "bind/bind.h"
 #include "bind/crypto.h"
 #include "bind/topics.h"
@@ -125,6 +126,16 @@ static int process_raise_nofile(lua_State *L)
 	return 1;
 }
 
+/*
+ * lock_file(path) -> true | nil, message, code (ERR_BUSY: another process holds it). The lock lasts as long
+ * as the process.
+ */
+static int process_lock_file(lua_State *L)
+{
+	int fd;
+	return bind_result(L, kms_file_lock(&fd, luaL_checkstring(L, 1)));
+}
+
 /* guarded() -> size of the arena, bytes in use */
 static int process_guarded(lua_State *L)
 {
@@ -195,6 +206,7 @@ void bind_add_process(lua_State *L)
 		{ "take_env", process_take_env },
 		{ "wall_ms", process_wall_ms },
 		{ "mono_ms", process_mono_ms },
+		{ "lock_file", process_lock_file },
 		{ "raise_nofile", process_raise_nofile },
 		{ "guarded", process_guarded },
 		{ "random_hex", process_random_hex },

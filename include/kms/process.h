@@ -2,6 +2,7 @@
  * What a process gives up, so that its secrets stay in it even when an attacker runs code in it or
  * next to it. There is no way to turn any of this off, in any build. The steps, in order:
  *
+ * 0. kms_process_settle: undoes what a supervisor, cron or a shell may have left behind.
  * 1. kms_process_harden: the first call of main (csrc/main.c), in every process of the program,
  *    before Lua starts and before anything is read from the environment.
  * 2. kms_guarded_init, kms_stack_guard, kms_crypto_init, kms_selftest: native.init
@@ -21,6 +22,15 @@
 #define KMS_PROCESS_H
 
 #include "kms/kms.h"
+
+/*
+ * Gives the process the surroundings that its code expects, whatever started it: descriptors 0, 1 and 2 are
+ * open (to /dev/null when they were closed, so that no socket takes their place and gets log lines); no
+ * signal is blocked and no alarm runs; SIGCHLD, SIGTERM and SIGINT have their defaults; SIGPIPE is ignored. A
+ * process that `serves` also ignores SIGHUP until its loop handles it, and lets nobody else read the files
+ * that it makes (umask 077). Returns: KMS_OK; ERR_SYSTEM when /dev/null cannot be opened.
+ */
+kms_status kms_process_settle(bool serves);
 
 /*
  * Hardens the process: no core dumps (RLIMIT_CORE 0), not dumpable (other processes of the same

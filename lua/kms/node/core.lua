@@ -19,7 +19,14 @@ local function open_folder(dir)
 	local ok, message = files.make_dir(dir)
 	if not ok then return nil, message end
 	-- A user who can write there decides which applications get keys.
-	return files.check_dir(dir)
+	ok, message = files.check_dir(dir)
+	if not ok then return nil, message end
+	-- Two nodes on one folder would serve under one identity.
+	local code
+	ok, message, code = native.lock_file(dir .. "/lock")
+	if ok then return true end
+	if code == "ERR_BUSY" then message = "another node uses it" end
+	return nil, ("data folder %s: %s"):format(dir, message)
 end
 
 local function new_store(config, wallet)
