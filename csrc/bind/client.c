@@ -197,9 +197,7 @@ static int client_finish(lua_State *L)
 	kms_exchange *exchange = bind_check(L, 2, &exchange_type);
 	kms_text signature = bind_arg_text(L, 3);
 	kms_buf *body = bind_body_check(L, 4);
-	char *bytes = body->len ? (char *)body->data : NULL;
-	if (!bytes) return bind_fail(L, KMS_ERR_ENVELOPE);
-	kms_status status = kms_client_finish(exchange, bytes, body->len, client, signature);
+	kms_status status = kms_client_finish(exchange, body, client, signature);
 	if (status != KMS_OK) return bind_fail(L, status);
 	push_fields(L, exchange);
 	return 1;

@@ -112,7 +112,7 @@ static kms_status begin(kms_exchange *exchange, kms_buf *body, const kms_client 
 	DEFER(kms_buf_free) kms_buf inner = kms_buf_make(KMS_BUF_GUARDED, bound);
 	kms_text pop = { exchange->signature132, sizeof(exchange->signature132) };
 	GUARD(build_inner(&inner, request, pop));
-	return kms_envelope_seal(body, client->channel, client->own97, kms_span_of(inner.data, inner.len));
+	return kms_envelope_seal(body, client->channel, client->own97, kms_buf_span(&inner));
 }
 
 kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_client *client,
@@ -222,14 +222,14 @@ static kms_status open_reply(kms_exchange *exchange, const kms_client *client, c
 				envelope->hex);
 }
 
-static kms_status finish(kms_exchange *exchange, char *body, size_t len, const kms_client *client,
+static kms_status finish(kms_exchange *exchange, kms_buf *body, const kms_client *client,
 			 kms_text response_signature)
 {
 	kms_envelope envelope;
 	kms_text own_signature = { exchange->signature132, sizeof(exchange->signature132) };
 
 	GUARD(kms_response_check(response_signature, own_signature, client->node20));
-	GUARD(kms_envelope_parse(&envelope, body, len));
+	GUARD(kms_envelope_parse(&envelope, (char *)body->data, body->len));
 	GUARD(kms_envelope_check_sender(&envelope, client->node97));
 	GUARD(open_reply(exchange, client, &envelope));
 	ENSURE(exchange->plain.len, KMS_ERR_JSON);
@@ -250,13 +250,14 @@ static void clear_result(kms_exchange *exchange)
 	exchange->updated_at_ms = 0;
 }
 
-kms_status kms_client_finish(kms_exchange *exchange, char *body, size_t len, const kms_client *client,
+kms_status kms_client_finish(kms_exchange *exchange, kms_buf *body, const kms_client *client,
 			     kms_text response_signature)
 {
 	ENSURE(exchange && client && body, KMS_ERR_ARGUMENT);
 	ENSURE(exchange->signature132[0] && !exchange->json.values, KMS_ERR_STATE);
+	ENSURE(body->len, KMS_ERR_ENVELOPE);
 	ENSURE(response_signature.text, KMS_ERR_SIGNATURE);
-	kms_status status = finish(exchange, body, len, client, response_signature);
+	kms_status status = finish(exchange, body, client, response_signature);
 	if (status != KMS_OK) clear_result(exchange);
 	return status;
 }

@@ -186,7 +186,7 @@ kms_status kms_request_for_key(kms_request *request, kms_text key)
 	GUARD(kms_buf_append(&plain, kms_text_span(key)));
 	request->kind = KMS_REQUEST_GET;
 	request->plain = plain;
-	request->key = (kms_text){ (const char *)plain.data, plain.len };
+	request->key = kms_buf_text(&plain);
 	return KMS_OK;
 }
 

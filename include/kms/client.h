@@ -72,10 +72,11 @@ kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_cli
  * Returns: KMS_OK; ERR_STATE for an exchange that has not begun or has a result; ERR_SIGNATURE;
  * ERR_ENVELOPE; ERR_SENDER_KEY; ERR_DECRYPT; ERR_POP_BINDING; what kms_json_parse returns;
  * ERR_FIELD_MISSING; ERR_FIELD_TYPE; ERR_FIELD_VALUE; ERR_BASE64; ERR_MEMORY; ERR_LOCKED_MEMORY.
- * In-out: exchange - gains the result; has none after a failure. body - `len` bytes, decoded in place.
+ * In-out: exchange - gains the result; has none after a failure. body - decoded in place,
+ * unspecified afterwards; an empty one is ERR_ENVELOPE.
  * In: response_signature - X-KMS-Response-Signature; may be absent, which is ERR_SIGNATURE.
  */
-kms_status kms_client_finish(kms_exchange *exchange, char *body, size_t len, const kms_client *client,
+kms_status kms_client_finish(kms_exchange *exchange, kms_buf *body, const kms_client *client,
 			     kms_text response_signature);
 
 /* Wipes and frees what an exchange owns, not the exchange itself. NULL is fine. */

@@ -170,7 +170,7 @@ static inline kms_status call_node(kms_exchange *exchange, const kms_request *re
 	GUARD(kms_client_begin(exchange, &body, world.client, request, nonce_text, NOW_S));
 	GUARD(serve(&w, exchange, &body, nonce_text, request->key));
 	kms_text signature = { w.signature132, KMS_SIGNATURE_TEXT };
-	return kms_client_finish(exchange, (char *)w.body.data, w.body.len, world.client, signature);
+	return kms_client_finish(exchange, &w.body, world.client, signature);
 }
 
 /* Writes an exchange's result as NUL-terminated text of less than `size` bytes. */
@@ -198,7 +198,7 @@ static inline kms_status begin_for(kms_exchange *exchange, kms_request_kind kind
 static inline kms_status finish_with(kms_exchange *exchange, wire *w)
 {
 	kms_text signature = { w->signature132, KMS_SIGNATURE_TEXT };
-	return kms_client_finish(exchange, (char *)w->body.data, w->body.len, world.client, signature);
+	return kms_client_finish(exchange, &w->body, world.client, signature);
 }
 
 #endif

@@ -112,10 +112,10 @@ TEST(refuses_replies_of_others)
 	CHECK_OK(reply_with(&w, &world.other, &world.node, &exchange, kms_span_of(inner, strlen(inner))));
 	CHECK_STATUS(KMS_ERR_SENDER_KEY, finish_with(&exchange, &w));
 	CHECK_OK(reply_with(&w, &world.node, &world.node, &exchange, kms_span_of(inner, strlen(inner))));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, (char *)w.body.data, w.body.len,
-							  world.client, (kms_text){ NULL, 0 }));
-	CHECK_STATUS(KMS_ERR_SIGNATURE, kms_client_finish(&exchange, (char *)w.body.data, w.body.len,
-							  world.client, KMS_TEXT("0x00")));
+	CHECK_STATUS(KMS_ERR_SIGNATURE,
+		     kms_client_finish(&exchange, &w.body, world.client, (kms_text){ NULL, 0 }));
+	CHECK_STATUS(KMS_ERR_SIGNATURE,
+		     kms_client_finish(&exchange, &w.body, world.client, KMS_TEXT("0x00")));
 
 	/* The signature of an earlier exchange. */
 	kms_request request = { .kind = KMS_REQUEST_LIST };
