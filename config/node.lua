@@ -131,7 +131,7 @@ return {
 	-- Allowed: a whole number from 1 to 86400.
 	-- PEER_CACHE_TTL_SECONDS = 180,
 
-	-- Between two pushes of changes to peers, in seconds.
+	-- Between two pushes of changes to peers, in seconds; to nodes of this version also right after a change.
 	-- Allowed: a whole number from 1 to 3600.
 	-- DATA_SYNC_INTERVAL_SECONDS = 10,
 
@@ -259,7 +259,7 @@ return {
 	-- Allowed: a whole number from 1 to 3600.
 	-- WRITE_TIMEOUT_SECONDS = 30,
 
-	-- For running requests to finish after SIGTERM, in seconds.
+	-- For running requests to finish and changes to reach the other members after SIGTERM, in seconds.
 	-- Allowed: a whole number from 1 to 3600.
 	-- SHUTDOWN_TIMEOUT_SECONDS = 10,
 }

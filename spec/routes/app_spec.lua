@@ -29,7 +29,7 @@ local function new_app(service, tee)
 		gateway = { request = function() end, opened = function() end },
 		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true },
 		log = { enabled = function() return false end },
-		mono_ms = function() return 0 end, wall_ms = function() return 0 end,
+		mono_ms = function() return 0 end, wall_ms = function() return 0 end, on_change = function() end,
 	})
 	return app, asked
 end

@@ -26,6 +26,7 @@ local SETTINGS = {
 	KMS_NODE_TICK_SECONDS = "1", DATA_SYNC_INTERVAL_SECONDS = "1", REGISTRY_CACHE_TTL_SECONDS = "1",
 	PEER_CACHE_TTL_SECONDS = "3", PEER_BLACKLIST_DURATION_SECONDS = "2", THREADS = "1",
 }
+local STOP_MS = 30000
 local INHERITED = { "ASAN_OPTIONS", "UBSAN_OPTIONS" }
 
 --- Why there can be no cluster here, or nil.
@@ -142,6 +143,12 @@ function Cluster:kill(...)
 		-- No nonce outlives the process that issued it.
 		for _, client in ipairs(self.made[index] or {}) do client.next_nonce = nil end
 	end
+end
+
+--- Ends a node as a supervisor does (SIGTERM), and waits for its end.
+function Cluster:stop_node(index)
+	M.await(function() self:node(index).process:stop(STOP_MS) end)
+	for _, client in ipairs(self.made[index] or {}) do client.next_nonce = nil end
 end
 
 --- Starts nodes that have ended.

@@ -67,4 +67,23 @@ describe("an exchange", function()
 			assert.is_true(asked.handle)
 		end
 	end)
+
+	it("uses the nonce of the last reply once, and asks for another where the peer does not know it", function()
+		local function kept(age_ms)
+			peer.next_nonce, peer.next_nonce_ms = "a2VwdA==", native.mono_ms() - age_ms
+		end
+		local used = {}
+		fetch.request = function(options)
+			local nonce = options.headers["X-KMS-Nonce"]
+			used[#used + 1] = nonce
+			return { status = nonce == "a2VwdA==" and 401 or 503, headers = {}, body = body_handle() }
+		end
+		kept(0)
+		assert.equal("ERR_NOT_READY", (select(2, ask())))
+		assert.same({ "a2VwdA==", "bm9uY2U=" }, used)
+		assert.is_nil(peer.next_nonce)
+		kept(60000)
+		ask()
+		assert.same({ "a2VwdA==", "bm9uY2U=", "bm9uY2U=" }, used)
+	end)
 end)

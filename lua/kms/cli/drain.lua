@@ -9,8 +9,8 @@ end
 
 return {
 	name = "drain",
-	summary = "make a node refuse new requests, finish running ones, and end",
+	summary = "make a node refuse new requests, finish running ones, push its changes, and end",
 	options = control_client.OPTIONS,
-	notes = "Requests that run for more than SHUTDOWN_TIMEOUT_SECONDS are cut.",
+	notes = "Requests and pushes that run for more than SHUTDOWN_TIMEOUT_SECONDS are cut.",
 	run = function(parsed, world) return control_client.run(parsed, world, "POST", "/drain", show) end,
 }

@@ -88,7 +88,7 @@ function M.sections()
 			{ name = "PEER_CACHE_TTL_SECONDS", type = "int", min = 1, max = DAY_S, default = 180,
 				doc = "How long the last good view of the cluster counts, in seconds; three ticks at least." },
 			{ name = "DATA_SYNC_INTERVAL_SECONDS", type = "int", min = 1, max = 3600, default = 10,
-				doc = "Between two pushes of changes to peers, in seconds." },
+				doc = "Between two pushes of changes to peers, in seconds; to nodes of this version also right after a change." },
 			{ name = "PEER_BLACKLIST_DURATION_SECONDS", type = "int", min = 1, max = 30 * DAY_S, default = 600,
 				doc = "How long a peer that failed verification is ignored, in seconds." },
 			{ name = "REQUIRE_PEER_ATTESTATION", type = "string", optional = true,
@@ -152,7 +152,7 @@ function M.sections()
 			{ name = "WRITE_TIMEOUT_SECONDS", type = "int", min = 1, max = 3600, default = 30,
 				doc = "For a client to take its answer, in seconds." },
 			{ name = "SHUTDOWN_TIMEOUT_SECONDS", type = "int", min = 1, max = 3600, default = 10,
-				doc = "For running requests to finish after SIGTERM, in seconds." }),
+				doc = "For running requests to finish and changes to reach the other members after SIGTERM, in seconds." }),
 	}
 end
 

@@ -10,10 +10,12 @@ local authorize = require("kms.auth.authorize")
 local bans = require("kms.peers.bans")
 local bootstrap = require("kms.sync.bootstrap")
 local dispatch = require("kms.routes.dispatch")
+local early_push = require("kms.sync.early_push")
 local evidence = require("kms.sync.evidence")
 local exchange = require("kms.sync.exchange")
 local facts = require("kms.policy.facts")
 local gateway = require("kms.policy.gateway")
+local last_push = require("kms.sync.last_push")
 local master_secrets = require("kms.node.master_secrets")
 local message = require("kms.sync.message")
 local metrics = require("kms.admin.metrics")
@@ -57,7 +59,7 @@ local function add_peers(parts, shipped)
 end
 
 -- What calls peers. Returns true | nil, message.
-local function add_sync(parts, is_stopping)
+local function add_sync(parts)
 	local config, failure = parts.config
 	parts.evidence, failure = evidence.new({
 		config = config, tee = parts.tee, log = parts.log, wall_ms = parts.wall_ms, skew_ms = config.MAX_CLOCK_SKEW_MS,
@@ -69,13 +71,18 @@ local function add_sync(parts, is_stopping)
 		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
 		on_anew = function(peer) parts.pusher:started_anew(peer) end,
 	})
+	local function is_ready() return parts.readiness.ready end
 	parts.pusher = push.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
 		secret = function() return parts.secrets.current end,
-		is_ready = function() return parts.readiness.ready and not is_stopping() end,
+		is_ready = is_ready,
 		order = function(list) return parts.gateway:order(list) end,
 		settings = function() return parts.reloader.settings end,
+	})
+	parts.early_push = early_push.new({ pusher = parts.pusher, peers = parts.peers, is_ready = is_ready })
+	parts.last_push = last_push.new({
+		pusher = parts.pusher, is_ready = is_ready, log = parts.log, mono_ms = parts.mono_ms,
 	})
 	parts.bootstrap = bootstrap.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
@@ -107,12 +114,11 @@ end
 
 --- Adds the parts that make the node a member of its cluster.
 -- @param parts of kms.node.core
--- @param deps shipped (folder of the shipped policies), is_stopping (function), given_secret (handle of
---   MASTER_SECRET_HEX, or nil)
+-- @param deps shipped (folder of the shipped policies), given_secret (handle of MASTER_SECRET_HEX, or nil)
 -- @return true | nil, message
 function M.join_cluster(parts, deps)
 	local ok, failure = add_peers(parts, deps.shipped)
-	if ok then ok, failure = add_sync(parts, deps.is_stopping) end
+	if ok then ok, failure = add_sync(parts) end
 	if not ok then return nil, failure end
 	add_readiness(parts, deps.given_secret)
 	-- A saved secret that is broken, or another node's, stops the start.
@@ -134,7 +140,7 @@ local function app(parts)
 	return app_routes.new({
 		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
 		gateway = parts.gateway, readiness = parts.readiness, log = parts.log, mono_ms = parts.mono_ms,
-		wall_ms = parts.wall_ms, config = parts.config,
+		wall_ms = parts.wall_ms, config = parts.config, on_change = function() parts.early_push:changed() end,
 	})
 end
 

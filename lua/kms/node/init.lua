@@ -21,6 +21,7 @@ Node.__index = Node
 
 local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
+local SERVED_POLL_MS = 10
 
 -- Returns the server | nil, message.
 local function listen(parts)
@@ -107,7 +108,7 @@ function M.start(deps)
 	if not parts then return nil, message end
 	local ok
 	ok, message = assemble.join_cluster(parts, {
-		shipped = deps.shipped, is_stopping = is_stopping, given_secret = deps.given_secret,
+		shipped = deps.shipped, given_secret = deps.given_secret,
 	})
 	if not ok then return nil, message end
 	assemble.open_routes(parts)
@@ -117,7 +118,8 @@ function M.start(deps)
 	self.admin, message = open_admin(parts, self.server, is_stopping, function() self.drain() end)
 	if not self.admin then return nil, message end
 	run_timers(parts, is_stopping)
-	self.readiness, self.chain = parts.readiness, parts.chain
+	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
+	self.shutdown_ms = math.floor(parts.config.SHUTDOWN_TIMEOUT_SECONDS * SECOND_MS)
 	return self
 end
 
@@ -131,11 +133,17 @@ function Node:is_ready()
 	return self.readiness.ready
 end
 
---- Stops accepting, lets running requests finish, then calls `on_stopped`.
+--- Stops accepting, lets running requests finish and pushes their changes, all within SHUTDOWN_TIMEOUT_SECONDS,
+-- then calls `on_stopped`.
 function Node:stop(on_stopped)
 	self.stopping = true
+	local served = false
+	local deadline_ms = native.mono_ms() + self.shutdown_ms
 	self.chain:close()
-	self.server:stop(function()
+	self.server:stop(function() served = true end)
+	loop.spawn(function()
+		loop.try(self.last_push.run, self.last_push, deadline_ms, function() return served end)
+		while not served do loop.sleep(SERVED_POLL_MS) end
 		loop.close(self.lag_timer)
 		self.admin:close(on_stopped)
 	end)

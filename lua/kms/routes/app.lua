@@ -22,6 +22,7 @@ local POP_WALLETS = 10000
 
 -- A listing costs as much as thousands of other requests, so an application has one at a time on the pool.
 local WAITING_LISTINGS = 32
+local CHANGES = { put = true, delete = true }
 local NEW_CHANNELS_PER_MINUTE = 60 -- of an application: each costs an ECDH
 
 local function not_ready(self)
@@ -74,6 +75,7 @@ local function reply_to(self, inbound, operation, caller, opened)
 		local message = signature
 		return err.reply(code, message)
 	end
+	if CHANGES[operation] then self.on_change() end
 	return { status = 200, body = body, headers = { ["X-KMS-Response-Signature"] = signature } }
 end
 
@@ -136,9 +138,11 @@ function App:routes()
 end
 
 --- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
--- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES)
+-- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES);
+-- on_change (called after a record was changed)
 function M.new(deps)
-	local self = needs.take(deps, "service tee authenticator nonces gateway readiness log mono_ms wall_ms config")
+	local self = needs.take(deps,
+		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change")
 	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, App)

@@ -14,6 +14,7 @@ local NONCE_TIMEOUT_MS = 5000
 local CONNECT_TIMEOUT_MS = 3000
 local CALL_TIMEOUT_MS = 10000
 local MAX_NONCE = 128 -- characters
+local KEEP_NONCE_MS = 10000 -- a nonce that came with a reply, well below POP_TIMEOUT_SECONDS of any peer in use
 local MAX_NONCE_BODY_BYTES = 4096
 local MAX_RESPONSE_BYTES = 4 << 20
 
@@ -37,6 +38,22 @@ local function untrusted(self, peer, event, message, code)
 	return nil, message, "ERR_UNVERIFIED"
 end
 
+local function is_nonce(nonce)
+	return type(nonce) == "string" and nonce ~= "" and #nonce <= MAX_NONCE and not nonce:find("[%c:]")
+end
+
+-- The nonce that the peer's last reply brought, if it is recent. It is used once.
+local function take_kept(peer)
+	local nonce, kept_ms = peer.next_nonce, peer.next_nonce_ms
+	peer.next_nonce = nil
+	return nonce and native.mono_ms() - kept_ms < KEEP_NONCE_MS and nonce or nil
+end
+
+local function keep_nonce(peer, response)
+	local nonce = response.headers["x-kms-next-nonce"]
+	if is_nonce(nonce) then peer.next_nonce, peer.next_nonce_ms = nonce, native.mono_ms() end
+end
+
 -- Gets a nonce from the peer. Returns nonce | nil, message, code.
 local function get_nonce(self, peer)
 	local started = native.mono_ms()
@@ -48,7 +65,7 @@ local function get_nonce(self, peer)
 	if not response then return unreachable(self, peer, message, code) end
 	peer.probe_status, peer.probe_ms = response.status, native.mono_ms() - started
 	local nonce = type(response.value) == "table" and response.value.nonce
-	if response.status ~= 200 or type(nonce) ~= "string" or nonce == "" or #nonce > MAX_NONCE or nonce:find("[%c:]") then
+	if response.status ~= 200 or not is_nonce(nonce) then
 		return unreachable(self, peer, ("GET /nonce: HTTP %d without a nonce"):format(response.status))
 	end
 	return nonce
@@ -124,9 +141,39 @@ function Exchange:distrust(peer, message, code)
 	return select(2, untrusted(self, peer, "bad_envelope", message, code))
 end
 
+-- Signs, seals and posts the request. Returns response, signature | nil, message, code.
+local function post(self, peer, nonce, build, options)
+	local prepared, message, code = prepare(self, peer, nonce, build, options.master)
+	if not prepared then return nil, message, code end
+	local response
+	response, message, code = fetch.request(self.outbound:guard({
+		url = peer.url .. "/sync", method = "POST", headers = prepared.headers, body = prepared.body, handle = true,
+		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
+	}))
+	prepared.body:close()
+	if response then return response, prepared.signature end
+	return unreachable(self, peer, message, code)
+end
+
+-- Posts with the nonce of the last reply, or with a new one. A kept nonce may be one that the peer forgot when it
+-- restarted: it replies 401, and the request is sent once more. Returns as post.
+local function post_with_nonce(self, peer, build, options)
+	local kept = take_kept(peer)
+	if kept then
+		local response, signature_or_message, code = post(self, peer, kept, build, options)
+		if not response or response.status ~= 401 then return response, signature_or_message, code end
+		if type(response.body) ~= "string" then response.body:close() end
+	end
+	local nonce, message, code = get_nonce(self, peer)
+	if not nonce then return nil, message, code end
+	return post(self, peer, nonce, build, options)
+end
+
 --- Sends one request and verifies the response. Yields.
 -- @param peer of kms.peers
--- @param build function(signature, nonce) -> inner text (native body) | nil, message, code
+-- @param build function(signature, nonce) -> inner text (native body) | nil, message, code; called again when the
+--   request is sent once more
 -- @param options master: secret whose sync key authenticates the body (nil: none); timeout_ms (default 10000);
 --   max_bytes of the response (default 4 MiB)
 -- @return the inner message (native sync message) | nil, message, code: ERR_REFUSED, ERR_TOO_LARGE (HTTP 413),
@@ -134,22 +181,16 @@ end
 --   allowed), the code that build gave, one of this node's own failures, or why the peer could not be reached
 function Exchange:call(peer, build, options)
 	if not peer.url then return nil, "its URL is not one to call", "ERR_URL" end
-	local nonce, message, code = get_nonce(self, peer)
-	if not nonce then return nil, message, code end
-	local prepared, response
-	prepared, message, code = prepare(self, peer, nonce, build, options.master)
-	if not prepared then return nil, message, code end
-	response, message, code = fetch.request(self.outbound:guard({
-		url = peer.url .. "/sync", method = "POST", headers = prepared.headers, body = prepared.body, handle = true,
-		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
-		max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
-	}))
-	prepared.body:close()
-	if not response then return unreachable(self, peer, message, code) end
+	local response, signature, code = post_with_nonce(self, peer, build, options)
+	if not response then
+		local message = signature
+		return nil, message, code
+	end
 	if response.status ~= 200 then return refusal(self, peer, response) end
-	local inner
-	inner, message, code = verify(self, peer, response, prepared.signature)
+	local inner, message
+	inner, message, code = verify(self, peer, response, signature)
 	if not inner then return nil, message, code end
+	keep_nonce(peer, response)
 	self.peers:reached(peer)
 	if self.peers:announced(peer, inner:features(), inner:text("store")) then self.on_anew(peer) end
 	return inner

@@ -23,6 +23,7 @@ local MAX_RETRIES = 16
 --   life     how often the cursor was reset
 --   lost     an existing node that could not be reached: it may come back with an empty store
 --   running  a push is under way
+--   failed   the last push failed, with the code `failure`
 --   page_bytes  limit of a page, once the peer has refused a larger one
 local function cursor_of(self, peer)
 	local cursor = self.cursors[peer]
@@ -51,6 +52,7 @@ end
 
 local function failed(self, peer, cursor, message, code)
 	self.counts.failures = self.counts.failures + 1
+	cursor.failed, cursor.failure = true, code
 	if code == "ERR_TOO_LARGE" then self.pages:shorten(peer, cursor) end
 	-- An existing node that restarts has an empty store and does not say so.
 	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
@@ -79,6 +81,7 @@ local function push_once(self, peer, cursor)
 	local since, life = cursor.since, cursor.life
 	local sent, message, code = self.pages:send(peer, cursor, since)
 	if not sent then return failed(self, peer, cursor, message, code) end
+	cursor.failed = nil
 	-- The peer has restarted meanwhile: this page may have gone to the store before. Begin again at the next
 	-- tick and not here: a peer that claims a new store each time must not be pushed to without end.
 	if cursor.life ~= life then return false end
@@ -107,28 +110,57 @@ local function callable(self, now)
 	return list
 end
 
-local function is_due(self, peer, cursor, now)
-	if cursor.running or now < peer.retry_ms then return false end
-	local retry = cursor.retries[1]
-	return not self.peers:is_known(peer) or cursor.since < self.store:sequence() or (retry ~= nil and now >= retry.due_ms)
+-- Starts a push to a peer, unless too many run. Returns at once.
+local function start(self, peer, cursor)
+	if self.running >= self.settings().parallel then return end
+	cursor.running, self.running = true, self.running + 1
+	loop.spawn(function()
+		loop.try(push_to, self, peer)
+		cursor.running, self.running = false, self.running - 1
+	end)
 end
 
---- One sync tick: starts pushes to the peers that are due, at most `parallel` at a time. Returns at once, so
--- that a peer that hangs delays no other.
-function Pusher:tick()
-	if not self.is_ready() then return end
-	local now, parallel = self.mono_ms(), self.settings().parallel
+--- Starts pushes to peers that may be called, in the policy's order, at most `parallel` at a time. Returns at
+-- once, so that a peer that hangs delays no other.
+-- @param wants function(peer, cursor, now (monotonic ms)) -> whether to push to a peer
+function Pusher:push_where(wants)
+	local now = self.mono_ms()
 	for _, peer in ipairs(self.order(callable(self, now))) do
 		local cursor = cursor_of(self, peer)
-		if self.running < parallel and is_due(self, peer, cursor, now) then
-			cursor.running, self.running = true, self.running + 1
-			loop.spawn(function()
-				loop.try(push_to, self, peer)
-				cursor.running, self.running = false, self.running - 1
-			end)
-		end
+		if wants(peer, cursor, now) and not cursor.running then start(self, peer, cursor) end
 	end
+end
+
+--- Whether a peer is to be called at a tick: it is out of its backoff, and there is something to send.
+function Pusher:is_due(peer, cursor, now)
+	if cursor.running or now < peer.retry_ms then return false end
+	local retry = cursor.retries[1]
+	return not self.peers:is_known(peer) or self:is_behind(cursor) or (retry ~= nil and now >= retry.due_ms)
+end
+
+--- Whether there are changes that a peer has not acknowledged.
+function Pusher:is_behind(cursor)
+	return cursor.since < self.store:sequence()
+end
+
+--- One sync tick: starts pushes to the peers that are due.
+function Pusher:tick()
+	if not self.is_ready() then return end
+	self:push_where(function(peer, cursor, now) return self:is_due(peer, cursor, now) end)
 	self:acknowledge()
+end
+
+--- How many changes each member has not acknowledged. A record that was changed again counts each time.
+-- @return by wallet a number above 0; members that have acknowledged all are left out
+function Pusher:unacknowledged()
+	local left = {}
+	for _, peer in ipairs(self.peers:others()) do
+		local cursor = cursor_of(self, peer)
+		self.pages:has_news(peer, cursor) -- moves the cursor past what is not for the peer
+		local count = self.store:sequence() - cursor.since
+		if count > 0 then left[peer.wallet] = count end
+	end
+	return left
 end
 
 --- Tells the store the last change that every other member has acknowledged.
