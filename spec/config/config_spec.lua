@@ -2,49 +2,15 @@
 -- a file can hang the start or leak.
 
 local config = require("kms.config")
-local socket_path = require("kms.admin.socket_path")
+local configs = require("spec.support.config")
 local schema = require("kms.config.schema")
 local types = require("kms.config.types")
 
-local function env_of(variables)
-	return function(name) return variables[name] end
-end
-
---- The errors of a load that has to fail, as one text.
-local function errors_of(options)
-	local cfg, errors = config.load(options)
-	assert.is_nil(cfg)
-	for _, line in ipairs(errors) do assert.is_nil(line:find("%c"), "not one line: " .. line) end
-	return table.concat(errors, "\n"), errors
-end
+local env_of, errors_of, write = configs.env_of, configs.errors_of, configs.write
+local with_file, with_env, load_env = configs.with_file, configs.with_env, configs.load_env
 
 describe("kms.config", function()
-	local paths = {}
-
-	local function write(text)
-		local path = os.tmpname()
-		paths[#paths + 1] = path
-		local file <close> = assert(io.open(path, "wb"))
-		assert(file:write(text))
-		return path
-	end
-
-	local function with_file(text, variables)
-		return { path = write(text), env = env_of(variables or {}) }
-	end
-
-	local function with_env(variables)
-		return { default_path = "/nonexistent/node.lua", env = env_of(variables) }
-	end
-
-	local function load_env(variables)
-		local cfg, errors = config.load(with_env(variables))
-		return assert(cfg, errors and table.concat(errors, "\n"))
-	end
-
-	after_each(function()
-		for i = #paths, 1, -1 do os.remove(table.remove(paths, i)) end
-	end)
+	after_each(configs.clean)
 
 	describe("defaults", function()
 		it("hold what the protocol names", function()
@@ -120,150 +86,6 @@ describe("kms.config", function()
 		end)
 	end)
 
-	describe("types", function()
-		local function accepts(name, text, value)
-			assert.same(value, load_env({ IN_ENCLAVE = name ~= "IN_ENCLAVE" and "false" or nil, [name] = text })[name])
-		end
-		local function refuses(name, text)
-			local line = errors_of(with_env({ [name] = text }))
-			assert.is_truthy(line:find(("variable %s: value '"):format(name), 1, true), line)
-			assert.is_truthy(line:find("is not valid: allowed is ", 1, true), line)
-		end
-
-		it("bool", function()
-			for _, text in ipairs({ "true", "TRUE", "1", "yes", "Yes" }) do accepts("LOG_NAMES", text, true) end
-			for _, text in ipairs({ "false", "False", "0", "no", " NO " }) do accepts("LOG_NAMES", text, false) end
-			for _, text in ipairs({ "on", "2", "truee", "nil" }) do refuses("LOG_NAMES", text) end
-		end)
-
-		it("int, at its bounds and one past them", function()
-			for _, section in ipairs(schema.sections()) do
-				for _, key in ipairs(section.keys) do
-					if key.type == "int" then
-						accepts(key.name, tostring(key.min), key.min)
-						accepts(key.name, tostring(key.max), key.max)
-						refuses(key.name, tostring(key.max + 1))
-						if key.min > 0 or key.zero then refuses(key.name, tostring(key.min - 1)) end
-						if key.zero then accepts(key.name, "0", 0) end
-						refuses(key.name, "-1")
-					end
-				end
-			end
-			for _, text in ipairs({ "1.5", "1e3", "0x10", "12 3", "99999999999999999999", "9223372036854775808", "-" }) do
-				refuses("MAX_KEY_BYTES", text)
-			end
-		end)
-
-		it("app id, unsigned 64-bit as text", function()
-			accepts("KMS_APP_ID", "1", "1")
-			accepts("KMS_APP_ID", "18446744073709551615", "18446744073709551615")
-			for _, text in ipairs({ "0", "-1", "007", "18446744073709551616", "99999999999999999999", "x" }) do
-				refuses("KMS_APP_ID", text)
-			end
-			assert.equal("7", assert(config.load(with_file("return { KMS_APP_ID = 7 }"))).KMS_APP_ID)
-			errors_of(with_file("return { KMS_APP_ID = 0 }"))
-		end)
-
-		it("level, with the names that existing deployments use", function()
-			for text, level in pairs({ DEBUG = "debug", WARNING = "warn", Critical = "error", info = "info" }) do
-				accepts("LOG_LEVEL", text, level)
-			end
-			refuses("LOG_LEVEL", "verbose")
-		end)
-
-		it("enum", function()
-			accepts("TEE", "SIM", "sim")
-			refuses("TEE", "sgx")
-		end)
-
-		it("address", function()
-			local digits = ("aB"):rep(20)
-			accepts("KMS_REGISTRY_ADDRESS", "0x" .. digits, "0x" .. digits:lower())
-			accepts("KMS_REGISTRY_ADDRESS", digits, "0x" .. digits:lower())
-			for _, text in ipairs({ "0x" .. digits .. "0", digits:sub(2), "0x" .. ("0"):rep(40), "0x" .. ("g"):rep(40) }) do
-				refuses("KMS_REGISTRY_ADDRESS", text)
-			end
-		end)
-
-		it("bind address", function()
-			for _, text in ipairs({ "127.0.0.1:0", "[::1]:65535", "[::]:80" }) do accepts("BIND_ADDR", text, text) end
-			for _, text in ipairs({
-				"127.0.0.1", "127.0.0.1:65536", "127.0.0.1:", "::1:80", "[::1]", "localhost:80", "256.0.0.1:80",
-				"[127.0.0.1]:80", "127.0.0.1:-1", "127.0.0.1:080000", "[::1%lo]:80",
-			}) do
-				refuses("BIND_ADDR", text)
-			end
-		end)
-
-		it("metrics address", function()
-			accepts("METRICS_ADDR", "127.0.0.1:1", "127.0.0.1:1")
-			for _, text in ipairs({ "0", "off", "OFF" }) do accepts("METRICS_ADDR", text, "off") end
-			for _, text in ipairs({ "on", "9464", "localhost:9464", "127.0.0.1" }) do refuses("METRICS_ADDR", text) end
-			for _, value in ipairs({ "0", '""', "false" }) do
-				assert.equal("off", assert(config.load(with_file("return { METRICS_ADDR = " .. value .. " }"))).METRICS_ADDR)
-			end
-			local function notes(address)
-				return table.concat(config.notes(load_env({ METRICS_ADDR = address })), "\n")
-			end
-			assert.truthy(notes("0.0.0.0:1"):find("other machines can read the metrics", 1, true))
-			assert.is_nil(notes("[::1]:1"):find("METRICS_ADDR", 1, true))
-			assert.is_nil(notes("off"):find("METRICS_ADDR", 1, true))
-		end)
-
-		it("control socket", function()
-			for _, text in ipairs({ "auto", "off", "/run/kms/s", "./s" }) do accepts("CONTROL_SOCKET", text, text) end
-			accepts("CONTROL_SOCKET", "0", "off")
-			for _, text in ipairs({ "sock", "/run/kms/", "/" .. ("x"):rep(100), "/a\1b" }) do refuses("CONTROL_SOCKET", text) end
-			local function path(env) return socket_path.path(load_env(env)) end
-			assert.is_nil(path({}))
-			assert.equal("data/control.sock", path({ IN_ENCLAVE = "false" }))
-			assert.equal("/x/control.sock", path({ IN_ENCLAVE = "false", DATA_DIR = "/x" }))
-			assert.equal("/x/y", path({ CONTROL_SOCKET = "/x/y" }))
-			assert.is_nil(path({ IN_ENCLAVE = "false", CONTROL_SOCKET = "off" }))
-		end)
-
-		it("url", function()
-			accepts("NODE_INSTANCE_URL", "HTTPS://Node.Example:8443/base/", "https://node.example:8443/base")
-			accepts("NODE_INSTANCE_URL", "http://[::1]:80/", "http://[::1]:80")
-			accepts("EGRESS_PROXY", "http://10.0.0.1:3128", "http://10.0.0.1:3128")
-			for _, text in ipairs({
-				"ftp://x", "http://", "x", "http://user:pw@host", "http://host:0", "http://host:65536", "http://host:",
-				"http://host/a b", "http://host/#f", "http://host?q=1", "http://300.1.1.1", "http://[1.2.3.4]", "http://[::1",
-				"http://ho\1st", "http://" .. ("a"):rep(2050),
-			}) do
-				refuses("NODE_INSTANCE_URL", text)
-			end
-		end)
-
-		it("list of urls", function()
-			local cfg = load_env({ HELIOS_RPC_URL = "https://a.example/v1?k=1 , https://b.example" })
-			assert.equal(2, #cfg.HELIOS_RPC_URL)
-			assert.equal("https://a.example/v1?k=1", cfg.HELIOS_RPC_URL[1])
-			refuses("HELIOS_RPC_URL", "http://a,,http://b")
-			errors_of(with_file("return { HELIOS_RPC_URL = {} }"))
-			refuses("HELIOS_RPC_URL", ("http://127.0.0.1,"):rep(64) .. "http://127.0.0.1")
-		end)
-
-		it("list of ranges", function()
-			local cfg = load_env({ TRUSTED_PROXIES = "10.0.0.0/8, 192.168.1.7,2001:db8::/32" })
-			assert.equal(3, #cfg.TRUSTED_PROXIES)
-			assert.equal(8, cfg.TRUSTED_PROXIES[1].bits)
-			for _, text in ipairs({ "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "x", "10.0.0.0/8,", "::/129", "1.2.3/8" }) do
-				refuses("TRUSTED_PROXIES", text)
-			end
-			assert.equal(1, #assert(config.load(with_file('return { TRUSTED_PROXIES = { "::1" } }'))).TRUSTED_PROXIES)
-			errors_of(with_file('return { TRUSTED_PROXIES = { "::1", x = "::1" } }'))
-			errors_of(with_file("return { TRUSTED_PROXIES = { 1 } }"))
-		end)
-
-		it("string", function()
-			accepts("DATA_DIR", "/var/lib/nova kms", "/var/lib/nova kms")
-			refuses("DATA_DIR", "a\nb")
-			refuses("DATA_DIR", ("a"):rep(4097))
-			accepts("DATA_DIR", ("a"):rep(4096), ("a"):rep(4096))
-		end)
-	end)
-
 	describe("errors", function()
 		it("are all reported, one clear line each", function()
 			local _, errors = errors_of(with_env({ LOG_LEVEL = "loud", TEE = "x", MAX_KEY_BYTES = "0" }))
@@ -326,7 +148,7 @@ describe("kms.config", function()
 			local fifo = os.tmpname()
 			os.remove(fifo)
 			assert(os.execute("mkfifo " .. fifo))
-			paths[#paths + 1] = fifo
+			configs.own(fifo)
 			assert.is_truthy(errors_of({ path = fifo, env = env_of({}) }):find("is not a file", 1, true))
 		end)
 

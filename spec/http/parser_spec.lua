@@ -1,0 +1,33 @@
+local native = require("support.native")
+
+describe("the HTTP parser's binding", function()
+	describe("text of targets", function()
+		it("is percent-decoded, by segment or as a query", function()
+			assert.equal("a/b\0+ c", native.percent_decode("a%2Fb%00+%20c", false))
+			assert.equal("a b+", native.percent_decode("a+b%2b", true))
+			for _, bad in ipairs({ "%", "%4", "%zz", "a%2" }) do
+				assert.same({ nil, "malformed percent-escape", "ERR_HEX" }, { native.percent_decode(bad, false) })
+			end
+		end)
+
+		it("gives a query's parameters", function()
+			assert.same({ "b c", 1 }, { native.http_query("x=1&a=b+c&y", "a") })
+			assert.same({ "1", 2 }, { native.http_query("a=1&a=2", "a") })
+			assert.same({ "", 1 }, { native.http_query("a", "a") })
+			assert.same({ nil, 0 }, { native.http_query("b=1", "a") })
+			assert.same({ nil, 0 }, { native.http_query(nil, "a") })
+			assert.same({ nil, "malformed percent-escape", "ERR_HEX" }, { native.http_query("a=%4", "a") })
+		end)
+	end)
+
+	it("refuses misuse of its parser", function()
+		assert.has_error(function() native.http_parser(255) end)
+		assert.has_error(function() native.http_parser(65537) end)
+		local parser = native.http_parser(256)
+		assert.has_error(function() parser:feed() end)
+		assert.has_error(function() parser:read_body(-1) end)
+		assert.has_error(function() parser.feed(io.stdout, "") end)
+		parser:close()
+		assert.has_error(function() parser:feed("") end)
+	end)
+end)
