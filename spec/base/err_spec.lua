@@ -1,4 +1,4 @@
---- Errors on the wire, against the table of wire-protocol.md section 2 and the statuses of the
+--- Errors on the wire, against the table of docs/protocol.md section 2 and the statuses of the
 -- core's header.
 
 local cjson = require("cjson")
