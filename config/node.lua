@@ -32,7 +32,7 @@ return {
 	-- Allowed: 1 to 4096 characters, none of them a control character.
 	-- DATA_DIR = "data",
 
-	-- Folder of the operator's policy files; the shipped ones stand for those that are not there.
+	-- Folder of the operator's policy files; it must exist when set. Shipped files stand for missing ones.
 	-- Allowed: 1 to 4096 characters, none of them a control character.
 	-- POLICY_DIR = "config/policy",
 

@@ -406,11 +406,21 @@ describe("operator policies", function()
 		end)
 
 		it("that are missing are the shipped ones", function()
-			local none = nodes.start({ env = { POLICY_DIR = folder.dir .. "/none" } })
+			local none = nodes.start({})
 			finally(function() none:stop() end)
 			local status = none:status().policy
 			assert.equal(folder.shipped, status.hash)
 			assert.same({ "start", 1, 0 }, { status.by, status.api, status.failures })
+		end)
+
+		it("in a POLICY_DIR that is no folder stop it", function()
+			folder:write("file", "")
+			for _, dir in ipairs({ folder.dir .. "/none", folder.dir .. "/file.lua" }) do
+				local code, _, err = start({ POLICY_DIR = dir })
+				assert.equal(4, code, err)
+				assert.matches(dir:gsub("%p", "%%%0") .. ": is not a folder\n", err)
+			end
+			folder:write("file", nil)
 		end)
 	end)
 end)

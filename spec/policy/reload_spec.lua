@@ -2,6 +2,7 @@
 
 local native = require("spec.support.native")
 local policy_kit = require("spec.support.policy_kit")
+local uv = require("luv")
 
 local SHIPPED = policy_kit.SHIPPED
 local FACTS = policy_kit.FACTS
@@ -84,9 +85,69 @@ describe("reloading policies", function()
 		assert.is_nil(p:poll())
 		assert.same({ true, false }, { p:poll() })
 		assert.equal(403, p:derive(FACTS).status)
-		os.remove(kit.dir .. "/access.lua")
-		assert.same({ true, true }, { p:poll() })
-		assert.is_true(p:derive(FACTS))
+	end)
+
+	describe("whose file or folder disappears", function()
+		local p, hash
+
+		before_each(function()
+			write("access", "return { derive = function() return false end }")
+			p = assert(open())
+			hash = p:hash()
+		end)
+
+		-- Neither a look at the files nor a signal puts the shipped policies in force.
+		local function assert_old_stays(pattern)
+			for _, by in ipairs({ "file", "signal" }) do
+				local ok, lines
+				if by == "file" then ok, lines = p:poll() else ok, lines = p:reload(by) end
+				assert.is_nil(ok)
+				assert.matches(pattern, table.concat(lines, "\n"))
+				assert.equal(403, p:derive(FACTS).status)
+				assert.equal(hash, p:hash())
+				assert.same({ by, lines[1] }, { p:status().last_error.by, p:status().last_error.first })
+				assert.equal("policies not taken: the old ones stay", kit.lines[#kit.lines].event)
+			end
+		end
+
+		it("keeps the old set when a file is gone, until it is back", function()
+			os.remove(kit.dir .. "/access.lua")
+			assert_old_stays("/access%.lua: is gone")
+			write("access", "return { derive = function() return false end }")
+			assert.same({ true, false }, { p:poll() })
+			assert.is_nil(p:status().last_error)
+		end)
+
+		it("keeps the old set when the folder is renamed, even by command", function()
+			os.rename(kit.dir, kit.dir .. ".old")
+			finally(function() os.rename(kit.dir .. ".old", kit.dir) end)
+			assert_old_stays("is not a folder")
+			assert.is_nil(p:reload("command"))
+			assert.equal(403, p:derive(FACTS).status)
+		end)
+
+		it("keeps the old set while a link dangles, even by command", function()
+			os.remove(kit.dir .. "/access.lua")
+			assert(uv.fs_symlink(kit.dir .. "/nowhere", kit.dir .. "/access.lua"))
+			assert_old_stays("/access%.lua: is a link to a file that is not there")
+			assert.is_nil(p:reload("command"))
+			assert.equal(403, p:derive(FACTS).status)
+		end)
+
+		it("takes the shipped file when the operator says so", function()
+			os.remove(kit.dir .. "/access.lua")
+			assert.same({ true, true }, { p:reload("command") })
+			assert.is_true(p:derive(FACTS))
+		end)
+	end)
+
+	it("does not open a folder that is required and missing, or a link to nothing", function()
+		local opened, lines = open({ dir = kit.dir .. "/none", required = true })
+		assert.is_nil(opened)
+		assert.same({ kit.dir .. "/none: is not a folder" }, lines)
+		assert.truthy(open({ dir = kit.dir .. "/none" }))
+		assert(uv.fs_symlink(kit.dir .. "/nowhere", kit.dir .. "/sync.lua"))
+		assert.is_nil(open())
 	end)
 
 	it("works a thousand times without growing", function()

@@ -15,7 +15,8 @@ local DIR = { name = "dir", help = "folder of the policies (default: POLICY_DIR,
 local DIR_OPTION = { name = "dir", value = "DIR", help = "folder of the policies (default: POLICY_DIR, config/policy)" }
 local GUARDED_BYTES = 8 << 20
 
--- Returns { dir, shipped }: the folder of the policies and that of the shipped ones | nil, message.
+-- Returns { dir, shipped, required }: the folder of the policies, that of the shipped ones, and whether the first
+-- must exist | nil, message.
 local function folders(given, world)
 	local shipped = world.root .. "/config/policy"
 	if given then
@@ -25,7 +26,7 @@ local function folders(given, world)
 	end
 	local cfg, errors = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
 	if not cfg then return nil, table.concat(errors, "\n") end
-	return { dir = cfg.POLICY_DIR, shipped = shipped }
+	return { dir = cfg.POLICY_DIR, shipped = shipped, required = config.origin(cfg, "POLICY_DIR") ~= "default" }
 end
 
 -- Returns kms.policy | nil, list of mistakes.
@@ -39,7 +40,7 @@ local function open(given, world, trace)
 		if not ok then return nil, { message } end
 	end
 	return policy.open({
-		native = native, dir = found.dir, shipped = found.shipped, trace = trace,
+		native = native, dir = found.dir, shipped = found.shipped, required = found.required, trace = trace,
 		wall_ms = native.wall_ms, mono_ms = native.mono_ms,
 	})
 end

@@ -38,7 +38,7 @@ function M.sections()
 			{ name = "DATA_DIR", type = "string", default = "data",
 				doc = "Folder of the sim seed and the local chain; nothing else is written to disk." },
 			{ name = "POLICY_DIR", type = "string", default = "config/policy",
-				doc = "Folder of the operator's policy files; the shipped ones stand for those that are not there." },
+				doc = "Folder of the operator's policy files; it must exist when set. Shipped files stand for missing ones." },
 			{ name = "METRICS_ADDR", type = "bind_or_off", default = "127.0.0.1:9464",
 				doc = "Where GET /metrics is answered, over plain HTTP; 0: nowhere." },
 			{ name = "CONTROL_SOCKET", type = "socket", default = "auto",

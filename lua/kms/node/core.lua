@@ -7,6 +7,7 @@ local files = require("kms.base.files")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local policy = require("kms.policy")
+local settings = require("kms.config")
 local sim = require("kms.tee.sim")
 local tee = require("kms.tee")
 
@@ -96,7 +97,8 @@ function M.open(config, log, shipped)
 	core.store, core.native_nonces = new_store(config, core.tee.address), assert(native.nonces(config.POP_TIMEOUT_SECONDS))
 	core.service = new_service(config, core)
 	core.policy, message = policy.open({
-		native = native, dir = config.POLICY_DIR, shipped = shipped, wall_ms = core.wall_ms, mono_ms = core.mono_ms,
+		native = native, dir = config.POLICY_DIR, shipped = shipped,
+		required = settings.origin(config, "POLICY_DIR") ~= "default", wall_ms = core.wall_ms, mono_ms = core.mono_ms,
 		log = log, store = core.store,
 	})
 	if not core.policy then return nil, message end

@@ -37,8 +37,15 @@ local function versions_of(self)
 	return table.concat(parts, " ")
 end
 
-local function read_and_build(self)
-	local read, mistakes = sources.read(self.dir, self.shipped_dir)
+-- What was read from the folder must still be there, unless the operator says so by command: a file that goes
+-- away for a moment, or with a folder that is renamed, must not put the shipped policies in force.
+local function read_and_build(self, by)
+	local in_force = self.set and self.set.sources
+	local has_own = false
+	for _, source in pairs(in_force or {}) do has_own = has_own or not source.shipped end
+	local read, mistakes = sources.read(self.dir, self.shipped_dir, {
+		required = self.required or has_own, was = by ~= "command" and in_force or nil,
+	})
 	local built, more = set.build(read, self.set_options)
 	for _, mistake in ipairs(more or {}) do mistakes[#mistakes + 1] = mistake end
 	if #mistakes == 0 then return built end
@@ -59,12 +66,13 @@ local function keep_old(self, by, lines)
 	return nil, lines
 end
 
---- Reads the folder again and puts the new set in force, unless it has a mistake.
+--- Reads the folder again and puts the new set in force, unless it has a mistake. A missing file is one, when the
+-- set in force has it, except by "command".
 -- @param by "start", "signal", "command" or "file"
 -- @return true, whether anything changed | nil, list of mistakes, one line each
 function Policy:reload(by)
 	self.versions = versions_of(self)
-	local built, lines = read_and_build(self)
+	local built, lines = read_and_build(self, by)
 	if not built then return keep_old(self, by, lines) end
 	self.last_error = nil
 	local old = self.set
@@ -175,13 +183,13 @@ end
 
 --- Opens the policies and puts them in force.
 -- @param deps native; shipped (folder of the shipped policies); wall_ms and mono_ms (clocks); dir (the operator's
---   folder; nil: the shipped policies), log (kms.base.log), store (native, for kms.store) and trace (as of
---   policy_vm), each or nil
+--   folder; nil: the shipped policies), required (boolean: dir must be a folder), log (kms.base.log), store (native,
+--   for kms.store) and trace (as of policy_vm), each or nil
 -- @return policy | nil, list of mistakes, one line each
 function M.open(deps)
-	local taken = needs.take(deps, "native shipped wall_ms mono_ms", "dir log store trace")
+	local taken = needs.take(deps, "native shipped wall_ms mono_ms", "dir required log store trace")
 	local self = setmetatable({
-		dir = taken.dir, shipped_dir = taken.shipped, log = taken.log, wall_ms = taken.wall_ms,
+		dir = taken.dir, required = taken.required, shipped_dir = taken.shipped, log = taken.log, wall_ms = taken.wall_ms,
 		counters = counters.new(), own_counters = counters.new(), changes = {},
 		set_options = {
 			native = taken.native, store = taken.store, buckets = assert(taken.native.policy_buckets(BUCKETS)),

@@ -61,19 +61,41 @@ local function check_dir(dir, shipped)
 	return own.uid, distrust(stat, own.uid)
 end
 
---- Reads the four files: from `dir`, or the shipped one when it is missing there.
--- @param dir      the operator's folder, which may be missing, or nil
+-- The folder's identity, or nil: it is no folder.
+local function folder_of(dir)
+	local stat = uv.fs_stat(dir)
+	return stat and stat.type == "directory" and ("%d/%d"):format(stat.dev, stat.ino) or nil
+end
+
+-- Reads a file of the operator's folder.
+-- @param was whether the set in force has this file, and must not lose it
+-- @return text | nil: there is none | nil, what is wrong
+local function read_own(path, owner, was)
+	local text, wrong = read_file(path, owner)
+	if text or wrong then return text, wrong end
+	if uv.fs_lstat(path) then return nil, "is a link to a file that is not there" end
+	if was then return nil, "is gone: put it back, or tell nova-kms reload to go on without it" end
+	return nil
+end
+
+--- Reads the four files: from `dir`, or the shipped one when it is missing there. A folder or file that is missing
+-- by accident must not put the shipped policies in force, since those allow more.
+-- @param dir      the operator's folder, which may be missing unless it is required, or nil
 -- @param shipped  folder of the shipped policies
+-- @param options  required (boolean: dir must be a folder), was (sources in force, whose files must still be
+--   there); or nil
 -- @return by name of a file ("access") { text, path, shipped (boolean) }, list of mistakes
-function M.read(dir, shipped)
-	local sources, mistakes = {}, {}
+function M.read(dir, shipped, options)
+	options = options or {}
+	local sources, mistakes, was = {}, {}, options.was or {}
+	local before = dir and folder_of(dir)
 	local owner, distrusted = check_dir(dir, shipped)
 	if distrusted then M.add_mistake(mistakes, dir, nil, distrusted) end
 	for _, name in ipairs(schema.NAMES) do
 		local path, text, wrong = nil, nil, nil
 		if dir then
 			path = dir .. "/" .. name .. ".lua"
-			text, wrong = read_file(path, owner)
+			text, wrong = read_own(path, owner, was[name] and not was[name].shipped)
 		end
 		if wrong then M.add_mistake(mistakes, path, nil, wrong) end
 		local is_shipped = not text
@@ -83,6 +105,11 @@ function M.read(dir, shipped)
 		end
 		if not text then M.add_mistake(mistakes, path, nil, "the shipped policy is missing") end
 		sources[name] = { text = text or "return {}", path = path, shipped = is_shipped }
+	end
+	if options.required and not before then
+		M.add_mistake(mistakes, dir, nil, "is not a folder")
+	elseif dir and folder_of(dir) ~= before then
+		M.add_mistake(mistakes, dir, nil, "was replaced while its files were read")
 	end
 	if dir then find_strays(dir, mistakes) end
 	return sources, mistakes
