@@ -158,8 +158,12 @@ static int client_begin(lua_State *L);
  */
 static int client_finish(lua_State *L);
 
+/* client:require_pop() -- insists that the node repeats pop, as it has done in an earlier process */
+static int client_require_pop(lua_State *L);
+
 static const luaL_Reg client_methods[] = { { "begin", client_begin },
 					   { "finish", client_finish },
+					   { "require_pop", client_require_pop },
 					   { NULL, NULL } };
 static const bind_type client_type = { "kms.client", client_release, client_methods, false };
 
@@ -193,7 +197,7 @@ static int client_begin(lua_State *L)
 
 static int client_finish(lua_State *L)
 {
-	const kms_client *client = bind_check(L, 1, &client_type);
+	kms_client *client = bind_check(L, 1, &client_type);
 	kms_exchange *exchange = bind_check(L, 2, &exchange_type);
 	kms_text signature = bind_arg_text(L, 3);
 	kms_buf *body = bind_body_check(L, 4);
@@ -201,6 +205,12 @@ static int client_finish(lua_State *L)
 	if (status != KMS_OK) return bind_fail(L, status);
 	push_fields(L, exchange);
 	return 1;
+}
+
+static int client_require_pop(lua_State *L)
+{
+	kms_client_require_pop(bind_check(L, 1, &client_type));
+	return 0;
 }
 
 /*

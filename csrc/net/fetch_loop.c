@@ -317,6 +317,8 @@ kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(
 		fetch->fetcher = NULL;
 		return KMS_ERR_MEMORY;
 	}
+	/* The loop's time is that of its last turn; whatever went on since then is not this transfer's. */
+	uv_update_time(fetcher->loop);
 	uv_timer_start(&fetch->deadline, on_deadline, fetch->timeout_ms, 0);
 	TAILQ_INSERT_TAIL(&fetcher->active, fetch, link);
 	fetcher->running++;

@@ -1,6 +1,7 @@
 /* Requests of an application, and the replies to them (client.h). */
 #include "kms/client.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -15,6 +16,7 @@
 #define MAX_NAME 65536               /* bytes of a path, context or key */
 
 struct kms_client {
+	atomic_bool binds; /* the node has repeated `pop` in a reply */
 	const kms_wallet *wallet;
 	kms_secret *channel;
 	uint8_t own97[97];
@@ -92,8 +94,11 @@ static kms_status build_inner(kms_buf *json, const kms_request *request, kms_tex
 	if (derive && request->context.len) GUARD(kms_member_text(json, "context", request->context));
 	if (!derive) GUARD(kms_member_text(json, "key", request->key));
 	if (derive && request->length) GUARD(kms_member_number(json, "length", request->length));
+	GUARD(kms_member_text(json, "op", kms_text_from(kms_request_operation(request->kind))));
 	if (derive) GUARD(kms_member_text(json, "path", request->path));
 	GUARD(kms_member_text(json, "pop", pop));
+	GUARD(kms_member_begin(json, "strict"));
+	GUARD(kms_buf_append_text(json, "true"));
 	if (put && request->ttl_ms) GUARD(kms_member_number(json, "ttl_ms", request->ttl_ms));
 	if (put) GUARD(kms_member_base64(json, "value", request->value));
 	return kms_buf_append_text(json, "}");
@@ -169,13 +174,34 @@ static kms_status read_secret(kms_exchange *exchange, const char *name)
 	return kms_base64_decode(exchange->secret.data, &exchange->secret.len, kms_json_text(value));
 }
 
-static kms_status check_pop(const kms_exchange *exchange)
+/*
+ * Existing nodes send no `pop`. One that has sent it, and sends none now, has not seen this request's body:
+ * someone gave its headers to a request of their own.
+ */
+static kms_status check_pop(bool *present, const kms_exchange *exchange, const kms_client *client)
 {
 	const kms_json_value *pop = kms_json_get(&exchange->json, exchange->json.values, "pop");
-	if (!pop) return KMS_OK; /* existing nodes send none */
+	*present = pop;
+	if (!pop) return has_body(exchange->kind) && client->binds ? KMS_ERR_POP_BINDING : KMS_OK;
 	ENSURE(pop->type == KMS_JSON_STRING && pop->len == sizeof(exchange->signature132),
 	       KMS_ERR_POP_BINDING);
 	return kms_equal_ct(pop->text, exchange->signature132, pop->len) ? KMS_OK : KMS_ERR_POP_BINDING;
+}
+
+/* How many members a reply to this operation has, without `pop`. */
+static uint32_t member_count(const kms_exchange *exchange)
+{
+	switch (exchange->kind) {
+	case KMS_REQUEST_DERIVE: /* app_id, key, length, path */
+	case KMS_REQUEST_GET:    /* app_id, key, updated_at_ms, value */
+		return 4;
+	case KMS_REQUEST_LIST: /* app_id, count, keys; of a page, next */
+		return kms_json_get(&exchange->json, exchange->json.values, "next") ? 4 : 3;
+	case KMS_REQUEST_PUT:    /* app_id, key, updated_at_ms */
+	case KMS_REQUEST_DELETE: /* app_id, deleted, key */
+	default:
+		return 3;
+	}
 }
 
 static kms_status read_list(const kms_exchange *exchange)
@@ -222,9 +248,10 @@ static kms_status open_reply(kms_exchange *exchange, const kms_client *client, c
 				envelope->hex);
 }
 
-static kms_status finish(kms_exchange *exchange, kms_buf *body, const kms_client *client,
+static kms_status finish(kms_exchange *exchange, kms_buf *body, kms_client *client,
 			 kms_text response_signature)
 {
+	bool pop;
 	kms_envelope envelope;
 	kms_text own_signature = { exchange->signature132, sizeof(exchange->signature132) };
 
@@ -236,8 +263,12 @@ static kms_status finish(kms_exchange *exchange, kms_buf *body, const kms_client
 	GUARD(kms_json_parse(&exchange->json, (char *)exchange->plain.data, exchange->plain.len,
 			     MAX_RESULT_VALUES));
 	ENSURE(exchange->json.values[0].type == KMS_JSON_OBJECT, KMS_ERR_FIELD_TYPE);
-	GUARD(check_pop(exchange));
-	return read_result(exchange);
+	GUARD(check_pop(&pop, exchange, client));
+	GUARD(read_result(exchange));
+	/* Each member of the operation is there: another one means that the reply is to another operation. */
+	ENSURE(exchange->json.values[0].count == member_count(exchange) + pop, KMS_ERR_FIELD_UNKNOWN);
+	if (pop) client->binds = true;
+	return KMS_OK;
 }
 
 static void clear_result(kms_exchange *exchange)
@@ -250,7 +281,12 @@ static void clear_result(kms_exchange *exchange)
 	exchange->updated_at_ms = 0;
 }
 
-kms_status kms_client_finish(kms_exchange *exchange, kms_buf *body, const kms_client *client,
+void kms_client_require_pop(kms_client *client)
+{
+	if (client) client->binds = true;
+}
+
+kms_status kms_client_finish(kms_exchange *exchange, kms_buf *body, kms_client *client,
 			     kms_text response_signature)
 {
 	ENSURE(exchange && client && body, KMS_ERR_ARGUMENT);

@@ -8,7 +8,7 @@
 #include "kms/kdf.h"
 
 #define DEFAULT_LENGTH 32
-/* Values and keys of a request's JSON: unknown members are ignored, up to this many. */
+/* Values and keys of a request's JSON. Unless it is strict, unknown members are ignored, up to this many. */
 #define MAX_VALUES 1024
 
 /* The state that the parsers of single fields share. */
@@ -42,6 +42,24 @@ static kms_status required_string(kms_text *text, fields *f, const char *name)
 	GUARD(optional_string(text, f, name));
 	ENSURE(text->text, KMS_ERR_FIELD_MISSING);
 	return KMS_OK;
+}
+
+/* An absent or false flag is false. */
+static kms_status optional_flag(bool *flag, fields *f, const char *name)
+{
+	*flag = false;
+	const kms_json_value *value = optional_field(f, name);
+	if (!value) return KMS_OK;
+	ENSURE(value->type == KMS_JSON_TRUE || value->type == KMS_JSON_FALSE, KMS_ERR_FIELD_TYPE);
+	*flag = value->type == KMS_JSON_TRUE;
+	return KMS_OK;
+}
+
+/* A member that the operation does not have must be absent; null is not. */
+static kms_status absent_field(fields *f, const char *name)
+{
+	f->current = name;
+	return kms_json_get(f->json, &f->json->values[0], name) ? KMS_ERR_FIELD_UNKNOWN : KMS_OK;
 }
 
 static bool is_blank(kms_text text)
@@ -125,12 +143,74 @@ static kms_status parse_put(fields *f)
 	return parse_ttl(f);
 }
 
+/*
+ * The signed headers do not cover the method. A body that was sealed for one operation and is sent as
+ * another one (a PUT as a DELETE) names its own operation, and does not fit a DELETE.
+ */
+static kms_status parse_delete(fields *f)
+{
+	GUARD(absent_field(f, "value"));
+	GUARD(absent_field(f, "ttl_ms"));
+	return parse_key(f);
+}
+
+/* Every member that the requests of a kind may have, with a NULL at the end. */
+static const char *const *members_of(kms_request_kind kind)
+{
+	static const char *const derive[] = { "context", "length", "op", "path", "pop", "strict", NULL };
+	static const char *const put[] = { "key", "op", "pop", "strict", "ttl_ms", "value", NULL };
+	static const char *const delete[] = { "key", "op", "pop", "strict", NULL };
+	if (kind == KMS_REQUEST_DERIVE) return derive;
+	return kind == KMS_REQUEST_PUT ? put : delete;
+}
+
+static bool text_is(kms_text text, const char *want)
+{
+	return text.len == strlen(want) && kms_equal_ct(text.text, want, text.len);
+}
+
+static bool is_member(kms_request_kind kind, kms_text name)
+{
+	for (const char *const *known = members_of(kind); *known; known++)
+		if (text_is(name, *known)) return true;
+	return false;
+}
+
+/* Unless the client says `strict`, unknown members are ignored, as on existing nodes. */
+static kms_status check_strict(fields *f)
+{
+	bool strict;
+	GUARD(optional_flag(&strict, f, "strict"));
+	if (!strict) return KMS_OK;
+	f->current = NULL; /* the name at fault lies in guarded memory that ends with the request */
+	const kms_json_value *root = &f->json->values[0];
+	const kms_json_value *name = root->count ? kms_json_first(f->json, root) : NULL;
+	while (name) {
+		ENSURE(is_member(f->request->kind, kms_json_text(name)), KMS_ERR_FIELD_UNKNOWN);
+		name = kms_json_next(f->json, kms_json_next(f->json, name));
+	}
+	return KMS_OK;
+}
+
+/* A request may name its operation. */
+static kms_status check_operation(fields *f)
+{
+	f->current = "op";
+	const kms_json_value *value = kms_json_get(f->json, &f->json->values[0], "op");
+	if (!value) return KMS_OK;
+	ENSURE(value->type == KMS_JSON_STRING, KMS_ERR_FIELD_TYPE);
+	const char *own = kms_request_operation(f->request->kind);
+	return own && text_is(kms_json_text(value), own) ? KMS_OK : KMS_ERR_OPERATION;
+}
+
 static kms_status parse_fields(fields *f)
 {
 	ENSURE(f->json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_JSON);
 	f->current = "app_id";
 	/* Results have it and requests never do, so that a result sent back is not taken for a request. */
 	ENSURE(!kms_json_get(f->json, &f->json->values[0], "app_id"), KMS_ERR_APP_ID_IN_REQUEST);
+	GUARD(check_operation(f));
+	GUARD(check_strict(f));
 	GUARD(optional_string(&f->request->pop, f, "pop"));
 	switch (f->request->kind) {
 	case KMS_REQUEST_DERIVE:
@@ -138,7 +218,7 @@ static kms_status parse_fields(fields *f)
 	case KMS_REQUEST_PUT:
 		return parse_put(f);
 	case KMS_REQUEST_DELETE:
-		return parse_key(f);
+		return parse_delete(f);
 	case KMS_REQUEST_GET:
 	case KMS_REQUEST_LIST:
 	default:
@@ -155,6 +235,12 @@ static kms_status parse_plain(kms_request *request, const char **field, const km
 	kms_status status = parse_fields(&f);
 	if (status != KMS_OK) *field = f.current;
 	return status;
+}
+
+const char *kms_request_operation(kms_request_kind kind)
+{
+	static const char *const names[] = { "derive", "put", "delete", "get", "list" };
+	return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : NULL;
 }
 
 kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain, kms_request_kind kind,

@@ -18,7 +18,8 @@
 
 /*
  * An identity and the one node that it calls.
- * Threads: any; objects may be shared, since they never change.
+ * It remembers whether the node repeats `pop` in its replies, and then insists on it.
+ * Threads: any; objects may be shared.
  */
 typedef struct kms_client kms_client;
 
@@ -32,6 +33,12 @@ typedef struct kms_client kms_client;
 kms_status kms_client_new(kms_client **client, const kms_wallet *wallet, const kms_p384 *p384,
 			  const uint8_t node20[20], const uint8_t node97[97]);
 void kms_client_free(kms_client *client);
+
+/*
+ * Insists from now on that the node repeats `pop`: the caller knows that it does, such as from an earlier
+ * process (docs/protocol.md section 6). NULL is fine.
+ */
+void kms_client_require_pop(kms_client *client);
 
 /* ---- exchanges ---------------------------------------------------------------------------------- */
 
@@ -68,15 +75,17 @@ kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_cli
 
 /*
  * Verifies and opens the reply, in this order: the response signature, the envelope's sender,
- * decryption, `pop` when the result has one, its members, and that it is about the path or key asked for.
+ * decryption, `pop` when the result has one or must have one, and its members: exactly those of a reply to
+ * this operation, about the path or key asked for.
  * Returns: KMS_OK; ERR_STATE for an exchange that has not begun or has a result; ERR_SIGNATURE;
  * ERR_ENVELOPE; ERR_SENDER_KEY; ERR_DECRYPT; ERR_POP_BINDING; what kms_json_parse returns;
- * ERR_FIELD_MISSING; ERR_FIELD_TYPE; ERR_FIELD_VALUE; ERR_BASE64; ERR_MEMORY; ERR_LOCKED_MEMORY.
+ * ERR_FIELD_MISSING; ERR_FIELD_TYPE; ERR_FIELD_VALUE; ERR_FIELD_UNKNOWN; ERR_BASE64; ERR_MEMORY;
+ * ERR_LOCKED_MEMORY.
  * In-out: exchange - gains the result; has none after a failure. body - decoded in place,
  * unspecified afterwards; an empty one is ERR_ENVELOPE.
  * In: response_signature - X-KMS-Response-Signature; may be absent, which is ERR_SIGNATURE.
  */
-kms_status kms_client_finish(kms_exchange *exchange, kms_buf *body, const kms_client *client,
+kms_status kms_client_finish(kms_exchange *exchange, kms_buf *body, kms_client *client,
 			     kms_text response_signature);
 
 /* Wipes and frees what an exchange owns, not the exchange itself. NULL is fine. */

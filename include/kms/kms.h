@@ -98,6 +98,7 @@ typedef enum kms_category {
 	X(ERR_CLOCK_ENTRIES, 0x216, "vector clock has too many or impossible entries")  \
 	X(ERR_FUTURE, 0x217, "record is stamped in the future")                         \
 	X(ERR_URL, 0x218, "not an acceptable URL")                                      \
+	X(ERR_FIELD_UNKNOWN, 0x219, "the operation has no such field")                  \
 	X(ERR_SIGNATURE, 0x300, "invalid signature")                                    \
 	X(ERR_POP_MISSING, 0x301, "missing proof-of-possession headers")                \
 	X(ERR_POP_TIMESTAMP, 0x302, "timestamp is malformed or outside the window")     \
@@ -110,6 +111,7 @@ typedef enum kms_category {
 	X(ERR_MAC, 0x309, "missing or invalid X-Sync-Signature")                        \
 	X(ERR_POLICY, 0x30a, "refused by the policy of this node")                      \
 	X(ERR_ATTEST, 0x30b, "the attestation document is not to be trusted")           \
+	X(ERR_OPERATION, 0x30c, "op names another operation than the request")          \
 	X(ERR_NOT_FOUND, 0x400, "not found")                                            \
 	X(ERR_TOO_LARGE, 0x500, "larger than allowed")                                  \
 	X(ERR_STORAGE_SIZE, 0x501, "value does not fit the namespace")                  \

@@ -30,6 +30,10 @@ typedef struct kms_request {
 	kms_text pop;     /* may be absent */
 } kms_request;
 
+/* Returns: the operation's name in an inner request ("derive", ...), a static string; NULL for another kind.
+ */
+const char *kms_request_operation(kms_request_kind kind);
+
 /* Bounds that operators set. */
 typedef struct kms_request_limits {
 	size_t max_value; /* MAX_KV_VALUE_SIZE_BYTES */
@@ -37,12 +41,13 @@ typedef struct kms_request_limits {
 } kms_request_limits;
 
 /*
- * Parses the decrypted body of a DERIVE, PUT or DELETE.
- * Returns: KMS_OK; what kms_json_parse returns; ERR_APP_ID_IN_REQUEST; ERR_FIELD_MISSING;
- * ERR_FIELD_TYPE; ERR_FIELD_VALUE; ERR_BASE64; ERR_VALUE_SIZE; ERR_KEY_SIZE; ERR_TTL; ERR_ARGUMENT for
- * another kind or a buffer that is not guarded.
+ * Parses the decrypted body of a DERIVE, PUT or DELETE (docs/protocol.md sections 6 to 8).
+ * Returns: KMS_OK; what kms_json_parse returns; ERR_APP_ID_IN_REQUEST; ERR_OPERATION when `op` names another
+ * kind; ERR_FIELD_MISSING; ERR_FIELD_TYPE; ERR_FIELD_VALUE; ERR_FIELD_UNKNOWN for a DELETE with value or
+ * ttl_ms, and for an unknown member beside a true `strict`; ERR_BASE64; ERR_VALUE_SIZE; ERR_KEY_SIZE;
+ * ERR_TTL; ERR_ARGUMENT for another kind or a buffer that is not guarded.
  * Out: request - its texts and value point into its `plain`; free with kms_request_clear.
- * field - the member at fault (static string), or NULL.
+ * field - the member at fault (static string), or NULL, also for an unknown one.
  * In-out: plain - moved into the request, also on failure; empty afterwards.
  */
 kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain, kms_request_kind kind,

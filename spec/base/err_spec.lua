@@ -12,7 +12,8 @@ local CATEGORIES = {
 	"internal_error", -- 8: system
 	"service_unavailable", -- 9: remote
 }
-local EXCEPTIONS = { ERR_SENDER_KEY = "forbidden", ERR_POP_BINDING = "forbidden", ERR_POLICY = "forbidden" }
+local EXCEPTIONS = { ERR_SENDER_KEY = "forbidden", ERR_POP_BINDING = "forbidden", ERR_OPERATION = "forbidden",
+	ERR_POLICY = "forbidden" }
 
 -- Statuses of the core by name, with their category.
 local function native_statuses()
@@ -37,6 +38,7 @@ describe("kms.base.err", function()
 	it("has the statuses of the protocol", function()
 		local expected = {
 			ERR_JSON = { "bad_request", 400 }, ERR_SIGNATURE = { "unauthorized", 403 },
+			ERR_OPERATION = { "forbidden", 403 }, ERR_FIELD_UNKNOWN = { "bad_request", 400 },
 			ERR_POP_BINDING = { "forbidden", 403 }, ERR_SENDER_KEY = { "forbidden", 403 },
 			ERR_NOT_FOUND = { "not_found", 404 }, ERR_NO_ROUTE = { "not_found", 404 },
 			ERR_METHOD = { "method_not_allowed", 405 }, ERR_TOO_LARGE = { "payload_too_large", 413 },

@@ -16,6 +16,8 @@ local COMMON = {
 	{ name = "node-wallet", value = "ADDRESS", help = "the node's wallet, which must have signed the response" },
 	{ name = "node-pubkey", value = "HEX", help = "the node's teePubkey, which must have sealed the response" },
 	session.TIMEOUT,
+	{ name = "require-pop",
+		help = "refuse responses that do not repeat the request's signature; existing nodes do not repeat it" },
 	{ name = "json", help = "print the decrypted response as JSON" },
 }
 
@@ -122,7 +124,7 @@ local function call(world, name, parsed, native)
 	local node
 	node, message, code = client.open({
 		url = parsed.url, seed = seed, node_wallet = parsed.node_wallet, node_pubkey = parsed.node_pubkey,
-		timeout_ms = parsed.timeout * 1000,
+		timeout_ms = parsed.timeout * 1000, require_pop = parsed.require_pop,
 	})
 	if not node then return session.fail(world, message, code) end
 	local result

@@ -81,7 +81,8 @@ end
 --- A client of one node. Without node_wallet and node_pubkey it trusts the identity that the node's
 -- /status names, so the network path must be trusted at that moment.
 -- @param options  url; seed: handle; node_wallet, node_pubkey: hex, or nil; timeout_ms of each request (10000);
---   wall_s: function that returns Unix seconds (os.time)
+--   wall_s: function that returns Unix seconds (os.time); require_pop: the node is known to repeat `pop`, so
+--   a reply without it is refused (a client also requires it of a node that has repeated it once)
 -- @return client | nil, message, code, HTTP status where the node refused
 function M.open(options)
 	local keys, message, code = identity.of(options.seed)
@@ -93,6 +94,7 @@ function M.open(options)
 	if not pinned then return nil, message, code, status end
 	self.core, message, code = native.client(keys.wallet, keys.p384, pinned.wallet, pinned.pubkey)
 	if not self.core then return nil, "the node's identity: " .. message, code end
+	if options.require_pop then self.core:require_pop() end
 	return self
 end
 

@@ -35,15 +35,22 @@ typedef struct result_case {
 TEST(refuses_results_that_do_not_fit)
 {
 	static const result_case cases[] = {
-		/* Existing nodes send no pop, ours do. Other members are ignored. */
+		/* Existing nodes send no pop. */
 		{ KMS_OK, KMS_REQUEST_DERIVE,
 		  "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAAAA==\",\"length\":4}" },
-		{ KMS_OK, KMS_REQUEST_DERIVE,
-		  "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAAAA==\",\"length\":4,\"pop\":\"@\",\"x\":[1.5]"
-		  "}" },
 		{ KMS_OK, KMS_REQUEST_GET,
 		  "{\"app_id\":7,\"key\":\"k\",\"value\":\"\",\"updated_at_ms\":1}" },
 		{ KMS_OK, KMS_REQUEST_LIST, "{\"app_id\":7,\"keys\":[],\"count\":0}" },
+		{ KMS_OK, KMS_REQUEST_LIST, "{\"app_id\":7,\"keys\":[\"a\"],\"count\":1,\"next\":\"a\"}" },
+		/* replies to another operation: exactly this one's members */
+		{ KMS_ERR_FIELD_UNKNOWN, KMS_REQUEST_PUT,
+		  "{\"app_id\":7,\"key\":\"k\",\"value\":\"\",\"updated_at_ms\":1}" },
+		{ KMS_ERR_FIELD_UNKNOWN, KMS_REQUEST_DELETE,
+		  "{\"app_id\":7,\"key\":\"k\",\"deleted\":true,\"updated_at_ms\":1}" },
+		{ KMS_ERR_FIELD_UNKNOWN, KMS_REQUEST_DERIVE,
+		  "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAAAA==\",\"length\":4,\"x\":1}" },
+		{ KMS_ERR_FIELD_UNKNOWN, KMS_REQUEST_LIST,
+		  "{\"app_id\":7,\"keys\":[],\"count\":0,\"value\":\"\"}" },
 		/* pop */
 		{ KMS_ERR_POP_BINDING, KMS_REQUEST_DERIVE,
 		  "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAAAA==\",\"length\":4,\"pop\":\"\"}" },
@@ -95,6 +102,66 @@ TEST(refuses_results_that_do_not_fit)
 	CHECK_OK(make_world());
 	for (size_t i = 0; i < KMS_ARRAY_LEN(cases); i++)
 		CALL(finish_by_hand, cases[i].want, cases[i].kind, cases[i].inner);
+	free_world();
+}
+
+/* Once the client has had a reply with `pop`, or is told of one, replies must have it. */
+static void insists_on_pop(int *failed_, bool told)
+{
+	static const char *const bare[] = { "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAAAA==\",\"length\":4}",
+					    "{\"app_id\":7,\"key\":\"k\",\"updated_at_ms\":1}",
+					    "{\"app_id\":7,\"key\":\"k\",\"deleted\":true}" };
+	static const kms_request_kind kinds[] = { KMS_REQUEST_DERIVE, KMS_REQUEST_PUT, KMS_REQUEST_DELETE };
+	CHECK_OK(make_world());
+	for (size_t i = 0; i < KMS_ARRAY_LEN(bare); i++)
+		CALL(finish_by_hand, KMS_OK, kinds[i], bare[i]);
+	if (told)
+		kms_client_require_pop(world.client);
+	else
+		CALL(finish_by_hand, KMS_OK, KMS_REQUEST_PUT,
+		     "{\"app_id\":7,\"key\":\"k\",\"updated_at_ms\":1,\"pop\":\"@\"}");
+	for (size_t i = 0; i < KMS_ARRAY_LEN(bare); i++)
+		CALL(finish_by_hand, KMS_ERR_POP_BINDING, kinds[i], bare[i]);
+	/* A request without a body has no pop to repeat. */
+	CALL(finish_by_hand, KMS_OK, KMS_REQUEST_LIST, "{\"app_id\":7,\"keys\":[],\"count\":0}");
+	CALL(finish_by_hand, KMS_OK, KMS_REQUEST_DELETE,
+	     "{\"app_id\":7,\"key\":\"k\",\"deleted\":true,\"pop\":\"@\"}");
+	free_world();
+}
+
+TEST(a_node_that_sent_pop_must_send_it_again)
+{
+	CALL(insists_on_pop, false);
+	CALL(insists_on_pop, true);
+	kms_client_require_pop(NULL);
+}
+
+/* A PUT whose headers reach the node on a GET of the same key: the reply is the node's, but nothing is
+ * stored. */
+TEST(a_reply_to_a_get_is_not_taken_for_one_to_a_put)
+{
+	DEFER(wire_free) wire w = wire_make();
+	DEFER(kms_buf_free) kms_buf body = kms_buf_make(KMS_BUF_PLAIN, 1 << 16);
+	char nonce[KMS_NONCE_TEXT];
+	kms_exchange exchange;
+	kms_request put = { .kind = KMS_REQUEST_PUT, .key = KMS_TEXT("k"), .value = KMS_BYTES("old") };
+	CHECK_OK(make_world());
+	CHECK_OK(kms_nonces_issue(nonce, world.nonces, 1));
+	CHECK_OK(
+	    kms_client_begin(&exchange, &body, world.client, &put, kms_text_of(nonce, sizeof(nonce)), NOW_S));
+	CHECK_OK(serve(&w, &exchange, &body, kms_text_of(nonce, sizeof(nonce)), put.key));
+	kms_exchange_clear(&exchange);
+
+	put.value = KMS_BYTES("new");
+	kms_buf_clear(&body);
+	CHECK_OK(kms_nonces_issue(nonce, world.nonces, 1));
+	CHECK_OK(
+	    kms_client_begin(&exchange, &body, world.client, &put, kms_text_of(nonce, sizeof(nonce)), NOW_S));
+	kms_exchange redirected = exchange;
+	redirected.kind = KMS_REQUEST_GET;
+	CHECK_OK(serve(&w, &redirected, &body, kms_text_of(nonce, sizeof(nonce)), put.key));
+	CHECK_STATUS(KMS_ERR_FIELD_UNKNOWN, finish_with(&exchange, &w));
+	kms_exchange_clear(&exchange);
 	free_world();
 }
 
@@ -183,5 +250,6 @@ TEST(survives_failing_allocations)
 	free_world();
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(refuses_results_that_do_not_fit), T(refuses_replies_of_others),
-	  T(survives_failing_allocations))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(refuses_results_that_do_not_fit),
+	  T(a_node_that_sent_pop_must_send_it_again), T(a_reply_to_a_get_is_not_taken_for_one_to_a_put),
+	  T(refuses_replies_of_others), T(survives_failing_allocations))
