@@ -133,12 +133,12 @@ describe("the block of chain.evm", function()
 end)
 
 describe("chain.evm in an enclave with servers elsewhere", function()
-	-- Names of loopback addresses that types.all_loopback does not know as such.
+	-- Names of loopback addresses that url.all_loopback does not know as such.
 	local function with_two(body)
-		local types = require("kms.config.types")
-		local real = types.all_loopback
-		types.all_loopback = function() return false end -- luacheck: ignore 122
-		finally(function() types.all_loopback = real end) -- luacheck: ignore 122
+		local url = require("kms.config.url")
+		local real = url.all_loopback
+		url.all_loopback = function() return false end -- luacheck: ignore 122
+		finally(function() url.all_loopback = real end) -- luacheck: ignore 122
 		with_chain({ servers = 2, config = { IN_ENCLAVE = true } }, function(chain, one, log, servers)
 			body(chain, one, servers[2], log)
 		end)

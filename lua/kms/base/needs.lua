@@ -1,5 +1,5 @@
---- What a part is made with. Each part's new(deps) takes exactly the dependencies that it names: a
--- misspelt or superfluous one is a mistake of whoever assembles the part, found at the start.
+--- Checks the dependencies of a part of the node. Each part's new(deps) accepts exactly the dependencies
+-- that it names, so that a misspelt or superfluous one is found at the start.
 
 local M = {}
 
@@ -10,11 +10,10 @@ local function names_of(text)
 end
 
 --- Checks dependencies and copies them, so that the copy can become the part itself.
--- Throws, at the caller of the function that calls this, when one is missing or unknown.
--- @param deps table: dependency by name
--- @param required names, separated by spaces
--- @param optional names that may be absent, or nil
--- @return a new table of the dependencies
+-- @param deps  dependency by name
+-- @param required  names, separated by spaces
+-- @param optional  names that may be absent, separated by spaces, or nil
+-- @return new table of the dependencies; throws, at the caller of new(), where one is missing or unknown
 function M.take(deps, required, optional)
 	if type(deps) ~= "table" then error("dependencies must be a table", 3) end
 	local taken = {}

@@ -1,4 +1,4 @@
---- Rate limits that an operator may switch off.
+--- Rate limits that an operator can switch off.
 
 local native = require("kms_native")
 
@@ -6,12 +6,12 @@ local M = {}
 
 local function always() return true end
 
--- What a limit of 0 a minute gives: take as native.limiter's methods, without a limit.
+-- The limiter of 0 per minute: it has the methods of native.limiter and always allows.
 local UNLIMITED = { take = always, take_address = always }
 
---- Allows so many a minute of each key; all of them may come at once.
--- @param per_minute 1 or more; 0: no limit
--- @param max_keys keys that are remembered
+--- Allows `per_minute` events of each key per minute, in bursts of as many.
+-- @param per_minute  0: no limit
+-- @param max_keys  most keys that are tracked
 -- @return limiter with the methods of native.limiter: take(key, mono_ms) and take_address(address,
 --   mono_ms) -> true | false, seconds until the next one
 function M.per_minute(per_minute, max_keys)

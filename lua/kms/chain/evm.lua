@@ -9,7 +9,7 @@ local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rpc = require("kms.chain.rpc")
 local snapshot = require("kms.chain.snapshot")
-local types = require("kms.config.types")
+local url = require("kms.config.url")
 
 local M = {}
 
@@ -129,7 +129,7 @@ function M.open(deps)
 	self.mono_ms = self.mono_ms or native.mono_ms
 	self.rpc = rpc.new({
 		urls = config.HELIOS_RPC_URL, log = log, mono_ms = self.mono_ms,
-		agree = config.IN_ENCLAVE and not types.all_loopback(config.HELIOS_RPC_URL),
+		agree = config.IN_ENCLAVE and not url.all_loopback(config.HELIOS_RPC_URL),
 	})
 	self.heads = head.new({
 		rpc = self.rpc, config = config, log = log, wall_ms = self.wall_ms, mono_ms = self.mono_ms,

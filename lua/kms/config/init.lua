@@ -1,7 +1,6 @@
---- Configuration of a node: a file, overridden by environment variables of the same names.
--- Keys and their rules are in kms.config.schema, types in kms.config.types, the file's sandbox in
--- kms.config.file. Values: booleans and integers; text in canonical form, application ids too;
--- urls: list of text; cidrs: list for kms.base.cidr; a key that is not set: nil.
+--- The configuration of a node: a file, overridden by environment variables of the same names. Keys are
+-- declared in kms.config.schema. Values are booleans, integers, text in canonical form (application
+-- ids too), lists of URLs, lists of ranges (kms.base.cidr), or nil where a key is not set.
 
 local file = require("kms.config.file")
 local rules = require("kms.config.rules")
@@ -11,11 +10,12 @@ local types = require("kms.config.types")
 
 local M = {}
 
-local MAX_SHOWN = 80
+local MAX_SHOWN = 80 -- bytes of an invalid value in a message
 
--- What belongs to a configuration and is not a key: { origins, notes, path }.
+-- By configuration: { origins, notes, path, values }.
 local about = setmetatable({}, { __mode = "k" })
 
+-- The entries of the schema by name, and as a list.
 local function keys_by_name()
 	local keys, list = {}, {}
 	for _, section in ipairs(schema.sections()) do
@@ -27,7 +27,7 @@ local function keys_by_name()
 	return keys, list
 end
 
---- What may be printed of a value that was refused.
+-- The printable form of an invalid value.
 local function shown(key, value)
 	local kind = type(value)
 	if kind ~= "string" then
@@ -37,8 +37,7 @@ local function shown(key, value)
 	return ("value '%s'"):format(text.excerpt(mask and mask(value) or value, MAX_SHOWN))
 end
 
---- Converts a value of the file or the environment.
--- @return whether it is valid, the value (nil for empty text of an optional key)
+-- Converts a raw value. Returns whether it is valid, the value (nil for empty text of an optional key).
 local function convert(key, raw)
 	local kind = types[key.type]
 	if type(raw) == "string" then
@@ -56,7 +55,7 @@ local function refusal(key, name, raw, where)
 		types[key.type].allowed(key), where and (" (set in %s)"):format(where) or "")
 end
 
---- The raw value of a key, where it comes from, and the variable that it is in.
+-- Returns the raw value of a key, its origin, and the name under which it was set.
 local function find_raw(key, env, file_values)
 	for _, name in ipairs({ key.name, key.alias }) do
 		local raw = env(name)
@@ -78,7 +77,7 @@ local function readonly(value)
 	})
 end
 
---- A table that gives the values and refuses everything else.
+-- A read-only table of the values.
 local function freeze(values, keys)
 	local frozen = {}
 	for name, value in pairs(values) do frozen[name] = readonly(value) end
@@ -96,12 +95,11 @@ local function freeze(values, keys)
 end
 
 --- Loads and checks the configuration.
--- @param options  env: function(name) -> string or nil, never asked for a secret; path: file
---   named by the user, or nil; default_path: file that may be missing ("config/node.lua").
---   NOVA_KMS_CONFIG in the environment names the file where path is nil. An environment
---   variable that is empty counts as not set.
--- @return read-only table of the values (an unknown name throws, so does a write);
---         or nil, list of all errors, one line each
+-- @param options  env: function(name) -> text or nil, never asked for a secret (an empty variable counts as not
+--   set); path: file that the user named, or nil: the one that NOVA_KMS_CONFIG names; default_path: file
+--   that may be missing ("config/node.lua")
+-- @return read-only table of the values (unknown names and writes throw) | nil, list of all errors, one line
+--   each
 function M.load(options)
 	local keys, list = keys_by_name()
 	local errors, values, origins = {}, {}, {}
@@ -117,7 +115,7 @@ function M.load(options)
 			values[key.name], origins[key.name] = value, origin
 		end
 	end
-	-- Rules between keys mean nothing while one of the keys has no value.
+	-- Rules between keys need all values.
 	if #errors == 0 then rules.check(values, errors) end
 	if #errors > 0 then return nil, errors end
 	local notes = rules.notes(values)
@@ -131,9 +129,9 @@ local function of(cfg)
 	return about[cfg] or error("not a configuration of kms.config", 3)
 end
 
---- Checks the rules about secrets, which are in the hands of C when they can be checked.
+--- Checks the rules about secrets, after C has taken them from the environment.
 -- @param is_set  function(name) -> whether the environment had that secret
--- @return true; or nil, list of errors, one line each
+-- @return true | nil, list of errors, one line each
 function M.check_secrets(cfg, is_set)
 	local errors = {}
 	rules.check_secrets(of(cfg).values, is_set, errors)
@@ -141,22 +139,22 @@ function M.check_secrets(cfg, is_set)
 	return true
 end
 
---- Where a value comes from: "default", "file" or "environment".
+--- The origin of a value: "default", "file" or "environment".
 function M.origin(cfg, name)
 	return of(cfg).origins[name] or error(("no configuration key is named '%s'"):format(tostring(name)), 2)
 end
 
---- What is valid and still worth a warning: list of lines.
+--- Warnings about valid values: list of lines.
 function M.notes(cfg)
 	return of(cfg).notes
 end
 
---- Path of the file that was read, or nil.
+--- The path of the file that was read, or nil.
 function M.path(cfg)
 	return of(cfg).path
 end
 
---- Names of the secrets, which C takes from the environment at start.
+--- The names of the secrets, which C takes from the environment at the start.
 function M.secret_names()
 	local names = {}
 	for _, key in ipairs(select(2, keys_by_name())) do
@@ -165,7 +163,7 @@ function M.secret_names()
 	return names
 end
 
---- Every key for help and documentation, in order.
+--- Describes every key, in order.
 -- @return list of { name, section, type, allowed, doc, default (nil: not set), secret, alias }
 function M.describe()
 	local list = {}
@@ -181,8 +179,7 @@ function M.describe()
 	return list
 end
 
---- A plain copy without secrets, for people and JSON: lists and addresses as text, URLs
--- without what may be a credential. Keys that are not set are absent.
+--- A printable copy: lists and addresses as text, URLs masked, without secrets and keys that are not set.
 function M.public(cfg)
 	local copy = {}
 	local keys = keys_by_name()

@@ -1,18 +1,20 @@
---- Rules between configuration keys: what refuses to start together, what deserves a warning,
--- and values that follow from others.
+--- Rules between configuration keys: forbidden combinations, warnings, and values that follow from
+-- others.
 
 local types = require("kms.config.types")
+local url = require("kms.config.url")
 
 local M = {}
 
---- Bytes of a request that puts the largest value: base64 in JSON, in hexadecimal in the
--- envelope, and room for the key (escaped at worst), other members, sender key and nonce.
+-- The size in bytes of a PUT of the largest value: base64 in JSON, the JSON in hexadecimal in the envelope,
+-- and room for the key (all escaped), other members, sender key and nonce.
 local function largest_put(values)
 	local plain = (values.MAX_KV_VALUE_SIZE_BYTES + 2) // 3 * 4 + 6 * values.MAX_KEY_BYTES + 512
 	return 2 * plain + 1024
 end
 
---- Appends a line to `errors` for each combination that a node refuses.
+--- Appends a line to `errors` for each forbidden combination.
+-- @param values  by name
 function M.check(values, errors)
 	local function refuse(text, ...) errors[#errors + 1] = text:format(...) end
 	if not values.IN_ENCLAVE then return end
@@ -23,22 +25,24 @@ function M.check(values, errors)
 		refuse("variable CHAIN: value 'local' is not valid with IN_ENCLAVE=true: allowed is evm")
 	end
 	local urls = values.HELIOS_RPC_URL
-	if values.CHAIN == "evm" and #urls < 2 and not (#urls == 1 and types.all_loopback(urls)) then
+	if values.CHAIN == "evm" and #urls < 2 and not (#urls == 1 and url.all_loopback(urls)) then
 		refuse("variable HELIOS_RPC_URL: value '%s' is not valid with IN_ENCLAVE=true: allowed is "
 			.. "a light client on loopback, or at least two URLs", types.urls.show(urls))
 	end
 end
 
---- Appends a line to `errors` for each secret that is set and must not be.
+--- Appends a line to `errors` for each secret that must not be set.
+-- @param is_set  function(name) -> whether the environment had that secret
 function M.check_secrets(values, is_set, errors)
 	if is_set("MASTER_SECRET_HEX") and values.IN_ENCLAVE and not values.ALLOW_OPERATOR_SECRET then
-		errors[#errors + 1] = "variable MASTER_SECRET_HEX: not valid with IN_ENCLAVE=true, since whoever sets it "
+		errors[#errors + 1] = "variable MASTER_SECRET_HEX: not valid with IN_ENCLAVE=true, since the operator then "
 			.. "knows the secret: allowed is together with ALLOW_OPERATOR_SECRET=true"
 	end
 end
 
---- Lines about values that are valid, but hardly what was meant.
--- Sizes are among them and not refused: existing deployments set them one by one.
+--- Warnings about valid values that are probably mistakes. Sizes that do not fit together are not refused,
+-- since existing deployments set them one by one.
+-- @return list of lines
 function M.notes(values)
 	local notes = {}
 	local function note(when, text, ...)
@@ -70,7 +74,7 @@ function M.notes(values)
 	return notes
 end
 
---- Sets the values that follow from others.
+--- Sets the values that follow from others; call it after check() and notes().
 function M.settle(values)
 	if values.ALLOW_PRIVATE_PEERS == nil then values.ALLOW_PRIVATE_PEERS = not values.IN_ENCLAVE end
 	if values.IN_ENCLAVE then values.ALLOW_DEV_IDENTITY = false end

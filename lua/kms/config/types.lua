@@ -1,15 +1,18 @@
---- The types of configuration values.
--- Each type has: parse(text, key) -> value or nil, for environment variables and quoted values;
--- accept(value, key) -> value or nil, for other Lua values (absent: text only); allowed(key) ->
--- text for messages and the documentation; show(value) -> what may be printed of a valid value
--- (default: tostring); mask(text) -> what may be printed of an invalid one.
+--- The types of configuration values. A type is a table of functions:
+--   parse(text, key)    -> value | nil, for environment variables and strings of the file
+--   accept(value, key)  -> value | nil, for other values of the file (absent: strings only)
+--   allowed(key)        -> text for messages and config/node.lua
+--   show(value)         -> printable form of a valid value (absent: tostring)
+--   mask(text)          -> printable form of an invalid one (absent: the text itself)
+-- `key` is the key's entry in kms.config.schema.
 
 local cidr = require("kms.base.cidr")
+local url = require("kms.config.url")
 
 local M = {}
 
-local MAX_TEXT = 4096
-local MAX_LIST = 64
+local MAX_TEXT = 4096 -- bytes
+local MAX_LIST = 64 -- elements
 
 local BOOLEANS = { ["true"] = true, ["1"] = true, yes = true, ["false"] = false, ["0"] = false, no = false }
 
@@ -39,7 +42,7 @@ M.int = {
 	end,
 }
 
--- Unsigned 64-bit, as decimal text: above 2^63 - 1 a Lua integer would be negative.
+-- Unsigned 64-bit numbers as decimal text, since Lua integers end at 2^63 - 1.
 M.app_id = {
 	parse = function(text)
 		if not text:find("^[1-9]%d*$") or #text > 20 then return nil end
@@ -58,7 +61,7 @@ M.string = {
 		if text == "" or #text > MAX_TEXT or text:find("%c") then return nil end
 		return text
 	end,
-	allowed = function() return ("1 to %d characters, none of them a control character"):format(MAX_TEXT) end,
+	allowed = function() return ("1 to %d characters without control characters"):format(MAX_TEXT) end,
 }
 
 M.enum = {
@@ -71,7 +74,7 @@ M.enum = {
 	allowed = function(key) return "one of " .. table.concat(key.values, ", ") end,
 }
 
--- Names that Python's logging gives the levels, which existing deployments set.
+-- Existing deployments use the names of Python's logging.
 local LEVELS = {
 	error = "error", warn = "warn", info = "info", debug = "debug",
 	critical = "error", fatal = "error", warning = "warn",
@@ -91,12 +94,6 @@ M.address = {
 	allowed = function() return "a contract address: 0x and 40 hexadecimal digits, not all zero" end,
 }
 
-local function parse_port(text, min)
-	local port = text:find("^%d%d?%d?%d?%d?$") and tonumber(text)
-	if not port or port < min or port > 65535 then return nil end
-	return port
-end
-
 M.bind = {
 	parse = function(text)
 		local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
@@ -105,7 +102,7 @@ M.bind = {
 		else
 			host, port = text:match("^([%d.]+):(%d+)$")
 		end
-		port = port and parse_port(port, 0)
+		port = port and url.port(port, 0)
 		if not port or not cidr.parse_address(host) then return nil end
 		return text
 	end,
@@ -122,7 +119,7 @@ M.bind_or_off = {
 	allowed = function() return "0 (off), or " .. M.bind.allowed() end,
 }
 
-local MAX_SOCKET = 100 -- bytes of a path; the kernel takes a few more
+local MAX_SOCKET = 100 -- bytes of a path; the kernel allows a few more
 
 M.socket = {
 	parse = function(text)
@@ -136,47 +133,16 @@ M.socket = {
 	allowed = function() return ("auto, off, or a path with a / in it, at most %d bytes"):format(MAX_SOCKET) end,
 }
 
---- What may be printed of a URL: user, password, path and query can hold credentials.
-local function mask_url(text)
-	local scheme, rest = text:match("^(%a+://)(.*)$")
-	if not scheme then return text end
-	local authority, path = rest:match("^([^/?#]*)(.*)$")
-	authority = authority:gsub("^.*@", "***@")
-	return scheme .. authority .. ((path == "" or path == "/") and path or "/***")
-end
-
---- The host of an accepted URL, without brackets.
-local function url_host(url)
-	local authority = url:match("^%a+://([^/?]+)")
-	return authority:match("^%[(.*)%]") or authority:match("^[^:]*")
-end
-
 M.url = {
-	parse = function(text, key)
-		if #text > 2048 or text:find("[^\33-\126]") or text:find("[\"'<>\\^`{|}#@]") then return nil end
-		local scheme, authority, path = text:match("^(%a+)://([^/?]+)(.*)$")
-		scheme = scheme and scheme:lower()
-		if scheme ~= "http" and scheme ~= "https" then return nil end
-		local host, port = authority:match("^%[([%x:.]+)%](.*)$")
-		if host and not (host:find(":", 1, true) and cidr.parse_address(host)) then return nil end
-		if not host then
-			host, port = authority:match("^([%w_][%w._-]*)(.*)$")
-			-- Digits and dots alone are an address, and then a whole one.
-			if not host or (host:find("^[%d.]+$") and not cidr.parse_address(host)) then return nil end
-		end
-		if port ~= "" and not parse_port(port:match("^:(%d+)$") or "", 1) then return nil end
-		if not key.base then return scheme .. "://" .. authority:lower() .. path end
-		if path:find("?", 1, true) then return nil end
-		return scheme .. "://" .. authority:lower() .. path:gsub("/+$", "")
-	end,
+	parse = function(text, key) return url.parse(text, key.base) end,
 	allowed = function(key)
 		return "http:// or https:// with a host, no user name" .. (key.base and ", query" or "") .. " or fragment"
 	end,
-	show = mask_url,
-	mask = mask_url,
+	show = url.mask,
+	mask = url.mask,
 }
 
---- A list type: comma-separated text, or a Lua list of strings.
+-- A list type: comma-separated text, or a Lua list of strings.
 local function list_of(item, noun)
 	local function collect(texts, key)
 		local values = {}
@@ -223,21 +189,12 @@ M.cidrs = list_of({
 	show = function(range) return range.text end,
 }, "ranges")
 
--- Never parsed here: C takes it from the environment into guarded memory.
+-- Never parsed here: C moves it from the environment to guarded memory.
 M.secret = { allowed = function() return "64 hexadecimal digits, from the environment only" end }
 
---- Whether only this machine reaches an accepted bind address.
+--- Whether a parsed bind address is a loopback address.
 function M.is_loopback_bind(address)
 	return cidr.is_loopback((address:match("^%[?(.-)%]?:%d+$")))
-end
-
---- Whether every URL of a list leads to this machine.
-function M.all_loopback(urls)
-	for _, url in ipairs(urls) do
-		local host = url_host(url)
-		if host ~= "localhost" and not cidr.is_loopback(host) then return false end
-	end
-	return true
 end
 
 return M

@@ -22,26 +22,16 @@ local M = {}
 local READ_AHEAD_BYTES = 16384 -- input buffered while a request runs, before reading stops
 local DRAIN_BYTES = 65536 -- longest unread body that is discarded to keep a connection
 local MAX_PIPELINED = 16 -- pipelined requests handled before other connections get a turn
-local JOIN_BYTES = 16384 -- longest body that is sent in one string with its head
 
 local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
 
 local Conn = setmetatable({}, { __index = http_stream.Stream })
 Conn.__index = Conn
 
--- A reply's bytes (text, or a list of it) and their number. A large body is not copied.
--- @param omit  whether only the body's length is sent
-local function make_reply(status, headers, body, close, omit)
-	local joined = #body <= JOIN_BYTES and not omit and body or nil
-	local head = http_reply.head(status, headers, #body, close, joined)
-	if joined or omit then return head, #head end
-	return { head, body }, #head + #body
-end
-
 -- Sends an error and closes the connection.
 local function refuse(self, status, code, message)
 	self:stop_reading()
-	local bytes, length = make_reply(status, nil, http_reply.error_body(code, message), true)
+	local bytes, length = http_reply.bytes(status, nil, http_reply.error_body(code, message), true)
 	self:send(bytes, length, self.linger)
 end
 
@@ -103,7 +93,7 @@ local function reply(self, request, status, headers, body)
 	local omit = request.method == "HEAD" or status == 204
 	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
 	if type(body) ~= "string" then error("a body is text or a source, not " .. type(body)) end
-	local bytes, length = make_reply(status, headers, body, request.close, omit)
+	local bytes, length = http_reply.bytes(status, headers, body, request.close, omit)
 	request.replied = true
 	self:send(bytes, length, finish)
 end

@@ -4,6 +4,8 @@ local native = require("kms_native")
 
 local M = {}
 
+local JOIN_BYTES = 16384 -- longest body that is sent in one string with its head
+
 --- The head of a reply, followed by the body where one is given.
 -- @param status  200 to 599
 -- @param headers  name = text, or nil; Content-Type defaults to application/json
@@ -12,6 +14,16 @@ local M = {}
 -- @param body  text to append, or nil
 -- @return text; throws for an invalid status, name or value
 M.head = native.http_head
+
+--- The bytes of a reply. A large body is not copied.
+-- @param omit  whether only the body's length is sent, as for HEAD; the other parameters are those of head()
+-- @return text or a list of it, number of bytes
+function M.bytes(status, headers, body, close, omit)
+	local joined = #body <= JOIN_BYTES and not omit and body or nil
+	local head = M.head(status, headers, #body, close, joined)
+	if joined or omit then return head, #head end
+	return { head, body }, #head + #body
+end
 
 --- The body of an error (docs/protocol.md section 2).
 -- @param code, message  texts without characters that JSON escapes
