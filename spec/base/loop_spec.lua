@@ -61,7 +61,9 @@ describe("loop", function()
 			calls = calls + 1
 			took = (uv.hrtime() - began) / 1e6
 		end)
-		wait.sleep(80)
+		local later
+		loop.after(90, function() later = true end)
+		wait.until_true("a later timer", function() return later end)
 		assert.equal(1, calls)
 		assert.is_true(took >= 28)
 	end)

@@ -83,12 +83,16 @@ describe("http", function()
 
 		it("stop being read while one runs", function()
 			local client = raw.connect(fixture.start())
-			client:send("GET /sleep?300 HTTP/1.1\r\nHost: a\r\n\r\n")
+			client:send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
 			client:send(GET:rep(1000000))
-			wait.sleep(150)
+			wait.until_true("reading to stop", function()
+				local busy = fixture.server.connections:oldest({ "busy" })
+				return busy and not busy.reading
+			end)
 			-- What the kernel's buffers do not hold is still with the client.
 			assert.is_true(client.handle:write_queue_size() > 1000000)
 			assert.equal(0, #client:answers())
+			fixture.held:wake()
 			assert.equal(200, client:await(1)[1].status)
 		end)
 

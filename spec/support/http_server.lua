@@ -8,6 +8,7 @@ local loop = require("kms.base.loop")
 local native = require("support.native")
 local raw = require("support.raw_http")
 local wait = require("spec.support.wait")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -16,8 +17,8 @@ M.HEALTH = '{"status":"healthy"}'
 M.GET = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 M.CHUNKED = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
--- Fields for the running test: server (kms.http.server), seen (what handlers recorded), reported (errors
--- that kms.base.loop caught).
+-- Fields for the running test: server (kms.http.server); seen: what handlers recorded; reported: errors that
+-- kms.base.loop caught; held: wake-up call that ends GET /hold.
 
 --- Configuration of a server with long timeouts and high limits.
 -- @param changes  values that differ, or nil
@@ -47,6 +48,10 @@ local routes = {
 		loop.sleep(tonumber(request.query))
 		M.seen[#M.seen + 1] = request.query
 		return 200, nil, request.query
+	end,
+	["/hold"] = function()
+		M.held:wait()
+		return 200
 	end,
 	["/large"] = function(request) return 200, nil, ("x"):rep(tonumber(request.query)) end,
 	["/throw"] = function() error("spec: thrown in a handler") end,
@@ -117,7 +122,7 @@ function M.use(busted)
 		collectgarbage()
 	end)
 	busted.before_each(function()
-		M.seen, M.reported = {}, {}
+		M.seen, M.reported, M.held = {}, {}, wakeup.new()
 		loop.on_error(function(text) M.reported[#M.reported + 1] = text end)
 	end)
 	busted.after_each(function()

@@ -32,6 +32,7 @@ function SingleFlight:is_running(key)
 	return self.flights[key] ~= nil
 end
 
+--- No call is running yet.
 function M.new()
 	return setmetatable({ flights = {} }, SingleFlight)
 end

@@ -37,6 +37,7 @@ function Wakeup:wake()
 	self.woken = true
 end
 
+--- A wake-up call that has not been given yet.
 function M.new()
 	return setmetatable({}, Wakeup)
 end
