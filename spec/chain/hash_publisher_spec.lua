@@ -182,15 +182,46 @@ describe("chain.transaction", function()
 		end)
 	end)
 
-	it("takes 'already known' for sent", function()
-		with_chain({}, function(chain, server, tee)
-			server.mining = false
-			server.override = function(name)
-				return name == "eth_sendRawTransaction" and { error = { code = -32000, message = "Already known" } } or nil
-			end
-			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+	-- Answers eth_sendRawTransaction with an error of these words.
+	local function refuse_with(server, words)
+		server.override = function(name)
+			return name == "eth_sendRawTransaction" and { error = { code = -32000, message = words } } or nil
+		end
+	end
+
+	-- It was sent ten times unchanged where a server did not say "underpriced".
+	for _, words in ipairs({
+		"replacement transaction underpriced", "ReplacementNotAllowed", "FeeTooLow, MaxFeePerGas too low",
+		"FeeTooLowToCompete",
+		"Transaction gas price 10wei is too low. There is another transaction with same nonce in the queue.",
+	}) do
+		it("is outbid after: " .. words, function()
+			with_chain({}, function(chain, server, tee)
+				refuse_with(server, words)
+				fails(words, chain:set_master_secret_hash(HASH, tee))
+				fails(words, chain:set_master_secret_hash(HASH, tee))
+				local first, second = tee.fields[1], tee.fields[2]
+				assert.is_true(tonumber(second.max_fee_per_gas) > tonumber(first.max_fee_per_gas) * 9 // 8)
+				refuse_with(server, "unknown transaction type")
+				fails("unknown transaction type", chain:set_master_secret_hash(HASH, tee))
+				fails("unknown transaction type", chain:set_master_secret_hash(HASH, tee))
+				assert.equal(first.max_fee_per_gas, tee.fields[4].max_fee_per_gas)
+			end)
 		end)
-	end)
+	end
+
+	for _, words in ipairs({
+		"Already known", "AlreadyKnown", "known transaction: 12ab", "Transaction with the same hash was already imported.",
+		"transaction already imported",
+	}) do
+		it("is sent when a server says: " .. words, function()
+			with_chain({}, function(chain, server, tee)
+				server.mining = false
+				refuse_with(server, words)
+				assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			end)
+		end)
+	end
 
 	it("pays no fee and takes no gas beyond measure", function()
 		local cases = {

@@ -39,13 +39,20 @@ describe("the block of chain.evm", function()
 		end)
 	end)
 
-	it("is the newest where the server keeps no old state, which is told once", function()
+	-- A server that lacks the state of every block but the newest, `times` times.
+	local function without_old_state(server, times)
+		server.override = function(_, call)
+			if call.method ~= "eth_call" or call.params[2] == "latest" or times == 0 then return nil end
+			times = times - 1
+			return { error = { code = -32000, message = "missing trie node 5a" } }
+		end
+	end
+
+	it("is the newest where the server keeps no old state", function()
 		with_chain({}, function(chain, server, log)
-			server.override = function(_, call)
-				if call.method ~= "eth_call" or call.params[2] == "latest" then return nil end
-				return { error = { code = -32000, message = "missing trie node 5a" } }
-			end
+			without_old_state(server, -1)
 			assert(chain:begin_tick())
+			assert.same({ confirmations = 6, unconfirmed = false }, chain:describe())
 			assert.truthy(chain:app("7"))
 			assert.equal("latest", server.tags[#server.tags])
 			server.tags = {}
@@ -53,7 +60,49 @@ describe("the block of chain.evm", function()
 			assert.truthy(chain:app("7"))
 			assert.truthy(assert(chain:snapshot()):app("7"))
 			assert.same({ "latest", "latest" }, server.tags) -- not tried in vain each time
-			assert.equal(1, log.count("the RPC server keeps no old state"))
+			assert.same({ confirmations = 6, unconfirmed = true }, chain:describe())
+			assert.equal(1, log.count("the RPC servers keep no old state"))
+		end)
+	end)
+
+	it("keeps its confirmations after one odd answer of one server", function()
+		with_chain({}, function(chain, server, log)
+			without_old_state(server, 1)
+			assert(chain:begin_tick())
+			assert.truthy(chain:app("7"))
+			assert.equal("0x3e2", server.tags[#server.tags])
+			assert.is_false(chain:describe().unconfirmed)
+			assert.equal(0, log.count("the RPC servers keep no old state"))
+		end)
+	end)
+
+	it("needs a second server's answer to be the newest, where there are several", function()
+		with_chain({ servers = 2 }, function(chain, server, log, servers)
+			without_old_state(server, -1)
+			assert(chain:begin_tick())
+			servers[2].respond = function() return loopback.reply("", nil, "500 Oops") end
+			fails("ERR_CHAIN", "missing trie node", chain:app("7"))
+			assert.equal(0, log.count("the RPC servers keep no old state"))
+			servers[2].respond = nil
+			without_old_state(servers[2], -1)
+			assert.truthy(chain:app("7"))
+			assert.is_true(chain:describe().unconfirmed)
+		end)
+	end)
+
+	it("has its confirmations again within a minute of the state's return, and each change is logged", function()
+		local now = { mono = 1000 }
+		with_chain({ clock = { mono_ms = function() return now.mono end } }, function(chain, server, log)
+			without_old_state(server, -1)
+			for change = 1, 2 do
+				assert.equal("latest", tag_of(chain, server))
+				assert.equal(change, log.count("the RPC servers keep no old state"))
+				now.mono = now.mono + 60000
+			end
+			server.override = nil
+			assert.equal("0x3e2", tag_of(chain, server))
+			assert.is_false(chain:describe().unconfirmed)
+			assert.equal(1, log.count("reading with confirmations again"))
 		end)
 	end)
 
@@ -66,7 +115,7 @@ describe("the block of chain.evm", function()
 			assert(chain:begin_tick())
 			fails("ERR_CHAIN", "limit exceeded", chain:app("7"))
 			for _, tag in ipairs(server.tags) do assert.equal("0x3e2", tag) end
-			assert.equal(0, log.count("the RPC server keeps no old state"))
+			assert.equal(0, log.count("the RPC servers keep no old state"))
 		end)
 	end)
 

@@ -52,9 +52,23 @@ describe("chain.rpc with one server", function()
 		assert.same({ value = cjson.null }, answer_to(with_id('{"jsonrpc":"2.0","id":ID,"result":null}')))
 	end)
 
+	it("takes a null beside a result or an error for nothing", function()
+		assert.same({ value = "0x1" }, answer_to(with_id('{"jsonrpc":"2.0","id":ID,"result":"0x1","error":null}')))
+		assert.same({ value = cjson.null }, answer_to(with_id('{"jsonrpc":"2.0","id":ID,"result":null,"error":null}')))
+		local reverted = '{"jsonrpc":"2.0","id":ID,"result":null,"error":{"code":3,"message":"execution reverted"}}'
+		assert.same({ revert = "execution reverted" }, answer_to(with_id(reverted)))
+	end)
+
 	for name, error_text in pairs({
 		["code 3"] = '{"code":3,"message":"execution failed"}',
 		["data"] = '{"code":-32000,"message":"VM error","data":"0x12345678"}',
+		["the data of Parity"] = '{"code":-32015,"message":"VM execution error.","data":"Reverted 0x"}',
+		["the code of Parity"] = '{"code":-32015,"message":"VM execution error.","data":"Bad instruction fe"}',
+		["data that says so"] = '{"code":-32000,"message":"VM execution error","data":"revert"}',
+		["data of an internal error"] = '{"code":-32603,"message":"Internal error","data":"0x08c379a0"}',
+		["an error within an internal error"] =
+			'{"code":-32603,"message":"Internal error","data":{"code":3,"message":"execution reverted","data":"0x"}}',
+		["data within an internal error"] = '{"code":-32603,"message":"Internal error","data":{"data":"0x08c379a0"}}',
 		["the message, as light clients have it"] = '{"code":1,"message":"contract call REVERTed"}',
 	}) do
 		it("knows a revert by " .. name, function()
@@ -63,9 +77,17 @@ describe("chain.rpc with one server", function()
 		end)
 	end
 
+	it("finds the data of a revert", function()
+		for _, data in ipairs({ '"0x12345678"', '"Reverted 0x12345678"', '{"data":"0x12345678"}' }) do
+			local value = answer_to(with_id('{"jsonrpc":"2.0","id":ID,"error":{"code":3,"message":"x","data":' .. data .. "}}"))
+			assert.equal("0x12345678", value.data)
+		end
+	end)
+
 	it("takes every other error for a failure", function()
 		for _, error_text in ipairs({
 			'{"code":1,"message":"proof failed"}', '{"code":-32005,"message":"limit exceeded"}',
+			'{"code":-32603,"message":"Internal error"}', '{"code":-32603,"message":"Internal error","data":{"data":5}}',
 			'{"code":-32000,"message":"x","data":"text"}', '{"code":-32000,"message":"x","data":{"a":1}}',
 		}) do
 			local value, message, code = answer_to(with_id('{"jsonrpc":"2.0","id":ID,"error":' .. error_text .. "}"))

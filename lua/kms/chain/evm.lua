@@ -104,6 +104,12 @@ function Chain:set_master_secret_hash(hash, tee)
 	return self.publisher:publish(hash, tee)
 end
 
+--- How this node reads the chain, for /status.
+-- @return { confirmations, unconfirmed: whether they are given up for now }
+function Chain:describe()
+	return { confirmations = self.heads.confirmations, unconfirmed = self.heads:is_unconfirmed() }
+end
+
 --- Calls of RPC servers since the start, and how many failed.
 function Chain:counts()
 	return self.rpc:counts()

@@ -76,11 +76,11 @@ local function start(self, hash, tee)
 		chain_id = view.chain_id, tee = tee, mono_ms = self.mono_ms, outbid = self.outbid,
 	})
 	if not flight then return failed(message) end
-	local ok
-	ok, message = flight:submit()
+	local ok, underpriced
+	ok, message, underpriced = flight:submit()
 	if not ok then
-		-- A server that refused the fees has another transaction with this nonce.
-		self.outbid = message:lower():find("underpriced", 1, true) and math.min(self.outbid + 1, MAX_OUTBID) or 0
+		-- A transaction of an earlier process may have this nonce: the next one outbids it.
+		self.outbid = underpriced and math.min(self.outbid + 1, MAX_OUTBID) or 0
 		return failed("eth_sendRawTransaction: " .. message)
 	end
 	self.outbid, self.flight, self.flight_hash = 0, flight, hash

@@ -15,7 +15,7 @@ local Head = {}
 Head.__index = Head
 
 local RECENT_MS = 1000 -- how long recent() reuses a head
-local FALLBACK_MS = 600000 -- how long the newest block is read after a server lacked older state
+local FALLBACK_MS = 60000 -- how long the newest block is read before the block behind it is tried again
 local MAX_TIMESTAMP_S = 1 << 40
 local CALLS = { { "eth_chainId" }, { "eth_getBlockByNumber", "latest", false } }
 
@@ -106,15 +106,29 @@ function Head:recent()
 	return self:read()
 end
 
---- Reads at the newest block for a while: a server lacks the state of the block to read at.
+--- Reads at the newest block for a minute: the servers lack the state of the block to read at.
 -- @param cause for the log
 function Head:use_latest(cause)
-	self.latest_until = self.mono_ms() + FALLBACK_MS
-	if self.logged then return end
-	self.logged = true
-	self.log:warn("the RPC server keeps no old state: reading the newest block, without confirmations", {
-		cause = cause,
+	local now = self.mono_ms()
+	-- Calls that were on their way at the same time found out the same.
+	if now < self.latest_until then return end
+	self.latest_until, self.unconfirmed = now + FALLBACK_MS, true
+	self.log:warn("the RPC servers keep no old state: reading the newest block, without confirmations", {
+		cause = cause, seconds = FALLBACK_MS // 1000,
 	})
+end
+
+--- Notes that the state of the block to read at was there.
+function Head:use_confirmed()
+	self.latest_until = 0
+	if not self.unconfirmed then return end
+	self.unconfirmed = false
+	self.log:info("reading with confirmations again", { confirmations = self.confirmations })
+end
+
+--- Whether the newest block is read although CHAIN_CONFIRMATIONS says otherwise.
+function Head:is_unconfirmed()
+	return self.unconfirmed and self.confirmations > 0
 end
 
 --- @param deps rpc (kms.chain.rpc), log, wall_ms, mono_ms; config (CHAIN_ID, CHAIN_CONFIRMATIONS,
@@ -124,7 +138,8 @@ function M.new(deps)
 	local config = self.config
 	self.chain_id = config.CHAIN_ID ~= 0 and config.CHAIN_ID or nil
 	self.confirmations, self.max_age_ms = config.CHAIN_CONFIRMATIONS, config.MAX_HEAD_AGE_SECONDS * 1000
-	self.highest, self.latest_until, self.reads = 0, 0, single_flight.new()
+	self.highest, self.reads = 0, single_flight.new()
+	self.latest_until, self.unconfirmed = 0, false
 	return setmetatable(self, Head)
 end
 

@@ -11,6 +11,7 @@
 --   chain:snapshot()                      the chain at a block of now: an object with instance_by_wallet, app, version,
 --                                         and prefetch(wallet, hint { app_id, version_id } or nil), which reads what
 --                                         authorization needs together; may be the chain itself
+--   chain:describe()                      { confirmations, unconfirmed (whether they are given up for now) }
 --   chain:counts()                        calls to servers and how many failed, since the start
 --   chain:close()                         ends what runs in the background
 --

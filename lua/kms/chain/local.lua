@@ -78,6 +78,11 @@ local function save(self, data)
 	return true
 end
 
+--- The file needs no confirmations.
+function Chain:describe() -- luacheck: no self
+	return { confirmations = 0, unconfirmed = false }
+end
+
 --- No calls, no failures: there is no server.
 function Chain:counts() -- luacheck: no self
 	return 0, 0

@@ -1,5 +1,7 @@
 --- JSON-RPC with the servers that the operator named. A failed call goes to the next server, and after a pause to
--- all of them once more. In an enclave, where no single server is trusted, two must give the same result.
+-- all of them once more. In an enclave, where no single server is trusted, two must give the same result. That the
+-- state of a block is gone is believed when two servers say so, or the only one twice, since callers then read
+-- without confirmations.
 
 local json = require("kms.base.json")
 local loop = require("kms.base.loop")
@@ -37,9 +39,10 @@ local function check_failures(server, outcomes)
 end
 
 -- Returns value, outcomes | nil, message, whether the server lacks the block's state.
-local function read_server(server, calls, options, deadline)
-	local outcomes, message = server:send(calls, deadline)
+local function read_server(server, attempt)
+	local outcomes, message = server:send(attempt.calls, attempt.deadline)
 	if not outcomes then return nil, message, false end
+	local options = attempt.options
 	if not options.errors then
 		local ok, failure, old = check_failures(server, outcomes)
 		if not ok then return nil, failure, old end
@@ -49,26 +52,40 @@ local function read_server(server, calls, options, deadline)
 	return value, outcomes
 end
 
--- Calls one server, and remembers whether it failed. Results as read_server.
-local function call_server(self, server, calls, options, deadline)
-	local value, detail, old = read_server(server, calls, options, deadline)
-	if value ~= nil then
-		server.failing_until = 0
-	elseif not old then
-		server.failing_until = self.mono_ms() + AVOID_MS
-	end
-	return value, detail, old
+-- What the rounds of one call share. lacking: server -> how often it said that it lacks the block's state.
+local function new_attempt(self, calls, options)
+	return { calls = calls, options = options, deadline = self.mono_ms() + DEADLINE_MS, lacking = {} }
 end
 
--- The value of the first server that responds. Returns value | nil, message, whether a server lacks the state.
-local function call_any(self, calls, options, deadline)
-	local messages, old = {}, false
-	for _, server in ipairs(in_order(self)) do
-		local value, message, is_old = call_server(self, server, calls, options, deadline)
-		if value ~= nil then return value end
-		messages[#messages + 1], old = message, old or is_old
+-- Calls one server, and remembers whether it failed. Returns value, outcomes | nil, message.
+local function call_server(self, server, attempt)
+	local value, detail, old = read_server(server, attempt)
+	if value ~= nil then
+		server.failing_until = 0
+	elseif old then
+		attempt.lacking[server] = (attempt.lacking[server] or 0) + 1
+	else
+		server.failing_until = self.mono_ms() + AVOID_MS
 	end
-	return nil, table.concat(messages, "; "), old
+	return value, detail
+end
+
+-- Whether the block's state is gone, by more than one answer: of two servers, or twice of the only one.
+local function lacks_state(self, attempt)
+	local servers, answers = 0, 0
+	for _, times in pairs(attempt.lacking) do servers, answers = servers + 1, answers + times end
+	return servers >= 2 or #self.servers == 1 and answers >= 2
+end
+
+-- The value of the first server that responds. Returns value | nil, message.
+local function call_any(self, attempt)
+	local messages = {}
+	for _, server in ipairs(in_order(self)) do
+		local value, message = call_server(self, server, attempt)
+		if value ~= nil then return value end
+		messages[#messages + 1] = message
+	end
+	return nil, table.concat(messages, "; ")
 end
 
 -- What two servers must agree on: results exactly, reverts as such.
@@ -80,12 +97,12 @@ local function fingerprint(outcomes)
 	return table.concat(parts, "\n")
 end
 
--- One server's vote: { value, print (nil when its outcomes cannot be compared), message, old }.
-local function vote_of(self, server, calls, options, deadline)
-	local value, outcomes, old = call_server(self, server, calls, options, deadline)
+-- One server's vote: { value, print (nil when its outcomes cannot be compared), message }.
+local function vote_of(self, server, attempt)
+	local value, outcomes = call_server(self, server, attempt)
 	if value == nil then
 		local message = outcomes
-		return { message = message, old = old }
+		return { message = message }
 	end
 	-- json.encode refuses some values that cjson decodes: they agree with nothing.
 	local ok, print = pcall(fingerprint, outcomes)
@@ -93,25 +110,25 @@ local function vote_of(self, server, calls, options, deadline)
 end
 
 -- Two servers at once, then one more at a time, until two agree. Results as call_any.
-local function call_two(self, calls, options, deadline)
-	local order, seen, compared, messages, old = in_order(self), {}, 0, {}, false
+local function call_two(self, attempt)
+	local order, seen, compared, messages = in_order(self), {}, 0, {}
 	local first = 1
 	while first <= #order do
 		local group = { order[first], first == 1 and order[2] or nil }
 		first = first + #group
 		local votes = parallel.map(group, #group, function(server)
-			return vote_of(self, server, calls, options, deadline)
+			return vote_of(self, server, attempt)
 		end)
 		for i = 1, #group do
 			local vote = votes[i] or { message = "no answer" }
 			if vote.print and seen[vote.print] then return vote.value end
 			if vote.print then seen[vote.print], compared = true, compared + 1 end
-			messages[#messages + 1], old = vote.message, old or vote.old
+			messages[#messages + 1] = vote.message
 		end
 	end
 	if compared > 1 then messages[#messages + 1] = "the RPC servers disagree" end
 	if compared == 1 then messages[#messages + 1] = "only one RPC server answered" end
-	return nil, table.concat(messages, "; "), old
+	return nil, table.concat(messages, "; ")
 end
 
 --- Makes calls until their outcomes are acceptable or the deadline has passed. Needs a coroutine.
@@ -119,17 +136,17 @@ end
 -- @param options accept: function(outcomes) -> value | nil, message; a server whose outcomes it refuses has failed
 --   (outcomes: see kms.chain.rpc_server); errors: accept sees outcomes that are failures, too; single: one server
 --   suffices
--- @return value | nil, message, code: ERR_OLD_STATE (a server lacks the state of that block), ERR_CHAIN
+-- @return value | nil, message, code: ERR_OLD_STATE (the state of that block is gone), ERR_CHAIN
 function Rpc:call(calls, options)
 	local call_servers = self.agree and not options.single and call_two or call_any
-	local deadline = self.mono_ms() + DEADLINE_MS
-	local value, message, old
+	local attempt = new_attempt(self, calls, options)
+	local value, message
 	for round = 1, ROUNDS do
 		if round > 1 then loop.sleep(PAUSE_MS + math.random(0, PAUSE_MS)) end
-		value, message, old = call_servers(self, calls, options, deadline)
+		value, message = call_servers(self, attempt)
 		if value ~= nil then return value end
-		if old then return nil, message, "ERR_OLD_STATE" end
-		if self.mono_ms() >= deadline then break end
+		if lacks_state(self, attempt) then return nil, message, "ERR_OLD_STATE" end
+		if self.mono_ms() >= attempt.deadline then break end
 	end
 	return nil, message, "ERR_CHAIN"
 end
@@ -138,10 +155,10 @@ end
 -- @param accept as for call
 -- @return list of the accepted values, messages of the servers that failed, joined
 function Rpc:call_each(calls, accept)
-	local deadline, options = self.mono_ms() + DEADLINE_MS, { accept = accept }
+	local attempt = new_attempt(self, calls, { accept = accept })
 	local values, messages = {}, {}
 	local votes = parallel.map(self.servers, #self.servers, function(server)
-		local value, message = call_server(self, server, calls, options, deadline)
+		local value, message = call_server(self, server, attempt)
 		return { value = value, message = value == nil and message or nil }
 	end)
 	for i = 1, #self.servers do

@@ -5,6 +5,8 @@
 --   { revert = message, data = hex }    the contract refused (data may be nil)
 --   { failure = message, old = true }   the server failed; old: it lacks the state of that block
 
+local cjson = require("cjson")
+
 local fetch = require("kms.http.fetch")
 local json = require("kms.base.json")
 local needs = require("kms.base.needs")
@@ -41,30 +43,46 @@ local function says_old_state(message)
 	return false
 end
 
+local REVERT_CODES = { [3] = true, [-32015] = true } -- of Geth and its kin; of Parity and its kin
+
+-- The data of a revert: "0x...", "Reverted 0x...", or one of them within an object, as gateways pass an error on.
+-- Returns nil when there is none.
+local function revert_data(data)
+	if type(data) == "table" then data = data.data end
+	if type(data) ~= "string" then return nil end
+	return data:match("^0x%x*$") or data:match("^[Rr]everted (0x%x*)$")
+end
+
+local function says_revert(words)
+	return type(words) == "string" and words:lower():find("revert", 1, true) ~= nil
+end
+
 -- Light clients give every error the code 1 and no data, so the message decides.
-local function is_revert(failure, message)
-	if failure.code == 3 or message:lower():find("revert", 1, true) then return true end
-	return type(failure.data) == "string" and failure.data:find("^0x%x*$") ~= nil
+local function is_revert(failure, code)
+	if REVERT_CODES[code] or says_revert(failure.message) or says_revert(failure.data) then return true end
+	if type(failure.data) == "table" and says_revert(failure.data.message) then return true end
+	return revert_data(failure.data) ~= nil
 end
 
 local function outcome_of_error(failure)
 	local code = type(failure) == "table" and math.type(failure.code) and math.tointeger(failure.code)
 	if not code or type(failure.message) ~= "string" then return nil, "a malformed JSON-RPC error" end
 	local message = text.cut(text.utf8(failure.message), MAX_MESSAGE)
-	if is_revert(failure, message) then
-		local data = type(failure.data) == "string" and failure.data:match("^0x%x*$") or nil
-		return { revert = message, data = data }
-	end
+	if is_revert(failure, code) then return { revert = message, data = revert_data(failure.data) } end
 	return { failure = ("error %d: %s"):format(code, message), old = says_old_state(message) }
 end
 
--- One member of a response. Returns its outcome | nil, message.
+-- One member of a response. Some servers send both members, and null in the one that does not apply.
+-- Returns its outcome | nil, message.
 local function outcome_of(response, id)
 	if type(response) ~= "table" or response.jsonrpc ~= "2.0" then return nil, "no JSON-RPC 2.0 answer" end
 	if response.id ~= id then return nil, "an answer to another call" end
-	if (response.result == nil) == (response.error == nil) then return nil, "an answer without one result or error" end
-	if response.error ~= nil then return outcome_of_error(response.error) end
-	return { result = response.result }
+	local result, failure = response.result, response.error
+	if failure == cjson.null then failure = nil end
+	if failure ~= nil and result == cjson.null then result = nil end
+	if (result == nil) == (failure == nil) then return nil, "an answer without one result or error" end
+	if failure ~= nil then return outcome_of_error(failure) end
+	return { result = result }
 end
 
 -- One HTTP call. Returns the decoded body | nil, message, kind: "refused" (with a 4xx), "large" (the response), or

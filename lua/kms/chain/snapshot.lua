@@ -72,6 +72,7 @@ local function load(self, queries)
 		results, message = call(self, missing)
 	end
 	if not results then return nil, message, "ERR_CHAIN" end
+	if self.tag ~= "latest" then self.head:use_confirmed() end
 	keep(self, missing, results)
 	return true
 end

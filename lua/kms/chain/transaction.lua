@@ -78,8 +78,20 @@ local function sign(self)
 	return true
 end
 
+-- How servers of different kinds say the same, in lower case.
+local KNOWN = { "already ?known", "%f[%a]known transaction", "already imported" }
+local UNDERPRICED = { "underpriced", "replacement ?not ?allowed", "fee ?too ?low", "transaction with same nonce" }
+
+local function says(message, patterns)
+	local lower = message:lower()
+	for _, pattern in ipairs(patterns) do
+		if lower:find(pattern) then return true end
+	end
+	return false
+end
+
 --- Sends the newest version to a server. After a failure it may still be in flight.
--- @return true | nil, message
+-- @return true | nil, message, whether the server wants higher fees: it has another transaction with this nonce
 function Transaction:submit()
 	local refusal, message = self.rpc:call({ { "eth_sendRawTransaction", self.raw } }, {
 		single = true, errors = true,
@@ -89,8 +101,8 @@ function Transaction:submit()
 		end,
 	})
 	if not refusal then return nil, message end
-	if refusal == "" or refusal:lower():find("already known", 1, true) then return true end
-	return nil, refusal
+	if refusal == "" or says(refusal, KNOWN) then return true end
+	return nil, refusal, says(refusal, UNDERPRICED)
 end
 
 --- Makes a version with higher fees and sends it.

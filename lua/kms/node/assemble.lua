@@ -165,7 +165,7 @@ end
 
 local function public(parts)
 	parts.status = status.new({
-		tee = parts.tee, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
+		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
 		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, reloader = parts.reloader,
 		config = parts.config,
 	})

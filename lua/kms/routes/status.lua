@@ -40,15 +40,16 @@ function Status:page()
 	return {
 		node = node_part(self), cluster = cluster_part(self),
 		data_store = { namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes },
-		sync = self.pusher:status(), policy = self.reloader:status(),
+		chain = self.chain:describe(), sync = self.pusher:status(), policy = self.reloader:status(),
 	}
 end
 
---- @param deps tee; readiness, secrets (kms.node); peers, outbound (kms.peers); store; pusher (kms.sync.push);
--- reloader (kms.policy.reloader); config (KMS_APP_ID, KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET)
+--- @param deps tee; chain (kms.chain); readiness, secrets (kms.node); peers, outbound (kms.peers); store;
+-- pusher (kms.sync.push); reloader (kms.policy.reloader); config (KMS_APP_ID, KMS_REGISTRY_ADDRESS,
+-- ALLOW_OPERATOR_SECRET)
 function M.new(deps)
 	return setmetatable(
-		needs.take(deps, "tee readiness secrets peers outbound store pusher reloader config"), Status)
+		needs.take(deps, "tee chain readiness secrets peers outbound store pusher reloader config"), Status)
 end
 
 return M

@@ -62,6 +62,8 @@ local function declare_chain(set, deps)
 	set:read("counter", "kms_chain_failures_total", "Requests that an RPC server did not answer.", nil, function(put)
 		put((select(2, deps.chain:counts())))
 	end)
+	set:read("gauge", "kms_chain_unconfirmed", "Whether the newest block is read without CHAIN_CONFIRMATIONS.", nil,
+		function(put) put(deps.chain:describe().unconfirmed and 1 or 0) end)
 	set:read("gauge", "kms_chain_head_age_seconds", "Age of the newest block at the last tick.", nil, function(put)
 		put_head_age(put, deps)
 	end)
