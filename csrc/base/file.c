@@ -85,13 +85,15 @@ kms_status kms_file_lock(int *fd, const char *path)
 	ENSURE_REF(fd);
 	*fd = -1;
 	ENSURE_REF(path);
-	DEFER(close_file) int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+	int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
 	ENSURE(opened >= 0, KMS_ERR_SYSTEM);
-	if (flock(opened, LOCK_EX | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK ? KMS_ERR_BUSY : KMS_ERR_SYSTEM;
-	*fd = opened;
-	opened = -1;
-	return KMS_OK;
+	if (flock(opened, LOCK_EX | LOCK_NB) == 0) {
+		*fd = opened;
+		return KMS_OK;
+	}
+	kms_status status = errno == EWOULDBLOCK ? KMS_ERR_BUSY : KMS_ERR_SYSTEM;
+	(void)close(opened);
+	return status;
 }
 
 /* ---- writing ---- */
