@@ -1,10 +1,13 @@
 #include "kms/process.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/landlock.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -135,18 +138,51 @@ static bool set_filter(void)
 
 /* ---- Landlock ---- */
 
+static void close_ruleset(int *ruleset)
+{
+	if (*ruleset >= 0) (void)close(*ruleset);
+}
+
+static void close_folder(DIR **folder)
+{
+	if (*folder) (void)closedir(*folder);
+}
+
+/* Files may be written below every entry of the root but /proc. Entries that cannot be opened stay closed. */
+static bool allow_writing(int ruleset)
+{
+	DEFER(close_folder) DIR *folder = opendir("/");
+	ENSURE(folder, false);
+	for (const struct dirent *entry; (entry = readdir(folder));) {
+		static const char *const without[] = { ".", "..", "proc" };
+		bool skip = false;
+		for (size_t i = 0; i < KMS_ARRAY_LEN(without); i++)
+			skip |= strcmp(entry->d_name, without[i]) == 0;
+		if (skip) continue;
+		int fd = openat(dirfd(folder), entry->d_name, O_PATH | O_CLOEXEC);
+		if (fd < 0) continue;
+		const struct landlock_path_beneath_attr rule = { .allowed_access =
+								     LANDLOCK_ACCESS_FS_WRITE_FILE,
+								 .parent_fd = fd };
+		(void)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+		(void)close(fd);
+	}
+	return true;
+}
+
 /*
- * Enters a domain whose one rule forbids to execute files. Being in any domain also keeps the
- * process from tracing processes outside (ptrace(2) and /proc/<pid>/mem, which seccomp cannot see).
+ * Enters a domain that forbids to execute files, and to write below /proc: through /proc/self/mem code could
+ * be rewritten, by root. Being in any domain also keeps the process from tracing processes outside (ptrace(2)
+ * and /proc/<pid>/mem, which seccomp cannot see).
  */
 static bool enter_domain(void)
 {
-	const struct landlock_ruleset_attr rules = { .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE };
+	const struct landlock_ruleset_attr rules = { .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE |
+									  LANDLOCK_ACCESS_FS_WRITE_FILE };
+	DEFER(close_ruleset)
 	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
-	if (ruleset < 0) return false;
-	long entered = syscall(SYS_landlock_restrict_self, ruleset, 0);
-	(void)close(ruleset);
-	return entered == 0;
+	ENSURE(ruleset >= 0 && allow_writing(ruleset), false);
+	return syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
 }
 
 kms_status kms_process_confine(bool *landlock)

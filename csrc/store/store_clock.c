@@ -13,7 +13,7 @@ static int compare_entries(const void *a, const void *b)
 bool kms_clock_sort(clock_draft *sorted, kms_clock clock)
 {
 	sorted->len = clock.len;
-	memcpy(sorted->entries, clock.entries, clock.len * sizeof(*clock.entries));
+	if (clock.len) memcpy(sorted->entries, clock.entries, clock.len * sizeof(*clock.entries));
 	qsort(sorted->entries, clock.len, sizeof(*clock.entries), compare_entries);
 	for (size_t i = 1; i < clock.len; i++)
 		ENSURE(compare_entries(&sorted->entries[i - 1], &sorted->entries[i]) != 0, false);
@@ -32,7 +32,10 @@ typedef struct clock_walk {
 
 static clock_walk walk_make(kms_clock a, kms_clock b)
 {
-	return (clock_walk){ a.entries, a.entries + a.len, b.entries, b.entries + b.len };
+	/* An empty clock may have no entries at all, and NULL + 0 is undefined. */
+	static const kms_clock_entry none;
+	const kms_clock_entry *from_a = a.len ? a.entries : &none, *from_b = b.len ? b.entries : &none;
+	return (clock_walk){ from_a, from_a + a.len, from_b, from_b + b.len };
 }
 
 /* The next wallet of two clocks with both counters; false after the last. */

@@ -57,12 +57,12 @@ kms_status kms_process_harden(void);
  * Code can still be mapped from files, because the C library loads name services late. Mount the
  * data folder with noexec to close that too.
  *
- * With Landlock, where the kernel has it (5.13 and later), also: no file can be executed, and no
- * process outside can be attached to, or read through /proc/<pid>/mem. Landlock holds the calling
- * thread and those that it starts afterwards, so call this before the first thread starts.
- * Returns: KMS_OK, and the same again for a repeated call; ERR_CONFINE when the kernel has no
- * seccomp filters.
- * Out: landlock - whether Landlock is in force; may be NULL.
+ * With Landlock, where the kernel has it (5.13 and later), also: no file can be executed, none below
+ * /proc can be written (/proc/self/mem would rewrite code), and no process outside can be attached to, or
+ * read through /proc/<pid>/mem. Landlock holds the calling thread and those that it starts afterwards, so
+ * call this before the first thread starts. Returns: KMS_OK, and the same again for a repeated call;
+ * ERR_CONFINE when the kernel has no seccomp filters. Out: landlock - whether Landlock is in force; may be
+ * NULL.
  */
 kms_status kms_process_confine(bool *landlock);
 

@@ -87,7 +87,8 @@ typedef struct kms_reader {
 
 static inline kms_reader kms_reader_make(kms_span bytes)
 {
-	kms_reader r = { bytes.bytes, bytes.bytes + bytes.len };
+	/* NULL + 0 is undefined, so an empty span gets an end of its own. */
+	kms_reader r = { bytes.bytes, bytes.len ? bytes.bytes + bytes.len : bytes.bytes };
 	return r;
 }
 

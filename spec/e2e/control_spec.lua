@@ -10,6 +10,7 @@ local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local MASTER = crypto.keccak256("the master secret of the control socket")
 local SEED = crypto.keccak256("the seed of the control socket")
@@ -263,5 +264,24 @@ describe("CONTROL_SOCKET", function()
 		assert.equal(1, code)
 		assert.truthy(err:find("can be written by every user", 1, true), err)
 		files.remove_dir(dir)
+	end)
+
+	it("is not told commands by the command line where a third user listens on it", function()
+		if uv.getuid() ~= 0 then return pending("starting processes of other users needs root") end
+		local dir = files.temp_dir()
+		assert(uv.fs_chmod(dir, 511)) -- 0777
+		local path = dir .. "/sock"
+		local code = ("local uv = require('luv') local p = uv.new_pipe(false) assert(p:bind(%q)) uv.fs_chmod(%q, 511)"
+			.. " p:listen(8, function() end) uv.run()"):format(path, path)
+		local listener = uv.spawn("lua5.4", { args = { "-e", code }, uid = 1, gid = 1 }, function() end)
+		finally(function()
+			listener:kill("sigkill")
+			http.close(listener)
+			files.remove_dir(dir)
+		end)
+		wait.until_true("the listener", function() return uv.fs_stat(path) end)
+		local status, _, err = nodes.run({ "peers", "--socket", path }, { uid = 65534 })
+		assert.is_true(status ~= 0)
+		assert.truthy(err:find("belongs to user 1", 1, true), err)
 	end)
 end)

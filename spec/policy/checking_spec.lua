@@ -156,7 +156,9 @@ describe("checking policies", function()
 		assert(open())
 		assert(uv.fs_chmod(kit.dir .. "/access.lua", 438)) -- 0666
 		assert.same({ kit.dir .. "/access.lua: can be written by every user" }, select(2, open()))
-		assert(uv.fs_chmod(kit.dir .. "/access.lua", 436)) -- 0664: the user's own group
+		assert(uv.fs_chmod(kit.dir .. "/access.lua", 436)) -- 0664
+		assert.same({ kit.dir .. "/access.lua: can be written by its group" }, select(2, open()))
+		assert(uv.fs_chmod(kit.dir .. "/access.lua", 420)) -- 0644
 		local p = assert(open())
 		assert(uv.fs_chmod(kit.dir, 1023)) -- 01777
 		assert.same({ kit.dir .. ": can be written by every user" }, select(2, open()))

@@ -165,7 +165,8 @@ describe("kms.policy", function()
 			for _, line in ipairs(kit.lines) do
 				if line.event == "a policy failed" and line.fields.hook == "access.derive" then
 					logged = logged + 1
-					assert.matches("^access.lua:1: oops", line.fields.cause)
+					-- What error() says can hold the name of a key: the log has a hash of it.
+					assert.equal("access.lua:1: hash of 4 bytes", line.fields.cause)
 				end
 			end
 			assert.equal(1, logged)
@@ -300,8 +301,10 @@ describe("kms.policy", function()
 				kit.now_ms = kit.now_ms + 100
 			end
 			assert.is_true(refused)
-			kit.now_ms = kit.now_ms + 1000
+			-- Longer than any suspension, which a slow machine makes long.
+			kit.now_ms = kit.now_ms + 3600000
 			p:derive(FACTS)
+			kit.now_ms = kit.now_ms + 3600000
 			assert.is_true(p:derive(FACTS))
 		end)
 	end)

@@ -53,6 +53,7 @@ function M.check_dir(path)
 	if not stat then return nil, message end
 	if stat.uid ~= uv.getuid() and stat.uid ~= 0 then return nil, path .. " belongs to another user" end
 	if stat.mode & 2 ~= 0 then return nil, path .. " can be written by every user" end
+	if stat.mode & 16 ~= 0 then return nil, path .. " can be written by its group" end
 	return true
 end
 

@@ -7,6 +7,8 @@ local fetch = require("kms.http.fetch")
 local session = require("kms.cli.session")
 local socket_path = require("kms.admin.socket_path")
 local text = require("kms.base.text")
+local uv = require("luv")
+local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -30,6 +32,24 @@ local function find(parsed, world)
 	return nil, "this configuration has no control socket (CONTROL_SOCKET): name one with --socket", exit.CONFIG
 end
 
+-- Whether the process that listens on a socket may be told commands: the node's user is this one, or root. Root may
+-- command everybody's. Waits. Returns true | nil, message.
+local function check_listener(path)
+	local native = require("kms_native")
+	local pipe, waiting = uv.new_pipe(false), wakeup.new()
+	local failure
+	pipe:connect(path, function(message)
+		failure = message
+		waiting:wake()
+	end)
+	waiting:wait()
+	local uid = not failure and native.peer_credentials(pipe:fileno())
+	pipe:close()
+	-- What fails here fails again, with its message, when the command is sent.
+	if not uid or uid == 0 or uid == uv.getuid() or uv.getuid() == 0 then return true end
+	return nil, ("%s: the process that listens there belongs to user %d"):format(path, uid)
+end
+
 local UNREACHABLE = { ERR_CONNECT = true, ERR_RESOLVE = true }
 
 local function refusal(response)
@@ -51,6 +71,9 @@ function M.run(parsed, world, method, path, show)
 	local native, failed = session.native(world, session.SMALL)
 	if not native then return failed end
 	return session.wait(function()
+		local ok
+		ok, message = check_listener(socket)
+		if not ok then return session.fail(world, message, "ERR_REFUSED") end
 		local response, code
 		response, message, code = fetch.json({
 			url = "http://localhost" .. path, method = method, unix_socket = socket, timeout_ms = parsed.timeout * 1000,

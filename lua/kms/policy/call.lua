@@ -37,12 +37,21 @@ local function renew(self, mono_ms)
 	if self.peers_facts then self.set.vm:provide("peers", self.peers_facts) end
 end
 
+-- What the log may have of a message. A policy's error() can carry names of keys; messages of Lua itself have none.
+local function loggable(self, message, why)
+	if why ~= "error" then return message end
+	local place, text = message:match("^([^:]+:%d+: )(.*)$")
+	if not place then place, text = "", message end
+	if text:find("^attempt to ") or text:find("^bad argument ") then return message end
+	return place .. self.log:name(text)
+end
+
 local function failed(self, path, message, why, mono_ms)
 	self.failures = self.failures + 1
 	self.hit_counts:count(path, nil, "failed")
 	self.own_counters:add("failures", { hook = path:gsub("%.", "_"), why = why })
 	if self.log then
-		local fields = { hook = path, cause = message, why = why }
+		local fields = { hook = path, cause = loggable(self, message, why), why = why }
 		self.log:limited("policy " .. path, LOG_EVERY_S, "warn", "a policy failed", fields)
 	end
 	if why == "memory" then renew(self, mono_ms) end

@@ -15,6 +15,7 @@ local MAX_ENTRIES = 1000 -- of a folder that are searched for misspelt names
 -- the user who runs the node, root and the owner of the node's own files may write one.
 local function distrust(stat, owner)
 	if stat.mode & 2 ~= 0 then return "can be written by every user" end
+	if stat.mode & 16 ~= 0 then return "can be written by its group" end
 	if stat.uid ~= 0 and stat.uid ~= uv.getuid() and stat.uid ~= owner then return "belongs to another user" end
 end
 

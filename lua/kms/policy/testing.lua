@@ -151,6 +151,7 @@ local function new_log(self)
 	function log.log(_, level, event, fields)
 		self.lines[#self.lines + 1] = { level = level, event = event, fields = fields }
 	end
+	function log.name(_, text) return text end -- whoever runs a test may see what its policy says
 	function log.limited(_, _, _, _, _, fields) self.failure = fields.cause end
 	return log
 end

@@ -3,6 +3,7 @@
 
 local uv = require("luv")
 local err = require("kms.base.err")
+local host = require("kms.http.host")
 local inbound = require("kms.http.inbound")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
@@ -30,6 +31,9 @@ local function dispatch(self, arrived)
 		return unrouted(why, allow)
 	end
 	arrived.route, arrived.rest = route, rest
+	if self.on_loopback and route.name == "status" and not host.is_local(request:header("host")) then
+		return err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
+	end
 	if not route.unlimited then
 		local ok, wait_s = arrived:within(self.limiter, self.mono_ms())
 		if not ok then
@@ -64,10 +68,11 @@ function Dispatcher:handle(request)
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config
--- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, IN_ENCLAVE)
+-- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, IN_ENCLAVE, BIND_ADDR)
 function M.new(deps)
 	local self = needs.take(deps, "routes log mono_ms requests config")
 	self.limiter = rate_limit.per_minute(self.config.RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
+	self.on_loopback = host.is_loopback(self.config.BIND_ADDR)
 	self.trusted = #self.config.TRUSTED_PROXIES > 0 and self.config.TRUSTED_PROXIES or nil
 	return setmetatable(self, Dispatcher)
 end

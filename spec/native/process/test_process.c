@@ -3,6 +3,7 @@
  * spec/e2e/hardening_spec.lua tests the same on a running node, from outside and from inside.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -58,6 +59,11 @@ static int use_what_a_node_needs(void)
 	if (syscall(SYS_clone3, NULL, 0UL) != -1 || errno != ENOSYS) return 5;
 	void *page = mmap(NULL, 4096, PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page != MAP_FAILED || errno != EACCES) return 6;
+	/* Code could be rewritten there, by root. */
+	if (landlock && (open("/proc/self/mem", O_RDWR | O_CLOEXEC) != -1 || errno != EACCES)) return 8;
+	int file_to_write = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (file_to_write < 0) return 9;
+	(void)close(file_to_write);
 	/* A file that the C library reads for name services, which it loads late. */
 	FILE *file = fopen("/etc/passwd", "re");
 	if (!file) return 7;

@@ -1,6 +1,7 @@
 --- GET /metrics, on a port of its own: it shows nothing secret, but more than the public needs to know.
 
 local err = require("kms.base.err")
+local host = require("kms.http.host")
 local loop = require("kms.base.loop")
 local metrics_text = require("kms.admin.metrics.text")
 local needs = require("kms.base.needs")
@@ -23,7 +24,9 @@ end
 
 local function serve(self, request)
 	local reply
-	if request.path ~= "/metrics" then
+	if self.on_loopback and not host.is_local(request:header("host")) then
+		reply = err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
+	elseif request.path ~= "/metrics" then
 		reply = err.reply("ERR_NO_ROUTE")
 	elseif request.method ~= "GET" and request.method ~= "HEAD" then
 		reply = err.reply("ERR_METHOD", "use GET", { Allow = "GET, HEAD" })
@@ -42,10 +45,11 @@ function M.open(deps)
 		handler = function(request) return serve(self, request) end, log = self.log, config = self.config,
 	})
 	local address = self.config.METRICS_ADDR
-	local host, port = address:match("^%[?(.-)%]?:(%d+)$")
-	local ok, message = self.server:listen(host, tonumber(port))
+	self.on_loopback = host.is_loopback(address)
+	local name, port = address:match("^%[?(.-)%]?:(%d+)$")
+	local ok, message = self.server:listen(name, tonumber(port))
 	if not ok then return nil, ("cannot listen on METRICS_ADDR %s: %s"):format(address, message) end
-	self.log:info("metrics", { address = ("%s:%d"):format(host, self.server:port()) })
+	self.log:info("metrics", { address = ("%s:%d"):format(name, self.server:port()) })
 	return self
 end
 
