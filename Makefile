@@ -34,6 +34,8 @@ obj       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # TEST= chooses C tests: those of a room (store), or one of them (test_store_merge).
 TEST_SRC := $(if $(TEST),$(wildcard spec/native/$(TEST)/test_*.c spec/native/*/$(TEST).c),$(wildcard spec/native/*/test_*.c))
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
+# The fuzz targets, likewise; TEST=fuzz for all of them.
+FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard $(if $(TEST),spec/$(TEST)/fuzz_*.c spec/fuzz/$(TEST).c,spec/fuzz/fuzz_*.c)))
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
 PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so
@@ -48,7 +50,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
-	test-asan asan tsan valgrind ctcheck fuzz-attest contracts chaos bench bench-tools lint check fmt install \
+	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts chaos bench bench-tools lint check fmt install \
 	clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
@@ -107,6 +109,14 @@ $(BUILD)/spec/ct_check: $(call obj,$(wildcard spec/ct/*.c)) $(BUILD)/libkms_core
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIB)
 
+# ENGINE=-fsanitize=fuzzer gives the fuzz targets libFuzzer's main() instead of the one that replays the corpus.
+FUZZ_LIB := $(call obj,$(if $(ENGINE),spec/fuzz/lib/fuzz.c,$(wildcard spec/fuzz/lib/*.c)))
+$(BUILD)/spec/fuzz/fuzz_nsm: private LDFLAGS += -Wl,--wrap=open,--wrap=ioctl
+$(BUILD)/spec/fuzz/%: $(BUILD)/obj/spec/fuzz/%.o $(FUZZ_LIB) $(BUILD)/libkms_core.a
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) $(ENGINE) -o $@ $^ -lhttp_parser $(CORE_LIB)
+
 # Libraries that specs preload into running nodes; never part of anything installed.
 $(BUILD)/spec/%.so: $(BUILD)/obj/spec/native/%.o
 	@mkdir -p $(@D)
@@ -126,7 +136,7 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(call obj,$(wildcard spec/bench/li
 
 # ---- tests ----
 
-native-tests: $(TESTS) $(TOOLS) $(TESTKIT) $(PRELOADS) ## C test programs and what the specs load
+native-tests: $(TESTS) $(FUZZERS) $(TOOLS) $(TESTKIT) $(PRELOADS) ## C test programs and what the specs load
 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
@@ -139,7 +149,7 @@ test: deps ## build and run every test; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests
 	@spec/run $(BUILD)
 
-test-native: $(TESTS) ## the C tests only; TEST=store for a room, TEST=test_store_merge for one
+test-native: $(TESTS) $(FUZZERS) ## the C tests only; TEST=store for a room, TEST=test_store_merge for one
 	@TEST="$(TEST)" spec/run $(BUILD) native
 
 test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
@@ -177,6 +187,12 @@ fuzz-attest: deps ## 1e6 mutated attestation documents under AddressSanitizer (F
 	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/native/attest/test_attest_fuzz
 	@for seed in 0 1; do echo $$seed; done | FUZZ_RUNS=$${FUZZ_RUNS:-500000} xargs -P 2 -I @ sh -c \
 		'FUZZ_SEED=$$(($${FUZZ_SEED:-1000} + @)) build/asan/spec/native/attest/test_attest_fuzz'
+
+fuzz: deps ## every decoder under libFuzzer, AddressSanitizer and UBSan; FUZZ_SECONDS=60 each, TEST=fuzz_json for one
+	$(SUBMAKE) BUILD=build/fuzz CC=clang SAN="-fsanitize=fuzzer-no-link $(ASAN)" ENGINE=-fsanitize=fuzzer fuzzers
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) spec/fuzz/run build/fuzz $(TEST)
+
+fuzzers: $(FUZZERS)
 
 contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test

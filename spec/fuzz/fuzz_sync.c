@@ -1,0 +1,103 @@
+/*
+ * Sync messages: every text lies within its bounds, each record is counted once, and what a store merged
+ * is a message that another store merges.
+ */
+#include "lib/fuzz.h"
+#include "sync_kit.h"
+
+const unsigned fuzz_kinds = 2;
+
+static void check_members(const kms_sync *message)
+{
+	uint64_t number, records = 0, app_id;
+	bool complete;
+	kms_record record;
+	for (int i = 0; i < KMS_SYNC_TEXTS; i++) {
+		kms_text text = kms_sync_text(message, (kms_sync_text_name)i);
+		HOLDS(text.len <= (i == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION : KMS_SYNC_MAX_TEXT));
+		HOLDS(text.len == 0 || kms_utf8_valid(text));
+	}
+	for (int i = 0; i < KMS_SYNC_NUMBERS; i++) {
+		bool has = kms_sync_number(&number, message, (kms_sync_number_name)i);
+		HOLDS(has ? number <= INT64_MAX : number == 0);
+	}
+	if (!kms_sync_complete(&complete, message)) HOLDS(!complete);
+	for (size_t i = 0; kms_sync_feature(message, i).text; i++)
+		HOLDS(i < KMS_SYNC_MAX_FEATURES);
+	while (kms_sync_record(&record, &app_id, message, (size_t)records))
+		records++;
+	HOLDS(records <= kms_sync_records(message));
+	if (!kms_sync_has_data(message)) HOLDS(kms_sync_records(message) == 0);
+}
+
+static void check_counts(const kms_sync_counts *counts, const kms_sync *message)
+{
+	HOLDS(counts->total == kms_sync_records(message));
+	HOLDS(counts->total == counts->merged + counts->skipped + counts->rejected);
+	HOLDS(counts->future + counts->poisoned + counts->refused <= counts->rejected);
+	HOLDS(counts->stubs <= counts->skipped);
+}
+
+/* What `store` holds, as a message for an empty store. */
+static void check_snapshot(kms_store *store)
+{
+	uint64_t records;
+	kms_sync_counts counts;
+	kms_store *other = kit_store(3);
+	kms_buf text = new_text();
+	add(&text, "{\"type\":\"delta\",\"data\":");
+	HOLDS_OK(kms_sync_snapshot(&records, &text, store, false));
+	add(&text, "}");
+	HOLDS_OK(apply_text(&counts, other, &text));
+	HOLDS(counts.total == records && counts.merged == records);
+	kms_store_free(other);
+	kms_buf_free(&text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	kms_sync *message;
+	kms_sync_counts counts;
+	const char *field;
+	fuzz_start();
+	if (size > FUZZ_MAX_INPUT) return 0;
+	kms_buf copy = fuzz_copy(KMS_BUF_WIPED, kms_span_of(data, size));
+	kms_status status = kms_sync_parse(&message, &field, &copy);
+	HOLDS(!copy.data && (status == KMS_OK) == (message != NULL));
+	HOLDS(kms_status_category(status) != KMS_CATEGORY_USAGE);
+	if (!message) return 0;
+	fuzz_accept(0);
+	check_members(message);
+	if (kms_sync_records(message)) {
+		kms_store *store = kit_store(SELF);
+		HOLDS_OK(apply_message(&counts, message, store));
+		check_counts(&counts, message);
+		if (counts.merged) fuzz_accept(1);
+		if (counts.merged) check_snapshot(store);
+		kms_store_free(store);
+	}
+	kms_sync_free(message);
+	return 0;
+}
+
+void fuzz_seeds(void)
+{
+	kms_buf text = data_text();
+	add_live(&text, "k", 1, WALLET, 1, NOW);
+	add(&text, ",");
+	add_live(&text, "k", 2, WALLET, 2, NOW);
+	add(&text, ",{\"key\":\"gone\",\"value\":null,\"version\":{\"" WALLET
+		   "\":3},\"updated_at_ms\":1700000000000,"
+		   "\"tombstone\":true,\"ttl_ms\":0}");
+	add(&text, "]}}");
+	fuzz_seed(kms_buf_span(&text));
+	kms_buf_free(&text);
+	FUZZ_SEED("{\"type\":\"master_secret_request\",\"sender_wallet\":\"" WALLET
+		  "\",\"ecdh_pubkey\":\"04\"}");
+	FUZZ_SEED("{\"status\":\"ok\",\"total\":3,\"merged\":1,\"skipped\":1,\"rejected\":1,\"future\":0,"
+		  "\"complete\":true,\"features\":[\"a\",\"b\"],\"store\":\"x\"}");
+	FUZZ_SEED("{\"sealed\":{\"ecdh_pubkey\":\"04\",\"encrypted_data\":\"00\",\"nonce\":\"00\"},"
+		  "\"attestation\":\"AA==\"}");
+	FUZZ_SEED("{\"type\":\"delta\",\"app_id\":1}");
+	FUZZ_SEED("{\"data\":{\"49\":[{}],\"0\":[1],\"x\":null}}");
+}
