@@ -27,7 +27,13 @@ local function with_chain(options, body)
 	end)
 end
 
--- Waits for a condition of the running test.
+-- Waits until the publisher has looked for a receipt a few more times.
+local function pass_polls(server)
+	local name = "eth_getTransactionReceipt"
+	local before = server.calls[name] or 0
+	wait.until_true("polls", function() return (server.calls[name] or 0) >= before + 5 end)
+end
+
 local function fails(pattern, ok, message, code)
 	assert.is_nil(ok)
 	assert.equal("ERR_CHAIN", code)
@@ -56,7 +62,7 @@ describe("chain.transaction", function()
 			server.mining = false
 			for _ = 1, 5 do assert.is_true(chain:set_master_secret_hash(HASH, tee)) end
 			fails("in flight", chain:set_master_secret_hash(OTHER, tee))
-			wait.sleep(5 * POLL_MS)
+			pass_polls(server)
 			assert.equal(1, #server.sent)
 			server:mine()
 			assert.equal(HASH, server.hash)
@@ -126,7 +132,7 @@ describe("chain.transaction", function()
 			server.mining = false
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
 			wait.until_true("the transactions", function() return #server.sent == 12 end)
-			wait.sleep(5 * POLL_MS)
+			pass_polls(server)
 			assert.equal(12, #server.sent)
 		end)
 	end)
@@ -146,7 +152,7 @@ describe("chain.transaction", function()
 	it("waits for the block that decisions are read at, and begins anew after the owner's reset", function()
 		with_chain({}, function(chain, server, tee, log)
 			assert.is_true(chain:set_master_secret_hash(HASH, tee))
-			wait.sleep(5 * POLL_MS)
+			pass_polls(server)
 			assert.equal(0, log.count("setMasterSecretHash is on chain")) -- 6 blocks behind
 			assert.is_true(chain:set_master_secret_hash(HASH, tee)) -- still in flight
 			assert.equal(1, #server.sent)

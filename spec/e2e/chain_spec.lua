@@ -158,8 +158,9 @@ describe("a node on an EVM chain", function()
 
 	it("stops at once while a look-up hangs", function()
 		with_node({}, function(chain, node)
+			local before = chain.requests
 			chain.respond = function() return "hang" end
-			wait.sleep(1500)
+			wait.until_true("a look-up that hangs", function() return chain.requests > before end)
 			local code = node:stop()
 			assert.equal(0, code)
 		end)

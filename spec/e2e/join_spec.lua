@@ -55,6 +55,13 @@ describe("a node that joins", function()
 		wait.until_true("the reason " .. text, function() return reason() == text end)
 	end
 
+	-- Waits for ticks of the node: each one asks the chain for the members.
+	local function pass_ticks(count)
+		local name = "eth_call:getActiveInstances"
+		local before = chain.calls[name] or 0
+		wait.until_true("ticks", function() return (chain.calls[name] or 0) >= before + count end)
+	end
+
 	local function register_app()
 		local app = apps.new(node, "700", "join app")
 		chain:register("700", app.wallet, app.identity.der)
@@ -141,7 +148,7 @@ describe("a node that joins", function()
 			start({ PEER_BLACKLIST_DURATION_SECONDS = "600" })
 			wait_reason("master secret sync failed")
 			wait.until_true("a call", function() return #liar.received > 0 end)
-			wait.sleep(2500)
+			pass_ticks(3)
 			assert.equal(1, #liar.received)
 			local listed = node:status().sync.peers[liar.wallet]
 			assert.equal("banned", listed.state)
@@ -176,8 +183,11 @@ describe("a node that joins", function()
 		hanging.hangs = true
 		start():wait_ready()
 		local app = register_app()
+		local before = hanging.held
+		wait.until_true("a new call that hangs", function() return hanging.held ~= before end)
 		app:put("a", "x")
-		wait.until_true("the push to the one that answers", function() return member.records["700/a"] end)
+		wait.until_true("the push to the one that replies", function() return member.records["700/a"] end)
+		assert.is_false(hanging.held:is_closing()) -- that call still hangs
 	end)
 
 	it("does not serve from an empty store while the cluster's records are out of reach", function()
@@ -200,7 +210,8 @@ describe("a node that joins", function()
 		app:put("a", "1")
 		app:put("b", "2")
 		app:delete("a")
-		wait.sleep(1500)
+		local before = member.calls
+		wait.until_true("a push that fails", function() return member.calls > before end)
 		assert.same({}, member.records)
 		member.away = false
 		wait.until_true("the missed push", function() return member.records["700/b"] end)

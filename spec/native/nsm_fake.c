@@ -108,7 +108,6 @@ static int exchange(message *m)
 	unsigned call = atomic_fetch_add(&calls, 1) + 1;
 	current_fault(fault, call);
 	int error = failure(fault, call);
-	if (is(fault, "slow")) usleep(1000000);
 	if (m->request_len > REQUEST_MAX) error = EMSGSIZE;
 	if (m->response_len != NSM_RESPONSE_MAX)
 		error = EINVAL; /* the code under test always offers it all */
@@ -120,6 +119,10 @@ static int exchange(message *m)
 	request.len = out.len = 0;
 	nsm_fake_put(&request, (const void *)(uintptr_t)m->request, m->request_len);
 	log_request(&request);
+	while (is(fault, "slow")) { /* until the file says something else */
+		usleep(10000);
+		current_fault(fault, call);
+	}
 	nsm_fake_respond(&out, &request, fault);
 	memcpy((void *)(uintptr_t)m->response, out.data,
 	       out.len < NSM_RESPONSE_MAX ? out.len : NSM_RESPONSE_MAX);

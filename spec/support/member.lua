@@ -60,7 +60,10 @@ local function respond(self, client, head, body)
 	if head:find("^GET /nonce ") then
 		return client:write(loopback.reply('{"nonce":"' .. crypto.base64(crypto.random(16)) .. '"}'))
 	end
-	if self.hangs then return end
+	if self.hangs then
+		self.held = client
+		return
+	end
 	local ok, reply = pcall(answer, self, head, body)
 	if not ok then self.failures[#self.failures + 1] = tostring(reply) end
 	client:write(ok and reply or loopback.reply("", nil, "500 Failed"))
@@ -69,7 +72,8 @@ end
 --- Starts one.
 -- @param name what its made-up keys come from
 -- @param secret master secret (32 bytes)
--- @return member: wallet, identity, url; received (list of exchanges), records (by "app/key"), data
+-- @return member: wallet, identity, url; received (list of exchanges), held (the last connection that hangs),
+--   records (by "app/key"), data
 --   (what a snapshot holds), calls; failures (errors of its own); to be set: on_request(exchange) ->
 --   inner answer or a raw HTTP answer, on_reply(envelope, exchange), hangs (on /sync), away
 function M.start(name, secret)

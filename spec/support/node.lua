@@ -182,6 +182,13 @@ function Node:status()
 	return cjson.decode(assert(http.get(self.port, "/status")).body)
 end
 
+--- Asks on the node's control socket (kms.admin.commands).
+-- @return the reply as a table
+function Node:control(method, target)
+	local response = assert(http.request(self.dir .. "/control.sock", { method = method, target = target }))
+	return cjson.decode(response.body)
+end
+
 --- Everything it has logged.
 function Node:log()
 	return files.read(self.log_path) or ""

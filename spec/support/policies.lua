@@ -1,7 +1,6 @@
 --- A folder of policies that a running node reads: written, and taken up on command.
 
 local files = require("spec.support.files")
-local http = require("spec.support.http")
 local uv = require("luv")
 
 local M = {}
@@ -25,7 +24,7 @@ end
 --- Has a node read them again, by its control socket: the reply comes when it has.
 -- @return the policy part of its status
 function Folder.reload(_, node)
-	assert(http.request(node.dir .. "/control.sock", { method = "POST", target = "/reload" }))
+	node:control("POST", "/reload")
 	return node:status().policy
 end
 

@@ -199,7 +199,7 @@ describe("the odyn backend", function()
 			end
 			waiter:wait()
 			assert.same({ "signed", "signed", "ERR_BUSY" }, codes)
-			wait.sleep(150)
+			wait.until_true("the queue's timer to end", function() return backend.calls.semaphore.timer == nil end)
 		end)
 	end)
 
