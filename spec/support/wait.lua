@@ -50,6 +50,7 @@ end
 -- @return the true value | false, the last second value, when the deadline has passed
 function M.holds(condition, timeout_s)
 	local deadline = uv.hrtime() + (timeout_s or M.TIMEOUT_S) * 1e9
+	uv.update_time() -- the loop's clock stands still while it does not run
 	while true do
 		local late = uv.hrtime() > deadline
 		local value, detail = condition()
