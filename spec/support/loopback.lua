@@ -29,7 +29,6 @@ end
 function M.run(body)
 	uv.update_time() -- timers count from the loop's time, which is old where specs before this one blocked
 	local done, ok, failure
-	uv.update_time() -- the loop's clock stands still while it does not run, and new timers would be due at once
 	coroutine.wrap(function()
 		ok, failure = pcall(body)
 		done = true
