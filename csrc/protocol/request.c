@@ -27,6 +27,15 @@ static const kms_json_value *optional_field(fields *f, const char *name)
 	return value && value->type != KMS_JSON_NULL ? value : NULL;
 }
 
+/* A member that may be absent, but not null (as on existing nodes: "length" and "context"). */
+static kms_status field_not_null(const kms_json_value **value, fields *f, const char *name)
+{
+	f->current = name;
+	*value = kms_json_get(f->json, &f->json->values[0], name);
+	ENSURE(!*value || (*value)->type != KMS_JSON_NULL, KMS_ERR_FIELD_TYPE);
+	return KMS_OK;
+}
+
 static kms_status optional_string(kms_text *text, fields *f, const char *name)
 {
 	*text = (kms_text){ NULL, 0 };
@@ -76,7 +85,8 @@ static bool is_blank(kms_text text)
 static kms_status parse_length(fields *f)
 {
 	f->request->length = DEFAULT_LENGTH;
-	const kms_json_value *value = optional_field(f, "length");
+	const kms_json_value *value;
+	GUARD(field_not_null(&value, f, "length"));
 	if (!value) return KMS_OK;
 	uint64_t length = value->number;
 	bool is_text = value->type == KMS_JSON_STRING;
@@ -132,6 +142,8 @@ static kms_status parse_derive(fields *f)
 	kms_request *request = f->request;
 	GUARD(required_string(&request->path, f, "path"));
 	ENSURE(!is_blank(request->path), KMS_ERR_FIELD_VALUE);
+	const kms_json_value *context;
+	GUARD(field_not_null(&context, f, "context"));
 	GUARD(optional_string(&request->context, f, "context"));
 	return parse_length(f);
 }

@@ -99,9 +99,12 @@ static bool read_record(sync_entry *entry, const kms_sync *message, const kms_js
 {
 	*entry = (sync_entry){ 0 };
 	ENSURE(json->values[0].type == KMS_JSON_OBJECT, false);
-	return read_key(entry, message, json) && read_value(entry, message, json) &&
-	       read_number(&entry->updated_at_ms, json, "updated_at_ms") &&
-	       read_number(&entry->ttl_ms, json, "ttl_ms") && read_clock(entry, message, json);
+	ENSURE(read_key(entry, message, json) && read_value(entry, message, json), false);
+	ENSURE(read_number(&entry->updated_at_ms, json, "updated_at_ms"), false);
+	ENSURE(read_number(&entry->ttl_ms, json, "ttl_ms"), false);
+	/* Existing nodes know no longest TTL: this node would go on serving the value before it. */
+	if (entry->ttl_ms > KMS_STORE_MAX_TTL_MS) entry->ttl_ms = KMS_STORE_MAX_TTL_MS;
+	return read_clock(entry, message, json);
 }
 
 void kms_sync_record_view(kms_record *record, const kms_sync *message, const sync_entry *entry)
@@ -193,11 +196,19 @@ static kms_status refuse_value(kms_json_cursor *cursor)
 	return KMS_ERR_FIELD_TYPE;
 }
 
+/* An application's entry that is no list is one rejected record (as on existing nodes). */
+static kms_status read_no_list(kms_sync *message, kms_json_cursor *cursor)
+{
+	GUARD(kms_json_cursor_read(cursor, KMS_SYNC_MAX_VALUES));
+	message->malformed++;
+	return KMS_OK;
+}
+
 static kms_status read_records(kms_sync *message, kms_json_cursor *cursor, bool app_valid)
 {
 	bool more;
 	sync_entry entry;
-	if (kms_json_cursor_peek(cursor) != '[') return refuse_value(cursor);
+	if (kms_json_cursor_peek(cursor) != '[') return read_no_list(message, cursor);
 	GUARD(kms_json_cursor_enter(cursor, '['));
 	for (;;) {
 		GUARD(kms_json_cursor_next(&more, cursor, ']'));

@@ -1,4 +1,5 @@
 local chain_api = require("kms.chain")
+local clock = require("kms.base.clock")
 local data_file = require("kms.base.data_file")
 local native = require("spec.support.native")
 local uv = require("luv")
@@ -10,9 +11,11 @@ local NODE, DEMO = wallet:address(), demo_wallet:address()
 describe("chain backend local", function()
 	local dir, chain
 
-	local function open()
+	local function open(clocks)
+		clocks = clocks or { wall_ms = function() return 1700000000123 end }
 		return chain_api.open({
-			config = { CHAIN = "local", DATA_DIR = dir, KMS_APP_ID = "49" }, wall_ms = function() return 1700000000123 end,
+			config = { CHAIN = "local", DATA_DIR = dir, KMS_APP_ID = "49" },
+			wall_ms = clocks.wall_ms, machine_ms = clocks.machine_ms,
 			identity = { wallet = NODE, tee_pubkey = p384:public_der(), url = "http://127.0.0.1:8000" },
 			demo = { wallet = DEMO, tee_pubkey = demo_p384:public_der(), app_id = "1000" },
 		})
@@ -109,5 +112,21 @@ describe("chain backend local", function()
 		assert.is_true(chain:prefetch(DEMO))
 		assert.equal(DEMO, chain:instance_by_wallet(DEMO, { fresh = true }).wallet)
 		chain:close()
+	end)
+
+	it("has a head that confirms a jump of the machine's clock: a laptop that slept serves again", function()
+		local wall, mono = 1700000000000, 0
+		local node_clock = clock.new({
+			wall_ms = function() return wall end, mono_ms = function() return mono end, max_skew_ms = 15000,
+		})
+		local slept = assert(open({
+			wall_ms = function() return node_clock:now() end, machine_ms = function() return wall end,
+		}))
+		for _, jump in ipairs({ 7200000, -3600000 }) do
+			wall, mono = wall + jump, mono + 1000
+			assert.is_true(math.abs(node_clock:now() - wall) > 15000)
+			assert.is_true(node_clock:check(slept:head().time_ms))
+			assert.equal(wall, node_clock:now())
+		end
 	end)
 end)

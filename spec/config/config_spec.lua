@@ -76,6 +76,9 @@ describe("kms.config", function()
 
 		it("counts an empty variable as not set", function()
 			assert.equal("info", load_env({ LOG_LEVEL = "", IN_ENCLAVE = " " }).LOG_LEVEL)
+			for _, trace in ipairs({ "trace", "TRACE", "Trace" }) do
+				assert.equal("debug", load_env({ LOG_LEVEL = trace }).LOG_LEVEL)
+			end
 		end)
 
 		it("knows the other name of HELIOS_RPC_URL", function()

@@ -123,10 +123,33 @@ describe("bootstrap", function()
 
 		it("of which nothing could be taken does not complete the store", function()
 			inner = { data = true, complete = true }
-			counts = { total = 3, merged = 0, rejected = 3 }
-			assert.equal(0, ask().complete)
-			counts = { total = 3, merged = 1, rejected = 2 }
+			for _, why in ipairs({ "poisoned", "future" }) do
+				counts = { total = 3, merged = 0, rejected = 3, [why] = 3 }
+				assert.equal(0, ask().complete)
+			end
+			counts = { total = 3, merged = 1, rejected = 2, poisoned = 2 }
 			assert.equal(1, ask().complete)
+		end)
+
+		-- An application of an existing node can write an empty key, and nothing else.
+		it("of nothing but malformed records completes the store", function()
+			inner = { data = true, complete = true }
+			counts = { total = 3, merged = 0, rejected = 3, poisoned = 0, future = 0 }
+			assert.equal(1, ask().complete)
+		end)
+
+		it("that a peer breaks off is asked for again at once, and only once", function()
+			inner, refusal, peer.probe_status = { data = true }, "ERR_CONNECT", 200
+			local found = ask()
+			assert.same({ 0, 2 }, { found.reached, newcomer.counts.failures })
+			local call, asked = newcomer.exchange.call, 0
+			function newcomer.exchange.call(...)
+				asked = asked + 1
+				refusal = asked == 1 and "ERR_CONNECT" or nil
+				return call(...)
+			end
+			assert.equal(1, ask().complete)
+			assert.equal(2, asked)
 		end)
 	end)
 

@@ -11,8 +11,9 @@ local KEYS = crypto.made_up("who asks")
 -- The reply alone, of parts that let everything pass.
 -- @param where the wait ("chain", "evidence", "rule") during which the conditions of the exchange change; nil: they
 --   do not
+-- @param malformed so many requests with a key that is none come before
 -- @return the sealed secret | nil, message, code
-local function ask(where)
+local function ask(where, malformed)
 	local stands, held, sealed = true, native.secret_random(32), nil
 	local function wait(name, ...)
 		if name == where then stands = false end
@@ -26,10 +27,14 @@ local function ask(where)
 		gateway = { release_secret = function() return wait("rule", true) end },
 		writer = { secret_reply = function(_, _, given) sealed = given return "reply" end },
 	})
-	local opened = {
-		text = function(_, name) return name == "ecdh_pubkey" and crypto.hex(KEYS.der) or nil end,
-	}
-	local plain, message, code = part:reply("master_secret_request", opened, {
+	local function opened(key)
+		return { text = function(_, name) return name == "ecdh_pubkey" and key or nil end }
+	end
+	for _ = 1, malformed or 0 do
+		local _, _, refused = part:reply("master_secret_request", opened("00"), { peer = { wallet = WALLET } })
+		assert.equal("ERR_PEER_KEY", refused)
+	end
+	local plain, message, code = part:reply("master_secret_request", opened(crypto.hex(KEYS.der)), {
 		peer = { wallet = WALLET, point = native.peer_point(KEYS.der) }, secret = held, signature = "s",
 		stands = function()
 			if stands then return true end
@@ -43,6 +48,10 @@ end
 describe("the master secret", function()
 	it("goes to a peer that nothing speaks against", function()
 		assert.truthy(ask())
+	end)
+
+	it("goes to a peer that has sent malformed keys before: their form is checked before the rate", function()
+		assert.truthy(ask(nil, 100))
 	end)
 
 	for _, where in ipairs({ "chain", "evidence", "rule" }) do

@@ -121,10 +121,11 @@ function Chain:close()
 end
 
 --- @param deps config, log, wall_ms; optional, for specs: mono_ms, poll_ms, stuck_ms (kms.chain.hash_publisher);
--- identity and demo are for the backend `local`
+-- identity, demo and machine_ms are for the backend `local`
 -- @return chain | nil, message
 function M.open(deps)
-	local self = setmetatable(needs.take(deps, "config log wall_ms", "identity demo mono_ms poll_ms stuck_ms"), Chain)
+	local self = setmetatable(needs.take(deps,
+		"config log wall_ms", "identity demo machine_ms mono_ms poll_ms stuck_ms"), Chain)
 	local config, log = self.config, self.log
 	self.contracts = { registry = config.NOVA_APP_REGISTRY_ADDRESS, kms = config.KMS_REGISTRY_ADDRESS }
 	for name, key in pairs({ registry = "NOVA_APP_REGISTRY_ADDRESS", kms = "KMS_REGISTRY_ADDRESS" }) do

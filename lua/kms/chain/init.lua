@@ -43,7 +43,8 @@ function M.instance_status_name(status)
 end
 
 --- Opens the backend that the configuration names.
--- @param deps config, log, wall_ms, identity { wallet, tee_pubkey, url }, demo (`local` only)
+-- @param deps config, log, wall_ms, identity { wallet, tee_pubkey, url }; for `local` only: machine_ms (clock of the
+-- machine), demo
 -- @return chain | nil, message
 function M.open(deps)
 	return require("kms.chain." .. deps.config.CHAIN).open(deps)

@@ -107,9 +107,10 @@ end
 function Chain:close() -- luacheck: no self
 end
 
---- Number and time of the head: made up from the node's clock.
+--- Number and time of the head, made up from the machine's clock: there is no other time, so that it confirms a jump
+-- of that clock.
 function Chain:head()
-	local now = self.wall_ms()
+	local now = self.machine_ms()
 	return { number = now // 1000, time_ms = now }
 end
 
@@ -191,12 +192,14 @@ local function genesis(deps, now_s)
 end
 
 --- Opens the file, or makes it.
--- @param deps config (DATA_DIR, KMS_APP_ID), wall_ms, identity { wallet, tee_pubkey, url }, demo { wallet, tee_pubkey,
--- app_id }; log is for the backend `evm`
+-- @param deps config (DATA_DIR, KMS_APP_ID), wall_ms, machine_ms (clock of the machine; nil: wall_ms), identity
+-- { wallet, tee_pubkey, url }, demo { wallet, tee_pubkey, app_id }; log is for the backend `evm`
 -- @return chain | nil, message
 function M.open(deps)
-	deps = needs.take(deps, "config wall_ms identity demo", "log")
-	local self = setmetatable({ path = deps.config.DATA_DIR .. "/chain.lua", wall_ms = deps.wall_ms }, Chain)
+	deps = needs.take(deps, "config wall_ms identity demo", "log machine_ms")
+	local self = setmetatable({
+		path = deps.config.DATA_DIR .. "/chain.lua", machine_ms = deps.machine_ms or deps.wall_ms,
+	}, Chain)
 	if not files.version(self.path) then
 		local ok, message = save(self, genesis(deps, deps.wall_ms() // 1000))
 		if not ok then return nil, message end

@@ -77,7 +77,7 @@ M.enum = {
 -- Existing deployments use the names of Python's logging.
 local LEVELS = {
 	error = "error", warn = "warn", info = "info", debug = "debug",
-	critical = "error", fatal = "error", warning = "warn",
+	critical = "error", fatal = "error", warning = "warn", trace = "debug",
 }
 
 M.level = {

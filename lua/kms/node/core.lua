@@ -72,7 +72,7 @@ local function open_chain(core)
 		if not demo then return nil, message end
 	end
 	return chain.open({
-		config = config, log = core.log, demo = demo, wall_ms = core.wall_ms,
+		config = config, log = core.log, demo = demo, wall_ms = core.wall_ms, machine_ms = native.wall_ms,
 		identity = { wallet = core.tee.address, tee_pubkey = core.tee.public_der, url = core.url },
 	})
 end

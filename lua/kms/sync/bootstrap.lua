@@ -94,11 +94,19 @@ local function snapshot_of(self, peer, secret)
 	local counts
 	counts, message, code = apply(self, peer, response, secret)
 	if not counts then return nil, message, code end
-	if counts.total > 0 and counts.rejected == counts.total then
+	-- Records under another secret, or of another time, are not what the cluster holds. Records that are malformed
+	-- or refused by the operator do not count: an application can write nothing else, and no peer has more.
+	local wrong = (counts.poisoned or 0) + (counts.future or 0)
+	if wrong > 0 and counts.rejected == counts.total then
 		return nil, "all of its records were rejected", "ERR_UNVERIFIED"
 	end
 	-- Existing nodes do not say it, and never get more than they have.
 	return { complete = response:flag("complete") ~= false }
+end
+
+-- Whether a peer broke off its snapshot, as existing nodes do under load: it had just given a nonce.
+local function was_broken_off(peer, code)
+	return peer.probe_status == 200 and (code == "ERR_CONNECT" or code == "ERR_HTTP")
 end
 
 -- Adds the outcome of one peer to what was found. A refusal is not authenticated, and may only mean that the
@@ -122,7 +130,7 @@ end
 function Bootstrap:snapshots(secret)
 	local list, started = callable(self), self.mono_ms()
 	local found = { members = #self.peers:others(), reached = 0, unready = 0, complete = 0, messages = {} }
-	local left, next_index, waiter = #list, 1, wakeup.new()
+	local left, next_index, waiter, again = #list, 1, wakeup.new(), {}
 	local function work()
 		while next_index <= #list do
 			local peer = list[next_index]
@@ -131,7 +139,11 @@ function Bootstrap:snapshots(secret)
 			if not ok then snapshot, message, code = nil, "broke down", nil end
 			local outcome = snapshot and "fetched" or "failures"
 			self.counts[outcome] = self.counts[outcome] + 1
-			add_outcome(found, peer, snapshot, message, code)
+			if not snapshot and was_broken_off(peer, code) and not again[peer] then
+				again[peer], list[#list + 1], left = true, peer, left + 1 -- once more, after the others
+			else
+				add_outcome(found, peer, snapshot, message, code)
+			end
 			left = left - 1
 			waiter:wake()
 		end

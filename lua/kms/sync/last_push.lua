@@ -9,24 +9,25 @@ local LastPush = {}
 LastPush.__index = LastPush
 
 local POLL_MS = 20
+local MAX_GONE = 2 -- attempts: a kept connection may just have been closed by a peer that is there
 local RETRY_MS = 250 -- between two attempts with a peer that replied, but did not acknowledge
 
 -- Failures that show that nobody is there to acknowledge.
 local GONE = { ERR_CONNECT = true, ERR_RESOLVE = true, ERR_ADDRESS_REFUSED = true, ERR_TLS = true, ERR_URL = true }
 
 -- Starts pushes to the peers that are behind, whatever their backoff says.
--- @param tried_ms by peer: when this module last pushed to it
+-- @param tried by peer: attempts of this module { count, at_ms (the last one) }
 -- @return whether to wait for any of them
-local function push(self, tried_ms)
+local function push(self, tried)
 	local waits = false
 	self.pusher:push_where(function(peer, cursor, now)
 		if cursor.running then waits = true end
 		if cursor.running or not self.pusher:is_behind(cursor) then return false end
-		local before = tried_ms[peer]
-		if before and cursor.failed and GONE[cursor.failure] then return false end
+		local try = tried[peer] or { count = 0 }
+		if try.count >= MAX_GONE and cursor.failed and GONE[cursor.failure] then return false end
 		waits = true
-		if before and now - before < RETRY_MS then return false end
-		tried_ms[peer] = now
+		if try.at_ms and now - try.at_ms < RETRY_MS then return false end
+		tried[peer] = { count = try.count + 1, at_ms = now }
 		return true
 	end)
 	return waits
@@ -46,10 +47,10 @@ end
 -- @param deadline_ms on mono_ms
 -- @param is_over function() -> whether all running requests have ended
 function LastPush:run(deadline_ms, is_over)
-	local tried_ms = {}
+	local tried = {}
 	while self.mono_ms() < deadline_ms do
 		local over = is_over()
-		local waits = self.is_ready() and push(self, tried_ms)
+		local waits = self.is_ready() and push(self, tried)
 		if over and not waits then break end
 		loop.sleep(POLL_MS)
 	end

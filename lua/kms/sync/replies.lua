@@ -74,6 +74,9 @@ local function master_secret_request(self, opened, exchange)
 	local peer = exchange.peer
 	local pubkey = opened:text("ecdh_pubkey")
 	if not pubkey then return refuse("ERR_FIELD_MISSING", "ecdh_pubkey: a required field is missing") end
+	-- Before the rate: a peer that sends a malformed key by mistake can correct it at once.
+	local point, malformed, malformed_code = native.peer_point(native.hex_decode(pubkey) or "")
+	if not point then return refuse(malformed_code, "ecdh_pubkey: " .. malformed) end
 	if not self.secret_limiter:take(peer.wallet:sub(11), self.mono_ms()) then
 		return refuse("ERR_RATE", "too many requests for the secret")
 	end

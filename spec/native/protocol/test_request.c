@@ -74,16 +74,18 @@ TEST(derive_reads_path_context_length_and_pop)
 	CHECK_OK(parse_bytes(&request, &field, KMS_REQUEST_DERIVE, "{\"path\":\"p\"}", 12));
 	CHECK(request.length == 32 && !request.context.text && !request.context.len && !request.pop.text);
 	kms_request_clear(&request);
-	static const char nulls[] = "{\"path\":\"p\",\"context\":null,\"length\":null,\"pop\":null}";
+	static const char nulls[] = "{\"path\":\"p\",\"pop\":null}";
 	CHECK_OK(parse_bytes(&request, &field, KMS_REQUEST_DERIVE, nulls, sizeof(nulls) - 1));
 	CHECK(request.length == 32 && !request.context.text && !request.pop.text);
 	kms_request_clear(&request);
 }
 
-TEST(path_is_a_text_that_is_not_blank)
+TEST(path_is_not_blank_and_nothing_is_null)
 {
 	CHECK_STATUS(KMS_ERR_FIELD_MISSING, DERIVE("{}", "path"));
 	CHECK_STATUS(KMS_ERR_FIELD_MISSING, DERIVE("{\"path\":null}", "path"));
+	CHECK_STATUS(KMS_ERR_FIELD_TYPE, DERIVE("{\"path\":\"p\",\"length\":null}", "length"));
+	CHECK_STATUS(KMS_ERR_FIELD_TYPE, DERIVE("{\"path\":\"p\",\"context\":null}", "context"));
 	CHECK_STATUS(KMS_ERR_FIELD_TYPE, DERIVE("{\"path\":5}", "path"));
 	CHECK_STATUS(KMS_ERR_FIELD_TYPE, DERIVE("{\"path\":[\"a\"]}", "path"));
 	CHECK_STATUS(KMS_ERR_FIELD_VALUE, DERIVE("{\"path\":\"\"}", "path"));
@@ -390,7 +392,7 @@ TEST(mutated_requests_do_no_harm)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derive_reads_path_context_length_and_pop),
-	  T(path_is_a_text_that_is_not_blank), T(length_is_an_integer_or_its_digits),
+	  T(path_is_not_blank_and_nothing_is_null), T(length_is_an_integer_or_its_digits),
 	  T(put_decodes_the_value_where_it_stands), T(put_and_delete_refuse_bad_fields),
 	  T(values_are_bounded), T(ttl_is_a_bounded_integer), T(a_result_sent_back_is_not_a_request),
 	  T(bodies_that_are_no_object_are_refused), T(a_get_has_its_key_from_the_url),

