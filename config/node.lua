@@ -79,6 +79,10 @@ return {
 	-- Allowed: true or false.
 	-- ALLOW_DEV_IDENTITY = false,
 
+	-- Refuse bodies without pop, of applications and of members; existing clients and nodes have none.
+	-- Allowed: true or false.
+	-- REQUIRE_POP = false,
+
 	-- How long a nonce is valid, and how far a timestamp may be off, in seconds.
 	-- Allowed: a whole number from 1 to 3600.
 	-- POP_TIMEOUT_SECONDS = 120,
@@ -190,6 +194,10 @@ return {
 	-- Most applications that have records.
 	-- Allowed: a whole number from 1 to 500000.
 	-- MAX_NAMESPACES = 10000,
+
+	-- Accept values that existing members cannot take (above 509 KiB); those keep the value before.
+	-- Allowed: true or false.
+	-- ALLOW_PARTIAL_REPLICATION = false,
 
 	-- How long tombstones of deleted records are kept, in milliseconds.
 	-- Allowed: a whole number from 0 to 31536000000.

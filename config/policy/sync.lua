@@ -8,7 +8,7 @@ return {
 	interval = "DATA_SYNC_INTERVAL_SECONDS",
 
 	-- Records and bytes of records in one push, and to how many peers at a time. An existing node gets at
-	-- most 990000 bytes, and no peer more than fits into a body.
+	-- most 1044480 bytes, and no peer more than fits into a body.
 	max_records = 5000,
 	max_bytes = 4 * 1024 * 1024,
 	parallel = 64,

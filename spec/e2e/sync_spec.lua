@@ -21,7 +21,7 @@ describe("POST /sync", function()
 	end
 
 	setup(function()
-		node = nodes.start({ env = { MAX_SYNC_PAYLOAD_BYTES = 300000 } })
+		node = nodes.start({ env = { MAX_SYNC_PAYLOAD_BYTES = 300000, ALLOW_PARTIAL_REPLICATION = "true" } })
 		peer = member("peer")
 		app = apps.new(node, "700", "sync app")
 		node:register({ app })

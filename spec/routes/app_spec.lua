@@ -24,12 +24,13 @@ local function new_app(service, tee)
 				return nil, "no such record", "ERR_NOT_FOUND"
 			end,
 		},
-		tee = tee or { has_channel = function() return true end }, config = { MAX_NAMESPACES = 1 },
+		tee = tee or { has_channel = function() return true end }, config = { MAX_NAMESPACES = 1, REQUIRE_POP = false },
 		authenticator = { app = function() return caller end },
 		gateway = { request = function() end, opened = function() end },
 		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true },
 		log = { enabled = function() return false end },
 		mono_ms = function() return 0 end, wall_ms = function() return 0 end, on_change = function() end,
+		refuse_value = function() end,
 	})
 	return app, asked
 end
@@ -104,5 +105,38 @@ describe("kms.routes.app", function()
 		local found = route(app, "get", nil)
 		app.listings.lock = function() return false end
 		assert.equal(429, found.handler(new_inbound(nil, nil, found)).status)
+	end)
+
+	it("refuses a PUT that members cannot take with 413, before it is executed", function()
+		local put = {
+			close = function() end, path = function() end, key = function() return "k" end,
+			has_pop = function() return false end,
+		}
+		local executed, required = false, nil
+		local app = new_app(nil, {
+			has_channel = function() return true end,
+			open_request = function(_, _, _, _, _, pop_required)
+				required = pop_required
+				return put
+			end,
+			execute = function()
+				executed = true
+				return "{}", "0x"
+			end,
+		})
+		local function call()
+			local found = route(app, "put", nil)
+			local inbound = new_inbound(nil, nil, found)
+			inbound.request.read_body = function() return true end
+			return found.handler(inbound)
+		end
+		app.refuse_value = function() return "value too large for members 0xa" end
+		local reply = call()
+		assert.same({ 413, false }, { reply.status, executed })
+		assert.matches("value too large for members 0xa", reply.body)
+		assert.is_false(required)
+		app.refuse_value, app.config.REQUIRE_POP = function() end, true
+		assert.same({ 200, true }, { call().status, executed })
+		assert.is_true(required)
 	end)
 end)

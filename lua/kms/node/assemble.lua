@@ -32,6 +32,7 @@ local replies = require("kms.sync.replies")
 local route_table = require("kms.policy.route_table")
 local status = require("kms.routes.status")
 local sync_route = require("kms.sync.route")
+local value_limit = require("kms.sync.value_limit")
 
 local M = {}
 
@@ -137,10 +138,16 @@ local function add_authentication(parts)
 end
 
 local function app(parts)
+	local function refuse_value(request)
+		if parts.config.ALLOW_PARTIAL_REPLICATION then return nil end
+		local _, size = request:numbers()
+		return value_limit.refusal(parts.peers, #request:key(), size)
+	end
 	return app_routes.new({
 		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
 		gateway = parts.gateway, readiness = parts.readiness, log = parts.log, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, config = parts.config, on_change = function() parts.early_push:changed() end,
+		refuse_value = refuse_value,
 	})
 end
 
@@ -159,7 +166,7 @@ local function sync(parts)
 	return sync_route.new({
 		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
 		replies = parts.replies, nonces = parts.nonces, readiness = parts.readiness, secrets = parts.secrets,
-		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms,
+		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, require_pop = parts.config.REQUIRE_POP,
 	})
 end
 

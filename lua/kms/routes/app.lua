@@ -44,7 +44,8 @@ local function open(self, inbound, operation, caller, key, mono_ms)
 	if not ok then return nil, message, code end
 	local bound_ms = self.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
-	opened, message, code = self.tee:open_request(self.service, inbound.request.head, operation, caller, bound_ms ~= nil)
+	opened, message, code = self.tee:open_request(self.service, inbound.request.head, operation, caller,
+		bound_ms ~= nil or self.config.REQUIRE_POP)
 	if not opened then return nil, message, code end
 	if (not bound_ms or mono_ms - bound_ms > POP_REFRESH_MS) and opened:has_pop() then
 		self.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
@@ -70,6 +71,8 @@ local function reply_to(self, inbound, operation, caller, opened)
 	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
 	local refused = self.gateway:opened(inbound, operation, caller, opened)
 	if refused then return refused end
+	local too_large = operation == "put" and self.refuse_value(opened)
+	if too_large then return err.reply("ERR_TOO_LARGE", too_large) end
 	local body, signature, code = execute_in_turn(self, opened, caller, operation)
 	if not body then
 		local message = signature
@@ -138,11 +141,11 @@ function App:routes()
 end
 
 --- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
--- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES);
--- on_change (called after a record was changed)
+-- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES, REQUIRE_POP);
+-- on_change (called after a record was changed); refuse_value (function(request) -> why members cannot take it, or nil)
 function M.new(deps)
 	local self = needs.take(deps,
-		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change")
+		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change refuse_value")
 	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, App)

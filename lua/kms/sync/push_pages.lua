@@ -3,6 +3,7 @@
 
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local value_limit = require("kms.sync.value_limit")
 
 local M = {}
 
@@ -10,13 +11,12 @@ local Pages = {}
 Pages.__index = Pages
 
 local FRAME_BYTES = 4096 -- the most that a body holds besides its records
-local EXISTING_BYTES = 990000 -- of records: in an envelope they are twice as long, and an existing node takes 2 MB
 local TIMEOUT_MS = 30000
 local MIN_PAGE_BYTES = 65536 -- pages shrink to no less for a peer that replies 413
 
 local function page_options(self, peer, cursor, since)
 	local settings, ours = self.settings(), self.peers:understands(peer, "store")
-	local most = ours and math.max(self.max_body_bytes // 2 - FRAME_BYTES, 1) or EXISTING_BYTES
+	local most = ours and math.max(self.max_body_bytes // 2 - FRAME_BYTES, 1) or value_limit.EXISTING_BYTES
 	return {
 		since = since, except = peer.number, local_only = ours, max_records = settings.max_records,
 		max_bytes = math.min(settings.max_bytes, most, cursor.page_bytes or most), max_record_bytes = most,

@@ -103,7 +103,8 @@ end
 local function check(self, opened, exchange)
 	local peer, signature = exchange.peer, exchange.signature
 	local pop = opened:text("pop")
-	if (pop or self.peers:understands(peer, "pop")) and pop ~= signature then return refuse("ERR_POP_BINDING") end
+	local required = self.require_pop or self.peers:understands(peer, "pop")
+	if (pop or required) and pop ~= signature then return refuse("ERR_POP_BINDING") end
 	local sender = opened:text("sender_wallet")
 	if sender and native.address(sender) ~= peer.wallet then
 		-- Only the sync key proves that the peer wrote this: without it, it may be this node's own request, sent
@@ -201,9 +202,11 @@ function Route:routes()
 end
 
 --- @param deps service (native), tee, peers, bans, pusher (kms.sync.push), replies (kms.sync.replies), nonces
--- (kms.auth.nonces), readiness (is_verified, reason), secrets (field current), mono_ms, wall_ms
+-- (kms.auth.nonces), readiness (is_verified, reason), secrets (field current), mono_ms, wall_ms,
+-- require_pop (REQUIRE_POP)
 function M.new(deps)
-	local self = needs.take(deps, "service tee peers bans pusher replies nonces readiness secrets mono_ms wall_ms")
+	local self = needs.take(deps,
+		"service tee peers bans pusher replies nonces readiness secrets mono_ms wall_ms require_pop")
 	self.lock = key_lock.new(WAITING)
 	return setmetatable(self, Route)
 end
