@@ -175,13 +175,25 @@ kms_status kms_attest_chain_constraints(kms_attest_failure *failure, const kms_a
 						   : kms_attest_refusal(failure, KMS_ATTEST_CONSTRAINTS);
 }
 
-/* From the root on: the first certificate outside its validity decides the failure. */
+/* Whether a certificate's validity begins later than `ahead_ms` from now. */
+static bool is_ahead(const kms_attest_certificate *certificate, uint64_t now_ms, uint64_t ahead_ms)
+{
+	int64_t now_s = (int64_t)(now_ms / 1000), begin_s = certificate->not_before_s;
+	if (begin_s <= now_s) return false;
+	return (uint64_t)begin_s * 1000 - now_ms > ahead_ms;
+}
+
+/*
+ * From the root on: the first certificate outside its validity decides the failure. The leaf is made with the
+ * document, so that the same difference of clocks is allowed for both.
+ */
 kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
-				     uint64_t now_ms)
+				     uint64_t now_ms, uint64_t max_ahead_ms)
 {
 	int64_t now_s = (int64_t)(now_ms / 1000);
 	for (size_t i = 0; i < facts->chain_len; i++) {
-		ENSURE_ATTEST(now_s >= facts->chain[i].not_before_s, KMS_ATTEST_NOT_YET_VALID);
+		uint64_t ahead_ms = i + 1 == facts->chain_len ? max_ahead_ms : 0;
+		ENSURE_ATTEST(!is_ahead(&facts->chain[i], now_ms, ahead_ms), KMS_ATTEST_NOT_YET_VALID);
 		ENSURE_ATTEST(now_s <= facts->chain[i].not_after_s, KMS_ATTEST_EXPIRED);
 	}
 	return KMS_OK;

@@ -67,7 +67,7 @@ kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *fa
 kms_status kms_attest_chain_constraints(kms_attest_failure *failure, const kms_attest_chain *chain);
 /* Checks EXPIRED and NOT_YET_VALID. */
 kms_status kms_attest_chain_validity(kms_attest_failure *failure, const kms_attest_facts *facts,
-				     uint64_t now_ms);
+				     uint64_t now_ms, uint64_t max_ahead_ms);
 
 KMS_DEFINE_RELEASE(x509_release, X509, X509_free)
 KMS_DEFINE_RELEASE(key_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)

@@ -1,4 +1,4 @@
-/* Parsing a document (kms/attest.h): one accepted form, every field bounded. */
+/* Parsing a document (kms/attest.h): every field bounded. */
 #include <string.h>
 
 #include "attest/attest_internal.h"
@@ -10,6 +10,37 @@
 #define MAX_DIGEST 16
 
 const uint8_t kms_cose_es384_header[5] = { 0x44, 0xa1, 0x01, 0x38, 0x22 };
+
+/* Members of the payload that this version does not know. */
+#define MAX_UNKNOWN 16
+#define MAX_UNKNOWN_DEPTH 8
+#define MAX_NAME 64
+
+/* What is left of an array or map: a number of elements or pairs, or those before a break. */
+typedef struct sequence {
+	size_t left;
+	bool indefinite;
+} sequence;
+
+/* `head`: the first byte that an indefinite one has; it says whether an array or a map is wanted. */
+static kms_status begin(sequence *s, kms_reader *reader, uint8_t head, size_t min, size_t max)
+{
+	s->left = max;
+	s->indefinite = kms_cbor_skip(reader, head);
+	if (s->indefinite) return KMS_OK;
+	return head == KMS_CBOR_INDEFINITE_MAP ? kms_cbor_map(&s->left, reader, min, max)
+					       : kms_cbor_array(&s->left, reader, min, max);
+}
+
+/* Whether another element or pair follows; more than the maximum is ERR_FIELD_VALUE. */
+static kms_status next(bool *more, sequence *s, kms_reader *reader)
+{
+	*more = s->indefinite ? !kms_cbor_skip(reader, KMS_CBOR_BREAK) : s->left > 0;
+	if (!*more) return KMS_OK;
+	ENSURE(s->left, KMS_ERR_FIELD_VALUE);
+	s->left--;
+	return KMS_OK;
+}
 
 /* ---- fields of the payload --------------------------------------------------------------------- */
 
@@ -28,21 +59,32 @@ static kms_status read_timestamp(kms_attest_facts *facts, kms_reader *reader)
 	return kms_cbor_uint(&facts->timestamp_ms, reader, 1, KMS_ATTEST_MAX_TIME_MS);
 }
 
+static kms_status read_pcr(kms_attest_facts *facts, kms_reader *reader)
+{
+	uint64_t index;
+	kms_span pcr;
+	GUARD(kms_cbor_uint(&index, reader, 0, KMS_ATTEST_PCR_COUNT - 1));
+	GUARD(kms_cbor_bytes(&pcr, reader, MIN_PCR, MAX_PCR));
+	ENSURE(pcr.len == MIN_PCR || pcr.len == KMS_ATTEST_PCR_BYTES || pcr.len == MAX_PCR,
+	       KMS_ERR_FIELD_VALUE);
+	ENSURE(!facts->pcrs[index].bytes, KMS_ERR_FIELD_VALUE); /* a duplicate */
+	facts->pcrs[index] = pcr;
+	return KMS_OK;
+}
+
 static kms_status read_pcrs(kms_attest_facts *facts, kms_reader *reader)
 {
-	size_t count;
-	GUARD(kms_cbor_map(&count, reader, 1, KMS_ATTEST_PCR_COUNT));
-	for (; count; count--) {
-		uint64_t index;
-		kms_span pcr;
-		GUARD(kms_cbor_uint(&index, reader, 0, KMS_ATTEST_PCR_COUNT - 1));
-		GUARD(kms_cbor_bytes(&pcr, reader, MIN_PCR, MAX_PCR));
-		ENSURE(pcr.len == MIN_PCR || pcr.len == KMS_ATTEST_PCR_BYTES || pcr.len == MAX_PCR,
-		       KMS_ERR_FIELD_VALUE);
-		ENSURE(!facts->pcrs[index].bytes, KMS_ERR_FIELD_VALUE); /* a duplicate */
-		facts->pcrs[index] = pcr;
+	sequence s;
+	bool more;
+	size_t count = 0;
+	GUARD(begin(&s, reader, KMS_CBOR_INDEFINITE_MAP, 1, KMS_ATTEST_PCR_COUNT));
+	GUARD(next(&more, &s, reader));
+	while (more) {
+		count++;
+		GUARD(read_pcr(facts, reader));
+		GUARD(next(&more, &s, reader));
 	}
-	return KMS_OK;
+	return count ? KMS_OK : KMS_ERR_FIELD_VALUE;
 }
 
 /* Keeps the leaf in the last place until the length of the chain is known. */
@@ -54,13 +96,18 @@ static kms_status read_certificate(kms_attest_facts *facts, kms_reader *reader)
 /* Counts excess certificates without keeping them: too many is a CHAIN failure, not SHAPE. */
 static kms_status read_cabundle(kms_attest_facts *facts, kms_reader *reader)
 {
-	GUARD(kms_cbor_array(&facts->chain_len, reader, 1, KMS_ATTEST_MAX_DOCUMENT));
-	for (size_t i = 0; i < facts->chain_len; i++) {
+	sequence s;
+	bool more;
+	GUARD(begin(&s, reader, KMS_CBOR_INDEFINITE_ARRAY, 1, KMS_ATTEST_MAX_DOCUMENT));
+	GUARD(next(&more, &s, reader));
+	while (more) {
 		kms_span der;
 		GUARD(kms_cbor_bytes(&der, reader, 1, KMS_ATTEST_MAX_CERTIFICATE));
-		if (i < KMS_ATTEST_MAX_CHAIN - 1) facts->der[i] = der;
+		if (facts->chain_len < KMS_ATTEST_MAX_CHAIN - 1) facts->der[facts->chain_len] = der;
+		facts->chain_len++;
+		GUARD(next(&more, &s, reader));
 	}
-	return KMS_OK;
+	return facts->chain_len ? KMS_OK : KMS_ERR_FIELD_VALUE;
 }
 
 static kms_status read_optional(kms_span *bytes, kms_reader *reader, size_t min, size_t max)
@@ -102,9 +149,8 @@ static const field fields[] = {
 };
 
 #define FIELDS KMS_ARRAY_LEN(fields)
-#define MAX_NAME 11 /* "certificate" */
 
-/* Reads one field; `seen` has a bit for each field read so far. */
+/* Reads one field, or passes over one that is not known; `seen` has a bit for each field read so far. */
 static kms_status read_field(kms_attest_facts *facts, unsigned *seen, kms_reader *reader)
 {
 	kms_span name;
@@ -113,7 +159,8 @@ static kms_status read_field(kms_attest_facts *facts, unsigned *seen, kms_reader
 	while (i < FIELDS &&
 	       (strlen(fields[i].name) != name.len || memcmp(fields[i].name, name.bytes, name.len) != 0))
 		i++;
-	ENSURE(i < FIELDS && !(*seen & 1u << i), KMS_ERR_FIELD_VALUE);
+	if (i == FIELDS) return kms_cbor_pass(reader, MAX_UNKNOWN_DEPTH);
+	ENSURE(!(*seen & 1u << i), KMS_ERR_FIELD_VALUE);
 	*seen |= 1u << i;
 	return fields[i].read(facts, reader);
 }
@@ -130,19 +177,22 @@ static void place_leaf(kms_attest_facts *facts)
 }
 
 /*
- * Each field exactly once, in any order, and no other field. The device writes this map, and no
- * other item, with an indefinite length, so both lengths are accepted here.
+ * Each field exactly once, in any order. Up to MAX_UNKNOWN others are passed over: a field that AWS adds must
+ * not part a cluster's members. Lengths of maps and lists may be indefinite, as the device writes this one.
  */
 static kms_status read_payload(kms_attest_facts *facts)
 {
 	kms_reader reader = kms_reader_make(facts->payload);
-	size_t count = FIELDS;
+	sequence s;
+	bool more;
 	unsigned seen = 0;
-	bool indefinite = kms_cbor_skip(&reader, KMS_CBOR_INDEFINITE_MAP);
-	if (!indefinite) GUARD(kms_cbor_map(&count, &reader, FIELDS, FIELDS));
-	for (size_t i = 0; i < FIELDS; i++)
+	GUARD(begin(&s, &reader, KMS_CBOR_INDEFINITE_MAP, FIELDS, FIELDS + MAX_UNKNOWN));
+	GUARD(next(&more, &s, &reader));
+	while (more) {
 		GUARD(read_field(facts, &seen, &reader));
-	if (indefinite) ENSURE(kms_cbor_skip(&reader, KMS_CBOR_BREAK), KMS_ERR_FIELD_VALUE);
+		GUARD(next(&more, &s, &reader));
+	}
+	ENSURE(seen == (1u << FIELDS) - 1, KMS_ERR_FIELD_VALUE);
 	GUARD(kms_reader_end(&reader));
 	place_leaf(facts);
 	return KMS_OK;

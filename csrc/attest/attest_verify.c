@@ -155,7 +155,7 @@ static kms_status check(kms_attest_facts *facts, kms_attest_failure *failure, km
 	GUARD(check_root(failure, facts, policy));
 	GUARD(kms_attest_chain_load(&chain, failure, facts));
 	GUARD(kms_attest_chain_constraints(failure, &chain));
-	GUARD(kms_attest_chain_validity(failure, facts, policy->now_ms));
+	GUARD(kms_attest_chain_validity(failure, facts, policy->now_ms, policy->max_ahead_ms));
 	GUARD(check_signature(failure, facts, &chain));
 	return check_content(failure, facts, policy);
 }

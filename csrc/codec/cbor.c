@@ -104,6 +104,79 @@ bool kms_cbor_skip(kms_reader *reader, uint8_t byte)
 	return true;
 }
 
+/* ---- items of no interest ---- */
+
+#define INDEFINITE 31
+
+/* As read_number, in any form: floats are not in a shortest one. */
+static kms_status read_any_number(uint64_t *number, kms_reader *reader, unsigned info)
+{
+	const uint8_t *at;
+	*number = info;
+	if (info < DIRECT) return KMS_OK;
+	ENSURE(info < DIRECT + 4, KMS_ERR_FIELD_VALUE);
+	size_t len = (size_t)1 << (info - DIRECT);
+	GUARD(kms_reader_take(&at, reader, len));
+	*number = 0;
+	for (size_t i = 0; i < len; i++)
+		*number = *number << 8 | at[i];
+	return KMS_OK;
+}
+
+/* Each item takes a byte or more, so that a false count ends with the input. */
+static kms_status pass_items(kms_reader *reader, uint64_t count, unsigned depth)
+{
+	for (; count; count--)
+		GUARD(kms_cbor_pass(reader, depth));
+	return KMS_OK;
+}
+
+/* The rest of an item of indefinite length: strings in chunks of their type, elements, or pairs. */
+static kms_status pass_indefinite(kms_reader *reader, kms_cbor_major major, unsigned depth)
+{
+	bool chunks = major == KMS_CBOR_BYTES || major == KMS_CBOR_TEXT;
+	ENSURE(chunks || major == KMS_CBOR_ARRAY || major == KMS_CBOR_MAP, KMS_ERR_FIELD_VALUE);
+	while (!kms_cbor_skip(reader, KMS_CBOR_BREAK)) {
+		ENSURE(kms_reader_left(reader), KMS_ERR_TRUNCATED);
+		bool is_chunk = *reader->at >> 5 == major && (*reader->at & 0x1f) != INDEFINITE;
+		ENSURE(!chunks || is_chunk, KMS_ERR_FIELD_VALUE);
+		GUARD(pass_items(reader, major == KMS_CBOR_MAP ? 2 : 1, depth));
+	}
+	return KMS_OK;
+}
+
+kms_status kms_cbor_pass(kms_reader *reader, unsigned depth)
+{
+	const uint8_t *at;
+	uint8_t first;
+	uint64_t number;
+	ENSURE(depth, KMS_ERR_FIELD_VALUE);
+	GUARD(kms_reader_u8(&first, reader));
+	kms_cbor_major major = (kms_cbor_major)(first >> 5);
+	unsigned info = first & 0x1f;
+	if (info == INDEFINITE) return pass_indefinite(reader, major, depth - 1);
+	GUARD(read_any_number(&number, reader, info));
+	switch (major) {
+	case KMS_CBOR_BYTES:
+	case KMS_CBOR_TEXT:
+		ENSURE(number <= kms_reader_left(reader), KMS_ERR_TRUNCATED);
+		return kms_reader_take(&at, reader, (size_t)number);
+	case KMS_CBOR_ARRAY:
+	case KMS_CBOR_TAG:
+		return pass_items(reader, major == KMS_CBOR_TAG ? 1 : number, depth - 1);
+	case KMS_CBOR_MAP:
+		GUARD(pass_items(reader, number, depth - 1));
+		return pass_items(reader, number, depth - 1);
+	case KMS_CBOR_UINT:
+	case KMS_CBOR_NEGATIVE:
+	case KMS_CBOR_SIMPLE:
+	default:
+		return KMS_OK;
+	}
+}
+
+/* ---- writing ---- */
+
 kms_status kms_cbor_put_byte(kms_buf *out, uint8_t byte)
 {
 	return kms_buf_append(out, kms_span_of(&byte, 1));

@@ -6,10 +6,9 @@
  * state machine, and it does not tell a length in its shortest form from a longer one. Here
  * straight code reads a document, each bound stands beside its field, nothing is allocated.
  *
- * Refused everywhere: reserved and indefinite lengths (except what kms_cbor_skip consumes),
- * numbers not in their shortest form (section 4.2.1), text that is not UTF-8, every simple
- * value but null.
- * Threads: any.
+ * Refused everywhere but in kms_cbor_pass: reserved and indefinite lengths (except what kms_cbor_skip
+ * consumes), numbers not in their shortest form (section 4.2.1), text that is not UTF-8, every simple value
+ * but null. Threads: any.
  */
 #ifndef KMS_CODEC_CBOR_H
 #define KMS_CODEC_CBOR_H
@@ -46,10 +45,17 @@ kms_status kms_cbor_text(kms_span *text, kms_reader *reader, size_t min, size_t 
 kms_status kms_cbor_array(size_t *count, kms_reader *reader, size_t min, size_t max);
 kms_status kms_cbor_map(size_t *count, kms_reader *reader, size_t min, size_t max);
 
-/* Consumes one byte where it is the next: null (0xf6), a break, an indefinite map. */
+/* Consumes one byte where it is the next: null (0xf6), a break, an indefinite array or map. */
 bool kms_cbor_skip(kms_reader *reader, uint8_t byte);
 
+/*
+ * Passes over the next item, whatever it is: any encoding, indefinite lengths included, of at most `depth`
+ * levels. Returns: KMS_OK; ERR_TRUNCATED; ERR_FIELD_VALUE.
+ */
+kms_status kms_cbor_pass(kms_reader *reader, unsigned depth);
+
 #define KMS_CBOR_NULL 0xf6
+#define KMS_CBOR_INDEFINITE_ARRAY 0x9f
 #define KMS_CBOR_INDEFINITE_MAP 0xbf
 #define KMS_CBOR_BREAK 0xff
 

@@ -21,7 +21,7 @@
 
 #define KMS_ATTEST_MAX_DOCUMENT 16384 /* bytes; the device's responses end at 12 KiB */
 #define KMS_ATTEST_MAX_PUBLIC_KEY 1024
-#define KMS_ATTEST_MAX_DATA 512 /* bytes of user_data and of the nonce */
+#define KMS_ATTEST_MAX_DATA 1024 /* bytes of user_data and of the nonce */
 #define KMS_ATTEST_MAX_MODULE_ID 256
 #define KMS_ATTEST_MAX_CERTIFICATE 1024
 #define KMS_ATTEST_MAX_CHAIN 8  /* certificates, root and leaf included */
@@ -118,7 +118,7 @@ typedef struct kms_attest_policy {
 	size_t root_count;
 	uint64_t now_ms;       /* time of the verification, Unix milliseconds */
 	uint64_t max_age_ms;   /* of the timestamp; KMS_ATTEST_ANY_AGE: no limit */
-	uint64_t max_ahead_ms; /* how far the timestamp may be ahead of now_ms: clocks differ */
+	uint64_t max_ahead_ms; /* how far the timestamp and the leaf's notBefore may be ahead of now_ms */
 	bool allow_debug;      /* PCR0 may be all zero */
 	const kms_span *nonce; /* exact bytes; NULL: not checked; empty span: null or empty */
 	const kms_span *user_data;

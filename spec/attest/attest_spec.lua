@@ -138,7 +138,7 @@ describe("attestation", function()
 			assert.has_error(function() made:make({ other = 1, now_ms = NOW }) end)
 			assert.has_error(function() made:make({ nonce = 1, now_ms = NOW }) end)
 			assert.same({ nil, "ERR_FIELD_VALUE" }, { (function()
-				local bytes, _, code = made:make({ now_ms = NOW, nonce = ("x"):rep(513) })
+				local bytes, _, code = made:make({ now_ms = NOW, nonce = ("x"):rep(1025) })
 				return bytes, code
 			end)() })
 		end)

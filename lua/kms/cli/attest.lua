@@ -26,7 +26,10 @@ local function verify(parsed, world)
 	if not native then return nil, exit_code end
 	local document, options, message, code
 	document, message, code = attest_options.document(native, parsed)
-	if not document then return nil, session.fail(world, message, code) end
+	if not document then
+		local exit_for = session.fail(world, message, code)
+		return nil, code == "ERR_SHAPE" and exit.MALFORMED or exit_for
+	end
 	options, message, code = attest_options.policy(native, parsed, document)
 	if not options then return nil, session.fail(world, message, code) end
 	local verdict = { options = options }
@@ -132,12 +135,12 @@ local CHECKS = {
 		help = "verify at this time: Unix seconds, 2025-10-16T02:54:42Z or 'document' (default: now)" },
 	{ name = "max-age", value = "SECONDS", help = "oldest accepted timestamp (default: any)", type = "int", min = 0,
 		max = 1 << 32 },
-	{ name = "max-ahead", value = "SECONDS", help = "how far in the future the timestamp may be", type = "int", min = 0,
+	{ name = "max-ahead", value = "SECONDS", help = "how far ahead timestamp and leaf may be", type = "int", min = 0,
 		max = 1 << 32, default = 0 },
 	args.JSON,
 }
 
-local DOCUMENT = { { name = "document", help = "file, - for standard input", optional = true } }
+local DOCUMENT = { { name = "document", help = "file (bytes, base64 or hex), - for standard input", optional = true } }
 
 return {
 	name = "attest",

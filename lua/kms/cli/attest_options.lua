@@ -7,6 +7,7 @@ local fetch = require("kms.http.fetch")
 local M = {}
 
 local MAX_DOCUMENT = 16384
+local MAX_TEXT = 4 * MAX_DOCUMENT -- bytes of a document in base64 or hex, with line ends
 local NONCE_BYTES = 32
 
 -- A mistake of the command line: nil, message, code.
@@ -26,10 +27,13 @@ end
 
 -- Parses Unix seconds, with up to three decimals, or 2025-10-16T02:54:42.550Z. Returns Unix milliseconds | nil.
 local function parse_time(text)
-	local whole, decimals = text:match("^(%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)%.?(%d?%d?%d?)$")
-	if whole then return math.tointeger(tonumber(whole)) * 1000 + millis(decimals) end
-	local y, mo, d, h, mi, s, ms = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)%.?(%d?%d?%d?)Z$")
-	if not y then return nil end
+	local whole, fraction = text:match("^(%d+)(.*)$")
+	local decimals = fraction == "" and "" or fraction and fraction:match("^%.(%d%d?%d?)$")
+	if whole and decimals and #whole <= 11 then return math.tointeger(tonumber(whole)) * 1000 + millis(decimals) end
+	local y, mo, d, h, mi, s
+	y, mo, d, h, mi, s, fraction = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)Z$")
+	local ms = fraction == "" and "" or fraction and fraction:match("^%.(%d%d?%d?)$")
+	if not y or not ms then return nil end
 	-- os.time reads the date in this machine's time zone; reading the UTC date again gives the difference.
 	local date = { year = y, month = mo, day = d, hour = h, min = mi, sec = s, isdst = false }
 	local seconds = os.time(date)
@@ -39,13 +43,47 @@ local function parse_time(text)
 	return (seconds + seconds - os.time(utc)) * 1000 + millis(ms)
 end
 
+-- Why a text is no time.
+local function no_time(text, allowed)
+	if text:find("^%d%d%d%d%d%d%d%d%d%d%d%d%d?%d?$") then
+		return usage(("--time: %s looks like milliseconds; allowed is %s"):format(text, allowed))
+	end
+	return usage("--time: allowed is " .. allowed)
+end
+
 local function read_file(path)
 	local file, message
 	if path == "-" then file = io.stdin else file, message = io.open(path, "rb") end
 	if not file then return usage(message) end
-	local bytes = file:read(MAX_DOCUMENT + 1) or ""
+	local bytes
+	bytes, message = file:read(MAX_TEXT + 1)
 	if path ~= "-" then file:close() end
-	return bytes
+	if not bytes and message then return usage(("%s: %s"):format(path, message)) end
+	return bytes or ""
+end
+
+-- The bytes of a document that may be in hexadecimal or base64. Returns bytes | nil, what it is instead.
+local function decode(native, bytes)
+	if bytes == "" then return nil, "is empty" end
+	if #bytes > MAX_TEXT then return nil, ("is larger than a document's %d bytes"):format(MAX_DOCUMENT) end
+	-- A document's first byte is no character.
+	if bytes:byte() >= 0x80 or bytes:find("[^\t\n\r -~]") then return bytes end
+	local compact = bytes:gsub("%s", "")
+	if compact:find('^[{%["]') then return nil, "is JSON: give the document in it, which is often in base64" end
+	if compact:find("^%-%-%-%-%-BEGIN") then return nil, "is PEM, not a document" end
+	local digits = compact:gsub("^0[xX]", "")
+	if not digits:find("%X") then return native.hex_decode(digits) or nil, "has an odd number of digits" end
+	local base64 = compact:gsub("[-_]", { ["-"] = "+", ["_"] = "/" }):gsub("=+$", "")
+	local decoded = native.base64_decode(base64 .. ("="):rep(-#base64 % 4))
+	if not decoded then return nil, "is text, but neither base64 nor hexadecimal" end
+	return decoded
+end
+
+-- The document in bytes that a file or a server gave. Returns bytes | nil, message, code.
+local function document_in(native, bytes, name)
+	local document, what = decode(native, bytes)
+	if not document then return nil, ("%s %s"):format(name, what), "ERR_SHAPE" end
+	return document
 end
 
 -- Gets a document from a node, with a fresh nonce, so that it cannot be an old one.
@@ -58,7 +96,10 @@ local function fetch_document(native, parsed)
 	})
 	if not response then return nil, message, code end
 	if response.status ~= 200 then return nil, ("the node replied with HTTP %d"):format(response.status), "ERR_REFUSED" end
-	return { bytes = response.body, nonce = nonce }
+	local bytes
+	bytes, message, code = document_in(native, response.body, "the response")
+	if not bytes then return nil, message, code end
+	return { bytes = bytes, nonce = nonce }
 end
 
 --- The document of a command line: from a file or a node.
@@ -72,6 +113,8 @@ function M.document(native, parsed)
 	end
 	if parsed.url then return fetch_document(native, parsed) end
 	local bytes, message, code = read_file(parsed.document)
+	if not bytes then return nil, message, code end
+	bytes, message, code = document_in(native, bytes, parsed.document)
 	if not bytes then return nil, message, code end
 	return { bytes = bytes }
 end
@@ -109,7 +152,7 @@ local function time_of(native, text, document)
 		return facts and facts.timestamp_ms or 0
 	end
 	local time = parse_time(text)
-	if not time then return usage("--time: allowed is Unix seconds, 2025-10-16T02:54:42Z, or 'document'") end
+	if not time then return no_time(text, "Unix seconds, 2025-10-16T02:54:42Z, or 'document'") end
 	return time
 end
 
@@ -162,7 +205,7 @@ function M.claims(native, parsed)
 	claims.now_ms = native.wall_ms()
 	if parsed.time then
 		claims.now_ms = parse_time(parsed.time)
-		if not claims.now_ms then return usage("--time: allowed is Unix seconds, or 2025-10-16T02:54:42Z") end
+		if not claims.now_ms then return no_time(parsed.time, "Unix seconds, or 2025-10-16T02:54:42Z") end
 	end
 	return claims
 end

@@ -233,6 +233,26 @@ TEST(validity_is_checked_to_the_second)
 	EXPECT(&d, &policy, EXPIRED);
 }
 
+/* Of all certificates only the leaf is made with the document. */
+TEST(the_leaf_may_begin_ahead_as_the_timestamp_may)
+{
+	for (size_t i = 0; i < 4; i++) {
+		plan(&d, 4);
+		d.certs[i].from_s = KIT_NOW_S + 5;
+		build_certs(&d);
+		put_chain(&d);
+		assemble(&d);
+		kms_attest_policy policy = lenient(&d);
+		policy.max_ahead_ms = (uint64_t)(KIT_NOW_S + 5) * 1000 - policy.now_ms - 1;
+		EXPECT(&d, &policy, NOT_YET_VALID);
+		policy.max_ahead_ms++;
+		if (i == 3)
+			EXPECT(&d, &policy, NONE);
+		else
+			EXPECT(&d, &policy, NOT_YET_VALID);
+	}
+}
+
 /* Gives the leaf of a chain of two another notAfter, and signs it again. */
 static void end_leaf(const char *time, int type)
 {
@@ -335,5 +355,6 @@ RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(root_must_be_a_pinned_one),
 	  T(chain_has_eight_certificates_at_the_most), T(constraints_hold_for_each),
 	  T(constraints_unknown_critical_extensions_and_old_versions_are_refused),
 	  T(constraints_known_but_not_enforced_are_refused_when_critical),
-	  T(validity_is_checked_to_the_second), T(validity_times_have_one_form),
-	  T(signature_is_the_leafs_over_exactly_this_payload), T(signature_needs_a_p384_leaf))
+	  T(validity_is_checked_to_the_second), T(the_leaf_may_begin_ahead_as_the_timestamp_may),
+	  T(validity_times_have_one_form), T(signature_is_the_leafs_over_exactly_this_payload),
+	  T(signature_needs_a_p384_leaf))

@@ -1,14 +1,13 @@
 /*
  * Mutated documents: none may crash the verifier, and none may be accepted unless its payload and
  * signature are unchanged. FUZZ_RUNS sets how many (default 20 000), FUZZ_SEED the seed (`make
- * fuzz-attest`). If a real document lies beside this checkout, the test mutates it too.
+ * fuzz-attest`). KMS_ATTESTATION_SAMPLE may name a real document (.ci/run), which is mutated too.
  */
 #include <sys/stat.h>
 
 #include "attest_kit.h"
 
 #define RUNS 20000
-#define REAL "../shared/attestation/nitro-debug.cose"
 #define REAL_TIME_MS 1760583282550u
 
 static uint64_t state;
@@ -155,7 +154,8 @@ static void start(int *failed_, origin *from)
 
 static bool load_real(bytes *document)
 {
-	FILE *file = fopen(REAL, "rb");
+	const char *path = getenv("KMS_ATTESTATION_SAMPLE");
+	FILE *file = path && *path ? fopen(path, "rb") : NULL;
 	if (!file) return false;
 	document->len = fread(document->data, 1, sizeof(document->data), file);
 	fclose(file);

@@ -93,7 +93,7 @@ TEST(claims_are_bounded_like_fields_of_documents)
 {
 	static uint8_t many[1025];
 	kms_attest_root *root = root_of(seed_hex, (kms_span){ NULL, 0 });
-	kms_attest_claims good = { KIT_NOW_MS, { many, 1024 }, { many, 512 }, { many, 512 }, NULL }, bad;
+	kms_attest_claims good = { KIT_NOW_MS, { many, 1024 }, { many, 1024 }, { many, 1024 }, NULL }, bad;
 	DEFER(kms_buf_free) kms_buf document = kms_buf_make(KMS_BUF_PLAIN, 2 * KMS_ATTEST_MAX_DOCUMENT);
 	CHECK_OK(kms_attest_make(&document, root, &good));
 	size_t len = document.len;
@@ -104,8 +104,8 @@ TEST(claims_are_bounded_like_fields_of_documents)
 	CHECK(document.len == len)
 	BAD(public_key.len, 1025);
 	BAD(public_key.len, 0);
-	BAD(user_data.len, 513);
-	BAD(nonce.len, 513);
+	BAD(user_data.len, 1025);
+	BAD(nonce.len, 1025);
 	BAD(now_ms, 2999);
 	BAD(now_ms, UINT64_MAX);
 	BAD(now_ms, 253402300799999u);
@@ -225,17 +225,17 @@ TEST(statements_with_missing_or_other_members_are_refused)
 		  "\"purpose\":\"secret\"}}" },
 		{ KMS_ERR_JSON, "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"public\"}}x" },
 	};
-	char text[514];
+	char text[1026];
 	kms_attest_statement s;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		memset(&s, 1, sizeof(s));
 		CHECK_STATUS(cases[i].status, read_text(&s, cases[i].text));
 		CHECK_MEM(&s, &nothing, sizeof(s));
 	}
-	snprintf(text, sizeof(text), "%512s",
+	snprintf(text, sizeof(text), "%1024s",
 		 "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"public\"}}");
 	CHECK_OK(read_text(&s, text));
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_attest_statement_read(&s, kms_span_of(text, 513)));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_attest_statement_read(&s, kms_span_of(text, 1025)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(&s, kms_span_of(NULL, 1)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_attest_statement_read(NULL, KMS_NO_BYTES));
 }

@@ -4,7 +4,7 @@
  */
 #include "attest_shape_kit.h"
 
-TEST(lengths_inside_the_payload_are_definite)
+TEST(only_maps_and_lists_have_indefinite_lengths)
 {
 	fresh();
 	REFUSED(MODULE_ID, PUT(v, "\x7f\x61x\xff"));
@@ -12,15 +12,25 @@ TEST(lengths_inside_the_payload_are_definite)
 	REFUSED(NONCE, PUT(v, "\x5f\x41x\xff"));
 	REFUSED(USER_DATA, PUT(v, "\x5f\xff"));
 	REFUSED(PUBLIC_KEY, PUT(v, "\x5f\x41x\xff"));
-	REFUSED(PCRS, {
+	ACCEPTED(PCRS, {
 		PUT(v, "\xbf");
 		pcr(v, 0, 48);
 		PUT(v, "\xff");
 	});
-	REFUSED(CABUNDLE, {
+	REFUSED(PCRS, PUT(v, "\xbf\xff"));
+	REFUSED(PCRS, {
+		PUT(v, "\xbf");
+		pcr(v, 0, 48);
+	});
+	ACCEPTED(CABUNDLE, {
 		PUT(v, "\x9f");
 		put_bytes(v, d.der[0].data, d.der[0].len);
 		PUT(v, "\xff");
+	});
+	REFUSED(CABUNDLE, PUT(v, "\x9f\xff"));
+	REFUSED(CABUNDLE, {
+		PUT(v, "\x9f");
+		put_bytes(v, d.der[0].data, d.der[0].len);
 	});
 	/* An indefinite payload must end with a break, directly after the ninth field. */
 	fresh();
@@ -229,7 +239,7 @@ TEST(the_whole_has_a_limit)
 	CHECK(failure == KMS_ATTEST_SHAPE);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(lengths_inside_the_payload_are_definite),
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(only_maps_and_lists_have_indefinite_lengths),
 	  T(numbers_are_in_their_shortest_form), T(absurd_sizes_are_refused),
 	  T(the_envelope_is_a_sign1_and_nothing_else), T(truncated_documents_are_refused),
 	  T(the_whole_has_a_limit))
