@@ -229,6 +229,14 @@ return {
 	-- Allowed: a whole number from 1 to 1099511627776.
 	-- MAX_BODY_MEMORY_BYTES = 256 * 1024 * 1024,
 
+	-- Memory of one application's request bodies, in bytes, beyond it 429.
+	-- Allowed: a whole number from 1 to 1099511627776.
+	-- MAX_APP_BODY_MEMORY_BYTES = 32 * 1024 * 1024,
+
+	-- A body that arrives more slowly, over 5 seconds, gets 408; 0: only BODY_TIMEOUT_SECONDS counts.
+	-- Allowed: a whole number from 0 to 1073741824.
+	-- MIN_BODY_BYTES_PER_SECOND = 4096,
+
 	-- HTTP ----------------------------------------------------------------------------------
 
 	-- Most open connections.

@@ -78,12 +78,17 @@ static int http_next(lua_State *L)
 	return push_event(L, http, kms_http_next(http));
 }
 
-/* parser:read_body(limit) -> event: collects the body in C, at most `limit` bytes. */
+/*
+ * parser:read_body(limit, caller|nil, is_member) -> event: collects the body in C, at most `limit` bytes.
+ * `caller`: text that tells callers apart, each of which has a share of the memory of bodies.
+ */
 static int http_read_body(lua_State *L)
 {
 	kms_http *http = bind_http_check(L, 1);
 	size_t limit = (size_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER);
-	return push_event(L, http, kms_http_read_body(http, limit));
+	kms_http_body_owner owner = { .is_member = lua_toboolean(L, 4) };
+	if (!lua_isnoneornil(L, 3)) owner.caller = bind_arg_text(L, 3);
+	return push_event(L, http, kms_http_read_body(http, limit, owner));
 }
 
 /* parser:drain(max) -> event: discards the rest of the body, at most `max` bytes. */
@@ -221,11 +226,22 @@ static int http_query(lua_State *L)
 	return 2;
 }
 
-/* http_body_budget(bytes): limits the memory of all request bodies together. */
-static int http_body_budget(lua_State *L)
+/*
+ * http_body_limits(total, share, small_reserve, member_reserve): bounds the memory of all request bodies, in
+ * bytes (kms_http_body_limits).
+ */
+static int http_body_limits(lua_State *L)
 {
-	kms_http_set_body_budget((size_t)bind_arg_integer(L, 1, 0, LUA_MAXINTEGER));
-	return 0;
+	kms_http_body_limits limits = {
+		.total = (size_t)bind_arg_integer(L, 1, 0, LUA_MAXINTEGER),
+		.share = (size_t)bind_arg_integer(L, 2, 0, LUA_MAXINTEGER),
+		.small_reserve = (size_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER),
+		.member_reserve = (size_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER),
+	};
+	kms_status status = kms_http_set_body_limits(limits);
+	if (status != KMS_OK) return bind_fail(L, status);
+	lua_pushboolean(L, true);
+	return 1;
 }
 
 /* http_body_in_flight() -> bytes that request bodies hold now. */
@@ -241,7 +257,7 @@ void bind_add_http(lua_State *L)
 		{ "http_parser", http_new },
 		{ "percent_decode", percent_decode },
 		{ "http_query", http_query },
-		{ "http_body_budget", http_body_budget },
+		{ "http_body_limits", http_body_limits },
 		{ "http_body_in_flight", http_body_in_flight },
 		{ NULL, NULL },
 	};

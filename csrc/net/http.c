@@ -131,7 +131,7 @@ kms_http_event kms_http_feed(kms_http *http, kms_span input)
 	return advance(http);
 }
 
-kms_http_event kms_http_read_body(kms_http *http, size_t limit)
+kms_http_event kms_http_read_body(kms_http *http, size_t limit, kms_http_body_owner owner)
 {
 	if (http->state == STATE_DONE) return KMS_HTTP_BODY;
 	if (http->state != STATE_WAIT) return KMS_HTTP_MORE;
@@ -141,6 +141,7 @@ kms_http_event kms_http_read_body(kms_http *http, size_t limit)
 		return KMS_HTTP_REFUSED;
 	}
 	http->intake.limit = limit;
+	kms_http_charge_start(&http->intake.charge, owner, (size_t)http->intake.left);
 	http->state = STATE_BODY;
 	return advance(http);
 }

@@ -7,7 +7,7 @@
  * (bare LF, folding, `Host :`, HTTP/1.9, 8-bit targets). Bodies are framed here: Debian builds the
  * library without its checks of line ends in chunks.
  *
- * Threads: one at a time per parser; the body budget is shared and safe. What a parser lends of a
+ * Threads: one at a time per parser; the bounds on bodies are shared and safe. What a parser lends of a
  * request (texts, fields, body) stays in place until kms_http_next, also while more input is fed,
  * so that a job on another thread may read it.
  */
@@ -24,6 +24,7 @@
 #define KMS_HTTP_MAX_CHUNK_LINE 256   /* bytes of a chunk size with its extensions */
 #define KMS_HTTP_MAX_TRAILERS 4096    /* bytes of trailers in all; they are ignored */
 #define KMS_HTTP_MAX_AHEAD (1u << 18) /* bytes of unread input beyond a head */
+#define KMS_HTTP_SMALL_BODY 65536     /* bodies up to this many bytes have a reserve of memory */
 
 typedef struct kms_http kms_http;
 
@@ -58,6 +59,20 @@ typedef struct kms_http_request {
 	uint64_t length; /* of a SIZED body */
 } kms_http_request;
 
+/* Whose body it is. */
+typedef struct kms_http_body_owner {
+	kms_text caller; /* absent: nobody's, which has no share */
+	bool is_member;
+} kms_http_body_owner;
+
+/* Bounds on the bodies that all parsers hold, in bytes. */
+typedef struct kms_http_body_limits {
+	size_t total;
+	size_t share;          /* of one caller that is no member */
+	size_t small_reserve;  /* for bodies of up to KMS_HTTP_SMALL_BODY */
+	size_t member_reserve; /* for bodies of members */
+} kms_http_body_limits;
+
 /*
  * Creates a parser.
  * Returns: KMS_OK; ERR_RANGE; ERR_MEMORY.
@@ -71,8 +86,11 @@ void kms_http_free(kms_http *http);
 
 /* Takes input. Input behind a request waits for kms_http_read_body or kms_http_next. */
 kms_http_event kms_http_feed(kms_http *http, kms_span input);
-/* Collects the body, of at most `limit` bytes. Refusals: 413, and 503 beyond the budget. */
-kms_http_event kms_http_read_body(kms_http *http, size_t limit);
+/*
+ * Collects the body, of at most `limit` bytes. Refusals: 413; 429 beyond the caller's share, 503 beyond the
+ * memory of all bodies.
+ */
+kms_http_event kms_http_read_body(kms_http *http, size_t limit, kms_http_body_owner owner);
 /* Discards the unread rest of the body; refused when that is more than `max` bytes on the wire. */
 kms_http_event kms_http_drain(kms_http *http, size_t max);
 /* Whether kms_http_drain can succeed: nothing is unread, or at most `max` bytes as announced. */
@@ -105,9 +123,12 @@ void kms_http_release_body(kms_http *http);
 /* Bytes fed and not consumed yet; the caller bounds its read-ahead by them. */
 size_t kms_http_ahead(const kms_http *http);
 
-/* Sets the budget that the bodies of all parsers share (MAX_BODY_MEMORY_BYTES); unlimited before. */
-void kms_http_set_body_budget(size_t bytes);
-/* Bytes of it in use. */
+/*
+ * Sets the bounds that the bodies of all parsers share; there are none before.
+ * Returns: KMS_OK; ERR_SYSTEM without randomness.
+ */
+kms_status kms_http_set_body_limits(kms_http_body_limits limits);
+/* Bytes that bodies hold now. */
 size_t kms_http_body_in_flight(void);
 
 /*

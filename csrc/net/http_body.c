@@ -1,34 +1,9 @@
-/* Bodies, sized and chunked (RFC 9112 sections 6 and 7), and the memory they share. */
+/* Bodies, sized and chunked (RFC 9112 sections 6 and 7). */
 #include "net/http_internal.h"
-
-#include <stdatomic.h>
 
 static const kms_http_refusal bad_chunk = { 400, "bad_request", "malformed chunked body" };
 static const kms_http_refusal too_large = { 413, "payload_too_large", "body is larger than allowed" };
-static const kms_http_refusal no_memory = { 503, "service_unavailable", "too many bodies in flight" };
-
-/* ---- budget ----------------------------------------------------------------------------------- */
-
-static atomic_size_t budget = SIZE_MAX;
-static atomic_size_t in_flight;
-
-void kms_http_set_body_budget(size_t bytes)
-{
-	atomic_store(&budget, bytes);
-}
-
-size_t kms_http_body_in_flight(void)
-{
-	return atomic_load(&in_flight);
-}
-
-static bool charge(size_t bytes)
-{
-	size_t before = atomic_fetch_add(&in_flight, bytes);
-	if (bytes <= SIZE_MAX - before && before + bytes <= atomic_load(&budget)) return true;
-	atomic_fetch_sub(&in_flight, bytes);
-	return false;
-}
+static const kms_http_refusal no_memory = { 503, "service_unavailable", "out of memory" };
 
 /* ---- content ---------------------------------------------------------------------------------- */
 
@@ -43,16 +18,15 @@ void kms_http_intake_start(kms_http_intake *intake, kms_http_framing framing, ui
 void kms_http_intake_release(kms_http_intake *intake)
 {
 	kms_buf_free(&intake->bytes);
-	atomic_fetch_sub(&in_flight, intake->charged);
-	intake->charged = 0;
+	kms_http_charge_release(&intake->charge);
 }
 
 static const kms_http_refusal *store(kms_http_intake *intake, kms_span content)
 {
 	if (intake->discard) return NULL;
 	if (content.len > intake->limit - intake->bytes.len) return &too_large;
-	if (!charge(content.len)) return &no_memory;
-	intake->charged += content.len;
+	const kms_http_refusal *refusal = kms_http_charge_add(&intake->charge, content.len);
+	if (refusal) return refusal;
 	if (kms_buf_append(&intake->bytes, content) != KMS_OK) return &no_memory;
 	return NULL;
 }

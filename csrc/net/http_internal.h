@@ -1,4 +1,4 @@
-/* What the files of the HTTP parser share; http.h is its interface. http.c uses the other two. */
+/* What the files of the HTTP parser share; http.h is its interface. http.c uses the others. */
 #ifndef KMS_NET_HTTP_INTERNAL_H
 #define KMS_NET_HTTP_INTERNAL_H
 
@@ -27,6 +27,29 @@ const kms_http_refusal *kms_http_read_head(kms_http *http, const uint8_t *bytes)
 /* The value of a hexadecimal digit, or -1. */
 int kms_http_hex_digit(uint8_t c);
 
+/* ---- http_budget.c -------------------------------------------------------------------------- */
+
+typedef enum kms_http_pool {
+	KMS_HTTP_POOL_SMALL = 0,
+	KMS_HTTP_POOL_LARGE,
+	KMS_HTTP_POOL_MEMBER,
+	KMS_HTTP_POOLS,
+} kms_http_pool;
+
+/* What a body holds of the memory of all bodies; zero before it is read. */
+typedef struct kms_http_charge {
+	kms_http_pool pool;
+	bool shares;     /* counts against its caller's share too */
+	uint64_t caller; /* a keyed hash of its name */
+	size_t bytes;
+} kms_http_charge;
+
+/* In: announced - length of the body; 0 for a chunked one. */
+void kms_http_charge_start(kms_http_charge *charge, kms_http_body_owner owner, size_t announced);
+/* Charges `bytes` more. NULL, or why they are refused; then nothing is charged. */
+const kms_http_refusal *kms_http_charge_add(kms_http_charge *charge, size_t bytes);
+void kms_http_charge_release(kms_http_charge *charge);
+
 /* ---- http_body.c ---------------------------------------------------------------------------- */
 
 typedef enum kms_http_chunk_step {
@@ -51,13 +74,13 @@ typedef struct kms_http_intake {
 	size_t line;     /* bytes of the chunk line or trailer line so far */
 	size_t trailers; /* bytes of trailers so far */
 	kms_buf bytes;
-	size_t charged; /* of the budget */
+	kms_http_charge charge;
 } kms_http_intake;
 
 void kms_http_intake_start(kms_http_intake *intake, kms_http_framing framing, uint64_t length);
 /* Takes bytes until the body is complete. Out: used - how many. NULL, or why it is refused. */
 const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, kms_span input);
-/* Frees the content and returns its bytes to the budget. */
+/* Frees the content and gives back what it was charged. */
 void kms_http_intake_release(kms_http_intake *intake);
 
 /* ---- http.c ---------------------------------------------------------------------------------- */

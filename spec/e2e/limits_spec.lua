@@ -105,7 +105,7 @@ end)
 
 describe("body memory", function()
 	it("is shared by all bodies in flight; beyond it 503 until there is room", function()
-		local node, app = start({ MAX_BODY_MEMORY_BYTES = 100000, MAX_REQUEST_BODY_BYTES = 80000 })
+		local node, app = start({ MAX_BODY_MEMORY_BYTES = 200000, MAX_REQUEST_BODY_BYTES = 80000 })
 		finally(function() node:stop() end)
 		local function begin()
 			local conn = assert(http.connect(node.port))
@@ -128,6 +128,24 @@ describe("body memory", function()
 			return response.status == 400 -- white space is no envelope
 		end)
 		expect.ok(app:derive({ path = "p" }))
+	end)
+
+	it("is not used up by many slow bodies of one application", function()
+		local node, hostile = start({ MAX_BODY_MEMORY_BYTES = 32 << 20, RATE_LIMIT_PER_MINUTE = 0 })
+		finally(function() node:stop() end)
+		local honest = apps.new(node, "801", "honest")
+		node:register({ hostile, honest })
+		local slow = {}
+		local content = (" "):rep((4 << 20) - 1)
+		for i = 1, 12 do
+			local conn = assert(http.connect(node.port))
+			slow[i] = hostile:send({
+				method = "POST", target = "/kms/derive", conn = conn, headers = { { "Content-Length", 4 << 20 } },
+			})
+			conn:write(content)
+		end
+		for _ = 1, 20 do expect.ok(honest:derive({ path = "p" })) end
+		for _, sent in ipairs(slow) do sent.conn:close() end
 	end)
 end)
 

@@ -46,7 +46,7 @@ static inline bool handle(trace *t, kms_http *http, kms_http_event event)
 			return true;
 		case KMS_HTTP_REQUEST:
 			note_request(t, http);
-			event = kms_http_read_body(http, BODY_LIMIT);
+			event = kms_http_read_body(http, BODY_LIMIT, (kms_http_body_owner){ 0 });
 			break;
 		case KMS_HTTP_BODY:
 			note(t, "=",

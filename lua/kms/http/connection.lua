@@ -11,6 +11,7 @@
 --   linger  the last reply is sent and the socket shut down; further input is discarded, since closing
 --           with unread input would destroy the reply
 
+local http_body = require("kms.http.body")
 local http_reply = require("kms.http.reply")
 local http_request = require("kms.http.request")
 local http_stream = require("kms.http.stream")
@@ -22,8 +23,6 @@ local M = {}
 local READ_AHEAD_BYTES = 16384 -- input buffered while a request runs, before reading stops
 local DRAIN_BYTES = 65536 -- longest unread body that is discarded to keep a connection
 local MAX_PIPELINED = 16 -- pipelined requests handled before other connections get a turn
-
-local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
 
 local Conn = setmetatable({}, { __index = http_stream.Stream })
 Conn.__index = Conn
@@ -170,33 +169,19 @@ local function on_read(self, failure, chunk)
 	if failure then return self:close() end
 	if not chunk then return on_end(self) end
 	if self.phase == "linger" then return self:discard(chunk) end
+	if self.phase == "body" then http_body.count(self, #chunk) end
 	if self.parser then take(self, self.parser:feed(chunk)) end
 end
 
---- Collects the body of the running request in C; yields (kms.http.request).
--- @return "body" | "refused", HTTP status, wire code, message
-function Conn:read_body(limit)
-	if self.closed then return "refused", 400, "bad_request", "connection closed" end
-	local event, status, code, message = self.parser:read_body(limit)
-	if event then return event, status, code, message end
-	if self.request:waits_for_continue() then self.client:try_write(CONTINUE) end
-	self.request.continued = true
-	if self.eof then return "refused", 400, "bad_request", "the body is incomplete" end
-	self:enter("body")
-	self:start_reading()
-	self.reader = coroutine.running()
-	event, status, code, message = coroutine.yield()
-	if not self.closed then self:enter("busy") end
-	return event, status, code, message
-end
+--- Collects the body of the running request (kms.http.body).
+Conn.read_body = http_body.read
+
+--- Ends a body that arrives too slowly (kms.http.body).
+Conn.check_pace = http_body.check_pace
 
 --- Handles the timeout of a phase.
 function Conn:late(phase)
-	if phase == "body" then
-		self.request.broken = true
-		self:enter("busy")
-		return self:wake("refused", 408, "bad_request", "the body did not arrive in time")
-	end
+	if phase == "body" then return http_body.stop(self, "the body did not arrive in time") end
 	if phase == "head" then
 		self.server:note_refusal(408)
 		return refuse(self, 408, "bad_request", "the request did not arrive in time")

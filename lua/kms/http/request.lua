@@ -14,7 +14,10 @@ local Request = {}
 Request.__index = Request
 
 -- Codes of kms.base.err by the HTTP statuses that reading a body can end with.
-local CODES = { [400] = "ERR_BAD_REQUEST", [408] = "ERR_REQUEST_TIMEOUT", [413] = "ERR_TOO_LARGE", [503] = "ERR_BUSY" }
+local CODES = {
+	[400] = "ERR_BAD_REQUEST", [408] = "ERR_REQUEST_TIMEOUT", [413] = "ERR_TOO_LARGE", [429] = "ERR_RATE",
+	[503] = "ERR_BUSY",
+}
 
 --- The id of this request in the logs.
 function Request:id()
@@ -36,11 +39,13 @@ end
 --- Collects the body in C, where functions of kms_native find it by `head`; yields until it is complete.
 -- Sends "100 Continue" where the client waits for it.
 -- @param limit  longest body in bytes; a longer announced one is refused before a byte is read
--- @return true | nil, message, code: ERR_TOO_LARGE, ERR_BUSY (memory of all bodies), ERR_REQUEST_TIMEOUT,
---   ERR_BAD_REQUEST (malformed, or the client has gone)
-function Request:read_body(limit)
+-- @param caller  text that tells callers apart: each has a share of the memory of bodies; nil: no share
+-- @param is_member  whether the caller is a member: memory is reserved for them
+-- @return true | nil, message, code: ERR_TOO_LARGE, ERR_RATE (the caller's share), ERR_BUSY (memory of all bodies),
+--   ERR_REQUEST_TIMEOUT, ERR_BAD_REQUEST (malformed, or the client has gone)
+function Request:read_body(limit, caller, is_member)
 	if not self.has_body then return true end
-	local event, status, _, message = self.conn:read_body(limit)
+	local event, status, _, message = self.conn:read_body(limit, caller, is_member)
 	if event == "body" then
 		self.complete = true
 		return true

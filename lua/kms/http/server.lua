@@ -16,6 +16,7 @@ Server.__index = Server
 
 local PHASES = { "first", "head", "idle", "busy", "body", "write", "drain", "linger" }
 local WAITING = { "first", "head", "idle" } -- without a request that runs
+local BODY = { "body" }
 local BACKLOG = 4096
 local SWEEP_MS = 250
 local LINGER_MS = 2000
@@ -112,6 +113,7 @@ local function take_from(self, source, message)
 	self.sigpipe = loop.on_signal("sigpipe")
 	self.sweeper = loop.every(SWEEP_MS, function()
 		self.connections:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
+		self.connections:each(BODY, function(conn) conn:check_pace(uv.now()) end)
 	end)
 	return true
 end
@@ -163,20 +165,27 @@ function Server:stop(on_stopped)
 	check_stopped(self)
 end
 
+-- Bounds the memory of all request bodies: an eighth is for small ones, a quarter for those of members.
+local function bound_bodies(config)
+	local total = config.MAX_BODY_MEMORY_BYTES
+	assert(native.http_body_limits(total, config.MAX_APP_BODY_MEMORY_BYTES or total, total // 8, total // 4))
+end
+
 --- A server that is not listening yet.
 -- @param options
 --   handler(request) -> status, headers, body: runs in a coroutine; an error in it gives a 500. request:
 --     kms.http.request; headers: name = value, or nil; body: text, nil, or a source as
 --     Stream:send_source takes it, which is always closed
 --   config: MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
---     FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS
+--     FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS; MAX_APP_BODY_MEMORY_BYTES and
+--     MIN_BODY_BYTES_PER_SECOND may be absent: no limit
 --   exempt_loopback: whether loopback addresses have no limit of connections
 --   admit(caller) -> whether that caller ({ uid, pid }) of a Unix socket is served; or nil
 --   log: kms.base.log, or nil
 -- @return server
 function M.new(options)
 	local config = options.config
-	native.http_body_budget(config.MAX_BODY_MEMORY_BYTES)
+	bound_bodies(config)
 	return setmetatable({
 		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
 		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
@@ -186,6 +195,7 @@ function M.new(options)
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 		}),
+		min_body_pace = config.MIN_BODY_BYTES_PER_SECOND or 0,
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of replies that clients have not taken yet
 		by_address = {}, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),

@@ -23,6 +23,7 @@ local POP_WALLETS = 10000
 -- A listing costs as much as thousands of other requests, so an application has one at a time on the pool.
 local WAITING_LISTINGS = 32
 local CHANGES = { put = true, delete = true }
+local SHORTLY = { ["Retry-After"] = 1 }
 local NEW_CHANNELS_PER_MINUTE = 60 -- of an application: each costs an ECDH
 
 local function not_ready(self)
@@ -40,7 +41,7 @@ local function open(self, inbound, operation, caller, key, mono_ms)
 		return nil, "too many new keys of this application", "ERR_RATE"
 	end
 	if not inbound.route.body then return self.service:request(operation, key) end
-	local ok, message, code = inbound.request:read_body(inbound.max_body)
+	local ok, message, code = inbound.request:read_body(inbound.max_body, caller.app_id)
 	if not ok then return nil, message, code end
 	local bound_ms = self.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
@@ -106,7 +107,7 @@ local function serve_caller(self, inbound, caller, mono_ms)
 	if refused then return refused end
 	local opened, code
 	opened, message, code = open(self, inbound, operation, caller, key, mono_ms)
-	if not opened then return err.reply(code, message) end
+	if not opened then return err.reply(code, message, code == "ERR_RATE" and SHORTLY or nil) end
 	local reply = reply_to(self, inbound, operation, caller, opened)
 	opened:close()
 	return reply

@@ -79,7 +79,7 @@ end
 -- Reads the body and opens it. Returns message (native.sync_parse) | nil, message, code.
 local function open(self, inbound, exchange)
 	local peer, request = exchange.peer, inbound.request
-	local ok, message, code = request:read_body(inbound.max_body)
+	local ok, message, code = request:read_body(inbound.max_body, peer.wallet, true)
 	if not ok then return nil, message, code end
 	if not request.has_body then return refuse("ERR_ENVELOPE") end
 	local envelope, plain, opened

@@ -2,6 +2,8 @@
 #include "base/testing.h"
 #include "http_kit.h"
 
+#define NOBODY ((kms_http_body_owner){ 0 })
+
 /* ---- reading ------------------------------------------------------------------------------------ */
 
 static const char stream[] =
@@ -42,7 +44,7 @@ TEST(texts_stay_while_input_arrives)
 	CHECK(kms_http_header(&after, http, "x") == 1);
 	CHECK(before.text == after.text && after.len == 4);
 	CHECK_MEM(after.text, "kept", 4);
-	CHECK(kms_http_read_body(http, 9) == KMS_HTTP_BODY);
+	CHECK(kms_http_read_body(http, 9, NOBODY) == KMS_HTTP_BODY);
 	CHECK(kms_http_ahead(http) == sizeof(ahead) - 9);
 	kms_http_free(http);
 }
@@ -72,11 +74,11 @@ TEST(bodies_share_a_budget)
 	CHECK_OK(kms_http_new(&a, MAX_HEAD));
 	CHECK_OK(kms_http_new(&b, MAX_HEAD));
 	CHECK(kms_http_body_in_flight() == 0);
-	kms_http_set_body_budget(15);
+	CHECK_OK(kms_http_set_body_limits((kms_http_body_limits){ .total = 15, .share = SIZE_MAX }));
 	CHECK(kms_http_feed(a, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
 	CHECK(kms_http_feed(b, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
-	CHECK(kms_http_read_body(a, 10) == KMS_HTTP_MORE);
-	CHECK(kms_http_read_body(b, 10) == KMS_HTTP_MORE);
+	CHECK(kms_http_read_body(a, 10, NOBODY) == KMS_HTTP_MORE);
+	CHECK(kms_http_read_body(b, 10, NOBODY) == KMS_HTTP_MORE);
 	CHECK(kms_http_feed(a, kms_span_of("0123456789", 10)) == KMS_HTTP_BODY);
 	CHECK(kms_http_feed(b, kms_span_of("01234", 5)) == KMS_HTTP_MORE);
 	CHECK(kms_http_body_in_flight() == 15);
@@ -90,7 +92,7 @@ TEST(bodies_share_a_budget)
 	CHECK(kms_http_next(b) == KMS_HTTP_REFUSED);
 	kms_http_free(a);
 	kms_http_free(b);
-	kms_http_set_body_budget(SIZE_MAX);
+	CHECK_OK(kms_http_set_body_limits((kms_http_body_limits){ .total = SIZE_MAX, .share = SIZE_MAX }));
 }
 
 /* ---- draining ----------------------------------------------------------------------------------- */
@@ -99,7 +101,7 @@ TEST(a_short_rest_is_drained)
 {
 	kms_http *http = start("POST / HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n012");
 	/* refused before it was read: the parser still finds the next request */
-	CHECK(kms_http_read_body(http, 9) == KMS_HTTP_REFUSED);
+	CHECK(kms_http_read_body(http, 9, NOBODY) == KMS_HTTP_REFUSED);
 	CHECK(kms_http_get_refusal(http)->status == 413);
 	CHECK(kms_http_drainable(http, 10) && !kms_http_drainable(http, 9));
 	CHECK(kms_http_drain(http, 10) == KMS_HTTP_MORE);

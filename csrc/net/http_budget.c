@@ -1,0 +1,174 @@
+/*
+ * The memory that the bodies of all parsers share. Three pools use it: bodies of up to KMS_HTTP_SMALL_BODY,
+ * larger ones, and those of members. A pool may always use its reserve; beyond it, what the others' reserves
+ * leave. Beside that, a caller that is no member has a share: its slow or many bodies take nothing from other
+ * callers.
+ */
+#include "net/http_internal.h"
+
+#include <pthread.h>
+
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/siphash.h"
+
+static const kms_http_refusal no_memory = { 503, "service_unavailable", "too many bodies in flight" };
+static const kms_http_refusal no_share = { 429, "rate_limited", "too many bodies of this caller in flight" };
+
+/* A caller with bodies in flight. */
+typedef struct body_caller {
+	struct body_caller *next;
+	uint64_t id;
+	size_t held;
+} body_caller;
+
+#define BUCKETS 64
+
+static struct {
+	pthread_mutex_t lock; /* guards everything below */
+	kms_siphash_key key;
+	kms_http_body_limits limits;
+	size_t held[KMS_HTTP_POOLS];
+	body_caller *callers[BUCKETS];
+} budget = { .lock = PTHREAD_MUTEX_INITIALIZER, .limits = { .total = SIZE_MAX, .share = SIZE_MAX } };
+
+kms_status kms_http_set_body_limits(kms_http_body_limits limits)
+{
+	kms_siphash_key key;
+	GUARD(kms_siphash_key_new(&key));
+	pthread_mutex_lock(&budget.lock);
+	/* Bodies in flight are known by the key that they began with. */
+	if (!budget.key.k0 && !budget.key.k1) budget.key = key;
+	budget.limits = limits;
+	pthread_mutex_unlock(&budget.lock);
+	return KMS_OK;
+}
+
+size_t kms_http_body_in_flight(void)
+{
+	size_t sum = 0;
+	pthread_mutex_lock(&budget.lock);
+	for (unsigned i = 0; i < KMS_HTTP_POOLS; i++)
+		sum += budget.held[i];
+	pthread_mutex_unlock(&budget.lock);
+	return sum;
+}
+
+/* ---- pools ------------------------------------------------------------------------------------ */
+
+static size_t reserve_of(kms_http_pool pool)
+{
+	if (pool == KMS_HTTP_POOL_SMALL) return budget.limits.small_reserve;
+	return pool == KMS_HTTP_POOL_MEMBER ? budget.limits.member_reserve : 0;
+}
+
+/* Whether a pool may hold `bytes` in all. */
+static bool pool_has_room(kms_http_pool pool, size_t bytes)
+{
+	if (bytes <= reserve_of(pool)) return bytes <= budget.limits.total;
+	size_t left = budget.limits.total;
+	for (kms_http_pool i = 0; i < KMS_HTTP_POOLS; i++) {
+		size_t held = i == pool ? bytes : budget.held[i];
+		size_t taken = held > reserve_of(i) ? held : reserve_of(i);
+		if (taken > left) return false;
+		left -= taken;
+	}
+	return true;
+}
+
+/* A chunked body that outgrows the small ones leaves their pool. */
+static kms_http_pool pool_for(const kms_http_charge *charge, size_t bytes)
+{
+	bool outgrown = charge->pool == KMS_HTTP_POOL_SMALL && bytes > KMS_HTTP_SMALL_BODY;
+	return outgrown ? KMS_HTTP_POOL_LARGE : charge->pool;
+}
+
+/* ---- callers ---------------------------------------------------------------------------------- */
+
+/* Where a caller is linked, or where its entry belongs. */
+static body_caller **find_caller(uint64_t id)
+{
+	body_caller **at = &budget.callers[id % BUCKETS];
+	while (*at && (*at)->id != id)
+		at = &(*at)->next;
+	return at;
+}
+
+static const kms_http_refusal *take_share(uint64_t id, size_t bytes)
+{
+	body_caller **at = find_caller(id);
+	size_t held = *at ? (*at)->held : 0;
+	if (held > budget.limits.share || bytes > budget.limits.share - held) return &no_share;
+	if (!*at) {
+		*at = kms_heap_alloc(1, sizeof(**at));
+		if (!*at) return &no_memory;
+		(*at)->id = id;
+	}
+	(*at)->held += bytes;
+	return NULL;
+}
+
+static void return_share(uint64_t id, size_t bytes)
+{
+	body_caller **at = find_caller(id), *caller = *at;
+	if (!caller) return;
+	caller->held -= bytes;
+	if (caller->held > 0) return;
+	*at = caller->next;
+	kms_heap_free(caller);
+}
+
+/* ---- charges ---------------------------------------------------------------------------------- */
+
+void kms_http_charge_start(kms_http_charge *charge, kms_http_body_owner owner, size_t announced)
+{
+	*charge = (kms_http_charge){ .pool = KMS_HTTP_POOL_SMALL };
+	if (announced > KMS_HTTP_SMALL_BODY) charge->pool = KMS_HTTP_POOL_LARGE;
+	if (owner.is_member) charge->pool = KMS_HTTP_POOL_MEMBER;
+	charge->shares = owner.caller.text && !owner.is_member;
+	if (charge->shares)
+		charge->caller = kms_siphash(&budget.key, kms_span_of(owner.caller.text, owner.caller.len));
+}
+
+/* Moves what is charged already to another pool, whether or not that has room: add() checks. */
+static void move(kms_http_charge *charge, kms_http_pool pool)
+{
+	budget.held[charge->pool] -= charge->bytes;
+	budget.held[pool] += charge->bytes;
+	charge->pool = pool;
+}
+
+static const kms_http_refusal *add(kms_http_charge *charge, size_t bytes)
+{
+	kms_http_pool before = charge->pool;
+	move(charge, pool_for(charge, charge->bytes + bytes));
+	bool has_room = pool_has_room(charge->pool, budget.held[charge->pool] + bytes);
+	const kms_http_refusal *refusal = has_room ? NULL : &no_memory;
+	if (!refusal && charge->shares) refusal = take_share(charge->caller, bytes);
+	if (refusal) {
+		move(charge, before);
+		return refusal;
+	}
+	budget.held[charge->pool] += bytes;
+	charge->bytes += bytes;
+	return NULL;
+}
+
+const kms_http_refusal *kms_http_charge_add(kms_http_charge *charge, size_t bytes)
+{
+	if (bytes == 0) return NULL;
+	pthread_mutex_lock(&budget.lock);
+	const kms_http_refusal *refusal = add(charge, bytes);
+	pthread_mutex_unlock(&budget.lock);
+	return refusal;
+}
+
+void kms_http_charge_release(kms_http_charge *charge)
+{
+	if (charge->bytes == 0) return;
+	pthread_mutex_lock(&budget.lock);
+	budget.held[charge->pool] -= charge->bytes;
+	if (charge->shares) return_share(charge->caller, charge->bytes);
+	pthread_mutex_unlock(&budget.lock);
+	charge->bytes = 0;
+}

@@ -1,0 +1,51 @@
+--- The body of a connection's running request: collected in C, within a pace. kms.http.connection builds on it.
+
+local M = {}
+
+local PACE_MS = 5000 -- over which the pace of a body is measured
+local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
+
+--- Collects the body in C; yields (kms.http.request).
+-- @param conn  kms.http.connection
+-- @param limit, caller, is_member  as for Request:read_body
+-- @return "body" | "refused", HTTP status, wire code, message
+function M.read(conn, limit, caller, is_member)
+	if conn.closed then return "refused", 400, "bad_request", "connection closed" end
+	local event, status, code, message = conn.parser:read_body(limit, caller, is_member)
+	if event then return event, status, code, message end
+	if conn.request:waits_for_continue() then conn.client:try_write(CONTINUE) end
+	conn.request.continued = true
+	if conn.eof then return "refused", 400, "bad_request", "the body is incomplete" end
+	conn:enter("body")
+	conn.pace_since, conn.pace_bytes = conn.since, 0
+	conn:start_reading()
+	conn.reader = coroutine.running()
+	event, status, code, message = coroutine.yield()
+	if not conn.closed then conn:enter("busy") end
+	return event, status, code, message
+end
+
+--- Counts bytes that arrived for the body.
+function M.count(conn, bytes)
+	conn.pace_bytes = conn.pace_bytes + bytes
+end
+
+--- Ends the body: its handler gets a 408.
+function M.stop(conn, message)
+	conn.request.broken = true
+	conn:enter("busy")
+	conn:wake("refused", 408, "bad_request", message)
+end
+
+--- Ends a body that arrives more slowly than MIN_BODY_BYTES_PER_SECOND: it holds memory that others need.
+-- @param now  monotonic time in milliseconds
+function M.check_pace(conn, now)
+	local since_ms = now - conn.pace_since
+	if since_ms < PACE_MS then return end
+	if conn.pace_bytes * 1000 < conn.server.min_body_pace * since_ms then
+		return M.stop(conn, "the body arrives too slowly")
+	end
+	conn.pace_since, conn.pace_bytes = now, 0
+end
+
+return M
