@@ -159,6 +159,18 @@ describe("address limits", function()
 		assert.equal(200, http.get(node.port, "/status").status)
 	end)
 
+	it("let a client beyond them wait before anything else of its connection is read", function()
+		local node = start({ NONCE_RATE_LIMIT_PER_MINUTE = 60, RATE_LIMIT_PER_MINUTE = 0 })
+		finally(function() node:stop() end)
+		local conn = assert(http.connect(node.port))
+		conn:write(http.format({ target = "/nonce" }):rep(100))
+		repeat until conn:receive().status == 429
+		wait.sleep(500)
+		assert.equal("", conn:text())
+		assert.equal(200, conn:receive().status)
+		conn:close()
+	end)
+
 	it("let tokens flow back in", function()
 		local node = nodes.start({ env = { NONCE_RATE_LIMIT_PER_MINUTE = 60 } })
 		finally(function() node:stop() end)

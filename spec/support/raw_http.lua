@@ -76,10 +76,12 @@ function Client:close()
 end
 
 --- Connects; reads at once unless `silent`.
-function M.connect(port, silent)
+-- @param from  address to connect from, or nil
+function M.connect(port, silent, from)
 	local self = setmetatable({ handle = uv.new_tcp(), parts = {}, received = 0, ended = false }, Client)
 	open[#open + 1] = self
 	local connected, failure
+	if from then assert(self.handle:bind(from, 0)) end
 	self.handle:connect("127.0.0.1", port, function(message) connected, failure = true, message end)
 	wait.until_true("a connection", function() return connected end)
 	if failure then

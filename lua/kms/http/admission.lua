@@ -7,7 +7,7 @@ local client_address = require("kms.http.client_address")
 local M = {}
 
 -- Phases without a running request: closed to make room, those whose reply was sent first.
-local DONE, WAITING = { "linger", "drain" }, { "first", "head", "idle" }
+local DONE, WAITING = { "linger", "drain", "pause" }, { "first", "head", "idle" }
 local SHORT_MS = 10000 -- how long the limit stays lower after descriptors ran short
 local WARN_AGAIN_S = 10
 

@@ -7,10 +7,12 @@
 --   busy    a handler runs (no timeout)
 --   body    a handler waits for the body
 --   write   the client takes the reply
+--   pause   the client is beyond a limit: nothing is read or begun until it may go on
 --   drain   an unread body is discarded
 --   linger  the last reply is sent and the socket shut down; further input is discarded, since closing
 --           with unread input would destroy the reply
 
+local client_address = require("kms.http.client_address")
 local http_body = require("kms.http.body")
 local http_reply = require("kms.http.reply")
 local http_request = require("kms.http.request")
@@ -22,7 +24,7 @@ local M = {}
 
 local READ_AHEAD_BYTES = 16384 -- input buffered while a request runs, before reading stops
 local DRAIN_BYTES = 65536 -- longest unread body that is discarded to keep a connection
-local MAX_PIPELINED = 16 -- pipelined requests handled before other connections get a turn
+local MAX_PAUSE_S = 10 -- longest time that a client beyond a limit is not read
 
 local Conn = setmetatable({}, { __index = http_stream.Stream })
 Conn.__index = Conn
@@ -44,13 +46,25 @@ local function wait_for_input(self, ahead)
 	self:start_reading()
 end
 
-local go_on
+-- Waits for the turn of the request that has arrived, or for that of the next one. While it waits, input is only
+-- buffered.
+local function await_turn(self)
+	self.awaiting = true
+	self:enter("busy")
+	self.server.turns:add(self.address_group, self)
+end
 
 local function after_drain(self, event)
-	if event == "body" then return go_on(self) end
+	if event == "body" then return await_turn(self) end
 	if event == "refused" or self.eof then return self:linger() end
 	self:enter("drain")
 	self:start_reading()
+end
+
+-- Goes on behind a request that has its reply.
+local function go_on(self, request)
+	if not request.has_body or request.complete then return await_turn(self) end
+	after_drain(self, self.parser:drain(DRAIN_BYTES))
 end
 
 -- Called when the reply is written.
@@ -60,8 +74,19 @@ local function finish(self)
 	self.server:request_ended()
 	if self.closed then return self:drop_parser() end
 	if request.close then return self:linger() end
-	if not request.has_body or request.complete then return go_on(self) end
-	after_drain(self, self.parser:drain(DRAIN_BYTES))
+	if not request.pause_s then return go_on(self, request) end
+	self:stop_reading()
+	self.paused = request
+	self:enter("pause")
+end
+
+-- A second of a pause is over.
+local function end_pause(self)
+	local request = self.paused
+	request.pause_s = request.pause_s - 1
+	if request.pause_s > 0 then return self:enter("pause") end
+	self.paused = nil
+	go_on(self, request)
 end
 
 local function must_close(self, request)
@@ -81,13 +106,14 @@ local function stream(self, request, status, headers, source, omit)
 	self:send(head, #head, finish)
 end
 
-local function reply(self, request, status, headers, body)
+local function reply(self, request, status, headers, body, pause_s)
 	if self.closed then
 		if body and type(body) ~= "string" then body:close() end
 		return finish(self)
 	end
 	if request.has_body then self.parser:release_body() end
 	request.close = must_close(self, request)
+	request.pause_s = pause_s and math.min(pause_s, MAX_PAUSE_S)
 	body = body or ""
 	local omit = request.method == "HEAD" or status == 204
 	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
@@ -111,17 +137,19 @@ local function serve(self, request)
 	reply(self, request, 500, nil, http_reply.error_body("internal_error", "internal error"))
 end
 
-local function start_request(self, ...)
-	local request = http_request.new(self, self.server:next_number(), ...)
-	self.request = request
+local function start_request(self)
 	self.server:request_begun()
 	self:enter("busy")
-	loop.launch(serve, self, request)
+	loop.launch(serve, self, self.request)
 end
 
 -- Handles an event of the parser while no request runs.
-local function step(self, event, a, b, c, d, e)
-	if event == "request" then return start_request(self, a, b, c, d, e) end
+-- @param begin  function(self): what to do with a request that has arrived
+local function step(self, begin, event, a, b, c, d, e)
+	if event == "request" then
+		self.request = http_request.new(self, self.server:next_number(), a, b, c, d, e)
+		return begin(self)
+	end
 	if event == "refused" then
 		self.server:note_refusal(a)
 		return refuse(self, a, b, c)
@@ -129,31 +157,27 @@ local function step(self, event, a, b, c, d, e)
 	return wait_for_input(self, a)
 end
 
--- Handles the requests that have arrived. Called from within its own loop, by a handler that did not
--- yield, it leaves the next request to that loop.
-function go_on(self)
-	self.again = true
-	if self.in_turn then return end
-	self.in_turn = true
-	for _ = 1, MAX_PIPELINED do
-		if not self.again or self.closed then break end
-		self.again = false
-		step(self, self.parser:next())
+--- Of kms.http.turns: the connection's turn has come.
+function Conn:turn()
+	self.awaiting = false
+	if self.closed then
+		self.request = nil
+		return self:drop_parser()
 	end
-	self.in_turn = false
-	if self.again and not self.closed then loop.defer(function() go_on(self) end) end
+	if self.request then return start_request(self) end
+	step(self, start_request, self.parser:next())
 end
 
 -- Handles the parser's event for new input.
 local function take(self, event, a, ...)
 	if self.reader then
 		if event then return self:wake(event, a, ...) end
-	elseif self.request or self.again then
+	elseif self.request or self.awaiting then
 		if not event and a > READ_AHEAD_BYTES then self:stop_reading() end
 	elseif self.phase == "drain" then
 		if event then after_drain(self, event) end
 	else
-		step(self, event, a, ...)
+		step(self, await_turn, event, a, ...)
 	end
 end
 
@@ -161,7 +185,7 @@ local function on_end(self)
 	self.eof = true
 	self:stop_reading()
 	if self.reader then return self:wake("refused", 400, "bad_request", "the body is incomplete") end
-	if not self.request and not self.again then self:close() end
+	if not self.request and not self.awaiting then self:close() end
 end
 
 local function on_read(self, failure, chunk)
@@ -181,6 +205,7 @@ Conn.check_pace = http_body.check_pace
 
 --- Handles the timeout of a phase.
 function Conn:late(phase)
+	if phase == "pause" then return end_pause(self) end
 	if phase == "body" then return http_body.stop(self, "the body did not arrive in time") end
 	if phase == "head" then
 		self.server:note_refusal(408)
@@ -210,7 +235,9 @@ end
 -- @param caller  { uid, pid } on a Unix socket, or nil
 -- @return connection, which does nothing before open() or refuse()
 function M.new(server, client, address, caller)
-	local self = setmetatable({ server = server, client = client, address = address, caller = caller }, Conn)
+	local self = setmetatable({
+		server = server, client = client, address = address, address_group = client_address.group(address), caller = caller,
+	}, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self
 end

@@ -8,18 +8,20 @@ local connections = require("kms.http.connections")
 local listener = require("kms.http.listener")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
+local turns = require("kms.http.turns")
 
 local M = {}
 
 local Server = {}
 Server.__index = Server
 
-local PHASES = { "first", "head", "idle", "busy", "body", "write", "drain", "linger" }
-local WAITING = { "first", "head", "idle" } -- without a request that runs
+local PHASES = { "first", "head", "idle", "busy", "body", "write", "pause", "drain", "linger" }
+local WAITING = { "first", "head", "idle", "pause" } -- without a request that runs
 local BODY = { "body" }
 local BACKLOG = 4096
 local SWEEP_MS = 250
 local LINGER_MS = 2000
+local PAUSE_MS = 1000 -- pauses are whole seconds (kms.http.connection)
 local RESERVED_DESCRIPTORS = 32 -- for everything but clients' connections
 
 -- The process's limit of file descriptors.
@@ -60,6 +62,7 @@ local function check_stopped(self)
 	loop.close(self.sweeper)
 	loop.close(self.deadline)
 	loop.close(self.sigpipe)
+	if self.turns then self.turns:close() end
 	if self.on_stopped then self.on_stopped() end
 end
 
@@ -110,6 +113,7 @@ local function take_from(self, source, message)
 	self.source = source
 	self.descriptors = descriptor_limit()
 	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
+	self.turns = turns.new(function(conn) conn:turn() end)
 	self.sigpipe = loop.on_signal("sigpipe")
 	self.sweeper = loop.every(SWEEP_MS, function()
 		self.connections:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
@@ -173,9 +177,9 @@ end
 
 --- A server that is not listening yet.
 -- @param options
---   handler(request) -> status, headers, body: runs in a coroutine; an error in it gives a 500. request:
---     kms.http.request; headers: name = value, or nil; body: text, nil, or a source as
---     Stream:send_source takes it, which is always closed
+--   handler(request) -> status, headers, body, pause_s: runs in a coroutine; an error in it gives a 500. request:
+--     kms.http.request; headers: name = value, or nil; body: text, nil, or a source as Stream:send_source takes
+--     it, which is always closed; pause_s: seconds for which the connection is not read after the reply, or nil
 --   config: MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
 --     FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS; MAX_APP_BODY_MEMORY_BYTES and
 --     MIN_BODY_BYTES_PER_SECOND may be absent: no limit
@@ -194,6 +198,7 @@ function M.new(options)
 			first = config.FIRST_BYTE_TIMEOUT_SECONDS * 1000, head = config.HEADER_TIMEOUT_SECONDS * 1000,
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
+			pause = PAUSE_MS,
 		}),
 		min_body_pace = config.MIN_BODY_BYTES_PER_SECOND or 0,
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of replies that clients have not taken yet

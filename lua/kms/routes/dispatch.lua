@@ -54,9 +54,16 @@ local function log_request(self, arrived, reply, taken_ns)
 	})
 end
 
+-- Seconds for which a client beyond a limit is not read: a refusal costs as much as other replies. Only where it
+-- has the connection for itself: behind a proxy or an ingress, others use it too.
+local function pause_s(arrived, reply)
+	if reply.status ~= 429 or arrived.limit_address ~= arrived.request.remote then return nil end
+	return tonumber(reply.headers["Retry-After"]) or 1
+end
+
 --- Serves one request, in a coroutine of its own.
 -- @param request kms.http.request
--- @return status, headers, body
+-- @return status, headers, body, seconds for which the connection is not read or nil
 function Dispatcher:handle(request)
 	local began = uv.hrtime()
 	local arrived = inbound.new(request, self.trusted, self.config.IN_ENCLAVE)
@@ -64,7 +71,7 @@ function Dispatcher:handle(request)
 	local taken_ns = uv.hrtime() - began
 	self.requests:observe(arrived.route and arrived.route.name, reply, taken_ns)
 	log_request(self, arrived, reply, taken_ns)
-	return reply.status, reply.headers, reply.body
+	return reply.status, reply.headers, reply.body, pause_s(arrived, reply)
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config

@@ -1,0 +1,100 @@
+-- One client's requests must not take the time that others need: turns by address, pauses beyond a limit.
+
+local uv = require("luv")
+local raw = require("support.raw_http")
+local http = require("kms.http.server")
+local turns = require("kms.http.turns")
+local wait = require("spec.support.wait")
+
+local GET = "GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
+
+describe("turns", function()
+	it("go round the addresses, and within an address round its connections", function()
+		local given = {}
+		local list = turns.new(function(conn) given[#given + 1] = conn end)
+		finally(function() list:close() end)
+		for _, conn in ipairs({ "a1", "a2", "a3", "b1", "b2", "c1" }) do list:add(conn:sub(1, 1), conn) end
+		wait.until_true("all turns", function() return #given == 6 end)
+		assert.same({ "a1", "b1", "c1", "a2", "b2", "a3" }, given)
+	end)
+
+	it("are taken by who adds itself meanwhile too, and end with close", function()
+		local given, list = 0, nil
+		list = turns.new(function(conn)
+			given = given + 1
+			if given < 1000 then list:add("a", conn) end
+		end)
+		list:add("a", "conn")
+		wait.until_true("all turns", function() return given == 1000 end)
+		list:close()
+		list:add("a", "conn")
+		for _ = 1, 3 do uv.run("nowait") end
+		assert.equal(1000, given)
+	end)
+end)
+
+describe("a server", function()
+	local server, handled
+
+	local routes = {
+		["/limited"] = function() return 429, { ["Retry-After"] = "1" }, "wait", 1 end,
+		["/costly"] = function()
+			local until_ns = uv.hrtime() + 1000000
+			while uv.hrtime() < until_ns do end -- luacheck: ignore 542
+			return 200, nil, "done"
+		end,
+	}
+
+	local function start()
+		local config = {
+			MAX_CONNECTIONS = 500, MAX_CONNECTIONS_PER_ADDRESS = 500, MAX_HEADER_BYTES = 2048,
+			MAX_BODY_MEMORY_BYTES = 1 << 28, FIRST_BYTE_TIMEOUT_SECONDS = 20, HEADER_TIMEOUT_SECONDS = 20,
+			BODY_TIMEOUT_SECONDS = 20, IDLE_TIMEOUT_SECONDS = 20, WRITE_TIMEOUT_SECONDS = 20, SHUTDOWN_TIMEOUT_SECONDS = 20,
+		}
+		server = http.new({ config = config, handler = function(request)
+			handled = handled + 1
+			return routes[request.path](request)
+		end })
+		assert(server:listen("0.0.0.0", 0))
+		return server:port()
+	end
+
+	before_each(function() handled = 0 end)
+
+	after_each(function()
+		raw.close_all()
+		local stopped
+		server:stop(function() stopped = true end)
+		wait.until_true("the server to stop", function() return stopped end)
+	end)
+
+	it("does not read a connection beyond a limit until it may go on", function()
+		local client = raw.connect(start()):send(GET:format("limited"):rep(20))
+		assert.equal(429, client:await(1)[1].status)
+		local began = uv.now()
+		wait.sleep(300)
+		assert.equal(1, handled)
+		client:await(2)
+		assert.is_true(uv.now() - began >= 900)
+		wait.sleep(300)
+		assert.equal(2, handled)
+	end)
+
+	it("answers other connections meanwhile", function()
+		local port = start()
+		raw.connect(port):send(GET:format("limited")):await(1)
+		assert.equal(200, raw.connect(port):send(GET:format("costly")):await(1)[1].status)
+	end)
+
+	it("begins a request of another address before the hundreds that one address has pipelined", function()
+		local port = start()
+		local hostile = {}
+		for i = 1, 40 do hostile[i] = raw.connect(port, nil, "127.0.0.2") end
+		local honest = raw.connect(port, nil, "127.0.0.3")
+		for _, client in ipairs(hostile) do client:send(GET:format("costly"):rep(50)) end
+		wait.until_true("the load to begin", function() return handled > 0 end)
+		local before = handled
+		honest:send(GET:format("costly")):await(1)
+		assert.is_true(handled - before < 60, handled - before)
+	end)
+end)
