@@ -28,7 +28,7 @@ return {
 	-- Allowed: http:// or https:// with a host, no user name, query or fragment.
 	-- ODYN_URL = "http://127.0.0.1:18000",
 
-	-- Folder of the sim seed and the local chain; nothing else is written to disk.
+	-- Folder of the sim seed, the local chain and hashes of authorised wallets; nothing else goes to disk.
 	-- Allowed: 1 to 4096 characters without control characters.
 	-- DATA_DIR = "data",
 

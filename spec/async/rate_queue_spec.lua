@@ -4,9 +4,10 @@ local rate_queue = require("kms.async.rate_queue")
 local wait = require("spec.support.wait")
 
 local LIMITS = { per_second = 20, burst = 5, at_once = 1000, max_waiting = 4, wait_ms = 10000 }
+local function never() return 1 end -- drops early
 
 local function new(change)
-	local limits = {}
+	local limits = { random = never }
 	for name, value in pairs(LIMITS) do limits[name] = value end
 	for name, value in pairs(change or {}) do limits[name] = value end
 	return rate_queue.new(limits)
@@ -45,6 +46,52 @@ describe("rate_queue", function()
 			wait.until_true("all to enter", function() return #order == 4 end)
 			assert.same({ 1, 2, 3, 4 }, order)
 			assert.equal(0, queue.waiting)
+		end)
+	end)
+
+	-- Callers of these keys, in this order, wait. Returns the keys in the order in which they were admitted.
+	local function admitted(queue, keys)
+		local order, refused = {}, {}
+		for _, key in ipairs(keys) do
+			loop.spawn(function()
+				local list = queue:enter(key) and order or refused
+				list[#list + 1] = key
+			end)
+		end
+		return order, refused
+	end
+
+	it("admits one call of each key in turn, however many wait of another key", function()
+		loopback.run(function()
+			local queue = new({ burst = 1, max_waiting = 100, per_second = 200 })
+			assert.is_true(queue:enter("a"))
+			local order = admitted(queue, { "a", "a", "a", "a", "b", "c", "b" })
+			wait.until_true("all to enter", function() return #order == 7 end)
+			assert.same({ "a", "b", "c", "a", "b", "a", "a" }, order)
+		end)
+	end)
+
+	it("has room for other keys when one key has filled it", function()
+		loopback.run(function()
+			local queue = new({ burst = 1, per_second = 100 })
+			assert.is_true(queue:enter("a"))
+			local order, refused = admitted(queue, { "a", "a", "a", "a", "a", "b", "c" })
+			wait.until_true("all to end", function() return #order + #refused == 7 end)
+			assert.same({ "a", "a", "a" }, refused)
+			assert.same({ "a", "b", "c", "a" }, order)
+			assert.equal(0, queue.waiting)
+		end)
+	end)
+
+	it("drops newcomers of a long line at random before the queue is full", function()
+		loopback.run(function()
+			local queue = new({ burst = 1, max_waiting = 100, random = function() return 0.5 end })
+			assert.is_true(queue:enter("a"))
+			for _ = 1, 200 do loop.spawn(function() queue:enter("a") end) end
+			assert.is_true(queue.waiting > 25 and queue.waiting < 70, queue.waiting)
+			local before = queue.waiting
+			loop.spawn(function() queue:enter("b") end)
+			assert.equal(before + 1, queue.waiting)
 		end)
 	end)
 
@@ -93,10 +140,10 @@ describe("rate_queue", function()
 
 	it("calls a function when admitted, and leaves also when it throws", function()
 		local queue = new({ burst = 2, max_waiting = 0 })
-		assert.same({ true, 1, nil, 3 }, { queue:with(function(...) return ... end, 1, nil, 3) })
-		local ok, failure = pcall(queue.with, queue, function() error("broken", 0) end)
+		assert.same({ true, 1, nil, 3 }, { queue:with("a", function(...) return ... end, 1, nil, 3) })
+		local ok, failure = pcall(queue.with, queue, "a", function() error("broken", 0) end)
 		assert.same({ false, "broken" }, { ok, failure })
 		assert.equal(0, queue.running)
-		assert.same({ false }, { queue:with(function() error("called", 0) end) })
+		assert.same({ false }, { queue:with("a", function() error("called", 0) end) })
 	end)
 end)

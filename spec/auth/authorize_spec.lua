@@ -1,9 +1,11 @@
 local authenticate = require("kms.auth.authenticate")
 local authorize = require("kms.auth.authorize")
 local fake_chain = require("spec.support.fake_chain")
+local files = require("spec.support.files")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
+local remembered = require("kms.auth.remembered")
 local wait = require("spec.support.wait")
 
 local WALLET = "0x" .. ("ab"):rep(20)
@@ -172,7 +174,7 @@ describe("look-ups of wallets", function()
 			local busy, outcomes = 0, 0
 			for i = 1, 130 do
 				loop.spawn(function()
-					local _, _, code = authorizer:authorize(stranger(i), 0)
+					local _, _, code = authorizer:authorize(stranger(i), 0, "10.0.0." .. i)
 					outcomes = outcomes + 1
 					if code == "ERR_BUSY" then busy = busy + 1 end
 				end)
@@ -182,6 +184,43 @@ describe("look-ups of wallets", function()
 			assert.equal(24, authorizer.unknown_queue.running)
 			assert.equal(100, authorizer.unknown_queue.waiting)
 		end)
+	end)
+
+	it("of unknown wallets at one address do not keep those of another waiting", function()
+		loopback.run(function()
+			slow(20)
+			chain:register("8", stranger(7000), KEY)
+			for i = 1, 400 do loop.spawn(authorizer.authorize, authorizer, stranger(i), 0, "10.0.0.1") end
+			assert.equal("8", assert(authorizer:authorize(stranger(7000), 0, "10.0.0.2")).app_id)
+			assert.is_true(authorizer.unknown_queue.waiting > 0)
+		end)
+	end)
+
+	it("of members wait in no queue", function()
+		authorizer = authorize.new({
+			chain = chain, ttl_ms = 180000, is_member = function(wallet) return wallet == stranger(7000) end,
+		})
+		chain:register("8", stranger(7000), KEY)
+		for i = 1, 200 do authorizer:authorize(stranger(i), 0) end
+		assert.equal("ERR_BUSY", select(3, authorizer:authorize(stranger(7001), 0)))
+		assert.truthy(authorizer:authorize(stranger(7000), 0))
+	end)
+
+	it("of wallets that were authorised before a restart go on while strangers fill their queue", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		local function start()
+			return authorize.new({
+				chain = chain, ttl_ms = 180000, remembered = remembered.new({ path = dir .. "/wallets", log = {} }),
+			})
+		end
+		local before = start()
+		assert.truthy(before:authorize(WALLET, 0))
+		loopback.run(function() before.remembered:save() end)
+		local after = start()
+		for i = 1, 200 do after:authorize(stranger(i), 0) end
+		assert.equal("ERR_BUSY", select(3, after:authorize(stranger(9999), 0)))
+		assert.truthy(after:authorize(WALLET, 0))
 	end)
 
 	it("of known wallets go on while strangers fill their queue", function()

@@ -3,8 +3,10 @@
 local apps = require("spec.support.app")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
+local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
+local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local function flip_last_bit(text)
@@ -319,7 +321,6 @@ describe("authorisation", function()
 	end)
 
 	it("refuses with 503 when the registry does not answer and nothing is cached", function()
-		local files = require("spec.support.files")
 		local silent = nodes.start({ env = { KMS_NODE_TICK_SECONDS = 3600 } })
 		finally(function() silent:stop() end)
 		local app, other = apps.new(silent, "313", "silent"), apps.new(silent, "313", "other")
@@ -376,5 +377,19 @@ describe("a node with a short window", function()
 		expect.refused(app:derive({ path = "p" }, {
 			no_pop = true, headers = { { "X-Tee-Wallet", app.wallet }, { "X-App-Nonce", "AAAA" } },
 		}), 403, "unauthorized")
+	end)
+end)
+
+describe("authorised wallets", function()
+	it("are remembered in DATA_DIR for the time after a restart", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		local app = apps.new(node, "330", "remembered")
+		node:register({ app })
+		expect.ok(app:derive({ path = "p" }))
+		local path = node.dir .. "/authorised-wallets"
+		wait.until_true("the file", function() return uv.fs_stat(path) ~= nil end)
+		assert.equal(384, uv.fs_stat(path).mode & 511)
+		assert.is_nil(files.read(path):lower():find(app.wallet:sub(3):lower(), 1, true))
 	end)
 end)

@@ -40,15 +40,16 @@ end
 
 --- Authenticates and authorizes an application's request.
 -- @param request kms.http.request
+-- @param address the client's, nil when all clients share one
 -- @return caller { wallet, signature ("" of a development wallet), response (signature of the reply, when it
 -- was made already), dev, app_id, version_id, instance_id, point } |
 -- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (when it is proven)
-function Authenticator:app(request, wall_ms, mono_ms)
+function Authenticator:app(request, wall_ms, mono_ms, address)
 	local caller, message, code = prove(self, request, wall_ms, mono_ms)
 	if not caller then return nil, message, code end
 	local wallet = caller.wallet
 	local facts, wait_s
-	facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms)
+	facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms, address)
 	if not facts then return nil, message, code, wait_s, wallet end
 	local ok
 	ok, wait_s = within_limits(self, facts, mono_ms)

@@ -1,10 +1,12 @@
 --- Authorizes wallets: application instances as the chain registers them, cached (docs/protocol.md section 5).
 --
 -- Anyone can sign with a throw-away key, and each unknown wallet costs a look-up. So look-ups of unknown
--- wallets have a rate queue of their own, known wallets are refreshed in another one before they expire, and
--- refusals are cached apart from them: unknown wallets, however many, do not delay a known application.
+-- wallets have a rate queue of their own, which is fair between client addresses; known wallets are refreshed in
+-- another one before they expire; and refusals are cached apart from them: unknown wallets, however many, do not
+-- delay a known application. Wallets that were authorised before a restart count as known; members never wait.
 
 local chain_api = require("kms.chain")
+local client_address = require("kms.http.client_address")
 local loop = require("kms.base.loop")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
@@ -78,18 +80,30 @@ local function keep(self, wallet, facts, message, code, mono_ms)
 	if facts then
 		self.known:put(wallet, { facts = facts, refresh_ms = mono_ms + self.ttl_ms * 2 // 3 }, mono_ms + self.ttl_ms)
 		self.hints:put(wallet, facts, mono_ms + REMEMBER_MS)
+		if self.remembered then self.remembered:add(wallet) end
 	elseif code == "ERR_UNAUTHORIZED" then
 		self.known:remove(wallet)
 		self.hints:remove(wallet)
+		if self.remembered then self.remembered:remove(wallet) end
 		self.unknown:put(wallet, message, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
 	end
 end
 
+-- What wallets of members get instead of a queue.
+local NO_QUEUE = { with = function(_, _, fn, ...) return true, fn(...) end }
+
+local function queue_for(self, wallet, hint)
+	if self.is_member and self.is_member(wallet) then return NO_QUEUE end
+	local known = hint or self.remembered and self.remembered:has(wallet)
+	return known and self.known_queue or self.unknown_queue
+end
+
 -- Returns facts | nil, message, code, seconds to wait, cause for the log.
-local function look_up(self, wallet, mono_ms)
+local function look_up(self, wallet, mono_ms, address)
 	local hint = self.hints:get(wallet, mono_ms)
-	local queue = hint and self.known_queue or self.unknown_queue
-	local admitted, ok, facts, message, code, cause = queue:with(loop.try, ask_chain, self, wallet, hint)
+	local queue = queue_for(self, wallet, hint)
+	local key = address and client_address.group(address)
+	local admitted, ok, facts, message, code, cause = queue:with(key, loop.try, ask_chain, self, wallet, hint)
 	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", queue:retry_after_s() end
 	if not ok then
 		facts, message, code, cause = unreachable("the look-up threw an error")
@@ -100,8 +114,8 @@ local function look_up(self, wallet, mono_ms)
 end
 
 -- One look-up of a wallet at a time: callers that come meanwhile share its result. Results as look_up.
-local function shared_look_up(self, wallet, mono_ms)
-	local facts, message, code, wait_s, cause = self.look_ups:with(wallet, look_up, self, wallet, mono_ms)
+local function shared_look_up(self, wallet, mono_ms, address)
+	local facts, message, code, wait_s, cause = self.look_ups:with(wallet, look_up, self, wallet, mono_ms, address)
 	if cause and self.log then
 		self.log:limited("registry", 60, "warn", "the registry cannot be reached", { cause = cause })
 	end
@@ -109,27 +123,28 @@ local function shared_look_up(self, wallet, mono_ms)
 end
 
 -- Looks up again while the cached result is valid, so that no request waits when it expires.
-local function refresh(self, wallet, entry, mono_ms)
+local function refresh(self, wallet, entry, mono_ms, address)
 	if mono_ms < entry.refresh_ms or self.look_ups:is_running(wallet) then return end
 	entry.refresh_ms = mono_ms + RETRY_REFRESH_MS
-	loop.spawn(shared_look_up, self, wallet, mono_ms)
+	loop.spawn(shared_look_up, self, wallet, mono_ms, address)
 end
 
 --- Whether a wallet may use the application routes.
 -- @param wallet canonical text
 -- @param mono_ms monotonic time
+-- @param address the client's, between which look-ups are fair; nil when all clients share one
 -- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes) } | nil, message, code, seconds to
 -- wait (ERR_BUSY): ERR_UNAUTHORIZED (the chain does not register it), ERR_CHAIN (the chain cannot be
 -- read) or ERR_BUSY (too many look-ups of unknown wallets)
-function Authorizer:authorize(wallet, mono_ms)
+function Authorizer:authorize(wallet, mono_ms, address)
 	local entry = self.known:get(wallet, mono_ms)
 	if entry then
-		refresh(self, wallet, entry, mono_ms)
+		refresh(self, wallet, entry, mono_ms, address)
 		return entry.facts
 	end
 	local refusal = self.unknown:get(wallet, mono_ms)
 	if refusal then return refuse(refusal) end
-	return shared_look_up(self, wallet, mono_ms)
+	return shared_look_up(self, wallet, mono_ms, address)
 end
 
 --- For /metrics, by queue ("known", "unknown"): { entered, waited, refused } since the start, waiting now.
@@ -144,10 +159,10 @@ function Authorizer:queues()
 	return queues
 end
 
---- @param deps chain (kms.chain); ttl_ms: how long a successful look-up is valid; log, optional: for failed
--- look-ups
+--- @param deps chain (kms.chain); ttl_ms: how long a successful look-up is valid; optional: log, for failed look-ups;
+-- remembered (kms.auth.remembered); is_member: function(wallet) -> whether it is one of the KMS application's
 function M.new(deps)
-	local self = needs.take(deps, "chain ttl_ms", "log")
+	local self = needs.take(deps, "chain ttl_ms", "log remembered is_member")
 	self.known, self.unknown, self.hints = lru.new(MAX_KNOWN), lru.new(MAX_UNKNOWN), lru.new(MAX_KNOWN)
 	self.look_ups = single_flight.new()
 	self.known_queue, self.unknown_queue = rate_queue.new(KNOWN_QUEUE), rate_queue.new(UNKNOWN_QUEUE)

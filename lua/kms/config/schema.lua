@@ -36,7 +36,7 @@ function M.sections()
 			{ name = "ODYN_URL", type = "url", base = true, default = "http://127.0.0.1:18000",
 				doc = "URL of the Odyn service, with TEE=odyn." },
 			{ name = "DATA_DIR", type = "string", default = "data",
-				doc = "Folder of the sim seed and the local chain; nothing else is written to disk." },
+				doc = "Folder of the sim seed, the local chain and hashes of authorised wallets; nothing else goes to disk." },
 			{ name = "POLICY_DIR", type = "string", default = "config/policy",
 				doc = "Folder of the operator's policy files; it must exist when set. Shipped files replace missing ones." },
 			{ name = "METRICS_ADDR", type = "bind_or_off", default = "127.0.0.1:9464",

@@ -28,6 +28,7 @@ local public_routes = require("kms.routes.public")
 local push = require("kms.sync.push")
 local readiness = require("kms.node.readiness")
 local reloader = require("kms.policy.reloader")
+local remembered = require("kms.auth.remembered")
 local replies = require("kms.sync.replies")
 local route_table = require("kms.policy.route_table")
 local status = require("kms.routes.status")
@@ -131,8 +132,10 @@ end
 local function add_authentication(parts)
 	local config = parts.config
 	parts.nonces = nonces.new({ native = parts.native_nonces, mono_ms = parts.mono_ms })
+	parts.remembered = remembered.new({ path = config.DATA_DIR .. "/authorised-wallets", log = parts.log })
 	parts.authorizer = authorize.new({
 		chain = parts.chain, ttl_ms = config.REGISTRY_CACHE_TTL_SECONDS * SECOND_MS, log = parts.log,
+		remembered = parts.remembered, is_member = function(wallet) return parts.peers:peer(wallet) ~= nil end,
 	})
 	parts.authenticator = authenticate.new({ service = parts.service, authorizer = parts.authorizer, config = config })
 end

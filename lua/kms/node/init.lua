@@ -21,6 +21,7 @@ Node.__index = Node
 
 local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
+local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
 local SERVED_POLL_MS = 10
 
 -- Returns the server | nil, message.
@@ -92,6 +93,7 @@ local function run_timers(parts, is_stopping)
 		parts.readiness:watch()
 		parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
 	end)
+	loop.every(SAVE_MS, function() loop.spawn(parts.remembered.save, parts.remembered) end)
 	push_on_schedule(parts)
 	parts.reloader:watch()
 end

@@ -117,7 +117,8 @@ local function handle(self, inbound)
 	if not self.readiness.ready then return not_ready(self) end
 	if inbound:announces_too_much() then return err.reply("ERR_TOO_LARGE") end
 	local mono_ms = self.mono_ms()
-	local caller, message, code, wait_s, wallet = self.authenticator:app(inbound.request, self.wall_ms(), mono_ms)
+	local caller, message, code, wait_s, wallet = self.authenticator:app(
+		inbound.request, self.wall_ms(), mono_ms, inbound.limit_address)
 	if not caller then
 		inbound.wallet = wallet
 		local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })

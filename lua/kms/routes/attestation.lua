@@ -1,6 +1,7 @@
 --- GET /attestation: proves to anyone what runs here and with which keys (docs/protocol.md section 13).
 
 local attest = require("kms.attest")
+local client_address = require("kms.http.client_address")
 local err = require("kms.base.err")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
@@ -46,8 +47,9 @@ local function handle(self, inbound)
 	local nonce, wrong = nonce_of(inbound.request.query)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
 	local tee, queue = self.tee, self.queue
+	local key = inbound.limit_address and client_address.group(inbound.limit_address)
 	local user_data = attest.user_data(tee.address, "public", self.policy:hash())
-	local admitted, document, message, code = queue:with(tee.attest, tee, nonce, user_data, tee.public_der)
+	local admitted, document, message, code = queue:with(key, tee.attest, tee, nonce, user_data, tee.public_der)
 	if not admitted then
 		return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = queue:retry_after_s() })
 	end
