@@ -49,7 +49,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
+.PHONY: all vectors build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
 	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts chaos bench bench-tools lint check fmt install \
 	clean help force
 
@@ -183,6 +183,9 @@ ctcheck: deps ## no branch and no index of ours depends on a secret (valgrind)
 	$(SUBMAKE) BUILD=build/ct DEFINES=-DKMS_CTCHECK build/ct/spec/ct_check
 	@spec/ct/run build/ct
 
+vectors: ## write spec/vectors and docs/protocol-examples.md again (needs python3-cryptography)
+	@spec/vectors/generate.py
+
 fuzz-attest: deps ## 1e6 mutated attestation documents under AddressSanitizer (FUZZ_RUNS=, FUZZ_SEED=)
 	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/native/attest/test_attest_fuzz
 	@for seed in 0 1; do echo $$seed; done | FUZZ_RUNS=$${FUZZ_RUNS:-500000} xargs -P 2 -I @ sh -c \
@@ -222,6 +225,7 @@ check: deps ## format, lint and static analysis; the part of .ci/run that runs n
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -D__cppcheck__ --force -Iinclude -Icsrc csrc
 	@printf '%s\n' $(filter csrc/%.c,$(C_FILES)) | xargs -P 2 -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(PKG_CF) -std=c11 2>/dev/null' sh
+	@if python3 -c 'import cryptography' 2>/dev/null; then spec/vectors/generate.py --check; else echo "vectors: not checked, python3-cryptography is missing"; fi
 	$(SUBMAKE) BUILD=build/clang CC=clang build native-tests
 
 fmt: ## format the C sources
