@@ -183,6 +183,10 @@ return {
 	-- Allowed: a whole number from 1 to 65536.
 	-- MAX_KEY_BYTES = 4096,
 
+	-- Keys in one reply of GET /kms/data, in bytes as JSON; beyond it a client asks for pages.
+	-- Allowed: a whole number from 1048576 to 67108864.
+	-- MAX_LIST_BYTES = 4 * 1024 * 1024,
+
 	-- Ciphertext of an application, in bytes; beyond it the least recently used records are evicted.
 	-- Allowed: a whole number from 28 to 1099511627776.
 	-- MAX_APP_STORAGE_BYTES = 10 * 1024 * 1024,

@@ -90,6 +90,10 @@ static void set_keys(lua_State *L, const kms_exchange *exchange)
 		lua_rawseti(L, -2, i);
 	}
 	lua_setfield(L, -2, "keys");
+	const kms_json_value *next = kms_json_get(&exchange->json, exchange->json.values, "next");
+	if (!next) return;
+	lua_pushlstring(L, next->text, next->len);
+	lua_setfield(L, -2, "next");
 }
 
 /* Pushes the fields of a result that are not secret. */
@@ -154,7 +158,7 @@ static int client_begin(lua_State *L);
 /*
  * client:finish(exchange, response_signature, body) -> fields | nil, message, code
  * body: of the reply, from a fetch with wiped=true. fields: app_id (text); derive, get: length in bytes;
- * put, get: updated_at_ms; list: keys.
+ * put, get: updated_at_ms; list: keys, next (if there are more).
  */
 static int client_finish(lua_State *L);
 

@@ -10,6 +10,8 @@
 
 /* A result holds at most one value in base64, or every name of a namespace. */
 #define RESULT_MAX_BYTES ((size_t)256 << 20)
+/* Replies above this stay in C, and are sent slice by slice. */
+#define BODY_STRING_BYTES 65536
 /* Requests with larger values run on the pool even when nothing else waits. */
 #define EXECUTE_INLINE_BYTES 65536
 
@@ -43,7 +45,8 @@ static kms_status execute(kms_buf *result, const execute_job *job)
 	kms_execution execution = { .app_id = job->app_id,
 				    .master = job->master,
 				    .store = job->service->store,
-				    .now_ms = job->now_ms };
+				    .now_ms = job->now_ms,
+				    .max_list_bytes = job->service->limits.max_list };
 	if (job->request->pop.text) execution.pop = bind_signature_view(&job->signature);
 	return kms_request_execute(result, job->request, &execution);
 }
@@ -120,8 +123,12 @@ static int reply_finish(lua_State *L, bind_job *base)
 	execute_job *job = (execute_job *)base;
 
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
-	lua_pushlstring(L, (const char *)job->body.data, job->body.len);
-	kms_buf_free(&job->body);
+	if (job->body.len > BODY_STRING_BYTES) {
+		if (!bind_body_push(L, &job->body)) return bind_fail(L, KMS_ERR_MEMORY);
+	} else {
+		lua_pushlstring(L, (const char *)job->body.data, job->body.len);
+		kms_buf_free(&job->body);
+	}
 	if (job->signature.len)
 		lua_pushlstring(L, job->response, sizeof(job->response));
 	else
@@ -140,8 +147,8 @@ static bool copy_response(char response[KMS_SIGNATURE_TEXT], lua_State *L)
 /*
  * service:reply(request, app_id, peer_point97, signature, wall_ms [, response_signature])
  * -> body, response signature | nil, message, code
- * Executes the request and seals the result to the peer. The response signature is the given one, or
- * made here; nil when `signature` is empty.
+ * Executes the request and seals the result to the peer. The body is text or, if large, a kms.body. The
+ * response signature is the given one, or made here; nil when `signature` is empty.
  */
 static int service_reply(lua_State *L)
 {

@@ -158,20 +158,44 @@ static int service_parse(lua_State *L)
 	return bind_job_start_small(L, &job->job);
 }
 
-/* service:request("get", key), service:request("list") -> a request without a body | nil, message, code */
+/* A text of the page that argument 3 describes; it stays on the stack. */
+static kms_text page_text(lua_State *L, const char *name)
+{
+	lua_getfield(L, 3, name);
+	return bind_arg_text(L, lua_gettop(L));
+}
+
+/* All keys without argument 3, else its page. */
+static kms_status make_list(lua_State *L, kms_request *request)
+{
+	if (lua_isnoneornil(L, 3)) return kms_request_for_list(request, KMS_NO_TEXT, KMS_NO_TEXT, 0);
+	kms_text prefix = page_text(L, "prefix"), after = page_text(L, "after");
+	lua_getfield(L, 3, "limit");
+	lua_Integer limit = luaL_optinteger(L, -1, KMS_LIST_DEFAULT);
+	if (limit < 1 || limit > KMS_LIST_MAX) return KMS_ERR_RANGE;
+	return kms_request_for_list(request, prefix, after, (size_t)limit);
+}
+
+/*
+ * service:request("get", key), service:request("list", page|nil) -> a request without a body | nil, message,
+ * code. page: prefix, after, limit, each of which may be nil.
+ */
 static int service_request(lua_State *L)
 {
 	kms_request_kind kind = (kms_request_kind)luaL_checkoption(L, 2, NULL, kinds);
-	kms_text key = bind_arg_text(L, 3);
-	kms_request *request = push_request(L);
+	bool list = kind == KMS_REQUEST_LIST;
+	kms_text key = list ? KMS_NO_TEXT : bind_arg_text(L, 3);
+	kms_status status;
 
+	lua_settop(L, 3);
+	if (list && !lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+	if (!list && (kind != KMS_REQUEST_GET || !key.text))
+		return luaL_argerror(L, 2, "needs a body, or a key");
+	kms_request *request = push_request(L);
 	if (!request) return bind_fail(L, KMS_ERR_MEMORY);
-	if (kind == KMS_REQUEST_GET && key.text) {
-		kms_status status = kms_request_for_key(request, key);
-		return status == KMS_OK ? 1 : bind_fail(L, status);
-	}
-	if (kind != KMS_REQUEST_LIST) return luaL_argerror(L, 2, "needs a body, or a key");
-	request->kind = KMS_REQUEST_LIST;
+	status = list ? make_list(L, request) : kms_request_for_key(request, key);
+	if (status != KMS_OK) return bind_fail(L, status);
+	lua_pushvalue(L, 4);
 	return 1;
 }
 

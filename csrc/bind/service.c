@@ -216,15 +216,16 @@ static void set_identity(bind_service *service, lua_State *L)
 }
 
 /*
- * service{wallet=, p384=, nonces=, channels=, store=, max_value=, max_key=, pop_window_s=}
+ * service{wallet=, p384=, nonces=, channels=, store=, max_value=, max_key=, max_list=, pop_window_s=}
  * -> service | nil, message, code
  * Keeps the handles alive. With the keys in a TEE service: self= (the wallet's address) instead of
  * wallet and p384.
  */
 static int service_new(lua_State *L)
 {
-	static const char *const names[] = { "wallet",    "p384",    "nonces",       "channels", "store",
-					     "max_value", "max_key", "pop_window_s", "self",     NULL };
+	static const char *const names[] = { "wallet",       "p384",      "nonces",  "channels",
+					     "store",        "max_value", "max_key", "max_list",
+					     "pop_window_s", "self",      NULL };
 	const lua_Integer large = (lua_Integer)1 << 40;
 
 	if (!bind_claim_role(BIND_ROLE_NODE))
@@ -242,6 +243,7 @@ static int service_new(lua_State *L)
 	kms_request_limits limits = {
 		(size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20),
 		(size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096),
+		(size_t)bind_option_integer(L, 1, "max_list", 1, large, 4 << 20),
 	};
 	uint64_t window = (uint64_t)bind_option_integer(L, 1, "pop_window_s", 1, 3600, 120);
 

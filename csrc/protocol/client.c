@@ -214,7 +214,8 @@ static kms_status read_list(const kms_exchange *exchange)
 	const kms_json_value *key = keys->count ? kms_json_first(&exchange->json, keys) : NULL;
 	for (uint32_t i = 0; i < keys->count; i++, key = kms_json_next(&exchange->json, key))
 		ENSURE(key->type == KMS_JSON_STRING, KMS_ERR_FIELD_TYPE);
-	return KMS_OK;
+	const kms_json_value *next = kms_json_get(&exchange->json, exchange->json.values, "next");
+	return !next || next->type == KMS_JSON_STRING ? KMS_OK : KMS_ERR_FIELD_TYPE;
 }
 
 static kms_status read_derived(kms_exchange *exchange)

@@ -93,6 +93,7 @@ static kms_status execute_get(kms_buf *result, const kms_request *request, const
 typedef struct listing {
 	kms_buf *result;
 	uint64_t count;
+	size_t last; /* where the last key is in the result, in JSON */
 } listing;
 
 static kms_status list_key(void *opaque, kms_text key)
@@ -100,6 +101,7 @@ static kms_status list_key(void *opaque, kms_text key)
 	listing *list = opaque;
 	if (list->count) GUARD(kms_buf_append_text(list->result, ","));
 	list->count++;
+	list->last = list->result->len;
 	return kms_buf_append_json(list->result, key);
 }
 
@@ -118,16 +120,33 @@ static kms_status fill_count(kms_buf *result, size_t gap, uint64_t count)
 	return KMS_OK;
 }
 
-static kms_status execute_list(kms_buf *result, const kms_execution *execution)
+/* The last key again: the next page is after it. */
+static kms_status append_next(listing *list)
 {
-	listing list = { result, 0 };
+	kms_buf *result = list->result;
+	size_t len = result->len - list->last - 1; /* without the closing bracket */
+	GUARD(kms_member_begin(result, "next"));
+	GUARD(kms_buf_reserve(result, len));
+	memcpy(result->data + result->len, result->data + list->last, len);
+	result->len += len;
+	return KMS_OK;
+}
+
+static kms_status execute_list(kms_buf *result, const kms_request *request, const kms_execution *execution)
+{
+	bool more;
+	listing list = { result, 0, 0 };
+	kms_store_listing keys = { request->prefix, request->after, request->limit,
+				   execution->max_list_bytes };
 	GUARD(begin_result(result, execution));
 	GUARD(kms_member_begin(result, "count"));
 	size_t gap = result->len;
 	GUARD(kms_buf_append(result, kms_span_of("00000000000000000000", COUNT_DIGITS)));
 	GUARD(kms_buf_append_text(result, ",\"keys\":["));
-	GUARD(kms_store_list(execution->store, execution->app_id, execution->now_ms, list_key, &list));
+	GUARD(kms_store_list(&more, execution->store, execution->app_id, &keys, execution->now_ms, list_key,
+			     &list));
 	GUARD(kms_buf_append_text(result, "]"));
+	if (more) GUARD(append_next(&list));
 	GUARD(append_pop(result, execution));
 	GUARD(kms_buf_append_text(result, "}"));
 	return fill_count(result, gap, list.count);
@@ -145,7 +164,7 @@ static kms_status execute(kms_buf *result, const kms_request *request, const kms
 	case KMS_REQUEST_GET:
 		return execute_get(result, request, execution);
 	case KMS_REQUEST_LIST:
-		return execute_list(result, execution);
+		return execute_list(result, request, execution);
 	default:
 		return KMS_ERR_ARGUMENT;
 	}

@@ -98,7 +98,7 @@ bool kms_store_changes_step(kms_changes_walk *walk, kms_store *store, kms_change
 	ENSURE(walk && store && visit, false);
 	store_namespace *ns = kms_namespace_find(store, walk->app_id);
 	ENSURE(ns, false);
-	kms_namespace_lock(ns);
+	kms_namespace_lock_in_turn(ns);
 	bool more = step_locked(walk, ns, visit, context);
 	kms_namespace_unlock(ns);
 	return more;

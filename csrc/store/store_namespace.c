@@ -32,6 +32,7 @@ static void namespace_free(store_namespace *ns)
 	kms_min_heap_free(&ns->due);
 	kms_min_heap_free(&ns->dead);
 	pthread_mutex_destroy(&ns->lock);
+	pthread_mutex_destroy(&ns->turn);
 	kms_heap_free(ns);
 }
 
@@ -91,6 +92,7 @@ static kms_status namespace_new(store_namespace **ns, kms_store *store, uint64_t
 	made->due.position_offset = offsetof(store_record, due_position);
 	made->dead.position_offset = offsetof(store_record, dead_position);
 	made->stats = (kms_store_stats){ .namespaces = 1, .total_bytes = NAMESPACE_CHARGE };
+	pthread_mutex_init(&made->turn, NULL);
 	pthread_mutex_init(&made->lock, NULL);
 	atomic_store(&table->summaries[index].due_ms, UINT64_MAX);
 	atomic_store_explicit(bucket_of(store, app_id), made, memory_order_release);
@@ -111,9 +113,18 @@ kms_status kms_namespace_get(store_namespace **ns, kms_store *store, uint64_t ap
 	return status;
 }
 
+void kms_namespace_lock_in_turn(store_namespace *ns)
+{
+	pthread_mutex_lock(&ns->turn);
+	pthread_mutex_lock(&ns->lock);
+	pthread_mutex_unlock(&ns->turn);
+}
+
+/* A free lock is taken at once: handing it from one waiting thread to the next would cost a wake-up each
+ * time. */
 void kms_namespace_lock(store_namespace *ns)
 {
-	pthread_mutex_lock(&ns->lock);
+	if (pthread_mutex_trylock(&ns->lock) != 0) kms_namespace_lock_in_turn(ns);
 }
 
 void kms_namespace_unlock(store_namespace *ns)

@@ -22,7 +22,8 @@
 typedef struct store_namespace {
 	kms_store *store; /* that it is part of */
 	uint64_t app_id;
-	size_t index; /* in the order of creation */
+	size_t index;         /* in the order of creation */
+	pthread_mutex_t turn; /* held while waiting for `lock`, never while holding it */
 	pthread_mutex_t lock;
 	store_map map;
 	kms_min_heap due;
@@ -65,6 +66,8 @@ store_namespace *kms_namespace_find(kms_store *store, uint64_t app_id);
 kms_status kms_namespace_get(store_namespace **ns, kms_store *store, uint64_t app_id);
 
 void kms_namespace_lock(store_namespace *ns);
+/* The same for a walk that locks again and again: those who wait already come first. */
+void kms_namespace_lock_in_turn(store_namespace *ns);
 /* Also publishes when the namespace is due next. */
 void kms_namespace_unlock(store_namespace *ns);
 namespace_summary *kms_namespace_summary(const store_namespace *ns);

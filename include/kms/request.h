@@ -15,18 +15,24 @@ typedef enum kms_request_kind {
 	KMS_REQUEST_PUT,    /* key, value, ttl_ms */
 	KMS_REQUEST_DELETE, /* key */
 	KMS_REQUEST_GET,    /* key, from the URL: no body */
-	KMS_REQUEST_LIST,   /* nothing: no body */
+	KMS_REQUEST_LIST,   /* prefix, after, limit, from the URL: no body */
 } kms_request_kind;
+
+#define KMS_LIST_DEFAULT 1000 /* keys of a page whose request names no limit */
+#define KMS_LIST_MAX 10000
 
 typedef struct kms_request {
 	kms_request_kind kind;
-	kms_buf plain;    /* guarded: the decrypted body, or the key of a GET */
+	kms_buf plain;    /* guarded: the decrypted body, or what the URL names */
 	kms_text path;    /* DERIVE */
 	kms_text context; /* DERIVE; may be absent */
 	uint32_t length;  /* DERIVE: bytes asked for */
 	kms_text key;     /* PUT, DELETE, GET */
 	kms_span value;   /* PUT: decoded in place, inside `plain` */
 	uint64_t ttl_ms;  /* PUT; 0: never expires */
+	kms_text prefix;  /* LIST; may be absent */
+	kms_text after;   /* LIST; may be absent */
+	size_t limit;     /* LIST: keys at most; 0: all keys, or ERR_TOO_LARGE */
 	kms_text pop;     /* may be absent */
 } kms_request;
 
@@ -38,6 +44,7 @@ const char *kms_request_operation(kms_request_kind kind);
 typedef struct kms_request_limits {
 	size_t max_value; /* MAX_KV_VALUE_SIZE_BYTES */
 	size_t max_key;   /* MAX_KEY_BYTES */
+	size_t max_list;  /* MAX_LIST_BYTES */
 } kms_request_limits;
 
 /*
@@ -61,6 +68,15 @@ kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *
  */
 kms_status kms_request_for_key(kms_request *request, kms_text key);
 
+/*
+ * Makes the request of a LIST.
+ * Returns: KMS_OK; ERR_KEY_SIZE; ERR_RANGE; ERR_LOCKED_MEMORY.
+ * Out: request - holds copies of the texts; free with kms_request_clear.
+ * In: prefix, after - percent-decoded, at most KMS_STORE_MAX_PEER_KEY bytes; may be absent. limit - keys of a
+ * page, at most KMS_LIST_MAX; 0: all keys.
+ */
+kms_status kms_request_for_list(kms_request *request, kms_text prefix, kms_text after, size_t limit);
+
 /* Wipes and frees what a request owns, not the request itself. NULL is fine. */
 void kms_request_clear(kms_request *request);
 
@@ -77,14 +93,15 @@ typedef struct kms_execution {
 	const kms_secret *master; /* borrowed */
 	kms_store *store;         /* borrowed */
 	uint64_t now_ms;          /* wall clock */
+	size_t max_list_bytes;    /* of the keys in the result of a LIST (MAX_LIST_BYTES) */
 	kms_text pop;             /* repeated in the result; may be absent */
 } kms_execution;
 
 /*
  * Executes a request.
- * Returns: KMS_OK; ERR_NOT_FOUND; what the store, kms_derive and kms_value_open return.
- * In-out: result - canonical JSON is appended; unchanged on failure. A guarded buffer; for LIST a wiped
- * one will do, since names are not secrets and can be many.
+ * Returns: KMS_OK; ERR_NOT_FOUND; what the store, kms_derive and kms_value_open return; ERR_TOO_LARGE for a
+ * LIST without a limit beyond max_list_bytes. In-out: result - canonical JSON is appended; unchanged on
+ * failure. A guarded buffer; for LIST a wiped one will do, since names are not secrets and can be many.
  */
 kms_status kms_request_execute(kms_buf *result, const kms_request *request, const kms_execution *execution);
 

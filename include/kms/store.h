@@ -6,8 +6,8 @@
  * `now_ms` is the caller's wall clock in milliseconds; the store reads no clock.
  *
  * Threads: any number at a time may use one store. Each namespace has a lock of its own, held for no
- * longer than it takes to copy one record (a listing: its keys), so that work in one namespace never
- * makes another wait for longer than that.
+ * longer than it takes to copy one record, or to walk past a few hundred of them, so that work in one
+ * namespace never makes another wait for longer than that.
  */
 #ifndef KMS_STORE_H
 #define KMS_STORE_H
@@ -129,16 +129,27 @@ kms_status kms_store_get(uint64_t *updated_at_ms, kms_buf *ciphertext, kms_store
 kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_text key,
 			    uint64_t now_ms);
 
-/* Called for each key with the namespace locked: it must not call the store. */
+/* Which keys of a namespace to list. */
+typedef struct kms_store_listing {
+	kms_text prefix;  /* that the keys start with; may be absent */
+	kms_text after;   /* that the keys lie beyond; may be absent */
+	size_t limit;     /* number of keys; 0: all of them */
+	size_t max_bytes; /* of the keys as JSON strings, with a comma for each */
+} kms_store_listing;
+
+/* Called for each key, without any lock. */
 typedef kms_status (*kms_store_key_visitor)(void *context, kms_text key);
 
 /*
- * Visits the keys of a namespace's live records in bytewise order.
+ * Visits the keys of a namespace's live records in bytewise order. The namespace is locked for a few hundred
+ * records at a time: a key that is written or deleted meanwhile may or may not be visited.
  * Returns: KMS_OK, also when there is no such namespace; the failure of `visit`, which ends the
- * listing; ERR_MEMORY.
+ * listing; ERR_TOO_LARGE without a limit, when the keys take more than max_bytes, and none is visited;
+ * ERR_MEMORY. Out: more - whether keys follow the last one visited; a listing with a limit visits one key at
+ * least.
  */
-kms_status kms_store_list(kms_store *store, uint64_t app_id, uint64_t now_ms, kms_store_key_visitor visit,
-			  void *context);
+kms_status kms_store_list(bool *more, kms_store *store, uint64_t app_id, const kms_store_listing *listing,
+			  uint64_t now_ms, kms_store_key_visitor visit, void *context);
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
@@ -201,6 +212,7 @@ void kms_store_ids_free(uint64_t *ids);
 typedef enum kms_changes_reader {
 	KMS_CHANGES_WRITE,   /* writes records */
 	KMS_CHANGES_CHOOSE,  /* looks ahead, to choose the records to write */
+	KMS_CHANGES_LIST,    /* lists keys */
 	KMS_CHANGES_READERS, /* how many there are */
 } kms_changes_reader;
 

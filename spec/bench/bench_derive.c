@@ -128,7 +128,7 @@ static kms_status authenticate(uint8_t caller20[20], node *n, const letter *l)
 
 static kms_status make_reply(kms_buf *sealed, kms_buf *plain, kms_request *request, node *n, letter *l)
 {
-	const kms_request_limits limits = { 1u << 20, 4096 };
+	const kms_request_limits limits = { .max_value = 1u << 20, .max_key = 4096 };
 	const kms_text signature = { l->signature, KMS_SIGNATURE_TEXT };
 	const uint8_t *peer97 = kms_p384_public(n->app_key);
 	const char *field = NULL;

@@ -116,9 +116,11 @@ static kms_status visit(void *context, kms_text key)
 static kms_status run_list(void *context, size_t count)
 {
 	shelf *s = context;
+	kms_store_listing all = { .max_bytes = SIZE_MAX };
+	bool more;
 	for (size_t i = 0; i < count; i++) {
 		size_t seen = 0;
-		GUARD(kms_store_list(s->store, APP, s->now_ms, visit, &seen));
+		GUARD(kms_store_list(&more, s->store, APP, &all, s->now_ms, visit, &seen));
 		ENSURE(seen == LISTED, KMS_ERR_STATE);
 	}
 	return KMS_OK;

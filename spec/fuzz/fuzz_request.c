@@ -9,7 +9,7 @@ const unsigned fuzz_kinds = KMS_REQUEST_LIST;
 #define MAX_VALUE 256
 #define MAX_KEY 64
 
-static const kms_request_limits limits = { MAX_VALUE, MAX_KEY };
+static const kms_request_limits limits = { .max_value = MAX_VALUE, .max_key = MAX_KEY };
 
 static void execute(const kms_request *request)
 {
@@ -20,7 +20,12 @@ static void execute(const kms_request *request)
 		store = quota_store(1 << 16, 1 << 16, 100);
 	}
 	kms_buf result = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
-	kms_execution execution = { APP, master, store, NOW, request->pop };
+	kms_execution execution = { .app_id = APP,
+				    .master = master,
+				    .store = store,
+				    .now_ms = NOW,
+				    .max_list_bytes = 1 << 16,
+				    .pop = request->pop };
 	kms_status status = kms_request_execute(&result, request, &execution);
 	HOLDS((status == KMS_OK) == (result.len > 0));
 	HOLDS(kms_status_category(status) != KMS_CATEGORY_USAGE);

@@ -117,7 +117,7 @@ static inline kms_status reply_with(wire *w, const identity *from, const identit
 
 static inline kms_status open_request(kms_request *request, kms_request_kind kind, kms_buf *body)
 {
-	static const kms_request_limits limits = { 1 << 20, 4096 };
+	static const kms_request_limits limits = { .max_value = 1 << 20, .max_key = 4096 };
 	const char *field;
 	kms_envelope envelope;
 	kms_secret *channel = NULL;
@@ -148,8 +148,14 @@ static inline kms_status serve(wire *w, const kms_exchange *exchange, kms_buf *b
 	if (sealed) GUARD(open_request(&request, exchange->kind, body));
 	if (sealed) GUARD(kms_request_check_pop(&request, pop.signature, true));
 	if (exchange->kind == KMS_REQUEST_GET) GUARD(kms_request_for_key(&request, key));
-	kms_execution context = { 7, world.master, world.store, NOW_MS,
-				  sealed ? pop.signature : (kms_text){ NULL, 0 } };
+	kms_execution context = {
+		.app_id = 7,
+		.master = world.master,
+		.store = world.store,
+		.now_ms = NOW_MS,
+		.max_list_bytes = 4 << 20,
+		.pop = sealed ? pop.signature : KMS_NO_TEXT,
+	};
 	DEFER(kms_buf_free)
 	kms_buf plain =
 	    kms_buf_make(exchange->kind == KMS_REQUEST_LIST ? KMS_BUF_WIPED : KMS_BUF_GUARDED, 8 << 20);

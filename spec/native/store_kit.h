@@ -106,6 +106,15 @@ static inline kms_status kit_peek(record_copy *copy, kms_store *store, const cha
 	return kms_store_peek(store, APP, kms_text_from(key), now_ms, kit_copy, copy);
 }
 
+/* Visits all keys. */
+static inline kms_status kit_list(kms_store *store, uint64_t now_ms, kms_store_key_visitor visit,
+				  void *context)
+{
+	bool more;
+	kms_store_listing all = { .max_bytes = SIZE_MAX };
+	return kms_store_list(&more, store, APP, &all, now_ms, visit, context);
+}
+
 /* The counter of the wallet whose first byte is `node` and whose others are zero. */
 static inline uint64_t kit_counter(const record_copy *copy, uint8_t node)
 {

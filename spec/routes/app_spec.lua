@@ -65,6 +65,20 @@ describe("kms.routes.app", function()
 		assert.same({ "list" }, select(2, get(nil, nil)))
 	end)
 
+	it("lists the page that the URL names", function()
+		assert.same({ "list", { prefix = "a/b c" } }, select(2, get(nil, "prefix=a%2Fb+c")))
+		assert.same({ "list", { prefix = "", after = "k", limit = 10000 } },
+			select(2, get(nil, "limit=10000&after=k&prefix=")))
+		assert.same({ "get", "x" }, select(2, get(nil, "key=x&limit=0")))
+		for _, query in ipairs({
+			"limit=0", "limit=10001", "limit=", "limit=1.5", "limit=0x1", "after=%zz", "prefix=a&prefix=b",
+		}) do
+			local status, asked = get(nil, query)
+			assert.equal(400, status, query)
+			assert.is_nil(asked, query)
+		end
+	end)
+
 	it("refuses a key that is given twice or badly encoded, before anything is asked", function()
 		for _, query in ipairs({ "key=a&key=b", "key=%zz" }) do
 			local status, asked = get(nil, query)

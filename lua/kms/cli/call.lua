@@ -31,6 +31,11 @@ local VALUE_NOTES = NOTES .. [[
 Other users of this machine can see --value while the command runs, and the shell's history keeps
 it: pass secrets with --value-file (- for standard input).]]
 
+local LIST_NOTES = NOTES .. [[
+
+
+Many keys take several calls, a page each. With --json each page is an object on a line of its own.]]
+
 local PATH = { name = "path", value = "TEXT", help = "derivation path (required)" }
 local KEY = { name = "key", value = "TEXT", help = "key of the record (required)" }
 
@@ -89,10 +94,7 @@ KINDS.delete = {
 
 KINDS.list = {
 	memory = session.SMALL,
-	fields = function() return {} end,
-	print = function(world, _, result)
-		for _, key in ipairs(result.keys) do session.print(world, text.printable(key)) end
-	end,
+	fields = function(parsed) return { prefix = parsed.prefix } end,
 }
 
 -- Writes from guarded memory, after what Lua has printed.
@@ -108,6 +110,22 @@ local function show(world, kind, parsed, result)
 	if kind.format then return write(world, result.exchange, parsed.format or kind.format) end
 	kind.print(world, parsed, result)
 	return exit.OK
+end
+
+-- Page after page; with --json one object for each page.
+local function list(world, node, parsed, fields)
+	local failed
+	local ok, message, code = node:list(fields.prefix, function(keys, exchange)
+		if failed then return end
+		if parsed.json then
+			local outcome = write(world, exchange, "json")
+			failed = outcome ~= exit.OK and outcome
+			return
+		end
+		for _, key in ipairs(keys) do session.print(world, text.printable(key)) end
+	end)
+	if not ok then return session.fail(world, message, code) end
+	return failed or exit.OK
 end
 
 local function call(world, name, parsed, native)
@@ -127,6 +145,7 @@ local function call(world, name, parsed, native)
 		timeout_ms = parsed.timeout * 1000, require_pop = parsed.require_pop,
 	})
 	if not node then return session.fail(world, message, code) end
+	if name == "list" then return list(world, node, parsed, fields) end
 	local result
 	result, message, code = node:call(name, fields)
 	if not result then return session.fail(world, message, code) end
@@ -165,7 +184,9 @@ return {
 		command("get", "print a stored value", {
 			KEY, format_option("format of the value (default raw)"),
 		}),
-		command("list", "print the names of all stored keys", {}),
+		command("list", "print the names of stored keys", {
+			{ name = "prefix", value = "TEXT", help = "only keys that start with it" },
+		}, LIST_NOTES),
 		command("delete", "delete a stored value", { KEY }),
 	},
 }

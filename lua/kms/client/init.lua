@@ -12,6 +12,7 @@ local M = {}
 local MAX_RESPONSE = 64 << 20 -- bytes of a sealed response; lists of keys are the longest
 local MAX_TEXT = 300 -- bytes of a message that comes from the node
 local TIMEOUT_MS = 10000
+local PAGE_KEYS = 10000 -- asked for at once
 
 local ROUTES = {
 	derive = { method = "POST", path = "/kms/derive" },
@@ -26,6 +27,14 @@ local OWN_FAILURES = { ERR_MEMORY = true, ERR_LOCKED_MEMORY = true, ERR_CRYPTO =
 
 local Client = {}
 Client.__index = Client
+
+local function matching(keys, prefix)
+	local list = {}
+	for _, key in ipairs(keys) do
+		if key:sub(1, #prefix) == prefix then list[#list + 1] = key end
+	end
+	return list
+end
 
 local function percent_encode(name)
 	return (name:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
@@ -105,10 +114,21 @@ local function pack(exchange, ...)
 	return { exchange = exchange, signature = signature, body = body }
 end
 
+-- What of a request is in its URL.
+local function query_of(kind, fields)
+	if kind == "get" then return percent_encode(fields.key) end
+	if kind ~= "list" then return "" end
+	local parts = {}
+	for _, name in ipairs({ "prefix", "after", "limit" }) do
+		if fields[name] then parts[#parts + 1] = name .. "=" .. percent_encode(tostring(fields[name])) end
+	end
+	return #parts > 0 and "?" .. table.concat(parts, "&") or ""
+end
+
 local function send(self, kind, fields, sealed, nonce, now_s)
 	local route = ROUTES[kind]
 	return fetch.request({
-		url = self.url .. route.path .. (kind == "get" and percent_encode(fields.key) or ""),
+		url = self.url .. route.path .. query_of(kind, fields),
 		method = route.method, body = sealed.body, wiped = true, max_bytes = MAX_RESPONSE,
 		timeout_ms = self.timeout_ms, connect_timeout_ms = self.timeout_ms,
 		headers = {
@@ -130,7 +150,8 @@ end
 --- Calls the node once, with a fresh nonce.
 -- @param kind  "derive", "put", "delete", "get" or "list"
 -- @param fields  as native.client():begin takes them: derive: path, context, length; put: key, value (text, or
---   the handle that native.value_read gave), ttl_ms; delete and get: key; list: {}
+--   the handle that native.value_read gave), ttl_ms; delete and get: key; list: prefix, after, limit (keys of a page;
+--   none of the three: all keys), and the result has `next` when more keys follow
 -- @return the response's fields that are not secret; `exchange`, a member of theirs, gives out the secret ones by
 --   its method write | nil, message, code, HTTP status: ERR_REFUSED (the node refused), ERR_UNVERIFIED (the
 --   response is not provably the node's response to this call)
@@ -139,7 +160,7 @@ function Client:call(kind, fields)
 	if not nonce then return nil, message, code, status end
 	local sealed, response, result
 	local now_s = self.wall_s()
-	sealed, message, code = pack(self.core:begin(kind, fields, nonce, now_s))
+	sealed, message, code = pack(self.core:begin(kind, kind == "list" and {} or fields, nonce, now_s))
 	if not sealed then return nil, message, code end
 	response, message, code = send(self, kind, fields, sealed, nonce, now_s)
 	if not response then return nil, message, code end
@@ -152,6 +173,26 @@ function Client:call(kind, fields)
 	end
 	result.exchange = sealed.exchange
 	return result
+end
+
+--- Gets all keys, page after page. A node that knows no pages sends all of its keys at once; those without the
+-- prefix are dropped here.
+-- @param prefix  that the keys start with, or nil
+-- @param each  function(keys, exchange) for each page
+-- @return true | nil, message, code, HTTP status, as Client:call
+function Client:list(prefix, each)
+	local after
+	repeat
+		local fields = { prefix = prefix, after = after, limit = PAGE_KEYS }
+		local result, message, code, status = self:call("list", fields)
+		if not result then return nil, message, code, status end
+		each(matching(result.keys, prefix or ""), result.exchange)
+		if result.next and after and result.next <= after then
+			return nil, "the node's pages do not end", "ERR_UNVERIFIED"
+		end
+		after = result.next
+	until not after
+	return true
 end
 
 return M

@@ -113,6 +113,8 @@ function M.sections()
 				doc = "Longest value, in bytes before encryption." },
 			{ name = "MAX_KEY_BYTES", type = "int", min = 1, max = 64 * KIB, default = 4096,
 				doc = "Longest key, in bytes." },
+			{ name = "MAX_LIST_BYTES", type = "int", min = MIB, max = 64 * MIB, default = 4 * MIB,
+				doc = "Keys in one reply of GET /kms/data, in bytes as JSON; beyond it a client asks for pages." },
 			{ name = "MAX_APP_STORAGE_BYTES", type = "int", min = 28, max = LARGEST, default = 10 * MIB,
 				doc = "Ciphertext of an application, in bytes; beyond it the least recently used records are evicted." },
 			{ name = "MAX_TOTAL_STORAGE_BYTES", type = "int", min = 1, max = LARGEST, default = 512 * MIB,

@@ -46,7 +46,7 @@ local function new_service(config, core)
 		wallet = identity.wallet, p384 = identity.p384, self = not in_process and identity.address or nil,
 		nonces = core.native_nonces, channels = core.channels, store = core.store,
 		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
-		pop_window_s = config.POP_TIMEOUT_SECONDS,
+		max_list = config.MAX_LIST_BYTES, pop_window_s = config.POP_TIMEOUT_SECONDS,
 	}))
 end
 

@@ -6,9 +6,9 @@
 local err = require("kms.base.err")
 local key_lock = require("kms.async.key_lock")
 local lru = require("kms.base.lru")
-local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
+local record_url = require("kms.routes.record_url")
 
 local M = {}
 
@@ -36,11 +36,11 @@ local function may_open_channel(self, caller, mono_ms)
 end
 
 -- The opened body, or for a request without one, what its URL names. Returns opened | nil, message, code.
-local function open(self, inbound, operation, caller, key, mono_ms)
+local function open(self, inbound, operation, caller, named, mono_ms)
 	if not may_open_channel(self, caller, mono_ms) then
 		return nil, "too many new keys of this application", "ERR_RATE"
 	end
-	if not inbound.route.body then return self.service:request(operation, key) end
+	if not inbound.route.body then return self.service:request(operation, named) end
 	local ok, message, code = inbound.request:read_body(inbound.max_body, caller.app_id)
 	if not ok then return nil, message, code end
 	local bound_ms = self.bound_wallets:get(caller.wallet, mono_ms)
@@ -66,6 +66,13 @@ local function execute_in_turn(self, opened, caller, operation)
 	return nil, "too many listings of this application wait", "ERR_RATE"
 end
 
+-- What the client can do about a failure.
+local function advice(self, operation, message, code)
+	if operation ~= "list" or code ~= "ERR_TOO_LARGE" then return message end
+	return ("the keys take more than %d bytes: ask for pages with ?limit= and, from the second one on, ?after= the last "
+		.. "page's next"):format(self.config.MAX_LIST_BYTES)
+end
+
 local function reply_to(self, inbound, operation, caller, opened)
 	-- The client decides how long its body takes: the node may have stopped serving meanwhile.
 	if not self.readiness.ready then return not_ready(self) end
@@ -77,36 +84,34 @@ local function reply_to(self, inbound, operation, caller, opened)
 	local body, signature, code = execute_in_turn(self, opened, caller, operation)
 	if not body then
 		local message = signature
-		return err.reply(code, message)
+		return err.reply(code, advice(self, operation, message, code))
 	end
 	if CHANGES[operation] then self.on_change() end
 	return { status = 200, body = body, headers = { ["X-KMS-Response-Signature"] = signature } }
 end
 
--- The record's key: the path behind /kms/data/, or ?key=, or none.
--- Returns key | nil | nil, message.
-local function url_key(inbound)
-	if inbound.rest then return native.percent_decode(inbound.rest, false) end
-	local query = inbound.request.query
-	if not query then return nil end
-	local key, detail = native.http_query(query, "key")
-	if key and detail > 1 then return nil, "parameter key is given twice" end
-	if not key and type(detail) == "string" then return nil, "parameter key: " .. detail end
-	return key
+-- The operation, and what the URL names for it: the key of a record, or the page of a listing.
+-- Returns operation, key or page or nil | nil, message.
+local function operation_of(inbound)
+	local operation = inbound.route.operation
+	if operation ~= "get" then return operation end
+	local key, message = record_url.key(inbound)
+	if message then return nil, message end
+	if key then return operation, key end
+	local page
+	page, message = record_url.page(inbound)
+	if message then return nil, message end
+	return "list", page
 end
 
 local function serve_caller(self, inbound, caller, mono_ms)
-	local operation, key = inbound.route.operation
-	local message
-	if operation == "get" then
-		key, message = url_key(inbound)
-		if message then return err.reply("ERR_BAD_REQUEST", message) end
-		if not key then operation = "list" end
-	end
+	local operation, named = operation_of(inbound)
+	local message = named
+	if not operation then return err.reply("ERR_BAD_REQUEST", message) end
 	local refused = self.gateway:request(inbound, operation, caller)
 	if refused then return refused end
 	local opened, code
-	opened, message, code = open(self, inbound, operation, caller, key, mono_ms)
+	opened, message, code = open(self, inbound, operation, caller, named, mono_ms)
 	if not opened then return err.reply(code, message, code == "ERR_RATE" and SHORTLY or nil) end
 	local reply = reply_to(self, inbound, operation, caller, opened)
 	opened:close()
@@ -143,8 +148,9 @@ function App:routes()
 end
 
 --- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
--- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES, REQUIRE_POP);
--- on_change (called after a record was changed); refuse_value (function(request) -> why members cannot take it, or nil)
+-- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES, REQUIRE_POP,
+-- MAX_LIST_BYTES); on_change (called after a record was changed); refuse_value (function(request)
+-- -> why members cannot take it, or nil)
 function M.new(deps)
 	local self = needs.take(deps,
 		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change refuse_value")

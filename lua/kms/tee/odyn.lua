@@ -25,6 +25,7 @@ local ADDRESS, PUBLIC_KEY = "GET /v1/eth/address", "GET /v1/encryption/public_ke
 local START_MS = 15000 -- how long to wait for a service that is started together with the node
 local START_AGAIN_MS = 200
 local ENVELOPE_REST = 4096 -- bytes of a response besides the envelope or plaintext
+local BODY_TEXT_BYTES = 65536 -- replies above this stay in C: they are sent slice by slice
 local ESCAPE = 6 -- most bytes that JSON needs for one byte of text
 local MAX_TX_REST = 8192 -- bytes of a signed transaction in JSON besides its data
 
@@ -129,7 +130,9 @@ local function seal_and_sign(self, plain, caller, signing)
 		signature, message, code = finish_signing(signing)
 		if not signature then return nil, message, code end
 	end
-	local body = sealed:slice(1, sealed:len())
+	local length = sealed:len()
+	if length > BODY_TEXT_BYTES then return sealed, signature end
+	local body = sealed:slice(1, length)
 	sealed:close()
 	return body, signature
 end

@@ -161,7 +161,7 @@ static kms_request_kind kind_of(const vectors *v)
 /* The node's own functions turn the inner request into the inner reply, derived key included. */
 static void check_executed(int *failed_, const vectors *v)
 {
-	static const kms_request_limits limits = { 1 << 16, 4096 };
+	static const kms_request_limits limits = { .max_value = 1 << 16, .max_key = 4096 };
 	kms_request request = { .kind = kind_of(v) };
 	const char *field;
 	const kms_json_value *inner = kms_json_get(&v->json, v->item, "request");
@@ -175,7 +175,12 @@ static void check_executed(int *failed_, const vectors *v)
 	} else if (request.kind == KMS_REQUEST_GET) {
 		CHECK_OK(kms_request_for_key(&request, KMS_TEXT("config/db")));
 	}
-	kms_execution execution = { number(v, "app_id"), world.master, world.store, 1700000000123, pop };
+	kms_execution execution = { .app_id = number(v, "app_id"),
+				    .master = world.master,
+				    .store = world.store,
+				    .now_ms = 1700000000123,
+				    .max_list_bytes = 1 << 16,
+				    .pop = pop };
 	CHECK_OK(kms_request_execute(&result, &request, &execution));
 	CHECK(result.len == want.len);
 	CHECK_MEM(result.data, want.text, want.len);

@@ -31,7 +31,9 @@ static void world_open(world *w)
 				    .max_clock_skew_ms = 15000 };
 	*w = (world){ .master = hex_secret(MASTER) };
 	MUST(kms_store_new(&w->store, &config));
-	w->execution = (kms_execution){ .app_id = 49, .master = w->master, .store = w->store, .now_ms = NOW };
+	w->execution = (kms_execution){
+		.app_id = 49, .master = w->master, .store = w->store, .now_ms = NOW, .max_list_bytes = 4 << 20
+	};
 	w->plain = kms_buf_make(KMS_BUF_GUARDED, 1 << 20);
 }
 

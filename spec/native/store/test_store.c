@@ -161,7 +161,7 @@ TEST(refuses_null)
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, NULL, s, APP, KMS_TEXT("k"), NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_get(&at_ms, &buf, s, APP, kms_text_from(NULL), NOW));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_delete(&at_ms, s, APP, kms_text_from(NULL), NOW));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_list(s, APP, NOW, NULL, NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kit_list(s, NOW, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_peek(s, APP, KMS_TEXT("k"), NOW, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_changes(s, APP, 0, 0, NULL, NULL));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_changed_apps(&ids, NULL, s, 0));
@@ -197,17 +197,17 @@ TEST(lists_live_names_in_bytewise_order)
 	kms_store *s = kit_store(1);
 	names n = { .stop_at = 0 };
 	uint64_t at_ms;
-	CHECK_OK(kms_store_list(s, APP, NOW, collect_name, &n));
+	CHECK_OK(kit_list(s, NOW, collect_name, &n));
 	CHECK(n.count == 0);
 	for (size_t i = 0; i < KMS_ARRAY_LEN(keys); i++)
 		CHECK_OK(kit_put(s, keys[i], 1, NOW));
 	CHECK_OK(kit_put_at(&at_ms, s, "expiring", 1, MIN_VALUE, 10, NOW));
 	CHECK_OK(kit_delete(s, "deleted", NOW));
-	CHECK_OK(kms_store_list(s, APP, at_ms + 11, collect_name, &n));
+	CHECK_OK(kit_list(s, at_ms + 11, collect_name, &n));
 	CHECK(strcmp(n.text,
 		     "Z a ab b prefix-l prefix-lo prefix-long prefix-long-10 prefix-long-2 \xc3\xa9 ") == 0);
 	n = (names){ .stop_at = 3 };
-	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_store_list(s, APP, NOW, collect_name, &n));
+	CHECK_STATUS(KMS_ERR_TOO_LARGE, kit_list(s, NOW, collect_name, &n));
 	CHECK(strcmp(n.text, "Z a ") == 0);
 	kms_store_free(s);
 }
@@ -261,7 +261,7 @@ static kms_status one_of_each(kms_store *s)
 		.key = KMS_TEXT("x"), .value = KMS_SPAN(v), .clock = { &clock, 1 }, .updated_at_ms = NOW
 	};
 	GUARD(kms_store_merge(&outcome, s, APP, &r, NOW));
-	GUARD(kms_store_list(s, APP, NOW, collect_name, &n));
+	GUARD(kit_list(s, NOW, collect_name, &n));
 	GUARD(kms_store_set_members(s, &wallet, 1));
 	GUARD(kms_store_changed_apps(&ids, &count, s, 0));
 	kms_store_ids_free(ids);

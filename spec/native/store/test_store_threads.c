@@ -69,6 +69,8 @@ static kms_status act(kms_store *s, uint64_t *seed, uint64_t now_ms)
 	char key[8];
 	uint64_t app = app_of(seed), at_ms;
 	size_t key_len = key_of(key, seed), listed = 0;
+	kms_store_listing page = { .limit = kit_random(seed, 20), .max_bytes = SIZE_MAX };
+	bool more;
 	kms_status status;
 	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, 4096);
 	switch (kit_random(seed, 8)) {
@@ -81,7 +83,7 @@ static kms_status act(kms_store *s, uint64_t *seed, uint64_t now_ms)
 	case 2:
 		return merge_one(s, app, key, key_len, seed, now_ms);
 	case 3:
-		return kms_store_list(s, app, now_ms, count_key, &listed);
+		return kms_store_list(&more, s, app, &page, now_ms, count_key, &listed);
 	default:
 		return kms_store_put(&at_ms, s, app, kms_text_of(key, key_len),
 				     kms_span_of(value, MIN_VALUE + kit_random(seed, 300)),
