@@ -191,6 +191,10 @@ return {
 	-- Allowed: a whole number from 28 to 1099511627776.
 	-- MAX_APP_STORAGE_BYTES = 10 * 1024 * 1024,
 
+	-- All that an application's records cost (keys, clocks, stubs, tombstones, overhead); 0: 4 x MAX_APP_STORAGE_BYTES.
+	-- Allowed: 0 or a whole number from 65536 to 1099511627776.
+	-- MAX_APP_TOTAL_BYTES = 0,
+
 	-- Memory of the whole store, in bytes, its overhead included.
 	-- Allowed: a whole number from 1 to 1099511627776.
 	-- MAX_TOTAL_STORAGE_BYTES = 512 * 1024 * 1024,

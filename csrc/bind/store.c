@@ -106,6 +106,7 @@ static int store_new(lua_State *L)
 					     "max_key",
 					     "max_value",
 					     "max_app_bytes",
+					     "max_app_total",
 					     "max_total_bytes",
 					     "max_namespaces",
 					     "max_tombstones",
@@ -121,6 +122,7 @@ static int store_new(lua_State *L)
 	config.max_key = (size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096);
 	config.max_value = (size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20);
 	config.max_app_bytes = (size_t)bind_option_integer(L, 1, "max_app_bytes", 1, large, 10 << 20);
+	config.max_app_total = (size_t)bind_option_integer(L, 1, "max_app_total", 0, large, 0);
 	config.max_total_bytes = (size_t)bind_option_integer(L, 1, "max_total_bytes", 1, large, 512 << 20);
 	config.max_namespaces = (size_t)bind_option_integer(L, 1, "max_namespaces", 1, large, 10000);
 	config.max_tombstones = (size_t)bind_option_integer(L, 1, "max_tombstones", 1, large, 100000);

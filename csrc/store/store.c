@@ -22,6 +22,7 @@ static kms_status config_check(const kms_store_config *c)
 	ENSURE(in_range(c->max_key, 1, KMS_STORE_MAX_PEER_KEY), KMS_ERR_RANGE);
 	ENSURE(in_range(c->max_value, 1, MAX_VALUE), KMS_ERR_RANGE);
 	ENSURE(in_range(c->max_app_bytes, KMS_VALUE_SEAL_OVERHEAD, MAX_BYTES), KMS_ERR_RANGE);
+	ENSURE(c->max_app_total <= MAX_BYTES, KMS_ERR_RANGE);
 	ENSURE(in_range(c->max_total_bytes, 1, MAX_BYTES), KMS_ERR_RANGE);
 	ENSURE(in_range(c->max_namespaces, 1, MAX_NAMESPACES), KMS_ERR_RANGE);
 	ENSURE(in_range(c->max_tombstones, 1, MAX_TOMBSTONES), KMS_ERR_RANGE);

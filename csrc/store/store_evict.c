@@ -1,14 +1,17 @@
 /*
  * LRU eviction. A write that finds no capacity frees bytes in this order: records that are due; when the
- * whole store is full, dead records that may be dropped; then live records, of this namespace only, least
- * recently used first, and only if that will be enough. Bytes freed on the way are kept as credit, so that no
- * other namespace takes what this one freed for its own write.
+ * namespace's or the store's total is reached, dead records that may be dropped; then live records of this
+ * namespace, least recently used first, and only if that will be enough. When the whole store is short and
+ * another namespace is further above its share, the write fails, and its caller makes that one give records
+ * up (store_collect.c). Bytes freed on the way are kept as credit, so that no other namespace takes what this
+ * one freed for its own write.
  */
 #include "store/store_evict.h"
 
 #include "base/ensure.h"
 #include "store/store_expire.h"
 #include "store/store_internal.h"
+#include "store/store_share.h"
 #include "store/store_state.h"
 
 typedef struct reservation {
@@ -17,8 +20,22 @@ typedef struct reservation {
 	uint64_t now_ms;
 	uint64_t total_bytes; /* wanted of the store's total */
 	uint64_t live_bytes;  /* wanted of the namespace's quota */
+	uint64_t own_max;     /* of the namespace's total */
 	uint64_t credit;      /* freed, and still charged */
 } reservation;
+
+/* How far a write is beyond the limits. */
+typedef struct shortage {
+	uint64_t live;  /* of the namespace's quota */
+	uint64_t own;   /* of the namespace's total */
+	uint64_t total; /* of both totals, the larger one */
+} shortage;
+
+/* The evictions that a write needs. */
+typedef struct plan {
+	size_t count; /* 0: even all of them would not be enough */
+	size_t stubs; /* how many of them leave a stub */
+} plan;
 
 /* How far a sum is beyond its limit. */
 static uint64_t excess(uint64_t held, uint64_t less, uint64_t more, uint64_t max)
@@ -27,10 +44,15 @@ static uint64_t excess(uint64_t held, uint64_t less, uint64_t more, uint64_t max
 	return wanted > max ? wanted - max : 0;
 }
 
+static uint64_t existing_charge(const reservation *r)
+{
+	return r->existing ? kms_record_charge(r->existing) : 0;
+}
+
 /* Bytes of the total that a successful reservation gives back. */
 static uint64_t returned_bytes(const reservation *r)
 {
-	return r->credit + (r->existing ? kms_record_charge(r->existing) : 0);
+	return r->credit + existing_charge(r);
 }
 
 static uint64_t total_excess(const reservation *r)
@@ -45,21 +67,49 @@ static uint64_t live_excess(const reservation *r)
 	return excess(r->ns->stats.live_bytes, old, r->live_bytes, r->ns->store->config.max_app_bytes);
 }
 
-/* The number of records to evict; 0 when even all of them would not be enough. */
-static size_t eviction_count(const reservation *r)
+static uint64_t own_excess(const reservation *r)
 {
-	uint64_t live_over = live_excess(r), total_over = total_excess(r);
-	size_t count = 0;
+	return excess(r->ns->stats.total_bytes, existing_charge(r), r->total_bytes, r->own_max);
+}
+
+/* Whether a stub would hold most of what its record holds, and may be missing: no later write has a smaller
+ * stamp. */
+static bool is_bulky_stub(const store_record *record, uint64_t now_ms)
+{
+	return record->updated_at_ms < now_ms &&
+	       kms_record_value_charge(record) < kms_record_charge(record) / 2;
+}
+
+/*
+ * Whether an eviction leaves no stub. A quota of live bytes always leaves stubs; the store's total those that
+ * may not be dropped; a namespace at its own total may not leave bulky ones either.
+ */
+static bool goes_whole(const store_namespace *ns, const store_record *record, const shortage *s,
+		       uint64_t now_ms)
+{
+	if (s->own > 0 && is_bulky_stub(record, now_ms)) return true;
+	return s->total > 0 && kms_dead_droppable(ns, record, now_ms);
+}
+
+static uint64_t evict_one(store_namespace *ns, store_record *record, bool whole, uint64_t now_ms)
+{
+	return whole ? kms_record_evict_whole(ns, record) : kms_record_evict(ns, record, now_ms);
+}
+
+static plan make_plan(const reservation *r, const shortage *s)
+{
+	uint64_t live_over = s->live, total_over = s->total;
+	plan p = { 0, 0 };
 	for (const store_record *at = r->ns->oldest; at && (live_over || total_over); at = at->newer) {
 		if (at == r->existing) continue;
-		/* A stub that may be dropped frees the rest of its record too. */
-		uint64_t freed = kms_dead_droppable(r->ns, at, r->now_ms) ? kms_record_charge(at)
-									  : kms_record_value_charge(at);
+		bool whole = goes_whole(r->ns, at, s, r->now_ms);
+		uint64_t freed = whole ? kms_record_charge(at) : kms_record_value_charge(at);
 		live_over -= at->value_len < live_over ? at->value_len : live_over;
 		total_over -= freed < total_over ? freed : total_over;
-		count++;
+		p.count++;
+		p.stubs += !whole;
 	}
-	return live_over || total_over ? 0 : count;
+	return live_over || total_over ? (plan){ 0, 0 } : p;
 }
 
 /* Drops dead records until `count` stubs more are within the limit; false when that fails. */
@@ -74,43 +124,55 @@ static bool reserve_stubs(reservation *r, size_t count)
 }
 
 /* Evicts as many of the least recently used records as the write needs; false when that cannot be enough. */
-static bool evict(reservation *r)
+static bool evict(reservation *r, const shortage *s)
 {
-	size_t count = eviction_count(r);
-	ENSURE(count > 0 && reserve_stubs(r, count), false);
+	plan p = make_plan(r, s);
+	ENSURE(p.count > 0 && reserve_stubs(r, p.stubs), false);
 	store_record *at = r->ns->oldest;
-	while (count > 0) {
+	while (p.count > 0) {
 		store_record *newer = at->newer;
 		if (at != r->existing) {
-			r->credit += kms_record_evict(r->ns, at, r->now_ms);
-			count--;
+			bool whole = goes_whole(r->ns, at, s, r->now_ms);
+			r->credit += evict_one(r->ns, at, whole, r->now_ms);
+			p.count--;
 		}
 		at = newer;
 	}
 	return true;
 }
 
-/* One step towards enough capacity; false when there is none left. */
-static bool free_some(reservation *r, bool total_short)
+/* One step towards enough capacity; false when there is none left, or another namespace is to pay. */
+static bool free_some(reservation *r, bool store_short, const shortage *s)
 {
 	if (kms_due_handle(&r->credit, r->ns, r->now_ms)) return true;
-	if (total_short && kms_dead_drop(&r->credit, r->ns, r->now_ms)) return true;
-	return evict(r);
+	if (s->total > 0 && kms_dead_drop(&r->credit, r->ns, r->now_ms)) return true;
+	uint64_t held = r->ns->stats.total_bytes - existing_charge(r) + r->total_bytes;
+	if (store_short && !kms_share_pays(r->ns, held)) return false;
+	return evict(r, s);
 }
 
 static kms_status reserve(reservation *r)
 {
 	store_totals *totals = &r->ns->store->totals;
 	for (;;) {
-		bool total_short = total_excess(r) > 0;
-		if (!total_short && live_excess(r) == 0) {
+		uint64_t store_over = total_excess(r);
+		shortage s = { live_excess(r), own_excess(r), 0 };
+		s.total = store_over > s.own ? store_over : s.own;
+		if (s.total == 0 && s.live == 0) {
 			if (kms_store_charge(totals, r->total_bytes, returned_bytes(r))) return KMS_OK;
 			continue; /* another namespace took the bytes */
 		}
-		if (free_some(r, total_short)) continue;
+		if (free_some(r, store_over > 0, &s)) continue;
 		(void)kms_store_charge(totals, 0, r->credit);
 		return KMS_ERR_STORE_FULL;
 	}
+}
+
+/* What a namespace may hold in all. A deletion is always possible: it replaces a larger record. */
+static uint64_t own_limit(const store_namespace *ns, const store_record *existing, const store_record *made)
+{
+	uint64_t max = ns->store->config.max_app_total;
+	return max == 0 || (existing && made->state == KMS_RECORD_TOMBSTONE) ? UINT64_MAX : max;
 }
 
 kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, const store_record *made,
@@ -122,8 +184,10 @@ kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, con
 		.now_ms = now_ms,
 		.total_bytes = kms_record_charge(made),
 		.live_bytes = kms_record_live_bytes(made),
+		.own_max = own_limit(ns, existing, made),
 	};
 	ENSURE(r.live_bytes <= ns->store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);
+	ENSURE(r.total_bytes <= r.own_max, KMS_ERR_STORAGE_SIZE);
 	/* While capacity is freed, the record to be replaced must not be dropped. */
 	uint64_t due_key = existing ? kms_min_heap_key(&ns->due, existing) : 0;
 	uint64_t dead_key = existing ? kms_min_heap_key(&ns->dead, existing) : 0;
@@ -133,4 +197,21 @@ kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, con
 	if (due_key) kms_min_heap_set(&ns->due, existing, due_key);
 	if (dead_key) kms_min_heap_set(&ns->dead, existing, dead_key);
 	return status;
+}
+
+/* Dead records go last: while peers may send older versions, they are missed most. */
+bool kms_capacity_give_up(uint64_t *freed, store_namespace *ns, uint64_t now_ms)
+{
+	if (kms_due_handle(freed, ns, now_ms) || kms_dead_drop(freed, ns, now_ms)) return true;
+	store_record *record = ns->oldest;
+	if (record) {
+		bool no_stub =
+		    ns->dead.count >= kms_dead_limit(ns->store) || kms_dead_droppable(ns, record, now_ms);
+		bool whole = no_stub || is_bulky_stub(record, now_ms);
+		*freed += evict_one(ns, record, whole, now_ms);
+		return true;
+	}
+	record = kms_min_heap_first(NULL, &ns->dead);
+	if (record) *freed += kms_record_drop(ns, record);
+	return record != NULL;
 }

@@ -11,4 +11,11 @@
 kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, const store_record *made,
 				uint64_t now_ms);
 
+/*
+ * Gives up one record of a namespace that holds more than its share, in the order in which they are missed
+ * least; adds the bytes freed to `freed`, which the caller subtracts from the total. False when there is none
+ * left.
+ */
+bool kms_capacity_give_up(uint64_t *freed, store_namespace *ns, uint64_t now_ms);
+
 #endif

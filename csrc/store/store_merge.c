@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "store/store_collect.h"
 #include "store/store_evict.h"
 #include "store/store_expire.h"
 #include "store/store_internal.h"
@@ -156,6 +157,17 @@ static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const km
 	return KMS_OK;
 }
 
+static kms_status merge_once(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
+			     kms_clock clock, uint64_t now_ms)
+{
+	store_namespace *ns;
+	GUARD(kms_namespace_get(&ns, store, app_id));
+	kms_namespace_lock(ns);
+	kms_status status = merge_locked(outcome, ns, record, clock, now_ms);
+	kms_namespace_unlock(ns);
+	return status;
+}
+
 kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
 			   uint64_t now_ms)
 {
@@ -164,12 +176,13 @@ kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id
 	ENSURE_REF(store);
 	ENSURE_REF(record);
 	clock_draft clock;
-	store_namespace *ns;
+	kms_status status;
+	unsigned collections = 0;
 	GUARD(record_check(&clock, store, record, now_ms));
-	GUARD(kms_namespace_get(&ns, store, app_id));
-	kms_namespace_lock(ns);
-	kms_status status = merge_locked(outcome, ns, record, kms_clock_of(&clock), now_ms);
-	kms_namespace_unlock(ns);
+	do
+		status = merge_once(outcome, store, app_id, record, kms_clock_of(&clock), now_ms);
+	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
+	       kms_share_collect(store, app_id, record->key.len + record->value.len, now_ms));
 	return status;
 }
 

@@ -95,6 +95,7 @@ static kms_status namespace_new(store_namespace **ns, kms_store *store, uint64_t
 	pthread_mutex_init(&made->turn, NULL);
 	pthread_mutex_init(&made->lock, NULL);
 	atomic_store(&table->summaries[index].due_ms, UINT64_MAX);
+	atomic_store(&table->summaries[index].held, NAMESPACE_CHARGE);
 	atomic_store_explicit(bucket_of(store, app_id), made, memory_order_release);
 	atomic_store_explicit(&table->list[index], made, memory_order_release);
 	atomic_store_explicit(&table->count, index + 1, memory_order_release);
@@ -131,7 +132,9 @@ void kms_namespace_unlock(store_namespace *ns)
 {
 	uint64_t due_ms;
 	if (!kms_min_heap_first(&due_ms, &ns->due)) due_ms = UINT64_MAX;
-	atomic_store_explicit(&kms_namespace_summary(ns)->due_ms, due_ms, memory_order_relaxed);
+	namespace_summary *summary = kms_namespace_summary(ns);
+	atomic_store_explicit(&summary->due_ms, due_ms, memory_order_relaxed);
+	atomic_store_explicit(&summary->held, ns->stats.total_bytes, memory_order_relaxed);
 	pthread_mutex_unlock(&ns->lock);
 }
 

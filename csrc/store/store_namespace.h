@@ -41,6 +41,7 @@ typedef struct store_namespace {
 typedef struct namespace_summary {
 	atomic_uint_fast64_t due_ms;      /* when its next record is due; UINT64_MAX: none */
 	atomic_uint_fast64_t last_change; /* number of its newest change */
+	atomic_uint_fast64_t held;        /* its bytes of the store's total */
 } namespace_summary;
 
 /* All namespaces of a store. They are only ever added: readers need no lock. */
@@ -68,7 +69,7 @@ kms_status kms_namespace_get(store_namespace **ns, kms_store *store, uint64_t ap
 void kms_namespace_lock(store_namespace *ns);
 /* The same for a walk that locks again and again: those who wait already come first. */
 void kms_namespace_lock_in_turn(store_namespace *ns);
-/* Also publishes when the namespace is due next. */
+/* Also publishes when the namespace is due next, and what it holds. */
 void kms_namespace_unlock(store_namespace *ns);
 namespace_summary *kms_namespace_summary(const store_namespace *ns);
 

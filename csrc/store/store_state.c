@@ -142,6 +142,12 @@ uint64_t kms_record_drop(store_namespace *ns, store_record *record)
 	return freed;
 }
 
+uint64_t kms_record_evict_whole(store_namespace *ns, store_record *record)
+{
+	count_add(&ns->stats.evictions, &ns->store->totals.evictions, 1);
+	return kms_record_drop(ns, record);
+}
+
 store_record *kms_record_current(store_namespace *ns, uint64_t hash, kms_text key, uint64_t now_ms)
 {
 	store_record *record = kms_map_find(&ns->map, hash, key);

@@ -20,6 +20,8 @@ void kms_record_commit(store_namespace *ns, store_record *existing, store_record
 uint64_t kms_record_evict(store_namespace *ns, store_record *record, uint64_t now_ms);
 uint64_t kms_record_expire(store_namespace *ns, store_record *record, uint64_t now_ms);
 uint64_t kms_record_drop(store_namespace *ns, store_record *record);
+/* As kms_record_drop, for a live record: an eviction that leaves no stub. */
+uint64_t kms_record_evict_whole(store_namespace *ns, store_record *record);
 
 /* The record of a key at this time, a tombstone once it has expired; NULL: none. */
 store_record *kms_record_current(store_namespace *ns, uint64_t hash, kms_text key, uint64_t now_ms);

@@ -1,5 +1,6 @@
 /* Local writes: put, delete. Records from peers: store_merge.c. */
 #include "base/ensure.h"
+#include "store/store_collect.h"
 #include "store/store_evict.h"
 #include "store/store_expire.h"
 #include "store/store_internal.h"
@@ -35,6 +36,17 @@ static kms_status put_locked(uint64_t *updated_at_ms, store_namespace *ns, kms_r
 	return write_version(updated_at_ms, ns, existing, hash, source, now_ms);
 }
 
+static kms_status put_once(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_record source,
+			   uint64_t now_ms)
+{
+	store_namespace *ns;
+	GUARD(kms_namespace_get(&ns, store, app_id));
+	kms_namespace_lock(ns);
+	kms_status status = put_locked(updated_at_ms, ns, &source, now_ms);
+	kms_namespace_unlock(ns);
+	return status;
+}
+
 kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_text key,
 			 kms_span ciphertext, uint64_t ttl_ms, uint64_t now_ms)
 {
@@ -50,11 +62,12 @@ kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app
 	ENSURE(ciphertext.len <= store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);
 	ENSURE(now_ms <= KMS_STORE_MAX_NUMBER, KMS_ERR_RANGE);
 	kms_record source = { .key = key, .value = ciphertext, .ttl_ms = ttl_ms, .state = KMS_RECORD_LIVE };
-	store_namespace *ns;
-	GUARD(kms_namespace_get(&ns, store, app_id));
-	kms_namespace_lock(ns);
-	kms_status status = put_locked(updated_at_ms, ns, &source, now_ms);
-	kms_namespace_unlock(ns);
+	kms_status status;
+	unsigned collections = 0;
+	do
+		status = put_once(updated_at_ms, store, app_id, source, now_ms);
+	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
+	       kms_share_collect(store, app_id, key.len + ciphertext.len, now_ms));
 	return status;
 }
 
@@ -77,8 +90,13 @@ kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t 
 	ENSURE(now_ms <= KMS_STORE_MAX_NUMBER, KMS_ERR_RANGE);
 	store_namespace *ns = kms_namespace_find(store, app_id);
 	ENSURE(ns, KMS_ERR_NOT_FOUND);
-	kms_namespace_lock(ns);
-	kms_status status = delete_locked(updated_at_ms, ns, key, now_ms);
-	kms_namespace_unlock(ns);
+	kms_status status;
+	unsigned collections = 0;
+	do {
+		kms_namespace_lock(ns);
+		status = delete_locked(updated_at_ms, ns, key, now_ms);
+		kms_namespace_unlock(ns);
+	} while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
+		 kms_share_collect(store, app_id, key.len, now_ms));
 	return status;
 }

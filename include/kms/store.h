@@ -22,10 +22,11 @@
 typedef struct kms_store kms_store;
 
 typedef struct kms_store_config {
-	uint8_t self20[20];     /* this node's wallet: its own entry in clocks */
-	size_t max_key;         /* bytes of a local key, 1 to KMS_STORE_MAX_PEER_KEY */
-	size_t max_value;       /* bytes of plaintext; records hold KMS_VALUE_SEAL_OVERHEAD more */
-	size_t max_app_bytes;   /* live ciphertext of one namespace */
+	uint8_t self20[20];   /* this node's wallet: its own entry in clocks */
+	size_t max_key;       /* bytes of a local key, 1 to KMS_STORE_MAX_PEER_KEY */
+	size_t max_value;     /* bytes of plaintext; records hold KMS_VALUE_SEAL_OVERHEAD more */
+	size_t max_app_bytes; /* live ciphertext of one namespace */
+	size_t max_app_total; /* everything of one namespace, counted as max_total_bytes does; 0: no limit */
 	size_t max_total_bytes; /* everything: keys, clocks, values, stubs, tombstones, overhead */
 	size_t max_namespaces;
 	size_t max_tombstones; /* per namespace; at ten times as many dead records deletes are refused */

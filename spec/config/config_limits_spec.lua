@@ -17,7 +17,8 @@ local TAKERS = {
 }
 for key, member in pairs({
 	MAX_KEY_BYTES = "max_key", MAX_KV_VALUE_SIZE_BYTES = "max_value", MAX_APP_STORAGE_BYTES = "max_app_bytes",
-	MAX_TOTAL_STORAGE_BYTES = "max_total_bytes", MAX_TOMBSTONES_PER_APP = "max_tombstones",
+	MAX_APP_TOTAL_BYTES = "max_app_total", MAX_TOTAL_STORAGE_BYTES = "max_total_bytes",
+	MAX_TOMBSTONES_PER_APP = "max_tombstones",
 	TOMBSTONE_RETENTION_MS = "tombstone_retention_ms", MAX_CLOCK_SKEW_MS = "max_clock_skew_ms",
 }) do
 	TAKERS[key] = function(n) return native.store({ self = WALLET, [member] = n }) end

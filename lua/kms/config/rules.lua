@@ -6,6 +6,10 @@ local url = require("kms.config.url")
 
 local M = {}
 
+-- Of MAX_APP_TOTAL_BYTES where it is not set.
+local APP_TOTAL_FACTOR = 4
+local MIN_APP_TOTAL = 1 << 20
+
 -- The size in bytes of a PUT of the largest value: base64 in JSON, the JSON in hexadecimal in the envelope,
 -- and room for the key (all escaped), other members, sender key and nonce.
 local function largest_put(values)
@@ -61,6 +65,9 @@ function M.notes(values)
 	note(values.MAX_APP_STORAGE_BYTES < values.MAX_KV_VALUE_SIZE_BYTES,
 		"MAX_APP_STORAGE_BYTES=%d is less than MAX_KV_VALUE_SIZE_BYTES=%d: large values will be refused",
 		values.MAX_APP_STORAGE_BYTES, values.MAX_KV_VALUE_SIZE_BYTES)
+	note(values.MAX_APP_TOTAL_BYTES ~= 0 and values.MAX_APP_TOTAL_BYTES < values.MAX_APP_STORAGE_BYTES,
+		"MAX_APP_TOTAL_BYTES=%d is less than MAX_APP_STORAGE_BYTES=%d: no application can fill its quota",
+		values.MAX_APP_TOTAL_BYTES, values.MAX_APP_STORAGE_BYTES)
 	note(values.MAX_TOTAL_STORAGE_BYTES < values.MAX_APP_STORAGE_BYTES,
 		"MAX_TOTAL_STORAGE_BYTES=%d is less than MAX_APP_STORAGE_BYTES=%d: no application can fill its share",
 		values.MAX_TOTAL_STORAGE_BYTES, values.MAX_APP_STORAGE_BYTES)
@@ -75,6 +82,12 @@ function M.notes(values)
 	note(values.METRICS_ADDR ~= "off" and not types.is_loopback_bind(values.METRICS_ADDR),
 		"METRICS_ADDR=%s: other machines can read the metrics, over plain HTTP", values.METRICS_ADDR)
 	return notes
+end
+
+--- MAX_APP_TOTAL_BYTES as set, or what follows from MAX_APP_STORAGE_BYTES.
+function M.app_total(values)
+	if values.MAX_APP_TOTAL_BYTES ~= 0 then return values.MAX_APP_TOTAL_BYTES end
+	return math.max(APP_TOTAL_FACTOR * values.MAX_APP_STORAGE_BYTES, MIN_APP_TOTAL)
 end
 
 --- Sets the values that follow from others; call it after check() and notes().

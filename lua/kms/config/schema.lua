@@ -117,6 +117,9 @@ function M.sections()
 				doc = "Keys in one reply of GET /kms/data, in bytes as JSON; beyond it a client asks for pages." },
 			{ name = "MAX_APP_STORAGE_BYTES", type = "int", min = 28, max = LARGEST, default = 10 * MIB,
 				doc = "Ciphertext of an application, in bytes; beyond it the least recently used records are evicted." },
+			{ name = "MAX_APP_TOTAL_BYTES", type = "int", min = 64 * KIB, max = LARGEST, zero = true, default = 0,
+				doc = "All that an application's records cost (keys, clocks, stubs, tombstones, overhead); "
+					.. "0: 4 x MAX_APP_STORAGE_BYTES." },
 			{ name = "MAX_TOTAL_STORAGE_BYTES", type = "int", min = 1, max = LARGEST, default = 512 * MIB,
 				doc = "Memory of the whole store, in bytes, its overhead included." },
 			{ name = "MAX_NAMESPACES", type = "int", min = 1, max = 500000, default = 10000,

@@ -7,6 +7,7 @@ local files = require("kms.base.files")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local policy = require("kms.policy")
+local rules = require("kms.config.rules")
 local settings = require("kms.config")
 local sim = require("kms.tee.sim")
 local tee = require("kms.tee")
@@ -33,7 +34,8 @@ end
 local function new_store(config, wallet)
 	return assert(native.store({
 		self = wallet, max_key = config.MAX_KEY_BYTES, max_value = config.MAX_KV_VALUE_SIZE_BYTES,
-		max_app_bytes = config.MAX_APP_STORAGE_BYTES, max_total_bytes = config.MAX_TOTAL_STORAGE_BYTES,
+		max_app_bytes = config.MAX_APP_STORAGE_BYTES, max_app_total = rules.app_total(config),
+		max_total_bytes = config.MAX_TOTAL_STORAGE_BYTES,
 		max_namespaces = config.MAX_NAMESPACES, max_tombstones = config.MAX_TOMBSTONES_PER_APP,
 		tombstone_retention_ms = config.TOMBSTONE_RETENTION_MS, max_clock_skew_ms = config.MAX_CLOCK_SKEW_MS,
 	}))

@@ -1,0 +1,43 @@
+#include "store/store_collect.h"
+
+#include "base/ensure.h"
+#include "store/store_evict.h"
+#include "store/store_internal.h"
+#include "store/store_share.h"
+
+#define BATCH_SHARE 4096 /* at least that part of the total is freed at once: what follows finds room */
+#define TURN 256         /* records that a namespace gives up before others have their turn */
+#define SLACK 16384 /* bytes that a write may take besides key and value: clock, index, a new namespace */
+
+/* Makes one namespace give up at least this many bytes; returns how many it did. */
+static uint64_t collect_from(store_namespace *ns, uint64_t bytes, uint64_t now_ms)
+{
+	uint64_t freed = 0;
+	for (bool more = true; more && freed < bytes;) {
+		uint64_t turn = 0;
+		kms_namespace_lock_in_turn(ns);
+		for (int i = 0; i < TURN && more && freed + turn < bytes; i++)
+			more = kms_capacity_give_up(&turn, ns, now_ms);
+		(void)kms_store_charge(&ns->store->totals, 0, turn);
+		kms_namespace_unlock(ns);
+		freed += turn;
+	}
+	return freed;
+}
+
+bool kms_share_collect(kms_store *store, uint64_t app_id, uint64_t wanted, uint64_t now_ms)
+{
+	const store_namespace *self = kms_namespace_find(store, app_id);
+	size_t index = self ? self->index : SIZE_MAX;
+	uint64_t share = store->config.max_total_bytes / (kms_namespace_count(store) + !self);
+	uint64_t own = kms_share_excess((self ? kms_share_held(self) : 0) + wanted, share);
+	uint64_t total = atomic_load(&store->totals.bytes) + wanted;
+	uint64_t least = kms_share_excess(total, store->config.max_total_bytes);
+	share_survey s = kms_share_survey(store, index, share);
+	ENSURE(s.payer != SIZE_MAX && s.all >= least, false);
+	if (s.excess <= own) return true; /* others have paid meanwhile: now the writer is to pay itself */
+	uint64_t bytes = kms_share_excess(total + SLACK + store->config.max_total_bytes / BATCH_SHARE,
+					  store->config.max_total_bytes);
+	if (bytes > s.excess) bytes = s.excess;
+	return collect_from(kms_namespace_at(store, s.payer), bytes, now_ms) > 0;
+}
