@@ -17,13 +17,20 @@ local M = {}
 -- The application that a local chain registers, to try the node with.
 local DEMO_APP_ID, OTHER_DEMO_APP_ID = "1000", "1001"
 
-local function open_folder(dir)
+-- Whether the folder holds what only one node may be or decide: the identity of TEE=sim, the registry of CHAIN=local.
+local function is_exclusive(config)
+	return config.TEE == "sim" or config.CHAIN == "local"
+end
+
+-- Returns true | nil, message.
+local function open_folder(config)
+	local dir = config.DATA_DIR
 	local ok, message = files.make_dir(dir)
 	if not ok then return nil, message end
 	-- A user who can write there decides which applications get keys.
 	ok, message = files.check_dir(dir)
 	if not ok then return nil, message end
-	-- Two nodes on one folder would serve under one identity.
+	if not is_exclusive(config) then return true end
 	local code
 	ok, message, code = native.lock_file(dir .. "/lock")
 	if ok then return true end
@@ -91,7 +98,7 @@ function M.open(config, log, shipped)
 	-- The node's parts read this clock, never the machine's.
 	core.wall_ms = function() return core.clock:now() end
 	core.url = config.NODE_INSTANCE_URL or ("http://" .. config.BIND_ADDR)
-	local ok, message = open_folder(config.DATA_DIR)
+	local ok, message = open_folder(config)
 	if not ok then return nil, message end
 	core.channels = assert(native.channels(config.MAX_CHANNELS))
 	core.tee, message = loop.complete(tee.open, { config = config, log = log, channels = core.channels })
