@@ -3,39 +3,26 @@
 
 local apps = require("spec.support.app")
 local chain_server = require("spec.support.chain_server")
+local evm_node = require("spec.support.evm_node")
 local expect = require("spec.support.expect")
 local http = require("spec.support.http")
 local loopback = require("spec.support.loopback")
 local nodes = require("spec.support.node")
 local wait = require("spec.support.wait")
 
+local wait_reason = evm_node.wait_reason
+
 -- Starts a node on a chain that does not know it yet.
 local function start(chain, env)
-	local all = {
-		CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
-		KMS_REGISTRY_ADDRESS = chain_server.KMS, PEER_CACHE_TTL_SECONDS = "1",
-	}
+	local all = { PEER_CACHE_TTL_SECONDS = "1" }
 	for name, value in pairs(env or {}) do all[name] = value end
-	return nodes.start({ env = all, nowait = true })
-end
-
--- What /status gives as the reason; "" while the node does not answer.
-local function reason(node)
-	local response = http.get(node.port, "/status")
-	if not response then return "" end
-	return node:status().node.service_unavailable_reason or "ready"
-end
-
-local function wait_reason(node, text)
-	return wait.until_true("the reason " .. text, function() return reason(node) == text end)
+	return evm_node.start(chain, all)
 end
 
 -- Registers the node as a member, and waits until it serves.
 local function admit(chain, node)
 	wait_reason(node, "self not in KMS node list")
-	local status = node:status().node
-	local der = require("spec.support.crypto").unhex(status.tee_pubkey)
-	chain:register("49", status.tee_wallet, der, "http://127.0.0.1:" .. node.port)
+	evm_node.register(chain, node)
 	node:wait_ready()
 end
 

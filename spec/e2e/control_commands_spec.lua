@@ -4,6 +4,7 @@ local apps = require("spec.support.app")
 local chain_server = require("spec.support.chain_server")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
+local evm_node = require("spec.support.evm_node")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
@@ -70,17 +71,7 @@ describe("nova-kms bans", function()
 		chain.hash = "0x" .. crypto.hex(crypto.keccak256(MASTER))
 		member = members.start("control member", MASTER)
 		chain:register("49", member.wallet, member.identity.der, member.url)
-		node = nodes.start({ nowait = true, env = {
-			CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
-			KMS_REGISTRY_ADDRESS = chain_server.KMS, DATA_SYNC_INTERVAL_SECONDS = "1",
-			PEER_BLACKLIST_DURATION_SECONDS = "600",
-		} })
-		local status = wait.until_true("the status", function()
-			local response = http.get(node.port, "/status")
-			return response and node:status().node
-		end)
-		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
-		node:wait_ready()
+		node = evm_node.serve(chain, { DATA_SYNC_INTERVAL_SECONDS = "1", PEER_BLACKLIST_DURATION_SECONDS = "600" })
 		local app = apps.new(node, "700", "control cluster app")
 		chain:register("700", app.wallet, app.identity.der)
 		local function cli(...)

@@ -3,11 +3,10 @@
 local apps = require("spec.support.app")
 local chain_server = require("spec.support.chain_server")
 local crypto = require("spec.support.crypto")
+local evm_node = require("spec.support.evm_node")
 local expect = require("spec.support.expect")
-local http = require("spec.support.http")
 local loopback = require("spec.support.loopback")
 local members = require("spec.support.member")
-local nodes = require("spec.support.node")
 local wait = require("spec.support.wait")
 
 local SECRET = crypto.keccak256("the cluster's secret")
@@ -32,27 +31,15 @@ describe("a node that joins", function()
 	end
 
 	local function start(env)
-		local all = {
-			CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
-			KMS_REGISTRY_ADDRESS = chain_server.KMS, DATA_SYNC_INTERVAL_SECONDS = "1",
-			PEER_BLACKLIST_DURATION_SECONDS = "3",
-		}
+		local all = { DATA_SYNC_INTERVAL_SECONDS = "1", PEER_BLACKLIST_DURATION_SECONDS = "3" }
 		for name, value in pairs(env or {}) do all[name] = value end
-		node = nodes.start({ env = all, nowait = true })
-		local status = wait.until_true("the status", function()
-			local response = http.get(node.port, "/status")
-			return response and node:status().node
-		end)
-		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
+		node = evm_node.start(chain, all)
+		evm_node.register(chain, node)
 		return node
 	end
 
-	local function reason()
-		return node:status().node.service_unavailable_reason or "ready"
-	end
-
 	local function wait_reason(text)
-		wait.until_true("the reason " .. text, function() return reason() == text end)
+		evm_node.wait_reason(node, text)
 	end
 
 	-- Waits for ticks of the node: each one asks the chain for the members.

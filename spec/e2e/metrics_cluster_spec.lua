@@ -3,8 +3,8 @@
 local apps = require("spec.support.app")
 local chain_server = require("spec.support.chain_server")
 local crypto = require("spec.support.crypto")
+local evm_node = require("spec.support.evm_node")
 local expect = require("spec.support.expect")
-local http = require("spec.support.http")
 local loopback = require("spec.support.loopback")
 local members = require("spec.support.member")
 local nodes = require("spec.support.node")
@@ -33,17 +33,10 @@ describe("GET /metrics in a cluster", function()
 		chain.hash = "0x" .. crypto.hex(crypto.keccak256(SECRET))
 		member = members.start("metrics member", SECRET)
 		chain:register("49", member.wallet, member.identity.der, member.url)
-		node = nodes.start({ nowait = true, env = {
-			CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
-			KMS_REGISTRY_ADDRESS = chain_server.KMS, DATA_SYNC_INTERVAL_SECONDS = "1", TEE = "odyn", ODYN_URL = service.url,
+		node = evm_node.serve(chain, {
+			DATA_SYNC_INTERVAL_SECONDS = "1", TEE = "odyn", ODYN_URL = service.url,
 			PEER_BLACKLIST_DURATION_SECONDS = "600", METRICS_ADDR = "127.0.0.1:" .. port,
-		} })
-		local status = wait.until_true("the status", function()
-			local response = http.get(node.port, "/status")
-			return response and node:status().node
-		end)
-		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
-		node:wait_ready()
+		})
 	end)
 
 	teardown(function()

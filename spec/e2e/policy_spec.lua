@@ -1,5 +1,5 @@
 -- The operator's policies on a running node: what they refuse, what they cannot widen, and how they
--- are taken up. What concerns peers: policy_sync_spec.lua.
+-- are reported. Reloads and starts: policy_reload_spec.lua; peers: policy_sync_spec.lua.
 
 local apps = require("spec.support.app")
 local cjson = require("cjson")
@@ -9,7 +9,6 @@ local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local peers = require("spec.support.peer")
 local policies = require("spec.support.policies")
-local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local ALLOW_EVERYTHING = {
@@ -294,131 +293,6 @@ describe("operator policies", function()
 			expect.ok(app:derive({ path = "p" })) -- the protocol's own are still there
 			local listed = cjson.decode(http.get(node.port, "/").body).endpoints
 			assert.same({ "GET /about", "GET /odd", "GET /bad" }, table.move(listed, #listed - 2, #listed, 1, {}))
-		end)
-	end)
-
-	describe("a reload", function()
-		it("takes a changed file up by itself, and says since when and by what", function()
-			folder:write("access", "return { derive = function() return false, 'by file' end }")
-			wait.until_true("the file to be seen", function() return node:status().policy.by == "file" end)
-			forbidden(app:derive({ path = "p" }), "by file")
-			assert.is_true(math.abs(node:status().policy.since_ms - os.time() * 1000) < 60000)
-		end)
-
-		it("takes changed files on a signal and on command", function()
-			local status = folder:take(node, "access", "return { derive = function() return false, 'by command' end }")
-			assert.equal(1, status.api)
-			local round = 0
-			-- The node looks at the files once a tick, too, and may be first.
-			wait.until_true("a reload by signal", function()
-				round = round + 1
-				folder:write("access", ("return { derive = function() return false, 'round %d' end }"):format(round))
-				uv.kill(node.pid, "sighup")
-				local by = wait.until_true("the new policies", function()
-					local now = node:status().policy
-					return now.hash ~= status.hash and now.by
-				end)
-				status = node:status().policy
-				return by == "signal", by
-			end)
-			forbidden(app:derive({ path = "p" }), "round " .. round)
-		end)
-
-		it("keeps the old set on any mistake, says where, and fails no request", function()
-			local before = folder:take(node, "access",
-				"return { derive = function(r) if r.path == 'no' then return false end end }")
-			for text, where in pairs({
-				["return {\n\tderive = function(r)\n"] = "access.lua:3: 'end' expected",
-				["return {\n\n\tderive = function(r) error('oops') end }"] =
-					"access.lua:3: access.derive fails when it is tried: oops",
-				["return { derive = function(r)\n while true do end end }"] =
-					"access.lua:2: access.derive fails when it is tried: it runs too long",
-				["while true do end"] = "access.lua:1: it runs too long",
-				["local s = ('x'):rep(1 << 30)\nreturn {}"] = "access.lua:1: ",
-				["return { derive = function(r)\n\tlocal s = ('x'):rep(1 << 30)\nend }"] = "access.lua:2: access.derive fails",
-				["return { derve = function() end }"] = "access.lua:1: unknown name 'derve', the nearest known one is 'derive'",
-			}) do
-				folder:write("access", text)
-				local status = folder:reload(node)
-				assert.equal(before.hash, status.hash)
-				assert.equal(where, (status.last_error or {}).first and status.last_error.first:sub(1, #where), text)
-				node:wait_log(folder.dir .. "/" .. where:match("^[^ ]+ "))
-				assert.is_nil(status.last_error.first:find(folder.dir, 1, true))
-				expect.ok(app:derive({ path = "yes" }))
-				forbidden(app:derive({ path = "no" }))
-			end
-			assert.is_nil(folder:take(node, "access", "return {}").last_error)
-		end)
-
-		it("fifty times a second loses no request under load", function()
-			local pid, rounds, failures, calls = node.pid, 0, {}, 0
-			local clients = {}
-			for i = 1, 4 do
-				clients[i] = apps.new(node, "700", "load " .. i)
-				node:register({ clients[i] })
-				expect.ok(clients[i]:derive({ path = "p" }))
-			end
-			local timer = uv.new_timer()
-			timer:start(0, 20, function()
-				rounds = rounds + 1
-				folder:write("access", ("return { derive = function(r) return true end } -- %d"):format(rounds))
-				if rounds % 10 == 0 then folder:write("access", "return {") end
-				uv.kill(pid, "sighup")
-			end)
-			-- Signals that come while one is handled count as one.
-			local function taken() return select(2, node:log():gsub("policies in force", "")) end
-			local before, deadline = taken(), uv.hrtime() + 120e9
-			while rounds < 150 or calls < 100 or taken() < before + 50 do
-				assert.is_true(uv.hrtime() < deadline, ("%d reloads, %d calls, %d taken"):format(rounds, calls, taken()))
-				local sent = {}
-				for i, client in ipairs(clients) do
-					sent[i] = client:send({ method = "POST", target = "/kms/derive", inner = { path = "p" } })
-				end
-				for i, client in ipairs(clients) do
-					local response = client:receive(sent[i])
-					calls = calls + 1
-					if response.status ~= 200 then failures[#failures + 1] = response.status .. " " .. response.body end
-				end
-			end
-			timer:close()
-			uv.run("nowait")
-			assert.same({}, failures)
-		end)
-	end)
-
-	describe("at the start", function()
-		local function start(env)
-			local dir = files.temp_dir()
-			finally(function() files.remove_dir(dir) end)
-			return nodes.serve(dir, { env = env, timeout_s = 10 })
-		end
-
-		it("that are wrong stop it, with every mistake and its line", function()
-			folder:write("access", "return {\n\tderve = 1,\n}")
-			folder:write("sync", "return {")
-			local code, _, err = start({ POLICY_DIR = folder.dir })
-			assert.equal(4, code, err)
-			err = "\n" .. err -- not every backend has said something before
-			assert.matches("\nnova%-kms: " .. folder.dir:gsub("%p", "%%%0") .. "/access%.lua:2: unknown name 'derve'", err)
-			assert.matches("\nnova%-kms: [^\n]+/sync%.lua:1: ", err)
-		end)
-
-		it("that are missing are the shipped ones", function()
-			local none = nodes.start({})
-			finally(function() none:stop() end)
-			local status = none:status().policy
-			assert.equal(folder.shipped, status.hash)
-			assert.same({ "start", 1, 0 }, { status.by, status.api, status.failures })
-		end)
-
-		it("in a POLICY_DIR that is no folder stop it", function()
-			folder:write("file", "")
-			for _, dir in ipairs({ folder.dir .. "/none", folder.dir .. "/file.lua" }) do
-				local code, _, err = start({ POLICY_DIR = dir })
-				assert.equal(4, code, err)
-				assert.matches(dir:gsub("%p", "%%%0") .. ": is not a folder\n", err)
-			end
-			folder:write("file", nil)
 		end)
 	end)
 end)

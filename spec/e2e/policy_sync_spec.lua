@@ -4,6 +4,7 @@
 local apps = require("spec.support.app")
 local chain_server = require("spec.support.chain_server")
 local crypto = require("spec.support.crypto")
+local evm_node = require("spec.support.evm_node")
 local expect = require("spec.support.expect")
 local http = require("spec.support.http")
 local loopback = require("spec.support.loopback")
@@ -161,19 +162,7 @@ describe("operator policies on pushes", function()
 	end
 
 	local function start()
-		node = nodes.start({
-			nowait = true,
-			env = {
-				CHAIN = "evm", HELIOS_RPC_URL = chain.url, NOVA_APP_REGISTRY_ADDRESS = chain_server.REGISTRY,
-				KMS_REGISTRY_ADDRESS = chain_server.KMS, DATA_SYNC_INTERVAL_SECONDS = "3600", POLICY_DIR = folder.dir,
-			},
-		})
-		local status = wait.until_true("the status", function()
-			local response = http.get(node.port, "/status")
-			return response and node:status().node
-		end)
-		chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
-		node:wait_ready()
+		node = evm_node.serve(chain, { DATA_SYNC_INTERVAL_SECONDS = "3600", POLICY_DIR = folder.dir })
 		app = apps.new(node, "700", "push app")
 		chain:register("700", app.wallet, app.identity.der)
 	end
