@@ -1,7 +1,9 @@
 /* Heads of HTTP replies: one call instead of a dozen concatenations in Lua. */
 #include "bind/bind.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "bind/topics.h"
 #include "kms/buf.h"
@@ -32,6 +34,30 @@ static void put_number(writer *w, uint64_t number)
 	char storage[KMS_DECIMAL_MAX];
 	kms_text digits = kms_decimal_format(storage, number);
 	put(w, digits.text, digits.len);
+}
+
+/*
+ * The current date in the form of RFC 9110 section 5.6.7, made once a second. Only the loop's thread makes
+ * heads.
+ */
+static void put_date(writer *w)
+{
+	static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static char line[64];
+	static time_t made_s = -1;
+	struct tm utc;
+	time_t now_s = time(NULL);
+
+	if (now_s != made_s) {
+		if (!gmtime_r(&now_s, &utc)) return;
+		(void)snprintf(line, sizeof(line), "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n",
+			       days[utc.tm_wday], utc.tm_mday, months[utc.tm_mon], utc.tm_year + 1900,
+			       utc.tm_hour, utc.tm_min, utc.tm_sec);
+		made_s = now_s;
+	}
+	put_text(w, line);
 }
 
 static const char *reason_of(lua_Integer status)
@@ -128,6 +154,7 @@ static int http_head(lua_State *L)
 	put(&w, " ", 1);
 	put_text(&w, reason_of(status));
 	put_text(&w, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+	put_date(&w);
 	bool typed = put_headers(&w, 2);
 	if (!typed && length > 0) put_text(&w, "Content-Type: application/json\r\n");
 	if (status != 204) {

@@ -109,12 +109,43 @@ static void auth_run(bind_job *base)
 		    kms_response_sign(job->response, service->wallet, pop.signature) == KMS_OK;
 }
 
+/* Fails with the names of the headers that are missing, in alphabetical order. */
+static int fail_missing(lua_State *L, const auth_job *job)
+{
+	const char *prefix = job->domain == KMS_POP_APP ? "X-App-" : "X-KMS-";
+	const struct {
+		const header_copy *header;
+		const char *name;
+	} headers[] = { { &job->nonce, "Nonce" },
+			{ &job->signature, "Signature" },
+			{ &job->timestamp, "Timestamp" } };
+	const char *before = "missing headers of the proof of possession: ";
+
+	lua_pushliteral(L, "");
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+		if (headers[i].header->present && headers[i].header->len) continue;
+		lua_pushfstring(L, "%s%s%s%s", lua_tostring(L, -1), before, prefix, headers[i].name);
+		before = ", ";
+	}
+	return bind_fail_text(L, job->status, lua_tostring(L, -1));
+}
+
+static int auth_fail(lua_State *L, const auth_job *job)
+{
+	if (job->status == KMS_ERR_POP_MISSING) return fail_missing(L, job);
+	if (job->status != KMS_ERR_POP_TIMESTAMP) return bind_fail(L, job->status);
+	return bind_fail_text(
+	    L, job->status,
+	    lua_pushfstring(L, "%s of %I s: this node's time is %I", kms_status_text(job->status),
+			    (lua_Integer)job->service->pop_window_s, (lua_Integer)job->now_s));
+}
+
 static int auth_finish(lua_State *L, bind_job *base)
 {
 	auth_job *job = (auth_job *)base;
 	char caller[KMS_ADDRESS_TEXT];
 
-	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	if (job->status != KMS_OK) return auth_fail(L, job);
 	kms_address_format(caller, job->caller20);
 	lua_pushlstring(L, caller, sizeof(caller));
 	lua_pushlstring(L, job->signature.text, job->signature.len);

@@ -122,16 +122,18 @@ kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uin
 	return KMS_OK;
 }
 
-/* Marks a nonce used; false when it was used before or is too old. */
-static bool redeem(kms_nonces *n, uint64_t number, uint64_t second, uint64_t now_s)
+/* Marks a nonce used. */
+static kms_status redeem(kms_nonces *n, uint64_t number, uint64_t second, uint64_t now_s)
 {
 	pthread_mutex_lock(&n->lock);
 	advance(n, now_s);
 	uint64_t *word = used_word(n, number);
-	bool valid = second <= n->latest_s && n->latest_s - second < n->slots && !(*word & used_bit(number));
-	if (valid) *word |= used_bit(number);
+	bool current = second <= n->latest_s && n->latest_s - second < n->slots;
+	bool used = (*word & used_bit(number)) != 0;
+	if (current) *word |= used_bit(number);
 	pthread_mutex_unlock(&n->lock);
-	return valid;
+	ENSURE(current, KMS_ERR_POP_NONCE);
+	return used ? KMS_ERR_POP_NONCE_USED : KMS_OK;
 }
 
 kms_status kms_nonces_consume(kms_nonces *nonces, kms_text text, uint64_t now_s)
@@ -150,8 +152,7 @@ kms_status kms_nonces_consume(kms_nonces *nonces, kms_text text, uint64_t now_s)
 	KMS_DECLASSIFY_BYTES(plain, sizeof(plain));
 	uint32_t number = kms_load32_le(plain + BLOCK_COUNTER);
 	ENSURE(number < KMS_NONCE_RING, KMS_ERR_POP_NONCE);
-	ENSURE(redeem(nonces, number, kms_load64_le(plain), now_s), KMS_ERR_POP_NONCE);
-	return KMS_OK;
+	return redeem(nonces, number, kms_load64_le(plain), now_s);
 }
 
 uint64_t kms_nonces_out(kms_nonces *nonces, uint64_t now_s)

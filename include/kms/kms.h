@@ -112,6 +112,7 @@ typedef enum kms_category {
 	X(ERR_POLICY, 0x30a, "refused by the policy of this node")                      \
 	X(ERR_ATTEST, 0x30b, "the attestation document is not to be trusted")           \
 	X(ERR_OPERATION, 0x30c, "op names another operation than the request")          \
+	X(ERR_POP_NONCE_USED, 0x30d, "nonce was used before")                           \
 	X(ERR_NOT_FOUND, 0x400, "not found")                                            \
 	X(ERR_TOO_LARGE, 0x500, "larger than allowed")                                  \
 	X(ERR_STORAGE_SIZE, 0x501, "value does not fit the namespace")                  \

@@ -38,8 +38,8 @@ kms_status kms_nonces_issue(char text24[KMS_NONCE_TEXT], kms_nonces *nonces, uin
 
 /*
  * Consumes a nonce: succeeds once for each nonce that this object issued within its lifetime.
- * Returns: KMS_OK; ERR_POP_NONCE for any other text, another spelling of a valid nonce included;
- * ERR_CRYPTO.
+ * Returns: KMS_OK; ERR_POP_NONCE_USED for one that was consumed within its lifetime; ERR_POP_NONCE for any
+ * other text, another spelling of a valid nonce included; ERR_CRYPTO.
  */
 kms_status kms_nonces_consume(kms_nonces *nonces, kms_text text, uint64_t now_s);
 

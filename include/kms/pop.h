@@ -29,7 +29,7 @@ typedef struct kms_pop {
 /*
  * Authenticates a request, in the order of docs/protocol.md section 4: the nonce is consumed before
  * the signature is verified.
- * Returns: KMS_OK; ERR_POP_MISSING; ERR_POP_TIMESTAMP; ERR_POP_NONCE; ERR_SIGNATURE;
+ * Returns: KMS_OK; ERR_POP_MISSING; ERR_POP_TIMESTAMP; ERR_POP_NONCE; ERR_POP_NONCE_USED; ERR_SIGNATURE;
  * ERR_POP_WALLET when the wallet header names another wallet; ERR_CRYPTO.
  * Out: caller20 - the wallet that signed.
  * In: own20 - this node's wallet. now_s - wall clock, Unix seconds. mono_s - monotonic seconds, for

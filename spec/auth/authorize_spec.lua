@@ -28,21 +28,34 @@ describe("kms.auth.authorize", function()
 	end)
 
 	local refusals = {
-		{ "unknown wallet", function(c) c.instances[WALLET] = nil end, "wallet is not a registered instance" },
-		{ "stopped instance", function(c) c.instances[WALLET].status = 1 end, "instance is not active" },
-		{ "failed instance", function(c) c.instances[WALLET].status = 2 end, "instance is not active" },
-		{ "unverified instance", function(c) c.instances[WALLET].zk_verified = false end, "instance is not verified" },
-		{ "inactive app", function(c) c.apps["7"].status = 1 end, "app is not active" },
-		{ "revoked app", function(c) c.apps["7"].status = 2 end, "app is not active" },
-		{ "missing app", function(c) c.apps["7"] = nil end, "app is not registered" },
-		{ "app id 0", function(c) c:register("0", WALLET, KEY) end, "app id is not in the range of app ids" },
+		{ "unknown wallet", function(c) c.instances[WALLET] = nil end, "wallet is not a registered instance",
+			"ERR_NOT_REGISTERED" },
+		{ "stopped instance", function(c) c.instances[WALLET].status = 1 end, "instance is not active",
+			"ERR_INSTANCE_INACTIVE" },
+		{ "failed instance", function(c) c.instances[WALLET].status = 2 end, "instance is not active",
+			"ERR_INSTANCE_INACTIVE" },
+		{ "unverified instance", function(c) c.instances[WALLET].zk_verified = false end, "instance is not verified",
+			"ERR_INSTANCE_UNVERIFIED" },
+		{ "inactive app", function(c) c.apps["7"].status = 1 end, "app is not active",
+			"ERR_APP_INACTIVE" },
+		{ "revoked app", function(c) c.apps["7"].status = 2 end, "app is not active",
+			"ERR_APP_INACTIVE" },
+		{ "missing app", function(c) c.apps["7"] = nil end, "app is not registered",
+			"ERR_NOT_REGISTERED" },
+		{ "app id 0", function(c) c:register("0", WALLET, KEY) end, "app id is not in the range of app ids",
+			"ERR_NOT_REGISTERED" },
 		{ "app id beyond 64 bits", function(c) c:register("18446744073709551616", WALLET, KEY) end,
-			"app id is not in the range of app ids" },
-		{ "revoked version", function(c) c.versions["7/1"].status = 2 end, "version is revoked" },
-		{ "version of no known status", function(c) c.versions["7/1"].status = 3 end, "version is revoked" },
-		{ "missing version", function(c) c.versions["7/1"] = nil end, "version is not registered" },
+			"app id is not in the range of app ids",
+			"ERR_NOT_REGISTERED" },
+		{ "revoked version", function(c) c.versions["7/1"].status = 2 end, "version is revoked",
+			"ERR_VERSION_REVOKED" },
+		{ "version of no known status", function(c) c.versions["7/1"].status = 3 end, "version is revoked",
+			"ERR_VERSION_REVOKED" },
+		{ "missing version", function(c) c.versions["7/1"] = nil end, "version is not registered",
+			"ERR_NOT_REGISTERED" },
 		{ "teePubkey that is no key", function(c) c.instances[WALLET].tee_pubkey = ("x"):rep(120) end,
-			"registered teePubkey is not a P-384 key" },
+			"registered teePubkey is not a P-384 key",
+			"ERR_NOT_REGISTERED" },
 	}
 	for _, case in ipairs(refusals) do
 		it("refuses: " .. case[1], function()
@@ -50,7 +63,8 @@ describe("kms.auth.authorize", function()
 			local facts, message, code = authorizer:authorize(WALLET, 0)
 			assert.is_nil(facts)
 			assert.equal(case[3], message)
-			assert.equal("ERR_UNAUTHORIZED", code)
+			assert.equal(case[4], code)
+			assert.equal(case[4], (select(3, authorizer:authorize(WALLET, 1)))) -- from the cache
 		end)
 	end
 
@@ -127,7 +141,7 @@ describe("look-ups of wallets", function()
 				if i % 2 == 0 then
 					assert.equal("7", outcomes[i][1].app_id)
 				else
-					assert.same({ n = 4, nil, "wallet is not a registered instance", "ERR_UNAUTHORIZED" }, outcomes[i])
+					assert.same({ n = 4, nil, "wallet is not a registered instance", "ERR_NOT_REGISTERED" }, outcomes[i])
 				end
 			end
 			assert.is_false(authorizer.look_ups:is_running(WALLET))
@@ -159,13 +173,13 @@ describe("look-ups of wallets", function()
 	end)
 
 	it("of unknown wallets have their own queue: a burst of 100, then refused with a time to wait", function()
-		for i = 1, 100 do assert.equal("ERR_UNAUTHORIZED", select(3, authorizer:authorize(stranger(i), 0))) end
+		for i = 1, 100 do assert.equal("ERR_NOT_REGISTERED", select(3, authorizer:authorize(stranger(i), 0))) end
 		local facts, message, code, wait_s = authorizer:authorize(stranger(101), 0)
 		assert.same({ "too many look-ups, try again later", "ERR_BUSY" }, { message, code })
 		assert.is_nil(facts)
 		assert.equal(1, wait_s)
 		assert.equal(100, chain.calls.instance)
-		assert.equal("ERR_UNAUTHORIZED", select(3, authorizer:authorize(stranger(1), 1))) -- remembered
+		assert.equal("ERR_NOT_REGISTERED", select(3, authorizer:authorize(stranger(1), 1))) -- remembered
 	end)
 
 	it("of unknown wallets queue up to a bound", function()
@@ -236,7 +250,7 @@ describe("look-ups of wallets", function()
 	it("of a wallet that was refused do not use the queue of the known any more", function()
 		authorizer:authorize(WALLET, 0)
 		chain.instances[WALLET].status = 1
-		assert.equal("ERR_UNAUTHORIZED", select(3, authorizer:authorize(WALLET, 180000)))
+		assert.equal("ERR_INSTANCE_INACTIVE", select(3, authorizer:authorize(WALLET, 180000)))
 		for i = 1, 200 do authorizer:authorize(stranger(i), 180000) end
 		assert.equal("ERR_BUSY", select(3, authorizer:authorize(WALLET, 190001)))
 	end)

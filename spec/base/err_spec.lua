@@ -63,12 +63,28 @@ describe("kms.base.err", function()
 		end
 	end)
 
-	it("makes JSON that holds code and message", function()
+	it("has a reason for each name, which docs/protocol.md lists", function()
+		local file <close> = assert(io.open("docs/protocol.md"))
+		local documented = file:read("a")
+		for _, name in ipairs(err.names()) do
+			local reason = err.reason(name)
+			assert.truthy(reason:find("^[a-z][a-z0-9_]+$"), name)
+			local internal = err.wire(name) == "internal_error"
+			assert.equal(internal, reason == "internal_error", name)
+			assert.truthy(documented:find("`" .. reason .. "`", 1, true), reason .. " is not documented")
+		end
+		assert.equal("nonce_used", err.reason("ERR_POP_NONCE_USED"))
+		assert.equal("app_inactive", err.reason("ERR_APP_INACTIVE"))
+		assert.equal("internal_error", err.reason("ERR_NO_SUCH_THING"))
+	end)
+
+	it("makes JSON that holds code, reason and message", function()
 		local reply = err.reply("ERR_RATE", 'slow "down"\n\0/', { ["Retry-After"] = "3" })
 		assert.equal(429, reply.status)
 		assert.equal("ERR_RATE", reply.code)
 		assert.same({ ["Content-Type"] = "application/json", ["Retry-After"] = "3" }, reply.headers)
-		assert.same({ code = "rate_limited", message = 'slow "down"\n\0/' }, cjson.decode(reply.body))
+		assert.same({ code = "rate_limited", reason = "rate_limited", message = 'slow "down"\n\0/' },
+			cjson.decode(reply.body))
 	end)
 
 	it("takes a number of seconds for Retry-After, and gives what a head can be made of", function()
@@ -78,7 +94,8 @@ describe("kms.base.err", function()
 	end)
 
 	it("has a text where none is given", function()
-		assert.same({ code = "not_found", message = "not found" }, cjson.decode(err.reply("ERR_NOT_FOUND").body))
+		assert.same({ code = "not_found", reason = "not_found", message = "not found" },
+			cjson.decode(err.reply("ERR_NOT_FOUND").body))
 	end)
 
 	it("keeps texts of internal errors and of other servers inside", function()

@@ -32,7 +32,9 @@ local function nova_process(argv)
 	file:write(([[
 		package.path, package.cpath = %q, %q
 		local cli = require("kms.cli")
-		os.exit(cli.main({ %s }, cli.world(".")), true)
+		local code = cli.main({ %s }, cli.world("."))
+		require("luv").run("nowait") -- as lua/main.lua
+		os.exit(code, true)
 	]]):format(package.path, package.cpath, table.concat(quoted, ", ")))
 	file:close()
 	local co, output, left, status = coroutine.running(), "", 3, nil
@@ -200,6 +202,43 @@ describe("command", function()
 			assert.equal(0, code)
 			assert.truthy(out:find("is trusted, so any server\nat the URL is", 1, true))
 			assert.truthy(out:find("Other users of this machine can see --value", 1, true))
+		end)
+	end)
+
+	describe("a busy node", function()
+		-- Answers the first request with `first`, all others with a refusal.
+		local function busy_once(first)
+			local count = 0
+			return loopback.serve(function(connection, bytes)
+				if not bytes:find("\r\n\r\n", 1, true) then return false end
+				count = count + 1
+				connection:write(count == 1 and first or
+					reply('{"code":"unauthorized","reason":"not_registered","message":"no"}', nil, "403 Forbidden"))
+				return true
+			end).url
+		end
+
+		it("is shown with the time to wait, and called again only with --retry", function()
+			loopback.run(function()
+				local seed = dir .. "/app.seed"
+				os.remove(seed)
+				assert.equal(0, (nova({ "keygen", seed })))
+				local words = { "call", "derive", "--path", "p", "--seed", seed, "--url" }
+				local first = reply('{"code":"rate_limited","message":"slow"}', "Retry-After: 1\r\n", "429 Too Many Requests")
+				local once = { table.unpack(words) }
+				once[8] = busy_once(first)
+				local code, out = nova_process(once)
+				assert.equal(exit.FAILED, code)
+				assert.truthy(out:find("HTTP 429 rate_limited: slow (Retry-After: 1 s)", 1, true), out)
+				local began = uv.hrtime()
+				local again = { table.unpack(words) }
+				again[8], again[9] = busy_once(first), "--retry"
+				code, out = nova_process(again)
+				assert.equal(exit.FAILED, code)
+				assert.truthy(out:find("calling again in 1 s", 1, true), out)
+				assert.truthy(out:find("HTTP 403 unauthorized (not_registered): no", 1, true), out)
+				assert.is_true(uv.hrtime() - began >= 1e9)
+			end)
 		end)
 	end)
 

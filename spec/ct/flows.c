@@ -37,7 +37,8 @@ static void nonces(void)
 	MUST(kms_nonces_issue(text, list, 1000));
 	show(text, sizeof(text)); /* sent to the client */
 	MUST(kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001));
-	if (kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001) != KMS_ERR_POP_NONCE) exit(2);
+	if (kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001) != KMS_ERR_POP_NONCE_USED)
+		exit(2);
 	text[5] = text[5] == 'A' ? 'B' : 'A';
 	if (kms_nonces_consume(list, kms_text_of(text, sizeof(text)), 1001) != KMS_ERR_POP_NONCE) exit(2);
 	kms_nonces_free(list);

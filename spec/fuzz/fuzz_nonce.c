@@ -20,7 +20,8 @@ static void check_changed(kms_nonces *nonces, const uint8_t *data, size_t size)
 	kms_text text = kms_text_of(changed, sizeof(changed));
 	HOLDS((kms_nonces_consume(nonces, text, NOW_S) == KMS_OK) == same);
 	HOLDS((kms_nonces_consume(nonces, kms_text_of(issued, sizeof(issued)), NOW_S) == KMS_OK) == !same);
-	HOLDS(kms_nonces_consume(nonces, text, NOW_S) == KMS_ERR_POP_NONCE);
+	kms_status again = same ? KMS_ERR_POP_NONCE_USED : KMS_ERR_POP_NONCE;
+	HOLDS(kms_nonces_consume(nonces, text, NOW_S) == again);
 }
 
 /* Header values, separated by line feeds. */

@@ -165,7 +165,8 @@ describe("http bodies and handlers", function()
 				local list = fixture.closing(port, "GET " .. path .. " HTTP/1.1\r\nHost: a\r\n\r\n" .. GET)
 				assert.equal(1, #list, path)
 				assert.equal(500, list[1].status)
-				assert.same({ code = "internal_error", message = "internal error" }, fixture.body_of(list[1]))
+				assert.same({ code = "internal_error", reason = "internal_error", message = "internal error" },
+					fixture.body_of(list[1]))
 			end
 			assert.equal(4, #fixture.reported)
 			assert.truthy(fixture.reported[1]:find("spec: thrown in a handler", 1, true))

@@ -15,6 +15,9 @@ describe("http", function()
 			local answer = raw.connect(fixture.start()):send(GET):await(1)[1]
 			assert.equal(200, answer.status)
 			assert.equal(HEALTH, answer.body)
+			-- RFC 9110 section 6.6.1
+			assert.truthy(answer.headers.date:find("^%u%l%l, %d%d %u%l%l %d%d%d%d %d%d:%d%d:%d%d GMT$"), answer.headers.date)
+			answer.headers.date = nil
 			assert.same({
 				["content-type"] = "application/json", ["content-length"] = tostring(#HEALTH),
 				["cache-control"] = "no-store", ["x-content-type-options"] = "nosniff",

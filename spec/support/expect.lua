@@ -8,9 +8,9 @@ local function describe(response)
 	return ("got %d %s"):format(response.status, response.plain or response.body)
 end
 
---- A refusal: exactly this status, and a body of exactly {code, message}.
--- @param code of the table in docs/protocol.md section 2
-function M.refused(response, status, code)
+--- A refusal: exactly this status, and a body of exactly {code, reason, message}.
+-- @param code of the table in docs/protocol.md section 2; @param reason of its second table, or nil: any
+function M.refused(response, status, code, reason)
 	if response.status ~= status then error(("want %d %s, %s"):format(status, code, describe(response)), 2) end
 	local ok, body = pcall(cjson.decode, response.body)
 	if not ok or type(body) ~= "table" then error("the error is not JSON: " .. response.body, 2) end
@@ -19,8 +19,12 @@ function M.refused(response, status, code)
 	if body.message:find("/", 1, true) and body.message:find("%.lua") then
 		error("the message has a path: " .. body.message, 2)
 	end
+	if type(body.reason) ~= "string" or (reason and body.reason ~= reason) then
+		error(("want reason %s, %s"):format(reason or "text", describe(response)), 2)
+	end
+	if not response.headers["date"] then error("no Date", 2) end
 	for name in pairs(body) do
-		if name ~= "code" and name ~= "message" then error("unexpected member " .. name, 2) end
+		if name ~= "code" and name ~= "message" and name ~= "reason" then error("unexpected member " .. name, 2) end
 	end
 	if response.headers["content-type"] ~= "application/json" then error("not application/json", 2) end
 	if response.headers["x-kms-response-signature"] then error("a refusal is not signed", 2) end

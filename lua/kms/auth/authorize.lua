@@ -7,6 +7,7 @@
 
 local chain_api = require("kms.chain")
 local client_address = require("kms.http.client_address")
+local err = require("kms.base.err")
 local loop = require("kms.base.loop")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
@@ -28,8 +29,9 @@ local RETRY_REFRESH_MS = 5000
 local UNKNOWN_QUEUE = { per_second = 20, burst = 100, at_once = 24, max_waiting = 100, wait_ms = 5000 }
 local KNOWN_QUEUE = { per_second = 200, burst = 400, at_once = 24, max_waiting = 400, wait_ms = 5000 }
 
-local function refuse(message)
-	return nil, message, "ERR_UNAUTHORIZED"
+-- A refusal by what the chain says, which is cached.
+local function refuse(message, code)
+	return nil, message, code
 end
 
 -- The look-up itself failed: the request is refused, and nothing is cached.
@@ -38,7 +40,7 @@ local function unreachable(cause)
 end
 
 local function lookup_failed(message, code, missing)
-	if code == "ERR_NOT_FOUND" then return refuse(missing) end
+	if code == "ERR_NOT_FOUND" then return refuse(missing, "ERR_NOT_REGISTERED") end
 	return unreachable(message)
 end
 
@@ -46,21 +48,25 @@ end
 local function check(view, wallet)
 	local instance, message, code = view:instance_by_wallet(wallet)
 	if not instance then return lookup_failed(message, code, "wallet is not a registered instance") end
-	if instance.status ~= chain_api.INSTANCE.ACTIVE then return refuse("instance is not active") end
-	if not instance.zk_verified then return refuse("instance is not verified") end
-	if not types.app_id.parse(instance.app_id) then return refuse("app id is not in the range of app ids") end
+	if instance.status ~= chain_api.INSTANCE.ACTIVE then
+		return refuse("instance is not active", "ERR_INSTANCE_INACTIVE")
+	end
+	if not instance.zk_verified then return refuse("instance is not verified", "ERR_INSTANCE_UNVERIFIED") end
+	if not types.app_id.parse(instance.app_id) then
+		return refuse("app id is not in the range of app ids", "ERR_NOT_REGISTERED")
+	end
 	local app
 	app, message, code = view:app(instance.app_id)
 	if not app then return lookup_failed(message, code, "app is not registered") end
-	if app.status ~= chain_api.APP.ACTIVE then return refuse("app is not active") end
+	if app.status ~= chain_api.APP.ACTIVE then return refuse("app is not active", "ERR_APP_INACTIVE") end
 	local version
 	version, message, code = view:version(instance.app_id, instance.version_id)
 	if not version then return lookup_failed(message, code, "version is not registered") end
 	if version.status ~= chain_api.VERSION.ENROLLED and version.status ~= chain_api.VERSION.DEPRECATED then
-		return refuse("version is revoked")
+		return refuse("version is revoked", "ERR_VERSION_REVOKED")
 	end
 	local point = native.peer_point(instance.tee_pubkey)
-	if not point then return refuse("registered teePubkey is not a P-384 key") end
+	if not point then return refuse("registered teePubkey is not a P-384 key", "ERR_NOT_REGISTERED") end
 	return {
 		wallet = wallet, app_id = instance.app_id, version_id = instance.version_id,
 		instance_id = instance.id, point = point,
@@ -81,11 +87,11 @@ local function keep(self, wallet, facts, message, code, mono_ms)
 		self.known:put(wallet, { facts = facts, refresh_ms = mono_ms + self.ttl_ms * 2 // 3 }, mono_ms + self.ttl_ms)
 		self.hints:put(wallet, facts, mono_ms + REMEMBER_MS)
 		if self.remembered then self.remembered:add(wallet) end
-	elseif code == "ERR_UNAUTHORIZED" then
+	elseif err.wire(code) == "unauthorized" then
 		self.known:remove(wallet)
 		self.hints:remove(wallet)
 		if self.remembered then self.remembered:remove(wallet) end
-		self.unknown:put(wallet, message, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
+		self.unknown:put(wallet, { message = message, code = code }, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
 	end
 end
 
@@ -134,7 +140,7 @@ end
 -- @param mono_ms monotonic time
 -- @param address the client's, between which look-ups are fair; nil when all clients share one
 -- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes) } | nil, message, code, seconds to
--- wait (ERR_BUSY): ERR_UNAUTHORIZED (the chain does not register it), ERR_CHAIN (the chain cannot be
+-- wait (ERR_BUSY): a name of code "unauthorized" (kms.base.err), ERR_CHAIN (the chain cannot be
 -- read) or ERR_BUSY (too many look-ups of unknown wallets)
 function Authorizer:authorize(wallet, mono_ms, address)
 	local entry = self.known:get(wallet, mono_ms)
@@ -143,7 +149,7 @@ function Authorizer:authorize(wallet, mono_ms, address)
 		return entry.facts
 	end
 	local refusal = self.unknown:get(wallet, mono_ms)
-	if refusal then return refuse(refusal) end
+	if refusal then return refuse(refusal.message, refusal.code) end
 	return shared_look_up(self, wallet, mono_ms, address)
 end
 

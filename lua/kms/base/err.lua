@@ -1,5 +1,5 @@
---- Errors on the wire (docs/protocol.md section 2): their codes, and the code that each error name maps
--- to. Messages are public: they hold no secret, no path and no trace.
+--- Errors on the wire (docs/protocol.md section 2): their codes, and the code and reason that each error name
+-- maps to. Messages are public: they hold no secret, no path and no trace.
 
 local cjson = require("cjson")
 
@@ -22,35 +22,64 @@ local WIRE = {
 	service_unavailable = { 503, "service unavailable" },
 }
 
--- Error names by wire code: the statuses of include/kms/kms.h, then those that only Lua code returns.
+-- The reason of each error name, by wire code: the statuses of include/kms/kms.h, then those that only Lua code
+-- returns. Failures that are this node's own business share a reason.
 local NAMES = {
 	bad_request = {
-		"ERR_HEX", "ERR_BASE64", "ERR_JSON", "ERR_JSON_DUPLICATE", "ERR_JSON_DEPTH", "ERR_JSON_SIZE", "ERR_UTF8",
-		"ERR_ENVELOPE", "ERR_DECRYPT", "ERR_PEER_KEY", "ERR_PRIVATE_KEY", "ERR_FIELD_MISSING", "ERR_FIELD_TYPE",
-		"ERR_FIELD_VALUE", "ERR_APP_ID_IN_REQUEST", "ERR_RECORD", "ERR_ADDRESS", "ERR_TRUNCATED", "ERR_TRAILING",
-		"ERR_VALUE_SIZE", "ERR_KEY_SIZE", "ERR_TTL", "ERR_CLOCK_ENTRIES", "ERR_FUTURE", "ERR_URL",
-		"ERR_FIELD_UNKNOWN",
-		"ERR_BAD_REQUEST", "ERR_REQUEST_TIMEOUT",
+		ERR_HEX = "bad_hex", ERR_BASE64 = "bad_base64", ERR_JSON = "bad_json",
+		ERR_JSON_DUPLICATE = "json_duplicate_key", ERR_JSON_DEPTH = "json_too_deep",
+		ERR_JSON_SIZE = "json_too_large", ERR_UTF8 = "bad_utf8", ERR_ENVELOPE = "bad_envelope",
+		ERR_DECRYPT = "cannot_decrypt", ERR_PEER_KEY = "bad_public_key", ERR_PRIVATE_KEY = "bad_private_key",
+		ERR_FIELD_MISSING = "field_missing", ERR_FIELD_TYPE = "field_type", ERR_FIELD_VALUE = "field_value",
+		ERR_APP_ID_IN_REQUEST = "app_id_in_request", ERR_RECORD = "bad_record", ERR_ADDRESS = "bad_address",
+		ERR_TRUNCATED = "truncated", ERR_TRAILING = "trailing_bytes", ERR_VALUE_SIZE = "value_size",
+		ERR_KEY_SIZE = "key_size", ERR_TTL = "bad_ttl", ERR_CLOCK_ENTRIES = "bad_clock",
+		ERR_FUTURE = "stamped_in_future", ERR_URL = "bad_url", ERR_BAD_REQUEST = "malformed_request",
+		ERR_FIELD_UNKNOWN = "field_unknown",
+		ERR_REQUEST_TIMEOUT = "request_timeout",
 	},
 	unauthorized = {
-		"ERR_SIGNATURE", "ERR_POP_MISSING", "ERR_POP_TIMESTAMP", "ERR_POP_NONCE", "ERR_POP_WALLET", "ERR_POP_DUPLICATE",
-		"ERR_SEALED", "ERR_MAC", "ERR_ATTEST",
-		"ERR_UNAUTHORIZED",
+		ERR_SIGNATURE = "bad_signature", ERR_POP_MISSING = "missing_headers",
+		ERR_POP_TIMESTAMP = "stale_timestamp", ERR_POP_NONCE = "nonce_unknown", ERR_POP_NONCE_USED = "nonce_used",
+		ERR_POP_WALLET = "wallet_mismatch", ERR_POP_DUPLICATE = "repeated_header",
+		ERR_SEALED = "sealed_data_changed", ERR_MAC = "bad_sync_signature", ERR_ATTEST = "attestation_untrusted",
+		ERR_UNAUTHORIZED = "unauthorized", ERR_NOT_REGISTERED = "not_registered",
+		ERR_INSTANCE_INACTIVE = "instance_inactive", ERR_INSTANCE_UNVERIFIED = "instance_unverified",
+		ERR_APP_INACTIVE = "app_inactive", ERR_VERSION_REVOKED = "version_revoked",
 	},
-	forbidden = { "ERR_SENDER_KEY", "ERR_POP_BINDING", "ERR_OPERATION", "ERR_FORBIDDEN", "ERR_POLICY" },
-	not_found = { "ERR_NOT_FOUND", "ERR_NO_ROUTE" },
-	method_not_allowed = { "ERR_METHOD" },
-	payload_too_large = { "ERR_TOO_LARGE", "ERR_STORAGE_SIZE" },
-	rate_limited = { "ERR_RATE", "ERR_NONCES_OUT" },
+	forbidden = {
+		ERR_SENDER_KEY = "sender_key_mismatch", ERR_POP_BINDING = "pop_mismatch", ERR_OPERATION = "operation_mismatch",
+		ERR_FORBIDDEN = "forbidden",
+		ERR_POLICY = "policy",
+	},
+	not_found = {
+		ERR_NOT_FOUND = "not_found", ERR_NO_ROUTE = "no_route",
+	},
+	method_not_allowed = {
+		ERR_METHOD = "method_not_allowed",
+	},
+	payload_too_large = {
+		ERR_TOO_LARGE = "too_large", ERR_STORAGE_SIZE = "storage_size",
+	},
+	rate_limited = {
+		ERR_RATE = "rate_limited", ERR_NONCES_OUT = "nonces_out",
+	},
 	internal_error = {
-		"ERR_ARGUMENT", "ERR_STATE", "ERR_RANGE", "ERR_CRYPTO", "ERR_SYSTEM", "ERR_SELFTEST", "ERR_MLOCK",
-		"ERR_FILE_MODE", "ERR_FILE_FORMAT", "ERR_FILE_MISSING",
-		"ERR_NSM_MISSING", "ERR_NSM_ACCESS", "ERR_NSM", "ERR_NSM_REFUSED", "ERR_NSM_ANSWER", "ERR_CONFINE",
+		ERR_ARGUMENT = "internal_error", ERR_STATE = "internal_error", ERR_RANGE = "internal_error",
+		ERR_CRYPTO = "internal_error", ERR_SYSTEM = "internal_error", ERR_SELFTEST = "internal_error",
+		ERR_MLOCK = "internal_error", ERR_FILE_MODE = "internal_error", ERR_FILE_FORMAT = "internal_error",
+		ERR_FILE_MISSING = "internal_error", ERR_NSM_MISSING = "internal_error", ERR_NSM_ACCESS = "internal_error",
+		ERR_NSM = "internal_error", ERR_NSM_REFUSED = "internal_error", ERR_NSM_ANSWER = "internal_error",
+		ERR_CONFINE = "internal_error",
 	},
 	service_unavailable = {
-		"ERR_MEMORY", "ERR_LOCKED_MEMORY", "ERR_STORE_FULL", "ERR_NAMESPACES", "ERR_TOMBSTONES", "ERR_BUSY",
-		"ERR_TIMEOUT", "ERR_CONNECT", "ERR_RESOLVE", "ERR_TLS", "ERR_ADDRESS_REFUSED", "ERR_HTTP", "ERR_ABI",
-		"ERR_TEE", "ERR_CHAIN", "ERR_OLD_STATE", "ERR_NOT_READY", "ERR_REFUSED", "ERR_UNVERIFIED", "ERR_NOTHING",
+		ERR_MEMORY = "out_of_memory", ERR_LOCKED_MEMORY = "out_of_memory", ERR_STORE_FULL = "store_full",
+		ERR_NAMESPACES = "too_many_namespaces", ERR_TOMBSTONES = "too_many_deleted", ERR_BUSY = "busy",
+		ERR_TIMEOUT = "upstream_failed", ERR_CONNECT = "upstream_failed", ERR_RESOLVE = "upstream_failed",
+		ERR_TLS = "upstream_failed", ERR_ADDRESS_REFUSED = "upstream_failed", ERR_HTTP = "upstream_failed",
+		ERR_ABI = "upstream_failed", ERR_TEE = "tee_unavailable", ERR_CHAIN = "chain_unavailable",
+		ERR_OLD_STATE = "chain_unavailable", ERR_NOT_READY = "not_ready", ERR_REFUSED = "upstream_failed",
+		ERR_UNVERIFIED = "upstream_failed", ERR_NOTHING = "upstream_failed",
 	},
 }
 
@@ -64,9 +93,9 @@ local PRIVATE = {
 	ERR_HTTP = true, ERR_ABI = true, ERR_TEE = true, ERR_OLD_STATE = true,
 }
 
-local CODES = {}
+local CODES, REASONS = {}, {}
 for code, names in pairs(NAMES) do
-	for _, name in ipairs(names) do CODES[name] = code end
+	for name, reason in pairs(names) do CODES[name], REASONS[name] = code, reason end
 end
 
 --- All error names, sorted.
@@ -85,6 +114,13 @@ function M.wire(name)
 	return code, STATUSES[name] or WIRE[code][1]
 end
 
+--- Why, for programs: finer than the wire code. An unknown name is an internal error.
+-- @param name  "ERR_POP_NONCE_USED"
+-- @return "nonce_used"
+function M.reason(name)
+	return REASONS[name] or "internal_error"
+end
+
 --- The reply for an error.
 -- @param name  "ERR_..."
 -- @param message  public text; nil, or an internal error: the default text is sent
@@ -98,7 +134,7 @@ function M.reply(name, message, headers)
 	for header, value in pairs(headers or {}) do all[header] = tostring(value) end
 	return {
 		status = status, code = name, headers = all,
-		body = ('{"code":"%s","message":%s}'):format(code, cjson.encode(public)),
+		body = ('{"code":"%s","reason":"%s","message":%s}'):format(code, M.reason(name), cjson.encode(public)),
 	}
 end
 

@@ -4,10 +4,13 @@
 
 local exit = require("kms.cli.exit")
 local client = require("kms.client")
+local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 local text = require("kms.base.text")
 
 local STDOUT = 1 -- descriptor of world.stdout
+local RETRIED = { [429] = true, [503] = true } -- HTTP statuses
+local MAX_WAIT_S = 600 -- of all waits of a call
 
 local COMMON = {
 	session.URL,
@@ -18,6 +21,7 @@ local COMMON = {
 	session.TIMEOUT,
 	{ name = "require-pop",
 		help = "refuse responses that do not repeat the request's signature; existing nodes do not repeat it" },
+	{ name = "retry", help = "when the node is busy or limits calls, wait as it says and call again, for ten minutes" },
 	{ name = "json", help = "print the decrypted response as JSON" },
 }
 
@@ -112,10 +116,26 @@ local function show(world, kind, parsed, result)
 	return exit.OK
 end
 
--- Page after page; with --json one object for each page.
+-- Calls fn(...), which returns nil, message, code, HTTP status, seconds to wait where the node refuses; with --retry
+-- again after 429 and 503, until it would take too long.
+local function persist(world, parsed, fn, ...)
+	local waited_s = 0
+	while true do
+		local result, message, code, status, wait_s = fn(...)
+		if result or not parsed.retry or not RETRIED[status] then return result, message, code end
+		wait_s = math.max(wait_s or 1, 1)
+		waited_s = waited_s + wait_s
+		if waited_s > MAX_WAIT_S then return nil, message, code end
+		world.stderr:write(("nova-kms: %s; calling again in %d s\n"):format(message, wait_s))
+		loop.sleep(wait_s * 1000)
+	end
+end
+
+-- Page after page; with --json one object for each page. Called again only while no page was printed.
 local function list(world, node, parsed, fields)
-	local failed
-	local ok, message, code = node:list(fields.prefix, function(keys, exchange)
+	local failed, printed
+	local function print_page(keys, exchange)
+		printed = true
 		if failed then return end
 		if parsed.json then
 			local outcome = write(world, exchange, "json")
@@ -123,6 +143,10 @@ local function list(world, node, parsed, fields)
 			return
 		end
 		for _, key in ipairs(keys) do session.print(world, text.printable(key)) end
+	end
+	local ok, message, code = persist(world, parsed, function()
+		local whole, why, name, status, wait_s = node:list(fields.prefix, print_page)
+		return whole, why, name, not printed and status or nil, wait_s
 	end)
 	if not ok then return session.fail(world, message, code) end
 	return failed or exit.OK
@@ -140,14 +164,14 @@ local function call(world, name, parsed, native)
 	seed, message, code = native.seed_load(path)
 	if not seed then return session.fail(world, ("seed %s: %s"):format(path, message), code) end
 	local node
-	node, message, code = client.open({
+	node, message, code = persist(world, parsed, client.open, {
 		url = parsed.url, seed = seed, node_wallet = parsed.node_wallet, node_pubkey = parsed.node_pubkey,
 		timeout_ms = parsed.timeout * 1000, require_pop = parsed.require_pop,
 	})
 	if not node then return session.fail(world, message, code) end
 	if name == "list" then return list(world, node, parsed, fields) end
 	local result
-	result, message, code = node:call(name, fields)
+	result, message, code = persist(world, parsed, node.call, node, name, fields)
 	if not result then return session.fail(world, message, code) end
 	return show(world, kind, parsed, result)
 end

@@ -40,13 +40,22 @@ local function percent_encode(name)
 	return (name:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
--- An error response as nil, message, code, HTTP status.
-local function refusal(status, value)
-	local code = type(value) == "table" and type(value.code) == "string" and value.code or "error"
-	local why = type(value) == "table" and type(value.message) == "string" and value.message or "no reason given"
+local function text_member(value, name)
+	local member = type(value) == "table" and value[name]
+	return type(member) == "string" and member or nil
+end
+
+-- An error response as nil, message, code, HTTP status, seconds of Retry-After.
+local function refusal(response, value)
+	local code = text_member(value, "code") or "error"
+	local reason = text_member(value, "reason")
+	if reason and reason ~= code then code = code .. " (" .. reason .. ")" end
+	local why = text_member(value, "message") or "no reason given"
+	local wait_s = (response.headers["retry-after"] or ""):match("^%d%d?%d?%d?%d?$")
 	-- The text comes from the network and goes to a terminal.
-	local message = text.printable(text.cut(("HTTP %d %s: %s"):format(status, code, why), MAX_TEXT))
-	return nil, message, "ERR_REFUSED", status
+	local message = text.printable(text.cut(("HTTP %d %s: %s"):format(response.status, code, why), MAX_TEXT))
+	if wait_s then message = ("%s (Retry-After: %d s)"):format(message, wait_s) end
+	return nil, message, "ERR_REFUSED", response.status, tonumber(wait_s)
 end
 
 local function get_json(self, path)
@@ -54,7 +63,7 @@ local function get_json(self, path)
 		url = self.url .. path, timeout_ms = self.timeout_ms, connect_timeout_ms = self.timeout_ms,
 	})
 	if not response then return nil, message, code end
-	if response.status ~= 200 then return refusal(response.status, response.value) end
+	if response.status ~= 200 then return refusal(response, response.value) end
 	if type(response.value) ~= "table" then return nil, path .. " does not give a JSON object", "ERR_ANSWER" end
 	return response
 end
@@ -67,18 +76,18 @@ end
 -- @param options  url; timeout_ms (10000)
 -- @param path  "/status", "/nodes"
 -- @return response of kms.http.fetch: the object in `value`, its JSON in `body` | nil, message, code, HTTP
---   status where the node refused
+--   status and seconds of Retry-After where the node refused
 function M.page(options, path)
 	return get_json(address(options), path)
 end
 
 -- The node's wallet and teePubkey: those of the options, or else those that /status names.
--- Returns { wallet, pubkey } | nil, message, code, HTTP status.
+-- Returns { wallet, pubkey } | nil, message, code, HTTP status, seconds to wait.
 local function pin(self, options)
 	local pinned = { wallet = options.node_wallet, pubkey = options.node_pubkey }
 	if pinned.wallet and pinned.pubkey then return pinned end
-	local response, message, code, status = get_json(self, "/status")
-	if not response then return nil, message, code, status end
+	local response, message, code, status, wait_s = get_json(self, "/status")
+	if not response then return nil, message, code, status, wait_s end
 	local node = type(response.value.node) == "table" and response.value.node or {}
 	pinned.wallet, pinned.pubkey = pinned.wallet or node.tee_wallet, pinned.pubkey or node.tee_pubkey
 	if type(pinned.wallet) ~= "string" or type(pinned.pubkey) ~= "string" then
@@ -92,15 +101,15 @@ end
 -- @param options  url; seed: handle; node_wallet, node_pubkey: hex, or nil; timeout_ms of each request (10000);
 --   wall_s: function that returns Unix seconds (os.time); require_pop: the node is known to repeat `pop`, so
 --   a reply without it is refused (a client also requires it of a node that has repeated it once)
--- @return client | nil, message, code, HTTP status where the node refused
+-- @return client | nil, message, code, HTTP status and seconds of Retry-After where the node refused
 function M.open(options)
 	local keys, message, code = identity.of(options.seed)
 	if not keys then return nil, message, code end
 	local self = setmetatable(address(options), Client)
 	self.wall_s, self.wallet = options.wall_s or os.time, keys.wallet:address()
-	local pinned, status
-	pinned, message, code, status = pin(self, options)
-	if not pinned then return nil, message, code, status end
+	local pinned, status, wait_s
+	pinned, message, code, status, wait_s = pin(self, options)
+	if not pinned then return nil, message, code, status, wait_s end
 	self.core, message, code = native.client(keys.wallet, keys.p384, pinned.wallet, pinned.pubkey)
 	if not self.core then return nil, "the node's identity: " .. message, code end
 	if options.require_pop then self.core:require_pop() end
@@ -139,10 +148,10 @@ local function send(self, kind, fields, sealed, nonce, now_s)
 	})
 end
 
--- Gets a nonce. Returns text | nil, message, code, HTTP status.
+-- Gets a nonce. Returns text | nil, message, code, HTTP status, seconds to wait.
 local function get_nonce(self)
-	local response, message, code, status = get_json(self, "/nonce")
-	if not response then return nil, message, code, status end
+	local response, message, code, status, wait_s = get_json(self, "/nonce")
+	if not response then return nil, message, code, status, wait_s end
 	if type(response.value.nonce) == "string" then return response.value.nonce end
 	return nil, "/nonce does not give a nonce", "ERR_ANSWER"
 end
@@ -153,18 +162,19 @@ end
 --   the handle that native.value_read gave), ttl_ms; delete and get: key; list: prefix, after, limit (keys of a page;
 --   none of the three: all keys), and the result has `next` when more keys follow
 -- @return the response's fields that are not secret; `exchange`, a member of theirs, gives out the secret ones by
---   its method write | nil, message, code, HTTP status: ERR_REFUSED (the node refused), ERR_UNVERIFIED (the
+--   its method write | nil, message, code, HTTP status, seconds of Retry-After: ERR_REFUSED (the node refused),
+--   ERR_UNVERIFIED (the
 --   response is not provably the node's response to this call)
 function Client:call(kind, fields)
-	local nonce, message, code, status = get_nonce(self)
-	if not nonce then return nil, message, code, status end
+	local nonce, message, code, status, wait_s = get_nonce(self)
+	if not nonce then return nil, message, code, status, wait_s end
 	local sealed, response, result
 	local now_s = self.wall_s()
 	sealed, message, code = pack(self.core:begin(kind, kind == "list" and {} or fields, nonce, now_s))
 	if not sealed then return nil, message, code end
 	response, message, code = send(self, kind, fields, sealed, nonce, now_s)
 	if not response then return nil, message, code end
-	if type(response.body) == "string" then return refusal(response.status, fetch.decode(response.body)) end
+	if type(response.body) == "string" then return refusal(response, fetch.decode(response.body)) end
 	result, message, code = self.core:finish(
 		sealed.exchange, response.headers["x-kms-response-signature"], response.body)
 	response.body:close()
@@ -179,13 +189,13 @@ end
 -- prefix are dropped here.
 -- @param prefix  that the keys start with, or nil
 -- @param each  function(keys, exchange) for each page
--- @return true | nil, message, code, HTTP status, as Client:call
+-- @return true | nil, message, code, HTTP status, seconds of Retry-After, as Client:call
 function Client:list(prefix, each)
 	local after
 	repeat
 		local fields = { prefix = prefix, after = after, limit = PAGE_KEYS }
-		local result, message, code, status = self:call("list", fields)
-		if not result then return nil, message, code, status end
+		local result, message, code, status, wait_s = self:call("list", fields)
+		if not result then return nil, message, code, status, wait_s end
 		each(matching(result.keys, prefix or ""), result.exchange)
 		if result.next and after and result.next <= after then
 			return nil, "the node's pages do not end", "ERR_UNVERIFIED"

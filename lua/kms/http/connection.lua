@@ -32,7 +32,7 @@ Conn.__index = Conn
 -- Sends an error and closes the connection.
 local function refuse(self, status, code, message)
 	self:stop_reading()
-	local bytes, length = http_reply.bytes(status, nil, http_reply.error_body(code, message), true)
+	local bytes, length = http_reply.bytes(status, nil, http_reply.error_body(status, code, message), true)
 	self:send(bytes, length, self.linger)
 end
 
@@ -134,7 +134,7 @@ local function serve(self, request)
 	if request.replied then return self:close() end
 	-- The handler failed, or returned something that is not a reply.
 	request.broken = true
-	reply(self, request, 500, nil, http_reply.error_body("internal_error", "internal error"))
+	reply(self, request, 500, nil, http_reply.error_body(500, "internal_error", "internal error"))
 end
 
 local function start_request(self)

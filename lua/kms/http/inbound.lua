@@ -16,6 +16,7 @@
 --   rule, reason    the rule of a policy that refused it, and its reason    kms.policy.gateway
 
 local client_address = require("kms.http.client_address")
+local http_request = require("kms.http.request")
 
 local M = {}
 
@@ -30,10 +31,12 @@ function Inbound:within(limiter, mono_ms)
 	return limiter:take_address(self.limit_address, mono_ms)
 end
 
---- Whether the announced body is longer than max_body. A length beyond 63 bits is negative here.
+--- What the client is told when the announced body is longer than max_body, else nil. A length beyond 63 bits is
+-- negative here.
 function Inbound:announces_too_much()
 	local announced = self.request.has_body and self.request:content_length() or 0
-	return announced ~= 0 and math.ult(self.max_body, announced)
+	if announced ~= 0 and math.ult(self.max_body, announced) then return http_request.too_large(self.max_body) end
+	return nil
 end
 
 --- @param request kms.http.request

@@ -25,11 +25,16 @@ function M.bytes(status, headers, body, close, omit)
 	return { head, body }, #head + #body
 end
 
---- The body of an error (docs/protocol.md section 2).
--- @param code, message  texts without characters that JSON escapes
+-- Reasons by HTTP status, where the wire code does not say as much.
+local REASONS = {
+	[400] = "malformed_request", [408] = "request_timeout", [413] = "too_large", [503] = "busy",
+}
+
+--- The body of an error that no handler replies to (docs/protocol.md section 2).
+-- @param status  HTTP status; @param code, message  texts without characters that JSON escapes
 -- @return JSON
-function M.error_body(code, message)
-	return ('{"code":"%s","message":"%s"}'):format(code, message)
+function M.error_body(status, code, message)
+	return ('{"code":"%s","reason":"%s","message":"%s"}'):format(code, REASONS[status] or code, message)
 end
 
 return M

@@ -19,6 +19,12 @@ local CODES = {
 	[503] = "ERR_BUSY",
 }
 
+--- What a client is told whose body is too large.
+-- @param limit  most bytes of the body
+function M.too_large(limit)
+	return ("the body is larger than the %d bytes allowed"):format(limit)
+end
+
 --- The id of this request in the logs.
 function Request:id()
 	return self.conn.server.id_prefix .. self.number
@@ -50,6 +56,7 @@ function Request:read_body(limit, caller, is_member)
 		self.complete = true
 		return true
 	end
+	if status == 413 then message = M.too_large(limit) end
 	return nil, message, CODES[status]
 end
 

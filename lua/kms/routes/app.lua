@@ -120,7 +120,8 @@ end
 
 local function handle(self, inbound)
 	if not self.readiness.ready then return not_ready(self) end
-	if inbound:announces_too_much() then return err.reply("ERR_TOO_LARGE") end
+	local too_much = inbound:announces_too_much()
+	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local mono_ms = self.mono_ms()
 	local caller, message, code, wait_s, wallet = self.authenticator:app(
 		inbound.request, self.wall_ms(), mono_ms, inbound.limit_address)

@@ -44,7 +44,7 @@ local function authenticate(self, inbound)
 	local wallet, signature, code = self.service:authenticate(head, "peer", self.wall_ms(), self.mono_ms())
 	if not wallet then
 		local message = signature
-		if code == "ERR_POP_NONCE" then record_bad_nonce(self, inbound.request) end
+		if code == "ERR_POP_NONCE" or code == "ERR_POP_NONCE_USED" then record_bad_nonce(self, inbound.request) end
 		return nil, message, code
 	end
 	inbound.wallet = wallet
@@ -185,7 +185,8 @@ end
 
 local function handle(self, inbound)
 	if not self.readiness:is_verified() then return err.reply("ERR_NOT_READY", self.readiness.reason) end
-	if inbound:announces_too_much() then return err.reply("ERR_TOO_LARGE") end
+	local too_much = inbound:announces_too_much()
+	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local peer, signature, code = authenticate(self, inbound)
 	if not peer then
 		local message = signature

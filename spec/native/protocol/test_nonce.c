@@ -21,9 +21,9 @@ TEST(is_valid_exactly_once)
 	CHECK(memcmp(a, b, sizeof(a)) != 0);
 	CHECK(kms_nonces_out(n, START) == 2);
 	CHECK_OK(kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
+	CHECK_STATUS(KMS_ERR_POP_NONCE_USED, kms_nonces_consume(n, kms_text_of(b, sizeof(b)), START));
 	CHECK_OK(kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START));
-	CHECK_STATUS(KMS_ERR_POP_NONCE, kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START + 1));
+	CHECK_STATUS(KMS_ERR_POP_NONCE_USED, kms_nonces_consume(n, kms_text_of(a, sizeof(a)), START + 1));
 	CHECK(kms_nonces_out(n, START) == 2); /* consumed nonces still count */
 	kms_nonces_free(n);
 }
@@ -160,7 +160,7 @@ TEST(stops_at_the_size_of_the_ring)
 		CHECK_STATUS(KMS_ERR_POP_NONCE,
 			     kms_nonces_consume(n, kms_text_of(first, sizeof(first)), START));
 		CHECK_OK(kms_nonces_consume(n, kms_text_of(text, sizeof(text)), START + LIFETIME + 1));
-		CHECK_STATUS(KMS_ERR_POP_NONCE,
+		CHECK_STATUS(KMS_ERR_POP_NONCE_USED,
 			     kms_nonces_consume(n, kms_text_of(text, sizeof(text)), START));
 	}
 	CHECK_STATUS(KMS_ERR_NONCES_OUT, kms_nonces_issue(text, n, START + LIFETIME + 1));

@@ -93,7 +93,7 @@ TEST(honest_headers_name_the_caller)
 	CHECK_OK(check(&w, caller));
 	CHECK_MEM(caller, w.app20, 20);
 	/* The nonce is consumed. */
-	CHECK_STATUS(KMS_ERR_POP_NONCE, check(&w, caller));
+	CHECK_STATUS(KMS_ERR_POP_NONCE_USED, check(&w, caller));
 	CHECK(is_zero(caller));
 	world_close(&w);
 }
@@ -174,7 +174,7 @@ TEST(timestamps_are_plain_digits_within_the_window)
 		CHECK_STATUS(cases[i].want, check(&w, caller));
 		CHECK(is_zero(caller) == (cases[i].want != KMS_OK));
 		/* A refused timestamp leaves the nonce valid; an accepted one consumes it. */
-		CHECK_STATUS(cases[i].want == KMS_OK ? KMS_ERR_POP_NONCE : KMS_OK,
+		CHECK_STATUS(cases[i].want == KMS_OK ? KMS_ERR_POP_NONCE_USED : KMS_OK,
 			     kms_nonces_consume(w.nonces, kms_text_of(w.nonce, KMS_NONCE_TEXT), MONO));
 	}
 	/* The clock near zero does not wrap. */
@@ -206,13 +206,13 @@ TEST(nonces_must_be_ours_and_are_used_up_by_a_failure)
 	w.pop.signature = text_of("0x00");
 	CHECK_STATUS(KMS_ERR_SIGNATURE, check(&w, caller));
 	w.pop.signature = (kms_text){ w.signature, KMS_SIGNATURE_TEXT };
-	CHECK_STATUS(KMS_ERR_POP_NONCE, check(&w, caller));
+	CHECK_STATUS(KMS_ERR_POP_NONCE_USED, check(&w, caller));
 	/* So does a wallet header that names another wallet. */
 	headers_at(&w, "1700000000");
 	w.pop.wallet = text_of("0x0000000000000000000000000000000000000001");
 	CHECK_STATUS(KMS_ERR_POP_WALLET, check(&w, caller));
 	w.pop.wallet = (kms_text){ NULL, 0 };
-	CHECK_STATUS(KMS_ERR_POP_NONCE, check(&w, caller));
+	CHECK_STATUS(KMS_ERR_POP_NONCE_USED, check(&w, caller));
 	world_close(&w);
 }
 
