@@ -1,9 +1,10 @@
---- The Lua side of the program: passes the command line to its command. Without arguments it serves,
--- since containers and services often start the program without any.
+--- The Lua side of the program: passes the command line to its command. Without arguments it serves where the
+-- environment configures a node, since containers often start the program without any, and else shows its usage.
 -- @return function(root, args) -> exit code; root is the folder that holds lua/ and config/
 
 local uv = require("luv")
 local cli = require("kms.cli")
+local config = require("kms.config")
 
 -- Commands of a source tree that are not installed (lua/devnet).
 local function devnet_commands()
@@ -12,7 +13,9 @@ local function devnet_commands()
 end
 
 return function(root, args)
-	local status = cli.main(#args > 0 and args or { "serve" }, cli.world(root, devnet_commands()))
+	local world = cli.world(root, devnet_commands())
+	if #args == 0 and config.is_in_environment(world.env) then args = { "serve" } end
+	local status = cli.main(args, world)
 	-- luv 1.44 crashes when Lua ends while a handle is closing: let the loop finish closing them.
 	uv.run("nowait")
 	return status

@@ -1,5 +1,7 @@
 #include "bind/bind.h"
 
+#include <string.h>
+
 #include "kms/codec.h"
 #include "kms/eth_text.h"
 
@@ -16,6 +18,12 @@ int bind_fail_text(lua_State *L, kms_status status, const char *text)
 int bind_fail(lua_State *L, kms_status status)
 {
 	return bind_fail_text(L, status, kms_status_text(status));
+}
+
+int bind_fail_file(lua_State *L, kms_status status, int error)
+{
+	if (status != KMS_ERR_SYSTEM || error == 0) return bind_fail(L, status);
+	return bind_fail_text(L, status, strerror(error));
 }
 
 int bind_fail_member(lua_State *L, kms_status status, const char *member)

@@ -23,6 +23,8 @@
 int bind_fail(lua_State *L, kms_status status);
 /* The same with another public text (a member's name, a limit). */
 int bind_fail_text(lua_State *L, kms_status status, const char *text);
+/* As bind_fail; ERR_SYSTEM says what the system said. In: error - errno after the call; 0: not known. */
+int bind_fail_file(lua_State *L, kms_status status, int error);
 /* The same with the member at fault before the public text; NULL: as bind_fail. */
 int bind_fail_member(lua_State *L, kms_status status, const char *member);
 /* Pushes a text, or nil when it is absent; returns 1. */

@@ -4,6 +4,7 @@
  */
 #include "bind/bind.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -38,8 +39,9 @@ static int value_read(lua_State *L)
 	if (!value) return bind_fail(L, KMS_ERR_MEMORY);
 	*value = kms_buf_make(KMS_BUF_GUARDED, KMS_CLIENT_MAX_VALUE + 1);
 	*box = value;
+	errno = 0;
 	kms_status status = kms_value_read(value, path, KMS_CLIENT_MAX_VALUE);
-	return status == KMS_OK ? 1 : bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail_file(L, status, errno);
 }
 
 /* ---- exchanges ------------------------------------------------------------------------------------ */
@@ -67,7 +69,9 @@ static int exchange_write(lua_State *L)
 	const kms_exchange *exchange = bind_check(L, 1, &exchange_type);
 	int fd = (int)bind_arg_integer(L, 2, 0, 1 << 20);
 	kms_format format = (kms_format)luaL_checkoption(L, 3, NULL, formats);
-	return bind_result(L, kms_exchange_write(fd, exchange, format));
+	errno = 0;
+	kms_status status = kms_exchange_write(fd, exchange, format);
+	return status == KMS_OK ? bind_result(L, status) : bind_fail_file(L, status, errno);
 }
 
 static int exchange_fingerprint(lua_State *L)

@@ -1,6 +1,8 @@
 /* Secret handles and public hashes. */
 #include "bind/crypto.h"
 
+#include <errno.h>
+
 #include "bind/topics.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
@@ -62,16 +64,18 @@ static int seed_load(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
 	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
+	errno = 0;
 	kms_status status = kms_seed_load(box, path);
-	return status == KMS_OK ? 1 : bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail_file(L, status, errno);
 }
 
 static int seed_create(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
 	kms_secret **box = (kms_secret **)bind_new(L, &bind_secret_type);
+	errno = 0;
 	kms_status status = kms_seed_create(box, path);
-	return status == KMS_OK ? 1 : bind_fail(L, status);
+	return status == KMS_OK ? 1 : bind_fail_file(L, status, errno);
 }
 
 /* sealfile_save(path, secret, seed) -> true | nil, message, code */

@@ -1,6 +1,7 @@
 /* The process: start, hardening, clocks, limits. kms/process.h lists what runs in what order. */
 #include "bind/process.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,7 +134,10 @@ static int process_raise_nofile(lua_State *L)
 static int process_lock_file(lua_State *L)
 {
 	int fd;
-	return bind_result(L, kms_file_lock(&fd, luaL_checkstring(L, 1)));
+	const char *path = luaL_checkstring(L, 1);
+	errno = 0;
+	kms_status status = kms_file_lock(&fd, path);
+	return status == KMS_OK ? bind_result(L, status) : bind_fail_file(L, status, errno);
 }
 
 /* guarded() -> size of the arena, bytes in use */

@@ -87,7 +87,8 @@ kms_status kms_value_read(kms_buf *value, const char *path, size_t max)
 	ENSURE(value->kind == KMS_BUF_GUARDED && max < SIZE_MAX, KMS_ERR_ARGUMENT);
 	bool is_stdin = strcmp(path, "-") == 0;
 	DEFER(close_file) int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	ENSURE(fd >= 0, KMS_ERR_FILE_MISSING);
+	ENSURE(fd >= 0 || errno != ENOENT, KMS_ERR_FILE_MISSING);
+	ENSURE(fd >= 0, KMS_ERR_SYSTEM);
 	kms_status status = read_all(value, fd, max);
 	if (status != KMS_OK) kms_buf_free(value);
 	return status;

@@ -11,16 +11,6 @@ local STRANGER = "0x" .. ("ab"):rep(20)
 local with_chain, fails = on_chain.with_chain, on_chain.fails
 
 describe("chain.evm", function()
-	it("needs the contracts' addresses", function()
-		for _, key in ipairs({ "NOVA_APP_REGISTRY_ADDRESS", "KMS_REGISTRY_ADDRESS" }) do
-			local config = chain_server.config({ "http://127.0.0.1:1" })
-			config[key] = nil
-			local chain, message = evm.open({ config = config, log = chain_server.log(), wall_ms = native.wall_ms })
-			assert.is_nil(chain)
-			assert.truthy(message:find(key, 1, true))
-		end
-	end)
-
 	it("reads apps, versions, instances, members and the hash", function()
 		with_chain({}, function(chain, server)
 			assert.is_true(chain:begin_tick())

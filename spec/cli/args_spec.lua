@@ -73,9 +73,11 @@ describe("kms.cli", function()
 		return { write = function(_, ...) list[#list + 1] = table.concat({ ... }) end }
 	end
 
+	local root
+
 	local function run(argv, variables, secret)
 		out, err = {}, {}
-		local native = { version = "1.2.3", taken = {} }
+		local native = setmetatable({ version = "1.2.3", taken = {} }, { __index = require("spec.support.native") })
 		function native.ready() return false end
 		function native.init(bytes)
 			if bytes == 8388608 then return nil, "cannot lock memory" end
@@ -89,7 +91,7 @@ describe("kms.cli", function()
 		local status = cli.main(argv, {
 			stdout = collector(out), stderr = collector(err), program = "nova-kms",
 			env = function(name) return (variables or {})[name] end,
-			root = "/nonexistent", native = function() return native end,
+			root = root or "/nonexistent", native = function() return native end,
 		})
 		out, err = table.concat(out), table.concat(err)
 		return status, native
@@ -105,6 +107,15 @@ describe("kms.cli", function()
 		run({ "--help" })
 		assert.is_truthy(out:find("\n  config  +check the configuration\n"))
 		assert.is_truthy(out:find("\n  version  +"))
+	end)
+
+	it("takes --version and help", function()
+		assert.equal(0, run({ "--version" }))
+		assert.is_truthy(out:find("^nova%-kms %d+%.%d+"), out)
+		assert.equal(0, run({ "help" }))
+		assert.is_truthy(out:find("^Usage: nova%-kms COMMAND"), out)
+		assert.equal(0, run({ "help", "config", "check" }))
+		assert.is_truthy(out:find("^Usage: nova%-kms config check"), out)
 	end)
 
 	it("answers wrong usage with 2, the level's usage and the nearest name", function()
@@ -132,10 +143,20 @@ describe("kms.cli", function()
 	end)
 
 	describe("config check", function()
+		-- What a node needs beside the defaults, and the shipped policies.
+		local function check(words, variables, secret)
+			local all = { NOVA_APP_REGISTRY_ADDRESS = "0x" .. ("1"):rep(40), KMS_REGISTRY_ADDRESS = "0x" .. ("2"):rep(40) }
+			for name, value in pairs(variables) do all[name] = value end
+			root = "."
+			local status, native = run({ "config", "check", table.unpack(words) }, all, secret)
+			root = nil
+			return status, native
+		end
+
 		it("says what differs from the defaults", function()
-			local status, native = run({ "config", "check" }, { MAX_KEY_BYTES = "100", MAX_REQUEST_BODY_BYTES = "2097152" })
+			local status, native = check({}, { MAX_KEY_BYTES = "100", MAX_REQUEST_BODY_BYTES = "2097152" })
 			assert.equal(0, status)
-			assert.is_truthy(out:find("^configuration is valid: no file"))
+			assert.is_truthy(out:find("^configuration is valid: "))
 			assert.is_truthy(out:find("\n  MAX_KEY_BYTES = 100 (environment)", 1, true))
 			assert.is_nil(out:find("LOG_LEVEL", 1, true))
 			assert.is_truthy(err:find("^note: MAX_REQUEST_BODY_BYTES=2097152"))
@@ -143,7 +164,7 @@ describe("kms.cli", function()
 		end)
 
 		it("prints all of it as JSON", function()
-			assert.equal(0, run({ "config", "check", "--json", "--config", "config/node.lua" },
+			assert.equal(0, check({ "--json", "--config", "config/node.lua" },
 				{ CHAIN_ID = "9007199254740991" }))
 			local answer = cjson.decode(out)
 			assert.is_true(answer.valid)
@@ -165,16 +186,25 @@ describe("kms.cli", function()
 			assert.is_truthy(err:find("/nonexistent/x", 1, true))
 		end)
 
+		it("refuses what serve refuses: addresses, policies, the allow list, the data folder", function()
+			assert.equal(4, run({ "config", "check" }, {}))
+			assert.is_truthy(err:find("variable KMS_REGISTRY_ADDRESS: not set", 1, true), err)
+			assert.equal(4, check({}, { REQUIRE_PEER_ATTESTATION = "/nonexistent/list" }))
+			assert.is_truthy(err:find("variable REQUIRE_PEER_ATTESTATION: ", 1, true), err)
+			assert.equal(4, check({}, { DATA_DIR = "/tmp" }))
+			assert.is_truthy(err:find("variable DATA_DIR: /tmp can be written by every user", 1, true), err)
+		end)
+
 		it("checks secrets without reading them", function()
-			assert.equal(4, run({ "config", "check" }, {}, "malformed"))
+			assert.equal(4, check({}, {}, "malformed"))
 			assert.is_truthy(err:find("variable MASTER_SECRET_HEX: the value is not valid", 1, true))
-			assert.equal(4, run({ "config", "check" }, {}, {}))
+			assert.equal(4, check({}, {}, {}))
 			assert.is_truthy(err:find("ALLOW_OPERATOR_SECRET", 1, true))
-			assert.equal(0, run({ "config", "check" }, { ALLOW_OPERATOR_SECRET = "true" }, {}))
+			assert.equal(0, check({}, { ALLOW_OPERATOR_SECRET = "true" }, {}))
 		end)
 
 		it("says when memory cannot be locked", function()
-			assert.equal(4, run({ "config", "check" }, { LOCKED_MEMORY_BYTES = "8388608" }))
+			assert.equal(4, check({}, { LOCKED_MEMORY_BYTES = "8388608" }))
 			assert.is_truthy(err:find("variable LOCKED_MEMORY_BYTES: value '8388608': cannot lock memory", 1, true))
 		end)
 	end)

@@ -190,7 +190,7 @@ describe("the control socket", function()
 			table.move({ "--socket", "/nonexistent/control.sock" }, 1, 2, #words + 1, words)
 			local code, out, err = nodes.run(words, { env = {} })
 			assert.same({ 3, "" }, { code, out })
-			assert.equal("nova-kms: no node listens on /nonexistent/control.sock, or this user may not connect\n", err)
+			assert.equal("nova-kms: no node answers on /nonexistent/control.sock: ENOENT: no such file or directory\n", err)
 		end
 		local code, _, err = nodes.run({ "peers" }, { env = { IN_ENCLAVE = "true" } })
 		assert.equal(4, code)

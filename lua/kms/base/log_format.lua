@@ -29,7 +29,7 @@ local function plain(value)
 	local kind = type(value)
 	if kind == "string" or kind == "boolean" or math.type(value) == "integer" then return value end
 	-- Infinity and NaN are no JSON numbers.
-	if kind == "number" then return ("%.14g"):format(value) end
+	if kind == "number" then return value - value == 0 and value or ("%.14g"):format(value) end
 	return "<" .. kind .. ">"
 end
 
@@ -39,9 +39,13 @@ local function json_string(value)
 	return cjson.encode(text.utf8(value))
 end
 
+local function encoded_plain(value)
+	return math.type(value) == "float" and ("%.14g"):format(value) or tostring(value)
+end
+
 local function json_value(value)
 	value = plain(value)
-	return type(value) == "string" and encode_bounded(value, json_string) or tostring(value)
+	return type(value) == "string" and encode_bounded(value, json_string) or encoded_plain(value)
 end
 
 local function quoted(value)
@@ -51,7 +55,7 @@ end
 
 local function text_value(value)
 	value = plain(value)
-	return type(value) == "string" and encode_bounded(value, quoted) or tostring(value)
+	return type(value) == "string" and encode_bounded(value, quoted) or encoded_plain(value)
 end
 
 -- Each format: the start of a line, a field, the mark of a cut line, the end.

@@ -128,11 +128,6 @@ function M.open(deps)
 		"config log wall_ms", "identity demo machine_ms mono_ms poll_ms stuck_ms"), Chain)
 	local config, log = self.config, self.log
 	self.contracts = { registry = config.NOVA_APP_REGISTRY_ADDRESS, kms = config.KMS_REGISTRY_ADDRESS }
-	for name, key in pairs({ registry = "NOVA_APP_REGISTRY_ADDRESS", kms = "KMS_REGISTRY_ADDRESS" }) do
-		if not self.contracts[name] then
-			return nil, ("variable %s: not set, CHAIN=evm needs the contract's address"):format(key)
-		end
-	end
 	self.mono_ms = self.mono_ms or native.mono_ms
 	self.rpc = rpc.new({
 		urls = config.HELIOS_RPC_URL, log = log, mono_ms = self.mono_ms,

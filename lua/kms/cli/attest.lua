@@ -78,7 +78,8 @@ end
 local function make(native, parsed, world)
 	local claims, message, code = attest_options.claims(native, parsed)
 	if not claims then return nil, message, code end
-	local path = parsed.seed or session.data_dir(world) .. "/node.seed"
+	local path, bad_config = session.seed_path(parsed, world, "node.seed")
+	if not path then return bad_config end
 	local seed, keys, signer, bytes
 	seed, message, code = native.seed_load(path)
 	if not seed then return nil, ("%s: %s"):format(path, message), code end

@@ -111,7 +111,13 @@ end
 
 local function show(world, kind, parsed, result)
 	if parsed.json then return write(world, result.exchange, "json") end
-	if kind.format then return write(world, result.exchange, parsed.format or kind.format) end
+	if kind.format then
+		local format = parsed.format or kind.format
+		local code = write(world, result.exchange, format)
+		-- A prompt right behind a value hides where it ends.
+		if format == "raw" and world.is_terminal and world.is_terminal() then world.stdout:write("\n") end
+		return code
+	end
 	kind.print(world, parsed, result)
 	return exit.OK
 end
@@ -159,13 +165,16 @@ local function call(world, name, parsed, native)
 	if parsed.json and parsed.format then
 		return session.fail(world, "give either --json or --format", "ERR_USAGE")
 	end
-	local path = parsed.seed or session.data_dir(world) .. "/demo-app.seed"
-	local seed
+	local url, path, failed, seed
+	url, failed = session.url(parsed, world)
+	if not url then return failed end
+	path, failed = session.seed_path(parsed, world, "demo-app.seed")
+	if not path then return failed end
 	seed, message, code = native.seed_load(path)
 	if not seed then return session.fail(world, ("seed %s: %s"):format(path, message), code) end
 	local node
 	node, message, code = persist(world, parsed, client.open, {
-		url = parsed.url, seed = seed, node_wallet = parsed.node_wallet, node_pubkey = parsed.node_pubkey,
+		url = url, seed = seed, node_wallet = parsed.node_wallet, node_pubkey = parsed.node_pubkey,
 		timeout_ms = parsed.timeout * 1000, require_pop = parsed.require_pop,
 	})
 	if not node then return session.fail(world, message, code) end

@@ -1,12 +1,16 @@
---- `nova-kms config check`: prints the mistakes of the configuration, or the values in force. It opens no
--- socket. C takes secrets from the environment as for `serve`, so that malformed ones are found;
--- they never reach Lua.
+--- `nova-kms config check`: prints what `serve` would refuse, or the values in force: the configuration, the
+-- policies, the allow list and the data folder. It opens no socket and makes no folder. C takes secrets from the
+-- environment as for `serve`, so that malformed ones are found; they never reach Lua.
 
+local uv = require("luv")
 local args = require("kms.cli.args")
 local boot = require("kms.node.boot")
 local config = require("kms.config")
+local evidence = require("kms.sync.evidence")
 local exit = require("kms.cli.exit")
+local files = require("kms.base.files")
 local json = require("kms.base.json")
+local policy = require("kms.policy")
 
 local function print_json(world, cfg, errors)
 	if not cfg then
@@ -36,10 +40,30 @@ local function print_text(world, cfg)
 	for _, note in ipairs(config.notes(cfg)) do world.stderr:write("note: ", note, "\n") end
 end
 
+-- Appends what a node would refuse of the files and folders that the configuration names.
+local function check_files(cfg, world, errors)
+	local native = world.native()
+	local opened, mistakes = policy.open({
+		native = native, dir = cfg.POLICY_DIR, shipped = world.root .. "/config/policy", wall_ms = native.wall_ms,
+		mono_ms = native.mono_ms,
+	})
+	if not opened then table.move(mistakes, 1, #mistakes, #errors + 1, errors) end
+	local ok, message = evidence.load_list(cfg.REQUIRE_PEER_ATTESTATION)
+	if not ok then errors[#errors + 1] = message end
+	if not uv.fs_stat(cfg.DATA_DIR) then return end
+	ok, message = files.check_dir(cfg.DATA_DIR)
+	if not ok then errors[#errors + 1] = "variable DATA_DIR: " .. message end
+end
+
 local function run(parsed, world)
 	local cfg, errors = boot.configure({
 		path = parsed.config, env = world.env, root = world.root, native = world.native(),
 	})
+	if cfg then
+		errors = {}
+		check_files(cfg, world, errors)
+		if #errors > 0 then cfg = nil end
+	end
 	if parsed.json then
 		print_json(world, cfg, errors)
 	elseif cfg then

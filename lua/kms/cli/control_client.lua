@@ -1,7 +1,7 @@
 --- Shared by commands that use a node's control socket.
 
+local uv = require("luv")
 local args = require("kms.cli.args")
-local config = require("kms.config")
 local exit = require("kms.cli.exit")
 local fetch = require("kms.http.fetch")
 local session = require("kms.cli.session")
@@ -22,14 +22,16 @@ M.SOCKET_FOR_STATUS = { name = "socket", value = "PATH", help = "use this contro
 --- The options of these commands.
 M.OPTIONS = { M.SOCKET, session.TIMEOUT, args.JSON }
 
--- The path of the socket, from --socket or the configuration. Returns path | nil, message, exit code.
+-- The path of the socket, from --socket or the configuration.
+-- Returns path | nil, exit code, after what is wrong was printed.
 local function find(parsed, world)
 	if parsed.socket then return parsed.socket end
-	local cfg, errors = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
-	if not cfg then return nil, table.concat(errors, "\n"), exit.CONFIG end
+	local cfg, failed = session.config(world)
+	if not cfg then return nil, failed end
 	local path = socket_path.path(cfg)
 	if path then return path end
-	return nil, "this configuration has no control socket (CONTROL_SOCKET): name one with --socket", exit.CONFIG
+	return nil, session.fail(world,
+		"this configuration has no control socket (CONTROL_SOCKET): name one with --socket", "ERR_CONFIG")
 end
 
 -- Whether the process that listens on a socket may be told commands: the node's user is this one, or root. Root may
@@ -52,6 +54,16 @@ end
 
 local UNREACHABLE = { ERR_CONNECT = true, ERR_RESOLVE = true }
 
+-- Why a socket cannot be reached, as the system says it.
+local function unreachable(path)
+	local _, why = uv.fs_stat(path)
+	local usable
+	if not why then usable, why = uv.fs_access(path, "W") end
+	if not why and not usable then why = "permission denied" end
+	why = why and why:gsub(": " .. path:gsub("%p", "%%%0") .. "$", "") or "connection refused"
+	return ("no node answers on %s: %s"):format(path, why)
+end
+
 local function refusal(response)
 	local value = response.value
 	local message = type(value) == "table" and type(value.message) == "string" and value.message
@@ -63,16 +75,12 @@ end
 -- @param show  function(decoded response) -> list of lines
 -- @return exit code
 function M.run(parsed, world, method, path, show)
-	local socket, message, exit_code = find(parsed, world)
-	if not socket then
-		world.stderr:write("nova-kms: ", message, "\n")
-		return exit_code
-	end
+	local socket, exit_code = find(parsed, world)
+	if not socket then return exit_code end
 	local native, failed = session.native(world, session.SMALL)
 	if not native then return failed end
 	return session.wait(function()
-		local ok
-		ok, message = check_listener(socket)
+		local ok, message = check_listener(socket)
 		if not ok then return session.fail(world, message, "ERR_REFUSED") end
 		local response, code
 		response, message, code = fetch.json({
@@ -80,7 +88,7 @@ function M.run(parsed, world, method, path, show)
 			max_bytes = MAX_RESPONSE,
 		})
 		if not response then
-			if UNREACHABLE[code] then message = ("no node listens on %s, or this user may not connect"):format(socket) end
+			if UNREACHABLE[code] then message = unreachable(socket) end
 			return session.fail(world, message, code)
 		end
 		if response.status // 100 ~= 2 then

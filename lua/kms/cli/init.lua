@@ -6,6 +6,7 @@
 --   root            folder that holds lua/ and config/
 --   program         this program as a command, for examples
 --   native()        the native module
+--   is_terminal()   whether stdout is a terminal; may be absent
 --   commands        further commands: list of { name, module }, or nil
 
 local uv = require("luv")
@@ -56,7 +57,7 @@ end
 function M.world(root, commands)
 	return {
 		stdout = io.stdout, stderr = io.stderr, env = os.getenv, root = root, program = program_path(),
-		commands = commands,
+		commands = commands, is_terminal = function() return uv.guess_handle(1) == "tty" end,
 		native = function() return require("kms_native") end,
 	}
 end
@@ -77,6 +78,11 @@ end
 -- @param world  as M.world gives it; passed to the command
 -- @return exit code
 function M.main(argv, world)
+	if argv[1] == "--version" or argv[1] == "-V" then argv = { "version", table.unpack(argv, 2) } end
+	if argv[1] == "help" then
+		argv = { table.unpack(argv, 2) }
+		argv[#argv + 1] = "--help"
+	end
 	local found, message, level = args.find(M.declaration(world, argv[1]), argv)
 	if not found then return usage_error(world, message, level) end
 	if not found.words then return show_help(world, found) end

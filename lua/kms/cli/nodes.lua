@@ -19,8 +19,10 @@ local function row(member)
 end
 
 local function run(parsed, world)
+	local url, failed = session.url(parsed, world)
+	if not url then return failed end
 	return session.wait(function()
-		local response, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/nodes")
+		local response, message, code = client.page({ url = url, timeout_ms = parsed.timeout * 1000 }, "/nodes")
 		if not response then return session.fail(world, message, code) end
 		if parsed.json then
 			session.print(world, response.body)

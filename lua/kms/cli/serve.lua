@@ -6,6 +6,7 @@ local config = require("kms.config")
 local exit = require("kms.cli.exit")
 local log = require("kms.base.log")
 local loop = require("kms.base.loop")
+local session = require("kms.cli.session")
 
 local IMPATIENT_MS = 1000
 
@@ -16,19 +17,12 @@ local function logger(cfg, native)
 	})
 end
 
--- The URL for clients on this machine. A wildcard address cannot be called.
-local function base_url(cfg)
-	local host, port = cfg.BIND_ADDR:match("^(.*):(%d+)$")
-	if host == "0.0.0.0" or host == "[::]" then host = "127.0.0.1" end
-	return ("http://%s:%s"):format(host, port)
-end
-
 -- Prints a command to paste into another terminal.
 local function announce(cfg, native, world)
-	world.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, base_url(cfg)))
+	world.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, session.local_url(cfg)))
 	if cfg.CHAIN == "local" then
 		world.stdout:write(("Try: %s call derive --url %s --seed %s/demo-app.seed --path wallet/root\n"):format(
-			world.program, base_url(cfg), cfg.DATA_DIR))
+			world.program, session.local_url(cfg), cfg.DATA_DIR))
 	end
 	world.stdout:flush()
 end

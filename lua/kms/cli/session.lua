@@ -10,7 +10,7 @@ local M = {}
 --- Guarded memory in bytes: enough for keys and names; as much as the system grants.
 M.SMALL, M.ALL = 8 << 20, 0
 
-M.URL = { name = "url", value = "URL", help = "base URL of the node", default = "http://127.0.0.1:8000" }
+M.URL = { name = "url", value = "URL", help = "base URL of the node (default: the configured BIND_ADDR)" }
 M.TIMEOUT = {
 	name = "timeout", value = "SECONDS", help = "timeout of each request", type = "int", min = 1, max = 3600, default = 10,
 }
@@ -22,7 +22,7 @@ local EXITS = {
 	ERR_USAGE = exit.USAGE, ERR_URL = exit.USAGE, ERR_ADDRESS = exit.USAGE, ERR_PEER_KEY = exit.USAGE,
 	ERR_HEX = exit.USAGE, ERR_FIELD_MISSING = exit.USAGE, ERR_UTF8 = exit.USAGE, ERR_KEY_SIZE = exit.USAGE,
 	ERR_VALUE_SIZE = exit.USAGE, ERR_FILE_MISSING = exit.USAGE, ERR_FILE_MODE = exit.USAGE,
-	ERR_FILE_FORMAT = exit.USAGE, ERR_STATE = exit.USAGE,
+	ERR_FILE_FORMAT = exit.USAGE, ERR_STATE = exit.USAGE, ERR_CONFIG = exit.CONFIG,
 }
 
 --- A member of a decoded page as text for a terminal; "-" where it is absent or null.
@@ -60,13 +60,37 @@ function M.native(world, locked_bytes)
 	return native
 end
 
---- The folder of seeds: DATA_DIR of the environment, or the configuration's default.
-function M.data_dir(world)
-	local dir = world.env("DATA_DIR")
-	if dir and dir ~= "" then return dir end
-	for _, key in ipairs(config.describe()) do
-		if key.name == "DATA_DIR" then return key.default end
-	end
+--- The configuration as a node on this machine has it, NOVA_KMS_CONFIG included.
+-- @return configuration | nil, exit code, after the mistakes were printed
+function M.config(world)
+	local cfg, errors = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
+	if cfg then return cfg end
+	return nil, M.fail(world, table.concat(errors, "\n"), "ERR_CONFIG")
+end
+
+--- The URL of a node for clients on its machine. A wildcard address cannot be called.
+function M.local_url(cfg)
+	local host, port = cfg.BIND_ADDR:match("^(.*):(%d+)$")
+	if host == "0.0.0.0" or host == "[::]" then host = "127.0.0.1" end
+	return ("http://%s:%s"):format(host, port)
+end
+
+--- The URL to call: --url, or that of the configured node.
+-- @return URL | nil, exit code, after the mistakes of the configuration were printed
+function M.url(parsed, world)
+	if parsed.url then return parsed.url end
+	local cfg, failed = M.config(world)
+	if not cfg then return nil, failed end
+	return M.local_url(cfg)
+end
+
+--- The path of a seed: --seed, or a file of DATA_DIR.
+-- @return path | nil, exit code, after the mistakes of the configuration were printed
+function M.seed_path(parsed, world, name)
+	if parsed.seed then return parsed.seed end
+	local cfg, failed = M.config(world)
+	if not cfg then return nil, failed end
+	return cfg.DATA_DIR .. "/" .. name
 end
 
 --- Runs fn() in a coroutine to its end, and the loop meanwhile.

@@ -54,8 +54,10 @@ local function run(parsed, world)
 			return control_lines(page)
 		end)
 	end
+	local url, failed = session.url(parsed, world)
+	if not url then return failed end
 	return session.wait(function()
-		local response, message, code = client.page({ url = parsed.url, timeout_ms = parsed.timeout * 1000 }, "/status")
+		local response, message, code = client.page({ url = url, timeout_ms = parsed.timeout * 1000 }, "/status")
 		if not response then return session.fail(world, message, code) end
 		if parsed.json then session.print(world, response.body) else print_page(world, response.value) end
 		return exit.OK

@@ -6,8 +6,10 @@ local text = require("kms.base.text")
 
 local M = {}
 
+--- The environment variable that names the file.
+M.PATH_VARIABLE = "NOVA_KMS_CONFIG"
+
 local DEFAULT_PATH = "config/node.lua"
-local PATH_VARIABLE = "NOVA_KMS_CONFIG"
 local MAX_SHOWN = 80 -- bytes of an unknown name
 local LIMITS = { max_bytes = 256 * 1024, max_instructions = 20000 }
 
@@ -37,7 +39,7 @@ end
 -- @param errors  list; a line is appended for each mistake
 -- @return values by name (empty where there is no file, or none that can be read), path of the file or nil
 function M.read(options, keys, errors)
-	local named = options.path or options.env(PATH_VARIABLE)
+	local named = options.path or options.env(M.PATH_VARIABLE)
 	if named == "" then named = nil end
 	local path = named or options.default_path or DEFAULT_PATH
 	local values, message, code = data_file.read(path, LIMITS)

@@ -154,6 +154,26 @@ function M.path(cfg)
 	return of(cfg).path
 end
 
+--- Whether the environment names a configuration file or sets a key. Secrets are not asked for.
+-- @param env  function(name) -> string or nil
+function M.is_in_environment(env)
+	local function is_set(name) return (env(name) or ""):find("%S") ~= nil end
+	if is_set(file.PATH_VARIABLE) then return true end
+	for _, key in ipairs(select(2, keys_by_name())) do
+		if not key.secret and (is_set(key.name) or key.alias and is_set(key.alias)) then return true end
+	end
+	return false
+end
+
+--- Checks what only a node needs; other commands work without it.
+-- @return true; or nil, list of errors, one line each
+function M.check_start(cfg)
+	local errors = {}
+	rules.check_start(of(cfg).values, errors)
+	if #errors > 0 then return nil, errors end
+	return true
+end
+
 --- The names of the secrets, which C takes from the environment at the start.
 function M.secret_names()
 	local names = {}

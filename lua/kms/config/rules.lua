@@ -35,6 +35,16 @@ function M.check(values, errors)
 	end
 end
 
+--- Appends a line to `errors` for each key that a node needs and that is not set.
+function M.check_start(values, errors)
+	if values.CHAIN ~= "evm" then return end
+	for _, name in ipairs({ "NOVA_APP_REGISTRY_ADDRESS", "KMS_REGISTRY_ADDRESS" }) do
+		if not values[name] then
+			errors[#errors + 1] = ("variable %s: not set, CHAIN=evm needs the contract's address"):format(name)
+		end
+	end
+end
+
 --- Appends a line to `errors` for each secret that must not be set.
 -- @param is_set  function(name) -> whether the environment had that secret
 function M.check_secrets(values, is_set, errors)

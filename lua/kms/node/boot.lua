@@ -31,6 +31,8 @@ function M.configure(options)
 		path = options.path, env = options.env, default_path = options.root .. "/config/node.lua",
 	})
 	if not cfg then return nil, errors end
+	local fit, needed = config.check_start(cfg)
+	if not fit then return nil, needed end
 	local native = options.native
 	local ok, message = native.ready(), nil
 	if not ok then ok, message = native.init(cfg.LOCKED_MEMORY_BYTES) end

@@ -73,17 +73,24 @@ function Evidence:check(text, exchange, instance, pubkey)
 	return nil
 end
 
+--- The images that peers must show.
+-- @param path  REQUIRE_PEER_ATTESTATION, or nil
+-- @return list (kms.attest.allow_list) | nil, message
+function M.load_list(path)
+	if not path then return { roots = { native.attest_aws_root }, allow_debug = false } end
+	local list, message = allow_list.load(path)
+	if not list then return nil, "variable REQUIRE_PEER_ATTESTATION: " .. message end
+	return list
+end
+
 --- @param deps config (REQUIRE_PEER_ATTESTATION: path of an allow list, or nil); tee; log; wall_ms; skew_ms
 --   (MAX_CLOCK_SKEW_MS); policy_hash (function -> hash of the policies in force)
 -- @return evidence | nil, message: the allow list cannot be read
 function M.new(deps)
 	local self = setmetatable(needs.take(deps, "config tee log wall_ms skew_ms policy_hash"), Evidence)
-	local path = self.config.REQUIRE_PEER_ATTESTATION
-	self.required = path ~= nil
-	self.list = { roots = { native.attest_aws_root }, allow_debug = false }
-	if not path then return self end
-	local list, message = allow_list.load(path)
-	if not list then return nil, "variable REQUIRE_PEER_ATTESTATION: " .. message end
+	self.required = self.config.REQUIRE_PEER_ATTESTATION ~= nil
+	local list, message = M.load_list(self.config.REQUIRE_PEER_ATTESTATION)
+	if not list then return nil, message end
 	self.list = list
 	return self
 end
