@@ -24,11 +24,21 @@ end
 
 local function report_end(world, net, node, process, what)
 	local name = node and ("%s %d"):format(what == "odyn" and "TEE service" or "node", node.index) or "the chain"
-	local again = node and net.up and loop.now() - process.started_ms > STABLE_MS
-	session.print(world, ("%s (process %d) %s: %s"):format(name, process.pid, process:ending(),
-		again and "it starts again" or "see " .. process.log))
+	local drained = node and what == "node" and process.signal == 0 and process.code == 0
+	local again = node and net.up and not drained and loop.now() - process.started_ms > STABLE_MS
+	local next_step = again and "it starts again" or "see " .. process.log
+	if drained then next_step = "it was drained, to give it back: " .. guide.give_back_line() end
+	session.print(world, ("%s (process %d) %s: %s"):format(name, process.pid, process:ending(), next_step))
 	world.stdout:flush()
 	if again then revive(net, node, what) end
+end
+
+-- Starts the nodes that were drained, or ended otherwise and were not started again.
+local function give_back(net)
+	if net.stopping or not net.up then return end
+	for _, node in ipairs(net.nodes) do
+		if not node.process:alive() then node:start() end
+	end
 end
 
 -- Starts the cluster and shows what it does.
@@ -61,6 +71,7 @@ local function supervise(net, parsed, world)
 			net.stopping = true
 		end)
 	end
+	loop.on_signal("sigusr1", function() give_back(net) end)
 	loop.spawn(function()
 		local ok, message = bring_up(net, parsed, world)
 		if net.stopping or (ok and not parsed.once) then return end

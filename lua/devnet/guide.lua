@@ -45,6 +45,11 @@ function M.print_map(net, out)
 	out:write(("logs       %s/nodes/*/*.log\n"):format(net.dir))
 end
 
+--- The command that starts drained nodes again.
+function M.give_back_line()
+	return ("kill -USR1 %d"):format(uv.os_getpid())
+end
+
 --- Prints commands to try next.
 function M.print_lines(net, out, program)
 	local app, last = net.apps[1], net.nodes[#net.nodes]
@@ -54,6 +59,8 @@ function M.print_lines(net, out, program)
 	end
 	out:write("As the chain's owner (nodes see it within seconds):\n")
 	for _, line in ipairs(M.owner_lines(net)) do out:write("  # ", line[1], "\n  ", line[2], "\n") end
+	out:write("As an operator who takes a node out, and gives it back:\n")
+	out:write(("  %s drain --socket %s/control.sock\n  %s\n"):format(program, last.dir, M.give_back_line()))
 	out:write(("As a failing machine (the devnet starts the node again):\n  kill -9 %d\n"):format(last.process.pid))
 end
 

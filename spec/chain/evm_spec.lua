@@ -1,9 +1,7 @@
 --- kms.chain.evm on a chain server: what it reads, and that malformed responses are failures.
 
 local chain_server = require("spec.support.chain_server")
-local evm = require("kms.chain.evm")
 local loopback = require("spec.support.loopback")
-local native = require("spec.support.native")
 local on_chain = require("spec.support.evm")
 
 local NODE, PEER, APP = on_chain.NODE, on_chain.PEER, on_chain.APP

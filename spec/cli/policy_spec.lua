@@ -89,6 +89,20 @@ describe("nova-kms policy", function()
 		assert.same({ 2, "'sync' is not one of derive, get, list, put, delete\n" }, { run("explain sync") })
 	end)
 
+	it("explain refuses facts that no request has, and knows the node's own limits", function()
+		for words, want in pairs({
+			["derive --app x"] = "--app: 'x' is not an id\n", ["derive --version 0"] = "--version: '0' is not an id\n",
+			["derive --wallet 0x12"] = "--wallet: not a wallet\n", ["list --key k"] = "--key: list has none\n",
+			["derive --size 5"] = "--size: derive has none\n", ["put --path p"] = "--path: put has none\n",
+			["get --remote nowhere"] = "--remote: 'nowhere' is not an address\n",
+		}) do assert.same({ 2, want }, { run("explain " .. words) }) end
+		assert.same({ 1, "the node itself refuses with 400: the value is larger than MAX_KV_VALUE_SIZE_BYTES=1048576\n" },
+			{ run("explain put --key k --size 1048577") })
+		assert.same({ 1, "the node itself refuses with 400: the key is longer than MAX_KEY_BYTES=4096\n" },
+			{ run("explain get --key " .. ("k"):rep(4097)) })
+		assert.equal(0, (run("explain put --key k --size 1048576")))
+	end)
+
 	it("test runs the specs beside the policies", function()
 		local status, output = run("test examples/policy/derive-paths")
 		assert.equal(0, status, output)

@@ -173,7 +173,7 @@ describe("the control socket", function()
 		assert(uv.fs_chmod(node.dir, 493)) -- 0755: only the socket's own mode is in the way
 		local code, _, err = other("loglevel", "--socket", socket)
 		assert.equal(3, code)
-		assert.truthy(err:find("no node listens on " .. socket .. ", or this user may not connect", 1, true), err)
+		assert.truthy(err:find("no node answers on " .. socket .. ": permission denied", 1, true), err)
 		assert(uv.fs_chmod(socket, 438)) -- 0666
 		code, _, err = other("loglevel", "error", "--socket", socket)
 		assert.equal(1, code)

@@ -191,6 +191,43 @@ local function genesis(deps, now_s)
 	}
 end
 
+local FIRST_APP_ID = 1001 -- of applications that are added; the demo application is before it
+
+-- An id that no application has.
+local function free_app_id(data)
+	local id = FIRST_APP_ID
+	while data.apps[tostring(id)] do id = id + 1 end
+	return tostring(id)
+end
+
+local function free_instance_id(data)
+	local last = 0
+	for _, row in pairs(data.instances) do last = math.max(last, math.tointeger(tonumber(row.id)) or 0) end
+	return tostring(last + 1)
+end
+
+--- Registers an instance of an application in the file of a local chain.
+-- @param dir  DATA_DIR; @param keys  { wallet, tee_pubkey (DER) }
+-- @param app_id  decimal text, or nil: a new one; @param now_s  Unix seconds
+-- @return id of the application | nil, message, code
+function M.add_app(dir, keys, app_id, now_s)
+	local self = setmetatable({ path = dir .. "/chain.lua" }, Chain)
+	if not files.version(self.path) then
+		return nil, self.path .. " does not exist: a node with CHAIN=local makes it when it starts", "ERR_FILE_MISSING"
+	end
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	if data.instances[keys.wallet] then return nil, "wallet " .. keys.wallet .. " is registered already", "ERR_REFUSED" end
+	app_id = app_id or free_app_id(data)
+	data.apps[app_id] = data.apps[app_id] or { status = 0 }
+	data.versions[app_id .. "/1"] = data.versions[app_id .. "/1"] or { status = 0 }
+	data.instances[keys.wallet] = instance(free_instance_id(data), app_id, keys, "", now_s)
+	local ok
+	ok, message, code = save(self, data)
+	if not ok then return nil, message, code end
+	return app_id
+end
+
 --- Opens the file, or makes it.
 -- @param deps config (DATA_DIR, KMS_APP_ID), wall_ms, machine_ms (clock of the machine; nil: wall_ms), identity
 -- { wallet, tee_pubkey, url }, demo { wallet, tee_pubkey, app_id }; log is for the backend `evm`

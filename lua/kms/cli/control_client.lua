@@ -1,6 +1,5 @@
 --- Shared by commands that use a node's control socket.
 
-local uv = require("luv")
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local fetch = require("kms.http.fetch")

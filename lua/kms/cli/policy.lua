@@ -75,7 +75,8 @@ end
 local function run_explain(parsed, world)
 	local opened, mistakes = open(parsed.dir, world, true)
 	if not opened then return print_mistakes(mistakes, world) end
-	return explain.run(opened, parsed, world)
+	local cfg = config.load({ env = world.env, default_path = world.root .. "/config/node.lua" })
+	return explain.run(opened, parsed, world, cfg)
 end
 
 local function run_test(parsed, world)

@@ -1,8 +1,10 @@
 --- `nova-kms policy explain derive --app 7 --path x`: shows which rule of which file decides, with its
 -- line. Counters and limits are empty, as for the first request of a node.
 
+local cidr = require("kms.base.cidr")
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
+local types = require("kms.config.types")
 
 local M = {}
 
@@ -15,13 +17,12 @@ local WALLET = "0x0000000000000000000000000000000000000000"
 function M.OPTIONS(dir, as_json)
 	return {
 		{ name = "app", value = "ID", help = "application id", default = "1000" },
-		{ name = "path", value = "PATH", help = "derive: the path", default = "" },
-		{ name = "context", value = "TEXT", help = "derive: the context", default = "" },
-		{ name = "length", value = "N", help = "derive: length of the key", type = "int", min = 1, max = 1024, default = 32 },
+		{ name = "path", value = "PATH", help = "derive: the path" },
+		{ name = "context", value = "TEXT", help = "derive: the context" },
+		{ name = "length", value = "N", help = "derive: length of the key", type = "int", min = 1, max = 1024 },
 		{ name = "key", value = "KEY", help = "get, put, delete: the record's key" },
-		{ name = "size", value = "BYTES", help = "put: size of the value", type = "int", min = 0, max = 1 << 40,
-			default = 0 },
-		{ name = "ttl-ms", value = "MS", help = "put: time to live", type = "int", min = 0, max = 1 << 50, default = 0 },
+		{ name = "size", value = "BYTES", help = "put: size of the value", type = "int", min = 0, max = 1 << 40 },
+		{ name = "ttl-ms", value = "MS", help = "put: time to live", type = "int", min = 0, max = 1 << 50 },
 		{ name = "wallet", value = "WALLET", help = "wallet of the caller", default = WALLET },
 		{ name = "version", value = "ID", help = "version of the application", default = "1" },
 		{ name = "instance", value = "ID", help = "instance of the application", default = "1" },
@@ -39,11 +40,11 @@ local function facts_of(parsed, now_ms)
 	local complete = {}
 	for name, value in pairs(request) do complete[name] = value end
 	if parsed.action == "derive" then
-		complete.path, complete.context, complete.length = parsed.path, parsed.context, parsed.length
+		complete.path, complete.context, complete.length = parsed.path or "", parsed.context or "", parsed.length or 32
 	elseif parsed.action ~= "list" then
 		complete.key = parsed.key or ""
 	end
-	if parsed.action == "put" then complete.size, complete.ttl_ms = parsed.size, parsed.ttl_ms end
+	if parsed.action == "put" then complete.size, complete.ttl_ms = parsed.size or 0, parsed.ttl_ms or 0 end
 	return request, complete
 end
 
@@ -71,14 +72,65 @@ local function describe(entry)
 	return table.concat(parts, " ")
 end
 
+-- What an option is for.
+local OF = {
+	path = { derive = true }, context = { derive = true }, length = { derive = true },
+	key = { get = true, put = true, delete = true }, size = { put = true }, ttl_ms = { put = true },
+}
+
+-- Checks that the facts can be those of a request. Returns true | nil, message.
+local function check(parsed, native)
+	for name, actions in pairs(OF) do
+		if parsed[name] ~= nil and not actions[parsed.action] then
+			return nil, ("--%s: %s has none"):format(name:gsub("_", "-"), parsed.action)
+		end
+	end
+	for _, name in ipairs({ "app", "version", "instance" }) do
+		if not types.app_id.parse(parsed[name]) then return nil, ("--%s: '%s' is not an id"):format(name, parsed[name]) end
+	end
+	if not native.address(parsed.wallet) then return nil, "--wallet: not a wallet" end
+	if not cidr.parse_address(parsed.remote) then
+		return nil, ("--remote: '%s' is not an address"):format(parsed.remote)
+	end
+	return true
+end
+
+-- What the node refuses whatever a policy says. Returns nil, or why.
+local function own_limit(parsed, cfg)
+	if parsed.key and #parsed.key > cfg.MAX_KEY_BYTES then
+		return ("the key is longer than MAX_KEY_BYTES=%d"):format(cfg.MAX_KEY_BYTES)
+	end
+	if parsed.size and parsed.size > cfg.MAX_KV_VALUE_SIZE_BYTES then
+		return ("the value is larger than MAX_KV_VALUE_SIZE_BYTES=%d"):format(cfg.MAX_KV_VALUE_SIZE_BYTES)
+	end
+	return nil
+end
+
+-- Shows a refusal by the node itself.
+local function show_own(why, parsed, world)
+	if parsed.json then
+		world.stdout:write(json.encode({ allowed = false, reason = why, steps = json.list({}) }), "\n")
+	else
+		world.stdout:write("the node itself refuses with 400: ", why, "\n")
+	end
+	return exit.FAILED
+end
+
 --- Runs the command.
--- @param policy  kms.policy, opened with trace
+-- @param policy  kms.policy, opened with trace; @param cfg  configuration, or nil: its limits are not known
 -- @return exit code
-function M.run(policy, parsed, world)
+function M.run(policy, parsed, world, cfg)
 	if not HOOKS[parsed.action] then
 		world.stderr:write(("'%s' is not one of derive, get, list, put, delete\n"):format(parsed.action))
 		return exit.USAGE
 	end
+	local ok, message = check(parsed, world.native())
+	if not ok then
+		world.stderr:write(message, "\n")
+		return exit.USAGE
+	end
+	local why = cfg and own_limit(parsed, cfg)
+	if why then return show_own(why, parsed, world) end
 	local request, complete = facts_of(parsed, policy.wall_ms())
 	local first, allowed = step(policy, "access.request", request)
 	local steps = { first }

@@ -19,6 +19,14 @@ local function secret(node)
 	return ("%s from %s"):format(shown(master.state), shown(master.synced_from))
 end
 
+-- The last reload of the policies, where it failed: the old ones stay in force.
+local function reload_line(page)
+	local failed = table_of(table_of(page.policy).last_error)
+	if not failed.first then return nil end
+	return ("%-10s failed, the policies before it stay in force (%s mistakes): %s"):format("reload",
+		shown(failed.mistakes), shown(failed.first))
+end
+
 local function print_page(world, page)
 	local node, cluster, store = table_of(page.node), table_of(page.cluster), table_of(page.data_store)
 	local function line(name, format, ...)
@@ -32,6 +40,8 @@ local function print_page(world, page)
 	line("cluster", "application %s, %s instances", shown(cluster.kms_app_id), shown(cluster.total_instances))
 	line("store", "%s keys in %s namespaces, %s bytes", shown(store.total_keys), shown(store.namespaces),
 		shown(store.total_bytes))
+	local failed = reload_line(page)
+	if failed then session.print(world, failed) end
 end
 
 -- What only the control socket shows.
