@@ -227,7 +227,10 @@ describe("MASTER_SECRET_HEX", function()
 	end)
 
 	it("is refused in an enclave without ALLOW_OPERATOR_SECRET", function()
-		local said = nodes.refused({ IN_ENCLAVE = "true", TEE = "odyn", CHAIN = "evm", MASTER_SECRET_HEX = MASTER })
+		local said = nodes.refused({
+			IN_ENCLAVE = "true", TEE = "odyn", CHAIN = "evm", MASTER_SECRET_HEX = MASTER,
+			NOVA_APP_REGISTRY_ADDRESS = "0x" .. ("11"):rep(20), KMS_REGISTRY_ADDRESS = "0x" .. ("22"):rep(20),
+		})
 		assert.truthy(said:find("ALLOW_OPERATOR_SECRET", 1, true), said)
 		assert.is_nil(said:find(MASTER, 1, true))
 	end)
