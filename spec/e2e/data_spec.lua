@@ -284,7 +284,7 @@ describe("a store with little room for everything", function()
 end)
 
 describe("deletions", function()
-	it("go on beyond MAX_TOMBSTONES_PER_APP on a node alone: there is nobody who has yet to learn of them", function()
+	it("go on beyond MAX_TOMBSTONES_PER_APP on a single node: no peer has yet to receive them", function()
 		local node = nodes.start({ env = { MAX_TOMBSTONES_PER_APP = 2 } })
 		finally(function() node:stop() end)
 		local app = apps.new(node, "520", "deletes")

@@ -231,7 +231,7 @@ describe("envelope", function()
 			expect.ok(app:derive({ path = "p" })) -- another wallet
 		end)
 
-		it("binds nobody who sent a wrong one", function()
+		it("does not bind an application after a wrong one", function()
 			expect.refused(bound:derive({ path = "p" }, { pop = "0x00" }), 403, "forbidden")
 			expect.ok(bound:derive({ path = "p" }))
 		end)

@@ -35,7 +35,7 @@ local function descriptors(pid)
 end
 
 describe("a client that sends its request byte by byte", function()
-	it("is cut off at the time limit, and hinders nobody", function()
+	it("is cut off at the time limit, and other clients are served", function()
 		local node, app = start({ HEADER_TIMEOUT_SECONDS = 3, FIRST_BYTE_TIMEOUT_SECONDS = 3 })
 		finally(function() node:stop() end)
 		local text, conns, sent = "GET /health HTTP/1.1\r\nHost: slow\r\nX-Long: " .. ("a"):rep(200), {}, 0
@@ -157,7 +157,7 @@ describe("clients that go away", function()
 end)
 
 describe("a client that does not read its answers", function()
-	it("is cut off, and hinders nobody", function()
+	it("is cut off, and other clients are served", function()
 		local node, app = start({ WRITE_TIMEOUT_SECONDS = 2, IDLE_TIMEOUT_SECONDS = 2 })
 		finally(function() node:stop() end)
 		expect.ok(app:put("large", crypto.random(1 << 20)))
@@ -259,7 +259,7 @@ describe("guarded memory that is full", function()
 	end)
 end)
 
-describe("a log that nobody reads", function()
+describe("the log", function()
 	it("names no key, path or context, no secret and no body", function()
 		local node, app = start({ LOG_LEVEL = "debug" })
 		finally(function() node:stop() end)
@@ -285,7 +285,7 @@ backend.only("own keys", describe)("thousands of new keys", function()
 		local node, app = start({})
 		finally(function() node:stop() end)
 		local crowd = {}
-		for i = 1, 70 do crowd[i] = apps.new(node, "960", "crowd " .. i) end
+		for i = 1, 200 do crowd[i] = apps.new(node, "960", "crowd " .. i) end
 		node:register(crowd)
 		local refused = 0
 		for _, one in ipairs(crowd) do
@@ -298,7 +298,7 @@ backend.only("own keys", describe)("thousands of new keys", function()
 			end
 			one:close()
 		end
-		assert.is_true(refused >= 1 and refused <= 10, refused)
+		assert.is_true(refused >= 1 and refused <= 140, refused) -- 60 at once, then one a second
 		expect.ok(app:derive({ path = "p" }))
 		local other = apps.new(node, "961", "another application")
 		node:register({ other })

@@ -128,7 +128,7 @@ describe("the enclave's image", function()
 		wait.until_true("a refusal", function() return ask():find("certificate verification failed", 1, true) end)
 		local bundle = image.root .. "/etc/ssl/certs/ca-certificates.crt"
 		files.write(bundle, files.read(bundle) .. files.read(certificate), 420)
-		assert.truthy(ask():find("is not JSON", 1, true)) -- what it says, and not who it is, is wrong
+		assert.truthy(ask():find("is not JSON", 1, true)) -- the certificate is accepted, and only the reply is wrong
 	end)
 
 	it("makes no call that the systemd unit refuses", function()

@@ -51,7 +51,7 @@ describe("operator policies", function()
 			assert.is_nil(folder:reload(node).last_error)
 		end)
 
-		it("let nobody into another namespace", function()
+		it("admit no application to another namespace", function()
 			expect.ok(app:put("secret/1", "mine"))
 			expect.refused(other:get("secret/1"), 404, "not_found")
 			assert.equal(0, other:list().inner.count)
@@ -61,7 +61,7 @@ describe("operator policies", function()
 			assert.equal("mine", app:value("secret/1"))
 		end)
 
-		it("let nobody pass without proof, nor with that of another", function()
+		it("accept no request without a proof, or with the proof of another", function()
 			for _, o in ipairs({ { no_pop = true }, { signature = false }, { timestamp = os.time() - 130 },
 				{ recipient = "0x" .. ("1"):rep(40) }, { wallet = other.wallet }, { nonce = "AAAAAAAAAAAAAAAAAAAAAA==" } }) do
 				expect.refused(app:derive({ path = "p" }, o), 403, "unauthorized")
@@ -69,7 +69,7 @@ describe("operator policies", function()
 			forbidden(app:derive({ path = "p" }, { sender_der = other.identity.der, channel_key = other:channel_key() }))
 		end)
 
-		it("let nobody in whom the registry does not have", function()
+		it("admit no application that is not registered", function()
 			expect.refused(apps.new(node, "700", "stranger"):derive({ path = "p" }), 403, "unauthorized")
 			local stopped = apps.new(node, "703", "stopped")
 			node:register({ { identity = stopped.identity, app_id = "703", status = 1 } })
@@ -201,7 +201,7 @@ describe("operator policies", function()
 			wait.until_true("the suspension to end", function() return app:derive({ path = "p" }).status == 200 end)
 		end)
 
-		it("gives a path of any length its key where nobody wants to see it, and refuses it else", function()
+		it("derives for a path of any length without a hook, and refuses a long one with a hook", function()
 			local long = ("p"):rep(70000)
 			expect.ok(app:derive({ path = long }))
 			folder:take(node, "access", "return { derive = function(r) return true end }")
@@ -259,7 +259,7 @@ describe("operator policies", function()
 			for _ = 1, 3 do assert.equal(200, http.get(node.port, "/nodes").status) end
 			local refusal = http.get(node.port, "/nodes")
 			assert.same({ 429, "1" }, { refusal.status, refusal.headers["retry-after"] })
-			-- A reload of other things gives nobody a new start.
+			-- A reload that does not change a limit keeps its counts.
 			folder:take(node, "access", "return { derive = function() return true end }")
 			assert.equal(429, http.get(node.port, "/nodes").status)
 			expect.ok(app:put("small", ("v"):rep(100)))

@@ -180,7 +180,7 @@ describe("operator policies on pushes", function()
 		loopback.close()
 	end)
 
-	it("say to whom, in which order, how often and how much at once", function()
+	it("set the peers, their order, the interval and the size of pushes", function()
 		folder:write("sync", [[return { interval = 1, parallel = 1, max_records = 2, peers = function(list)
 			table.sort(list, function(a, b) return a.wallet > b.wallet end)
 			return { list[1], list[2] }
@@ -201,7 +201,7 @@ describe("operator policies on pushes", function()
 		-- One after the other, the first one first.
 		assert.equal(all[1], order[1])
 		assert.equal(all[2], order[#order])
-		-- Back to the shipped ones, and often: who was left out gets it all.
+		-- With the shipped policy, the peer that was left out gets all changes.
 		folder:take(node, "sync", "return { interval = 1 }")
 		wait.until_true("the one that was left out", function() return all[3].records["700/k5"] end)
 	end)

@@ -88,7 +88,7 @@ describe("POST /sync", function()
 		for name, case in pairs({
 			["no HMAC"] = { { mac = false }, 403, "unauthorized" },
 			["a wrong HMAC"] = { { mac = key }, 403, "unauthorized" },
-			["an HMAC that is none"] = { { mac = "zz" }, 403, "unauthorized" },
+			["a malformed HMAC"] = { { mac = "zz" }, 403, "unauthorized" },
 			["no signature"] = { { signature = false }, 403, "unauthorized" },
 			["an old timestamp"] = { { timestamp = os.time() - 130 }, 403, "unauthorized" },
 			["a signature for another node"] = { { recipient = "0x" .. ("1"):rep(40) }, 403, "unauthorized" },
@@ -104,7 +104,7 @@ describe("POST /sync", function()
 			["app_id inside"] = { { plain = '{"type":"delta","data":{},"app_id":700}' }, 400, "bad_request" },
 			["another sender inside"] = { { plain = '{"type":"snapshot_request","sender_wallet":"0x1"}' }, 403, "unauthorized" },
 			["pop of another exchange"] = { { plain = '{"type":"snapshot_request","pop":"0x00"}' }, 403, "forbidden" },
-			["a key for the secret that is none"] = {
+			["a malformed key for the secret"] = {
 				{ plain = '{"type":"master_secret_request","ecdh_pubkey":"00"}' }, 400, "bad_request",
 			},
 			["no key for the secret"] = { { plain = '{"type":"master_secret_request"}' }, 400, "bad_request" },
@@ -118,7 +118,7 @@ describe("POST /sync", function()
 			refused(peer:delta(record(), { nonce = nonce }), 403, "unauthorized")
 		end)
 
-		it("whoever is no member", function()
+		it("a caller that is no member", function()
 			local stranger = peers.new(node, "stranger")
 			stranger.master = peer.master
 			refused(stranger:delta(record()), 403, "forbidden")
@@ -132,7 +132,7 @@ describe("POST /sync", function()
 			refused(other:delta(record()), 403, "forbidden")
 			local stopped = member("stopped")
 			node:edit_chain(function(chain) chain.instances[stopped.wallet].status = 1 end)
-			-- The secret goes to nobody whom the chain does not have at this moment.
+			-- Only a member by the newest block gets the secret.
 			refused(stopped:ask_secret(), 403, "forbidden")
 			wait.until_true("its end", function() return stopped:snapshot().status == 403 end)
 		end)
@@ -155,8 +155,8 @@ describe("POST /sync", function()
 		assert.equal(200, ours:sync({ type = "snapshot_request" }, { pop = true }).status)
 	end)
 
-	-- Both ends have one channel key: whoever sits between can send this node its own request back.
-	it("holds a request of its own that comes back against nobody", function()
+	-- Both ends share one channel key: an attacker between them can send this node its own request back.
+	it("does not blame a peer for this node's own request sent back", function()
 		local mirrored = member("mirrored")
 		local function noted()
 			for line in node:log():gmatch("[^\n]+") do

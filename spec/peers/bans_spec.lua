@@ -18,7 +18,7 @@ describe("bans", function()
 
 	before_each(function() list = bans.new({ policy = open(), ban_ms = 600000, wall_ms = native.wall_ms }) end)
 
-	it("keeps this node from calling whoever forged an answer, and hears it all the same", function()
+	it("stops calls to a peer that forged a response, and still hears its requests", function()
 		local ban = list:record(WALLET, "bad_response_signature", 1000)
 		assert.same({
 			scope = "calls", since_ms = 1000, until_ms = 601000, event = "bad_response_signature",

@@ -44,7 +44,7 @@ describe("peers", function()
 		assert.equal(others[1], list:peer(OTHER))
 	end)
 
-	it("calls nobody whose URL is not acceptable, and says so once", function()
+	it("does not call a peer whose URL is not allowed, and logs that once", function()
 		assert.is_false(list:callable(list:peer(THIRD), now))
 		assert.is_true(list:callable(list:peer(OTHER), now))
 		list:refresh()
@@ -68,7 +68,7 @@ describe("peers", function()
 		assert.are_not.equal(number, list:peer(THIRD).number)
 	end)
 
-	it("bounds what it knows of wallets that are members no more", function()
+	it("bounds what it remembers of former members", function()
 		local first = list:peer(OTHER)
 		for i = 1, 1001 do
 			chain.instances = { [OWN] = chain.instances[OWN] }
@@ -87,14 +87,14 @@ describe("peers", function()
 		assert.equal(3, #list:list())
 	end)
 
-	it("waits after a failure as long as it is told, and not at all after a success", function()
+	it("waits for backoff_ms after a failure, and not after a success", function()
 		local peer = list:peer(OTHER)
 		for i = 1, 3 do
 			list:unreachable(peer)
 			assert.equal(now + i * 1000, peer.retry_ms)
 		end
 		assert.same({}, { list.bans:calls(OTHER, now) })
-		assert.equal(1, #warnings) -- of the URL: whoever is away does not misbehave
+		assert.equal(1, #warnings) -- about the URL: being away is no misbehaviour
 		assert.equal("unreachable", (list:state(OTHER)))
 		list:reached(peer)
 		assert.same({ 0, now }, { peer.retry_ms, peer.last_ok_ms })
@@ -124,7 +124,7 @@ describe("peers", function()
 	end)
 
 	-- Forgotten, it would be taken for an existing node: what is too large for those would never reach it.
-	it("asks a peer again what it is before it has forgotten it", function()
+	it("asks a peer for its features again before it forgets them", function()
 		local peer = list:peer(OTHER)
 		assert.is_false(list:is_known(peer))
 		list:announced(peer, { store = true }, "aa")
@@ -148,7 +148,7 @@ describe("peers", function()
 		assert.is_false(list:understands(peer, "store"))
 	end)
 
-	it("sees by the name of its store that a peer has started anew", function()
+	it("sees by the name of its store that a peer has restarted", function()
 		local peer = list:peer(OTHER)
 		assert.is_false(list:announced(peer, { store = true }, "aa"))
 		assert.is_false(list:announced(peer, { store = true }, "aa"))
@@ -163,7 +163,7 @@ describe("peers", function()
 		assert.is_false(list:announced(peer, { store = true }, "aa"))
 	end)
 
-	it("asks the chain anew whether a wallet is a member", function()
+	it("reads from the chain again whether a wallet is a member", function()
 		assert.equal(OTHER, list:fresh(OTHER).wallet)
 		chain.instances[OTHER].status = 1
 		assert.same({ nil, nil }, { list:fresh(OTHER) })

@@ -1,4 +1,4 @@
---- What policies can use of Lua's libraries does what it does elsewhere; kms.match.
+--- The parts of Lua's libraries that policies have behave as in Lua; and kms.match.
 
 local native = require("spec.support.native")
 

@@ -121,7 +121,7 @@ describe("kms.policy", function()
 	end)
 
 	describe("a hook", function()
-		it("refuses with what it says", function()
+		it("refuses with the status and reason of the verdict", function()
 			write("access", [[return {
 				derive = function(r)
 					if r.path == "a" then return false end
@@ -173,7 +173,7 @@ describe("kms.policy", function()
 			assert.is_true(p:status().failures >= 8)
 		end)
 
-		it("that runs too long rests for whoever made it, and for nobody else", function()
+		it("that runs too long is suspended only for the application that caused it", function()
 			write("access", "return { derive = function(r) if r.path == 'slow' then while true do end end end }")
 			write("sync", "return { accept = function(r) if r.key == 'slow' then while true do end end return false end }")
 			local p = assert(open())
@@ -291,7 +291,7 @@ describe("kms.policy", function()
 			assert.same({ seconds = 60.0, scope = "all" }, p:decide_ban({ event = "poisoned_records" }))
 		end)
 
-		it("that fills its memory starts anew", function()
+		it("that fills its memory is restarted", function()
 			write("access", "local kept = {}\nreturn { derive = function(r) if r.path == 'p' then for i = 1, 2000 do "
 				.. "kept[#kept + 1] = { i } end end end }")
 			local p = assert(open())

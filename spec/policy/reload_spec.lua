@@ -46,7 +46,7 @@ describe("reloading policies", function()
 
 	it("keeps the old set where the files load once and not a second time", function()
 		local loads = -100 -- of access.lua: the third from 0 on is the last one that is whole
-		local double = setmetatable({
+		local fake = setmetatable({
 			policy_vm = function(options)
 				local vm = native.policy_vm(options)
 				return setmetatable({
@@ -61,7 +61,7 @@ describe("reloading policies", function()
 		}, { __index = native })
 		write("access", "return { derive = function(r) local s = 'x' "
 			.. "while r.path == 'q' do s = s .. s end return { status = 429 } end }")
-		local p = assert(open({ native = double }))
+		local p = assert(open({ native = fake }))
 		loads = 1
 		write("access", "return { derive = function() return false end }")
 		local ok, errors = p:reload("command")
@@ -69,7 +69,7 @@ describe("reloading policies", function()
 		assert.same({ SHIPPED .. "/sync.lua:7: it runs too long" }, errors)
 		assert.equal(errors[1], p:status().last_error.first)
 		assert.equal(429, p:derive(FACTS).status)
-		-- Nor does one that has filled its memory break down when it cannot start anew.
+		-- A set that has filled its memory stays in force when it cannot be restarted.
 		assert.is_true(p:derive({ app_id = "7", path = "q" }).failed)
 		assert.equal("policies cannot start anew", kit.lines[#kit.lines].event)
 		assert.equal(429, p:derive({ app_id = "8", path = "p" }).status)

@@ -1,4 +1,4 @@
---- kms.policy.route_table: the routes of a set of policies, which come into force whole or not at all.
+--- kms.policy.route_table: the routes of a set of policies, which come into force completely or not.
 
 local files = require("spec.support.files")
 local native = require("spec.support.native")

@@ -35,7 +35,7 @@ local function generator(seed)
 	end
 end
 
---- Writes down what happened, for who has to find out why something was wrong.
+--- Records an event, so that a violation can be explained.
 function Chaos:note(format, ...)
 	local line = ("%.1f s: "):format((now_ms() - self.begun_ms) / 1000) .. format:format(...)
 	self.events[#self.events + 1] = line
@@ -47,7 +47,7 @@ function Chaos:violation(format, ...)
 	self.violations[#self.violations + 1] = self:note("WRONG: " .. format, ...)
 end
 
--- One part fails and comes back; or not, where it is away already or holds what nobody else does.
+-- One part fails and comes back, unless it is away already or is the only one that holds the data.
 local function fail(self, part, after_ms, down_ms)
 	loop.sleep(after_ms)
 	if part.away or not part.may_fail() then return end
@@ -93,7 +93,7 @@ local function recover(self)
 	if took_ms > READY_MS then self:violation("the cluster was whole for %d ms before it served", took_ms) end
 end
 
--- One application is let in and shut out in turns, while the chain is there to say so.
+-- One application is admitted and refused alternately, while the chain can say so.
 local function change_trust(self)
 	local app, admit = self.net.apps[2], self.load:is_shut_out()
 	self.load:shut_out(nil)

@@ -33,7 +33,7 @@ local function connect(node, app)
 	}))
 end
 
--- The value of an exchange, by way of a file: it is none of Lua's business elsewhere.
+-- The value of an exchange, read through a file: the client never gives values to Lua.
 local function value_of(self, exchange)
 	local fd = assert(uv.fs_open(self.scratch, "w+", 384))
 	assert(exchange:write(fd, "raw"))
@@ -72,7 +72,7 @@ local function acknowledged_by_all(self, node, sync, sequence)
 	return true
 end
 
--- Counts what is acknowledged by now; what a killed node had not handed on is nobody's loss.
+-- Counts the writes that are acknowledged by now. Writes that a killed node had not pushed may be lost.
 local function settle(self, node, page, asked_ms)
 	local left = {}
 	for _, write in ipairs(self.open[node]) do

@@ -11,7 +11,7 @@ local function short(random)
 	return random(100, 3000)
 end
 
--- A moment, or longer than a node may believe what it has read.
+-- Either a moment, or longer than a chain view is valid.
 local function short_or_long(random)
 	return random(0, 1) == 0 and random(100, 1500) or random(5500, 7000)
 end
@@ -37,7 +37,7 @@ local function chain_part(kept, watch)
 	}
 end
 
--- A node, unless nobody else holds the secret and the records.
+-- A node may fail when another one holds the secret and the records.
 local function node_part(net, node, watch)
 	return {
 		name = "node " .. node.index, down_ms = short,

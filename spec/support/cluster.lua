@@ -38,7 +38,7 @@ end
 
 --- busted's `it` for tests of a cluster: pending where there can be none.
 -- @param it, pending as busted gives them to the spec
--- @param cluster function: the cluster, of which no part may end by itself; nil: there is none to look at
+-- @param cluster function that returns the cluster; the test fails when a part of it ended by itself; or nil
 -- @return function(name, body)
 function M.test(it, pending, cluster)
 	return function(name, body)

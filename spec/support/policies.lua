@@ -13,7 +13,7 @@ function M.new()
 	return setmetatable({ dir = files.temp_dir() }, Folder)
 end
 
---- Writes a file ("access"); text nil takes it away. At once: nobody sees half of it.
+--- Replaces a file ("access") atomically; text nil removes it.
 function Folder:write(name, text)
 	local path = self.dir .. "/" .. name .. ".lua"
 	if not text then return os.remove(path) end

@@ -68,7 +68,7 @@ describe("bootstrap", function()
 			assert.same({}, events)
 		end)
 
-		it("is held against whoever sealed another one, once the chain's has stood for a while", function()
+		it("of a peer that differs is misbehaviour once the chain's hash is settled", function()
 			inner = function() return wrong end
 			assert.is_nil(ask(false))
 			assert.same({}, events)
@@ -76,7 +76,7 @@ describe("bootstrap", function()
 			assert.same({ "wrong_master_secret" }, events)
 		end)
 
-		-- What silences a peer is only what nobody else can have made.
+		-- Only evidence that nobody else can have made may ban a peer from being heard.
 		it("that cannot be unsealed is no evidence: an old answer of the peer's would do for it", function()
 			inner = "old"
 			assert.is_nil(ask(true))
@@ -105,7 +105,7 @@ describe("bootstrap", function()
 			assert.equal(0, ask().complete)
 		end)
 
-		-- Whoever has the secret from a peer serves without its records only if all have answered.
+		-- A node with the secret of a peer serves without records only if all peers have replied.
 		it("that is refused is no answer: anybody on the way can say that", function()
 			for _, named in ipairs({ "ERR_REFUSED", "ERR_NOT_READY" }) do
 				refusal = named

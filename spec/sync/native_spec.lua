@@ -143,7 +143,7 @@ describe("sync core", function()
 		assert.equal(1, store:stats("50").live_keys)
 	end)
 
-	it("merges on the pool, and nobody closes the message meanwhile", function()
+	it("merges on the pool, and the message cannot be closed meanwhile", function()
 		loopback.run(function()
 			local store, master = new_store(A), assert(secret(MASTER))
 			local message = assert(parse({ data = { ["49"] = { record("one") } } }))

@@ -114,7 +114,7 @@ describe("push", function()
 		assert.same({ 1, 2, 3 }, pushed(OURS))
 	end)
 
-	it("sends again what was not acknowledged, and counts it as acknowledged by nobody", function()
+	it("sends again what was not acknowledged, and does not count it as acknowledged", function()
 		change(0)
 		answers[OURS] = { after = { nil, "forged", "ERR_UNVERIFIED" } }
 		tick()
@@ -158,7 +158,7 @@ describe("push", function()
 		assert.equal(2, store.acknowledged)
 	end)
 
-	it("greets a peer that was never heard first: only then it knows what that takes", function()
+	it("greets a peer that it never heard, to learn its features before it sends records", function()
 		local stranger = peers.members[1]
 		stranger.heard, stranger.features = false, {}
 		change(0, 2000000)
@@ -174,7 +174,7 @@ describe("push", function()
 		assert.equal(2, #calls - #pushed(EXISTING))
 	end)
 
-	it("starts anew with a peer whose store has", function()
+	it("starts from the first change with a peer that has restarted", function()
 		change(0)
 		change(0)
 		tick()
@@ -196,7 +196,7 @@ describe("push", function()
 		assert.same({ 1, 2, 1, 2 }, pushed(OURS))
 	end)
 
-	it("begins again where a peer starts anew while what is not for it is passed over", function()
+	it("starts again when a peer restarts while changes that are not for it are skipped", function()
 		change(0)
 		tick()
 		change(7)
@@ -211,7 +211,7 @@ describe("push", function()
 		assert.same({ 1, 1 }, pushed(OURS))
 	end)
 
-	it("pushes once a tick to a peer that has always just started anew", function()
+	it("pushes once a tick to a peer that claims a new store each time", function()
 		change(0)
 		answers[OURS] = { anew = true }
 		for _ = 1, 3 do tick() end
@@ -219,7 +219,7 @@ describe("push", function()
 		assert.equal(0, pusher:status().peers[OURS].acknowledged)
 	end)
 
-	it("starts anew where the answer to what is sent once more shows a new life", function()
+	it("starts from the first change when the response to a repeated push names a new store", function()
 		change(0)
 		change(0)
 		answers[OURS] = { counts = { total = 2, rejected = 1, future = 1 } }
@@ -241,7 +241,7 @@ describe("push", function()
 		assert.same({ 1, 1 }, pushed(OURS))
 	end)
 
-	it("starts anew with an existing node that was gone", function()
+	it("starts from the first change with an existing node that was gone", function()
 		change(0)
 		tick()
 		change(0)
@@ -283,7 +283,7 @@ describe("push", function()
 		assert.same({ 1 }, pushed(OURS))
 	end)
 
-	it("pushes to whom it is told, in that order, to so many at once and so many records", function()
+	it("follows order, parallel and max_records", function()
 		local function wallets()
 			local list = {}
 			for i, call in ipairs(calls) do list[i] = call.wallet end
@@ -340,7 +340,7 @@ describe("push", function()
 		assert.equal(0, pusher:status().peers[OURS].skipped)
 	end)
 
-	it("counts everything as acknowledged where there is nobody else", function()
+	it("counts everything as acknowledged when there is no other member", function()
 		peers.members = {}
 		change(0)
 		tick()
