@@ -138,7 +138,7 @@ static bool set_filter(void)
 
 /* ---- Landlock ---- */
 
-static void close_ruleset(int *ruleset)
+static void close_ruleset(const int *ruleset)
 {
 	if (*ruleset >= 0) (void)close(*ruleset);
 }

@@ -88,6 +88,7 @@ describe("chain.rpc with one server", function()
 		for _, error_text in ipairs({
 			'{"code":1,"message":"proof failed"}', '{"code":-32005,"message":"limit exceeded"}',
 			'{"code":-32603,"message":"Internal error"}', '{"code":-32603,"message":"Internal error","data":{"data":5}}',
+			'{"code":-32015,"message":"VM execution error.","data":"OutOfGas"}',
 			'{"code":-32000,"message":"x","data":"text"}', '{"code":-32000,"message":"x","data":{"a":1}}',
 		}) do
 			local value, message, code = answer_to(with_id('{"jsonrpc":"2.0","id":ID,"error":' .. error_text .. "}"))

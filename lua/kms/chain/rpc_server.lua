@@ -43,7 +43,7 @@ local function says_old_state(message)
 	return false
 end
 
-local REVERT_CODES = { [3] = true, [-32015] = true } -- of Geth and its kin; of Parity and its kin
+local GETH_REVERT, PARITY_EXECUTION_ERROR = 3, -32015
 
 -- The data of a revert: "0x...", "Reverted 0x...", or one of them within an object, as gateways pass an error on.
 -- Returns nil when there is none.
@@ -57,9 +57,20 @@ local function says_revert(words)
 	return type(words) == "string" and words:lower():find("revert", 1, true) ~= nil
 end
 
+local function says_out_of_gas(words)
+	return type(words) == "string" and words:lower():gsub("[^a-z]", ""):find("outofgas", 1, true) ~= nil
+end
+
+-- Parity and its kin have one code for every execution that failed. One that ran out of gas says nothing about what
+-- the contract would return.
+local function is_parity_revert(failure, code)
+	return code == PARITY_EXECUTION_ERROR and not (says_out_of_gas(failure.message) or says_out_of_gas(failure.data))
+end
+
 -- Light clients give every error the code 1 and no data, so the message decides.
 local function is_revert(failure, code)
-	if REVERT_CODES[code] or says_revert(failure.message) or says_revert(failure.data) then return true end
+	if code == GETH_REVERT or is_parity_revert(failure, code) then return true end
+	if says_revert(failure.message) or says_revert(failure.data) then return true end
 	if type(failure.data) == "table" and says_revert(failure.data.message) then return true end
 	return revert_data(failure.data) ~= nil
 end

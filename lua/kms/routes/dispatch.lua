@@ -31,7 +31,7 @@ local function dispatch(self, arrived)
 		return unrouted(why, allow)
 	end
 	arrived.route, arrived.rest = route, rest
-	if self.on_loopback and route.name == "status" and not host.is_local(request:header("host")) then
+	if self.check_host and route.name == "status" and not host.is_local(request:header("host")) then
 		return err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
 	end
 	if not route.unlimited then
@@ -79,8 +79,9 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "routes log mono_ms requests config")
 	self.limiter = rate_limit.per_minute(self.config.RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
-	self.on_loopback = host.is_loopback(self.config.BIND_ADDR)
 	self.trusted = #self.config.TRUSTED_PROXIES > 0 and self.config.TRUSTED_PROXIES or nil
+	-- A proxy on the same machine passes the public name on.
+	self.check_host = host.is_loopback(self.config.BIND_ADDR) and not self.trusted
 	return setmetatable(self, Dispatcher)
 end
 

@@ -35,7 +35,7 @@ end
 local function record_bad_nonce(self, request)
 	local claimed = native.address(request:header("x-kms-wallet") or "")
 	local peer = claimed and self.peers:peer(claimed)
-	if peer then self.peers:record(peer, "replayed_nonce", "a nonce that was used, or none of ours") end
+	if peer then self.peers:record(peer, "replayed_nonce", "a nonce that was used before") end
 end
 
 -- The peer that signed the headers. Returns peer, signature | nil, message, code.
@@ -44,7 +44,8 @@ local function authenticate(self, inbound)
 	local wallet, signature, code = self.service:authenticate(head, "peer", self.wall_ms(), self.mono_ms())
 	if not wallet then
 		local message = signature
-		if code == "ERR_POP_NONCE" or code == "ERR_POP_NONCE_USED" then record_bad_nonce(self, inbound.request) end
+		-- A nonce that this process never issued is what a peer sends after this node's restart.
+		if code == "ERR_POP_NONCE_USED" then record_bad_nonce(self, inbound.request) end
 		return nil, message, code
 	end
 	inbound.wallet = wallet
