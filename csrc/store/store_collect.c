@@ -9,15 +9,18 @@
 #define TURN 256         /* records that a namespace gives up before others have their turn */
 #define SLACK 16384 /* bytes that a write may take besides key and value: clock, index, a new namespace */
 
-/* Makes one namespace give up at least this many bytes; returns how many it did. */
-static uint64_t collect_from(store_namespace *ns, uint64_t bytes, uint64_t now_ms)
+/*
+ * Makes one namespace give up this many bytes, but nothing once it holds no more than its share: others may
+ * collect from it at the same time. Returns how many it gave up.
+ */
+static uint64_t collect_from(store_namespace *ns, uint64_t bytes, uint64_t share, uint64_t now_ms)
 {
 	uint64_t freed = 0;
 	for (bool more = true; more && freed < bytes;) {
 		uint64_t turn = 0;
 		kms_namespace_lock_in_turn(ns);
 		for (int i = 0; i < TURN && more && freed + turn < bytes; i++)
-			more = kms_capacity_give_up(&turn, ns, now_ms);
+			more = ns->stats.total_bytes > share && kms_capacity_give_up(&turn, ns, now_ms);
 		(void)kms_store_charge(&ns->store->totals, 0, turn);
 		kms_namespace_unlock(ns);
 		freed += turn;
@@ -39,5 +42,5 @@ bool kms_share_collect(kms_store *store, uint64_t app_id, uint64_t wanted, uint6
 	uint64_t bytes = kms_share_excess(total + SLACK + store->config.max_total_bytes / BATCH_SHARE,
 					  store->config.max_total_bytes);
 	if (bytes > s.excess) bytes = s.excess;
-	return collect_from(kms_namespace_at(store, s.payer), bytes, now_ms) > 0;
+	return collect_from(kms_namespace_at(store, s.payer), bytes, share, now_ms) > 0;
 }

@@ -147,8 +147,14 @@ static bool free_some(reservation *r, bool store_short, const shortage *s)
 	if (kms_due_handle(&r->credit, r->ns, r->now_ms)) return true;
 	if (s->total > 0 && kms_dead_drop(&r->credit, r->ns, r->now_ms)) return true;
 	uint64_t held = r->ns->stats.total_bytes - existing_charge(r) + r->total_bytes;
-	if (store_short && !kms_share_pays(r->ns, held)) return false;
-	return evict(r, s);
+	if (!store_short) return evict(r, s);
+	if (!kms_share_pays(r->ns, held)) return false;
+	/* For the store it pays what it holds above its share; the rest is collected from others. */
+	kms_store *store = r->ns->store;
+	uint64_t over = kms_share_excess(held, store->config.max_total_bytes / kms_namespace_count(store));
+	shortage due = *s;
+	if (due.total > over) due.total = over > s->own ? over : s->own;
+	return evict(r, &due);
 }
 
 static kms_status reserve(reservation *r)

@@ -69,6 +69,7 @@ local function write(path, text)
 	if written == #text then written, failure = call(uv.fs_fsync, fd) end
 	call(uv.fs_close, fd)
 	if not written then return nil, failure end
+	if type(written) == "number" and written ~= #text then return nil, "the disk took only a part of it" end
 	return call(uv.fs_rename, temporary, path)
 end
 

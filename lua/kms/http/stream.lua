@@ -58,7 +58,9 @@ end
 local function hold(self, bytes)
 	local server = self.server
 	while not self.closed and server.held > 0 and server.held + bytes > server.max_held do
-		server.connections:oldest(WRITING):close(true)
+		local oldest = server.connections:oldest(WRITING)
+		if not oldest then break end -- the others have not met a client that is slow
+		oldest:close(true)
 	end
 	if self.closed then return false end
 	self.held, server.held = bytes, server.held + bytes
@@ -113,10 +115,10 @@ function Stream:send(bytes, length, on_sent)
 	if not sent and failure ~= "EAGAIN" then self:close() end
 	if self.closed or sent == length then return on_sent(self) end
 	self:stop_reading()
-	if not hold(self, length - (sent or 0)) then return on_sent(self) end
+	if not self.holds_source and not hold(self, length - (sent or 0)) then return on_sent(self) end
 	self:enter("write")
 	self.client:write(unsent(bytes, sent or 0), loop.guard(function(unwritten)
-		release(self)
+		if not self.holds_source then release(self) end
 		if unwritten then self:close() end
 		on_sent(self)
 	end))
@@ -128,6 +130,18 @@ end
 -- @param on_sent  as for send()
 function Stream:send_source(head, source, on_sent)
 	local at, length = 0, source:len()
+	local function finish()
+		source:close()
+		if self.holds_source then release(self) end
+		self.holds_source = false
+		return on_sent(self)
+	end
+	-- A reply in memory counts whole until its last slice is sent, however slowly the client reads. Snapshots, which are
+	-- no kms.body, have a limit of their own.
+	if type(source) == "userdata" and length > SLICE_BYTES then
+		if not hold(self, length) then return finish() end
+		self.holds_source = true
+	end
 	local function next_slice()
 		local ok, slice
 		if not self.closed and at < length then
@@ -135,10 +149,7 @@ function Stream:send_source(head, source, on_sent)
 			-- The head is sent, so the client can only be told by a reset.
 			if not ok then self:close(true) end
 		end
-		if not ok then
-			source:close()
-			return on_sent(self)
-		end
+		if not ok then return finish() end
 		at = at + #slice
 		self:send(slice, #slice, function() loop.defer(next_slice) end)
 	end

@@ -33,7 +33,7 @@ local function run(self)
 			self.last = self.last + 1
 			self.lines[self.last] = line
 		end
-		self.give(conn)
+		loop.try(self.give, conn)
 		if self.first > self.last then return stop(self) end
 	until uv.hrtime() >= until_ns
 end
