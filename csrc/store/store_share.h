@@ -1,7 +1,8 @@
 /*
  * Shares of the store. The share of a namespace is the store's total, divided by the number of namespaces.
  * When the whole store is short, those namespaces give records up that hold more than their share, the one
- * with the largest excess first, and none falls below its share.
+ * with the largest excess first, until it holds its share. The last record that it gives up can take it below
+ * by part of that record.
  */
 #ifndef KMS_STORE_STORE_SHARE_H
 #define KMS_STORE_STORE_SHARE_H
