@@ -1,10 +1,4 @@
-/*
- * Merging records from peers. Both sides of a concurrent pair must choose the same winner from what
- * travels between them, so a record is compared in the form in which it would be sent: a tombstone, an
- * expired one too, as an empty ciphertext; a stub as the ciphertext that was evicted. The stub keeps
- * IV and tag of that ciphertext: a fresh IV of 96 bits decides any comparison with another write, and
- * IV and tag together identify the same one.
- */
+/* Merging records from peers. */
 #include <string.h>
 
 #include "base/ensure.h"
@@ -13,6 +7,7 @@
 #include "store/store_expire.h"
 #include "store/store_internal.h"
 #include "store/store_state.h"
+#include "store/store_tie.h"
 #include "kms/codec.h"
 
 #define PEER_SLACK 128 /* bytes by which a peer's ciphertext may exceed max_value */
@@ -34,16 +29,24 @@ const char *kms_merge_name(kms_merge outcome)
 
 /* ---- checks ---- */
 
+static kms_status value_len_check(const kms_store *store, size_t len)
+{
+	ENSURE(len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
+	ENSURE(len <= store->config.max_value + PEER_SLACK, KMS_ERR_VALUE_SIZE);
+	return KMS_OK;
+}
+
 static kms_status value_check(const kms_store *store, const kms_record *record)
 {
 	if (record->state == KMS_RECORD_TOMBSTONE) {
 		ENSURE(!record->value.bytes && record->value.len == 0, KMS_ERR_RECORD);
-		return KMS_OK;
+		/* Only an expired record had a value. */
+		if (record->fingerprint.len == 0) return KMS_OK;
+		ENSURE(record->ttl_ms > 0, KMS_ERR_RECORD);
+		return value_len_check(store, record->fingerprint.len);
 	}
 	ENSURE(record->state == KMS_RECORD_LIVE && record->value.bytes, KMS_ERR_RECORD);
-	ENSURE(record->value.len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
-	ENSURE(record->value.len <= store->config.max_value + PEER_SLACK, KMS_ERR_VALUE_SIZE);
-	return KMS_OK;
+	return value_len_check(store, record->value.len);
 }
 
 static kms_status clock_check(clock_draft *sorted, kms_clock clock, uint64_t latest)
@@ -74,20 +77,6 @@ static kms_status record_check(clock_draft *clock, const kms_store *store, const
 
 /* ---- the decision ---- */
 
-/* Whether the incoming one of two concurrent versions wins. */
-static bool incoming_wins(const store_record *held, const kms_record *incoming)
-{
-	if (incoming->updated_at_ms != held->updated_at_ms)
-		return incoming->updated_at_ms > held->updated_at_ms;
-	if (held->state != KMS_RECORD_STUB)
-		return kms_text_compare(kms_span_text(incoming->value),
-					kms_span_text(kms_span_of(held->value, held->value_len))) > 0;
-	ENSURE(incoming->state == KMS_RECORD_LIVE, false);
-	uint8_t fingerprint[KMS_FINGERPRINT];
-	kms_record_fingerprint(fingerprint, incoming->value);
-	return memcmp(fingerprint, held->fingerprint, KMS_FINGERPRINT) > 0;
-}
-
 static kms_merge decide(const store_record *held, const kms_record *incoming, kms_clock clock)
 {
 	ENSURE(held, KMS_MERGE_INSERTED);
@@ -101,8 +90,8 @@ static kms_merge decide(const store_record *held, const kms_record *incoming, km
 	case KMS_CLOCK_CONCURRENT:
 		break;
 	}
-	return incoming_wins(held, incoming) ? KMS_MERGE_REPLACED_BY_CONCURRENT_LWW
-					     : KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK;
+	return kms_tie_won(held, incoming) ? KMS_MERGE_REPLACED_BY_CONCURRENT_LWW
+					   : KMS_MERGE_IGNORED_CONCURRENT_TIE_BREAK;
 }
 
 /* ---- merging ---- */
@@ -123,7 +112,9 @@ static kms_status take_over(store_namespace *ns, store_record *held, uint64_t ha
 	kms_record source = *incoming;
 	DEFER(kms_record_release) store_record *made = NULL;
 	if (source.ttl_ms > 0 && now_ms > source.updated_at_ms + source.ttl_ms) {
-		source.state = KMS_RECORD_TOMBSTONE; /* expired on its way: nothing is evicted for it */
+		/* Expired on its way: nothing is evicted for it. */
+		if (source.state == KMS_RECORD_LIVE) source.fingerprint = kms_fingerprint_of(source.value);
+		source.state = KMS_RECORD_TOMBSTONE;
 		source.value = (kms_span){ NULL, 0 };
 	}
 	GUARD(kms_record_new(&made, &source, hash, clock));

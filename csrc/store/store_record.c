@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/min_heap.h"
 #include "kms/codec.h"
-#include "kms/crypto.h"
 
 kms_status kms_record_key_check(kms_text key, size_t max)
 {
@@ -40,6 +39,7 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	made->state = (uint8_t)source->state;
 	made->updated_at_ms = source->updated_at_ms;
 	made->ttl_ms = source->ttl_ms;
+	if (source->state != KMS_RECORD_LIVE) made->fingerprint = source->fingerprint;
 	made->due_position = made->dead_position = KMS_MIN_HEAP_ABSENT;
 	memcpy(made->key, source->key.text, source->key.len);
 	memcpy((uint8_t *)made + kms_record_clock_offset(made->key_len), clock.entries, clock_bytes);
@@ -55,10 +55,18 @@ void kms_record_free(store_record *record)
 	kms_heap_free(record);
 }
 
-void kms_record_fingerprint(uint8_t fingerprint[KMS_FINGERPRINT], kms_span ciphertext)
+kms_fingerprint kms_fingerprint_of(kms_span ciphertext)
 {
-	memcpy(fingerprint, ciphertext.bytes, KMS_GCM_IV);
-	memcpy(fingerprint + KMS_GCM_IV, ciphertext.bytes + ciphertext.len - KMS_GCM_TAG, KMS_GCM_TAG);
+	kms_fingerprint made = { .len = (uint32_t)ciphertext.len };
+	memcpy(made.iv12, ciphertext.bytes, sizeof(made.iv12));
+	memcpy(made.tag16, ciphertext.bytes + ciphertext.len - sizeof(made.tag16), sizeof(made.tag16));
+	return made;
+}
+
+kms_fingerprint kms_record_fingerprint(const store_record *record)
+{
+	if (record->state != KMS_RECORD_LIVE) return record->fingerprint;
+	return kms_fingerprint_of(kms_span_of(record->value, record->value_len));
 }
 
 void kms_record_view(kms_record *view, const store_record *record)
@@ -70,6 +78,7 @@ void kms_record_view(kms_record *view, const store_record *record)
 		.updated_at_ms = record->updated_at_ms,
 		.ttl_ms = record->ttl_ms,
 		.state = (kms_record_state)record->state,
+		.fingerprint = record->fingerprint,
 		.sequence = record->sequence,
 		.origin = record->origin,
 	};

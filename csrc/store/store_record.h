@@ -6,8 +6,6 @@
 #include "kms/value_seal.h"
 #include "store/store_clock.h"
 
-#define KMS_FINGERPRINT KMS_VALUE_SEAL_OVERHEAD /* IV and tag of a ciphertext */
-
 /* Members that a look-up reads are at the end, next to the key: fewer cache lines. */
 typedef struct store_record {
 	uint64_t hash;
@@ -16,7 +14,7 @@ typedef struct store_record {
 	struct store_record *previous_change;
 	uint32_t due_position; /* in the namespace's heaps */
 	uint32_t dead_position;
-	uint8_t fingerprint[KMS_FINGERPRINT]; /* of a stub: of the evicted ciphertext */
+	kms_fingerprint fingerprint; /* of the value that it had, once it expired or was evicted */
 	uint32_t key_len;
 	uint32_t origin;
 	struct store_record *newer; /* LRU, live records only */
@@ -59,7 +57,9 @@ static inline kms_clock kms_record_clock(const store_record *record)
 
 void kms_record_view(kms_record *view, const store_record *record);
 /* The fingerprint of a ciphertext of at least KMS_VALUE_SEAL_OVERHEAD bytes. */
-void kms_record_fingerprint(uint8_t fingerprint[KMS_FINGERPRINT], kms_span ciphertext);
+kms_fingerprint kms_fingerprint_of(kms_span ciphertext);
+/* The fingerprint of the value that a record has, or had; zero for a deletion. */
+kms_fingerprint kms_record_fingerprint(const store_record *record);
 
 /* Whether its time to live is over. */
 static inline bool kms_record_expired(const store_record *record, uint64_t now_ms)

@@ -93,6 +93,7 @@ static uint64_t state_change(store_namespace *ns, store_record *record, kms_reco
 {
 	uint64_t before = kms_record_charge(record);
 	state_leave(ns, record);
+	record->fingerprint = kms_record_fingerprint(record);
 	kms_heap_free(record->value);
 	record->value = NULL;
 	record->value_len = 0;
@@ -119,7 +120,6 @@ void kms_record_commit(store_namespace *ns, store_record *existing, store_record
 
 uint64_t kms_record_evict(store_namespace *ns, store_record *record, uint64_t now_ms)
 {
-	kms_record_fingerprint(record->fingerprint, kms_span_of(record->value, record->value_len));
 	count_add(&ns->stats.evictions, &ns->store->totals.evictions, 1);
 	return state_change(ns, record, KMS_RECORD_STUB, now_ms);
 }

@@ -53,6 +53,13 @@ typedef enum kms_record_state {
 	KMS_RECORD_STUB = 2,      /* evicted: key, clock and stamp without the value */
 } kms_record_state;
 
+/* What is kept of a value that expired or was evicted: it stands for the ciphertext in comparisons. */
+typedef struct kms_fingerprint {
+	uint8_t iv12[12];
+	uint8_t tag16[16];
+	uint32_t len; /* of the ciphertext, IV and tag included; 0: there was no value, or it is not known */
+} kms_fingerprint;
+
 /* A borrowed record. */
 typedef struct kms_record {
 	kms_text key;
@@ -61,8 +68,9 @@ typedef struct kms_record {
 	uint64_t updated_at_ms;
 	uint64_t ttl_ms; /* 0: never expires */
 	kms_record_state state;
-	uint64_t sequence; /* number of its last change; out only */
-	uint32_t origin;   /* 0: written here; else the number that the caller of the merge gave */
+	kms_fingerprint fingerprint; /* of a stub and of an expired record; else zero */
+	uint64_t sequence;           /* number of its last change; out only */
+	uint32_t origin;             /* 0: written here; else the number that the caller of the merge gave */
 } kms_record;
 
 /* ---- the store ------------------------------------------------------------------------------- */
