@@ -200,6 +200,9 @@ fuzzers: $(FUZZERS)
 contracts: deps ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
 
+simulate: build native-tests ## clusters on a virtual clock under faults: SEEDS=2000, or SEED=n for one of them
+	@KMS_BUILD=$(BUILD) spec/simulate/run $(or $(SEED),1) $(or $(SEED),$(SEEDS),2000)
+
 chaos: all ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SEED=n for the same ones
 	@contracts/script/build
 	$(SUBMAKE) native-tests

@@ -38,7 +38,9 @@ local function open_folder(config)
 	return nil, ("data folder %s: %s"):format(dir, message)
 end
 
-local function new_store(config, wallet)
+--- Makes the store.
+-- @param wallet this node's
+function M.new_store(config, wallet)
 	return assert(native.store({
 		self = wallet, max_key = config.MAX_KEY_BYTES, max_value = config.MAX_KV_VALUE_SIZE_BYTES,
 		max_app_bytes = config.MAX_APP_STORAGE_BYTES, max_app_total = rules.app_total(config),
@@ -103,7 +105,8 @@ function M.open(config, log, shipped)
 	core.channels = assert(native.channels(config.MAX_CHANNELS))
 	core.tee, message = loop.complete(tee.open, { config = config, log = log, channels = core.channels })
 	if not core.tee then return nil, message end
-	core.store, core.native_nonces = new_store(config, core.tee.address), assert(native.nonces(config.POP_TIMEOUT_SECONDS))
+	core.store = M.new_store(config, core.tee.address)
+	core.native_nonces = assert(native.nonces(config.POP_TIMEOUT_SECONDS))
 	core.service = new_service(config, core)
 	core.policy, message = policy.open({
 		native = native, dir = config.POLICY_DIR, shipped = shipped,

@@ -13,6 +13,7 @@ local metrics_process = require("kms.admin.metrics.process")
 local metrics_services = require("kms.admin.metrics.services")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local timers = require("kms.node.timers")
 
 local M = {}
 
@@ -20,8 +21,6 @@ local Node = {}
 Node.__index = Node
 
 local SECOND_MS = 1000
-local EXPIRE_AT_ONCE = 1000 -- records
-local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
 local SERVED_POLL_MS = 10
 
 -- Returns the server | nil, message.
@@ -69,35 +68,6 @@ local function open_admin(parts, server, is_stopping, on_drain)
 	})
 end
 
--- Pushes changes to peers at the interval that sync.lua in force sets.
-local function push_on_schedule(parts)
-	local timer, timer_ms
-	local function schedule()
-		local every_ms = math.floor(parts.reloader.settings.interval * SECOND_MS)
-		if every_ms == timer_ms then return end
-		loop.close(timer)
-		timer, timer_ms = loop.every(every_ms, function() parts.pusher:tick() end), every_ms
-	end
-	parts.reloader:on_change(schedule)
-	schedule()
-end
-
-local function run_timers(parts, is_stopping)
-	loop.spawn(function()
-		while not is_stopping() do
-			parts.readiness:tick()
-			loop.sleep(parts.readiness:interval_ms())
-		end
-	end)
-	loop.every(SECOND_MS, function()
-		parts.readiness:watch()
-		parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
-	end)
-	loop.every(SAVE_MS, function() loop.spawn(parts.remembered.save, parts.remembered) end)
-	push_on_schedule(parts)
-	parts.reloader:watch()
-end
-
 --- Starts a node and opens its port. native.init has run.
 -- @param deps config, log, shipped (folder of the shipped policies); given_secret (handle of MASTER_SECRET_HEX),
 --   optional
@@ -119,7 +89,8 @@ function M.start(deps)
 	self.lag_timer = declare_metrics(parts, self.server, is_stopping)
 	self.admin, message = open_admin(parts, self.server, is_stopping, function() self.drain() end)
 	if not self.admin then return nil, message end
-	run_timers(parts, is_stopping)
+	timers.run(parts, is_stopping)
+	parts.reloader:watch()
 	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
 	self.shutdown_ms = math.floor(parts.config.SHUTDOWN_TIMEOUT_SECONDS * SECOND_MS)
 	return self

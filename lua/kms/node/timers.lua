@@ -1,0 +1,42 @@
+--- The timers of a node: ticks, expiry, pushes.
+
+local loop = require("kms.base.loop")
+
+local M = {}
+
+local SECOND_MS = 1000
+local EXPIRE_AT_ONCE = 1000 -- records
+local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
+
+-- Pushes changes to peers at the interval that sync.lua in force sets.
+local function push_on_schedule(parts)
+	local timer, timer_ms
+	local function schedule()
+		local every_ms = math.floor(parts.reloader.settings.interval * SECOND_MS)
+		if every_ms == timer_ms then return end
+		loop.close(timer)
+		timer, timer_ms = loop.every(every_ms, function() parts.pusher:tick() end), every_ms
+	end
+	parts.reloader:on_change(schedule)
+	schedule()
+end
+
+--- Starts them.
+-- @param parts of kms.node.assemble
+-- @param is_stopping function -> whether the node stops: then there are no more ticks
+function M.run(parts, is_stopping)
+	loop.spawn(function()
+		while not is_stopping() do
+			parts.readiness:tick()
+			loop.sleep(parts.readiness:interval_ms())
+		end
+	end)
+	loop.every(SECOND_MS, function()
+		parts.readiness:watch()
+		parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
+	end)
+	loop.every(SAVE_MS, function() loop.spawn(parts.remembered.save, parts.remembered) end)
+	push_on_schedule(parts)
+end
+
+return M

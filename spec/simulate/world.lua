@@ -1,0 +1,123 @@
+--- A simulated cluster: its nodes, its chain, and what a schedule may do to them.
+
+local network = require("spec.simulate.network")
+local node = require("spec.simulate.node")
+
+local config = require("spec.support.config")
+local crypto = require("spec.support.crypto")
+local fake_chain = require("spec.support.fake_chain")
+local generator = require("spec.simulate.generator")
+local loop = require("spec.simulate.virtual_loop")
+local native = crypto.native
+
+local M = {}
+
+local KMS_APP_ID = "49"
+
+local World = {}
+World.__index = World
+
+local secret
+do
+	local uv = require("luv")
+	uv.os_setenv("KMS_SPEC_MASTER", ("5d"):rep(32))
+	secret = assert(native.take_env("KMS_SPEC_MASTER", 32))
+	uv.os_unsetenv("KMS_SPEC_MASTER")
+end
+
+local function add_node(self, index, offset_ms)
+	local host = ("10.0.0.%d:8000"):format(index)
+	local made = { index = index, url = "http://" .. host, offset_ms = offset_ms, state = "down", held = {}, starts = 0,
+		written = setmetatable({}, { __mode = "k" }) }
+	self.nodes[index], self.network.nodes[host] = made, made
+	local tee = node.identity(index)
+	self.chain:register(KMS_APP_ID, tee.address, tee.public_der).url = made.url
+end
+
+--- Makes a cluster and starts its nodes.
+-- @param plan { nodes (their number), offsets (of their wall clocks, ms), keep_secrets (whether each holds the
+--   secret from its start on), lose, again (chances in a thousand), delay_ms, network_seed, variables (settings) }
+function M.new(plan)
+	loop.reset()
+	math.randomseed(plan.network_seed)
+	local variables = {
+		KMS_APP_ID = KMS_APP_ID, CHAIN = "local", TEE = "sim", IN_ENCLAVE = "false", ALLOW_PRIVATE_PEERS = "true",
+		DATA_DIR = "/nonexistent", MAX_NAMESPACES = "16",
+	}
+	for name, value in pairs(plan.variables or {}) do variables[name] = value end
+	local self = setmetatable({
+		config = config.load_env(variables), chain = fake_chain.new(), nodes = {}, secret = secret,
+		keep_secrets = plan.keep_secrets,
+	}, World)
+	self.network = {
+		nodes = {}, cuts = {}, lose = plan.lose, again = plan.again, delay_ms = plan.delay_ms, bytes = 0,
+		random = generator.new(plan.network_seed),
+	}
+	self.chain.hash = secret:keccak256()
+	function self.chain.describe() return {} end
+	local head = self.chain.head
+	function self.chain.head(chain)
+		chain.now_ms = node.START_MS + loop.now() - 2000
+		return head(chain)
+	end
+	for index = 1, plan.nodes do add_node(self, index, plan.offsets[index]) end
+	network.use(self.network)
+	for _, each in ipairs(self.nodes) do node.start(each, self) end
+	return self
+end
+
+--- Whether a node serves.
+function World:is_serving(index)
+	local each = self.nodes[index]
+	return each.state == "up" and each.parts.readiness.ready
+end
+
+--- Lets time pass until a moment.
+function World:run_until(ms) -- luacheck: no self
+	loop.run_until(ms)
+end
+
+--- Cuts or mends the way from one node to another, in both directions.
+function World:cut(from, to, is_cut)
+	self.network.cuts[from .. ":" .. to], self.network.cuts[to .. ":" .. from] = is_cut, is_cut
+end
+
+--- Stops a node as SIGSTOP does, or lets it go on.
+function World:pause(index, is_paused)
+	local each = self.nodes[index]
+	if each.state == "down" then return end
+	each.state = is_paused and "paused" or "up"
+	if not is_paused then loop.release(each) end
+end
+
+--- Ends a node at once. What it held is gone.
+function World:crash(index)
+	if self.nodes[index].state ~= "down" then node.crash(self.nodes[index]) end
+end
+
+--- Starts a node that has crashed.
+function World:restart(index)
+	if self.nodes[index].state == "down" then node.start(self.nodes[index], self) end
+end
+
+--- Moves a node's wall clock.
+function World:shift(index, ms)
+	self.nodes[index].offset_ms = self.nodes[index].offset_ms + ms
+end
+
+--- Ends all faults: everything is up and can reach everything.
+function World:heal()
+	self.network.cuts, self.network.lose, self.network.again = {}, 0, 0
+	for index in ipairs(self.nodes) do
+		self:pause(index, false)
+		self:restart(index)
+	end
+end
+
+--- Sends a write of an application.
+-- @param done function(the record as written, or nil; the reply)
+function World:write(index, method, plain, app_id, done)
+	node.request(self.nodes[index], method, plain, app_id, done)
+end
+
+return M
