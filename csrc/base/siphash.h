@@ -17,5 +17,7 @@ kms_status kms_siphash_key_new(kms_siphash_key *key);
 
 /* The hash of some bytes. */
 uint64_t kms_siphash(const kms_siphash_key *key, kms_span bytes);
+/* The hash of a number, as eight bytes in little-endian order, and the bytes after it. */
+uint64_t kms_siphash_tagged(const kms_siphash_key *key, uint64_t tag, kms_span bytes);
 
 #endif

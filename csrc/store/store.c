@@ -44,6 +44,7 @@ kms_status kms_store_new(kms_store **store, const kms_store_config *config)
 	made->totals.max_bytes = config->max_total_bytes;
 	pthread_mutex_init(&made->sequence_lock, NULL);
 	kms_members_init(&made->members, config->self20);
+	kms_tree_init(&made->tree);
 	GUARD(kms_namespaces_init(&made->namespaces, config->max_namespaces));
 	GUARD(kms_siphash_key_new(&made->hash_key));
 	*store = made;
@@ -54,6 +55,7 @@ kms_status kms_store_new(kms_store **store, const kms_store_config *config)
 void kms_store_free(kms_store *store)
 {
 	if (!store) return;
+	kms_tree_free(&store->tree);
 	kms_namespaces_free(&store->namespaces);
 	kms_members_free(&store->members);
 	pthread_mutex_destroy(&store->sequence_lock);

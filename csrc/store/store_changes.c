@@ -66,7 +66,7 @@ static store_record *best_hint(const store_namespace *ns, uint64_t since)
  * that, forwards from a reader's hint: both a peer that is up to date and one that pages through
  * everything find their change at once.
  */
-static store_record *first_above(const store_namespace *ns, uint64_t since)
+store_record *kms_change_first_above(const store_namespace *ns, uint64_t since)
 {
 	store_record *back = ns->last_change;
 	ENSURE(back && back->sequence > since, NULL);
@@ -81,7 +81,7 @@ static bool step_locked(kms_changes_walk *walk, store_namespace *ns, kms_changes
 {
 	kms_record view;
 	size_t left = walk->max;
-	store_record *record = first_above(ns, walk->since);
+	store_record *record = kms_change_first_above(ns, walk->since);
 	for (bool more = true; record && record->sequence <= walk->until && left > 0 && more; left--) {
 		kms_record_view(&view, record);
 		more = visit(context, &view);
@@ -108,7 +108,7 @@ static kms_status changes_locked(store_namespace *ns, uint64_t since, size_t max
 				 kms_store_record_visitor visit, void *context)
 {
 	kms_record view;
-	store_record *record = first_above(ns, since);
+	store_record *record = kms_change_first_above(ns, since);
 	for (size_t seen = 0; record && (max == 0 || seen < max); seen++, record = record->next_change) {
 		kms_record_view(&view, record);
 		GUARD(visit(context, &view));

@@ -6,6 +6,7 @@
 #include "store/store_members.h"
 #include "store/store_namespace.h"
 #include "store/store_totals.h"
+#include "store/store_tree.h"
 
 #define KMS_STORE_MAX_NUMBER (1ull << 62) /* of stamps and counters: adding one never wraps */
 
@@ -15,6 +16,7 @@ struct kms_store {
 	store_totals totals;
 	store_members members;
 	namespace_table namespaces;
+	store_tree tree;
 	pthread_mutex_t sequence_lock;
 	atomic_uint_fast64_t sequence;     /* number of the newest change */
 	atomic_uint_fast64_t acknowledged; /* see kms_store_set_acknowledged */

@@ -39,7 +39,8 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	made->state = (uint8_t)source->state;
 	made->updated_at_ms = source->updated_at_ms;
 	made->ttl_ms = source->ttl_ms;
-	if (source->state != KMS_RECORD_LIVE) made->fingerprint = source->fingerprint;
+	made->fingerprint =
+	    source->state == KMS_RECORD_LIVE ? kms_fingerprint_of(source->value) : source->fingerprint;
 	made->due_position = made->dead_position = KMS_MIN_HEAP_ABSENT;
 	memcpy(made->key, source->key.text, source->key.len);
 	memcpy((uint8_t *)made + kms_record_clock_offset(made->key_len), clock.entries, clock_bytes);
@@ -61,12 +62,6 @@ kms_fingerprint kms_fingerprint_of(kms_span ciphertext)
 	memcpy(made.iv12, ciphertext.bytes, sizeof(made.iv12));
 	memcpy(made.tag16, ciphertext.bytes + ciphertext.len - sizeof(made.tag16), sizeof(made.tag16));
 	return made;
-}
-
-kms_fingerprint kms_record_fingerprint(const store_record *record)
-{
-	if (record->state != KMS_RECORD_LIVE) return record->fingerprint;
-	return kms_fingerprint_of(kms_span_of(record->value, record->value_len));
 }
 
 void kms_record_view(kms_record *view, const store_record *record)

@@ -14,9 +14,10 @@ typedef struct store_record {
 	struct store_record *previous_change;
 	uint32_t due_position; /* in the namespace's heaps */
 	uint32_t dead_position;
-	kms_fingerprint fingerprint; /* of the value that it had, once it expired or was evicted */
+	kms_fingerprint fingerprint; /* of the value that it has, or had before it expired or was evicted */
 	uint32_t key_len;
 	uint32_t origin;
+	uint64_t app_id;
 	struct store_record *newer; /* LRU, live records only */
 	struct store_record *older;
 	uint64_t updated_at_ms;
@@ -44,7 +45,7 @@ static inline kms_text kms_record_key(const store_record *record)
 /* Bytes from a record to its clock. */
 static inline size_t kms_record_clock_offset(size_t key_len)
 {
-	size_t align = _Alignof(kms_clock_entry), end = sizeof(store_record) + key_len;
+	size_t align = _Alignof(kms_clock_entry), end = offsetof(store_record, key) + key_len;
 	return (end + align - 1) / align * align;
 }
 
@@ -58,8 +59,6 @@ static inline kms_clock kms_record_clock(const store_record *record)
 void kms_record_view(kms_record *view, const store_record *record);
 /* The fingerprint of a ciphertext of at least KMS_VALUE_SEAL_OVERHEAD bytes. */
 kms_fingerprint kms_fingerprint_of(kms_span ciphertext);
-/* The fingerprint of the value that a record has, or had; zero for a deletion. */
-kms_fingerprint kms_record_fingerprint(const store_record *record);
 
 /* Whether its time to live is over. */
 static inline bool kms_record_expired(const store_record *record, uint64_t now_ms)
@@ -69,9 +68,9 @@ static inline bool kms_record_expired(const store_record *record, uint64_t now_m
 
 /* ---- bytes ---- */
 
-/* What an allocation costs beyond its bytes, and a record's share of hash table and heaps. */
+/* What an allocation costs beyond its bytes, and a record's share of hash table, heaps and hash tree. */
 #define KMS_BLOCK_OVERHEAD 16
-#define KMS_INDEX_SHARE 128 /* table slots at their sparsest (85), two heap entries */
+#define KMS_INDEX_SHARE 144 /* table slots at their sparsest (85), heap entries, its place in the tree */
 
 /* Bytes that a record counts against its namespace's quota. */
 static inline uint64_t kms_record_live_bytes(const store_record *record)

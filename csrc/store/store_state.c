@@ -93,7 +93,6 @@ static uint64_t state_change(store_namespace *ns, store_record *record, kms_reco
 {
 	uint64_t before = kms_record_charge(record);
 	state_leave(ns, record);
-	record->fingerprint = kms_record_fingerprint(record);
 	kms_heap_free(record->value);
 	record->value = NULL;
 	record->value_len = 0;
@@ -106,6 +105,8 @@ static uint64_t state_change(store_namespace *ns, store_record *record, kms_reco
 
 void kms_record_commit(store_namespace *ns, store_record *existing, store_record *record, uint64_t now_ms)
 {
+	record->app_id = ns->app_id;
+	kms_tree_put(&ns->store->tree, existing, record);
 	if (existing) {
 		state_leave(ns, existing);
 		kms_change_remove(ns, existing);
@@ -134,6 +135,7 @@ uint64_t kms_record_drop(store_namespace *ns, store_record *record)
 	uint64_t freed = kms_record_charge(record);
 	uint64_t own = kms_clock_counter(kms_record_clock(record), ns->store->config.self20);
 	if (own > ns->floor) ns->floor = own;
+	kms_tree_drop(&ns->store->tree, record);
 	state_leave(ns, record);
 	kms_change_remove(ns, record);
 	kms_map_remove(&ns->map, record);

@@ -12,7 +12,7 @@ typedef struct content {
 
 static content content_of_held(const store_record *record)
 {
-	return (content){ kms_span_of(record->value, record->value_len), kms_record_fingerprint(record) };
+	return (content){ kms_span_of(record->value, record->value_len), record->fingerprint };
 }
 
 static content content_of(const kms_record *record)

@@ -35,4 +35,10 @@ kms_status kms_data_key(kms_secret **key32, const kms_secret *master32, uint64_t
  */
 kms_status kms_sync_key(kms_secret **key32, const kms_secret *master32);
 
+/*
+ * The key of the stores' hash trees (kms/tree.h): app id 0, path "digest_key".
+ * Returns, Out: as kms_data_key.
+ */
+kms_status kms_digest_key(kms_secret **key32, const kms_secret *master32);
+
 #endif

@@ -1,10 +1,12 @@
 /* Cost of the store's operations, and of reading hot keys among few records and among many. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "kms/store.h"
+#include "kms/kdf.h"
+#include "kms/tree.h"
 #include "kms/value_seal.h"
 #include "lib/measure.h"
 
@@ -167,6 +169,64 @@ static kms_status bench_operations(void)
 	return KMS_OK;
 }
 
+/* ---- the hash tree -------------------------------------------------------------------------- */
+
+#define TREE_KEYS 100000u
+#define TREE_PUTS 10000u
+
+static kms_status put_many(void *context, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		GUARD(put_one(context, i * 7919 % TREE_KEYS, sizeof(((shelf *)0)->record)));
+	return KMS_OK;
+}
+
+static kms_status read_root(void *context, size_t count)
+{
+	const shelf *s = context;
+	kms_tree_root root;
+	for (size_t i = 0; i < count; i++)
+		GUARD(kms_tree_get_root(&root, s->store, 1));
+	return KMS_OK;
+}
+
+/* A root after changes to every tenth record. */
+static kms_status change_tenth(void *context, size_t count)
+{
+	(void)count;
+	return put_many(context, TREE_PUTS);
+}
+
+static kms_status give_key(kms_store *store)
+{
+	static const uint8_t bytes[KMS_MASTER_BYTES] = { 7 };
+	DEFER(kms_secret_release) kms_secret *master = NULL;
+	GUARD(kms_secret_new(&master, KMS_SPAN(bytes)));
+	return kms_tree_set_key(store, master);
+}
+
+static kms_status bench_tree(void)
+{
+	shelf s;
+	bench_figure without, with;
+	GUARD(shelf_open(&s));
+	bench_case puts = { "put, 256 bytes, 100 000 keys", put_many, NULL, &s, 0 };
+	GUARD(put_many(&s, TREE_KEYS));
+	if (!bench_measure(&without, &puts)) return KMS_OK;
+	size_t held = mallinfo2().uordblks;
+	GUARD(give_key(s.store));
+	size_t tree = mallinfo2().uordblks - held;
+	if (!bench_measure(&with, &puts)) return KMS_OK;
+	printf("  %-42s %12.3f\n", "put, 256 bytes, 100 000 keys, no tree", without.cpu_us);
+	printf("  %-42s %12.3f\n", "the same with the hash tree", with.cpu_us);
+	printf("  %-42s %12.1f\n", "bytes of the tree a record", (double)tree / TREE_KEYS);
+	printf("  %-42s %12.2f\n", "of the memory without it, in %", 100.0 * (double)tree / (double)held);
+	bench_row(&(bench_case){ "root of 100 000, 10 000 changed", read_root, change_tenth, &s, 1 });
+	bench_row(&(bench_case){ "root, nothing changed", read_root, NULL, &s, 0 });
+	shelf_close(&s);
+	return KMS_OK;
+}
+
 /* ---- hot keys ------------------------------------------------------------------------------- */
 
 /* The hot keys are spread over all records and read in a scattered order. */
@@ -215,6 +275,7 @@ int main(void)
 	if (!bench_begin()) return 1;
 	bench_title("Store");
 	kms_status status = bench_operations();
+	if (status == KMS_OK) status = bench_tree();
 	if (status == KMS_OK) status = bench_hot(&few, &many);
 	if (status != KMS_OK) (void)bench_failed("store", status);
 	shelf_close(&few);

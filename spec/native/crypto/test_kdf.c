@@ -74,6 +74,10 @@ TEST(reserved_keys_are_the_ones_of_the_protocol)
 	hex_bytes(want, 32, "78dd59b0dd0507447c3e734ff942177f2dffce9d2e17201aa3ceb3cfc4358356");
 	CHECK_MEM(kms_secret_bytes(key), want, 32);
 	kms_secret_unref(key);
+	CHECK_OK(kms_digest_key(&key, master));
+	hex_bytes(want, 32, "1e2cde943913226e207f2bfb41bfec6ac54d75ece9b596b61b71e466969d9df8");
+	CHECK_MEM(kms_secret_bytes(key), want, 32);
+	kms_secret_unref(key);
 	kms_secret_unref(master);
 }
 
@@ -91,6 +95,7 @@ TEST(the_reserved_application_and_misuse_are_refused)
 	CHECK_STATUS(KMS_ERR_RANGE, derive(key, 32, half, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_data_key(&made, half, 1));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_key(&made, half));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_digest_key(&made, half));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(key, 32, NULL, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(NULL, 32, master, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,

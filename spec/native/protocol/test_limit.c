@@ -206,6 +206,7 @@ TEST(hashes_as_siphash_2_4)
 		in[i] = i;
 	CHECK(kms_siphash(&key, kms_span_of(in, 15)) == 0xa129ca6149be45e5u);
 	CHECK(kms_siphash(&key, kms_span_of(in, 0)) == 0x726fdb47dd0e0e31u);
+	CHECK(kms_siphash_tagged(&key, 0x0706050403020100u, kms_span_of(in + 8, 7)) == 0xa129ca6149be45e5u);
 	CHECK(kms_siphash(&key, kms_span_of(in, 1)) == 0x74f839c593dc67fdu);
 	CHECK(kms_siphash(&key, kms_span_of(in, 8)) == 0x93f5f5799a932462u);
 }

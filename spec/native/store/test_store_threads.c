@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "store_kit.h"
+#include "tree_kit.h"
 
 #define WRITERS 3
 #define APPS 3
@@ -20,6 +20,7 @@ typedef struct shared {
 	atomic_uint_fast64_t now_ms;
 	atomic_int writers;
 	atomic_bool broken;
+	uint8_t tree_key; /* of the hash tree */
 } shared;
 
 typedef struct writer {
@@ -143,7 +144,10 @@ static void *tend(void *context)
 	uint64_t acknowledged = 0;
 	const uint8_t members[2][20] = { { 1 }, { 9 } };
 	kms_store_stats stats;
-	while (atomic_load(&sh->writers) > 0) {
+	kms_tree_root root;
+	for (uint64_t round = 0; atomic_load(&sh->writers) > 0; round++) {
+		if (round % 16 == 0) kit_set_key(sh->store, ++sh->tree_key);
+		if (kms_tree_get_root(&root, sh->store, 1) != KMS_OK) atomic_store(&sh->broken, true);
 		(void)kms_store_expire(sh->store, atomic_load(&sh->now_ms), 5);
 		kms_store_set_acknowledged(sh->store, acknowledged);
 		acknowledged = kms_store_sequence(sh->store) / 2;
@@ -228,6 +232,7 @@ static void stress(int *failed_, uint64_t seed)
 	CHECK(status == KMS_OK && cursor == kms_store_sequence(sh.store));
 	CHECK(!atomic_load(&sh.broken) && !f.out_of_order);
 	CALL(expect_counts, sh.store, &f);
+	CHECK(sh.tree_key > 0 && root_is_right_under(sh.store, sh.tree_key));
 	kms_store_free(sh.store);
 }
 

@@ -1,0 +1,112 @@
+/* The keys of the hash tree, and building it from what the store holds. */
+#include <string.h>
+
+#include "base/bits.h"
+#include "kms/crypto.h"
+#include "kms/kdf.h"
+#include "store/store_changes.h"
+#include "store/store_internal.h"
+
+#define STEP 128 /* records added under one lock */
+#define HOUR_MS 3600000ull
+#define EXCHANGE_MS 600000ull /* for which a named hour is complete: an exchange takes less */
+
+typedef struct tree_keys {
+	kms_secret *key;
+	kms_siphash_key place_key;
+	uint8_t key_id[KMS_TREE_KEY_ID];
+} tree_keys;
+
+static void keys_free(tree_keys *keys)
+{
+	kms_secret_unref(keys->key);
+	kms_wipe(keys, sizeof(*keys));
+}
+
+static kms_status keys_derive(tree_keys *keys, const kms_secret *master32)
+{
+	uint8_t mac32[32];
+	GUARD(kms_digest_key(&keys->key, master32));
+	GUARD(kms_hmac_sha256(mac32, keys->key, KMS_BYTES("place")));
+	keys->place_key = (kms_siphash_key){ kms_load64_le(mac32), kms_load64_le(mac32 + 8) };
+	kms_status status = kms_hmac_sha256(mac32, keys->key, KMS_BYTES("id"));
+	memcpy(keys->key_id, mac32, sizeof(keys->key_id));
+	kms_wipe(mac32, sizeof(mac32));
+	return status;
+}
+
+/* Whether the tree is under these keys already; else starts it again, empty, under them. */
+static bool keys_use(store_tree *tree, tree_keys *keys)
+{
+	kms_tree_lock(tree);
+	bool same = tree->built && memcmp(tree->key_id, keys->key_id, sizeof(keys->key_id)) == 0;
+	if (!same) {
+		kms_secret *old = tree->key;
+		kms_tree_clear(tree);
+		tree->key = keys->key;
+		keys->key = old;
+		tree->place_key = keys->place_key;
+		memcpy(tree->key_id, keys->key_id, sizeof(tree->key_id));
+		tree->keyed = true;
+	}
+	kms_tree_unlock(tree);
+	return same;
+}
+
+/* Adds the next records of a namespace; false at its end. */
+static bool add_some(uint64_t *since, store_namespace *ns, store_tree *tree)
+{
+	store_record *record = kms_change_first_above(ns, *since);
+	kms_tree_lock_in_turn(tree);
+	for (size_t i = 0; i < STEP && record; i++, record = record->next_change) {
+		if (tree->keyed && !kms_tree_add(tree, record)) kms_tree_clear(tree);
+		*since = record->sequence;
+	}
+	kms_tree_unlock(tree);
+	return record != NULL;
+}
+
+static void add_namespace(store_namespace *ns, store_tree *tree)
+{
+	uint64_t since = 0;
+	for (bool more = true; more;) {
+		kms_namespace_lock_in_turn(ns);
+		more = add_some(&since, ns, tree);
+		kms_namespace_unlock(ns);
+	}
+}
+
+/* Namespaces that come into being meanwhile put their records in themselves. */
+static kms_status build(kms_store *store)
+{
+	store_tree *tree = &store->tree;
+	size_t namespaces = kms_namespace_count(store);
+	for (size_t i = 0; i < namespaces; i++)
+		add_namespace(kms_namespace_at(store, i), tree);
+	kms_tree_lock(tree);
+	tree->built = tree->keyed;
+	kms_tree_unlock(tree);
+	return tree->built ? KMS_OK : KMS_ERR_MEMORY;
+}
+
+kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(master32);
+	DEFER(keys_free) tree_keys keys = { 0 };
+	GUARD(keys_derive(&keys, master32));
+	pthread_mutex_lock(&store->tree.build_lock);
+	kms_status status = keys_use(&store->tree, &keys) ? KMS_OK : build(store);
+	pthread_mutex_unlock(&store->tree.build_lock);
+	return status;
+}
+
+uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms)
+{
+	ENSURE(store, UINT32_MAX);
+	uint64_t retention = store->config.tombstone_retention_ms, ahead = now_ms + EXCHANGE_MS;
+	uint64_t hour = ahead > retention ? (ahead - retention) / HOUR_MS + 1 : 1;
+	uint64_t forgotten = atomic_load(&store->tree.forgotten);
+	if (hour < forgotten) hour = forgotten;
+	return hour > UINT32_MAX ? UINT32_MAX : (uint32_t)hour;
+}

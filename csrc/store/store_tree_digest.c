@@ -1,0 +1,193 @@
+#include "store/store_tree_digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "kms/crypto.h"
+
+#define STEP_LEAVES 256 /* computed under one lock: a fraction of a millisecond */
+
+/* What a digest is of: its first byte. */
+enum { OF_LEAF = 1, OF_BUCKET, OF_CHILDREN, OF_HOURS };
+
+static kms_status digest_make(tree_digest made, const kms_secret *key, const kms_span *spans, size_t count)
+{
+	uint8_t mac32[32];
+	kms_status status = kms_hmac_sha256_spans(mac32, key, spans, count);
+	memcpy(made, mac32, KMS_TREE_DIGEST);
+	return status;
+}
+
+kms_status kms_tree_leaf(tree_digest leaf, const store_tree *tree, const store_record *record)
+{
+	const kms_fingerprint *fingerprint = &record->fingerprint;
+	uint8_t head[1 + 3 * 8 + 4 + sizeof(fingerprint->iv12) + sizeof(fingerprint->tag16)] = { OF_LEAF };
+	uint8_t *at = head + 1;
+	kms_store64_be(at, record->app_id);
+	kms_store64_be(at + 8, record->updated_at_ms);
+	kms_store64_be(at + 16, record->ttl_ms);
+	kms_store32_le(at + 24, fingerprint->len); /* 0: a deletion */
+	memcpy(at + 28, fingerprint->iv12, sizeof(fingerprint->iv12));
+	memcpy(at + 28 + sizeof(fingerprint->iv12), fingerprint->tag16, sizeof(fingerprint->tag16));
+	const kms_span spans[] = { KMS_SPAN(head), kms_text_span(kms_record_key(record)) };
+	return digest_make(leaf, tree->key, spans, KMS_ARRAY_LEN(spans));
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+	return memcmp(a, b, KMS_TREE_DIGEST);
+}
+
+/* ---- the leaves of a range ---- */
+
+bool kms_tree_is_within(uint64_t place, const kms_tree_range *range)
+{
+	return range->depth == 0 || (place ^ range->place) >> (KMS_TREE_DEPTH - range->depth) == 0;
+}
+
+void kms_tree_leaves_free(leaf_list *list)
+{
+	if (list->leaves != list->some) kms_heap_free(list->leaves);
+}
+
+/* The leaves of a node without children that lie in a range. */
+kms_status kms_tree_leaves(leaf_list *list, const store_tree *tree, const tree_node *node,
+			   const kms_tree_range *range)
+{
+	list->count = 0;
+	list->leaves = list->some;
+	if (node->count > KMS_TREE_BUCKET) list->leaves = kms_heap_alloc(node->count, sizeof(tree_digest));
+	ENSURE(list->leaves, KMS_ERR_MEMORY);
+	for (size_t i = 0; i < node->count; i++) {
+		const store_record *record = node->in.records[i];
+		if (range && !kms_tree_is_within(kms_tree_place(tree, record), range)) continue;
+		GUARD(kms_tree_leaf(list->leaves[list->count], tree, record));
+		list->count++;
+	}
+	if (list->count > 1) qsort(list->leaves, list->count, sizeof(tree_digest), compare_digests);
+	return KMS_OK;
+}
+
+static kms_status digest_of_leaves(tree_digest made, const store_tree *tree, const leaf_list *list)
+{
+	static const uint8_t kind[] = { OF_BUCKET };
+	memset(made, 0, KMS_TREE_DIGEST);
+	if (list->count == 0) return KMS_OK;
+	const kms_span spans[] = { KMS_SPAN(kind),
+				   kms_span_of(list->leaves[0], list->count * KMS_TREE_DIGEST) };
+	return digest_make(made, tree->key, spans, KMS_ARRAY_LEN(spans));
+}
+
+/* The digest of the part of a node without children that lies in a range; NULL: all of it. */
+kms_status kms_tree_digest_of_part(tree_digest made, const store_tree *tree, const tree_node *node,
+				   const kms_tree_range *range)
+{
+	DEFER(kms_tree_leaves_free) leaf_list list = { 0 };
+	GUARD(kms_tree_leaves(&list, tree, node, range));
+	return digest_of_leaves(made, tree, &list);
+}
+
+kms_status kms_tree_digest_of_hours(tree_digest made, const kms_secret *key, const kms_tree_hour *hours,
+				    size_t count)
+{
+	memset(made, 0, KMS_TREE_DIGEST);
+	if (count == 0) return KMS_OK;
+	DEFER(kms_buf_free) kms_buf text = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
+	GUARD(kms_buf_reserve(&text, 1 + count * (4 + KMS_TREE_DIGEST)));
+	const uint8_t kind[] = { OF_HOURS };
+	GUARD(kms_buf_append(&text, KMS_SPAN(kind)));
+	for (size_t i = 0; i < count; i++) {
+		uint8_t hour[4];
+		kms_store32_le(hour, hours[i].hour);
+		GUARD(kms_buf_append(&text, KMS_SPAN(hour)));
+		GUARD(kms_buf_append(&text, KMS_SPAN(hours[i].digest)));
+	}
+	const kms_span span = kms_buf_span(&text);
+	return digest_make(made, key, &span, 1);
+}
+
+/* ---- nodes ---- */
+
+static kms_status digest_of_children(tree_digest made, const store_tree *tree, const tree_node *node)
+{
+	uint8_t text[1 + KMS_TREE_FAN * KMS_TREE_DIGEST] = { OF_CHILDREN };
+	for (size_t i = 0; i < KMS_TREE_FAN; i++)
+		memcpy(text + 1 + i * KMS_TREE_DIGEST, node->in.children[i].digest, KMS_TREE_DIGEST);
+	const kms_span span = KMS_SPAN(text);
+	return digest_make(made, tree->key, &span, 1);
+}
+
+/* Computes a node's digest, unless `left`, the leaves that may be computed, is used up before: then it is 0.
+ */
+static kms_status clean(size_t *left, const store_tree *tree, tree_node *node)
+{
+	if (node->clean) return KMS_OK;
+	if (node->inner) {
+		for (size_t i = 0; i<KMS_TREE_FAN && * left> 0; i++)
+			GUARD(clean(left, tree, &node->in.children[i]));
+		if (*left == 0) return KMS_OK;
+		GUARD(digest_of_children(node->digest, tree, node));
+	} else {
+		GUARD(kms_tree_digest_of_part(node->digest, tree, node, NULL));
+		*left -= node->count < *left ? node->count : *left;
+	}
+	node->clean = true;
+	return KMS_OK;
+}
+
+/* Cleans sections from `*from` on; `*from` is then the one to go on with. */
+static kms_status clean_some(uint32_t *from, size_t *left, const store_tree *tree)
+{
+	for (size_t at = kms_tree_section_index(tree, *from); at < tree->section_count; at++) {
+		GUARD(clean(left, tree, &tree->sections[at]->top));
+		if (*left > 0) continue;
+		*from = tree->sections[at]->hour;
+		return KMS_OK;
+	}
+	return KMS_OK;
+}
+
+/* Locks the tree when all its sections from an hour on are clean; after a failure it is not locked. */
+kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first)
+{
+	for (uint32_t from = first;;) {
+		size_t left = STEP_LEAVES;
+		bool from_first = from == first;
+		kms_tree_lock_in_turn(tree);
+		kms_status status = tree->built ? clean_some(&from, &left, tree) : KMS_ERR_STATE;
+		if (status == KMS_OK && left > 0 && from_first) return KMS_OK;
+		kms_tree_unlock(tree);
+		GUARD(status);
+		if (left > 0) from = first; /* they may have changed meanwhile */
+	}
+}
+
+/* ---- ranges ---- */
+
+/* The node whose records include those of a range, and no fewer than the range's own: as deep as there is
+ * one. */
+tree_node *kms_tree_node_at(const store_tree *tree, const kms_tree_range *range)
+{
+	tree_section *section = kms_tree_section(tree, range->hour);
+	tree_node *node = section ? &section->top : NULL;
+	for (unsigned depth = 0; node && node->inner && depth < range->depth; depth += KMS_TREE_BITS)
+		node = &node->in.children[kms_tree_child(range->place, depth)];
+	return node;
+}
+
+/* The same, clean. Locks the tree as lock_clean does. */
+kms_status kms_tree_lock_node(tree_node **node, store_tree *tree, const kms_tree_range *range)
+{
+	for (;;) {
+		size_t left = STEP_LEAVES;
+		kms_tree_lock_in_turn(tree);
+		*node = tree->built ? kms_tree_node_at(tree, range) : NULL;
+		kms_status status = tree->built ? KMS_OK : KMS_ERR_STATE;
+		if (*node) status = clean(&left, tree, *node);
+		if (status == KMS_OK && left > 0) return KMS_OK;
+		kms_tree_unlock(tree);
+		GUARD(status);
+	}
+}

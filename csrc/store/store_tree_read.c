@@ -1,0 +1,183 @@
+/* Reading the hash tree: roots, hours, ranges, versions (kms/tree.h). */
+#include <string.h>
+
+#include "base/mem.h"
+#include "store/store_internal.h"
+#include "store/store_tree_digest.h"
+
+/* ---- roots ---- */
+
+static size_t hours_copy(kms_tree_hour *hours, const store_tree *tree, size_t at, size_t max)
+{
+	size_t count = 0;
+	for (; at < tree->section_count && count < max; at++, count++) {
+		hours[count].hour = tree->sections[at]->hour;
+		memcpy(hours[count].digest, tree->sections[at]->top.digest, KMS_TREE_DIGEST);
+	}
+	return count;
+}
+
+/* What the digest of all hours is made from, without the tree's lock: there may be many. */
+typedef struct hour_list {
+	kms_secret *key;
+	kms_tree_hour *hours;
+	size_t count;
+} hour_list;
+
+static void hours_free(hour_list *list)
+{
+	kms_secret_unref(list->key);
+	kms_heap_free(list->hours);
+}
+
+static kms_status hours_take(hour_list *list, const store_tree *tree, uint32_t first)
+{
+	size_t at = kms_tree_section_index(tree, first), count = tree->section_count - at;
+	list->key = kms_secret_ref(tree->key);
+	if (count == 0) return KMS_OK;
+	list->hours = kms_heap_alloc(count, sizeof(*list->hours));
+	ENSURE(list->hours, KMS_ERR_MEMORY);
+	list->count = hours_copy(list->hours, tree, at, count);
+	return KMS_OK;
+}
+
+/* Takes what the roots are made from; the tree is locked. */
+static kms_status root_take(kms_tree_root *root, hour_list *list, const store_tree *tree, uint32_t first_hour)
+{
+	const tree_section *lasting = kms_tree_section(tree, 0);
+	memcpy(root->key_id, tree->key_id, sizeof(root->key_id));
+	if (lasting) memcpy(root->lasting, lasting->top.digest, KMS_TREE_DIGEST);
+	return hours_take(list, tree, first_hour);
+}
+
+static kms_status root_get(kms_tree_root *root, store_tree *tree, uint32_t first_hour)
+{
+	DEFER(hours_free) hour_list list = { 0 };
+	GUARD(kms_tree_lock_clean(tree, 0));
+	kms_status status = root_take(root, &list, tree, first_hour < 1 ? 1 : first_hour);
+	kms_tree_unlock(tree);
+	GUARD(status);
+	return kms_tree_digest_of_hours(root->ending, list.key, list.hours, list.count);
+}
+
+kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t first_hour)
+{
+	ENSURE_REF(root);
+	*root = (kms_tree_root){ { 0 }, { 0 }, { 0 } };
+	ENSURE_REF(store);
+	kms_status status = root_get(root, &store->tree, first_hour);
+	if (status != KMS_OK) *root = (kms_tree_root){ { 0 }, { 0 }, { 0 } };
+	return status;
+}
+
+kms_status kms_tree_hours(kms_tree_hour *hours, size_t *count, bool *more, kms_store *store, uint32_t first,
+			  size_t max)
+{
+	ENSURE_REF(count);
+	*count = 0;
+	ENSURE_REF(more);
+	*more = false;
+	ENSURE_REF(hours);
+	ENSURE_REF(store);
+	if (first < 1) first = 1;
+	GUARD(kms_tree_lock_clean(&store->tree, first));
+	size_t at = kms_tree_section_index(&store->tree, first);
+	*count = hours_copy(hours, &store->tree, at, max);
+	*more = at + *count < store->tree.section_count;
+	kms_tree_unlock(&store->tree);
+	return KMS_OK;
+}
+
+/* ---- ranges ---- */
+
+static kms_status view_leaves(kms_tree_view *view, const store_tree *tree, const tree_node *node,
+			      const kms_tree_range *range)
+{
+	DEFER(kms_tree_leaves_free) leaf_list list = { 0 };
+	GUARD(kms_tree_leaves(&list, tree, node, range));
+	view->versions = list.count;
+	view->count = list.count < KMS_TREE_BUCKET ? list.count : KMS_TREE_BUCKET;
+	if (view->count) memcpy(view->digests, list.leaves, view->count * KMS_TREE_DIGEST);
+	return KMS_OK;
+}
+
+/* The child of a range by index. */
+static kms_tree_range child_of(const kms_tree_range *range, uint64_t index)
+{
+	unsigned depth = range->depth + KMS_TREE_STEP;
+	return (kms_tree_range){ range->hour, (uint8_t)depth,
+				 range->place | index << (KMS_TREE_DEPTH - depth) };
+}
+
+/* A range's children are its node's grandchildren. A child without children holds the leaves of four. */
+static kms_status view_children(kms_tree_view *view, const store_tree *tree, const tree_node *node,
+				const kms_tree_range *range)
+{
+	view->has_children = true;
+	view->versions = node->count;
+	view->count = KMS_TREE_CHILDREN;
+	for (size_t i = 0; i < KMS_TREE_CHILDREN; i++) {
+		const tree_node *child = &node->in.children[i / KMS_TREE_FAN];
+		kms_tree_range part = child_of(range, i);
+		if (child->inner)
+			memcpy(view->digests[i], child->in.children[i % KMS_TREE_FAN].digest,
+			       KMS_TREE_DIGEST);
+		else
+			GUARD(kms_tree_digest_of_part(view->digests[i], tree, child, &part));
+	}
+	return KMS_OK;
+}
+
+static bool is_range(const kms_tree_range *range)
+{
+	ENSURE(range->depth <= KMS_TREE_DEPTH && range->depth % KMS_TREE_STEP == 0, false);
+	return range->depth == KMS_TREE_DEPTH || range->place << range->depth == 0;
+}
+
+kms_status kms_tree_look(kms_tree_view *view, kms_store *store, const kms_tree_range *range)
+{
+	tree_node *node;
+	ENSURE_REF(view);
+	memset(view, 0, sizeof(*view));
+	ENSURE_REF(store);
+	ENSURE_REF(range);
+	ENSURE(is_range(range), KMS_ERR_RANGE);
+	store_tree *tree = &store->tree;
+	GUARD(kms_tree_lock_node(&node, tree, range));
+	kms_status status = KMS_OK;
+	if (node)
+		status = node->inner ? view_children(view, tree, node, range)
+				     : view_leaves(view, tree, node, range);
+	kms_tree_unlock(tree);
+	if (status != KMS_OK) memset(view, 0, sizeof(*view));
+	return status;
+}
+
+static kms_status visit_node(const store_tree *tree, const tree_node *node, const kms_tree_range *range,
+			     kms_tree_visitor visit, void *context)
+{
+	tree_digest leaf;
+	ENSURE(!node->inner, KMS_ERR_TOO_LARGE);
+	for (size_t i = 0; i < node->count; i++) {
+		const store_record *record = node->in.records[i];
+		if (!kms_tree_is_within(kms_tree_place(tree, record), range)) continue;
+		GUARD(kms_tree_leaf(leaf, tree, record));
+		if (!visit(context, record->app_id, kms_record_key(record), leaf)) return KMS_OK;
+	}
+	return KMS_OK;
+}
+
+kms_status kms_tree_visit(kms_store *store, const kms_tree_range *range, kms_tree_visitor visit,
+			  void *context)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(range);
+	ENSURE_REF(visit);
+	ENSURE(is_range(range), KMS_ERR_RANGE);
+	kms_tree_lock_in_turn(&store->tree);
+	const tree_node *node = kms_tree_node_at(&store->tree, range);
+	kms_status status = store->tree.built ? KMS_OK : KMS_ERR_STATE;
+	if (status == KMS_OK && node) status = visit_node(&store->tree, node, range, visit, context);
+	kms_tree_unlock(&store->tree);
+	return status;
+}

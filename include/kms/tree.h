@@ -1,0 +1,96 @@
+/*
+ * The hash tree over a store's versions (docs/protocol.md section 9): two members that hold the same versions
+ * have the same root, and those that differ find the versions by descending.
+ *
+ * A version's place is a keyed hash of its application and key; its leaf covers application, key, stamp, TTL
+ * and the fingerprint of its value, never whether the value is still present. Versions without a known end,
+ * and those that end by time, are digested apart: the latter by the hour of their death (deletion or expiry),
+ * so that members compare only hours that neither has begun to forget. All keys come from the master secret.
+ *
+ * Threads: any number at a time.
+ */
+#ifndef KMS_TREE_H
+#define KMS_TREE_H
+
+#include "kms/secret.h"
+#include "kms/store.h"
+
+#define KMS_TREE_DIGEST 16 /* bytes: HMAC-SHA256, truncated */
+#define KMS_TREE_KEY_ID 8  /* bytes */
+#define KMS_TREE_BUCKET 32 /* leaves of a range without children */
+#define KMS_TREE_CHILDREN 16
+#define KMS_TREE_STEP 4   /* bits of a place between a range and its children */
+#define KMS_TREE_DEPTH 64 /* bits of a place */
+
+/* Versions of one section whose places begin with the same bits. */
+typedef struct kms_tree_range {
+	uint32_t hour;  /* section: hours since 1970 of the versions' death; 0: those without a known end */
+	uint8_t depth;  /* bits, a multiple of KMS_TREE_STEP */
+	uint64_t place; /* the bits, at the top; the others are 0 */
+} kms_tree_range;
+
+typedef struct kms_tree_root {
+	uint8_t key_id[KMS_TREE_KEY_ID];
+	uint8_t lasting[KMS_TREE_DIGEST]; /* of the versions without a known end; zeros: none */
+	uint8_t ending[KMS_TREE_DIGEST];  /* of the versions of all hours from a given one on; zeros: none */
+} kms_tree_root;
+
+/* A range: up to KMS_TREE_BUCKET leaves in order, or else the digests of its children (zeros: empty). */
+typedef struct kms_tree_view {
+	uint64_t versions; /* in the range */
+	bool has_children;
+	size_t count; /* of digests */
+	uint8_t digests[KMS_TREE_BUCKET][KMS_TREE_DIGEST];
+} kms_tree_view;
+
+/* The digest of one hour's versions. */
+typedef struct kms_tree_hour {
+	uint32_t hour;
+	uint8_t digest[KMS_TREE_DIGEST];
+} kms_tree_hour;
+
+/*
+ * Gives the tree its keys, and builds it if they are others than before or building it failed. Otherwise it
+ * does nothing. While one thread builds, the others' changes are in the tree, and the functions below fail.
+ * Returns: KMS_OK; ERR_RANGE for a secret that is not KMS_MASTER_BYTES long; ERR_MEMORY; as kms_hkdf_sha256.
+ */
+kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32);
+
+/*
+ * The first hour that this store names: it still holds every dead version of that hour and later ones, and
+ * will for the next ten minutes. Dead versions that were dropped before their time move it.
+ */
+uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms);
+
+/*
+ * The roots. Computes what changed since the last call: milliseconds for thousands of changes.
+ * Returns: KMS_OK; ERR_STATE without a key, or while the tree is being built; ERR_LOCKED_MEMORY, ERR_CRYPTO.
+ * Out: root - zero on failure.
+ */
+kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t first_hour);
+
+/*
+ * Looks at a range. Returns: as kms_tree_get_root; ERR_RANGE for a range that cannot be. Out: view - zero on
+ * failure.
+ */
+kms_status kms_tree_look(kms_tree_view *view, kms_store *store, const kms_tree_range *range);
+
+/*
+ * The hours from `first` on that have versions, in order. Returns: as kms_tree_get_root. Out: hours - up to
+ * `max`, `count` of them; `more` - whether others follow.
+ */
+kms_status kms_tree_hours(kms_tree_hour *hours, size_t *count, bool *more, kms_store *store, uint32_t first,
+			  size_t max);
+
+/* Called for a version with the tree locked: it must not call the store. False ends the visit. */
+typedef bool (*kms_tree_visitor)(void *context, uint64_t app_id, kms_text key,
+				 const uint8_t leaf[KMS_TREE_DIGEST]);
+
+/*
+ * Visits the versions of a range of up to KMS_TREE_BUCKET of them, in no order. Returns: as kms_tree_look;
+ * ERR_TOO_LARGE for a range of more, unless it is as deep as ranges are.
+ */
+kms_status kms_tree_visit(kms_store *store, const kms_tree_range *range, kms_tree_visitor visit,
+			  void *context);
+
+#endif
