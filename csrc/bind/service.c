@@ -173,6 +173,7 @@ static int service_authenticate(lua_State *L)
 	uint64_t wall_ms = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
 	uint64_t mono_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 
+	if (!service->has_self) return bind_fail(L, KMS_ERR_STATE); /* no signature names this node */
 	auth_job *job = bind_job_push(L, sizeof(*job), auth_run, auth_finish);
 	if (!copy_header(&job->signature, http, headers[domain][0]) ||
 	    !copy_header(&job->nonce, http, headers[domain][1]) ||
@@ -218,15 +219,6 @@ static int service_has_channel(lua_State *L)
 	return 1;
 }
 
-static const luaL_Reg service_methods[] = {
-	{ "authenticate", service_authenticate },
-	{ "set_master", service_set_master },
-	{ "know", service_know },
-	{ "has_channel", service_has_channel },
-	{ NULL, NULL },
-};
-const bind_type bind_service_type = { "kms.service", service_release, service_methods, false };
-
 /* Pushes the member `name` of the table at 1 and returns it checked (may throw). */
 static void *member(lua_State *L, const char *name, const bind_type *type)
 {
@@ -234,23 +226,43 @@ static void *member(lua_State *L, const char *name, const bind_type *type)
 	return bind_check(L, -1, type);
 }
 
-/* The keys, or only the address of a wallet whose keys are in a TEE service. */
+/* The keys, or only the address of a wallet whose keys are in a TEE service, or nothing yet. */
 static void set_identity(bind_service *service, lua_State *L)
 {
 	if (lua_getfield(L, 1, "self") != LUA_TNIL) {
 		bind_arg_address(service->own20, L, lua_gettop(L));
+		service->has_self = true;
 		return;
 	}
+	if (lua_getfield(L, 1, "wallet") == LUA_TNIL) return;
 	service->wallet = member(L, "wallet", &bind_wallet_type);
 	service->p384 = member(L, "p384", &bind_p384_type);
 	kms_wallet_address(service->own20, service->wallet);
+	service->has_self = true;
 }
+
+/* service:set_self(wallet): names the wallet whose keys are in a TEE service; throws when it is known. */
+static int service_set_self(lua_State *L)
+{
+	bind_service *service = bind_check(L, 1, &bind_service_type);
+	if (service->has_self) luaL_argerror(L, 1, "has a wallet");
+	bind_arg_address(service->own20, L, 2);
+	service->has_self = true;
+	return 0;
+}
+
+static const luaL_Reg service_methods[] = {
+	{ "authenticate", service_authenticate }, { "set_self", service_set_self },
+	{ "set_master", service_set_master },     { "know", service_know },
+	{ "has_channel", service_has_channel },   { NULL, NULL },
+};
+const bind_type bind_service_type = { "kms.service", service_release, service_methods, false };
 
 /*
  * service{wallet=, p384=, nonces=, channels=, store=, max_value=, max_key=, max_list=, pop_window_s=}
  * -> service | nil, message, code
  * Keeps the handles alive. With the keys in a TEE service: self= (the wallet's address) instead of
- * wallet and p384.
+ * wallet and p384, or neither until service:set_self; then it authenticates nobody.
  */
 static int service_new(lua_State *L)
 {

@@ -34,7 +34,8 @@ typedef struct bind_service {
 	kms_channels *channels;
 	kms_store *store;
 	kms_secret *master; /* our reference; may be NULL */
-	uint8_t own20[20];
+	uint8_t own20[20];  /* of the wallet, where has_self */
+	bool has_self;
 	bind_known_callers *known;
 	kms_request_limits limits;
 	uint64_t pop_window_s;

@@ -67,6 +67,17 @@ static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
 	return wallets;
 }
 
+/* store:set_self(wallet): names this node's wallet to a store that was made without; throws when it has one.
+ */
+static int store_set_self(lua_State *L)
+{
+	uint8_t self20[20];
+	kms_store *store = bind_check(L, 1, &bind_store_type);
+	bind_arg_address(self20, L, 2);
+	if (kms_store_set_self(store, self20) != KMS_OK) luaL_argerror(L, 1, "has a wallet");
+	return 0;
+}
+
 /*
  * store:set_members(wallets) -> true | nil, message, code: the wallets of all members of the cluster.
  * store:set_acknowledged(sequence|nil): the newest change that all other members have; nil when
@@ -93,13 +104,17 @@ static const luaL_Reg store_methods[] = {
 	{ "stats", store_stats },
 	{ "expire", store_expire },
 	{ "sequence", store_sequence },
+	{ "set_self", store_set_self },
 	{ "set_members", store_set_members },
 	{ "set_acknowledged", store_set_acknowledged },
 	{ NULL, NULL },
 };
 const bind_type bind_store_type = { "kms.store", store_release, store_methods, false };
 
-/* store{self=, max_key=, ...} -> store | nil, message, code; members as kms_store_config names them */
+/*
+ * store{self=, max_key=, ...} -> store | nil, message, code; members as kms_store_config names them. Without
+ * self it takes no record until store:set_self.
+ */
 static int store_new(lua_State *L)
 {
 	static const char *const names[] = { "self",
@@ -114,11 +129,10 @@ static int store_new(lua_State *L)
 					     "max_clock_skew_ms",
 					     NULL };
 	const lua_Integer large = (lua_Integer)1 << 50;
-	kms_store_config config;
+	kms_store_config config = { 0 };
 
 	bind_options_check(L, 1, names);
-	lua_getfield(L, 1, "self");
-	bind_arg_address(config.self20, L, -1);
+	if (lua_getfield(L, 1, "self") != LUA_TNIL) bind_arg_address(config.self20, L, -1);
 	config.max_key = (size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096);
 	config.max_value = (size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20);
 	config.max_app_bytes = (size_t)bind_option_integer(L, 1, "max_app_bytes", 1, large, 10 << 20);

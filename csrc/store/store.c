@@ -1,6 +1,8 @@
 /* The store as a whole: creating it, its members, its counts. */
 #include "kms/store.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "store/store_internal.h"
@@ -60,6 +62,24 @@ void kms_store_free(kms_store *store)
 	kms_members_free(&store->members);
 	pthread_mutex_destroy(&store->sequence_lock);
 	kms_heap_free(store);
+}
+
+bool kms_store_has_self(const kms_store *store)
+{
+	static const uint8_t none20[20];
+	return memcmp(store->config.self20, none20, sizeof(none20)) != 0;
+}
+
+kms_status kms_store_set_self(kms_store *store, const uint8_t self20[20])
+{
+	static const uint8_t none20[20];
+	ENSURE_REF(store);
+	ENSURE_REF(self20);
+	ENSURE(memcmp(self20, none20, sizeof(none20)) != 0, KMS_ERR_ARGUMENT);
+	ENSURE(!kms_store_has_self(store), KMS_ERR_STATE);
+	memcpy(store->config.self20, self20, sizeof(store->config.self20));
+	memcpy(store->members.self20, self20, sizeof(store->members.self20));
+	return KMS_OK;
 }
 
 kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20], size_t count)

@@ -23,6 +23,9 @@ struct kms_store {
 	atomic_size_t expire_from;         /* index of the namespace that the next expiry starts with */
 };
 
+/* Whether the store has a wallet (kms_store_set_self). */
+bool kms_store_has_self(const kms_store *store);
+
 static inline uint64_t kms_store_hash(const kms_store *store, kms_text key)
 {
 	return kms_siphash(&store->hash_key, kms_text_span(key));

@@ -166,6 +166,7 @@ kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id
 	*outcome = KMS_MERGE_REJECTED;
 	ENSURE_REF(store);
 	ENSURE_REF(record);
+	ENSURE(kms_store_has_self(store), KMS_ERR_STATE);
 	clock_draft clock;
 	kms_status status;
 	unsigned collections = 0;
@@ -182,6 +183,7 @@ kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_reco
 	ENSURE_REF(store);
 	ENSURE_REF(stub);
 	ENSURE(stub->state == KMS_RECORD_STUB, KMS_ERR_ARGUMENT);
+	ENSURE(kms_store_has_self(store), KMS_ERR_STATE);
 	clock_draft clock;
 	store_namespace *ns;
 	kms_record checked = *stub;

@@ -54,6 +54,7 @@ kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app
 	*updated_at_ms = 0;
 	ENSURE_REF(store);
 	ENSURE_REF(ciphertext.bytes);
+	ENSURE(kms_store_has_self(store), KMS_ERR_STATE);
 	GUARD(kms_record_key_check(key, store->config.max_key));
 	ENSURE(ciphertext.len >= KMS_VALUE_SEAL_OVERHEAD &&
 		   ciphertext.len - KMS_VALUE_SEAL_OVERHEAD <= store->config.max_value,

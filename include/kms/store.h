@@ -22,7 +22,7 @@
 typedef struct kms_store kms_store;
 
 typedef struct kms_store_config {
-	uint8_t self20[20];   /* this node's wallet: its own entry in clocks */
+	uint8_t self20[20];   /* this node's wallet: its own entry in clocks; zeros: see kms_store_set_self */
 	size_t max_key;       /* bytes of a local key, 1 to KMS_STORE_MAX_PEER_KEY */
 	size_t max_value;     /* bytes of plaintext; records hold KMS_VALUE_SEAL_OVERHEAD more */
 	size_t max_app_bytes; /* live ciphertext of one namespace */
@@ -90,6 +90,14 @@ kms_status kms_store_new(kms_store **store, const kms_store_config *config);
 void kms_store_free(kms_store *store);
 
 /*
+ * Names this node's wallet to a store that was made without it, since the wallet's keys are in a service that
+ * had not answered yet. Until then the store takes no record: counters under another wallet would be another
+ * node's. Returns: KMS_OK; ERR_ARGUMENT for zeros; ERR_STATE when the store has a wallet. Threads: no other
+ * thread may be using the store.
+ */
+kms_status kms_store_set_self(kms_store *store, const uint8_t self20[20]);
+
+/*
  * Sets the wallets of all members of the cluster: a local write keeps their entries in long clocks.
  * Returns: KMS_OK; ERR_RANGE for more than 65536 wallets; ERR_MEMORY, and the old list stays.
  * In: wallets - `count` of them, copied; may be NULL when count is 0.
@@ -111,7 +119,7 @@ void kms_store_set_acknowledged(kms_store *store, uint64_t sequence);
  * unchanged, and nothing was evicted.
  * Returns: KMS_OK; ERR_KEY_SIZE; ERR_UTF8 (NUL included); ERR_VALUE_SIZE; ERR_TTL; ERR_STORAGE_SIZE
  * when even an empty namespace could not hold it; ERR_STORE_FULL; ERR_NAMESPACES; ERR_RANGE when
- * now_ms is above 2^62; ERR_MEMORY.
+ * now_ms is above 2^62; ERR_STATE before the store has a wallet; ERR_MEMORY.
  * Out: updated_at_ms - the write's stamp: now_ms, or one more than that of the record it replaces.
  * In: ciphertext - a sealed value (IV, ciphertext, tag), copied. ttl_ms - 0: never expires.
  */
@@ -183,8 +191,9 @@ const char *kms_merge_name(kms_merge outcome);
  * Returns: KMS_OK with the outcome, or why the record is rejected: ERR_KEY_SIZE; ERR_UTF8; ERR_RECORD
  * (a value shorter than 28 bytes or one of a tombstone, an empty clock, a wallet twice, a stub);
  * ERR_VALUE_SIZE; ERR_TTL; ERR_CLOCK_ENTRIES; ERR_FUTURE when only its stamp is wrong; ERR_STORE_FULL;
- * ERR_NAMESPACES; ERR_RANGE when now_ms is above 2^62; ERR_MEMORY. Out: outcome - KMS_MERGE_REJECTED on
- * failure. In: record - LIVE or TOMBSTONE, copied; origin is kept with it, sequence is ignored.
+ * ERR_NAMESPACES; ERR_RANGE when now_ms is above 2^62; ERR_STATE before the store has a wallet; ERR_MEMORY.
+ * Out: outcome - KMS_MERGE_REJECTED on failure. In: record - LIVE or TOMBSTONE, copied; origin is kept with
+ * it, sequence is ignored.
  */
 kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
 			   uint64_t now_ms);

@@ -8,6 +8,8 @@ local wallet, p384 = native.identity(native.secret_random(32))
 local demo_wallet, demo_p384 = native.identity(native.secret_random(32))
 local NODE, DEMO = wallet:address(), demo_wallet:address()
 
+local IDENTITY = { wallet = NODE, tee_pubkey = p384:public_der(), url = "http://127.0.0.1:8000" }
+
 describe("chain backend local", function()
 	local dir, chain
 
@@ -16,7 +18,6 @@ describe("chain backend local", function()
 		return chain_api.open({
 			config = { CHAIN = "local", DATA_DIR = dir, KMS_APP_ID = "49" },
 			wall_ms = clocks.wall_ms, machine_ms = clocks.machine_ms,
-			identity = { wallet = NODE, tee_pubkey = p384:public_der(), url = "http://127.0.0.1:8000" },
 			demo = { wallet = DEMO, tee_pubkey = demo_p384:public_der(), app_id = "1000" },
 		})
 	end
@@ -24,6 +25,9 @@ describe("chain backend local", function()
 	before_each(function()
 		dir = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/nova-kms-chain-XXXXXX"))
 		chain = assert(open())
+		assert.is_nil(uv.fs_stat(dir .. "/chain.lua")) -- not before the node is known
+		assert.is_nil((chain:active_instances("49")))
+		assert.is_true(chain:introduce(IDENTITY))
 	end)
 	after_each(function() os.execute("rm -rf '" .. dir .. "'") end)
 
@@ -69,6 +73,14 @@ describe("chain backend local", function()
 		assert.is_nil(ok)
 		assert.equal("ERR_CHAIN", code)
 		assert.equal(hash, assert(open()):master_secret_hash())
+	end)
+
+	it("keeps a file that is there when the node is introduced again", function()
+		edit(function(data) data.instances[DEMO].status = 1 end)
+		local again = assert(open())
+		assert.is_true(again:introduce({ wallet = DEMO, tee_pubkey = "", url = "" }))
+		assert.equal(1, again:instance_by_wallet(DEMO).status)
+		assert.equal("49", again:instance_by_wallet(NODE).app_id)
 	end)
 
 	it("takes an edited file up", function()

@@ -23,7 +23,7 @@ describe("peers", function()
 		chain = fake_chain.new()
 		for _, w in ipairs({ OWN, OTHER, THIRD }) do chain:register("49", w, key()) end
 		list = peers.new({
-			chain = chain, app_id = "49", own = OWN, mono_ms = clock, wall_ms = clock,
+			chain = chain, app_id = "49", tee = { address = OWN }, mono_ms = clock, wall_ms = clock,
 			bans = bans.new({ policy = shipped, ban_ms = 600000, wall_ms = clock }),
 			backoff_ms = function(peer) return peer.failures * 1000 end,
 			outbound = outbound.new({ config = { IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, env = function() end }),

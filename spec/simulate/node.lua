@@ -104,7 +104,9 @@ local function start(node, world)
 	})
 	parts.wall_ms = function() return parts.clock:now() end
 	parts.url, parts.channels = node.url, parts.tee.channels
-	parts.store, parts.native_nonces = core.new_store(config, parts.tee.address), assert(native.nonces(120))
+	parts.store, parts.native_nonces = core.new_store(config), assert(native.nonces(120))
+	parts.store:set_self(parts.tee.address)
+	parts.identity = { learn = function() return true end }
 	parts.service = new_service(assert(native.service({
 		self = parts.tee.address, nonces = parts.native_nonces, channels = parts.channels, store = parts.store,
 		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES, max_list = config.MAX_LIST_BYTES,

@@ -79,7 +79,9 @@ end
 -- @return backend, server
 function M.open(answers, log)
 	local server = M.start(answers)
-	return assert(odyn.open({ config = { ODYN_URL = server.url }, log = log })), server
+	local backend = assert(odyn.open({ config = { ODYN_URL = server.url }, log = log }))
+	assert(backend:identify())
+	return backend, server
 end
 
 return M

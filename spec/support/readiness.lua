@@ -1,7 +1,7 @@
 --- kms.node.readiness with parts of tables around it, for its specs. Fields that specs read and change: chain
--- (spec.support.fake_chain), tee, service (master: what it got), saved (secrets of earlier runs), bootstrap
--- (found: what a round of snapshots gives; given: the secret that peers give), wall and mono (the clocks), held
--- (kms.node.master_secrets), node (the readiness).
+-- (spec.support.fake_chain), identity (known), tee, service (master: what it got), saved (secrets of earlier
+-- runs), bootstrap (found: what a round of snapshots gives; given: the secret that peers give), wall and mono
+-- (the clocks), held (kms.node.master_secrets), node (the readiness).
 
 local clock = require("kms.base.clock")
 local fake_chain = require("spec.support.fake_chain")
@@ -63,14 +63,14 @@ function Fixture:open(given)
 	local function wall_ms() return self.wall end
 	local function mono_ms() return self.mono end
 	local list = peers.new({
-		chain = self.chain, app_id = "49", own = self.tee.address, log = log, mono_ms = mono_ms, wall_ms = wall_ms,
+		chain = self.chain, app_id = "49", tee = self.tee, log = log, mono_ms = mono_ms, wall_ms = wall_ms,
 		bans = {}, backoff_ms = function() return 0 end,
 		outbound = outbound.new({ config = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 	})
 	self.held = master_secrets.new({ tee = self.tee, given = given })
 	self.node = readiness.new({
-		chain = self.chain, peers = list, tee = self.tee, service = self.service, secrets = self.held, log = log,
-		bootstrap = self.bootstrap, mono_ms = mono_ms, tick_ms = 60000, view_ttl_ms = 180000,
+		identity = self.identity, chain = self.chain, peers = list, tee = self.tee, service = self.service,
+		secrets = self.held, log = log, bootstrap = self.bootstrap, mono_ms = mono_ms, tick_ms = 60000, view_ttl_ms = 180000,
 		clock = clock.new({ wall_ms = wall_ms, mono_ms = mono_ms, max_skew_ms = 15000 }),
 	})
 end
@@ -98,6 +98,7 @@ function M.new()
 	self.chain:register("49", wallet:address(), p384:public_der())
 	self.tee, self.bootstrap = new_tee(self), new_bootstrap()
 	self.service = { set_master = function(service, secret) service.master = secret end }
+	self.identity = { learn = function() return true end }
 	self:open()
 	return self
 end

@@ -48,7 +48,7 @@ describe("bootstrap", function()
 			}
 		end
 		newcomer = bootstrap.new({
-			exchange = exchanges, store = {}, writer = message.writer("0x1", ("0"):rep(32)), peers = peers,
+			exchange = exchanges, store = {}, writer = message.writer({ address = "0x1" }, ("0"):rep(32)), peers = peers,
 			clock = { now = function() return 0 end },
 			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
 			accept = function() end, evidence = { make = function() end },

@@ -83,7 +83,7 @@ describe("push", function()
 		end
 		local function quiet() end
 		pusher = push.new({
-			exchange = exchanges, writer = message.writer("0x1", ("0"):rep(32)), peers = peers, store = store,
+			exchange = exchanges, writer = message.writer({ address = "0x1" }, ("0"):rep(32)), peers = peers, store = store,
 			log = { limited = quiet, warn = quiet, debug = quiet }, mono_ms = function() return now end,
 			secret = function() end, is_ready = function() return ready end, max_body_bytes = 52428800, skew_ms = 15000,
 			order = function(list) return order and order(list) or list end, settings = function() return settings end,

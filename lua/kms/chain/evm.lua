@@ -21,6 +21,11 @@ local function snapshot_at(self, view)
 	return snapshot.new({ rpc = self.rpc, head = self.heads, contracts = self.contracts, view = view })
 end
 
+--- Does nothing: who this node is stands in the registry.
+function Chain:introduce() -- luacheck: no self
+	return true
+end
+
 --- Chooses the block that this tick reads at (kms.chain.head). After a failure there is no view until a later tick
 -- succeeds.
 -- @return true | nil, message, "ERR_CHAIN"
@@ -121,11 +126,11 @@ function Chain:close()
 end
 
 --- @param deps config, log, wall_ms; optional, for specs: mono_ms, poll_ms, stuck_ms (kms.chain.hash_publisher);
--- identity, demo and machine_ms are for the backend `local`
+-- demo and machine_ms are for the backend `local`
 -- @return chain | nil, message
 function M.open(deps)
 	local self = setmetatable(needs.take(deps,
-		"config log wall_ms", "identity demo machine_ms mono_ms poll_ms stuck_ms"), Chain)
+		"config log wall_ms", "demo machine_ms mono_ms poll_ms stuck_ms"), Chain)
 	local config, log = self.config, self.log
 	self.contracts = { registry = config.NOVA_APP_REGISTRY_ADDRESS, kms = config.KMS_REGISTRY_ADDRESS }
 	self.mono_ms = self.mono_ms or native.mono_ms

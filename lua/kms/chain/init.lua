@@ -1,5 +1,6 @@
 --- The chain, whichever backend reads it. Every backend has these methods; each may yield:
 --
+--   chain:introduce(identity)             true; this node's { wallet, tee_pubkey, url }, once before the first tick
 --   chain:begin_tick()                    true: this tick's block is chosen and acceptable
 --   chain:head()                          { number, time_ms } of the newest block at the tick
 --   chain:instance_by_wallet(wallet)      instance
@@ -43,8 +44,7 @@ function M.instance_status_name(status)
 end
 
 --- Opens the backend that the configuration names.
--- @param deps config, log, wall_ms, identity { wallet, tee_pubkey, url }; for `local` only: machine_ms (clock of the
--- machine), demo
+-- @param deps config, log, wall_ms; for `local` only: machine_ms (clock of the machine), demo
 -- @return chain | nil, message
 function M.open(deps)
 	return require("kms.chain." .. deps.config.CHAIN).open(deps)

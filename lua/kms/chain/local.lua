@@ -1,8 +1,8 @@
 --- Chain backend `local`: the registries as a Lua table in a file, for a node without a chain. Its methods are those
 -- of kms.chain.
 --
--- The first start makes the file, with the node itself and a demo application in it. An operator may edit it: it is
--- read again when it has changed. Refused in an enclave.
+-- The first start makes the file (`introduce`), with the node itself and a demo application in it. An operator may
+-- edit it: it is read again when it has changed. Refused in an enclave.
 
 local data_file = require("kms.base.data_file")
 local files = require("kms.base.files")
@@ -99,9 +99,7 @@ function Chain:snapshot()
 end
 
 --- Does nothing: nothing needs to be read ahead.
-function Chain:prefetch() -- luacheck: no self
-	return true
-end
+Chain.prefetch = Chain.begin_tick
 
 --- Does nothing: nothing runs in the background.
 function Chain:close() -- luacheck: no self
@@ -178,17 +176,23 @@ local function instance(id, app_id, identity, url, now_s)
 end
 
 -- The content of a new file: the node, and an application to try it with.
-local function genesis(deps, now_s)
-	local kms_app = deps.config.KMS_APP_ID
+local function genesis(self, identity, now_s)
+	local kms_app, demo = self.kms_app, self.demo
 	return {
-		apps = { [kms_app] = { status = 0 }, [deps.demo.app_id] = { status = 0 } },
-		versions = { [kms_app .. "/1"] = { status = 0 }, [deps.demo.app_id .. "/1"] = { status = 0 } },
+		apps = { [kms_app] = { status = 0 }, [demo.app_id] = { status = 0 } },
+		versions = { [kms_app .. "/1"] = { status = 0 }, [demo.app_id .. "/1"] = { status = 0 } },
 		instances = {
-			[deps.identity.wallet] = instance("1", kms_app, deps.identity, deps.identity.url, now_s),
-			[deps.demo.wallet] = instance("2", deps.demo.app_id, deps.demo, "", now_s),
+			[identity.wallet] = instance("1", kms_app, identity, identity.url, now_s),
+			[demo.wallet] = instance("2", demo.app_id, demo, "", now_s),
 		},
 		master_secret_hash = "0x" .. ("0"):rep(64),
 	}
+end
+
+--- Makes the file, with the node in it, unless there is one. Returns true | nil, message, code.
+function Chain:introduce(identity)
+	if files.version(self.path) then return true end
+	return save(self, genesis(self, identity, self.wall_ms() // 1000))
 end
 
 local FIRST_APP_ID = 1001 -- of applications that are added; the demo application is before it
@@ -228,22 +232,19 @@ function M.add_app(dir, keys, app_id, now_s)
 	return app_id
 end
 
---- Opens the file, or makes it.
--- @param deps config (DATA_DIR, KMS_APP_ID), wall_ms, machine_ms (clock of the machine; nil: wall_ms), identity
--- { wallet, tee_pubkey, url }, demo { wallet, tee_pubkey, app_id }; log is for the backend `evm`
+--- Opens the file where there is one; `introduce` makes it.
+-- @param deps config (DATA_DIR, KMS_APP_ID), wall_ms, machine_ms (clock of the machine; nil: wall_ms), demo { wallet,
+-- tee_pubkey, app_id }; log is for the backend `evm`
 -- @return chain | nil, message
 function M.open(deps)
-	deps = needs.take(deps, "config wall_ms identity demo", "log machine_ms")
+	deps = needs.take(deps, "config wall_ms demo", "log machine_ms")
 	local self = setmetatable({
-		path = deps.config.DATA_DIR .. "/chain.lua", machine_ms = deps.machine_ms or deps.wall_ms,
+		path = deps.config.DATA_DIR .. "/chain.lua", kms_app = deps.config.KMS_APP_ID, demo = deps.demo,
+		wall_ms = deps.wall_ms, machine_ms = deps.machine_ms or deps.wall_ms,
 	}, Chain)
-	if not files.version(self.path) then
-		local ok, message = save(self, genesis(deps, deps.wall_ms() // 1000))
-		if not ok then return nil, message end
-	end
+	if not files.version(self.path) then return self end
 	local data, message = state(self)
-	if not data then return nil, message end
-	return self
+	return data and self, message
 end
 
 return M

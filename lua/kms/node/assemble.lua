@@ -53,7 +53,7 @@ local function add_peers(parts, shipped)
 	parts.gateway = gateway.new({ policy = parts.policy, log = parts.log, wall_ms = parts.wall_ms })
 	parts.reloader = reloader.new({ policy = parts.policy, bans = parts.bans, config = config, shipped = shipped })
 	parts.peers = peers.new({
-		chain = parts.chain, app_id = config.KMS_APP_ID, own = parts.tee.address, outbound = parts.outbound, log = parts.log,
+		chain = parts.chain, app_id = config.KMS_APP_ID, tee = parts.tee, outbound = parts.outbound, log = parts.log,
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, bans = parts.bans,
 		backoff_ms = function(peer) return parts.gateway:backoff_ms(peer) end,
 	})
@@ -68,7 +68,7 @@ local function add_sync(parts)
 		policy_hash = function() return parts.policy:hash() end,
 	})
 	if not parts.evidence then return nil, failure end
-	parts.writer = message.writer(parts.tee.address, native.random_hex(STORE_ID_BYTES))
+	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES))
 	parts.exchange = exchange.new({
 		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
 		on_anew = function(peer) parts.pusher:started_anew(peer) end,
@@ -107,8 +107,8 @@ local function add_readiness(parts, given_secret)
 	local config = parts.config
 	parts.secrets = master_secrets.new({ tee = parts.tee, given = given_secret })
 	parts.readiness = readiness.new({
-		chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service, secrets = parts.secrets,
-		clock = parts.clock, log = parts.log, mono_ms = parts.mono_ms, bootstrap = parts.bootstrap,
+		identity = parts.identity, chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service,
+		secrets = parts.secrets, clock = parts.clock, log = parts.log, mono_ms = parts.mono_ms, bootstrap = parts.bootstrap,
 		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
 		url = parts.url, instance_url = config.NODE_INSTANCE_URL, on_verified = function() on_verified(parts) end,
 	})
@@ -187,7 +187,7 @@ end
 
 local function node_facts(parts)
 	return facts.node({
-		wallet = parts.tee.address, url = parts.readiness.url, ready = parts.readiness.ready,
+		wallet = parts.tee.address or "", url = parts.readiness.url, ready = parts.readiness.ready,
 		app_id = parts.config.KMS_APP_ID, nodes = #parts.peers:list(), policy = parts.policy:hash(), now = parts.wall_ms(),
 	})
 end

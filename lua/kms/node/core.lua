@@ -4,7 +4,7 @@
 local chain = require("kms.chain")
 local clock = require("kms.base.clock")
 local files = require("kms.base.files")
-local loop = require("kms.base.loop")
+local identity = require("kms.node.identity")
 local native = require("kms_native")
 local policy = require("kms.policy")
 local rules = require("kms.config.rules")
@@ -38,11 +38,10 @@ local function open_folder(config)
 	return nil, ("data folder %s: %s"):format(dir, message)
 end
 
---- Makes the store.
--- @param wallet this node's
-function M.new_store(config, wallet)
+--- Makes the store. It learns this node's wallet from kms.node.identity.
+function M.new_store(config)
 	return assert(native.store({
-		self = wallet, max_key = config.MAX_KEY_BYTES, max_value = config.MAX_KV_VALUE_SIZE_BYTES,
+		max_key = config.MAX_KEY_BYTES, max_value = config.MAX_KV_VALUE_SIZE_BYTES,
 		max_app_bytes = config.MAX_APP_STORAGE_BYTES, max_app_total = rules.app_total(config),
 		max_total_bytes = config.MAX_TOTAL_STORAGE_BYTES,
 		max_namespaces = config.MAX_NAMESPACES, max_tombstones = config.MAX_TOMBSTONES_PER_APP,
@@ -51,12 +50,9 @@ function M.new_store(config, wallet)
 end
 
 local function new_service(config, core)
-	local identity = core.tee
-	local in_process = identity.wallet ~= nil -- whether the keys are in this process
 	return assert(native.service({
-		wallet = identity.wallet, p384 = identity.p384, self = not in_process and identity.address or nil,
-		nonces = core.native_nonces, channels = core.channels, store = core.store,
-		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
+		wallet = core.tee.wallet, p384 = core.tee.p384, nonces = core.native_nonces, channels = core.channels,
+		store = core.store, max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES,
 		max_list = config.MAX_LIST_BYTES, pop_window_s = config.POP_TIMEOUT_SECONDS,
 	}))
 end
@@ -84,14 +80,14 @@ local function open_chain(core)
 	end
 	return chain.open({
 		config = config, log = core.log, demo = demo, wall_ms = core.wall_ms, machine_ms = native.wall_ms,
-		identity = { wallet = core.tee.address, tee_pubkey = core.tee.public_der, url = core.url },
 	})
 end
 
---- Opens all of it. Runs the loop while it waits.
+--- Opens all of it. Waits for nobody.
 -- @param shipped folder of the shipped policies
 -- @return core { config, log, clock, wall_ms, mono_ms, url (this node's until the chain names one), channels, tee,
---   store, native_nonces, service, policy, chain } | nil, message, or a list of what is wrong with the policies
+--   store, native_nonces, service, policy, chain, identity (kms.node.identity) } | nil, message, or a list of what is
+--   wrong with the policies
 function M.open(config, log, shipped)
 	local core = { config = config, log = log, mono_ms = native.mono_ms }
 	core.clock = clock.new({
@@ -103,10 +99,9 @@ function M.open(config, log, shipped)
 	local ok, message = open_folder(config)
 	if not ok then return nil, message end
 	core.channels = assert(native.channels(config.MAX_CHANNELS))
-	core.tee, message = loop.complete(tee.open, { config = config, log = log, channels = core.channels })
+	core.tee, message = tee.open({ config = config, log = log, channels = core.channels })
 	if not core.tee then return nil, message end
-	core.store = M.new_store(config, core.tee.address)
-	core.native_nonces = assert(native.nonces(config.POP_TIMEOUT_SECONDS))
+	core.store, core.native_nonces = M.new_store(config), assert(native.nonces(config.POP_TIMEOUT_SECONDS))
 	core.service = new_service(config, core)
 	core.policy, message = policy.open({
 		native = native, dir = config.POLICY_DIR, shipped = shipped,
@@ -116,6 +111,12 @@ function M.open(config, log, shipped)
 	if not core.policy then return nil, message end
 	core.chain, message = open_chain(core)
 	if not core.chain then return nil, message end
+	core.identity = identity.new({
+		tee = core.tee, chain = core.chain, store = core.store, service = core.service, url = core.url, log = log,
+	})
+	-- What a service in another process says is awaited by kms.node.readiness.
+	if core.tee.address then ok, message = core.identity:learn() end
+	if not ok then return nil, message end
 	return core
 end
 

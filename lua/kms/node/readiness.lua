@@ -121,7 +121,9 @@ end
 -- Returns nothing when the chain confirms this node, else as check_secret.
 local function verify(self)
 	local head
-	local ok, message = self.chain:begin_tick()
+	local ok, message = self.identity:learn()
+	if not ok then return "waiting for the TEE service", message end
+	ok, message = self.chain:begin_tick()
 	if ok then head, message = self.chain:head() end
 	if ok and head then ok, message = self.peers:refresh() end
 	if not ok or not head then return "peer cache refresh failed", message, UNREADABLE end
@@ -199,16 +201,16 @@ end
 --- Milliseconds until the next tick.
 function Readiness:interval_ms()
 	if self.ready then return self.tick_ms end
-	return math.min(self.tick_ms, UNREADY_TICK_MS)
+	return self.identity.next_ms or math.min(self.tick_ms, UNREADY_TICK_MS)
 end
 
---- @param deps chain, peers, tee; service (native); secrets (kms.node.master_secrets); clock (kms.base.clock); log,
--- mono_ms, tick_ms, view_ttl_ms; optional: bootstrap (kms.sync.bootstrap; nil: there are no peers), url (this
--- node's before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
--- on_verified (called after each tick that the chain confirmed)
+--- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
+-- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; optional: bootstrap
+-- (kms.sync.bootstrap; nil: there are no peers), url (this node's before the chain names one), instance_url
+-- (NODE_INSTANCE_URL, used instead of the chain's), on_verified (called after each tick that the chain confirmed)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
 function M.new(deps)
-	local self = needs.take(deps, "chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms",
+	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms",
 		"bootstrap url instance_url on_verified")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified = self.on_verified or function() end

@@ -63,7 +63,7 @@ local function update(self, instance)
 	peer.instance, peer.point = instance, native.peer_point(instance.tee_pubkey)
 	local message
 	peer.url, message = self.outbound:check(instance.url)
-	if not peer.url and instance.wallet ~= self.own then report_bad_url(self, peer, message) end
+	if not peer.url and instance.wallet ~= self.tee.address then report_bad_url(self, peer, message) end
 	return peer
 end
 
@@ -109,14 +109,14 @@ end
 function Peers:others()
 	local list = {}
 	for _, instance in ipairs(self.members) do
-		if instance.wallet ~= self.own then list[#list + 1] = self.known[instance.wallet] end
+		if instance.wallet ~= self.tee.address then list[#list + 1] = self.known[instance.wallet] end
 	end
 	return list
 end
 
 --- A member as `others` lists it; nil when the wallet is no member or this node's own.
 function Peers:peer(wallet)
-	return self.by_wallet[wallet] and wallet ~= self.own and self.known[wallet] or nil
+	return self.by_wallet[wallet] and wallet ~= self.tee.address and self.known[wallet] or nil
 end
 
 --- Whether a peer may be called now: its URL is allowed and it is not banned.
@@ -189,7 +189,7 @@ end
 --- State of a wallet for /status and /nodes.
 -- @return "self", "banned", "unreachable", "ok" or "unknown"; with "banned" also the event and the seconds left
 function Peers:state(wallet)
-	if wallet == self.own then return "self" end
+	if wallet == self.tee.address then return "self" end
 	local now = self.mono_ms()
 	local ban = self.bans:calls(wallet, now)
 	if ban then return "banned", ban.event, (ban.until_ms - now + 999) // 1000 end
@@ -198,11 +198,11 @@ function Peers:state(wallet)
 	return peer.reachable and "ok" or "unreachable"
 end
 
---- @param deps chain; app_id (KMS_APP_ID, decimal text); own (this node's wallet); outbound (kms.peers.outbound);
---   bans (kms.peers.bans); backoff_ms (function(peer) -> ms until a peer that failed is called again); log;
---   mono_ms and wall_ms (clocks)
+--- @param deps chain; app_id (KMS_APP_ID, decimal text); tee (field address: this node's wallet); outbound
+--   (kms.peers.outbound); bans (kms.peers.bans); backoff_ms (function(peer) -> ms until a peer that failed is called
+--   again); log; mono_ms and wall_ms (clocks)
 function M.new(deps)
-	local self = needs.take(deps, "chain app_id own outbound bans backoff_ms log mono_ms wall_ms")
+	local self = needs.take(deps, "chain app_id tee outbound bans backoff_ms log mono_ms wall_ms")
 	-- Instances of members, as a list and by wallet; peers by wallet, former members included.
 	self.members, self.by_wallet, self.known, self.known_count, self.last_number = {}, {}, {}, 0, 0
 	return setmetatable(self, Peers)

@@ -40,6 +40,7 @@ local function nonce_of(query)
 end
 
 local function handle(self, inbound)
+	if not self.tee.address then return err.reply("ERR_TEE") end -- its service has not answered yet
 	local ok, wait_s = inbound:within(self.limiter, self.mono_ms())
 	if not ok then
 		return err.reply("ERR_RATE", "too many attestations for this address", { ["Retry-After"] = wait_s })

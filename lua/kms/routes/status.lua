@@ -15,9 +15,9 @@ function M.id_number(text)
 end
 
 local function node_part(self)
-	local readiness, secrets = self.readiness, self.secrets
+	local readiness, secrets, key = self.readiness, self.secrets, self.tee.public_der
 	return {
-		tee_wallet = self.tee.address, tee_pubkey = native.hex_encode(self.tee.public_der),
+		tee_wallet = self.tee.address or cjson.null, tee_pubkey = key and native.hex_encode(key) or cjson.null,
 		node_url = readiness.url, is_operator = readiness.is_operator, service_available = readiness.ready,
 		service_unavailable_reason = readiness.reason,
 		master_secret = { state = secrets.state, synced_from = secrets.from or cjson.null },

@@ -29,7 +29,7 @@ end
 -- @return inner text
 function Writer:secret_request(pop, pubkey, attestation)
 	return json.encode(common(self, pop, {
-		type = "master_secret_request", sender_wallet = self.wallet, ecdh_pubkey = pubkey, attestation = attestation,
+		type = "master_secret_request", sender_wallet = self.tee.address, ecdh_pubkey = pubkey, attestation = attestation,
 	}))
 end
 
@@ -37,13 +37,13 @@ end
 -- @param pop as for secret_request
 -- @return inner text
 function Writer:snapshot_request(pop)
-	return json.encode(common(self, pop, { type = "snapshot_request", sender_wallet = self.wallet }))
+	return json.encode(common(self, pop, { type = "snapshot_request", sender_wallet = self.tee.address }))
 end
 
 --- A delta.
 -- @return text before its records, text after them
 function Writer:delta(pop)
-	return around_data("", common(self, pop, { type = "delta", sender_wallet = self.wallet }))
+	return around_data("", common(self, pop, { type = "delta", sender_wallet = self.tee.address }))
 end
 
 --- The reply to a delta.
@@ -70,10 +70,10 @@ function Writer:secret_reply(pop, sealed)
 	return json.encode(common(self, pop, { status = "ok", sealed = sealed }))
 end
 
---- @param wallet this node's
+--- @param tee kms.tee: its address is this node's wallet
 -- @param store 32 hex digits that name this node's store, new after each start
-function M.writer(wallet, store)
-	return setmetatable({ wallet = wallet, store = store }, Writer)
+function M.writer(tee, store)
+	return setmetatable({ tee = tee, store = store }, Writer)
 end
 
 return M

@@ -2,6 +2,9 @@
 -- yield:
 --
 --   tee.name, tee.address (canonical wallet), tee.public_der (120 bytes), tee.point (97 bytes)
+--                                        nil until identify() has succeeded, but for the name
+--   tee:identify()                       true | nil, message: a service does not answer; keys in this process are known
+--                                        from the start
 --   tee.wallet, tee.p384                 handles, only when the keys are in this process; only kms.node uses them
 --   tee.calls                            kms.tee.odyn_calls, only when a service holds the keys
 --   tee:random_secret()                  secret of 32 bytes

@@ -22,8 +22,6 @@ local ENCRYPT, DECRYPT = "POST /v1/encryption/encrypt", "POST /v1/encryption/dec
 local RANDOM = "GET /v1/random"
 local ADDRESS, PUBLIC_KEY = "GET /v1/eth/address", "GET /v1/encryption/public_key"
 
-local START_MS = 15000 -- how long to wait for a service that is started together with the node
-local START_AGAIN_MS = 200
 local ENVELOPE_REST = 4096 -- bytes of a response besides the envelope or plaintext
 local BODY_TEXT_BYTES = 65536 -- replies above this stay in C: they are sent slice by slice
 local ESCAPE = 6 -- most bytes that JSON needs for one byte of text
@@ -168,8 +166,9 @@ local function call_json(self, call)
 	return self.calls:read(call, read_json, response)
 end
 
--- Reads the service's address and public key. Returns true | nil, message.
-local function read_identity(self)
+--- Asks the service for its address and public key, once. Yields.
+-- @return true | nil, message
+function Odyn:identify()
 	local object, message = call_json(self, ADDRESS)
 	if not object then return nil, message end
 	local address = type(object.address) == "string" and native.address(object.address)
@@ -183,22 +182,13 @@ local function read_identity(self)
 	return true
 end
 
---- Waits until the service responds, for at most START_MS. Needs a coroutine.
--- @param deps config (ODYN_URL), log; start_ms, for specs
--- @return backend | nil, message
+--- Opens the backend. It calls nobody: the service may start later.
+-- @param deps config (ODYN_URL), log
+-- @return backend without an identity | nil, message: ODYN_URL cannot be called
 function M.open(deps)
-	local start_ms = deps.start_ms or START_MS
 	local calls, message = odyn_calls.new(deps.config.ODYN_URL, deps.log)
 	if not calls then return nil, message end
-	local self = setmetatable({ name = "odyn", calls = calls }, Odyn)
-	local deadline = native.mono_ms() + start_ms
-	repeat
-		local known
-		known, message = read_identity(self)
-		if known then return self end
-		loop.sleep(START_AGAIN_MS)
-	until native.mono_ms() > deadline
-	return nil, ("the TEE service did not answer within %g s, is ODYN_URL right? %s"):format(start_ms / 1000, message)
+	return setmetatable({ name = "odyn", calls = calls }, Odyn)
 end
 
 return M

@@ -8,6 +8,10 @@ local Keys = {}
 Keys.__index = Keys
 M.Keys = Keys
 
+function Keys:identify() -- luacheck: no self
+	return true
+end
+
 function Keys:sign(text)
 	return self.wallet:sign(text)
 end

@@ -301,7 +301,36 @@ TEST(survives_failing_allocations)
 	}
 }
 
+TEST(takes_no_record_before_it_knows_its_wallet)
+{
+	kms_store *s;
+	kms_store_config config = kit_config(1);
+	record_copy r = { 0 };
+	kms_merge outcome;
+	uint64_t at_ms = 9;
+	const uint8_t none20[20] = { 0 };
+	uint8_t own20[20];
+	memcpy(own20, config.self20, sizeof(own20));
+	memset(config.self20, 0, sizeof(config.self20));
+	CHECK_OK(kms_store_new(&s, &config));
+	CHECK_STATUS(KMS_ERR_STATE, kit_put_at(&at_ms, s, "k", 1, MIN_VALUE, 0, NOW));
+	CHECK(at_ms == 0);
+	CHECK_STATUS(KMS_ERR_STATE, kms_store_merge(&outcome, s, APP, &r.record, NOW));
+	CHECK(outcome == KMS_MERGE_REJECTED);
+	r.record.state = KMS_RECORD_STUB;
+	CHECK_STATUS(KMS_ERR_STATE, kms_store_note_stub(s, APP, &r.record, NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_delete(s, "k", NOW));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_store_set_self(s, none20));
+	CHECK_OK(kms_store_set_self(s, own20));
+	CHECK_STATUS(KMS_ERR_STATE, kms_store_set_self(s, own20));
+	CHECK_OK(kit_put_at(&at_ms, s, "k", 1, MIN_VALUE, 0, NOW));
+	CHECK_OK(kit_peek(&r, s, "k", NOW));
+	CHECK(r.record.clock.len == 1 && kit_counter(&r, 1) == 1);
+	kms_store_free(s);
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keeps_what_was_put), T(stamps_never_stand_still),
 	  T(deletes_live_records_only), T(checks_keys), T(checks_values_ttl_and_time),
 	  T(checks_every_bound_of_its_configuration), T(refuses_null), T(lists_live_names_in_bytewise_order),
-	  T(finds_every_key_while_its_table_grows_and_shrinks), T(survives_failing_allocations))
+	  T(finds_every_key_while_its_table_grows_and_shrinks), T(survives_failing_allocations),
+	  T(takes_no_record_before_it_knows_its_wallet))

@@ -6,7 +6,8 @@ local M = {}
 
 --- Reasons of kms.node.readiness and the values of the label `reason`; a spec compares the two.
 M.REASONS = {
-	starting = "starting", clock = "clock", ["peer cache refresh failed"] = "no_chain_view",
+	starting = "starting", clock = "clock", ["waiting for the TEE service"] = "no_tee",
+	["peer cache refresh failed"] = "no_chain_view",
 	["self not in KMS node list"] = "not_a_member", ["local teePubkey mismatch with registry"] = "key_mismatch",
 	["cannot read the secret of an earlier run"] = "earlier_secret_unreadable",
 	["cannot read master secret hash"] = "hash_unreadable", ["failed to set master secret hash"] = "hash_not_set",
