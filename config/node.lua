@@ -157,7 +157,7 @@ return {
 
 	-- Rates (0: no limit) -------------------------------------------------------------------
 
-	-- Requests per minute from a client address (IPv6: /64).
+	-- Requests per minute from a client address (IPv6: /64; a /48 counts as 16 at most).
 	-- Allowed: a whole number from 0 to 1000000000.
 	-- RATE_LIMIT_PER_MINUTE = 120,
 
@@ -251,7 +251,7 @@ return {
 	-- Allowed: a whole number from 1 to 1000000.
 	-- MAX_CONNECTIONS = 4096,
 
-	-- Most open connections from one client address (IPv6: /64).
+	-- Most open connections from one client address (IPv6: /64); a /48 has 16 times as many, or half of all.
 	-- Allowed: a whole number from 1 to 1000000.
 	-- MAX_CONNECTIONS_PER_ADDRESS = 256,
 

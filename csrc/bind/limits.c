@@ -62,13 +62,9 @@ static void limiter_release(void *object)
 
 static const bind_type limiter_type;
 
-/* Takes a token of `key` at the time in argument 3. */
-static int take(lua_State *L, kms_limiter *limiter, kms_span key)
+/* Whether a token was taken, and if not, the seconds to wait. */
+static int push_taken(lua_State *L, bool taken, uint64_t retry_ms)
 {
-	uint64_t retry_ms = 0;
-	uint64_t now_ms = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
-	bool taken = kms_limiter_take(&retry_ms, limiter, key, now_ms) == KMS_OK;
-
 	lua_pushboolean(L, taken);
 	if (taken) return 1;
 	lua_pushinteger(L, (lua_Integer)((retry_ms + 999) / 1000));
@@ -81,19 +77,32 @@ static int limiter_take(lua_State *L)
 	size_t len;
 	kms_limiter *limiter = bind_check(L, 1, &limiter_type);
 	const char *key = luaL_checklstring(L, 2, &len);
+	uint64_t retry_ms = 0, now_ms = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	if (len == 0 || len > KMS_LIMIT_KEY) luaL_argerror(L, 2, "must be 1 to 32 bytes");
-	return take(L, limiter, kms_span_of(key, len));
+	kms_status status = kms_limiter_take(&retry_ms, limiter, kms_span_of(key, len), now_ms);
+	return push_taken(L, status == KMS_OK, retry_ms);
 }
 
-/* limiter:take_address(address, mono_ms): the same for a client address, IPv6 by its /64. */
+/* limiter:take_address(address, mono_ms): the same for a client address, IPv6 by its /64 and its /48. */
 static int limiter_take_address(lua_State *L)
 {
-	uint8_t key[8];
-	size_t len;
 	kms_limiter *limiter = bind_check(L, 1, &limiter_type);
 	const char *address = luaL_checkstring(L, 2);
-	if (kms_address_limit_key(key, &len, address) != KMS_OK) luaL_argerror(L, 2, "not an address");
-	return take(L, limiter, kms_span_of(key, len));
+	uint64_t retry_ms = 0, now_ms = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
+	kms_status status = kms_limiter_take_address(&retry_ms, limiter, address, now_ms);
+	if (status == KMS_ERR_ARGUMENT) luaL_argerror(L, 2, "not an address");
+	return push_taken(L, status == KMS_OK, retry_ms);
+}
+
+/* address_keys(text) -> key of its network, its own key (the same for IPv4) | nil: not an address */
+static int address_keys(lua_State *L)
+{
+	uint8_t key8[8];
+	size_t len, network_len;
+	if (kms_address_limit_key(key8, &len, &network_len, luaL_checkstring(L, 1)) != KMS_OK) return 0;
+	lua_pushlstring(L, (const char *)key8, network_len);
+	lua_pushlstring(L, (const char *)key8, len);
+	return 2;
 }
 
 static const luaL_Reg limiter_methods[] = {
@@ -119,6 +128,7 @@ void bind_add_limits(lua_State *L)
 	static const luaL_Reg functions[] = {
 		{ "nonces", nonces_new },
 		{ "limiter", limiter_new },
+		{ "address_keys", address_keys },
 		{ NULL, NULL },
 	};
 	bind_define(L, &bind_nonces_type);

@@ -103,13 +103,29 @@ uint64_t kms_bucket_table_id(const bucket_table *table, kms_span key)
 	return kms_siphash(&table->hash_key, key);
 }
 
+/* When a bucket is full again after one more token was taken. */
+static moment full_after_one(moment full_at, moment now, token_rate rate)
+{
+	return (full_at > now ? full_at : now) + rate.interval;
+}
+
+static moment wait_until(moment after, moment now, token_rate rate)
+{
+	return after - now > rate.span ? after - now - rate.span : 0;
+}
+
 moment kms_bucket_draw(moment *full_at, moment now, token_rate rate)
 {
-	moment from = *full_at > now ? *full_at : now;
-	moment after = from + rate.interval;
-	if (after - now > rate.span) return after - now - rate.span;
-	*full_at = after;
-	return 0;
+	moment after = full_after_one(*full_at, now, rate);
+	moment wait = wait_until(after, now, rate);
+	if (wait == 0) *full_at = after;
+	return wait;
+}
+
+moment kms_bucket_table_wait(bucket_table *table, uint64_t id, token_rate rate)
+{
+	const bucket *b = find(table, id);
+	return b ? wait_until(full_after_one(b->full_at, table->now, rate), table->now, rate) : 0;
 }
 
 bool kms_bucket_table_take(moment *wait, bucket_table *table, uint64_t id, token_rate rate)

@@ -63,6 +63,9 @@ uint64_t kms_bucket_table_id(const bucket_table *table, kms_span key);
  */
 bool kms_bucket_table_take(moment *wait, bucket_table *table, uint64_t id, token_rate rate);
 
+/* Time until the bucket `id` has a token; 0 when it has one, also when the table does not have the bucket. */
+moment kms_bucket_table_wait(bucket_table *table, uint64_t id, token_rate rate);
+
 /* Takes a token of a bucket outside the table. Returns: the time to wait, 0 when one was taken. */
 moment kms_bucket_draw(moment *full_at, moment now, token_rate rate);
 

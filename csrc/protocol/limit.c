@@ -56,20 +56,63 @@ void kms_limiter_free(kms_limiter *limiter)
 	kms_heap_free(limiter);
 }
 
+static uint64_t whole_ms(moment wait)
+{
+	return (uint64_t)((wait + PS_PER_MS - 1) / PS_PER_MS);
+}
+
+/* Takes a token of a key's bucket, or of the shared one. Returns: the time to wait, 0 when one was taken. */
+static moment take(kms_limiter *limiter, kms_span key)
+{
+	moment wait;
+	if (!kms_bucket_table_take(&wait, &limiter->table, kms_bucket_table_id(&limiter->table, key),
+				   limiter->rate))
+		wait = kms_bucket_draw(&limiter->shared_full_at, limiter->table.now, limiter->rate);
+	return wait;
+}
+
+/* The same for an address within a network. A network without a token gets no bucket for one more address. */
+static moment take_in_network(kms_limiter *limiter, kms_span network, kms_span key)
+{
+	const token_rate rate = { limiter->rate.interval / KMS_LIMIT_NETWORK_SHARE, limiter->rate.span };
+	uint64_t id = kms_bucket_table_id(&limiter->table, network);
+	moment wait = kms_bucket_table_wait(&limiter->table, id, rate), unused;
+	if (wait == 0) wait = take(limiter, key);
+	/* Where the table has no room, the shared bucket has limited the network already. */
+	if (wait == 0) (void)kms_bucket_table_take(&unused, &limiter->table, id, rate);
+	return wait;
+}
+
 kms_status kms_limiter_take(uint64_t *retry_after_ms, kms_limiter *limiter, kms_span key, uint64_t now_ms)
 {
 	if (retry_after_ms) *retry_after_ms = 0;
 	ENSURE_REF(limiter);
 	ENSURE_REF(key.bytes);
 	ENSURE(key.len >= 1 && key.len <= KMS_LIMIT_KEY && now_ms <= MAX_NOW_MS, KMS_ERR_RANGE);
-	moment wait;
-	uint64_t id = kms_bucket_table_id(&limiter->table, key);
 	pthread_mutex_lock(&limiter->lock);
 	kms_bucket_table_advance(&limiter->table, now_ms);
-	if (!kms_bucket_table_take(&wait, &limiter->table, id, limiter->rate))
-		wait = kms_bucket_draw(&limiter->shared_full_at, limiter->table.now, limiter->rate);
+	moment wait = take(limiter, key);
 	pthread_mutex_unlock(&limiter->lock);
-	if (retry_after_ms) *retry_after_ms = (uint64_t)((wait + PS_PER_MS - 1) / PS_PER_MS);
+	if (retry_after_ms) *retry_after_ms = whole_ms(wait);
+	return wait == 0 ? KMS_OK : KMS_ERR_RATE;
+}
+
+kms_status kms_limiter_take_address(uint64_t *retry_after_ms, kms_limiter *limiter, const char *address,
+				    uint64_t now_ms)
+{
+	uint8_t key8[8];
+	size_t key_len, network_len;
+	if (retry_after_ms) *retry_after_ms = 0;
+	ENSURE_REF(limiter);
+	ENSURE(now_ms <= MAX_NOW_MS, KMS_ERR_RANGE);
+	GUARD(kms_address_limit_key(key8, &key_len, &network_len, address));
+	kms_span key = kms_span_of(key8, key_len);
+	pthread_mutex_lock(&limiter->lock);
+	kms_bucket_table_advance(&limiter->table, now_ms);
+	moment wait = network_len < key_len ? take_in_network(limiter, kms_span_of(key8, network_len), key)
+					    : take(limiter, key);
+	pthread_mutex_unlock(&limiter->lock);
+	if (retry_after_ms) *retry_after_ms = whole_ms(wait);
 	return wait == 0 ? KMS_OK : KMS_ERR_RATE;
 }
 
@@ -82,23 +125,25 @@ size_t kms_limiter_count(kms_limiter *limiter)
 	return count;
 }
 
-kms_status kms_address_limit_key(uint8_t key8[8], size_t *key_len, const char *address)
+kms_status kms_address_limit_key(uint8_t key8[8], size_t *key_len, size_t *network_len, const char *address)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	ENSURE_REF(key8);
 	ENSURE_REF(key_len);
+	ENSURE_REF(network_len);
 	memset(key8, 0, 8);
-	*key_len = 0;
+	*key_len = *network_len = 0;
 	ENSURE_REF(address);
 	uint8_t bytes[16];
 	if (inet_pton(AF_INET, address, bytes) == 1) {
 		memcpy(key8, bytes, 4);
-		*key_len = 4;
+		*key_len = *network_len = 4;
 		return KMS_OK;
 	}
 	ENSURE(inet_pton(AF_INET6, address, bytes) == 1, KMS_ERR_ARGUMENT);
 	bool is_mapped = memcmp(bytes, mapped, sizeof(mapped)) == 0;
 	*key_len = is_mapped ? 4 : 8;
+	*network_len = is_mapped ? 4 : 6;
 	memcpy(key8, is_mapped ? bytes + 12 : bytes, *key_len);
 	return KMS_OK;
 }

@@ -11,6 +11,7 @@
 #include "codec/cbor.h"
 #include "base/mem.h"
 #include "base/ensure.h"
+#include "kms/attest.h"
 #include "kms/crypto.h"
 
 #define DEVICE "/dev/nsm"
@@ -213,6 +214,14 @@ kms_status kms_nsm_random(kms_out bytes, kms_nsm *nsm)
 }
 
 /* ---- attestation ---- */
+
+_Static_assert(KMS_NSM_USER_DATA_MAX == KMS_ATTEST_MAX_DATA && KMS_NSM_NONCE_MAX == KMS_ATTEST_MAX_DATA &&
+		   KMS_NSM_PUBLIC_KEY_MAX == KMS_ATTEST_MAX_PUBLIC_KEY,
+	       "what a document may say can be verified");
+/* Around the claims: three heads of maps, four names and three heads of byte strings take less than 64 bytes.
+ */
+_Static_assert(KMS_NSM_USER_DATA_MAX + KMS_NSM_NONCE_MAX + KMS_NSM_PUBLIC_KEY_MAX + 64 <= KMS_NSM_REQUEST_MAX,
+	       "the longest claims fit into a request");
 
 static kms_status write_claims(kms_buf *request, const kms_nsm_claims *claims)
 {

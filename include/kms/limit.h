@@ -42,12 +42,24 @@ kms_status kms_limiter_take(uint64_t *retry_after_ms, kms_limiter *limiter, kms_
 size_t kms_limiter_count(kms_limiter *limiter);
 
 /*
- * The key under which to limit a client address: an IPv4 address, or the /64 of an IPv6 address.
+ * The keys by which client addresses are told apart: an IPv4 address, or the /64 of an IPv6 address
+ * and, wider, the /48 that it lies in, which is what one site has.
  * Returns: KMS_OK; ERR_ARGUMENT when the text is not an address.
  * Out: key8 - 4 bytes of an IPv4 address (a mapped one too) or 8 of an IPv6, padded with zeros.
- * key_len - 4 or 8.
+ * key_len - 4 or 8. network_len - how many of these bytes are the network's: 4, or 6 of an IPv6.
  */
-kms_status kms_address_limit_key(uint8_t key8[8], size_t *key_len, const char *address);
+kms_status kms_address_limit_key(uint8_t key8[8], size_t *key_len, size_t *network_len, const char *address);
+
+#define KMS_LIMIT_NETWORK_SHARE 16 /* addresses that a /48 counts as at most */
+
+/*
+ * Takes one token for a client address: of the bucket of its key, and of one of its network that
+ * gains and holds as much as those of KMS_LIMIT_NETWORK_SHARE addresses, so that one site
+ * neither takes all buckets nor has 65 536 times the rate. Otherwise as kms_limiter_take.
+ * Returns: also ERR_ARGUMENT when the text is not an address.
+ */
+kms_status kms_limiter_take_address(uint64_t *retry_after_ms, kms_limiter *limiter, const char *address,
+				    uint64_t now_ms);
 
 /* ---- a rate with each call: what a policy limits by ---- */
 

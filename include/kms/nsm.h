@@ -21,8 +21,8 @@
 
 #define KMS_NSM_REQUEST_MAX 4096   /* bytes of a CBOR request */
 #define KMS_NSM_RESPONSE_MAX 12288 /* bytes of a CBOR response */
-#define KMS_NSM_USER_DATA_MAX 512  /* bytes */
-#define KMS_NSM_NONCE_MAX 512
+#define KMS_NSM_USER_DATA_MAX 1024 /* bytes, as in a document that is verified (kms/attest.h) */
+#define KMS_NSM_NONCE_MAX 1024
 #define KMS_NSM_PUBLIC_KEY_MAX 1024
 #define KMS_NSM_RANDOM_MAX 1024
 #define KMS_NSM_SECRET_MAX 64

@@ -6,6 +6,9 @@ local wait = require("spec.support.wait")
 local LIMITS = { per_second = 20, burst = 5, at_once = 1000, max_waiting = 4, wait_ms = 10000 }
 local function never() return 1 end -- drops early
 
+-- "a" is an address; "n1" is address 1 of the network n.
+local function path(key) return { key:sub(1, 1), key } end
+
 local function new(change)
 	local limits = { random = never }
 	for name, value in pairs(LIMITS) do limits[name] = value end
@@ -40,12 +43,12 @@ describe("rate_queue", function()
 					order[#order + 1] = i
 				end)
 			end
-			assert.equal(4, queue.waiting)
+			assert.equal(4, queue:waiting())
 			assert.is_false(queue:enter())
 			assert.equal(1, queue:retry_after_s())
 			wait.until_true("all to enter", function() return #order == 4 end)
 			assert.same({ 1, 2, 3, 4 }, order)
-			assert.equal(0, queue.waiting)
+			assert.equal(0, queue:waiting())
 		end)
 	end)
 
@@ -54,7 +57,7 @@ describe("rate_queue", function()
 		local order, refused = {}, {}
 		for _, key in ipairs(keys) do
 			loop.spawn(function()
-				local list = queue:enter(key) and order or refused
+				local list = queue:enter(path(key)) and order or refused
 				list[#list + 1] = key
 			end)
 		end
@@ -64,7 +67,7 @@ describe("rate_queue", function()
 	it("admits one call of each key in turn, however many wait of another key", function()
 		loopback.run(function()
 			local queue = new({ burst = 1, max_waiting = 100, per_second = 200 })
-			assert.is_true(queue:enter("a"))
+			assert.is_true(queue:enter(path("a")))
 			local order = admitted(queue, { "a", "a", "a", "a", "b", "c", "b" })
 			wait.until_true("all to enter", function() return #order == 7 end)
 			assert.same({ "a", "b", "c", "a", "b", "a", "a" }, order)
@@ -74,24 +77,61 @@ describe("rate_queue", function()
 	it("has room for other keys when one key has filled it", function()
 		loopback.run(function()
 			local queue = new({ burst = 1, per_second = 100 })
-			assert.is_true(queue:enter("a"))
+			assert.is_true(queue:enter(path("a")))
 			local order, refused = admitted(queue, { "a", "a", "a", "a", "a", "b", "c" })
 			wait.until_true("all to end", function() return #order + #refused == 7 end)
 			assert.same({ "a", "a", "a" }, refused)
 			assert.same({ "a", "b", "c", "a" }, order)
-			assert.equal(0, queue.waiting)
+			assert.equal(0, queue:waiting())
 		end)
 	end)
 
 	it("drops newcomers of a long line at random before the queue is full", function()
 		loopback.run(function()
 			local queue = new({ burst = 1, max_waiting = 100, random = function() return 0.5 end })
-			assert.is_true(queue:enter("a"))
-			for _ = 1, 200 do loop.spawn(function() queue:enter("a") end) end
-			assert.is_true(queue.waiting > 25 and queue.waiting < 70, queue.waiting)
-			local before = queue.waiting
-			loop.spawn(function() queue:enter("b") end)
-			assert.equal(before + 1, queue.waiting)
+			assert.is_true(queue:enter(path("a")))
+			for _ = 1, 200 do loop.spawn(function() queue:enter(path("a")) end) end
+			assert.is_true(queue:waiting() > 25 and queue:waiting() < 70, queue:waiting())
+			local before = queue:waiting()
+			loop.spawn(function() queue:enter(path("b")) end)
+			assert.equal(before + 1, queue:waiting())
+		end)
+	end)
+
+	it("has turns for networks first: one network's many addresses delay another by one turn", function()
+		loopback.run(function()
+			local queue = new({ burst = 1, max_waiting = 100, per_second = 200 })
+			assert.is_true(queue:enter(path("a")))
+			local order = admitted(queue, { "n1", "n2", "n3", "n1", "n4", "b", "c" })
+			wait.until_true("all to enter", function() return #order == 7 end)
+			assert.same({ "n1", "b", "c", "n2", "n3", "n4", "n1" }, order)
+		end)
+	end)
+
+	it("has room for newcomers when the addresses of one network have filled it", function()
+		loopback.run(function()
+			local queue = new({ burst = 1, per_second = 100, max_waiting = 50 })
+			assert.is_true(queue:enter(path("a")))
+			local keys = {}
+			for i = 1, 500 do keys[i] = "n" .. i end
+			for _, key in ipairs({ "b", "b", "c" }) do keys[#keys + 1] = key end
+			local order, refused = admitted(queue, keys)
+			wait.until_true("all to end", function() return #order + #refused == 503 end)
+			assert.equal(453, #refused)
+			for _, key in ipairs(refused) do assert.equal("n", key:sub(1, 1)) end
+			assert.same({ "b", "c" }, { order[2], order[3] })
+		end)
+	end)
+
+	it("drops newcomers of a crowded network at random, but not who is behind nobody of its own", function()
+		loopback.run(function()
+			local queue = new({ burst = 1, max_waiting = 100, random = function() return 0.5 end })
+			assert.is_true(queue:enter(path("a")))
+			for i = 1, 200 do loop.spawn(function() queue:enter(path("n" .. i)) end) end
+			assert.is_true(queue:waiting() > 25 and queue:waiting() < 70, queue:waiting())
+			for _ = 1, 30 do loop.spawn(function() queue:enter(path("m1")) end) end
+			loop.spawn(function() queue:enter(path("m2")) end)
+			assert.equal(1, (select(2, queue.lines:count(path("m2")))))
 		end)
 	end)
 
@@ -123,7 +163,7 @@ describe("rate_queue", function()
 			loop.spawn(function() outcomes[1] = queue:enter() end)
 			wait.until_true("the first outcome", function() return outcomes[1] ~= nil end)
 			assert.is_false(outcomes[1])
-			assert.equal(0, queue.waiting)
+			assert.equal(0, queue:waiting())
 			loop.spawn(function() outcomes[2] = queue:enter() end)
 			queue:leave()
 			wait.until_true("the second outcome", function() return outcomes[2] ~= nil end)
@@ -140,10 +180,10 @@ describe("rate_queue", function()
 
 	it("calls a function when admitted, and leaves also when it throws", function()
 		local queue = new({ burst = 2, max_waiting = 0 })
-		assert.same({ true, 1, nil, 3 }, { queue:with("a", function(...) return ... end, 1, nil, 3) })
-		local ok, failure = pcall(queue.with, queue, "a", function() error("broken", 0) end)
+		assert.same({ true, 1, nil, 3 }, { queue:with(path("a"), function(...) return ... end, 1, nil, 3) })
+		local ok, failure = pcall(queue.with, queue, path("a"), function() error("broken", 0) end)
 		assert.same({ false, "broken" }, { ok, failure })
 		assert.equal(0, queue.running)
-		assert.same({ false }, { queue:with("a", function() error("called", 0) end) })
+		assert.same({ false }, { queue:with(path("a"), function() error("called", 0) end) })
 	end)
 end)

@@ -196,7 +196,7 @@ describe("look-ups of wallets", function()
 			-- 24 run, 100 wait, the rest is told to come again.
 			assert.same({ 6, 6 }, { outcomes, busy })
 			assert.equal(24, authorizer.unknown_queue.running)
-			assert.equal(100, authorizer.unknown_queue.waiting)
+			assert.equal(100, authorizer.unknown_queue:waiting())
 		end)
 	end)
 
@@ -206,7 +206,7 @@ describe("look-ups of wallets", function()
 			chain:register("8", stranger(7000), KEY)
 			for i = 1, 400 do loop.spawn(authorizer.authorize, authorizer, stranger(i), 0, "10.0.0.1") end
 			assert.equal("8", assert(authorizer:authorize(stranger(7000), 0, "10.0.0.2")).app_id)
-			assert.is_true(authorizer.unknown_queue.waiting > 0)
+			assert.is_true(authorizer.unknown_queue:waiting() > 0)
 		end)
 	end)
 

@@ -9,25 +9,36 @@ local wait = require("spec.support.wait")
 local GET = "GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
 
 describe("turns", function()
-	it("go round the addresses, and within an address round its connections", function()
+	-- The order of turns of connections, each named by its network, address and number.
+	local function order_of(conns)
 		local given = {}
 		local list = turns.new(function(conn) given[#given + 1] = conn end)
-		finally(function() list:close() end)
-		for _, conn in ipairs({ "a1", "a2", "a3", "b1", "b2", "c1" }) do list:add(conn:sub(1, 1), conn) end
-		wait.until_true("all turns", function() return #given == 6 end)
-		assert.same({ "a1", "b1", "c1", "a2", "b2", "a3" }, given)
+		finally(function() list:close() end) -- luacheck: ignore 122
+		for _, conn in ipairs(conns) do list:add({ conn:sub(1, 1), conn:sub(1, 2) }, conn) end
+		wait.until_true("all turns", function() return #given == #conns end)
+		return given
+	end
+
+	it("go round the addresses, and within an address round its connections", function()
+		assert.same({ "aa1", "bb1", "cc1", "aa2", "bb2", "aa3" },
+			order_of({ "aa1", "aa2", "aa3", "bb1", "bb2", "cc1" }))
+	end)
+
+	it("go round the networks first, however many addresses one has", function()
+		assert.same({ "na1", "bb1", "nb1", "bb2", "nc1", "nd1", "na2" },
+			order_of({ "na1", "nb1", "nc1", "nd1", "na2", "bb1", "bb2" }))
 	end)
 
 	it("are taken by who adds itself meanwhile too, and end with close", function()
 		local given, list = 0, nil
 		list = turns.new(function(conn)
 			given = given + 1
-			if given < 1000 then list:add("a", conn) end
+			if given < 1000 then list:add({ "a", "a" }, conn) end
 		end)
-		list:add("a", "conn")
+		list:add({ "a", "a" }, "conn")
 		wait.until_true("all turns", function() return given == 1000 end)
 		list:close()
-		list:add("a", "conn")
+		list:add({ "a", "a" }, "conn")
 		for _ = 1, 3 do uv.run("nowait") end
 		assert.equal(1000, given)
 	end)

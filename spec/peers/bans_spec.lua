@@ -18,8 +18,15 @@ describe("bans", function()
 
 	before_each(function() list = bans.new({ policy = open(), ban_ms = 600000, wall_ms = native.wall_ms }) end)
 
-	it("stops calls to a peer that forged a response, and still hears its requests", function()
-		local ban = list:record(WALLET, "bad_response_signature", 1000)
+	-- Three responses in a row that cannot be trusted. Returns the ban.
+	local function forge(wallet, event, at_ms)
+		list:record(wallet, event, at_ms)
+		list:record(wallet, event, at_ms)
+		return list:record(wallet, event, at_ms)
+	end
+
+	it("stops calls to a peer that forged responses, and still hears its requests", function()
+		local ban = forge(WALLET, "bad_response_signature", 1000)
 		assert.same({
 			scope = "calls", since_ms = 1000, until_ms = 601000, event = "bad_response_signature",
 			rule = "bad_response_signature",
@@ -28,6 +35,26 @@ describe("bans", function()
 		assert.falsy(list:calls(WALLET, 601000))
 		assert.falsy(list:all(WALLET, 1000))
 		assert.falsy(list:calls(OTHER, 1000))
+	end)
+
+	it("needs three responses in a row within a minute that anybody on the way can have made", function()
+		for _, event in ipairs({ "bad_response_signature", "bad_envelope", "private_address" }) do
+			assert.is_nil(list:record(WALLET, event, 0))
+			assert.is_nil(list:record(WALLET, event, 1000))
+			list:end_row(WALLET)
+			assert.is_nil(list:record(WALLET, event, 2000))
+			assert.is_nil(list:record(WALLET, event, 3000))
+			assert.is_nil(list:record(WALLET, event, 62001)) -- the one of 2000 is too old by then
+			assert.equal("calls", list:record(WALLET, event, 62002).scope)
+			list:lift(WALLET)
+		end
+	end)
+
+	it("does not forget what a peer alone can have made when it gives a good response", function()
+		list:record(WALLET, "wrong_master_secret", 0)
+		list:end_row(WALLET)
+		list:end_row(OTHER)
+		assert.equal("all", list:record(WALLET, "wrong_master_secret", 1000).scope)
 	end)
 
 	it("silences only on evidence that the peer alone can have made", function()
@@ -60,16 +87,16 @@ describe("bans", function()
 	end)
 
 	it("forgets the oldest of too many wallets", function()
-		list:record(WALLET, "bad_response_signature", 0)
-		for i = 1, 4096 do list:record(("0x%040x"):format(i), "bad_response_signature", i) end
+		forge(WALLET, "bad_response_signature", 0)
+		for i = 1, 4096 do forge(("0x%040x"):format(i), "bad_response_signature", i) end
 		assert.falsy(list:calls(WALLET, 1))
 		assert.truthy(list:calls(("0x%040x"):format(4096), 4096))
 		assert.equal(4096, list.size)
 	end)
 
 	it("counts its rules' hits, and lists and lifts what they led to", function()
-		list:record(WALLET, "bad_envelope", 1000)
-		list:record(OTHER, "bad_envelope", 2000)
+		forge(WALLET, "bad_envelope", 1000)
+		forge(OTHER, "bad_envelope", 2000)
 		local hits = {}
 		for _, rule in ipairs(list.policy:list_rules()) do hits[rule.name] = rule.refused end
 		assert.same({ 2, 0 }, { hits.bad_envelope, hits.invalid_url })

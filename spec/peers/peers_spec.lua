@@ -104,7 +104,7 @@ describe("peers", function()
 	it("tells states, and of a ban why and how long", function()
 		assert.equal("self", (list:state(OWN)))
 		assert.equal("unknown", (list:state(OTHER)))
-		list:report(list:peer(OTHER), "bad_response_signature", "forged")
+		for _ = 1, 3 do list:report(list:peer(OTHER), "bad_response_signature", "forged") end
 		assert.same({ "banned", "bad_response_signature", 600 }, { list:state(OTHER) })
 		assert.is_false(list:callable(list:peer(OTHER), now))
 		now = now + 599999

@@ -25,6 +25,7 @@ describe("bootstrap", function()
 			callable = function() return true end,
 			understands = function(_, other, feature) return other.features[feature] == true end,
 			report = function(_, _, event) events[#events + 1] = event end,
+			unreachable = function() end,
 		}
 		local exchanges = exchange.new({
 			peers = peers, tee = {}, outbound = {}, wall_ms = native.wall_ms, on_anew = function() end,

@@ -33,6 +33,7 @@ describe("an exchange", function()
 			report = function(_, _, event) events[#events + 1] = event end,
 			unreachable = function() events[#events + 1] = "unreachable" end,
 			reached = function() events[#events + 1] = "reached" end,
+			trusted = function() events[#events + 1] = "trusted" end,
 		}
 		local tee = { address = "0x" .. ("1"):rep(40) }
 		function tee.sign() return "0x" .. ("2"):rep(130) end
@@ -55,7 +56,23 @@ describe("an exchange", function()
 		response = { status = 200, headers = {}, body = body }
 		assert.same({ nil, "ERR_UNVERIFIED" }, { (ask()), (select(2, ask())) })
 		assert.is_false(body.open)
-		assert.equal("bad_response_signature", events[1])
+	end)
+
+	it("counts a peer with an unsigned response as unreachable, and reports it", function()
+		response = { status = 200, headers = {}, body = body_handle() }
+		ask()
+		assert.same({ "bad_response_signature", "unreachable" }, events)
+	end)
+
+	it("ends a row of bad responses only when its caller found nothing wrong with a good one", function()
+		response = { status = 503, headers = {}, body = body_handle() }
+		peer.was_trusted = true -- the call before was
+		ask()
+		assert.same({ "trusted", "unreachable" }, events)
+		events, peer.was_trusted = {}, true
+		exchanges:distrust(peer, "a snapshot without records")
+		ask()
+		assert.same({ "bad_envelope", "unreachable", "unreachable" }, events)
 	end)
 
 	it("closes the body of a refusal at once, and never reads it", function()

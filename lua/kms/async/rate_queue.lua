@@ -1,15 +1,16 @@
 --- Admits calls of one kind: at a rate with a burst, at most `at_once` at a time. The others wait in
--- a bounded queue with a line for each key (a client's address), and lines have turns: many calls of one key
+-- a bounded queue with lines by network and address, which have turns (kms.async.fair_lines): many calls of one network
 -- delay those of another by one turn. Queues are independent: traffic of one never delays another.
 
+local fair_lines = require("kms.async.fair_lines")
 local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
 local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
-local EARLY_PART = 4 -- a line longer than this part of the queue drops newcomers at random
-local EMPTY = {} -- an empty line, and the key of calls without one
+local EARLY_PART = 4 -- a network with more waiting than this part of the queue drops newcomers at random
+local NOBODY = { "", "" } -- the path of calls without one
 
 local RateQueue = {}
 RateQueue.__index = RateQueue
@@ -24,75 +25,32 @@ local function admit(self)
 	return true
 end
 
--- ---- lines: those who wait, by key, and the lines in the order of their turns --------------------------------------
+-- ---- room ------------------------------------------------------------------------------------------
 
--- Adds an entry to its key's line.
-local function append(self, entry)
-	local line = self.by_key[entry.key]
-	if not line then
-		line = {}
-		self.by_key[entry.key] = line
-		self.lines[#self.lines + 1] = line
-	end
-	line[#line + 1] = entry
-	self.waiting = self.waiting + 1
-end
-
-local function take_out(list, item)
-	for i, other in ipairs(list) do
-		if other == item then return table.remove(list, i) end
-	end
-end
-
--- Takes an entry out of its line; an empty line has no turns.
-local function remove(self, entry)
-	local line = self.by_key[entry.key]
-	take_out(line, entry)
-	self.waiting = self.waiting - 1
-	if #line > 0 then return end
-	take_out(self.lines, line)
-	self.by_key[entry.key] = nil
-end
-
--- Takes the first entry of the line whose turn it is; that line has its next turn after all others.
-local function take_next(self)
-	local line = table.remove(self.lines, 1)
-	local entry = table.remove(line, 1)
-	self.waiting = self.waiting - 1
-	if #line > 0 then
-		self.lines[#self.lines + 1] = line
-	else
-		self.by_key[entry.key] = nil
-	end
-	return entry
-end
-
-local function longest(self)
-	local found = self.lines[1]
-	for _, line in ipairs(self.lines) do
-		if #line > #found then found = line end
-	end
-	return found
-end
-
--- Random early drop: the longer a key's line is, the more of its newcomers are refused. Otherwise a line that gets more
--- than it can pass on would be full for good, and those who wait would time out in it.
-local function drops_early(self, key)
-	local line = self.by_key[key]
+-- Random early drop: the more of a network wait, the more of its newcomers are refused. Otherwise a network that gets
+-- more than it can pass on would be full for good, and those who wait would time out. Who is in a shorter line than
+-- another of its network is not the cause.
+local function drops_early(self, path)
+	local of_network, in_line, longest = self.lines:count(path)
 	local free = self.max_waiting // EARLY_PART
-	local over = (line and #line or 0) - free
-	return over > 0 and self.random() < over / (self.max_waiting - free)
+	local over = of_network - free
+	if over <= 0 or in_line + 1 < longest then return false end
+	return self.random() < over / (self.max_waiting - free)
 end
 
--- Makes room for a newcomer of a key where the queue is full: the newest of the longest line goes.
+-- Makes room for a newcomer where the queue is full: of the network with most waiting, the newest of the longest line
+-- goes.
 -- @return whether there is room
-local function make_room(self, key)
-	if self.waiting < self.max_waiting then return true end
-	local line = longest(self)
-	if not line or #line <= #(self.by_key[key] or EMPTY) + 1 then return false end
-	local entry = line[#line]
+local function make_room(self, path)
+	if self.lines.waiting < self.max_waiting then return true end
+	local entry, of_network, in_line, network = self.lines:newest_of_longest()
+	if not entry then return false end
+	local own_network, own_line = self.lines:count(path)
+	local shorter
+	if network == path[1] then shorter = own_line + 1 < in_line else shorter = own_network + 1 < of_network end
+	if not shorter then return false end
 	entry.refused = true
-	remove(self, entry)
+	self.lines:remove(entry.path, entry)
 	loop.defer(function() entry.waiter:wake() end)
 	return true
 end
@@ -100,12 +58,12 @@ end
 -- ---- admission -------------------------------------------------------------------------------------
 
 local function pump(self)
-	while self.waiting > 0 and admit(self) do
-		local entry = take_next(self)
+	while self.lines.waiting > 0 and admit(self) do
+		local entry = self.lines:next()
 		entry.admitted = true
 		loop.defer(function() entry.waiter:wake() end)
 	end
-	if self.waiting > 0 and not self.timer then
+	if self.lines.waiting > 0 and not self.timer then
 		self.timer = loop.after(math.ceil(1000 / self.per_second), function()
 			self.timer = nil
 			pump(self)
@@ -113,31 +71,31 @@ local function pump(self)
 	end
 end
 
-local function wait(self, key)
-	local entry = { key = key, waiter = wakeup.new() }
-	append(self, entry)
+local function wait(self, path)
+	local entry = { path = path, waiter = wakeup.new() }
+	self.lines:add(path, entry)
 	pump(self)
 	local woken = entry.waiter:wait(self.wait_ms)
 	if entry.admitted then return true end
-	if not woken and not entry.refused then remove(self, entry) end
+	if not woken and not entry.refused then self.lines:remove(path, entry) end
 	return false
 end
 
-local function may_wait(self, key)
-	return coroutine.isyieldable() and not drops_early(self, key) and make_room(self, key)
+local function may_wait(self, path)
+	return coroutine.isyieldable() and not drops_early(self, path) and make_room(self, path)
 end
 
 --- Waits until the caller is admitted. A caller that was must call leave(), also after an error: use
 -- with() for a single call.
--- @param key  whom the call is for: keys have turns; nil: one key for all such calls
+-- @param path  whom the call is for { network, address } (kms.http.client_address.path); nil: one for all such calls
 -- @return true | false: too many wait, the caller waited for wait_ms, or it is not in a coroutine
-function RateQueue:enter(key)
-	key = key or EMPTY
+function RateQueue:enter(path)
+	path = path or NOBODY
 	local counts = self.counts
 	counts.entered = counts.entered + 1
-	if self.waiting == 0 and admit(self) then return true end
+	if self.lines.waiting == 0 and admit(self) then return true end
 	counts.waited = counts.waited + 1
-	if may_wait(self, key) and wait(self, key) then return true end
+	if may_wait(self, path) and wait(self, path) then return true end
 	counts.refused = counts.refused + 1
 	return false
 end
@@ -148,29 +106,34 @@ function RateQueue:leave()
 	pump(self)
 end
 
+--- How many wait.
+function RateQueue:waiting()
+	return self.lines.waiting
+end
+
 --- Seconds until a refused caller should try again.
 function RateQueue:retry_after_s()
-	return math.ceil((self.waiting + 1) / self.per_second)
+	return math.ceil((self.lines.waiting + 1) / self.per_second)
 end
 
 --- Calls fn(...) when admitted, and leaves when fn returns or throws.
--- @param key  as for enter
+-- @param path  as for enter
 -- @return true, what fn returned | false: as enter(), fn was not called
-function RateQueue:with(key, fn, ...)
-	if not self:enter(key) then return false end
+function RateQueue:with(path, fn, ...)
+	if not self:enter(path) then return false end
 	return true, finally.call(self.leave, self, nil, fn, ...)
 end
 
 --- @param limits  per_second, burst: rate; at_once: most that run; max_waiting: longest queue; wait_ms: longest
 -- wait; now: a monotonic clock in milliseconds, for specs
 -- @return queue; its field `counts` holds { entered, waited, refused } since the start (who was refused
--- counts as having waited), `running` and `waiting` the numbers of now
+-- counts as having waited), `running` the number of now
 function M.new(limits)
 	local now = limits.now or loop.now
 	return setmetatable({
 		per_second = limits.per_second, burst = limits.burst, at_once = limits.at_once, max_waiting = limits.max_waiting,
-		wait_ms = limits.wait_ms, now = now, tokens = limits.burst, filled_ms = now(), running = 0, waiting = 0,
-		random = limits.random or math.random, by_key = {}, lines = {}, counts = { entered = 0, waited = 0, refused = 0 },
+		wait_ms = limits.wait_ms, now = now, tokens = limits.burst, filled_ms = now(), running = 0,
+		random = limits.random or math.random, lines = fair_lines.new(), counts = { entered = 0, waited = 0, refused = 0 },
 	}, RateQueue)
 end
 

@@ -108,8 +108,8 @@ end
 local function look_up(self, wallet, mono_ms, address)
 	local hint = self.hints:get(wallet, mono_ms)
 	local queue = queue_for(self, wallet, hint)
-	local key = address and client_address.group(address)
-	local admitted, ok, facts, message, code, cause = queue:with(key, loop.try, ask_chain, self, wallet, hint)
+	local path = address and client_address.path(address)
+	local admitted, ok, facts, message, code, cause = queue:with(path, loop.try, ask_chain, self, wallet, hint)
 	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", queue:retry_after_s() end
 	if not ok then
 		facts, message, code, cause = unreachable("the look-up threw an error")
@@ -159,7 +159,7 @@ function Authorizer:queues()
 	for name, queue in pairs({ known = self.known_queue, unknown = self.unknown_queue }) do
 		local counts = queue.counts
 		queues[name] = {
-			entered = counts.entered, waited = counts.waited, refused = counts.refused, waiting = queue.waiting,
+			entered = counts.entered, waited = counts.waited, refused = counts.refused, waiting = queue:waiting(),
 		}
 	end
 	return queues

@@ -10,6 +10,7 @@ local M = {}
 local DONE, WAITING = { "linger", "drain", "pause" }, { "first", "head", "idle" }
 local SHORT_MS = 10000 -- how long the limit stays lower after descriptors ran short
 local WARN_AGAIN_S = 10
+local NETWORK_ADDRESSES = 16 -- that a network counts as at most, as in kms/limit.h
 
 --- Logs a warning, at most once in WARN_AGAIN_S seconds for each event.
 function M.warn(server, event, fields)
@@ -47,16 +48,37 @@ function M.has_room(server, client)
 	return true
 end
 
---- Counts the connection for its address.
--- @return whether the address is within its limit
+local function add(counts, key, change)
+	local count = (counts[key] or 0) + change
+	counts[key] = count > 0 and count or nil
+end
+
+--- Counts the connection for its address and its network.
+-- @return whether both are within their limits
 function M.count_address(server, conn)
+	local counts = server.per_client
 	if server.exempt_loopback and client_address.is_loopback(conn.address) then return true end
-	local group = client_address.group(conn.address)
-	local count = (server.by_address[group] or 0) + 1
-	if count > server.max_per_address then return false end
-	server.by_address[group] = count
-	conn.group = group
+	local network, address = conn.path[1], conn.path[2]
+	if (counts.addresses[address] or 0) >= server.max_per_address then return false end
+	if (counts.networks[network] or 0) >= server.max_per_network then return false end
+	add(counts.addresses, address, 1)
+	add(counts.networks, network, 1)
+	conn.is_counted = true
 	return true
+end
+
+--- Ends what count_address counted.
+function M.discount_address(server, conn)
+	if not conn.is_counted then return end
+	conn.is_counted = false
+	add(server.per_client.addresses, conn.path[2], -1)
+	add(server.per_client.networks, conn.path[1], -1)
+end
+
+--- How many connections a network (IPv6: /48) may have: as many as NETWORK_ADDRESSES addresses, and never all.
+-- @param max_connections, max_per_address  limits of the server
+function M.max_per_network(max_connections, max_per_address)
+	return math.max(max_per_address, math.min(NETWORK_ADDRESSES * max_per_address, max_connections // 2))
 end
 
 return M

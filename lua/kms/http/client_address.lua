@@ -1,6 +1,7 @@
---- The address of a client: behind proxies, for rate limits, and its group.
+--- The address of a client: behind proxies, for rate limits, and what it shares with others.
 
 local cidr = require("kms.base.cidr")
+local native = require("kms_native")
 
 local M = {}
 
@@ -41,11 +42,12 @@ function M.limited(peer, forwarded, trusted, in_enclave)
 	return M.resolve(peer, forwarded, trusted)
 end
 
---- The group that shares a limit by address: an IPv4 address, or the /64 of an IPv6 address.
--- @return bytes; the text itself where it is not an address
-function M.group(address)
-	local bytes = cidr.parse_address(address)
-	return bytes and bytes:sub(1, 8) or address
+--- What addresses are told apart by, wherever clients share something: an IPv6 address by its /64, which lies in
+-- a /48, as much as one site has. Shares are fair between networks first, then between the addresses of one.
+-- @return { network, address }: keys, of IPv4 both the same; the text itself where it is not an address
+function M.path(address)
+	local network, key = native.address_keys(address)
+	return { network or address, key or address }
 end
 
 --- Whether a text is a loopback address.

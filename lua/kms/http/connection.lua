@@ -51,7 +51,7 @@ end
 local function await_turn(self)
 	self.awaiting = true
 	self:enter("busy")
-	self.server.turns:add(self.address_group, self)
+	self.server.turns:add(self.path, self)
 end
 
 local function after_drain(self, event)
@@ -236,7 +236,7 @@ end
 -- @return connection, which does nothing before open() or refuse()
 function M.new(server, client, address, caller)
 	local self = setmetatable({
-		server = server, client = client, address = address, address_group = client_address.group(address), caller = caller,
+		server = server, client = client, address = address, path = client_address.path(address), caller = caller,
 	}, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self

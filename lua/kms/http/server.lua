@@ -69,8 +69,7 @@ end
 --- For kms.http.connection: a connection was closed.
 function Server:forget(conn)
 	self.connections:leave(conn)
-	local count = conn.group and self.by_address[conn.group]
-	if count then self.by_address[conn.group] = count > 1 and count - 1 or nil end
+	admission.discount_address(self, conn)
 	check_stopped(self)
 end
 
@@ -193,6 +192,7 @@ function M.new(options)
 	return setmetatable({
 		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
 		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
+		max_per_network = admission.max_per_network(config.MAX_CONNECTIONS, config.MAX_CONNECTIONS_PER_ADDRESS),
 		max_header_bytes = config.MAX_HEADER_BYTES, shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
 		connections = connections.new(PHASES, {
 			first = config.FIRST_BYTE_TIMEOUT_SECONDS * 1000, head = config.HEADER_TIMEOUT_SECONDS * 1000,
@@ -202,7 +202,7 @@ function M.new(options)
 		}),
 		min_body_pace = config.MIN_BODY_BYTES_PER_SECOND or 0,
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of replies that clients have not taken yet
-		by_address = {}, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
+		per_client = { addresses = {}, networks = {} }, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
 end

@@ -1,7 +1,8 @@
---- Decides whose request begins next: by client address, then by connection, one request at a time. However many
--- connections an address has and however much they pipeline, another address waits for one request of it.
+--- Decides whose request begins next: by network, client address, then connection, one request at a time. However many
+-- connections a network or an address has and however much they pipeline, another one waits for one request of it.
 
 local uv = require("luv")
+local fair_lines = require("kms.async.fair_lines")
 local loop = require("kms.base.loop")
 
 local M = {}
@@ -21,35 +22,15 @@ end
 local function run(self)
 	local until_ns = uv.hrtime() + SLICE_NS
 	repeat
-		local line = self.lines[self.first]
-		self.lines[self.first] = nil
-		self.first = self.first + 1
-		local conn = line[line.first]
-		line[line.first] = nil
-		line.first = line.first + 1
-		if line.first > line.last then
-			self.by_address[line.address] = nil
-		else
-			self.last = self.last + 1
-			self.lines[self.last] = line
-		end
-		loop.try(self.give, conn)
-		if self.first > self.last then return stop(self) end
+		loop.try(self.give, self.lines:next())
+		if self.lines.waiting == 0 then return stop(self) end
 	until uv.hrtime() >= until_ns
 end
 
 --- Lets a connection wait for its turn; it waits for one at a time.
--- @param address  what addresses are told apart by (kms.http.client_address.group)
-function Turns:add(address, conn)
-	local line = self.by_address[address]
-	if not line then
-		line = { address = address, first = 1, last = 0 }
-		self.by_address[address] = line
-		self.last = self.last + 1
-		self.lines[self.last] = line
-	end
-	line.last = line.last + 1
-	line[line.last] = conn
+-- @param path  of its address (kms.http.client_address.path)
+function Turns:add(path, conn)
+	self.lines:add(path, conn)
 	if self.running or self.closed then return end
 	self.running = true
 	-- Turns come after all input of the loop's iteration; the idle handle keeps it from waiting for more.
@@ -69,7 +50,7 @@ end
 -- @return turns
 function M.new(give)
 	local self = setmetatable({
-		give = give, by_address = {}, lines = {}, first = 1, last = 0, nothing = function() end,
+		give = give, lines = fair_lines.new(), nothing = function() end,
 		check = assert(uv.new_check()), idle = assert(uv.new_idle()),
 	}, Turns)
 	self.run = loop.guard(run, self)

@@ -1,5 +1,6 @@
 --- Bans of peers by the rules of blacklist.lua. A rule bans a peer after `count` events within `within`
--- seconds; with `grow`, each further ban by the same rule lasts twice as long. Times are arguments.
+-- seconds; events that anybody on the way can cause must come in a row. With `grow`, each further ban by the same
+-- rule lasts twice as long. Times are arguments.
 --
 -- A ban of scope "calls" stops this node from calling the peer. Scope "all" also refuses the peer's /sync.
 
@@ -11,6 +12,8 @@ local Bans = {}
 Bans.__index = Bans
 
 local MAX_BAN_MS = 24 * 3600 * 1000 -- growing stops here
+-- Events of calls that anybody on the way can cause.
+local IN_A_ROW = { bad_response_signature = true, bad_envelope = true, private_address = true }
 local MAX_WALLETS = 4096 -- entries kept; a cluster has fewer members
 
 local function forget_oldest(self)
@@ -96,6 +99,15 @@ function Bans:record(wallet, event, mono_ms, facts)
 		if rule.event == event then ban = by_rule(self, entry, number, rule, mono_ms) or ban end
 	end
 	return ban
+end
+
+--- Forgets the events of calls that only count in a row: the wallet's peer has given a good response.
+function Bans:end_row(wallet)
+	local entry = self.entries[wallet]
+	if not entry then return end
+	for key in pairs(entry.event_times) do
+		if IN_A_ROW[key:match("^[^/]+")] then entry.event_times[key] = nil end
+	end
 end
 
 local function running(entry, scope, mono_ms)

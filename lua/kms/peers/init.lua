@@ -160,6 +160,11 @@ function Peers:report(peer, event, cause)
 	log_event(self, peer, event, cause, self.bans:record(peer.wallet, event, self.mono_ms(), { url = peer.url }))
 end
 
+--- Records that a peer's response was what it should be.
+function Peers:trusted(peer)
+	self.bans:end_row(peer.wallet)
+end
+
 --- Records what a peer announced in an authentic message.
 -- @param features set of names
 -- @param store id of its store, or nil

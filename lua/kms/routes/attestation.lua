@@ -48,9 +48,9 @@ local function handle(self, inbound)
 	local nonce, wrong = nonce_of(inbound.request.query)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
 	local tee, queue = self.tee, self.queue
-	local key = inbound.limit_address and client_address.group(inbound.limit_address)
+	local path = inbound.limit_address and client_address.path(inbound.limit_address)
 	local user_data = attest.user_data(tee.address, "public", self.policy:hash())
-	local admitted, document, message, code = queue:with(key, tee.attest, tee, nonce, user_data, tee.public_der)
+	local admitted, document, message, code = queue:with(path, tee.attest, tee, nonce, user_data, tee.public_der)
 	if not admitted then
 		return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = queue:retry_after_s() })
 	end

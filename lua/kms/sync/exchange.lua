@@ -1,5 +1,6 @@
 --- One exchange with a peer on POST /sync, from the nonce to the verified response (docs/protocol.md
--- sections 4, 6, 9). A response that cannot be verified is discarded and reported as misbehaviour of the peer.
+-- sections 4, 6, 9). A response that cannot be verified is discarded, and the peer counts as unreachable: anybody on
+-- the way can have made it. Only several in a row are misbehaviour (blacklist.lua).
 
 local fetch = require("kms.http.fetch")
 local native = require("kms_native")
@@ -34,7 +35,9 @@ end
 -- The response is not provably the peer's response to this call.
 local function untrusted(self, peer, event, message, code)
 	if OWN_FAILURES[code] then return nil, message, code end
+	peer.was_trusted = nil
 	self.peers:report(peer, event, message)
+	self.peers:unreachable(peer)
 	return nil, message, "ERR_UNVERIFIED"
 end
 
@@ -181,6 +184,9 @@ end
 --   allowed), the code that build gave, one of this node's own failures, or why the peer could not be reached
 function Exchange:call(peer, build, options)
 	if not peer.url then return nil, "its URL is not one to call", "ERR_URL" end
+	-- Only now is it certain that the caller found nothing wrong with the response before this one.
+	if peer.was_trusted then self.peers:trusted(peer) end
+	peer.was_trusted = nil
 	local response, signature, code = post_with_nonce(self, peer, build, options)
 	if not response then
 		local message = signature
@@ -191,6 +197,7 @@ function Exchange:call(peer, build, options)
 	inner, message, code = verify(self, peer, response, signature)
 	if not inner then return nil, message, code end
 	keep_nonce(peer, response)
+	peer.was_trusted = true
 	self.peers:reached(peer)
 	if self.peers:announced(peer, inner:features(), inner:text("store")) then self.on_anew(peer) end
 	return inner

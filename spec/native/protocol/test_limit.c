@@ -1,5 +1,6 @@
 /* Token buckets: exact flow, a table that never grows, keys of addresses; and the keyed hash. */
 #include <pthread.h>
+#include <stdio.h>
 
 #include "base/testing.h"
 #include "base/ensure.h"
@@ -183,18 +184,51 @@ TEST(keys_addresses_as_limits_need_them)
 					   "1::2::3",   "[::1]",     "::1%lo" };
 	for (size_t i = 0; i < KMS_ARRAY_LEN(good); i++) {
 		uint8_t key[8];
-		size_t len;
-		CHECK_OK(kms_address_limit_key(key, &len, good[i].address));
-		CHECK(len == good[i].len);
+		size_t len, network_len;
+		CHECK_OK(kms_address_limit_key(key, &len, &network_len, good[i].address));
+		CHECK(len == good[i].len && network_len == (len == 8 ? 6 : 4));
 		CHECK_MEM(key, good[i].key, sizeof(key));
 	}
 	for (size_t i = 0; i < KMS_ARRAY_LEN(bad); i++) {
 		uint8_t key[8], zero[8] = { 0 };
-		size_t len = 9;
-		CHECK_STATUS(KMS_ERR_ARGUMENT, kms_address_limit_key(key, &len, bad[i]));
-		CHECK(len == 0);
+		size_t len = 9, network_len = 9;
+		CHECK_STATUS(KMS_ERR_ARGUMENT, kms_address_limit_key(key, &len, &network_len, bad[i]));
+		CHECK(len == 0 && network_len == 0);
 		CHECK_MEM(key, zero, sizeof(key));
 	}
+}
+
+/* Requests of `count` addresses, each in a /64 of its own in 2001:db8:NETWORK::/48. Returns: how many had a
+ * token. */
+static int taken_in(kms_limiter *limiter, unsigned network, unsigned count, uint64_t now_ms)
+{
+	int taken = 0;
+	for (unsigned i = 0; i < count; i++) {
+		char address[64];
+		snprintf(address, sizeof(address), "2001:db8:%x:%x::1", network, i);
+		taken += kms_limiter_take_address(NULL, limiter, address, now_ms) == KMS_OK;
+	}
+	return taken;
+}
+
+TEST(counts_a_network_as_sixteen_addresses)
+{
+	uint64_t wait_ms;
+	kms_limiter *limiter;
+	CHECK_OK(kms_limiter_new(&limiter, 60, 2, 1000));
+	/* 65 536 addresses of one site take neither all buckets nor the tokens of others. */
+	CHECK(taken_in(limiter, 1, 65536, 1000) == 2 * KMS_LIMIT_NETWORK_SHARE);
+	CHECK(kms_limiter_count(limiter) == 2 * KMS_LIMIT_NETWORK_SHARE + 1);
+	CHECK(taken_in(limiter, 2, 20, 1000) == 20);
+	CHECK_STATUS(KMS_ERR_RATE, kms_limiter_take_address(&wait_ms, limiter, "2001:db8:1:ffff::1", 1000));
+	CHECK(wait_ms == 63); /* a sixteenth of a second, rounded up */
+	CHECK_OK(kms_limiter_take_address(&wait_ms, limiter, "2001:db8:1:ffff::1", 1063));
+	/* What one address is refused costs its network nothing. */
+	for (int i = 0; i < 100; i++)
+		(void)kms_limiter_take_address(NULL, limiter, "2001:db8:3:0::1", 1063);
+	CHECK(taken_in(limiter, 3, 40, 1063) == 2 * KMS_LIMIT_NETWORK_SHARE - 2);
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_limiter_take_address(&wait_ms, limiter, "unix", 1063));
+	kms_limiter_free(limiter);
 }
 
 /* Aumasson, Bernstein, "SipHash: a fast short-input PRF" (2012), Appendix A, and their vectors. */
@@ -255,5 +289,6 @@ TEST(survives_failing_allocations)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(holds_a_burst_and_refills_at_the_rate),
 	  T(lets_no_more_through_than_it_says), T(a_clock_that_goes_back_gives_nothing),
 	  T(a_full_table_shares_one_bucket), T(forgets_full_buckets_only), T(checks_its_arguments),
-	  T(tells_keys_apart_by_every_byte), T(keys_addresses_as_limits_need_them), T(hashes_as_siphash_2_4),
+	  T(tells_keys_apart_by_every_byte), T(keys_addresses_as_limits_need_them),
+	  T(counts_a_network_as_sixteen_addresses), T(hashes_as_siphash_2_4),
 	  T(counts_exactly_between_threads), T(survives_failing_allocations))

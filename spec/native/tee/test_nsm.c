@@ -277,7 +277,7 @@ static bool contains(const kms_buf *buf, const void *bytes, size_t len)
 
 TEST(a_document_holds_the_claims)
 {
-	uint8_t user_data[512], nonce[512], key[1024];
+	uint8_t user_data[1024], nonce[1024], key[1024];
 	kms_nsm *nsm = module();
 	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_RESPONSE_MAX);
 	memset(user_data, 1, sizeof(user_data));
@@ -308,7 +308,7 @@ TEST(claims_beyond_their_sizes_are_refused)
 	uint8_t bytes[1025] = { 0 };
 	kms_nsm *nsm = module();
 	kms_buf document = kms_buf_make(KMS_BUF_PLAIN, KMS_NSM_RESPONSE_MAX);
-	const kms_nsm_claims data = { .user_data = { bytes, 513 } }, nonce = { .nonce = { bytes, 513 } },
+	const kms_nsm_claims data = { .user_data = { bytes, 1025 } }, nonce = { .nonce = { bytes, 1025 } },
 			     key = { .public_key = { bytes, 1025 } }, none = { 0 };
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_attest(&document, nsm, &data));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_nsm_attest(&document, nsm, &nonce));

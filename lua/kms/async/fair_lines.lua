@@ -1,0 +1,126 @@
+--- Lines of those who wait, by network and within a network by address: networks have turns, then the addresses of a
+-- network. However many addresses a network has and however many wait for each, another network waits for one turn.
+--
+-- A path { network, address } names a line (kms.http.client_address.path).
+
+local M = {}
+
+local Lines = {}
+Lines.__index = Lines
+
+-- ---- queues: items from `first` to `last` ----------------------------------------------------------
+
+local function push(queue, item)
+	queue.last = queue.last + 1
+	queue[queue.last] = item
+end
+
+local function pop(queue)
+	local item = queue[queue.first]
+	queue[queue.first] = nil
+	queue.first = queue.first + 1
+	return item
+end
+
+local function size(queue) return queue.last - queue.first + 1 end
+
+local function take_out(queue, item)
+	local at = queue.first
+	while queue[at] ~= item do at = at + 1 end
+	table.move(queue, at + 1, queue.last + 1, at)
+	queue.last = queue.last - 1
+end
+
+local function new_queue(key) return { key = key, first = 1, last = 0 } end
+
+-- A network: a queue of its lines, which are found by key, too.
+local function new_network(key)
+	local network = new_queue(key)
+	network.by_key, network.waiting = {}, 0
+	return network
+end
+
+-- ---- lines -----------------------------------------------------------------------------------------
+
+--- Adds an item at the end of a path's line.
+function Lines:add(path, item)
+	local network = self.by_key[path[1]]
+	if not network then
+		network = new_network(path[1])
+		self.by_key[path[1]] = network
+		push(self.networks, network)
+	end
+	local line = network.by_key[path[2]]
+	if not line then
+		line = new_queue(path[2])
+		network.by_key[path[2]] = line
+		push(network, line)
+	end
+	push(line, item)
+	network.waiting, self.waiting = network.waiting + 1, self.waiting + 1
+end
+
+local function count_out(self, network)
+	network.waiting, self.waiting = network.waiting - 1, self.waiting - 1
+end
+
+--- Takes the first item of the line whose turn it is; its network has its next turn after all others, and its line
+-- after all others of the network. There must be one.
+function Lines:next()
+	local network = pop(self.networks)
+	local line = pop(network)
+	local item = pop(line)
+	count_out(self, network)
+	if size(line) > 0 then push(network, line) else network.by_key[line.key] = nil end
+	if size(network) > 0 then push(self.networks, network) else self.by_key[network.key] = nil end
+	return item
+end
+
+--- Takes an item out of its path's line, where it is.
+function Lines:remove(path, item)
+	local network = self.by_key[path[1]]
+	local line = network.by_key[path[2]]
+	take_out(line, item)
+	count_out(self, network)
+	if size(line) > 0 then return end
+	take_out(network, line)
+	network.by_key[path[2]] = nil
+	if size(network) > 0 then return end
+	take_out(self.networks, network)
+	self.by_key[path[1]] = nil
+end
+
+local function longest(queue, length)
+	local found, most = nil, 0
+	for i = queue.first, queue.last do
+		local of = length(queue[i])
+		if of > most then found, most = queue[i], of end
+	end
+	return found, most
+end
+
+local function waiting_of(network) return network.waiting end
+
+--- The newest item of the longest line of the network that has most waiting.
+-- @return item, how many wait of its network, how many in its line, key of the network | nil: none waits
+function Lines:newest_of_longest()
+	local network, of_network = longest(self.networks, waiting_of)
+	if not network then return nil end
+	local line, in_line = longest(network, size)
+	return line[line.last], of_network, in_line, network.key
+end
+
+--- How many wait of a path's network, how many in its line, and how many in the longest line of the network.
+function Lines:count(path)
+	local network = self.by_key[path[1]]
+	if not network then return 0, 0, 0 end
+	local line = network.by_key[path[2]]
+	return network.waiting, line and size(line) or 0, select(2, longest(network, size))
+end
+
+--- @return lines; the field `waiting` is the number of all that wait
+function M.new()
+	return setmetatable({ networks = new_queue(), by_key = {}, waiting = 0 }, Lines)
+end
+
+return M
