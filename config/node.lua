@@ -203,6 +203,18 @@ return {
 	-- Allowed: a whole number from 1 to 500000.
 	-- MAX_NAMESPACES = 10000,
 
+	-- A write is answered when that many nodes hold it, this one included; 1: at once.
+	-- Allowed: a whole number from 1 to 8.
+	-- WRITE_COPIES = 2,
+
+	-- The longest that a write waits for other nodes, in milliseconds.
+	-- Allowed: a whole number from 1 to 60000.
+	-- WRITE_WAIT_MS = 500,
+
+	-- Answer a write that too few nodes hold in time with 503, though this node holds it.
+	-- Allowed: true or false.
+	-- WRITE_STRICT = false,
+
 	-- Accept values that existing members cannot take (above 509 KiB); those keep the value before.
 	-- Allowed: true or false.
 	-- ALLOW_PARTIAL_REPLICATION = false,

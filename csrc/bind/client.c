@@ -112,6 +112,7 @@ static void push_fields(lua_State *L, const kms_exchange *exchange)
 		bind_set_integer(L, "length", exchange->secret.len);
 	if (exchange->kind == KMS_REQUEST_PUT || exchange->kind == KMS_REQUEST_GET)
 		bind_set_integer(L, "updated_at_ms", exchange->updated_at_ms);
+	if (exchange->copies) bind_set_integer(L, "copies", exchange->copies);
 	if (exchange->kind == KMS_REQUEST_LIST) set_keys(L, exchange);
 }
 

@@ -172,7 +172,7 @@ static int service_reply(lua_State *L)
 	return bind_job_start(L, &job->job);
 }
 
-/* ---- with the keys in a TEE service ------------------------------------------------------------- */
+/* ---- in steps: with the keys in a TEE service, and for a write that waits for other members -------- */
 
 static void execute_run(bind_job *base)
 {
@@ -205,6 +205,14 @@ static int service_execute(lua_State *L)
 	return bind_job_start_small(L, &job->job);
 }
 
+/* add_copies(result of service:execute, copies) -> true | nil, message, code: kms_request_add_copies */
+static int add_copies(lua_State *L)
+{
+	kms_buf *result = bind_body_check(L, 1);
+	uint64_t copies = (uint64_t)bind_arg_integer(L, 2, 1, LUA_MAXINTEGER);
+	return bind_result(L, kms_request_add_copies(result, copies));
+}
+
 void bind_add_execute(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
@@ -212,6 +220,8 @@ void bind_add_execute(lua_State *L)
 		{ "execute", service_execute },
 		{ NULL, NULL },
 	};
+	lua_pushcfunction(L, add_copies);
+	lua_setfield(L, -2, "add_copies");
 	bind_define(L, &execute_type);
 	bind_add_methods(L, &bind_service_type, methods);
 }

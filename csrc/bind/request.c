@@ -235,9 +235,24 @@ static int request_has_pop(lua_State *L)
 	return 1;
 }
 
+/* request:names_operation() -> whether the body has `op`: results may have members that existing nodes do not
+ * give
+ */
+static int request_names_operation(lua_State *L)
+{
+	const kms_request *request = bind_check(L, 1, &bind_request_type);
+	lua_pushboolean(L, request->names_operation);
+	return 1;
+}
+
 static const luaL_Reg request_methods[] = {
-	{ "path", request_path },       { "context", request_context }, { "key", request_key },
-	{ "numbers", request_numbers }, { "has_pop", request_has_pop }, { NULL, NULL },
+	{ "path", request_path },
+	{ "context", request_context },
+	{ "key", request_key },
+	{ "numbers", request_numbers },
+	{ "has_pop", request_has_pop },
+	{ "names_operation", request_names_operation },
+	{ NULL, NULL },
 };
 const bind_type bind_request_type = { "kms.request", request_release, request_methods, true };
 

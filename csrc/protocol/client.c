@@ -197,10 +197,10 @@ static uint32_t member_count(const kms_exchange *exchange)
 		return 4;
 	case KMS_REQUEST_LIST: /* app_id, count, keys; of a page, next */
 		return kms_json_get(&exchange->json, exchange->json.values, "next") ? 4 : 3;
-	case KMS_REQUEST_PUT:    /* app_id, key, updated_at_ms */
-	case KMS_REQUEST_DELETE: /* app_id, deleted, key */
+	case KMS_REQUEST_PUT:    /* app_id, key, updated_at_ms; of some nodes, copies */
+	case KMS_REQUEST_DELETE: /* app_id, deleted, key; of some nodes, copies */
 	default:
-		return 3;
+		return exchange->copies ? 4 : 3;
 	}
 }
 
@@ -227,6 +227,14 @@ static kms_status read_derived(kms_exchange *exchange)
 	return length == exchange->length && exchange->secret.len == length ? KMS_OK : KMS_ERR_FIELD_VALUE;
 }
 
+/* How many members hold a write. Existing nodes do not say it. */
+static kms_status read_copies(kms_exchange *exchange)
+{
+	if (!kms_json_get(&exchange->json, exchange->json.values, "copies")) return KMS_OK;
+	GUARD(read_number(&exchange->copies, exchange, "copies"));
+	return exchange->copies ? KMS_OK : KMS_ERR_FIELD_VALUE;
+}
+
 static kms_status read_result(kms_exchange *exchange)
 {
 	const kms_json_value *deleted;
@@ -234,6 +242,7 @@ static kms_status read_result(kms_exchange *exchange)
 	if (exchange->kind == KMS_REQUEST_DERIVE) return read_derived(exchange);
 	if (exchange->kind == KMS_REQUEST_LIST) return read_list(exchange);
 	GUARD(check_name(exchange, "key"));
+	if (exchange->kind != KMS_REQUEST_GET) GUARD(read_copies(exchange));
 	if (exchange->kind == KMS_REQUEST_DELETE) return member(&deleted, exchange, "deleted", KMS_JSON_TRUE);
 	GUARD(read_number(&exchange->updated_at_ms, exchange, "updated_at_ms"));
 	return exchange->kind == KMS_REQUEST_GET ? read_secret(exchange, "value") : KMS_OK;
@@ -280,6 +289,7 @@ static void clear_result(kms_exchange *exchange)
 	memset(&exchange->json, 0, sizeof(exchange->json));
 	exchange->app_id = 0;
 	exchange->updated_at_ms = 0;
+	exchange->copies = 0;
 }
 
 void kms_client_require_pop(kms_client *client)

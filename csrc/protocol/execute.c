@@ -2,6 +2,7 @@
  * Executes requests and writes their results as canonical JSON: each function writes the members in
  * the order of their names.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ensure.h"
@@ -13,6 +14,9 @@
 #include "protocol/members_internal.h"
 
 #define COUNT_DIGITS 20 /* of the largest uint64_t */
+/* What is written into the result of a write after the store has changed. */
+#define STAMP_BYTES (sizeof(",\"updated_at_ms\":}") + COUNT_DIGITS)
+#define COPIES_BYTES (sizeof(",\"copies\":") + COUNT_DIGITS)
 
 static kms_status begin_result(kms_buf *result, const kms_execution *execution)
 {
@@ -51,7 +55,7 @@ static kms_status execute_put(kms_buf *result, const kms_request *request, const
 	GUARD(begin_result(result, execution));
 	GUARD(kms_member_text(result, "key", request->key));
 	GUARD(append_pop(result, execution));
-	GUARD(kms_buf_reserve(result, sizeof(",\"updated_at_ms\":}") + COUNT_DIGITS));
+	GUARD(kms_buf_reserve(result, STAMP_BYTES + COPIES_BYTES));
 	GUARD(kms_store_put(&updated_at_ms, execution->store, execution->app_id, request->key,
 			    kms_buf_span(&sealed), request->ttl_ms, execution->now_ms));
 	GUARD(kms_member_number(result, "updated_at_ms", updated_at_ms));
@@ -66,6 +70,7 @@ static kms_status execute_delete(kms_buf *result, const kms_request *request, co
 	GUARD(kms_member_text(result, "key", request->key));
 	GUARD(append_pop(result, execution));
 	GUARD(kms_buf_append_text(result, "}"));
+	GUARD(kms_buf_reserve(result, COPIES_BYTES));
 	return kms_store_delete(&updated_at_ms, execution->store, execution->app_id, request->key,
 				execution->now_ms);
 }
@@ -185,4 +190,29 @@ kms_status kms_request_execute(kms_buf *result, const kms_request *request, cons
 	if (result->data) kms_wipe(result->data + start, result->len - start);
 	result->len = start;
 	return status;
+}
+
+/* Where the first member of a result ends; 0 when the buffer holds no result. */
+static size_t app_id_end(const kms_buf *result)
+{
+	static const char begin[] = "{\"app_id\":";
+	size_t at = sizeof(begin) - 1;
+	if (result->len <= at || !kms_equal_ct(result->data, begin, at)) return 0;
+	while (at < result->len && result->data[at] >= '0' && result->data[at] <= '9')
+		at++;
+	return at < result->len && result->data[at] == ',' ? at : 0;
+}
+
+kms_status kms_request_add_copies(kms_buf *result, uint64_t copies)
+{
+	char member[COPIES_BYTES];
+	ENSURE_REF(result);
+	size_t at = app_id_end(result);
+	int len = snprintf(member, sizeof(member), ",\"copies\":%llu", (unsigned long long)copies);
+	ENSURE(at && len > 0, KMS_ERR_STATE);
+	size_t end = result->len;
+	GUARD(kms_buf_append(result, kms_span_of(member, (size_t)len)));
+	memmove(result->data + at + len, result->data + at, end - at);
+	memcpy(result->data + at, member, (size_t)len);
+	return KMS_OK;
 }

@@ -212,6 +212,7 @@ static kms_status check_operation(fields *f)
 	if (!value) return KMS_OK;
 	ENSURE(value->type == KMS_JSON_STRING, KMS_ERR_FIELD_TYPE);
 	const char *own = kms_request_operation(f->request->kind);
+	f->request->names_operation = true;
 	return own && text_is(kms_json_text(value), own) ? KMS_OK : KMS_ERR_OPERATION;
 }
 

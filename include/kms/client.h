@@ -57,6 +57,7 @@ typedef struct kms_exchange {
 	kms_buf secret; /* guarded; DERIVE: the key, GET: the value */
 	uint64_t app_id;
 	uint64_t updated_at_ms; /* PUT, GET */
+	uint64_t copies;        /* PUT, DELETE: members that hold the write; 0 when the node does not say */
 } kms_exchange;
 
 /*

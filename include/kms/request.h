@@ -23,17 +23,18 @@ typedef enum kms_request_kind {
 
 typedef struct kms_request {
 	kms_request_kind kind;
-	kms_buf plain;    /* guarded: the decrypted body, or what the URL names */
-	kms_text path;    /* DERIVE */
-	kms_text context; /* DERIVE; may be absent */
-	uint32_t length;  /* DERIVE: bytes asked for */
-	kms_text key;     /* PUT, DELETE, GET */
-	kms_span value;   /* PUT: decoded in place, inside `plain` */
-	uint64_t ttl_ms;  /* PUT; 0: never expires */
-	kms_text prefix;  /* LIST; may be absent */
-	kms_text after;   /* LIST; may be absent */
-	size_t limit;     /* LIST: keys at most; 0: all keys, or ERR_TOO_LARGE */
-	kms_text pop;     /* may be absent */
+	kms_buf plain;        /* guarded: the decrypted body, or what the URL names */
+	kms_text path;        /* DERIVE */
+	kms_text context;     /* DERIVE; may be absent */
+	uint32_t length;      /* DERIVE: bytes asked for */
+	kms_text key;         /* PUT, DELETE, GET */
+	kms_span value;       /* PUT: decoded in place, inside `plain` */
+	uint64_t ttl_ms;      /* PUT; 0: never expires */
+	kms_text prefix;      /* LIST; may be absent */
+	kms_text after;       /* LIST; may be absent */
+	size_t limit;         /* LIST: keys at most; 0: all keys, or ERR_TOO_LARGE */
+	kms_text pop;         /* may be absent */
+	bool names_operation; /* has `op`: its caller knows this version's members of results */
 } kms_request;
 
 /* Returns: the operation's name in an inner request ("derive", ...), a static string; NULL for another kind.
@@ -104,5 +105,13 @@ typedef struct kms_execution {
  * failure. A guarded buffer; for LIST a wiped one will do, since names are not secrets and can be many.
  */
 kms_status kms_request_execute(kms_buf *result, const kms_request *request, const kms_execution *execution);
+
+/*
+ * Adds the member "copies" to the result of a PUT or DELETE: how many members of the cluster hold the write.
+ * The result has room for it since before the write, so that no write is made whose reply then fails.
+ * Returns: KMS_OK; ERR_STATE when the buffer does not begin as such a result does, or has no room.
+ * In-out: result - as kms_request_execute made it, in a buffer that was empty.
+ */
+kms_status kms_request_add_copies(kms_buf *result, uint64_t copies);
 
 #endif

@@ -24,7 +24,8 @@ local function new_app(service, tee)
 				return nil, "no such record", "ERR_NOT_FOUND"
 			end,
 		},
-		tee = tee or { has_channel = function() return true end }, config = { MAX_NAMESPACES = 1, REQUIRE_POP = false },
+		tee = tee or { has_channel = function() return true end },
+		config = { MAX_NAMESPACES = 1, REQUIRE_POP = false, WRITE_COPIES = 1 }, copies = {},
 		authenticator = { app = function() return caller end },
 		gateway = { request = function() end, opened = function() end },
 		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true },

@@ -56,9 +56,12 @@ function Tee:has_channel() -- luacheck: no self
 	return true
 end
 
-function Tee:execute(service, opened, caller, wall_ms) -- luacheck: no self
+function Tee:execute(service, opened, caller, wall_ms, written)
 	local result, message, code = service.native:execute(opened, caller.app_id, caller.signature, wall_ms)
 	if not result then return nil, message, code end
+	local ok = true
+	if written then ok, message, code = written(result) end
+	if not ok then return nil, message, code end
 	return result, self.address
 end
 

@@ -57,6 +57,12 @@ local function key_required(parsed)
 	return { key = parsed.key }
 end
 
+-- How many members hold a write; existing nodes do not say it.
+local function on_nodes(result)
+	if not result.copies then return "" end
+	return result.copies == 1 and ", on 1 node" or (", on %d nodes"):format(result.copies)
+end
+
 -- Each kind: the fields of its request | nil, message, code; how it prints a result (unless as JSON):
 -- format of the secret, or a function.
 local KINDS = {}
@@ -84,15 +90,16 @@ KINDS.put = {
 		return { key = parsed.key, value = value, ttl_ms = parsed.ttl_ms }
 	end,
 	print = function(world, parsed, result)
-		session.print(world, ("stored %s of application %s at %d"):format(text.printable(parsed.key), result.app_id,
-			result.updated_at_ms))
+		session.print(world, ("stored %s of application %s at %d%s"):format(text.printable(parsed.key), result.app_id,
+			result.updated_at_ms, on_nodes(result)))
 	end,
 }
 
 KINDS.delete = {
 	memory = session.SMALL, fields = key_required,
 	print = function(world, parsed, result)
-		session.print(world, ("deleted %s of application %s"):format(text.printable(parsed.key), result.app_id))
+		session.print(world, ("deleted %s of application %s%s"):format(text.printable(parsed.key), result.app_id,
+			on_nodes(result)))
 	end,
 }
 

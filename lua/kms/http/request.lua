@@ -60,6 +60,17 @@ function Request:read_body(limit, caller, is_member)
 	return nil, message, CODES[status]
 end
 
+--- Lets later requests of this connection for a route pass the limits by address: its client has proven who it is.
+-- @param route name of the route
+function Request:exempt(route)
+	self.conn.exempt = route
+end
+
+--- Whether requests of this connection for a route pass the limits by address.
+function Request:is_exempt(route)
+	return self.conn.exempt == route
+end
+
 --- Whether the client waits for "100 Continue" before it sends its body.
 function Request:waits_for_continue()
 	return not self.continued and self.head:expects_continue()

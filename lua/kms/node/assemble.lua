@@ -9,6 +9,7 @@ local authenticate = require("kms.auth.authenticate")
 local authorize = require("kms.auth.authorize")
 local bans = require("kms.peers.bans")
 local bootstrap = require("kms.sync.bootstrap")
+local copies = require("kms.sync.copies")
 local dispatch = require("kms.routes.dispatch")
 local early_push = require("kms.sync.early_push")
 local evidence = require("kms.sync.evidence")
@@ -81,8 +82,14 @@ local function add_sync(parts)
 		is_ready = is_ready,
 		order = function(list) return parts.gateway:order(list) end,
 		settings = function() return parts.reloader.settings end,
+		on_progress = function() parts.copies:advanced() end,
 	})
 	parts.early_push = early_push.new({ pusher = parts.pusher, peers = parts.peers, is_ready = is_ready })
+	parts.copies = copies.new({
+		store = parts.store, peers = parts.peers, pusher = parts.pusher, mono_ms = parts.mono_ms,
+		push = function() parts.early_push:changed_now() end, wanted = config.WRITE_COPIES,
+		wait_ms = config.WRITE_WAIT_MS, strict = config.WRITE_STRICT,
+	})
 	parts.last_push = last_push.new({
 		pusher = parts.pusher, is_ready = is_ready, log = parts.log, mono_ms = parts.mono_ms,
 	})
@@ -150,7 +157,7 @@ local function app(parts)
 		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
 		gateway = parts.gateway, readiness = parts.readiness, log = parts.log, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, config = parts.config, on_change = function() parts.early_push:changed() end,
-		refuse_value = refuse_value,
+		copies = parts.copies, refuse_value = refuse_value,
 	})
 end
 

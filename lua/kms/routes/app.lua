@@ -6,6 +6,7 @@
 local err = require("kms.base.err")
 local key_lock = require("kms.async.key_lock")
 local lru = require("kms.base.lru")
+local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
 local record_url = require("kms.routes.record_url")
@@ -54,12 +55,29 @@ local function open(self, inbound, operation, caller, named, mono_ms)
 	return opened
 end
 
-local function execute(self, opened, caller)
-	return self.tee:execute(self.service, opened, caller, self.wall_ms())
+local function execute(self, opened, caller, written)
+	return self.tee:execute(self.service, opened, caller, self.wall_ms(), written)
+end
+
+-- Executes a write. Its reply may wait until other members hold it, and says how many do to a client of this version.
+local function execute_write(self, opened, caller)
+	if self.config.WRITE_COPIES == 1 then
+		local body, signature, code = execute(self, opened, caller)
+		if body then self.on_change() end
+		return body, signature, code
+	end
+	return execute(self, opened, caller, function(result)
+		self.on_change()
+		local count, message, code = self.copies:wait()
+		if not count then return nil, message, code end
+		if not opened:names_operation() then return true end
+		return native.add_copies(result, count)
+	end)
 end
 
 -- Returns the reply's body, its signature | nil, message, code.
 local function execute_in_turn(self, opened, caller, operation)
+	if CHANGES[operation] then return execute_write(self, opened, caller) end
 	if operation ~= "list" then return execute(self, opened, caller) end
 	local locked, body, signature, code = self.listings:with(caller.app_id, execute, self, opened, caller)
 	if locked then return body, signature, code end
@@ -86,7 +104,6 @@ local function reply_to(self, inbound, operation, caller, opened)
 		local message = signature
 		return err.reply(code, advice(self, operation, message, code))
 	end
-	if CHANGES[operation] then self.on_change() end
 	return { status = 200, body = body, headers = { ["X-KMS-Response-Signature"] = signature } }
 end
 
@@ -150,11 +167,12 @@ end
 
 --- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
 -- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES, REQUIRE_POP,
--- MAX_LIST_BYTES); on_change (called after a record was changed); refuse_value (function(request)
+-- MAX_LIST_BYTES, WRITE_COPIES); on_change (called after a record was changed); copies (kms.sync.copies);
+-- refuse_value (function(request)
 -- -> why members cannot take it, or nil)
 function M.new(deps)
 	local self = needs.take(deps,
-		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change refuse_value")
+		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change copies refuse_value")
 	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, App)

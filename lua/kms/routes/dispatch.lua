@@ -34,7 +34,7 @@ local function dispatch(self, arrived)
 	if self.check_host and route.name == "status" and not host.is_local(request:header("host")) then
 		return err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
 	end
-	if not route.unlimited then
+	if not route.unlimited and not request:is_exempt(route.name) then
 		local ok, wait_s = arrived:within(self.limiter, self.mono_ms())
 		if not ok then
 			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })

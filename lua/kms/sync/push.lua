@@ -15,6 +15,7 @@ local Pusher = {}
 Pusher.__index = Pusher
 
 local MAX_RETRIES = 16
+local STUCK_INTERVALS = 3
 
 -- The state of pushes to a peer, dropped together with the peer:
 --   since    the last change that it has acknowledged
@@ -86,6 +87,7 @@ local function push_once(self, peer, cursor)
 	-- tick and not here: a peer that claims a new store each time must not be pushed to without end.
 	if cursor.life ~= life then return false end
 	cursor.since = sent.through
+	self.on_progress()
 	if sent.future then retry_later(self, cursor, since) end
 	return true
 end
@@ -113,7 +115,7 @@ end
 -- Starts a push to a peer, unless too many run. Returns at once.
 local function start(self, peer, cursor)
 	if self.running >= self.settings().parallel then return end
-	cursor.running, self.running = true, self.running + 1
+	cursor.running, cursor.began_ms, self.running = true, self.mono_ms(), self.running + 1
 	loop.spawn(function()
 		loop.try(push_to, self, peer)
 		cursor.running, self.running = false, self.running - 1
@@ -136,6 +138,17 @@ function Pusher:is_due(peer, cursor, now)
 	if cursor.running or now < peer.retry_ms then return false end
 	local retry = cursor.retries[1]
 	return not self.peers:is_known(peer) or self:is_behind(cursor) or (retry ~= nil and now >= retry.due_ms)
+end
+
+--- The number of the last change that a peer's present store holds, as far as this node knows.
+function Pusher:held(peer)
+	return cursor_of(self, peer).since
+end
+
+--- Whether a push to a peer has been under way for three intervals.
+function Pusher:is_stuck(peer, now)
+	local cursor = cursor_of(self, peer)
+	return cursor.running and now - cursor.began_ms > STUCK_INTERVALS * 1000 * self.settings().interval
 end
 
 --- Whether there are changes that a peer has not acknowledged.
@@ -191,13 +204,16 @@ end
 --- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms;
 --   secret (function -> master secret in use); is_ready (function -> whether this node serves); max_body_bytes
 --   (of a push to a node of this version); skew_ms (MAX_CLOCK_SKEW_MS); order (function(peers) -> peers to push
---   to, in order); settings (function -> { max_records, max_bytes, parallel })
+--   to, in order); settings (function -> { interval (s), max_records, max_bytes, parallel }); on_progress (function:
+--   a peer has acknowledged changes)
 -- @return pusher; `counts` since the start: pushes acknowledged, pushes that failed (failures), records sent,
 --   records that peers rejected, records skipped as too large for a peer
 function M.new(deps)
 	local self = needs.take(deps,
-		"exchange writer peers store log mono_ms secret is_ready max_body_bytes skew_ms order settings")
+		"exchange writer peers store log mono_ms secret is_ready max_body_bytes skew_ms order settings",
+		"on_progress")
 	self.counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 }
+	self.on_progress = self.on_progress or function() end
 	self.running, self.cursors = 0, setmetatable({}, { __mode = "k" })
 	self.pages = push_pages.new({
 		exchange = self.exchange, writer = self.writer, peers = self.peers, store = self.store, log = self.log,

@@ -7,6 +7,7 @@ local finally = require("kms.async.finally")
 local key_lock = require("kms.async.key_lock")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local rate_limit = require("kms.base.rate_limit")
 local replies = require("kms.sync.replies")
 
 local M = {}
@@ -15,6 +16,8 @@ local Route = {}
 Route.__index = Route
 
 local UNSIGNED_BYTES = 65536 -- of a body without a valid X-Sync-Signature: a master_secret_request
+local MESSAGES_PER_MINUTE = 60000 -- of a peer
+local MAX_PEERS = 4096
 local WAITING = 8 -- requests of a peer that wait while one of its requests is served
 
 local TYPES = "delta, snapshot_request, master_secret_request"
@@ -184,6 +187,14 @@ local function serve_in_turn(self, inbound, peer, signature)
 	return locked and reply or err.reply("ERR_BUSY", "too many requests of this peer wait")
 end
 
+-- Members push each write at once, at more than the rate of an address. From its first message on, the connection of a
+-- member has the member's own limit instead; only a connection that no proxy shares among clients.
+local function admit(self, inbound, peer)
+	local request = inbound.request
+	if inbound.limit_address == request.remote then request:exempt("sync") end
+	return self.limiter:take(peer.wallet:sub(11), self.mono_ms())
+end
+
 local function handle(self, inbound)
 	if not self.readiness:is_verified() then return err.reply("ERR_NOT_READY", self.readiness.reason) end
 	local too_much = inbound:announces_too_much()
@@ -193,6 +204,10 @@ local function handle(self, inbound)
 		local message = signature
 		local reply = err.reply(code, message)
 		return inbound.wallet and self.nonces:add_to(reply) or reply
+	end
+	local admitted, wait_s = admit(self, inbound, peer)
+	if not admitted then
+		return self.nonces:add_to(err.reply("ERR_RATE", "too many messages of this peer", { ["Retry-After"] = wait_s }))
 	end
 	return self.nonces:add_to(serve_in_turn(self, inbound, peer, signature))
 end
@@ -209,7 +224,7 @@ end
 function M.new(deps)
 	local self = needs.take(deps,
 		"service tee peers bans pusher replies nonces readiness secrets mono_ms wall_ms require_pop")
-	self.lock = key_lock.new(WAITING)
+	self.lock, self.limiter = key_lock.new(WAITING), rate_limit.per_minute(MESSAGES_PER_MINUTE, MAX_PEERS)
 	return setmetatable(self, Route)
 end
 

@@ -14,8 +14,10 @@
 --   tee:seal(plain, peer_point)          body: the envelope as canonical JSON; closes `plain`
 --   tee:open_request(service, head, operation, caller, pop_required)
 --                                        request; takes the collected body of `head`
---   tee:execute(service, request, caller, wall_ms)
---                                        body (text), its signature (nil when the caller signed nothing: development)
+--   tee:execute(service, request, caller, wall_ms, written)
+--                                        body (text), its signature (nil when the caller signed nothing: development);
+--                                        written(result body), which may yield, is called after a write and before its
+--                                        result is sealed: true | nil, message, code; nil: there is none
 --   tee:has_channel(service, point)      whether the next call needs no ECDH in this process
 --   tee:attest(nonce, user_data, public_key)
 --                                        attestation document; each argument is bytes or nil, user_data the JSON text

@@ -135,7 +135,7 @@ local function seal_and_sign(self, plain, caller, signing)
 	return body, signature
 end
 
-function Odyn:execute(service, request, caller, wall_ms)
+function Odyn:execute(service, request, caller, wall_ms, written)
 	local signing = caller.signing
 	if signing then
 		-- Before anything is written: a write whose reply cannot be signed is not made.
@@ -144,7 +144,11 @@ function Odyn:execute(service, request, caller, wall_ms)
 	end
 	local plain, message, code = service:execute(request, caller.app_id, caller.signature, wall_ms)
 	if not plain then return nil, message, code end
-	return seal_and_sign(self, plain, caller, signing)
+	local ok = true
+	if written then ok, message, code = written(plain) end
+	if ok then return seal_and_sign(self, plain, caller, signing) end
+	plain:close()
+	return nil, message, code
 end
 
 function Odyn:has_channel() -- luacheck: no self

@@ -34,7 +34,35 @@ function Keys:open_request(service, head, operation, caller, pop_required) -- lu
 	return service:open(head, operation, caller.point, caller.signature, pop_required)
 end
 
-function Keys:execute(service, request, caller, wall_ms) -- luacheck: no self
+-- Returns the signature that binds a reply to the caller's request; nil when the caller signed nothing.
+local function response_signature(self, caller)
+	if caller.response or caller.signature == "" then return caller.response end
+	return self:sign(("NovaKMS:Response:%s:%s"):format(caller.signature, self.address))
+end
+
+-- A write whose reply waits for other members.
+local function execute_and_wait(self, service, request, caller, wall_ms, written)
+	local signature, message, code = response_signature(self, caller)
+	if not signature and message then return nil, message, code end
+	local result
+	result, message, code = service:execute(request, caller.app_id, caller.signature, wall_ms)
+	if not result then return nil, message, code end
+	local ok
+	ok, message, code = written(result)
+	if not ok then
+		result:close()
+		return nil, message, code
+	end
+	local sealed
+	sealed, message, code = self:seal(result, caller.point)
+	if not sealed then return nil, message, code end
+	local body = sealed:slice(1, sealed:len())
+	sealed:close()
+	return body, signature
+end
+
+function Keys:execute(service, request, caller, wall_ms, written)
+	if written then return execute_and_wait(self, service, request, caller, wall_ms, written) end
 	return service:reply(request, caller.app_id, caller.point, caller.signature, wall_ms, caller.response)
 end
 

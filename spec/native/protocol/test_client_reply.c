@@ -42,6 +42,15 @@ TEST(refuses_results_that_do_not_fit)
 		  "{\"app_id\":7,\"key\":\"k\",\"value\":\"\",\"updated_at_ms\":1}" },
 		{ KMS_OK, KMS_REQUEST_LIST, "{\"app_id\":7,\"keys\":[],\"count\":0}" },
 		{ KMS_OK, KMS_REQUEST_LIST, "{\"app_id\":7,\"keys\":[\"a\"],\"count\":1,\"next\":\"a\"}" },
+		/* How many members hold a write: from nodes of this version. */
+		{ KMS_OK, KMS_REQUEST_PUT, "{\"app_id\":7,\"copies\":2,\"key\":\"k\",\"updated_at_ms\":1}" },
+		{ KMS_OK, KMS_REQUEST_DELETE, "{\"app_id\":7,\"copies\":1,\"deleted\":true,\"key\":\"k\"}" },
+		{ KMS_ERR_FIELD_VALUE, KMS_REQUEST_PUT,
+		  "{\"app_id\":7,\"copies\":0,\"key\":\"k\",\"updated_at_ms\":1}" },
+		{ KMS_ERR_FIELD_TYPE, KMS_REQUEST_DELETE,
+		  "{\"app_id\":7,\"copies\":\"2\",\"deleted\":true,\"key\":\"k\"}" },
+		{ KMS_ERR_FIELD_UNKNOWN, KMS_REQUEST_GET,
+		  "{\"app_id\":7,\"copies\":2,\"key\":\"k\",\"value\":\"\",\"updated_at_ms\":1}" },
 		/* replies to another operation: exactly this one's members */
 		{ KMS_ERR_FIELD_UNKNOWN, KMS_REQUEST_PUT,
 		  "{\"app_id\":7,\"key\":\"k\",\"value\":\"\",\"updated_at_ms\":1}" },

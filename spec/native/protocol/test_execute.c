@@ -1,4 +1,5 @@
 /* Requests executed against a real store, and their results byte for byte. */
+#include "base/ensure.h"
 #include "base/testing.h"
 #include "material.h"
 
@@ -258,6 +259,54 @@ TEST(a_write_without_room_for_its_result_does_not_happen)
 	world_close(&w);
 }
 
+TEST(copies_come_after_the_app_id)
+{
+	world w;
+	world_open(&w);
+	w.execution.pop = (kms_text){ "0xsig", 5 };
+	CHECK_OK(execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"YQ==\"}"));
+	CHECK_OK(kms_request_add_copies(&w.plain, 2));
+	RESULT(
+	    "{\"app_id\":49,\"copies\":2,\"key\":\"k\",\"pop\":\"0xsig\",\"updated_at_ms\":1700000000000}");
+	CHECK_OK(execute(&w, KMS_REQUEST_DELETE, "{\"key\":\"k\"}"));
+	CHECK_OK(kms_request_add_copies(&w.plain, UINT64_MAX));
+	RESULT("{\"app_id\":49,\"copies\":18446744073709551615,\"deleted\":true,\"key\":\"k\",\"pop\":"
+	       "\"0xsig\"}");
+	world_close(&w);
+}
+
+TEST(copies_go_into_the_result_of_a_write_only)
+{
+	static const char *const others[] = {
+		"", "{", "{\"app_id\":", "{\"app_id\":49", "{\"app_id\":49}", "[1,2]"
+	};
+	for (size_t i = 0; i < KMS_ARRAY_LEN(others); i++) {
+		DEFER(kms_buf_free) kms_buf text = kms_buf_make(KMS_BUF_GUARDED, 1000);
+		CHECK_OK(kms_buf_append_text(&text, others[i]));
+		CHECK_STATUS(KMS_ERR_STATE, kms_request_add_copies(&text, 1));
+		CHECK(text.len == strlen(others[i]));
+	}
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_add_copies(NULL, 1));
+}
+
+/* The room for copies is there before the store changes: a reply that does not fit makes no write. */
+TEST(a_write_has_room_for_its_copies)
+{
+	world w;
+	world_open(&w);
+	for (size_t max = 40; max < 160; max++) {
+		kms_buf_free(&w.plain);
+		w.plain = kms_buf_make(KMS_BUF_GUARDED, max);
+		if (execute(&w, KMS_REQUEST_PUT, "{\"key\":\"k\",\"value\":\"Yg==\"}") != KMS_OK) continue;
+		CHECK_OK(kms_request_add_copies(&w.plain, UINT64_MAX));
+		kms_buf_free(&w.plain);
+		w.plain = kms_buf_make(KMS_BUF_GUARDED, max);
+		if (execute(&w, KMS_REQUEST_DELETE, "{\"key\":\"k\"}") != KMS_OK) continue;
+		CHECK_OK(kms_request_add_copies(&w.plain, UINT64_MAX));
+	}
+	world_close(&w);
+}
+
 /* Every allocation of one execution fails once: the buffer keeps its earlier content, and nothing leaks. */
 static void sweep_failures(int *failed_, world *w, kms_request *request)
 {
@@ -318,4 +367,6 @@ TEST(failing_allocations_leave_nothing)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(derive_gives_the_key), T(records_are_written_read_listed_and_deleted),
 	  T(applications_see_their_own_records_only), T(the_store_holds_ciphertext_under_the_data_key),
 	  T(a_list_of_many_names_counts_them), T(results_stay_in_guarded_memory),
-	  T(a_write_without_room_for_its_result_does_not_happen), T(failing_allocations_leave_nothing))
+	  T(copies_come_after_the_app_id), T(copies_go_into_the_result_of_a_write_only),
+	  T(a_write_has_room_for_its_copies), T(a_write_without_room_for_its_result_does_not_happen),
+	  T(failing_allocations_leave_nothing))

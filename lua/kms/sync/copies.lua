@@ -1,0 +1,80 @@
+--- Lets the reply to a write wait until enough members hold it (WRITE_COPIES), so that a crash of this node loses
+-- nothing that a client was told is stored (docs/protocol.md section 8).
+
+local needs = require("kms.base.needs")
+local wakeup = require("kms.async.wakeup")
+
+local M = {}
+
+local Copies = {}
+Copies.__index = Copies
+
+-- Whether a write is worth waiting for a member: one of this version that answers.
+local function answers(self, peer, now)
+	return self.peers:understands(peer, "store") and self.peers:callable(peer, now) and peer.reachable ~= false
+		and not self.pusher:is_stuck(peer, now)
+end
+
+-- The number of the newest change that `count` other members hold. With fewer that answer, that many are enough.
+-- Returns it; math.maxinteger when there is nobody to wait for.
+local function held_by(self, count)
+	local now, held, answering = self.mono_ms(), {}, 0
+	for _, peer in ipairs(self.peers:others()) do
+		held[#held + 1] = self.pusher:held(peer)
+		if answers(self, peer, now) then answering = answering + 1 end
+	end
+	count = math.min(count, answering)
+	if count == 0 then return math.maxinteger end
+	table.sort(held)
+	return held[#held - count + 1]
+end
+
+-- How many members hold a change, this one included.
+local function count(self, sequence)
+	local copies = 1
+	for _, peer in ipairs(self.peers:others()) do
+		if self.pusher:held(peer) >= sequence then copies = copies + 1 end
+	end
+	return copies
+end
+
+--- A member has acknowledged more: the writes that it completes go on.
+function Copies:advanced()
+	if not next(self.waiting) then return end
+	local held, ready = held_by(self, self.wanted - 1), {}
+	for write in pairs(self.waiting) do
+		if write.sequence <= held then ready[#ready + 1] = write end
+	end
+	for _, write in ipairs(ready) do write.waiter:wake() end
+end
+
+local function wait(self, sequence)
+	if held_by(self, self.wanted - 1) >= sequence then return end
+	local write = { sequence = sequence, waiter = wakeup.new() }
+	self.waiting[write] = true
+	write.waiter:wait(self.wait_ms)
+	self.waiting[write] = nil
+end
+
+--- Pushes a write that was just made, and waits until WRITE_COPIES members hold it, or for WRITE_WAIT_MS. Members that
+-- do not answer are not waited for. Yields.
+-- @return how many members hold the write, this one included | nil, message, code: WRITE_STRICT, and too few do
+function Copies:wait()
+	local sequence = self.store:sequence()
+	self.push()
+	wait(self, sequence)
+	local copies = count(self, sequence)
+	if copies >= self.wanted or not self.strict then return copies end
+	return nil, ("the value is stored here, but on %d of %d nodes within %d ms"):format(copies, self.wanted, self.wait_ms),
+		"ERR_NOT_REPLICATED"
+end
+
+--- @param deps store, peers (kms.peers), pusher (kms.sync.push), mono_ms; push (function: starts pushes at once);
+-- wanted (WRITE_COPIES, at least 2), wait_ms (WRITE_WAIT_MS), strict (WRITE_STRICT)
+function M.new(deps)
+	local self = needs.take(deps, "store peers pusher mono_ms push wanted wait_ms strict")
+	self.waiting = {} -- set of { sequence (number of its change), waiter }
+	return setmetatable(self, Copies)
+end
+
+return M

@@ -1,0 +1,72 @@
+-- A write that was answered with two copies or more survives the crash of the node that answered. Ticks of the pusher
+-- are too far apart to help.
+
+local clusters = require("spec.support.cluster")
+local expect = require("spec.support.expect")
+
+local OURS = { more = { op = "put" } }
+
+describe("a write of a cluster", function()
+	local cluster, clients
+
+	local function start(env)
+		env.DATA_SYNC_INTERVAL_SECONDS = "3600"
+		cluster = clusters.start({ env = env })
+		clients = cluster:register("copies")
+	end
+
+	after_each(function()
+		if cluster then cluster:stop() end
+		cluster = nil
+	end)
+
+	local test = clusters.test(it, pending, function() return cluster end)
+
+	-- A value that was put after all nodes have heard of each other.
+	local function put(key)
+		return expect.ok(clients[1]:put(key, "kept", OURS)).inner.copies
+	end
+
+	test("says how many nodes hold it, and is there after a crash of the one that answered, 4 of 4", function()
+		start({})
+		for round = 1, 4 do
+			local key = "round " .. round
+			expect.ok(clients[1]:put("first", "value"))
+			clusters.on_every_node("first", clients, function(c) return c:value("first") == "value" end)
+			local copies = put(key)
+			cluster:kill(1)
+			assert.is_true(copies == 2 or copies == 3, "copies: " .. tostring(copies))
+			local held = 1
+			for i = 2, 3 do
+				if clients[i]:value(key) == "kept" then held = held + 1 end
+			end
+			assert.is_true(held >= copies, ("%d nodes hold what %d were said to"):format(held, copies))
+			cluster:revive(1)
+			cluster:wait_ready()
+		end
+	end)
+
+	test("waits for all nodes where all are wanted, many writes at once", function()
+		start({ WRITE_COPIES = "3", WRITE_WAIT_MS = "60000" })
+		for i = 1, 200 do assert.equal(3, put("key " .. i)) end
+		for i = 1, 200 do
+			for _, client in ipairs(clients) do assert.equal("kept", client:value("key " .. i)) end
+		end
+	end)
+
+	test("does not say so to a client that does not name its operation", function()
+		start({})
+		assert.is_nil(expect.ok(clients[1]:put("key", "value")).inner.copies)
+	end)
+
+	test("is refused when too few nodes hold it, and stands on the node that was asked", function()
+		start({ WRITE_STRICT = "true", WRITE_WAIT_MS = "200" })
+		assert.is_true(put("before") >= 2)
+		cluster:kill(2, 3)
+		expect.refused(clients[1]:put("alone", "kept", OURS), 503, "service_unavailable", "not_replicated")
+		assert.equal("kept", clients[1]:value("alone"))
+		cluster:revive(2, 3)
+		cluster:wait_ready()
+		assert.is_true(put("after") >= 2)
+	end)
+end)
