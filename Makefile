@@ -4,6 +4,8 @@
 
 BUILD   ?= build
 PREFIX  ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
@@ -51,18 +53,22 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
 	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts chaos bench bench-tools lint check fmt install \
-	clean help force
+	install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
 
-all: deps ## install what is missing and build
+# deps-build-run, say, installs these groups of .ci/packages: a target names those that it needs and no more.
+deps-%: force
+	@.ci/install $(subst -, ,$*)
+
+all: deps-build-run ## install what is missing and build
 	$(SUBMAKE) build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages (list: .ci/packages)
-	@.ci/install
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts debian13)
+	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
 
@@ -73,7 +79,7 @@ $(BUILD)/flags: force
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 
-$(BUILD)/obj/%.o: %.c $(if $(filter install,$(MAKECMDGOALS)),,$(BUILD)/flags)
+$(BUILD)/obj/%.o: %.c $(if $(filter install install-program,$(MAKECMDGOALS)),,$(BUILD)/flags)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "CC $<")
 	$(Q)$(CC) $(CPPFLAGS) $(PKG_CF) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -141,11 +147,12 @@ native-tests: $(TESTS) $(FUZZERS) $(TOOLS) $(TESTKIT) $(PRELOADS) ## C test prog
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
 
-devnet: all ## run a cluster on this machine, with a chain of its own (NODES=3, ODYN=1)
+devnet: deps-build-run-contracts ## run a cluster on this machine, with a chain of its own (NODES=3, ODYN=1)
+	$(SUBMAKE) build
 	@contracts/script/build
 	@exec $(BUILD)/nova-kms devnet $(if $(NODES),--nodes $(NODES)) $(if $(ODYN),--odyn)
 
-test: deps ## build and run every test; closes with "N passed, N failed"
+test: deps-build-run-test ## build and run every test; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests
 	@spec/run $(BUILD)
 
@@ -162,7 +169,7 @@ test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= ke
 	@.ci/debian13
 
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
-test-asan: deps ## the C tests under AddressSanitizer and UBSan
+test-asan: deps-build-run-test ## the C tests under AddressSanitizer and UBSan
 	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" native-tests
 	@ASAN_OPTIONS=detect_leaks=1 spec/run build/asan native
 
@@ -170,47 +177,47 @@ asan: test-asan ## every test under AddressSanitizer and UBSan
 	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build
 	@ASAN_OPTIONS=detect_leaks=0 LUA_PRELOAD=$$($(CC) -print-file-name=libasan.so) spec/run build/asan lua
 
-tsan: deps ## the C tests under ThreadSanitizer
+tsan: deps-build-run-test ## the C tests under ThreadSanitizer
 	$(SUBMAKE) BUILD=build/tsan SAN=-fsanitize=thread native-tests
 	@WRAP="setarch -R" spec/run build/tsan native
 
-valgrind: deps ## the C tests under valgrind
+valgrind: deps-build-run-test ## the C tests under valgrind
 	$(SUBMAKE) native-tests
 	@FUZZ_RUNS=200 WRAP="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" spec/run $(BUILD) native
 
 # Secrets are marked for valgrind, and where they become public (csrc/base/declassify.h).
-ctcheck: deps ## no branch and no index of ours depends on a secret (valgrind)
+ctcheck: deps-build-run-test ## no branch and no index of ours depends on a secret (valgrind)
 	$(SUBMAKE) BUILD=build/ct DEFINES=-DKMS_CTCHECK build/ct/spec/ct_check
 	@spec/ct/run build/ct
 
 vectors: ## write spec/vectors and docs/protocol-examples.md again (needs python3-cryptography)
 	@spec/vectors/generate.py
 
-fuzz-attest: deps ## 1e6 mutated attestation documents under AddressSanitizer (FUZZ_RUNS=, FUZZ_SEED=)
+fuzz-attest: deps-build-run ## 1e6 mutated attestation documents under AddressSanitizer (FUZZ_RUNS=, FUZZ_SEED=)
 	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build/asan/spec/native/attest/test_attest_fuzz
 	@for seed in 0 1; do echo $$seed; done | FUZZ_RUNS=$${FUZZ_RUNS:-500000} xargs -P 2 -I @ sh -c \
 		'FUZZ_SEED=$$(($${FUZZ_SEED:-1000} + @)) build/asan/spec/native/attest/test_attest_fuzz'
 
-fuzz: deps ## every decoder under libFuzzer, AddressSanitizer and UBSan; FUZZ_SECONDS=60 each, TEST=fuzz_json for one
+fuzz: deps-build-run-check ## every decoder under libFuzzer, AddressSanitizer and UBSan; FUZZ_SECONDS=60 each, TEST=fuzz_json for one
 	$(SUBMAKE) BUILD=build/fuzz CC=clang SAN="-fsanitize=fuzzer-no-link $(ASAN)" ENGINE=-fsanitize=fuzzer fuzzers
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) spec/fuzz/run build/fuzz $(TEST)
 
-fuzzers: $(FUZZERS)
+fuzzers: $(FUZZERS) ## the programs of `make fuzz`; without ENGINE= those that replay the corpus
 
-contracts: deps ## build and test the contracts (npm fetches the pinned tools)
+contracts: deps-contracts ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
 
 simulate: build native-tests ## clusters on a virtual clock under faults: SEEDS=2000, or SEED=n for one of them
 	@KMS_BUILD=$(BUILD) spec/simulate/run $(or $(SEED),1) $(or $(SEED),$(SEEDS),2000)
 
-chaos: all ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SEED=n for the same ones
+chaos: deps-build-run-test-contracts ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SEED=n for the same ones
 	@contracts/script/build
-	$(SUBMAKE) native-tests
+	$(SUBMAKE) build native-tests
 	@CHAOS_SECONDS=$(or $(SECONDS),60) SPECS=spec/cluster/chaos_spec.lua spec/run $(BUILD) lua
 
 # ---- benchmarks ----
 
-bench: deps ## benchmarks: primitives, store, requests a second, CPU a request
+bench: deps-build-run-test ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
 	@spec/bench/run $(BUILD)
 
@@ -221,7 +228,7 @@ bench-tools: $(BENCHES) $(TESTKIT) ## the programs of the benchmarks
 lint: ## the project's own rules, in seconds
 	@.ci/lint $(BUILD)
 
-check: deps ## format, lint and static analysis; the part of .ci/run that runs no tests
+check: deps-build-run-test-check ## format, lint and static analysis; the part of .ci/run that runs no tests
 	@clang-format --dry-run -Werror $(C_FILES)
 	@.ci/lint $(BUILD)
 	@luacheck -q $(LUA_FILES)
@@ -236,11 +243,16 @@ fmt: ## format the C sources
 
 # ---- the rest ----
 
-install: build ## install under PREFIX (default /usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nova-kms/lua
-	install -m 755 $(BUILD)/nova-kms $(DESTDIR)$(PREFIX)/bin/nova-kms
-	cp -R config $(DESTDIR)$(PREFIX)/share/nova-kms/
-	cp -R lua/main.lua lua/kms $(DESTDIR)$(PREFIX)/share/nova-kms/lua/
+PLACES = BUILD="$(BUILD)" PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" UNITDIR="$(UNITDIR)" DESTDIR="$(DESTDIR)"
+
+install: build ## install under PREFIX=/usr/local: program, completion, unit, documents, a configuration where there is none
+	@$(PLACES) packaging/install all
+
+install-program: build ## the same without what only people need: program, scripts, policies
+	@$(PLACES) packaging/install program
+
+uninstall: ## remove what was installed under PREFIX, except the configuration
+	@$(PLACES) packaging/install uninstall
 
 clean: ## remove build output
 	rm -rf build

@@ -177,15 +177,18 @@ describe("the Dockerfile", function()
 			end
 		end
 		for _, path in ipairs({
-			".ci/packages", "Makefile", "config", "csrc", "include", "lua", ENCLAVE .. "gather", ENCLAVE .. "node.lua",
+			".ci/install", ".ci/packages", "Makefile", "config", "csrc", "include", "lua", "packaging/install",
+			ENCLAVE .. "gather", ENCLAVE .. "node.lua",
 		}) do assert.is_true(sent[path], path) end
 	end)
 
 	it("installs the packages that building and running take", function()
-		local pipe <close> = io.popen("sed -n '/^# build/,/^# test/p' .ci/packages | grep -v '^#'")
+		assert.truthy(read(ENCLAVE .. "Dockerfile"):find("$(.ci/install --list build run)", 1, true))
+		local pipe <close> = io.popen(".ci/install --list build run")
 		local packages = set({})
 		for line in pipe:lines() do packages[line] = true end
-		for _, name in ipairs({ "gcc", "make", "libssl-dev", "libseccomp-dev", "libcurl4-gnutls-dev", "lua-cjson" }) do
+		for _, name in ipairs({ "gcc", "make", "libssl-dev", "libseccomp-dev", "libcurl4-gnutls-dev", "lua-cjson",
+			"ca-certificates" }) do
 			assert.is_true(packages[name], name)
 		end
 		assert.is_nil(packages.valgrind)

@@ -19,7 +19,7 @@ function M.make()
 	local self = { dir = files.temp_dir() }
 	self.tree, self.root = self.dir .. "/tree", self.dir .. "/image"
 	assert(uv.fs_chmod(self.dir, 493)) -- 0755: another user runs from it
-	run(("make -s install BUILD='%s' PREFIX=/usr DESTDIR='%s' >/dev/null"):format(nodes.build, self.tree))
+	run(("make -s install-program BUILD='%s' PREFIX=/usr DESTDIR='%s' >/dev/null"):format(nodes.build, self.tree))
 	local out = run(("examples/enclave/gather '%s' '%s'"):format(self.tree, self.root))
 	self.files = {}
 	for path in out:gmatch("/[^\n]+") do self.files[#self.files + 1] = path end
