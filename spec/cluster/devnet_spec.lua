@@ -138,6 +138,39 @@ describe("nova-kms devnet", function()
 		assert.is_false(is_left(output))
 	end)
 
+	test("gives a node back that was drained, on request, and says how", function()
+		local running, output = start("--nodes", "2", "--no-demo")
+		local drain, give_back = output:match("\n  (%S+ drain %-%-socket %S+)\n  (kill %-USR1 %d+)\n")
+		local call = output:match("\n  (%S+ call derive [^\n]+)") -- asks the last node, the one to drain
+		local port = tonumber(call:match("http://127%.0%.0%.1:(%d+)"))
+		local first = output:match("\nnode 1 +http://127%.0%.0%.1:(%d+)")
+		local ok, before = shell(call)
+		assert.is_true(ok, before)
+		ok, output = shell(drain)
+		assert.is_true(ok, output)
+		local how = wait.until_true("the devnet to say how", function()
+			local said = files.read(dir .. "/output")
+			return said:match("node 2 %(process %d+%) ended with status 0: it was drained, to give it back: ([^\n]+)\n"), said
+		end, SEEN_S)
+		assert.equal(give_back, how)
+		-- It stays away, unlike a node that was killed, until it is asked for.
+		assert.is_nil(http.connect(port))
+		assert.is_nil(files.read(dir .. "/output"):find("it starts again", 1, true))
+		assert.is_true((shell(give_back)))
+		local after
+		wait.until_true("node 2 to serve again", function()
+			ok, after = shell(call)
+			return ok, after
+		end, TIMEOUT_MS / 1000)
+		assert.equal(before, after)
+		-- With nothing to give back, the request changes nothing.
+		assert.is_true((shell(give_back)))
+		assert.is_true((shell((call:gsub(":" .. port, ":" .. first)))))
+		assert.is_true(running:alive())
+		assert.equal(0, finish(running, "sigint"))
+		assert.is_false(is_left("http://127.0.0.1:" .. port))
+	end)
+
 	test("leaves nothing behind when it is killed", function()
 		local running, output = start("--nodes", "1", "--odyn", "--no-demo")
 		assert.is_true(is_left(output))

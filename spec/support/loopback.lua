@@ -83,7 +83,10 @@ end
 function M.answering_once(bytes)
 	return M.serve(function(client)
 		client:read_stop()
-		client:write(bytes, function() client:close() end)
+		-- The test may be over by then, and the client closed.
+		client:write(bytes, function()
+			if not client:is_closing() then client:close() end
+		end)
 	end)
 end
 

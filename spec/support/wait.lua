@@ -3,6 +3,7 @@
 -- Outside a coroutine a wait runs the loop; inside one it yields, and something else must run the
 -- loop (spec.support.loopback's run).
 
+local callbacks = require("spec.support.callbacks")
 local uv = require("luv")
 
 local M = {}
@@ -30,7 +31,7 @@ local function pause(ms)
 	coroutine.yield()
 end
 
--- Lets the loop do something, for POLL_MS at most. Throws what a coroutine threw after a sleep.
+-- Lets the loop do something, for POLL_MS at most. Throws what a callback threw, or a coroutine after a sleep.
 local function turn()
 	if coroutine.isyieldable() then return pause(POLL_MS) end
 	timer = timer or uv.new_timer()
@@ -38,10 +39,9 @@ local function turn()
 	timer:start(POLL_MS, POLL_MS, function() end)
 	uv.run("once")
 	timer:stop()
-	if not lost then return end
-	local failure = lost
+	local failure = lost or callbacks.take()
 	lost = nil
-	error(failure, 0)
+	if failure then error(failure, 0) end
 end
 
 --- Waits until condition() returns a true value.
