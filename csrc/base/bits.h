@@ -40,6 +40,16 @@ static inline uint32_t kms_load32_le(const uint8_t *p)
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static inline uint32_t kms_load32_be(const uint8_t *p)
+{
+	return __builtin_bswap32(kms_load32_le(p));
+}
+
+static inline void kms_store32_be(uint8_t *p, uint32_t x)
+{
+	kms_store32_le(p, __builtin_bswap32(x));
+}
+
 static inline uint64_t kms_load64_be(const uint8_t *p)
 {
 	return __builtin_bswap64(kms_load64_le(p));

@@ -103,7 +103,9 @@ static int sync_parse(lua_State *L)
 
 /* ---- members --------------------------------------------------------------------------------- */
 
-/* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store, attestation */
+/* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store, attestation,
+ * digest
+ */
 static int message_text(lua_State *L)
 {
 	const char *names[KMS_SYNC_TEXTS + 1] = { NULL };

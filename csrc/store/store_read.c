@@ -3,7 +3,6 @@
 #include "store/store_internal.h"
 #include "store/store_lru.h"
 #include "store/store_state.h"
-#include "store/testing.h"
 
 /* ---- get ---- */
 

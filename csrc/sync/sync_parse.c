@@ -29,6 +29,7 @@ static const char *const member_names[MEMBERS] = {
 	[KMS_SYNC_STATUS] = "status",
 	[KMS_SYNC_STORE] = "store",
 	[KMS_SYNC_ATTESTATION] = "attestation",
+	[KMS_SYNC_DIGEST] = "digest",
 	[MEMBER_NUMBERS + KMS_SYNC_TOTAL] = "total",
 	[MEMBER_NUMBERS + KMS_SYNC_MERGED] = "merged",
 	[MEMBER_NUMBERS + KMS_SYNC_SKIPPED] = "skipped",
@@ -123,16 +124,19 @@ static member find_member(const kms_json_value *name)
 	return (member)i;
 }
 
+static size_t max_text(size_t name)
+{
+	if (name == KMS_SYNC_ATTESTATION) return KMS_SYNC_MAX_ATTESTATION;
+	return name == KMS_SYNC_DIGEST ? KMS_SYNC_MAX_DIGEST : KMS_SYNC_MAX_TEXT;
+}
+
 static kms_status read_value(kms_sync *message, kms_json_cursor *cursor, member which)
 {
 	if (which == MEMBER_DATA) return kms_sync_data_read(message, cursor);
 	GUARD(kms_json_cursor_read(cursor, KMS_SYNC_MAX_VALUES));
 	const kms_json *json = &cursor->json;
-	if (which < MEMBER_NUMBERS) {
-		size_t max =
-		    (int)which == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION : KMS_SYNC_MAX_TEXT;
-		return read_text_of(&message->texts[which], json->values, max);
-	}
+	if (which < MEMBER_NUMBERS)
+		return read_text_of(&message->texts[which], json->values, max_text((size_t)which));
 	if (which < MEMBER_COMPLETE) return read_number(message, which - MEMBER_NUMBERS, json->values);
 	if (which == MEMBER_COMPLETE) return read_complete(message, json->values);
 	if (which == MEMBER_FEATURES) return read_features(message, json);

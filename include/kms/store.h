@@ -256,6 +256,15 @@ typedef bool (*kms_changes_visitor)(void *context, const kms_record *record);
 bool kms_store_changes_step(kms_changes_walk *walk, kms_store *store, kms_changes_visitor visit,
 			    void *context);
 
+/* Called with the namespace locked and the record borrowed: it must not call the store. */
+typedef kms_status (*kms_store_record_visitor)(void *context, const kms_record *record);
+
+/*
+ * Visits one record in any state; it is not used by that. Returns: the visitor's status; ERR_NOT_FOUND.
+ */
+kms_status kms_store_peek(kms_store *store, uint64_t app_id, kms_text key, uint64_t now_ms,
+			  kms_store_record_visitor visit, void *context);
+
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
 /*

@@ -21,6 +21,7 @@
 #define KMS_SYNC_MAX_FEATURES 64         /* elements of "features" */
 #define KMS_SYNC_MAX_TEXT 1024           /* bytes of a text */
 #define KMS_SYNC_MAX_ATTESTATION 22528   /* bytes of the text "attestation": a document in base64 */
+#define KMS_SYNC_MAX_DIGEST 43692        /* bytes of the text "digest": KMS_DIGEST_MAX bytes in base64 */
 #define KMS_SYNC_MAX_VALUES 4096         /* JSON values of any member but "data" */
 #define KMS_SYNC_MAX_RECORD_VALUES 65536 /* JSON values of one record */
 
@@ -32,6 +33,7 @@ typedef enum kms_sync_text_name {
 	KMS_SYNC_STATUS,
 	KMS_SYNC_STORE,
 	KMS_SYNC_ATTESTATION,
+	KMS_SYNC_DIGEST,
 	KMS_SYNC_TEXTS, /* how many there are */
 } kms_sync_text_name;
 

@@ -14,7 +14,9 @@ static void check_members(const kms_sync *message)
 	kms_record record;
 	for (int i = 0; i < KMS_SYNC_TEXTS; i++) {
 		kms_text text = kms_sync_text(message, (kms_sync_text_name)i);
-		HOLDS(text.len <= (i == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION : KMS_SYNC_MAX_TEXT));
+		HOLDS(text.len <= (i == KMS_SYNC_ATTESTATION ? KMS_SYNC_MAX_ATTESTATION
+				   : i == KMS_SYNC_DIGEST    ? KMS_SYNC_MAX_DIGEST
+							     : KMS_SYNC_MAX_TEXT));
 		HOLDS(text.len == 0 || kms_utf8_valid(text));
 	}
 	for (int i = 0; i < KMS_SYNC_NUMBERS; i++) {

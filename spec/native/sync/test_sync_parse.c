@@ -251,6 +251,8 @@ TEST(limits_hold)
 	CHECK_OK(parse_long("{\"attestation\":\"", KMS_SYNC_MAX_ATTESTATION, "\"}"));
 	CHECK_STATUS(KMS_ERR_FIELD_VALUE,
 		     parse_long("{\"attestation\":\"", KMS_SYNC_MAX_ATTESTATION + 1, "\"}"));
+	CHECK_OK(parse_long("{\"digest\":\"", KMS_SYNC_MAX_DIGEST, "\"}"));
+	CHECK_STATUS(KMS_ERR_FIELD_VALUE, parse_long("{\"digest\":\"", KMS_SYNC_MAX_DIGEST + 1, "\"}"));
 	CHECK_OK(parse_long("{\"features\":[\"", KMS_SYNC_MAX_TEXT, "\"]}"));
 	CHECK_STATUS(KMS_ERR_FIELD_VALUE, parse_long("{\"features\":[\"", KMS_SYNC_MAX_TEXT + 1, "\"]}"));
 	CHECK_OK(parse_array("{\"features\":[", "\"x\"", KMS_SYNC_MAX_FEATURES, "]}", &n));

@@ -1,0 +1,89 @@
+/*
+ * Questions and answers about hash trees as bytes. Numbers are big-endian.
+ *
+ *   text      version (1), kind (1), key id (8), then by kind
+ *   ROOT      first hour (4), root of lasting versions (16), of ending ones (16); the answer has the same
+ *   COMPARE   salt (16), items; the answer has one item for each
+ *   MOVE      salt (16), items LEAVES with the versions that are wanted; the answer: how many of them were
+ * looked up (2) OTHER_KEY the answer of a member whose tree is under another key; nothing follows
+ *
+ *   item      form (1), then by form
+ *   CHILDREN  range, 16 shorts; in an answer: mask of the children that differ (2)
+ *   LEAVES    range, number (1), shorts; in an answer without the range
+ *   LACKS     in answers: mask of the leaves of the question that the answerer lacks (4), number (1), shorts
+ *             of its leaves that the asker lacks
+ *   HOURS     first hour (4), last hour (4), number (2), that many hours (4) with shorts; in an answer:
+ * number (2), the hours (4) that differ
+ *
+ *   range     hour (4), depth in bits (1), as many bytes of the place as have these bits
+ *   short     5 bytes of SipHash-2-4 of a digest, under the salt; zeros for a digest of zeros
+ *
+ * The asker draws the salt: nobody can have prepared versions whose shorts collide.
+ */
+#ifndef KMS_SYNC_SYNC_DIGEST_H
+#define KMS_SYNC_SYNC_DIGEST_H
+
+#include "base/siphash.h"
+#include "kms/digest.h"
+
+#define DIGEST_VERSION 1
+#define DIGEST_SHORT 5
+#define DIGEST_SALT 16
+#define DIGEST_ITEMS 128 /* of a question */
+#define DIGEST_HOURS 512 /* of an item */
+
+typedef enum digest_kind { DIGEST_ROOT = 1, DIGEST_COMPARE, DIGEST_MOVE, DIGEST_OTHER_KEY } digest_kind;
+typedef enum digest_form { DIGEST_CHILDREN = 1, DIGEST_LEAVES, DIGEST_LACKS, DIGEST_HOURS_FORM } digest_form;
+
+typedef uint8_t digest_short[DIGEST_SHORT];
+
+typedef struct digest_item {
+	digest_form form;
+	kms_tree_range range; /* CHILDREN, LEAVES */
+	uint32_t from;        /* HOURS */
+	uint32_t to;
+	size_t count; /* of shorts, or of hours */
+	digest_short shorts[KMS_TREE_BUCKET];
+	const uint8_t *hours; /* HOURS: borrowed */
+} digest_item;
+
+/* ---- reading ---- */
+
+kms_status kms_digest_read_head(digest_kind *kind, uint8_t key_id8[KMS_TREE_KEY_ID], kms_reader *reader);
+kms_status kms_digest_read_root(uint32_t *first_hour, kms_tree_root *root, kms_reader *reader);
+kms_status kms_digest_read_salt(kms_siphash_key *salt, kms_reader *reader);
+/* The next item of a question. */
+kms_status kms_digest_read_item(digest_item *item, kms_reader *reader);
+kms_status kms_digest_read_shorts(digest_short *shorts, size_t *count, kms_reader *reader);
+kms_status kms_digest_read_number(uint32_t *number, kms_reader *reader, size_t bytes);
+
+/* ---- writing ---- */
+
+kms_status kms_digest_write_head(kms_buf *out, digest_kind kind, const uint8_t key_id8[KMS_TREE_KEY_ID]);
+kms_status kms_digest_write_root(kms_buf *out, uint32_t first_hour, const kms_tree_root *root);
+kms_status kms_digest_write_number(kms_buf *out, uint32_t number, size_t bytes);
+kms_status kms_digest_write_range(kms_buf *out, digest_form form, const kms_tree_range *range);
+/* Their number and the shorts. */
+kms_status kms_digest_write_shorts(kms_buf *out, const digest_short *shorts, size_t count);
+
+void kms_digest_shorten(digest_short made, const kms_siphash_key *salt,
+			const uint8_t digest[KMS_TREE_DIGEST]);
+
+/* ---- versions ---- */
+
+/* A version as both sides name it. */
+typedef struct digest_version {
+	kms_tree_range range;
+	digest_short name;
+} digest_version;
+
+/*
+ * Appends the object of the records of versions, the first ones that fit into max_bytes (one at least). Those
+ * that are not there any more are left out. Out: looked_up - how many versions are dealt with; records - in
+ * the object; 0: nothing was appended.
+ */
+kms_status kms_digest_write_versions(kms_buf *data, size_t *looked_up, uint64_t *records, kms_store *store,
+				     const kms_siphash_key *salt, const digest_version *versions,
+				     size_t count, size_t max_bytes, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,56 @@
+/* The inside of an exchange, as the asking member sees it. */
+#ifndef KMS_SYNC_SYNC_DIGEST_ASKING_H
+#define KMS_SYNC_SYNC_DIGEST_ASKING_H
+
+#include "sync/sync_digest.h"
+
+#define DIGEST_RANGES_MAX 65536u /* remembered; beyond it they are left to later exchanges */
+
+typedef struct range_list {
+	kms_tree_range *items;
+	size_t count;
+	size_t capacity;
+} range_list;
+
+typedef struct version_list {
+	digest_version *items;
+	size_t count;
+	size_t capacity;
+} version_list;
+
+/* An item of the last question. */
+typedef struct asked_item {
+	digest_form form;
+	kms_tree_range range;
+	size_t count;
+	digest_short shorts[KMS_TREE_BUCKET];
+} asked_item;
+
+struct kms_digest {
+	kms_store *store;
+	kms_digest_state state;
+	kms_digest_counts counts;
+	uint8_t salt_bytes[DIGEST_SALT];
+	kms_siphash_key salt;
+	uint32_t first_hour;
+	kms_tree_root root;
+	digest_kind last;   /* question; 0: none yet */
+	range_list ranges;  /* to ask about */
+	range_list whole;   /* of which the peer has nothing */
+	uint32_t next_hour; /* from which on to ask about hours; 0: none */
+	asked_item *asked;
+	size_t asked_count;
+	version_list given;
+	version_list wanted;
+	size_t wanting; /* versions that the last question wants */
+};
+
+/* Lists of ranges forget what is beyond their maximum. */
+kms_status kms_digest_add_range(range_list *list, const kms_tree_range *range);
+/* A child of a range; nothing when ranges are no deeper. */
+kms_status kms_digest_add_child(range_list *list, const kms_tree_range *range, uint64_t index);
+kms_status kms_digest_add_version(version_list *list, const kms_tree_range *range, const digest_short name);
+/* The peer has looked up that many of the versions that were wanted. */
+void kms_digest_moved(kms_digest *digest, size_t looked_up);
+
+#endif

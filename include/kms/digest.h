@@ -1,0 +1,76 @@
+/*
+ * Finding and moving the versions that two members do not share (docs/protocol.md section 9, "Repair"). One
+ * member asks, the other answers each question by itself; questions and answers are small binary texts that a
+ * message carries beside records. They hold keyed hashes only.
+ *
+ * Threads: an exchange is used by one thread at a time; anything else by any number.
+ */
+#ifndef KMS_DIGEST_H
+#define KMS_DIGEST_H
+
+#include "kms/tree.h"
+
+#define KMS_DIGEST_MAX 32768     /* bytes of a question or an answer */
+#define KMS_DIGEST_MOVE_MAX 1024 /* versions that one question gives, or wants */
+
+/* ---- answering ------------------------------------------------------------------------------- */
+
+/*
+ * Answers a question. The work is bounded: a few thousand hashes. For a question that wants versions, appends
+ * the object of their records (as kms_sync_delta).
+ * Returns: KMS_OK; ERR_RECORD for what is no question; ERR_STATE while the tree is not built; ERR_MEMORY,
+ * ERR_TOO_LARGE for the buffers, ERR_LOCKED_MEMORY, ERR_CRYPTO.
+ * Out: records - how many were appended.
+ * In-out: answer, data - undefined on failure.
+ * In: max_bytes - of the data object; a single record may exceed it.
+ */
+kms_status kms_digest_answer(kms_buf *answer, kms_buf *data, uint64_t *records, kms_store *store,
+			     kms_span question, size_t max_bytes, uint64_t now_ms);
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+typedef struct kms_digest kms_digest;
+
+typedef enum kms_digest_state {
+	KMS_DIGEST_ASKING = 0, /* there is more to ask */
+	KMS_DIGEST_EQUAL,      /* both hold the same versions */
+	KMS_DIGEST_DONE,       /* every difference that was found has been moved */
+	KMS_DIGEST_OTHER_KEY,  /* the peer's tree is under another master secret */
+} kms_digest_state;
+
+typedef struct kms_digest_counts {
+	uint64_t questions;
+	uint64_t given;  /* versions that the peer lacked */
+	uint64_t wanted; /* versions that this store lacked */
+} kms_digest_counts;
+
+/*
+ * Begins an exchange. Returns: KMS_OK; ERR_STATE while the tree is not built; ERR_MEMORY; as
+ * kms_tree_get_root. Out: digest - free with kms_digest_free; NULL on failure. In: store - outlives the
+ * exchange.
+ */
+kms_status kms_digest_new(kms_digest **digest, kms_store *store, uint64_t now_ms);
+
+/* NULL is fine. */
+void kms_digest_free(kms_digest *digest);
+
+/*
+ * Appends the next question, and the object of the records that go with it if it moves versions. To be called
+ * while the state is ASKING; after a failed call of the peer the same question is not asked again.
+ * Returns: KMS_OK; ERR_STATE; ERR_MEMORY, ERR_TOO_LARGE for the buffers, ERR_LOCKED_MEMORY, ERR_CRYPTO.
+ * Out: records - how many were appended to data; if none, data is unchanged.
+ * In: max_bytes - of the data object.
+ */
+kms_status kms_digest_ask(kms_buf *question, kms_buf *data, uint64_t *records, kms_digest *digest,
+			  size_t max_bytes, uint64_t now_ms);
+
+/*
+ * Takes the answer to the last question. Returns: KMS_OK; ERR_RECORD for what does not answer it: the
+ * exchange is over; ERR_STATE; ERR_MEMORY.
+ */
+kms_status kms_digest_take(kms_digest *digest, kms_span answer);
+
+kms_digest_state kms_digest_get_state(const kms_digest *digest);
+kms_digest_counts kms_digest_get_counts(const kms_digest *digest);
+
+#endif
