@@ -199,7 +199,7 @@ return {
 	-- Allowed: a whole number from 1 to 1099511627776.
 	-- MAX_TOTAL_STORAGE_BYTES = 512 * 1024 * 1024,
 
-	-- Most applications that have records.
+	-- Most applications that have records; the last eighth of them is kept for writes by clients of this node.
 	-- Allowed: a whole number from 1 to 500000.
 	-- MAX_NAMESPACES = 10000,
 

@@ -113,13 +113,17 @@ void kms_store_get_stats(kms_store_stats *stats, kms_store *store)
 	stats->evictions = atomic_load(&store->totals.evictions);
 }
 
+bool kms_store_has_app(kms_store *store, uint64_t app_id)
+{
+	return store && kms_namespace_find(store, app_id);
+}
+
 void kms_store_get_app_stats(kms_store_stats *stats, kms_store *store, uint64_t app_id)
 {
 	if (!stats) return;
 	*stats = (kms_store_stats){ 0 };
-	store_namespace *ns = store ? kms_namespace_find(store, app_id) : NULL;
+	store_namespace *ns = store ? kms_namespace_enter(store, app_id) : NULL;
 	if (!ns) return;
-	kms_namespace_lock(ns);
 	*stats = ns->stats;
 	kms_namespace_unlock(ns);
 }

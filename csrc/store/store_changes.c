@@ -96,9 +96,8 @@ bool kms_store_changes_step(kms_changes_walk *walk, kms_store *store, kms_change
 			    void *context)
 {
 	ENSURE(walk && store && visit, false);
-	store_namespace *ns = kms_namespace_find(store, walk->app_id);
+	store_namespace *ns = kms_namespace_enter_in_turn(store, walk->app_id);
 	ENSURE(ns, false);
-	kms_namespace_lock_in_turn(ns);
 	bool more = step_locked(walk, ns, visit, context);
 	kms_namespace_unlock(ns);
 	return more;
@@ -122,9 +121,8 @@ kms_status kms_store_changes(kms_store *store, uint64_t app_id, uint64_t since, 
 {
 	ENSURE_REF(store);
 	ENSURE_REF(visit);
-	store_namespace *ns = kms_namespace_find(store, app_id);
+	store_namespace *ns = kms_namespace_enter(store, app_id);
 	ENSURE(ns, KMS_OK);
-	kms_namespace_lock(ns);
 	kms_status status = changes_locked(ns, since, max, visit, context);
 	kms_namespace_unlock(ns);
 	return status;
@@ -137,13 +135,13 @@ kms_status kms_store_changed_apps(uint64_t **ids, size_t *count, kms_store *stor
 	*ids = NULL;
 	*count = 0;
 	ENSURE_REF(store);
-	size_t namespaces = kms_namespace_count(store), found = 0;
+	size_t namespaces = kms_namespace_made(store), found = 0;
 	if (namespaces == 0) return KMS_OK;
 	uint64_t *list = kms_heap_alloc(namespaces, sizeof(*list));
 	ENSURE(list, KMS_ERR_MEMORY);
 	for (size_t i = 0; i < namespaces; i++) {
 		if (atomic_load(&store->namespaces.summaries[i].last_change) <= since) continue;
-		list[found++] = kms_namespace_at(store, i)->app_id;
+		list[found++] = atomic_load(&kms_namespace_at(store, i)->app_id);
 	}
 	*count = found;
 	*ids = list;

@@ -28,19 +28,20 @@ static uint64_t collect_from(store_namespace *ns, uint64_t bytes, uint64_t share
 	return freed;
 }
 
-bool kms_share_collect(kms_store *store, uint64_t app_id, uint64_t wanted, uint64_t now_ms)
+bool kms_share_collect(kms_store *store, uint64_t app_id, uint64_t wanted, const store_allowance *allowance,
+		       uint64_t now_ms)
 {
 	const store_namespace *self = kms_namespace_find(store, app_id);
 	size_t index = self ? self->index : SIZE_MAX;
-	uint64_t share = store->config.max_total_bytes / (kms_namespace_count(store) + !self);
+	uint64_t share = kms_share_of(store, allowance, !self);
 	uint64_t own = kms_share_excess((self ? kms_share_held(self) : 0) + wanted, share);
 	uint64_t total = atomic_load(&store->totals.bytes) + wanted;
-	uint64_t least = kms_share_excess(total, store->config.max_total_bytes);
+	uint64_t least = kms_share_excess(total, allowance->bytes);
 	share_survey s = kms_share_survey(store, index, share);
 	ENSURE(s.payer != SIZE_MAX && s.all >= least, false);
 	if (s.excess <= own) return true; /* others have paid meanwhile: now the writer is to pay itself */
-	uint64_t bytes = kms_share_excess(total + SLACK + store->config.max_total_bytes / BATCH_SHARE,
-					  store->config.max_total_bytes);
+	uint64_t batch = store->config.max_total_bytes / BATCH_SHARE;
+	uint64_t bytes = kms_share_excess(total + SLACK + batch, allowance->bytes);
 	if (bytes > s.excess) bytes = s.excess;
 	return collect_from(kms_namespace_at(store, s.payer), bytes, share, now_ms) > 0;
 }

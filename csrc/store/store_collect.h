@@ -3,7 +3,7 @@
 #ifndef KMS_STORE_STORE_COLLECT_H
 #define KMS_STORE_STORE_COLLECT_H
 
-#include "store/store_namespace.h"
+#include "store/store_share.h"
 
 #define KMS_SHARE_COLLECTIONS 8 /* that one write may ask for, from different namespaces */
 
@@ -12,6 +12,7 @@
  * share give up that much. Returns: whether to try the write again. In: app_id - who writes. No namespace may
  * be locked.
  */
-bool kms_share_collect(kms_store *store, uint64_t app_id, uint64_t wanted, uint64_t now_ms);
+bool kms_share_collect(kms_store *store, uint64_t app_id, uint64_t wanted, const store_allowance *allowance,
+		       uint64_t now_ms);
 
 #endif

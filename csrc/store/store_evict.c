@@ -21,7 +21,8 @@ typedef struct reservation {
 	uint64_t total_bytes; /* wanted of the store's total */
 	uint64_t live_bytes;  /* wanted of the namespace's quota */
 	uint64_t own_max;     /* of the namespace's total */
-	uint64_t credit;      /* freed, and still charged */
+	const store_allowance *allowance;
+	uint64_t credit; /* freed, and still charged */
 } reservation;
 
 /* How far a write is beyond the limits. */
@@ -57,8 +58,8 @@ static uint64_t returned_bytes(const reservation *r)
 
 static uint64_t total_excess(const reservation *r)
 {
-	store_totals *totals = &r->ns->store->totals;
-	return excess(atomic_load(&totals->bytes), returned_bytes(r), r->total_bytes, totals->max_bytes);
+	uint64_t held = atomic_load(&r->ns->store->totals.bytes);
+	return excess(held, returned_bytes(r), r->total_bytes, r->allowance->bytes);
 }
 
 static uint64_t live_excess(const reservation *r)
@@ -148,10 +149,10 @@ static bool free_some(reservation *r, bool store_short, const shortage *s)
 	if (s->total > 0 && kms_dead_drop(&r->credit, r->ns, r->now_ms)) return true;
 	uint64_t held = r->ns->stats.total_bytes - existing_charge(r) + r->total_bytes;
 	if (!store_short) return evict(r, s);
-	if (!kms_share_pays(r->ns, held)) return false;
+	uint64_t share = kms_share_of(r->ns->store, r->allowance, 0);
+	if (!kms_share_pays(r->ns, held, share)) return false;
 	/* For the store it pays what it holds above its share; the rest is collected from others. */
-	kms_store *store = r->ns->store;
-	uint64_t over = kms_share_excess(held, store->config.max_total_bytes / kms_namespace_count(store));
+	uint64_t over = kms_share_excess(held, share);
 	shortage due = *s;
 	if (due.total > over) due.total = over > s->own ? over : s->own;
 	return evict(r, &due);
@@ -165,7 +166,9 @@ static kms_status reserve(reservation *r)
 		shortage s = { live_excess(r), own_excess(r), 0 };
 		s.total = store_over > s.own ? store_over : s.own;
 		if (s.total == 0 && s.live == 0) {
-			if (kms_store_charge(totals, r->total_bytes, returned_bytes(r))) return KMS_OK;
+			if (kms_store_charge_within(totals, r->total_bytes, returned_bytes(r),
+						    r->allowance->bytes))
+				return KMS_OK;
 			continue; /* another namespace took the bytes */
 		}
 		if (free_some(r, store_over > 0, &s)) continue;
@@ -182,7 +185,7 @@ static uint64_t own_limit(const store_namespace *ns, const store_record *existin
 }
 
 kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, const store_record *made,
-				uint64_t now_ms)
+				const store_allowance *allowance, uint64_t now_ms)
 {
 	reservation r = {
 		.ns = ns,
@@ -191,6 +194,7 @@ kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, con
 		.total_bytes = kms_record_charge(made),
 		.live_bytes = kms_record_live_bytes(made),
 		.own_max = own_limit(ns, existing, made),
+		.allowance = allowance,
 	};
 	ENSURE(r.live_bytes <= ns->store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);
 	ENSURE(r.total_bytes <= r.own_max, KMS_ERR_STORAGE_SIZE);

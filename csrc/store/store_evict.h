@@ -2,14 +2,14 @@
 #ifndef KMS_STORE_STORE_EVICT_H
 #define KMS_STORE_STORE_EVICT_H
 
-#include "store/store_namespace.h"
+#include "store/store_share.h"
 
 /*
  * Charges the bytes of `made`, which is to replace `existing` (NULL: none), evicting records if necessary.
  * Nothing is evicted when that would not be enough: ERR_STORAGE_SIZE, ERR_STORE_FULL.
  */
 kms_status kms_capacity_reserve(store_namespace *ns, store_record *existing, const store_record *made,
-				uint64_t now_ms);
+				const store_allowance *allowance, uint64_t now_ms);
 
 /*
  * Gives up one record of a namespace that holds more than its share, in the order in which they are missed

@@ -96,7 +96,7 @@ static size_t take_round(kms_store *store, size_t namespaces, uint64_t now_ms, s
 size_t kms_store_expire(kms_store *store, uint64_t now_ms, size_t max)
 {
 	ENSURE(store, 0);
-	size_t namespaces = kms_namespace_count(store), handled = 0;
+	size_t namespaces = kms_namespace_made(store), handled = 0;
 	while (handled < max) {
 		size_t round = take_round(store, namespaces, now_ms, max - handled);
 		if (round == 0) break;

@@ -208,7 +208,7 @@ kms_status kms_store_list(bool *more, kms_store *store, uint64_t app_id, const k
 	ENSURE_REF(store);
 	ENSURE_REF(listing);
 	ENSURE_REF(visit);
-	if (!kms_namespace_find(store, app_id)) return KMS_OK;
+	if (!kms_store_has_app(store, app_id)) return KMS_OK;
 	DEFER(page_free)
 	page p = {
 		.listing = listing,

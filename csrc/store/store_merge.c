@@ -107,7 +107,8 @@ static void raise_floor(store_namespace *ns, const store_record *held, kms_clock
 
 /* Replaces the held record by the incoming one with this clock. */
 static kms_status take_over(store_namespace *ns, store_record *held, uint64_t hash,
-			    const kms_record *incoming, kms_clock clock, uint64_t now_ms)
+			    const kms_record *incoming, kms_clock clock, const store_allowance *allowance,
+			    uint64_t now_ms)
 {
 	kms_record source = *incoming;
 	DEFER(kms_record_release) store_record *made = NULL;
@@ -119,7 +120,7 @@ static kms_status take_over(store_namespace *ns, store_record *held, uint64_t ha
 	}
 	GUARD(kms_record_new(&made, &source, hash, clock));
 	GUARD(kms_namespace_reserve(ns));
-	kms_status status = kms_capacity_reserve(ns, held, made, now_ms);
+	kms_status status = kms_capacity_reserve(ns, held, made, allowance, now_ms);
 	ENSURE(status != KMS_ERR_STORAGE_SIZE, KMS_ERR_STORE_FULL);
 	GUARD(status);
 	kms_record_commit(ns, held, made, now_ms);
@@ -129,7 +130,7 @@ static kms_status take_over(store_namespace *ns, store_record *held, uint64_t ha
 }
 
 static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const kms_record *incoming,
-			       kms_clock clock, uint64_t now_ms)
+			       kms_clock clock, const store_allowance *allowance, uint64_t now_ms)
 {
 	uint64_t hash = kms_store_hash(ns->store, incoming->key);
 	store_record *held = kms_record_current(ns, hash, incoming->key, now_ms);
@@ -143,18 +144,17 @@ static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const km
 	}
 	bool wins = decision == KMS_MERGE_INSERTED || decision == KMS_MERGE_REPLACED_BY_VERSION ||
 		    decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW;
-	if (wins) GUARD(take_over(ns, held, hash, incoming, clock, now_ms));
+	if (wins) GUARD(take_over(ns, held, hash, incoming, clock, allowance, now_ms));
 	*outcome = decision;
 	return KMS_OK;
 }
 
 static kms_status merge_once(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
-			     kms_clock clock, uint64_t now_ms)
+			     kms_clock clock, const store_allowance *allowance, uint64_t now_ms)
 {
 	store_namespace *ns;
-	GUARD(kms_namespace_get(&ns, store, app_id));
-	kms_namespace_lock(ns);
-	kms_status status = merge_locked(outcome, ns, record, clock, now_ms);
+	GUARD(kms_namespace_open(&ns, store, app_id, allowance));
+	kms_status status = merge_locked(outcome, ns, record, clock, allowance, now_ms);
 	kms_namespace_unlock(ns);
 	return status;
 }
@@ -171,10 +171,11 @@ kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id
 	kms_status status;
 	unsigned collections = 0;
 	GUARD(record_check(&clock, store, record, now_ms));
+	store_allowance allowance = kms_share_allowance(store, record->origin);
 	do
-		status = merge_once(outcome, store, app_id, record, kms_clock_of(&clock), now_ms);
+		status = merge_once(outcome, store, app_id, record, kms_clock_of(&clock), &allowance, now_ms);
 	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
-	       kms_share_collect(store, app_id, record->key.len + record->value.len, now_ms));
+	       kms_share_collect(store, app_id, record->key.len + record->value.len, &allowance, now_ms));
 	return status;
 }
 
@@ -185,14 +186,14 @@ kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_reco
 	ENSURE(stub->state == KMS_RECORD_STUB, KMS_ERR_ARGUMENT);
 	ENSURE(kms_store_has_self(store), KMS_ERR_STATE);
 	clock_draft clock;
-	store_namespace *ns;
 	kms_record checked = *stub;
 	checked.state = KMS_RECORD_TOMBSTONE;
 	GUARD(record_check(&clock, store, &checked, now_ms));
-	/* Without an own counter there is no floor to raise, and no namespace to create for it. */
-	if (kms_clock_counter(kms_clock_of(&clock), store->config.self20) == 0) return KMS_OK;
-	GUARD(kms_namespace_get(&ns, store, app_id));
-	kms_namespace_lock(ns);
+	uint64_t own = kms_clock_counter(kms_clock_of(&clock), store->config.self20);
+	if (own == 0) return KMS_OK;
+	store_namespace *ns = kms_namespace_enter(store, app_id);
+	if (!ns) kms_namespaces_raise_floor(store, own); /* nothing is stored, so no namespace is made */
+	if (!ns) return KMS_OK;
 	uint64_t hash = kms_store_hash(store, stub->key);
 	raise_floor(ns, kms_record_current(ns, hash, stub->key, now_ms), kms_clock_of(&clock));
 	kms_namespace_unlock(ns);

@@ -25,9 +25,8 @@ kms_status kms_store_get(uint64_t *updated_at_ms, kms_buf *ciphertext, kms_store
 	ENSURE_REF(ciphertext);
 	ENSURE_REF(store);
 	ENSURE_REF(key.text);
-	store_namespace *ns = kms_namespace_find(store, app_id);
+	store_namespace *ns = kms_namespace_enter(store, app_id);
 	ENSURE(ns, KMS_ERR_NOT_FOUND);
-	kms_namespace_lock(ns);
 	kms_status status = get_locked(updated_at_ms, ciphertext, ns, key, now_ms);
 	kms_namespace_unlock(ns);
 	return status;
@@ -51,9 +50,8 @@ kms_status kms_store_peek(kms_store *store, uint64_t app_id, kms_text key, uint6
 	ENSURE_REF(store);
 	ENSURE_REF(key.text);
 	ENSURE_REF(visit);
-	store_namespace *ns = kms_namespace_find(store, app_id);
+	store_namespace *ns = kms_namespace_enter(store, app_id);
 	ENSURE(ns, KMS_ERR_NOT_FOUND);
-	kms_namespace_lock(ns);
 	kms_status status = peek_locked(ns, key, now_ms, visit, context);
 	kms_namespace_unlock(ns);
 	return status;

@@ -16,7 +16,18 @@ typedef struct store_totals {
 	atomic_uint_fast64_t evictions;
 } store_totals;
 
+/*
+ * What one write may use of the store's limits. A record from a peer may not use the last eighth, which is
+ * kept for local writes; where they have taken it, the store does not grow.
+ */
+typedef struct store_allowance {
+	uint64_t bytes;
+	size_t namespaces;
+} store_allowance;
+
 /* Adds `more` bytes and subtracts `less`; false, and nothing changes, when that exceeds the maximum. */
 bool kms_store_charge(store_totals *totals, uint64_t more, uint64_t less);
+/* The same with another maximum, which the bytes may exceed already: they do not grow then. */
+bool kms_store_charge_within(store_totals *totals, uint64_t more, uint64_t less, uint64_t max);
 
 #endif

@@ -80,7 +80,7 @@ static void add_namespace(store_namespace *ns, store_tree *tree)
 static kms_status build(kms_store *store)
 {
 	store_tree *tree = &store->tree;
-	size_t namespaces = kms_namespace_count(store);
+	size_t namespaces = kms_namespace_made(store);
 	for (size_t i = 0; i < namespaces; i++)
 		add_namespace(kms_namespace_at(store, i), tree);
 	kms_tree_lock(tree);

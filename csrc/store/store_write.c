@@ -20,7 +20,8 @@ static kms_status write_version(uint64_t *updated_at_ms, store_namespace *ns, st
 	DEFER(kms_record_release) store_record *made = NULL;
 	GUARD(kms_record_new(&made, source, hash, kms_clock_of(&clock)));
 	GUARD(kms_namespace_reserve(ns));
-	GUARD(kms_capacity_reserve(ns, existing, made, now_ms));
+	store_allowance allowance = kms_share_allowance(ns->store, 0);
+	GUARD(kms_capacity_reserve(ns, existing, made, &allowance, now_ms));
 	kms_record_commit(ns, existing, made, now_ms);
 	made = NULL;
 	kms_dead_trim(ns, now_ms);
@@ -40,8 +41,8 @@ static kms_status put_once(uint64_t *updated_at_ms, kms_store *store, uint64_t a
 			   uint64_t now_ms)
 {
 	store_namespace *ns;
-	GUARD(kms_namespace_get(&ns, store, app_id));
-	kms_namespace_lock(ns);
+	store_allowance allowance = kms_share_allowance(store, 0);
+	GUARD(kms_namespace_open(&ns, store, app_id, &allowance));
 	kms_status status = put_locked(updated_at_ms, ns, &source, now_ms);
 	kms_namespace_unlock(ns);
 	return status;
@@ -63,12 +64,13 @@ kms_status kms_store_put(uint64_t *updated_at_ms, kms_store *store, uint64_t app
 	ENSURE(ciphertext.len <= store->config.max_app_bytes, KMS_ERR_STORAGE_SIZE);
 	ENSURE(now_ms <= KMS_STORE_MAX_NUMBER, KMS_ERR_RANGE);
 	kms_record source = { .key = key, .value = ciphertext, .ttl_ms = ttl_ms, .state = KMS_RECORD_LIVE };
+	store_allowance allowance = kms_share_allowance(store, 0);
 	kms_status status;
 	unsigned collections = 0;
 	do
 		status = put_once(updated_at_ms, store, app_id, source, now_ms);
 	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
-	       kms_share_collect(store, app_id, key.len + ciphertext.len, now_ms));
+	       kms_share_collect(store, app_id, key.len + ciphertext.len, &allowance, now_ms));
 	return status;
 }
 
@@ -81,6 +83,16 @@ static kms_status delete_locked(uint64_t *updated_at_ms, store_namespace *ns, km
 	return write_version(updated_at_ms, ns, existing, existing->hash, &source, now_ms);
 }
 
+static kms_status delete_once(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_text key,
+			      uint64_t now_ms)
+{
+	store_namespace *ns = kms_namespace_enter(store, app_id);
+	ENSURE(ns, KMS_ERR_NOT_FOUND);
+	kms_status status = delete_locked(updated_at_ms, ns, key, now_ms);
+	kms_namespace_unlock(ns);
+	return status;
+}
+
 kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t app_id, kms_text key,
 			    uint64_t now_ms)
 {
@@ -89,15 +101,12 @@ kms_status kms_store_delete(uint64_t *updated_at_ms, kms_store *store, uint64_t 
 	ENSURE_REF(store);
 	ENSURE_REF(key.text);
 	ENSURE(now_ms <= KMS_STORE_MAX_NUMBER, KMS_ERR_RANGE);
-	store_namespace *ns = kms_namespace_find(store, app_id);
-	ENSURE(ns, KMS_ERR_NOT_FOUND);
+	store_allowance allowance = kms_share_allowance(store, 0);
 	kms_status status;
 	unsigned collections = 0;
-	do {
-		kms_namespace_lock(ns);
-		status = delete_locked(updated_at_ms, ns, key, now_ms);
-		kms_namespace_unlock(ns);
-	} while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
-		 kms_share_collect(store, app_id, key.len, now_ms));
+	do
+		status = delete_once(updated_at_ms, store, app_id, key, now_ms);
+	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
+	       kms_share_collect(store, app_id, key.len, &allowance, now_ms));
 	return status;
 }

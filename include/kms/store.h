@@ -28,7 +28,7 @@ typedef struct kms_store_config {
 	size_t max_app_bytes; /* live ciphertext of one namespace */
 	size_t max_app_total; /* everything of one namespace, counted as max_total_bytes does; 0: no limit */
 	size_t max_total_bytes; /* everything: keys, clocks, values, stubs, tombstones, overhead */
-	size_t max_namespaces;
+	size_t max_namespaces; /* of this and of max_total_bytes, records from peers may take seven eighths */
 	size_t max_tombstones; /* per namespace; at ten times as many dead records deletes are refused */
 	uint64_t tombstone_retention_ms;
 	uint64_t max_clock_skew_ms;
@@ -193,7 +193,7 @@ const char *kms_merge_name(kms_merge outcome);
  * ERR_VALUE_SIZE; ERR_TTL; ERR_CLOCK_ENTRIES; ERR_FUTURE when only its stamp is wrong; ERR_STORE_FULL;
  * ERR_NAMESPACES; ERR_RANGE when now_ms is above 2^62; ERR_STATE before the store has a wallet; ERR_MEMORY.
  * Out: outcome - KMS_MERGE_REJECTED on failure. In: record - LIVE or TOMBSTONE, copied; origin is kept with
- * it, sequence is ignored.
+ * it: with one that is not 0 it may not use the reserve for local writes; sequence is ignored.
  */
 kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
 			   uint64_t now_ms);
@@ -284,6 +284,9 @@ typedef struct kms_store_stats {
 	uint64_t total_bytes; /* counted against max_total_bytes */
 	uint64_t evictions;   /* since the start */
 } kms_store_stats;
+
+/* Whether an application has a namespace: only then does the store hold anything of it. */
+bool kms_store_has_app(kms_store *store, uint64_t app_id);
 
 /* The counts of the whole store. Out: stats - zero when store is NULL. */
 void kms_store_get_stats(kms_store_stats *stats, kms_store *store);

@@ -123,7 +123,7 @@ function M.sections()
 			{ name = "MAX_TOTAL_STORAGE_BYTES", type = "int", min = 1, max = LARGEST, default = 512 * MIB,
 				doc = "Memory of the whole store, in bytes, its overhead included." },
 			{ name = "MAX_NAMESPACES", type = "int", min = 1, max = 500000, default = 10000,
-				doc = "Most applications that have records." },
+				doc = "Most applications that have records; the last eighth of them is kept for writes by clients of this node." },
 			{ name = "WRITE_COPIES", type = "int", min = 1, max = 8, default = 2,
 				doc = "A write is answered when that many nodes hold it, this one included; 1: at once." },
 			{ name = "WRITE_WAIT_MS", type = "int", min = 1, max = 60000, default = 500,

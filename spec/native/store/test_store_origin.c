@@ -100,7 +100,7 @@ TEST(evictions_are_planned_without_merged_stubs)
 	kms_store_config config = kit_config(1);
 	record_copy r;
 	uint64_t at_ms;
-	config.max_total_bytes = 4096 + 2000;
+	config.max_total_bytes = 7000; /* peers may use 6125 of them */
 	CHECK_OK(kms_store_new(&s, &config));
 	for (char name = 'a'; name <= 'e'; name++) {
 		const char key[2] = { name, 0 };
@@ -109,10 +109,10 @@ TEST(evictions_are_planned_without_merged_stubs)
 	CHECK(kit_stats(s).live_keys == 5);
 	kms_store_set_acknowledged(s, UINT64_MAX - 1);
 	/* With all evicted their stubs would still take too much: nothing is evicted. */
-	CHECK_STATUS(KMS_ERR_STORE_FULL, kit_put_at(&at_ms, s, "own", 1, 300, 0, NOW));
+	CHECK_STATUS(KMS_ERR_STORE_FULL, kit_put_at(&at_ms, s, "own", 1, 950, 0, NOW));
 	CHECK(kit_stats(s).live_keys == 5 && kit_stats(s).evictions == 0);
 	kms_store_set_acknowledged(s, UINT64_MAX);
-	CHECK_OK(kit_put_at(&at_ms, s, "own", 1, 300, 0, NOW));
+	CHECK_OK(kit_put_at(&at_ms, s, "own", 1, 950, 0, NOW));
 	CHECK_OK(kit_peek(&r, s, "own", NOW));
 	kms_store_free(s);
 }

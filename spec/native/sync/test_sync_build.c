@@ -308,7 +308,7 @@ TEST(failing_allocations_leave_nothing)
 	kms_store *s = kit_store(1);
 	bool ended = false;
 	const kms_clock_entry clock[] = { { { 2 }, 1 } };
-	for (uint64_t app = 1; app < 90; app++)
+	for (uint64_t app = 1; app < 81; app++)
 		merge_at(s, app, "k", clock, 1, 5, KMS_RECORD_LIVE);
 	for (unsigned long n = 1; n < 100 && !ended; n++) {
 		kms_delta d;
@@ -319,9 +319,9 @@ TEST(failing_allocations_leave_nothing)
 		kms_status status = kms_sync_delta(&d, &out, s, &all_changes);
 		if (status == KMS_OK) status = kms_sync_snapshot(&records, &snapshot, s, true);
 		ended = sweep_ends(n);
-		CHECK(status == KMS_OK ? records == 89
+		CHECK(status == KMS_OK ? records == 80
 				       : status == KMS_ERR_MEMORY && !snapshot.len && !records);
-		CHECK(d.records == 89 ? d.until == 89 : out.len == 4 && d.until == 0);
+		CHECK(d.records == 80 ? d.until == 80 : out.len == 4 && d.until == 0);
 		kms_buf_free(&out);
 		kms_buf_free(&snapshot);
 	}

@@ -72,7 +72,7 @@ TEST(stubs_are_checked_like_records)
 	kms_store_free(s);
 }
 
-TEST(a_stub_needs_capacity_for_its_namespace)
+TEST(a_stub_needs_no_namespace)
 {
 	kms_store *s;
 	kms_store_config config = kit_config(1);
@@ -82,9 +82,10 @@ TEST(a_stub_needs_capacity_for_its_namespace)
 	CALL(send_stub, s, "1", "\"key\":\"a\",\"version\":{\"" OWN "\":9}", &c);
 	CHECK(counts_are(&c, 1, 0, 1, 0, 0));
 	CALL(send_stub, s, "2", "\"key\":\"a\",\"version\":{\"" OWN "\":9}", &c);
-	CHECK(counts_are(&c, 1, 0, 0, 1, 0));
+	CHECK(counts_are(&c, 1, 0, 1, 0, 0));
+	CHECK(!kms_store_has_app(s, 1) && !kms_store_has_app(s, 2));
 	kms_store_free(s);
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(stubs_only_raise_the_floor), T(stubs_are_checked_like_records),
-	  T(a_stub_needs_capacity_for_its_namespace))
+	  T(a_stub_needs_no_namespace))
