@@ -271,7 +271,7 @@ return {
 	-- Allowed: a whole number from 1 to 65536.
 	-- MAX_CHANNELS = 4096,
 
-	-- Longest request line and headers together, in bytes.
+	-- Longest headers of a request together, in bytes; the request line has a limit of its own.
 	-- Allowed: a whole number from 1024 to 65536.
 	-- MAX_HEADER_BYTES = 16384,
 

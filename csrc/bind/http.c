@@ -129,6 +129,14 @@ static int http_header(lua_State *L)
 	return 2;
 }
 
+/* parser:host() -> host and port that the request is for: its target's, else those of Host; or nil. */
+static int http_host(lua_State *L)
+{
+	const kms_http_request *request = kms_http_get_request(bind_http_check(L, 1));
+	bind_push_text(L, request ? request->host : KMS_NO_TEXT);
+	return 1;
+}
+
 /* parser:expects_continue() -> whether the client waits for status 100 before it sends the body. */
 static int http_expects_continue(lua_State *L)
 {
@@ -173,6 +181,7 @@ static const luaL_Reg http_methods[] = {
 	{ "drain", http_drain },
 	{ "drainable", http_drainable },
 	{ "header", http_header },
+	{ "host", http_host },
 	{ "expects_continue", http_expects_continue },
 	{ "content_length", http_content_length },
 	{ "release_body", http_release_body },
@@ -181,12 +190,20 @@ static const luaL_Reg http_methods[] = {
 };
 const bind_type bind_http_type = { "kms.http", http_release, http_methods, true };
 
-/* http_parser(max_header_bytes) -> parser | nil, message, code */
+/*
+ * http_parser(max_header_bytes, max_line_bytes, client) -> parser | nil, message, code: the last two may be
+ * nil. `client`: text that tells clients apart, each of which has a share of the memory of long request
+ * lines.
+ */
 static int http_new(lua_State *L)
 {
-	size_t max_head = (size_t)bind_arg_integer(L, 1, KMS_HTTP_MIN_HEAD, KMS_HTTP_MAX_HEAD);
+	kms_http_head_limits limits = { .line = KMS_HTTP_SHORT_LINE };
+	limits.fields = (size_t)bind_arg_integer(L, 1, KMS_HTTP_MIN_FIELDS, KMS_HTTP_MAX_FIELDS);
+	if (!lua_isnoneornil(L, 2))
+		limits.line = (size_t)bind_arg_integer(L, 2, KMS_HTTP_SHORT_LINE, KMS_HTTP_MAX_LINE);
+	kms_text client = lua_isnoneornil(L, 3) ? KMS_NO_TEXT : bind_arg_text(L, 3);
 	kms_http **box = (kms_http **)bind_new(L, &bind_http_type);
-	kms_status status = kms_http_new(box, max_head);
+	kms_status status = kms_http_new(box, limits, client);
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
@@ -251,6 +268,13 @@ static int http_body_in_flight(lua_State *L)
 	return 1;
 }
 
+/* http_lines_in_flight() -> bytes that long request lines hold now. */
+static int http_lines_in_flight(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_http_lines_in_flight());
+	return 1;
+}
+
 void bind_add_http(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
@@ -259,6 +283,7 @@ void bind_add_http(lua_State *L)
 		{ "http_query", http_query },
 		{ "http_body_limits", http_body_limits },
 		{ "http_body_in_flight", http_body_in_flight },
+		{ "http_lines_in_flight", http_lines_in_flight },
 		{ NULL, NULL },
 	};
 	bind_define(L, &bind_http_type);

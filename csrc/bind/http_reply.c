@@ -68,15 +68,23 @@ static const char *reason_of(lua_Integer status)
 	} reasons[] = {
 		{ 200, "OK" },
 		{ 204, "No Content" },
+		{ 304, "Not Modified" },
 		{ 400, "Bad Request" },
 		{ 403, "Forbidden" },
 		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
 		{ 408, "Request Timeout" },
+		{ 412, "Precondition Failed" },
 		{ 413, "Payload Too Large" },
+		{ 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
 		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
 		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
 		{ 503, "Service Unavailable" },
+		{ 505, "HTTP Version Not Supported" },
 	};
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
 		if (reasons[i].status == status) return reasons[i].reason;
@@ -157,7 +165,7 @@ static int http_head(lua_State *L)
 	put_date(&w);
 	bool typed = put_headers(&w, 2);
 	if (!typed && length > 0) put_text(&w, "Content-Type: application/json\r\n");
-	if (status != 204) {
+	if (status != 204 && status != 304) {
 		put_text(&w, "Content-Length: ");
 		put_number(&w, (uint64_t)length);
 		put(&w, "\r\n", 2);

@@ -1,6 +1,7 @@
 /* The input of one connection, request after request (http.h). */
 #include "net/http_internal.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -16,16 +17,20 @@ static const kms_http_refusal no_memory = { 503, "service_unavailable", "out of 
 
 /* ---- owner ------------------------------------------------------------------------------------ */
 
-kms_status kms_http_new(kms_http **http, size_t max_head)
+kms_status kms_http_new(kms_http **http, kms_http_head_limits limits, kms_text client)
 {
 	ENSURE_REF(http);
 	*http = NULL;
-	ENSURE(max_head >= KMS_HTTP_MIN_HEAD && max_head <= KMS_HTTP_MAX_HEAD, KMS_ERR_RANGE);
+	ENSURE(limits.line >= KMS_HTTP_SHORT_LINE && limits.line <= KMS_HTTP_MAX_LINE, KMS_ERR_RANGE);
+	ENSURE(limits.fields >= KMS_HTTP_MIN_FIELDS && limits.fields <= KMS_HTTP_MAX_FIELDS, KMS_ERR_RANGE);
+	static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+	(void)pthread_once(&prepared, kms_http_prepare);
 	kms_http *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
-	made->max_head = max_head;
-	made->in = kms_buf_make(KMS_BUF_PLAIN, max_head + KMS_HTTP_MAX_AHEAD);
-	made->head = kms_buf_make(KMS_BUF_PLAIN, max_head);
+	made->limits = limits;
+	made->client = kms_http_hash_caller(client);
+	made->in = kms_buf_make(KMS_BUF_PLAIN, limits.line + limits.fields + KMS_HTTP_MAX_AHEAD);
+	made->head = kms_buf_make(KMS_BUF_PLAIN, limits.line + limits.fields);
 	kms_http_intake_start(&made->intake, KMS_HTTP_NO_BODY, 0);
 	*http = made;
 	return KMS_OK;
@@ -35,6 +40,7 @@ void kms_http_free(kms_http *http)
 {
 	if (!http) return;
 	kms_http_intake_release(&http->intake);
+	kms_http_release_line(&http->line);
 	kms_buf_free(&http->head);
 	kms_buf_free(&http->in);
 	kms_heap_free(http->fields);
@@ -71,14 +77,36 @@ static void consume(kms_http *http, size_t len)
 
 /* ---- input --------------------------------------------------------------------------------------- */
 
+/* Ignores an empty line before a request line, as old clients send behind a body (RFC 9112 section 2.2). */
+static bool skip_empty_line(kms_http *http)
+{
+	const uint8_t *bytes = http->in.data + http->at;
+	size_t len = kms_http_ahead(http);
+	if (http->skipped || len == 0 || bytes[0] != '\r') return true;
+	if (len == 1) return false;
+	if (bytes[1] != '\n') return true;
+	http->skipped = true;
+	consume(http, 2);
+	return true;
+}
+
+/* Charges the request line, as far as it has arrived. */
+static const kms_http_refusal *charge_line(kms_http *http)
+{
+	size_t len = http->scan.lines ? http->scan.request_line : kms_http_ahead(http);
+	return kms_http_charge_line(&http->line, http->client, len);
+}
+
 static kms_http_event continue_head(kms_http *http)
 {
+	if (!skip_empty_line(http)) return KMS_HTTP_MORE;
 	const uint8_t *bytes = http->in.data + http->at;
 	size_t len = kms_http_ahead(http);
 	if (len == 0) return KMS_HTTP_MORE;
 
 	const kms_http_refusal *refusal =
-	    kms_http_scan_head(&http->scan, kms_span_of(bytes, len), http->max_head);
+	    kms_http_scan_head(&http->scan, kms_span_of(bytes, len), http->limits);
+	if (!refusal) refusal = charge_line(http);
 	if (refusal) return refuse(http, refusal);
 	if (!http->scan.complete) return KMS_HTTP_MORE;
 	refusal = kms_http_read_head(http, bytes);
@@ -168,7 +196,9 @@ kms_http_event kms_http_next(kms_http *http)
 {
 	if (http->state != STATE_DONE) return refuse(http, http->refusal ? http->refusal : &undrained);
 	kms_http_intake_release(&http->intake);
+	kms_http_release_line(&http->line);
 	clear(&http->head);
+	http->skipped = false;
 	http->request = (kms_http_request){ 0 };
 	http->scan = (kms_http_scan){ 0 };
 	http->refusal = NULL;

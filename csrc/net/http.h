@@ -4,7 +4,7 @@
  * it was cut.
  *
  * Debian's http_parser parses each head, after a scan here has refused what that library accepts
- * (bare LF, folding, `Host :`, HTTP/1.9, 8-bit targets). Bodies are framed here: Debian builds the
+ * (bare LF, folding, `Host :`, HTTP/1.10, 8-bit targets). Bodies are framed here: Debian builds the
  * library without its checks of line ends in chunks.
  *
  * Threads: one at a time per parser; the bounds on bodies are shared and safe. What a parser lends of a
@@ -17,11 +17,15 @@
 #include "kms/buf.h"
 #include "kms/view.h"
 
-#define KMS_HTTP_MIN_HEAD 256 /* bounds of the limit on a head, bytes */
-#define KMS_HTTP_MAX_HEAD 65536
-#define KMS_HTTP_MAX_LINE 8192        /* bytes of the request line, or of a field */
-#define KMS_HTTP_MAX_FIELDS 100       /* header fields of a request */
+#define KMS_HTTP_SHORT_LINE 8192 /* bytes; longer request lines share memory */
+#define KMS_HTTP_MAX_LINE (1u << 19)
+#define KMS_HTTP_MIN_FIELDS 256 /* bounds of the limit on all fields, bytes */
+#define KMS_HTTP_MAX_FIELDS 65536
+#define KMS_HTTP_MAX_FIELD 8192       /* bytes of a field */
+#define KMS_HTTP_FIELD_COUNT 100      /* header fields of a request */
+#define KMS_HTTP_MAX_METHOD 32        /* bytes; no method that anybody has registered is as long */
 #define KMS_HTTP_MAX_CHUNK_LINE 256   /* bytes of a chunk size with its extensions */
+#define KMS_HTTP_MAX_EXTENSIONS 8192  /* bytes of chunk extensions in all; they are ignored */
 #define KMS_HTTP_MAX_TRAILERS 4096    /* bytes of trailers in all; they are ignored */
 #define KMS_HTTP_MAX_AHEAD (1u << 18) /* bytes of unread input beyond a head */
 #define KMS_HTTP_SMALL_BODY 65536     /* bodies up to this many bytes have a reserve of memory */
@@ -51,13 +55,20 @@ typedef enum kms_http_framing {
 
 typedef struct kms_http_request {
 	kms_text method;
-	kms_text path;   /* not decoded; its percent-escapes are valid */
-	kms_text query;  /* after the '?'; absent without one */
+	kms_text path;  /* "/..." or "*"; not decoded; its percent-escapes are valid */
+	kms_text query; /* after the '?'; absent without one */
+	kms_text host; /* with its port: of the target if that names one, else of Host; absent without both */
 	bool keep_alive; /* false for HTTP/1.0 */
 	bool expects_continue;
 	kms_http_framing framing;
 	uint64_t length; /* of a SIZED body */
 } kms_http_request;
+
+/* Bounds on a head, in bytes, line ends included. */
+typedef struct kms_http_head_limits {
+	size_t line;   /* the request line: KMS_HTTP_SHORT_LINE to KMS_HTTP_MAX_LINE */
+	size_t fields; /* all fields: KMS_HTTP_MIN_FIELDS to KMS_HTTP_MAX_FIELDS */
+} kms_http_head_limits;
 
 /* Whose body it is. */
 typedef struct kms_http_body_owner {
@@ -77,10 +88,10 @@ typedef struct kms_http_body_limits {
  * Creates a parser.
  * Returns: KMS_OK; ERR_RANGE; ERR_MEMORY.
  * Out: http - owned by the caller, freed with kms_http_free.
- * In: max_head - bytes of request line and fields, line ends included: KMS_HTTP_MIN_HEAD to
- * KMS_HTTP_MAX_HEAD.
+ * In: client - tells clients apart, each of which has a share of the memory of long request lines; absent: no
+ * share.
  */
-kms_status kms_http_new(kms_http **http, size_t max_head);
+kms_status kms_http_new(kms_http **http, kms_http_head_limits limits, kms_text client);
 /* NULL is fine. */
 void kms_http_free(kms_http *http);
 
@@ -130,6 +141,8 @@ size_t kms_http_ahead(const kms_http *http);
 kms_status kms_http_set_body_limits(kms_http_body_limits limits);
 /* Bytes that bodies hold now. */
 size_t kms_http_body_in_flight(void);
+/* Bytes that long request lines hold now. */
+size_t kms_http_lines_in_flight(void);
 
 /*
  * Decodes percent-escapes (RFC 3986 section 2.1).

@@ -52,34 +52,55 @@ static const kms_http_refusal *take_size(kms_http_intake *intake, uint8_t c)
 {
 	int digit = kms_http_hex_digit(c);
 	if (digit >= 0) {
+		if (intake->left >> 60) return &too_large; /* beyond 64 bits */
 		intake->left = intake->left * 16 + (unsigned)digit;
-		/* 15 digits cannot overflow, and are more than any chunk needs. */
-		return ++intake->digits <= 15 ? NULL : &bad_chunk;
+		intake->digits++;
+		return NULL;
 	}
 	if (intake->digits == 0) return &bad_chunk;
-	if (c != ';' && c != '\r') return &bad_chunk;
-	intake->step = c == ';' ? KMS_HTTP_CHUNK_EXTENSION : KMS_HTTP_CHUNK_SIZE_LF;
+	if (c == '\r')
+		intake->step = KMS_HTTP_CHUNK_SIZE_LF;
+	else if (c == ';')
+		intake->step = KMS_HTTP_CHUNK_EXTENSION;
+	else if (c == ' ' || c == '\t')
+		intake->step = KMS_HTTP_CHUNK_BLANK;
+	else
+		return &bad_chunk;
+	return NULL;
+}
+
+/* Only an extension may stand behind white space. */
+static const kms_http_refusal *take_blank(kms_http_intake *intake, uint8_t c)
+{
+	if (c == ' ' || c == '\t') return NULL;
+	if (c != ';') return &bad_chunk;
+	intake->step = KMS_HTTP_CHUNK_EXTENSION;
 	return NULL;
 }
 
 static const kms_http_refusal *take_extension(kms_http_intake *intake, uint8_t c)
 {
+	if (++intake->extensions > KMS_HTTP_MAX_EXTENSIONS) return &bad_chunk;
 	if (c == '\r') {
 		intake->step = KMS_HTTP_CHUNK_SIZE_LF;
 		return NULL;
 	}
-	return is_text(c) && c < 0x80 ? NULL : &bad_chunk;
+	return is_text(c) ? NULL : &bad_chunk;
 }
 
+/* A trailer is a field: a name, a colon, a value. */
 static const kms_http_refusal *take_trailer(kms_http_intake *intake, uint8_t c)
 {
 	if (++intake->trailers > KMS_HTTP_MAX_TRAILERS) return &bad_chunk;
 	if (c == '\r') {
+		if (intake->line > 0 && !intake->named) return &bad_chunk;
 		intake->step = KMS_HTTP_CHUNK_TRAILER_LF;
 		return NULL;
 	}
 	intake->line++;
-	return is_text(c) ? NULL : &bad_chunk;
+	if (intake->named) return is_text(c) ? NULL : &bad_chunk;
+	intake->named = c == ':' && intake->line > 1;
+	return intake->named || kms_http_is_token(c) ? NULL : &bad_chunk;
 }
 
 static const kms_http_refusal *end_trailer(kms_http_intake *intake, uint8_t c)
@@ -87,6 +108,7 @@ static const kms_http_refusal *end_trailer(kms_http_intake *intake, uint8_t c)
 	if (c != '\n') return &bad_chunk;
 	intake->complete = intake->line == 0;
 	intake->line = 0;
+	intake->named = false;
 	intake->step = KMS_HTTP_CHUNK_TRAILER;
 	return NULL;
 }
@@ -108,6 +130,9 @@ static const kms_http_refusal *take_framing(kms_http_intake *intake, uint8_t c)
 	case KMS_HTTP_CHUNK_SIZE:
 		if (++intake->line > KMS_HTTP_MAX_CHUNK_LINE) return &bad_chunk;
 		return take_size(intake, c);
+	case KMS_HTTP_CHUNK_BLANK:
+		if (++intake->line > KMS_HTTP_MAX_CHUNK_LINE) return &bad_chunk;
+		return take_blank(intake, c);
 	case KMS_HTTP_CHUNK_EXTENSION:
 		if (++intake->line > KMS_HTTP_MAX_CHUNK_LINE) return &bad_chunk;
 		return take_extension(intake, c);

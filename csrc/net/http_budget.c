@@ -3,6 +3,9 @@
  * larger ones, and those of members. A pool may always use its reserve; beyond it, what the others' reserves
  * leave. Beside that, a caller that is no member has a share: its slow or many bodies take nothing from other
  * callers.
+ *
+ * Request lines of more than KMS_HTTP_SHORT_LINE bytes have memory of their own, with a share for each
+ * client: anybody can send them.
  */
 #include "net/http_internal.h"
 
@@ -14,6 +17,14 @@
 
 static const kms_http_refusal no_memory = { 503, "service_unavailable", "too many bodies in flight" };
 static const kms_http_refusal no_share = { 429, "rate_limited", "too many bodies of this caller in flight" };
+static const kms_http_refusal no_line = { 503, "service_unavailable",
+					  "too many long request lines in flight" };
+static const kms_http_refusal no_line_share = { 429, "rate_limited",
+						"too many long request lines of this address" };
+
+#define LINE_TOTAL (16u << 20)
+#define LINE_SHARE (4u << 20)
+#define LINE_COPIES 4 /* of a request line at once: input, head, and two in Lua */
 
 /* A caller with bodies in flight. */
 typedef struct body_caller {
@@ -29,7 +40,9 @@ static struct {
 	kms_siphash_key key;
 	kms_http_body_limits limits;
 	size_t held[KMS_HTTP_POOLS];
+	size_t lines;
 	body_caller *callers[BUCKETS];
+	body_caller *clients[BUCKETS]; /* with long request lines */
 } budget = { .lock = PTHREAD_MUTEX_INITIALIZER, .limits = { .total = SIZE_MAX, .share = SIZE_MAX } };
 
 kms_status kms_http_set_body_limits(kms_http_body_limits limits)
@@ -52,6 +65,21 @@ size_t kms_http_body_in_flight(void)
 		sum += budget.held[i];
 	pthread_mutex_unlock(&budget.lock);
 	return sum;
+}
+
+size_t kms_http_lines_in_flight(void)
+{
+	pthread_mutex_lock(&budget.lock);
+	size_t lines = budget.lines;
+	pthread_mutex_unlock(&budget.lock);
+	return lines;
+}
+
+uint64_t kms_http_hash_caller(kms_text caller)
+{
+	if (!caller.text) return 0;
+	uint64_t hash = kms_siphash(&budget.key, kms_text_span(caller));
+	return hash ? hash : 1;
 }
 
 /* ---- pools ------------------------------------------------------------------------------------ */
@@ -85,32 +113,33 @@ static kms_http_pool pool_for(const kms_http_charge *charge, size_t bytes)
 
 /* ---- callers ---------------------------------------------------------------------------------- */
 
-/* Where a caller is linked, or where its entry belongs. */
-static body_caller **find_caller(uint64_t id)
+/* Where a caller is linked in `table`, or where its entry belongs. */
+static body_caller **find_caller(body_caller **table, uint64_t id)
 {
-	body_caller **at = &budget.callers[id % BUCKETS];
+	body_caller **at = &table[id % BUCKETS];
 	while (*at && (*at)->id != id)
 		at = &(*at)->next;
 	return at;
 }
 
-static const kms_http_refusal *take_share(uint64_t id, size_t bytes)
+/* Whether the caller's share has room for `bytes`, which it then holds. */
+static bool take_share(body_caller **table, uint64_t id, size_t share, size_t bytes)
 {
-	body_caller **at = find_caller(id);
+	body_caller **at = find_caller(table, id);
 	size_t held = *at ? (*at)->held : 0;
-	if (held > budget.limits.share || bytes > budget.limits.share - held) return &no_share;
+	if (held > share || bytes > share - held) return false;
 	if (!*at) {
 		*at = kms_heap_alloc(1, sizeof(**at));
-		if (!*at) return &no_memory;
+		if (!*at) return false;
 		(*at)->id = id;
 	}
 	(*at)->held += bytes;
-	return NULL;
+	return true;
 }
 
-static void return_share(uint64_t id, size_t bytes)
+static void return_share(body_caller **table, uint64_t id, size_t bytes)
 {
-	body_caller **at = find_caller(id), *caller = *at;
+	body_caller **at = find_caller(table, id), *caller = *at;
 	if (!caller) return;
 	caller->held -= bytes;
 	if (caller->held > 0) return;
@@ -126,8 +155,7 @@ void kms_http_charge_start(kms_http_charge *charge, kms_http_body_owner owner, s
 	if (announced > KMS_HTTP_SMALL_BODY) charge->pool = KMS_HTTP_POOL_LARGE;
 	if (owner.is_member) charge->pool = KMS_HTTP_POOL_MEMBER;
 	charge->shares = owner.caller.text && !owner.is_member;
-	if (charge->shares)
-		charge->caller = kms_siphash(&budget.key, kms_span_of(owner.caller.text, owner.caller.len));
+	if (charge->shares) charge->caller = kms_http_hash_caller(owner.caller);
 }
 
 /* Moves what is charged already to another pool, whether or not that has room: add() checks. */
@@ -144,7 +172,9 @@ static const kms_http_refusal *add(kms_http_charge *charge, size_t bytes)
 	move(charge, pool_for(charge, charge->bytes + bytes));
 	bool has_room = pool_has_room(charge->pool, budget.held[charge->pool] + bytes);
 	const kms_http_refusal *refusal = has_room ? NULL : &no_memory;
-	if (!refusal && charge->shares) refusal = take_share(charge->caller, bytes);
+	if (!refusal && charge->shares &&
+	    !take_share(budget.callers, charge->caller, budget.limits.share, bytes))
+		refusal = &no_share;
 	if (refusal) {
 		move(charge, before);
 		return refusal;
@@ -168,7 +198,39 @@ void kms_http_charge_release(kms_http_charge *charge)
 	if (charge->bytes == 0) return;
 	pthread_mutex_lock(&budget.lock);
 	budget.held[charge->pool] -= charge->bytes;
-	if (charge->shares) return_share(charge->caller, charge->bytes);
+	if (charge->shares) return_share(budget.callers, charge->caller, charge->bytes);
+	pthread_mutex_unlock(&budget.lock);
+	charge->bytes = 0;
+}
+
+/* ---- long request lines ------------------------------------------------------------------------- */
+
+static const kms_http_refusal *add_line(kms_http_charge *charge, uint64_t client, size_t bytes)
+{
+	if (bytes > LINE_TOTAL - budget.lines) return &no_line;
+	if (client && !take_share(budget.clients, client, LINE_SHARE, bytes)) return &no_line_share;
+	budget.lines += bytes;
+	charge->bytes += bytes;
+	charge->shares = client != 0;
+	charge->caller = client;
+	return NULL;
+}
+
+const kms_http_refusal *kms_http_charge_line(kms_http_charge *charge, uint64_t client, size_t len)
+{
+	if (len <= KMS_HTTP_SHORT_LINE || LINE_COPIES * len <= charge->bytes) return NULL;
+	pthread_mutex_lock(&budget.lock);
+	const kms_http_refusal *refusal = add_line(charge, client, LINE_COPIES * len - charge->bytes);
+	pthread_mutex_unlock(&budget.lock);
+	return refusal;
+}
+
+void kms_http_release_line(kms_http_charge *charge)
+{
+	if (charge->bytes == 0) return;
+	pthread_mutex_lock(&budget.lock);
+	budget.lines -= charge->bytes;
+	if (charge->shares) return_share(budget.clients, charge->caller, charge->bytes);
 	pthread_mutex_unlock(&budget.lock);
 	charge->bytes = 0;
 }

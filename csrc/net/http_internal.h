@@ -4,28 +4,45 @@
 
 #include "net/http.h"
 
-/* ---- http_head.c ---------------------------------------------------------------------------- */
+/* ---- http_target.c -------------------------------------------------------------------------- */
+
+/* The value of a hexadecimal digit, or -1. */
+int kms_http_hex_digit(uint8_t c);
+
+/* Whether `text` is the value of a Host header: a host, which may be empty, and perhaps a port. */
+bool kms_http_authority_valid(kms_text text);
+
+/* Fills path, query and, where the target names one, host. False when the target is malformed. */
+bool kms_http_read_target(kms_http_request *request, kms_text method, kms_text target);
+
+/* ---- http_scan.c ---------------------------------------------------------------------------- */
 
 /* Progress of the scan of a head; zero before it. Offsets count from its start. */
 typedef struct kms_http_scan {
-	size_t line;    /* start of the first incomplete line */
-	size_t at;      /* searched for a line end up to here */
-	unsigned lines; /* complete lines, the request line included */
-	unsigned minor; /* HTTP/1.minor */
-	bool complete;  /* the empty line was found: the head has `line` bytes */
+	size_t line;         /* start of the first incomplete line */
+	size_t at;           /* searched for a line end up to here */
+	size_t request_line; /* its bytes, once it is complete */
+	unsigned lines;      /* complete lines, the request line included */
+	unsigned minor;      /* HTTP/1.minor; higher ones than 1 count as 1 */
+	bool complete;       /* the empty line was found: the head has `line` bytes */
 } kms_http_scan;
 
 /*
  * Continues the scan over what has arrived of a head. NULL, or why it is refused; the result does
  * not depend on how the input was cut.
  */
-const kms_http_refusal *kms_http_scan_head(kms_http_scan *scan, kms_span input, size_t max_head);
+const kms_http_refusal *kms_http_scan_head(kms_http_scan *scan, kms_span input, kms_http_head_limits limits);
+
+/* A character of names and methods (RFC 9110 section 5.6.2). */
+bool kms_http_is_token(uint8_t c);
+
+/* ---- http_head.c ---------------------------------------------------------------------------- */
+
+/* Prepares the library, once in the process. */
+void kms_http_prepare(void);
 
 /* Copies the scanned head, fills `request` and `fields` from it. NULL, or why it is refused. */
 const kms_http_refusal *kms_http_read_head(kms_http *http, const uint8_t *bytes);
-
-/* The value of a hexadecimal digit, or -1. */
-int kms_http_hex_digit(uint8_t c);
 
 /* ---- http_budget.c -------------------------------------------------------------------------- */
 
@@ -36,7 +53,7 @@ typedef enum kms_http_pool {
 	KMS_HTTP_POOLS,
 } kms_http_pool;
 
-/* What a body holds of the memory of all bodies; zero before it is read. */
+/* What a body holds of the memory of all bodies, or a request line of that of long ones; zero before. */
 typedef struct kms_http_charge {
 	kms_http_pool pool;
 	bool shares;     /* counts against its caller's share too */
@@ -50,10 +67,20 @@ void kms_http_charge_start(kms_http_charge *charge, kms_http_body_owner owner, s
 const kms_http_refusal *kms_http_charge_add(kms_http_charge *charge, size_t bytes);
 void kms_http_charge_release(kms_http_charge *charge);
 
+/* The hash under which a caller or client counts; 0 for none. */
+uint64_t kms_http_hash_caller(kms_text caller);
+/*
+ * Charges a request line that has `len` bytes so far. NULL, or why it is refused.
+ * In: client - of kms_http_hash_caller.
+ */
+const kms_http_refusal *kms_http_charge_line(kms_http_charge *charge, uint64_t client, size_t len);
+void kms_http_release_line(kms_http_charge *charge);
+
 /* ---- http_body.c ---------------------------------------------------------------------------- */
 
 typedef enum kms_http_chunk_step {
 	KMS_HTTP_CHUNK_SIZE = 0,
+	KMS_HTTP_CHUNK_BLANK, /* white space before an extension */
 	KMS_HTTP_CHUNK_EXTENSION,
 	KMS_HTTP_CHUNK_SIZE_LF,
 	KMS_HTTP_CHUNK_DATA,
@@ -70,9 +97,10 @@ typedef struct kms_http_intake {
 	uint64_t left; /* missing bytes of the body or the chunk */
 	size_t limit;  /* content bytes allowed */
 	kms_http_chunk_step step;
-	unsigned digits; /* of the chunk size */
-	size_t line;     /* bytes of the chunk line or trailer line so far */
-	size_t trailers; /* bytes of trailers so far */
+	unsigned digits;             /* of the chunk size */
+	size_t line;                 /* bytes of the chunk line or trailer line so far */
+	bool named;                  /* the trailer line has its colon */
+	size_t extensions, trailers; /* bytes of them so far */
 	kms_buf bytes;
 	kms_http_charge charge;
 } kms_http_intake;
@@ -100,8 +128,11 @@ typedef struct kms_http_field {
 
 struct kms_http {
 	kms_http_state state;
-	size_t max_head;
-	kms_buf in; /* input; consumed up to `at` */
+	kms_http_head_limits limits;
+	uint64_t client;      /* of kms_http_hash_caller */
+	kms_http_charge line; /* of a long request line */
+	bool skipped;         /* an empty line before the request line was ignored */
+	kms_buf in;           /* input; consumed up to `at` */
 	size_t at;
 	kms_http_scan scan;
 	kms_buf head; /* a copy of the head: `in` moves when it grows */

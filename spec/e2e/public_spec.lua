@@ -136,7 +136,6 @@ describe("public routes", function()
 			{ "POST", "/", "GET, HEAD, OPTIONS" }, { "DELETE", "/health", "GET, HEAD, OPTIONS" },
 			{ "PUT", "/nonce", "GET, HEAD, OPTIONS" }, { "GET", "/kms/derive", "OPTIONS, POST" },
 			{ "POST", "/kms/data", "DELETE, GET, HEAD, OPTIONS, PUT" }, { "PUT", "/kms/data/k", "GET, HEAD, OPTIONS" },
-			{ "PATCH", "/kms/data", "DELETE, GET, HEAD, OPTIONS, PUT" },
 		}) do
 			local response = assert(http.request(node.port, { method = case[1], target = case[2] }))
 			expect.refused(response, 405, "method_not_allowed")

@@ -33,7 +33,7 @@ static kms_http_event drain(const char *input, size_t len, size_t step)
 {
 	kms_http *http;
 	kms_http_event event = KMS_HTTP_MORE;
-	HOLDS_OK(kms_http_new(&http, MAX_HEAD));
+	HOLDS_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
 	for (size_t at = 0; at < len && (event == KMS_HTTP_MORE); at += step) {
 		size_t part = step < len - at ? step : len - at;
 		event = kms_http_feed(http, kms_span_of(input + at, part));

@@ -75,7 +75,7 @@ describe("http bodies and handlers", function()
 
 		it("that are malformed end the connection", function()
 			local port = fixture.start()
-			for _, bad in ipairs({ "x\r\n", "3\nfoo", "3\r\nfooX", "-1\r\n", "ffffffffffffffffff\r\n", "0\r\n\r\rX" }) do
+			for _, bad in ipairs({ "x\r\n", "3\nfoo", "3\r\nfooX", "-1\r\n", "0\r\n\r\rX" }) do
 				local list = fixture.closing(port, CHUNKED .. bad)
 				assert.equal(400, list[1].status, bad)
 				assert.equal("ERR_BAD_REQUEST", fixture.body_of(list[1]).code)

@@ -58,6 +58,13 @@ describe("router", function()
 		assert.equal("OPTIONS, POST", allow)
 	end)
 
+	it("knows the server as a whole, and methods that no route may have", function()
+		assert.same({ nil, "options", "GET, HEAD, OPTIONS, POST, PUT" }, { r:match("OPTIONS", "*") })
+		for _, method in ipairs({ "PATCH", "TRACE", "get" }) do
+			assert.same({ nil, "not_implemented" }, { r:match(method, "/health") })
+		end
+	end)
+
 	it("refuses two routes with one method and path", function()
 		assert.has_error(function()
 			router.new({ route("a", "GET", "/x"), route("b", "GET", "/x") })

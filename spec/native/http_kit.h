@@ -8,7 +8,8 @@
 #include "net/http.h"
 #include "test.h"
 
-#define MAX_HEAD 1024
+#define MAX_FIELDS 1024
+#define LIMITS ((kms_http_head_limits){ .line = KMS_HTTP_SHORT_LINE, .fields = MAX_FIELDS })
 #define BODY_LIMIT 64
 #define HOST "Host: a\r\n"
 
@@ -65,7 +66,7 @@ static inline bool handle(trace *t, kms_http *http, kms_http_event event)
 static inline void read_cut(trace *t, const char *bytes, size_t len, size_t cut)
 {
 	kms_http *http;
-	bool open = kms_http_new(&http, MAX_HEAD) == KMS_OK;
+	bool open = kms_http_new(&http, LIMITS, KMS_NO_TEXT) == KMS_OK;
 	t->len = 0;
 	t->text[0] = 0;
 	size_t at = 0;
@@ -104,7 +105,7 @@ static inline const char *fill(char *text, size_t cap, const char *before, char 
 static inline kms_http *start(const char *text)
 {
 	kms_http *http;
-	if (kms_http_new(&http, MAX_HEAD) != KMS_OK) abort();
+	if (kms_http_new(&http, LIMITS, KMS_NO_TEXT) != KMS_OK) abort();
 	if (kms_http_feed(http, kms_span_of(text, strlen(text))) != KMS_HTTP_REQUEST) abort();
 	return http;
 }

@@ -143,6 +143,7 @@ describe("kms.routes.app", function()
 			local found = route(app, "put", nil)
 			local inbound = new_inbound(nil, nil, found)
 			inbound.request.read_body = function() return true end
+			inbound.request.header = function() return nil end
 			return found.handler(inbound)
 		end
 		app.refuse_value = function() return "value too large for members 0xa" end

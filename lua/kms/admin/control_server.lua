@@ -12,17 +12,12 @@ local M = {}
 local ControlServer = {}
 ControlServer.__index = ControlServer
 
-local function unrouted(why, allow)
-	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
-	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
-end
-
 local function serve(self, request)
 	local route, rest, allow = self.router:match(request.method, request.path)
 	local reply
 	if not route then
 		local why = rest
-		reply, rest = unrouted(why, allow), nil
+		reply, rest = router.unrouted(why, allow), nil
 	elseif request.has_body then
 		reply = err.reply("ERR_BAD_REQUEST", "commands have no body")
 	else

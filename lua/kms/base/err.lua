@@ -16,6 +16,7 @@ local WIRE = {
 	forbidden = { 403, "forbidden" },
 	not_found = { 404, "not found" },
 	method_not_allowed = { 405, "method not allowed" },
+	not_implemented = { 501, "not implemented" },
 	payload_too_large = { 413, "payload too large" },
 	rate_limited = { 429, "too many requests" },
 	internal_error = { 500, "internal error" },
@@ -36,7 +37,8 @@ local NAMES = {
 		ERR_KEY_SIZE = "key_size", ERR_TTL = "bad_ttl", ERR_CLOCK_ENTRIES = "bad_clock",
 		ERR_FUTURE = "stamped_in_future", ERR_URL = "bad_url", ERR_BAD_REQUEST = "malformed_request",
 		ERR_FIELD_UNKNOWN = "field_unknown",
-		ERR_REQUEST_TIMEOUT = "request_timeout",
+		ERR_REQUEST_TIMEOUT = "request_timeout", ERR_CODING = "unsupported_coding",
+		ERR_PRECONDITION = "precondition_failed",
 	},
 	unauthorized = {
 		ERR_SIGNATURE = "bad_signature", ERR_POP_MISSING = "missing_headers",
@@ -57,6 +59,9 @@ local NAMES = {
 	},
 	method_not_allowed = {
 		ERR_METHOD = "method_not_allowed",
+	},
+	not_implemented = {
+		ERR_NOT_IMPLEMENTED = "not_implemented",
 	},
 	payload_too_large = {
 		ERR_TOO_LARGE = "too_large", ERR_STORAGE_SIZE = "storage_size",
@@ -84,7 +89,7 @@ local NAMES = {
 }
 
 -- Names whose HTTP status is not that of their wire code.
-local STATUSES = { ERR_REQUEST_TIMEOUT = 408 }
+local STATUSES = { ERR_REQUEST_TIMEOUT = 408, ERR_CODING = 415, ERR_PRECONDITION = 412 }
 
 -- Names whose messages stay private, as those of internal errors do: they describe failures between
 -- this node and the services that it calls.

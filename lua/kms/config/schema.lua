@@ -159,7 +159,7 @@ function M.sections()
 			{ name = "MAX_CHANNELS", type = "int", min = 1, max = 65536, default = 4096,
 				doc = "Most cached channel keys, one per client key." },
 			{ name = "MAX_HEADER_BYTES", type = "int", min = 1024, max = 64 * KIB, default = 16 * KIB,
-				doc = "Longest request line and headers together, in bytes." },
+				doc = "Longest headers of a request together, in bytes; the request line has a limit of its own." },
 			{ name = "FIRST_BYTE_TIMEOUT_SECONDS", type = "int", min = 1, max = 3600, default = 10,
 				doc = "Time from a connection to its first byte, in seconds." },
 			{ name = "HEADER_TIMEOUT_SECONDS", type = "int", min = 1, max = 3600, default = 10,

@@ -48,6 +48,11 @@ function M.has_room(server, client)
 	return true
 end
 
+--- Whether clients share an address, as they do behind an enclave's ingress.
+function M.is_shared(server, address)
+	return server.exempt_loopback and client_address.is_loopback(address)
+end
+
 local function add(counts, key, change)
 	local count = (counts[key] or 0) + change
 	counts[key] = count > 0 and count or nil
@@ -57,7 +62,7 @@ end
 -- @return whether both are within their limits
 function M.count_address(server, conn)
 	local counts = server.per_client
-	if server.exempt_loopback and client_address.is_loopback(conn.address) then return true end
+	if M.is_shared(server, conn.address) then return true end
 	local network, address = conn.path[1], conn.path[2]
 	if (counts.addresses[address] or 0) >= server.max_per_address then return false end
 	if (counts.networks[network] or 0) >= server.max_per_network then return false end

@@ -12,6 +12,7 @@
 --   linger  the last reply is sent and the socket shut down; further input is discarded, since closing
 --           with unread input would destroy the reply
 
+local admission = require("kms.http.admission")
 local client_address = require("kms.http.client_address")
 local http_body = require("kms.http.body")
 local http_reply = require("kms.http.reply")
@@ -115,7 +116,7 @@ local function reply(self, request, status, headers, body, pause_s)
 	request.close = must_close(self, request)
 	request.pause_s = pause_s and math.min(pause_s, MAX_PAUSE_S)
 	body = body or ""
-	local omit = request.method == "HEAD" or status == 204
+	local omit = request.method == "HEAD" or status == 204 or status == 304
 	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
 	if type(body) ~= "string" then error("a body is text or a source, not " .. type(body)) end
 	local bytes, length = http_reply.bytes(status, headers, body, request.close, omit)
@@ -216,7 +217,9 @@ end
 
 --- Begins to read.
 function Conn:open()
-	local parser, message = native.http_parser(self.server.max_header_bytes)
+	local server = self.server
+	local client = not admission.is_shared(server, self.address) and self.path[1] or nil
+	local parser, message = native.http_parser(server.max_header_bytes, server.max_line_bytes, client)
 	if not parser then return self:refuse(503, "service_unavailable", message) end
 	self.parser = parser
 	self:enter("first")

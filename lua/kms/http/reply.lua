@@ -27,7 +27,8 @@ end
 
 -- Reasons by HTTP status, where the wire code does not say as much.
 local REASONS = {
-	[400] = "malformed_request", [408] = "request_timeout", [413] = "too_large", [503] = "busy",
+	[400] = "malformed_request", [408] = "request_timeout", [413] = "too_large", [414] = "line_too_long",
+	[417] = "unknown_expectation", [431] = "headers_too_large", [503] = "busy", [505] = "version_not_supported",
 }
 
 --- The body of an error that no handler replies to (docs/protocol.md section 2).

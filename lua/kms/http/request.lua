@@ -37,6 +37,12 @@ function Request:header(name)
 	return self.head:header(name)
 end
 
+--- The host that the request is for, with its port: its target's where that names one, else its Host header's.
+-- @return text or nil
+function Request:host()
+	return self.head:host()
+end
+
 --- The announced length of the body in bytes; 0 without a body, nil when it is chunked.
 function Request:content_length()
 	return self.head:content_length()

@@ -1,7 +1,12 @@
---- Finds the route of a method and a path. Paths are compared as sent, neither decoded nor normalised,
--- so that two spellings never lead to one route.
+--- Finds the route of a method and a path, or says what is wrong with them. Paths are compared as sent, neither
+-- decoded nor normalised, so that two spellings never lead to one route.
+
+local err = require("kms.base.err")
 
 local M = {}
+
+-- Methods that some route may have.
+local IMPLEMENTED = { GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, OPTIONS = true }
 
 local Router = {}
 Router.__index = Router
@@ -31,9 +36,12 @@ local function methods_of(self, path)
 end
 
 --- Finds the route of a request.
--- @return route, raw rest of the path after a prefix | nil, "not_found" |
+-- @param path  "*": the server as a whole, only with OPTIONS
+-- @return route, raw rest of the path after a prefix | nil, "not_found" or "not_implemented" |
 --   nil, "method_not_allowed" or "options", Allow header
 function Router:match(method, path)
+	if not IMPLEMENTED[method] then return nil, "not_implemented" end
+	if path == "*" then return nil, "options", self.allow end
 	local methods, rest = methods_of(self, path)
 	if not methods then return nil, "not_found" end
 	local route = methods[method == "HEAD" and "GET" or method]
@@ -41,6 +49,16 @@ function Router:match(method, path)
 	local allow = allowed(methods)
 	if route or not allow then return nil, "not_found" end
 	return nil, method == "OPTIONS" and "options" or "method_not_allowed", allow
+end
+
+--- The reply to a request that has no route.
+-- @param why, allow  as Router:match returns them
+-- @return as kms.base.err.reply
+function M.unrouted(why, allow)
+	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
+	if why == "not_implemented" then return err.reply("ERR_NOT_IMPLEMENTED", "the method is not implemented") end
+	if why == "options" then return { status = 204, headers = { Allow = allow }, body = "" } end
+	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
 end
 
 --- The routes in the order in which they were given.
@@ -52,8 +70,9 @@ end
 --   where two have the same method and path
 function M.new(routes)
 	local self = setmetatable({ exact = {}, prefixes = {}, list = routes }, Router)
-	local by_prefix = {}
+	local by_prefix, of_any = {}, {}
 	for _, route in ipairs(routes) do
+		of_any[route.method] = {}
 		local methods
 		if route.prefix then
 			methods = by_prefix[route.prefix]
@@ -69,6 +88,7 @@ function M.new(routes)
 		if methods[route.method] then error("route given twice: " .. route.name, 2) end
 		methods[route.method] = route
 	end
+	self.allow = allowed(of_any) or "OPTIONS"
 	return self
 end
 

@@ -182,7 +182,8 @@ end
 --   config: MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HEADER_BYTES, MAX_BODY_MEMORY_BYTES and the
 --     FIRST_BYTE, HEADER, BODY, IDLE, WRITE and SHUTDOWN _TIMEOUT_SECONDS; MAX_APP_BODY_MEMORY_BYTES and
 --     MIN_BODY_BYTES_PER_SECOND may be absent: no limit
---   exempt_loopback: whether loopback addresses have no limit of connections
+--   max_line_bytes: of a request line, or nil: 8192
+--   exempt_loopback: whether loopback addresses have no limit of connections and of memory for long request lines
 --   admit(caller) -> whether that caller ({ uid, pid }) of a Unix socket is served; or nil
 --   log: kms.base.log, or nil
 -- @return server
@@ -193,7 +194,8 @@ function M.new(options)
 		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
 		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
 		max_per_network = admission.max_per_network(config.MAX_CONNECTIONS, config.MAX_CONNECTIONS_PER_ADDRESS),
-		max_header_bytes = config.MAX_HEADER_BYTES, shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
+		max_header_bytes = config.MAX_HEADER_BYTES, max_line_bytes = options.max_line_bytes,
+		shutdown_ms = math.floor(config.SHUTDOWN_TIMEOUT_SECONDS * 1000),
 		connections = connections.new(PHASES, {
 			first = config.FIRST_BYTE_TIMEOUT_SECONDS * 1000, head = config.HEADER_TIMEOUT_SECONDS * 1000,
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,

@@ -3,6 +3,7 @@
 -- Each takes the same steps: ready, authenticate, read the body, open it, execute it, seal the result. Handlers
 -- see names and sizes; keys and values stay in C.
 
+local conditions = require("kms.http.conditions")
 local err = require("kms.base.err")
 local key_lock = require("kms.async.key_lock")
 local lru = require("kms.base.lru")
@@ -99,6 +100,7 @@ local function reply_to(self, inbound, operation, caller, opened)
 	if refused then return refused end
 	local too_large = operation == "put" and self.refuse_value(opened)
 	if too_large then return err.reply("ERR_TOO_LARGE", too_large) end
+	if CHANGES[operation] and conditions.failed(inbound.request) then return conditions.refusal() end
 	local body, signature, code = execute_in_turn(self, opened, caller, operation)
 	if not body then
 		local message = signature

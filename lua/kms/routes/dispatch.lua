@@ -2,11 +2,13 @@
 -- handler, then counts and logs the outcome.
 
 local uv = require("luv")
+local conditions = require("kms.http.conditions")
 local err = require("kms.base.err")
 local host = require("kms.http.host")
 local inbound = require("kms.http.inbound")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
+local router = require("kms.http.router")
 
 local M = {}
 
@@ -15,10 +17,11 @@ Dispatcher.__index = Dispatcher
 
 local MAX_ADDRESSES = 65536
 
-local function unrouted(why, allow)
-	if why == "not_found" then return err.reply("ERR_NO_ROUTE") end
-	if why == "options" then return { status = 204, headers = { Allow = allow }, body = "" } end
-	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
+-- Bodies are taken as they are; a coding would be taken for content (RFC 9110 section 8.4).
+local function refuse_coding(request)
+	local coding = request.has_body and request:header("content-encoding")
+	if not coding or coding == "" or coding:lower() == "identity" then return nil end
+	return err.reply("ERR_CODING", "bodies have no Content-Encoding", { ["Accept-Encoding"] = "identity" })
 end
 
 -- Each route is { name, method, path or prefix, handler (function(inbound) -> reply), unlimited }; a reply is
@@ -28,10 +31,10 @@ local function dispatch(self, arrived)
 	local route, rest, allow = self.routes:match(request.method, request.path)
 	if not route then
 		local why = rest
-		return unrouted(why, allow)
+		return router.unrouted(why, allow)
 	end
 	arrived.route, arrived.rest = route, rest
-	if self.check_host and route.name == "status" and not host.is_local(request:header("host")) then
+	if self.check_host and route.name == "status" and not host.is_local(request:host()) then
 		return err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
 	end
 	if not route.unlimited and not request:is_exempt(route.name) then
@@ -40,7 +43,7 @@ local function dispatch(self, arrived)
 			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
 		end
 	end
-	return self.routes:admit(arrived) or route.handler(arrived)
+	return self.routes:admit(arrived) or refuse_coding(request) or conditions.heed(request, route.handler(arrived))
 end
 
 local function log_request(self, arrived, reply, taken_ns)

@@ -35,7 +35,7 @@ TEST(texts_stay_while_input_arrives)
 	kms_text before, after;
 	static char ahead[100000];
 	memset(ahead, 'x', sizeof(ahead));
-	CHECK_OK(kms_http_new(&http, MAX_HEAD));
+	CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
 	const char *head = "POST /k HTTP/1.1\r\nHost: a\r\nX: kept\r\nContent-Length: 9\r\n\r\n";
 	CHECK(kms_http_feed(http, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
 	CHECK(kms_http_header(&before, http, "X") == 1);
@@ -56,7 +56,7 @@ TEST(read_ahead_is_bounded)
 	kms_http_event event = KMS_HTTP_MORE;
 	size_t fed = 0;
 	memset(ahead, 'x', sizeof(ahead));
-	CHECK_OK(kms_http_new(&http, MAX_HEAD));
+	CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
 	CHECK(kms_http_feed(http, kms_span_of("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27)) == KMS_HTTP_REQUEST);
 	for (; event == KMS_HTTP_MORE && fed < 4 * KMS_HTTP_MAX_AHEAD; fed += sizeof(ahead))
 		event = kms_http_feed(http, KMS_SPAN(ahead));
@@ -71,8 +71,8 @@ TEST(bodies_share_a_budget)
 {
 	const char *head = "POST / HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n";
 	kms_http *a, *b;
-	CHECK_OK(kms_http_new(&a, MAX_HEAD));
-	CHECK_OK(kms_http_new(&b, MAX_HEAD));
+	CHECK_OK(kms_http_new(&a, LIMITS, KMS_NO_TEXT));
+	CHECK_OK(kms_http_new(&b, LIMITS, KMS_NO_TEXT));
 	CHECK(kms_http_body_in_flight() == 0);
 	CHECK_OK(kms_http_set_body_limits((kms_http_body_limits){ .total = 15, .share = SIZE_MAX }));
 	CHECK(kms_http_feed(a, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);

@@ -21,7 +21,7 @@ static kms_http *begin(const char *caller, bool is_member, size_t announced)
 {
 	char head[128];
 	kms_http *http;
-	if (kms_http_new(&http, MAX_HEAD) != KMS_OK) return NULL;
+	if (kms_http_new(&http, LIMITS, KMS_NO_TEXT) != KMS_OK) return NULL;
 	if (announced)
 		snprintf(head, sizeof(head), "POST / HTTP/1.1\r\n" HOST "Content-Length: %zu\r\n\r\n",
 			 announced);

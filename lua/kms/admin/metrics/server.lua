@@ -5,10 +5,13 @@ local host = require("kms.http.host")
 local loop = require("kms.base.loop")
 local metrics_text = require("kms.admin.metrics.text")
 local needs = require("kms.base.needs")
+local router = require("kms.http.router")
 local small_server = require("kms.http.small_server")
 
 local M = {}
 
+local ROUTER = router.new({ { name = "metrics", method = "GET", path = "/metrics" } })
+local HEADERS = { ["Content-Type"] = metrics_text.CONTENT_TYPE }
 local FRESH_MS = 100 -- how long a text is reused, so that a client in a loop costs little
 
 local MetricsServer = {}
@@ -24,14 +27,12 @@ end
 
 local function serve(self, request)
 	local reply
-	if self.on_loopback and not host.is_local(request:header("host")) then
+	if self.on_loopback and not host.is_local(request:host()) then
 		reply = err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
-	elseif request.path ~= "/metrics" then
-		reply = err.reply("ERR_NO_ROUTE")
-	elseif request.method ~= "GET" and request.method ~= "HEAD" then
-		reply = err.reply("ERR_METHOD", "use GET", { Allow = "GET, HEAD" })
 	else
-		return 200, { ["Content-Type"] = metrics_text.CONTENT_TYPE }, text_of(self)
+		local route, why, allow = ROUTER:match(request.method, request.path)
+		if route then return 200, HEADERS, text_of(self) end
+		reply = router.unrouted(why, allow)
 	end
 	return reply.status, reply.headers, reply.body
 end
