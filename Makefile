@@ -52,8 +52,8 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
-	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts chaos bench bench-tools lint check fmt install \
-	install-program uninstall clean help force
+	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts simulate chaos bench bench-tools lint \
+	check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory

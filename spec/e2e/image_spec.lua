@@ -112,6 +112,7 @@ describe("the enclave's image", function()
 	it("holds the certificates where TLS looks for them", function()
 		if reason then return pending(reason) end
 		if uv.getuid() ~= 0 then return pending("needs root, to change the root folder") end
+		if not os.execute("unshare -m true 2>/dev/null") then return pending("this system gives no mount namespace") end
 		local key, certificate, port = image.dir .. "/key.pem", image.dir .. "/cert.pem", nodes.free_port()
 		assert.is_true(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
 			.. "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout '%s' -out '%s' 2>/dev/null"):format(
@@ -127,7 +128,7 @@ describe("the enclave's image", function()
 				{ program = images.closed(image) })
 			return out .. err
 		end
-		wait.until_true("a refusal", function() return ask():find("certificate verification failed", 1, true) end)
+		wait.until_true("a refusal", function() return ask():find("verification failed", 1, true) end)
 		local bundle = image.root .. "/etc/ssl/certs/ca-certificates.crt"
 		files.write(bundle, files.read(bundle) .. files.read(certificate), 420)
 		assert.truthy(ask():find("is not JSON", 1, true)) -- the certificate is accepted, and only the reply is wrong
