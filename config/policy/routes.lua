@@ -17,6 +17,7 @@ return {
 	{ method = "GET", path = "/status", handler = "status" },
 	{ method = "GET", path = "/nonce", handler = "nonce" },
 	{ method = "GET", path = "/nodes", handler = "nodes" },
+	{ method = "GET", path = "/digest", handler = "digest" },
 	{ method = "GET", path = "/attestation", handler = "attestation" },
 	{ method = "POST", path = "/kms/derive", handler = "derive", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "GET", path = "/kms/data", handler = "list" }, -- with ?key= it is "get"

@@ -1,9 +1,8 @@
-/* Repair: the store's hash tree, exchanges about it, and messages that carry questions and answers. */
+/* Repair: exchanges about the hash tree, and messages that carry questions and answers. The tree: tree.c. */
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "bind/bind.h"
 #include "bind/body.h"
-#include "bind/crypto.h"
 #include "bind/job.h"
 #include "bind/options.h"
 #include "bind/store.h"
@@ -17,40 +16,6 @@
 static uint64_t arg_time(lua_State *L, int arg)
 {
 	return (uint64_t)bind_arg_integer(L, arg, 0, LUA_MAXINTEGER);
-}
-
-/* ---- the tree's key --------------------------------------------------------------------------- */
-
-typedef struct key_job {
-	bind_job job;
-	kms_store *store;
-	kms_secret **master;
-	kms_status status;
-} key_job;
-
-static void key_run(bind_job *base)
-{
-	key_job *job = (key_job *)base;
-	job->status = kms_tree_set_key(job->store, *job->master);
-	bind_drop_secret(job->master);
-}
-
-static int key_finish(lua_State *L, bind_job *base)
-{
-	return bind_result(L, ((key_job *)base)->status);
-}
-
-/* store:tree_key(master) -> true | nil, message, code: keeps the hash tree under this master secret */
-static int store_tree_key(lua_State *L)
-{
-	kms_store *store = bind_check(L, 1, &bind_store_type);
-	kms_secret *master = bind_check(L, 2, &bind_secret_type);
-	lua_settop(L, 2);
-	key_job *job = bind_job_push(L, sizeof(*job), key_run, key_finish);
-	job->job.heavy = true;
-	job->store = store;
-	job->master = bind_hold_secret(L, master);
-	return bind_job_start(L, &job->job);
 }
 
 /* ---- messages --------------------------------------------------------------------------------- */
@@ -353,7 +318,6 @@ static int asking_counts(lua_State *L)
 void bind_add_digest(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{ "tree_key", store_tree_key },
 		{ "digest", store_digest },
 		{ "digest_answer", store_digest_answer },
 		{ NULL, NULL },

@@ -28,6 +28,7 @@ void bind_add_pop(lua_State *L);
 void bind_add_sync(lua_State *L);
 void bind_add_sync_secret(lua_State *L);
 void bind_add_sync_store(lua_State *L);
+void bind_add_tree(lua_State *L);
 void bind_add_digest(lua_State *L);
 void bind_add_policy(lua_State *L);
 void bind_add_attest(lua_State *L);

@@ -9,9 +9,6 @@
 
 #define STEP_LEAVES 256 /* computed under one lock: a fraction of a millisecond */
 
-/* What a digest is of: its first byte. */
-enum { OF_LEAF = 1, OF_BUCKET, OF_CHILDREN, OF_HOURS };
-
 static kms_status digest_make(tree_digest made, const kms_secret *key, const kms_span *spans, size_t count)
 {
 	uint8_t mac32[32];

@@ -8,6 +8,9 @@
 
 #include "store/store_tree.h"
 
+/* What a hash under the digest key is of: its first byte. */
+enum { OF_LEAF = 1, OF_BUCKET, OF_CHILDREN, OF_HOURS, OF_SHOW };
+
 typedef uint8_t tree_digest[KMS_TREE_DIGEST];
 
 /* Leaves in order. Those of a range as deep as ranges are may be many. */

@@ -1,7 +1,9 @@
 /* Reading the hash tree: roots, hours, ranges, versions (kms/tree.h). */
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
+#include "kms/crypto.h"
 #include "store/store_internal.h"
 #include "store/store_tree_digest.h"
 
@@ -68,6 +70,29 @@ kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t fir
 	kms_status status = root_get(root, &store->tree, first_hour);
 	if (status != KMS_OK) *root = (kms_tree_root){ { 0 }, { 0 }, { 0 } };
 	return status;
+}
+
+static kms_status show(uint8_t mac32[32], store_tree *tree, const kms_tree_root *root, uint32_t first_hour,
+		       kms_span nonce)
+{
+	uint8_t head[1 + 4] = { OF_SHOW };
+	kms_store32_be(head + 1, first_hour);
+	kms_tree_lock(tree);
+	DEFER(kms_secret_release) kms_secret *key = kms_secret_ref(tree->key);
+	kms_tree_unlock(tree);
+	const kms_span spans[] = { KMS_SPAN(head), KMS_SPAN(root->lasting), KMS_SPAN(root->ending), nonce };
+	return kms_hmac_sha256_spans(mac32, key, spans, KMS_ARRAY_LEN(spans));
+}
+
+kms_status kms_tree_show(uint8_t mac32[32], kms_store *store, uint32_t first_hour, kms_span nonce)
+{
+	kms_tree_root root;
+	ENSURE_REF(mac32);
+	memset(mac32, 0, 32);
+	ENSURE_REF(nonce.bytes);
+	ENSURE(nonce.len >= 16 && nonce.len <= 64, KMS_ERR_RANGE);
+	GUARD(kms_tree_get_root(&root, store, first_hour));
+	return show(mac32, &store->tree, &root, first_hour, nonce);
 }
 
 kms_status kms_tree_hours(kms_tree_hour *hours, size_t *count, bool *more, kms_store *store, uint32_t first,

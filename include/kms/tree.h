@@ -70,6 +70,13 @@ uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms);
 kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t first_hour);
 
 /*
+ * What outsiders may see: a MAC, under the tree's key, of the roots and what the caller drew. Stores that
+ * hold the same give the same, and nobody else can tell what they hold. Returns: as kms_tree_get_root. Out:
+ * mac32 - zeros on failure. In: nonce - 16 to 64 bytes (ERR_RANGE).
+ */
+kms_status kms_tree_show(uint8_t mac32[32], kms_store *store, uint32_t first_hour, kms_span nonce);
+
+/*
  * Looks at a range. Returns: as kms_tree_get_root; ERR_RANGE for a range that cannot be. Out: view - zero on
  * failure.
  */

@@ -22,6 +22,7 @@ local NAMES = {
 	"kms_bans", "kms_sync_sequence", "kms_sync_peers_behind", "kms_sync_lag_max", "kms_sync_pushes_total",
 	"kms_sync_push_failures_total", "kms_sync_pushed_records_total", "kms_sync_push_rejected_records_total",
 	"kms_sync_skipped_records_total", "kms_sync_snapshots_fetched_total", "kms_sync_snapshot_failures_total",
+	"kms_repair_exchanges_total", "kms_repair_versions_total", "kms_repair_bytes_total", "kms_repair_lag_seconds",
 	"kms_sync_messages_total", "kms_sync_received_records_total", "kms_connections", "kms_requests_running",
 	"kms_connections_accepted_total", "kms_http_refused_total", "kms_handler_errors_total", "kms_body_bytes",
 	"kms_answer_bytes", "kms_nonces_issued_total", "kms_nonces_out", "kms_channels", "kms_guarded_memory_bytes",

@@ -68,23 +68,24 @@ local function lift(self, rest)
 	return reply({ wallet = wallet, lifted = lifted }, lifted and "lifted" or "nothing to lift")
 end
 
-local function peer_entry(self, instance, pushed, banned)
+local function peer_entry(self, instance, pushed, repaired, banned)
 	local peer = self.peers:peer(instance.wallet)
 	return {
 		wallet = instance.wallet, url = instance.url, state = (self.peers:state(instance.wallet)),
 		acknowledged = or_null(pushed and pushed.acknowledged), skipped = or_null(pushed and pushed.skipped),
-		failures = or_null(peer and peer.failures), bans = json.list(banned or {}),
+		failures = or_null(peer and peer.failures), repair = or_null(repaired), bans = json.list(banned or {}),
 	}
 end
 
 local function peers(self)
-	local pushed, banned, list = self.pusher:status(), {}, {}
+	local pushed, repaired, banned, list = self.pusher:status(), self.repair:status(), {}, {}
 	for _, ban in ipairs(list_bans(self)) do
 		banned[ban.wallet] = banned[ban.wallet] or {}
 		table.insert(banned[ban.wallet], ban)
 	end
 	for i, instance in ipairs(self.peers:list()) do
-		list[i] = peer_entry(self, instance, pushed.peers[instance.wallet], banned[instance.wallet])
+		local wallet = instance.wallet
+		list[i] = peer_entry(self, instance, pushed.peers[wallet], repaired[wallet], banned[wallet])
 	end
 	return reply({ sequence = pushed.sequence, peers = json.list(list) })
 end
@@ -137,10 +138,11 @@ function Commands:routes()
 end
 
 --- @param deps status (kms.routes.status); server (kms.http.server, the public one); peers, bans (kms.peers); pusher
--- (kms.sync.push); policy, reloader (kms.policy); log, mono_ms, wall_ms; is_stopping, on_drain (functions)
+-- (kms.sync.push); repair (kms.sync.repair); policy, reloader (kms.policy); log, mono_ms, wall_ms; is_stopping,
+-- on_drain (functions)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"status server peers bans pusher policy reloader log mono_ms wall_ms is_stopping on_drain"), Commands)
+		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain"), Commands)
 end
 
 return M

@@ -2,7 +2,8 @@
 -- A declaration is a table:
 --   name, summary
 --   options    list of { name, help, value (placeholder; nil: a switch), type ("int" with min and max, or
---              nil: text), values (list of those allowed), default, short (one letter) }
+--              nil: text), values (list of those allowed), default, short (one letter), many (may be given more than
+--              once: its value is a list) }
 --   arguments  list of { name, help, optional }, in order
 --   commands   list of declarations of subcommands, instead of options and arguments
 --   notes      text at the end of the help
@@ -70,7 +71,7 @@ local function read_option(command, argv, at, parsed)
 	local option = by_text[text]
 	if not option then return nil, unknown("option", text, texts) end
 	local name = member(option.name)
-	if parsed[name] ~= nil then return nil, ("%s is given twice"):format(text) end
+	if parsed[name] ~= nil and not option.many then return nil, ("%s is given twice"):format(text) end
 	if not option.value then
 		if value then return nil, ("%s takes no value"):format(text) end
 		parsed[name] = true
@@ -82,7 +83,12 @@ local function read_option(command, argv, at, parsed)
 	if not value then return nil, ("%s needs a value: %s"):format(text, option.value) end
 	local converted, message = convert(option, value)
 	if converted == nil then return nil, message end
-	parsed[name] = converted
+	if option.many then
+		parsed[name] = parsed[name] or {}
+		table.insert(parsed[name], converted)
+	else
+		parsed[name] = converted
+	end
 	return next_at
 end
 

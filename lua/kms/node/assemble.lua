@@ -10,6 +10,7 @@ local authorize = require("kms.auth.authorize")
 local bans = require("kms.peers.bans")
 local bootstrap = require("kms.sync.bootstrap")
 local copies = require("kms.sync.copies")
+local digest_route = require("kms.routes.digest")
 local dispatch = require("kms.routes.dispatch")
 local early_push = require("kms.sync.early_push")
 local evidence = require("kms.sync.evidence")
@@ -30,6 +31,7 @@ local push = require("kms.sync.push")
 local readiness = require("kms.node.readiness")
 local reloader = require("kms.policy.reloader")
 local remembered = require("kms.auth.remembered")
+local repair = require("kms.sync.repair")
 local replies = require("kms.sync.replies")
 local route_table = require("kms.policy.route_table")
 local status = require("kms.routes.status")
@@ -75,13 +77,14 @@ local function add_sync(parts)
 		on_anew = function(peer) parts.pusher:started_anew(peer) end,
 	})
 	local function is_ready() return parts.readiness.ready end
+	local function secret() return parts.secrets.current end
+	local function settings() return parts.reloader.settings end
+	local function accept(response, peer) return parts.gateway:accept(response, peer) end
 	parts.pusher = push.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
-		secret = function() return parts.secrets.current end,
-		is_ready = is_ready,
+		secret = secret, is_ready = is_ready, settings = settings,
 		order = function(list) return parts.gateway:order(list) end,
-		settings = function() return parts.reloader.settings end,
 		on_progress = function() parts.copies:advanced() end,
 	})
 	parts.early_push = early_push.new({ pusher = parts.pusher, peers = parts.peers, is_ready = is_ready })
@@ -93,10 +96,15 @@ local function add_sync(parts)
 	parts.last_push = last_push.new({
 		pusher = parts.pusher, is_ready = is_ready, log = parts.log, mono_ms = parts.mono_ms,
 	})
+	parts.repair = repair.new({
+		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
+		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES,
+		secret = secret, is_ready = is_ready, accept = accept, settings = settings,
+	})
 	parts.bootstrap = bootstrap.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
 		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
-		accept = function(response, peer) return parts.gateway:accept(response, peer) end, evidence = parts.evidence,
+		accept = accept, evidence = parts.evidence,
 	})
 	return true
 end
@@ -180,10 +188,18 @@ local function sync(parts)
 	})
 end
 
+local function digest(parts)
+	return digest_route.new({
+		store = parts.store, secrets = parts.secrets, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms,
+		config = parts.config,
+	})
+end
+
 local function public(parts)
 	parts.status = status.new({
 		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
-		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, reloader = parts.reloader,
+		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, repair = parts.repair,
+		reloader = parts.reloader,
 		config = parts.config,
 	})
 	return public_routes.new({
@@ -204,7 +220,7 @@ end
 function M.open_routes(parts)
 	add_authentication(parts)
 	local own = {}
-	for _, group in ipairs({ public(parts), app(parts), attestation(parts), sync(parts) }) do
+	for _, group in ipairs({ public(parts), app(parts), attestation(parts), digest(parts), sync(parts) }) do
 		local list = group:routes()
 		table.move(list, 1, #list, #own + 1, own)
 	end

@@ -8,6 +8,7 @@ local core = require("kms.node.core")
 local http = require("kms.http.server")
 local loop = require("kms.base.loop")
 local metrics_node = require("kms.admin.metrics.node")
+local metrics_repair = require("kms.admin.metrics.repair")
 local metrics_policy = require("kms.admin.metrics.policy")
 local metrics_process = require("kms.admin.metrics.process")
 local metrics_services = require("kms.admin.metrics.services")
@@ -48,6 +49,7 @@ local function declare_metrics(parts, server, is_stopping)
 		peers = parts.peers, bans = parts.bans, pusher = parts.pusher, bootstrap = parts.bootstrap,
 		replies = parts.replies,
 	})
+	metrics_repair.declare(set, { repair = parts.repair })
 	metrics_services.declare(set, {
 		server = server, nonces = parts.nonces, channels = parts.channels, chain = parts.chain,
 		readiness = parts.readiness, authorizer = parts.authorizer, tee = parts.tee, wall_ms = parts.wall_ms,
@@ -62,6 +64,7 @@ local function open_admin(parts, server, is_stopping, on_drain)
 		metrics = parts.metrics, log = parts.log, config = parts.config,
 		commands = commands.new({
 			status = parts.status, server = server, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
+			repair = parts.repair,
 			policy = parts.policy, reloader = parts.reloader, log = parts.log, mono_ms = parts.mono_ms,
 			wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain,
 		}),

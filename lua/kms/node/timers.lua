@@ -1,4 +1,4 @@
---- The timers of a node: ticks, expiry, pushes.
+--- The timers of a node: ticks, expiry, pushes, repair.
 
 local loop = require("kms.base.loop")
 
@@ -8,14 +8,17 @@ local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
 local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
 
--- Pushes changes to peers at the interval that sync.lua in force sets.
+-- Pushes changes to peers and compares with one of them at the interval that sync.lua in force sets.
 local function push_on_schedule(parts)
 	local timer, timer_ms
 	local function schedule()
 		local every_ms = math.floor(parts.reloader.settings.interval * SECOND_MS)
 		if every_ms == timer_ms then return end
 		loop.close(timer)
-		timer, timer_ms = loop.every(every_ms, function() parts.pusher:tick() end), every_ms
+		timer, timer_ms = loop.every(every_ms, function()
+			parts.pusher:tick()
+			parts.repair:tick()
+		end), every_ms
 	end
 	parts.reloader:on_change(schedule)
 	schedule()

@@ -19,7 +19,8 @@ M.EVENTS = {
 M.HANDLERS = {
 	overview = { "GET", "/" }, health = { "GET", "/health" }, ready = { "GET", "/ready" },
 	attestation = { "GET", "/attestation" }, status = { "GET", "/status" }, nonce = { "GET", "/nonce" },
-	nodes = { "GET", "/nodes" }, derive = { "POST", "/kms/derive" }, list = { "GET", "/kms/data" },
+	nodes = { "GET", "/nodes" }, digest = { "GET", "/digest" },
+	derive = { "POST", "/kms/derive" }, list = { "GET", "/kms/data" },
 	get = { "GET", "/kms/data/<key>" }, put = { "PUT", "/kms/data" }, delete = { "DELETE", "/kms/data" },
 	sync = { "POST", "/sync" },
 }

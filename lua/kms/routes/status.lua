@@ -34,22 +34,30 @@ local function cluster_part(self)
 	}
 end
 
+local function sync_part(self)
+	local part = self.pusher:status()
+	for wallet, repair in pairs(self.repair:status()) do
+		if part.peers[wallet] then part.peers[wallet].repair = repair end
+	end
+	return part
+end
+
 --- The page, as a new table.
 function Status:page()
 	local stats = self.store:stats()
 	return {
 		node = node_part(self), cluster = cluster_part(self),
 		data_store = { namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes },
-		chain = self.chain:describe(), sync = self.pusher:status(), policy = self.reloader:status(),
+		chain = self.chain:describe(), sync = sync_part(self), policy = self.reloader:status(),
 	}
 end
 
 --- @param deps tee; chain (kms.chain); readiness, secrets (kms.node); peers, outbound (kms.peers); store;
--- pusher (kms.sync.push); reloader (kms.policy.reloader); config (KMS_APP_ID, KMS_REGISTRY_ADDRESS,
+-- pusher, repair (kms.sync); reloader (kms.policy.reloader); config (KMS_APP_ID, KMS_REGISTRY_ADDRESS,
 -- ALLOW_OPERATOR_SECRET)
 function M.new(deps)
-	return setmetatable(
-		needs.take(deps, "tee chain readiness secrets peers outbound store pusher reloader config"), Status)
+	return setmetatable(needs.take(deps,
+		"tee chain readiness secrets peers outbound store pusher repair reloader config"), Status)
 end
 
 return M

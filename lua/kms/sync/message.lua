@@ -46,6 +46,22 @@ function Writer:delta(pop)
 	return around_data("", common(self, pop, { type = "delta", sender_wallet = self.tee.address }))
 end
 
+--- What follows the question in a digest. Without features: a node that speaks digests has announced them before.
+-- @return end of the text
+function Writer:digest(pop)
+	return json.encode({ pop = pop, store = self.store, type = "digest" }):sub(2)
+end
+
+--- What follows the answer in the reply to a digest.
+-- @param counts of the merge (native message:apply), or nil: the message had no records
+-- @return end of the text
+function Writer:digest_reply(pop, counts)
+	counts = counts or {}
+	return json.encode({
+		pop = pop, store = self.store, status = "ok", merged = counts.merged, rejected = counts.rejected,
+	}):sub(2)
+end
+
 --- The reply to a delta.
 -- @param counts of the merge (native message:apply)
 -- @return inner text

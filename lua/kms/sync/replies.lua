@@ -14,14 +14,15 @@ Replies.__index = Replies
 
 local SNAPSHOTS_AT_ONCE = 2 -- each can be MAX_SNAPSHOT_BYTES, beside the bodies in flight
 local SECRETS_PER_MINUTE = 6 -- of a peer
+local ANSWER_BYTES = 1 << 20 -- of the records in one answer to a digest
 local SECRET_PEERS = 4096 -- whose requests are counted
 
 local function refuse(code, message)
 	return nil, message, code
 end
 
--- Merges the records of a message.
-local function delta(self, opened, exchange)
+-- Merges the records of a message. Returns counts | nil, message, code.
+local function merge(self, opened, exchange)
 	local peer = exchange.peer
 	if self.gateway:accept(opened, peer) then
 		local ok, message, code = exchange.stands()
@@ -35,7 +36,38 @@ local function delta(self, opened, exchange)
 	end
 	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
 	if bad > 0 then self.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
+	return counts
+end
+
+-- Merges the records of a message.
+local function delta(self, opened, exchange)
+	local counts, message, code = merge(self, opened, exchange)
+	if not counts then return nil, message, code end
 	return native.text_body(self.writer:delta_reply(exchange.signature, counts))
+end
+
+-- Answers a question about the hash tree, after merging what came with it. The tree is built now if it was not.
+local function digest(self, opened, exchange)
+	local counts, message, code
+	if opened:flag("data") then
+		counts, message, code = merge(self, opened, exchange)
+		if not counts then return nil, message, code end
+	end
+	local question = opened:text("digest")
+	if not question then return refuse("ERR_FIELD_MISSING", "digest: a required field is missing") end
+	local options = {
+		rest = self.writer:digest_reply(exchange.signature, counts), max_bytes = ANSWER_BYTES, now = self.wall_ms(),
+	}
+	local body
+	body, message, code = self.store:digest_answer(question, options)
+	if code == "ERR_STATE" then
+		local ok
+		ok, message, code = self.store:tree_key(exchange.secret)
+		if not ok then return nil, message, code end
+		body, message, code = self.store:digest_answer(question, options)
+	end
+	if code == "ERR_STATE" then return refuse("ERR_NOT_READY", "the hash tree is being built") end
+	return body, message, code
 end
 
 -- Gives every record. A snapshot takes memory until it is sent or dropped, and a peer may read slowly: at
@@ -89,7 +121,9 @@ local function master_secret_request(self, opened, exchange)
 	return native.text_body(self.writer:secret_reply(exchange.signature, sealed))
 end
 
-local BY_TYPE = { delta = delta, snapshot_request = snapshot_request, master_secret_request = master_secret_request }
+local BY_TYPE = {
+	delta = delta, digest = digest, snapshot_request = snapshot_request, master_secret_request = master_secret_request,
+}
 
 --- Whether messages have this type.
 function M.is_type(kind)
@@ -112,7 +146,7 @@ end
 --   became of their records (kms.sync.record_counts)
 function M.new(deps)
 	local self = needs.take(deps, "store log wall_ms mono_ms peers writer evidence gateway readiness config")
-	self.counts = { delta = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
+	self.counts = { delta = 0, digest = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
 	self.snapshots = key_slots.new(SNAPSHOTS_AT_ONCE)
 	self.secret_limiter = rate_limit.per_minute(SECRETS_PER_MINUTE, SECRET_PEERS)
 	return setmetatable(self, Replies)

@@ -20,7 +20,7 @@ local MESSAGES_PER_MINUTE = 60000 -- of a peer
 local MAX_PEERS = 4096
 local WAITING = 8 -- requests of a peer that wait while one of its requests is served
 
-local TYPES = "delta, snapshot_request, master_secret_request"
+local TYPES = "delta, digest, snapshot_request, master_secret_request"
 
 local function refuse(code, message)
 	return nil, message, code

@@ -83,6 +83,34 @@ TEST(the_root_of_one_record_is_the_documented_hash)
 	kms_store_free(s);
 }
 
+/* What outsiders see: HMAC-SHA256(key, 5 || hour || roots || nonce). */
+TEST(what_outsiders_see_is_a_mac_of_the_roots_and_their_nonce)
+{
+	kms_store *a = tree_store(SELF), *b = tree_store(2), *bare = kit_store(3);
+	uint8_t nonce[64] = { 9 }, x[32], y[32], want[32], message[5 + 32 + 16] = { 5, 0, 0, 0, 7, [37] = 9 };
+	kms_secret *master = kit_master(7), *key;
+	CHECK_OK(kms_digest_key(&key, master));
+	CHECK_OK(kms_tree_show(x, a, 7, kms_span_of(nonce, 16)));
+	CHECK_OK(kms_hmac_sha256(want, key, KMS_SPAN(message)));
+	CHECK_MEM(x, want, 32);
+	CHECK_OK(kms_tree_show(y, b, 7, kms_span_of(nonce, 16)));
+	CHECK_MEM(x, y, 32);
+	CHECK_OK(kit_put(b, "k", 1, NOW));
+	CHECK_OK(kms_tree_show(y, b, 7, kms_span_of(nonce, 16)));
+	CHECK(memcmp(x, y, 32) != 0);
+	nonce[0]++;
+	CHECK_OK(kms_tree_show(y, a, 7, kms_span_of(nonce, 16)));
+	CHECK(memcmp(x, y, 32) != 0);
+	CHECK_OK(kms_tree_show(y, a, 7, kms_span_of(nonce, 64)));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_tree_show(y, a, 7, kms_span_of(nonce, 15)));
+	CHECK_STATUS(KMS_ERR_STATE, kms_tree_show(y, bare, 7, kms_span_of(nonce, 16)));
+	kms_secret_unref(key);
+	kms_secret_unref(master);
+	kms_store_free(a);
+	kms_store_free(b);
+	kms_store_free(bare);
+}
+
 TEST(every_part_of_a_version_is_in_its_leaf)
 {
 	uint8_t value[MIN_VALUE + 1] = { 1 };
@@ -332,9 +360,11 @@ TEST(a_tree_without_memory_is_dropped_and_built_again)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_tree_has_no_root_before_it_has_a_key),
 	  T(what_was_there_before_the_key_is_in_the_tree),
 	  T(another_master_secret_gives_another_key_id_and_root),
-	  T(the_root_of_one_record_is_the_documented_hash), T(every_part_of_a_version_is_in_its_leaf),
-	  T(an_application_is_in_its_leaves), T(clocks_and_origins_are_not_in_the_leaves),
-	  T(an_evicted_value_stays_the_same_version), T(an_expired_value_stays_the_same_version),
+	  T(the_root_of_one_record_is_the_documented_hash),
+	  T(what_outsiders_see_is_a_mac_of_the_roots_and_their_nonce),
+	  T(every_part_of_a_version_is_in_its_leaf), T(an_application_is_in_its_leaves),
+	  T(clocks_and_origins_are_not_in_the_leaves), T(an_evicted_value_stays_the_same_version),
+	  T(an_expired_value_stays_the_same_version),
 	  T(the_tree_after_any_changes_is_the_one_built_from_scratch),
 	  T(a_store_that_has_forgotten_everything_has_an_empty_root), T(descending_finds_every_version_once),
 	  T(digests_do_not_depend_on_what_else_a_store_holds), T(a_visit_names_the_versions_of_a_range),

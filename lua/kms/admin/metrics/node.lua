@@ -125,7 +125,7 @@ local function declare_sync(set, deps)
 		{ "kms_sync_snapshots_fetched_total", "Snapshots received from peers.", "fetched" },
 		{ "kms_sync_snapshot_failures_total", "Snapshots that a peer did not give.", "failures" },
 	})
-	local kinds = { "delta", "snapshot_request", "master_secret_request" }
+	local kinds = { "delta", "digest", "snapshot_request", "master_secret_request" }
 	set:read("counter", "kms_sync_messages_total", "Messages of peers that were executed or refused late.",
 		{ { "type", kinds } }, function(put)
 			for _, kind in ipairs(kinds) do put(received[kind], kind) end

@@ -1,0 +1,160 @@
+--- Repair: every sync interval this node compares what it holds with the next member of a random permutation, and
+-- the two exchange the versions that they do not share (docs/protocol.md section 9.2). What pushes did not bring,
+-- since a node restarted, was away or full, comes this way.
+
+local key_slots = require("kms.async.key_slots")
+local loop = require("kms.base.loop")
+local needs = require("kms.base.needs")
+local repair_exchange = require("kms.sync.repair_exchange")
+
+local M = {}
+
+local Repair = {}
+Repair.__index = Repair
+
+local AT_ONCE = 4 -- exchanges; a peer that hangs delays no other
+local MAX_SKIP = 16 -- turns that a peer misses with which exchanges lead nowhere
+
+-- What is known of repair with a peer, dropped together with the peer:
+--   since_ms   wall time since when the peer is known
+--   equal_ms   wall time of the last exchange that found no difference
+--   result     how the last one ended, for the operator
+--   given, wanted, bytes  since the start
+--   barren     exchanges in a row with differences of which neither side took any
+--   skip       turns to miss
+local function state_of(self, peer)
+	local state = self.states[peer]
+	if not state then
+		state = { given = 0, wanted = 0, bytes = 0, barren = 0, skip = 0, result = "none", since_ms = self.wall_ms() }
+		self.states[peer] = state
+	end
+	return state
+end
+
+local function shuffled(list)
+	for i = #list, 2, -1 do
+		local k = math.random(i)
+		list[i], list[k] = list[k], list[i]
+	end
+	return list
+end
+
+local function is_askable(self, peer, now)
+	return self.peers:callable(peer, now) and now >= peer.retry_ms and self.peers:understands(peer, "digest")
+end
+
+-- The next peer of the permutation whose turn it is; nil when there is none.
+local function next_peer(self)
+	local now = self.mono_ms()
+	if #self.turns == 0 then self.turns = shuffled(self.peers:others()) end
+	while #self.turns > 0 do
+		local peer = table.remove(self.turns)
+		local state = state_of(self, peer)
+		if is_askable(self, peer, now) then
+			if state.skip == 0 then return peer, state end
+			state.skip = state.skip - 1
+		end
+	end
+	return nil
+end
+
+-- A peer that claims differences, but neither gives nor takes a record, gets fewer and fewer turns.
+local function weigh(state, found)
+	local barren = found.state ~= "equal" and found.state ~= "other_key" and found.merged == 0
+	state.barren = barren and state.barren + 1 or 0
+	state.skip = state.barren > 1 and math.min(1 << (state.barren - 2), MAX_SKIP) or 0
+end
+
+local function note_failure(self, peer, state, message, code)
+	self.counts.failures = self.counts.failures + 1
+	state.result = code or "failed"
+	self.log:limited("repair " .. peer.wallet, 60, "warn", "cannot compare with a member", {
+		peer = peer.wallet, cause = message, code = code,
+	})
+end
+
+local function note(self, peer, state, found)
+	local counts = self.counts
+	counts.exchanges = counts.exchanges + 1
+	for _, name in ipairs({ "given", "wanted", "bytes" }) do
+		counts[name] = counts[name] + found[name]
+		state[name] = state[name] + found[name]
+	end
+	state.result = found.state
+	if found.state == "equal" then
+		counts.equal = counts.equal + 1
+		state.equal_ms = self.wall_ms()
+	elseif found.given + found.wanted > 0 then
+		self.log:info("repaired", {
+			peer = peer.wallet, given = found.given, wanted = found.wanted, merged = found.merged, state = found.state,
+		})
+	end
+	weigh(state, found)
+end
+
+local function exchange_with(self, peer, state)
+	local release = self.slots:take(peer.wallet)
+	if not release then return end
+	local ok, found, message, code = loop.try(self.one.run, self.one, peer)
+	release()
+	if not ok then message = "broke down" end
+	if not ok or not found then return note_failure(self, peer, state, message, code) end
+	note(self, peer, state, found)
+end
+
+local function take_turn(self)
+	local ok, message, code = self.store:tree_key(self.secret())
+	if not ok then
+		return self.log:limited("tree", 60, "warn", "no hash tree: members are not compared", {
+			cause = message, code = code,
+		})
+	end
+	local peer, state = next_peer(self)
+	if peer then exchange_with(self, peer, state) end
+end
+
+--- One sync interval: begins an exchange with the next peer. Returns at once.
+function Repair:tick()
+	if not self.is_ready() then return end
+	loop.spawn(function() loop.try(take_turn, self) end)
+end
+
+--- State for /status and for operators.
+-- @return by wallet of the peers that speak digests { result: how the last exchange ended ("none": there was none;
+--   "equal", "done", "asking", "other_key", or a code); lag_s: seconds since the last one without a difference, or, if
+--   there was none, since the peer is known; ever_equal: whether there was one; given, wanted: versions; bytes }
+function Repair:status()
+	local by_wallet, now = {}, self.wall_ms()
+	for _, peer in ipairs(self.peers:others()) do
+		local state = state_of(self, peer)
+		if self.peers:understands(peer, "digest") then
+			by_wallet[peer.wallet] = {
+				result = state.result, lag_s = math.max(0, now - (state.equal_ms or state.since_ms)) // 1000,
+				ever_equal = state.equal_ms ~= nil, given = state.given, wanted = state.wanted, bytes = state.bytes,
+			}
+		end
+	end
+	return by_wallet
+end
+
+--- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms,
+--   wall_ms; secret (function -> master secret in use); is_ready (function -> whether this node serves); accept
+--   (function(message, peer): marks the records that the operator's policy refuses); settings (function -> {
+--   max_bytes }); max_body_bytes (MAX_SYNC_PAYLOAD_BYTES)
+-- @return repair; `counts` since the start: exchanges, equal (of those: without a difference), failures, given and
+--   wanted (versions), bytes (of messages with records)
+function M.new(deps)
+	local self = needs.take(deps,
+		"exchange writer peers store log mono_ms wall_ms secret is_ready accept settings max_body_bytes")
+	self.counts = { exchanges = 0, equal = 0, failures = 0, given = 0, wanted = 0, bytes = 0 }
+	self.turns, self.states = {}, setmetatable({}, { __mode = "k" })
+	self.slots = key_slots.new(AT_ONCE)
+	self.one = repair_exchange.new({
+		exchange = self.exchange, writer = self.writer, store = self.store, mono_ms = self.mono_ms, wall_ms = self.wall_ms,
+		secret = self.secret, is_ready = self.is_ready, accept = self.accept, settings = self.settings,
+		max_body_bytes = self.max_body_bytes,
+	})
+	return setmetatable(self, Repair)
+end
+
+return M
