@@ -71,4 +71,8 @@ describe(".ci/debian13", function()
 		end
 		assert.equal("", left())
 	end)
+
+	it("is part of .ci/run", function()
+		assert.truthy(files.read(".ci/run"):find("\ncounted make test-debian13\n", 1, true))
+	end)
 end)
