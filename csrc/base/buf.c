@@ -7,6 +7,9 @@
 #include "kms/secret.h"
 
 #define FIRST_CAPACITY 64
+/* A large piece has a short end behind it, as in JSON: without this room it would be copied for that end. */
+#define LARGE_BYTES 4096
+#define END_BYTES 512
 
 static void block_free(kms_buf_kind kind, void *block, size_t size)
 {
@@ -59,6 +62,7 @@ kms_status kms_buf_reserve(kms_buf *buf, size_t extra)
 	size_t roomy;
 	if (!KMS_MUL(&roomy, buf->cap, 2) || roomy > buf->max) roomy = buf->max;
 	if (roomy < FIRST_CAPACITY && buf->max >= FIRST_CAPACITY) roomy = FIRST_CAPACITY;
+	if (roomy <= need && need >= LARGE_BYTES && buf->max - need >= END_BYTES) roomy = need + END_BYTES;
 	if (roomy > need && grow_to(buf, roomy)) return KMS_OK;
 	if (grow_to(buf, need)) return KMS_OK;
 	return buf->kind == KMS_BUF_GUARDED ? KMS_ERR_LOCKED_MEMORY : KMS_ERR_MEMORY;

@@ -65,6 +65,25 @@ describe("http", function()
 		end)
 	end)
 
+	it("tells a handler nothing of the connection's earlier requests", function()
+		local states = {}
+		local port = fixture.start(nil, { handler = function(request)
+			states[#states + 1] = {
+				request.method, request.query, request.has_body, request.complete, request.broken, request.replied,
+				request.continued, request.close, request.pause_s, request:content_length(),
+			}
+			request:read_body(100)
+			return 200, nil, "{}"
+		end })
+		local client = raw.connect(port)
+		client:send("POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+		wait.until_true("the request", function() return #states == 1 end)
+		client:send("{}" .. GET)
+		wait.until_true("the second request", function() return #states == 2 end)
+		assert.same({ "POST", "b", true, false, false, false, false, false, false, 2 }, states[1])
+		assert.same({ "GET", nil, false, false, false, false, false, false, false, 0 }, states[2])
+	end)
+
 	describe("pipelined requests", function()
 		it("are answered in their order, each begun after the one before", function()
 			local client = raw.connect(fixture.start())

@@ -11,15 +11,24 @@ Lines.__index = Lines
 -- ---- queues: items from `first` to `last` ----------------------------------------------------------
 
 local function push(queue, item)
-	queue.last = queue.last + 1
-	queue[queue.last] = item
+	local last = queue.last + 1
+	queue[last], queue.last = item, last
 end
 
 local function pop(queue)
-	local item = queue[queue.first]
-	queue[queue.first] = nil
-	queue.first = queue.first + 1
+	local first = queue.first
+	local item = queue[first]
+	queue[first], queue.first = nil, first + 1
 	return item
+end
+
+-- Moves a queue's first item to its end, or takes it out where nothing waits in it any more.
+local function turn_over(queue, has_more)
+	if not has_more then
+		pop(queue)
+	elseif queue.first < queue.last then
+		push(queue, pop(queue))
+	end
 end
 
 local function size(queue) return queue.last - queue.first + 1 end
@@ -44,16 +53,17 @@ end
 
 --- Adds an item at the end of a path's line.
 function Lines:add(path, item)
-	local network = self.by_key[path[1]]
+	local network_key, key = path[1], path[2]
+	local network = self.by_key[network_key]
 	if not network then
-		network = new_network(path[1])
-		self.by_key[path[1]] = network
+		network = new_network(network_key)
+		self.by_key[network_key] = network
 		push(self.networks, network)
 	end
-	local line = network.by_key[path[2]]
+	local line = network.by_key[key]
 	if not line then
-		line = new_queue(path[2])
-		network.by_key[path[2]] = line
+		line = new_queue(key)
+		network.by_key[key] = line
 		push(network, line)
 	end
 	push(line, item)
@@ -67,12 +77,17 @@ end
 --- Takes the first item of the line whose turn it is; its network has its next turn after all others, and its line
 -- after all others of the network. There must be one.
 function Lines:next()
-	local network = pop(self.networks)
-	local line = pop(network)
+	local networks = self.networks
+	local network = networks[networks.first]
+	local line = network[network.first]
 	local item = pop(line)
 	count_out(self, network)
-	if size(line) > 0 then push(network, line) else network.by_key[line.key] = nil end
-	if size(network) > 0 then push(self.networks, network) else self.by_key[network.key] = nil end
+	local has_more = line.first <= line.last
+	turn_over(network, has_more)
+	if not has_more then network.by_key[line.key] = nil end
+	has_more = network.waiting > 0
+	turn_over(networks, has_more)
+	if not has_more then self.by_key[network.key] = nil end
 	return item
 end
 

@@ -11,8 +11,7 @@ local Authenticator = {}
 Authenticator.__index = Authenticator
 
 -- The development shortcut (docs/protocol.md section 4): a wallet that is named without proof.
-local function dev_wallet(self, request)
-	if not self.allow_dev_identity then return nil end
+local function dev_wallet(request)
 	if request:header("x-app-signature") or request:header("x-app-nonce") or request:header("x-app-timestamp") then
 		return nil
 	end
@@ -21,21 +20,9 @@ local function dev_wallet(self, request)
 end
 
 local function within_limits(self, facts, mono_ms)
-	local ok, wait_s = self.limiter:take("w" .. facts.wallet:sub(13), mono_ms)
+	local ok, wait_s = self.limiter:take(facts.wallet_key, mono_ms)
 	if not ok then return false, wait_s end
-	return self.limiter:take("a" .. facts.app_id, mono_ms)
-end
-
--- Whose request this is: { wallet, signature, response, dev } | nil, message, code.
-local function prove(self, request, wall_ms, mono_ms)
-	local dev = dev_wallet(self, request)
-	if dev then return { wallet = dev, signature = "", dev = true } end
-	local wallet, signature, response = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
-	if not wallet then
-		local message, code = signature, response
-		return nil, message, code
-	end
-	return { wallet = wallet, signature = signature, response = response, dev = false }
+	return self.limiter:take(facts.app_key, mono_ms)
 end
 
 --- Authenticates and authorizes an application's request.
@@ -45,19 +32,25 @@ end
 -- was made already), dev, app_id, version_id, instance_id, point } |
 -- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (when it is proven)
 function Authenticator:app(request, wall_ms, mono_ms, address)
-	local caller, message, code = prove(self, request, wall_ms, mono_ms)
-	if not caller then return nil, message, code end
-	local wallet = caller.wallet
-	local facts, wait_s
-	facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms, address)
+	local dev = self.allow_dev_identity and dev_wallet(request)
+	local wallet, signature, response = dev, "", nil
+	if not dev then
+		wallet, signature, response = self.service:authenticate(request.head, "app", wall_ms, mono_ms)
+		if not wallet then
+			local message, code = signature, response
+			return nil, message, code
+		end
+	end
+	local facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms, address)
 	if not facts then return nil, message, code, wait_s, wallet end
 	local ok
 	ok, wait_s = within_limits(self, facts, mono_ms)
 	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
-	if not caller.dev and not caller.response then self.service:know(wallet) end
-	caller.app_id, caller.version_id, caller.instance_id = facts.app_id, facts.version_id, facts.instance_id
-	caller.point = facts.point
-	return caller
+	if not dev and not response then self.service:know(wallet) end
+	return {
+		wallet = wallet, signature = signature, response = response, dev = dev and true or false, app_id = facts.app_id,
+		version_id = facts.version_id, instance_id = facts.instance_id, point = facts.point,
+	}
 end
 
 --- @param deps service (native); authorizer (kms.auth.authorize); config (APP_RATE_LIMIT_PER_MINUTE,

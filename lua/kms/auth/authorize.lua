@@ -70,6 +70,7 @@ local function check(view, wallet)
 	return {
 		wallet = wallet, app_id = instance.app_id, version_id = instance.version_id,
 		instance_id = instance.id, point = point,
+		wallet_key = "w" .. wallet:sub(13), app_key = "a" .. instance.app_id,
 	}
 end
 
@@ -139,9 +140,9 @@ end
 -- @param wallet canonical text
 -- @param mono_ms monotonic time
 -- @param address the client's, between which look-ups are fair; nil when all clients share one
--- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes) } | nil, message, code, seconds to
--- wait (ERR_BUSY): a name of code "unauthorized" (kms.base.err), ERR_CHAIN (the chain cannot be
--- read) or ERR_BUSY (too many look-ups of unknown wallets)
+-- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes), wallet_key, app_key (for rate limits) } |
+-- nil, message, code, seconds to wait (ERR_BUSY): a name of code "unauthorized" (kms.base.err), ERR_CHAIN (the
+-- chain cannot be read) or ERR_BUSY (too many look-ups of unknown wallets)
 function Authorizer:authorize(wallet, mono_ms, address)
 	local entry = self.known:get(wallet, mono_ms)
 	if entry then

@@ -10,9 +10,14 @@ Clock.__index = Clock
 --- Unix time in milliseconds. A jump is a difference of more than max_skew_ms since the last check(), so
 -- that small steps add up.
 function Clock:now()
-	local wall, trusted = self.wall_ms(), self.mono_ms() + self.offset
-	self.jumped = math.abs(wall - trusted) > self.max_skew_ms
-	return self.jumped and trusted or wall
+	local wall, trusted, max = self.wall_ms(), self.mono_ms() + self.offset, self.max_skew_ms
+	local ahead = wall - trusted
+	if ahead <= max and ahead >= -max then
+		self.jumped = false
+		return wall
+	end
+	self.jumped = true
+	return trusted
 end
 
 --- Compares the clock with the chain's newest block. A jump that brought the clock nearer to the block's

@@ -28,8 +28,10 @@ function LRU:get(key, now)
 		self:remove(key)
 		return nil
 	end
-	unlink(entry)
-	link_newest(self, entry)
+	if self.ring.older ~= entry then
+		unlink(entry)
+		link_newest(self, entry)
+	end
 	return entry.value
 end
 

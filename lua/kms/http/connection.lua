@@ -27,8 +27,9 @@ local READ_AHEAD_BYTES = 16384 -- input buffered while a request runs, before re
 local DRAIN_BYTES = 65536 -- longest unread body that is discarded to keep a connection
 local MAX_PAUSE_S = 10 -- longest time that a client beyond a limit is not read
 
-local Conn = setmetatable({}, { __index = http_stream.Stream })
+local Conn = {}
 Conn.__index = Conn
+for name, method in pairs(http_stream.Stream) do Conn[name] = method end
 
 -- Sends an error and closes the connection.
 local function refuse(self, status, code, message)
@@ -40,23 +41,34 @@ end
 local function wait_for_input(self, ahead)
 	if self.eof or self.server.stopping then return self:close() end
 	if ahead == 0 then
-		self:enter("idle")
+		self.server.connections:enter(self, "idle")
 	elseif self.phase ~= "head" then
 		self:enter("head")
 	end
-	self:start_reading()
+	if not self.reading then self:start_reading() end
 end
 
--- Waits for the turn of the request that has arrived, or for that of the next one. While it waits, input is only
--- buffered.
-local function await_turn(self)
-	self.awaiting = true
-	self:enter("busy")
-	self.server.turns:add(self.path, self)
+-- Handles an event of the parser while there is no request. One that has arrived waits for its turn; input behind it is
+-- only buffered.
+local function step(self, event, a, b, c, d, e)
+	local server = self.server
+	if event == "request" then
+		local number = server.last_number + 1
+		server.last_number = number
+		local request = http_request.begin(self.last_request, self, number, a, b, c, d, e)
+		self.request, self.last_request = request, request
+		server.connections:enter(self, "busy")
+		return server.turns:add(self.path, self)
+	end
+	if event == "refused" then
+		server:note_refusal(a)
+		return refuse(self, a, b, c)
+	end
+	return wait_for_input(self, a)
 end
 
 local function after_drain(self, event)
-	if event == "body" then return await_turn(self) end
+	if event == "body" then return step(self, self.parser:next()) end
 	if event == "refused" or self.eof then return self:linger() end
 	self:enter("drain")
 	self:start_reading()
@@ -64,14 +76,14 @@ end
 
 -- Goes on behind a request that has its reply.
 local function go_on(self, request)
-	if not request.has_body or request.complete then return await_turn(self) end
+	if not request.has_body or request.complete then return step(self, self.parser:next()) end
 	after_drain(self, self.parser:drain(DRAIN_BYTES))
 end
 
 -- Called when the reply is written.
 local function finish(self)
 	local request = self.request
-	self.request = nil
+	self.request = false
 	self.server:request_ended()
 	if self.closed then return self:drop_parser() end
 	if request.close then return self:linger() end
@@ -90,9 +102,8 @@ local function end_pause(self)
 	go_on(self, request)
 end
 
-local function must_close(self, request)
-	if not request.keep_alive or self.server.stopping or request.broken then return true end
-	if not request.has_body or request.complete then return false end
+-- Whether an unread body is too much to discard.
+local function must_close_unread(self, request)
 	-- A client that got no "100 Continue" may not send its body.
 	if request:waits_for_continue() then return true end
 	return not self.parser:drainable(DRAIN_BYTES)
@@ -100,6 +111,9 @@ end
 
 -- Sends a body that stays in C, slice by slice.
 local function stream(self, request, status, headers, source, omit)
+	if type(source) ~= "userdata" and type(source) ~= "table" then
+		error("a body is text or a source, not " .. type(source))
+	end
 	local head = http_reply.head(status, headers, source:len(), request.close)
 	request.replied = true
 	if not omit then return self:send_source(head, source, finish) end
@@ -112,14 +126,16 @@ local function reply(self, request, status, headers, body, pause_s)
 		if body and type(body) ~= "string" then body:close() end
 		return finish(self)
 	end
-	if request.has_body then self.parser:release_body() end
-	request.close = must_close(self, request)
-	request.pause_s = pause_s and math.min(pause_s, MAX_PAUSE_S)
+	local close = not request.keep_alive or self.server.stopping or request.broken
+	if request.has_body then
+		self.parser:release_body()
+		close = close or not request.complete and must_close_unread(self, request)
+	end
+	request.close, request.pause_s = close, pause_s and math.min(pause_s, MAX_PAUSE_S) or false
 	body = body or ""
 	local omit = request.method == "HEAD" or status == 204 or status == 304
-	if type(body) == "userdata" or type(body) == "table" then return stream(self, request, status, headers, body, omit) end
-	if type(body) ~= "string" then error("a body is text or a source, not " .. type(body)) end
-	local bytes, length = http_reply.bytes(status, headers, body, request.close, omit)
+	if type(body) ~= "string" then return stream(self, request, status, headers, body, omit) end
+	local bytes, length = http_reply.bytes(status, headers, body, close, omit)
 	request.replied = true
 	self:send(bytes, length, finish)
 end
@@ -128,57 +144,30 @@ local function run(self, request)
 	reply(self, request, self.server.handler(request))
 end
 
--- Runs in a request's coroutine.
-local function serve(self, request)
+-- Begins the request that has arrived, in a coroutine: its connection has its turn.
+local function begin(self)
+	local request, server = self.request, self.server
+	if self.closed then
+		self.request = false
+		return self:drop_parser()
+	end
+	server.running = server.running + 1
 	if loop.try(run, self, request) then return end
-	self.server:note_broken()
+	server:note_broken()
 	if request.replied then return self:close() end
 	-- The handler failed, or returned something that is not a reply.
 	request.broken = true
 	reply(self, request, 500, nil, http_reply.error_body(500, "internal_error", "internal error"))
 end
 
-local function start_request(self)
-	self.server:request_begun()
-	self:enter("busy")
-	loop.launch(serve, self, self.request)
-end
-
--- Handles an event of the parser while no request runs.
--- @param begin  function(self): what to do with a request that has arrived
-local function step(self, begin, event, a, b, c, d, e)
-	if event == "request" then
-		self.request = http_request.new(self, self.server:next_number(), a, b, c, d, e)
-		return begin(self)
-	end
-	if event == "refused" then
-		self.server:note_refusal(a)
-		return refuse(self, a, b, c)
-	end
-	return wait_for_input(self, a)
-end
-
---- Of kms.http.turns: the connection's turn has come.
-function Conn:turn()
-	self.awaiting = false
-	if self.closed then
-		self.request = nil
-		return self:drop_parser()
-	end
-	if self.request then return start_request(self) end
-	step(self, start_request, self.parser:next())
-end
-
--- Handles the parser's event for new input.
-local function take(self, event, a, ...)
+-- Handles the parser's event for new input while there is a request, or while its body is drained.
+local function take(self, event, a, b, c)
 	if self.reader then
-		if event then return self:wake(event, a, ...) end
-	elseif self.request or self.awaiting then
+		if event then return self:wake(event, a, b, c) end
+	elseif self.request then
 		if not event and a > READ_AHEAD_BYTES then self:stop_reading() end
-	elseif self.phase == "drain" then
-		if event then after_drain(self, event) end
-	else
-		step(self, await_turn, event, a, ...)
+	elseif event then
+		after_drain(self, event)
 	end
 end
 
@@ -186,16 +175,20 @@ local function on_end(self)
 	self.eof = true
 	self:stop_reading()
 	if self.reader then return self:wake("refused", 400, "bad_request", "the body is incomplete") end
-	if not self.request and not self.awaiting then self:close() end
+	if not self.request then self:close() end
 end
 
 local function on_read(self, failure, chunk)
 	if self.closed then return end
 	if failure then return self:close() end
 	if not chunk then return on_end(self) end
-	if self.phase == "linger" then return self:discard(chunk) end
-	if self.phase == "body" then http_body.count(self, #chunk) end
-	if self.parser then take(self, self.parser:feed(chunk)) end
+	local phase = self.phase
+	if phase == "linger" then return self:discard(chunk) end
+	if phase == "body" then http_body.count(self, #chunk) end
+	local parser = self.parser
+	if not parser then return end
+	if self.request or phase == "drain" then return take(self, parser:feed(chunk)) end
+	step(self, parser:feed(chunk))
 end
 
 --- Collects the body of the running request (kms.http.body).
@@ -238,11 +231,17 @@ end
 -- @param caller  { uid, pid } on a Unix socket, or nil
 -- @return connection, which does nothing before open() or refuse()
 function M.new(server, client, address, caller)
+	-- Fields that each request looks at are false instead of nil, which would be looked for in Conn too: 2 % of a small
+	-- request.
 	local self = setmetatable({
 		server = server, client = client, address = address, path = client_address.path(address), caller = caller,
+		request = false, reader = false, reading = false, closed = false, eof = false,
 	}, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self
 end
+
+--- Begins the next request of a connection whose turn it is (kms.http.turns).
+M.begin = begin
 
 return M

@@ -2,6 +2,8 @@
 -- is in the order in which connections time out: entering, leaving and finding the next one to
 -- time out take the same time with ten connections as with ten thousand.
 
+local native = require("kms_native")
+
 local M = {}
 
 local Connections = {}
@@ -12,17 +14,17 @@ local function unlink(conn)
 end
 
 --- Moves a connection to a phase; its time there starts now.
--- @param now  monotonic time in milliseconds
-function Connections:enter(conn, phase, now)
-	if conn.phase then
-		unlink(conn)
+function Connections:enter(conn, phase)
+	local list, before = self.lists[phase], conn.before
+	if before then
+		local after = conn.after
+		before.after, after.before = after, before
 	else
 		self.count = self.count + 1
 	end
-	local list = self.lists[phase]
-	conn.phase, conn.since = phase, now
-	conn.before, conn.after = list.before, list
-	list.before.after, list.before = conn, conn
+	local last = list.before
+	conn.phase, conn.since, conn.before, conn.after = phase, native.mono_ms(), last, list
+	last.after, list.before = conn, conn
 end
 
 --- Removes a connection.
@@ -34,6 +36,7 @@ function Connections:leave(conn)
 end
 
 --- Calls late(conn, phase) for each connection that has timed out. late must move or close it.
+-- @param now  monotonic time in milliseconds
 function Connections:sweep(now, late)
 	for phase, timeout_ms in pairs(self.timeouts_ms) do
 		local list = self.lists[phase]

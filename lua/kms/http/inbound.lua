@@ -10,7 +10,7 @@
 --
 -- and for the log, each nil until it is known:
 --
---   wallet          the caller's, once its signature is verified            kms.routes.app, kms.sync.route
+--   wallet          the caller's; false until its signature is verified          kms.routes.app, kms.sync.route
 --   app_id          the caller's application                                kms.routes.app
 --   name            path or key that it is about (the log hashes it)        kms.routes.app
 --   rule, reason    the rule of a policy that refused it, and its reason    kms.policy.gateway
@@ -34,8 +34,9 @@ end
 --- What the client is told when the announced body is longer than max_body, else nil. A length beyond 63 bits is
 -- negative here.
 function Inbound:announces_too_much()
-	local announced = self.request.has_body and self.request:content_length() or 0
-	if announced ~= 0 and math.ult(self.max_body, announced) then return http_request.too_large(self.max_body) end
+	local request, max_body = self.request, self.max_body
+	local announced = request.has_body and request.head:content_length() or 0
+	if announced > max_body or announced < 0 then return http_request.too_large(max_body) end
 	return nil
 end
 
@@ -43,10 +44,17 @@ end
 -- @param trusted ranges of trusted proxies (kms.base.cidr), or nil
 -- @param in_enclave IN_ENCLAVE
 function M.new(request, trusted, in_enclave)
-	local forwarded = trusted and request:header("x-forwarded-for")
+	local address = request.remote
+	local limit_address = address
+	if trusted or in_enclave then
+		local forwarded = trusted and request:header("x-forwarded-for")
+		address = client_address.resolve(request.remote, forwarded, trusted)
+		limit_address = client_address.limited(request.remote, forwarded, trusted, in_enclave)
+	end
+	-- The fields that dispatching sets are named here so that the table has room for them from the start.
 	return setmetatable({
-		request = request, address = client_address.resolve(request.remote, forwarded, trusted),
-		limit_address = client_address.limited(request.remote, forwarded, trusted, in_enclave),
+		request = request, address = address, limit_address = limit_address, route = nil, rest = nil, max_body = nil,
+		wallet = false, app_id = nil,
 	}, Inbound)
 end
 

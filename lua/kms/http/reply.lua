@@ -13,16 +13,21 @@ local JOIN_BYTES = 16384 -- longest body that is sent in one string with its hea
 -- @param close  whether the connection closes after this reply
 -- @param body  text to append, or nil
 -- @return text; throws for an invalid status, name or value
-M.head = native.http_head
+local head = native.http_head
+M.head = head
 
 --- The bytes of a reply. A large body is not copied.
 -- @param omit  whether only the body's length is sent, as for HEAD; the other parameters are those of head()
 -- @return text or a list of it, number of bytes
 function M.bytes(status, headers, body, close, omit)
-	local joined = #body <= JOIN_BYTES and not omit and body or nil
-	local head = M.head(status, headers, #body, close, joined)
-	if joined or omit then return head, #head end
-	return { head, body }, #head + #body
+	local length = #body
+	if length <= JOIN_BYTES and not omit then
+		local joined = head(status, headers, length, close, body)
+		return joined, #joined
+	end
+	local alone = head(status, headers, length, close)
+	if omit then return alone, #alone end
+	return { alone, body }, #alone + length
 end
 
 -- Reasons by HTTP status, where the wire code does not say as much.

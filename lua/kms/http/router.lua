@@ -24,9 +24,7 @@ local function allowed(methods)
 	return table.concat(list, ", ")
 end
 
-local function methods_of(self, path)
-	local exact = self.exact[path]
-	if exact then return exact end
+local function methods_by_prefix(self, path)
 	for _, entry in ipairs(self.prefixes) do
 		if #path > #entry.prefix and path:sub(1, #entry.prefix) == entry.prefix then
 			return entry.methods, path:sub(#entry.prefix + 1)
@@ -42,7 +40,8 @@ end
 function Router:match(method, path)
 	if not IMPLEMENTED[method] then return nil, "not_implemented" end
 	if path == "*" then return nil, "options", self.allow end
-	local methods, rest = methods_of(self, path)
+	local methods, rest = self.exact[path], nil
+	if not methods then methods, rest = methods_by_prefix(self, path) end
 	if not methods then return nil, "not_found" end
 	local route = methods[method == "HEAD" and "GET" or method]
 	if route and not route.disabled then return route, rest end

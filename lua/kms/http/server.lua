@@ -73,21 +73,10 @@ function Server:forget(conn)
 	check_stopped(self)
 end
 
---- For kms.http.connection: a handler starts.
-function Server:request_begun()
-	self.running = self.running + 1
-end
-
---- For kms.http.connection: its reply is sent or dropped.
+--- For kms.http.connection, which counts `running`: a request's reply is sent or dropped.
 function Server:request_ended()
 	self.running = self.running - 1
-	check_stopped(self)
-end
-
---- For kms.http.connection: the number of the next request.
-function Server:next_number()
-	self.last_number = self.last_number + 1
-	return self.last_number
+	if self.stopping then check_stopped(self) end
 end
 
 --- For kms.http.connection: input was refused before it was a complete request.
@@ -112,11 +101,12 @@ local function take_from(self, source, message)
 	self.source = source
 	self.descriptors = descriptor_limit()
 	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
-	self.turns = turns.new(function(conn) conn:turn() end)
+	self.turns = turns.new(connection.begin)
 	self.sigpipe = loop.on_signal("sigpipe")
 	self.sweeper = loop.every(SWEEP_MS, function()
-		self.connections:sweep(uv.now(), function(conn, phase) conn:late(phase) end)
-		self.connections:each(BODY, function(conn) conn:check_pace(uv.now()) end)
+		local now = native.mono_ms()
+		self.connections:sweep(now, function(conn, phase) conn:late(phase) end)
+		self.connections:each(BODY, function(conn) conn:check_pace(now) end)
 	end)
 	return true
 end
@@ -204,7 +194,8 @@ function M.new(options)
 		}),
 		min_body_pace = config.MIN_BODY_BYTES_PER_SECOND or 0,
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of replies that clients have not taken yet
-		per_client = { addresses = {}, networks = {} }, running = 0, last_number = 0, accepted = 0, refused = {}, broken = 0,
+		per_client = { addresses = {}, networks = {} }, stopping = false, running = 0, last_number = 0, -- of requests
+		accepted = 0, refused = {}, broken = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
 end

@@ -1,7 +1,6 @@
 --- The socket of a connection of the HTTP server: its phase, reading, sending, closing.
 -- kms.http.connection inherits from it.
 
-local uv = require("luv")
 local loop = require("kms.base.loop")
 
 local M = {}
@@ -14,7 +13,7 @@ local Stream = {}
 
 --- Begins a phase (kms.http.connections).
 function Stream:enter(phase)
-	self.server.connections:enter(self, phase, uv.now())
+	self.server.connections:enter(self, phase)
 end
 
 --- Reads input, unless it has ended.
@@ -34,7 +33,7 @@ end
 --- Resumes the handler that waits for a body with the parser's event.
 function Stream:wake(...)
 	local co = self.reader
-	self.reader = nil
+	self.reader = false
 	loop.resume(co, ...)
 end
 

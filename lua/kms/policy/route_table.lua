@@ -23,7 +23,6 @@ local function handlers_of(route)
 end
 
 local function handler_of(route, request)
-	if not (route.without_key and route.path) then return route.name end
 	local key = request.query and native.http_query(request.query, "key")
 	return key and route.name or route.without_key.name
 end
@@ -93,7 +92,8 @@ end
 -- @param inbound kms.http.inbound; sets its max_body
 -- @return nil to go on, or the reply that refuses it
 function RouteTable:admit(inbound)
-	local name = handler_of(inbound.route, inbound.request)
+	local route = inbound.route
+	local name = route.without_key and route.path and handler_of(route, inbound.request) or route.name
 	local entry, limiter = self.entries[name], self.limiters[name]
 	if not entry then return err.reply("ERR_NO_ROUTE") end
 	inbound.max_body = entry.max_body

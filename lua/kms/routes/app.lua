@@ -56,6 +56,7 @@ local function open(self, inbound, operation, caller, named, mono_ms)
 	return opened
 end
 
+-- Returns the reply's body, its signature | nil, message, code.
 local function execute(self, opened, caller, written)
 	return self.tee:execute(self.service, opened, caller, self.wall_ms(), written)
 end
@@ -76,10 +77,7 @@ local function execute_write(self, opened, caller)
 	end)
 end
 
--- Returns the reply's body, its signature | nil, message, code.
-local function execute_in_turn(self, opened, caller, operation)
-	if CHANGES[operation] then return execute_write(self, opened, caller) end
-	if operation ~= "list" then return execute(self, opened, caller) end
+local function list_in_turn(self, opened, caller)
 	local locked, body, signature, code = self.listings:with(caller.app_id, execute, self, opened, caller)
 	if locked then return body, signature, code end
 	return nil, "too many listings of this application wait", "ERR_RATE"
@@ -101,22 +99,23 @@ local function reply_to(self, inbound, operation, caller, opened)
 	local too_large = operation == "put" and self.refuse_value(opened)
 	if too_large then return err.reply("ERR_TOO_LARGE", too_large) end
 	if CHANGES[operation] and conditions.failed(inbound.request) then return conditions.refusal() end
-	local body, signature, code = execute_in_turn(self, opened, caller, operation)
+	local run = CHANGES[operation] and execute_write or operation == "list" and list_in_turn or execute
+	local body, signature, code = run(self, opened, caller)
 	if not body then
 		local message = signature
 		return err.reply(code, advice(self, operation, message, code))
 	end
-	return { status = 200, body = body, headers = { ["X-KMS-Response-Signature"] = signature } }
+	-- kms.auth.nonces adds the nonce; naming it here makes room for it.
+	local headers = { ["X-KMS-Response-Signature"] = signature, ["X-KMS-Next-Nonce"] = nil }
+	return { status = 200, body = body, headers = headers }
 end
 
--- The operation, and what the URL names for it: the key of a record, or the page of a listing.
+-- The operation of a GET, and what the URL names for it: the key of a record, or the page of a listing.
 -- Returns operation, key or page or nil | nil, message.
 local function operation_of(inbound)
-	local operation = inbound.route.operation
-	if operation ~= "get" then return operation end
 	local key, message = record_url.key(inbound)
 	if message then return nil, message end
-	if key then return operation, key end
+	if key then return "get", key end
 	local page
 	page, message = record_url.page(inbound)
 	if message then return nil, message end
@@ -124,13 +123,17 @@ local function operation_of(inbound)
 end
 
 local function serve_caller(self, inbound, caller, mono_ms)
-	local operation, named = operation_of(inbound)
-	local message = named
-	if not operation then return err.reply("ERR_BAD_REQUEST", message) end
+	local operation, named = inbound.route.operation, nil
+	if operation == "get" then
+		operation, named = operation_of(inbound)
+		if not operation then
+			local message = named
+			return err.reply("ERR_BAD_REQUEST", message)
+		end
+	end
 	local refused = self.gateway:request(inbound, operation, caller)
 	if refused then return refused end
-	local opened, code
-	opened, message, code = open(self, inbound, operation, caller, named, mono_ms)
+	local opened, message, code = open(self, inbound, operation, caller, named, mono_ms)
 	if not opened then return err.reply(code, message, code == "ERR_RATE" and SHORTLY or nil) end
 	local reply = reply_to(self, inbound, operation, caller, opened)
 	opened:close()

@@ -46,13 +46,11 @@ local function dispatch(self, arrived)
 	return self.routes:admit(arrived) or refuse_coding(request) or conditions.heed(request, route.handler(arrived))
 end
 
-local function log_request(self, arrived, reply, taken_ns)
-	local level = reply.status >= 500 and "warn" or arrived.wallet and "info" or "debug"
-	if not self.log:enabled(level) then return end
+local function log_request(self, level, arrived, reply, taken_ns)
 	local request, route = arrived.request, arrived.route
 	self.log:log(level, "request", {
 		request = request:id(), method = request.method, route = route and route.name, status = reply.status,
-		ms = taken_ns // 1000000, remote = request.remote, wallet = arrived.wallet, app = arrived.app_id,
+		ms = taken_ns // 1000000, remote = request.remote, wallet = arrived.wallet or nil, app = arrived.app_id,
 		name = self.log:name(arrived.name), code = reply.code, rule = arrived.rule, reason = arrived.reason,
 	})
 end
@@ -60,7 +58,7 @@ end
 -- Seconds for which a client beyond a limit is not read: a refusal costs as much as other replies. Only where it
 -- has the connection for itself: behind a proxy or an ingress, others use it too.
 local function pause_s(arrived, reply)
-	if reply.status ~= 429 or arrived.limit_address ~= arrived.request.remote then return nil end
+	if arrived.limit_address ~= arrived.request.remote then return nil end
 	return tonumber(reply.headers["Retry-After"]) or 1
 end
 
@@ -69,12 +67,13 @@ end
 -- @return status, headers, body, seconds for which the connection is not read or nil
 function Dispatcher:handle(request)
 	local began = uv.hrtime()
-	local arrived = inbound.new(request, self.trusted, self.config.IN_ENCLAVE)
+	local arrived = inbound.new(request, self.trusted, self.in_enclave)
 	local reply = dispatch(self, arrived)
-	local taken_ns = uv.hrtime() - began
-	self.requests:observe(arrived.route and arrived.route.name, reply, taken_ns)
-	log_request(self, arrived, reply, taken_ns)
-	return reply.status, reply.headers, reply.body, pause_s(arrived, reply)
+	local status, route, taken_ns = reply.status, arrived.route, uv.hrtime() - began
+	self.requests:observe(route and route.name, reply, taken_ns)
+	local level = status >= 500 and "warn" or arrived.wallet and "info" or "debug"
+	if self.log:enabled(level) then log_request(self, level, arrived, reply, taken_ns) end
+	return status, reply.headers, reply.body, status == 429 and pause_s(arrived, reply) or nil
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config
@@ -82,6 +81,7 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "routes log mono_ms requests config")
 	self.limiter = rate_limit.per_minute(self.config.RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
+	self.in_enclave = self.config.IN_ENCLAVE
 	self.trusted = #self.config.TRUSTED_PROXIES > 0 and self.config.TRUSTED_PROXIES or nil
 	-- A proxy on the same machine passes the public name on.
 	self.check_host = host.is_loopback(self.config.BIND_ADDR) and not self.trusted

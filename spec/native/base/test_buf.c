@@ -154,6 +154,21 @@ TEST(large_blocks_are_given_back_by_another_thread)
 	CHECK(resident() - before <= 320 * mib);
 }
 
+TEST(a_large_piece_leaves_room_for_a_short_end)
+{
+	static const uint8_t piece[40000];
+	kms_buf buf = kms_buf_make(KMS_BUF_PLAIN, sizeof(piece) + 600);
+	CHECK(kms_buf_append(&buf, kms_span_of("{", 1)) == KMS_OK);
+	CHECK(kms_buf_append(&buf, kms_span_of(piece, sizeof(piece))) == KMS_OK);
+	size_t cap = buf.cap;
+	CHECK(cap > buf.len && kms_buf_append(&buf, kms_span_of(piece, 400)) == KMS_OK);
+	CHECK(buf.cap == cap);
+	/* Near the limit, the room is only what is needed. */
+	CHECK(kms_buf_reserve(&buf, buf.max - buf.len) == KMS_OK && buf.cap <= buf.max);
+	kms_buf_free(&buf);
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(grows_to_its_limit_and_not_past_it), T(clear_wipes_what_is_not_plain),
 	  T(growth_wipes_the_old_block), T(refused_allocations_change_nothing),
-	  T(reader_never_passes_the_end), T(large_blocks_are_given_back_by_another_thread))
+	  T(reader_never_passes_the_end), T(large_blocks_are_given_back_by_another_thread),
+	  T(a_large_piece_leaves_room_for_a_short_end))
