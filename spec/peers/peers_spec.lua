@@ -25,7 +25,7 @@ describe("peers", function()
 		list = peers.new({
 			chain = chain, app_id = "49", tee = { address = OWN }, mono_ms = clock, wall_ms = clock,
 			bans = bans.new({ policy = shipped, ban_ms = 600000, wall_ms = clock }),
-			backoff_ms = function(peer) return peer.failures * 1000 end,
+			backoff_ms = function(peer) return peer.failures * 1000 end, interval_ms = function() return 10000 end,
 			outbound = outbound.new({ config = { IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, env = function() end }),
 			log = { warn = function(_, _, fields) warnings[#warnings + 1] = fields end },
 		})
@@ -96,9 +96,35 @@ describe("peers", function()
 		assert.same({}, { list.bans:calls(OTHER, now) })
 		assert.equal(1, #warnings) -- about the URL: being away is no misbehaviour
 		assert.equal("unreachable", (list:state(OTHER)))
-		list:reached(peer)
+		list:answered(peer)
 		assert.same({ 0, now }, { peer.retry_ms, peer.last_ok_ms })
 		assert.equal("ok", (list:state(OTHER)))
+	end)
+
+	it("does not count as ok who has not answered for three sync intervals", function()
+		local peer = list:peer(OTHER)
+		list:answered(peer)
+		now = now + 29999
+		assert.equal("ok", (list:state(OTHER)))
+		now = now + 1
+		assert.equal("unknown", (list:state(OTHER)))
+		list:unreachable(peer)
+		assert.equal("unreachable", (list:state(OTHER)))
+		list:answered(peer)
+		assert.equal("ok", (list:state(OTHER)))
+	end)
+
+	it("calls a peer again that shows a sign of life, which is no answer", function()
+		local peer = list:peer(OTHER)
+		list:unreachable(peer)
+		list:alive(peer)
+		assert.same({ 0, 0, "unknown" }, { peer.retry_ms, peer.failures, (list:state(OTHER)) })
+		list:answered(peer)
+		now = now + 29000
+		list:alive(peer)
+		assert.equal("ok", (list:state(OTHER)))
+		now = now + 1000
+		assert.equal("unknown", (list:state(OTHER)))
 	end)
 
 	it("tells states, and of a ban why and how long", function()

@@ -64,7 +64,7 @@ function Fixture:open(given)
 	local function mono_ms() return self.mono end
 	local list = peers.new({
 		chain = self.chain, app_id = "49", tee = self.tee, log = log, mono_ms = mono_ms, wall_ms = wall_ms,
-		bans = {}, backoff_ms = function() return 0 end,
+		bans = {}, backoff_ms = function() return 0 end, interval_ms = function() return 10000 end,
 		outbound = outbound.new({ config = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 	})
 	self.held = master_secrets.new({ tee = self.tee, given = given })

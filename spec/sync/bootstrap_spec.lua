@@ -28,7 +28,7 @@ describe("bootstrap", function()
 			unreachable = function() end,
 		}
 		local exchanges = exchange.new({
-			peers = peers, tee = {}, outbound = {}, wall_ms = native.wall_ms, on_anew = function() end,
+			peers = peers, tee = {}, outbound = {}, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
 		})
 		function exchanges.call(_, _, build)
 			assert(build("0xsignature"))

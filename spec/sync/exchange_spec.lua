@@ -32,14 +32,14 @@ describe("an exchange", function()
 		local peers = {
 			report = function(_, _, event) events[#events + 1] = event end,
 			unreachable = function() events[#events + 1] = "unreachable" end,
-			reached = function() events[#events + 1] = "reached" end,
+			alive = function() events[#events + 1] = "alive" end,
 			trusted = function() events[#events + 1] = "trusted" end,
 		}
 		local tee = { address = "0x" .. ("1"):rep(40) }
 		function tee.sign() return "0x" .. ("2"):rep(130) end
 		function tee.seal(_, plain) return plain end
 		exchanges = exchange.new({
-			tee = tee, peers = peers, wall_ms = native.wall_ms, on_anew = function() end,
+			tee = tee, peers = peers, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
 			outbound = outbound.new({ config = { ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 		})
 		fetch.json = function() return { status = 200, value = { nonce = "bm9uY2U=" } } end
@@ -93,14 +93,46 @@ describe("an exchange", function()
 		fetch.request = function(options)
 			local nonce = options.headers["X-KMS-Nonce"]
 			used[#used + 1] = nonce
-			return { status = nonce == "a2VwdA==" and 401 or 503, headers = {}, body = body_handle() }
+			return { status = nonce == "a2VwdA==" and 403 or 503, headers = {}, body = body_handle() }
 		end
 		kept(0)
 		assert.equal("ERR_NOT_READY", (select(2, ask())))
 		assert.same({ "a2VwdA==", "bm9uY2U=" }, used)
 		assert.is_nil(peer.next_nonce)
-		kept(60000)
+	end)
+
+	it("keeps the nonce of the last reply for half of POP_TIMEOUT_SECONDS", function()
+		local used
+		fetch.request = function(options)
+			used = options.headers["X-KMS-Nonce"]
+			return { status = 503, headers = {}, body = body_handle() }
+		end
+		for _, case in ipairs({
+			{ 120000, 59000, true }, { 120000, 60000, false }, { 4000, 1000, true }, { 4000, 2000, false },
+		}) do
+			local nonce_ms, age_ms, kept = table.unpack(case)
+			exchanges.nonce_ms = nonce_ms
+			peer.next_nonce, peer.next_nonce_ms = "a2VwdA==", native.mono_ms() - age_ms
+			ask()
+			assert.equal(kept and "a2VwdA==" or "bm9uY2U=", used)
+		end
+	end)
+
+	it("shows in what the last call of a peer ended, with a kept nonce too", function()
+		response = { status = 503, headers = {}, body = body_handle() }
+		peer.next_nonce, peer.next_nonce_ms, peer.probed_ms = "a2VwdA==", native.mono_ms(), 0
 		ask()
-		assert.same({ "a2VwdA==", "bm9uY2U=", "bm9uY2U=" }, used)
+		assert.equal(503, peer.probe_status)
+		assert.is_true(peer.probed_ms > 0)
+		fetch.request = function() return nil, "timed out", "ERR_TIMEOUT" end
+		peer.next_nonce, peer.next_nonce_ms = "a2VwdA==", native.mono_ms()
+		ask()
+		assert.is_nil(peer.probe_status)
+	end)
+
+	it("takes a refusal for a sign of life only", function()
+		response = { status = 403, headers = {}, body = body_handle() }
+		assert.equal("ERR_REFUSED", (select(2, ask())))
+		assert.same({ "alive" }, events)
 	end)
 end)

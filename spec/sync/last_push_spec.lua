@@ -4,6 +4,7 @@ local early_push = require("kms.sync.early_push")
 local last_push = require("kms.sync.last_push")
 local loop = require("kms.base.loop")
 local native = require("spec.support.native")
+local pushers = require("spec.support.pusher")
 
 -- A pusher of one peer, whose push takes a turn of the loop and does what `outcome` says.
 local function new_pusher(outcome)
@@ -77,6 +78,25 @@ describe("the last push", function()
 		local pusher = new_pusher(fail_with("ERR_NOT_READY"))
 		assert.is_true(run(pusher, 700) >= 700)
 		assert.is_true(pusher.pushes >= 2 and pusher.pushes <= 4)
+	end)
+
+	it("does not give up a member whose push never began, since all slots were taken", function()
+		local t = pushers.new()
+		local pusher, call = t.pusher, t.pusher.exchange.call
+		t.settings.parallel, pusher.mono_ms = 1, native.mono_ms
+		function pusher.exchange.call(self, peer, ...)
+			if peer.wallet == pushers.OURS then loop.sleep(1200) end
+			return call(self, peer, ...)
+		end
+		t:change(0)
+		t.answers[pushers.EXISTING] = { before = { nil, "refused", "ERR_CONNECT" } }
+		t.order = function(list) return { list[2] } end
+		t:tick() -- it was away
+		t.order, t.answers[pushers.EXISTING] = nil, nil
+		run(pusher, 20000)
+		assert.same({ 1 }, t:pushed(pushers.OURS))
+		assert.same({ 1 }, t:pushed(pushers.EXISTING))
+		assert.same({ { "changes pushed", 0 } }, lines)
 	end)
 end)
 

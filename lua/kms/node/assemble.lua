@@ -59,6 +59,7 @@ local function add_peers(parts, shipped)
 		chain = parts.chain, app_id = config.KMS_APP_ID, tee = parts.tee, outbound = parts.outbound, log = parts.log,
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, bans = parts.bans,
 		backoff_ms = function(peer) return parts.gateway:backoff_ms(peer) end,
+		interval_ms = function() return parts.reloader.settings.interval * SECOND_MS end,
 	})
 	return true
 end
@@ -74,6 +75,7 @@ local function add_sync(parts)
 	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES))
 	parts.exchange = exchange.new({
 		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
+		nonce_ms = config.POP_TIMEOUT_SECONDS * SECOND_MS,
 		on_anew = function(peer) parts.pusher:started_anew(peer) end,
 	})
 	local function is_ready() return parts.readiness.ready end

@@ -12,6 +12,7 @@ Peers.__index = Peers
 
 local MAX_FORMER = 1000 -- former members that are remembered
 local FEATURE_MEMORY_MS = 24 * 3600 * 1000 -- announced features are believed for a day
+local SILENT_INTERVALS = 3 -- without an answer, until a peer does not count as ok any more
 local GREET_AGAIN_MS = 23 * 3600 * 1000 -- a peer is asked again before that day is over
 
 local function usable_version(version)
@@ -124,9 +125,17 @@ function Peers:callable(peer, mono_ms)
 	return peer.url ~= nil and not self.bans:calls(peer.wallet, mono_ms)
 end
 
---- Records that a peer replied, or sent an authentic request: it may be called at once.
-function Peers:reached(peer)
-	peer.reachable, peer.failures, peer.retry_ms, peer.last_ok_ms = true, 0, 0, self.wall_ms()
+--- Records a sign of life of a peer: a refusal, or an authentic request. It may be called at once, but only its
+-- verified responses show that it answers.
+function Peers:alive(peer)
+	peer.reachable = peer.reachable or nil
+	peer.failures, peer.retry_ms, peer.last_ok_ms = 0, 0, self.wall_ms()
+end
+
+--- Records a verified response of a peer.
+function Peers:answered(peer)
+	self:alive(peer)
+	peer.reachable, peer.answered_ms = true, self.mono_ms()
 end
 
 --- Records that a peer could not be reached: it is called again after backoff_ms.
@@ -192,7 +201,8 @@ function Peers:is_known(peer)
 end
 
 --- State of a wallet for /status and /nodes.
--- @return "self", "banned", "unreachable", "ok" or "unknown"; with "banned" also the event and the seconds left
+-- @return "self"; "banned", the event, the seconds left; "unreachable": the last call failed; "ok": it has answered
+--   within three sync intervals; "unknown"
 function Peers:state(wallet)
 	if wallet == self.tee.address then return "self" end
 	local now = self.mono_ms()
@@ -200,14 +210,15 @@ function Peers:state(wallet)
 	if ban then return "banned", ban.event, (ban.until_ms - now + 999) // 1000 end
 	local peer = self.known[wallet]
 	if not peer or peer.reachable == nil then return "unknown" end
-	return peer.reachable and "ok" or "unreachable"
+	if not peer.reachable then return "unreachable" end
+	return now - peer.answered_ms < SILENT_INTERVALS * self.interval_ms() and "ok" or "unknown"
 end
 
 --- @param deps chain; app_id (KMS_APP_ID, decimal text); tee (field address: this node's wallet); outbound
 --   (kms.peers.outbound); bans (kms.peers.bans); backoff_ms (function(peer) -> ms until a peer that failed is called
---   again); log; mono_ms and wall_ms (clocks)
+--   again); interval_ms (function -> ms between two pushes); log; mono_ms and wall_ms (clocks)
 function M.new(deps)
-	local self = needs.take(deps, "chain app_id tee outbound bans backoff_ms log mono_ms wall_ms")
+	local self = needs.take(deps, "chain app_id tee outbound bans backoff_ms interval_ms log mono_ms wall_ms")
 	-- Instances of members, as a list and by wallet; peers by wallet, former members included.
 	self.members, self.by_wallet, self.known, self.known_count, self.last_number = {}, {}, {}, 0, 0
 	return setmetatable(self, Peers)

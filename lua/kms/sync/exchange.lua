@@ -15,8 +15,9 @@ local NONCE_TIMEOUT_MS = 5000
 local CONNECT_TIMEOUT_MS = 3000
 local CALL_TIMEOUT_MS = 10000
 local MAX_NONCE = 128 -- characters
-local KEEP_NONCE_MS = 10000 -- a nonce that came with a reply, well below POP_TIMEOUT_SECONDS of any peer in use
+local KEPT_PART = 0.5 -- of POP_TIMEOUT_SECONDS: how long a nonce that came with a reply is kept
 local MAX_NONCE_BODY_BYTES = 4096
+local UNAUTHORIZED = 403 -- HTTP status, of a nonce that the peer does not know among others
 local MAX_RESPONSE_BYTES = 4 << 20
 
 -- Codes of this node's own failures, which say nothing about the peer.
@@ -45,16 +46,22 @@ local function is_nonce(nonce)
 	return type(nonce) == "string" and nonce ~= "" and #nonce <= MAX_NONCE and not nonce:find("[%c:]")
 end
 
--- The nonce that the peer's last reply brought, if it is recent. It is used once.
-local function take_kept(peer)
+-- The nonce that the peer's last reply brought, if it is recent. It is used once. The peer's POP_TIMEOUT_SECONDS may
+-- be shorter than this node's: then it refuses the nonce, and is asked for another.
+local function take_kept(self, peer)
 	local nonce, kept_ms = peer.next_nonce, peer.next_nonce_ms
 	peer.next_nonce = nil
-	return nonce and native.mono_ms() - kept_ms < KEEP_NONCE_MS and nonce or nil
+	return nonce and native.mono_ms() - kept_ms < KEPT_PART * self.nonce_ms and nonce or nil
 end
 
 local function keep_nonce(peer, response)
 	local nonce = response.headers["x-kms-next-nonce"]
 	if is_nonce(nonce) then peer.next_nonce, peer.next_nonce_ms = nonce, native.mono_ms() end
+end
+
+-- Records what GET /nodes shows of the last call.
+local function record_call(self, peer, response)
+	peer.probed_ms, peer.probe_status = self.wall_ms(), response and response.status
 end
 
 -- Gets a nonce from the peer. Returns nonce | nil, message, code.
@@ -64,9 +71,9 @@ local function get_nonce(self, peer)
 		url = peer.url .. "/nonce", timeout_ms = NONCE_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = MAX_NONCE_BODY_BYTES,
 	}))
-	peer.probed_ms, peer.probe_status = self.wall_ms(), nil
+	record_call(self, peer, response)
 	if not response then return unreachable(self, peer, message, code) end
-	peer.probe_status, peer.probe_ms = response.status, native.mono_ms() - started
+	peer.probe_ms = native.mono_ms() - started
 	local nonce = type(response.value) == "table" and response.value.nonce
 	if response.status ~= 200 or not is_nonce(nonce) then
 		return unreachable(self, peer, ("GET /nonce: HTTP %d without a nonce"):format(response.status))
@@ -131,7 +138,7 @@ local function refusal(self, peer, response)
 	if response.status >= 500 then
 		return unreachable(self, peer, ("HTTP %d"):format(response.status), response.status == 503 and "ERR_NOT_READY" or nil)
 	end
-	self.peers:reached(peer)
+	self.peers:alive(peer)
 	local code = response.status == 413 and "ERR_TOO_LARGE" or "ERR_REFUSED"
 	return nil, ("refused with HTTP %d"):format(response.status), code
 end
@@ -155,17 +162,18 @@ local function post(self, peer, nonce, build, options)
 		max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
 	}))
 	prepared.body:close()
+	record_call(self, peer, response)
 	if response then return response, prepared.signature end
 	return unreachable(self, peer, message, code)
 end
 
 -- Posts with the nonce of the last reply, or with a new one. A kept nonce may be one that the peer forgot when it
--- restarted: it replies 401, and the request is sent once more. Returns as post.
+-- restarted: it refuses, and the request is sent once more. Returns as post.
 local function post_with_nonce(self, peer, build, options)
-	local kept = take_kept(peer)
+	local kept = take_kept(self, peer)
 	if kept then
 		local response, signature_or_message, code = post(self, peer, kept, build, options)
-		if not response or response.status ~= 401 then return response, signature_or_message, code end
+		if not response or response.status ~= UNAUTHORIZED then return response, signature_or_message, code end
 		if type(response.body) ~= "string" then response.body:close() end
 	end
 	local nonce, message, code = get_nonce(self, peer)
@@ -198,15 +206,16 @@ function Exchange:call(peer, build, options)
 	if not inner then return nil, message, code end
 	keep_nonce(peer, response)
 	peer.was_trusted = true
-	self.peers:reached(peer)
+	self.peers:answered(peer)
 	if self.peers:announced(peer, inner:features(), inner:text("store")) then self.on_anew(peer) end
 	return inner
 end
 
---- @param deps tee; peers (kms.peers); outbound (kms.peers.outbound); wall_ms; on_anew (function(peer): called when
+--- @param deps tee; peers (kms.peers); outbound (kms.peers.outbound); wall_ms; nonce_ms (POP_TIMEOUT_SECONDS in
+--   milliseconds: how long nonces live in this cluster); on_anew (function(peer): called when
 --   a response comes from another store than the one before: the peer has restarted)
 function M.new(deps)
-	return setmetatable(needs.take(deps, "tee peers outbound wall_ms on_anew"), Exchange)
+	return setmetatable(needs.take(deps, "tee peers outbound wall_ms nonce_ms on_anew"), Exchange)
 end
 
 return M

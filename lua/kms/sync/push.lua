@@ -4,63 +4,53 @@
 --
 -- This node's own changes go to all peers. Merged changes go only to existing nodes, which push each change once
 -- and only to peers that they reach at that moment. No change goes back to its sender.
+--
+-- A peer that there is nothing to send to is contacted (kms.sync.contact), so that one that stops answering shows.
 
-local loop = require("kms.base.loop")
+local contact = require("kms.sync.contact")
+local cursors = require("kms.sync.cursor")
 local needs = require("kms.base.needs")
 local push_pages = require("kms.sync.push_pages")
+local visits = require("kms.sync.visits")
 
 local M = {}
 
 local Pusher = {}
 Pusher.__index = Pusher
 
-local MAX_RETRIES = 16
 local STUCK_INTERVALS = 3
+local SECOND_MS = 1000
 
--- The state of pushes to a peer, dropped together with the peer:
---   since    the last change that it has acknowledged
---   skipped  records not sent since they are too large for it
---   retries  pushes to repeat, oldest first: { since, due_ms }
---   life     how often the cursor was reset
---   lost     an existing node that could not be reached: it may come back with an empty store
---   running  a push is under way
---   failed   the last push failed, with the code `failure`
---   page_bytes  limit of a page, once the peer has refused a larger one
 local function cursor_of(self, peer)
-	local cursor = self.cursors[peer]
-	if not cursor then
-		cursor = { since = 0, skipped = 0, retries = {}, life = 0 }
-		self.cursors[peer] = cursor
-	end
+	local cursor = self.cursors[peer] or cursors.new()
+	self.cursors[peer] = cursor
 	return cursor
-end
-
-local function reset(cursor)
-	cursor.since, cursor.retries, cursor.lost, cursor.life = 0, {}, false, cursor.life + 1
-	cursor.page_bytes = nil
 end
 
 --- Starts again from the first change: the peer has restarted, and its store is empty.
 function Pusher:started_anew(peer)
-	reset(cursor_of(self, peer))
+	cursors.reset(cursor_of(self, peer))
 end
 
--- Plans to repeat a push with records that lie in the future by the peer's clock: it accepts them later.
-local function retry_later(self, cursor, since)
-	if #cursor.retries == MAX_RETRIES then table.remove(cursor.retries, 1) end
-	cursor.retries[#cursor.retries + 1] = { since = since, due_ms = self.mono_ms() + self.skew_ms + 1000 }
+local function note_failure(self, peer, cursor, event, message, code)
+	cursor.failed, cursor.failure = true, code
+	-- An existing node that restarts has an empty store and does not say so.
+	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
+	self.log:limited("push " .. peer.wallet, 60, "warn", event, { peer = peer.wallet, cause = message, code = code })
 end
 
 local function failed(self, peer, cursor, message, code)
 	self.counts.failures = self.counts.failures + 1
-	cursor.failed, cursor.failure = true, code
 	if code == "ERR_TOO_LARGE" then self.pages:shorten(peer, cursor) end
-	-- An existing node that restarts has an empty store and does not say so.
-	if code == "ERR_CONNECT" and not self.peers:understands(peer, "store") then cursor.lost = true end
-	self.log:limited("push " .. peer.wallet, 60, "warn", "cannot push", {
-		peer = peer.wallet, cause = message, code = code,
-	})
+	note_failure(self, peer, cursor, "cannot push", message, code)
 	return false
+end
+
+-- Returns whether the peer has answered.
+local function make_contact(self, peer, cursor)
+	local ok, message, code = contact.call(self.exchange, peer, self.writer, self.secret())
+	if ok then cursor.failed = nil else note_failure(self, peer, cursor, "a peer does not answer", message, code) end
+	return ok
 end
 
 local function send_retries(self, peer, cursor)
@@ -88,17 +78,13 @@ local function push_once(self, peer, cursor)
 	if cursor.life ~= life then return false end
 	cursor.since = sent.through
 	self.on_progress()
-	if sent.future then retry_later(self, cursor, since) end
+	if sent.future then cursors.retry_later(cursor, since, self.mono_ms() + self.skew_ms + 1000) end
 	return true
 end
 
-local function push_to(self, peer)
-	local cursor = cursor_of(self, peer)
-	if cursor.lost then reset(cursor) end
-	if not self.peers:is_known(peer) then
-		local ok, message, code = self.pages:greet(peer)
-		if not ok then return failed(self, peer, cursor, message, code) end
-	end
+local function push_to(self, peer, cursor)
+	if cursor.lost then cursors.reset(cursor) end
+	if not self.peers:is_known(peer) and not make_contact(self, peer, cursor) then return end
 	if not send_retries(self, peer, cursor) then return end
 	while self.is_ready() and push_once(self, peer, cursor) do self:acknowledge() end
 end
@@ -112,25 +98,23 @@ local function callable(self, now)
 	return list
 end
 
--- Starts a push to a peer, unless too many run. Returns at once.
-local function start(self, peer, cursor)
-	if self.running >= self.settings().parallel then return end
-	cursor.running, cursor.began_ms, self.running = true, self.mono_ms(), self.running + 1
-	loop.spawn(function()
-		loop.try(push_to, self, peer)
-		cursor.running, self.running = false, self.running - 1
-	end)
+-- Plans a visit to a peer, unless there is one.
+local function plan(self, peer, cursor, run)
+	if not cursor.running then cursor.began_ms = self.mono_ms() end
+	self.visits:plan(peer, cursor, run)
 end
 
---- Starts pushes to peers that may be called, in the policy's order, at most `parallel` at a time. Returns at
--- once, so that a peer that hangs delays no other.
--- @param wants function(peer, cursor, now (monotonic ms)) -> whether to push to a peer
+--- Pushes to peers that may be called, in the policy's order, at most `parallel` at a time: the others wait for their
+-- turn. Returns at once, so that a peer that hangs delays no other.
+-- @param wants function(peer, cursor, now (monotonic ms)) -> whether to push to a peer; cursor.running: a visit is
+--   planned or under way, and there will be no other
 function Pusher:push_where(wants)
 	local now = self.mono_ms()
 	for _, peer in ipairs(self.order(callable(self, now))) do
 		local cursor = cursor_of(self, peer)
-		if wants(peer, cursor, now) and not cursor.running then start(self, peer, cursor) end
+		if wants(peer, cursor, now) then plan(self, peer, cursor, self.push_to) end
 	end
+	self.visits:start()
 end
 
 --- Whether a peer is to be called at a tick: it is out of its backoff, and there is something to send.
@@ -145,10 +129,10 @@ function Pusher:held(peer)
 	return cursor_of(self, peer).since
 end
 
---- Whether a push to a peer has been under way for three intervals.
+--- Whether a visit to a peer has been under way for three intervals.
 function Pusher:is_stuck(peer, now)
 	local cursor = cursor_of(self, peer)
-	return cursor.running and now - cursor.began_ms > STUCK_INTERVALS * 1000 * self.settings().interval
+	return cursor.running and now - cursor.began_ms > STUCK_INTERVALS * SECOND_MS * self.settings().interval
 end
 
 --- Whether there are changes that a peer has not acknowledged.
@@ -156,10 +140,38 @@ function Pusher:is_behind(cursor)
 	return cursor.since < self.store:sequence()
 end
 
---- One sync tick: starts pushes to the peers that are due.
+-- Whether there is something to send to a peer. Moves the cursor past changes that are not for it.
+local function has_something(self, peer, cursor, now)
+	local retry = cursor.retries[1]
+	if not self.peers:is_known(peer) or (retry and now >= retry.due_ms) then return true end
+	return self.pages:has_news(peer, cursor) ~= false
+end
+
+-- Contacts the peers that have not answered for half an interval and get no push: where there is nothing to send, or
+-- the policy leaves them out.
+local function contact_silent(self, chosen)
+	local now = self.mono_ms()
+	local since = now - self.settings().interval * SECOND_MS / 2
+	for _, peer in ipairs(callable(self, now)) do
+		if now >= peer.retry_ms and (peer.answered_ms or since) <= since then
+			plan(self, peer, cursor_of(self, peer), function(...)
+				-- An answer may say that the peer has restarted: then it gets everything at once.
+				if make_contact(self, ...) and chosen[peer] then push_to(self, ...) end
+			end)
+		end
+	end
+	self.visits:start()
+end
+
+--- One sync tick: pushes to the peers that are due, and contacts the others.
 function Pusher:tick()
 	if not self.is_ready() then return end
-	self:push_where(function(peer, cursor, now) return self:is_due(peer, cursor, now) end)
+	local chosen = {}
+	self:push_where(function(peer, cursor, now)
+		chosen[peer] = true
+		return self:is_due(peer, cursor, now) and has_something(self, peer, cursor, now)
+	end)
+	contact_silent(self, chosen)
 	self:acknowledge()
 end
 
@@ -214,7 +226,12 @@ function M.new(deps)
 		"on_progress")
 	self.counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 }
 	self.on_progress = self.on_progress or function() end
-	self.running, self.cursors = 0, setmetatable({}, { __mode = "k" })
+	self.cursors = setmetatable({}, { __mode = "k" })
+	self.push_to = function(...) push_to(self, ...) end
+	self.visits = visits.new({
+		parallel = function() return self.settings().parallel end,
+		may_visit = function(peer) return self.is_ready() and self.peers:callable(peer, self.mono_ms()) end,
+	})
 	self.pages = push_pages.new({
 		exchange = self.exchange, writer = self.writer, peers = self.peers, store = self.store, log = self.log,
 		secret = self.secret, settings = self.settings, max_body_bytes = self.max_body_bytes, counts = self.counts,

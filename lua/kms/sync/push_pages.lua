@@ -1,7 +1,6 @@
 --- The pages of a push to a peer: which changes it gets, and how large a page may be (docs/protocol.md section
--- 9). `cursor` is kms.sync.push's state of the peer.
+-- 9). `cursor` is the peer's (kms.sync.cursor).
 
-local native = require("kms_native")
 local needs = require("kms.base.needs")
 local value_limit = require("kms.sync.value_limit")
 
@@ -95,18 +94,6 @@ function Pages:send(peer, cursor, since)
 		peer = peer.wallet, records = page.records, merged = counts.merged, rejected = counts.rejected,
 	})
 	return { through = page.through, future = has_future(counts, page.records) }
-end
-
---- Sends an empty delta: the response tells which features the peer has, hence how large its records may be.
--- Yields.
--- @return true | nil, message, code
-function Pages:greet(peer)
-	local response, message, code = self.exchange:call(peer, function(signature)
-		local prefix, suffix = self.writer:delta(signature)
-		return native.text_body(prefix .. "{}" .. suffix)
-	end, { master = self.secret() })
-	if not response then return nil, message, code end
-	return true
 end
 
 --- @param deps exchange, writer, peers, store, log, secret, settings, max_body_bytes as kms.sync.push takes them;

@@ -129,7 +129,7 @@ local function execute(self, opened, exchange)
 	if not replies.is_type(kind or "") then return refuse("ERR_FIELD_VALUE", "type: allowed is " .. TYPES) end
 	-- A peer with a new store has lost everything that was pushed to it.
 	local peer = exchange.peer
-	self.peers:reached(peer)
+	self.peers:alive(peer)
 	if self.peers:announced(peer, opened:features(), opened:text("store")) then self.pusher:started_anew(peer) end
 	return self.replies:reply(kind, opened, exchange)
 end

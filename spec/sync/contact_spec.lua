@@ -1,0 +1,93 @@
+-- What kms.sync.push does for a peer that there is nothing to send to, and when slots are short.
+
+local pushers = require("spec.support.pusher")
+
+local OURS, EXISTING = pushers.OURS, pushers.EXISTING
+
+describe("push with nothing to send", function()
+	local t
+
+	before_each(function() t = pushers.new() end)
+
+	it("contacts each peer once an interval, with an empty delta", function()
+		for _ = 1, 3 do t:pass(10000) end
+		assert.equal(3, #t:calls_of(OURS))
+		assert.equal(3, #t:calls_of(EXISTING))
+		for _, call in ipairs(t.calls) do assert.same({}, call.numbers) end
+		assert.equal(0, t.pusher.counts.pushes)
+	end)
+
+	it("does not contact a peer that has just answered, nor one before its backoff", function()
+		t:pass(10000)
+		t:pass(4999)
+		assert.equal(1, #t:calls_of(OURS))
+		t:pass(1)
+		assert.equal(2, #t:calls_of(OURS))
+		t.peers.members[1].retry_ms = t.now + 20000
+		t:pass(19999)
+		assert.equal(2, #t:calls_of(OURS))
+		t:pass(1)
+		assert.equal(3, #t:calls_of(OURS))
+	end)
+
+	it("contacts a peer that a policy leaves out, and sends it nothing", function()
+		t.order = function() return {} end
+		t:change(0)
+		t:pass(10000)
+		assert.equal(1, #t:calls_of(OURS))
+		assert.same({}, t:pushed(OURS))
+	end)
+
+	it("contacts a peer whose own changes are the only ones", function()
+		for _ = 1, 3 do
+			t:change(1)
+			t:pass(10000)
+		end
+		assert.equal(3, #t:calls_of(OURS))
+		assert.same({}, t:pushed(OURS))
+	end)
+
+	it("contacts nobody while this node does not serve, nor banned peers", function()
+		t.ready = false
+		t:pass(10000)
+		t.ready, t.peers.members[1].banned = true, true
+		t:pass(10000)
+		assert.same({ 0, 1 }, { #t:calls_of(OURS), #t:calls_of(EXISTING) })
+	end)
+
+	it("pushes everything to a peer whose answer says that it has restarted", function()
+		t:change(0)
+		t:pass(10000)
+		t.answers[OURS] = { anew = true }
+		t:pass(10000)
+		t.answers[OURS] = nil
+		t:pass(10000)
+		assert.same({ 1, 1, 1 }, t:pushed(OURS))
+	end)
+
+	it("notes a peer that does not answer, counts no failed push, and goes on when it answers", function()
+		t.answers[OURS] = { before = { nil, "timed out", "ERR_TIMEOUT" } }
+		t:pass(10000)
+		assert.equal(0, t.pusher.counts.failures)
+		assert.same({}, t:calls_of(OURS))
+		t.answers[OURS] = nil
+		t:pass(10000)
+		t:change(0)
+		t:tick()
+		assert.same({ 1 }, t:pushed(OURS))
+	end)
+end)
+
+describe("push with one slot", function()
+	it("reaches every peer, each in its turn", function()
+		local t = pushers.new()
+		t.settings.parallel = 1
+		for i = 3, 300 do
+			t.peers.members[i] = pushers.peer(("0x%040x"):format(i), i)
+			t.peers.members[i].features = { store = true }
+		end
+		t:change(0)
+		t:tick()
+		for _, peer in ipairs(t.peers.members) do assert.same({ 1 }, t:pushed(peer.wallet)) end
+	end)
+end)
