@@ -6,4 +6,5 @@ return {
 	CHAIN = "local",
 	BIND_ADDR = "127.0.0.1:8000",
 	DATA_DIR = "build/node",
+	LOG_FORMAT = "text", -- for people, also through a pipe
 }

@@ -1,7 +1,10 @@
 local uv = require("luv")
 local files = require("spec.support.files")
+local kms_files = require("kms.base.files")
+local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local remembered = require("kms.auth.remembered")
+local wait = require("spec.support.wait")
 
 local function wallet(i) return ("0x%040x"):format(i) end
 
@@ -31,7 +34,7 @@ describe("authorised wallets", function()
 		assert.is_true(list:has(wallet(1)))
 		assert.is_false(list:has(wallet(2)))
 		assert.equal(384, uv.fs_stat(path).mode & 511)
-		assert.is_nil(uv.fs_stat(path .. ".new"))
+		assert.same({ "wallets" }, kms_files.list(dir))
 		assert.is_nil(files.read(path):find(wallet(1):sub(3), 1, true))
 	end)
 
@@ -63,6 +66,45 @@ describe("authorised wallets", function()
 			files.write(path, text)
 			assert.is_false(open():has(wallet(1)))
 		end
+	end)
+
+	it("of two nodes that share the folder are each written whole: no writer meets another's new file", function()
+		loopback.run(function()
+			local names, open_file = {}, uv.fs_open
+			uv.fs_open = function(name, ...)
+				names[#names + 1] = name
+				return open_file(name, ...)
+			end
+			finally(function() uv.fs_open = open_file end)
+			local saved = 0
+			for node = 1, 2 do
+				local list = open()
+				list:add(wallet(node))
+				loop.spawn(function()
+					list:save()
+					saved = saved + 1
+				end)
+			end
+			wait.until_true("both", function() return saved == 2 end)
+			assert.equal(2, #names)
+			assert.are_not.equal(names[1], names[2])
+			assert.is_nil(logged)
+			assert.same({ "wallets" }, kms_files.list(dir))
+			local list = open()
+			assert.is_true(list:has(wallet(1)) or list:has(wallet(2)))
+		end)
+	end)
+
+	it("leave no new file behind where it cannot take the old one's place", function()
+		loopback.run(function()
+			local list = open()
+			assert(uv.fs_mkdir(path, 448))
+			list:add(wallet(1))
+			list:save()
+			assert.equal("cannot save the authorised wallets", logged)
+			assert.same({ "wallets" }, kms_files.list(dir))
+			assert(uv.fs_rmdir(path))
+		end)
 	end)
 
 	it("that cannot be written are logged, and tried again", function()

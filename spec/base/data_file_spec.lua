@@ -1,4 +1,5 @@
 local data_file = require("kms.base.data_file")
+local files = require("kms.base.files")
 local loopback = require("spec.support.loopback")
 local uv = require("luv")
 
@@ -100,15 +101,16 @@ describe("data_file", function()
 	it("writes files that only the owner can read, and leaves no other file behind", function()
 		assert(data_file.write(path, "", { 1 }))
 		assert.equal(384, uv.fs_stat(path).mode & 511)
-		assert.is_nil(uv.fs_stat(path .. ".new"))
+		assert.same({ path:match("[^/]*$") }, files.list(path:match("^(.*)/")))
 	end)
 
 	it("keeps the old file when the new one cannot be written", function()
 		assert(data_file.write(path, "", { old = true }))
-		assert(uv.fs_mkdir(path .. ".new", 448))
-		local ok, message = data_file.write(path, "", { old = false })
-		assert.is_nil(ok)
-		assert.is_string(message)
+		local rename = uv.fs_rename
+		finally(function() uv.fs_rename = rename end)
+		function uv.fs_rename() return nil, "no space left on device" end
+		assert.same({ nil, "no space left on device" }, { data_file.write(path, "", { old = false }) })
 		assert.same({ old = true }, data_file.read(path))
+		assert.same({ path:match("[^/]*$") }, files.list(path:match("^(.*)/")))
 	end)
 end)

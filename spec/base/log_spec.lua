@@ -98,10 +98,17 @@ describe("kms.base.log", function()
 		child:debug("no")
 		assert.is_false(child:enabled("info"))
 		assert.equal(0, #lines)
-		assert.is_true(l:set_level("debug"))
+		assert.equal("debug", l:set_level("debug"))
 		child:debug("yes")
 		assert.is_truthy(only_line():find('"id":"1"', 1, true))
 		assert.is_nil((l:set_level("loud")))
+		assert.is_nil((l:set_level("")))
+		-- As LOG_LEVEL takes them.
+		for name, level in pairs({ trace = "debug", TRACE = "debug", Warning = "warn", FATAL = "error", Info = "info" }) do
+			assert.equal(level, l:set_level(name))
+			assert.equal(level, l:level())
+		end
+		l:set_level("debug")
 		assert.is_true(l:enabled("debug"))
 		l:set_level("error")
 		l:warn("no")

@@ -90,6 +90,11 @@ describe("the control socket", function()
 		assert.equal(uv.getuid(), tonumber(event.uid))
 		assert.is_true(tonumber(event.pid) > 1)
 		assert.equal("debug", event.argument)
+		for _, text in ipairs({ "trace", "TRACE", "Debug" }) do
+			assert.equal("debug", select(2, ask("PUT", "/loglevel/" .. text)).level)
+			code, out = cli("loglevel", text)
+			assert.same({ 0, "debug\n" }, { code, out })
+		end
 		assert.equal(0, (cli("loglevel", "info", "--json")))
 		local loud, _, err = cli("loglevel", "loud")
 		assert.equal(2, loud)

@@ -47,6 +47,7 @@ describe("an operator", function()
 			env.DATA_DIR = dir .. "/data"
 			local code, _, err = nova(env, "config", "check")
 			assert.equal(exit.CONFIG, code)
+			env.LOG_FORMAT = "text"
 			local _, _, started = nova(env, "serve")
 			assert.truthy(started:find(err, 1, true), started .. " is not " .. err)
 		end

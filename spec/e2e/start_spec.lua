@@ -47,9 +47,9 @@ describe("a start", function()
 	end)
 
 	it("says that it is ready in a line of its own", function()
-		local node = nodes.start()
+		local node = nodes.start({ env = { LOG_FORMAT = "text" } })
 		finally(function() node:stop() end)
-		node:wait_log('"ready"')
+		node:wait_log("ready")
 		local url = "http://127.0.0.1:" .. node.port
 		local said = wait.until_true("the line", function()
 			local output = node:output()

@@ -114,9 +114,9 @@ end
 
 local function set_log_level(self, rest)
 	local before = self.log:level()
-	local ok, message = self.log:set_level(rest)
-	if not ok then return err.reply("ERR_BAD_REQUEST", message) end
-	return reply({ level = rest, before = before })
+	local level, message = self.log:set_level(rest)
+	if not level then return err.reply("ERR_BAD_REQUEST", message) end
+	return reply({ level = level, before = before })
 end
 
 --- The commands, for kms.http.router. A command with `reads` changes nothing.

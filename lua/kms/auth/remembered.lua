@@ -62,15 +62,18 @@ end
 
 -- Writes a new file and renames it over the old one. Returns true | nil, message.
 local function write(path, text)
-	local temporary = path .. ".new"
-	local fd, message = call(uv.fs_open, temporary, "w", MODE)
+	local temporary = files.temporary(path)
+	local fd, message = call(uv.fs_open, temporary, "wx", MODE)
 	if not fd then return nil, message end
 	local written, failure = call(uv.fs_write, fd, text, 0)
-	if written == #text then written, failure = call(uv.fs_fsync, fd) end
+	local ok = written == #text
+	if written and not ok then failure = "the disk took only a part of it" end
+	if ok then ok, failure = call(uv.fs_fsync, fd) end
 	call(uv.fs_close, fd)
-	if not written then return nil, failure end
-	if type(written) == "number" and written ~= #text then return nil, "the disk took only a part of it" end
-	return call(uv.fs_rename, temporary, path)
+	if ok then ok, failure = call(uv.fs_rename, temporary, path) end
+	if ok then return true end
+	call(uv.fs_unlink, temporary)
+	return nil, failure
 end
 
 --- Writes the file where it has changed; yields. A failure is logged and tried again at the next call.

@@ -110,17 +110,16 @@ function M.write(path, header, data)
 	local out = { header, "return " }
 	write_value(out, data, "")
 	out[#out + 1] = "\n"
-	local temporary = path .. ".new"
-	local fd, message = uv.fs_open(temporary, "w", 384) -- 0600
+	local temporary = files.temporary(path)
+	local fd, message = uv.fs_open(temporary, "wx", 384) -- 0600
 	if not fd then return nil, message end
-	local written, failure = uv.fs_write(fd, table.concat(out), 0)
-	if written then written, failure = uv.fs_fsync(fd) end
+	local ok, failure = uv.fs_write(fd, table.concat(out), 0)
+	if ok then ok, failure = uv.fs_fsync(fd) end
 	uv.fs_close(fd)
-	if not written then return nil, failure end
-	local ok
-	ok, message = uv.fs_rename(temporary, path)
-	if not ok then return nil, message end
-	return true
+	if ok then ok, failure = uv.fs_rename(temporary, path) end
+	if ok then return true end
+	uv.fs_unlink(temporary)
+	return nil, failure
 end
 
 return M

@@ -88,4 +88,9 @@ function M.version(path)
 	return ("%d/%d/%d.%09d"):format(stat.ino, stat.size, stat.mtime.sec, stat.mtime.nsec)
 end
 
+--- A name for the new content of a file, which is then renamed over it: random, so that two writers do not meet.
+function M.temporary(path)
+	return ("%s.%s.new"):format(path, (uv.random(8):gsub(".", function(c) return ("%02x"):format(c:byte()) end)))
+end
+
 return M

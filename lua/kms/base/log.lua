@@ -7,7 +7,12 @@ local log_format = require("kms.base.log_format")
 
 local M = {}
 
+--- The levels, for messages.
+M.LEVELS = "error, warn, info, debug"
+
 local RANKS = { error = 1, warn = 2, info = 3, debug = 4 }
+-- Other names of levels: existing deployments use those of Python's logging.
+local ALIASES = { critical = "error", fatal = "error", warning = "warn", trace = "debug" }
 local MAX_LIMITED = 256 -- keys that :limited tracks
 local OTHER = {} -- key of the entry that all further keys share
 
@@ -53,12 +58,28 @@ function Log:level()
 	end
 end
 
+--- The level that a text names, in any case: "TRACE" is "debug".
+-- @return level | nil, message: there is no such level
+function M.level_of(text)
+	local name = text:lower()
+	name = ALIASES[name] or name
+	if RANKS[name] then return name end
+	return nil, "allowed is one of " .. M.LEVELS
+end
+
 --- Changes the level of this logger, its parents and its children.
--- @return true | nil, message: there is no such level
-function Log:set_level(level)
-	if not RANKS[level] then return nil, "allowed is one of error, warn, info, debug" end
+-- @param text as M.level_of takes it
+-- @return level in force | nil, message: there is no such level
+function Log:set_level(text)
+	local level, message = M.level_of(text)
+	if not level then return nil, message end
 	self.shared.rank = RANKS[level]
-	return true
+	return level
+end
+
+--- The format of its lines: "text" or "json".
+function Log:format()
+	return self.shared.format
 end
 
 --- A logger that adds fields to each event and shares everything else. (The field `request` holds a

@@ -17,8 +17,23 @@ local function logger(cfg, native)
 	})
 end
 
--- Prints a command to paste into another terminal.
-local function announce(cfg, native, world)
+-- Says why the node does not start: as lines of the log where those are JSON, else as commands do.
+-- @param lines list of texts, or one text
+local function complain(logs, world, lines)
+	for _, line in ipairs(type(lines) == "table" and lines or { lines }) do
+		if logs:format() == "json" then
+			logs:error("cannot start", { reason = line })
+		else
+			world.stderr:write("nova-kms: ", line, "\n")
+		end
+	end
+end
+
+-- Says that the node serves. On a terminal: with a command to paste into another one.
+local function announce(cfg, native, world, logs)
+	if logs:format() == "json" and not (cfg.LOG_FORMAT == "auto" and world.is_terminal()) then
+		return logs:info("serving", { url = session.local_url(cfg), version = native.version })
+	end
 	world.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, session.local_url(cfg)))
 	if cfg.CHAIN == "local" then
 		world.stdout:write(("Try: %s call derive --url %s --seed %s/demo-app.seed --path wallet/root\n"):format(
@@ -64,7 +79,7 @@ end
 
 -- Runs the loop until the node has stopped. Returns the exit code.
 local function run_node(running, cfg, logs, native, world)
-	local waiting = announce_when_ready(running, function() announce(cfg, native, world) end)
+	local waiting = announce_when_ready(running, function() announce(cfg, native, world, logs) end)
 	local stop = once(function(signal)
 		logs:info("stopping", { signal = signal })
 		loop.close(waiting)
@@ -79,39 +94,43 @@ local function run_node(running, cfg, logs, native, world)
 	return exit.OK
 end
 
-local function run(parsed, world)
-	local native, node = world.native(), require("kms.node")
-	local cfg, secrets = boot.configure({ path = parsed.config, env = world.env, root = world.root, native = native })
-	if not cfg then
-		for _, line in ipairs(secrets) do world.stderr:write("nova-kms: ", line, "\n") end
-		return exit.CONFIG
-	end
-	local logs = logger(cfg, native)
-	loop.on_error(function(text) logs:error("internal error", { trace = text }) end)
+-- Starts the node. Returns it | nil, exit code, after the reason was logged.
+local function start(cfg, secrets, logs, native, world)
+	local node = require("kms.node")
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
 	node.set_threads(cfg.THREADS)
 	native.raise_nofile()
 	-- Before reading anything from outside, and before the first thread.
 	local landlock, message = native.confine()
 	if landlock == nil then
-		world.stderr:write("nova-kms: ", message, "\n")
-		return exit.FAILED
+		complain(logs, world, message)
+		return nil, exit.FAILED
 	end
 	logs:debug("confined", { seccomp = true, landlock = landlock })
 	local running
 	running, message = node.start({
 		config = cfg, log = logs, given_secret = secrets.MASTER_SECRET_HEX, shipped = world.root .. "/config/policy",
 	})
-	if type(message) == "table" then
-		for _, line in ipairs(message) do world.stderr:write("nova-kms: ", line, "\n") end
+	if running then return running end
+	complain(logs, world, message)
+	return nil, type(message) == "table" and exit.CONFIG or exit.FAILED
+end
+
+local function run(parsed, world)
+	local native = world.native()
+	local options = { path = parsed.config, env = world.env, root = world.root, native = native }
+	local cfg, secrets = boot.configure(options)
+	if not cfg then
+		local mistakes = secrets
+		complain(log.new({ clock = native.wall_ms, names = true, format = boot.log_format(options) }), world, mistakes)
 		return exit.CONFIG
 	end
-	if not running then
-		world.stderr:write("nova-kms: ", message, "\n")
-		uv.run("nowait") -- luv crashes at exit while handles are still closing
-		return exit.FAILED
-	end
-	return run_node(running, cfg, logs, native, world)
+	local logs = logger(cfg, native)
+	loop.on_error(function(text) logs:error("internal error", { trace = text }) end)
+	local ok, running, code = loop.try(start, cfg, secrets, logs, native, world)
+	if ok and running then return run_node(running, cfg, logs, native, world) end
+	uv.run("nowait") -- luv crashes at exit while handles are still closing
+	return code or exit.FAILED
 end
 
 return {

@@ -125,6 +125,16 @@ function M.load(options)
 	return cfg
 end
 
+--- LOG_FORMAT, for the lines about a configuration that is refused: the format stands though other values are wrong.
+-- @param options as M.load takes them
+-- @return "text", "json" or "auto", which stands for a value that is not valid or cannot be read
+function M.log_format(options)
+	local keys = keys_by_name()
+	local key = keys.LOG_FORMAT
+	local valid, value = convert(key, (find_raw(key, options.env, (file.read(options, keys, {})))))
+	return valid and value or "auto"
+end
+
 local function of(cfg)
 	return about[cfg] or error("not a configuration of kms.config", 3)
 end

@@ -7,6 +7,7 @@
 -- `key` is the key's entry in kms.config.schema.
 
 local cidr = require("kms.base.cidr")
+local log = require("kms.base.log")
 local url = require("kms.config.url")
 
 local M = {}
@@ -74,15 +75,9 @@ M.enum = {
 	allowed = function(key) return "one of " .. table.concat(key.values, ", ") end,
 }
 
--- Existing deployments use the names of Python's logging.
-local LEVELS = {
-	error = "error", warn = "warn", info = "info", debug = "debug",
-	critical = "error", fatal = "error", warning = "warn", trace = "debug",
-}
-
 M.level = {
-	parse = function(text) return LEVELS[text:lower()] end,
-	allowed = function() return "one of error, warn, info, debug" end,
+	parse = function(text) return (log.level_of(text)) end,
+	allowed = function() return "one of " .. log.LEVELS end,
 }
 
 M.address = {

@@ -22,14 +22,23 @@ local function take_secrets(native)
 	return secrets, was_set, errors
 end
 
+-- Where the configuration stands, for kms.config.
+local function sources(options)
+	return { path = options.path, env = options.env, default_path = options.root .. "/config/node.lua" }
+end
+
+--- The format of the lines that say why a configuration is refused.
+-- @param options of M.configure
+function M.log_format(options)
+	return config.log_format(sources(options))
+end
+
 --- Loads the configuration, starts guarded memory and crypto unless they run, and takes the secrets.
 -- @param options path (named by the user, or nil), env (function), root (folder of config/),
 -- native (the native module)
 -- @return configuration, secrets (handle by name) | nil, list of errors, one line each
 function M.configure(options)
-	local cfg, errors = config.load({
-		path = options.path, env = options.env, default_path = options.root .. "/config/node.lua",
-	})
+	local cfg, errors = config.load(sources(options))
 	if not cfg then return nil, errors end
 	local fit, needed = config.check_start(cfg)
 	if not fit then return nil, needed end

@@ -3,6 +3,7 @@
 -- beside the seed.
 
 local uv = require("luv")
+local files = require("kms.base.files")
 local native = require("kms_native")
 
 local M = {}
@@ -23,12 +24,15 @@ end
 
 -- Written elsewhere and renamed, so that a crash leaves no half-written certificate. Returns true | nil, message.
 local function write_certificate(path, der)
-	local fd, message = uv.fs_open(path .. ".new", "w", 384) -- 0600
+	local temporary = files.temporary(path)
+	local fd, message = uv.fs_open(temporary, "wx", 384) -- 0600
 	if not fd then return nil, message end
 	local ok, failure = uv.fs_write(fd, der, 0)
 	uv.fs_close(fd)
-	if ok then ok, failure = uv.fs_rename(path .. ".new", path) end
-	return ok and true or nil, failure
+	if ok then ok, failure = uv.fs_rename(temporary, path) end
+	if ok then return true end
+	uv.fs_unlink(temporary)
+	return nil, failure
 end
 
 --- Makes a document. Yields.
