@@ -97,10 +97,6 @@ return {
 	-- Allowed: 1 to 64 URLs separated by commas, each http:// or https:// with a host, no user name or fragment.
 	-- HELIOS_RPC_URL = "http://127.0.0.1:18545",
 
-	-- How long an RPC server may take for a response, in milliseconds; another one is asked after a second.
-	-- Allowed: a whole number from 100 to 60000.
-	-- RPC_TIMEOUT_MS = 8000,
-
 	-- Contract that lists applications, versions and instances.
 	-- Allowed: a contract address: 0x and 40 hexadecimal digits, not all zero.
 	-- NOVA_APP_REGISTRY_ADDRESS = "",
@@ -179,11 +175,11 @@ return {
 
 	-- Records -------------------------------------------------------------------------------
 
-	-- Longest value, in bytes before encryption.
+	-- Longest value, in bytes before encryption; limits of bodies that are not set grow with it.
 	-- Allowed: a whole number from 1 to 16777216.
 	-- MAX_KV_VALUE_SIZE_BYTES = 1 * 1024 * 1024,
 
-	-- Longest key, in bytes.
+	-- Longest key that is written here, in bytes; members may send records with keys of up to 65536.
 	-- Allowed: a whole number from 1 to 65536.
 	-- MAX_KEY_BYTES = 4096,
 
@@ -238,23 +234,23 @@ return {
 	-- Bodies --------------------------------------------------------------------------------
 
 	-- Longest request body, in bytes; a value of 1 MiB is 2.8 MB as an envelope.
-	-- Allowed: a whole number from 1 to 1073741824.
+	-- Allowed: a whole number from 789504 to 1073741824.
 	-- MAX_REQUEST_BODY_BYTES = 4 * 1024 * 1024,
 
 	-- Longest body on /sync, in bytes.
-	-- Allowed: a whole number from 1 to 4294967296.
+	-- Allowed: a whole number from 827908 to 4294967296.
 	-- MAX_SYNC_PAYLOAD_BYTES = 50 * 1024 * 1024,
 
 	-- Longest snapshot accepted from a peer, in bytes.
-	-- Allowed: a whole number from 1 to 68719476736.
+	-- Allowed: a whole number from 827908 to 68719476736.
 	-- MAX_SNAPSHOT_BYTES = 512 * 1024 * 1024,
 
 	-- Memory of all request bodies, in bytes, beyond it 503; unsent replies have the same limit of their own.
-	-- Allowed: a whole number from 1 to 1099511627776.
+	-- Allowed: a whole number from 1263207 to 1099511627776.
 	-- MAX_BODY_MEMORY_BYTES = 256 * 1024 * 1024,
 
 	-- Memory of one application's request bodies, in bytes, beyond it 429.
-	-- Allowed: a whole number from 1 to 1099511627776.
+	-- Allowed: a whole number from 789504 to 1099511627776.
 	-- MAX_APP_BODY_MEMORY_BYTES = 32 * 1024 * 1024,
 
 	-- A body that arrives more slowly, over 5 seconds, gets 408; 0: only BODY_TIMEOUT_SECONDS counts.

@@ -16,8 +16,9 @@
 
 #include "kms/buf.h"
 #include "kms/view.h"
+#include "net/http.h"
 
-#define KMS_FETCH_MAX_URL (64u << 10)         /* bytes */
+#define KMS_FETCH_MAX_URL KMS_HTTP_MAX_LINE   /* bytes */
 #define KMS_FETCH_MAX_HEADER (64u << 10)      /* bytes of response headers, interim ones included */
 #define KMS_FETCH_MAX_HEADER_LINES 256        /* of a response */
 #define KMS_FETCH_MAX_SENT_HEADER (64u << 10) /* bytes of headers that the caller adds */

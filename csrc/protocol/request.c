@@ -101,11 +101,13 @@ static kms_status parse_length(fields *f)
 	return KMS_OK;
 }
 
+/* Members' records may have longer keys than may be written here: those can be read and deleted. */
 static kms_status parse_key(fields *f)
 {
 	kms_text *key = &f->request->key;
+	size_t most = f->request->kind == KMS_REQUEST_PUT ? f->limits->max_key : KMS_STORE_MAX_PEER_KEY;
 	GUARD(required_string(key, f, "key"));
-	ENSURE(key->len >= 1 && key->len <= f->limits->max_key, KMS_ERR_KEY_SIZE);
+	ENSURE(key->len >= 1 && key->len <= most, KMS_ERR_KEY_SIZE);
 	ENSURE(!memchr(key->text, '\0', key->len), KMS_ERR_FIELD_VALUE);
 	return KMS_OK;
 }

@@ -44,7 +44,7 @@ const char *kms_request_operation(kms_request_kind kind);
 /* Bounds that operators set. */
 typedef struct kms_request_limits {
 	size_t max_value; /* MAX_KV_VALUE_SIZE_BYTES */
-	size_t max_key;   /* MAX_KEY_BYTES */
+	size_t max_key;   /* of a PUT: MAX_KEY_BYTES; KMS_STORE_MAX_PEER_KEY else */
 	size_t max_list;  /* MAX_LIST_BYTES */
 } kms_request_limits;
 

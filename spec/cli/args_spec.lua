@@ -154,12 +154,12 @@ describe("kms.cli", function()
 		end
 
 		it("says what differs from the defaults", function()
-			local status, native = check({}, { MAX_KEY_BYTES = "100", MAX_REQUEST_BODY_BYTES = "2097152" })
+			local status, native = check({}, { MAX_KEY_BYTES = "100", MAX_APP_STORAGE_BYTES = "1048575" })
 			assert.equal(0, status)
 			assert.is_truthy(out:find("^configuration is valid: "))
 			assert.is_truthy(out:find("\n  MAX_KEY_BYTES = 100 (environment)", 1, true))
 			assert.is_nil(out:find("LOG_LEVEL", 1, true))
-			assert.is_truthy(err:find("^note: MAX_REQUEST_BODY_BYTES=2097152"))
+			assert.is_truthy(err:find("^note: MAX_APP_STORAGE_BYTES=1048575"))
 			assert.same({ MASTER_SECRET_HEX = 32 }, native.taken)
 		end)
 

@@ -99,7 +99,10 @@ describe("nova-kms policy", function()
 		assert.same({ 1, "the node itself refuses with 400: the value is larger than MAX_KV_VALUE_SIZE_BYTES=1048576\n" },
 			{ run("explain put --key k --size 1048577") })
 		assert.same({ 1, "the node itself refuses with 400: the key is longer than MAX_KEY_BYTES=4096\n" },
-			{ run("explain get --key " .. ("k"):rep(4097)) })
+			{ run("explain put --key " .. ("k"):rep(4097)) })
+		assert.same({ 1, "the node itself refuses with 400: the key is longer than 65536 bytes\n" },
+			{ run("explain get --key " .. ("k"):rep(65537)) })
+		assert.equal(0, (run("explain delete --key " .. ("k"):rep(65536))))
 		assert.equal(0, (run("explain put --key k --size 1048576")))
 	end)
 

@@ -9,8 +9,12 @@ local with_file, with_env = configs.with_file, configs.with_env
 describe("config types", function()
 	after_each(configs.clean)
 
+	-- With the smallest records, which other limits must have room for.
 	local function accepts(name, text, value)
-		assert.same(value, load_env({ IN_ENCLAVE = name ~= "IN_ENCLAVE" and "false" or nil, [name] = text })[name])
+		local variables = { IN_ENCLAVE = name ~= "IN_ENCLAVE" and "false" or nil }
+		variables.MAX_KV_VALUE_SIZE_BYTES, variables.MAX_KEY_BYTES = "1", "1"
+		variables[name] = text
+		assert.same(value, load_env(variables)[name])
 	end
 	local function refuses(name, text)
 		local line = errors_of(with_env({ [name] = text }))

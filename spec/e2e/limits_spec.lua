@@ -23,10 +23,12 @@ local function retry_after(response)
 end
 
 describe("body limit", function()
-	local LIMIT = 4096
+	local LIMIT = 800000
 	local node, app
 
-	setup(function() node, app = start({ MAX_REQUEST_BODY_BYTES = LIMIT }) end)
+	setup(function()
+		node, app = start({ MAX_REQUEST_BODY_BYTES = LIMIT, MAX_KV_VALUE_SIZE_BYTES = 4096 })
+	end)
 	teardown(function() node:stop() end)
 
 	-- A good envelope, made `size` bytes long with white space.
@@ -40,8 +42,8 @@ describe("body limit", function()
 		local headers, signature = app:pop({})
 		headers[#headers + 1] = { "Transfer-Encoding", "chunked" }
 		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }))
-		for i = 1, #body, 1000 do
-			local part = body:sub(i, i + 999)
+		for i = 1, #body, 50000 do
+			local part = body:sub(i, i + 49999)
 			conn:write(("%x\r\n%s\r\n"):format(#part, part))
 		end
 		conn:write("0\r\n\r\n")
@@ -105,14 +107,16 @@ end)
 
 describe("body memory", function()
 	it("is shared by all bodies in flight; beyond it 503 until there is room", function()
-		local node, app = start({ MAX_BODY_MEMORY_BYTES = 200000, MAX_REQUEST_BODY_BYTES = 80000 })
+		local node, app = start({
+			MAX_BODY_MEMORY_BYTES = 2000000, MAX_REQUEST_BODY_BYTES = 800000, MAX_KV_VALUE_SIZE_BYTES = 4096,
+		})
 		finally(function() node:stop() end)
 		local function begin()
 			local conn = assert(http.connect(node.port))
 			local sent = app:send({
-				method = "POST", target = "/kms/derive", conn = conn, headers = { { "Content-Length", "80000" } },
+				method = "POST", target = "/kms/derive", conn = conn, headers = { { "Content-Length", "800000" } },
 			})
-			conn:write((" "):rep(79999))
+			conn:write((" "):rep(799999))
 			return conn, sent
 		end
 		local held = begin()

@@ -25,6 +25,7 @@ local NAMES = {
 	"kms_repair_exchanges_total", "kms_repair_versions_total", "kms_repair_bytes_total", "kms_repair_lag_seconds",
 	"kms_sync_messages_total", "kms_sync_received_records_total", "kms_connections", "kms_requests_running",
 	"kms_connections_accepted_total", "kms_http_refused_total", "kms_handler_errors_total", "kms_body_bytes",
+	"kms_line_bytes",
 	"kms_answer_bytes", "kms_nonces_issued_total", "kms_nonces_out", "kms_channels", "kms_guarded_memory_bytes",
 	"kms_chain_calls_total", "kms_chain_failures_total", "kms_chain_head_age_seconds", "kms_chain_view_age_seconds",
 	"kms_chain_unconfirmed",
@@ -58,7 +59,7 @@ describe("GET /metrics", function()
 		files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n")
 		node = nodes.start({ dir = dir, env = {
 			METRICS_ADDR = "127.0.0.1:" .. port, MASTER_SECRET_HEX = crypto.hex(MASTER), MAX_APP_STORAGE_BYTES = "20000",
-			MAX_KV_VALUE_SIZE_BYTES = "8000", MAX_REQUEST_BODY_BYTES = "100000",
+			MAX_KV_VALUE_SIZE_BYTES = "8000", MAX_REQUEST_BODY_BYTES = "800000",
 		} })
 		app = apps.new(node, "1234567", "metrics app")
 		peer = peers.new(node, "metrics peer")

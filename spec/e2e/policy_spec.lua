@@ -25,7 +25,7 @@ describe("operator policies", function()
 
 	setup(function()
 		folder = policies.new()
-		node = nodes.start({ env = { POLICY_DIR = folder.dir, MAX_REQUEST_BODY_BYTES = 300000 } })
+		node = nodes.start({ env = { POLICY_DIR = folder.dir, MAX_REQUEST_BODY_BYTES = 3000000 } })
 		app, other = apps.new(node, "700", "policy app"), apps.new(node, "701", "other app")
 		node:register({ app, other })
 	end)
@@ -93,7 +93,7 @@ describe("operator policies", function()
 		end)
 
 		it("lift no limit", function()
-			local response = app:put("big", ("v"):rep(200000))
+			local response = app:put("big", ("v"):rep(1200000))
 			expect.refused(response, 413, "payload_too_large")
 			local limited = nodes.start({ env = {
 				POLICY_DIR = folder.dir, APP_RATE_LIMIT_PER_MINUTE = 3, RATE_LIMIT_PER_MINUTE = 100,

@@ -21,7 +21,7 @@ describe("POST /sync", function()
 	end
 
 	setup(function()
-		node = nodes.start({ env = { MAX_SYNC_PAYLOAD_BYTES = 300000, ALLOW_PARTIAL_REPLICATION = "true" } })
+		node = nodes.start({ env = { MAX_SYNC_PAYLOAD_BYTES = 5500000, ALLOW_PARTIAL_REPLICATION = "true" } })
 		peer = member("peer")
 		app = apps.new(node, "700", "sync app")
 		node:register({ app })
@@ -142,7 +142,7 @@ describe("POST /sync", function()
 				encrypted_data = ("0"):rep(200000), nonce = ("0"):rep(64), sender_tee_pubkey = crypto.hex(peer.identity.der),
 			})
 			for extra, status in pairs({ [0] = 403, [1] = 413 }) do
-				local response = peer:delta({}, { body = envelope .. (" "):rep(300000 + extra - #envelope), mac = false })
+				local response = peer:delta({}, { body = envelope .. (" "):rep(5500000 + extra - #envelope), mac = false })
 				assert.equal(status, response.status, response.body)
 			end
 		end)

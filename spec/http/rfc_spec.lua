@@ -22,6 +22,7 @@
 --   before    a call that comes first
 
 local apps = require("spec.support.app")
+local cjson = require("cjson")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 
@@ -117,6 +118,17 @@ describe("HTTP/1.1 as the RFCs say:", function()
 			end)
 		end
 	end
+
+	it("9110 9.3.2: HEAD is tried of every path that the node says it has", function()
+		local tried = { ["/kms/data/<key>"] = true }
+		for _, row in ipairs(require("spec.http.rfc.semantics")) do
+			if row.head_of then tried[row.head_of:match("^[^?]*")] = true end
+		end
+		for _, endpoint in ipairs(cjson.decode(http.get(node.port, "/").body).endpoints) do
+			local path = endpoint:match("^GET (.*)$")
+			if path then assert.is_true(tried[path], path) end
+		end
+	end)
 
 	it("9110 9.3.2: HEAD of a record is its GET without content", function()
 		assert.equal(200, app:put("rfc/head", "value").status)

@@ -4,6 +4,7 @@
 local cidr = require("kms.base.cidr")
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
+local limits = require("kms.config.limits")
 local types = require("kms.config.types")
 
 local M = {}
@@ -97,8 +98,11 @@ end
 
 -- What the node refuses whatever a policy says. Returns nil, or why.
 local function own_limit(parsed, cfg)
-	if parsed.key and #parsed.key > cfg.MAX_KEY_BYTES then
+	if parsed.key and parsed.action == "put" and #parsed.key > cfg.MAX_KEY_BYTES then
 		return ("the key is longer than MAX_KEY_BYTES=%d"):format(cfg.MAX_KEY_BYTES)
+	end
+	if parsed.key and #parsed.key > limits.PEER_KEY then
+		return ("the key is longer than %d bytes"):format(limits.PEER_KEY)
 	end
 	if parsed.size and parsed.size > cfg.MAX_KV_VALUE_SIZE_BYTES then
 		return ("the value is larger than MAX_KV_VALUE_SIZE_BYTES=%d"):format(cfg.MAX_KV_VALUE_SIZE_BYTES)

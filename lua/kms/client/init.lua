@@ -4,12 +4,12 @@
 
 local fetch = require("kms.http.fetch")
 local identity = require("kms.base.identity")
+local limits = require("kms.config.limits")
 local native = require("kms_native")
 local text = require("kms.base.text")
 
 local M = {}
 
-local MAX_RESPONSE = 64 << 20 -- bytes of a sealed response; lists of keys are the longest
 local MAX_TEXT = 300 -- bytes of a message that comes from the node
 local TIMEOUT_MS = 10000
 local PAGE_KEYS = 10000 -- asked for at once
@@ -138,7 +138,7 @@ local function send(self, kind, fields, sealed, nonce, now_s)
 	local route = ROUTES[kind]
 	return fetch.request({
 		url = self.url .. route.path .. query_of(kind, fields),
-		method = route.method, body = sealed.body, wiped = true, max_bytes = MAX_RESPONSE,
+		method = route.method, body = sealed.body, wiped = true, max_bytes = limits.LONGEST_REPLY,
 		timeout_ms = self.timeout_ms, connect_timeout_ms = self.timeout_ms,
 		headers = {
 			["Content-Type"] = sealed.body and "application/json" or nil,

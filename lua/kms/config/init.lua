@@ -116,7 +116,10 @@ function M.load(options)
 		end
 	end
 	-- Rules between keys need all values.
-	if #errors == 0 then rules.check(values, errors) end
+	if #errors == 0 then
+		rules.derive(values, origins)
+		rules.check(values, errors)
+	end
 	if #errors > 0 then return nil, errors end
 	local notes = rules.notes(values)
 	rules.settle(values)

@@ -1,6 +1,7 @@
 --- Rules between configuration keys: forbidden combinations, warnings, and values that follow from
 -- others.
 
+local limits = require("kms.config.limits")
 local types = require("kms.config.types")
 local url = require("kms.config.url")
 
@@ -10,17 +11,35 @@ local M = {}
 local APP_TOTAL_FACTOR = 4
 local MIN_APP_TOTAL = 1 << 20
 
--- The size in bytes of a PUT of the largest value: base64 in JSON, the JSON in hexadecimal in the envelope,
--- and room for the key (all escaped), other members, sender key and nonce.
-local function largest_put(values)
-	local plain = (values.MAX_KV_VALUE_SIZE_BYTES + 2) // 3 * 4 + 6 * values.MAX_KEY_BYTES + 512
-	return 2 * plain + 1024
+--- Raises limits that nobody set to what the largest record needs (kms.config.limits), and a quarter of that more:
+-- clients may escape more than JSON requires.
+-- @param origins  name -> where a value is from
+function M.derive(values, origins)
+	for name, least in pairs(limits.needed(values)) do
+		if origins[name] == "default" then values[name] = math.max(values[name], least + least // 4) end
+	end
+end
+
+-- Limits under which what may be written could not be sent, read back or replicated.
+local function check_sizes(values, refuse)
+	local needed = limits.needed(values)
+	for _, name in ipairs({
+		"MAX_REQUEST_BODY_BYTES", "MAX_SYNC_PAYLOAD_BYTES", "MAX_SNAPSHOT_BYTES", "MAX_BODY_MEMORY_BYTES",
+		"MAX_APP_BODY_MEMORY_BYTES",
+	}) do
+		if values[name] < needed[name] then
+			refuse("variable %s: value '%d' is not valid with MAX_KV_VALUE_SIZE_BYTES=%d and MAX_KEY_BYTES=%d: allowed is "
+				.. "at least %d, which the largest record takes", name, values[name], values.MAX_KV_VALUE_SIZE_BYTES,
+				values.MAX_KEY_BYTES, needed[name])
+		end
+	end
 end
 
 --- Appends a line to `errors` for each forbidden combination.
 -- @param values  by name
 function M.check(values, errors)
 	local function refuse(text, ...) errors[#errors + 1] = text:format(...) end
+	check_sizes(values, refuse)
 	if not values.IN_ENCLAVE then return end
 	if values.TEE == "sim" then
 		refuse("variable TEE: value 'sim' is not valid with IN_ENCLAVE=true: allowed is odyn or nitro")
@@ -54,18 +73,13 @@ function M.check_secrets(values, is_set, errors)
 	end
 end
 
---- Warnings about valid values that are probably mistakes. Sizes that do not fit together are not refused,
--- since existing deployments set them one by one.
+--- Warnings about valid values that are probably mistakes.
 -- @return list of lines
 function M.notes(values)
 	local notes = {}
 	local function note(when, text, ...)
 		if when then notes[#notes + 1] = text:format(...) end
 	end
-	local put = largest_put(values)
-	note(values.MAX_REQUEST_BODY_BYTES < put,
-		"MAX_REQUEST_BODY_BYTES=%d: a value of MAX_KV_VALUE_SIZE_BYTES=%d takes up to %d bytes as an envelope and "
-		.. "will be refused", values.MAX_REQUEST_BODY_BYTES, values.MAX_KV_VALUE_SIZE_BYTES, put)
 	note(values.MAX_BODY_MEMORY_BYTES < values.MAX_REQUEST_BODY_BYTES,
 		"MAX_BODY_MEMORY_BYTES=%d is less than MAX_REQUEST_BODY_BYTES=%d: large bodies will get 503",
 		values.MAX_BODY_MEMORY_BYTES, values.MAX_REQUEST_BODY_BYTES)

@@ -10,10 +10,14 @@
 --   alias      another variable name that existing deployments use
 --   secret     whether C takes it from the environment; it is never a Lua string
 
+local limits = require("kms.config.limits")
+
 local M = {}
 
 local KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 local DAY_S = 86400
+-- What the smallest records need.
+local LEAST = limits.needed({ MAX_KV_VALUE_SIZE_BYTES = 1, MAX_KEY_BYTES = 1 })
 local LARGEST = 1 << 40 -- most bytes or entries that the C core accepts
 
 local function section(title, ...)
@@ -70,8 +74,6 @@ function M.sections()
 				doc = "Where the registries are read; local (a file) only with IN_ENCLAVE=false." },
 			{ name = "HELIOS_RPC_URL", type = "urls", filled = true, default = "http://127.0.0.1:18545", alias = "NODE_URL",
 				doc = "RPC of the chain; in an enclave a light client on loopback, or at least two URLs." },
-			{ name = "RPC_TIMEOUT_MS", type = "int", min = 100, max = 60000, default = 8000,
-				doc = "How long an RPC server may take for a response, in milliseconds; another one is asked after a second." },
 			{ name = "NOVA_APP_REGISTRY_ADDRESS", type = "address", optional = true,
 				doc = "Contract that lists applications, versions and instances." },
 			{ name = "KMS_REGISTRY_ADDRESS", type = "address", optional = true,
@@ -112,10 +114,10 @@ function M.sections()
 				doc = "Addresses and ranges of proxies whose X-Forwarded-For is trusted." }),
 		section("Records",
 			{ name = "MAX_KV_VALUE_SIZE_BYTES", type = "int", min = 1, max = 16 * MIB, default = MIB,
-				doc = "Longest value, in bytes before encryption." },
-			{ name = "MAX_KEY_BYTES", type = "int", min = 1, max = 64 * KIB, default = 4096,
-				doc = "Longest key, in bytes." },
-			{ name = "MAX_LIST_BYTES", type = "int", min = MIB, max = 64 * MIB, default = 4 * MIB,
+				doc = "Longest value, in bytes before encryption; limits of bodies that are not set grow with it." },
+			{ name = "MAX_KEY_BYTES", type = "int", min = 1, max = limits.PEER_KEY, default = 4096,
+				doc = "Longest key that is written here, in bytes; members may send records with keys of up to 65536." },
+			{ name = "MAX_LIST_BYTES", type = "int", min = MIB, max = limits.LONGEST_LIST, default = 4 * MIB,
 				doc = "Keys in one reply of GET /kms/data, in bytes as JSON; beyond it a client asks for pages." },
 			{ name = "MAX_APP_STORAGE_BYTES", type = "int", min = 28, max = LARGEST, default = 10 * MIB,
 				doc = "Ciphertext of an application, in bytes; beyond it the least recently used records are evicted." },
@@ -141,15 +143,20 @@ function M.sections()
 			{ name = "MAX_CLOCK_SKEW_MS", type = "int", min = 0, max = 3600 * 1000, default = 15000,
 				doc = "How far in the future a record from a peer may be stamped, in milliseconds." }),
 		section("Bodies",
-			{ name = "MAX_REQUEST_BODY_BYTES", type = "int", min = 1, max = GIB, default = 4 * MIB,
+			{ name = "MAX_REQUEST_BODY_BYTES", type = "int", min = LEAST.MAX_REQUEST_BODY_BYTES,
+				max = GIB, default = 4 * MIB,
 				doc = "Longest request body, in bytes; a value of 1 MiB is 2.8 MB as an envelope." },
-			{ name = "MAX_SYNC_PAYLOAD_BYTES", type = "int", min = 1, max = 4 * GIB, default = 50 * MIB,
+			{ name = "MAX_SYNC_PAYLOAD_BYTES", type = "int", min = LEAST.MAX_SYNC_PAYLOAD_BYTES,
+				max = 4 * GIB, default = 50 * MIB,
 				doc = "Longest body on /sync, in bytes." },
-			{ name = "MAX_SNAPSHOT_BYTES", type = "int", min = 1, max = 64 * GIB, default = 512 * MIB,
+			{ name = "MAX_SNAPSHOT_BYTES", type = "int", min = LEAST.MAX_SNAPSHOT_BYTES,
+				max = 64 * GIB, default = 512 * MIB,
 				doc = "Longest snapshot accepted from a peer, in bytes." },
-			{ name = "MAX_BODY_MEMORY_BYTES", type = "int", min = 1, max = LARGEST, default = 256 * MIB,
+			{ name = "MAX_BODY_MEMORY_BYTES", type = "int", min = LEAST.MAX_BODY_MEMORY_BYTES,
+				max = LARGEST, default = 256 * MIB,
 				doc = "Memory of all request bodies, in bytes, beyond it 503; unsent replies have the same limit of their own." },
-			{ name = "MAX_APP_BODY_MEMORY_BYTES", type = "int", min = 1, max = LARGEST, default = 32 * MIB,
+			{ name = "MAX_APP_BODY_MEMORY_BYTES", type = "int", min = LEAST.MAX_APP_BODY_MEMORY_BYTES,
+				max = LARGEST, default = 32 * MIB,
 				doc = "Memory of one application's request bodies, in bytes, beyond it 429." },
 			{ name = "MIN_BODY_BYTES_PER_SECOND", type = "int", min = 0, max = GIB, default = 4096,
 				doc = "A body that arrives more slowly, over 5 seconds, gets 408; 0: only BODY_TIMEOUT_SECONDS counts." }),

@@ -5,6 +5,7 @@ local uv = require("luv")
 local admission = require("kms.http.admission")
 local connection = require("kms.http.connection")
 local connections = require("kms.http.connections")
+local limits = require("kms.config.limits")
 local listener = require("kms.http.listener")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
@@ -158,10 +159,10 @@ function Server:stop(on_stopped)
 	check_stopped(self)
 end
 
--- Bounds the memory of all request bodies: an eighth is for small ones, a quarter for those of members.
+-- Bounds the memory of all request bodies.
 local function bound_bodies(config)
 	local total = config.MAX_BODY_MEMORY_BYTES
-	assert(native.http_body_limits(total, config.MAX_APP_BODY_MEMORY_BYTES or total, total // 8, total // 4))
+	assert(native.http_body_limits(total, config.MAX_APP_BODY_MEMORY_BYTES or total, limits.body_reserves(total)))
 end
 
 --- A server that is not listening yet.

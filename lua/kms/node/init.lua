@@ -6,6 +6,7 @@ local assemble = require("kms.node.assemble")
 local commands = require("kms.admin.commands")
 local core = require("kms.node.core")
 local http = require("kms.http.server")
+local limits = require("kms.config.limits")
 local loop = require("kms.base.loop")
 local metrics_node = require("kms.admin.metrics.node")
 local metrics_repair = require("kms.admin.metrics.repair")
@@ -29,7 +30,7 @@ local function listen(parts)
 	local config = parts.config
 	local server = http.new({
 		handler = function(request) return parts.dispatcher:handle(request) end,
-		log = parts.log, config = config, exempt_loopback = config.IN_ENCLAVE,
+		log = parts.log, config = config, max_line_bytes = limits.LINE, exempt_loopback = config.IN_ENCLAVE,
 	})
 	local host, port = config.BIND_ADDR:match("^%[?(.-)%]?:(%d+)$")
 	local ok, message = server:listen(host, tonumber(port))

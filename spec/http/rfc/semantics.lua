@@ -32,12 +32,14 @@ add(
 -- Public routes, and what anybody gets of the others.
 local GETS = {
 	["/"] = 200, ["/health"] = 200, ["/ready"] = 200, ["/status"] = 200, ["/nodes"] = 200, ["/nonce"] = 200,
+	["/digest"] = 400,
 	["/attestation?nonce=00"] = 200, ["/kms/data"] = 403, ["/kms/data/k"] = 403, ["/kms/data?key=k"] = 403, ["/x"] = 404,
 }
 local ALLOWED = {
 	["/"] = "GET, HEAD, OPTIONS", ["/health"] = "GET, HEAD, OPTIONS", ["/ready"] = "GET, HEAD, OPTIONS",
 	["/status"] = "GET, HEAD, OPTIONS", ["/nodes"] = "GET, HEAD, OPTIONS", ["/nonce"] = "GET, HEAD, OPTIONS",
-	["/attestation"] = "GET, HEAD, OPTIONS", ["/kms/derive"] = "OPTIONS, POST", ["/sync"] = "OPTIONS, POST",
+	["/digest"] = "GET, HEAD, OPTIONS", ["/attestation"] = "GET, HEAD, OPTIONS",
+	["/kms/derive"] = "OPTIONS, POST", ["/sync"] = "OPTIONS, POST",
 	["/kms/data"] = "DELETE, GET, HEAD, OPTIONS, PUT", ["/kms/data/k"] = "GET, HEAD, OPTIONS",
 }
 for path, status in pairs(GETS) do

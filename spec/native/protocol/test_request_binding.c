@@ -1,8 +1,9 @@
-/* What binds a sealed body to its operation (docs/protocol.md section 6): `op`, `strict`, the members of a
- * DELETE. */
+/* What binds a sealed body to its operation (docs/protocol.md section 6): `op`, `strict`, the members and the
+ * key of a DELETE. */
 #include "material.h"
 
 #include "kms/request.h"
+#include "kms/store.h"
 
 static kms_status parse(kms_request_kind kind, const char *text, const char *want_field)
 {
@@ -35,6 +36,20 @@ TEST(a_request_names_its_operation)
 	CHECK_STATUS(KMS_ERR_FIELD_TYPE, parse(KMS_REQUEST_DELETE, "{\"op\":null,\"key\":\"k\"}", "op"));
 	CHECK_STATUS(KMS_ERR_FIELD_TYPE, parse(KMS_REQUEST_DELETE, "{\"op\":[],\"key\":\"k\"}", "op"));
 	CHECK_OK(parse(KMS_REQUEST_DELETE, "{\"key\":\"k\"}", NULL)); /* existing clients do not name it */
+}
+
+TEST(a_delete_names_keys_that_only_members_write)
+{
+	static char text[KMS_STORE_MAX_PEER_KEY + 64];
+	const char *before = "{\"key\":\"";
+	for (size_t extra = 0; extra <= 1; extra++) {
+		size_t len = KMS_STORE_MAX_PEER_KEY + extra, at = strlen(before);
+		memcpy(text, before, at);
+		memset(text + at, 'k', len);
+		strcpy(text + at + len, "\"}");
+		CHECK_STATUS(extra ? KMS_ERR_KEY_SIZE : KMS_OK,
+			     parse(KMS_REQUEST_DELETE, text, extra ? "key" : NULL));
+	}
 }
 
 TEST(a_delete_has_neither_value_nor_ttl)
@@ -82,5 +97,6 @@ TEST(operations_have_names)
 	CHECK(!kms_request_operation((kms_request_kind)5));
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_request_names_its_operation), T(a_delete_has_neither_value_nor_ttl),
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_request_names_its_operation),
+	  T(a_delete_names_keys_that_only_members_write), T(a_delete_has_neither_value_nor_ttl),
 	  T(a_strict_request_has_no_unknown_member), T(operations_have_names))
