@@ -97,6 +97,10 @@ return {
 	-- Allowed: 1 to 64 URLs separated by commas, each http:// or https:// with a host, no user name or fragment.
 	-- HELIOS_RPC_URL = "http://127.0.0.1:18545",
 
+	-- How long an RPC server may take for a response, in milliseconds; another one is asked after a second.
+	-- Allowed: a whole number from 100 to 60000.
+	-- RPC_TIMEOUT_MS = 8000,
+
 	-- Contract that lists applications, versions and instances.
 	-- Allowed: a contract address: 0x and 40 hexadecimal digits, not all zero.
 	-- NOVA_APP_REGISTRY_ADDRESS = "",

@@ -90,6 +90,50 @@ describe("the block of chain.evm", function()
 		end)
 	end)
 
+	it("is the newest where the only server that answers says so for a tick, until another one answers", function()
+		local now = { mono = 1000 }
+		local clock = { mono_ms = function() return now.mono end }
+		with_chain({ servers = 3, clock = clock }, function(chain, server, log, servers)
+			local function down() return loopback.reply("", nil, "500 Oops") end
+			without_old_state(server, -1)
+			servers[2].respond, servers[3].respond = down, down
+			for _ = 1, 5 do
+				assert(chain:begin_tick())
+				fails("ERR_CHAIN", "missing trie node", chain:app("7"))
+				now.mono = now.mono + 11900
+			end
+			assert.is_false(chain:describe().unconfirmed)
+			now.mono = now.mono + 500
+			assert(chain:begin_tick())
+			assert.truthy(chain:app("7"))
+			assert.is_true(chain:describe().unconfirmed)
+			assert.equal(1, log.count("the only RPC server that answers keeps no old state"))
+			-- Whatever else an answer says, the word of one server no longer suffices.
+			servers[3].respond = nil
+			now.mono = now.mono + 31000
+			server.respond = down
+			assert(chain:begin_tick())
+			assert.equal("0x3e2", tag_of(chain, servers[3]))
+			assert.is_false(chain:describe().unconfirmed)
+		end)
+	end)
+
+	it("is not the newest where another server answers now and then", function()
+		local now = { mono = 1000 }
+		local clock = { mono_ms = function() return now.mono end }
+		with_chain({ servers = 2, clock = clock }, function(chain, server, log, servers)
+			local function down() return loopback.reply("", nil, "500 Oops") end
+			without_old_state(server, -1)
+			for i = 1, 20 do
+				servers[2].respond = i % 4 ~= 0 and down or nil
+				if chain:begin_tick() then chain:app("7") end
+				now.mono = now.mono + 10000
+			end
+			assert.is_false(chain:describe().unconfirmed)
+			assert.equal(0, log.count("the only RPC server"))
+		end)
+	end)
+
 	it("has its confirmations again within a minute of the state's return, and each change is logged", function()
 		local now = { mono = 1000 }
 		with_chain({ clock = { mono_ms = function() return now.mono end } }, function(chain, server, log)

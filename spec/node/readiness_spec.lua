@@ -106,6 +106,18 @@ describe("kms.node.readiness", function()
 	end)
 
 	describe("on a chain that does not answer", function()
+		it("asks again after five seconds, not after a whole tick", function()
+			t:tick()
+			t.chain.down = true
+			t:pass(1000)
+			t.node:tick()
+			assert.is_true(t.node.ready)
+			assert.equal(5000, t.node:interval_ms())
+			t.chain.down = false
+			t:tick()
+			assert.equal(60000, t.node:interval_ms())
+		end)
+
 		it("serves on the last good view until that is too old, and then not at all", function()
 			t:tick()
 			t.chain.down = true

@@ -225,7 +225,8 @@ end
 function M.config(urls, change)
 	local config = {
 		HELIOS_RPC_URL = urls, NOVA_APP_REGISTRY_ADDRESS = M.REGISTRY, KMS_REGISTRY_ADDRESS = M.KMS, IN_ENCLAVE = false,
-		CHAIN = "evm", CHAIN_ID = 0, CHAIN_CONFIRMATIONS = 6, MAX_HEAD_AGE_SECONDS = 300, KMS_APP_ID = "49",
+		CHAIN = "evm", CHAIN_ID = 0, CHAIN_CONFIRMATIONS = 6, MAX_HEAD_AGE_SECONDS = 300, RPC_TIMEOUT_MS = 4000,
+		KMS_NODE_TICK_SECONDS = 60, KMS_APP_ID = "49",
 	}
 	for name, value in pairs(change or {}) do config[name] = value end
 	return config

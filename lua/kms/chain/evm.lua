@@ -136,6 +136,7 @@ function M.open(deps)
 	self.mono_ms = self.mono_ms or native.mono_ms
 	self.rpc = rpc.new({
 		urls = config.HELIOS_RPC_URL, log = log, mono_ms = self.mono_ms,
+		timeout_ms = config.RPC_TIMEOUT_MS, alone_ms = config.KMS_NODE_TICK_SECONDS * 1000,
 		agree = config.IN_ENCLAVE and not url.all_loopback(config.HELIOS_RPC_URL),
 	})
 	self.heads = head.new({

@@ -1,9 +1,10 @@
 --- The chain's newest block, the head, and the block that everything else is read at: CHAIN_CONFIRMATIONS before
 -- the head, so that a short reorganisation changes no decision.
 --
--- A head is valid on the expected chain, when its own timestamp is recent, and when the height has not fallen by more
--- than the confirmations. So a frozen or swapped chain is refused.
+-- A head is valid on the expected chain, when its own timestamp is recent, and when its height is plausible
+-- (kms.chain.height). So a frozen or swapped chain is refused.
 
+local height = require("kms.chain.height")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 local quantity = require("kms.chain.quantity")
@@ -29,7 +30,7 @@ local function parse(outcomes)
 	return { chain_id = chain_id, number = number, time_ms = time_s * 1000 }
 end
 
-local function check(self, found)
+local function check(self, found, server)
 	local expected = self.chain_id
 	if expected and found.chain_id ~= expected then
 		return nil, ("chain id %d instead of %d"):format(found.chain_id, expected)
@@ -37,41 +38,44 @@ local function check(self, found)
 	local age_ms = self.wall_ms() - found.time_ms
 	if age_ms > self.max_age_ms then return nil, ("the head is %d s old"):format(age_ms // 1000) end
 	if -age_ms > self.max_age_ms then return nil, ("the head is stamped %d s ahead"):format(-age_ms // 1000) end
-	if found.number < self.highest - self.confirmations then
-		return nil, ("the height fell from %d to %d"):format(self.highest, found.number)
-	end
+	local ok, message = self.height:check(found, server)
+	if not ok then return nil, message end
 	return found
 end
 
 local function accept_with(self)
-	return function(outcomes)
+	return function(outcomes, server)
 		local found, message = parse(outcomes)
 		if not found then return nil, message end
-		return check(self, found)
+		return check(self, found, server)
 	end
 end
 
--- When two servers must agree: the newest block that two of them have reached. The results read at it are
--- compared one by one (kms.chain.rpc).
-local function call_all(self)
+-- The newest block that two servers have reached. When two servers must agree, the results read at it are compared one
+-- by one (kms.chain.rpc).
+local function call_all(self, fewest)
 	local found, message = self.rpc:call_each(CALLS, accept_with(self))
-	if #found < 2 then return nil, message ~= "" and message or "only one RPC server answered" end
+	if #found < fewest then return nil, message ~= "" and message or "only one RPC server answered" end
 	table.sort(found, function(a, b) return a.number > b.number end)
 	for _, head in ipairs(found) do
 		if head.chain_id ~= found[1].chain_id then return nil, "the RPC servers are on different chains" end
 	end
-	return found[2]
+	return found[math.min(2, #found)]
 end
 
 local function call(self)
-	if self.rpc.agree then return call_all(self) end
+	if self.rpc.agree then return call_all(self, 2) end
+	-- There is nothing yet to compare a height with but another server's.
+	if self.height:is_unknown() and #self.rpc.servers > 1 then return call_all(self, 1) end
 	return self.rpc:call(CALLS, { accept = accept_with(self) })
 end
 
 local function view_of(self, found)
 	self.chain_id = self.chain_id or found.chain_id
-	self.highest = math.max(self.highest, found.number)
+	self.height:used(found)
 	local read_at = math.max(found.number - self.confirmations, 0)
+	-- By the word of one server alone: no longer than the others are silent.
+	if self.by_one_server and not self.rpc:has_one_pruned_server() then self.latest_until = 0 end
 	local behind = self.mono_ms() >= self.latest_until
 	return {
 		chain_id = found.chain_id, number = found.number, time_ms = found.time_ms, read_at = read_at,
@@ -113,14 +117,16 @@ function Head:use_latest(cause)
 	-- Calls that were on their way at the same time found out the same.
 	if now < self.latest_until then return end
 	self.latest_until, self.unconfirmed = now + FALLBACK_MS, true
-	self.log:warn("the RPC servers keep no old state: reading the newest block, without confirmations", {
+	self.by_one_server = self.rpc:has_one_pruned_server()
+	local who = self.by_one_server and "the only RPC server that answers keeps" or "the RPC servers keep"
+	self.log:warn(who .. " no old state: reading the newest block, without confirmations", {
 		cause = cause, seconds = FALLBACK_MS // 1000,
 	})
 end
 
 --- Notes that the state of the block to read at was there.
 function Head:use_confirmed()
-	self.latest_until = 0
+	self.latest_until, self.by_one_server = 0, false
 	if not self.unconfirmed then return end
 	self.unconfirmed = false
 	self.log:info("reading with confirmations again", { confirmations = self.confirmations })
@@ -138,8 +144,11 @@ function M.new(deps)
 	local config = self.config
 	self.chain_id = config.CHAIN_ID ~= 0 and config.CHAIN_ID or nil
 	self.confirmations, self.max_age_ms = config.CHAIN_CONFIRMATIONS, config.MAX_HEAD_AGE_SECONDS * 1000
-	self.highest, self.reads = 0, single_flight.new()
-	self.latest_until, self.unconfirmed = 0, false
+	self.reads = single_flight.new()
+	self.height = height.new({
+		confirmations = self.confirmations, max_age_ms = self.max_age_ms, log = self.log, mono_ms = self.mono_ms,
+	})
+	self.latest_until, self.unconfirmed, self.by_one_server = 0, false, false
 	return setmetatable(self, Head)
 end
 

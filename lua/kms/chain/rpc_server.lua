@@ -24,8 +24,9 @@ local MAX_MESSAGE = 200 -- bytes of a server's message
 local MAX_BATCH = 50
 local SINGLES_AT_ONCE = 8
 local HEADERS = { ["Content-Type"] = "application/json", Accept = "application/json" }
-local ATTEMPT_MS = 4000
 local CONNECT_MS = 2000
+-- How long a server that asks to wait is left alone: as it says, within bounds.
+local BUSY_MS, MAX_BUSY_S = 250, 10
 local RETRY_BATCH_MS = 600000
 
 -- Messages by which servers say that they lack the state of a block.
@@ -96,6 +97,15 @@ local function outcome_of(response, id)
 	return { result = result }
 end
 
+-- A server that has too many calls says so, and mostly for how long.
+local function note_busy(self, response)
+	if response.status ~= 429 and response.status ~= 503 then return end
+	local seconds = (response.headers["retry-after"] or ""):match("^%d%d?%d?%d?%d?%d?$")
+	if response.status == 503 and not seconds then return end
+	local ms = seconds and math.min(tonumber(seconds), MAX_BUSY_S) * 1000 or 0
+	self.busy_until = self.mono_ms() + math.max(ms, BUSY_MS)
+end
+
 -- One HTTP call. Returns the decoded body | nil, message, kind: "refused" (with a 4xx), "large" (the response), or
 -- nil.
 local function post(self, body, deadline)
@@ -104,10 +114,11 @@ local function post(self, body, deadline)
 	self.calls = self.calls + 1
 	local response, message, code = fetch.request({
 		url = self.url, method = "POST", body = json.encode(body), headers = HEADERS, max_bytes = MAX_RESPONSE_BYTES,
-		timeout_ms = math.min(left, ATTEMPT_MS), connect_timeout_ms = math.min(left, CONNECT_MS),
+		timeout_ms = math.min(left, self.timeout_ms), connect_timeout_ms = math.min(left, self.timeout_ms, CONNECT_MS),
 	})
 	if not response then return nil, message, code == "ERR_TOO_LARGE" and "large" or nil end
 	if response.status ~= 200 then
+		note_busy(self, response)
 		local refused = response.status >= 400 and response.status < 500 and response.status ~= 429
 		return nil, ("HTTP %d"):format(response.status), refused and "refused" or nil
 	end
@@ -206,13 +217,14 @@ function Server:send(calls, deadline)
 	return all
 end
 
---- @param deps url, log, mono_ms
--- @return server; its fields for others: name (for messages), failing_until (monotonic ms, the caller's), and since
---   the start calls (HTTP) and failures (of send)
+--- @param deps url, log, mono_ms; timeout_ms of an HTTP call
+-- @return server; its fields for others: name (for messages), failing_until (monotonic ms, the caller's), busy_until
+--   (monotonic ms: it asked not to be called before), and since the start calls (HTTP) and failures (of send)
 function M.new(deps)
-	local self = needs.take(deps, "url log mono_ms")
+	local self = needs.take(deps, "url log mono_ms timeout_ms")
 	self.name = types.url.show(self.url)
-	self.last_id, self.no_batch_until, self.failing_until, self.calls, self.failures = 0, 0, 0, 0, 0
+	self.last_id, self.no_batch_until, self.failing_until, self.busy_until = 0, 0, 0, 0
+	self.calls, self.failures = 0, 0
 	return setmetatable(self, Server)
 end
 

@@ -41,7 +41,7 @@ end
 local function call(self, queries)
 	local calls = {}
 	for i, query in ipairs(queries) do calls[i] = call_of(self, query) end
-	return self.rpc:call(calls, { accept = function(outcomes)
+	return self.rpc:call(calls, { old = self.tag ~= "latest", accept = function(outcomes)
 		local results = {}
 		for i, query in ipairs(queries) do
 			local result, message = read_outcome(self, query, outcomes[i])

@@ -74,6 +74,8 @@ function M.sections()
 				doc = "Where the registries are read; local (a file) only with IN_ENCLAVE=false." },
 			{ name = "HELIOS_RPC_URL", type = "urls", filled = true, default = "http://127.0.0.1:18545", alias = "NODE_URL",
 				doc = "RPC of the chain; in an enclave a light client on loopback, or at least two URLs." },
+			{ name = "RPC_TIMEOUT_MS", type = "int", min = 100, max = 60000, default = 8000,
+				doc = "How long an RPC server may take for a response, in milliseconds; another one is asked after a second." },
 			{ name = "NOVA_APP_REGISTRY_ADDRESS", type = "address", optional = true,
 				doc = "Contract that lists applications, versions and instances." },
 			{ name = "KMS_REGISTRY_ADDRESS", type = "address", optional = true,

@@ -17,6 +17,7 @@ Readiness.__index = Readiness
 -- Tick interval while not ready. Short, since the first node of a cluster is the only holder of the secret until
 -- a second node has it.
 local UNREADY_TICK_MS = 5000
+local UNREADABLE_TICK_MS = 5000 -- after a tick that had no answer from the chain
 local VIEW_TICKS = 3 -- a view is valid for at least this many ticks
 local SETTLED_TICKS = 2 -- of a ready node, in which peers may still give the secret of the previous hash
 
@@ -167,6 +168,7 @@ function Readiness:tick()
 	local ok, reason, cause, kind = loop.try(verify, self)
 	if ok and not reason then ok, reason = loop.try(confirmed, self) end
 	if not ok then reason, cause = "node check failed", tostring(reason) end
+	self.was_unreadable = reason ~= nil and kind == UNREADABLE
 	if not reason then return end
 	if kind == UNREADABLE and self.verified and is_fresh(self) then
 		self.log:limited("view", 60, "warn", "no answer from the chain: its last view still counts", { cause = cause })
@@ -200,6 +202,7 @@ end
 
 --- Milliseconds until the next tick.
 function Readiness:interval_ms()
+	if self.was_unreadable then return math.min(self.tick_ms, UNREADABLE_TICK_MS) end
 	if self.ready then return self.tick_ms end
 	return self.identity.next_ms or math.min(self.tick_ms, UNREADY_TICK_MS)
 end

@@ -1,0 +1,122 @@
+--- kms.chain.rpc with servers that are slow, or have too many calls.
+
+local chain_server = require("spec.support.chain_server")
+local loop = require("kms.base.loop")
+local loopback = require("spec.support.loopback")
+local native = require("spec.support.native")
+local rpc = require("kms.chain.rpc")
+local wait = require("spec.support.wait")
+
+local ID = { "eth_chainId" }
+
+local function new(urls, options)
+	options = options or {}
+	return rpc.new({
+		urls = urls, agree = options.agree == true, log = chain_server.log(), mono_ms = native.mono_ms,
+		timeout_ms = options.timeout_ms or 4000, alone_ms = 60000,
+	})
+end
+
+local function ask(client)
+	return client:call({ ID }, { accept = function(outcomes) return outcomes[1].result end })
+end
+
+local function busy(headers)
+	return loopback.reply("", headers, "429 Too Many Requests")
+end
+
+describe("chain.rpc with a slow server", function()
+	it("asks the next one as well, and does not wait for the slow one", function()
+		loopback.run(function()
+			local slow, good = chain_server.start(), chain_server.start()
+			slow.respond = function() return "hang" end
+			local began = native.mono_ms()
+			assert.equal("0x14a34", ask(new({ slow.url, good.url }, { timeout_ms = 20000 })))
+			assert.is_true(native.mono_ms() - began < 10000)
+			assert.same({ 1, 1 }, { slow.requests, good.requests })
+		end)
+	end)
+
+	it("asks a third one where two must agree", function()
+		loopback.run(function()
+			local slow, one, two = chain_server.start(), chain_server.start(), chain_server.start()
+			slow.respond = function() return "hang" end
+			local began = native.mono_ms()
+			local client = new({ slow.url, one.url, two.url }, { timeout_ms = 20000, agree = true })
+			assert.equal("0x14a34", ask(client))
+			assert.is_true(native.mono_ms() - began < 10000)
+		end)
+	end)
+
+	it("gives each attempt the time that the operator allows", function()
+		loopback.run(function()
+			local slow = chain_server.start()
+			slow.respond = function() return "hang" end
+			local began = native.mono_ms()
+			assert.is_nil((ask(new({ slow.url }, { timeout_ms = 300 }))))
+			local took = native.mono_ms() - began
+			assert.is_true(took >= 300 and took < 3000, took)
+		end)
+	end)
+end)
+
+describe("chain.rpc with a server that has too many calls", function()
+	it("has an answer to every call where each second one is refused", function()
+		loopback.run(function()
+			local chain = chain_server.start()
+			chain.respond = function() return chain.requests % 2 == 0 and busy() or nil end
+			local client, good, ended = new({ chain.url }, { timeout_ms = 8000 }), 0, 0
+			for _ = 1, 20 do
+				loop.spawn(function()
+					if ask(client) then good = good + 1 end
+					ended = ended + 1
+				end)
+			end
+			wait.until_true("all calls to end", function() return ended == 20 end)
+			assert.equal(20, good)
+		end)
+	end)
+
+	it("leaves it alone for as long as it says, and asks another one meanwhile", function()
+		loopback.run(function()
+			local one, two = chain_server.start(), chain_server.start()
+			one.respond = function() return busy("Retry-After: 9\r\n") end
+			local client = new({ one.url, two.url })
+			for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
+			assert.same({ 1, 5 }, { one.requests, two.requests })
+		end)
+	end)
+
+	it("waits for the only one as long as it says, and gives up at once where there is no time", function()
+		loopback.run(function()
+			local chain = chain_server.start()
+			chain.respond = function() return chain.requests == 1 and busy("Retry-After: 1\r\n") or nil end
+			local began = native.mono_ms()
+			assert.equal("0x14a34", ask(new({ chain.url })))
+			assert.is_true(native.mono_ms() - began >= 950)
+			chain.requests = 0
+			local value, message, code = ask(new({ chain.url }, { timeout_ms = 400 }))
+			assert.same({ nil, "ERR_CHAIN" }, { value, code })
+			assert.truthy(message:find("ask to wait", 1, true), message)
+			assert.equal(1, chain.requests)
+		end)
+	end)
+
+	it("believes no more than ten seconds of what it says", function()
+		local now = 1000
+		loopback.run(function()
+			local chain = chain_server.start()
+			chain.respond = function() return chain.requests == 1 and busy("Retry-After: 86400\r\n") or nil end
+			local client = rpc.new({
+				urls = { chain.url }, agree = false, log = chain_server.log(), mono_ms = function() return now end,
+				timeout_ms = 2000, alone_ms = 60000,
+			})
+			assert.is_nil((ask(client)))
+			now = now + 5000
+			assert.is_nil((ask(client)))
+			assert.equal(1, chain.requests)
+			now = now + 5000
+			assert.equal("0x14a34", ask(client))
+		end)
+	end)
+end)
