@@ -21,7 +21,7 @@ describe("members that push nothing to each other", function()
 		if clusters.missing() then return end
 		folder = policies.new()
 		folder:write("sync", SYNC)
-		cluster = clusters.start({ env = { POLICY_DIR = folder.dir } })
+		cluster = clusters.start({ env = { POLICY_DIR = folder.dir, WRITE_COPIES = "1" } })
 		clients = cluster:register("repair")
 	end)
 	teardown(function()
