@@ -153,11 +153,20 @@ static int message_counts(lua_State *L)
 {
 	const kms_sync *message = check_message(L);
 	lua_newtable(L);
-	for (int i = 0; i < KMS_SYNC_NUMBERS; i++) {
+	for (int i = 0; i < KMS_SYNC_TIME; i++) {
 		uint64_t number;
 		if (kms_sync_number(&number, message, (kms_sync_number_name)i))
 			bind_set_integer(L, kms_sync_number_member((kms_sync_number_name)i), number);
 	}
+	return 1;
+}
+
+/* message:time() -> Unix ms by the sender's clock | nil */
+static int message_time(lua_State *L)
+{
+	uint64_t time;
+	if (!kms_sync_number(&time, check_message(L), KMS_SYNC_TIME)) return 0;
+	lua_pushinteger(L, (lua_Integer)time);
 	return 1;
 }
 
@@ -286,9 +295,11 @@ static int message_apply(lua_State *L)
 /* ---- registration ----------------------------------------------------------------------------- */
 
 static const luaL_Reg message_methods[] = {
-	{ "text", message_text },     { "flag", message_flag },       { "features", message_features },
-	{ "counts", message_counts }, { "records", message_records }, { "record", message_record },
-	{ "refuse", message_refuse }, { "apply", message_apply },     { NULL, NULL },
+	{ "time", message_time },     { "text", message_text },
+	{ "flag", message_flag },     { "features", message_features },
+	{ "counts", message_counts }, { "records", message_records },
+	{ "record", message_record }, { "refuse", message_refuse },
+	{ "apply", message_apply },   { NULL, NULL },
 };
 const bind_type bind_sync_type = { "kms.sync", message_release, message_methods, true };
 

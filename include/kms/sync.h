@@ -43,6 +43,7 @@ typedef enum kms_sync_number_name {
 	KMS_SYNC_SKIPPED,
 	KMS_SYNC_REJECTED,
 	KMS_SYNC_FUTURE,
+	KMS_SYNC_TIME,    /* of the sender's clock, Unix ms */
 	KMS_SYNC_NUMBERS, /* how many there are */
 } kms_sync_number_name;
 

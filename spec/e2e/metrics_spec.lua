@@ -28,7 +28,7 @@ local NAMES = {
 	"kms_line_bytes",
 	"kms_answer_bytes", "kms_nonces_issued_total", "kms_nonces_out", "kms_channels", "kms_guarded_memory_bytes",
 	"kms_chain_calls_total", "kms_chain_failures_total", "kms_chain_head_age_seconds", "kms_chain_view_age_seconds",
-	"kms_chain_unconfirmed",
+	"kms_chain_unconfirmed", "kms_clock_writes_refused", "kms_clock_difference_seconds",
 	"kms_registry_lookups_total", "kms_registry_lookups_waited_total", "kms_registry_lookups_refused_total",
 	"kms_registry_lookups_waiting", "kms_tee_calls_total", "kms_tee_failures_total", "process_cpu_seconds_total",
 	"process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds",

@@ -31,7 +31,7 @@ local function new_app(service, tee)
 		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true },
 		log = { enabled = function() return false end },
 		mono_ms = function() return 0 end, wall_ms = function() return 0 end, on_change = function() end,
-		refuse_value = function() end,
+		refuse_value = function() end, clock_check = {},
 	})
 	return app, asked
 end
@@ -154,5 +154,10 @@ describe("kms.routes.app", function()
 		app.refuse_value, app.config.REQUIRE_POP = function() end, true
 		assert.same({ 200, true }, { call().status, executed })
 		assert.is_true(required)
+		executed, app.clock_check.reason = false, "clock: 40 s behind the chain"
+		reply = call()
+		assert.same({ 503, false, "5" }, { reply.status, executed, reply.headers["Retry-After"] })
+		assert.matches('"reason":"clock"', reply.body, 1, true)
+		assert.matches("40 s behind the chain", reply.body, 1, true)
 	end)
 end)

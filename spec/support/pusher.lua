@@ -119,7 +119,8 @@ function M.new()
 	}, Fixture)
 	local function quiet() end
 	self.pusher = push.new({
-		exchange = new_exchange(self), writer = message.writer({ address = "0x1" }, ("0"):rep(32)), peers = self.peers,
+		exchange = new_exchange(self), peers = self.peers,
+		writer = message.writer({ address = "0x1" }, ("0"):rep(32), function() return self.now end),
 		store = self.store, log = { limited = quiet, warn = quiet, debug = quiet },
 		mono_ms = function() return self.now end, secret = function() end, is_ready = function() return self.ready end,
 		max_body_bytes = 52428800, skew_ms = 15000, settings = function() return self.settings end,

@@ -29,6 +29,7 @@ describe("bootstrap", function()
 		}
 		local exchanges = exchange.new({
 			peers = peers, tee = {}, outbound = {}, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
+			on_time = function() end,
 		})
 		function exchanges.call(_, _, build)
 			assert(build("0xsignature"))
@@ -49,7 +50,8 @@ describe("bootstrap", function()
 			}
 		end
 		newcomer = bootstrap.new({
-			exchange = exchanges, store = {}, writer = message.writer({ address = "0x1" }, ("0"):rep(32)), peers = peers,
+			exchange = exchanges, store = {}, peers = peers,
+			writer = message.writer({ address = "0x1" }, ("0"):rep(32), native.wall_ms),
 			clock = { now = function() return 0 end },
 			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
 			accept = function() end, evidence = { make = function() end },

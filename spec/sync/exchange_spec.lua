@@ -40,6 +40,7 @@ describe("an exchange", function()
 		function tee.seal(_, plain) return plain end
 		exchanges = exchange.new({
 			tee = tee, peers = peers, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
+			on_time = function() end,
 			outbound = outbound.new({ config = { ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 		})
 		fetch.json = function() return { status = 200, value = { nonce = "bm9uY2U=" } } end

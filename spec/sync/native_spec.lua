@@ -61,7 +61,8 @@ describe("sync core", function()
 	it("says what is in a message", function()
 		local message = assert(parse({
 			type = "delta", sender_wallet = A, pop = "0xpop", status = "ok", store = "ab", ecdh_pubkey = "cd",
-			complete = false, features = { "pop", "stub" }, total = 7, future = 0, other = { 1, { x = 2 } },
+			complete = false, features = { "pop", "stub" }, total = 7, future = 0, time = 1800000000123,
+			other = { 1, { x = 2 } },
 			data = { ["49"] = { record("k"), 5 }, ["050"] = { record("k") } },
 		}))
 		local texts = {}
@@ -73,6 +74,7 @@ describe("sync core", function()
 		assert.is_true(message:flag("data"))
 		assert.same({ pop = true, stub = true }, message:features())
 		assert.same({ total = 7, future = 0 }, message:counts())
+		assert.equal(1800000000123, message:time())
 		assert.equal(3, message:records())
 	end)
 

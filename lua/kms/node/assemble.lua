@@ -9,6 +9,7 @@ local authenticate = require("kms.auth.authenticate")
 local authorize = require("kms.auth.authorize")
 local bans = require("kms.peers.bans")
 local bootstrap = require("kms.sync.bootstrap")
+local clock_check = require("kms.node.clock_check")
 local copies = require("kms.sync.copies")
 local digest_route = require("kms.routes.digest")
 local dispatch = require("kms.routes.dispatch")
@@ -61,6 +62,10 @@ local function add_peers(parts, shipped)
 		backoff_ms = function(peer) return parts.gateway:backoff_ms(peer) end,
 		interval_ms = function() return parts.reloader.settings.interval * SECOND_MS end,
 	})
+	parts.clock_check = clock_check.new({
+		peers = parts.peers, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, skew_ms = config.MAX_CLOCK_SKEW_MS,
+		log = parts.log,
+	})
 	return true
 end
 
@@ -72,11 +77,12 @@ local function add_sync(parts)
 		policy_hash = function() return parts.policy:hash() end,
 	})
 	if not parts.evidence then return nil, failure end
-	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES))
+	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES), parts.wall_ms)
 	parts.exchange = exchange.new({
 		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
 		nonce_ms = config.POP_TIMEOUT_SECONDS * SECOND_MS,
 		on_anew = function(peer) parts.pusher:started_anew(peer) end,
+		on_time = function(...) parts.clock_check:heard(...) end,
 	})
 	local function is_ready() return parts.readiness.ready end
 	local function secret() return parts.secrets.current end
@@ -125,6 +131,7 @@ local function add_readiness(parts, given_secret)
 	parts.secrets = master_secrets.new({ tee = parts.tee, given = given_secret })
 	parts.readiness = readiness.new({
 		identity = parts.identity, chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service,
+		clock_check = parts.clock_check,
 		secrets = parts.secrets, clock = parts.clock, log = parts.log, mono_ms = parts.mono_ms, bootstrap = parts.bootstrap,
 		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
 		url = parts.url, instance_url = config.NODE_INSTANCE_URL, on_verified = function() on_verified(parts) end,
@@ -167,7 +174,7 @@ local function app(parts)
 		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
 		gateway = parts.gateway, readiness = parts.readiness, log = parts.log, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, config = parts.config, on_change = function() parts.early_push:changed() end,
-		copies = parts.copies, refuse_value = refuse_value,
+		copies = parts.copies, refuse_value = refuse_value, clock_check = parts.clock_check,
 	})
 end
 
@@ -201,7 +208,7 @@ local function public(parts)
 	parts.status = status.new({
 		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
 		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, repair = parts.repair,
-		reloader = parts.reloader,
+		reloader = parts.reloader, clock_check = parts.clock_check,
 		config = parts.config,
 	})
 	return public_routes.new({

@@ -48,7 +48,7 @@ local function declare_metrics(parts, server, is_stopping)
 	metrics_node.declare(set, {
 		readiness = parts.readiness, is_stopping = is_stopping, store = parts.store, mono_ms = parts.mono_ms,
 		peers = parts.peers, bans = parts.bans, pusher = parts.pusher, bootstrap = parts.bootstrap,
-		replies = parts.replies,
+		replies = parts.replies, clock_check = parts.clock_check,
 	})
 	metrics_repair.declare(set, { repair = parts.repair })
 	metrics_services.declare(set, {

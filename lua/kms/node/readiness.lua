@@ -130,6 +130,7 @@ local function verify(self)
 	if not ok or not head then return "peer cache refresh failed", message, UNREADABLE end
 	ok, message = self.clock:check(head.time_ms)
 	if not ok then return "clock", message end
+	if self.clock_check then self.clock_check:head(head.time_ms) end
 	local own = self.peers:get(self.tee.address)
 	self.is_operator, self.own_url = own ~= nil, own and own.url
 	if not own then return "self not in KMS node list" end
@@ -203,18 +204,19 @@ end
 --- Milliseconds until the next tick.
 function Readiness:interval_ms()
 	if self.was_unreadable then return math.min(self.tick_ms, UNREADABLE_TICK_MS) end
-	if self.ready then return self.tick_ms end
+	if self.ready and not (self.clock_check and self.clock_check.reason) then return self.tick_ms end
 	return self.identity.next_ms or math.min(self.tick_ms, UNREADY_TICK_MS)
 end
 
 --- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
--- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; optional: bootstrap
--- (kms.sync.bootstrap; nil: there are no peers), url (this node's before the chain names one), instance_url
--- (NODE_INSTANCE_URL, used instead of the chain's), on_verified (called after each tick that the chain confirmed)
+-- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; optional: clock_check
+-- (kms.node.clock_check), bootstrap (kms.sync.bootstrap; nil: there are no peers), url (this node's before the chain
+-- names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's), on_verified (called after each tick that
+-- the chain confirmed)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
 function M.new(deps)
 	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms",
-		"bootstrap url instance_url on_verified")
+		"clock_check bootstrap url instance_url on_verified")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified = self.on_verified or function() end
 	self.completeness = completeness.new({

@@ -4,7 +4,8 @@
 --   pop       a body names the exchange that it belongs to
 --   store     a message names the store of its sender, which is a new one after each start
 --   stub      a snapshot may hold evicted records, without a value
+--   time      a message says its sender's time
 
 local json = require("kms.base.json")
 
-return json.list({ "complete", "digest", "pop", "store", "stub" })
+return json.list({ "complete", "digest", "pop", "store", "stub", "time" })

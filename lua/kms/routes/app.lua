@@ -26,6 +26,7 @@ local POP_WALLETS = 10000
 local WAITING_LISTINGS = 32
 local CHANGES = { put = true, delete = true }
 local SHORTLY = { ["Retry-After"] = 1 }
+local AFTER_A_TICK = { ["Retry-After"] = 5 } -- when a node that is not well looks at the chain again
 local NEW_CHANNELS_PER_MINUTE = 60 -- of an application: each costs an ECDH
 
 local function not_ready(self)
@@ -93,6 +94,8 @@ end
 local function reply_to(self, inbound, operation, caller, opened)
 	-- The client decides how long its body takes: the node may have stopped serving meanwhile.
 	if not self.readiness.ready then return not_ready(self) end
+	local clock_fault = CHANGES[operation] and self.clock_check.reason
+	if clock_fault then return err.reply("ERR_CLOCK", clock_fault, AFTER_A_TICK) end
 	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
 	local refused = self.gateway:opened(inbound, operation, caller, opened)
 	if refused then return refused end
@@ -173,11 +176,11 @@ end
 --- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
 -- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES, REQUIRE_POP,
 -- MAX_LIST_BYTES, WRITE_COPIES); on_change (called after a record was changed); copies (kms.sync.copies);
--- refuse_value (function(request)
--- -> why members cannot take it, or nil)
+-- refuse_value (function(request) -> why members cannot take it, or nil); clock_check (kms.node.clock_check: reason)
 function M.new(deps)
 	local self = needs.take(deps,
-		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change copies refuse_value")
+		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change copies refuse_value "
+			.. "clock_check")
 	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, App)

@@ -42,22 +42,29 @@ local function sync_part(self)
 	return part
 end
 
+local function clock_part(self)
+	local clock = self.clock_check:status()
+	clock.writes_refused = clock.writes_refused or cjson.null
+	return clock
+end
+
 --- The page, as a new table.
 function Status:page()
 	local stats = self.store:stats()
 	return {
 		node = node_part(self), cluster = cluster_part(self),
 		data_store = { namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes },
-		chain = self.chain:describe(), sync = sync_part(self), policy = self.reloader:status(),
+		clock = clock_part(self), chain = self.chain:describe(), sync = sync_part(self),
+		policy = self.reloader:status(),
 	}
 end
 
 --- @param deps tee; chain (kms.chain); readiness, secrets (kms.node); peers, outbound (kms.peers); store;
--- pusher, repair (kms.sync); reloader (kms.policy.reloader); config (KMS_APP_ID, KMS_REGISTRY_ADDRESS,
--- ALLOW_OPERATOR_SECRET)
+-- pusher, repair (kms.sync); reloader (kms.policy.reloader); clock_check (kms.node.clock_check); config (KMS_APP_ID,
+-- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"tee chain readiness secrets peers outbound store pusher repair reloader config"), Status)
+		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config"), Status)
 end
 
 return M

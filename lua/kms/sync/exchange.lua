@@ -156,6 +156,7 @@ local function post(self, peer, nonce, build, options)
 	local prepared, message, code = prepare(self, peer, nonce, build, options.master)
 	if not prepared then return nil, message, code end
 	local response
+	local sent_ms = native.mono_ms()
 	response, message, code = fetch.request(self.outbound:guard({
 		url = peer.url .. "/sync", method = "POST", headers = prepared.headers, body = prepared.body, handle = true,
 		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
@@ -163,7 +164,10 @@ local function post(self, peer, nonce, build, options)
 	}))
 	prepared.body:close()
 	record_call(self, peer, response)
-	if response then return response, prepared.signature end
+	if response then
+		response.sent_ms, response.got_ms = sent_ms, native.mono_ms()
+		return response, prepared.signature
+	end
 	return unreachable(self, peer, message, code)
 end
 
@@ -208,14 +212,18 @@ function Exchange:call(peer, build, options)
 	peer.was_trusted = true
 	self.peers:answered(peer)
 	if self.peers:announced(peer, inner:features(), inner:text("store")) then self.on_anew(peer) end
+	-- A reply that does not name its exchange may be an old one.
+	local time_ms = inner:text("pop") and inner:time()
+	if time_ms then self.on_time(peer, time_ms, response.sent_ms, response.got_ms) end
 	return inner
 end
 
 --- @param deps tee; peers (kms.peers); outbound (kms.peers.outbound); wall_ms; nonce_ms (POP_TIMEOUT_SECONDS in
 --   milliseconds: how long nonces live in this cluster); on_anew (function(peer): called when
---   a response comes from another store than the one before: the peer has restarted)
+--   a response comes from another store than the one before: the peer has restarted); on_time (function(peer, time_ms,
+--   sent_ms, got_ms): the peer's time in a response, and when this node sent the request and got it, monotonic)
 function M.new(deps)
-	return setmetatable(needs.take(deps, "tee peers outbound wall_ms nonce_ms on_anew"), Exchange)
+	return setmetatable(needs.take(deps, "tee peers outbound wall_ms nonce_ms on_anew on_time"), Exchange)
 end
 
 return M

@@ -13,6 +13,7 @@ Writer.__index = Writer
 -- Adds the members that every message of this version has.
 local function common(self, pop, members)
 	members.features, members.pop, members.store = features, pop, self.store
+	members.time = self.wall_ms()
 	return members
 end
 
@@ -88,8 +89,9 @@ end
 
 --- @param tee kms.tee: its address is this node's wallet
 -- @param store 32 hex digits that name this node's store, new after each start
-function M.writer(tee, store)
-	return setmetatable({ tee = tee, store = store }, Writer)
+-- @param wall_ms the node's clock
+function M.writer(tee, store, wall_ms)
+	return setmetatable({ tee = tee, store = store, wall_ms = wall_ms }, Writer)
 end
 
 return M

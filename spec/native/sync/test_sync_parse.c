@@ -55,6 +55,7 @@ TEST(members_have_names)
 	CHECK(strcmp(kms_sync_text_member(KMS_SYNC_STORE), "store") == 0);
 	CHECK(strcmp(kms_sync_number_member(KMS_SYNC_TOTAL), "total") == 0);
 	CHECK(strcmp(kms_sync_number_member(KMS_SYNC_FUTURE), "future") == 0);
+	CHECK(strcmp(kms_sync_number_member(KMS_SYNC_TIME), "time") == 0);
 	CHECK(!*kms_sync_text_member(KMS_SYNC_TEXTS) && !*kms_sync_number_member(KMS_SYNC_NUMBERS));
 }
 

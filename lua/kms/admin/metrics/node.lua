@@ -71,6 +71,16 @@ local function declare_peers(set, deps)
 			for _, state in ipairs(STATES) do put(0, state) end
 			for _, instance in ipairs(deps.peers:list()) do put(1, (deps.peers:state(instance.wallet))) end
 		end)
+	set:read("gauge", "kms_clock_writes_refused", "Whether writes are refused since this node's clock is wrong.", nil,
+		function(put) put(deps.clock_check.reason and 1 or 0) end)
+	set:read("gauge", "kms_clock_difference_seconds", "Largest difference of a member's clock from this node's.", nil,
+		function(put)
+			local largest_ms = 0
+			for _, offset in pairs(deps.clock_check:status().members) do
+				largest_ms = math.max(largest_ms, math.abs(offset))
+			end
+			put(largest_ms / 1000)
+		end)
 	set:read("gauge", "kms_bans", "Bans in force.", { { "scope", { "calls", "all" } } }, function(put)
 		put(0, "calls")
 		put(0, "all")
@@ -141,10 +151,11 @@ end
 
 --- Declares them.
 -- @param set kms.admin.metrics
--- @param deps readiness, store, mono_ms; peers, bans (kms.peers); pusher, bootstrap, replies (kms.sync); is_stopping
+-- @param deps readiness, store, mono_ms; clock_check (kms.node.clock_check); peers, bans (kms.peers); pusher,
+-- bootstrap, replies (kms.sync); is_stopping
 --   (function)
 function M.declare(set, deps)
-	deps = needs.take(deps, "readiness is_stopping store mono_ms peers bans pusher bootstrap replies")
+	deps = needs.take(deps, "readiness is_stopping store mono_ms peers bans pusher bootstrap replies clock_check")
 	declare_readiness(set, deps)
 	declare_store(set, deps)
 	declare_peers(set, deps)
