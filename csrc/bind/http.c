@@ -25,7 +25,8 @@ static int push_request(lua_State *L, const kms_http_request *request)
 	bind_push_text(L, request->query);
 	lua_pushboolean(L, request->keep_alive);
 	lua_pushboolean(L, request->framing != KMS_HTTP_NO_BODY);
-	return 6;
+	lua_pushboolean(L, request->rare_headers);
+	return 7;
 }
 
 static int push_refusal(lua_State *L, const kms_http_refusal *refusal)
@@ -40,7 +41,8 @@ static int push_refusal(lua_State *L, const kms_http_refusal *refusal)
 /*
  * An event, as results:
  *   nil, bytes read ahead                                nothing new
- *   "request", method, path, query, keep_alive, has_body a head; query is nil without '?'
+ *   "request", method, path, query, keep_alive, has_body, rare_headers
+ *                                                        a head (http.h); query is nil without '?'
  *   "body"                                               the body is complete
  *   "refused", HTTP status, code, message                reply with this, then close
  */

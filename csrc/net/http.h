@@ -60,6 +60,7 @@ typedef struct kms_http_request {
 	kms_text host; /* with its port: of the target if that names one, else of Host; absent without both */
 	bool keep_alive; /* false for HTTP/1.0 */
 	bool expects_continue;
+	bool rare_headers; /* has If-Match, If-None-Match or Content-Encoding, which few requests have */
 	kms_http_framing framing;
 	uint64_t length; /* of a SIZED body */
 } kms_http_request;

@@ -195,6 +195,15 @@ static int on_head(http_parser *parser)
 	return 0;
 }
 
+/* Looked for once here, so that the server does not ask for each of them in every request. */
+static void read_rare_headers(kms_http *http)
+{
+	static const char *const names[] = { "if-match", "if-none-match", "content-encoding" };
+	kms_text value;
+	for (size_t i = 0; i < KMS_ARRAY_LEN(names); i++)
+		if (kms_http_header(&value, http, names[i])) http->request.rare_headers = true;
+}
+
 static bool reserve_fields(kms_http *http, size_t count)
 {
 	if (count <= http->field_cap) return true;
@@ -260,5 +269,6 @@ const kms_http_refusal *kms_http_read_head(kms_http *http, const uint8_t *bytes)
 	if (!refusal) refusal = check_framing(http);
 	if (!refusal) refusal = check_expect(http);
 	if (!refusal) read_connection(http);
+	if (!refusal) read_rare_headers(http);
 	return refusal;
 }

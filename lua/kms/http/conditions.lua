@@ -11,6 +11,7 @@ local SAFE = { GET = true, HEAD = true }
 --- Whether a condition of the request is false.
 -- @param request kms.http.request
 function M.failed(request)
+	if not request.rare_headers then return false end
 	local match, none = request:header("if-match"), request:header("if-none-match")
 	return match ~= nil and match ~= "*" or none == "*"
 end

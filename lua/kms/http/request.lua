@@ -7,6 +7,7 @@
 --   caller       { uid, pid } on a Unix socket, or nil
 --   head         the parser, which C functions take
 --   keep_alive, has_body
+--   rare_headers whether it has If-Match, If-None-Match or Content-Encoding
 
 local M = {}
 
@@ -87,14 +88,15 @@ end
 -- @param request  the connection's last one, whose reply is sent; nil: there was none
 -- @param conn  kms.http.connection; the other parameters are those of the parser's event "request"
 -- @return request
-function M.begin(request, conn, number, method, path, query, keep_alive, has_body)
+function M.begin(request, conn, number, method, path, query, keep_alive, has_body, rare_headers)
 	request = request or setmetatable({
 		conn = conn, remote = conn.address, caller = conn.caller, head = conn.parser,
 		number = false, method = false, path = false, query = false, keep_alive = false, has_body = false,
+		rare_headers = false,
 		complete = false, broken = false, continued = false, replied = false, close = false, pause_s = false,
 	}, Request)
 	request.number, request.method, request.path, request.query = number, method, path, query
-	request.keep_alive, request.has_body = keep_alive, has_body
+	request.keep_alive, request.has_body, request.rare_headers = keep_alive, has_body, rare_headers
 	request.complete, request.broken, request.continued, request.replied = false, false, false, false
 	request.close, request.pause_s = false, false
 	return request

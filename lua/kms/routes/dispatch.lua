@@ -19,7 +19,7 @@ local MAX_ADDRESSES = 65536
 
 -- Bodies are taken as they are; a coding would be taken for content (RFC 9110 section 8.4).
 local function refuse_coding(request)
-	local coding = request.has_body and request:header("content-encoding")
+	local coding = request.rare_headers and request.has_body and request:header("content-encoding")
 	if not coding or coding == "" or coding:lower() == "identity" then return nil end
 	return err.reply("ERR_CODING", "bodies have no Content-Encoding", { ["Accept-Encoding"] = "identity" })
 end
