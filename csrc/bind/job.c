@@ -16,6 +16,20 @@ static struct {
 	unsigned started_before; /* jobs of the iteration before */
 } load;
 
+/*
+ * Jobs that have run, whose coroutines go on a few at a time: libuv would resume them all before it looks for
+ * input, and a small request would wait for dozens of large ones. Loop thread only.
+ */
+static struct {
+	uv_idle_t idle; /* active while there are any */
+	bind_job *first;
+	bind_job *last;
+	unsigned resumed; /* in this iteration of the loop, before the list was needed */
+} finished;
+
+/* From the pool and from the list, each. One would cost a call of epoll_wait for each job. */
+#define RESUMED_AT_ONCE 2
+
 /* A request takes two jobs, one to authenticate and one to reply: no more in an iteration may be one
  * request's. */
 #define JOBS_OF_A_REQUEST 2
@@ -27,6 +41,7 @@ static void on_prepare(uv_prepare_t *handle)
 	(void)handle;
 	load.started_before = load.started;
 	load.started = 0;
+	finished.resumed = 0;
 }
 
 uv_loop_t *bind_loop(lua_State *L)
@@ -36,6 +51,7 @@ uv_loop_t *bind_loop(lua_State *L)
 	uv_prepare_init(loop, &load.prepare);
 	uv_prepare_start(&load.prepare, on_prepare);
 	uv_unref((uv_handle_t *)&load.prepare);
+	uv_idle_init(loop, &finished.idle);
 	load.watching = true;
 	return loop;
 }
@@ -104,17 +120,40 @@ static void on_work(uv_work_t *work)
 	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) job->run(job);
 }
 
+static void resume_finished(uv_idle_t *idle)
+{
+	for (int i = 0; i < RESUMED_AT_ONCE && finished.first; i++) {
+		bind_job *job = finished.first;
+		finished.first = job->next;
+		bind_wait_resume(&job->wait);
+	}
+	if (!finished.first) uv_idle_stop(idle);
+}
+
 static void on_done(uv_work_t *work, int status)
 {
 	bind_job *job = work->data;
 	(void)status; /* nothing cancels jobs */
 	load.pending--;
-	if (!atomic_load_explicit(&stopping, memory_order_relaxed)) bind_wait_resume(&job->wait);
+	if (atomic_load_explicit(&stopping, memory_order_relaxed)) return;
+	if (!finished.first && finished.resumed++ < RESUMED_AT_ONCE) {
+		bind_wait_resume(&job->wait);
+		return;
+	}
+	job->next = NULL;
+	if (finished.first)
+		finished.last->next = job;
+	else
+		finished.first = job;
+	finished.last = job;
+	uv_idle_start(&finished.idle, resume_finished);
 }
 
 void bind_jobs_stop(void)
 {
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
+	finished.first = NULL;
+	if (load.watching) uv_idle_stop(&finished.idle);
 	while (load.pending > 0)
 		uv_run(load.prepare.loop, UV_RUN_ONCE);
 }

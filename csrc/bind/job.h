@@ -34,7 +34,8 @@ typedef struct bind_job {
 	uv_work_t work;
 	void (*run)(struct bind_job *job);
 	int (*finish)(lua_State *L, struct bind_job *job);
-	bool heavy; /* on the pool whenever the caller can yield: P-384, large bodies */
+	struct bind_job *next; /* in the list of those that have run */
+	bool heavy;            /* on the pool whenever the caller can yield: P-384, large bodies */
 } bind_job;
 
 /*
