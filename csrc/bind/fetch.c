@@ -166,7 +166,7 @@ static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *l
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
- *        handle=false, unix_socket= }
+ *        handle=false, unix_socket=, stall_s=0 (no limit) }
  *   -> status, body, headers (by lower-case name) | nil, message, code
  * Waits, so it needs a coroutine. `body`: a string, or a body handle, which is closed to others
  * until the call ends. With `wiped` (secret responses) or `handle` (large ones) the body of a 2xx response
@@ -179,7 +179,7 @@ static int fetch(lua_State *L)
 					     "body",      "timeout_ms", "connect_timeout_ms",
 					     "max_bytes", "proxy",      "check_address",
 					     "wiped",     "handle",     "unix_socket",
-					     NULL };
+					     "stall_s",   NULL };
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
@@ -189,6 +189,7 @@ static int fetch(lua_State *L)
 	request.timeout_ms = (uint32_t)bind_option_integer(L, 1, "timeout_ms", 1, 3600000, 10000);
 	request.connect_timeout_ms =
 	    (uint32_t)bind_option_integer(L, 1, "connect_timeout_ms", 1, 3600000, 5000);
+	request.stall_s = (uint32_t)bind_option_integer(L, 1, "stall_s", 0, 3600, 0);
 	request.max_bytes = (size_t)bind_option_integer(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
 	request.check_address = bind_option_boolean(L, 1, "check_address");
 	request.wiped = bind_option_boolean(L, 1, "wiped");

@@ -170,6 +170,22 @@ static int message_time(lua_State *L)
 	return 1;
 }
 
+/* message:number(name) -> integer | nil: since, until, sequence, max_bytes, and those of counts() */
+static int message_number(lua_State *L)
+{
+	const char *names[KMS_SYNC_NUMBERS + 1] = { NULL };
+	uint64_t number;
+	const kms_sync *message = check_message(L);
+	for (int i = 0; i < KMS_SYNC_NUMBERS; i++)
+		names[i] = kms_sync_number_member((kms_sync_number_name)i);
+	int name = luaL_checkoption(L, 2, NULL, names);
+	if (kms_sync_number(&number, message, (kms_sync_number_name)name))
+		lua_pushinteger(L, (lua_Integer)number);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 /* message:records() -> number of its records, malformed ones included */
 static int message_records(lua_State *L)
 {
@@ -295,11 +311,17 @@ static int message_apply(lua_State *L)
 /* ---- registration ----------------------------------------------------------------------------- */
 
 static const luaL_Reg message_methods[] = {
-	{ "time", message_time },     { "text", message_text },
-	{ "flag", message_flag },     { "features", message_features },
-	{ "counts", message_counts }, { "records", message_records },
-	{ "record", message_record }, { "refuse", message_refuse },
-	{ "apply", message_apply },   { NULL, NULL },
+	{ "time", message_time },
+	{ "text", message_text },
+	{ "flag", message_flag },
+	{ "features", message_features },
+	{ "counts", message_counts },
+	{ "records", message_records },
+	{ "record", message_record },
+	{ "refuse", message_refuse },
+	{ "apply", message_apply },
+	{ "number", message_number },
+	{ NULL, NULL },
 };
 const bind_type bind_sync_type = { "kms.sync", message_release, message_methods, true };
 

@@ -123,6 +123,46 @@ static int store_delta(lua_State *L)
 	return delta_finish(L, &job->job);
 }
 
+/* ---- page ------------------------------------------------------------------------------------ */
+
+static kms_status page_build(build_job *job)
+{
+	return kms_sync_page(&job->delta, job->body, job->store, &job->options);
+}
+
+static int page_finish(lua_State *L, bind_job *base)
+{
+	build_job *job = (build_job *)base;
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	lua_pushvalue(L, job->body_index);
+	lua_pushinteger(L, (lua_Integer)job->delta.records);
+	return 2;
+}
+
+/*
+ * store:page{ since=0, max_bytes=1 MiB, stubs=false, prefix="", suffix="" }
+ *   -> body (WIPED): prefix, the data object, its members "until" and "sequence", suffix; records
+ *    | nil, message, code
+ * Of the records about max_bytes, but one at least.
+ */
+static int store_page(lua_State *L)
+{
+	static const char *const names[] = { "since", "max_bytes", "stubs", "prefix", "suffix", NULL };
+	kms_store *store = bind_check(L, 1, &bind_store_type);
+	kms_delta_options options = { .max_records = KMS_DELTA_MAX_RECORDS, .max_record_bytes = SIZE_MAX };
+
+	bind_options_check(L, 2, names);
+	lua_settop(L, 2);
+	options.since = (uint64_t)bind_option_integer(L, 2, "since", 0, LUA_MAXINTEGER, 0);
+	options.max_bytes = (size_t)bind_option_integer(L, 2, "max_bytes", 1, MAX_BYTES, 1 << 20);
+	options.stubs = bind_option_boolean(L, 2, "stubs");
+	build_job *job = push_job(L, store, SIZE_MAX, page_finish);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->build = page_build;
+	job->options = options;
+	return bind_job_start(L, &job->job);
+}
+
 /* ---- snapshot -------------------------------------------------------------------------------- */
 
 static kms_status snapshot_build(build_job *job)
@@ -164,6 +204,7 @@ void bind_add_sync_store(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
 		{ "delta", store_delta },
+		{ "page", store_page },
 		{ "snapshot", store_snapshot },
 		{ NULL, NULL },
 	};

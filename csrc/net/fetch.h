@@ -63,6 +63,7 @@ typedef struct kms_fetch_request {
 	const char *unix_socket;     /* optional: path of a socket to connect to instead of the host */
 	uint32_t timeout_ms;         /* for everything, time in the queue included */
 	uint32_t connect_timeout_ms; /* for name look-up, connection and TLS */
+	uint32_t stall_s;            /* ERR_TIMEOUT after so long without a byte; 0: no such limit */
 	size_t max_bytes;            /* of the response body; more is ERR_TOO_LARGE */
 	bool wiped;                  /* wipe the response body when freed (libcurl's buffers always are) */
 	/*

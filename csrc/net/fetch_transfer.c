@@ -128,6 +128,8 @@ static kms_status set_policy(kms_fetch *fetch, const kms_fetch_request *request)
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	if (request->unix_socket) SET(CURLOPT_UNIX_SOCKET_PATH, request->unix_socket);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+	SET(CURLOPT_LOW_SPEED_LIMIT, request->stall_s ? 1L : 0L);
+	SET(CURLOPT_LOW_SPEED_TIME, (long)request->stall_s);
 	return KMS_OK;
 }
 

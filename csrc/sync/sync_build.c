@@ -1,4 +1,5 @@
 /* Delta pages and snapshots. Records are written a few at a time, so that no lock is held for long. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/ensure.h"
@@ -18,7 +19,7 @@ static void ids_release(uint64_t **ids)
 typedef struct namespace_writer {
 	sync_writer *writer;
 	kms_changes_walk walk;
-	bool stubs;              /* snapshot: whether they are written */
+	bool stubs;              /* whether they are written */
 	const page_change *next; /* delta: changes to write */
 	const page_change *end;
 	size_t start; /* length of the output when the lock was taken */
@@ -63,7 +64,8 @@ static bool write_change(void *context, const kms_record *record)
 	while (w->next < w->end && w->next->sequence < record->sequence)
 		w->next++;
 	if (w->next == w->end) return false;
-	if (w->next->sequence != record->sequence || record->state == KMS_RECORD_STUB) return true;
+	if (w->next->sequence != record->sequence) return true;
+	if (record->state == KMS_RECORD_STUB && !w->stubs) return true;
 	w->next++;
 	return write_one(w, record) && w->next < w->end;
 }
@@ -79,6 +81,7 @@ static kms_status write_namespace_changes(const page_change **next, sync_writer 
 	namespace_writer w =
 	    writer_make(writer, page->app_ids[first->app], first->sequence - 1, end[-1].sequence);
 	w.next = first;
+	w.stubs = page->stubs;
 	w.end = end;
 	while (write_piece(&w, store, write_change) && w.next < w.end)
 		continue;
@@ -124,6 +127,41 @@ kms_status kms_sync_delta(kms_delta *delta, kms_buf *data, kms_store *store, con
 	ENSURE_REF(options);
 	ENSURE(options->max_records >= 1 && options->max_records <= KMS_DELTA_MAX_RECORDS, KMS_ERR_RANGE);
 	return build_delta(delta, data, store, options);
+}
+
+/* ---- page ---- */
+
+static kms_status append_number(kms_buf *data, const char *name, uint64_t number)
+{
+	char text[64];
+	int len = snprintf(text, sizeof(text), ",\"%s\":%llu", name, (unsigned long long)number);
+	return kms_buf_append(data, kms_span_of(text, (size_t)len));
+}
+
+static kms_status build_page(kms_delta *delta, kms_buf *data, kms_store *store,
+			     const kms_delta_options *options)
+{
+	GUARD(build_delta(delta, data, store, options));
+	if (delta->records == 0) GUARD(kms_buf_append(data, kms_span_of("{}", 2)));
+	GUARD(append_number(data, kms_sync_number_member(KMS_SYNC_UNTIL), delta->until));
+	/* Read after the page was chosen, so it is not before the last change in it. */
+	return append_number(data, kms_sync_number_member(KMS_SYNC_SEQUENCE), kms_store_sequence(store));
+}
+
+kms_status kms_sync_page(kms_delta *delta, kms_buf *data, kms_store *store, const kms_delta_options *options)
+{
+	ENSURE_REF(delta);
+	*delta = (kms_delta){ 0 };
+	ENSURE_REF(data);
+	ENSURE_REF(store);
+	ENSURE_REF(options);
+	ENSURE(options->max_records >= 1 && options->max_records <= KMS_DELTA_MAX_RECORDS, KMS_ERR_RANGE);
+	size_t start = data->len;
+	kms_status status = build_page(delta, data, store, options);
+	if (status == KMS_OK) return KMS_OK;
+	buf_cut(data, start);
+	*delta = (kms_delta){ 0 };
+	return status;
 }
 
 /* ---- snapshot ---- */

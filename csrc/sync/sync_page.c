@@ -87,7 +87,7 @@ typedef struct look {
 
 static bool is_wanted(const kms_delta_options *options, const kms_record *record)
 {
-	if (record->state == KMS_RECORD_STUB) return false;
+	if (record->state == KMS_RECORD_STUB && !options->stubs) return false;
 	if (options->local_only && record->origin != 0) return false;
 	return options->except == 0 || record->origin != options->except;
 }
@@ -202,7 +202,7 @@ static int compare_changes(const void *a, const void *b)
 
 kms_status kms_sync_page_choose(sync_page *page, kms_store *store, const kms_delta_options *options)
 {
-	*page = (sync_page){ .until = options->since };
+	*page = (sync_page){ .until = options->since, .stubs = options->stubs };
 	/* The number is read before the list of namespaces, which then has every change up to it. */
 	uint64_t newest = kms_store_sequence(store);
 	if (newest <= options->since) return KMS_OK;

@@ -18,6 +18,7 @@ typedef struct sync_page {
 	size_t cap;
 	uint64_t until;   /* all changes up to it were decided */
 	uint64_t skipped; /* too long */
+	bool stubs;       /* they are chosen and written too */
 } sync_page;
 
 /* Chooses a page. Release it with kms_sync_page_free, also after a failure. */

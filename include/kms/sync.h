@@ -43,7 +43,11 @@ typedef enum kms_sync_number_name {
 	KMS_SYNC_SKIPPED,
 	KMS_SYNC_REJECTED,
 	KMS_SYNC_FUTURE,
-	KMS_SYNC_TIME,    /* of the sender's clock, Unix ms */
+	KMS_SYNC_TIME,     /* of the sender's clock, Unix ms */
+	KMS_SYNC_SINCE,    /* of a page: it has the changes numbered above this one, */
+	KMS_SYNC_UNTIL,    /* up to this one; */
+	KMS_SYNC_SEQUENCE, /* the number of its sender's newest change */
+	KMS_SYNC_MAX_BYTES,
 	KMS_SYNC_NUMBERS, /* how many there are */
 } kms_sync_number_name;
 
@@ -138,6 +142,7 @@ typedef struct kms_delta_options {
 	size_t max_bytes;        /* of the data object; a single record may exceed it */
 	size_t max_record_bytes; /* of a record's JSON: longer records are skipped */
 	bool local_only;         /* only records written here */
+	bool stubs;              /* stubs too */
 	uint32_t except;         /* origin of the peer, which is not sent its own records; 0: none */
 } kms_delta_options;
 
@@ -149,15 +154,22 @@ typedef struct kms_delta {
 
 /*
  * Appends {"<app id>":[record...],...} in canonical form, with every change numbered above `since` up to
- * `until` that is to be sent. Stubs, filtered and too long records are left out. The work of a call is
- * bounded, so `until` may be before the newest change even with nothing to send. A record that changes
- * meanwhile gets a larger number and is sent later.
- * Returns: KMS_OK; ERR_RANGE when max_records is; ERR_TOO_LARGE for the buffer; ERR_MEMORY.
- * Out: delta - zero on failure.
- * In-out: data - unchanged on failure.
+ * `until` that is to be sent. Stubs unless asked for, filtered and too long records are left out. The work of
+ * a call is bounded, so `until` may be before the newest change even with nothing to send. A record that
+ * changes meanwhile gets a larger number and is sent later. Returns: KMS_OK; ERR_RANGE when max_records is;
+ * ERR_TOO_LARGE for the buffer; ERR_MEMORY. Out: delta - zero on failure. In-out: data - unchanged on
+ * failure.
  */
 kms_status kms_sync_delta(kms_delta *delta, kms_buf *data, kms_store *store,
 			  const kms_delta_options *options);
+
+/*
+ * Appends the same object, "{}" without records, and `,"until":N,"sequence":N`: a page of all that the store
+ * holds. Pages up to the `sequence` of the first one are together all that the store held then; whatever
+ * changes meanwhile has a larger number, and comes in a later page.
+ * Returns: as kms_sync_delta. Out: delta - zero on failure. In-out: data - unchanged on failure.
+ */
+kms_status kms_sync_page(kms_delta *delta, kms_buf *data, kms_store *store, const kms_delta_options *options);
 
 /*
  * Appends the same object with all live records and tombstones and, if asked for, stubs. A record that

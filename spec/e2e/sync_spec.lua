@@ -70,7 +70,7 @@ describe("POST /sync", function()
 
 	it("announces what it understands, and binds its answers to their exchange", function()
 		local response = peer:snapshot()
-		assert.same({ "complete", "digest", "pop", "store", "stub", "time" }, response.inner.features)
+		assert.same({ "complete", "digest", "pages", "pop", "store", "stub", "time" }, response.inner.features)
 		assert.equal(response.signature, response.inner.pop)
 		assert.equal(32, #response.inner.store)
 		assert.truthy(response.headers["x-kms-next-nonce"])
@@ -269,5 +269,43 @@ describe("POST /sync", function()
 		assert.equal(200, peer:snapshot().status)
 		for _, conn in ipairs(conns) do conn:close() end
 		wait.until_true("its turn to come again", function() return greedy:snapshot().status == 200 end)
+	end)
+
+	it("takes the slots of snapshots from peers that do not read, for the next one", function()
+		for i = 1, 6 do assert.equal(200, app:put("large/" .. i, ("v"):rep(900000)).status) end
+		local conns = {}
+		for i = 1, 2 do
+			local slow = member("slow reader " .. i)
+			conns[i] = assert(http.connect(node.port))
+			conns[i].tcp:recv_buffer_size(4096)
+			conns[i].tcp:read_stop()
+			slow:send({
+				method = "POST", target = "/sync", inner = { type = "snapshot_request" }, conn = conns[i], nonce = slow:nonce(),
+			})
+		end
+		wait.until_true("the slot of a slow reader", function() return peer:snapshot().status == 200 end)
+		for _, conn in ipairs(conns) do conn:close() end
+	end)
+
+	it("gives what it holds in pages, resumable at each", function()
+		for i = 1, 3 do assert.equal(200, app:put("paged/" .. i, "v").status) end
+		local function page(since, max_bytes)
+			return expect.ok(peer:sync({ type = "snapshot_request", since = since, max_bytes = max_bytes })).inner
+		end
+		local keys, since, first, count = {}, 0, nil, 0
+		repeat
+			local inner = page(since, 1)
+			first = first or inner
+			assert.is_true(inner.complete and inner["until"] > since and inner["until"] <= inner.sequence)
+			for _, records in pairs(inner.data) do
+				for _, record in ipairs(records) do keys[record.key], count = true, count + 1 end
+			end
+			since = inner["until"]
+		until since >= first.sequence
+		for i = 1, 3 do assert.is_true(keys["paged/" .. i]) end
+		assert.same({}, page(since).data)
+		assert.equal(since, page(1 << 40).sequence)
+		expect.refused(peer:sync({ type = "snapshot_request", since = -1 }), 400, "bad_request")
+		expect.refused(peer:sync({ type = "snapshot_request", since = 0, max_bytes = "x" }), 400, "bad_request")
 	end)
 end)

@@ -56,6 +56,34 @@ static void check_snapshot(kms_store *store)
 	kms_buf_free(&text);
 }
 
+/* Pages of any size are together what the store holds. */
+static void check_pages(kms_store *store, const kms_sync *message)
+{
+	uint64_t records = 0, all, max_bytes;
+	kms_delta page;
+	kms_buf text = new_text();
+	kms_delta_options options = { .max_records = 1, .max_record_bytes = SIZE_MAX, .stubs = true };
+	HOLDS_OK(kms_sync_snapshot(&all, &text, store, true));
+	kms_buf_free(&text);
+	(void)!kms_sync_number(&max_bytes, message, KMS_SYNC_MAX_BYTES);
+	options.max_records += max_bytes % 7;
+	options.max_bytes = max_bytes % 1000 + 1;
+	while (options.since < kms_store_sequence(store)) {
+		HOLDS_OK(kms_sync_page(&page, &text, store, &options));
+		HOLDS(page.until > options.since && page.until <= kms_store_sequence(store) &&
+		      page.skipped == 0);
+		records += page.records;
+		options.since = page.until;
+		kms_buf_free(&text);
+	}
+	HOLDS(records == all);
+	/* Whatever a peer asks for. */
+	if (kms_sync_number(&options.since, message, KMS_SYNC_SINCE)) {
+		HOLDS_OK(kms_sync_page(&page, &text, store, &options));
+		kms_buf_free(&text);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	kms_sync *message;
@@ -76,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_counts(&counts, message);
 		if (counts.merged) fuzz_accept(1);
 		if (counts.merged) check_snapshot(store);
+		check_pages(store, message);
 		kms_store_free(store);
 	}
 	kms_sync_free(message);
@@ -100,6 +129,7 @@ void fuzz_seeds(void)
 		  "\"complete\":true,\"features\":[\"a\",\"b\"],\"store\":\"x\"}");
 	FUZZ_SEED("{\"sealed\":{\"ecdh_pubkey\":\"04\",\"encrypted_data\":\"00\",\"nonce\":\"00\"},"
 		  "\"attestation\":\"AA==\"}");
+	FUZZ_SEED("{\"type\":\"snapshot_request\",\"since\":1,\"max_bytes\":2,\"until\":3,\"sequence\":4}");
 	FUZZ_SEED("{\"type\":\"delta\",\"app_id\":1}");
 	FUZZ_SEED("{\"data\":{\"49\":[{}],\"0\":[1],\"x\":null}}");
 }

@@ -19,7 +19,8 @@ end
 
 --- Makes one call.
 -- @param options  url; method ("GET"); headers: name = value; body: text or body handle; timeout_ms of the whole call
---   (10000); connect_timeout_ms, TLS included (5000); max_bytes of the response's body (1 MiB); proxy: URL
+--   (10000); connect_timeout_ms, TLS included (5000);
+--   stall_s: most seconds without a byte (0: no limit); max_bytes of the response's body (1 MiB); proxy: URL
 --   (none); check_address: whether only public addresses are called (false); unix_socket: path of a socket
 --   to use instead of the URL's host (none); wiped: whether the body of a 2xx response is secret: a
 --   handle for C functions, wiped after use (false); handle: whether it is a handle, not secret, and

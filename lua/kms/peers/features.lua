@@ -1,6 +1,7 @@
 --- The features that nodes of this version announce in each sync message; existing nodes ignore the list.
 --   complete  a snapshot says whether its sender's store is complete
 --   digest    members compare their stores by hash trees, and exchange what differs
+--   pages     a snapshot can be had in pages
 --   pop       a body names the exchange that it belongs to
 --   store     a message names the store of its sender, which is a new one after each start
 --   stub      a snapshot may hold evicted records, without a value
@@ -8,4 +9,4 @@
 
 local json = require("kms.base.json")
 
-return json.list({ "complete", "digest", "pop", "store", "stub", "time" })
+return json.list({ "complete", "digest", "pages", "pop", "store", "stub", "time" })

@@ -159,7 +159,8 @@ local function post(self, peer, nonce, build, options)
 	local sent_ms = native.mono_ms()
 	response, message, code = fetch.request(self.outbound:guard({
 		url = peer.url .. "/sync", method = "POST", headers = prepared.headers, body = prepared.body, handle = true,
-		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, stall_s = options.stall_s,
+		connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
 	}))
 	prepared.body:close()
@@ -190,7 +191,7 @@ end
 -- @param build function(signature, nonce) -> inner text (native body) | nil, message, code; called again when the
 --   request is sent once more
 -- @param options master: secret whose sync key authenticates the body (nil: none); timeout_ms (default 10000);
---   max_bytes of the response (default 4 MiB)
+--   stall_s (seconds without a byte, default: no limit); max_bytes of the response (default 4 MiB)
 -- @return the inner message (native sync message) | nil, message, code: ERR_REFUSED, ERR_TOO_LARGE (HTTP 413),
 --   ERR_NOT_READY (HTTP 503), ERR_UNVERIFIED (the response is not trusted), ERR_URL (the peer's URL is not
 --   allowed), the code that build gave, one of this node's own failures, or why the peer could not be reached

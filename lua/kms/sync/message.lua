@@ -41,6 +41,15 @@ function Writer:snapshot_request(pop)
 	return json.encode(common(self, pop, { type = "snapshot_request", sender_wallet = self.tee.address }))
 end
 
+--- A snapshot_request for a page.
+-- @param since number of the change after which the page starts; @param max_bytes of its records
+-- @return inner text
+function Writer:page_request(pop, since, max_bytes)
+	return json.encode(common(self, pop, {
+		type = "snapshot_request", sender_wallet = self.tee.address, since = since, max_bytes = max_bytes,
+	}))
+end
+
 --- A delta.
 -- @return text before its records, text after them
 function Writer:delta(pop)
@@ -75,7 +84,7 @@ end
 
 --- The reply to a snapshot_request.
 -- @param complete whether this node's store is complete
--- @return text before its records, text after them
+-- @return text before its records, text after them (for a page: after its numbers)
 function Writer:snapshot_reply(pop, complete)
 	return around_data(('"complete":%s,'):format(complete), common(self, pop, { status = "ok" }))
 end

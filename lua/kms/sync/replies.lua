@@ -1,9 +1,9 @@
 --- The replies to peers' requests (docs/protocol.md section 9): what is done for each type of message, and the
 -- inner text that goes back.
 
-local key_slots = require("kms.async.key_slots")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local page_slots = require("kms.sync.page_slots")
 local rate_limit = require("kms.base.rate_limit")
 local record_counts = require("kms.sync.record_counts")
 
@@ -13,6 +13,8 @@ local Replies = {}
 Replies.__index = Replies
 
 local SNAPSHOTS_AT_ONCE = 2 -- each can be MAX_SNAPSHOT_BYTES, beside the bodies in flight
+local PAGES_AT_ONCE = 4
+local PAGE_BYTES = 2 << 20 -- of the records in a page; one record may be longer
 local SECRETS_PER_MINUTE = 6 -- of a peer
 local ANSWER_BYTES = 1 << 20 -- of the records in one answer to a digest
 local SECRET_PEERS = 4096 -- whose requests are counted
@@ -72,14 +74,32 @@ end
 
 -- Gives every record. A snapshot takes memory until it is sent or dropped, and a peer may read slowly: at
 -- most one for each peer, SNAPSHOTS_AT_ONCE in all. In its envelope, in hexadecimal, it is twice as long.
-local function snapshot_request(self, opened, exchange)
-	exchange.release_snapshot = self.snapshots:take(exchange.peer.wallet)
-	if not exchange.release_snapshot then return refuse("ERR_BUSY", "too many snapshots at once") end
+local function whole_snapshot(self, opened, exchange)
+	exchange.slot = self.snapshots:take(exchange.peer.wallet)
+	if not exchange.slot then return refuse("ERR_BUSY", "too many snapshots at once") end
 	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
 	return self.store:snapshot({
 		prefix = prefix, suffix = suffix, max_bytes = self.config.MAX_SNAPSHOT_BYTES // 2,
 		stubs = opened:features().stub == true,
 	})
+end
+
+-- Gives the records whose last change is after number `since`, as many as fit.
+local function page(self, opened, exchange, since)
+	exchange.slot = self.pages:take(exchange.peer.wallet)
+	if not exchange.slot then return refuse("ERR_BUSY", "too many pages at once") end
+	-- Read before the page is chosen: a store that is complete now holds in its changes up to then what it should.
+	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
+	local max_bytes = math.max(1, math.min(opened:number("max_bytes") or PAGE_BYTES, PAGE_BYTES))
+	return self.store:page({
+		since = since, max_bytes = max_bytes, stubs = opened:features().stub == true, prefix = prefix, suffix = suffix,
+	})
+end
+
+local function snapshot_request(self, opened, exchange)
+	local since = opened:number("since")
+	if since then return page(self, opened, exchange, since) end
+	return whole_snapshot(self, opened, exchange)
 end
 
 -- Whether the chain as of now and the operator let the peer have the secret. Both checks yield, so what
@@ -147,7 +167,8 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "store log wall_ms mono_ms peers writer evidence gateway readiness config")
 	self.counts = { delta = 0, digest = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
-	self.snapshots = key_slots.new(SNAPSHOTS_AT_ONCE)
+	self.snapshots = page_slots.new(SNAPSHOTS_AT_ONCE, self.mono_ms)
+	self.pages = page_slots.new(PAGES_AT_ONCE, self.mono_ms)
 	self.secret_limiter = rate_limit.per_minute(SECRETS_PER_MINUTE, SECRET_PEERS)
 	return setmetatable(self, Replies)
 end

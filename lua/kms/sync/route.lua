@@ -73,7 +73,7 @@ end
 --   stands()                true | nil, message, code: still_stands, to be called after each wait
 --   secret                  the master secret that the body was checked under; set by open
 --   authentic               whether X-Sync-Signature is valid under it; set by open
---   release_snapshot        gives back the slot of a snapshot; set by kms.sync.replies
+--   slot                    of a snapshot or page (kms.sync.page_slots); set by kms.sync.replies
 local function new_exchange(self, request, peer, signature)
 	local exchange = { peer = peer, signature = signature, nonce = request:header("x-kms-nonce") }
 	function exchange.stands() return still_stands(self, exchange) end
@@ -134,20 +134,6 @@ local function execute(self, opened, exchange)
 	return self.replies:reply(kind, opened, exchange)
 end
 
--- The body of a snapshot. It holds the snapshot's slot until it is closed.
-local function holding_slot(exchange, body)
-	local release = exchange.release_snapshot
-	exchange.release_snapshot = nil
-	return {
-		len = function() return body:len() end,
-		slice = function(_, from, count) return body:slice(from, count) end,
-		close = function()
-			body:close()
-			release()
-		end,
-	}
-end
-
 -- Returns the reply | nil, message, code.
 local function seal(self, plain, exchange)
 	local body, message, code = self.tee:seal(plain, exchange.peer.point)
@@ -155,7 +141,10 @@ local function seal(self, plain, exchange)
 	local own
 	own, message, code = self.tee:sign(("NovaKMS:Response:%s:%s"):format(exchange.signature, self.tee.address))
 	if not own then return nil, message, code end
-	if exchange.release_snapshot then body = holding_slot(exchange, body) end
+	if exchange.slot then
+		body = exchange.slot:hold(body)
+		exchange.slot = nil
+	end
 	return { status = 200, body = body, headers = { ["X-KMS-Peer-Signature"] = own } }
 end
 
@@ -176,7 +165,7 @@ end
 
 -- Gives back the slot of a snapshot that is not sent.
 local function release_unsent(exchange)
-	if exchange.release_snapshot then exchange.release_snapshot() end
+	if exchange.slot then exchange.slot:release() end
 end
 
 -- One request of a peer at a time, since each can be large.

@@ -250,6 +250,43 @@ TEST(stubs_are_in_snapshots_where_asked_for)
 	kms_store_free(s);
 }
 
+/* Builds a page of one record, which must have this key and end with these numbers. */
+static void expect_one(int *failed_, kms_store *s, uint64_t since, const char *key, const char *numbers)
+{
+	kms_delta_options o = all_changes;
+	o.since = since;
+	o.max_bytes = 1;
+	o.stubs = true;
+	kms_delta d;
+	kms_buf out = new_text();
+	CHECK_OK(kms_sync_page(&d, &out, s, &o));
+	CHECK(d.records == (*key ? 1 : 0) && out.len >= strlen(numbers));
+	CHECK(memmem(out.data, out.len, key, strlen(key)) != NULL);
+	CHECK_MEM(out.data + out.len - strlen(numbers), numbers, strlen(numbers));
+	kms_buf_free(&out);
+}
+
+TEST(pages_have_all_that_was_held_at_the_first_one)
+{
+	kms_store *s;
+	kms_store_config config = kit_config(1);
+	config.max_app_bytes = 3 * MIN_VALUE;
+	MUST(kms_store_new(&s, &config));
+	MUST(kit_put(s, "a", 1, NOW));
+	MUST(kit_put(s, "b", 1, NOW));
+	MUST(kit_put(s, "c", 1, NOW));
+	MUST(kit_put(s, "d", 1, NOW)); /* evicts a */
+	CHECK(kit_stats(s).stubs == 1);
+	CALL(expect_one, s, 0, "\"key\":\"a\"", "]},\"until\":1,\"sequence\":4");
+	MUST(kit_put(s, "b", 1, NOW + 1)); /* after the first page */
+	CALL(expect_one, s, 1, "\"key\":\"c\"", "]},\"until\":3,\"sequence\":5");
+	CALL(expect_one, s, 3, "\"key\":\"d\"", "]},\"until\":4,\"sequence\":5");
+	CALL(expect_one, s, 4, "\"key\":\"b\"", "]},\"until\":5,\"sequence\":5");
+	CALL(expect_one, s, 5, "", "{},\"until\":5,\"sequence\":5");
+	CALL(expect_one, s, 1000, "", "{},\"until\":1000,\"sequence\":5");
+	kms_store_free(s);
+}
+
 /* An expired record that is not a tombstone yet is sent as it was written. */
 TEST(expired_records_are_sent_as_they_are)
 {
@@ -332,4 +369,5 @@ TEST(failing_allocations_leave_nothing)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(pages_and_snapshots_are_canonical), T(sizes_are_exact),
 	  T(an_empty_store_has_nothing), T(pages_hold_to_their_limits), T(pages_pass_over_what_is_not_sent),
 	  T(changes_after_the_choice_come_later), T(stubs_are_in_snapshots_where_asked_for),
-	  T(expired_records_are_sent_as_they_are), T(output_is_bounded), T(failing_allocations_leave_nothing))
+	  T(pages_have_all_that_was_held_at_the_first_one), T(expired_records_are_sent_as_they_are),
+	  T(output_is_bounded), T(failing_allocations_leave_nothing))
