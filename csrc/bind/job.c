@@ -27,8 +27,9 @@ static struct {
 	unsigned resumed; /* in this iteration of the loop, before the list was needed */
 } finished;
 
-/* From the pool and from the list, each. One would cost a call of epoll_wait for each job. */
-#define RESUMED_AT_ONCE 2
+/* From the pool and from the list, each. With 4, a derive cost 6 to 10 % more CPU time under load; with 8,
+ * none. */
+#define RESUMED_AT_ONCE 8
 
 /* A request takes two jobs, one to authenticate and one to reply: no more in an iteration may be one
  * request's. */
