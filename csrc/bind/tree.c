@@ -82,6 +82,42 @@ static int store_show_tree(lua_State *L)
 	return bind_job_start(L, &job->job);
 }
 
+/* ---- digests, step by step -------------------------------------------------------------------- */
+
+#define TIDY_LEAVES 2048 /* about a millisecond */
+
+typedef struct tidy_job {
+	bind_job job;
+	kms_store *store;
+	bool more;
+	kms_status status;
+} tidy_job;
+
+static void tidy_run(bind_job *base)
+{
+	tidy_job *job = (tidy_job *)base;
+	job->status = kms_tree_tidy(&job->more, job->store, TIDY_LEAVES);
+}
+
+static int tidy_finish(lua_State *L, bind_job *base)
+{
+	const tidy_job *job = (tidy_job *)base;
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	lua_pushboolean(L, job->more);
+	return 1;
+}
+
+/* store:tidy_tree() -> whether digests are left to compute | nil, message, code: computes some of them */
+static int store_tidy_tree(lua_State *L)
+{
+	kms_store *store = bind_check(L, 1, &bind_store_type);
+	lua_settop(L, 1);
+	tidy_job *job = bind_job_push(L, sizeof(*job), tidy_run, tidy_finish);
+	job->job.heavy = true;
+	job->store = store;
+	return bind_job_start(L, &job->job);
+}
+
 /* store:tree_hour(now) -> the first hour that this store names */
 static int store_tree_hour(lua_State *L)
 {
@@ -94,6 +130,7 @@ void bind_add_tree(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
 		{ "tree_key", store_tree_key },
+		{ "tidy_tree", store_tidy_tree },
 		{ "show_tree", store_show_tree },
 		{ "tree_hour", store_tree_hour },
 		{ NULL, NULL },

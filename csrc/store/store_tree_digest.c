@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "base/mem.h"
 #include "kms/crypto.h"
+#include "store/store_internal.h"
 
 #define STEP_LEAVES 256 /* computed under one lock: a fraction of a millisecond */
 
@@ -147,6 +148,25 @@ static kms_status clean_some(uint32_t *from, size_t *left, const store_tree *tre
 }
 
 /* Locks the tree when all its sections from an hour on are clean; after a failure it is not locked. */
+kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves)
+{
+	ENSURE_REF(more);
+	*more = false;
+	ENSURE_REF(store);
+	store_tree *tree = &store->tree;
+	uint32_t from = 0;
+	for (size_t done = 0; done < leaves; done += STEP_LEAVES) {
+		size_t left = STEP_LEAVES;
+		kms_tree_lock_in_turn(tree);
+		kms_status status = tree->built ? clean_some(&from, &left, tree) : KMS_ERR_STATE;
+		kms_tree_unlock(tree);
+		GUARD(status);
+		if (left > 0) return KMS_OK;
+	}
+	*more = true;
+	return KMS_OK;
+}
+
 kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first)
 {
 	for (uint32_t from = first;;) {

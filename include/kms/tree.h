@@ -63,6 +63,13 @@ kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32);
 uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms);
 
 /*
+ * Computes about `leaves` of the leaves that changed, so that the calls below have less to do: a caller that
+ * has one thread for much work tidies step by step. Returns: as kms_tree_get_root. Out: more - whether there
+ * are others; false on failure.
+ */
+kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves);
+
+/*
  * The roots. Computes what changed since the last call: milliseconds for thousands of changes.
  * Returns: KMS_OK; ERR_STATE without a key, or while the tree is being built; ERR_LOCKED_MEMORY, ERR_CRYPTO.
  * Out: root - zero on failure.

@@ -4,6 +4,7 @@ local err = require("kms.base.err")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
+local tree = require("kms.sync.tree")
 
 local M = {}
 
@@ -32,18 +33,11 @@ local function parameters(query)
 	return nonce, hour
 end
 
--- Returns 32 bytes | nil, message, code. The tree is built now if it was not.
+-- Returns 32 bytes | nil, message, code.
 local function show(self, nonce, hour)
-	local mac, message, code = self.store:show_tree(nonce, hour)
-	if code ~= "ERR_STATE" then return mac, message, code end
-	local secret = self.secrets.current
-	if not secret then return nil, "there is no master secret yet", "ERR_NOT_READY" end
-	local ok
-	ok, message, code = self.store:tree_key(secret)
+	local ok, message, code = tree.prepare(self.store, self.secrets.current)
 	if not ok then return nil, message, code end
-	mac, message, code = self.store:show_tree(nonce, hour)
-	if code == "ERR_STATE" then return nil, "the hash tree is being built", "ERR_NOT_READY" end
-	return mac, message, code
+	return self.store:show_tree(nonce, hour)
 end
 
 local function handle(self, inbound)

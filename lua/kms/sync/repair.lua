@@ -6,6 +6,7 @@ local key_slots = require("kms.async.key_slots")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 local repair_exchange = require("kms.sync.repair_exchange")
+local tree = require("kms.sync.tree")
 
 local M = {}
 
@@ -103,7 +104,7 @@ local function exchange_with(self, peer, state)
 end
 
 local function take_turn(self)
-	local ok, message, code = self.store:tree_key(self.secret())
+	local ok, message, code = tree.prepare(self.store, self.secret())
 	if not ok then
 		return self.log:limited("tree", 60, "warn", "no hash tree: members are not compared", {
 			cause = message, code = code,

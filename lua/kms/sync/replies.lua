@@ -6,6 +6,7 @@ local needs = require("kms.base.needs")
 local page_slots = require("kms.sync.page_slots")
 local rate_limit = require("kms.base.rate_limit")
 local record_counts = require("kms.sync.record_counts")
+local tree = require("kms.sync.tree")
 
 local M = {}
 
@@ -48,7 +49,7 @@ local function delta(self, opened, exchange)
 	return native.text_body(self.writer:delta_reply(exchange.signature, counts))
 end
 
--- Answers a question about the hash tree, after merging what came with it. The tree is built now if it was not.
+-- Answers a question about the hash tree, after merging what came with it.
 local function digest(self, opened, exchange)
 	local counts, message, code
 	if opened:flag("data") then
@@ -57,19 +58,12 @@ local function digest(self, opened, exchange)
 	end
 	local question = opened:text("digest")
 	if not question then return refuse("ERR_FIELD_MISSING", "digest: a required field is missing") end
-	local options = {
+	local ok
+	ok, message, code = tree.prepare(self.store, exchange.secret)
+	if not ok then return nil, message, code end
+	return self.store:digest_answer(question, {
 		rest = self.writer:digest_reply(exchange.signature, counts), max_bytes = ANSWER_BYTES, now = self.wall_ms(),
-	}
-	local body
-	body, message, code = self.store:digest_answer(question, options)
-	if code == "ERR_STATE" then
-		local ok
-		ok, message, code = self.store:tree_key(exchange.secret)
-		if not ok then return nil, message, code end
-		body, message, code = self.store:digest_answer(question, options)
-	end
-	if code == "ERR_STATE" then return refuse("ERR_NOT_READY", "the hash tree is being built") end
-	return body, message, code
+	})
 end
 
 -- Gives every record. A snapshot takes memory until it is sent or dropped, and a peer may read slowly: at
