@@ -52,7 +52,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
-	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts simulate chaos bench bench-tools lint \
+	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts simulate chaos bench fairness bench-tools lint \
 	check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
@@ -220,6 +220,11 @@ chaos: deps-build-run-test-contracts ## kill parts of a cluster at random moment
 bench: deps-build-run-test ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
 	@spec/bench/run $(BUILD)
+
+# With the right to it, the node goes before the machine's other programs.
+fairness: deps-build-run-test ## what hostile clients cost an honest one: its times, failed calls and lost records; SECONDS=7 a load
+	$(SUBMAKE) build native-tests
+	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/fairness.lua $(BUILD) $(or $(SECONDS),7)
 
 bench-tools: $(BENCHES) $(TESTKIT) ## the programs of the benchmarks
 

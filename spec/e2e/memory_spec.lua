@@ -20,15 +20,15 @@ local APP_ID = "970"
 
 -- Why no memory of another process can be read here; nil where it can.
 local function obstacle()
+	if nodes.build:find("asan") or nodes.build:find("tsan") then
+		return "sanitizers replace mlock, keep freed memory and map terabytes: the scan is of the plain build"
+	end
 	local refusal = memory.refusal(uv.os_getpid())
 	return refusal and "this system does not let a process read another one's memory: " .. refusal
 end
 
 -- Why a node's cannot.
 local function node_obstacle()
-	if nodes.build:find("asan") or nodes.build:find("tsan") then
-		return "sanitizers replace mlock and keep freed memory: the scan is of the plain build"
-	end
 	if uv.getuid() ~= 0 then return "reading the memory of a node that is not dumpable needs root" end
 	return obstacle()
 end
@@ -98,6 +98,17 @@ describe("the scanner", function()
 			process:kill("sigkill")
 		end
 		assert.same({}, (memory.scan(holding({ "nothing" }), { planted = secret })))
+	end)
+
+	it("leaves no process behind when it does not end in time", function()
+		local program, timeout_s = memory.program, memory.timeout_s
+		finally(function() memory.program, memory.timeout_s = program, timeout_s end)
+		memory.program, memory.timeout_s = "/bin/sleep", 0.2 -- `sleep PID`
+		local own = uv.os_getpid()
+		assert.error_matches(function() memory.scan(own, { planted = ("s"):rep(48) }) end, "did not end within 0.2 s")
+		for child in (files.read(("/proc/%d/task/%d/children"):format(own, own)) or ""):gmatch("%d+") do
+			assert.not_equal("sleep\n", files.read(("/proc/%s/comm"):format(child)))
+		end
 	end)
 end)
 

@@ -54,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (!nonces) HOLDS_OK(kms_nonces_new(&nonces, 120));
 	kms_text text = kms_text_of((const char *)data, size);
-	HOLDS(kms_nonces_consume(nonces, text, NOW_S) == KMS_ERR_POP_NONCE);
+	/* libFuzzer watches comparisons, so it may give a nonce of this process: those are used by now. */
+	HOLDS(kms_nonces_consume(nonces, text, NOW_S) != KMS_OK);
 	check_changed(nonces, data, size);
 	check_headers(nonces, text);
 	return 0;

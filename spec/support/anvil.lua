@@ -43,16 +43,22 @@ function Node:stop()
 	files.remove_dir(self.dir)
 end
 
+local function begin(self)
+	self.chain:start()
+	self.url = self.chain.url
+	self.registries = registry.deploy(self.chain)
+	self.registry, self.kms = self.registries.apps, self.registries.kms
+end
+
 --- Starts it with both contracts and a KMS application (id 1) with one version; it mines each
 -- transaction at once until told otherwise.
 function M.start()
 	local self = setmetatable({ dir = files.temp_dir() }, Node)
 	self.chain = anvil.new({ root = ".", dir = self.dir, port = assert(ports.plan(0, 0)).chain })
-	self.chain:start()
-	self.url = self.chain.url
-	self.registries = registry.deploy(self.chain)
-	self.registry, self.kms = self.registries.apps, self.registries.kms
-	return self
+	local ok, failure = pcall(begin, self)
+	if ok then return self end
+	self:stop()
+	error(failure, 2)
 end
 
 return M

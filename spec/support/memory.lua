@@ -2,35 +2,27 @@
 
 local uv = require("luv")
 local crypto = require("spec.support.crypto")
-local wait = require("spec.support.wait")
+local files = require("spec.support.files")
+local nodes = require("spec.support.node")
 
 local M = {}
 
 M.program = uv.cwd() .. "/" .. (os.getenv("KMS_BUILD") or "build") .. "/spec/memscan"
 
-local SCAN_S = 120
+--- The longest that a scan may take, in seconds; then its process is ended.
+M.timeout_s = 120
 
+-- Runs memscan to its end, whatever comes. Returns exit code, output, message.
 local function run(pid, input)
-	local stdin, stdout, stderr = uv.new_pipe(), uv.new_pipe(), uv.new_pipe()
-	local out, code, handle, open = { "", "" }, nil, nil, 2
-	handle = uv.spawn(M.program, { args = { ("%d"):format(pid) }, stdio = { stdin, stdout, stderr } }, function(status)
-		code = status
-		handle:close()
-	end)
-	if not handle then error("cannot start " .. M.program, 3) end
-	for i, pipe in ipairs({ stdout, stderr }) do
-		pipe:read_start(function(_, data)
-			if data then
-				out[i] = out[i] .. data
-			else
-				open = open - 1
-				pipe:close()
-			end
-		end)
-	end
-	stdin:write(input, function() stdin:close() end)
-	wait.until_true("memscan to end", function() return code and open == 0 end, SCAN_S)
-	return code, out[1], out[2]
+	local dir = files.temp_dir()
+	files.write(dir .. "/secrets", input)
+	local stdin = assert(uv.fs_open(dir .. "/secrets", "r", 0))
+	local code, out, message = nodes.run({ ("%d"):format(pid) },
+		{ program = M.program, env = {}, stdin = stdin, timeout_s = M.timeout_s })
+	uv.fs_close(stdin)
+	files.remove_dir(dir)
+	if not code then error(("memscan did not end within %g s"):format(M.timeout_s), 3) end
+	return code, out, message
 end
 
 --- Whether this process can read the memory of another, and why not.

@@ -55,7 +55,7 @@ local function spawn(args, options, out, err)
 	table.move(args, 1, #args, #argv + 1, argv)
 	local process = {}
 	process.handle, process.pid = uv.spawn("setpriv", {
-		args = argv, env = environment(options.env, options.uid), stdio = { nil, out, err },
+		args = argv, env = environment(options.env, options.uid), stdio = { options.stdin, out, err },
 		cwd = options.cwd or options.uid and public_copy.dir(M.build_dir) or nil,
 		uid = options.uid, gid = options.uid,
 	}, function(code, signal)
@@ -75,7 +75,7 @@ local function reap(process, timeout_s)
 end
 
 --- Starts the program with these words; ends with the process that started it.
--- @param options env, program, cwd, nofile, memlock, uid
+-- @param options env, program, cwd, stdin (file descriptor), nofile, memlock, uid
 -- @param out, err  file descriptors
 -- @return process {pid, code (once it has ended), signal}
 M.spawn = spawn
@@ -95,7 +95,7 @@ end
 
 --- Runs the program to its end.
 -- @param args list
--- @param options table, optional: env (the whole environment), cwd, program, timeout_s, and limits
+-- @param options table, optional: env (the whole environment), cwd, program, stdin, timeout_s, and limits
 -- on the process: nofile, memlock, uid (another user)
 -- @return exit code, standard output, standard error, signal; a process that does not end in
 -- time is killed and gives code nil

@@ -26,6 +26,7 @@ function Odyn:run()
 	end
 	wait.holds(function() return self.process.code or answers() end, START_S)
 	if answers() then return self end
+	self:kill()
 	error("the fake Odyn service does not answer; its log:\n" .. (files.read(self.dir .. "/odyn.log") or ""), 2)
 end
 

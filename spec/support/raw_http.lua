@@ -112,8 +112,8 @@ end
 --- Runs a Lua program that prints its port in a process of its own, behind shell `setup`.
 function M.child(setup, program)
 	local self = setmetatable({ pipe = uv.new_pipe(), output = "" }, Child)
-	self.handle = assert(uv.spawn("sh", {
-		args = { "-c", setup .. "; exec lua5.4 " .. program }, stdio = { nil, self.pipe, 2 },
+	self.handle = assert(uv.spawn("setpriv", {
+		args = { "--pdeathsig", "KILL", "sh", "-c", setup .. "; exec lua5.4 " .. program }, stdio = { nil, self.pipe, 2 },
 	}, function(status) self.status = status end))
 	open[#open + 1] = self
 	self.pipe:read_start(function(_, chunk)
