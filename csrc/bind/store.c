@@ -100,6 +100,15 @@ static int store_set_acknowledged(lua_State *L)
 	return 0;
 }
 
+/* store:count_from_one(boolean): kms_store_count_from_one */
+static int store_count_from_one(lua_State *L)
+{
+	kms_store *store = bind_check(L, 1, &bind_store_type);
+	luaL_checktype(L, 2, LUA_TBOOLEAN);
+	kms_store_count_from_one(store, lua_toboolean(L, 2));
+	return 0;
+}
+
 static const luaL_Reg store_methods[] = {
 	{ "stats", store_stats },
 	{ "expire", store_expire },
@@ -107,6 +116,7 @@ static const luaL_Reg store_methods[] = {
 	{ "set_self", store_set_self },
 	{ "set_members", store_set_members },
 	{ "set_acknowledged", store_set_acknowledged },
+	{ "count_from_one", store_count_from_one },
 	{ NULL, NULL },
 };
 const bind_type bind_store_type = { "kms.store", store_release, store_methods, false };

@@ -148,7 +148,8 @@ static int message_features(lua_State *L)
 	}
 }
 
-/* message:counts() -> { total=, merged=, skipped=, rejected=, future= }, without those that are absent */
+/* message:counts() -> { total=, merged=, skipped=, rejected=, future=, later= }, without those that are
+ * absent */
 static int message_counts(lua_State *L)
 {
 	const kms_sync *message = check_message(L);
@@ -225,6 +226,14 @@ static int message_record(lua_State *L)
 	return 1;
 }
 
+/* message:defer(index): apply() will count that record as `later` */
+static int message_defer(lua_State *L)
+{
+	kms_sync *message = check_message(L);
+	kms_sync_defer(message, check_index(L));
+	return 0;
+}
+
 /* message:refuse(index): apply() will reject that record */
 static int message_refuse(lua_State *L)
 {
@@ -272,11 +281,12 @@ static int apply_finish(lua_State *L, bind_job *base)
 	apply_job *job = (apply_job *)base;
 	bind_hold_end(L, 1, (void **)job->message);
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
-	lua_createtable(L, 0, 8);
+	lua_createtable(L, 0, 9);
 	bind_set_integer(L, "total", job->counts.total);
 	bind_set_integer(L, "merged", job->counts.merged);
 	bind_set_integer(L, "skipped", job->counts.skipped);
 	bind_set_integer(L, "rejected", job->counts.rejected);
+	bind_set_integer(L, "later", job->counts.later);
 	bind_set_integer(L, "future", job->counts.future);
 	bind_set_integer(L, "poisoned", job->counts.poisoned);
 	bind_set_integer(L, "refused", job->counts.refused);
@@ -286,7 +296,7 @@ static int apply_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, future=,
+ * message:apply(store, master, origin, wall_ms) -> { total=, merged=, skipped=, rejected=, later=, future=,
  * poisoned=, refused=, skip_reasons = { name = count } } | nil, message, code (the records before
  * the failure are merged)
  */
@@ -319,6 +329,7 @@ static const luaL_Reg message_methods[] = {
 	{ "records", message_records },
 	{ "record", message_record },
 	{ "refuse", message_refuse },
+	{ "defer", message_defer },
 	{ "apply", message_apply },
 	{ "number", message_number },
 	{ NULL, NULL },

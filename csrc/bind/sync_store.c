@@ -20,7 +20,7 @@ typedef struct build_job {
 	kms_status (*build)(struct build_job *job); /* appends the data object */
 	kms_delta_options options;
 	kms_delta delta;
-	bool stubs;
+	unsigned extras;
 	uint64_t records;
 	kms_status status;
 } build_job;
@@ -88,6 +88,7 @@ static kms_delta_options delta_options(lua_State *L)
 {
 	kms_delta_options options = { 0 };
 	options.since = (uint64_t)bind_option_integer(L, 2, "since", 0, LUA_MAXINTEGER, 0);
+	options.through = (uint64_t)bind_option_integer(L, 2, "through", 0, LUA_MAXINTEGER, 0);
 	options.max_records =
 	    (size_t)bind_option_integer(L, 2, "max_records", 1, KMS_DELTA_MAX_RECORDS, 1000);
 	options.max_bytes = (size_t)bind_option_integer(L, 2, "max_bytes", 1, MAX_BYTES, 1 << 20);
@@ -95,20 +96,23 @@ static kms_delta_options delta_options(lua_State *L)
 							       (lua_Integer)options.max_bytes);
 	options.except = (uint32_t)bind_option_integer(L, 2, "except", 0, UINT32_MAX, 0);
 	options.local_only = bind_option_boolean(L, 2, "local_only");
+	options.fingerprints = bind_option_boolean(L, 2, "fingerprints");
 	return options;
 }
 
 /*
- * store:delta{ since=0, max_records=1000, max_bytes=1 MiB, max_record_bytes=max_bytes,
- *              local_only=false, except=0, prefix="", suffix="" }
+ * store:delta{ since=0, through=the newest, max_records=1000, max_bytes=1 MiB, max_record_bytes=max_bytes,
+ *              local_only=false, fingerprints=false, except=0, prefix="", suffix="" }
  *   -> body (WIPED): prefix, the data object, suffix; until, records, skipped
  *    | false, until, 0, skipped when there is nothing to send | nil, message, code
  */
 static int store_delta(lua_State *L)
 {
-	static const char *const names[] = { "since",      "max_records", "max_bytes", "max_record_bytes",
-					     "local_only", "except",      "prefix",    "suffix",
-					     NULL };
+	static const char *const names[] = {
+		"since",      "through",      "max_records", "max_bytes", "max_record_bytes",
+		"local_only", "fingerprints", "except",      "prefix",    "suffix",
+		NULL
+	};
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 
 	bind_options_check(L, 2, names);
@@ -140,14 +144,15 @@ static int page_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * store:page{ since=0, max_bytes=1 MiB, stubs=false, prefix="", suffix="" }
+ * store:page{ since=0, max_bytes=1 MiB, stubs=false, fingerprints=false, prefix="", suffix="" }
  *   -> body (WIPED): prefix, the data object, its members "until" and "sequence", suffix; records
  *    | nil, message, code
  * Of the records about max_bytes, but one at least.
  */
 static int store_page(lua_State *L)
 {
-	static const char *const names[] = { "since", "max_bytes", "stubs", "prefix", "suffix", NULL };
+	static const char *const names[] = { "since",  "max_bytes", "stubs", "fingerprints",
+					     "prefix", "suffix",    NULL };
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 	kms_delta_options options = { .max_records = KMS_DELTA_MAX_RECORDS, .max_record_bytes = SIZE_MAX };
 
@@ -156,6 +161,7 @@ static int store_page(lua_State *L)
 	options.since = (uint64_t)bind_option_integer(L, 2, "since", 0, LUA_MAXINTEGER, 0);
 	options.max_bytes = (size_t)bind_option_integer(L, 2, "max_bytes", 1, MAX_BYTES, 1 << 20);
 	options.stubs = bind_option_boolean(L, 2, "stubs");
+	options.fingerprints = bind_option_boolean(L, 2, "fingerprints");
 	build_job *job = push_job(L, store, SIZE_MAX, page_finish);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->build = page_build;
@@ -167,7 +173,7 @@ static int store_page(lua_State *L)
 
 static kms_status snapshot_build(build_job *job)
 {
-	return kms_sync_snapshot(&job->records, job->body, job->store, job->stubs);
+	return kms_sync_snapshot(&job->records, job->body, job->store, job->extras);
 }
 
 static int snapshot_finish(lua_State *L, bind_job *base)
@@ -180,23 +186,24 @@ static int snapshot_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * store:snapshot{ prefix="", suffix="", max_bytes=512 MiB, stubs=false }
+ * store:snapshot{ prefix="", suffix="", max_bytes=512 MiB, stubs=false, fingerprints=false }
  *   -> body (WIPED): prefix, the data object, suffix, together at most max_bytes; records
  *    | nil, message, code (ERR_TOO_LARGE)
  */
 static int store_snapshot(lua_State *L)
 {
-	static const char *const names[] = { "prefix", "suffix", "max_bytes", "stubs", NULL };
+	static const char *const names[] = { "prefix", "suffix", "max_bytes", "stubs", "fingerprints", NULL };
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 
 	bind_options_check(L, 2, names);
 	lua_settop(L, 2);
 	size_t max = (size_t)bind_option_integer(L, 2, "max_bytes", 1, MAX_BYTES, (lua_Integer)512 << 20);
-	bool stubs = bind_option_boolean(L, 2, "stubs");
+	unsigned extras = (bind_option_boolean(L, 2, "stubs") ? KMS_SYNC_STUBS : 0) |
+			  (bind_option_boolean(L, 2, "fingerprints") ? KMS_SYNC_FINGERPRINTS : 0);
 	build_job *job = push_job(L, store, max, snapshot_finish);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->build = snapshot_build;
-	job->stubs = stubs;
+	job->extras = extras;
 	return bind_job_start(L, &job->job);
 }
 

@@ -94,6 +94,11 @@ void kms_store_set_acknowledged(kms_store *store, uint64_t sequence)
 	if (store) atomic_store(&store->acknowledged, sequence);
 }
 
+void kms_store_count_from_one(kms_store *store, bool allowed)
+{
+	if (store) atomic_store(&store->counts_from_one, allowed);
+}
+
 uint64_t kms_store_sequence(kms_store *store)
 {
 	return store ? atomic_load(&store->sequence) : 0;

@@ -123,10 +123,12 @@ void kms_clock_trim(clock_draft *clock, store_members *members, size_t limit)
 	drop_smallest(clock, keep, KMS_STORE_MAX_CLOCK);
 }
 
-void kms_clock_advance(clock_draft *next, store_members *members, kms_clock clock, uint64_t floor)
+void kms_clock_advance(clock_draft *next, store_members *members, kms_clock clock, uint64_t floor,
+		       uint64_t least)
 {
 	uint64_t counter = kms_clock_counter(clock, members->self20);
-	kms_clock_entry own = { .counter = (counter > floor ? counter : floor) + 1 };
+	uint64_t above = (counter > floor ? counter : floor) + 1;
+	kms_clock_entry own = { .counter = above > least ? above : least };
 	memcpy(own.wallet20, members->self20, 20);
 	kms_clock_join(next, clock, (kms_clock){ &own, 1 });
 	if (clock.len > KMS_STORE_TRIM_CLOCK) kms_clock_trim(next, members, KMS_STORE_TRIM_CLOCK);

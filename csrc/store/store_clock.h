@@ -32,8 +32,12 @@ clock_relation kms_clock_compare(kms_clock a, kms_clock b);
 void kms_clock_join(clock_draft *joined, kms_clock a, kms_clock b);
 /* The counter of a wallet, 0 when it is missing. */
 uint64_t kms_clock_counter(kms_clock clock, const uint8_t wallet20[20]);
-/* The clock of a local write over `clock` (may be empty): the own counter exceeds `floor`. */
-void kms_clock_advance(clock_draft *next, store_members *members, kms_clock clock, uint64_t floor);
+/*
+ * The clock of a write by this node over `clock` (may be empty). The own counter exceeds the one before and
+ * `floor`, and is at least `least`.
+ */
+void kms_clock_advance(clock_draft *next, store_members *members, kms_clock clock, uint64_t floor,
+		       uint64_t least);
 /*
  * Drops the entries with the smallest counters beyond `limit`, except members'; beyond
  * KMS_STORE_MAX_CLOCK members' too. Never drops this node's own entry.

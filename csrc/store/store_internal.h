@@ -20,11 +20,19 @@ struct kms_store {
 	pthread_mutex_t sequence_lock;
 	atomic_uint_fast64_t sequence;     /* number of the newest change */
 	atomic_uint_fast64_t acknowledged; /* see kms_store_set_acknowledged */
-	atomic_size_t expire_from;         /* index of the namespace that the next expiry starts with */
+	atomic_bool counts_from_one;       /* see kms_store_count_from_one */
+	atomic_bool earlier_run_seen; /* a peer has shown a counter of this node's that is not known here */
+	atomic_size_t expire_from;    /* index of the namespace that the next expiry starts with */
 };
 
 /* Whether the store has a wallet (kms_store_set_self). */
 bool kms_store_has_self(const kms_store *store);
+
+/* The least counter of a write by this node. */
+static inline uint64_t kms_store_least_counter(kms_store *store, uint64_t now_ms)
+{
+	return atomic_load(&store->counts_from_one) && !atomic_load(&store->earlier_run_seen) ? 1 : now_ms;
+}
 
 static inline uint64_t kms_store_hash(const kms_store *store, kms_text key)
 {

@@ -38,24 +38,33 @@ static kms_status value_len_check(const kms_store *store, size_t len)
 
 static kms_status value_check(const kms_store *store, const kms_record *record)
 {
-	if (record->state == KMS_RECORD_TOMBSTONE) {
-		ENSURE(!record->value.bytes && record->value.len == 0, KMS_ERR_RECORD);
-		/* Only an expired record had a value. */
-		if (record->fingerprint.len == 0) return KMS_OK;
-		ENSURE(record->ttl_ms > 0, KMS_ERR_RECORD);
-		return value_len_check(store, record->fingerprint.len);
+	if (record->state == KMS_RECORD_LIVE) {
+		ENSURE(record->value.bytes, KMS_ERR_RECORD);
+		return value_len_check(store, record->value.len);
 	}
-	ENSURE(record->state == KMS_RECORD_LIVE && record->value.bytes, KMS_ERR_RECORD);
-	return value_len_check(store, record->value.len);
+	ENSURE(!record->value.bytes && record->value.len == 0, KMS_ERR_RECORD);
+	bool deleted = record->state == KMS_RECORD_TOMBSTONE && record->fingerprint.len == 0;
+	if (deleted) return KMS_OK;
+	/* Of the tombstones, only that of an expired record had a value. */
+	ENSURE(record->state == KMS_RECORD_STUB || record->ttl_ms > 0, KMS_ERR_RECORD);
+	return value_len_check(store, record->fingerprint.len);
 }
 
-static kms_status clock_check(clock_draft *sorted, kms_clock clock, uint64_t latest)
+static kms_status clock_check(clock_draft *sorted, kms_clock clock)
 {
 	ENSURE(clock.entries && clock.len > 0, KMS_ERR_RECORD);
 	ENSURE(clock.len <= KMS_STORE_MAX_CLOCK, KMS_ERR_CLOCK_ENTRIES);
 	ENSURE(kms_clock_sort(sorted, clock), KMS_ERR_RECORD);
 	for (size_t i = 0; i < sorted->len; i++)
-		ENSURE(sorted->entries[i].counter <= latest, KMS_ERR_CLOCK_ENTRIES);
+		ENSURE(sorted->entries[i].counter <= KMS_STORE_MAX_NUMBER, KMS_ERR_CLOCK_ENTRIES);
+	return KMS_OK;
+}
+
+static kms_status time_check(const kms_record *record, uint64_t latest)
+{
+	ENSURE(record->updated_at_ms <= latest, KMS_ERR_FUTURE);
+	for (size_t i = 0; i < record->clock.len; i++)
+		ENSURE(record->clock.entries[i].counter <= latest, KMS_ERR_FUTURE);
 	return KMS_OK;
 }
 
@@ -69,22 +78,60 @@ static kms_status record_check(clock_draft *clock, const kms_store *store, const
 	GUARD(kms_record_key_check(record->key, KMS_STORE_MAX_PEER_KEY));
 	GUARD(value_check(store, record));
 	ENSURE(record->ttl_ms <= KMS_STORE_MAX_TTL_MS, KMS_ERR_TTL);
-	GUARD(clock_check(clock, record->clock, latest));
-	/* Last: a sender may send a record again later if only its stamp is wrong. */
-	ENSURE(record->updated_at_ms <= latest, KMS_ERR_FUTURE);
+	GUARD(clock_check(clock, record->clock));
+	/* Last: sending the record again later helps if only the time is wrong. */
+	return time_check(record, latest);
+}
+
+/*
+ * A counter of this node's that it does not know is of an earlier run, or made up. It cannot be beyond this
+ * node's clock unless that was set back. Taking it would let a peer push this node's counters ahead of what
+ * others accept.
+ */
+static kms_status own_entry_check(const store_namespace *ns, const store_record *held, kms_clock clock,
+				  uint64_t now_ms)
+{
+	const uint8_t *self20 = ns->store->config.self20;
+	uint64_t own = kms_clock_counter(clock, self20);
+	uint64_t known = held ? kms_clock_counter(kms_record_clock(held), self20) : 0;
+	if (own <= known || own <= ns->floor) return KMS_OK;
+	atomic_store(&ns->store->earlier_run_seen, true);
+	ENSURE(own <= now_ms, KMS_ERR_FUTURE);
 	return KMS_OK;
 }
 
 /* ---- the decision ---- */
 
-static kms_merge decide(const store_record *held, const kms_record *incoming, kms_clock clock)
+/* Whether the held record is a peer's stub of this very version, which comes with its value now. */
+static bool brings_value(const store_record *held, const kms_record *incoming)
+{
+	ENSURE(held->state == KMS_RECORD_STUB && held->given, false);
+	ENSURE(incoming->state == KMS_RECORD_LIVE && incoming->updated_at_ms == held->updated_at_ms, false);
+	return kms_tie_equal(held, incoming);
+}
+
+/*
+ * Equal clocks normally name the same version. Stores of earlier releases and existing nodes use counters
+ * again after a restart; of two such versions the larger wins everywhere.
+ */
+static kms_merge decide_equal(const store_record *held, const kms_record *incoming, bool settles)
+{
+	if (brings_value(held, incoming)) return KMS_MERGE_REPLACED_BY_VERSION;
+	/* An expired record without a fingerprint says nothing of its value: it may be the same one. */
+	bool unknown = held->state == KMS_RECORD_TOMBSTONE && held->ttl_ms > 0 && held->fingerprint.len == 0;
+	bool comparable = !unknown || incoming->updated_at_ms != held->updated_at_ms;
+	return settles && comparable && kms_tie_won(held, incoming) ? KMS_MERGE_REPLACED_BY_CONCURRENT_LWW
+								    : KMS_MERGE_IGNORED_EQUAL_VERSION;
+}
+
+static kms_merge decide(const store_record *held, const kms_record *incoming, kms_clock clock, bool settles)
 {
 	ENSURE(held, KMS_MERGE_INSERTED);
 	switch (kms_clock_compare(clock, kms_record_clock(held))) {
 	case KMS_CLOCK_AFTER:
 		return KMS_MERGE_REPLACED_BY_VERSION;
 	case KMS_CLOCK_EQUAL:
-		return KMS_MERGE_IGNORED_EQUAL_VERSION;
+		return decide_equal(held, incoming, settles);
 	case KMS_CLOCK_BEFORE:
 		return KMS_MERGE_IGNORED_EXISTING_NEWER_VERSION;
 	case KMS_CLOCK_CONCURRENT:
@@ -96,21 +143,20 @@ static kms_merge decide(const store_record *held, const kms_record *incoming, km
 
 /* ---- merging ---- */
 
-/* Raises the floor to this node's counter in `clock`, if that is beyond the record that is held. */
-static void raise_floor(store_namespace *ns, const store_record *held, kms_clock clock)
-{
-	const uint8_t *self20 = ns->store->config.self20;
-	uint64_t own = kms_clock_counter(clock, self20);
-	uint64_t known = held ? kms_clock_counter(kms_record_clock(held), self20) : 0;
-	if (own > known && own > ns->floor) ns->floor = own;
-}
+typedef struct merging {
+	kms_store *store;
+	uint64_t app_id;
+	const kms_record *incoming;
+	bool settles; /* whether equal clocks with different content are settled */
+	store_allowance allowance;
+	uint64_t now_ms;
+} merging;
 
-/* Replaces the held record by the incoming one with this clock. */
-static kms_status take_over(store_namespace *ns, store_record *held, uint64_t hash,
-			    const kms_record *incoming, kms_clock clock, const store_allowance *allowance,
-			    uint64_t now_ms)
+/* Replaces the held record by `source` with this clock. */
+static kms_status take_over(store_namespace *ns, store_record *held, kms_record source, kms_clock clock,
+			    const merging *m)
 {
-	kms_record source = *incoming;
+	uint64_t now_ms = m->now_ms;
 	DEFER(kms_record_release) store_record *made = NULL;
 	if (source.ttl_ms > 0 && now_ms > source.updated_at_ms + source.ttl_ms) {
 		/* Expired on its way: nothing is evicted for it. */
@@ -118,84 +164,88 @@ static kms_status take_over(store_namespace *ns, store_record *held, uint64_t ha
 		source.state = KMS_RECORD_TOMBSTONE;
 		source.value = (kms_span){ NULL, 0 };
 	}
-	GUARD(kms_record_new(&made, &source, hash, clock));
+	GUARD(kms_record_new(&made, &source, kms_store_hash(ns->store, source.key), clock));
 	GUARD(kms_namespace_reserve(ns));
-	kms_status status = kms_capacity_reserve(ns, held, made, allowance, now_ms);
-	ENSURE(status != KMS_ERR_STORAGE_SIZE, KMS_ERR_STORE_FULL);
-	GUARD(status);
+	GUARD(kms_capacity_reserve(ns, held, made, &m->allowance, now_ms));
 	kms_record_commit(ns, held, made, now_ms);
 	made = NULL;
 	kms_dead_trim(ns, now_ms);
 	return KMS_OK;
 }
 
-static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const kms_record *incoming,
-			       kms_clock clock, const store_allowance *allowance, uint64_t now_ms)
+/* Takes the winner of a tie. Where the clocks were equal, the outcome is a new version, by this node. */
+static kms_status take_tie(store_namespace *ns, store_record *held, kms_clock clock, const merging *m)
 {
-	uint64_t hash = kms_store_hash(ns->store, incoming->key);
-	store_record *held = kms_record_current(ns, hash, incoming->key, now_ms);
-	clock_draft joined;
-	raise_floor(ns, held, clock);
-	kms_merge decision = decide(held, incoming, clock);
-	if (decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW) {
-		kms_clock_join(&joined, clock, kms_record_clock(held));
-		kms_clock_trim(&joined, &ns->store->members, KMS_STORE_MAX_CLOCK);
-		clock = kms_clock_of(&joined);
+	clock_draft next;
+	kms_record source = *m->incoming;
+	store_members *members = &ns->store->members;
+	if (kms_clock_compare(clock, kms_record_clock(held)) == KMS_CLOCK_EQUAL) {
+		source.origin = 0;
+		kms_clock_advance(&next, members, clock, ns->floor,
+				  kms_store_least_counter(ns->store, m->now_ms));
+	} else {
+		kms_clock_join(&next, clock, kms_record_clock(held));
 	}
-	bool wins = decision == KMS_MERGE_INSERTED || decision == KMS_MERGE_REPLACED_BY_VERSION ||
-		    decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW;
-	if (wins) GUARD(take_over(ns, held, hash, incoming, clock, allowance, now_ms));
+	kms_clock_trim(&next, members, KMS_STORE_MAX_CLOCK);
+	return take_over(ns, held, source, kms_clock_of(&next), m);
+}
+
+static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const merging *m, kms_clock clock)
+{
+	const kms_record *incoming = m->incoming;
+	uint64_t hash = kms_store_hash(ns->store, incoming->key);
+	store_record *held = kms_record_current(ns, hash, incoming->key, m->now_ms);
+	GUARD(own_entry_check(ns, held, clock, m->now_ms));
+	kms_merge decision = decide(held, incoming, clock, m->settles);
+	if (decision == KMS_MERGE_INSERTED || decision == KMS_MERGE_REPLACED_BY_VERSION)
+		GUARD(take_over(ns, held, *incoming, clock, m));
+	if (decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW) GUARD(take_tie(ns, held, clock, m));
 	*outcome = decision;
 	return KMS_OK;
 }
 
-static kms_status merge_once(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
-			     kms_clock clock, const store_allowance *allowance, uint64_t now_ms)
+static kms_status merge_once(kms_merge *outcome, const merging *m, kms_clock clock)
 {
 	store_namespace *ns;
-	GUARD(kms_namespace_open(&ns, store, app_id, allowance));
-	kms_status status = merge_locked(outcome, ns, record, clock, allowance, now_ms);
+	GUARD(kms_namespace_open(&ns, m->store, m->app_id, &m->allowance));
+	kms_status status = merge_locked(outcome, ns, m, clock);
 	kms_namespace_unlock(ns);
+	return status;
+}
+
+static kms_status merge(kms_merge *outcome, merging m)
+{
+	const kms_record *record = m.incoming;
+	clock_draft clock;
+	kms_status status;
+	unsigned collections = 0;
+	ENSURE_REF(outcome);
+	*outcome = KMS_MERGE_REJECTED;
+	ENSURE_REF(m.store);
+	ENSURE_REF(record);
+	ENSURE(kms_store_has_self(m.store), KMS_ERR_STATE);
+	GUARD(record_check(&clock, m.store, record, m.now_ms));
+	m.allowance = kms_share_allowance(m.store, record->origin);
+	do
+		status = merge_once(outcome, &m, kms_clock_of(&clock));
+	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
+	       kms_share_collect(m.store, m.app_id, record->key.len + record->value.len, &m.allowance,
+				 m.now_ms));
 	return status;
 }
 
 kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
 			   uint64_t now_ms)
 {
-	ENSURE_REF(outcome);
-	*outcome = KMS_MERGE_REJECTED;
-	ENSURE_REF(store);
-	ENSURE_REF(record);
-	ENSURE(kms_store_has_self(store), KMS_ERR_STATE);
-	clock_draft clock;
-	kms_status status;
-	unsigned collections = 0;
-	GUARD(record_check(&clock, store, record, now_ms));
-	store_allowance allowance = kms_share_allowance(store, record->origin);
-	do
-		status = merge_once(outcome, store, app_id, record, kms_clock_of(&clock), &allowance, now_ms);
-	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
-	       kms_share_collect(store, app_id, record->key.len + record->value.len, &allowance, now_ms));
-	return status;
+	return merge(outcome,
+		     (merging){ .store = store, .app_id = app_id, .incoming = record, .now_ms = now_ms });
 }
 
-kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub, uint64_t now_ms)
+kms_status kms_store_settle(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
+			    uint64_t now_ms)
 {
-	ENSURE_REF(store);
-	ENSURE_REF(stub);
-	ENSURE(stub->state == KMS_RECORD_STUB, KMS_ERR_ARGUMENT);
-	ENSURE(kms_store_has_self(store), KMS_ERR_STATE);
-	clock_draft clock;
-	kms_record checked = *stub;
-	checked.state = KMS_RECORD_TOMBSTONE;
-	GUARD(record_check(&clock, store, &checked, now_ms));
-	uint64_t own = kms_clock_counter(kms_clock_of(&clock), store->config.self20);
-	if (own == 0) return KMS_OK;
-	store_namespace *ns = kms_namespace_enter(store, app_id);
-	if (!ns) kms_namespaces_raise_floor(store, own); /* nothing is stored, so no namespace is made */
-	if (!ns) return KMS_OK;
-	uint64_t hash = kms_store_hash(store, stub->key);
-	raise_floor(ns, kms_record_current(ns, hash, stub->key, now_ms), kms_clock_of(&clock));
-	kms_namespace_unlock(ns);
-	return KMS_OK;
+	return merge(
+	    outcome,
+	    (merging){
+		.store = store, .app_id = app_id, .incoming = record, .settles = true, .now_ms = now_ms });
 }

@@ -236,14 +236,6 @@ static void give_back(store_namespace *ns)
 	pthread_mutex_unlock(&table->lock);
 }
 
-void kms_namespaces_raise_floor(kms_store *store, uint64_t floor)
-{
-	namespace_table *table = &store->namespaces;
-	pthread_mutex_lock(&table->lock);
-	if (floor > table->floor) table->floor = floor;
-	pthread_mutex_unlock(&table->lock);
-}
-
 /* ---- locking ---- */
 
 static inline store_namespace *enter(kms_store *store, uint64_t app_id, bool in_turn)

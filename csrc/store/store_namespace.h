@@ -40,7 +40,8 @@ typedef struct store_namespace {
 	store_record *first_change;
 	store_record *last_change;
 	store_record *change_hints[KMS_CHANGES_READERS]; /* ends of last walks; may be NULL */
-	uint64_t floor; /* the next write's own counter exceeds it (docs/protocol.md section 8) */
+	uint64_t
+	    floor; /* largest own counter dropped; the next write's exceeds it (docs/protocol.md section 8) */
 	kms_store_stats stats;
 } store_namespace;
 
@@ -94,8 +95,6 @@ void kms_namespace_lock_in_turn(store_namespace *ns);
  * back. */
 void kms_namespace_unlock(store_namespace *ns);
 
-/* Raises the floor of all namespaces that are made from now on. No namespace may be locked. */
-void kms_namespaces_raise_floor(kms_store *store, uint64_t floor);
 namespace_summary *kms_namespace_summary(const store_namespace *ns);
 
 /* Reserves entries in the hash table and both heaps for one more record: ERR_MEMORY. */

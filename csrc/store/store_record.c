@@ -37,6 +37,7 @@ kms_status kms_record_new(store_record **record, const kms_record *source, uint6
 	made->origin = source->origin;
 	made->clock_len = (uint16_t)clock.len;
 	made->state = (uint8_t)source->state;
+	made->given = source->state == KMS_RECORD_STUB;
 	made->updated_at_ms = source->updated_at_ms;
 	made->ttl_ms = source->ttl_ms;
 	made->fingerprint =

@@ -26,6 +26,7 @@ typedef struct store_record {
 	uint32_t value_len;
 	uint16_t clock_len;
 	uint8_t state; /* kms_record_state */
+	bool given;    /* stub: a peer's, which never had its value here */
 	char key[];    /* the clock follows, aligned */
 } store_record;
 

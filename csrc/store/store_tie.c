@@ -45,6 +45,12 @@ static int compare_contents(const content *a, const content *b)
 	return kms_text_compare(kms_span_text(a->value), kms_span_text(b->value));
 }
 
+bool kms_tie_equal(const store_record *held, const kms_record *incoming)
+{
+	content theirs = content_of(incoming), ours = content_of_held(held);
+	return compare_contents(&theirs, &ours) == 0;
+}
+
 bool kms_tie_won(const store_record *held, const kms_record *incoming)
 {
 	if (incoming->updated_at_ms != held->updated_at_ms)

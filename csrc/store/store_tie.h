@@ -7,6 +7,8 @@
 
 #include "store/store_record.h"
 
+/* Whether both versions have the same value, or none. */
+bool kms_tie_equal(const store_record *held, const kms_record *incoming);
 /* Whether the incoming version has the larger (updated_at_ms, ciphertext). */
 bool kms_tie_won(const store_record *held, const kms_record *incoming);
 

@@ -16,7 +16,8 @@ static kms_status write_version(uint64_t *updated_at_ms, store_namespace *ns, st
 	source->updated_at_ms = now_ms;
 	if (existing && existing->updated_at_ms >= now_ms)
 		source->updated_at_ms = existing->updated_at_ms + 1;
-	kms_clock_advance(&clock, &ns->store->members, before, ns->floor);
+	kms_clock_advance(&clock, &ns->store->members, before, ns->floor,
+			  kms_store_least_counter(ns->store, now_ms));
 	DEFER(kms_record_release) store_record *made = NULL;
 	GUARD(kms_record_new(&made, source, hash, kms_clock_of(&clock)));
 	GUARD(kms_namespace_reserve(ns));

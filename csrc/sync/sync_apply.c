@@ -1,6 +1,7 @@
 /* Merging the records of a sync message. */
 #include "base/ensure.h"
 #include "sync/sync_internal.h"
+#include "kms/codec.h"
 #include "kms/value_seal.h"
 
 typedef struct applier {
@@ -10,7 +11,18 @@ typedef struct applier {
 	const kms_secret *master32;
 	uint32_t origin;
 	uint64_t now_ms;
+	bool settles;
 } applier;
+
+/* Whether the sender, too, settles versions with equal clocks. */
+static bool is_settler(const kms_sync *message)
+{
+	kms_text feature;
+	for (size_t i = 0; (feature = kms_sync_feature(message, i)).text; i++) {
+		if (kms_text_compare(feature, KMS_TEXT("fingerprint")) == 0) return true;
+	}
+	return false;
+}
 
 /* Whether only this record failed, for itself or for a full store: others may still be merged. */
 static bool is_about_record(kms_status status)
@@ -24,6 +36,7 @@ static kms_status count_failure(kms_sync_counts *counts, kms_status status)
 	ENSURE(is_about_record(status), status);
 	counts->total++;
 	counts->rejected++;
+	counts->later += kms_merge_is_later(status);
 	counts->future += status == KMS_ERR_FUTURE;
 	counts->poisoned += status == KMS_ERR_DECRYPT;
 	return KMS_OK;
@@ -39,16 +52,6 @@ static void count_outcome(kms_sync_counts *counts, kms_merge outcome)
 	counts->outcomes[outcome]++;
 }
 
-static kms_status note_stub(const applier *a, uint64_t app_id, const kms_record *stub)
-{
-	kms_status status = kms_store_note_stub(a->store, app_id, stub, a->now_ms);
-	if (status != KMS_OK) return count_failure(a->counts, status);
-	a->counts->total++;
-	a->counts->skipped++;
-	a->counts->stubs++;
-	return KMS_OK;
-}
-
 /* Checked first: nothing about a record that is not authentic is reported, not even its stamp. */
 static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_id, const kms_record *record)
 {
@@ -57,12 +60,25 @@ static kms_status verify(const applier *a, kms_secret **data_key, uint64_t app_i
 	return kms_value_verify(*data_key, record->value);
 }
 
-static kms_status count_refused(kms_sync_counts *counts)
+static void count_marked(kms_sync_counts *counts, uint8_t mark)
 {
 	counts->total++;
 	counts->rejected++;
-	counts->refused++;
-	return KMS_OK;
+	counts->refused += mark == SYNC_REFUSED;
+	counts->later += mark == SYNC_DEFERRED;
+}
+
+static void count_empty_stub(kms_sync_counts *counts)
+{
+	counts->total++;
+	counts->skipped++;
+	counts->stubs++;
+}
+
+static kms_status merge(kms_merge *outcome, const applier *a, uint64_t app_id, const kms_record *record)
+{
+	return a->settles ? kms_store_settle(outcome, a->store, app_id, record, a->now_ms)
+			  : kms_store_merge(outcome, a->store, app_id, record, a->now_ms);
 }
 
 static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t app_id,
@@ -70,12 +86,18 @@ static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t 
 {
 	kms_record record;
 	kms_merge outcome = KMS_MERGE_REJECTED;
-	if (entry->refused) return count_refused(a->counts);
+	if (entry->mark != SYNC_ACCEPTED) {
+		count_marked(a->counts, entry->mark);
+		return KMS_OK;
+	}
 	kms_sync_record_view(&record, a->message, entry);
 	record.origin = a->origin;
-	if (record.state == KMS_RECORD_STUB) return note_stub(a, app_id, &record);
+	if (record.state == KMS_RECORD_STUB && record.fingerprint.len == 0) {
+		count_empty_stub(a->counts);
+		return KMS_OK;
+	}
 	kms_status status = verify(a, data_key, app_id, &record);
-	if (status == KMS_OK) status = kms_store_merge(&outcome, a->store, app_id, &record, a->now_ms);
+	if (status == KMS_OK) status = merge(&outcome, a, app_id, &record);
 	if (status != KMS_OK) return count_failure(a->counts, status);
 	count_outcome(a->counts, outcome);
 	return KMS_OK;
@@ -100,7 +122,7 @@ kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_
 	ENSURE_REF(master32);
 	ENSURE(origin != 0, KMS_ERR_RANGE);
 	ENSURE(kms_secret_len(master32) == KMS_MASTER_BYTES, KMS_ERR_RANGE);
-	applier a = { counts, message, store, master32, origin, now_ms };
+	applier a = { counts, message, store, master32, origin, now_ms, is_settler(message) };
 	counts->total = counts->rejected = message->malformed;
 	size_t from = 0;
 	for (size_t i = 0; i < message->app_count; i++) {

@@ -91,7 +91,7 @@ static kms_status write_namespace_changes(const page_change **next, sync_writer 
 static kms_status write_page(sync_writer *writer, kms_buf *data, kms_store *store, const sync_page *page)
 {
 	const page_change *next = page->changes;
-	GUARD(kms_sync_write_start(writer, data));
+	GUARD(kms_sync_write_start(writer, data, page->fingerprints));
 	while (next < page->changes + page->count)
 		GUARD(write_namespace_changes(&next, writer, store, page));
 	return kms_sync_write_end(writer);
@@ -183,19 +183,19 @@ static kms_status write_namespace(sync_writer *writer, kms_store *store, uint64_
 	return w.status;
 }
 
-static kms_status build_snapshot(sync_writer *writer, kms_buf *data, kms_store *store, bool stubs)
+static kms_status build_snapshot(sync_writer *writer, kms_buf *data, kms_store *store, unsigned extras)
 {
 	DEFER(ids_release) uint64_t *ids = NULL;
 	size_t count;
-	GUARD(kms_sync_write_start(writer, data));
+	GUARD(kms_sync_write_start(writer, data, (extras & KMS_SYNC_FINGERPRINTS) != 0));
 	GUARD(kms_store_changed_apps(&ids, &count, store, 0));
 	if (count > 1) qsort(ids, count, sizeof(*ids), kms_sync_compare_ids);
 	for (size_t i = 0; i < count; i++)
-		GUARD(write_namespace(writer, store, ids[i], stubs));
+		GUARD(write_namespace(writer, store, ids[i], (extras & KMS_SYNC_STUBS) != 0));
 	return kms_sync_write_end(writer);
 }
 
-kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, bool stubs)
+kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, unsigned extras)
 {
 	ENSURE_REF(records);
 	*records = 0;
@@ -203,7 +203,7 @@ kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store,
 	ENSURE_REF(store);
 	sync_writer writer = { 0 };
 	size_t start = data->len;
-	kms_status status = build_snapshot(&writer, data, store, stubs);
+	kms_status status = build_snapshot(&writer, data, store, extras);
 	if (status == KMS_OK)
 		*records = writer.records;
 	else

@@ -52,7 +52,7 @@ static bool match(void *context, uint64_t app_id, kms_text key, const uint8_t le
 
 static kms_status measure(void *context, const kms_record *record)
 {
-	*(size_t *)context = kms_sync_record_size(record);
+	*(size_t *)context = kms_sync_record_size(record, true);
 	return KMS_OK;
 }
 
@@ -126,7 +126,7 @@ static kms_status write_list(uint64_t *records, kms_buf *data, kms_store *store,
 	size_t start = data->len;
 	if (list->count == 0) return KMS_OK;
 	qsort(list->items, list->count, sizeof(list->items[0]), compare_chosen);
-	GUARD(kms_sync_write_start(&writer, data));
+	GUARD(kms_sync_write_start(&writer, data, true));
 	GUARD(write_chosen(&writer, store, list, now_ms));
 	GUARD(kms_sync_write_end(&writer));
 	*records = writer.records;

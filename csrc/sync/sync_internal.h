@@ -5,6 +5,13 @@
 #include "codec/json_cursor.h"
 #include "kms/sync.h"
 
+/* What the caller has decided about a record. */
+typedef enum sync_mark {
+	SYNC_ACCEPTED = 0,
+	SYNC_REFUSED,
+	SYNC_DEFERRED,
+} sync_mark;
+
 /*
  * A well-formed record. Its parts lie in the message's text, decoded in place, and are found by their
  * offsets: a record costs little more memory than its text.
@@ -14,12 +21,12 @@ typedef struct sync_entry {
 	uint64_t ttl_ms;
 	uint32_t key_at;
 	uint32_t key_len;
-	uint32_t value_at; /* live records only */
+	uint32_t value_at; /* of a dead record: its fingerprint, if it has one */
 	uint32_t value_len;
 	uint32_t clock_at; /* aligned kms_clock_entry */
 	uint16_t clock_len;
 	uint8_t state; /* kms_record_state */
-	bool refused;
+	uint8_t mark;  /* sync_mark */
 } sync_entry;
 
 /* An application's entries: from the end of the previous application's up to `end`. */

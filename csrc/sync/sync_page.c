@@ -87,7 +87,7 @@ typedef struct look {
 
 static bool is_wanted(const kms_delta_options *options, const kms_record *record)
 {
-	if (record->state == KMS_RECORD_STUB && !options->stubs) return false;
+	if (record->state == KMS_RECORD_STUB && !options->stubs && !options->fingerprints) return false;
 	if (options->local_only && record->origin != 0) return false;
 	return options->except == 0 || record->origin != options->except;
 }
@@ -96,8 +96,11 @@ static bool look_at(void *context, const kms_record *record)
 {
 	look *l = context;
 	l->looked++;
-	if (is_wanted(l->chooser->options, record))
-		l->into[l->source->count++] = (candidate){ record->sequence, kms_sync_record_size(record) };
+	const kms_delta_options *options = l->chooser->options;
+	if (is_wanted(options, record)) {
+		size_t size = kms_sync_record_size(record, options->fingerprints);
+		l->into[l->source->count++] = (candidate){ record->sequence, size };
+	}
 	return true;
 }
 
@@ -202,9 +205,12 @@ static int compare_changes(const void *a, const void *b)
 
 kms_status kms_sync_page_choose(sync_page *page, kms_store *store, const kms_delta_options *options)
 {
-	*page = (sync_page){ .until = options->since, .stubs = options->stubs };
+	*page = (sync_page){ .until = options->since,
+			     .stubs = options->stubs || options->fingerprints,
+			     .fingerprints = options->fingerprints };
 	/* The number is read before the list of namespaces, which then has every change up to it. */
 	uint64_t newest = kms_store_sequence(store);
+	if (options->through > 0 && options->through < newest) newest = options->through;
 	if (newest <= options->since) return KMS_OK;
 	GUARD(kms_store_changed_apps(&page->app_ids, &page->app_count, store, options->since));
 	page->until = newest;

@@ -19,6 +19,7 @@ typedef struct sync_page {
 	uint64_t until;   /* all changes up to it were decided */
 	uint64_t skipped; /* too long */
 	bool stubs;       /* they are chosen and written too */
+	bool fingerprints; /* of dead records are written */
 } sync_page;
 
 /* Chooses a page. Release it with kms_sync_page_free, also after a failure. */

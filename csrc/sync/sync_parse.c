@@ -35,6 +35,7 @@ static const char *const member_names[MEMBERS] = {
 	[MEMBER_NUMBERS + KMS_SYNC_SKIPPED] = "skipped",
 	[MEMBER_NUMBERS + KMS_SYNC_REJECTED] = "rejected",
 	[MEMBER_NUMBERS + KMS_SYNC_FUTURE] = "future",
+	[MEMBER_NUMBERS + KMS_SYNC_LATER] = "later",
 	[MEMBER_NUMBERS + KMS_SYNC_TIME] = "time",
 	[MEMBER_NUMBERS + KMS_SYNC_SINCE] = "since",
 	[MEMBER_NUMBERS + KMS_SYNC_UNTIL] = "until",

@@ -3,7 +3,9 @@
  * pile up, and stay where they are in the message's text.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 #include "base/ensure.h"
 #include "sync/sync_internal.h"
@@ -35,6 +37,20 @@ static bool read_flag(bool *flag, const kms_json *json, const char *name)
 	return !value || value->type == KMS_JSON_TRUE || value->type == KMS_JSON_FALSE;
 }
 
+/* The fingerprint of a dead record; it is optional. */
+static bool read_fingerprint(sync_entry *entry, const kms_sync *message, const kms_json *json)
+{
+	size_t len;
+	const kms_json_value *value = kms_json_get(json, json->values, "fingerprint");
+	if (!value) return true;
+	ENSURE(value->type == KMS_JSON_STRING, false);
+	ENSURE(kms_hex_decode_in_place(&len, value->text, value->len) == KMS_OK, false);
+	ENSURE(len == KMS_SYNC_FINGERPRINT_BYTES, false);
+	entry->value_at = offset_of(message, value->text);
+	entry->value_len = (uint32_t)len;
+	return true;
+}
+
 static bool read_value(sync_entry *entry, const kms_sync *message, const kms_json *json)
 {
 	bool tombstone;
@@ -42,7 +58,7 @@ static bool read_value(sync_entry *entry, const kms_sync *message, const kms_jso
 	const kms_json_value *value = kms_json_get(json, json->values, "value");
 	ENSURE(value && read_flag(&tombstone, json, "tombstone"), false);
 	entry->state = tombstone ? KMS_RECORD_TOMBSTONE : KMS_RECORD_STUB;
-	if (value->type == KMS_JSON_NULL) return true;
+	if (value->type == KMS_JSON_NULL) return read_fingerprint(entry, message, json);
 	ENSURE(!tombstone && value->type == KMS_JSON_STRING, false);
 	ENSURE(kms_hex_decode_in_place(&len, value->text, value->len) == KMS_OK, false);
 	entry->state = KMS_RECORD_LIVE;
@@ -107,18 +123,30 @@ static bool read_record(sync_entry *entry, const kms_sync *message, const kms_js
 	return read_clock(entry, message, json);
 }
 
+static kms_fingerprint fingerprint_of(const sync_entry *entry, const uint8_t *text)
+{
+	kms_fingerprint made = { .len = 0 };
+	if (entry->state == KMS_RECORD_LIVE || entry->value_len == 0) return made;
+	const uint8_t *bytes = text + entry->value_at;
+	memcpy(made.iv12, bytes, sizeof(made.iv12));
+	memcpy(made.tag16, bytes + sizeof(made.iv12), sizeof(made.tag16));
+	made.len = kms_load32_be(bytes + sizeof(made.iv12) + sizeof(made.tag16));
+	return made;
+}
+
 void kms_sync_record_view(kms_record *record, const kms_sync *message, const sync_entry *entry)
 {
 	const uint8_t *text = message->plain.data;
 	bool live = entry->state == KMS_RECORD_LIVE;
 	*record = (kms_record){
 		.key = kms_text_of((const char *)text + entry->key_at, entry->key_len),
-		.value = kms_span_of(live ? text + entry->value_at : NULL, entry->value_len),
+		.value = kms_span_of(live ? text + entry->value_at : NULL, live ? entry->value_len : 0),
 		.clock = { (const kms_clock_entry *)(const void *)(text + entry->clock_at),
 			   entry->clock_len },
 		.updated_at_ms = entry->updated_at_ms,
 		.ttl_ms = entry->ttl_ms,
 		.state = (kms_record_state)entry->state,
+		.fingerprint = fingerprint_of(entry, text),
 	};
 }
 
@@ -274,5 +302,10 @@ bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *messa
 
 void kms_sync_refuse(kms_sync *message, size_t index)
 {
-	if (message && index < message->entry_count) message->entries[index].refused = true;
+	if (message && index < message->entry_count) message->entries[index].mark = SYNC_REFUSED;
+}
+
+void kms_sync_defer(kms_sync *message, size_t index)
+{
+	if (message && index < message->entry_count) message->entries[index].mark = SYNC_DEFERRED;
 }

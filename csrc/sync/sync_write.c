@@ -1,10 +1,12 @@
 #include "sync/sync_write.h"
 
+#include "base/bits.h"
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/json.h"
 
 #define TEXT_SIZE(text) (sizeof(text) - 1)
+#define FINGERPRINT_SIZE (TEXT_SIZE("\"fingerprint\":\"\",") + 2 * KMS_SYNC_FINGERPRINT_BYTES)
 #define WALLET_TEXT (KMS_ADDRESS_TEXT + 2) /* with quotes */
 
 static size_t count_digits(uint64_t number)
@@ -35,14 +37,20 @@ static size_t clock_size(const kms_record *record)
 	return size;
 }
 
-size_t kms_sync_record_size(const kms_record *record)
+static bool has_fingerprint(const kms_record *record)
+{
+	return record->state != KMS_RECORD_LIVE && record->fingerprint.len > 0;
+}
+
+size_t kms_sync_record_size(const kms_record *record, bool fingerprint)
 {
 	size_t key = kms_json_text_size(record->key), size;
 	size_t rest = TEXT_SIZE("{\"key\":,\"tombstone\":,\"ttl_ms\":,\"updated_at_ms\":,\"value\":,"
 				"\"version\":}") +
 		      TEXT_SIZE("true") + (record->state != KMS_RECORD_TOMBSTONE) +
 		      count_digits(record->ttl_ms) + count_digits(record->updated_at_ms) +
-		      value_size(record) + clock_size(record);
+		      value_size(record) + clock_size(record) +
+		      (fingerprint && has_fingerprint(record) ? FINGERPRINT_SIZE : 0);
 	return KMS_ADD(&size, key, rest) ? size : SIZE_MAX;
 }
 
@@ -75,9 +83,22 @@ static kms_status write_clock(kms_buf *out, const kms_record *record)
 	return kms_buf_append_text(out, "}");
 }
 
-static kms_status write_record(kms_buf *out, const kms_record *record)
+static kms_status write_fingerprint(kms_buf *out, const kms_fingerprint *fingerprint)
 {
-	GUARD(kms_buf_append_text(out, "{\"key\":"));
+	uint8_t len4[4];
+	kms_store32_be(len4, fingerprint->len);
+	GUARD(kms_buf_append_text(out, "\"fingerprint\":\""));
+	GUARD(kms_buf_append_hex(out, KMS_SPAN(fingerprint->iv12)));
+	GUARD(kms_buf_append_hex(out, KMS_SPAN(fingerprint->tag16)));
+	GUARD(kms_buf_append_hex(out, KMS_SPAN(len4)));
+	return kms_buf_append_text(out, "\",");
+}
+
+static kms_status write_record(kms_buf *out, const kms_record *record, bool fingerprint)
+{
+	GUARD(kms_buf_append_text(out, "{"));
+	if (fingerprint && has_fingerprint(record)) GUARD(write_fingerprint(out, &record->fingerprint));
+	GUARD(kms_buf_append_text(out, "\"key\":"));
 	GUARD(kms_buf_append_json(out, record->key));
 	GUARD(kms_buf_append_text(out, ",\"tombstone\":"));
 	GUARD(kms_buf_append_text(out, flag_text(record)));
@@ -90,9 +111,9 @@ static kms_status write_record(kms_buf *out, const kms_record *record)
 
 /* ---- the object ---- */
 
-kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out)
+kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out, bool fingerprints)
 {
-	*writer = (sync_writer){ .out = out };
+	*writer = (sync_writer){ .out = out, .fingerprints = fingerprints };
 	return kms_buf_append_text(out, "{");
 }
 
@@ -121,7 +142,7 @@ kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms
 		GUARD(kms_buf_append_text(writer->out, ","));
 	else
 		GUARD(open_app(writer, app_id));
-	GUARD(write_record(writer->out, record));
+	GUARD(write_record(writer->out, record, writer->fingerprints));
 	writer->records++;
 	return KMS_OK;
 }

@@ -96,7 +96,7 @@ typedef enum kms_category {
 	X(ERR_KEY_SIZE, 0x214, "key length is out of range")                            \
 	X(ERR_TTL, 0x215, "ttl_ms is out of range")                                     \
 	X(ERR_CLOCK_ENTRIES, 0x216, "vector clock has too many or impossible entries")  \
-	X(ERR_FUTURE, 0x217, "record is stamped in the future")                         \
+	X(ERR_FUTURE, 0x217, "record is of a time ahead of this node's clock")          \
 	X(ERR_URL, 0x218, "not an acceptable URL")                                      \
 	X(ERR_FIELD_UNKNOWN, 0x219, "the operation has no such field")                  \
 	X(ERR_SIGNATURE, 0x300, "invalid signature")                                    \

@@ -112,6 +112,13 @@ kms_status kms_store_set_members(kms_store *store, const uint8_t (*wallets)[20],
  */
 void kms_store_set_acknowledged(kms_store *store, uint64_t sequence);
 
+/*
+ * Lets this node's counters start at 1, as on existing nodes, instead of at its clock in milliseconds. For a
+ * node that has seen the stores of all members: nobody holds a version that it wrote before. It ends for good
+ * when a merge shows a counter of this node's that the store does not know.
+ */
+void kms_store_count_from_one(kms_store *store, bool allowed);
+
 /* ---- applications ---------------------------------------------------------------------------- */
 
 /*
@@ -188,23 +195,34 @@ const char *kms_merge_name(kms_merge outcome);
 /*
  * Merges a record from a peer (docs/protocol.md section 8). Every check is made here except that the
  * ciphertext opens under the application's data key, which the caller has verified.
- * Returns: KMS_OK with the outcome, or why the record is rejected: ERR_KEY_SIZE; ERR_UTF8; ERR_RECORD
- * (a value shorter than 28 bytes or one of a tombstone, an empty clock, a wallet twice, a stub);
- * ERR_VALUE_SIZE; ERR_TTL; ERR_CLOCK_ENTRIES; ERR_FUTURE when only its stamp is wrong; ERR_STORE_FULL;
- * ERR_NAMESPACES; ERR_RANGE when now_ms is above 2^62; ERR_STATE before the store has a wallet; ERR_MEMORY.
- * Out: outcome - KMS_MERGE_REJECTED on failure. In: record - LIVE or TOMBSTONE, copied; origin is kept with
- * it: with one that is not 0 it may not use the reserve for local writes; sequence is ignored.
+ * Returns: KMS_OK with the outcome, or why the record is rejected. For good: ERR_KEY_SIZE; ERR_UTF8;
+ * ERR_RECORD (a value shorter than 28 bytes or one of a dead record, a stub without a fingerprint, an empty
+ * clock, a wallet twice); ERR_VALUE_SIZE; ERR_TTL; ERR_CLOCK_ENTRIES; ERR_STORAGE_SIZE. For now, see
+ * kms_merge_is_later: ERR_FUTURE; ERR_STORE_FULL; ERR_NAMESPACES. Or ERR_RANGE when now_ms is above 2^62;
+ * ERR_STATE before the store has a wallet; ERR_MEMORY.
+ * Out: outcome - KMS_MERGE_REJECTED on failure.
+ * In: record - copied; origin is kept with it: with one that is not 0 it may not use the reserve for local
+ * writes; sequence is ignored. A STUB has the fingerprint of its value, a TOMBSTONE only if it expired.
  */
 kms_status kms_store_merge(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
 			   uint64_t now_ms);
 
 /*
- * Takes note of a peer's stub. Nothing is stored, but the counters of this node's next writes exceed
- * its own entry in the stub's clock.
- * Returns: as kms_store_merge; ERR_ARGUMENT when the record is no stub.
- * In: stub - state STUB; checked as kms_store_merge checks a tombstone.
+ * The same for a record of a node that settles, too: of two versions with equal clocks and different content
+ * the larger (updated_at_ms, ciphertext) wins. A store that takes it makes a version of its own of it: the
+ * clock with its own entry incremented, and origin 0.
  */
-kms_status kms_store_note_stub(kms_store *store, uint64_t app_id, const kms_record *stub, uint64_t now_ms);
+kms_status kms_store_settle(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
+			    uint64_t now_ms);
+
+/*
+ * Whether time or room cures the rejection of a record: its stamp or an entry of its clock is ahead of
+ * now_ms, or a limit is reached. The peer should send it again.
+ */
+static inline bool kms_merge_is_later(kms_status status)
+{
+	return status == KMS_ERR_FUTURE || status == KMS_ERR_STORE_FULL || status == KMS_ERR_NAMESPACES;
+}
 
 /* ---- changes, for sync ----------------------------------------------------------------------- */
 

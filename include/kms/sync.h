@@ -24,6 +24,7 @@
 #define KMS_SYNC_MAX_DIGEST 43692        /* bytes of the text "digest": KMS_DIGEST_MAX bytes in base64 */
 #define KMS_SYNC_MAX_VALUES 4096         /* JSON values of any member but "data" */
 #define KMS_SYNC_MAX_RECORD_VALUES 65536 /* JSON values of one record */
+#define KMS_SYNC_FINGERPRINT_BYTES 32    /* of a dead record: IV, tag, length of its ciphertext */
 
 typedef enum kms_sync_text_name {
 	KMS_SYNC_TYPE,
@@ -43,6 +44,7 @@ typedef enum kms_sync_number_name {
 	KMS_SYNC_SKIPPED,
 	KMS_SYNC_REJECTED,
 	KMS_SYNC_FUTURE,
+	KMS_SYNC_LATER,
 	KMS_SYNC_TIME,     /* of the sender's clock, Unix ms */
 	KMS_SYNC_SINCE,    /* of a page: it has the changes numbered above this one, */
 	KMS_SYNC_UNTIL,    /* up to this one; */
@@ -104,8 +106,10 @@ kms_status kms_sync_unseal(kms_secret **master32, const kms_sync *message, const
  */
 bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *message, size_t index);
 
-/* Marks the well-formed record at `index`, if there is one: kms_sync_apply then rejects it. */
+/* Marks the well-formed record at `index`, if there is one: kms_sync_apply then rejects it for good. */
 void kms_sync_refuse(kms_sync *message, size_t index);
+/* The same, but kms_sync_apply counts it as `later`: whether to take it is not known yet. */
+void kms_sync_defer(kms_sync *message, size_t index);
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
@@ -114,7 +118,8 @@ typedef struct kms_sync_counts {
 	uint64_t merged;
 	uint64_t skipped;
 	uint64_t rejected;
-	uint64_t future;   /* of the rejected: only their stamp is wrong */
+	uint64_t later;    /* of the rejected: time or room cures it, the peer should send them again */
+	uint64_t future;   /* of those: their stamp or clock is ahead of now_ms */
 	uint64_t poisoned; /* of the rejected: not sealed under the application's data key */
 	uint64_t refused;  /* of the rejected: marked by kms_sync_refuse */
 	uint64_t outcomes[KMS_MERGE_OUTCOMES]; /* by kms_merge */
@@ -123,11 +128,11 @@ typedef struct kms_sync_counts {
 
 /*
  * Merges every record by itself: its ciphertext must open under its application's data key, then
- * kms_store_merge decides. A stub only raises counters (kms_store_note_stub).
- * Returns: KMS_OK however many records were rejected; ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO or ERR_RANGE
- * when no record is at fault: the records after that point were not looked at.
- * Out: counts - after a failure, of the records before it.
- * In: origin - the number of the peer that sent them, not 0 (ERR_RANGE).
+ * kms_store_merge decides, or kms_store_settle when the message's features have "fingerprint". A stub without
+ * a fingerprint says nothing, and is skipped. Returns: KMS_OK however many records were rejected; ERR_MEMORY,
+ * ERR_LOCKED_MEMORY, ERR_CRYPTO or ERR_RANGE when no record is at fault: the records after that point were
+ * not looked at. Out: counts - after a failure, of the records before it. In: origin - the number of the peer
+ * that sent them, not 0 (ERR_RANGE).
  */
 kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_store *store,
 			  const kms_secret *master32, uint32_t origin, uint64_t now_ms);
@@ -138,11 +143,13 @@ kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_
 
 typedef struct kms_delta_options {
 	uint64_t since;          /* the peer's cursor */
+	uint64_t through;        /* number of the last change to send; 0: the newest */
 	size_t max_records;      /* 1 to KMS_DELTA_MAX_RECORDS */
 	size_t max_bytes;        /* of the data object; a single record may exceed it */
 	size_t max_record_bytes; /* of a record's JSON: longer records are skipped */
 	bool local_only;         /* only records written here */
 	bool stubs;              /* stubs too */
+	bool fingerprints;       /* the peer takes stubs, and the fingerprints of dead records */
 	uint32_t except;         /* origin of the peer, which is not sent its own records; 0: none */
 } kms_delta_options;
 
@@ -154,7 +161,7 @@ typedef struct kms_delta {
 
 /*
  * Appends {"<app id>":[record...],...} in canonical form, with every change numbered above `since` up to
- * `until` that is to be sent. Stubs unless asked for, filtered and too long records are left out. The work of
+ * `until` that is to be sent. Stubs that are not asked for, filtered and too long records are left out. The work of
  * a call is bounded, so `until` may be before the newest change even with nothing to send. A record that
  * changes meanwhile gets a larger number and is sent later. Returns: KMS_OK; ERR_RANGE when max_records is;
  * ERR_TOO_LARGE for the buffer; ERR_MEMORY. Out: delta - zero on failure. In-out: data - unchanged on
@@ -162,6 +169,12 @@ typedef struct kms_delta {
  */
 kms_status kms_sync_delta(kms_delta *delta, kms_buf *data, kms_store *store,
 			  const kms_delta_options *options);
+
+/* What a snapshot has for peers that take it. */
+enum {
+	KMS_SYNC_STUBS = 1,
+	KMS_SYNC_FINGERPRINTS = 2, /* of dead records */
+};
 
 /*
  * Appends the same object, "{}" without records, and `,"until":N,"sequence":N`: a page of all that the store
@@ -173,9 +186,12 @@ kms_status kms_sync_page(kms_delta *delta, kms_buf *data, kms_store *store, cons
 
 /*
  * Appends the same object with all live records and tombstones and, if asked for, stubs. A record that
- * changes meanwhile may be in it twice, in both versions. Returns: KMS_OK; ERR_TOO_LARGE for the buffer;
- * ERR_MEMORY. Out: records - how many; 0 on failure. In-out: data - unchanged on failure.
+ * changes meanwhile may be in it twice, in both versions.
+ * Returns: KMS_OK; ERR_TOO_LARGE for the buffer; ERR_MEMORY.
+ * Out: records - how many; 0 on failure.
+ * In: extras - KMS_SYNC_STUBS, KMS_SYNC_FINGERPRINTS, or both.
+ * In-out: data - unchanged on failure.
  */
-kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, bool stubs);
+kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, unsigned extras);
 
 #endif

@@ -51,7 +51,8 @@ describe("POST /sync", function()
 		local held = {}
 		for _, record in ipairs(response.inner.data["700"]) do held[record.key] = record end
 		assert.same({ [peer.wallet] = 1 }, held["a/1"].version)
-		assert.same({ [node.wallet] = 1 }, held["a/3"].version)
+		-- No member is an existing node: the counter is the node's clock in milliseconds, as the stamp is.
+		assert.same({ [node.wallet] = held["a/3"].updated_at_ms }, held["a/3"].version)
 		assert.is_false(held["a/3"].tombstone)
 	end)
 
@@ -70,7 +71,7 @@ describe("POST /sync", function()
 
 	it("announces what it understands, and binds its answers to their exchange", function()
 		local response = peer:snapshot()
-		assert.same({ "complete", "digest", "pages", "pop", "store", "stub", "time" }, response.inner.features)
+		assert.same({ "complete", "digest", "fingerprint", "pages", "pop", "store", "stub", "time" }, response.inner.features)
 		assert.equal(response.signature, response.inner.pop)
 		assert.equal(32, #response.inner.store)
 		assert.truthy(response.headers["x-kms-next-nonce"])

@@ -48,7 +48,7 @@ static void check_snapshot(kms_store *store)
 	kms_store *other = kit_store(3);
 	kms_buf text = new_text();
 	add(&text, "{\"type\":\"delta\",\"data\":");
-	HOLDS_OK(kms_sync_snapshot(&records, &text, store, false));
+	HOLDS_OK(kms_sync_snapshot(&records, &text, store, 0));
 	add(&text, "}");
 	HOLDS_OK(apply_text(&counts, other, &text));
 	HOLDS(counts.total == records && counts.merged == records);

@@ -37,6 +37,44 @@ describe("kms.node.completeness", function()
 		assert.is_true(t.node.ready)
 	end)
 
+	it("does not serve what it has before a clock that was set back cannot repeat a counter any more", function()
+		t.quiet_ms = 30000
+		t:open()
+		t.saved = { native.secret_random(32) }
+		t.chain.hash = t.saved[1]:keccak256()
+		t.bootstrap.found = { members = 1, reached = 0, unready = 0, complete = 0 }
+		for _ = 1, 9 do t:tick() end
+		t:pass(29999)
+		t:tick()
+		assert.is_false(t.node.ready)
+		t:pass(1)
+		t:tick()
+		assert.is_true(t.node.ready)
+	end)
+
+	it("serves at once when a member has a complete store, however short its run", function()
+		t.quiet_ms = 30000
+		t:open()
+		t.saved = { native.secret_random(32) }
+		t.chain.hash = t.saved[1]:keccak256()
+		t:tick()
+		assert.is_true(t.node.ready)
+	end)
+
+	it("says whether every member has shown its records", function()
+		t.saved = { native.secret_random(32) }
+		t.chain.hash = t.saved[1]:keccak256()
+		t.bootstrap.found = { members = 1, reached = 0, unready = 0, complete = 0 }
+		for _ = 1, 3 do t:tick() end
+		assert.is_true(t.node.ready)
+		assert.is_false(t.seen_all)
+		t:open()
+		t.bootstrap.found = { members = 1, reached = 1, unready = 0, complete = 1 }
+		t:tick()
+		assert.is_true(t.node.ready)
+		assert.is_true(t.seen_all)
+	end)
+
 	it("waits longer while a member is there that is not ready: its store may be complete", function()
 		t.saved = { native.secret_random(32) }
 		t.chain.hash = t.saved[1]:keccak256()

@@ -22,7 +22,7 @@ local function fake_store()
 	function store:set_acknowledged(sequence) self.acknowledged = sequence end
 	function store:delta(o)
 		local sent, skipped, through, bytes = {}, 0, o.since, 0
-		for i = o.since + 1, #self.changes do
+		for i = o.since + 1, math.min(o.through or #self.changes, #self.changes) do
 			local change = self.changes[i]
 			local wanted = change.from ~= o.except and (change.from == 0 or not o.local_only)
 			if wanted and change.size > o.max_record_bytes then
@@ -68,7 +68,7 @@ local function new_exchange(self)
 		peer.heard = true
 		if fault and fault.after then return table.unpack(fault.after) end
 		peer.answered_ms = self.now
-		local counts = fault and fault.counts or { total = #numbers, rejected = 0, future = 0 }
+		local counts = fault and fault.counts or { total = #numbers, rejected = 0, later = 0 }
 		if fault and fault.anew then self.pusher:started_anew(peer) end
 		return { counts = function() return counts end }
 	end

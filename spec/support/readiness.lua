@@ -1,7 +1,8 @@
 --- kms.node.readiness with parts of tables around it, for its specs. Fields that specs read and change: chain
 -- (spec.support.fake_chain), identity (known), tee, service (master: what it got), saved (secrets of earlier
 -- runs), bootstrap (found: what a round of snapshots gives; given: the secret that peers give), wall and mono
--- (the clocks), held (kms.node.master_secrets), node (the readiness).
+-- (the clocks), held (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told). Before
+-- open(): quiet_ms.
 
 local clock = require("kms.base.clock")
 local fake_chain = require("spec.support.fake_chain")
@@ -71,6 +72,7 @@ function Fixture:open(given)
 	self.node = readiness.new({
 		identity = self.identity, chain = self.chain, peers = list, tee = self.tee, service = self.service,
 		secrets = self.held, log = log, bootstrap = self.bootstrap, mono_ms = mono_ms, tick_ms = 60000, view_ttl_ms = 180000,
+		quiet_ms = self.quiet_ms, on_complete = function(seen_all) self.seen_all = seen_all end,
 		clock = clock.new({ wall_ms = wall_ms, mono_ms = mono_ms, max_skew_ms = 15000 }),
 	})
 end

@@ -21,7 +21,7 @@ describe("copies of a write", function()
 				callable = function(_, each) return each.is_callable end,
 			},
 			pusher = {
-				held = function(_, each) return each.held end,
+				holds = function(_, each, number) return each.held >= number end,
 				is_stuck = function(_, each) return each.stuck end,
 			},
 			mono_ms = function() return 0 end, push = function() pushes = pushes + 1 end, wanted = wanted,

@@ -111,7 +111,7 @@ describe("sync core", function()
 			record("gone", { value = cjson.null, tombstone = true }),
 			record("stub", { value = cjson.null, version = { [A] = 9 } }),
 		}))
-		assert.same({ total = 7, merged = 2, skipped = 2, rejected = 3, future = 1, poisoned = 1, refused = 0,
+		assert.same({ total = 7, merged = 2, skipped = 2, rejected = 3, later = 1, future = 1, poisoned = 1, refused = 0,
 			skip_reasons = { ignored_equal_version = 1, stub = 1 } }, counts)
 		assert.equal(1, store:stats("49").live_keys)
 		assert.equal(1, store:stats("49").tombstones)

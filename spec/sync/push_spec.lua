@@ -139,7 +139,7 @@ describe("push", function()
 	it("starts from the first change when the response to a repeated push names a new store", function()
 		t:change(0)
 		t:change(0)
-		t.answers[OURS] = { counts = { total = 2, rejected = 1, future = 1 } }
+		t.answers[OURS] = { counts = { total = 2, rejected = 1, later = 1 } }
 		t:tick()
 		t.answers[OURS] = { anew = true }
 		t.now = t.now + 16000
@@ -175,25 +175,9 @@ describe("push", function()
 		assert.same({ 1, 1, 2, 3 }, t:pushed(EXISTING))
 	end)
 
-	it("takes a rejection for an acknowledgement, and sends what was stamped in the future once more", function()
-		t:change(0)
-		t.answers[OURS] = { counts = { total = 1, rejected = 1, future = 1 } }
-		t.answers[EXISTING] = { counts = { total = 1, rejected = 1 } } -- it does not say why
-		t:tick()
-		t.answers = {}
-		assert.equal(1, t.store.acknowledged)
-		t.now = t.now + 15999
-		t:tick()
-		assert.same({ 1 }, t:pushed(OURS))
-		t.now = t.now + 1
-		for _ = 1, 3 do t:tick() end
-		assert.same({ 1, 1 }, t:pushed(OURS))
-		assert.same({ 1, 1 }, t:pushed(EXISTING))
-	end)
-
 	it("does not send again what was rejected for good", function()
 		t:change(0)
-		t.answers[OURS] = { counts = { total = 1, rejected = 1, future = 0 } }
+		t.answers[OURS] = { counts = { total = 1, rejected = 1, later = 0 } }
 		t:tick()
 		t.now = t.now + 60000
 		t:tick()

@@ -73,6 +73,7 @@ local function peer_entry(self, instance, pushed, repaired, banned)
 	return {
 		wallet = instance.wallet, url = instance.url, state = (self.peers:state(instance.wallet)),
 		acknowledged = or_null(pushed and pushed.acknowledged), skipped = or_null(pushed and pushed.skipped),
+		later = or_null(pushed and pushed.later),
 		failures = or_null(peer and peer.failures), repair = or_null(repaired), bans = json.list(banned or {}),
 	}
 end

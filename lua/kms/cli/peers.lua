@@ -4,7 +4,7 @@ local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
 
-local HEAD = { "WALLET", "STATE", "ACKNOWLEDGED", "SKIPPED", "SAME AS HERE", "REPAIRED", "URL", "BANS" }
+local HEAD = { "WALLET", "STATE", "ACKNOWLEDGED", "SKIPPED", "LATER", "SAME AS HERE", "REPAIRED", "URL", "BANS" }
 
 local shown, table_of = session.shown, session.table_of
 
@@ -33,8 +33,8 @@ local function show(page)
 	for _, peer in ipairs(table_of(page.peers)) do
 		rows[#rows + 1] = {
 			shown(peer.wallet), shown(peer.state), ("%s of %s"):format(shown(peer.acknowledged), shown(page.sequence)),
-			shown(peer.skipped), same_of(table_of(peer.repair)), repaired_of(table_of(peer.repair)), shown(peer.url),
-			bans_of(peer),
+			shown(peer.skipped), shown(peer.later), same_of(table_of(peer.repair)), repaired_of(table_of(peer.repair)),
+			shown(peer.url), bans_of(peer),
 		}
 	end
 	return table_lines(rows)

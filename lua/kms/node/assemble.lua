@@ -134,7 +134,9 @@ local function add_readiness(parts, given_secret)
 		clock_check = parts.clock_check,
 		secrets = parts.secrets, clock = parts.clock, log = parts.log, mono_ms = parts.mono_ms, bootstrap = parts.bootstrap,
 		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
-		url = parts.url, instance_url = config.NODE_INSTANCE_URL, on_verified = function() on_verified(parts) end,
+		quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS, url = parts.url, instance_url = config.NODE_INSTANCE_URL,
+		on_verified = function() on_verified(parts) end,
+		on_complete = function(all) parts.store:count_from_one(all and parts.peers:has_existing()) end,
 	})
 end
 

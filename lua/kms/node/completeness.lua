@@ -21,6 +21,9 @@ end
 local function is_enough(self, found)
 	if found.complete > 0 then return true end
 	self.lonely = self.lonely + 1
+	-- The clock may have been set back since this node's last run: it must not give a counter of that run to another
+	-- write (docs/protocol.md section 10).
+	if self.mono_ms() - self.started_ms < self.quiet_ms then return false end
 	if self.lonely < (found.unready > 0 and UNREADY_ROUNDS or LONELY_ROUNDS) then return false end
 	-- A node that got the secret from a peer waits for that peer's records, unless all members responded.
 	if self.secrets.state ~= "generated" and found.reached < found.members then return false end
@@ -32,13 +35,19 @@ end
 
 local function fetch(self)
 	local secret = self.secrets.current
-	if self.fetched_for ~= secret then self.fetched_for, self.lonely = secret, 0 end
+	if self.fetched_for ~= secret then self.fetched_for, self.lonely, self.reached = secret, 0, nil end
 	if not self.secrets:is_fresh() and self.bootstrap and #self.peers:others() > 0 then
 		local found = self.bootstrap:snapshots(secret)
+		self.reached = found.reached
 		self.cause = found.message
 		if not is_enough(self, found) then return end
 	end
 	self.complete_with, self.fetched_for = secret, nil
+end
+
+--- Whether every other member has shown this node its records: then this node holds all that anybody holds.
+function Completeness:has_seen_all()
+	return self:is_complete() and self.reached ~= nil and self.reached >= #self.peers:others()
 end
 
 --- Fetches snapshots in the background, unless the store is complete or this runs already.
@@ -54,11 +63,12 @@ function Completeness:start(done)
 	end)
 end
 
---- @param deps secrets (kms.node.master_secrets), peers, log; bootstrap (kms.sync.bootstrap; nil: there are no peers)
+--- @param deps secrets (kms.node.master_secrets), peers, log, mono_ms; quiet_ms (from the start, in which a node
+--   that found no complete store does not serve); bootstrap (kms.sync.bootstrap; nil: there are no peers)
 -- @return completeness; its fields for others: running, cause (why the last round did not suffice, or nil)
 function M.new(deps)
-	local self = needs.take(deps, "secrets peers log", "bootstrap")
-	self.running, self.lonely = false, 0
+	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms", "bootstrap")
+	self.running, self.lonely, self.started_ms = false, 0, self.mono_ms()
 	return setmetatable(self, Completeness)
 end
 

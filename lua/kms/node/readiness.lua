@@ -149,7 +149,10 @@ end
 local function settle(self)
 	if not self.verified then return end
 	local store = self.completeness
-	if store:is_complete() then return set_ready(self) end
+	if store:is_complete() then
+		self.on_complete(store:has_seen_all())
+		return set_ready(self)
+	end
 	set_unready(self, store.running and "waiting for a snapshot" or "snapshot sync failed", store.cause)
 end
 
@@ -212,15 +215,17 @@ end
 -- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; optional: clock_check
 -- (kms.node.clock_check), bootstrap (kms.sync.bootstrap; nil: there are no peers), url (this node's before the chain
 -- names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's), on_verified (called after each tick that
--- the chain confirmed)
+-- the chain confirmed), on_complete (function(seen_all): called while the store is complete, before the node serves and
+-- after each tick; kms.node.completeness), quiet_ms (the same; 0)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
 function M.new(deps)
 	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms",
-		"clock_check bootstrap url instance_url on_verified")
+		"clock_check bootstrap url instance_url on_verified on_complete quiet_ms")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
-	self.on_verified = self.on_verified or function() end
+	self.on_verified, self.on_complete = self.on_verified or function() end, self.on_complete or function() end
 	self.completeness = completeness.new({
 		secrets = self.secrets, peers = self.peers, log = self.log, bootstrap = self.bootstrap,
+		mono_ms = self.mono_ms, quiet_ms = self.quiet_ms or 0,
 	})
 	self.ready, self.verified, self.is_operator, self.reason = false, false, false, "starting"
 	return setmetatable(self, Readiness)

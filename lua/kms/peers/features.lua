@@ -1,6 +1,8 @@
 --- The features that nodes of this version announce in each sync message; existing nodes ignore the list.
 --   complete  a snapshot says whether its sender's store is complete
 --   digest    members compare their stores by hash trees, and exchange what differs
+--   fingerprint  a dead record may carry the fingerprint of its value, a delta may hold such stubs, and two versions
+--             with equal clocks and different content are settled
 --   pages     a snapshot can be had in pages
 --   pop       a body names the exchange that it belongs to
 --   store     a message names the store of its sender, which is a new one after each start
@@ -9,4 +11,4 @@
 
 local json = require("kms.base.json")
 
-return json.list({ "complete", "digest", "pages", "pop", "store", "stub", "time" })
+return json.list({ "complete", "digest", "fingerprint", "pages", "pop", "store", "stub", "time" })

@@ -200,6 +200,15 @@ function Peers:is_known(peer)
 	return next(peer.features) == nil or self.mono_ms() - peer.features_ms < GREET_AGAIN_MS
 end
 
+--- Whether another member is known to be an existing node. Among them, a node of whose earlier runs nobody holds
+-- anything counts its versions from 1 as they do (docs/protocol.md section 8).
+function Peers:has_existing()
+	for _, peer in ipairs(self:others()) do
+		if self:is_known(peer) and not self:understands(peer, "store") then return true end
+	end
+	return false
+end
+
 --- State of a wallet for /status and /nodes.
 -- @return "self"; "banned", the event, the seconds left; "unreachable": the last call failed; "ok": it has answered
 --   within three sync intervals; "unknown"

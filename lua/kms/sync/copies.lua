@@ -15,41 +15,33 @@ local function answers(self, peer, now)
 		and not self.pusher:is_stuck(peer, now)
 end
 
--- The number of the newest change that `count` other members hold. With fewer that answer, that many are enough.
--- Returns it; math.maxinteger when there is nobody to wait for.
-local function held_by(self, count)
-	local now, held, answering = self.mono_ms(), {}, 0
+-- How many other members hold a change, and how many answer.
+local function count(self, sequence)
+	local now, held, answering = self.mono_ms(), 0, 0
 	for _, peer in ipairs(self.peers:others()) do
-		held[#held + 1] = self.pusher:held(peer)
+		if self.pusher:holds(peer, sequence) then held = held + 1 end
 		if answers(self, peer, now) then answering = answering + 1 end
 	end
-	count = math.min(count, answering)
-	if count == 0 then return math.maxinteger end
-	table.sort(held)
-	return held[#held - count + 1]
+	return held, answering
 end
 
--- How many members hold a change, this one included.
-local function count(self, sequence)
-	local copies = 1
-	for _, peer in ipairs(self.peers:others()) do
-		if self.pusher:held(peer) >= sequence then copies = copies + 1 end
-	end
-	return copies
+-- Whether a write has its copies. With fewer members that answer, that many are enough.
+local function is_done(self, sequence)
+	local held, answering = count(self, sequence)
+	return held >= math.min(self.wanted - 1, answering)
 end
 
 --- A member has acknowledged more: the writes that it completes go on.
 function Copies:advanced()
-	if not next(self.waiting) then return end
-	local held, ready = held_by(self, self.wanted - 1), {}
+	local done = {}
 	for write in pairs(self.waiting) do
-		if write.sequence <= held then ready[#ready + 1] = write end
+		if is_done(self, write.sequence) then done[#done + 1] = write end
 	end
-	for _, write in ipairs(ready) do write.waiter:wake() end
+	for _, write in ipairs(done) do write.waiter:wake() end
 end
 
 local function wait(self, sequence)
-	if held_by(self, self.wanted - 1) >= sequence then return end
+	if is_done(self, sequence) then return end
 	local write = { sequence = sequence, waiter = wakeup.new() }
 	self.waiting[write] = true
 	write.waiter:wait(self.wait_ms)
@@ -63,7 +55,7 @@ function Copies:wait()
 	local sequence = self.store:sequence()
 	self.push()
 	wait(self, sequence)
-	local copies = count(self, sequence)
+	local copies = 1 + count(self, sequence)
 	if copies >= self.wanted or not self.strict then return copies end
 	return nil, ("the value is stored here, but on %d of %d nodes within %d ms"):format(copies, self.wanted, self.wait_ms),
 		"ERR_NOT_REPLICATED"

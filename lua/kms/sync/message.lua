@@ -78,7 +78,8 @@ end
 function Writer:delta_reply(pop, counts)
 	return json.encode(common(self, pop, {
 		status = "ok", total = counts.total, merged = counts.merged, skipped = counts.skipped,
-		rejected = counts.rejected, future = counts.future, skip_reasons = counts.skip_reasons,
+		rejected = counts.rejected, later = counts.later, future = counts.future,
+		skip_reasons = counts.skip_reasons,
 	}))
 end
 

@@ -7,6 +7,7 @@
 --
 -- A peer that there is nothing to send to is contacted (kms.sync.contact), so that one that stops answering shows.
 
+local behind = require("kms.sync.behind")
 local contact = require("kms.sync.contact")
 local cursors = require("kms.sync.cursor")
 local needs = require("kms.base.needs")
@@ -43,7 +44,7 @@ local function failed(self, peer, cursor, message, code)
 	self.counts.failures = self.counts.failures + 1
 	if code == "ERR_TOO_LARGE" then self.pages:shorten(peer, cursor) end
 	note_failure(self, peer, cursor, "cannot push", message, code)
-	return false
+	return nil
 end
 
 -- Returns whether the peer has answered.
@@ -53,39 +54,44 @@ local function make_contact(self, peer, cursor)
 	return ok
 end
 
-local function send_retries(self, peer, cursor)
+-- Sends the page above `since`. Returns what was sent, or nil: it failed, or the peer has restarted meanwhile.
+local function send(self, peer, cursor, since, through)
 	local life = cursor.life
-	while cursor.retries[1] and self.mono_ms() >= cursor.retries[1].due_ms do
-		local sent, message, code = self.pages:send(peer, cursor, cursor.retries[1].since)
-		if not sent then return failed(self, peer, cursor, message, code) end
-		if cursor.life ~= life then return false end
-		table.remove(cursor.retries, 1)
-	end
+	local sent, message, code = self.pages:send(peer, cursor, since, through)
+	if not sent then return failed(self, peer, cursor, message, code) end
+	cursor.failed = nil
+	-- The page may have gone to the store before the restart. Begin again at the next tick and not here: a peer
+	-- that claims a new store each time must not be pushed to without end.
+	return cursor.life == life and sent or nil
+end
+
+-- Sends one page of what the peer has not taken before, if that is due. Returns whether to go on.
+local function push_again(self, peer, cursor)
+	local since = self.behind:next(cursor)
+	local sent = since and send(self, peer, cursor, since, cursor.behind.through)
+	if not sent then return false end
+	self.behind:resent(cursor, since, sent)
+	self.on_progress()
 	return true
 end
 
--- Sends one page. Returns whether another one may follow.
+-- Sends one page, and one that is to be sent again. Returns whether to go on.
 local function push_once(self, peer, cursor)
 	local found, failure = self.pages:has_news(peer, cursor)
-	if found == nil then return failed(self, peer, cursor, failure) end
-	if not found then return false end
-	local since, life = cursor.since, cursor.life
-	local sent, message, code = self.pages:send(peer, cursor, since)
-	if not sent then return failed(self, peer, cursor, message, code) end
-	cursor.failed = nil
-	-- The peer has restarted meanwhile: this page may have gone to the store before. Begin again at the next
-	-- tick and not here: a peer that claims a new store each time must not be pushed to without end.
-	if cursor.life ~= life then return false end
+	if found == nil then failed(self, peer, cursor, failure) end
+	if not found then return found ~= nil and push_again(self, peer, cursor) end
+	local since = cursor.since
+	local sent = send(self, peer, cursor, since)
+	if not sent then return false end
 	cursor.since = sent.through
+	if sent.later > 0 then self.behind:mark(cursor, since, sent) end
 	self.on_progress()
-	if sent.future then cursors.retry_later(cursor, since, self.mono_ms() + self.skew_ms + 1000) end
-	return true
+	return not self.behind:next(cursor) or push_again(self, peer, cursor)
 end
 
 local function push_to(self, peer, cursor)
 	if cursor.lost then cursors.reset(cursor) end
 	if not self.peers:is_known(peer) and not make_contact(self, peer, cursor) then return end
-	if not send_retries(self, peer, cursor) then return end
 	while self.is_ready() and push_once(self, peer, cursor) do self:acknowledge() end
 end
 
@@ -120,13 +126,13 @@ end
 --- Whether a peer is to be called at a tick: it is out of its backoff, and there is something to send.
 function Pusher:is_due(peer, cursor, now)
 	if cursor.running or now < peer.retry_ms then return false end
-	local retry = cursor.retries[1]
-	return not self.peers:is_known(peer) or self:is_behind(cursor) or (retry ~= nil and now >= retry.due_ms)
+	return not self.peers:is_known(peer) or self:is_behind(cursor) or self.behind:next(cursor) ~= nil
 end
 
---- The number of the last change that a peer's present store holds, as far as this node knows.
-function Pusher:held(peer)
-	return cursor_of(self, peer).since
+--- Whether a peer's present store holds a change, as far as this node knows.
+-- @param sequence number of the change
+function Pusher:holds(peer, sequence)
+	return behind.holds(cursor_of(self, peer), sequence)
 end
 
 --- Whether a visit to a peer has been under way for three intervals.
@@ -141,9 +147,8 @@ function Pusher:is_behind(cursor)
 end
 
 -- Whether there is something to send to a peer. Moves the cursor past changes that are not for it.
-local function has_something(self, peer, cursor, now)
-	local retry = cursor.retries[1]
-	if not self.peers:is_known(peer) or (retry and now >= retry.due_ms) then return true end
+local function has_something(self, peer, cursor)
+	if not self.peers:is_known(peer) or self.behind:next(cursor) then return true end
 	return self.pages:has_news(peer, cursor) ~= false
 end
 
@@ -169,7 +174,7 @@ function Pusher:tick()
 	local chosen = {}
 	self:push_where(function(peer, cursor, now)
 		chosen[peer] = true
-		return self:is_due(peer, cursor, now) and has_something(self, peer, cursor, now)
+		return self:is_due(peer, cursor, now) and has_something(self, peer, cursor)
 	end)
 	contact_silent(self, chosen)
 	self:acknowledge()
@@ -182,7 +187,7 @@ function Pusher:unacknowledged()
 	for _, peer in ipairs(self.peers:others()) do
 		local cursor = cursor_of(self, peer)
 		self.pages:has_news(peer, cursor) -- moves the cursor past what is not for the peer
-		local count = self.store:sequence() - cursor.since
+		local count = self.store:sequence() - behind.taken(cursor)
 		if count > 0 then left[peer.wallet] = count end
 	end
 	return left
@@ -192,7 +197,7 @@ end
 function Pusher:acknowledge()
 	local acknowledged
 	for _, peer in ipairs(self.peers:others()) do
-		local since = cursor_of(self, peer).since
+		local since = behind.taken(cursor_of(self, peer))
 		acknowledged = math.min(acknowledged or since, since)
 	end
 	self.store:set_acknowledged(acknowledged)
@@ -200,14 +205,15 @@ end
 
 --- State for /status.
 -- @return { sequence (number of the newest change), peers: by wallet { acknowledged (number of a change),
---   skipped (records too large for it), state, banned_for, banned_s } }
+--   skipped (records too large for it), later (records that it has not taken yet), state, banned_for, banned_s } }
 function Pusher:status()
 	local peers = {}
 	for _, peer in ipairs(self.peers:others()) do
 		local cursor = cursor_of(self, peer)
 		local state, why, left_s = self.peers:state(peer.wallet)
 		peers[peer.wallet] = {
-			acknowledged = cursor.since, skipped = cursor.skipped, state = state, banned_for = why, banned_s = left_s,
+			acknowledged = behind.taken(cursor), skipped = cursor.skipped,
+			later = cursor.behind and cursor.behind.records or 0, state = state, banned_for = why, banned_s = left_s,
 		}
 	end
 	return { sequence = self.store:sequence(), peers = peers }
@@ -227,6 +233,7 @@ function M.new(deps)
 	self.counts = { pushes = 0, failures = 0, records = 0, rejected = 0, skipped = 0 }
 	self.on_progress = self.on_progress or function() end
 	self.cursors = setmetatable({}, { __mode = "k" })
+	self.behind = behind.new({ mono_ms = self.mono_ms, skew_ms = self.skew_ms })
 	self.push_to = function(...) push_to(self, ...) end
 	self.visits = visits.new({
 		parallel = function() return self.settings().parallel end,

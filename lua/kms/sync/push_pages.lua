@@ -13,11 +13,12 @@ local FRAME_BYTES = 4096 -- the most that a body holds besides its records
 local TIMEOUT_MS = 30000
 local MIN_PAGE_BYTES = 65536 -- pages shrink to no less for a peer that replies 413
 
-local function page_options(self, peer, cursor, since)
+local function page_options(self, peer, cursor, since, through)
 	local settings, ours = self.settings(), self.peers:understands(peer, "store")
 	local most = ours and math.max(self.max_body_bytes // 2 - FRAME_BYTES, 1) or value_limit.EXISTING_BYTES
 	return {
-		since = since, except = peer.number, local_only = ours, max_records = settings.max_records,
+		since = since, through = through, except = peer.number, local_only = ours,
+		fingerprints = self.peers:understands(peer, "fingerprint"), max_records = settings.max_records,
 		max_bytes = math.min(settings.max_bytes, most, cursor.page_bytes or most), max_record_bytes = most,
 	}
 end
@@ -56,10 +57,10 @@ function Pages:has_news(peer, cursor)
 	return false
 end
 
--- The body with the changes above `since`, for kms.sync.exchange.
+-- The body with the changes of a range { since, through }, for kms.sync.exchange.
 -- @param page table that learns `through` (number of the last change covered), `records` and `skipped`
-local function build(self, peer, cursor, since, page, signature)
-	local options = page_options(self, peer, cursor, since)
+local function build(self, peer, cursor, range, page, signature)
+	local options = page_options(self, peer, cursor, range.since, range.through)
 	options.prefix, options.suffix = self.writer:delta(signature)
 	local body, through_or_message, records_or_code, skipped = self.store:delta(options)
 	if body == nil then return nil, through_or_message, records_or_code end
@@ -68,32 +69,34 @@ local function build(self, peer, cursor, since, page, signature)
 	return nil, "nothing to send", "ERR_NOTHING"
 end
 
--- Whether a peer found records in its future. An existing node only says that it rejected some.
-local function has_future(counts, records)
-	if records == 0 then return false end
-	if counts.future then return counts.future > 0 end
-	return (counts.rejected or 0) > 0
+-- How many of a page's records the peer takes later. Nodes of earlier releases name those of the future, existing
+-- nodes only say that they rejected some.
+local function later_of(counts, records)
+	return math.min(counts.later or counts.future or counts.rejected or 0, records)
 end
 
 --- Sends one page with the changes above `since`. Yields.
 -- @param since number of a change
--- @return { through: number of the last change covered; future: whether the peer found records in its future }
---   | nil, message, code
-function Pages:send(peer, cursor, since)
-	local page = {}
+-- @param through number of the last change to send, or nil: the newest
+-- @return { through: number of the last change covered; later: records that the peer did not take, but may later;
+--   opaque: whether it does not say why } | nil, message, code
+function Pages:send(peer, cursor, since, through)
+	local page, range = {}, { since = since, through = through }
 	local response, message, code = self.exchange:call(peer, function(signature)
-		return build(self, peer, cursor, since, page, signature)
+		return build(self, peer, cursor, range, page, signature)
 	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
 	if not response and code ~= "ERR_NOTHING" then return nil, message, code end
-	count_skipped(self, peer, cursor, page.skipped)
-	if not response then return { through = page.through, future = false } end
+	if not through then count_skipped(self, peer, cursor, page.skipped) end
+	if not response then return { through = page.through, later = 0 } end
 	local counts = response:counts()
+	local later = later_of(counts, page.records)
+	local rejected = math.min(counts.rejected or 0, page.records)
 	self.counts.pushes, self.counts.records = self.counts.pushes + 1, self.counts.records + page.records
-	self.counts.rejected = self.counts.rejected + math.min(counts.rejected or 0, page.records)
+	self.counts.rejected = self.counts.rejected + rejected
 	self.log:debug("pushed", {
-		peer = peer.wallet, records = page.records, merged = counts.merged, rejected = counts.rejected,
+		peer = peer.wallet, records = page.records, merged = counts.merged, rejected = rejected, later = later,
 	})
-	return { through = page.through, future = has_future(counts, page.records) }
+	return { through = page.through, later = later, opaque = not (counts.later or counts.future) }
 end
 
 --- @param deps exchange, writer, peers, store, log, secret, settings, max_body_bytes as kms.sync.push takes them;

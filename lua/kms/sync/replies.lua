@@ -37,7 +37,7 @@ local function merge(self, opened, exchange)
 	if counts.poisoned > 0 then
 		self.peers:report(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
 	end
-	local bad = counts.rejected - counts.future - counts.poisoned - counts.refused
+	local bad = counts.rejected - counts.later - counts.poisoned - counts.refused
 	if bad > 0 then self.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
 	return counts
 end
@@ -72,9 +72,10 @@ local function whole_snapshot(self, opened, exchange)
 	exchange.slot = self.snapshots:take(exchange.peer.wallet)
 	if not exchange.slot then return refuse("ERR_BUSY", "too many snapshots at once") end
 	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
+	local theirs = opened:features()
 	return self.store:snapshot({
 		prefix = prefix, suffix = suffix, max_bytes = self.config.MAX_SNAPSHOT_BYTES // 2,
-		stubs = opened:features().stub == true,
+		stubs = theirs.stub == true, fingerprints = theirs.fingerprint == true,
 	})
 end
 
@@ -86,7 +87,8 @@ local function page(self, opened, exchange, since)
 	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
 	local max_bytes = math.max(1, math.min(opened:number("max_bytes") or PAGE_BYTES, PAGE_BYTES))
 	return self.store:page({
-		since = since, max_bytes = max_bytes, stubs = opened:features().stub == true, prefix = prefix, suffix = suffix,
+		since = since, max_bytes = max_bytes, stubs = opened:features().stub == true,
+		fingerprints = opened:features().fingerprint == true, prefix = prefix, suffix = suffix,
 	})
 end
 

@@ -82,7 +82,7 @@ TEST(expires_at_its_millisecond)
 	CHECK(kms_store_expire(s, NOW + 101, 10) == 0);
 	CHECK_OK(kit_peek(&r, s, "l", NOW));
 	CHECK(r.record.state == KMS_RECORD_TOMBSTONE && r.record.updated_at_ms == NOW);
-	CHECK(kit_counter(&r, SELF) == 1 && r.record.ttl_ms == 100 && r.record.sequence == 2);
+	CHECK(kit_counter(&r, SELF) == NOW && r.record.ttl_ms == 100 && r.record.sequence == 2);
 	CHECK(kms_store_expire(s, NOW + 100 + RETENTION, 10) == 0);
 	CHECK(kms_store_expire(s, NOW + 101 + RETENTION, 10) == 2);
 	CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_peek(&r, s, "l", NOW));

@@ -77,7 +77,7 @@ TEST(a_namespace_that_holds_nothing_gives_its_place_back)
 	CHECK(total_of(store).namespaces == 1 && !kms_store_has_app(store, 1) && kms_store_has_app(store, 2));
 	CHECK_OK(put_in(store, 3, "k", MIN_VALUE, AFTER));
 	CHECK_STATUS(KMS_ERR_NAMESPACES, put_in(store, 1, "k", MIN_VALUE, AFTER));
-	CHECK(counter_in(store, 2, "k", AFTER) == 1);
+	CHECK(counter_in(store, 2, "k", AFTER) == NOW);
 	CHECK_OK(delete_in(store, 2, "k", AFTER));
 	CHECK_OK(delete_in(store, 3, "k", AFTER));
 	CHECK(kms_store_expire(store, AFTER + RETENTION + 10, 100) == 2);
@@ -109,8 +109,8 @@ TEST(counters_do_not_repeat_after_a_namespace_has_gone)
 	CHECK_OK(delete_in(store, 1, "k", NOW + 1));
 	CHECK(kms_store_expire(store, AFTER, 100) == 1 && !kms_store_has_app(store, 1));
 	CHECK_OK(put_in(store, 2, "k", MIN_VALUE, AFTER)); /* takes the place of the first */
-	CHECK_OK(put_in(store, 1, "k", MIN_VALUE, AFTER));
-	CHECK(counter_in(store, 1, "k", AFTER) > last + 1);
+	CHECK_OK(put_in(store, 1, "k", MIN_VALUE, NOW));   /* the clock was set back */
+	CHECK(counter_in(store, 1, "k", NOW) > last + 1);
 	kms_store_free(store);
 }
 
@@ -120,22 +120,6 @@ TEST(a_failed_write_leaves_no_namespace)
 	CHECK_STATUS(KMS_ERR_STORE_FULL, put_in(store, 1, "k", 100u << 10, NOW));
 	CHECK_STATUS(KMS_ERR_STORE_FULL, merge_in(store, 2, "k", 100u << 10, NOW));
 	CHECK(total_of(store).namespaces == 0 && total_of(store).total_bytes == 0);
-	kms_store_free(store);
-}
-
-TEST(the_note_of_a_stub_makes_no_namespace_and_its_counter_counts)
-{
-	kms_store *store = store_of(2, 1u << 20, RETENTION);
-	kms_clock_entry clock[1] = { { { SELF }, 77 } };
-	kms_record stub = { .key = KMS_TEXT("k"),
-			    .clock = { clock, 1 },
-			    .updated_at_ms = NOW,
-			    .state = KMS_RECORD_STUB,
-			    .origin = PEER };
-	CHECK_OK(kms_store_note_stub(store, 1, &stub, NOW));
-	CHECK(total_of(store).namespaces == 0);
-	CHECK_OK(put_in(store, 1, "k", MIN_VALUE, NOW));
-	CHECK(counter_in(store, 1, "k", NOW) > 77);
 	kms_store_free(store);
 }
 
@@ -319,7 +303,6 @@ TEST(namespaces_that_come_and_go_under_many_threads_are_always_found)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_namespace_that_holds_nothing_gives_its_place_back),
 	  T(any_number_of_applications_come_one_after_the_other),
 	  T(counters_do_not_repeat_after_a_namespace_has_gone), T(a_failed_write_leaves_no_namespace),
-	  T(the_note_of_a_stub_makes_no_namespace_and_its_counter_counts),
 	  T(sync_finds_the_changes_of_the_application_that_took_a_place),
 	  T(a_hash_tree_has_the_namespaces_behind_one_that_has_gone),
 	  T(records_from_peers_leave_an_eighth_of_the_namespaces),

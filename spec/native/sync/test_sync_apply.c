@@ -171,14 +171,14 @@ TEST(only_what_is_right_is_merged)
 	TRY(a.ttl_ms = KMS_STORE_MAX_TTL_MS + 1);
 	TRY(a.ttl_ms = UINT64_MAX);
 	TRY(a.counter = NOW + SKEW);
-	TRY(a.counter = NOW + SKEW + 1; a.rejected = true);
+	TRY(a.counter = NOW + SKEW + 1; a.rejected = a.future = true);
 	TRY(a.at_ms = NOW + SKEW);
 	TRY(a.at_ms = NOW + SKEW + 1; a.rejected = a.future = true);
 	TRY(a.at_ms = UINT64_MAX; a.rejected = a.future = true);
 	/* It counts as future only when nothing else is wrong. */
 	TRY(a.at_ms = NOW + SKEW + 1; a.spoil = 1; a.rejected = true);
 	TRY(a.at_ms = NOW + SKEW + 1; a.key = ""; a.rejected = true);
-	TRY(a.at_ms = NOW + SKEW + 1; a.counter = NOW + SKEW + 1; a.rejected = true);
+	TRY(a.at_ms = NOW + SKEW + 1; a.counter = UINT64_MAX; a.rejected = true);
 #undef TRY
 }
 

@@ -39,7 +39,7 @@ TEST(pages_and_snapshots_are_canonical)
 	CHECK(d.until == 4 && d.records == 4 && d.skipped == 0);
 	memmove(page.data, page.data + 4, page.len -= 4);
 	CHECK(text_is(&page, want));
-	CHECK_OK(kms_sync_snapshot(&records, &snapshot, s, false));
+	CHECK_OK(kms_sync_snapshot(&records, &snapshot, s, 0));
 	CHECK(records == 4 && text_is(&snapshot, want));
 	/* It is canonical JSON already. */
 	kms_json json;
@@ -77,11 +77,11 @@ TEST(sizes_are_exact)
 		uint64_t app = numbers[kit_random(&seed, KMS_ARRAY_LEN(numbers))];
 		sync_writer w;
 		kms_buf out = new_text();
-		CHECK_OK(kms_sync_write_start(&w, &out));
+		CHECK_OK(kms_sync_write_start(&w, &out, true));
 		CHECK_OK(kms_sync_write_record(&w, app, &r));
 		CHECK_OK(kms_sync_write_end(&w));
 		/* The first application has no comma in front of it. */
-		CHECK(out.len == 2 + kms_sync_app_size(app) - 1 + kms_sync_record_size(&r));
+		CHECK(out.len == 2 + kms_sync_app_size(app) - 1 + kms_sync_record_size(&r, true));
 		kms_buf_free(&out);
 	}
 }
@@ -94,7 +94,7 @@ TEST(an_empty_store_has_nothing)
 	kms_buf out = new_text();
 	CHECK_OK(kms_sync_delta(&d, &out, s, &all_changes));
 	CHECK(d.until == 0 && d.records == 0 && d.skipped == 0 && out.len == 0);
-	CHECK_OK(kms_sync_snapshot(&records, &out, s, true));
+	CHECK_OK(kms_sync_snapshot(&records, &out, s, KMS_SYNC_STUBS));
 	CHECK(records == 0 && text_is(&out, "{}"));
 	kms_buf_free(&out);
 	/* A cursor from before a restart never goes back. */
@@ -236,14 +236,14 @@ TEST(stubs_are_in_snapshots_where_asked_for)
 	MUST(kit_put(s, "c", 1, NOW));
 	CHECK(kit_stats(s).stubs == 1);
 	CALL(expect_page, s, &all_changes, 3, 2, 0);
-	CHECK_OK(kms_sync_snapshot(&records, &out, s, false));
+	CHECK_OK(kms_sync_snapshot(&records, &out, s, 0));
 	CHECK(records == 2);
 	kms_buf_free(&out);
-	CHECK_OK(kms_sync_snapshot(&records, &out, s, true));
+	CHECK_OK(kms_sync_snapshot(&records, &out, s, KMS_SYNC_STUBS));
 	CHECK(records == 3);
 	static const char want[] =
 	    "{\"49\":[{\"key\":\"a\",\"tombstone\":false,\"ttl_ms\":0,\"updated_at_ms\":"
-	    "1700000000000,\"value\":null,\"version\":{\"" OWN "\":1}},";
+	    "1700000000000,\"value\":null,\"version\":{\"" OWN "\":1700000000000}},";
 	CHECK(out.len > sizeof(want));
 	CHECK_MEM(out.data, want, sizeof(want) - 1);
 	kms_buf_free(&out);
@@ -323,7 +323,8 @@ TEST(output_is_bounded)
 	for (size_t less = 0; less < 3; less++) {
 		kms_buf out = kms_buf_make(KMS_BUF_WIPED, 4 + whole.len - less);
 		add(&out, "head");
-		CHECK_STATUS(less ? KMS_ERR_TOO_LARGE : KMS_OK, kms_sync_snapshot(&records, &out, s, true));
+		CHECK_STATUS(less ? KMS_ERR_TOO_LARGE : KMS_OK,
+			     kms_sync_snapshot(&records, &out, s, KMS_SYNC_STUBS));
 		CHECK(less ? out.len == 4 && records == 0 : out.len == 4 + whole.len && records == 200);
 		CHECK_MEM(out.data, "head", 4);
 		kms_buf_free(&out);
@@ -334,9 +335,9 @@ TEST(output_is_bounded)
 		kms_buf_free(&out);
 	}
 	kms_buf_free(&whole);
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&records, NULL, s, true));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(NULL, &whole, s, true));
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&records, &whole, NULL, true));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&records, NULL, s, KMS_SYNC_STUBS));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(NULL, &whole, s, KMS_SYNC_STUBS));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sync_snapshot(&records, &whole, NULL, KMS_SYNC_STUBS));
 	kms_store_free(s);
 }
 
@@ -354,7 +355,7 @@ TEST(failing_allocations_leave_nothing)
 		add(&out, "head");
 		kms_mem_fail_after(n);
 		kms_status status = kms_sync_delta(&d, &out, s, &all_changes);
-		if (status == KMS_OK) status = kms_sync_snapshot(&records, &snapshot, s, true);
+		if (status == KMS_OK) status = kms_sync_snapshot(&records, &snapshot, s, KMS_SYNC_STUBS);
 		ended = sweep_ends(n);
 		CHECK(status == KMS_OK ? records == 80
 				       : status == KMS_ERR_MEMORY && !snapshot.len && !records);

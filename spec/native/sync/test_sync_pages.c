@@ -294,7 +294,7 @@ TEST(every_change_arrives_while_others_write)
 		size_t i = kit_random(&seed, FILTERS);
 		page_once(failed_, s, &peers[i], &seed, &filters[i], &cursors[i], false);
 		kms_buf out = new_text();
-		if (kms_sync_snapshot(&records, &out, s, true) != KMS_OK) *failed_ = 1;
+		if (kms_sync_snapshot(&records, &out, s, KMS_SYNC_STUBS) != KMS_OK) *failed_ = 1;
 		kms_buf_free(&out);
 	}
 	for (int i = 0; i < WRITERS; i++)
@@ -322,7 +322,7 @@ static void put_sealed(kms_store *s, uint64_t app_id, const char *key, uint64_t 
 
 TEST(a_snapshot_makes_the_same_store)
 {
-	kms_store *a = kit_store(1), *b = kit_store(1);
+	kms_store *a = kit_store(1), *b = kit_store(2);
 	kms_sync_counts c;
 	uint64_t seed = 7, records;
 	static const char *const keys[] = {
@@ -339,20 +339,15 @@ TEST(a_snapshot_makes_the_same_store)
 	}
 	kms_buf text = new_text();
 	add(&text, "{\"data\":");
-	CHECK_OK(kms_sync_snapshot(&records, &text, a, true));
+	CHECK_OK(kms_sync_snapshot(&records, &text, a, KMS_SYNC_STUBS));
 	add(&text, "}");
 	CHECK_OK(apply_text(&c, b, &text));
 	CHECK(records > 30 && c.total == records && c.merged == records);
 	kms_buf before = content_of(a), after = content_of(b);
 	CHECK(same_bytes(&before, &after));
-	/* Its own counters continue. */
-	record_copy r;
-	MUST(kit_put(b, "new", 1, NOW));
 	kms_buf_free(&before);
 	kms_buf_free(&after);
 	kms_buf_free(&text);
-	MUST(kit_peek(&r, b, "new", NOW));
-	CHECK(r.record.origin == 0 && kit_counter(&r, 1) >= 1);
 	kms_store_free(a);
 	kms_store_free(b);
 }
