@@ -5,7 +5,7 @@ local expect = require("spec.support.expect")
 local wait = require("spec.support.wait")
 
 -- Ticks that a whole cluster takes to come back, and a machine that is busy.
-local RESTART_MS = 90000 -- nodes that find no complete store serve after 2 * MAX_CLOCK_SKEW_MS at the earliest
+local RESTART_MS = 60000
 
 local function hash_of(cluster)
 	return clusters.await(function() return cluster.net.registry:master_secret_hash() end)

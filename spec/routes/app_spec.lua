@@ -28,7 +28,7 @@ local function new_app(service, tee)
 		config = { MAX_NAMESPACES = 1, REQUIRE_POP = false, WRITE_COPIES = 1 }, copies = {},
 		authenticator = { app = function() return caller end },
 		gateway = { request = function() end, opened = function() end },
-		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true },
+		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true, writes_wait = function() end },
 		log = { enabled = function() return false end },
 		mono_ms = function() return 0 end, wall_ms = function() return 0 end, on_change = function() end,
 		refuse_value = function() end, clock_check = {},

@@ -21,16 +21,20 @@ end
 local function is_enough(self, found)
 	if found.complete > 0 then return true end
 	self.lonely = self.lonely + 1
-	-- The clock may have been set back since this node's last run: it must not give a counter of that run to another
-	-- write (docs/protocol.md section 10).
-	if self.mono_ms() - self.started_ms < self.quiet_ms then return false end
 	if self.lonely < (found.unready > 0 and UNREADY_ROUNDS or LONELY_ROUNDS) then return false end
 	-- A node that got the secret from a peer waits for that peer's records, unless all members responded.
 	if self.secrets.state ~= "generated" and found.reached < found.members then return false end
 	self.log:warn("no member has a complete store: serving what is here", {
 		members = found.members, reached = found.reached,
 	})
+	self.is_alone = true
 	return true
+end
+
+--- Milliseconds until this node may write. The clock may have been set back since this node's last run, whose counters
+-- must not be given to other writes (docs/protocol.md section 10): a node that found no complete store waits.
+function Completeness:quiet_left_ms()
+	return self.is_alone and math.max(0, self.quiet_ms - (self.mono_ms() - self.started_ms)) or 0
 end
 
 local function fetch(self)
@@ -64,7 +68,7 @@ function Completeness:start(done)
 end
 
 --- @param deps secrets (kms.node.master_secrets), peers, log, mono_ms; quiet_ms (from the start, in which a node
---   that found no complete store does not serve); bootstrap (kms.sync.bootstrap; nil: there are no peers)
+--   that found no complete store does not write); bootstrap (kms.sync.bootstrap; nil: there are no peers)
 -- @return completeness; its fields for others: running, cause (why the last round did not suffice, or nil)
 function M.new(deps)
 	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms", "bootstrap")

@@ -194,6 +194,15 @@ function Readiness:is_complete()
 	return self.completeness:is_complete()
 end
 
+--- Why this node, though it serves, makes no writes yet.
+-- @return nil | message, seconds to wait
+function Readiness:writes_wait()
+	local left_ms = self.completeness:quiet_left_ms()
+	if left_ms == 0 then return nil end
+	return "this node has restarted without the records of its cluster: it reads, and writes after a pause",
+		math.ceil(left_ms / 1000)
+end
+
 --- Whether the chain confirms this node: then it may give peers the secret and records.
 function Readiness:is_verified()
 	return self.verified and is_fresh(self)

@@ -91,11 +91,18 @@ local function advice(self, operation, message, code)
 		.. "page's next"):format(self.config.MAX_LIST_BYTES)
 end
 
+-- The reply to a write while this node makes none, or nil.
+local function why_unwritable(self)
+	if self.clock_check.reason then return err.reply("ERR_CLOCK", self.clock_check.reason, AFTER_A_TICK) end
+	local message, wait_s = self.readiness:writes_wait()
+	return message and err.reply("ERR_NOT_READY", message, { ["Retry-After"] = wait_s })
+end
+
 local function reply_to(self, inbound, operation, caller, opened)
 	-- The client decides how long its body takes: the node may have stopped serving meanwhile.
 	if not self.readiness.ready then return not_ready(self) end
-	local clock_fault = CHANGES[operation] and self.clock_check.reason
-	if clock_fault then return err.reply("ERR_CLOCK", clock_fault, AFTER_A_TICK) end
+	local unwritable = CHANGES[operation] and why_unwritable(self)
+	if unwritable then return unwritable end
 	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
 	local refused = self.gateway:opened(inbound, operation, caller, opened)
 	if refused then return refused end
