@@ -320,6 +320,13 @@ static int message_apply(lua_State *L)
 
 /* ---- registration ----------------------------------------------------------------------------- */
 
+/* message:set_settles(): its sender settles versions with equal clocks (kms_sync_set_settles) */
+static int message_set_settles(lua_State *L)
+{
+	kms_sync_set_settles(check_message(L));
+	return 0;
+}
+
 static const luaL_Reg message_methods[] = {
 	{ "time", message_time },
 	{ "text", message_text },
@@ -330,6 +337,7 @@ static const luaL_Reg message_methods[] = {
 	{ "record", message_record },
 	{ "refuse", message_refuse },
 	{ "defer", message_defer },
+	{ "set_settles", message_set_settles },
 	{ "apply", message_apply },
 	{ "number", message_number },
 	{ NULL, NULL },

@@ -20,6 +20,8 @@ bool kms_dead_droppable(const store_namespace *ns, const store_record *record, u
 {
 	uint64_t acknowledged = atomic_load(&ns->store->acknowledged);
 	ENSURE(record->updated_at_ms < now_ms, false);
+	/* A peer's stub never had its value here: without it this node knows what it knew before. */
+	if (record->state == KMS_RECORD_STUB && record->given) return true;
 	return acknowledged == UINT64_MAX || (record->origin == 0 && record->sequence <= acknowledged);
 }
 

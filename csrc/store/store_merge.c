@@ -124,10 +124,25 @@ static kms_merge decide_equal(const store_record *held, const kms_record *incomi
 								    : KMS_MERGE_IGNORED_EQUAL_VERSION;
 }
 
+/*
+ * Whether a stub comes for a version whose value is held. Clocks say nothing then: each side may have joined
+ * the clocks of losers that the other has not met. A stub takes no value away, or the last one could be lost.
+ */
+static bool takes_value(const store_record *held, const kms_record *incoming)
+{
+	ENSURE(incoming->state == KMS_RECORD_STUB && held->state == KMS_RECORD_LIVE, false);
+	return incoming->updated_at_ms == held->updated_at_ms && kms_tie_equal(held, incoming);
+}
+
 static kms_merge decide(const store_record *held, const kms_record *incoming, kms_clock clock, bool settles)
 {
 	ENSURE(held, KMS_MERGE_INSERTED);
-	switch (kms_clock_compare(clock, kms_record_clock(held))) {
+	clock_relation order = kms_clock_compare(clock, kms_record_clock(held));
+	if (takes_value(held, incoming)) return KMS_MERGE_IGNORED_EQUAL_VERSION;
+	/* The value comes, with both clocks. */
+	if (order != KMS_CLOCK_EQUAL && brings_value(held, incoming))
+		return KMS_MERGE_REPLACED_BY_CONCURRENT_LWW;
+	switch (order) {
 	case KMS_CLOCK_AFTER:
 		return KMS_MERGE_REPLACED_BY_VERSION;
 	case KMS_CLOCK_EQUAL:
@@ -207,8 +222,12 @@ static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const me
 static kms_status merge_once(kms_merge *outcome, const merging *m, kms_clock clock)
 {
 	store_namespace *ns;
-	GUARD(kms_namespace_open(&ns, m->store, m->app_id, &m->allowance));
-	kms_status status = merge_locked(outcome, ns, m, clock);
+	kms_status status = kms_namespace_open(&ns, m->store, m->app_id, &m->allowance);
+	/* A record of an earlier run that is not taken: this node's next counters must not fall behind it. */
+	if (status != KMS_OK && kms_clock_counter(clock, m->store->config.self20) > 0)
+		atomic_store(&m->store->earlier_run_seen, true);
+	GUARD(status);
+	status = merge_locked(outcome, ns, m, clock);
 	kms_namespace_unlock(ns);
 	return status;
 }

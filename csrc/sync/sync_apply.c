@@ -18,6 +18,7 @@ typedef struct applier {
 static bool is_settler(const kms_sync *message)
 {
 	kms_text feature;
+	if (message->settles) return true;
 	for (size_t i = 0; (feature = kms_sync_feature(message, i)).text; i++) {
 		if (kms_text_compare(feature, KMS_TEXT("fingerprint")) == 0) return true;
 	}
@@ -131,4 +132,9 @@ kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_
 		from = app->end;
 	}
 	return KMS_OK;
+}
+
+void kms_sync_set_settles(kms_sync *message)
+{
+	if (message) message->settles = true;
 }

@@ -16,9 +16,9 @@ typedef struct sync_page {
 	page_change *changes; /* by application, then by number */
 	size_t count;
 	size_t cap;
-	uint64_t until;   /* all changes up to it were decided */
-	uint64_t skipped; /* too long */
-	bool stubs;       /* they are chosen and written too */
+	uint64_t until;    /* all changes up to it were decided */
+	uint64_t skipped;  /* too long */
+	bool stubs;        /* they are chosen and written too */
 	bool fingerprints; /* of dead records are written */
 } sync_page;
 

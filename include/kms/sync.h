@@ -106,6 +106,12 @@ kms_status kms_sync_unseal(kms_secret **master32, const kms_sync *message, const
  */
 bool kms_sync_record(kms_record *record, uint64_t *app_id, const kms_sync *message, size_t index);
 
+/*
+ * Says that the sender settles versions with equal clocks (feature `fingerprint`), for messages that do not
+ * list features.
+ */
+void kms_sync_set_settles(kms_sync *message);
+
 /* Marks the well-formed record at `index`, if there is one: kms_sync_apply then rejects it for good. */
 void kms_sync_refuse(kms_sync *message, size_t index);
 /* The same, but kms_sync_apply counts it as `later`: whether to take it is not known yet. */
@@ -161,10 +167,10 @@ typedef struct kms_delta {
 
 /*
  * Appends {"<app id>":[record...],...} in canonical form, with every change numbered above `since` up to
- * `until` that is to be sent. Stubs that are not asked for, filtered and too long records are left out. The work of
- * a call is bounded, so `until` may be before the newest change even with nothing to send. A record that
- * changes meanwhile gets a larger number and is sent later. Returns: KMS_OK; ERR_RANGE when max_records is;
- * ERR_TOO_LARGE for the buffer; ERR_MEMORY. Out: delta - zero on failure. In-out: data - unchanged on
+ * `until` that is to be sent. Stubs that are not asked for, filtered and too long records are left out. The
+ * work of a call is bounded, so `until` may be before the newest change even with nothing to send. A record
+ * that changes meanwhile gets a larger number and is sent later. Returns: KMS_OK; ERR_RANGE when max_records
+ * is; ERR_TOO_LARGE for the buffer; ERR_MEMORY. Out: delta - zero on failure. In-out: data - unchanged on
  * failure.
  */
 kms_status kms_sync_delta(kms_delta *delta, kms_buf *data, kms_store *store,

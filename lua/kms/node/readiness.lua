@@ -21,6 +21,7 @@ local UNREADABLE_TICK_MS = 5000 -- after a tick that had no answer from the chai
 local VIEW_TICKS = 3 -- a view is valid for at least this many ticks
 local SETTLED_TICKS = 2 -- of a ready node, in which peers may still give the secret of the previous hash
 
+local NO_WRITES_YET = "this node has restarted without the records of its cluster: it reads, and writes after a pause"
 local TOO_OLD = "the last view of the chain is too old"
 local UNREADABLE = {} -- marks a reason: the chain could not be read
 
@@ -199,8 +200,7 @@ end
 function Readiness:writes_wait()
 	local left_ms = self.completeness:quiet_left_ms()
 	if left_ms == 0 then return nil end
-	return "this node has restarted without the records of its cluster: it reads, and writes after a pause",
-		math.ceil(left_ms / 1000)
+	return NO_WRITES_YET, math.ceil(left_ms / 1000)
 end
 
 --- Whether the chain confirms this node: then it may give peers the secret and records.

@@ -72,10 +72,14 @@ function M.taken(cursor)
 	return cursor.behind and math.min(cursor.behind.since, cursor.since) or cursor.since
 end
 
---- Whether a peer has taken a change, as far as is known: in the range, none counts as taken.
+local function is_within(range, sequence)
+	return range ~= nil and sequence > range.since and sequence <= range.through
+end
+
+--- Whether a peer has taken a change, as far as is known: in the range, none counts as taken, nor does any of the last
+-- page of which the peer refused records or was not sent them (cursor.refused).
 function M.holds(cursor, sequence)
-	local range = cursor.behind
-	return sequence <= cursor.since and not (range and sequence > range.since and sequence <= range.through)
+	return sequence <= cursor.since and not is_within(cursor.behind, sequence) and not is_within(cursor.refused, sequence)
 end
 
 --- @param deps mono_ms, skew_ms (MAX_CLOCK_SKEW_MS)

@@ -85,6 +85,7 @@ local function push_once(self, peer, cursor)
 	if not sent then return false end
 	cursor.since = sent.through
 	if sent.later > 0 then self.behind:mark(cursor, since, sent) end
+	if sent.refused then cursor.refused = { since = since, through = sent.through } end
 	self.on_progress()
 	return not self.behind:next(cursor) or push_again(self, peer, cursor)
 end

@@ -79,7 +79,7 @@ end
 -- @param since number of a change
 -- @param through number of the last change to send, or nil: the newest
 -- @return { through: number of the last change covered; later: records that the peer did not take, but may later;
---   opaque: whether it does not say why } | nil, message, code
+--   refused: whether it has not got others at all; opaque: whether it does not say why } | nil, message, code
 function Pages:send(peer, cursor, since, through)
 	local page, range = {}, { since = since, through = through }
 	local response, message, code = self.exchange:call(peer, function(signature)
@@ -96,7 +96,8 @@ function Pages:send(peer, cursor, since, through)
 	self.log:debug("pushed", {
 		peer = peer.wallet, records = page.records, merged = counts.merged, rejected = rejected, later = later,
 	})
-	return { through = page.through, later = later, opaque = not (counts.later or counts.future) }
+	local refused = rejected > later or page.skipped > 0
+	return { through = page.through, later = later, refused = refused, opaque = not (counts.later or counts.future) }
 end
 
 --- @param deps exchange, writer, peers, store, log, secret, settings, max_body_bytes as kms.sync.push takes them;

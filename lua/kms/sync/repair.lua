@@ -151,7 +151,8 @@ function M.new(deps)
 	self.turns, self.states = {}, setmetatable({}, { __mode = "k" })
 	self.slots = key_slots.new(AT_ONCE)
 	self.one = repair_exchange.new({
-		exchange = self.exchange, writer = self.writer, store = self.store, mono_ms = self.mono_ms, wall_ms = self.wall_ms,
+		exchange = self.exchange, writer = self.writer, peers = self.peers,
+		store = self.store, mono_ms = self.mono_ms, wall_ms = self.wall_ms,
 		secret = self.secret, is_ready = self.is_ready, accept = self.accept, settings = self.settings,
 		max_body_bytes = self.max_body_bytes,
 	})

@@ -41,6 +41,7 @@ end
 local function merge(self, peer, response, secret)
 	if not response:flag("data") then return 0 end
 	self.accept(response, peer)
+	if self.peers:understands(peer, "fingerprint") then response:set_settles() end
 	local counts, message, code = response:apply(self.store, secret, peer.number, self.wall_ms())
 	if not counts then return nil, message, code end
 	return counts.merged
@@ -103,11 +104,11 @@ function Repair:run(peer)
 	return result, message, code
 end
 
---- @param deps exchange, writer, store, mono_ms, wall_ms, secret, is_ready, accept, settings, max_body_bytes as
+--- @param deps exchange, writer, peers, store, mono_ms, wall_ms, secret, is_ready, accept, settings, max_body_bytes as
 --   kms.sync.repair takes them
 function M.new(deps)
 	local self = needs.take(deps,
-		"exchange writer store mono_ms wall_ms secret is_ready accept settings max_body_bytes")
+		"exchange writer peers store mono_ms wall_ms secret is_ready accept settings max_body_bytes")
 	self.pace = rate_limit.per_minute(PER_MINUTE, MAX_PEERS)
 	return setmetatable(self, Repair)
 end

@@ -31,6 +31,7 @@ local function merge(self, opened, exchange)
 		local ok, message, code = exchange.stands()
 		if not ok then return nil, message, code end
 	end
+	if self.peers:understands(peer, "fingerprint") then opened:set_settles() end
 	local counts, message, code = opened:apply(self.store, exchange.secret, peer.number, self.wall_ms())
 	if not counts then return nil, message, code end
 	record_counts.add(self.counts.records, counts)
