@@ -45,9 +45,23 @@ describe("turns", function()
 end)
 
 describe("a server", function()
-	local server, handled
+	local server, handled, pieces
+
+	-- A reply that never ends, and takes 1 ms for each piece.
+	local function endless()
+		return {
+			len = function() return 1 << 40 end, close = function() end,
+			slice = function(_, _, count)
+				local until_ns = uv.hrtime() + 1000000
+				while uv.hrtime() < until_ns do end -- luacheck: ignore 542
+				pieces = pieces + 1
+				return ("x"):rep(math.min(count, 1000))
+			end,
+		}
+	end
 
 	local routes = {
+		["/endless"] = function() return 200, nil, endless() end,
 		["/limited"] = function() return 429, { ["Retry-After"] = "1" }, "wait", 1 end,
 		["/costly"] = function()
 			local until_ns = uv.hrtime() + 1000000
@@ -70,7 +84,7 @@ describe("a server", function()
 		return server:port()
 	end
 
-	before_each(function() handled = 0 end)
+	before_each(function() handled, pieces = 0, 0 end)
 
 	after_each(function()
 		raw.close_all()
@@ -107,5 +121,26 @@ describe("a server", function()
 		local before = handled
 		honest:send(GET:format("costly")):await(1)
 		assert.is_true(handled - before < 60, handled - before)
+	end)
+
+	it("answers another address before each of dozens of large replies has got its next piece", function()
+		local port = start()
+		for _ = 1, 60 do raw.connect(port, nil, "127.0.0.2"):send(GET:format("endless")) end
+		local honest = raw.connect(port, nil, "127.0.0.3")
+		wait.until_true("the replies to begin", function() return handled == 60 and pieces > 120 end)
+		local before = pieces
+		honest:send(GET:format("costly")):await(1)
+		assert.is_true(pieces - before < 50, pieces - before)
+	end)
+
+	it("gives pieces of large replies in turns by address, too", function()
+		local port = start()
+		for _ = 1, 60 do raw.connect(port, nil, "127.0.0.2"):send(GET:format("endless")) end
+		wait.until_true("the replies to begin", function() return handled == 60 end)
+		local honest = raw.connect(port, nil, "127.0.0.3"):send(GET:format("endless"))
+		wait.until_true("its reply to begin", function() return honest.received > 1000 end)
+		local before, received = pieces, honest.received
+		wait.until_true("20 more pieces", function() return honest.received >= received + 20000 end)
+		assert.is_true(pieces - before < 200, pieces - before)
 	end)
 end)

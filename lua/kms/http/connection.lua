@@ -235,7 +235,7 @@ function M.new(server, client, address, caller)
 	-- request.
 	local self = setmetatable({
 		server = server, client = client, address = address, path = client_address.path(address), caller = caller,
-		request = false, reader = false, reading = false, closed = false, eof = false,
+		request = false, next_slice = false, reader = false, reading = false, closed = false, eof = false,
 	}, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self

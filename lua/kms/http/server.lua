@@ -9,6 +9,7 @@ local limits = require("kms.config.limits")
 local listener = require("kms.http.listener")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
+local stream = require("kms.http.stream")
 local turns = require("kms.http.turns")
 
 local M = {}
@@ -64,6 +65,7 @@ local function check_stopped(self)
 	loop.close(self.deadline)
 	loop.close(self.sigpipe)
 	if self.turns then self.turns:close() end
+	if self.slices then self.slices:finish() end -- replies that were cut still have a turn, which frees them
 	if self.on_stopped then self.on_stopped() end
 end
 
@@ -102,7 +104,7 @@ local function take_from(self, source, message)
 	self.source = source
 	self.descriptors = descriptor_limit()
 	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
-	self.turns = turns.new(connection.begin)
+	self.turns, self.slices = turns.new(connection.begin), stream.new_slices()
 	self.sigpipe = loop.on_signal("sigpipe")
 	self.sweeper = loop.every(SWEEP_MS, function()
 		local now = native.mono_ms()

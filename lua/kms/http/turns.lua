@@ -1,5 +1,6 @@
---- Decides whose request begins next: by network, client address, then connection, one request at a time. However many
--- connections a network or an address has and however much they pipeline, another one waits for one request of it.
+--- Decides whose turn is next, of requests that begin and of pieces of large replies: by network, client address, then
+-- connection, one at a time. However many connections a network or an address has and however much they pipeline or
+-- are sent, another one waits for one turn of it.
 
 local uv = require("luv")
 local fair_lines = require("kms.async.fair_lines")
@@ -10,7 +11,7 @@ local M = {}
 local Turns = {}
 Turns.__index = Turns
 
-local SLICE_NS = 1000000 -- after which the loop looks for new input
+local ROUND_NS = 1000000 -- after which the loop looks for new input
 
 local function is_over(self)
 	return self.lines.waiting == 0 or uv.hrtime() >= self.until_ns
@@ -22,9 +23,9 @@ local function give_turns(self, round)
 	repeat self.give(self.lines:next()) until self.round ~= round or is_over(self)
 end
 
--- Gives turns until none are left, or the slice is over.
+-- Gives turns until none are left, or the round is over.
 local function run(self)
-	self.until_ns = uv.hrtime() + SLICE_NS
+	self.until_ns = uv.hrtime() + self.round_ns
 	repeat
 		loop.launch(give_turns, self, self.round)
 		self.round = self.round + 1
@@ -32,6 +33,7 @@ local function run(self)
 	if self.lines.waiting > 0 then return end
 	self.running = false
 	self.idle:stop()
+	if self.finished then self:close() end
 end
 
 --- Lets a connection wait for its turn; it waits for one at a time.
@@ -44,6 +46,12 @@ function Turns:add(path, conn)
 	self.idle:start(self.run)
 end
 
+--- Ends it once nobody waits.
+function Turns:finish()
+	self.finished = true
+	if not self.running then self:close() end
+end
+
 --- Ends it: whoever waits gets no turn.
 function Turns:close()
 	if self.closed then return end
@@ -51,11 +59,13 @@ function Turns:close()
 	loop.close(self.idle)
 end
 
---- @param give  function(conn): begins the connection's next request; runs in a coroutine
+--- @param give  function(conn): the turn, begins the connection's next request for instance; runs in a coroutine
+-- @param round_ns  how long turns are given before the loop looks for new input, 1 ms by default
 -- @return turns
-function M.new(give)
+function M.new(give, round_ns)
 	local self = setmetatable({
 		give = give, lines = fair_lines.new(), running = false, closed = false, round = 0, idle = assert(uv.new_idle()),
+		round_ns = round_ns or ROUND_NS, finished = false,
 	}, Turns)
 	self.run = loop.guard(run, self)
 	return self
