@@ -15,6 +15,7 @@ local POLL_MS = 20
 local function with_chain(options, body)
 	loopback.run(function()
 		local server, log = chain_server.start(), chain_server.log()
+		server.still = true
 		local wallet, p384 = native.identity(native.secret_random(32))
 		server:register("49", wallet:address(), p384:public_der())
 		local chain = assert(evm.open({
@@ -51,7 +52,7 @@ describe("chain.transaction", function()
 				max_fee_per_gas = ("0x%x"):format(2 * 1000000000 + 1000000), gas_limit = ("0x%x"):format(75000),
 				to = chain_server.KMS, value = "0x0", data = native.abi_call("setMasterSecretHash", HASH),
 			}, tee.fields[1])
-			server.number = 1010
+			server.number = 1006
 			log.wait_once("setMasterSecretHash is on chain")
 			assert.equal(1, #server.sent)
 		end)
@@ -121,7 +122,7 @@ describe("chain.transaction", function()
 			assert.equal(1, #server.pending)
 			assert.is_true(log.count("setMasterSecretHash is stuck") >= 2)
 			server:mine()
-			server.number = 1010
+			server.number = 1006
 			log.wait_once("setMasterSecretHash is on chain")
 			assert.equal(HASH, server.hash)
 		end)
@@ -276,9 +277,9 @@ describe("chain.transaction", function()
 				return name == "eth_getTransactionReceipt" and { result = { status = "yes" } } or nil
 			end
 			wait.until_true("the log to say: cannot watch", function() return log.count("cannot watch") >= 1 end)
-			server.override, server.number = nil, 1010
+			server.override, server.number = nil, 1001
 			server:mine()
-			server.number = 1020
+			server.number = 1007
 			log.wait_once("setMasterSecretHash is on chain")
 		end)
 	end)

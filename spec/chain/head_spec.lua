@@ -154,7 +154,7 @@ describe("the block of chain.evm", function()
 		with_chain({}, function(chain, server, log)
 			server.override = function(_, call)
 				if call.method ~= "eth_call" then return nil end
-				return { error = { code = -32005, message = "limit exceeded" } }
+				return { error = { code = -32603, message = "limit exceeded" } }
 			end
 			assert(chain:begin_tick())
 			fails("ERR_CHAIN", "limit exceeded", chain:app("7"))
@@ -226,15 +226,8 @@ describe("the block of chain.evm", function()
 end)
 
 describe("chain.evm in an enclave with servers elsewhere", function()
-	-- Names of loopback addresses that url.all_loopback does not know as such.
 	local function with_two(body)
-		local url = require("kms.config.url")
-		local real = url.all_loopback
-		url.all_loopback = function() return false end -- luacheck: ignore 122
-		finally(function() url.all_loopback = real end) -- luacheck: ignore 122
-		with_chain({ servers = 2, config = { IN_ENCLAVE = true } }, function(chain, one, log, servers)
-			body(chain, one, servers[2], log)
-		end)
+		on_chain.with_agreeing({}, function(chain, servers, log) body(chain, servers[1], servers[2], log) end)
 	end
 
 	it("reads at a block that two servers have reached", function()

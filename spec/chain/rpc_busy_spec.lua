@@ -1,6 +1,7 @@
 --- kms.chain.rpc with servers that are slow, or have too many calls.
 
 local chain_server = require("spec.support.chain_server")
+local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
@@ -12,7 +13,7 @@ local ID = { "eth_chainId" }
 local function new(urls, options)
 	options = options or {}
 	return rpc.new({
-		urls = urls, agree = options.agree == true, log = chain_server.log(), mono_ms = native.mono_ms,
+		urls = urls, agree = options.agree == true, log = options.log or chain_server.log(), mono_ms = native.mono_ms,
 		timeout_ms = options.timeout_ms or 4000, alone_ms = 60000,
 	})
 end
@@ -84,6 +85,53 @@ describe("chain.rpc with a server that has too many calls", function()
 			local client = new({ one.url, two.url })
 			for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
 			assert.same({ 1, 5 }, { one.requests, two.requests })
+		end)
+	end)
+
+	it("leaves it alone until the date that it says", function()
+		loopback.run(function()
+			local one, two = chain_server.start(), chain_server.start()
+			one.respond = function()
+				return loopback.reply("", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:46 GMT\r\n",
+					"503 Service Unavailable")
+			end
+			local client = new({ one.url, two.url })
+			for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
+			assert.same({ 1, 5 }, { one.requests, two.requests })
+			assert.is_true(client.servers[1].busy_until > native.mono_ms())
+		end)
+	end)
+
+	-- Errors, not HTTP statuses: to one call, to each call of a batch, and one to a batch.
+	local LIMIT = { code = -32005, message = "limit exceeded" }
+
+	it("waits and asks again after the JSON-RPC error -32005", function()
+		loopback.run(function()
+			local chain = chain_server.start()
+			chain.override = function() return chain.requests <= 4 and { error = LIMIT } or nil end
+			assert.equal("0x14a34", ask(new({ chain.url }, { timeout_ms = 8000 })))
+			assert.equal(5, chain.requests)
+			chain.requests = 0
+			local value = new({ chain.url }, { timeout_ms = 8000 }):call({ ID, ID }, {
+				accept = function(outcomes) return outcomes[2].result end,
+			})
+			assert.equal("0x14a34", value)
+			assert.equal(5, chain.requests)
+		end)
+	end)
+
+	it("goes on with batches after one such error to a batch", function()
+		loopback.run(function()
+			local chain, log = chain_server.start(), chain_server.log()
+			chain.respond = function()
+				if chain.requests > 4 then return nil end
+				return loopback.reply(json.encode({ jsonrpc = "2.0", id = 1, error = LIMIT }))
+			end
+			local client = new({ chain.url }, { timeout_ms = 8000, log = log })
+			local value = client:call({ ID, ID }, { accept = function(outcomes) return outcomes[2].result end })
+			assert.equal("0x14a34", value)
+			assert.equal(5, chain.requests)
+			assert.equal(0, log.count("RPC server takes no batches"))
 		end)
 	end)
 

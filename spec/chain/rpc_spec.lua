@@ -87,7 +87,7 @@ describe("chain.rpc with one server", function()
 
 	it("takes every other error for a failure", function()
 		for _, error_text in ipairs({
-			'{"code":1,"message":"proof failed"}', '{"code":-32005,"message":"limit exceeded"}',
+			'{"code":1,"message":"proof failed"}', '{"code":-32004,"message":"method not supported"}',
 			'{"code":-32603,"message":"Internal error"}', '{"code":-32603,"message":"Internal error","data":{"data":5}}',
 			'{"code":-32015,"message":"VM execution error.","data":"OutOfGas"}',
 			'{"code":-32000,"message":"x","data":"text"}', '{"code":-32000,"message":"x","data":{"a":1}}',

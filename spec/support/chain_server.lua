@@ -135,12 +135,30 @@ local function send_raw(self, raw)
 	return { result = tx.hash }
 end
 
+-- The time of a block. A still chain's newest block has the time that a spec has set.
+local function time_of(self, number)
+	if number == self.number and self.still and self.time_s then return self.time_s end
+	self.times[number] = self.times[number] or self.time_s or os.time()
+	return self.times[number]
+end
+
+-- Makes a block when time has passed since the newest one.
+local function grow(self)
+	local now_s, newest_s = self.time_s or os.time(), time_of(self, self.number)
+	if now_s > newest_s then self.number = self.number + 1 end
+	self.times[self.number] = now_s
+end
+
 local METHODS = {
 	eth_chainId = function(self) return { result = ("0x%x"):format(self.chain_id) } end,
-	eth_getBlockByNumber = function(self)
+	eth_getBlockByNumber = function(self, params)
+		if not self.still then grow(self) end
+		local number = params[1] == "latest" and self.number or tonumber(params[1])
+		if number > self.number then return { result = cjson.null } end
 		return { result = {
-			number = ("0x%x"):format(self.number), timestamp = ("0x%x"):format(self.time_s or os.time()),
-			hash = "0x" .. ("1"):rep(64), baseFeePerGas = "0x3b9aca00", transactions = json.list({}),
+			number = ("0x%x"):format(number), timestamp = ("0x%x"):format(time_of(self, number)),
+			hash = self.hash_of and self.hash_of(number) or ("0x%064x"):format(number), baseFeePerGas = "0x3b9aca00",
+			transactions = json.list({}),
 		} }
 	end,
 	eth_getTransactionCount = function(self) return { result = ("0x%x"):format(self.nonce) } end,
@@ -200,14 +218,14 @@ function M.signer(wallet)
 	return tee
 end
 
---- Starts a chain, which ends with loopback.run or loopback.close.
+--- Starts a chain, which ends with loopback.run or loopback.close. It makes blocks, unless it is `still`.
 -- @return chain with editable tables; `respond(message)` may give the bytes of a whole HTTP
 --   answer, `override(name, call)` one call's { result } or { error } or { raw = table }
 function M.start()
 	local self = setmetatable({
 		apps = {}, versions = {}, instances = {}, hash = M.NO_HASH, chain_id = 84532, number = 1000, kms_app = "49",
 		next_id = 0, nonce = 0, receipts = {}, pending = {}, sent = {}, mining = true, calls = {}, tags = {},
-		requests = 0,
+		requests = 0, times = {},
 	}, Chain)
 	self.server = loopback.serve(function(client, got)
 		local head, body = got:match("^(.-)\r\n\r\n(.*)$")

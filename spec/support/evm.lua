@@ -23,6 +23,7 @@ function M.with_chain(options, body)
 		local servers, urls = {}, {}
 		for i = 1, options.servers or 1 do
 			local server = chain_server.start()
+			server.still = true
 			server:register("49", M.NODE.wallet, M.NODE.der)
 			server:register("49", M.PEER.wallet, M.PEER.der)
 			server:register("7", M.APP.wallet, M.APP.der)
@@ -36,6 +37,18 @@ function M.with_chain(options, body)
 		body(chain, servers[1], log, servers)
 		chain:close()
 	end)
+end
+
+--- As with_chain in an enclave: body(chain, servers, log) with servers of which two must agree.
+function M.with_agreeing(options, body)
+	local url = require("kms.config.url")
+	local real = url.all_loopback
+	url.all_loopback = function() return false end -- as if they were elsewhere
+	local ok, failure = pcall(M.with_chain, {
+		servers = options.servers or 2, config = { IN_ENCLAVE = true }, clock = options.clock,
+	}, function(chain, _, log, servers) body(chain, servers, log) end)
+	url.all_loopback = real
+	if not ok then error(failure, 0) end
 end
 
 --- Asserts that a call failed: fails(code, part of the message, call's results).

@@ -2,7 +2,8 @@
 -- the head, so that a short reorganisation changes no decision.
 --
 -- A head is valid on the expected chain, when its own timestamp is recent, and when its height is plausible
--- (kms.chain.height). So a frozen or swapped chain is refused.
+-- (kms.chain.height). So a frozen or swapped chain is refused. When two servers must agree (kms.chain.rpc), they
+-- agree on the head, too: its time is read from the block that both have.
 
 local height = require("kms.chain.height")
 local loop = require("kms.base.loop")
@@ -30,16 +31,22 @@ local function parse(outcomes)
 	return { chain_id = chain_id, number = number, time_ms = time_s * 1000 }
 end
 
+local function check_age(self, found)
+	local age_ms = self.wall_ms() - found.time_ms
+	if age_ms > self.max_age_ms then return nil, ("the head is %d s old"):format(age_ms // 1000) end
+	if -age_ms > self.max_age_ms then return nil, ("the head is stamped %d s ahead"):format(-age_ms // 1000) end
+	return true
+end
+
 local function check(self, found, server)
 	local expected = self.chain_id
 	if expected and found.chain_id ~= expected then
 		return nil, ("chain id %d instead of %d"):format(found.chain_id, expected)
 	end
-	local age_ms = self.wall_ms() - found.time_ms
-	if age_ms > self.max_age_ms then return nil, ("the head is %d s old"):format(age_ms // 1000) end
-	if -age_ms > self.max_age_ms then return nil, ("the head is stamped %d s ahead"):format(-age_ms // 1000) end
-	local ok, message = self.height:check(found, server)
+	local ok, message = check_age(self, found)
+	if ok then ok, message = self.height:check(found, server) end
 	if not ok then return nil, message end
+	found.server = server
 	return found
 end
 
@@ -51,8 +58,7 @@ local function accept_with(self)
 	end
 end
 
--- The newest block that two servers have reached. When two servers must agree, the results read at it are compared one
--- by one (kms.chain.rpc).
+-- The newest block that two servers say they have reached, or one, where `fewest` is 1 and no other one answers.
 local function call_all(self, fewest)
 	local found, message = self.rpc:call_each(CALLS, accept_with(self))
 	if #found < fewest then return nil, message ~= "" and message or "only one RPC server answered" end
@@ -63,8 +69,44 @@ local function call_all(self, fewest)
 	return found[math.min(2, #found)]
 end
 
+-- What makes two servers' blocks the same: of the other members, they know more or fewer.
+local function identity_of(result)
+	return type(result) == "table" and { result.number, result.timestamp, result.hash } or result
+end
+
+local function accept_block(number)
+	return function(outcomes, server)
+		local found, message = parse(outcomes)
+		if not found then return nil, message end
+		if found.number ~= number then return nil, "another block than was asked for" end
+		if type(outcomes[2].result.hash) ~= "string" then return nil, "a block without hash" end
+		found.server = server
+		return found
+	end
+end
+
+-- The block of a number, as two servers have it: neither height nor time are one server's word.
+local function call_agreed(self)
+	local newest, message = call_all(self, 2)
+	if not newest then return nil, message end
+	local agreed
+	-- A server may not have reached the newest one, or lose it again.
+	for _, number in ipairs({ newest.number, math.max(newest.number - self.confirmations, 0) }) do
+		agreed, message = self.rpc:call({ { "eth_chainId" }, { "eth_getBlockByNumber", quantity.format(number), false } }, {
+			compare = identity_of, accept = accept_block(number),
+		})
+		if agreed then break end
+	end
+	if not agreed then return nil, message end
+	if agreed.chain_id ~= newest.chain_id then return nil, "the RPC servers are on different chains" end
+	local ok
+	ok, message = check_age(self, agreed)
+	if not ok then return nil, message end
+	return agreed
+end
+
 local function call(self)
-	if self.rpc.agree then return call_all(self, 2) end
+	if self.rpc.agree then return call_agreed(self) end
 	-- There is nothing yet to compare a height with but another server's.
 	if self.height:is_unknown() and #self.rpc.servers > 1 then return call_all(self, 1) end
 	return self.rpc:call(CALLS, { accept = accept_with(self) })
@@ -147,6 +189,7 @@ function M.new(deps)
 	self.reads = single_flight.new()
 	self.height = height.new({
 		confirmations = self.confirmations, max_age_ms = self.max_age_ms, log = self.log, mono_ms = self.mono_ms,
+		wall_ms = self.wall_ms, any_alone = not self.rpc.agree and #self.rpc.servers > 1,
 	})
 	self.latest_until, self.unconfirmed, self.by_one_server = 0, false, false
 	return setmetatable(self, Head)

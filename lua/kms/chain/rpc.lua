@@ -85,24 +85,28 @@ local function call_server(self, server, attempt)
 	return value, detail
 end
 
--- The value of the first server that responds. Returns value | nil, message.
+-- The value of the first server that responds, or, of those that decide nothing, the first. Results as call.
 local function call_any(self, attempt)
-	local messages = {}
+	local decides, messages, undecided = attempt.options.decides, {}, nil
 	local value = race.run(in_order(self), 1, function(server)
 		local value, message = call_server(self, server, attempt)
-		if value ~= nil then return value end
-		messages[#messages + 1] = message
+		if value ~= nil and (not decides or decides(value)) then return value end
+		if value ~= nil and undecided == nil then undecided = value end
+		messages[#messages + 1] = value == nil and message or nil
 		return nil, 1
 	end)
+	if value == nil then value = undecided end
 	if value ~= nil then return value end
 	return nil, table.concat(messages, "; ")
 end
 
--- What two servers must agree on: results exactly, reverts as such.
-local function fingerprint(outcomes)
+local function whole(result) return result end
+
+-- What two servers must agree on: results exactly, or the parts to compare; reverts as such.
+local function fingerprint(outcomes, compare)
 	local parts = {}
 	for i, outcome in ipairs(outcomes) do
-		parts[i] = outcome.revert and "revert" or json.encode(outcome.result)
+		parts[i] = outcome.revert and "revert" or json.encode(compare(outcome.result))
 	end
 	return table.concat(parts, "\n")
 end
@@ -115,7 +119,7 @@ local function vote_of(self, server, attempt)
 		return { message = message }
 	end
 	-- json.encode refuses some values that cjson decodes: they agree with nothing.
-	local ok, print = pcall(fingerprint, outcomes)
+	local ok, print = pcall(fingerprint, outcomes, attempt.options.compare or whole)
 	return { value = value, print = ok and print or nil, message = not ok and "an odd answer" or nil }
 end
 
@@ -155,7 +159,9 @@ end
 -- @param calls list of { method, params... }
 -- @param options accept: function(outcomes, server) -> value | nil, message; a server whose outcomes it refuses failed
 --   (outcomes: see kms.chain.rpc_server); errors: accept sees outcomes that are failures, too; single: one server
---   suffices; old: the calls need the state of a block that is not the newest
+--   suffices; decides: function(value) -> whether it ends the call, nil: any does; otherwise the others are asked as
+--   well; compare: function(result) -> what of it must be the same where two must agree, nil: all of it; old: the calls
+--   need the state of a block that is not the newest
 -- @return value | nil, message, code: ERR_OLD_STATE (the state of that block is gone), ERR_CHAIN
 function Rpc:call(calls, options)
 	local call_servers = self.agree and not options.single and call_two or call_any

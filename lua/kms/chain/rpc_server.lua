@@ -3,7 +3,8 @@
 -- A call is { method, params... }. Its outcome is one of
 --   { result = value }                  cjson.null counts as a value
 --   { revert = message, data = hex }    the contract refused (data may be nil)
---   { failure = message, old = true }   the server failed; old: it lacks the state of that block
+--   { failure = message, old = true, busy = true }   the server failed; old: it lacks the state of that block; busy:
+--                                       it has too many calls
 
 local cjson = require("cjson")
 
@@ -11,6 +12,7 @@ local fetch = require("kms.http.fetch")
 local json = require("kms.base.json")
 local needs = require("kms.base.needs")
 local parallel = require("kms.async.parallel")
+local retry_after = require("kms.http.retry_after")
 local text = require("kms.base.text")
 local types = require("kms.config.types")
 
@@ -44,7 +46,7 @@ local function says_old_state(message)
 	return false
 end
 
-local GETH_REVERT, PARITY_EXECUTION_ERROR = 3, -32015
+local GETH_REVERT, PARITY_EXECUTION_ERROR, LIMIT_EXCEEDED = 3, -32015, -32005
 
 -- The data of a revert: "0x...", "Reverted 0x...", or one of them within an object, as gateways pass an error on.
 -- Returns nil when there is none.
@@ -81,7 +83,9 @@ local function outcome_of_error(failure)
 	if not code or type(failure.message) ~= "string" then return nil, "a malformed JSON-RPC error" end
 	local message = text.cut(text.utf8(failure.message), MAX_MESSAGE)
 	if is_revert(failure, code) then return { revert = message, data = revert_data(failure.data) } end
-	return { failure = ("error %d: %s"):format(code, message), old = says_old_state(message) }
+	return {
+		failure = ("error %d: %s"):format(code, message), old = says_old_state(message), busy = code == LIMIT_EXCEEDED,
+	}
 end
 
 -- One member of a response. Some servers send both members, and null in the one that does not apply.
@@ -97,13 +101,18 @@ local function outcome_of(response, id)
 	return { result = result }
 end
 
+-- Leaves it alone for so many seconds, or for a moment.
+local function rest(self, seconds)
+	local ms = math.max(math.min(seconds, MAX_BUSY_S) * 1000, BUSY_MS)
+	self.busy_until = math.max(self.busy_until, self.mono_ms() + ms)
+end
+
 -- A server that has too many calls says so, and mostly for how long.
 local function note_busy(self, response)
 	if response.status ~= 429 and response.status ~= 503 then return end
-	local seconds = (response.headers["retry-after"] or ""):match("^%d%d?%d?%d?%d?%d?$")
+	local seconds = retry_after.seconds(response.headers)
 	if response.status == 503 and not seconds then return end
-	local ms = seconds and math.min(tonumber(seconds), MAX_BUSY_S) * 1000 or 0
-	self.busy_until = self.mono_ms() + math.max(ms, BUSY_MS)
+	rest(self, seconds or 0)
 end
 
 -- One HTTP call. Returns the decoded body | nil, message, kind: "refused" (with a 4xx), "large" (the response), or
@@ -177,7 +186,12 @@ local function send_batch(self, calls, deadline)
 	for i, call in ipairs(calls) do messages[i] = message_of(self, call) end
 	local responses, message, kind = post(self, json.list(messages), deadline)
 	if responses == nil then return nil, message, kind ~= nil, kind == "refused" end
-	if type(responses) == "table" and responses.error ~= nil then return nil, "one error for a batch", true, true end
+	local failure = type(responses) == "table" and responses.error or nil
+	if type(failure) == "table" and failure.code == LIMIT_EXCEEDED then
+		rest(self, 0)
+		return nil, "too many calls", false, false
+	end
+	if failure ~= nil then return nil, "one error for a batch", true, true end
 	return sort_responses(messages, responses)
 end
 
@@ -213,6 +227,9 @@ function Server:send(calls, deadline)
 			return nil, ("%s: %s"):format(self.name, message)
 		end
 		table.move(outcomes, 1, #outcomes, #all + 1, all)
+		for _, outcome in ipairs(outcomes) do
+			if outcome.busy then rest(self, 0) end
+		end
 	end
 	return all
 end

@@ -90,19 +90,33 @@ local function says(message, patterns)
 	return false
 end
 
---- Sends the newest version to a server. After a failure it may still be in flight.
--- @return true | nil, message, whether the server wants higher fees: it has another transaction with this nonce
+-- Whether a server has taken it | nil: it has not said; then message.
+local function read_answer(outcome)
+	if type(outcome.result) == "string" then return true end
+	local message = outcome.failure or outcome.revert or "no transaction hash"
+	if says(message, KNOWN) then return true end
+	if outcome.busy then return nil, message end
+	return false, message
+end
+
+--- Sends the newest version to a server, and to the others as long as none has taken it: one that is late, or that
+-- has it from another one, refuses what is in flight. After a failure it may still be in flight.
+-- @return true | nil, message, whether a server wants higher fees: it has another transaction with this nonce
 function Transaction:submit()
-	local refusal, message = self.rpc:call({ { "eth_sendRawTransaction", self.raw } }, {
+	local refusals, underpriced = {}, false
+	local taken, message = self.rpc:call({ { "eth_sendRawTransaction", self.raw } }, {
 		single = true, errors = true,
 		accept = function(outcomes)
-			if type(outcomes[1].result) == "string" then return "" end
-			return outcomes[1].failure or outcomes[1].revert or "no transaction hash"
+			local taken, refusal = read_answer(outcomes[1])
+			if taken == false then
+				refusals[#refusals + 1], underpriced = refusal, underpriced or says(refusal, UNDERPRICED)
+			end
+			return taken, refusal
 		end,
+		decides = function(taken) return taken end,
 	})
-	if not refusal then return nil, message end
-	if refusal == "" or says(refusal, KNOWN) then return true end
-	return nil, refusal, says(refusal, UNDERPRICED)
+	if taken then return true end
+	return nil, refusals[1] and table.concat(refusals, "; ") or message, underpriced
 end
 
 --- Makes a version with higher fees and sends it.

@@ -6,6 +6,7 @@ local fetch = require("kms.http.fetch")
 local identity = require("kms.base.identity")
 local limits = require("kms.config.limits")
 local native = require("kms_native")
+local retry_after = require("kms.http.retry_after")
 local text = require("kms.base.text")
 
 local M = {}
@@ -51,11 +52,11 @@ local function refusal(response, value)
 	local reason = text_member(value, "reason")
 	if reason and reason ~= code then code = code .. " (" .. reason .. ")" end
 	local why = text_member(value, "message") or "no reason given"
-	local wait_s = (response.headers["retry-after"] or ""):match("^%d%d?%d?%d?%d?$")
+	local wait_s = retry_after.seconds(response.headers)
 	-- The text comes from the network and goes to a terminal.
 	local message = text.printable(text.cut(("HTTP %d %s: %s"):format(response.status, code, why), MAX_TEXT))
 	if wait_s then message = ("%s (Retry-After: %d s)"):format(message, wait_s) end
-	return nil, message, "ERR_REFUSED", response.status, tonumber(wait_s)
+	return nil, message, "ERR_REFUSED", response.status, wait_s
 end
 
 local function get_json(self, path)
