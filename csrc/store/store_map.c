@@ -197,4 +197,5 @@ void kms_map_free(store_map *map)
 	table_free(&map->current);
 	table_free(&map->old);
 	kms_heap_free(map->recent);
+	*map = (store_map){ .recent = NULL };
 }

@@ -31,6 +31,7 @@ void kms_map_insert(store_map *map, store_record *record);
 void kms_map_replace(store_map *map, const store_record *old, store_record *record);
 void kms_map_remove(store_map *map, const store_record *record);
 size_t kms_map_count(const store_map *map);
+/* It is then empty, and can be used again. */
 void kms_map_free(store_map *map);
 
 #endif

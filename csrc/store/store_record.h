@@ -71,7 +71,7 @@ static inline bool kms_record_expired(const store_record *record, uint64_t now_m
 
 /* What an allocation costs beyond its bytes, and a record's share of hash table, heaps and hash tree. */
 #define KMS_BLOCK_OVERHEAD 16
-#define KMS_INDEX_SHARE 144 /* table slots at their sparsest (85), heap entries, its place in the tree */
+#define KMS_INDEX_SHARE 168 /* table slots at their sparsest (85), heap entries, its entry in the tree */
 
 /* Bytes that a record counts against its namespace's quota. */
 static inline uint64_t kms_record_live_bytes(const store_record *record)

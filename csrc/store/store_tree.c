@@ -11,7 +11,7 @@
 
 /* ---- places ---- */
 
-uint64_t kms_tree_place(const store_tree *tree, const store_record *record)
+static uint64_t place_of(const store_tree *tree, const store_record *record)
 {
 	return kms_siphash_tagged(&tree->place_key, record->app_id, kms_text_span(kms_record_key(record)));
 }
@@ -43,7 +43,7 @@ static void node_free(tree_node *node)
 			node_free(&node->in.children[i]);
 		kms_heap_free(node->in.children);
 	} else {
-		kms_heap_free((void *)node->in.records);
+		kms_heap_free(node->in.entries);
 	}
 	*node = (tree_node){ .count = 0 };
 }
@@ -51,20 +51,20 @@ static void node_free(tree_node *node)
 static bool bucket_resize(tree_node *node, size_t capacity)
 {
 	if (capacity == 0) {
-		kms_heap_free((void *)node->in.records);
-		node->in.records = NULL;
+		kms_heap_free(node->in.entries);
+		node->in.entries = NULL;
 		return true;
 	}
-	store_record **records = kms_heap_resize((void *)node->in.records, capacity * sizeof(*records));
-	if (records) node->in.records = records;
-	return records != NULL;
+	tree_entry *entries = kms_heap_resize(node->in.entries, capacity * sizeof(*entries));
+	if (entries) node->in.entries = entries;
+	return entries != NULL;
 }
 
-static bool bucket_add(tree_node *node, store_record *record)
+static bool bucket_add(tree_node *node, const tree_entry *entry)
 {
 	if (node->count == capacity_of(node->count) && !bucket_resize(node, node->count + SLOTS))
 		return false;
-	node->in.records[node->count++] = record;
+	node->in.entries[node->count++] = *entry;
 	node->clean = false;
 	return true;
 }
@@ -73,19 +73,19 @@ static bool bucket_add(tree_node *node, store_record *record)
 static size_t bucket_find(const tree_node *node, const store_record *record)
 {
 	size_t i = 0;
-	while (i < node->count && node->in.records[i] != record)
+	while (i < node->count && node->in.entries[i].record != record)
 		i++;
 	return i;
 }
 
 /* Gives a full node children. */
-static bool node_split(const store_tree *tree, tree_node *node, unsigned depth)
+static bool node_split(tree_node *node, unsigned depth)
 {
 	tree_node *children = kms_heap_alloc(KMS_TREE_FAN, sizeof(*children));
 	bool ok = children != NULL;
 	for (size_t i = 0; ok && i < node->count; i++) {
-		store_record *record = node->in.records[i];
-		ok = bucket_add(&children[kms_tree_child(kms_tree_place(tree, record), depth)], record);
+		const tree_entry *entry = &node->in.entries[i];
+		ok = bucket_add(&children[kms_tree_child(entry->place, depth)], entry);
 	}
 	if (!ok) {
 		for (size_t i = 0; children && i < KMS_TREE_FAN; i++)
@@ -93,7 +93,7 @@ static bool node_split(const store_tree *tree, tree_node *node, unsigned depth)
 		kms_heap_free(children);
 		return false;
 	}
-	kms_heap_free((void *)node->in.records);
+	kms_heap_free(node->in.entries);
 	node->in.children = children;
 	node->inner = true;
 	return true;
@@ -105,7 +105,7 @@ static bool gather(tree_node *into, const tree_node *from)
 		if (!gather(into, &from->in.children[i])) return false;
 	}
 	for (size_t i = 0; !from->inner && i < from->count; i++) {
-		if (!bucket_add(into, from->in.records[i])) return false;
+		if (!bucket_add(into, &from->in.entries[i])) return false;
 	}
 	return true;
 }
@@ -123,12 +123,13 @@ static bool node_join(tree_node *node)
 	return true;
 }
 
-static bool node_add(const store_tree *tree, tree_node *node, uint64_t place, store_record *record)
+static bool node_add(tree_node *node, uint64_t place, store_record *record)
 {
+	const tree_entry entry = { .record = record, .place = place };
 	for (unsigned depth = 0;; depth += KMS_TREE_BITS) {
 		bool full = node->count >= KMS_TREE_BUCKET && depth < KMS_TREE_DEPTH;
-		if (!node->inner && !full) return bucket_add(node, record);
-		if (!node->inner && !node_split(tree, node, depth)) return false;
+		if (!node->inner && !full) return bucket_add(node, &entry);
+		if (!node->inner && !node_split(node, depth)) return false;
 		node->count++;
 		node->clean = false;
 		node = &node->in.children[kms_tree_child(place, depth)];
@@ -162,7 +163,7 @@ static bool node_remove(tree_node *node, uint64_t place, const store_record *rec
 	size_t at;
 	tree_node *bucket = node_of(&at, node, place, record);
 	path_mark(node, place, -1);
-	bucket->in.records[at] = bucket->in.records[--bucket->count];
+	bucket->in.entries[at] = bucket->in.entries[--bucket->count];
 	if (bucket->count == capacity_of(bucket->count)) (void)bucket_resize(bucket, bucket->count);
 	for (unsigned depth = 0; node->inner; depth += KMS_TREE_BITS) {
 		if (node->count <= KMS_TREE_BUCKET) return node_join(node);
@@ -282,12 +283,12 @@ static bool add(store_tree *tree, uint64_t place, store_record *record)
 	tree_section *section = section_get(tree, section_hour(record));
 	ENSURE(section, false);
 	const tree_node *node = node_of(&at, &section->top, place, record);
-	return at < node->count || node_add(tree, &section->top, place, record);
+	return at < node->count || node_add(&section->top, place, record);
 }
 
 bool kms_tree_add(store_tree *tree, store_record *record)
 {
-	return add(tree, kms_tree_place(tree, record), record);
+	return add(tree, place_of(tree, record), record);
 }
 
 /* Removes a record; while the tree is being built, it may not be there. */
@@ -313,7 +314,7 @@ static bool exchange(store_tree *tree, uint64_t place, const store_record *exist
 	ENSURE(section, false);
 	const tree_node *node = node_of(&at, &section->top, place, existing);
 	ENSURE(at < node->count, false);
-	node->in.records[at] = record;
+	node->in.entries[at] = (tree_entry){ .record = record, .place = place };
 	path_mark(&section->top, place, 0);
 	return true;
 }
@@ -322,7 +323,7 @@ void kms_tree_put(store_tree *tree, const store_record *existing, store_record *
 {
 	kms_tree_lock(tree);
 	if (tree->keyed) {
-		uint64_t place = kms_tree_place(tree, record);
+		uint64_t place = place_of(tree, record);
 		bool ok = existing && exchange(tree, place, existing, record);
 		if (!ok) ok = (!existing || drop(tree, place, existing)) && add(tree, place, record);
 		if (!ok) kms_tree_clear(tree);
@@ -343,6 +344,6 @@ void kms_tree_drop(store_tree *tree, const store_record *record)
 {
 	kms_tree_lock(tree);
 	forget_hour(tree, record);
-	if (tree->keyed && !drop(tree, kms_tree_place(tree, record), record)) kms_tree_clear(tree);
+	if (tree->keyed && !drop(tree, place_of(tree, record), record)) kms_tree_clear(tree);
 	kms_tree_unlock(tree);
 }

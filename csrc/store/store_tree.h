@@ -1,7 +1,7 @@
 /*
  * The hash tree (kms/tree.h) as the store's other files see it, and its inside. A section is a trie by place:
  * a node has up to KMS_TREE_BUCKET records, or four children. Changes only put records in their nodes and
- * mark the nodes above; digests are computed when they are asked for.
+ * mark the nodes above; digests are computed when they are asked for, each leaf once.
  *
  * A record's namespace is locked before the tree.
  */
@@ -18,13 +18,20 @@
 #define KMS_TREE_FAN 4  /* children of a node */
 #define KMS_TREE_BITS 2 /* of a place between a node and its children */
 
+/* A record in its node. A key may be 64 KiB long: what is made from it is made once. */
+typedef struct tree_entry {
+	store_record *record;
+	uint64_t place;
+	uint8_t leaf[KMS_TREE_DIGEST]; /* zeros: not computed yet */
+} tree_entry;
+
 typedef struct tree_node {
 	uint8_t digest[KMS_TREE_DIGEST]; /* if clean; zeros: empty */
 	uint32_t count;                  /* records below */
 	bool clean;
 	bool inner;
 	union {
-		store_record **records; /* capacity: `count`, rounded up */
+		tree_entry *entries; /* capacity: `count`, rounded up */
 		struct tree_node *children;
 	} in;
 } tree_node;
@@ -78,7 +85,6 @@ void kms_tree_unlock(store_tree *tree);
 void kms_tree_clear(store_tree *tree);
 /* Adds a record unless it is there; false without memory. */
 bool kms_tree_add(store_tree *tree, store_record *record);
-uint64_t kms_tree_place(const store_tree *tree, const store_record *record);
 /* The section of an hour; NULL: it has no records. */
 tree_section *kms_tree_section(const store_tree *tree, uint32_t hour);
 /* The index of the first section from an hour on. */

@@ -35,11 +35,24 @@ static kms_status keys_derive(tree_keys *keys, const kms_secret *master32)
 	return status;
 }
 
+static bool is_under(const store_tree *tree, const tree_keys *keys)
+{
+	return tree->built && memcmp(tree->key_id, keys->key_id, sizeof(keys->key_id)) == 0;
+}
+
+static bool is_ready(store_tree *tree, const tree_keys *keys)
+{
+	kms_tree_lock(tree);
+	bool ready = is_under(tree, keys);
+	kms_tree_unlock(tree);
+	return ready;
+}
+
 /* Whether the tree is under these keys already; else starts it again, empty, under them. */
 static bool keys_use(store_tree *tree, tree_keys *keys)
 {
 	kms_tree_lock(tree);
-	bool same = tree->built && memcmp(tree->key_id, keys->key_id, sizeof(keys->key_id)) == 0;
+	bool same = is_under(tree, keys);
 	if (!same) {
 		kms_secret *old = tree->key;
 		kms_tree_clear(tree);
@@ -95,7 +108,8 @@ kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32)
 	ENSURE_REF(master32);
 	DEFER(keys_free) tree_keys keys = { 0 };
 	GUARD(keys_derive(&keys, master32));
-	pthread_mutex_lock(&store->tree.build_lock);
+	if (is_ready(&store->tree, &keys)) return KMS_OK;
+	if (pthread_mutex_trylock(&store->tree.build_lock) != 0) return KMS_ERR_STATE;
 	kms_status status = keys_use(&store->tree, &keys) ? KMS_OK : build(store);
 	pthread_mutex_unlock(&store->tree.build_lock);
 	return status;

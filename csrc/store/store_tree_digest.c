@@ -9,6 +9,7 @@
 #include "store/store_internal.h"
 
 #define STEP_LEAVES 256 /* computed under one lock: a fraction of a millisecond */
+#define LEAF_BYTES 256  /* of a key, that cost as much as a leaf */
 
 static kms_status digest_make(tree_digest made, const kms_secret *key, const kms_span *spans, size_t count)
 {
@@ -18,7 +19,7 @@ static kms_status digest_make(tree_digest made, const kms_secret *key, const kms
 	return status;
 }
 
-kms_status kms_tree_leaf(tree_digest leaf, const store_tree *tree, const store_record *record)
+static kms_status leaf_make(tree_digest leaf, const store_tree *tree, const store_record *record)
 {
 	const kms_fingerprint *fingerprint = &record->fingerprint;
 	uint8_t head[1 + 3 * 8 + 4 + sizeof(fingerprint->iv12) + sizeof(fingerprint->tag16)] = { OF_LEAF };
@@ -50,19 +51,16 @@ void kms_tree_leaves_free(leaf_list *list)
 	if (list->leaves != list->some) kms_heap_free(list->leaves);
 }
 
-/* The leaves of a node without children that lie in a range. */
-kms_status kms_tree_leaves(leaf_list *list, const store_tree *tree, const tree_node *node,
-			   const kms_tree_range *range)
+kms_status kms_tree_leaves(leaf_list *list, const tree_node *node, const kms_tree_range *range)
 {
 	list->count = 0;
 	list->leaves = list->some;
 	if (node->count > KMS_TREE_BUCKET) list->leaves = kms_heap_alloc(node->count, sizeof(tree_digest));
 	ENSURE(list->leaves, KMS_ERR_MEMORY);
 	for (size_t i = 0; i < node->count; i++) {
-		const store_record *record = node->in.records[i];
-		if (range && !kms_tree_is_within(kms_tree_place(tree, record), range)) continue;
-		GUARD(kms_tree_leaf(list->leaves[list->count], tree, record));
-		list->count++;
+		const tree_entry *entry = &node->in.entries[i];
+		if (range && !kms_tree_is_within(entry->place, range)) continue;
+		memcpy(list->leaves[list->count++], entry->leaf, KMS_TREE_DIGEST);
 	}
 	if (list->count > 1) qsort(list->leaves, list->count, sizeof(tree_digest), compare_digests);
 	return KMS_OK;
@@ -83,7 +81,7 @@ kms_status kms_tree_digest_of_part(tree_digest made, const store_tree *tree, con
 				   const kms_tree_range *range)
 {
 	DEFER(kms_tree_leaves_free) leaf_list list = { 0 };
-	GUARD(kms_tree_leaves(&list, tree, node, range));
+	GUARD(kms_tree_leaves(&list, node, range));
 	return digest_of_leaves(made, tree, &list);
 }
 
@@ -117,6 +115,24 @@ static kms_status digest_of_children(tree_digest made, const store_tree *tree, c
 	return digest_make(made, tree->key, &span, 1);
 }
 
+static void spend(size_t *left, size_t leaves)
+{
+	*left -= leaves < *left ? leaves : *left;
+}
+
+/* Computes the leaves of a node without children that are missing, while some are left to be computed. */
+static kms_status leaves_make(size_t *left, const store_tree *tree, tree_node *node)
+{
+	static const tree_digest missing;
+	for (size_t i = 0; i<node->count && * left> 0; i++) {
+		tree_entry *entry = &node->in.entries[i];
+		if (memcmp(entry->leaf, missing, sizeof(missing)) != 0) continue;
+		GUARD(leaf_make(entry->leaf, tree, entry->record));
+		spend(left, 1 + entry->record->key_len / LEAF_BYTES);
+	}
+	return KMS_OK;
+}
+
 /* Computes a node's digest, unless `left`, the leaves that may be computed, is used up before: then it is 0.
  */
 static kms_status clean(size_t *left, const store_tree *tree, tree_node *node)
@@ -128,8 +144,10 @@ static kms_status clean(size_t *left, const store_tree *tree, tree_node *node)
 		if (*left == 0) return KMS_OK;
 		GUARD(digest_of_children(node->digest, tree, node));
 	} else {
+		GUARD(leaves_make(left, tree, node));
+		if (*left == 0) return KMS_OK;
 		GUARD(kms_tree_digest_of_part(node->digest, tree, node, NULL));
-		*left -= node->count < *left ? node->count : *left;
+		spend(left, 1 + node->count * KMS_TREE_DIGEST / LEAF_BYTES);
 	}
 	node->clean = true;
 	return KMS_OK;
@@ -147,7 +165,6 @@ static kms_status clean_some(uint32_t *from, size_t *left, const store_tree *tre
 	return KMS_OK;
 }
 
-/* Locks the tree when all its sections from an hour on are clean; after a failure it is not locked. */
 kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves)
 {
 	ENSURE_REF(more);
@@ -169,7 +186,8 @@ kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves)
 
 kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first)
 {
-	for (uint32_t from = first;;) {
+	uint32_t from = first;
+	for (size_t round = 0; round < KMS_TREE_ROUNDS; round++) {
 		size_t left = STEP_LEAVES;
 		bool from_first = from == first;
 		kms_tree_lock_in_turn(tree);
@@ -179,13 +197,14 @@ kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first)
 		GUARD(status);
 		if (left > 0) from = first; /* they may have changed meanwhile */
 	}
+	return KMS_ERR_STATE;
 }
 
 /* ---- ranges ---- */
 
 /* The node whose records include those of a range, and no fewer than the range's own: as deep as there is
  * one. */
-tree_node *kms_tree_node_at(const store_tree *tree, const kms_tree_range *range)
+static tree_node *node_at(const store_tree *tree, const kms_tree_range *range)
 {
 	tree_section *section = kms_tree_section(tree, range->hour);
 	tree_node *node = section ? &section->top : NULL;
@@ -197,14 +216,15 @@ tree_node *kms_tree_node_at(const store_tree *tree, const kms_tree_range *range)
 /* The same, clean. Locks the tree as lock_clean does. */
 kms_status kms_tree_lock_node(tree_node **node, store_tree *tree, const kms_tree_range *range)
 {
-	for (;;) {
+	for (size_t round = 0; round < KMS_TREE_ROUNDS; round++) {
 		size_t left = STEP_LEAVES;
 		kms_tree_lock_in_turn(tree);
-		*node = tree->built ? kms_tree_node_at(tree, range) : NULL;
+		*node = tree->built ? node_at(tree, range) : NULL;
 		kms_status status = tree->built ? KMS_OK : KMS_ERR_STATE;
 		if (*node) status = clean(&left, tree, *node);
 		if (status == KMS_OK && left > 0) return KMS_OK;
 		kms_tree_unlock(tree);
 		GUARD(status);
 	}
+	return KMS_ERR_STATE;
 }

@@ -22,25 +22,24 @@ typedef struct leaf_list {
 
 /* ---- the tree is locked ---- */
 
-kms_status kms_tree_leaf(tree_digest leaf, const store_tree *tree, const store_record *record);
 bool kms_tree_is_within(uint64_t place, const kms_tree_range *range);
-/* The leaves of a node without children that lie in a range; NULL: all of them. Free also after a failure. */
-kms_status kms_tree_leaves(leaf_list *list, const store_tree *tree, const tree_node *node,
-			   const kms_tree_range *range);
+/* The leaves of a clean node without children that lie in a range; NULL: all of them. Free also after a
+ * failure. */
+kms_status kms_tree_leaves(leaf_list *list, const tree_node *node, const kms_tree_range *range);
 void kms_tree_leaves_free(leaf_list *list);
 /* The digest of those leaves. */
 kms_status kms_tree_digest_of_part(tree_digest made, const store_tree *tree, const tree_node *node,
 				   const kms_tree_range *range);
-/* The deepest node that has all records of a range, but none above it; NULL: the section has no records. */
-tree_node *kms_tree_node_at(const store_tree *tree, const kms_tree_range *range);
-
 /* ---- locking ---- */
 
 /*
- * Lock the tree when all its sections from an hour on, or the node of a range (NULL: there is none), are
- * clean. Until then it is locked for a few hundred leaves at a time. Return KMS_OK with the tree locked;
- * ERR_STATE while it is not built, ERR_LOCKED_MEMORY, ERR_CRYPTO, ERR_MEMORY with the tree not locked.
+ * Lock the tree when all its sections from an hour on, or the node of a range (the deepest that has all its
+ * records; NULL: there is none), are clean. Until then it is locked for a fraction of a millisecond at a
+ * time, KMS_TREE_ROUNDS times at most. Return KMS_OK with the tree locked; ERR_STATE while it is not built,
+ * or when more changes than that allows for, ERR_LOCKED_MEMORY, ERR_CRYPTO, ERR_MEMORY with the tree not
+ * locked.
  */
+#define KMS_TREE_ROUNDS 256
 kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first);
 kms_status kms_tree_lock_node(tree_node **node, store_tree *tree, const kms_tree_range *range);
 

@@ -115,11 +115,10 @@ kms_status kms_tree_hours(kms_tree_hour *hours, size_t *count, bool *more, kms_s
 
 /* ---- ranges ---- */
 
-static kms_status view_leaves(kms_tree_view *view, const store_tree *tree, const tree_node *node,
-			      const kms_tree_range *range)
+static kms_status view_leaves(kms_tree_view *view, const tree_node *node, const kms_tree_range *range)
 {
 	DEFER(kms_tree_leaves_free) leaf_list list = { 0 };
-	GUARD(kms_tree_leaves(&list, tree, node, range));
+	GUARD(kms_tree_leaves(&list, node, range));
 	view->versions = list.count;
 	view->count = list.count < KMS_TREE_BUCKET ? list.count : KMS_TREE_BUCKET;
 	if (view->count) memcpy(view->digests, list.leaves, view->count * KMS_TREE_DIGEST);
@@ -171,23 +170,22 @@ kms_status kms_tree_look(kms_tree_view *view, kms_store *store, const kms_tree_r
 	GUARD(kms_tree_lock_node(&node, tree, range));
 	kms_status status = KMS_OK;
 	if (node)
-		status = node->inner ? view_children(view, tree, node, range)
-				     : view_leaves(view, tree, node, range);
+		status =
+		    node->inner ? view_children(view, tree, node, range) : view_leaves(view, node, range);
 	kms_tree_unlock(tree);
 	if (status != KMS_OK) memset(view, 0, sizeof(*view));
 	return status;
 }
 
-static kms_status visit_node(const store_tree *tree, const tree_node *node, const kms_tree_range *range,
-			     kms_tree_visitor visit, void *context)
+static kms_status visit_node(const tree_node *node, const kms_tree_range *range, kms_tree_visitor visit,
+			     void *context)
 {
-	tree_digest leaf;
 	ENSURE(!node->inner, KMS_ERR_TOO_LARGE);
 	for (size_t i = 0; i < node->count; i++) {
-		const store_record *record = node->in.records[i];
-		if (!kms_tree_is_within(kms_tree_place(tree, record), range)) continue;
-		GUARD(kms_tree_leaf(leaf, tree, record));
-		if (!visit(context, record->app_id, kms_record_key(record), leaf)) return KMS_OK;
+		const tree_entry *entry = &node->in.entries[i];
+		if (!kms_tree_is_within(entry->place, range)) continue;
+		const store_record *record = entry->record;
+		if (!visit(context, record->app_id, kms_record_key(record), entry->leaf)) return KMS_OK;
 	}
 	return KMS_OK;
 }
@@ -199,10 +197,9 @@ kms_status kms_tree_visit(kms_store *store, const kms_tree_range *range, kms_tre
 	ENSURE_REF(range);
 	ENSURE_REF(visit);
 	ENSURE(is_range(range), KMS_ERR_RANGE);
-	kms_tree_lock_in_turn(&store->tree);
-	const tree_node *node = kms_tree_node_at(&store->tree, range);
-	kms_status status = store->tree.built ? KMS_OK : KMS_ERR_STATE;
-	if (status == KMS_OK && node) status = visit_node(&store->tree, node, range, visit, context);
+	tree_node *node;
+	GUARD(kms_tree_lock_node(&node, &store->tree, range));
+	kms_status status = node ? visit_node(node, range, visit, context) : KMS_OK;
 	kms_tree_unlock(&store->tree);
 	return status;
 }

@@ -82,6 +82,17 @@ kms_status kms_digest_add_child(range_list *list, const kms_tree_range *range, u
 	return kms_digest_add_range(list, &child);
 }
 
+void kms_digest_shuffle(range_list *list, size_t from, kms_digest *digest)
+{
+	for (size_t left = list->count; left > from + 1; left--) {
+		uint64_t drawn = kms_siphash_tagged(&digest->salt, digest->draws++, KMS_BYTES("order"));
+		size_t other = from + (size_t)(drawn % (left - from));
+		kms_tree_range range = list->items[other];
+		list->items[other] = list->items[left - 1];
+		list->items[left - 1] = range;
+	}
+}
+
 kms_status kms_digest_add_version(version_list *list, const kms_tree_range *range, const digest_short name)
 {
 	digest_version *items = grow(list->items, &list->capacity, list->count, sizeof(*items));
@@ -211,6 +222,7 @@ static kms_status expand_whole(kms_digest *d)
 	digest_short name;
 	while (d->whole.count > 0 && d->given.count < KMS_DIGEST_MOVE_MAX) {
 		kms_tree_range range = d->whole.items[--d->whole.count];
+		size_t kept = d->whole.count;
 		GUARD(kms_tree_look(&view, d->store, &range));
 		for (size_t i = 0; i < view.count; i++) {
 			kms_digest_shorten(name, &d->salt, view.digests[i]);
@@ -219,6 +231,7 @@ static kms_status expand_whole(kms_digest *d)
 			else
 				GUARD(kms_digest_add_version(&d->given, &range, name));
 		}
+		kms_digest_shuffle(&d->whole, kept, d);
 	}
 	return KMS_OK;
 }

@@ -43,12 +43,18 @@ struct kms_digest {
 	version_list given;
 	version_list wanted;
 	size_t wanting; /* versions that the last question wants */
+	uint64_t draws; /* numbers drawn under the salt */
 };
 
 /* Lists of ranges forget what is beyond their maximum. */
 kms_status kms_digest_add_range(range_list *list, const kms_tree_range *range);
 /* A child of a range; nothing when ranges are no deeper. */
 kms_status kms_digest_add_child(range_list *list, const kms_tree_range *range, uint64_t index);
+/*
+ * Puts the ranges from an index on into an order that this exchange draws: one that ends early has not gone
+ * where the one before it went. What a peer always refuses must not keep other differences waiting.
+ */
+void kms_digest_shuffle(range_list *list, size_t from, kms_digest *digest);
 kms_status kms_digest_add_version(version_list *list, const kms_tree_range *range, const digest_short name);
 /* The peer has looked up that many of the versions that were wanted. */
 void kms_digest_moved(kms_digest *digest, size_t looked_up);

@@ -96,8 +96,11 @@ static kms_status take_item(kms_digest *d, const asked_item *asked, kms_reader *
 
 static kms_status take_compare(kms_digest *d, kms_reader *reader)
 {
+	size_t ranges = d->ranges.count, whole = d->whole.count;
 	for (size_t i = 0; i < d->asked_count; i++)
 		GUARD(take_item(d, &d->asked[i], reader));
+	kms_digest_shuffle(&d->ranges, ranges, d);
+	kms_digest_shuffle(&d->whole, whole, d);
 	return KMS_OK;
 }
 

@@ -52,7 +52,8 @@ typedef struct kms_tree_hour {
 /*
  * Gives the tree its keys, and builds it if they are others than before or building it failed. Otherwise it
  * does nothing. While one thread builds, the others' changes are in the tree, and the functions below fail.
- * Returns: KMS_OK; ERR_RANGE for a secret that is not KMS_MASTER_BYTES long; ERR_MEMORY; as kms_hkdf_sha256.
+ * Returns: KMS_OK; ERR_RANGE for a secret that is not KMS_MASTER_BYTES long; ERR_STATE while another thread
+ * builds it; ERR_MEMORY; as kms_hkdf_sha256.
  */
 kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32);
 
@@ -63,15 +64,16 @@ kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32);
 uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms);
 
 /*
- * Computes about `leaves` of the leaves that changed, so that the calls below have less to do: a caller that
- * has one thread for much work tidies step by step. Returns: as kms_tree_get_root. Out: more - whether there
- * are others; false on failure.
+ * Computes about `leaves` of the leaves that changed, long keys counting as several, so that the calls below
+ * have less to do: a caller that has one thread for much work tidies step by step. Returns: as
+ * kms_tree_get_root. Out: more - whether there are others; false on failure.
  */
 kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves);
 
 /*
  * The roots. Computes what changed since the last call: milliseconds for thousands of changes.
- * Returns: KMS_OK; ERR_STATE without a key, or while the tree is being built; ERR_LOCKED_MEMORY, ERR_CRYPTO.
+ * Returns: KMS_OK; ERR_STATE without a key, while the tree is being built, or when there is far more to
+ * compute, or others change more than this call computes: tidy first; ERR_LOCKED_MEMORY, ERR_CRYPTO.
  * Out: root - zero on failure.
  */
 kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t first_hour);

@@ -185,8 +185,11 @@ static kms_status read_root(void *context, size_t count)
 {
 	const shelf *s = context;
 	kms_tree_root root;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		for (bool more = true; more;)
+			GUARD(kms_tree_tidy(&more, s->store, 2048));
 		GUARD(kms_tree_get_root(&root, s->store, 1));
+	}
 	return KMS_OK;
 }
 

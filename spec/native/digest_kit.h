@@ -80,11 +80,20 @@ static inline kms_status repair_round(repair_run *run, kms_digest *digest, kms_s
 	return status;
 }
 
+/* Computes a tree's digests, as nodes do before an exchange. */
+static inline void tidy_tree(kms_store *store)
+{
+	for (bool more = true; more;)
+		MUST(kms_tree_tidy(&more, store, 10000));
+}
+
 /* One exchange that `a` begins, of at most 1000 questions. */
 static inline repair_run repair(kms_store *a, kms_store *b)
 {
 	repair_run run = { .failed = false };
 	kms_digest *digest;
+	tidy_tree(a);
+	tidy_tree(b);
 	MUST(kms_digest_new(&digest, a, NOW));
 	for (size_t i = 0; i < 1000 && kms_digest_get_state(digest) == KMS_DIGEST_ASKING && !run.failed; i++)
 		run.failed = repair_round(&run, digest, a, b) != KMS_OK;

@@ -160,4 +160,34 @@ describe("kms.routes.app", function()
 		assert.matches('"reason":"clock"', reply.body, 1, true)
 		assert.matches("40 s behind the chain", reply.body, 1, true)
 	end)
+
+	it("closes the body of a PUT before it waits for copies, so that its value holds no memory meanwhile", function()
+		local closed, closed_in_wait, written = false, nil, nil
+		local put = {
+			close = function() closed = true end, path = function() end, key = function() return "k" end,
+			has_pop = function() return false end,
+			names_operation = function()
+				assert.is_false(closed)
+				return false
+			end,
+		}
+		local app = new_app(nil, {
+			has_channel = function() return true end, open_request = function() return put end,
+			execute = function(_, _, _, _, _, when_written)
+				written = when_written({})
+				return "{}", "0x"
+			end,
+		})
+		app.config.WRITE_COPIES = 2
+		app.copies.wait = function()
+			closed_in_wait = closed
+			return 2
+		end
+		local found = route(app, "put", nil)
+		local inbound = new_inbound(nil, nil, found)
+		inbound.request.read_body, inbound.request.header = function() return true end, function() return nil end
+		assert.equal(200, found.handler(inbound).status)
+		assert.is_true(closed_in_wait)
+		assert.is_true(written)
+	end)
 end)

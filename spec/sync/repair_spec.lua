@@ -39,7 +39,13 @@ describe("repair", function()
 		})
 		if not reply then return nil, text, code end
 		sizes[#sizes + 1] = reply:len()
-		return assert(native.sync_parse(reply))
+		local inner = assert(native.sync_parse(reply))
+		if not to.claims then return inner end
+		local liar = setmetatable({}, { __index = function(_, name)
+			return function(_, ...) return inner[name](inner, ...) end
+		end })
+		function liar.counts() return to.claims end
+		return liar
 	end
 
 	local function new_member(index)
@@ -203,6 +209,23 @@ describe("repair", function()
 		assert.is_true(early < 40, early)
 		assert.is_true(asked - early <= 6, asked - early)
 		assert.equal(0, members[2].store:stats().live_keys)
+	end)
+
+	it("gives a member fewer turns that claims to take what it is given, and differs for ever", function()
+		local asked, real = 0, members[2].replies.reply
+		members[2].replies.reply = function(...)
+			asked = asked + 1
+			return real(...)
+		end
+		write(members[1], "k")
+		members[2].store = assert(native.store({ self = wallet_of(2), max_key = 1, max_total_bytes = 4200 }))
+		members[2].replies.store = members[2].store
+		members[2].claims = { merged = 1 }
+		for _ = 1, 64 do tick(members[1]) end
+		local early = asked
+		for _ = 1, 16 do tick(members[1]) end
+		assert.is_true(early < 40, early)
+		assert.is_true(asked - early <= 6, asked - early)
 	end)
 
 	it("says how long ago each member held the same, for those that speak digests", function()

@@ -68,7 +68,7 @@ function Request:read_body(limit, caller, is_member)
 end
 
 --- Lets later requests of this connection for a route pass the limits by address: its client has proven who it is.
--- @param route name of the route
+-- @param route name of the route; nil: it has not, or not any more
 function Request:exempt(route)
 	self.conn.exempt = route
 end

@@ -14,6 +14,7 @@ Digest.__index = Digest
 local MIN_NONCE, MAX_NONCE = 16, 64 -- bytes
 local MAX_HOUR = (1 << 32) - 1
 local MAX_ADDRESSES = 65536
+local PER_MINUTE = 600 -- of all clients together, where their addresses are not known
 local HEADERS = { ["Content-Type"] = "application/json" }
 local HOW = ("use /digest?nonce=<%d to %d bytes in hexadecimal>&hour=<number, optional>"):format(MIN_NONCE, MAX_NONCE)
 
@@ -37,12 +38,18 @@ end
 local function show(self, nonce, hour)
 	local ok, message, code = tree.prepare(self.store, self.secrets.current)
 	if not ok then return nil, message, code end
-	return self.store:show_tree(nonce, hour)
+	return tree.given(self.store:show_tree(nonce, hour))
+end
+
+-- Behind an ingress all clients share one limit: a digest costs more than other replies.
+local function within_limits(self, inbound)
+	if inbound.limit_address then return inbound:within(self.limiter, self.mono_ms()) end
+	return self.shared_limiter:take("all", self.mono_ms())
 end
 
 local function handle(self, inbound)
-	local ok, wait_s = inbound:within(self.limiter, self.mono_ms())
-	if not ok then return err.reply("ERR_RATE", "too many digests for this address", { ["Retry-After"] = wait_s }) end
+	local ok, wait_s = within_limits(self, inbound)
+	if not ok then return err.reply("ERR_RATE", "too many digests", { ["Retry-After"] = wait_s }) end
 	local nonce, hour = parameters(inbound.request.query)
 	if not nonce then
 		local message = hour
@@ -66,6 +73,7 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "store secrets mono_ms wall_ms config")
 	self.limiter = rate_limit.per_minute(self.config.NONCE_RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
+	self.shared_limiter = rate_limit.per_minute(PER_MINUTE, 1)
 	return setmetatable(self, Digest)
 end
 

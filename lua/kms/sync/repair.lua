@@ -21,7 +21,7 @@ local MAX_SKIP = 16 -- turns that a peer misses with which exchanges lead nowher
 --   equal_ms   wall time of the last exchange that found no difference
 --   result     how the last one ended, for the operator
 --   given, wanted, bytes  since the start
---   barren     exchanges in a row with differences of which neither side took any
+--   barren     exchanges in a row with differences of which this node took none
 --   skip       turns to miss
 local function state_of(self, peer)
 	local state = self.states[peer]
@@ -59,7 +59,8 @@ local function next_peer(self)
 	return nil
 end
 
--- A peer that claims differences, but neither gives nor takes a record, gets fewer and fewer turns.
+-- A peer that claims differences, but gives this node no record that it takes, gets fewer and fewer turns. What the
+-- peer says that it took does not count: one that lacks much asks for it in exchanges of its own.
 local function weigh(state, found)
 	local barren = found.state ~= "equal" and found.state ~= "other_key" and found.merged == 0
 	state.barren = barren and state.barren + 1 or 0
@@ -87,7 +88,8 @@ local function note(self, peer, state, found)
 		state.equal_ms = self.wall_ms()
 	elseif found.given + found.wanted > 0 then
 		self.log:info("repaired", {
-			peer = peer.wallet, given = found.given, wanted = found.wanted, merged = found.merged, state = found.state,
+			peer = peer.wallet, given = found.given, wanted = found.wanted, merged = found.merged, taken = found.taken,
+			state = found.state,
 		})
 	end
 	weigh(state, found)

@@ -51,7 +51,7 @@ end
 local function take(self, peer, digest, response, found)
 	local merged, message, code = merge(self, peer, response, found.secret)
 	if not merged then return nil, message, code end
-	found.merged = found.merged + merged + (response:counts().merged or 0)
+	found.merged, found.taken = found.merged + merged, found.taken + (response:counts().merged or 0)
 	local state
 	state, message, code = digest:take(response:text("digest"))
 	if state then return state end
@@ -89,13 +89,13 @@ end
 
 --- Has one exchange with a peer that has the feature "digest". Yields.
 -- @return { state: "equal", "done" (all differences that were found have been moved), "asking" (ended before that) or
---   "other_key"; given, wanted: versions that the peer, or this node, lacked; merged: of them, how many records
---   either one took; bytes: of messages with records from here } | nil, message, code: ERR_STATE while the tree is
---   being built, or as kms.sync.exchange
+--   "other_key"; given, wanted: versions that the peer, or this node, lacked; merged: how many records this node took;
+--   taken: how many the peer says that it took; bytes: of messages with records from here } | nil, message, code:
+--   ERR_STATE while the tree is being built, or as kms.sync.exchange
 function Repair:run(peer)
 	local digest, message, code = self.store:digest(self.wall_ms())
 	if not digest then return nil, message, code end
-	local found = { given = 0, wanted = 0, merged = 0, bytes = 0, secret = self.secret() }
+	local found = { given = 0, wanted = 0, merged = 0, taken = 0, bytes = 0, secret = self.secret() }
 	local ok, result
 	ok, result, message, code = loop.try(run, self, peer, digest, found)
 	digest:close()

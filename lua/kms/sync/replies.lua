@@ -62,9 +62,9 @@ local function digest(self, opened, exchange)
 	local ok
 	ok, message, code = tree.prepare(self.store, exchange.secret)
 	if not ok then return nil, message, code end
-	return self.store:digest_answer(question, {
+	return tree.given(self.store:digest_answer(question, {
 		rest = self.writer:digest_reply(exchange.signature, counts), max_bytes = ANSWER_BYTES, now = self.wall_ms(),
-	})
+	}))
 end
 
 -- Gives every record. A snapshot takes memory until it is sent or dropped, and a peer may read slowly: at

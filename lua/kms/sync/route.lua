@@ -177,7 +177,8 @@ local function serve_in_turn(self, inbound, peer, signature)
 end
 
 -- Members push each write at once, at more than the rate of an address. From its first message on, the connection of a
--- member has the member's own limit instead; only a connection that no proxy shares among clients.
+-- member has the member's own limit instead; only a connection that no proxy shares among clients, and only until a
+-- message comes that no member signed.
 local function admit(self, inbound, peer)
 	local request = inbound.request
 	if inbound.limit_address == request.remote then request:exempt("sync") end
@@ -191,6 +192,7 @@ local function handle(self, inbound)
 	local peer, signature, code = authenticate(self, inbound)
 	if not peer then
 		local message = signature
+		inbound.request:exempt(nil)
 		local reply = err.reply(code, message)
 		return inbound.wallet and self.nonces:add_to(reply) or reply
 	end

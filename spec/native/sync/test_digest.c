@@ -208,9 +208,59 @@ TEST(stores_of_any_history_become_equal)
 	}
 }
 
+/* One exchange of few questions in which the peer refuses all that it is given; `taker` takes it instead. */
+static void short_exchange(kms_store *a, kms_store *refusing, kms_store *taker)
+{
+	kms_digest *digest;
+	repair_run run = { .failed = false };
+	MUST(kms_digest_new(&digest, a, NOW));
+	for (size_t i = 0; i < 10 && kms_digest_get_state(digest) == KMS_DIGEST_ASKING; i++) {
+		uint64_t records;
+		kms_buf question = new_text(), given = new_text(), answer = new_text(), wanted = new_text();
+		MUST(kms_digest_ask(&question, &given, &records, digest, PAGE, NOW));
+		apply_data(&run, taker, &given);
+		MUST(kms_digest_answer(&answer, &wanted, &records, refusing, kms_buf_span(&question), PAGE,
+				       NOW));
+		MUST(kms_digest_take(digest, kms_buf_span(&answer)));
+		kms_buf_free(&question);
+		kms_buf_free(&given);
+		kms_buf_free(&answer);
+		kms_buf_free(&wanted);
+	}
+	kms_digest_free(digest);
+}
+
+static uint64_t count_records(kms_store *s)
+{
+	kms_store_stats stats;
+	kms_store_get_stats(&stats, s);
+	return stats.live_keys;
+}
+
+/* A peer without room holds nothing, or every second record. */
+TEST(versions_that_are_refused_do_not_keep_others_waiting)
+{
+	for (size_t held = 0; held < 2; held++) {
+		kms_store *a = digest_store(1), *refusing = digest_store(2), *taker = digest_store(3);
+		for (size_t i = 0; i < 20000; i++) {
+			put_sealed(a, APP, numbered(i), 1, 4, 0, NOW);
+			if (held && i % 2) put_sealed(refusing, APP, numbered(i), 1, 4, 0, NOW);
+		}
+		short_exchange(a, refusing, taker);
+		uint64_t first = count_records(taker);
+		CHECK(first > 0 && first < 10000);
+		for (size_t i = 0; i < 4; i++)
+			short_exchange(a, refusing, taker);
+		CHECK(count_records(taker) > first + first / 2);
+		kms_store_free(a);
+		kms_store_free(refusing);
+		kms_store_free(taker);
+	}
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(equal_stores_exchange_one_small_message), T(each_side_gets_what_it_lacks),
 	  T(an_empty_store_is_filled_by_its_own_questions), T(older_values_are_replaced_on_either_side),
 	  T(a_missed_deletion_arrives_and_none_comes_back), T(many_hours_are_compared_hour_by_hour),
 	  T(expiry_makes_no_difference), T(the_end_of_retention_makes_no_difference),
 	  T(another_master_secret_is_no_difference), T(repair_moves_little_more_than_the_difference),
-	  T(stores_of_any_history_become_equal))
+	  T(stores_of_any_history_become_equal), T(versions_that_are_refused_do_not_keep_others_waiting))

@@ -1,4 +1,6 @@
 /* Peers that lie in repair: what they can make a member do is bounded. */
+#include <time.h>
+
 #include "base/bits.h"
 #include "digest_kit.h"
 #include "sync/sync_digest.h"
@@ -238,6 +240,76 @@ TEST(a_question_wants_a_bounded_number_of_versions)
 	}
 }
 
+/* A store of 600 keys, of up to 64 KiB. */
+static kms_store *store_of_keys(size_t len)
+{
+	kms_store *store = NULL;
+	kms_store_config config = kit_config(1);
+	kms_secret *master = hex_secret(MASTER);
+	kms_buf value = new_text();
+	config.max_key = 65536;
+	char *key = malloc(len);
+	if (!key) abort();
+	memset(key, 'k', len);
+	MUST(kms_store_new(&store, &config));
+	MUST(kms_tree_set_key(store, master));
+	kms_secret_unref(master);
+	add_sealed(&value, APP, 1, 4);
+	for (size_t i = 0; i < 600; i++) {
+		uint64_t at_ms;
+		for (size_t k = 0; k < 4; k++)
+			key[k] = (char)('a' + (i >> 4 * k & 15));
+		MUST(kms_store_put(&at_ms, store, APP, kms_text_of(key, len), kms_buf_span(&value), 0, NOW));
+	}
+	tidy_tree(store);
+	kms_buf_free(&value);
+	free(key);
+	return store;
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The CPU time of the answers to the largest questions of both kinds, once the digests are computed. */
+static uint64_t cost_of_answers(kms_store *s)
+{
+	static const uint8_t salt[DIGEST_SALT];
+	const digest_short names[KMS_TREE_BUCKET] = { { 1 } };
+	kms_buf compare = compare_question(s, 0), move = new_text();
+	add_head(&move, s, DIGEST_MOVE);
+	MUST(kms_buf_append(&move, KMS_SPAN(salt)));
+	for (uint64_t i = 0; i < DIGEST_ITEMS; i++) {
+		const kms_tree_range part = { 0, 4, (i & 15) << 60 }, deep = { 0, 8, (i & 255) << 56 };
+		MUST(kms_digest_write_range(&compare, DIGEST_LEAVES, &part));
+		MUST(kms_digest_write_number(&compare, 0, 1));
+		if (i >= KMS_DIGEST_MOVE_MAX / KMS_TREE_BUCKET) continue;
+		MUST(kms_digest_write_range(&move, DIGEST_LEAVES, &deep));
+		MUST(kms_digest_write_shorts(&move, (const digest_short *)names, KMS_TREE_BUCKET));
+	}
+	uint64_t start = cpu_ns();
+	for (size_t i = 0; i < 3; i++) {
+		MUST(answer_to(s, &compare));
+		MUST(answer_to(s, &move));
+	}
+	uint64_t spent = cpu_ns() - start;
+	kms_buf_free(&compare);
+	kms_buf_free(&move);
+	return spent;
+}
+
+TEST(an_answer_costs_the_same_whatever_the_length_of_keys)
+{
+	kms_store *brief = store_of_keys(8), *lengthy = store_of_keys(65536);
+	uint64_t least = cost_of_answers(brief), most = cost_of_answers(lengthy);
+	CHECK(most < 10 * least + 1000000);
+	kms_store_free(brief);
+	kms_store_free(lengthy);
+}
+
 TEST(malformed_questions_are_refused)
 {
 	kms_store *s = filled_store(10);
@@ -281,5 +353,6 @@ TEST(a_member_whose_tree_is_not_built_says_so)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(an_endless_descent_stays_within_bounds),
 	  T(versions_that_do_not_exist_are_asked_for_once), T(answers_to_other_questions_end_the_exchange),
 	  T(hours_that_the_asker_does_not_name_are_refused), T(a_question_has_a_bounded_number_of_items),
-	  T(a_question_wants_a_bounded_number_of_versions), T(malformed_questions_are_refused),
+	  T(a_question_wants_a_bounded_number_of_versions),
+	  T(an_answer_costs_the_same_whatever_the_length_of_keys), T(malformed_questions_are_refused),
 	  T(a_member_whose_tree_is_not_built_says_so))

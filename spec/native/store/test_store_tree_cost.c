@@ -1,0 +1,79 @@
+/* What one call may cost that reads the hash tree: it has a bound whatever others write. */
+#include "store/store_internal.h"
+#include "store/store_tree_digest.h"
+#include "tree_kit.h"
+
+#define LONG_KEY 65536u
+#define STEP 256 /* leaves computed under one lock */
+
+static kms_store *long_store(size_t records)
+{
+	kms_store *s = NULL;
+	kms_store_config config = kit_config(SELF);
+	config.max_key = LONG_KEY;
+	if (kms_store_new(&s, &config) != KMS_OK) abort();
+	kit_set_key(s, 7);
+	char *key = malloc(LONG_KEY);
+	if (!key) abort();
+	memset(key, 'k', LONG_KEY);
+	for (size_t i = 0; i < records; i++) {
+		uint64_t at_ms;
+		uint8_t value[MIN_VALUE] = { 1 };
+		(void)snprintf(key, LONG_KEY, "%08u", (unsigned)i);
+		key[8] = 'k';
+		kms_text text = kms_text_of(key, LONG_KEY);
+		if (kms_store_put(&at_ms, s, APP, text, KMS_SPAN(value), 0, NOW) != KMS_OK) abort();
+	}
+	free(key);
+	return s;
+}
+
+TEST(a_step_hashes_few_long_keys)
+{
+	kms_store *s = long_store(20);
+	bool more = true;
+	size_t steps = 0;
+	for (; more && steps < 100; steps++)
+		CHECK_OK(kms_tree_tidy(&more, s, STEP));
+	CHECK(!more && steps >= 20 && steps < 50);
+	CHECK(root_is_right(s));
+	kms_store_free(s);
+}
+
+TEST(more_changes_than_a_call_may_compute_are_left_to_tidying)
+{
+	kms_store *s = tree_store(SELF);
+	kms_tree_root root;
+	kms_tree_view view;
+	const kms_tree_range all = { 0 };
+	bool more = true;
+	for (size_t i = 0; i < (size_t)3 * KMS_TREE_ROUNDS * STEP; i++)
+		CHECK_OK(kit_put(s, numbered(i), 1, NOW));
+	CHECK_STATUS(KMS_ERR_STATE, kms_tree_get_root(&root, s, 1));
+	CHECK_STATUS(KMS_ERR_STATE, kms_tree_look(&view, s, &all));
+	for (size_t i = 0; more && i < 10000; i++)
+		CHECK_OK(kms_tree_tidy(&more, s, STEP));
+	CHECK(!more);
+	CHECK_OK(kms_tree_get_root(&root, s, 1));
+	CHECK_OK(kms_tree_look(&view, s, &all));
+	kms_store_free(s);
+}
+
+/* Whoever holds the build lock builds the tree: nobody waits for that on a thread of the pool. */
+TEST(a_tree_that_is_being_built_is_not_waited_for)
+{
+	kms_store *s = tree_store(SELF);
+	kms_secret *same = kit_master(7), *other = kit_master(8);
+	pthread_mutex_lock(&s->tree.build_lock);
+	CHECK_OK(kms_tree_set_key(s, same));
+	CHECK_STATUS(KMS_ERR_STATE, kms_tree_set_key(s, other));
+	pthread_mutex_unlock(&s->tree.build_lock);
+	CHECK_OK(kms_tree_set_key(s, other));
+	kms_secret_unref(same);
+	kms_secret_unref(other);
+	kms_store_free(s);
+}
+
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_step_hashes_few_long_keys),
+	  T(more_changes_than_a_call_may_compute_are_left_to_tidying),
+	  T(a_tree_that_is_being_built_is_not_waited_for))

@@ -1,0 +1,55 @@
+--- POST /sync, without a node around it: what the headers of a message decide.
+
+require("spec.support.native")
+
+local sync_route = require("kms.sync.route")
+
+local WALLET, ADDRESS = "0x" .. ("1"):rep(40), "192.0.2.1"
+
+describe("kms.sync.route", function()
+	local member, refused, banned, exempt, route
+
+	local function service_authenticate()
+		if refused then return nil, "no", refused end
+		return WALLET, "0xsignature"
+	end
+
+	before_each(function()
+		member, refused, banned, exempt = { wallet = WALLET, point = "p" }, nil, false, nil
+		route = sync_route.new({
+			service = { authenticate = service_authenticate }, tee = {},
+			peers = { peer = function() return member end, record = function() end },
+			bans = { all = function() return banned end }, pusher = {}, replies = {},
+			nonces = { add_to = function(_, reply) return reply end }, readiness = { is_verified = function() return true end },
+			secrets = {}, mono_ms = function() return 0 end, wall_ms = function() return 0 end, require_pop = false,
+		})
+	end)
+
+	-- A message without a body, which is refused after its headers. Returns the status.
+	local function send()
+		local request = { remote = ADDRESS, has_body = false, head = {} }
+		function request.header() return nil end
+		function request.read_body() return true end
+		function request.exempt(_, name) exempt = name end
+		local inbound = { request = request, limit_address = ADDRESS, announces_too_much = function() return nil end }
+		return route:routes()[1].handler(inbound).status
+	end
+
+	it("lets a member's connection pass the limit of its address, until a message comes that no member signed", function()
+		for _, ends in ipairs({
+			function() refused = "ERR_SIGNATURE" end,
+			function() refused = "ERR_POP_NONCE_USED" end,
+			function() banned = true end,
+			function() member = nil end,
+		}) do
+			local was = member
+			refused, banned = nil, false
+			assert.equal(400, send())
+			assert.equal("sync", exempt)
+			ends()
+			assert.equal(403, send())
+			assert.is_nil(exempt)
+			member = was
+		end
+	end)
+end)
