@@ -165,6 +165,13 @@ static int http_release_body(lua_State *L)
 	return 0;
 }
 
+/* parser:release(): frees the head and the body earlier than next() does. */
+static int http_release_head(lua_State *L)
+{
+	kms_http_release(bind_http_check(L, 1));
+	return 0;
+}
+
 /*
  * parser:body() -> the collected body as a string. Only for small bodies without secrets (tests,
  * plain JSON): services take the body in C.
@@ -187,6 +194,7 @@ static const luaL_Reg http_methods[] = {
 	{ "expects_continue", http_expects_continue },
 	{ "content_length", http_content_length },
 	{ "release_body", http_release_body },
+	{ "release", http_release_head },
 	{ "body", http_body },
 	{ NULL, NULL },
 };

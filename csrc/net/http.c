@@ -28,7 +28,7 @@ kms_status kms_http_new(kms_http **http, kms_http_head_limits limits, kms_text c
 	kms_http *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->limits = limits;
-	made->client = kms_http_hash_caller(client);
+	made->line = (kms_http_line){ .client = kms_http_hash_caller(client), .input = &made->in };
 	made->in = kms_buf_make(KMS_BUF_PLAIN, limits.line + limits.fields + KMS_HTTP_MAX_AHEAD);
 	made->head = kms_buf_make(KMS_BUF_PLAIN, limits.line + limits.fields);
 	kms_http_intake_start(&made->intake, KMS_HTTP_NO_BODY, 0);
@@ -67,6 +67,18 @@ size_t kms_http_ahead(const kms_http *http)
 	return http->in.len - http->at;
 }
 
+/* Gives back what a long head leaves of the buffer to the few bytes behind it; without memory it stays. */
+static void trim(kms_http *http)
+{
+	kms_buf rest = kms_buf_make(KMS_BUF_PLAIN, http->in.max);
+	size_t len = kms_http_ahead(http);
+	if (http->in.cap <= 2 * KMS_HTTP_SHORT_LINE || len > KEEP_BYTES) return;
+	if (kms_buf_append(&rest, kms_span_of(http->in.data + http->at, len)) != KMS_OK) return;
+	kms_buf_free(&http->in);
+	http->in = rest;
+	http->at = 0;
+}
+
 static void consume(kms_http *http, size_t len)
 {
 	http->at += len;
@@ -93,8 +105,9 @@ static bool skip_empty_line(kms_http *http)
 /* Charges the request line, as far as it has arrived. */
 static const kms_http_refusal *charge_line(kms_http *http)
 {
-	size_t len = http->scan.lines ? http->scan.request_line : kms_http_ahead(http);
-	return kms_http_charge_line(&http->line, http->client, len);
+	bool complete = http->scan.lines > 0;
+	return kms_http_charge_line(&http->line, complete ? http->scan.request_line : kms_http_ahead(http),
+				    complete);
 }
 
 static kms_http_event continue_head(kms_http *http)
@@ -107,7 +120,10 @@ static kms_http_event continue_head(kms_http *http)
 	const kms_http_refusal *refusal =
 	    kms_http_scan_head(&http->scan, kms_span_of(bytes, len), http->limits);
 	if (!refusal) refusal = charge_line(http);
-	if (refusal) return refuse(http, refusal);
+	if (refusal) {
+		kms_http_release_line(&http->line);
+		return refuse(http, refusal);
+	}
 	if (!http->scan.complete) return KMS_HTTP_MORE;
 	refusal = kms_http_read_head(http, bytes);
 	if (refusal) return refuse(http, refusal);
@@ -149,6 +165,10 @@ static kms_http_event advance(kms_http *http)
 kms_http_event kms_http_feed(kms_http *http, kms_span input)
 {
 	if (http->state == STATE_REFUSED) return KMS_HTTP_MORE;
+	if (http->line.dropped) {
+		http->at = 0;
+		return refuse(http, &kms_http_no_line);
+	}
 	if (http->at > 0) {
 		http->in.len -= http->at;
 		memmove(http->in.data, http->in.data + http->at, http->in.len);
@@ -185,7 +205,7 @@ kms_http_event kms_http_drain(kms_http *http, size_t max)
 {
 	if (http->state == STATE_DONE) return KMS_HTTP_BODY;
 	if (!kms_http_drainable(http, max)) return refuse(http, &undrained);
-	kms_http_intake_release(&http->intake);
+	kms_http_release(http);
 	http->intake.discard = true;
 	http->drain_left = max;
 	http->state = STATE_BODY;
@@ -195,14 +215,12 @@ kms_http_event kms_http_drain(kms_http *http, size_t max)
 kms_http_event kms_http_next(kms_http *http)
 {
 	if (http->state != STATE_DONE) return refuse(http, http->refusal ? http->refusal : &undrained);
-	kms_http_intake_release(&http->intake);
-	kms_http_release_line(&http->line);
-	clear(&http->head);
+	kms_http_release(http);
+	trim(http);
 	http->skipped = false;
 	http->request = (kms_http_request){ 0 };
 	http->scan = (kms_http_scan){ 0 };
 	http->refusal = NULL;
-	http->field_count = 0;
 	http->state = STATE_HEAD;
 	return advance(http);
 }
@@ -228,4 +246,14 @@ kms_buf *kms_http_body(kms_http *http)
 void kms_http_release_body(kms_http *http)
 {
 	kms_http_intake_release(&http->intake);
+}
+
+void kms_http_release(kms_http *http)
+{
+	kms_http_request *request = &http->request;
+	kms_http_release_body(http);
+	kms_http_release_line(&http->line);
+	clear(&http->head);
+	http->field_count = 0;
+	request->method = request->path = request->query = request->host = KMS_NO_TEXT;
 }

@@ -7,9 +7,10 @@
  * (bare LF, folding, `Host :`, HTTP/1.10, 8-bit targets). Bodies are framed here: Debian builds the
  * library without its checks of line ends in chunks.
  *
- * Threads: one at a time per parser; the bounds on bodies are shared and safe. What a parser lends of a
- * request (texts, fields, body) stays in place until kms_http_next, also while more input is fed,
- * so that a job on another thread may read it.
+ * Threads: heads are parsed on one thread, since a long request line can take the memory of another parser's;
+ * apart from that one at a time per parser. The bounds on bodies are shared and safe. What a parser lends of
+ * a request (texts, fields, body) stays in place until kms_http_release, kms_http_drain or kms_http_next,
+ * also while more input is fed, so that a job on another thread may read it.
  */
 #ifndef KMS_NET_HTTP_H
 #define KMS_NET_HTTP_H
@@ -129,8 +130,10 @@ unsigned kms_http_header(kms_text *value, const kms_http *http, const char *name
 bool kms_http_header_nth(kms_text *value, const kms_http *http, const char *name, unsigned nth);
 /* The body collected so far; the caller may change its bytes in place. */
 kms_buf *kms_http_body(kms_http *http);
-/* Frees the body earlier than kms_http_next does: as soon as the reply is made. */
+/* Frees the body earlier than kms_http_next does: as soon as it is read. */
 void kms_http_release_body(kms_http *http);
+/* The same, and the texts and fields: as soon as the reply is made. */
+void kms_http_release(kms_http *http);
 
 /* Bytes fed and not consumed yet; the caller bounds its read-ahead by them. */
 size_t kms_http_ahead(const kms_http *http);

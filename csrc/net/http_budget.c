@@ -5,7 +5,8 @@
  * callers.
  *
  * Request lines of more than KMS_HTTP_SHORT_LINE bytes have memory of their own, with a share for each
- * client: anybody can send them.
+ * client: anybody can send them. Where it is full, whoever holds most loses the line that has been arriving
+ * for longest. A line that is sent without delay is never that one, whatever others have begun.
  */
 #include "net/http_internal.h"
 
@@ -17,14 +18,15 @@
 
 static const kms_http_refusal no_memory = { 503, "service_unavailable", "too many bodies in flight" };
 static const kms_http_refusal no_share = { 429, "rate_limited", "too many bodies of this caller in flight" };
-static const kms_http_refusal no_line = { 503, "service_unavailable",
-					  "too many long request lines in flight" };
+const kms_http_refusal kms_http_no_line = { 503, "service_unavailable",
+					    "too many long request lines in flight" };
 static const kms_http_refusal no_line_share = { 429, "rate_limited",
 						"too many long request lines of this address" };
 
 #define LINE_TOTAL (16u << 20)
 #define LINE_SHARE (4u << 20)
-#define LINE_COPIES 4 /* of a request line at once: input, head, and two in Lua */
+#define ARRIVING_COPIES 2 /* of a request line: its buffer grows by doubling */
+#define LINE_COPIES 4     /* of a complete one at once: input, head, and two in Lua */
 
 /* A caller with bodies in flight. */
 typedef struct body_caller {
@@ -42,8 +44,13 @@ static struct {
 	size_t held[KMS_HTTP_POOLS];
 	size_t lines;
 	body_caller *callers[BUCKETS];
-	body_caller *clients[BUCKETS]; /* with long request lines */
-} budget = { .lock = PTHREAD_MUTEX_INITIALIZER, .limits = { .total = SIZE_MAX, .share = SIZE_MAX } };
+	body_caller *clients[BUCKETS]; /* with long request lines; 0 stands for all that are not told apart */
+	TAILQ_HEAD(, kms_http_line) arriving; /* the oldest first */
+} budget = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.limits = { .total = SIZE_MAX, .share = SIZE_MAX },
+	.arriving = TAILQ_HEAD_INITIALIZER(budget.arriving),
+};
 
 kms_status kms_http_set_body_limits(kms_http_body_limits limits)
 {
@@ -205,32 +212,82 @@ void kms_http_charge_release(kms_http_charge *charge)
 
 /* ---- long request lines ------------------------------------------------------------------------- */
 
-static const kms_http_refusal *add_line(kms_http_charge *charge, uint64_t client, size_t bytes)
+static size_t held_by(uint64_t client)
 {
-	if (bytes > LINE_TOTAL - budget.lines) return &no_line;
-	if (client && !take_share(budget.clients, client, LINE_SHARE, bytes)) return &no_line_share;
+	const body_caller *caller = *find_caller(budget.clients, client);
+	return caller ? caller->held : 0;
+}
+
+static void set_arriving(kms_http_line *line, bool arriving)
+{
+	if (line->arriving == arriving) return;
+	line->arriving = arriving;
+	if (arriving)
+		TAILQ_INSERT_TAIL(&budget.arriving, line, link);
+	else
+		TAILQ_REMOVE(&budget.arriving, line, link);
+}
+
+static void return_line(kms_http_line *line, size_t bytes)
+{
+	if (bytes == 0) return;
+	budget.lines -= bytes;
+	line->bytes -= bytes;
+	return_share(budget.clients, line->client, bytes);
+	if (line->bytes == 0) set_arriving(line, false);
+}
+
+/* Frees the line that has been arriving for longest of a client that holds most, and no less than `client`.
+ * Returns false where there is none but `line`. */
+static bool drop_another(const kms_http_line *line)
+{
+	kms_http_line *at, *found = NULL;
+	size_t most = held_by(line->client) - 1;
+	TAILQ_FOREACH(at, &budget.arriving, link)
+	{
+		size_t held = held_by(at->client);
+		if (held <= most) continue;
+		most = held;
+		found = at;
+	}
+	if (!found || found == line) return false;
+	return_line(found, found->bytes);
+	found->dropped = true;
+	kms_buf_free(found->input);
+	return true;
+}
+
+static const kms_http_refusal *add_line(kms_http_line *line, size_t bytes)
+{
+	size_t share = line->client ? LINE_SHARE : SIZE_MAX;
+	if (!take_share(budget.clients, line->client, share, bytes)) return &no_line_share;
 	budget.lines += bytes;
-	charge->bytes += bytes;
-	charge->shares = client != 0;
-	charge->caller = client;
+	line->bytes += bytes;
+	while (budget.lines > LINE_TOTAL) {
+		if (drop_another(line)) continue;
+		return_line(line, bytes);
+		return &kms_http_no_line;
+	}
 	return NULL;
 }
 
-const kms_http_refusal *kms_http_charge_line(kms_http_charge *charge, uint64_t client, size_t len)
+const kms_http_refusal *kms_http_charge_line(kms_http_line *line, size_t len, bool complete)
 {
-	if (len <= KMS_HTTP_SHORT_LINE || LINE_COPIES * len <= charge->bytes) return NULL;
+	if (len <= KMS_HTTP_SHORT_LINE) return NULL;
+	size_t bytes = (complete ? LINE_COPIES : ARRIVING_COPIES) * len;
+	const kms_http_refusal *refusal = NULL;
 	pthread_mutex_lock(&budget.lock);
-	const kms_http_refusal *refusal = add_line(charge, client, LINE_COPIES * len - charge->bytes);
+	set_arriving(line, !complete);
+	if (bytes > line->bytes) refusal = add_line(line, bytes - line->bytes);
 	pthread_mutex_unlock(&budget.lock);
 	return refusal;
 }
 
-void kms_http_release_line(kms_http_charge *charge)
+void kms_http_release_line(kms_http_line *line)
 {
-	if (charge->bytes == 0) return;
+	if (line->bytes == 0 && !line->arriving) return;
 	pthread_mutex_lock(&budget.lock);
-	budget.lines -= charge->bytes;
-	if (charge->shares) return_share(budget.clients, charge->caller, charge->bytes);
+	return_line(line, line->bytes);
+	set_arriving(line, false);
 	pthread_mutex_unlock(&budget.lock);
-	charge->bytes = 0;
 }

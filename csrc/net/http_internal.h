@@ -2,6 +2,8 @@
 #ifndef KMS_NET_HTTP_INTERNAL_H
 #define KMS_NET_HTTP_INTERNAL_H
 
+#include <sys/queue.h>
+
 #include "net/http.h"
 
 /* ---- http_target.c -------------------------------------------------------------------------- */
@@ -53,7 +55,7 @@ typedef enum kms_http_pool {
 	KMS_HTTP_POOLS,
 } kms_http_pool;
 
-/* What a body holds of the memory of all bodies, or a request line of that of long ones; zero before. */
+/* What a body holds of the memory of all bodies; zero before. */
 typedef struct kms_http_charge {
 	kms_http_pool pool;
 	bool shares;     /* counts against its caller's share too */
@@ -69,12 +71,25 @@ void kms_http_charge_release(kms_http_charge *charge);
 
 /* The hash under which a caller or client counts; 0 for none. */
 uint64_t kms_http_hash_caller(kms_text caller);
+
+/* What a request line holds of the memory of long ones. `client` and `input` are set before it is charged. */
+typedef struct kms_http_line {
+	TAILQ_ENTRY(kms_http_line) link;
+	uint64_t client; /* of kms_http_hash_caller */
+	kms_buf *input;  /* where it arrives */
+	size_t bytes;    /* charged */
+	bool arriving;   /* linked: another line may take its memory */
+	bool dropped;    /* one has, and `input` is empty */
+} kms_http_line;
+
 /*
- * Charges a request line that has `len` bytes so far. NULL, or why it is refused.
- * In: client - of kms_http_hash_caller.
+ * Charges a request line that has `len` bytes so far. NULL, or why it is refused. Lines of other parsers may
+ * be dropped for it.
  */
-const kms_http_refusal *kms_http_charge_line(kms_http_charge *charge, uint64_t client, size_t len);
-void kms_http_release_line(kms_http_charge *charge);
+const kms_http_refusal *kms_http_charge_line(kms_http_line *line, size_t len, bool complete);
+void kms_http_release_line(kms_http_line *line);
+/* Why a dropped line is refused. */
+extern const kms_http_refusal kms_http_no_line;
 
 /* ---- http_body.c ---------------------------------------------------------------------------- */
 
@@ -129,10 +144,9 @@ typedef struct kms_http_field {
 struct kms_http {
 	kms_http_state state;
 	kms_http_head_limits limits;
-	uint64_t client;      /* of kms_http_hash_caller */
-	kms_http_charge line; /* of a long request line */
-	bool skipped;         /* an empty line before the request line was ignored */
-	kms_buf in;           /* input; consumed up to `at` */
+	kms_http_line line;
+	bool skipped; /* an empty line before the request line was ignored */
+	kms_buf in;   /* input; consumed up to `at` */
 	size_t at;
 	kms_http_scan scan;
 	kms_buf head; /* a copy of the head: `in` moves when it grows */

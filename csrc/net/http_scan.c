@@ -52,6 +52,14 @@ static const kms_http_refusal *scan_version(kms_http_scan *scan, const uint8_t *
 	return NULL;
 }
 
+/* Without controls: white space would be read in another way elsewhere. */
+static bool target_is_plain(const uint8_t *target, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (target[i] <= ' ' || target[i] == 0x7f) return false;
+	return len > 0;
+}
+
 static const kms_http_refusal *scan_request_line(kms_http_scan *scan, const uint8_t *line, size_t len)
 {
 	size_t method = token_len(line, len);
@@ -59,7 +67,7 @@ static const kms_http_refusal *scan_request_line(kms_http_scan *scan, const uint
 	const uint8_t *target = line + method + 1;
 	size_t rest = len - method - 1;
 	const uint8_t *space = memchr(target, ' ', rest);
-	if (!space || space == target) return &bad_request_line;
+	if (!space || !target_is_plain(target, (size_t)(space - target))) return &bad_request_line;
 	const uint8_t *version = space + 1;
 	return scan_version(scan, version, rest - (size_t)(version - target));
 }

@@ -173,6 +173,21 @@ describe("http bodies and handlers", function()
 			assert.equal(200, raw.connect(port):send(GET):await(1)[1].status)
 		end)
 
+		it("behind a reply close the connection: the next request, which nobody has handled, gets none", function()
+			local port = fixture.start()
+			local turns = fixture.server.turns
+			local add, count = turns.add, 0
+			function turns.add(...)
+				count = count + 1
+				if count == 2 then error("spec: thrown behind a reply") end
+				return add(...)
+			end
+			local list = fixture.closing(port, GET .. GET)
+			assert.equal(1, #list)
+			assert.equal(200, list[1].status)
+			assert.truthy(fixture.reported[1]:find("spec: thrown behind a reply", 1, true))
+		end)
+
 		it("after a wait are the same", function()
 			local list = fixture.closing(fixture.start(), "GET /sleep?none HTTP/1.1\r\nHost: a\r\n\r\n")
 			assert.equal(500, list[1].status)

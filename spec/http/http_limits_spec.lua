@@ -88,6 +88,11 @@ describe("http", function()
 			assert.same({}, ends_after(client, 250))
 		end)
 
+		it("close a connection that sends nothing but an empty line as early", function()
+			local client = raw.connect(start({ FIRST_BYTE_TIMEOUT_SECONDS = 0.3 })):send("\r\n")
+			assert.same({}, ends_after(client, 250))
+		end)
+
 		it("cut a client that sends a byte now and then, while others are served", function()
 			local port = start({ HEADER_TIMEOUT_SECONDS = 0.5 })
 			local slow, served, sent = raw.connect(port), 0, 0

@@ -41,7 +41,8 @@ end
 local function wait_for_input(self, ahead)
 	if self.eof or self.server.stopping then return self:close() end
 	if ahead == 0 then
-		self.server.connections:enter(self, "idle")
+		-- An empty line before the first request is not one.
+		if self.last_request then self.server.connections:enter(self, "idle") end
 	elseif self.phase ~= "head" then
 		self:enter("head")
 	end
@@ -115,7 +116,7 @@ local function stream(self, request, status, headers, source, omit)
 		error("a body is text or a source, not " .. type(source))
 	end
 	local head = http_reply.head(status, headers, source:len(), request.close)
-	request.replied = true
+	request:release()
 	if not omit then return self:send_source(head, source, finish) end
 	source:close()
 	self:send(head, #head, finish)
@@ -127,16 +128,13 @@ local function reply(self, request, status, headers, body, pause_s)
 		return finish(self)
 	end
 	local close = not request.keep_alive or self.server.stopping or request.broken
-	if request.has_body then
-		self.parser:release_body()
-		close = close or not request.complete and must_close_unread(self, request)
-	end
+	if request.has_body then close = close or not request.complete and must_close_unread(self, request) end
 	request.close, request.pause_s = close, pause_s and math.min(pause_s, MAX_PAUSE_S) or false
 	body = body or ""
 	local omit = request.method == "HEAD" or status == 204 or status == 304
 	if type(body) ~= "string" then return stream(self, request, status, headers, body, omit) end
 	local bytes, length = http_reply.bytes(status, headers, body, close, omit)
-	request.replied = true
+	request:release()
 	self:send(bytes, length, finish)
 end
 
@@ -147,6 +145,7 @@ end
 -- Begins the request that has arrived, in a coroutine: its connection has its turn.
 local function begin(self)
 	local request, server = self.request, self.server
+	local number = request.number
 	if self.closed then
 		self.request = false
 		return self:drop_parser()
@@ -154,7 +153,8 @@ local function begin(self)
 	server.running = server.running + 1
 	if loop.try(run, self, request) then return end
 	server:note_broken()
-	if request.replied then return self:close() end
+	-- Behind the reply, the record may be that of the next request, which is not handled yet.
+	if request.replied or request.number ~= number then return self:close() end
 	-- The handler failed, or returned something that is not a reply.
 	request.broken = true
 	reply(self, request, 500, nil, http_reply.error_body(500, "internal_error", "internal error"))

@@ -11,6 +11,8 @@
 
 local M = {}
 
+local LONG_BYTES = 4096 -- of a target whose copy in C is freed at once
+
 local Request = {}
 Request.__index = Request
 
@@ -81,6 +83,15 @@ end
 --- Whether the client waits for "100 Continue" before it sends its body.
 function Request:waits_for_continue()
 	return not self.continued and self.head:expects_continue()
+end
+
+--- Frees what it holds, once its reply is made: the client may take its time to read that, and the connection keeps the
+-- record.
+function Request:release()
+	self.replied = true
+	local length = #self.path + (self.query and #self.query or 0)
+	if self.has_body or length > LONG_BYTES then self.head:release() end
+	self.path, self.query = false, false
 end
 
 --- Begins the next request of a connection. Its record is filled again: a new one for each would cost a small request

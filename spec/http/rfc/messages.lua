@@ -73,7 +73,9 @@ add(each(closed, "9110 9.3.6", "CONNECT is refused, whatever its target",
 -- ---- 3.2: target -------------------------------------------------------------------------------------
 
 add(each(closed, "9112 3.2", "a target is a URI without white space, controls and fragment", {
-	request("GET /a#b"), request("GET /\1"), request("GET /\xc3\xa4"), request("GET /%"), request("GET /%4"),
+	request("GET /\ta"), request("GET /health?x:\t"), request("GET /:\t"), request("GET http://a:\t80/health"),
+	request("GET /\fa"), request("GET /\127"), request("GET /a#b"), request("GET /\1"),
+	request("GET /\xc3\xa4"), request("GET /%"), request("GET /%4"),
 	request("GET /%zz"), request("GET /?%zz"), request("GET health"), request("GET ?a"), request("GET .."),
 }, 400))
 add(

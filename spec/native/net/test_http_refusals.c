@@ -1,5 +1,6 @@
 /* What the HTTP parser refuses (RFC 9110, RFC 9112), at any cut of the input, and its limits. */
 #include "http_kit.h"
+#include "net/http_internal.h"
 
 /* ---- malformed input ---------------------------------------------------------------------------- */
 
@@ -267,6 +268,25 @@ TEST(limits_of_request_lines)
 	CHECK(kms_http_lines_in_flight() == 0);
 }
 
+TEST(a_long_line_leaves_no_buffer_behind)
+{
+	static char text[KMS_HTTP_MAX_LINE + 4096];
+	kms_http_head_limits limits = { KMS_HTTP_MAX_LINE, MAX_FIELDS };
+	kms_http *http;
+	CHECK_OK(kms_http_new(&http, limits, KMS_NO_TEXT));
+	fill(text, sizeof(text), "GET /", 'p', KMS_HTTP_MAX_LINE / 2, " HTTP/1.1\r\n" HOST "\r\nGET");
+	CHECK(kms_http_feed(http, kms_span_of(text, strlen(text))) == KMS_HTTP_REQUEST);
+	CHECK(kms_http_lines_in_flight() > 0);
+	CHECK(kms_http_next(http) == KMS_HTTP_MORE);
+	CHECK(kms_http_lines_in_flight() == 0);
+	CHECK(http->in.cap <= KMS_HTTP_SHORT_LINE && http->head.cap <= KMS_HTTP_SHORT_LINE);
+	text[0] = 0;
+	strcat(text, " / HTTP/1.1\r\n" HOST "\r\n");
+	CHECK(kms_http_feed(http, kms_span_of(text, strlen(text))) == KMS_HTTP_REQUEST);
+	CHECK(kms_http_get_request(http)->path.len == 1);
+	kms_http_free(http);
+}
+
 TEST(limits_of_fields)
 {
 	static char text[65536];
@@ -349,5 +369,5 @@ TEST(limits_of_bodies)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(strict_heads), T(names_are_tokens), T(strict_chunks), T(limits_of_parsers),
-	  T(limits_of_request_lines), T(limits_of_fields), T(limits_of_chunk_lines_and_trailers),
-	  T(limits_of_extensions), T(limits_of_bodies))
+	  T(limits_of_request_lines), T(a_long_line_leaves_no_buffer_behind), T(limits_of_fields),
+	  T(limits_of_chunk_lines_and_trailers), T(limits_of_extensions), T(limits_of_bodies))
