@@ -8,6 +8,7 @@ local files = require("spec.support.files")
 local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local sim_attest = require("kms.tee.sim_attest")
+local uv = require("luv")
 
 local WALLET = "0x" .. ("ab"):rep(20)
 local NOW = 1800000000500
@@ -156,6 +157,17 @@ describe("attestation", function()
 			files.write(dir .. "/attest-root.der", "nonsense")
 			assert.is_table(sim_attest.open(dir, seed))
 			files.write(dir .. "/attest-root.der", signer:certificate())
+		end)
+
+		it("keeps its certificate when the disk takes only a part of another one", function()
+			local other = assert(native.seed_create(dir .. "/full.seed"))
+			local fs_write = uv.fs_write
+			finally(function() uv.fs_write = fs_write end)
+			function uv.fs_write(fd, bytes, at) return fs_write(fd, bytes:sub(1, -2), at) end
+			local opened, message = sim_attest.open(dir, other)
+			assert.is_nil(opened)
+			assert.truthy(message:find("only a part", 1, true), message)
+			assert.equal(signer:certificate(), files.read(dir .. "/attest-root.der"))
 		end)
 
 		it("cannot be without a place for its certificate", function()

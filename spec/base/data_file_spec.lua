@@ -104,6 +104,16 @@ describe("data_file", function()
 		assert.same({ path:match("[^/]*$") }, files.list(path:match("^(.*)/")))
 	end)
 
+	it("keeps the old file when the disk takes only a part of the new one", function()
+		assert(data_file.write(path, "", { old = true }))
+		local fs_write = uv.fs_write
+		finally(function() uv.fs_write = fs_write end)
+		function uv.fs_write(fd, bytes, at) return fs_write(fd, bytes:sub(1, -2), at) end
+		assert.same({ nil, "the disk took only a part of it" }, { data_file.write(path, "", { old = false }) })
+		assert.same({ old = true }, data_file.read(path))
+		assert.same({ path:match("[^/]*$") }, files.list(path:match("^(.*)/")))
+	end)
+
 	it("keeps the old file when the new one cannot be written", function()
 		assert(data_file.write(path, "", { old = true }))
 		local rename = uv.fs_rename

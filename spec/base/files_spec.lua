@@ -25,6 +25,26 @@ describe("files", function()
 		assert.same({ nil, "cannot be read: no such file or directory", "ENOENT" }, { files.read(dir .. "/none", 3) })
 	end)
 
+	it("removes new files that a crash left, and nothing else", function()
+		local kept = {
+			"a.new", "a.00112233445566.new", "a.0011223344556677.new.bak", ".0011223344556677.new", "a.new.x", "chain.lua",
+		}
+		local left = { "a.0011223344556677.new", "seed.new.123" }
+		for _, names in ipairs({ kept, left }) do
+			for _, name in ipairs(names) do assert(io.open(dir .. "/" .. name, "w")):close() end
+		end
+		assert(uv.fs_mkdir(dir .. "/b.0011223344556677.new", 448))
+		kept[#kept + 1] = "b.0011223344556677.new"
+		table.sort(kept)
+		files.remove_unfinished(dir, 3600)
+		assert.equal(#kept + #left, #files.list(dir))
+		assert(uv.fs_utime(dir .. "/" .. left[1], os.time() - 3601, os.time() - 3601))
+		files.remove_unfinished(dir, 3600)
+		assert.equal(#kept + 1, #files.list(dir))
+		files.remove_unfinished(dir, 0)
+		assert.same(kept, files.list(dir))
+	end)
+
 	it("gives a file another version after each change", function()
 		assert.is_nil(files.version(path))
 		write("a")

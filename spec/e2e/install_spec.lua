@@ -9,6 +9,7 @@ local nodes = require("spec.support.node")
 local uv = require("luv")
 
 local SHARE = "/share/nova-kms"
+local SHARED = "/opt/kms" .. SHARE
 
 -- Runs make; what it says, whether it succeeded.
 local function make(target, dir, more)
@@ -139,10 +140,36 @@ describe("a later make install", function()
 		assert.is_nil(files.read(dir .. "/opt/kms" .. SHARE .. "/manifest"):find("gone", 1, true))
 	end)
 
-	it("removes code of a version that wrote no manifest", function()
-		local devnet = "/opt/kms/share/nova-kms/lua/devnet/command.lua"
-		leave({ devnet }, true)
-		assert.is_nil(installed()[devnet])
+	it("moves code aside that no manifest names, so that it is neither loaded nor lost", function()
+		leave({ SHARED .. "/lua/devnet/command.lua", SHARED .. "/lua/main.lua", SHARED .. "/mine.lua" }, true)
+		local found = installed()
+		assert.is_nil(found[SHARED .. "/lua/devnet/command.lua"])
+		assert.is_nil(uv.fs_stat(dir .. SHARED .. "/lua/devnet"))
+		assert.equal("old\n", files.read(dir .. SHARED .. "/lua.before/devnet/command.lua"))
+		assert.is_nil(found[SHARED .. "/lua.before/main.lua"])
+		assert.truthy(found[SHARED .. "/mine.lua"])
+		assert.truthy(installed()[SHARED .. "/lua.before/devnet/command.lua"])
+	end)
+
+	it("leaves empty folders that it did not empty", function()
+		installed()
+		assert(os.execute(("mkdir -p '%s/policy/drafts'"):format(dir .. SHARED)))
+		leave({ SHARED .. "/lua/kms/gone/a/module.lua" })
+		installed()
+		assert.truthy(uv.fs_stat(dir .. SHARED .. "/policy/drafts"))
+		assert.is_nil(uv.fs_stat(dir .. SHARED .. "/lua/kms/gone"))
+		assert.is_true(make("uninstall", dir))
+		assert.truthy(uv.fs_stat(dir .. SHARED .. "/policy/drafts"))
+		assert.is_nil(uv.fs_stat(dir .. SHARED .. "/lua"))
+	end)
+
+	it("removes nothing that lies elsewhere, whatever the manifest names", function()
+		installed()
+		leave({ "/etc/passwd", "/opt/kms-other/file", "/opt/kms/etc/nova-kms/node.lua" })
+		installed()
+		for _, path in ipairs({ "/etc/passwd", "/opt/kms-other/file", "/opt/kms/etc/nova-kms/node.lua" }) do
+			assert.equal("old\n", files.read(dir .. path), path)
+		end
 	end)
 
 	it("removes the unit from where it was before, and leaves the operator's configuration as it is", function()
@@ -167,8 +194,20 @@ describe("a later make install", function()
 		assert.is_nil(uv.fs_stat(path .. ".new"))
 	end)
 
+	it("of the program alone leaves what a full one installed beside it, which uninstall still finds", function()
+		local first = installed()
+		local old = SHARED .. "/lua/kms/gone/module.lua"
+		leave({ old, "/opt/kms/share/doc/nova-kms/old.md" })
+		local second = installed("install-program")
+		for path in pairs(first) do assert.truthy(second[path], path) end
+		assert.is_nil(second[old])
+		assert.truthy(second["/opt/kms/share/doc/nova-kms/old.md"])
+		assert.is_true(make("uninstall", dir))
+		local config = "/opt/kms/etc/nova-kms/node.lua"
+		assert.same({ [config] = "644" }, tree(dir))
+	end)
+
 	it("of the program alone is what an enclave's image needs", function()
-		installed()
 		local found = installed("install-program")
 		for path in pairs(found) do
 			assert.truthy(path:find("^/opt/kms/bin/nova%-kms$") or path:find("^/opt/kms/share/nova%-kms/")

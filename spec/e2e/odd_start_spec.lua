@@ -91,7 +91,11 @@ describe("a node started in odd surroundings", function()
 		assert.equal(1, code)
 		assert.truthy(err:find("data folder " .. dir .. ": another node uses it", 1, true), err)
 		node:kill()
+		-- New files that it had not finished go.
+		local unfinished = { dir .. "/chain.lua.0011223344556677.new", dir .. "/node.seed.new.123" }
+		for _, path in ipairs(unfinished) do files.write(path, "half") end
 		node = nodes.start({ dir = dir })
+		for _, path in ipairs(unfinished) do assert.is_nil(uv.fs_stat(path), path) end
 		node:stop()
 	end)
 end)

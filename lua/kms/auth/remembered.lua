@@ -1,7 +1,6 @@
 --- Remembers over a restart which wallets were authorised: after a restart their look-ups wait with those of known
 -- wallets, not with those of strangers. The file holds hashes only, and decides nothing but that queue.
 
-local uv = require("luv")
 local files = require("kms.base.files")
 local loop = require("kms.base.loop")
 local lru = require("kms.base.lru")
@@ -16,7 +15,6 @@ Remembered.__index = Remembered
 local MAX_WALLETS = 10000
 local HASH_BYTES = 16
 local HEADER = "nova-kms authorised wallets 1\n"
-local MODE = 384 -- 0600
 local FOREVER = math.huge
 
 local function hash(wallet)
@@ -60,27 +58,11 @@ local function call(fn, ...)
 	return coroutine.yield()
 end
 
--- Writes a new file and renames it over the old one. Returns true | nil, message.
-local function write(path, text)
-	local temporary = files.temporary(path)
-	local fd, message = call(uv.fs_open, temporary, "wx", MODE)
-	if not fd then return nil, message end
-	local written, failure = call(uv.fs_write, fd, text, 0)
-	local ok = written == #text
-	if written and not ok then failure = "the disk took only a part of it" end
-	if ok then ok, failure = call(uv.fs_fsync, fd) end
-	call(uv.fs_close, fd)
-	if ok then ok, failure = call(uv.fs_rename, temporary, path) end
-	if ok then return true end
-	call(uv.fs_unlink, temporary)
-	return nil, failure
-end
-
 --- Writes the file where it has changed; yields. A failure is logged and tried again at the next call.
 function Remembered:save()
 	if not self.changed or self.saving then return end
 	self.changed, self.saving = false, true
-	local ok, message = write(self.path, text_of(self))
+	local ok, message = files.replace(self.path, text_of(self), call)
 	self.saving = false
 	if ok then return end
 	self.changed = true

@@ -2,7 +2,6 @@
 -- bounds on size, instructions and memory: a damaged or hostile file fails with one line, it
 -- can neither hang the process nor call anything.
 
-local uv = require("luv")
 local files = require("kms.base.files")
 local text = require("kms.base.text")
 
@@ -102,24 +101,14 @@ local function write_value(out, value, indent)
 	out[#out + 1] = indent .. "}"
 end
 
---- Writes a table so that read() gives it back, mode 0600. It writes and syncs a new file and renames
--- it over the old one, so that a crash leaves one or the other.
+--- Writes a table so that read() gives it back (kms.base.files.replace).
 -- @param header  comment at the start of the file, with its line feed; @param data  tables, strings, numbers, booleans
 -- @return true | nil, message
 function M.write(path, header, data)
 	local out = { header, "return " }
 	write_value(out, data, "")
 	out[#out + 1] = "\n"
-	local temporary = files.temporary(path)
-	local fd, message = uv.fs_open(temporary, "wx", 384) -- 0600
-	if not fd then return nil, message end
-	local ok, failure = uv.fs_write(fd, table.concat(out), 0)
-	if ok then ok, failure = uv.fs_fsync(fd) end
-	uv.fs_close(fd)
-	if ok then ok, failure = uv.fs_rename(temporary, path) end
-	if ok then return true end
-	uv.fs_unlink(temporary)
-	return nil, failure
+	return files.replace(path, table.concat(out))
 end
 
 return M

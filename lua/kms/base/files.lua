@@ -88,9 +88,47 @@ function M.version(path)
 	return ("%d/%d/%d.%09d"):format(stat.ino, stat.size, stat.mtime.sec, stat.mtime.nsec)
 end
 
---- A name for the new content of a file, which is then renamed over it: random, so that two writers do not meet.
-function M.temporary(path)
+-- A name for the new content of a file: random, so that two writers do not meet.
+local function temporary(path)
 	return ("%s.%s.new"):format(path, (uv.random(8):gsub(".", function(c) return ("%02x"):format(c:byte()) end)))
+end
+
+local function call_here(fn, ...) return fn(...) end
+
+--- Writes and syncs a new file of mode 0600 and renames it over the old one, so that a crash or a full disk leaves one
+-- or the other, whole.
+-- @param call  function(fn, ...) -> result | nil, message: calls a function of luv; nil: here
+-- @return true | nil, message
+function M.replace(path, bytes, call)
+	call = call or call_here
+	local new = temporary(path)
+	local fd, message = call(uv.fs_open, new, "wx", 384) -- 0600
+	if not fd then return nil, message end
+	local written, failure = call(uv.fs_write, fd, bytes, 0)
+	local ok = written == #bytes
+	if written and not ok then failure = "the disk took only a part of it" end
+	if ok then ok, failure = call(uv.fs_fsync, fd) end
+	call(uv.fs_close, fd)
+	if ok then ok, failure = call(uv.fs_rename, new, path) end
+	if ok then return true end
+	call(uv.fs_unlink, new)
+	return nil, failure
+end
+
+-- Whether replace(), or kms_file_write in C, gives a new file this name.
+local function is_temporary(name)
+	return #(name:match("^.+%.(%x+)%.new$") or "") == 16 or name:find("^.+%.new%.%d+$") ~= nil
+end
+
+--- Removes new files that a crash left.
+-- @param dir  folder
+-- @param min_age_s  of a file: 0 where nobody else writes there, otherwise longer than any writer takes
+function M.remove_unfinished(dir, min_age_s)
+	for _, name in ipairs(M.list(dir)) do
+		local path = dir .. "/" .. name
+		local stat = is_temporary(name) and uv.fs_lstat(path)
+		if stat and stat.type == "file" and os.time() - stat.mtime.sec >= min_age_s then uv.fs_unlink(path) end
+	end
 end
 
 return M

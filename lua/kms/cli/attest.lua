@@ -99,8 +99,9 @@ local function write_file(path, bytes)
 	if not file then return nil, message end
 	local ok
 	ok, message = file:write(bytes)
-	file:close()
-	return ok and true, message
+	local closed, failure = file:close() -- writes what is buffered
+	if not ok then return nil, message end
+	return closed, failure
 end
 
 local function run_make(parsed, world)

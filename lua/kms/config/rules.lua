@@ -81,10 +81,12 @@ function M.notes(values)
 		if when then notes[#notes + 1] = text:format(...) end
 	end
 	note(values.MAX_BODY_MEMORY_BYTES < values.MAX_REQUEST_BODY_BYTES,
-		"MAX_BODY_MEMORY_BYTES=%d is less than MAX_REQUEST_BODY_BYTES=%d: large bodies will get 503",
+		"MAX_BODY_MEMORY_BYTES=%d is less than MAX_REQUEST_BODY_BYTES=%d: bodies beyond what any record takes "
+			.. "will get 503",
 		values.MAX_BODY_MEMORY_BYTES, values.MAX_REQUEST_BODY_BYTES)
 	note(values.MAX_APP_BODY_MEMORY_BYTES < values.MAX_REQUEST_BODY_BYTES,
-		"MAX_APP_BODY_MEMORY_BYTES=%d is less than MAX_REQUEST_BODY_BYTES=%d: large bodies will get 429",
+		"MAX_APP_BODY_MEMORY_BYTES=%d is less than MAX_REQUEST_BODY_BYTES=%d: bodies beyond what any record takes "
+			.. "will get 429",
 		values.MAX_APP_BODY_MEMORY_BYTES, values.MAX_REQUEST_BODY_BYTES)
 	note(values.MAX_APP_STORAGE_BYTES < values.MAX_KV_VALUE_SIZE_BYTES,
 		"MAX_APP_STORAGE_BYTES=%d is less than MAX_KV_VALUE_SIZE_BYTES=%d: large values will be refused",

@@ -1,6 +1,7 @@
 --- Conditional requests (RFC 9110 section 13). Nothing here has an entity tag or a date: conditions on dates are
 -- ignored, as the RFC says for that case, but If-Match of a tag is false, and so is `If-None-Match: *`. A client that
--- makes its write depend on one of them must not see it done regardless.
+-- makes its write depend on one of them must not see it done regardless: whether a record exists is not known
+-- here, so `If-Match: *` holds only for what is read.
 
 local err = require("kms.base.err")
 
@@ -13,12 +14,13 @@ local SAFE = { GET = true, HEAD = true }
 function M.failed(request)
 	if not request.rare_headers then return false end
 	local match, none = request:header("if-match"), request:header("if-none-match")
-	return match ~= nil and match ~= "*" or none == "*"
+	local matches = match == nil or match == "*" and SAFE[request.method]
+	return not matches or none == "*"
 end
 
 --- The reply to a request whose condition is false.
 function M.refusal()
-	return err.reply("ERR_PRECONDITION", "nothing here has an entity tag")
+	return err.reply("ERR_PRECONDITION", "nothing here has an entity tag, and no write can depend on one")
 end
 
 --- Heeds the conditions of a GET or HEAD, once its reply is known: they count only where that is a success.

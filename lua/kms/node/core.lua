@@ -14,12 +14,22 @@ local tee = require("kms.tee")
 
 local M = {}
 
+local ABANDONED_S = 3600 -- age of a new file that no other node of the folder is writing any more
+
 -- The application that a local chain registers, to try the node with.
 local DEMO_APP_ID, OTHER_DEMO_APP_ID = "1000", "1001"
 
 -- Whether the folder holds what only one node may be or decide: the identity of TEE=sim, the registry of CHAIN=local.
 local function is_exclusive(config)
 	return config.TEE == "sim" or config.CHAIN == "local"
+end
+
+-- Returns true | nil, message.
+local function lock_folder(dir)
+	local ok, message, code = native.lock_file(dir .. "/lock")
+	if ok then return true end
+	if code == "ERR_BUSY" then message = "another node uses it" end
+	return nil, ("data folder %s: %s"):format(dir, message)
 end
 
 -- Returns true | nil, message.
@@ -30,12 +40,13 @@ local function open_folder(config)
 	-- A user who can write there decides which applications get keys.
 	ok, message = files.check_dir(dir)
 	if not ok then return nil, message end
-	if not is_exclusive(config) then return true end
-	local code
-	ok, message, code = native.lock_file(dir .. "/lock")
-	if ok then return true end
-	if code == "ERR_BUSY" then message = "another node uses it" end
-	return nil, ("data folder %s: %s"):format(dir, message)
+	local exclusive = is_exclusive(config)
+	if exclusive then
+		ok, message = lock_folder(dir)
+		if not ok then return nil, message end
+	end
+	files.remove_unfinished(dir, exclusive and 0 or ABANDONED_S)
+	return true
 end
 
 --- Makes the store. It learns this node's wallet from kms.node.identity.

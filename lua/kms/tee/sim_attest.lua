@@ -2,7 +2,6 @@
 -- say "simulated", and are valid only for a verifier that trusts this root. Its certificate is attest-root.der,
 -- beside the seed.
 
-local uv = require("luv")
 local files = require("kms.base.files")
 local native = require("kms_native")
 
@@ -20,19 +19,6 @@ local function read_certificate(path)
 	local der = file:read(MAX_BYTES + 1)
 	file:close()
 	return der
-end
-
--- Written elsewhere and renamed, so that a crash leaves no half-written certificate. Returns true | nil, message.
-local function write_certificate(path, der)
-	local temporary = files.temporary(path)
-	local fd, message = uv.fs_open(temporary, "wx", 384) -- 0600
-	if not fd then return nil, message end
-	local ok, failure = uv.fs_write(fd, der, 0)
-	uv.fs_close(fd)
-	if ok then ok, failure = uv.fs_rename(temporary, path) end
-	if ok then return true end
-	uv.fs_unlink(temporary)
-	return nil, failure
 end
 
 --- Makes a document. Yields.
@@ -67,7 +53,7 @@ function M.open(dir, seed, log)
 	if not root then return nil, ("%s: %s"):format(NAME, message) end
 	if not der then
 		local ok
-		ok, message = write_certificate(path, root:certificate())
+		ok, message = files.replace(path, root:certificate())
 		if not ok then return nil, ("%s: %s"):format(NAME, message) end
 		if log then
 			log:info("made a root for simulated attestation", {

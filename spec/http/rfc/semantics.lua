@@ -116,6 +116,7 @@ add(each(closed, "9110 10.1.1", "an expectation that is not known is 417",
 -- ---- 13, 14: conditions and ranges -------------------------------------------------------------------
 
 local PUT = { method = "PUT", target = "/kms/data", inner = { key = "rfc", value = "dg==" } }
+local PUT_NEW = { method = "PUT", target = "/kms/data", inner = { key = "rfc-new", value = "dg==" } }
 local DELETE = { method = "DELETE", target = "/kms/data", inner = { key = "rfc" } }
 local READ = { method = "GET", target = "/kms/data/rfc" }
 local MISSING = { method = "GET", target = "/kms/data/rfc-none" }
@@ -129,7 +130,11 @@ end
 call("9110 13.1.1", "If-Match of a tag is false here: the write is not done", PUT, "If-Match", '"a"', 412)
 call("9110 13.1.1", "nor the deletion", DELETE, "If-Match", '"a", "b"', 412, PUT)
 call("9110 13.1.1", "nor is the record read", READ, "If-Match", '"a"', 412, PUT)
-call("9110 13.1.1", "If-Match: * is true where there is something", PUT, "If-Match", "*", 200)
+call("9110 13.1.1", "If-Match: * does not make a record that is not there", PUT_NEW, "If-Match", "*", 412)
+call("9110 13.1.1", "If-Match: * is no promise for a write, whether or not there is something", PUT, "If-Match", "*",
+	412, PUT)
+call("9110 13.1.1", "nor for a deletion", DELETE, "If-Match", "*", 412, PUT)
+call("9110 13.1.1", "If-Match: * is true of what is read", READ, "If-Match", "*", 200, PUT)
 call("9110 13.1.2", "If-None-Match: * is false where there is something", PUT, "If-None-Match", "*", 412)
 call("9110 13.1.2", "which for a GET is 304", READ, "If-None-Match", "*", 304, PUT)
 call("9110 13.1.2", "If-None-Match of a tag is true here", PUT, "If-None-Match", '"a"', 200)
