@@ -147,6 +147,7 @@ static bool free_some(reservation *r, bool store_short, const shortage *s)
 {
 	if (kms_due_handle(&r->credit, r->ns, r->now_ms)) return true;
 	if (s->total > 0 && kms_dead_drop(&r->credit, r->ns, r->now_ms)) return true;
+	if (r->allowance->spares_live) return false;
 	uint64_t held = r->ns->stats.total_bytes - existing_charge(r) + r->total_bytes;
 	if (!store_short) return evict(r, s);
 	uint64_t share = kms_share_of(r->ns->store, r->allowance, 0);

@@ -47,7 +47,9 @@ static kms_status value_check(const kms_store *store, const kms_record *record)
 	if (deleted) return KMS_OK;
 	/* Of the tombstones, only that of an expired record had a value. */
 	ENSURE(record->state == KMS_RECORD_STUB || record->ttl_ms > 0, KMS_ERR_RECORD);
-	return value_len_check(store, record->fingerprint.len);
+	/* A value that it cannot hold may be a stub: the length is a peer's in any case. */
+	ENSURE(record->fingerprint.len >= KMS_VALUE_SEAL_OVERHEAD, KMS_ERR_RECORD);
+	return KMS_OK;
 }
 
 static kms_status clock_check(clock_draft *sorted, kms_clock clock)
@@ -102,6 +104,14 @@ static kms_status own_entry_check(const store_namespace *ns, const store_record 
 
 /* ---- the decision ---- */
 
+/* Whether the held record is this very version, expired, and its fingerprint, which it lacks, comes now. */
+static bool brings_fingerprint(const store_record *held, const kms_record *incoming)
+{
+	ENSURE(held->state == KMS_RECORD_TOMBSTONE && held->fingerprint.len == 0 && held->ttl_ms > 0, false);
+	ENSURE(incoming->updated_at_ms == held->updated_at_ms && incoming->ttl_ms == held->ttl_ms, false);
+	return incoming->state == KMS_RECORD_LIVE || incoming->fingerprint.len > 0;
+}
+
 /* Whether the held record is a peer's stub of this very version, which comes with its value now. */
 static bool brings_value(const store_record *held, const kms_record *incoming)
 {
@@ -116,7 +126,8 @@ static bool brings_value(const store_record *held, const kms_record *incoming)
  */
 static kms_merge decide_equal(const store_record *held, const kms_record *incoming, bool settles)
 {
-	if (brings_value(held, incoming)) return KMS_MERGE_REPLACED_BY_VERSION;
+	if (brings_value(held, incoming) || brings_fingerprint(held, incoming))
+		return KMS_MERGE_REPLACED_BY_VERSION;
 	/* An expired record without a fingerprint says nothing of its value: it may be the same one. */
 	bool unknown = held->state == KMS_RECORD_TOMBSTONE && held->ttl_ms > 0 && held->fingerprint.len == 0;
 	bool comparable = !unknown || incoming->updated_at_ms != held->updated_at_ms;
@@ -162,7 +173,8 @@ typedef struct merging {
 	kms_store *store;
 	uint64_t app_id;
 	const kms_record *incoming;
-	bool settles; /* whether equal clocks with different content are settled */
+	bool settles;     /* whether equal clocks with different content are settled */
+	bool spares_live; /* whether nothing live is evicted for it */
 	store_allowance allowance;
 	uint64_t now_ms;
 } merging;
@@ -245,9 +257,10 @@ static kms_status merge(kms_merge *outcome, merging m)
 	ENSURE(kms_store_has_self(m.store), KMS_ERR_STATE);
 	GUARD(record_check(&clock, m.store, record, m.now_ms));
 	m.allowance = kms_share_allowance(m.store, record->origin);
+	m.allowance.spares_live = m.spares_live;
 	do
 		status = merge_once(outcome, &m, kms_clock_of(&clock));
-	while (status == KMS_ERR_STORE_FULL && collections++ < KMS_SHARE_COLLECTIONS &&
+	while (status == KMS_ERR_STORE_FULL && !m.spares_live && collections++ < KMS_SHARE_COLLECTIONS &&
 	       kms_share_collect(m.store, m.app_id, record->key.len + record->value.len, &m.allowance,
 				 m.now_ms));
 	return status;
@@ -267,4 +280,47 @@ kms_status kms_store_settle(kms_merge *outcome, kms_store *store, uint64_t app_i
 	    outcome,
 	    (merging){
 		.store = store, .app_id = app_id, .incoming = record, .settles = true, .now_ms = now_ms });
+}
+
+/* The version without its value. */
+static kms_record stub_of(const kms_record *record)
+{
+	kms_record stub = *record;
+	stub.state = KMS_RECORD_STUB;
+	stub.fingerprint = kms_fingerprint_of(record->value);
+	stub.value = (kms_span){ NULL, 0 };
+	return stub;
+}
+
+static kms_status repair(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
+			 uint64_t now_ms)
+{
+	bool old = now_ms > record->updated_at_ms && now_ms - record->updated_at_ms > KMS_STORE_RECENT_MS;
+	return merge(outcome, (merging){ .store = store,
+					 .app_id = app_id,
+					 .incoming = record,
+					 .settles = true,
+					 .spares_live = old,
+					 .now_ms = now_ms });
+}
+
+kms_status kms_store_repair(kms_merge *outcome, bool *without_value, kms_store *store, uint64_t app_id,
+			    const kms_record *record, bool refused, uint64_t now_ms)
+{
+	ENSURE_REF(outcome);
+	*outcome = KMS_MERGE_REJECTED;
+	ENSURE_REF(without_value);
+	*without_value = false;
+	ENSURE_REF(record);
+	kms_status status = KMS_ERR_STORE_FULL;
+	bool live = record->state == KMS_RECORD_LIVE && record->value.bytes &&
+		    record->value.len >= KMS_VALUE_SEAL_OVERHEAD;
+	if (!refused || !live) status = repair(outcome, store, app_id, record, now_ms);
+	bool is_forbidden =
+	    status == KMS_ERR_STORE_FULL || status == KMS_ERR_STORAGE_SIZE || status == KMS_ERR_VALUE_SIZE;
+	if (!live || !is_forbidden) return status;
+	kms_record stub = stub_of(record);
+	GUARD(repair(outcome, store, app_id, &stub, now_ms));
+	*without_value = true;
+	return KMS_OK;
 }

@@ -11,9 +11,9 @@ static uint64_t part_for_peers(uint64_t max)
 store_allowance kms_share_allowance(kms_store *store, uint32_t origin)
 {
 	const kms_store_config *config = &store->config;
-	if (origin == 0) return (store_allowance){ config->max_total_bytes, config->max_namespaces };
+	if (origin == 0) return (store_allowance){ config->max_total_bytes, config->max_namespaces, false };
 	uint64_t held = atomic_load(&store->totals.bytes), part = part_for_peers(config->max_total_bytes);
-	return (store_allowance){ held > part ? held : part, part_for_peers(config->max_namespaces) };
+	return (store_allowance){ held > part ? held : part, part_for_peers(config->max_namespaces), false };
 }
 
 uint64_t kms_share_of(kms_store *store, const store_allowance *allowance, size_t more)

@@ -23,6 +23,7 @@ typedef struct store_totals {
 typedef struct store_allowance {
 	uint64_t bytes;
 	size_t namespaces;
+	bool spares_live; /* nothing live is evicted for it */
 } store_allowance;
 
 /* Adds `more` bytes and subtracts `less`; false, and nothing changes, when that exceeds the maximum. */

@@ -12,6 +12,7 @@ typedef struct applier {
 	uint32_t origin;
 	uint64_t now_ms;
 	bool settles;
+	bool repairs; /* the message belongs to a repair */
 } applier;
 
 /* Whether the sender, too, settles versions with equal clocks. */
@@ -76,6 +77,24 @@ static void count_empty_stub(kms_sync_counts *counts)
 	counts->stubs++;
 }
 
+/* A version that may not be held here is kept as a stub, and counted as refused. */
+static kms_status repair_entry(const applier *a, kms_secret **data_key, uint64_t app_id,
+			       const kms_record *record, bool refused)
+{
+	bool without_value;
+	kms_merge outcome;
+	kms_status status = verify(a, data_key, app_id, record);
+	if (status == KMS_OK)
+		status =
+		    kms_store_repair(&outcome, &without_value, a->store, app_id, record, refused, a->now_ms);
+	if (status != KMS_OK) return count_failure(a->counts, status);
+	if (without_value)
+		count_marked(a->counts, SYNC_REFUSED);
+	else
+		count_outcome(a->counts, outcome);
+	return KMS_OK;
+}
+
 static kms_status merge(kms_merge *outcome, const applier *a, uint64_t app_id, const kms_record *record)
 {
 	return a->settles ? kms_store_settle(outcome, a->store, app_id, record, a->now_ms)
@@ -87,7 +106,8 @@ static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t 
 {
 	kms_record record;
 	kms_merge outcome = KMS_MERGE_REJECTED;
-	if (entry->mark != SYNC_ACCEPTED) {
+	bool kept_as_stub = a->repairs && entry->mark == SYNC_REFUSED;
+	if (entry->mark != SYNC_ACCEPTED && !kept_as_stub) {
 		count_marked(a->counts, entry->mark);
 		return KMS_OK;
 	}
@@ -97,6 +117,7 @@ static kms_status apply_entry(const applier *a, kms_secret **data_key, uint64_t 
 		count_empty_stub(a->counts);
 		return KMS_OK;
 	}
+	if (a->repairs) return repair_entry(a, data_key, app_id, &record, kept_as_stub);
 	kms_status status = verify(a, data_key, app_id, &record);
 	if (status == KMS_OK) status = merge(&outcome, a, app_id, &record);
 	if (status != KMS_OK) return count_failure(a->counts, status);
@@ -123,7 +144,8 @@ kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_
 	ENSURE_REF(master32);
 	ENSURE(origin != 0, KMS_ERR_RANGE);
 	ENSURE(kms_secret_len(master32) == KMS_MASTER_BYTES, KMS_ERR_RANGE);
-	applier a = { counts, message, store, master32, origin, now_ms, is_settler(message) };
+	bool repairs = message->texts[KMS_SYNC_DIGEST].text != NULL;
+	applier a = { counts, message, store, master32, origin, now_ms, is_settler(message), repairs };
 	counts->total = counts->rejected = message->malformed;
 	size_t from = 0;
 	for (size_t i = 0; i < message->app_count; i++) {

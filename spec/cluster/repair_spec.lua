@@ -9,6 +9,7 @@ local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local WRITES = 100
+local ROOM = 300000 -- bytes of an application's values
 local SYNC = [[return {
 	api = 1, interval = 1, max_records = 5000, max_bytes = 4 << 20, parallel = 64,
 	backoff = function() return 1 end, peers = function() return {} end,
@@ -21,7 +22,9 @@ describe("members that push nothing to each other", function()
 		if clusters.missing() then return end
 		folder = policies.new()
 		folder:write("sync", SYNC)
-		cluster = clusters.start({ env = { POLICY_DIR = folder.dir, WRITE_COPIES = "1" } })
+		cluster = clusters.start({ env = {
+			POLICY_DIR = folder.dir, WRITE_COPIES = "1", MAX_APP_STORAGE_BYTES = tostring(ROOM),
+		} })
 		clients = cluster:register("repair")
 	end)
 	teardown(function()
@@ -90,6 +93,18 @@ describe("members that push nothing to each other", function()
 			assert.is_nil(client:value("one1"))
 			assert.equal("one of 2", client:value("one2"))
 		end
+	end)
+
+	-- "Evicted before it was pushed": three members answered 404, the new value and the old one, for good.
+	test("serve no older value for one that was evicted where it was written", function()
+		local apart = cluster:register("evicted")
+		expect.ok(apart[1]:put("k", "old"))
+		clusters.on_every_node("the old value", apart, function(c) return c:value("k") == "old" end, 60)
+		expect.ok(apart[1]:put("k", "new"))
+		for i = 1, 4 do expect.ok(apart[1]:put("large" .. i, ("x"):rep(ROOM // 4))) end
+		wait_equal()
+		assert.is_nil(apart[1]:value("k"))
+		for _, client in ipairs(apart) do assert.are_not.equal("old", client:value("k")) end
 	end)
 
 	test("hold the same again after a member has restarted with an empty store", function()

@@ -45,7 +45,7 @@ static inline void apply_data(repair_run *run, kms_store *store, const kms_buf *
 	kms_sync_counts counts;
 	if (data->len == 0) return;
 	kms_buf text = new_text();
-	add(&text, "{\"type\":\"digest\",\"features\":[\"fingerprint\"],\"data\":");
+	add(&text, "{\"type\":\"digest\",\"digest\":\"\",\"data\":");
 	MUST(kms_buf_append(&text, kms_buf_span(data)));
 	add(&text, "}");
 	MUST(apply_text(&counts, store, &text));

@@ -169,14 +169,20 @@ TEST(equal_clocks_are_settled_once)
 	kms_store_free(b);
 }
 
+/* It is the same version: it takes the fingerprint, and no new version comes of it. */
 TEST(an_expired_record_of_unknown_value_settles_nothing)
 {
 	kms_store *s = kit_store(4);
 	incoming in;
 	tick(dead(&in, NOW - 100), 2, 1)->record.ttl_ms = 50;
 	CALL(expect, s, &in, KMS_MERGE_INSERTED);
+	record_copy r;
 	tick(live(&in, 5, NOW - 100), 2, 1)->record.ttl_ms = 50;
+	CHECK(settle(s, &in.record) == KMS_MERGE_REPLACED_BY_VERSION);
 	CHECK(settle(s, &in.record) == KMS_MERGE_IGNORED_EQUAL_VERSION);
+	CHECK_OK(kit_peek(&r, s, "k", NOW));
+	CHECK(r.record.state == KMS_RECORD_TOMBSTONE && r.record.fingerprint.len == MIN_VALUE);
+	CHECK(kit_counter(&r, 4) == 0 && kit_counter(&r, 2) == 1);
 	CHECK(settle(s, &tick(live(&in, 5, NOW), 2, 1)->record) == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW);
 	kms_store_free(s);
 }
