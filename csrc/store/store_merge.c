@@ -104,6 +104,17 @@ static kms_status own_entry_check(const store_namespace *ns, const store_record 
 
 /* ---- the decision ---- */
 
+typedef struct merging {
+	kms_store *store;
+	uint64_t app_id;
+	const kms_record *incoming;
+	bool settles;     /* whether equal clocks with different content are settled */
+	bool spares_live; /* whether nothing live is evicted for it */
+	bool refused;     /* whether it is a stub that this store made, of a value that had to stay out */
+	store_allowance allowance;
+	uint64_t now_ms;
+} merging;
+
 /* Whether the held record is this very version, expired, and its fingerprint, which it lacks, comes now. */
 static bool brings_fingerprint(const store_record *held, const kms_record *incoming)
 {
@@ -145,9 +156,20 @@ static bool takes_value(const store_record *held, const kms_record *incoming)
 	return incoming->updated_at_ms == held->updated_at_ms && kms_tie_equal(held, incoming);
 }
 
-static kms_merge decide(const store_record *held, const kms_record *incoming, kms_clock clock, bool settles)
+/*
+ * Whether a stub comes as one, past its retention. Where nothing is held it would protect nothing, and two
+ * members would give it to each other for ever.
+ */
+static bool is_over(const merging *m)
 {
-	ENSURE(held, KMS_MERGE_INSERTED);
+	ENSURE(m->incoming->state == KMS_RECORD_STUB && !m->refused, false);
+	return m->now_ms > m->incoming->updated_at_ms + m->store->config.tombstone_retention_ms;
+}
+
+static kms_merge decide(const store_record *held, const merging *m, kms_clock clock)
+{
+	const kms_record *incoming = m->incoming;
+	if (!held) return is_over(m) ? KMS_MERGE_IGNORED_EQUAL_VERSION : KMS_MERGE_INSERTED;
 	clock_relation order = kms_clock_compare(clock, kms_record_clock(held));
 	if (takes_value(held, incoming)) return KMS_MERGE_IGNORED_EQUAL_VERSION;
 	/* The value comes, with both clocks. */
@@ -157,7 +179,7 @@ static kms_merge decide(const store_record *held, const kms_record *incoming, km
 	case KMS_CLOCK_AFTER:
 		return KMS_MERGE_REPLACED_BY_VERSION;
 	case KMS_CLOCK_EQUAL:
-		return decide_equal(held, incoming, settles);
+		return decide_equal(held, incoming, m->settles);
 	case KMS_CLOCK_BEFORE:
 		return KMS_MERGE_IGNORED_EXISTING_NEWER_VERSION;
 	case KMS_CLOCK_CONCURRENT:
@@ -168,16 +190,6 @@ static kms_merge decide(const store_record *held, const kms_record *incoming, km
 }
 
 /* ---- merging ---- */
-
-typedef struct merging {
-	kms_store *store;
-	uint64_t app_id;
-	const kms_record *incoming;
-	bool settles;     /* whether equal clocks with different content are settled */
-	bool spares_live; /* whether nothing live is evicted for it */
-	store_allowance allowance;
-	uint64_t now_ms;
-} merging;
 
 /* Replaces the held record by `source` with this clock. */
 static kms_status take_over(store_namespace *ns, store_record *held, kms_record source, kms_clock clock,
@@ -192,6 +204,7 @@ static kms_status take_over(store_namespace *ns, store_record *held, kms_record 
 		source.value = (kms_span){ NULL, 0 };
 	}
 	GUARD(kms_record_new(&made, &source, kms_store_hash(ns->store, source.key), clock));
+	made->refused = m->refused;
 	GUARD(kms_namespace_reserve(ns));
 	GUARD(kms_capacity_reserve(ns, held, made, &m->allowance, now_ms));
 	kms_record_commit(ns, held, made, now_ms);
@@ -223,7 +236,7 @@ static kms_status merge_locked(kms_merge *outcome, store_namespace *ns, const me
 	uint64_t hash = kms_store_hash(ns->store, incoming->key);
 	store_record *held = kms_record_current(ns, hash, incoming->key, m->now_ms);
 	GUARD(own_entry_check(ns, held, clock, m->now_ms));
-	kms_merge decision = decide(held, incoming, clock, m->settles);
+	kms_merge decision = decide(held, m, clock);
 	if (decision == KMS_MERGE_INSERTED || decision == KMS_MERGE_REPLACED_BY_VERSION)
 		GUARD(take_over(ns, held, *incoming, clock, m));
 	if (decision == KMS_MERGE_REPLACED_BY_CONCURRENT_LWW) GUARD(take_tie(ns, held, clock, m));
@@ -293,7 +306,7 @@ static kms_record stub_of(const kms_record *record)
 }
 
 static kms_status repair(kms_merge *outcome, kms_store *store, uint64_t app_id, const kms_record *record,
-			 uint64_t now_ms)
+			 bool refused, uint64_t now_ms)
 {
 	bool old = now_ms > record->updated_at_ms && now_ms - record->updated_at_ms > KMS_STORE_RECENT_MS;
 	return merge(outcome, (merging){ .store = store,
@@ -301,6 +314,7 @@ static kms_status repair(kms_merge *outcome, kms_store *store, uint64_t app_id, 
 					 .incoming = record,
 					 .settles = true,
 					 .spares_live = old,
+					 .refused = refused,
 					 .now_ms = now_ms });
 }
 
@@ -315,12 +329,12 @@ kms_status kms_store_repair(kms_merge *outcome, bool *without_value, kms_store *
 	kms_status status = KMS_ERR_STORE_FULL;
 	bool live = record->state == KMS_RECORD_LIVE && record->value.bytes &&
 		    record->value.len >= KMS_VALUE_SEAL_OVERHEAD;
-	if (!refused || !live) status = repair(outcome, store, app_id, record, now_ms);
+	if (!refused || !live) status = repair(outcome, store, app_id, record, false, now_ms);
 	bool is_forbidden =
 	    status == KMS_ERR_STORE_FULL || status == KMS_ERR_STORAGE_SIZE || status == KMS_ERR_VALUE_SIZE;
 	if (!live || !is_forbidden) return status;
 	kms_record stub = stub_of(record);
-	GUARD(repair(outcome, store, app_id, &stub, now_ms));
+	GUARD(repair(outcome, store, app_id, &stub, true, now_ms));
 	*without_value = true;
 	return KMS_OK;
 }

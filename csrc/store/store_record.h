@@ -27,6 +27,7 @@ typedef struct store_record {
 	uint16_t clock_len;
 	uint8_t state; /* kms_record_state */
 	bool given;    /* stub: a peer's, which never had its value here */
+	bool refused;  /* given stub: of a version that came with its value, which had to stay out */
 	char key[];    /* the clock follows, aligned */
 } store_record;
 

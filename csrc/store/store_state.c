@@ -47,6 +47,18 @@ static void count_out(store_namespace *ns, const store_record *record)
 
 /* ---- states ---- */
 
+/*
+ * A stub that a peer gave as a stub ends by its version's stamp. If it ended later, members would give it to
+ * each other for ever, each time for a whole retention.
+ */
+static uint64_t stub_end(const kms_store *store, const store_record *record, uint64_t now_ms)
+{
+	uint64_t retention = store->config.tombstone_retention_ms;
+	if (!record->given || record->refused) return now_ms + retention + 1;
+	uint64_t end = record->updated_at_ms + retention + 1, least = now_ms + KMS_STORE_RECENT_MS;
+	return end > least ? end : least;
+}
+
 /* First millisecond at which something happens to a record; 0: never. */
 static uint64_t due_time(const kms_store *store, const store_record *record, uint64_t now_ms)
 {
@@ -55,8 +67,8 @@ static uint64_t due_time(const kms_store *store, const store_record *record, uin
 	if (record->state == KMS_RECORD_LIVE) return expiry;
 	if (record->state == KMS_RECORD_TOMBSTONE)
 		return retention + (kms_record_expired(record, now_ms) ? expiry : record->updated_at_ms + 1);
-	uint64_t stub_end = now_ms + retention + 1;
-	return expiry && expiry < stub_end ? expiry : stub_end;
+	uint64_t end = stub_end(store, record, now_ms);
+	return expiry && expiry < end ? expiry : end;
 }
 
 /*

@@ -221,7 +221,8 @@ kms_status kms_store_settle(kms_merge *outcome, kms_store *store, uint64_t app_i
  * The same for a record that comes by repair. A version that this store's limits, or the operator
  * (`refused`), forbid is kept without its value, as a stub: it is no difference then. Nothing is evicted for
  * a version older than KMS_STORE_RECENT_MS: members evict different records, and would pass them round for
- * ever. Out: without_value - whether a stub was kept for a record with a value.
+ * ever. A stub of a version past its retention is ignored where nothing is held. Out: without_value - whether
+ * a stub was kept for a record with a value.
  */
 kms_status kms_store_repair(kms_merge *outcome, bool *without_value, kms_store *store, uint64_t app_id,
 			    const kms_record *record, bool refused, uint64_t now_ms);

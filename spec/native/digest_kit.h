@@ -14,6 +14,7 @@ typedef struct repair_run {
 	size_t record_bytes; /* JSON of records */
 	size_t longest;      /* question or answer */
 	bool failed;
+	uint64_t now_ms;
 } repair_run;
 
 static inline kms_store *digest_store(uint8_t self)
@@ -48,7 +49,7 @@ static inline void apply_data(repair_run *run, kms_store *store, const kms_buf *
 	add(&text, "{\"type\":\"digest\",\"digest\":\"\",\"data\":");
 	MUST(kms_buf_append(&text, kms_buf_span(data)));
 	add(&text, "}");
-	MUST(apply_text(&counts, store, &text));
+	MUST(apply_text_at(&counts, store, &text, run->now_ms));
 	run->record_bytes += data->len;
 	kms_buf_free(&text);
 }
@@ -64,10 +65,11 @@ static inline kms_status repair_round(repair_run *run, kms_digest *digest, kms_s
 {
 	uint64_t records;
 	kms_buf question = new_text(), given = new_text(), answer = new_text(), wanted = new_text();
-	kms_status status = kms_digest_ask(&question, &given, &records, digest, PAGE, NOW);
+	kms_status status = kms_digest_ask(&question, &given, &records, digest, PAGE, run->now_ms);
 	if (status == KMS_OK) {
 		apply_data(run, b, &given);
-		status = kms_digest_answer(&answer, &wanted, &records, b, kms_buf_span(&question), PAGE, NOW);
+		status = kms_digest_answer(&answer, &wanted, &records, b, kms_buf_span(&question), PAGE,
+					   run->now_ms);
 	}
 	if (status == KMS_OK) status = kms_digest_take(digest, kms_buf_span(&answer));
 	if (status == KMS_OK) apply_data(run, a, &wanted);
@@ -88,19 +90,24 @@ static inline void tidy_tree(kms_store *store)
 }
 
 /* One exchange that `a` begins, of at most 1000 questions. */
-static inline repair_run repair(kms_store *a, kms_store *b)
+static inline repair_run repair_at(kms_store *a, kms_store *b, uint64_t now_ms)
 {
-	repair_run run = { .failed = false };
+	repair_run run = { .now_ms = now_ms };
 	kms_digest *digest;
 	tidy_tree(a);
 	tidy_tree(b);
-	MUST(kms_digest_new(&digest, a, NOW));
+	MUST(kms_digest_new(&digest, a, now_ms));
 	for (size_t i = 0; i < 1000 && kms_digest_get_state(digest) == KMS_DIGEST_ASKING && !run.failed; i++)
 		run.failed = repair_round(&run, digest, a, b) != KMS_OK;
 	run.state = kms_digest_get_state(digest);
 	run.counts = kms_digest_get_counts(digest);
 	kms_digest_free(digest);
 	return run;
+}
+
+static inline repair_run repair(kms_store *a, kms_store *b)
+{
+	return repair_at(a, b, NOW);
 }
 
 #endif

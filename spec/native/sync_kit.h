@@ -97,24 +97,36 @@ static inline void add_live(kms_buf *out, const char *key, uint8_t first, const 
 	     wallet, (unsigned long long)counter, (unsigned long long)at_ms);
 }
 
-static inline kms_status apply_message(kms_sync_counts *counts, const kms_sync *message, kms_store *store)
+static inline kms_status apply_message_at(kms_sync_counts *counts, const kms_sync *message, kms_store *store,
+					  uint64_t now_ms)
 {
 	kms_secret *master = hex_secret(MASTER);
-	kms_status status = kms_sync_apply(counts, message, store, master, ORIGIN, NOW);
+	kms_status status = kms_sync_apply(counts, message, store, master, ORIGIN, now_ms);
 	kms_secret_unref(master);
 	return status;
 }
 
+static inline kms_status apply_message(kms_sync_counts *counts, const kms_sync *message, kms_store *store)
+{
+	return apply_message_at(counts, message, store, NOW);
+}
+
 /* Parses and applies. */
-static inline kms_status apply_text(kms_sync_counts *counts, kms_store *store, const kms_buf *text)
+static inline kms_status apply_text_at(kms_sync_counts *counts, kms_store *store, const kms_buf *text,
+				       uint64_t now_ms)
 {
 	kms_sync *message;
 	const char *field;
 	*counts = (kms_sync_counts){ 0 };
 	kms_status status = parse_bytes(&message, &field, (const char *)text->data, text->len);
-	if (status == KMS_OK) status = apply_message(counts, message, store);
+	if (status == KMS_OK) status = apply_message_at(counts, message, store, now_ms);
 	kms_sync_free(message);
 	return status;
+}
+
+static inline kms_status apply_text(kms_sync_counts *counts, kms_store *store, const kms_buf *text)
+{
+	return apply_text_at(counts, store, text, NOW);
 }
 
 /* The content of a store, as a snapshot with stubs; free with kms_buf_free. */

@@ -212,7 +212,7 @@ TEST(stores_of_any_history_become_equal)
 static void short_exchange(kms_store *a, kms_store *refusing, kms_store *taker)
 {
 	kms_digest *digest;
-	repair_run run = { .failed = false };
+	repair_run run = { .now_ms = NOW };
 	MUST(kms_digest_new(&digest, a, NOW));
 	for (size_t i = 0; i < 10 && kms_digest_get_state(digest) == KMS_DIGEST_ASKING; i++) {
 		uint64_t records;

@@ -151,8 +151,93 @@ TEST(an_expired_record_takes_the_fingerprint_that_it_lacks)
 	kms_store_free(b);
 }
 
+#define MINUTE 60000ull
+#define EVICTED 50
+
+static size_t stubs_of(kms_store *s)
+{
+	return kit_stats(s).stubs;
+}
+
+/* Evicts EVICTED records in `a`, of which `b` learns as stubs only. */
+static void share_stubs(int *failed_, kms_store *a, kms_store *b)
+{
+	for (size_t i = 0; i < EVICTED + 4; i++)
+		put_sealed(a, APP, numbered(i), 1, 1000, 0, NOW - 1000 + i);
+	CHECK(stubs_of(a) == EVICTED);
+	CALL(expect_equal_after, a, b);
+	CHECK(stubs_of(b) == EVICTED);
+}
+
+/* Each time one member dropped them, the other gave them back for a whole retention. */
+TEST(stubs_end_after_the_retention_although_members_exchange_all_the_time)
+{
+	kms_store *a = small_store(1, 4096, 4200, 1 << 20), *b = digest_store(2);
+	CALL(share_stubs, a, b);
+	bool equal = true;
+	for (uint64_t at = NOW; at <= NOW + RETENTION + 10 * MINUTE; at += 5 * MINUTE) {
+		/* One member keeps its records in order an interval before the other. */
+		kms_store_expire(at / MINUTE % 2 ? a : b, at, SIZE_MAX);
+		equal = repair_at(a, b, at).state == KMS_DIGEST_EQUAL;
+		equal = repair_at(b, a, at).state == KMS_DIGEST_EQUAL && equal;
+		if (at < NOW + RETENTION - MINUTE) CHECK(stubs_of(a) == EVICTED && equal);
+	}
+	CHECK(stubs_of(a) == 0 && stubs_of(b) == 0 && equal);
+	kms_store_free(a);
+	kms_store_free(b);
+}
+
+/* What a peer says of a version past its retention is acknowledged; a held older version still gives way. */
+TEST(a_peers_stub_past_its_retention_is_stored_only_for_an_older_version)
+{
+	kms_store *s = digest_store(1);
+	bool without_value;
+	uint64_t now_ms = NOW + RETENTION + 1;
+	kms_merge outcome;
+	kms_clock_entry clock = { { 9 }, 5 };
+	kms_record stub = { .key = KMS_TEXT("k"),
+			    .clock = { &clock, 1 },
+			    .updated_at_ms = NOW,
+			    .state = KMS_RECORD_STUB,
+			    .fingerprint = { .len = MIN_VALUE },
+			    .origin = 3 };
+	CHECK_OK(kms_store_repair(&outcome, &without_value, s, APP, &stub, false, now_ms));
+	CHECK(outcome == KMS_MERGE_IGNORED_EQUAL_VERSION && state_of(s, "k", now_ms) == NO_RECORD);
+	CHECK_OK(kms_store_repair(&outcome, &without_value, s, APP, &stub, false, now_ms - 1));
+	CHECK(outcome == KMS_MERGE_INSERTED);
+	CHECK(kms_store_expire(s, now_ms - 1, 10) == 0);
+	uint64_t least = now_ms - 1 + KMS_STORE_RECENT_MS;
+	CHECK(kms_store_expire(s, least - 1, 10) == 0 && kms_store_expire(s, least, 10) == 1);
+	uint8_t value[MIN_VALUE] = { 1 };
+	kms_record older = stub;
+	older.state = KMS_RECORD_LIVE;
+	older.value = KMS_SPAN(value);
+	older.updated_at_ms--;
+	CHECK_OK(kms_store_merge(&outcome, s, APP, &older, now_ms));
+	clock.counter++;
+	CHECK_OK(kms_store_repair(&outcome, &without_value, s, APP, &stub, false, now_ms));
+	CHECK(outcome == KMS_MERGE_REPLACED_BY_VERSION && state_of(s, "k", now_ms) == KMS_RECORD_STUB);
+	kms_store_free(s);
+}
+
+/* As long as another member has the value, this one would get it again each time. */
+TEST(a_value_that_had_to_stay_out_is_not_sent_again_before_a_retention_has_passed)
+{
+	kms_store *a = digest_store(1), *b = small_store(2, 200, 10000, 1 << 20);
+	uint64_t now_ms = NOW + 2 * RETENTION;
+	put_sealed(a, APP, "k", 1, 1000, 0, NOW);
+	CHECK(!repair_at(a, b, now_ms).failed && state_of(b, "k", now_ms) == KMS_RECORD_STUB);
+	CHECK(kms_store_expire(b, now_ms + RETENTION, 10) == 0);
+	CHECK(repair_at(b, a, now_ms + RETENTION).state == KMS_DIGEST_EQUAL);
+	kms_store_free(a);
+	kms_store_free(b);
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_newer_version_displaces_an_older_value_even_where_it_was_evicted),
 	  T(a_stub_of_the_same_version_is_no_difference),
 	  T(a_value_beyond_the_limits_is_kept_without_its_value), T(nothing_is_evicted_for_an_old_version),
 	  T(a_version_that_the_operator_refuses_is_kept_without_its_value),
-	  T(an_expired_record_takes_the_fingerprint_that_it_lacks))
+	  T(an_expired_record_takes_the_fingerprint_that_it_lacks),
+	  T(stubs_end_after_the_retention_although_members_exchange_all_the_time),
+	  T(a_peers_stub_past_its_retention_is_stored_only_for_an_older_version),
+	  T(a_value_that_had_to_stay_out_is_not_sent_again_before_a_retention_has_passed))

@@ -61,7 +61,9 @@ TEST(a_newer_stub_displaces_an_older_value)
 	kms_sync_counts c;
 	record_copy r;
 	CALL(send_record, s,
-	     "\"key\":\"k\",\"fingerprint\":\"" FINGERPRINT "\",\"version\":{\"" WALLET "\":1}", &c);
+	     "\"key\":\"k\",\"fingerprint\":\"" FINGERPRINT "\",\"version\":{\"" WALLET
+	     "\":1},\"updated_at_ms\":1699999999999",
+	     &c);
 	CHECK(counts_are(&c, 1, 1, 0, 0, 0) && kit_stats(s).stubs == 1);
 	MUST(kit_put(s, "k", 9, NOW));
 	CHECK(kit_get(s, "k", NOW) == 9);
