@@ -8,9 +8,10 @@ enum { MANY = 30000 }; /* enough for the cache of recent records */
 static store_record *record_of(size_t number)
 {
 	store_record *made = NULL;
+	kms_clock_entry clock[1] = { { { 9 }, 1 } };
 	const kms_record source = { .key = kms_text_from(numbered(number)), .state = KMS_RECORD_TOMBSTONE };
-	if (kms_record_new(&made, &source, number * 0x9e3779b97f4a7c15ull, (kms_clock){ NULL, 0 }) != KMS_OK)
-		abort();
+	const uint64_t hash = number * 0x9e3779b97f4a7c15ull;
+	if (kms_record_new(&made, &source, hash, (kms_clock){ clock, 1 }) != KMS_OK) abort();
 	return made;
 }
 
