@@ -143,6 +143,18 @@ return {
 	-- Allowed: a whole number from 1 to 3600.
 	-- DATA_SYNC_INTERVAL_SECONDS = 10,
 
+	-- How long a node without the cluster's records waits, in seconds, when all others refuse connections.
+	-- Allowed: a whole number from 0 to 86400.
+	-- LONELY_SECONDS = 30,
+
+	-- The same, when one of them does not answer at all: it may hold what no other member has.
+	-- Allowed: a whole number from 0 to 86400.
+	-- LONELY_SILENT_SECONDS = 300,
+
+	-- Serve at once what is here when no member with a complete store answers, whatever the others may hold.
+	-- Allowed: true or false.
+	-- SERVE_ALONE = false,
+
 	-- How long a peer that failed verification is banned, in seconds.
 	-- Allowed: a whole number from 1 to 2592000.
 	-- PEER_BLACKLIST_DURATION_SECONDS = 600,

@@ -143,6 +143,14 @@ describe("a node that joins", function()
 		end)
 	end
 
+	it("says that nobody holds the secret when every member has answered that it is not ready", function()
+		for _, name in ipairs({ "one", "other" }) do
+			add(name).on_request = function() return loopback.reply("{}", nil, "503 Not Ready") end
+		end
+		start()
+		wait_reason("master secret sync failed: all 2 members were reached, and none holds the secret")
+	end)
+
 	it("gets its records from another peer where the one with the secret has none to give", function()
 		local giver, keeper = add("giver"), add("keeper")
 		giver.on_request = function(exchange)

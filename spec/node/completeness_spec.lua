@@ -11,101 +11,148 @@ describe("kms.node.completeness", function()
 		t:add_member()
 	end)
 
-	it("serves only once a complete snapshot is in", function()
+	-- The node has the secret of an earlier run, and finds this of its members.
+	local function start(members, outcomes)
 		t.saved = { native.secret_random(32) }
 		t.chain.hash = t.saved[1]:keccak256()
-		t.bootstrap.found = { members = 1, reached = 1, unready = 0, complete = 0 }
+		t.join.found = fixture.found(members, outcomes)
+	end
+
+	local function states() return { t.node.ready, t.node:is_complete(), t.node:is_alone() } end
+
+	local function logged(text)
+		for _, line in ipairs(t.lines) do
+			if line[1] == text then return line[2] or {} end
+		end
+		return nil
+	end
+
+	it("serves only once a complete member has given what it holds", function()
+		start(1, { incomplete = 1, smaller = 1 })
 		t:tick()
 		assert.is_false(t.node.ready)
 		assert.is_true(t.node:is_verified())
-		assert.is_false(t.node:is_complete())
 		assert.equal("snapshot sync failed", t.node.reason)
-		t.bootstrap.found = { members = 1, reached = 1, unready = 0, complete = 1 }
+		t.join.found = fixture.found(1, { done = 1 })
 		t:tick()
-		assert.is_true(t.node.ready)
+		assert.same({ true, true, false }, states())
 		t:tick()
-		assert.equal(2, t.bootstrap.snapshots_taken)
+		assert.equal(2, t.join.rounds)
 	end)
 
-	it("serves what it has when for three ticks nobody has a complete store", function()
-		t.saved = { native.secret_random(32) }
-		t.chain.hash = t.saved[1]:keccak256()
-		t.bootstrap.found = { members = 1, reached = 0, unready = 0, complete = 0 }
-		for _ = 1, 2 do t:tick() end
+	-- A kept secret is not a kept store: with the state "generated" the node served from nothing after three ticks.
+	it("does not take a secret of an earlier run for the records under it, and says what it lost", function()
+		start(2, { refused = 1, silent = 1 })
+		for _ = 1, 20 do t:tick() end
 		assert.is_false(t.node.ready)
-		t:tick()
-		assert.is_true(t.node.ready)
+		assert.equal("generated", t.held.state)
+		assert.truthy(logged("store lost: asking 1 members"))
 	end)
 
 	it("reads what it has, but writes only when a clock that was set back cannot repeat a counter any more", function()
 		t.quiet_ms = 30000
-		t:open()
-		t.saved = { native.secret_random(32) }
-		t.chain.hash = t.saved[1]:keccak256()
-		t.bootstrap.found = { members = 1, reached = 0, unready = 0, complete = 0 }
-		for _ = 1, 3 do t:tick() end
-		assert.is_true(t.node.ready)
-		t:pass(29999)
-		local message, wait_s = t.node:writes_wait()
-		assert.truthy(message:find("it reads, and writes after a pause", 1, true))
-		assert.equal(1, wait_s)
-		t:pass(1)
-		assert.is_nil(t.node:writes_wait())
+		for _, outcomes in ipairs({ { refused = 1 }, { incomplete = 1 } }) do
+			t.alone.after_ms = 0
+			t:open()
+			start(1, outcomes)
+			t:tick()
+			assert.is_true(t.node.ready)
+			t:pass(29999)
+			local message, wait_s = t.node:writes_wait()
+			assert.truthy(message:find("it reads, and writes after a pause", 1, true))
+			assert.equal(1, wait_s)
+			t:pass(1)
+			assert.is_nil(t.node:writes_wait())
+		end
 	end)
 
 	it("writes at once when a member has a complete store, however short its run", function()
 		t.quiet_ms = 30000
 		t:open()
-		t.saved = { native.secret_random(32) }
-		t.chain.hash = t.saved[1]:keccak256()
+		start(1, { done = 1 })
 		t:tick()
 		assert.is_true(t.node.ready)
 		assert.is_nil(t.node:writes_wait())
 	end)
 
 	it("says whether every member has shown its records", function()
-		t.saved = { native.secret_random(32) }
-		t.chain.hash = t.saved[1]:keccak256()
-		t.bootstrap.found = { members = 1, reached = 0, unready = 0, complete = 0 }
-		for _ = 1, 3 do t:tick() end
-		assert.is_true(t.node.ready)
-		assert.is_false(t.seen_all)
-		t:open()
-		t.bootstrap.found = { members = 1, reached = 1, unready = 0, complete = 1 }
+		t.alone.at_once = true
+		start(1, { refused = 1 })
 		t:tick()
 		assert.is_true(t.node.ready)
+		assert.is_false(t.seen_all)
+		t.join.found = fixture.found(1, { done = 1 })
+		t:tick()
 		assert.is_true(t.seen_all)
 	end)
 
-	it("waits longer while a member is there that is not ready: its store may be complete", function()
-		t.saved = { native.secret_random(32) }
-		t.chain.hash = t.saved[1]:keccak256()
-		t.bootstrap.found = { members = 1, reached = 0, unready = 1, complete = 0 }
-		for _ = 1, 19 do t:tick() end
-		assert.is_false(t.node.ready)
+	it("serves alone when all others refuse connections for LONELY_SECONDS, and goes on asking", function()
+		start(2, { refused = 1, incomplete = 1, smaller = 1 })
 		t:tick()
-		assert.is_true(t.node.ready)
+		t:pass(29999)
+		t:tick()
+		assert.same({ false, false, false }, states())
+		t:pass(1)
+		t:tick()
+		assert.same({ true, false, true }, states())
+		assert.equal(1, logged("serving alone: no member with a complete store answers").refused)
+		t.join.found = fixture.found(2, { done = 1, incomplete = 1 })
+		t:tick()
+		assert.same({ true, true, false }, states())
 	end)
 
-	it("waits for the records of whoever gave it the secret, unless all members were asked", function()
-		t.bootstrap.given = native.secret_random(32)
-		t.chain.hash = t.bootstrap.given:keccak256()
-		t.bootstrap.found = { members = 2, reached = 1, unready = 0, complete = 0 }
-		for _ = 1, 10 do t:tick() end
-		assert.is_false(t.node.ready)
-		t.bootstrap.found = { members = 2, reached = 2, unready = 0, complete = 0 }
+	it("waits LONELY_SILENT_SECONDS while one of them is silent: it may hold what no other has", function()
+		start(2, { refused = 1, silent = 1 })
 		t:tick()
-		assert.is_true(t.node.ready)
+		t:pass(299999)
+		t:tick()
+		assert.same({ false, false, false }, states())
+		t:pass(1)
+		t:tick()
+		assert.same({ true, false, true }, states())
 	end)
 
-	it("counts ticks without a complete store for each secret anew", function()
+	it("serves alone at once with SERVE_ALONE", function()
+		t.alone.at_once = true
+		start(2, { silent = 2 })
+		t:tick()
+		assert.same({ true, false, true }, states())
+	end)
+
+	-- Three members whose snapshots were too large answered 413, and a newcomer served from nothing.
+	it("never serves because members answer with errors, but passes them over once another has given its own", function()
+		start(3, { error = 3, owing = 3 })
+		t:tick()
+		t:pass(3600000)
+		for _ = 1, 5 do t:tick() end
+		assert.same({ false, false, false }, states())
+		t.join.found = fixture.found(3, { done = 1, error = 2, owing = 2 })
+		t:tick()
+		assert.same({ true, true, false }, states())
+		assert.equal(2, logged("members passed over: repair brings what only they hold").members)
+	end)
+
+	it("is complete when no member is and its wallet is the smallest, and follows a smaller one", function()
+		start(2, { incomplete = 2, smaller = 1 })
+		for _ = 1, 5 do t:tick() end
+		assert.same({ false, false, false }, states())
+		t.join.found = fixture.found(2, { incomplete = 2 })
+		t:tick()
+		assert.same({ true, true, false }, states())
+	end)
+
+	it("counts the time without an answer for each secret anew", function()
 		t.saved = { native.secret_random(32), native.secret_random(32) }
-		t.bootstrap.found = { members = 1, reached = 0, unready = 0, complete = 0 }
+		t.join.found = fixture.found(1, { refused = 1 })
 		t.chain.hash = t.saved[1]:keccak256()
-		for _ = 1, 2 do t:tick() end
+		t:tick()
+		t:pass(29000)
 		t.chain.hash = t.saved[2]:keccak256()
-		for _ = 1, 2 do t:tick() end
+		for _ = 1, 3 do t:tick() end
+		t:pass(29000)
+		t:tick()
 		assert.is_false(t.node.ready)
+		t:pass(1000)
 		t:tick()
 		assert.is_true(t.node.ready)
 	end)
@@ -123,9 +170,16 @@ describe("kms.node.completeness", function()
 		assert.equal(1, t.bootstrap.caught_up)
 	end)
 
-	it("needs no snapshot for a secret that it has just made", function()
+	it("needs no member for a secret that it has just made", function()
 		t:tick()
 		assert.is_true(t.node.ready)
-		assert.equal(0, t.bootstrap.snapshots_taken)
+		assert.equal(0, t.join.rounds)
+	end)
+
+	it("says that nobody holds the secret when all members say so", function()
+		t.chain.hash = native.secret_random(32):keccak256()
+		t.bootstrap.of_all = "all 1 members were reached, and none holds the secret"
+		t:tick()
+		assert.equal("master secret sync failed: all 1 members were reached, and none holds the secret", t.node.reason)
 	end)
 end)

@@ -100,7 +100,8 @@ end
 function M.request(options)
 	local sender, call = loop.running, new_call(options)
 	local receiver = network.nodes[call.host]
-	local timeout_ms = options.timeout_ms or DEFAULT_TIMEOUT_MS
+	-- A reply comes as a whole or not at all.
+	local timeout_ms = math.min(options.timeout_ms or DEFAULT_TIMEOUT_MS, (options.stall_s or 3600) * 1000)
 	if is_cut(sender, receiver) then
 		timeout_ms = math.min(timeout_ms, options.connect_timeout_ms or DEFAULT_CONNECT_MS)
 	elseif not chance(network.lose) then
@@ -109,7 +110,7 @@ function M.request(options)
 	end
 	call.waiter:wait(timeout_ms)
 	if not call.result then
-		call:ended(nil, "no reply in time", is_cut(sender, receiver) and "ERR_CONNECT" or "ERR_TIMEOUT")
+		call:ended(nil, "no reply in time", "ERR_TIMEOUT")
 	end
 	local status, headers, text = table.unpack(call.result, 1, 3)
 	if not status then return nil, headers, text end

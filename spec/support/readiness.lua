@@ -1,8 +1,8 @@
 --- kms.node.readiness with parts of tables around it, for its specs. Fields that specs read and change: chain
 -- (spec.support.fake_chain), identity (known), tee, service (master: what it got), saved (secrets of earlier
--- runs), bootstrap (found: what a round of snapshots gives; given: the secret that peers give), wall and mono
--- (the clocks), held (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told). Before
--- open(): quiet_ms.
+-- runs), bootstrap (given: the secret that peers give; of_all: what their refusals say together), join (found: what a
+-- round finds), alone (settings), wall and mono (the clocks), lines (the log), held (kms.node.master_secrets), node
+-- (the readiness), seen_all (what on_complete was told). Before open(): quiet_ms.
 
 local clock = require("kms.base.clock")
 local fake_chain = require("spec.support.fake_chain")
@@ -41,26 +41,43 @@ end
 
 local function new_bootstrap()
 	local bootstrap = {
-		found = { members = 1, reached = 1, unready = 0, complete = 1 }, asked = {}, snapshots_taken = 0,
+		asked = {},
 	}
 	function bootstrap:secret(hash, settled)
 		self.asked[#self.asked + 1] = settled
 		local found = self.given and self.given:keccak256() == hash
 		if found then return self.given, "http://peer" end
-		return nil, "nobody has it"
+		return nil, "nobody has it", self.of_all
 	end
 	function bootstrap:catch_up() self.caught_up = (self.caught_up or 0) + 1 end
-	function bootstrap:snapshots()
-		self.snapshots_taken = self.snapshots_taken + 1
+	return bootstrap
+end
+
+--- What a round of kms.sync.join finds.
+-- @param members number of other members
+-- @param outcomes how many have each outcome
+function M.found(members, outcomes)
+	local found = {
+		members = members, done = 0, incomplete = 0, error = 0, refused = 0, silent = 0, owing = 0, smaller = 0,
+	}
+	for name, count in pairs(outcomes) do found[name] = count end
+	return found
+end
+
+local function new_join()
+	local join = { found = M.found(1, { done = 1 }), rounds = 0 }
+	function join:round()
+		self.rounds = self.rounds + 1
 		return self.found
 	end
-	return bootstrap
+	return join
 end
 
 --- Makes the node anew.
 -- @param given secret of MASTER_SECRET_HEX, or nil
 function Fixture:open(given)
 	local log = silent()
+	self.lines = log.lines
 	local function wall_ms() return self.wall end
 	local function mono_ms() return self.mono end
 	local list = peers.new({
@@ -73,6 +90,7 @@ function Fixture:open(given)
 		identity = self.identity, chain = self.chain, peers = list, tee = self.tee, service = self.service,
 		secrets = self.held, log = log, bootstrap = self.bootstrap, mono_ms = mono_ms, tick_ms = 60000, view_ttl_ms = 180000,
 		quiet_ms = self.quiet_ms, on_complete = function(seen_all) self.seen_all = seen_all end,
+		join = self.join, alone = self.alone, sleep = function() self.sleeping = coroutine.running() coroutine.yield() end,
 		clock = clock.new({ wall_ms = wall_ms, mono_ms = mono_ms, max_skew_ms = 15000 }),
 	})
 end
@@ -82,9 +100,12 @@ function Fixture:pass(ms)
 	self.wall, self.mono = self.wall + ms, self.mono + ms
 end
 
---- A tick on a chain whose newest block is of now.
+--- A tick on a chain whose newest block is of now, and another round of kms.sync.join where one waits.
 function Fixture:tick()
 	self.chain.now_ms = self.wall
+	local sleeping = self.sleeping
+	self.sleeping = nil
+	if sleeping then coroutine.resume(sleeping) end
 	self.node:tick()
 end
 
@@ -98,7 +119,8 @@ end
 function M.new()
 	local self = setmetatable({ wall = 1700000000000, mono = 5000, saved = {}, chain = fake_chain.new() }, Fixture)
 	self.chain:register("49", wallet:address(), p384:public_der())
-	self.tee, self.bootstrap = new_tee(self), new_bootstrap()
+	self.tee, self.bootstrap, self.join = new_tee(self), new_bootstrap(), new_join()
+	self.alone = { after_ms = 30000, silent_ms = 300000, at_once = false }
 	self.service = { set_master = function(service, secret) service.master = secret end }
 	self.identity = { learn = function() return true end }
 	self:open()

@@ -18,6 +18,7 @@ local evidence = require("kms.sync.evidence")
 local exchange = require("kms.sync.exchange")
 local facts = require("kms.policy.facts")
 local gateway = require("kms.policy.gateway")
+local joining = require("kms.node.joining")
 local last_push = require("kms.sync.last_push")
 local master_secrets = require("kms.node.master_secrets")
 local message = require("kms.sync.message")
@@ -91,9 +92,8 @@ local function add_sync(parts)
 	parts.pusher = push.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
-		secret = secret, is_ready = is_ready, settings = settings,
+		secret = secret, is_ready = is_ready, settings = settings, on_progress = function() parts.copies:advanced() end,
 		order = function(list) return parts.gateway:order(list) end,
-		on_progress = function() parts.copies:advanced() end,
 	})
 	parts.early_push = early_push.new({ pusher = parts.pusher, peers = parts.peers, is_ready = is_ready })
 	parts.copies = copies.new({
@@ -111,9 +111,10 @@ local function add_sync(parts)
 	})
 	parts.bootstrap = bootstrap.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
-		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
-		accept = accept, evidence = parts.evidence,
+		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES, accept = accept,
+		evidence = parts.evidence,
 	})
+	parts.join = joining.new(parts, accept)
 	return true
 end
 
@@ -131,8 +132,8 @@ local function add_readiness(parts, given_secret)
 	parts.secrets = master_secrets.new({ tee = parts.tee, given = given_secret })
 	parts.readiness = readiness.new({
 		identity = parts.identity, chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service,
-		clock_check = parts.clock_check,
-		secrets = parts.secrets, clock = parts.clock, log = parts.log, mono_ms = parts.mono_ms, bootstrap = parts.bootstrap,
+		clock_check = parts.clock_check, secrets = parts.secrets, clock = parts.clock, log = parts.log,
+		mono_ms = parts.mono_ms, bootstrap = parts.bootstrap, join = parts.join, alone = joining.limits(config),
 		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
 		quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS, url = parts.url, instance_url = config.NODE_INSTANCE_URL,
 		on_verified = function() on_verified(parts) end,
@@ -210,8 +211,7 @@ local function public(parts)
 	parts.status = status.new({
 		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
 		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, repair = parts.repair,
-		reloader = parts.reloader, clock_check = parts.clock_check,
-		config = parts.config,
+		reloader = parts.reloader, clock_check = parts.clock_check, config = parts.config,
 	})
 	return public_routes.new({
 		endpoints = function() return parts.routes:endpoints() end, status = parts.status, readiness = parts.readiness,

@@ -1,5 +1,8 @@
 --- Makes the store complete: before a node serves, it fetches the records that the cluster holds under the
--- master secret in use (docs/protocol.md section 10, step 5).
+-- master secret in use (docs/protocol.md section 10, step 4).
+--
+-- complete: the store holds what the cluster holds, and other members may rely on it. alone: nobody who may hold more
+-- has answered for so long that the node serves what it has. It goes on asking, and other members do not rely on it.
 
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
@@ -9,44 +12,21 @@ local M = {}
 local Completeness = {}
 Completeness.__index = Completeness
 
-local LONELY_ROUNDS = 3 -- without a complete store in the cluster, until this node's own counts as complete
-local UNREADY_ROUNDS = 20 -- the same while a member is there but not ready: its store may be complete
+local PAUSE_MS, MAX_PAUSE_MS = 1000, 5000 -- between rounds: longer after each
 
 --- Whether this node's store holds what the cluster holds under the secret in use.
 function Completeness:is_complete()
 	return self.complete_with ~= nil and self.complete_with == self.secrets.current
 end
 
--- Whether the store counts as complete after one round of snapshots.
-local function is_enough(self, found)
-	if found.complete > 0 then return true end
-	self.lonely = self.lonely + 1
-	if self.lonely < (found.unready > 0 and UNREADY_ROUNDS or LONELY_ROUNDS) then return false end
-	-- A node that got the secret from a peer waits for that peer's records, unless all members responded.
-	if self.secrets.state ~= "generated" and found.reached < found.members then return false end
-	self.log:warn("no member has a complete store: serving what is here", {
-		members = found.members, reached = found.reached,
-	})
-	self.is_alone = true
-	return true
+--- Whether this node serves though it does not know what the cluster holds.
+function Completeness:is_alone()
+	return self.alone_with ~= nil and self.alone_with == self.secrets.current and not self:is_complete()
 end
 
---- Milliseconds until this node may write. The clock may have been set back since this node's last run, whose counters
--- must not be given to other writes (docs/protocol.md section 10): a node that found no complete store waits.
-function Completeness:quiet_left_ms()
-	return self.is_alone and math.max(0, self.quiet_ms - (self.mono_ms() - self.started_ms)) or 0
-end
-
-local function fetch(self)
-	local secret = self.secrets.current
-	if self.fetched_for ~= secret then self.fetched_for, self.lonely, self.reached = secret, 0, nil end
-	if not self.secrets:is_fresh() and self.bootstrap and #self.peers:others() > 0 then
-		local found = self.bootstrap:snapshots(secret)
-		self.reached = found.reached
-		self.cause = found.message
-		if not is_enough(self, found) then return end
-	end
-	self.complete_with, self.fetched_for = secret, nil
+--- Whether this node serves.
+function Completeness:is_enough()
+	return self:is_complete() or self:is_alone()
 end
 
 --- Whether every other member has shown this node its records: then this node holds all that anybody holds.
@@ -54,25 +34,96 @@ function Completeness:has_seen_all()
 	return self:is_complete() and self.reached ~= nil and self.reached >= #self.peers:others()
 end
 
---- Fetches snapshots in the background, unless the store is complete or this runs already.
--- @param done called when it has run, with whatever success
-function Completeness:start(done)
+--- Milliseconds until this node may write. The clock may have been set back since this node's last run, whose counters
+-- must not be given to other writes (docs/protocol.md section 10): a node that found no complete store waits.
+function Completeness:quiet_left_ms()
+	return self.found_none and math.max(0, self.quiet_ms - (self.mono_ms() - self.started_ms)) or 0
+end
+
+-- Whether nobody has answered for so long that the node serves what it has.
+local function may_be_alone(self, found)
+	if self.alone.at_once then return true end
+	-- A member that answers and does not give its records is there, and may be the only one that has them.
+	if found.owing > 0 then return false end
+	local waited_ms = self.mono_ms() - self.since_ms
+	local refused = found.refused > 0 and found.silent + found.error == 0
+	return waited_ms >= (refused and self.alone.after_ms or self.alone.silent_ms)
+end
+
+local function become_complete(self, secret, found)
+	local left_out = found.error + found.refused + found.silent
+	if left_out > 0 then
+		self.log:warn("members passed over: repair brings what only they hold", { members = left_out, cause = found.message })
+	end
+	self.complete_with, self.alone_with, self.cause = secret, nil, nil
+	self.found_none = found.done == 0
+	self.reached = found.done + found.incomplete
+end
+
+local function become_alone(self, secret, found)
+	if self.alone_with == secret then return end
+	self.alone_with, self.found_none = secret, true
+	self.log:warn("serving alone: no member with a complete store answers", {
+		members = found.members, refused = found.refused, silent = found.silent, error = found.error, cause = found.message,
+	})
+end
+
+-- Decides after one round. Members without a complete store have given what they hold; when nobody else is left, the
+-- one with the smallest wallet is complete, and the others follow it.
+local function decide(self, secret, found)
+	local nobody_left = found.incomplete == found.members and found.smaller == 0
+	if found.done > 0 or nobody_left then return become_complete(self, secret, found) end
+	if may_be_alone(self, found) then become_alone(self, secret, found) end
+end
+
+local function begin(self, secret)
+	self.fetched_for, self.since_ms, self.found_none, self.reached = secret, self.mono_ms(), nil, nil
+	self.log:info(("store lost: asking %d members"):format(#self.peers:others()))
+end
+
+local function fetch(self, on_round)
+	local secret, pause_ms = self.secrets.current, PAUSE_MS
+	while self.goes_on(secret) and not self:is_complete() do
+		if self.secrets:is_fresh() or not self.join or #self.peers:others() == 0 then
+			self.complete_with, self.alone_with, self.cause = secret, nil, nil
+			break
+		end
+		if self.fetched_for ~= secret then begin(self, secret) end
+		local found = self.join:round(secret)
+		self.cause, self.asked = found.message, true
+		if not self.goes_on(secret) then break end
+		decide(self, secret, found)
+		on_round()
+		if self:is_complete() then break end
+		self.sleep(pause_ms)
+		pause_ms = math.min(pause_ms + PAUSE_MS, MAX_PAUSE_MS)
+	end
+end
+
+--- Fetches what members hold in the background, round after round, unless the store is complete or this runs already.
+-- @param on_round called after each round, and at the end
+function Completeness:start(on_round)
 	if self:is_complete() or self.running then return end
 	self.running = true
 	loop.spawn(function()
-		local ok = loop.try(fetch, self)
+		local ok = loop.try(fetch, self, on_round)
 		self.running = false
-		if not ok then self.cause = "fetching snapshots threw an error" end
-		done()
+		if not ok then self.cause = "fetching records threw an error" end
+		on_round()
 	end)
 end
 
---- @param deps secrets (kms.node.master_secrets), peers, log, mono_ms; quiet_ms (from the start, in which a node
---   that found no complete store does not write); bootstrap (kms.sync.bootstrap; nil: there are no peers)
--- @return completeness; its fields for others: running, cause (why the last round did not suffice, or nil)
+--- @param deps secrets (kms.node.master_secrets), peers, log, mono_ms; quiet_ms (from the start, in which a node that
+--   found no complete store does not write); goes_on (function(secret) -> whether the node
+--   is still a member under this secret); alone { after_ms: until a node serves alone where all other members refuse
+--   connections; silent_ms: where one is silent; at_once: whether it does not wait }; join (kms.sync.join; nil: there
+--   are no peers); sleep (function(ms), loop.sleep)
+-- @return completeness; its fields for others: asked (whether a round has ended), cause (why the last round did not
+--   suffice, or nil)
 function M.new(deps)
-	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms", "bootstrap")
-	self.running, self.lonely, self.started_ms = false, 0, self.mono_ms()
+	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms goes_on alone", "join sleep")
+	self.sleep = self.sleep or loop.sleep
+	self.running, self.asked, self.started_ms = false, false, self.mono_ms()
 	return setmetatable(self, Completeness)
 end
 

@@ -61,10 +61,10 @@ end
 local function fetch_from_peers(self, hash)
 	if not self.bootstrap then return nil, "no peer to ask" end
 	local settled = self.mono_ms() - self.hash_ms > SETTLED_TICKS * self.tick_ms
-	local secret, from = self.bootstrap:secret(hash, settled)
+	local secret, from, of_all = self.bootstrap:secret(hash, settled)
 	if not secret then
 		local message = from
-		return nil, message
+		return nil, message, of_all
 	end
 	return self.secrets:use(secret, "synced", from)
 end
@@ -99,11 +99,12 @@ local function check_secret(self)
 		if hash == chain_api.NO_HASH then return "awaiting on-chain master secret hash" end
 	end
 	ok, message = self.secrets:choose(hash)
+	local of_all
 	if ok == false then
 		stop_before_repair(self, "master secret sync failed", "the chain shows another secret's hash")
-		ok, message = fetch_from_peers(self, hash)
+		ok, message, of_all = fetch_from_peers(self, hash)
 	end
-	if not ok then return "master secret sync failed", message end
+	if not ok then return "master secret sync failed" .. (of_all and ": " .. of_all or ""), message end
 	return nil
 end
 
@@ -150,15 +151,15 @@ end
 local function settle(self)
 	if not self.verified then return end
 	local store = self.completeness
-	if store:is_complete() then
+	if store:is_enough() then
 		self.on_complete(store:has_seen_all())
 		return set_ready(self)
 	end
-	set_unready(self, store.running and "waiting for a snapshot" or "snapshot sync failed", store.cause)
+	set_unready(self, store.asked and "snapshot sync failed" or "waiting for a snapshot", store.cause)
 end
 
 local function confirmed(self)
-	local was_away = not self.verified and self.completeness:is_complete()
+	local was_away = not self.verified and self.completeness:is_enough()
 	self.verified = true
 	self.url = self.instance_url or self.own_url or self.url
 	self.on_verified()
@@ -203,6 +204,11 @@ function Readiness:writes_wait()
 	return NO_WRITES_YET, math.ceil(left_ms / 1000)
 end
 
+--- Whether this node serves though it does not know what the cluster holds (kms.node.completeness).
+function Readiness:is_alone()
+	return self.completeness:is_alone()
+end
+
 --- Whether the chain confirms this node: then it may give peers the secret and records.
 function Readiness:is_verified()
 	return self.verified and is_fresh(self)
@@ -221,20 +227,21 @@ function Readiness:interval_ms()
 end
 
 --- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
--- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; optional: clock_check
--- (kms.node.clock_check), bootstrap (kms.sync.bootstrap; nil: there are no peers), url (this node's before the chain
--- names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's), on_verified (called after each tick that
--- the chain confirmed), on_complete (function(seen_all): called while the store is complete, before the node serves and
--- after each tick; kms.node.completeness), quiet_ms (the same; 0)
+-- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; alone (of
+-- kms.node.completeness); optional: clock_check (kms.node.clock_check), bootstrap and join (kms.sync; nil: there are no
+-- peers), url (this node's before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
+-- on_verified (called after each tick that the chain confirmed), on_complete (function(seen_all): called while the
+-- store is enough to serve, before the node serves and after each tick), quiet_ms (0), sleep (kms.node.completeness)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
 function M.new(deps)
-	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms",
-		"clock_check bootstrap url instance_url on_verified on_complete quiet_ms")
+	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms alone",
+		"clock_check bootstrap join sleep url instance_url on_verified on_complete quiet_ms")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified, self.on_complete = self.on_verified or function() end, self.on_complete or function() end
 	self.completeness = completeness.new({
-		secrets = self.secrets, peers = self.peers, log = self.log, bootstrap = self.bootstrap,
-		mono_ms = self.mono_ms, quiet_ms = self.quiet_ms or 0,
+		secrets = self.secrets, peers = self.peers, log = self.log, mono_ms = self.mono_ms, join = self.join,
+		alone = self.alone, sleep = self.sleep, quiet_ms = self.quiet_ms or 0,
+		goes_on = function(secret) return self:is_verified() and self.secrets.current == secret end,
 	})
 	self.ready, self.verified, self.is_operator, self.reason = false, false, false, "starting"
 	return setmetatable(self, Readiness)

@@ -23,6 +23,7 @@ local function node_part(self)
 		master_secret = { state = secrets.state, synced_from = secrets.from or cjson.null },
 		master_secret_initialized = secrets.current ~= nil,
 		operator_secret = self.config.ALLOW_OPERATOR_SECRET, store_complete = readiness:is_complete(),
+		store_alone = readiness:is_alone(),
 		peer_address_check = self.outbound:describe(),
 	}
 end

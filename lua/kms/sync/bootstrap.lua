@@ -1,11 +1,10 @@
---- Bootstrap of a newcomer: before it serves, it gets the master secret whose hash is on chain, and the records
--- of the cluster, from its peers (docs/protocol.md sections 9 and 10).
+--- Bootstrap of a newcomer: before it serves, it gets the master secret whose hash is on chain from its peers, and the
+-- records of those that give them only as a whole (docs/protocol.md sections 9 and 10). Pages: kms.sync.join.
 
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local record_counts = require("kms.sync.record_counts")
-local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
@@ -14,9 +13,6 @@ Bootstrap.__index = Bootstrap
 
 local SECRET_TIMEOUT_MS = 5000
 local SNAPSHOT_TIMEOUT_MS = 120000
-local AT_ONCE = 4 -- snapshots at a time: each can be large
--- After the first complete snapshot, wait PATIENCE times its duration (at least PATIENCE_MS) for the rest.
-local PATIENCE, PATIENCE_MS = 3, 5000
 
 -- The peers that may be called now, each time starting with another one.
 local function callable(self)
@@ -54,16 +50,21 @@ end
 --- Asks one peer after the other for the master secret. Yields.
 -- @param hash Keccak-256 of the secret, as on chain
 -- @param settled whether the hash has been on chain for a while, so that a peer with another secret misbehaves
--- @return secret, the peer's URL | nil, message
+-- @return secret, the peer's URL | nil, message, what that says of the whole cluster (or nil)
 function Bootstrap:secret(hash, settled)
-	local messages = {}
+	local messages, without, members = {}, 0, #self.peers:others()
 	for _, peer in ipairs(callable(self)) do
-		local secret, message = secret_of(self, peer, hash, settled)
+		local secret, message, code = secret_of(self, peer, hash, settled)
 		if secret then
 			self.log:info("master secret received", { peer = peer.wallet, url = peer.url })
 			return secret, peer.url
 		end
+		-- A node that has no secret is not ready.
+		if code == "ERR_NOT_READY" then without = without + 1 end
 		messages[#messages + 1] = peer.wallet .. ": " .. message
+	end
+	if members > 0 and without == members then
+		return nil, table.concat(messages, "; "), ("all %d members were reached, and none holds the secret"):format(members)
 	end
 	if #messages == 0 then return nil, "there is no peer to ask" end
 	return nil, table.concat(messages, "; ")
@@ -104,56 +105,11 @@ local function snapshot_of(self, peer, secret)
 	return { complete = response:flag("complete") ~= false }
 end
 
--- Whether a peer broke off its snapshot, as existing nodes do under load: it had just given a nonce.
-local function was_broken_off(peer, code)
-	return peer.probe_status == 200 and (code == "ERR_CONNECT" or code == "ERR_HTTP")
-end
-
--- Adds the outcome of one peer to what was found. A refusal is not authenticated, and may only mean that the
--- peer does not know yet that this node is a member: it counts as not ready.
-local function add_outcome(found, peer, snapshot, message, code)
-	if not snapshot then
-		if code == "ERR_NOT_READY" or code == "ERR_REFUSED" then found.unready = found.unready + 1 end
-		found.messages[#found.messages + 1] = peer.wallet .. ": " .. tostring(message)
-		return
-	end
-	found.reached = found.reached + 1
-	if snapshot.complete then found.complete = found.complete + 1 end
-end
-
---- Fetches the snapshots of all peers that can be reached, and merges them. After the first complete one, waits
--- for the others for a limited time; later ones are merged as they come. All are fetched because an earlier write
--- of this node may have reached only one peer, and must not be overwritten unseen. Yields.
+--- Fetches and applies the whole snapshot of a peer that has no pages. Yields.
 -- @param secret master secret that the records are encrypted under
--- @return { members: number of other members; reached: of peers that gave a snapshot; unready: of peers that
---   replied but gave none; complete: of complete snapshots; message: what failed, or nil }
-function Bootstrap:snapshots(secret)
-	local list, started = callable(self), self.mono_ms()
-	local found = { members = #self.peers:others(), reached = 0, unready = 0, complete = 0, messages = {} }
-	local left, next_index, waiter, again = #list, 1, wakeup.new(), {}
-	local function work()
-		while next_index <= #list do
-			local peer = list[next_index]
-			next_index = next_index + 1
-			local ok, snapshot, message, code = loop.try(snapshot_of, self, peer, secret)
-			if not ok then snapshot, message, code = nil, "broke down", nil end
-			local outcome = snapshot and "fetched" or "failures"
-			self.counts[outcome] = self.counts[outcome] + 1
-			if not snapshot and was_broken_off(peer, code) and not again[peer] then
-				again[peer], list[#list + 1], left = true, peer, left + 1 -- once more, after the others
-			else
-				add_outcome(found, peer, snapshot, message, code)
-			end
-			left = left - 1
-			waiter:wake()
-		end
-	end
-	for _ = 1, math.min(AT_ONCE, #list) do loop.spawn(work) end
-	while left > 0 and found.complete == 0 do waiter:wait() end
-	local deadline = self.mono_ms() + math.max(PATIENCE_MS, PATIENCE * (self.mono_ms() - started))
-	while left > 0 and self.mono_ms() < deadline do waiter:wait(deadline - self.mono_ms() + 1) end
-	found.message = #found.messages > 0 and table.concat(found.messages, "; ") or nil
-	return found
+-- @return { complete: whether the peer's store is complete } | nil, message, code
+function Bootstrap:snapshot(peer, secret)
+	return snapshot_of(self, peer, secret)
 end
 
 --- Fetches the snapshots of existing nodes in the background: they push each change only once, so this node has

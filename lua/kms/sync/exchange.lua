@@ -74,6 +74,7 @@ local function get_nonce(self, peer)
 	record_call(self, peer, response)
 	if not response then return unreachable(self, peer, message, code) end
 	peer.probe_ms = native.mono_ms() - started
+	peer.gave_nonce = response.status == 200 or nil
 	local nonce = type(response.value) == "table" and response.value.nonce
 	if response.status ~= 200 or not is_nonce(nonce) then
 		return unreachable(self, peer, ("GET /nonce: HTTP %d without a nonce"):format(response.status))

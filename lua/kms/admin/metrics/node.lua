@@ -47,7 +47,7 @@ local function declare_readiness(set, deps)
 	set:read("gauge", "kms_unready_reason", "1 at the reason why applications are not served.",
 		{ { "reason", reasons } }, function(put)
 			for _, reason in ipairs(reasons) do put(0, reason) end
-			if not readiness.ready then put(1, M.REASONS[readiness.reason] or "other") end
+			if not readiness.ready then put(1, M.REASONS[readiness.reason:match("^[^:]+")] or "other") end
 		end)
 	gauge("kms_draining", "Whether the node stops after the requests that run.", deps.is_stopping)
 end

@@ -1,0 +1,37 @@
+--- What a node needs to join its cluster, made of its other parts.
+
+local join = require("kms.sync.join")
+local repair_exchange = require("kms.sync.repair_exchange")
+
+local M = {}
+
+local SECOND_MS = 1000
+
+--- Makes what brings the cluster's records before the node serves.
+-- @param parts of kms.node.assemble; @param accept as for kms.sync.join
+-- @return kms.sync.join
+function M.new(parts, accept)
+	local config = parts.config
+	local function is_verified() return parts.readiness:is_verified() end
+	local comparison = repair_exchange.new({
+		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, mono_ms = parts.mono_ms,
+		wall_ms = parts.wall_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, accept = accept, is_ready = is_verified,
+		secret = function() return parts.secrets.current end, settings = function() return parts.reloader.settings end,
+	})
+	return join.new({
+		exchange = parts.exchange, writer = parts.writer, bootstrap = parts.bootstrap, repair = comparison, tee = parts.tee,
+		peers = parts.peers, store = parts.store, clock = parts.clock, mono_ms = parts.mono_ms, accept = accept,
+		max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
+		goes_on = function(secret) return is_verified() and parts.secrets.current == secret end,
+	})
+end
+
+--- For how long a node waits for members that do not answer, as kms.node.completeness takes it.
+function M.limits(config)
+	return {
+		after_ms = config.LONELY_SECONDS * SECOND_MS, silent_ms = config.LONELY_SILENT_SECONDS * SECOND_MS,
+		at_once = config.SERVE_ALONE,
+	}
+end
+
+return M

@@ -1,0 +1,254 @@
+-- Joining members in one process: their own stores, messages and replies, without a network.
+
+local cjson = require("cjson")
+local crypto = require("spec.support.crypto")
+local join = require("kms.sync.join")
+local loop = require("kms.base.loop")
+local message = require("kms.sync.message")
+local repair_exchange = require("kms.sync.repair_exchange")
+local replies = require("kms.sync.replies")
+local uv = require("luv")
+
+local native = crypto.native
+local NOW = 1700000000000
+local APP = "49"
+local MASTER = ("m"):rep(32)
+local ALL = { pages = true, store = true, digest = true, stub = true }
+
+local function quiet() end
+local function wall_ms() return NOW end
+
+-- The secret with these bytes, as a newcomer gets it.
+local function master_secret()
+	local key = assert(native.p384_generate())
+	local sealed = crypto.seal_secret(MASTER, native.hex_encode(key:public_der()))
+	local text = cjson.encode({ status = "ok", sealed = sealed })
+	return assert(assert(native.sync_parse(native.text_body(text))):unseal(key))
+end
+
+local LOG = { debug = quiet, info = quiet, warn = quiet, error = quiet, limited = quiet }
+
+describe("a store that joins", function()
+	local secret, members, newcomer, faults, pages
+
+	local function wallet_of(index) return "0x" .. ("%040x"):format(index) end
+
+	-- A call of the newcomer. `faults[index]` comes before the reply: it returns a failure, or nothing.
+	local function call(peer, build)
+		local body = assert(build("0xsignature"))
+		local to, opened = members[peer.index], assert(native.sync_parse(body))
+		local kind, since = opened:text("type"), opened:number("since")
+		local fault = faults[peer.index]
+		if fault then
+			local result = table.pack(fault(kind, since))
+			if result.n > 0 then return table.unpack(result, 1, result.n) end
+		end
+		if kind == "snapshot_request" and since < math.maxinteger then pages[#pages + 1] = peer.index end
+		peer.heard, peer.store = true, to.id
+		local exchange = { peer = { wallet = wallet_of(1), number = 1 }, secret = secret, signature = "0xsignature",
+			stands = function() return true end }
+		local reply, text, code = to.replies:reply(kind, opened, exchange)
+		if exchange.slot then exchange.slot:release() end
+		if not reply then return nil, text, code end
+		return assert(native.sync_parse(reply))
+	end
+
+	local function new_member(index)
+		local member = { index = index, complete = true, id = ("%032x"):format(index) }
+		function member.restart()
+			member.store = assert(native.store({ self = wallet_of(index) }))
+			member.replies = replies.new({
+				store = member.store, log = LOG, wall_ms = function() return NOW end, mono_ms = native.mono_ms,
+				peers = { report = quiet, record = quiet, understands = quiet }, evidence = {},
+				config = { MAX_SNAPSHOT_BYTES = 1 << 20 },
+				writer = message.writer({ address = wallet_of(index) }, member.id, wall_ms),
+				readiness = { is_complete = function() return member.complete end },
+				gateway = { accept = function() return false end },
+			})
+		end
+		member.restart()
+		return member
+	end
+
+	before_each(function()
+		secret, members, faults, pages = master_secret(), {}, {}, {}
+		local list = {}
+		for index = 2, 4 do
+			members[index] = new_member(index)
+			list[#list + 1] = { wallet = wallet_of(index), index = index, number = index, features = ALL }
+		end
+		local peers = {
+			others = function() return list end, callable = function(_, peer) return not peer.banned end,
+			understands = function(_, peer, feature) return peer.features[feature] == true end, report = quiet,
+		}
+		local exchange = { call = function(_, peer, build) return call(peer, build) end }
+		function exchange.distrust(_, _, text) return text, "ERR_UNVERIFIED" end
+		local store = assert(native.store({ self = wallet_of(1) }))
+		newcomer = { store = store, peers = list }
+		local writer = message.writer({ address = wallet_of(3) }, ("%032x"):format(1), wall_ms)
+		newcomer.join = join.new({
+			exchange = exchange, writer = writer, tee = { address = wallet_of(3) .. "1" }, peers = peers, store = store,
+			clock = { now = function() return NOW end }, mono_ms = native.mono_ms, accept = quiet,
+			max_body_bytes = 50 << 20, max_snapshot_bytes = 4000, goes_on = function() return true end,
+			bootstrap = { counts = { fetched = 0, failures = 0 } },
+			repair = repair_exchange.new({
+				exchange = exchange, writer = writer, peers = peers, store = store, mono_ms = native.mono_ms, wall_ms = wall_ms,
+				secret = function() return secret end, is_ready = function() return true end, accept = quiet,
+				settings = function() return { max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
+			}),
+		})
+	end)
+
+	local counter = 0
+	-- Writes a key on some members, in one version.
+	local function write_on(list, key, value)
+		counter = counter + 1
+		local sealed = native.hex_encode(crypto.record(MASTER, APP, value or ("value " .. counter)))
+		local text = ('{"type":"delta","data":{"%s":[{"key":"%s","value":"%s","tombstone":false,"ttl_ms":0,'
+			.. '"updated_at_ms":%d,"version":{"%s":%d}}]}}'):format(
+			APP, key, sealed, NOW - 100000 + counter, wallet_of(9), NOW - 100000 + counter)
+		for _, index in ipairs(list) do
+			local delta = assert(native.sync_parse(native.text_body(text)))
+			assert.equal(1, delta:apply(members[index].store, secret, 9, NOW).merged)
+		end
+	end
+
+	local function write(member, key, value) write_on({ member.index }, key, value) end
+
+	local function round()
+		local found
+		loop.spawn(function() found = newcomer.join:round(secret) end)
+		local ends = uv.hrtime() + 20e9
+		while not found and uv.hrtime() < ends do uv.run("once") end
+		return assert(found, "the round did not end")
+	end
+
+	local function keys() return newcomer.store:stats().live_keys end
+
+	it("takes pages from one complete member, and from the others what differs", function()
+		for i = 1, 60 do write_on(i <= 55 and { 2, 3, 4 } or { 2 }, "k" .. i) end
+		write(members[3], "only 3")
+		write(members[4], "only 4")
+		local found = round()
+		assert.same({ 3, 0, 0 }, { found.done, found.error, found.silent })
+		assert.equal(62, keys())
+		local from = {}
+		for _, index in ipairs(pages) do from[index] = (from[index] or 0) + 1 end
+		local most = math.max(from[2], from[3], from[4])
+		assert.is_true(most > 10, most) -- pages of 1000 bytes
+		assert.is_true(#pages - most <= most // 2, #pages - most)
+	end)
+
+	it("goes on at the page where it was, and takes up to the newest change at its first one", function()
+		for i = 1, 40 do write(members[2], "k" .. i) end
+		newcomer.peers[2].banned, newcomer.peers[3].banned = true, true
+		local failed
+		faults[2] = function(_, since)
+			-- A write after the first page, and one that replaces what was not sent yet.
+			if since == 0 then
+				write(members[2], "k40", "newer")
+				write(members[2], "later")
+			end
+			if since and since > 20 and since < 1000 and not failed then
+				failed = since
+				return nil, "broken off", "ERR_HTTP"
+			end
+		end
+		assert.equal(1, round().done)
+		assert.truthy(failed)
+		assert.is_true(keys() >= 40)
+		assert.equal(1, round().done)
+		assert.equal(41, keys())
+		local again = 0
+		for _, index in ipairs(pages) do again = again + (index == 2 and 1 or 0) end
+		assert.is_true(again < 41, again)
+	end)
+
+	it("begins again with a member that has restarted between two pages", function()
+		for i = 1, 40 do write(members[2], "old" .. i) end
+		newcomer.peers[2].banned, newcomer.peers[3].banned = true, true
+		faults[2] = function(_, since)
+			if not since or since < 20 or since > 1000 then return end
+			faults[2] = nil
+			members[2].id = ("f"):rep(32)
+			members[2].restart()
+			for i = 1, 5 do write(members[2], "new" .. i) end
+		end
+		assert.equal(1, round().done)
+		assert.is_true(keys() >= 25)
+		assert.equal(5, members[2].store:stats().live_keys)
+	end)
+
+	it("takes another member's pages when one fails three times, and says which failed", function()
+		write_on({ 2, 3, 4 }, "k")
+		faults[2] = function(_, since)
+			if since and since < 1000 then return nil, "refused with HTTP 413", "ERR_TOO_LARGE" end
+		end
+		local found = round()
+		assert.same({ 2, 1, 1 }, { found.done, found.error, found.owing })
+		assert.truthy(found.message:find("413", 1, true))
+		assert.equal(1, keys())
+	end)
+
+	-- A newcomer whose members all answered 413 served from an empty store.
+	it("is not done when all members answer with errors", function()
+		for index = 2, 4 do
+			faults[index] = function(kind)
+				if kind == "snapshot_request" then return nil, "refused with HTTP 413", "ERR_TOO_LARGE" end
+			end
+		end
+		local found = round()
+		assert.same({ 0, 0, 3, 3 }, { found.done, found.incomplete, found.error, found.owing })
+	end)
+
+	it("does not wait longer for a member that hangs than its call does", function()
+		for i = 1, 10 do write(members[2], "k" .. i) end
+		local hung = 0
+		faults[3] = function()
+			hung = hung + 1
+			loop.sleep(300)
+			return nil, "no reply in time", "ERR_TIMEOUT"
+		end
+		local began = uv.hrtime()
+		local found = round()
+		assert.same({ 2, 0, 1 }, { found.done, found.error, found.silent })
+		assert.equal(1, hung)
+		assert.is_true((uv.hrtime() - began) / 1e9 < 5)
+		assert.equal(10, keys())
+	end)
+
+	-- A newcomer was ready with nothing 8 s before the records came.
+	it("is not done with an empty complete member while another one, slower, has records", function()
+		for i = 1, 20 do write(members[3], "k" .. i) end
+		faults[3] = function() loop.sleep(100) end
+		newcomer.peers[3].banned = true
+		local found = round()
+		assert.same({ 2, 0 }, { found.done, found.error })
+		assert.equal(20, keys())
+	end)
+
+	it("tells members that refuse connections from silent ones, and takes what incomplete ones hold", function()
+		members[2].complete = false
+		write(members[2], "k")
+		faults[3] = function() return nil, "connection refused", "ERR_CONNECT" end
+		faults[4] = function() return nil, "no reply in time", "ERR_TIMEOUT" end
+		local found = round()
+		assert.same({ 0, 1, 1, 1, 1 }, { found.done, found.incomplete, found.refused, found.silent, found.smaller })
+		assert.equal(1, keys())
+	end)
+
+	it("is not led on without end by pages that lead nowhere", function()
+		local asked = 0
+		faults[2] = function(kind, since)
+			if kind ~= "snapshot_request" then return end
+			asked = asked + 1
+			local last = since == math.maxinteger and since or 0
+			return assert(native.sync_parse(native.text_body(
+				('{"status":"ok","complete":true,"data":{},"until":%d,"sequence":1000}'):format(last))))
+		end
+		newcomer.peers[2].banned, newcomer.peers[3].banned = true, true
+		local found = round()
+		assert.same({ 0, 1 }, { found.done, found.error })
+		assert.equal(6, asked)
+	end)
+end)
