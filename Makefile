@@ -52,7 +52,8 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
-	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts simulate chaos bench fairness bench-tools lint \
+	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos bench fairness \
+	bench-tools lint \
 	check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
@@ -206,6 +207,9 @@ fuzzers: $(FUZZERS) ## the programs of `make fuzz`; without ENGINE= those that r
 
 contracts: deps-contracts ## build and test the contracts (npm fetches the pinned tools)
 	@contracts/script/test
+
+model: deps-build-model ## the rules of replication in every order of events, in small cases (SPIN)
+	@spec/model/run
 
 simulate: build native-tests ## clusters on a virtual clock under faults: SEEDS=2000, or SEED=n for one of them
 	@KMS_BUILD=$(BUILD) spec/simulate/run $(or $(SEED),1) $(or $(SEED),$(SEEDS),2000)
