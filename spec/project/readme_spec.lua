@@ -9,6 +9,7 @@ local wait = require("spec.support.wait")
 local PORT = 20000 + math.tointeger(uv.os_getpid()) % 10000
 local URL = "http://127.0.0.1:" .. PORT
 local BUILD = os.getenv("KMS_BUILD") or "build"
+local MAKE_RUN_S = 900 -- it builds everything
 local LONG = {
 	test = true, check = true, asan = true, valgrind = true, ctcheck = true, bench = true, devnet = true, chaos = true,
 }
@@ -68,7 +69,7 @@ describe("README.md", function()
 			local text = files.read(folder .. "/log") or ""
 			if ("\n" .. text):find("\nTry: ") then return text end
 			return false, text
-		end, 120)
+		end, MAKE_RUN_S)
 	end
 
 	for _, command in ipairs(commands()) do

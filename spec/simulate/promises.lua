@@ -56,9 +56,11 @@ local function describe(record)
 		table.concat(parts, " "), record.value and " " .. record.value:sub(1, 8) or "")
 end
 
+-- Whether two nodes hold the same version: an evicted value is still the same version.
 local function same(a, b)
 	if not a or not b then return a == b end
-	return a.updated_at_ms == b.updated_at_ms and a.tombstone == b.tombstone and a.value == b.value
+	if a.updated_at_ms ~= b.updated_at_ms then return false end
+	return a.stub or b.stub or (a.tombstone == b.tombstone and a.value == b.value)
 end
 
 local function names_of(stores, writes)

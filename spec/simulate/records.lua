@@ -20,7 +20,7 @@ local function by_name(data)
 	local records = {}
 	for app_id, list in pairs(data) do
 		for _, record in ipairs(list) do
-			if record.value == cjson.null then record.value = nil end
+			if record.value == cjson.null then record.value, record.stub = nil, not record.tombstone end
 			records[app_id .. "/" .. record.key] = record
 		end
 	end

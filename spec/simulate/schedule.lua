@@ -7,6 +7,7 @@ local M = {}
 
 local MAX_OFFSET_MS = 7000 -- so that two clocks differ by less than MAX_CLOCK_SKEW_MS (15 s)
 local QUIET_MS = 20000 -- until all nodes serve
+local TIGHT_BYTES = 2000 -- of an application, where values are evicted
 local KEYS, APPS = { "a", "b", "c", "d", "e" }, { "1000", "1001" }
 
 local function between(random, least, most)
@@ -22,10 +23,11 @@ local function event(at, what, fields)
 	return fields
 end
 
-local function write(random, at, nodes)
+local function write(random, at, plan)
 	return event(at, "write", {
-		node = between(random, 1, nodes), app = pick(random, APPS), key = pick(random, KEYS),
-		delete = random(5) == 0, ttl_ms = random(8) == 0 and between(random, 1000, 30000) or 0, size = random(200),
+		node = between(random, 1, plan.nodes), app = pick(random, APPS), key = pick(random, KEYS),
+		delete = random(5) == 0, ttl_ms = random(8) == 0 and between(random, 1000, 30000) or 0,
+		size = plan.evicts and between(random, 100, 300) or random(200),
 	})
 end
 
@@ -87,10 +89,12 @@ function M.new(seed)
 		lose = pick(random, { 0, 0, 20, 200 }), again = pick(random, { 0, 50, 300 }),
 		delay_ms = pick(random, { { 1, 5 }, { 5, 200 }, { 50, 3000 } }), network_seed = seed,
 	}
+	plan.evicts = random(4) == 0
+	if plan.evicts then plan.variables = { MAX_APP_STORAGE_BYTES = tostring(TIGHT_BYTES) } end
 	for index = 1, plan.nodes do plan.offsets[index] = between(random, -MAX_OFFSET_MS, MAX_OFFSET_MS) end
 	local length_ms, events = between(random, 20000, 90000), {}
 	for _ = 1, between(random, 10, 60) do
-		events[#events + 1] = write(random, QUIET_MS + random(length_ms), plan.nodes)
+		events[#events + 1] = write(random, QUIET_MS + random(length_ms), plan)
 	end
 	add_faults(random, plan, events, length_ms)
 	sort(events)
@@ -108,8 +112,9 @@ end
 --- A schedule as text, one event a line.
 function M.describe(schedule)
 	local plan, lines = schedule.plan, {}
-	lines[1] = ("nodes=%d keep_secrets=%s lose=%d again=%d delay=%d..%d ms offsets=%s"):format(plan.nodes,
-		plan.keep_secrets, plan.lose, plan.again, plan.delay_ms[1], plan.delay_ms[2], table.concat(plan.offsets, ","))
+	local form = "nodes=%d keep_secrets=%s evicts=%s lose=%d again=%d delay=%d..%d ms offsets=%s"
+	lines[1] = form:format(plan.nodes, plan.keep_secrets, plan.evicts, plan.lose, plan.again, plan.delay_ms[1],
+		plan.delay_ms[2], table.concat(plan.offsets, ","))
 	for _, made in ipairs(schedule.events) do
 		lines[#lines + 1] = ("%8.3f s  %-7s %s"):format(made.at / 1000, made.what, fields_of(made))
 	end
