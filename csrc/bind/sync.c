@@ -1,8 +1,6 @@
 /* Sync messages: parsing them, reading their members, merging their records. */
 #include "bind/sync.h"
 
-#include <stdio.h>
-
 #include "bind/body.h"
 #include "bind/crypto.h"
 #include "bind/job.h"
@@ -194,54 +192,6 @@ static int message_records(lua_State *L)
 	return 1;
 }
 
-/* ---- records, for a policy ------------------------------------------------------------------- */
-
-static size_t check_index(lua_State *L)
-{
-	return (size_t)bind_arg_integer(L, 2, 1, LUA_MAXINTEGER) - 1;
-}
-
-/*
- * message:record(index) -> { app_id, key, size (of the ciphertext), updated_at_ms, tombstone,
- * ttl_ms } | nil after the last one. Well-formed records only, counted from 1; never a value.
- */
-static int message_record(lua_State *L)
-{
-	kms_record record;
-	uint64_t app_id;
-	char id[24];
-	const kms_sync *message = check_message(L);
-	if (!kms_sync_record(&record, &app_id, message, check_index(L))) return 0;
-	int id_len = snprintf(id, sizeof(id), "%llu", (unsigned long long)app_id);
-	lua_createtable(L, 0, 8);
-	lua_pushlstring(L, id, (size_t)id_len);
-	lua_setfield(L, -2, "app_id");
-	lua_pushlstring(L, record.key.text, record.key.len);
-	lua_setfield(L, -2, "key");
-	bind_set_integer(L, "size", record.value.len);
-	bind_set_integer(L, "updated_at_ms", record.updated_at_ms);
-	bind_set_integer(L, "ttl_ms", record.ttl_ms);
-	lua_pushboolean(L, record.state == KMS_RECORD_TOMBSTONE);
-	lua_setfield(L, -2, "tombstone");
-	return 1;
-}
-
-/* message:defer(index): apply() will count that record as `later` */
-static int message_defer(lua_State *L)
-{
-	kms_sync *message = check_message(L);
-	kms_sync_defer(message, check_index(L));
-	return 0;
-}
-
-/* message:refuse(index): apply() will reject that record */
-static int message_refuse(lua_State *L)
-{
-	kms_sync *message = check_message(L);
-	kms_sync_refuse(message, check_index(L));
-	return 0;
-}
-
 /* ---- merging --------------------------------------------------------------------------------- */
 
 typedef struct apply_job {
@@ -334,9 +284,6 @@ static const luaL_Reg message_methods[] = {
 	{ "features", message_features },
 	{ "counts", message_counts },
 	{ "records", message_records },
-	{ "record", message_record },
-	{ "refuse", message_refuse },
-	{ "defer", message_defer },
 	{ "set_settles", message_set_settles },
 	{ "apply", message_apply },
 	{ "number", message_number },

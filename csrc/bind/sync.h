@@ -5,7 +5,7 @@
 #include "bind/bind.h"
 #include "kms/sync.h"
 
-extern const bind_type bind_sync_type; /* kms_sync; its other methods: sync_secret.c */
+extern const bind_type bind_sync_type; /* kms_sync; its other methods: sync_choice.c, sync_secret.c */
 
 /*
  * Moves the object of argument `arg` into a userdata of its own on top of the stack, until bind_hold_end

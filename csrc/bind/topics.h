@@ -26,6 +26,7 @@ void bind_add_client(lua_State *L);
 void bind_add_abi(lua_State *L);
 void bind_add_pop(lua_State *L);
 void bind_add_sync(lua_State *L);
+void bind_add_sync_choice(lua_State *L);
 void bind_add_sync_secret(lua_State *L);
 void bind_add_sync_store(lua_State *L);
 void bind_add_tree(lua_State *L);

@@ -70,6 +70,15 @@ static void count_marked(kms_sync_counts *counts, uint8_t mark)
 	counts->later += mark == SYNC_DEFERRED;
 }
 
+/* Counts the entries of an application that may not get a namespace. */
+static void count_deferred(const applier *a, size_t from, size_t end)
+{
+	for (size_t i = from; i < end; i++) {
+		uint8_t mark = a->message->entries[i].mark;
+		count_marked(a->counts, mark == SYNC_ACCEPTED ? (uint8_t)SYNC_DEFERRED : mark);
+	}
+}
+
 static void count_empty_stub(kms_sync_counts *counts)
 {
 	counts->total++;
@@ -134,6 +143,26 @@ static kms_status apply_app(const applier *a, uint64_t app_id, size_t from, size
 	return KMS_OK;
 }
 
+bool kms_sync_new_app(kms_sync_app_walk *walk, const kms_sync *message, kms_store *store)
+{
+	ENSURE(walk && message && store, false);
+	for (; walk->index < message->app_count && walk->steps > 0; walk->index++, walk->steps--) {
+		walk->app_id = message->apps[walk->index].app_id;
+		if (!kms_store_has_app(store, walk->app_id)) return true;
+	}
+	return false;
+}
+
+size_t kms_sync_apps(const kms_sync *message)
+{
+	return message ? message->app_count : 0;
+}
+
+void kms_sync_admit(kms_sync *message, size_t index)
+{
+	if (message && index < message->app_count) message->apps[index].admitted = true;
+}
+
 kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_store *store,
 			  const kms_secret *master32, uint32_t origin, uint64_t now_ms)
 {
@@ -150,7 +179,10 @@ kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_
 	size_t from = 0;
 	for (size_t i = 0; i < message->app_count; i++) {
 		const sync_app *app = &message->apps[i];
-		GUARD(apply_app(&a, app->app_id, from, app->end));
+		if (app->admitted || kms_store_has_app(store, app->app_id))
+			GUARD(apply_app(&a, app->app_id, from, app->end));
+		else
+			count_deferred(&a, from, app->end);
 		from = app->end;
 	}
 	return KMS_OK;

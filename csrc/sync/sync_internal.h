@@ -33,6 +33,7 @@ typedef struct sync_entry {
 typedef struct sync_app {
 	uint64_t app_id;
 	size_t end;
+	bool admitted; /* may get a namespace */
 } sync_app;
 
 typedef struct sync_sealed {

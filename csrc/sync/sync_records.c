@@ -213,7 +213,7 @@ static kms_status add_app(kms_sync *message, uint64_t app_id)
 	sync_app *apps = grow_array(message->apps, &message->app_capacity, message->app_count, sizeof(*apps));
 	ENSURE(apps, KMS_ERR_MEMORY);
 	message->apps = apps;
-	apps[message->app_count++] = (sync_app){ app_id, message->entry_count };
+	apps[message->app_count++] = (sync_app){ app_id, message->entry_count, false };
 	return KMS_OK;
 }
 

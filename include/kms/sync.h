@@ -53,7 +53,7 @@ typedef enum kms_sync_number_name {
 	KMS_SYNC_NUMBERS, /* how many there are */
 } kms_sync_number_name;
 
-/* A parsed request or reply. It owns its text, and only kms_sync_refuse changes it. */
+/* A parsed request or reply. It owns its text, and only what is decided before merging changes it. */
 typedef struct kms_sync kms_sync;
 
 /* The JSON name of a text or number, static; "" for an unknown one. */
@@ -63,7 +63,7 @@ const char *kms_sync_number_member(kms_sync_number_name name);
 /*
  * Parses a message: strict JSON up to the last byte, or it is refused as a whole. A record that is JSON
  * but malformed is only counted (kms_sync_apply rejects it). Beside the text this takes 40 bytes a
- * record and 32 an application, whatever the message holds.
+ * record and 48 an application, whatever the message holds.
  * Returns: KMS_OK; the failures of kms_json_parse, with ERR_JSON_SIZE beyond the limits above;
  * ERR_APP_ID_IN_REQUEST; ERR_FIELD_TYPE (null included); ERR_FIELD_VALUE when a text is too long or a
  * number negative or above 2^63 - 1; ERR_TOO_LARGE from 4 GiB on; ERR_MEMORY.
@@ -117,6 +117,24 @@ void kms_sync_refuse(kms_sync *message, size_t index);
 /* The same, but kms_sync_apply counts it as `later`: whether to take it is not known yet. */
 void kms_sync_defer(kms_sync *message, size_t index);
 
+/* Finds the applications of a message of which the store holds nothing. */
+typedef struct kms_sync_app_walk {
+	size_t index; /* in: where to go on, 0 at first; out: of the application that was found */
+	size_t steps; /* in-out: how many applications may still be looked at */
+	uint64_t app_id;
+} kms_sync_app_walk;
+
+/*
+ * Looks for the next application, from walk->index on, of which the store holds nothing.
+ * Returns: true with walk->index and walk->app_id; false at the end of the message, or when walk->steps is 0:
+ * then walk->index is where to go on, or the number of applications.
+ */
+bool kms_sync_new_app(kms_sync_app_walk *walk, const kms_sync *message, kms_store *store);
+/* How many applications a message has. */
+size_t kms_sync_apps(const kms_sync *message);
+/* Lets the records of the application at `index`, if there is one, make a namespace for it. */
+void kms_sync_admit(kms_sync *message, size_t index);
+
 /* ---- merging --------------------------------------------------------------------------------- */
 
 typedef struct kms_sync_counts {
@@ -135,10 +153,11 @@ typedef struct kms_sync_counts {
 /*
  * Merges every record by itself: its ciphertext must open under its application's data key, then
  * kms_store_merge decides, or kms_store_settle when the message's features have "fingerprint". A stub without
- * a fingerprint says nothing, and is skipped. Returns: KMS_OK however many records were rejected; ERR_MEMORY,
- * ERR_LOCKED_MEMORY, ERR_CRYPTO or ERR_RANGE when no record is at fault: the records after that point were
- * not looked at. Out: counts - after a failure, of the records before it. In: origin - the number of the peer
- * that sent them, not 0 (ERR_RANGE).
+ * a fingerprint says nothing, and is skipped. Records of an application of which the store holds nothing and
+ * that was not admitted (kms_sync_admit) count as `later`. Returns: KMS_OK however many records were
+ * rejected; ERR_MEMORY, ERR_LOCKED_MEMORY, ERR_CRYPTO or ERR_RANGE when no record is at fault: the records
+ * after that point were not looked at. Out: counts - after a failure, of the records before it. In: origin -
+ * the number of the peer that sent them, not 0 (ERR_RANGE).
  */
 kms_status kms_sync_apply(kms_sync_counts *counts, const kms_sync *message, kms_store *store,
 			  const kms_secret *master32, uint32_t origin, uint64_t now_ms);

@@ -136,6 +136,17 @@ describe("chain.evm", function()
 		end)
 	end)
 
+	it("looks several applications up in one round trip, known and unknown ones", function()
+		with_chain({}, function(chain, server)
+			local view = assert(chain:snapshot())
+			server.requests = 0
+			assert.is_true(view:prefetch_apps({ "7", "8", "9" }))
+			assert.equal("7", view:app("7").id)
+			fails("ERR_NOT_FOUND", "", view:app("9"))
+			assert.equal(1, server.requests)
+		end)
+	end)
+
 	it("reads past the tick's view when told so", function()
 		with_chain({}, function(chain, server)
 			assert(chain:begin_tick())

@@ -58,6 +58,7 @@ describe("a node that joins", function()
 	before_each(function()
 		chain = chain_server.start()
 		chain.hash = hash_of(SECRET)
+		chain.apps["700"] = { id = "700", status = 0 }
 	end)
 
 	after_each(function()

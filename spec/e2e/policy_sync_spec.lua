@@ -24,6 +24,7 @@ describe("operator policies on /sync", function()
 		node:register({ peer, app })
 		wait.until_true("the peer to be known", function() return peer:ask_secret().status ~= 403 end)
 		peer:join()
+		node:edit_chain(function(chain) chain.apps["701"] = { status = 0 } end)
 	end)
 
 	teardown(function()
@@ -246,6 +247,7 @@ describe("operator policies on pushes", function()
 			}
 		end
 		member.data = { ["700"] = records }
+		chain.apps["700"] = { id = "700", status = 0 }
 		start()
 		assert.same({ "v", nil }, { app:value("yes"), app:value("no") })
 	end)

@@ -250,6 +250,7 @@ describe("POST /sync", function()
 	end)
 
 	it("keeps a record's ciphertext as it came", function()
+		node:edit_chain(function(chain) chain.apps["702"] = { status = 0 } end)
 		local record = peer:record("702", "k", "v", { ttl_ms = 3600000, clock = { [peer.wallet] = 3, [node.wallet] = 2 } })
 		merged(peer:delta({ ["702"] = { record } }), 1)
 		assert.same(record, peer:snapshot().inner.data["702"][1])

@@ -25,6 +25,13 @@ do
 	uv.os_unsetenv("KMS_SPEC_MASTER")
 end
 
+-- A chain on which every application is registered.
+local function new_chain()
+	local chain = fake_chain.new()
+	setmetatable(chain.apps, { __index = function(_, id) return { id = id, status = 0 } end })
+	return chain
+end
+
 local function add_node(self, index, offset_ms)
 	local host = ("10.0.0.%d:8000"):format(index)
 	local made = { index = index, url = "http://" .. host, offset_ms = offset_ms, state = "down", held = {}, starts = 0,
@@ -46,7 +53,7 @@ function M.new(plan)
 	}
 	for name, value in pairs(plan.variables or {}) do variables[name] = value end
 	local self = setmetatable({
-		config = config.load_env(variables), chain = fake_chain.new(), nodes = {}, secret = secret,
+		config = config.load_env(variables), chain = new_chain(), nodes = {}, secret = secret,
 		keep_secrets = plan.keep_secrets,
 	}, World)
 	self.network = {

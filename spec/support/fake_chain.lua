@@ -24,6 +24,7 @@ function M.new()
 	function self:head() return answer("head", { number = 1, time_ms = self.now_ms }) end
 	function self:instance_by_wallet(wallet) return answer("instance", self.instances[wallet]) end
 	function self:app(id) return answer("app", self.apps[id]) end
+	function self.prefetch_apps() return answer("prefetch_apps", true) end
 	function self:version(app, id) return answer("version", self.versions[app .. "/" .. id]) end
 	function self:active_instances(app)
 		local wallets = {}

@@ -7,7 +7,7 @@ local native = require("spec.support.native")
 local PEER = "0x" .. ("a"):rep(40)
 
 describe("bootstrap", function()
-	local newcomer, peer, events, inner, counts, code, refusal, applied
+	local newcomer, peer, events, inner, counts, code, refusal, applied, accepted
 
 	-- Runs fn in a coroutine, as the node does.
 	local function run(fn)
@@ -18,7 +18,7 @@ describe("bootstrap", function()
 
 	before_each(function()
 		events, counts, code = {}, { total = 0, merged = 0, rejected = 0 }, nil
-		refusal, applied = nil, 0
+		refusal, applied, accepted = nil, 0, { true }
 		peer = { wallet = PEER, number = 1, url = "http://peer", features = {} }
 		local peers = {
 			others = function() return { peer } end,
@@ -54,7 +54,7 @@ describe("bootstrap", function()
 			writer = message.writer({ address = "0x1" }, ("0"):rep(32), native.wall_ms),
 			clock = { now = function() return 0 end },
 			log = { info = function() end }, mono_ms = native.mono_ms, max_snapshot_bytes = 1000,
-			accept = function() end, evidence = { make = function() end },
+			accept = function() return table.unpack(accepted, 1, 3) end, evidence = { make = function() end },
 		})
 	end)
 
@@ -153,5 +153,33 @@ describe("bootstrap", function()
 		newcomer:catch_up(native.secret_random(32))
 		assert.equal(1, applied)
 		assert.is_false(newcomer.catching_up)
+	end)
+
+	it("takes nothing of a snapshot whose applications cannot be checked", function()
+		inner, accepted = { data = true }, { nil, "cannot be checked", "ERR_CHAIN" }
+		newcomer:catch_up(native.secret_random(32))
+		assert.equal(0, applied)
+		accepted = { true }
+		newcomer:catch_up(native.secret_random(32))
+		assert.equal(1, applied)
+	end)
+
+	it("fetches in a minute what a peer pushes only once and it takes later, then at most every ten minutes", function()
+		local after, planned, now, secret = loop.after, {}, 0, native.secret_random(32)
+		finally(function() loop.after = after end)
+		loop.after = function(ms, fn) planned[#planned + 1] = { ms, fn } end
+		newcomer.mono_ms = function() return now end
+		inner = { data = true }
+		for _ = 1, 3 do newcomer:catch_up_later(peer, secret) end
+		assert.same({ 1, 60000, 0 }, { #planned, planned[1][1], applied })
+		now = 60000
+		planned[1][2]()
+		assert.equal(1, applied)
+		newcomer:catch_up_later(peer, secret)
+		assert.same({ 2, 600000 }, { #planned, planned[2][1] })
+		now = 2000000
+		planned[2][2]()
+		newcomer:catch_up_later(peer, secret)
+		assert.same({ 3, 600000, 2 }, { #planned, planned[3][1], applied })
 	end)
 end)

@@ -52,8 +52,14 @@ local function record(key, more)
 	return made
 end
 
+-- Admits the first applications of a message, as if the chain knew them.
+local function admitted(message)
+	for index = 1, 5 do message:admit(index) end
+	return message
+end
+
 local function apply(store, records, origin)
-	local message = assert(parse({ type = "delta", data = { ["49"] = records } }))
+	local message = admitted(assert(parse({ type = "delta", data = { ["49"] = records } })))
 	return message:apply(store, assert(secret(MASTER)), origin or 1, NOW)
 end
 
@@ -117,6 +123,33 @@ describe("sync core", function()
 		assert.equal(1, store:stats("49").tombstones)
 	end)
 
+	it("merges nothing of an application that has no namespace and is not admitted", function()
+		local store = new_store(A)
+		local message = assert(parse({ type = "delta", data = { ["49"] = { record("one"), record("two") } } }))
+		assert.same({ { "49" }, { 1 } }, { message:new_apps(store, 1, 10) })
+		local counts = assert(message:apply(store, assert(secret(MASTER)), 1, NOW))
+		assert.same({ 2, 0, 2, 2 }, { counts.total, counts.merged, counts.rejected, counts.later })
+		assert.equal(0, store:stats().namespaces)
+		message:admit(1)
+		assert.equal(2, message:apply(store, assert(secret(MASTER)), 1, NOW).merged)
+		assert.same({ {}, {} }, { message:new_apps(store, 1, 10) })
+	end)
+
+	it("names the applications without a namespace page by page", function()
+		local data, seen, from = {}, {}, 1
+		for id = 1, 25 do data[tostring(id)] = { record("k") } end
+		local message = assert(parse({ type = "delta", data = data }))
+		while from do
+			local ids, indexes
+			ids, indexes, from = message:new_apps(new_store(A), from, 10)
+			assert.is_true(#ids <= 10 and #ids == #indexes)
+			for i, id in ipairs(ids) do seen[id] = indexes[i] end
+		end
+		for id = 1, 25 do assert.is_truthy(seen[tostring(id)]) end
+		assert.has_error(function() message:new_apps(new_store(A), 0, 10) end)
+		assert.has_error(function() message:new_apps(new_store(A), 1, 5000) end)
+	end)
+
 	it("shows each well-formed record, and rejects what is refused", function()
 		local store = new_store(A)
 		local message = assert(parse({ data = {
@@ -139,7 +172,7 @@ describe("sync core", function()
 		assert.equal("50", seen["50/two"].app_id)
 		message:refuse(4)
 		for _, index in ipairs({ 0, -1, 1.5, "x" }) do assert.has_error(function() message:record(index) end) end
-		local counts = assert(message:apply(store, assert(secret(MASTER)), 1, NOW))
+		local counts = assert(admitted(message):apply(store, assert(secret(MASTER)), 1, NOW))
 		assert.same({ 4, 1, 3, 2 }, { counts.total, counts.merged, counts.rejected, counts.refused })
 		assert.equal(0, store:stats("49").tombstones)
 		assert.equal(1, store:stats("50").live_keys)
@@ -150,7 +183,7 @@ describe("sync core", function()
 			local store, master = new_store(A), assert(secret(MASTER))
 			local message = assert(parse({ data = { ["49"] = { record("one") } } }))
 			local counts
-			coroutine.wrap(function() counts = message:apply(store, master, 1, NOW) end)()
+			coroutine.wrap(function() counts = admitted(message):apply(store, master, 1, NOW) end)()
 			assert.is_nil(counts)
 			assert.has_error(function() message:records() end)
 			message:close()
@@ -183,7 +216,7 @@ describe("sync core", function()
 		local message = assert(native.sync_parse(page))
 		assert.equal("delta", message:text("type"))
 		assert.equal(1, message:records())
-		local counts = assert(message:apply(new_store(B), assert(secret(MASTER)), 2, NOW))
+		local counts = assert(admitted(message):apply(new_store(B), assert(secret(MASTER)), 2, NOW))
 		assert.equal(1, counts.merged)
 		assert.has_error(function() store:delta({ max_records = 0 }) end)
 		assert.has_error(function() store:delta({ max_records = 100001 }) end)
@@ -196,7 +229,7 @@ describe("sync core", function()
 		local whole, records = store:snapshot({ prefix = '{"status":"ok","data":', suffix = "}" })
 		assert.equal(2, records)
 		local size = whole:len()
-		assert.equal(2, assert(native.sync_parse(whole)):apply(new_store(B), assert(secret(MASTER)), 3, NOW).merged)
+		assert.equal(2, admitted(assert(native.sync_parse(whole))):apply(new_store(B), assert(secret(MASTER)), 3, NOW).merged)
 		local options = { prefix = '{"status":"ok","data":', suffix = "}", max_bytes = size }
 		assert.equal(size, assert(store:snapshot(options)):len())
 		options.max_bytes = size - 1

@@ -22,6 +22,7 @@ describe("records that a peer takes later", function()
 
 	local function apply(store, text, now_ms)
 		local parsed = assert(native.sync_parse(native.text_body(text)))
+		parsed:admit(1)
 		return assert(parsed:apply(store, MASTER, 1, now_ms))
 	end
 
@@ -42,6 +43,7 @@ describe("records that a peer takes later", function()
 		local body, text, code = build("0xsignature")
 		if not body then return nil, text, code end
 		local parsed = assert(native.sync_parse(body))
+		parsed:admit(1)
 		local counts = assert(parsed:apply(receiver, MASTER, 1, wall_ms()))
 		refused = refused + counts.later
 		return assert(native.sync_parse(native.text_body(writer:delta_reply("0xsignature", counts))))

@@ -71,13 +71,15 @@ describe("repair", function()
 		member.replies = replies.new({
 			store = member.store, log = LOG, wall_ms = function() return START_MS + now end, mono_ms = function() return now end,
 			peers = peers, writer = writer, evidence = {}, readiness = {}, config = {},
-			gateway = { accept = function() return false end },
+			gateway = { accept = function() return false end }, bootstrap = { catch_up_later = function() end },
+			new_apps = { of_delta = function(_, received) received:admit(1) end },
 		})
 		member.repair = repair.new({
 			exchange = exchange, writer = writer, peers = peers, store = member.store, log = LOG,
 			mono_ms = function() return now end, wall_ms = function() return START_MS + now end,
 			secret = function() return member.secret end, is_ready = function() return member.ready end,
-			accept = quiet, settings = function() return { max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
+			accept = function(received) received:admit(1) end,
+			settings = function() return { max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
 		})
 		return member
 	end
@@ -104,7 +106,9 @@ describe("repair", function()
 		local text = ('{"type":"delta","data":{"%s":[{"key":"%s","value":%s,"tombstone":%s,"ttl_ms":0,'
 			.. '"updated_at_ms":%d,"version":{"%s":%d}}]}}'):format(
 			APP, key, value, tostring(dead or false), START_MS - 100000 + counter, wallet_of(9), START_MS - 100000 + counter)
-		local counts = assert(assert(native.sync_parse(native.text_body(text))):apply(member.store, secret, 9, START_MS))
+		local received = assert(native.sync_parse(native.text_body(text)))
+		received:admit(1)
+		local counts = assert(received:apply(member.store, secret, 9, START_MS))
 		assert.equal(1, counts.merged)
 	end
 

@@ -10,7 +10,8 @@
 --   chain:master_secret_hash()            "0x" + 64 digits, NO_HASH when none is set
 --   chain:set_master_secret_hash(hash, tee)  true: sent or accepted (another node may still be first)
 --   chain:snapshot()                      the chain at a block of now: an object with instance_by_wallet, app, version,
---                                         and prefetch(wallet, hint { app_id, version_id } or nil), which reads what
+--                                         prefetch_apps(ids), which reads applications together, and
+--                                         prefetch(wallet, hint { app_id, version_id } or nil), which reads what
 --                                         authorization needs together; may be the chain itself
 --   chain:describe()                      { confirmations, unconfirmed (whether they are given up for now) }
 --   chain:counts()                        calls to servers and how many failed, since the start

@@ -99,7 +99,7 @@ function Chain:snapshot()
 end
 
 --- Does nothing: nothing needs to be read ahead.
-Chain.prefetch = Chain.begin_tick
+Chain.prefetch, Chain.prefetch_apps = Chain.begin_tick, Chain.begin_tick
 
 --- Does nothing: nothing runs in the background.
 function Chain:close() -- luacheck: no self

@@ -172,6 +172,15 @@ function Snapshot:prefetch(wallet, hint)
 	return load(self, { app_query(instance.app_id), version_query(instance.app_id, instance.version_id) })
 end
 
+--- Reads applications together, for calls of app().
+-- @param ids list of decimal texts
+-- @return true | nil, message, code
+function Snapshot:prefetch_apps(ids)
+	local queries = {}
+	for i, id in ipairs(ids) do queries[i] = app_query(id) end
+	return load(self, queries)
+end
+
 --- @param deps rpc (kms.chain.rpc), head (kms.chain.head); contracts: addresses { registry, kms }; view: the block, as
 -- head gives it
 -- @return snapshot; its field `view` is the block's

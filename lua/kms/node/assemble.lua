@@ -25,6 +25,7 @@ local message = require("kms.sync.message")
 local metrics = require("kms.admin.metrics")
 local metrics_requests = require("kms.admin.metrics.requests")
 local native = require("kms_native")
+local new_apps = require("kms.sync.new_apps")
 local nonces = require("kms.auth.nonces")
 local outbound = require("kms.peers.outbound")
 local peers = require("kms.peers")
@@ -81,14 +82,16 @@ local function add_sync(parts)
 	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES), parts.wall_ms)
 	parts.exchange = exchange.new({
 		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
-		nonce_ms = config.POP_TIMEOUT_SECONDS * SECOND_MS,
-		on_anew = function(peer) parts.pusher:started_anew(peer) end,
+		nonce_ms = config.POP_TIMEOUT_SECONDS * SECOND_MS, on_anew = function(peer) parts.pusher:started_anew(peer) end,
 		on_time = function(...) parts.clock_check:heard(...) end,
 	})
 	local function is_ready() return parts.readiness.ready end
 	local function secret() return parts.secrets.current end
 	local function settings() return parts.reloader.settings end
-	local function accept(response, peer) return parts.gateway:accept(response, peer) end
+	local function by_policy(response, peer) return parts.gateway:accept(response, peer) end
+	parts.new_apps = new_apps.new({ chain = parts.chain, peers = parts.peers, store = parts.store, log = parts.log,
+		mono_ms = parts.mono_ms, config = config })
+	local accept = parts.new_apps:before_snapshot(by_policy)
 	parts.pusher = push.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
@@ -101,13 +104,12 @@ local function add_sync(parts)
 		push = function() parts.early_push:changed_now() end, wanted = config.WRITE_COPIES,
 		wait_ms = config.WRITE_WAIT_MS, strict = config.WRITE_STRICT,
 	})
-	parts.last_push = last_push.new({
-		pusher = parts.pusher, is_ready = is_ready, log = parts.log, mono_ms = parts.mono_ms,
-	})
+	parts.last_push = last_push.new({ pusher = parts.pusher, is_ready = is_ready, log = parts.log,
+		mono_ms = parts.mono_ms })
 	parts.repair = repair.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES,
-		secret = secret, is_ready = is_ready, accept = accept, settings = settings,
+		secret = secret, is_ready = is_ready, settings = settings, accept = parts.new_apps:before_changes(by_policy),
 	})
 	parts.bootstrap = bootstrap.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
@@ -182,16 +184,15 @@ local function app(parts)
 end
 
 local function attestation(parts)
-	return attestation_routes.new({
-		tee = parts.tee, policy = parts.policy, mono_ms = parts.mono_ms, config = parts.config,
-	})
+	return attestation_routes.new({ tee = parts.tee, policy = parts.policy, mono_ms = parts.mono_ms,
+		config = parts.config })
 end
 
 local function sync(parts)
 	parts.replies = replies.new({
 		store = parts.store, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, peers = parts.peers,
 		writer = parts.writer, evidence = parts.evidence, gateway = parts.gateway, readiness = parts.readiness,
-		config = parts.config,
+		config = parts.config, new_apps = parts.new_apps, bootstrap = parts.bootstrap,
 	})
 	return sync_route.new({
 		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
@@ -202,8 +203,7 @@ end
 
 local function digest(parts)
 	return digest_route.new({
-		store = parts.store, secrets = parts.secrets, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms,
-		config = parts.config,
+		store = parts.store, secrets = parts.secrets, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, config = parts.config,
 	})
 end
 

@@ -13,6 +13,7 @@ Bootstrap.__index = Bootstrap
 
 local SECRET_TIMEOUT_MS = 5000
 local SNAPSHOT_TIMEOUT_MS = 120000
+local CATCH_UP_MS, CATCH_UP_PAUSE_MS = 60000, 600000
 
 -- The peers that may be called now, each time starting with another one.
 local function callable(self)
@@ -73,12 +74,13 @@ end
 -- Merges the records of a snapshot into the store.
 -- @return counts | nil, message, code
 local function apply(self, peer, response, secret)
-	self.accept(response, peer)
+	local ok, failure, failure_code = self.accept(response, peer)
+	if not ok then return nil, failure, failure_code end
 	local counts, message, code = response:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
 	record_counts.add(self.counts, counts)
 	self.log:info("snapshot applied", {
-		peer = peer.wallet, records = counts.total, merged = counts.merged, rejected = counts.rejected,
+		peer = peer.wallet, records = counts.total, merged = counts.merged, rejected = counts.rejected, later = counts.later,
 	})
 	return counts
 end
@@ -125,14 +127,31 @@ function Bootstrap:catch_up(secret)
 	end)
 end
 
+--- Fetches the snapshot of an existing node in a minute, at most every ten minutes: it has pushed records that this
+-- node takes later, and does not push them again. Returns at once.
+-- @param secret master secret in use
+function Bootstrap:catch_up_later(peer, secret)
+	local plan = self.plans[peer] or { due_ms = 0 }
+	self.plans[peer] = plan
+	if plan.waits then return end
+	plan.waits = true
+	loop.after(math.max(CATCH_UP_MS, plan.due_ms - self.mono_ms()), function()
+		plan.waits, plan.due_ms = false, self.mono_ms() + CATCH_UP_PAUSE_MS
+		for _, member in ipairs(callable(self)) do
+			if member == peer then loop.spawn(function() loop.try(snapshot_of, self, peer, secret) end) end
+		end
+	end)
+end
+
 --- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); evidence (kms.sync.evidence); peers
 --   (kms.peers); store; clock (kms.base.clock); log; mono_ms; max_snapshot_bytes; accept (function(message, peer):
---   marks the records that the operator's policy refuses)
+--   decides what may be merged, kms.sync.new_apps:before_snapshot)
 -- @return bootstrap; `counts` since the start: snapshots fetched, snapshots that failed (failures), and
 --   kms.sync.record_counts of their records
 function M.new(deps)
 	local self = needs.take(deps, "exchange writer evidence peers store clock log mono_ms max_snapshot_bytes accept")
 	self.first, self.counts = 0, { fetched = 0, failures = 0 }
+	self.plans = setmetatable({}, { __mode = "k" }) -- of catch_up_later: by peer { waits, due_ms }
 	return setmetatable(self, Bootstrap)
 end
 

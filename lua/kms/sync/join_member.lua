@@ -62,7 +62,8 @@ end
 
 -- Merges the records of a page. Returns true | nil, message, code.
 local function merge(self, peer, page, secret, state)
-	self.accept(page.response, peer)
+	local ok, failure, failure_code = self.accept(page.response, peer)
+	if not ok then return nil, failure, failure_code end
 	if self.peers:understands(peer, "fingerprint") then page.response:set_settles() end
 	local counts, message, code = page.response:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end

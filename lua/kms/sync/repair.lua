@@ -142,7 +142,7 @@ end
 
 --- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms,
 --   wall_ms; secret (function -> master secret in use); is_ready (function -> whether this node serves); accept
---   (function(message, peer): marks the records that the operator's policy refuses); settings (function -> {
+--   (function(message, peer): decides what may be merged, kms.sync.new_apps:before_changes); settings (function -> {
 --   max_bytes }); max_body_bytes (MAX_SYNC_PAYLOAD_BYTES)
 -- @return repair; `counts` since the start: exchanges, equal (of those: without a difference), failures, given and
 --   wanted (versions), bytes (of messages with records)

@@ -221,6 +221,42 @@ TEST(a_full_store_rejects_and_goes_on)
 	kms_store_free(s);
 }
 
+TEST(an_application_that_was_not_admitted_gets_no_namespace)
+{
+	kms_store *s = kit_store(1);
+	kms_sync *m;
+	kms_sync_counts c;
+	const char *field;
+	kms_secret *master = hex_secret(MASTER);
+	CHECK_OK(kit_put(s, "x", 1, NOW)); /* APP has a namespace */
+	kms_buf text = data_text();
+	add_live(&text, "a", 1, WALLET, 1, NOW);
+	add(&text, "],\"50\":[{\"key\":\"t\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
+		   "\":1}},{\"key\":\"s\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
+		   "\":1}}],\"51\":[{\"key\":\"u\",\"value\":null,\"tombstone\":true,\"version\":{\"" WALLET
+		   "\":1}}]}}");
+	CHECK_OK(kms_sync_parse(&m, &field, &text));
+	kms_sync_refuse(m, 2);
+	kms_sync_app_walk walk = { .index = 0, .steps = 10 };
+	CHECK(kms_sync_new_app(&walk, m, s) && walk.app_id == 50 && walk.index == 1);
+	walk.index++;
+	CHECK(kms_sync_new_app(&walk, m, s) && walk.app_id == 51 && walk.index == 2);
+	walk.index++;
+	CHECK(!kms_sync_new_app(&walk, m, s) && walk.index == kms_sync_apps(m));
+	walk = (kms_sync_app_walk){ .index = 0, .steps = 1 };
+	CHECK(!kms_sync_new_app(&walk, m, s) && walk.index == 1); /* where to go on */
+	CHECK_OK(kms_sync_apply(&c, m, s, master, ORIGIN, NOW));
+	CHECK(counts_are(&c, 4, 1, 0, 3, 0) && c.later == 2 && c.refused == 1);
+	CHECK(!kms_store_has_app(s, 50) && kit_stats(s).live_keys == 2);
+	kms_sync_admit(m, 1);
+	CHECK_OK(kms_sync_apply(&c, m, s, master, ORIGIN, NOW));
+	CHECK(c.merged == 1 && c.later == 1 && c.refused == 1);
+	CHECK(kms_store_has_app(s, 50) && !kms_store_has_app(s, 51));
+	kms_secret_unref(master);
+	kms_sync_free(m);
+	kms_store_free(s);
+}
+
 TEST(a_bad_end_keeps_all_out)
 {
 	static const char *const ends[] = { "]}",
@@ -268,6 +304,7 @@ TEST(no_memory_is_no_records_fault)
 		add_sealed_hex(&text, 50, 1, 1);
 		add(&text, "\",\"version\":{\"" WALLET "\":1}}]}}");
 		CHECK_OK(kms_sync_parse(&message, &field, &text));
+		admit_all(message);
 		kms_mem_fail_after(n);
 		status = kms_sync_apply(&c, message, s, master, ORIGIN, NOW);
 		ended = sweep_ends(n);
@@ -297,6 +334,8 @@ TEST(misuse_is_refused)
 	add(&text, "]}}");
 	const char *field;
 	CHECK_OK(kms_sync_parse(&m, &field, &text));
+	admit_all(m);
+	kms_sync_admit(m, 1); /* there is no second one */
 	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_apply(&c, m, s, master, 0, NOW));
 	CHECK(c.total == 0);
 	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_apply(&c, m, s, half, 1, NOW));
@@ -318,5 +357,5 @@ TEST(misuse_is_refused)
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(outcomes_are_counted), T(a_message_without_records_changes_nothing),
 	  T(records_are_shown_and_refused), T(only_what_is_right_is_merged), T(one_wallet_twice_is_no_clock),
-	  T(a_full_store_rejects_and_goes_on), T(a_bad_end_keeps_all_out), T(no_memory_is_no_records_fault),
-	  T(misuse_is_refused))
+	  T(a_full_store_rejects_and_goes_on), T(an_application_that_was_not_admitted_gets_no_namespace),
+	  T(a_bad_end_keeps_all_out), T(no_memory_is_no_records_fault), T(misuse_is_refused))

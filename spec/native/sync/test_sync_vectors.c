@@ -60,6 +60,7 @@ static uint64_t merge_message(const char *app_id, const kms_json_value *record, 
 					 "000000000000\":1},\"value\":\""));
 	MUST(kms_buf_append(&value, kms_text_span(kms_json_text(record))));
 	kms_sync *message = message_of("{\"data\":{\"", &value, "\"}]}}");
+	kms_sync_admit(message, 0);
 	MUST(kms_sync_apply(&counts, message, store, master, 1, 1000));
 	kms_sync_free(message);
 	kms_buf_free(&value);
@@ -224,6 +225,7 @@ static const char *send_merge_record(kms_store *store, const kms_record *record)
 		 (unsigned long long)record->updated_at_ms, (unsigned long long)record->ttl_ms);
 	MUST(kms_buf_append_text(&text, entry));
 	kms_sync *message = message_of("{\"data\":{\"1\":[{\"key\":", &text, "}]}}");
+	kms_sync_admit(message, 0);
 	MUST(kms_sync_apply(&counts, message, store, master, 1, MERGE_NOW));
 	kms_sync_free(message);
 	kms_buf_free(&text);
