@@ -68,7 +68,7 @@ all: deps-build-run ## install what is missing and build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts debian13)
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts model debian13)
 	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
