@@ -45,7 +45,7 @@ static struct {
 	size_t lines;
 	body_caller *callers[BUCKETS];
 	body_caller *clients[BUCKETS]; /* with long request lines; 0 stands for all that are not told apart */
-	TAILQ_HEAD(, kms_http_line) arriving; /* the oldest first */
+	TAILQ_HEAD(kms_http_lines, kms_http_line) arriving; /* the oldest first */
 } budget = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.limits = { .total = SIZE_MAX, .share = SIZE_MAX },
@@ -245,6 +245,7 @@ static bool drop_another(const kms_http_line *line)
 	size_t most = held_by(line->client) - 1;
 	TAILQ_FOREACH(at, &budget.arriving, link)
 	{
+		/* cppcheck-suppress uninitvar ; TAILQ_FOREACH has set it */
 		size_t held = held_by(at->client);
 		if (held <= most) continue;
 		most = held;
