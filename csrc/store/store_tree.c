@@ -193,11 +193,13 @@ tree_section *kms_tree_section(const store_tree *tree, uint32_t hour)
 	return at < tree->section_count && tree->sections[at]->hour == hour ? tree->sections[at] : NULL;
 }
 
+#define POINTER sizeof(void *) /* an element of `sections` */
+
 static bool sections_grow(store_tree *tree)
 {
 	if (tree->section_count < tree->section_capacity) return true;
 	size_t capacity = tree->section_capacity ? 2 * tree->section_capacity : 16;
-	tree_section **sections = kms_heap_resize((void *)tree->sections, capacity * sizeof(*sections));
+	tree_section **sections = kms_heap_resize((void *)tree->sections, capacity * POINTER);
 	ENSURE(sections, false);
 	tree->sections = sections;
 	tree->section_capacity = capacity;
@@ -213,7 +215,7 @@ static tree_section *section_get(store_tree *tree, uint32_t hour)
 	ENSURE(made, NULL);
 	made->hour = hour;
 	memmove((void *)(tree->sections + at + 1), (void *)(tree->sections + at),
-		(tree->section_count - at) * sizeof(made));
+		(tree->section_count - at) * POINTER);
 	tree->sections[at] = made;
 	tree->section_count++;
 	return made;
@@ -227,7 +229,7 @@ static void section_drop_if_empty(store_tree *tree, tree_section *section)
 	kms_heap_free(section);
 	tree->section_count--;
 	memmove((void *)(tree->sections + at), (void *)(tree->sections + at + 1),
-		(tree->section_count - at) * sizeof(section));
+		(tree->section_count - at) * POINTER);
 }
 
 /* ---- the tree ---- */

@@ -129,8 +129,8 @@ static kms_status view_leaves(kms_tree_view *view, const tree_node *node, const 
 static kms_tree_range child_of(const kms_tree_range *range, uint64_t index)
 {
 	unsigned depth = range->depth + KMS_TREE_STEP;
-	return (kms_tree_range){ range->hour, (uint8_t)depth,
-				 range->place | index << (KMS_TREE_DEPTH - depth) };
+	unsigned shift = depth < KMS_TREE_DEPTH ? KMS_TREE_DEPTH - depth : 0;
+	return (kms_tree_range){ range->hour, (uint8_t)depth, range->place | index << shift };
 }
 
 /* A range's children are its node's grandchildren. A child without children holds the leaves of four. */

@@ -84,12 +84,14 @@ kms_status kms_digest_add_child(range_list *list, const kms_tree_range *range, u
 
 void kms_digest_shuffle(range_list *list, size_t from, kms_digest *digest)
 {
-	for (size_t left = list->count; left > from + 1; left--) {
+	if (list->count <= from) return;
+	kms_tree_range *items = list->items + from;
+	for (size_t left = list->count - from; left > 1; left--) {
 		uint64_t drawn = kms_siphash_tagged(&digest->salt, digest->draws++, KMS_BYTES("order"));
-		size_t other = from + (size_t)(drawn % (left - from));
-		kms_tree_range range = list->items[other];
-		list->items[other] = list->items[left - 1];
-		list->items[left - 1] = range;
+		kms_tree_range *other = &items[drawn % left];
+		kms_tree_range range = *other;
+		*other = items[left - 1];
+		items[left - 1] = range;
 	}
 }
 
