@@ -2,9 +2,11 @@
 
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
+local loop = require("kms.base.loop")
 local message = require("kms.sync.message")
 local repair = require("kms.sync.repair")
 local replies = require("kms.sync.replies")
+local wait = require("spec.support.wait")
 
 local native = crypto.native
 local START_MS = 1700000000000
@@ -112,11 +114,19 @@ describe("repair", function()
 		assert.equal(1, counts.merged)
 	end
 
-	-- One interval of a member, to its end.
+	-- One interval of a member, to the end of the coroutine that its tick starts.
 	local function tick(member)
+		local spawn, ended = loop.spawn, false
+		loop.spawn = function(fn, ...)
+			return spawn(function(...)
+				fn(...)
+				ended = true
+			end, ...)
+		end
 		now = now + 10000
 		member.repair:tick()
-		require("luv").run("default")
+		loop.spawn = spawn
+		wait.until_true("the end of the turn", function() return ended end)
 	end
 
 	local function status(from, to) return from.repair:status()[wallet_of(to.index)] end
