@@ -114,19 +114,20 @@ describe("repair", function()
 		assert.equal(1, counts.merged)
 	end
 
-	-- One interval of a member, to the end of the coroutine that its tick starts.
+	-- One interval of a member, to the end of the coroutine that its tick may start.
 	local function tick(member)
-		local spawn, ended = loop.spawn, false
+		local spawn, running = loop.spawn, 0
 		loop.spawn = function(fn, ...)
+			running = running + 1
 			return spawn(function(...)
 				fn(...)
-				ended = true
+				running = running - 1
 			end, ...)
 		end
 		now = now + 10000
 		member.repair:tick()
 		loop.spawn = spawn
-		wait.until_true("the end of the turn", function() return ended end)
+		wait.until_true("the end of the turn", function() return running == 0 end)
 	end
 
 	local function status(from, to) return from.repair:status()[wallet_of(to.index)] end
