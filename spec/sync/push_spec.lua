@@ -22,6 +22,37 @@ describe("push", function()
 		assert.equal(4, t.store.acknowledged)
 	end)
 
+	describe("counts as held by a peer", function()
+		local function holds(sequence) return t.pusher:holds(t.peers.members[1], sequence) end
+
+		it("no change of a page of which the peer refused a record, until it has a new store", function()
+			t.answers[OURS] = { counts = { total = 1, rejected = 1, later = 0 } }
+			t:change(0)
+			t:tick()
+			assert.same({ 1, false }, { t.pusher:status().peers[OURS].acknowledged, holds(1) })
+			t.answers[OURS] = nil
+			t:change(0)
+			t:tick()
+			assert.same({ false, true }, { holds(1), holds(2) })
+			t.pusher:started_anew(t.peers.members[1])
+			t:tick()
+			assert.same({ true, true }, { holds(1), holds(2) })
+		end)
+
+		it("no record that is too large for it, alone or beside others", function()
+			t:change(0, 1 << 40)
+			t:tick()
+			assert.is_false(holds(1))
+			t:change(0)
+			t:change(0, 1 << 40)
+			t:tick()
+			assert.is_false(holds(3))
+			t:change(0)
+			t:tick()
+			assert.same({ false, false, true }, { holds(1), holds(3), holds(4) })
+		end)
+	end)
+
 	it("sends each change once", function()
 		for _ = 1, 3 do
 			t:change(0)

@@ -76,8 +76,16 @@ local function is_within(range, sequence)
 	return range ~= nil and sequence > range.since and sequence <= range.through
 end
 
---- Whether a peer has taken a change, as far as is known: in the range, none counts as taken, nor does any of the last
--- page of which the peer refused records or was not sent them (cursor.refused).
+--- The peer refused records of a page, or was not sent those that are too large for it: which ones is not known. One
+-- range stands for all such pages, so that a write that waits is never counted where it may be missing.
+function M.refuse(cursor, since, through)
+	local range = cursor.refused or { since = since, through = through }
+	range.since, range.through = math.min(range.since, since), math.max(range.through, through)
+	cursor.refused = range
+end
+
+--- Whether a peer has taken a change, as far as is known: none counts as taken in a range that the peer takes later, or
+-- in which it refused records.
 function M.holds(cursor, sequence)
 	return sequence <= cursor.since and not is_within(cursor.behind, sequence) and not is_within(cursor.refused, sequence)
 end

@@ -2,6 +2,7 @@
 --   since    the last change that the peer has acknowledged
 --   skipped  records not sent since they are too large for it
 --   behind   what of the changes before it has not taken yet (kms.sync.behind)
+--   refused  range of changes in which the peer refused records or was not sent them (kms.sync.behind)
 --   life     how often the cursor was reset
 --   lost     an existing node that could not be reached: it may come back with an empty store
 --   running  a visit (kms.sync.visits) is planned or under way, since began_ms
@@ -17,7 +18,7 @@ end
 --- Starts again from the first change: the peer has restarted, and is there again.
 function M.reset(cursor)
 	cursor.since, cursor.behind, cursor.lost, cursor.life = 0, nil, false, cursor.life + 1
-	cursor.page_bytes, cursor.failed = nil, nil
+	cursor.page_bytes, cursor.failed, cursor.refused = nil, nil, nil
 end
 
 return M

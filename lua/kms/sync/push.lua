@@ -62,6 +62,7 @@ local function send(self, peer, cursor, since, through)
 	cursor.failed = nil
 	-- The page may have gone to the store before the restart. Begin again at the next tick and not here: a peer
 	-- that claims a new store each time must not be pushed to without end.
+	if cursor.life == life and sent.refused then behind.refuse(cursor, since, sent.through) end
 	return cursor.life == life and sent or nil
 end
 
@@ -85,7 +86,6 @@ local function push_once(self, peer, cursor)
 	if not sent then return false end
 	cursor.since = sent.through
 	if sent.later > 0 then self.behind:mark(cursor, since, sent) end
-	if sent.refused then cursor.refused = { since = since, through = sent.through } end
 	self.on_progress()
 	return not self.behind:next(cursor) or push_again(self, peer, cursor)
 end

@@ -1,6 +1,7 @@
 --- The pages of a push to a peer: which changes it gets, and how large a page may be (docs/protocol.md section
 -- 9). `cursor` is the peer's (kms.sync.cursor).
 
+local behind = require("kms.sync.behind")
 local needs = require("kms.base.needs")
 local value_limit = require("kms.sync.value_limit")
 
@@ -51,6 +52,7 @@ function Pages:has_news(peer, cursor)
 		-- The peer may have restarted meanwhile: then the cursor has been reset.
 		if cursor.life == life then
 			count_skipped(self, peer, cursor, skipped)
+			if skipped and skipped > 0 then behind.refuse(cursor, cursor.since, through_or_message) end
 			cursor.since = through_or_message
 		end
 	end
@@ -87,7 +89,7 @@ function Pages:send(peer, cursor, since, through)
 	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
 	if not response and code ~= "ERR_NOTHING" then return nil, message, code end
 	if not through then count_skipped(self, peer, cursor, page.skipped) end
-	if not response then return { through = page.through, later = 0 } end
+	if not response then return { through = page.through, later = 0, refused = page.skipped > 0 } end
 	local counts = response:counts()
 	local later = later_of(counts, page.records)
 	local rejected = math.min(counts.rejected or 0, page.records)
