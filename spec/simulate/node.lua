@@ -26,7 +26,6 @@ local quiet = {
 	debug = nothing, info = nothing, warn = nothing, error = nothing, limited = nothing, log = nothing, note = nothing,
 	enabled = function() return false end, name = function(_, name) return name end,
 }
-M.quiet = quiet
 
 local Tee = setmetatable({}, own_keys.Keys)
 Tee.__index = Tee
@@ -126,7 +125,7 @@ local function start(node, world)
 		node.written[coroutine.running()] = records.newest(parts)
 		return changed(...)
 	end
-	node.parts, node.state, node.held, node.starts = parts, "up", {}, node.starts + 1
+	node.parts, node.state, node.held = parts, "up", {}
 	timers.run(parts, function() return false end)
 end
 

@@ -1,4 +1,4 @@
---- Schedules of a simulation: what happens when, made from a seed. A schedule is a plan (kms.simulate.world) and a
+--- Schedules of a simulation: what happens when, made from a seed. A schedule is a plan (spec.simulate.world) and a
 -- list of events, so that a part of it can be run again.
 
 local generator = require("spec.simulate.generator")

@@ -34,7 +34,7 @@ end
 
 local function add_node(self, index, offset_ms)
 	local host = ("10.0.0.%d:8000"):format(index)
-	local made = { index = index, url = "http://" .. host, offset_ms = offset_ms, state = "down", held = {}, starts = 0,
+	local made = { index = index, url = "http://" .. host, offset_ms = offset_ms, state = "down", held = {},
 		written = setmetatable({}, { __mode = "k" }) }
 	self.nodes[index], self.network.nodes[host] = made, made
 	local tee = node.identity(index)
