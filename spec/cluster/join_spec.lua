@@ -19,6 +19,7 @@ describe("a node that restarts", function()
 		-- A snapshot of the whole store would be more than MAX_SNAPSHOT_BYTES.
 		cluster = clusters.start({ env = {
 			MAX_KV_VALUE_SIZE_BYTES = "65536", MAX_SNAPSHOT_BYTES = "1200000", LONELY_SECONDS = tostring(LONELY_S),
+			MAX_CLOCK_SKEW_MS = "4000", -- they wait twice as long before they write from nothing
 			RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0",
 			DATA_SYNC_INTERVAL_SECONDS = "20", -- repair by the others must not bring what this node did not wait for
 		} })
@@ -54,11 +55,6 @@ describe("a node that restarts", function()
 	end
 
 	local function value_of(key) return (key .. ";"):rep(VALUE_BYTES):sub(1, VALUE_BYTES) end
-
-	-- A node that found no complete store refuses writes for a while.
-	local function put(client, key)
-		wait.until_true("a write", function() return client:put(key, "value").status == 200 end, 60)
-	end
 
 	-- At the first moment at which a node serves, it has all.
 	local function holds_all(index, prefix, count)
@@ -112,7 +108,7 @@ describe("a node that restarts", function()
 		for index = 1, 3 do
 			wait.until_true("a complete store", function() return cluster:status(index).node.store_complete end)
 		end
-		put(clients[2], "new")
+		clusters.write(clients[2], "new", "value")
 		clusters.on_every_node("a new value", clients, function(c) return c:value("new") == "value" end)
 	end)
 
@@ -122,7 +118,7 @@ describe("a node that restarts", function()
 		wait_serving(1)
 		local node = cluster:status(1).node
 		assert.same({ true, false }, { node.store_alone, node.store_complete })
-		put(clients[1], "lonely")
+		clusters.write(clients[1], "lonely", "value")
 		cluster:revive(2, 3)
 		wait_serving(1, 2, 3)
 		clusters.on_every_node("what was written alone", clients, function(c) return c:value("lonely") == "value" end)

@@ -27,6 +27,7 @@ local SETTINGS = {
 	PEER_CACHE_TTL_SECONDS = "3", PEER_BLACKLIST_DURATION_SECONDS = "2", THREADS = "1",
 }
 local STOP_MS = 30000
+local WRITE_S = 60
 local INHERITED = { "ASAN_OPTIONS", "UBSAN_OPTIONS" }
 
 --- Why there can be no cluster here, or nil.
@@ -159,6 +160,12 @@ end
 --- Runs fn(registry), a change by the chain's owner.
 function Cluster:owner(fn)
 	M.await(function() fn(self.net.registry) end)
+end
+
+--- Writes a value, as soon as the node makes writes: one that restarted and found no complete store first waits for
+-- twice MAX_CLOCK_SKEW_MS.
+function M.write(client, key, value)
+	wait.until_true("a write of " .. key, function() return client:put(key, value).status == 200 end, WRITE_S)
 end
 
 --- Waits until every client's call(client) returns a true value.
