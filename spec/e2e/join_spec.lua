@@ -86,6 +86,15 @@ describe("a node that joins", function()
 		for _, exchange in ipairs(member.received) do assert.equal(exchange.signature, exchange.inner.pop) end
 	end)
 
+	it("finds in the snapshot of an existing node what that node's push did not bring", function()
+		local member = add("member")
+		start({ SNAPSHOT_COMPARE_SECONDS = "1" }):wait_ready()
+		local app = register_app()
+		member.data = { ["700"] = { record(member, "700", "a", "pushed in vain") } }
+		wait.until_true("the record", function() return app:value("a") == "pushed in vain" end)
+		assert.same({}, member.failures)
+	end)
+
 	local function seal_to_somebody(secret)
 		return { status = "ok", sealed = crypto.seal_secret(secret, crypto.hex(crypto.made_up("somebody else").der)) }
 	end

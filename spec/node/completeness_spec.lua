@@ -159,7 +159,7 @@ describe("kms.node.completeness", function()
 
 	it("catches up when it is back, and serves meanwhile", function()
 		for _ = 1, 2 do t:tick() end
-		assert.is_nil(t.bootstrap.caught_up)
+		assert.is_nil(t.existing.fetched)
 		t.chain.down = true
 		t:pass(180001)
 		t:tick()
@@ -167,7 +167,7 @@ describe("kms.node.completeness", function()
 		t.chain.down = false
 		for _ = 1, 2 do t:tick() end
 		assert.is_true(t.node.ready)
-		assert.equal(1, t.bootstrap.caught_up)
+		assert.equal(1, t.existing.fetched)
 	end)
 
 	it("needs no member for a secret that it has just made", function()

@@ -1,8 +1,8 @@
 --- kms.node.readiness with parts of tables around it, for its specs. Fields that specs read and change: chain
 -- (spec.support.fake_chain), identity (known), tee, service (master: what it got), saved (secrets of earlier
--- runs), bootstrap (given: the secret that peers give; of_all: what their refusals say together), join (found: what a
--- round finds), alone (settings), wall and mono (the clocks), lines (the log), held (kms.node.master_secrets), node
--- (the readiness), seen_all (what on_complete was told). Before open(): quiet_ms.
+-- runs), bootstrap (given: the secret that peers give; of_all: what their refusals say together), existing (fetched:
+-- how often), join (found: what a round finds), alone (settings), wall and mono (the clocks), lines (the log), held
+-- (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told). Before open(): quiet_ms.
 
 local clock = require("kms.base.clock")
 local fake_chain = require("spec.support.fake_chain")
@@ -49,7 +49,6 @@ local function new_bootstrap()
 		if found then return self.given, "http://peer" end
 		return nil, "nobody has it", self.of_all
 	end
-	function bootstrap:catch_up() self.caught_up = (self.caught_up or 0) + 1 end
 	return bootstrap
 end
 
@@ -88,8 +87,9 @@ function Fixture:open(given)
 	self.held = master_secrets.new({ tee = self.tee, given = given })
 	self.node = readiness.new({
 		identity = self.identity, chain = self.chain, peers = list, tee = self.tee, service = self.service,
-		secrets = self.held, log = log, bootstrap = self.bootstrap, mono_ms = mono_ms, tick_ms = 60000, view_ttl_ms = 180000,
-		quiet_ms = self.quiet_ms, on_complete = function(seen_all) self.seen_all = seen_all end,
+		secrets = self.held, log = log, bootstrap = self.bootstrap, existing = self.existing, mono_ms = mono_ms,
+		tick_ms = 60000, view_ttl_ms = 180000, quiet_ms = self.quiet_ms,
+		on_complete = function(seen_all) self.seen_all = seen_all end,
 		join = self.join, alone = self.alone, sleep = function() self.sleeping = coroutine.running() coroutine.yield() end,
 		clock = clock.new({ wall_ms = wall_ms, mono_ms = mono_ms, max_skew_ms = 15000 }),
 	})
@@ -120,6 +120,7 @@ function M.new()
 	local self = setmetatable({ wall = 1700000000000, mono = 5000, saved = {}, chain = fake_chain.new() }, Fixture)
 	self.chain:register("49", wallet:address(), p384:public_der())
 	self.tee, self.bootstrap, self.join = new_tee(self), new_bootstrap(), new_join()
+	self.existing = { fetch_all = function(existing) existing.fetched = (existing.fetched or 0) + 1 end }
 	self.alone = { after_ms = 30000, silent_ms = 300000, at_once = false }
 	self.service = { set_master = function(service, secret) service.master = secret end }
 	self.identity = { learn = function() return true end }

@@ -146,40 +146,14 @@ describe("bootstrap", function()
 		end)
 	end)
 
-	it("catches up with existing nodes, which do not push again", function()
-		inner = { data = true }
-		newcomer:catch_up(native.secret_random(32))
-		peer.features = { store = true }
-		newcomer:catch_up(native.secret_random(32))
-		assert.equal(1, applied)
-		assert.is_false(newcomer.catching_up)
-	end)
-
 	it("takes nothing of a snapshot whose applications cannot be checked", function()
+		local secret = native.secret_random(32)
 		inner, accepted = { data = true }, { nil, "cannot be checked", "ERR_CHAIN" }
-		newcomer:catch_up(native.secret_random(32))
+		local result = table.pack(run(function() return newcomer:snapshot(peer, secret) end))
+		assert.same({ nil, "cannot be checked", "ERR_CHAIN", n = 3 }, result)
 		assert.equal(0, applied)
 		accepted = { true }
-		newcomer:catch_up(native.secret_random(32))
+		assert.is_table(run(function() return newcomer:snapshot(peer, secret) end))
 		assert.equal(1, applied)
-	end)
-
-	it("fetches in a minute what a peer pushes only once and it takes later, then at most every ten minutes", function()
-		local after, planned, now, secret = loop.after, {}, 0, native.secret_random(32)
-		finally(function() loop.after = after end)
-		loop.after = function(ms, fn) planned[#planned + 1] = { ms, fn } end
-		newcomer.mono_ms = function() return now end
-		inner = { data = true }
-		for _ = 1, 3 do newcomer:catch_up_later(peer, secret) end
-		assert.same({ 1, 60000, 0 }, { #planned, planned[1][1], applied })
-		now = 60000
-		planned[1][2]()
-		assert.equal(1, applied)
-		newcomer:catch_up_later(peer, secret)
-		assert.same({ 2, 600000 }, { #planned, planned[2][1] })
-		now = 2000000
-		planned[2][2]()
-		newcomer:catch_up_later(peer, secret)
-		assert.same({ 3, 600000, 2 }, { #planned, planned[3][1], applied })
 	end)
 end)

@@ -69,7 +69,7 @@ describe("a store that joins", function()
 				config = { MAX_SNAPSHOT_BYTES = 1 << 20 },
 				writer = message.writer({ address = wallet_of(index) }, member.id, wall_ms),
 				readiness = { is_complete = function() return member.complete end },
-				gateway = { accept = function() return false end }, bootstrap = { catch_up_later = quiet },
+				gateway = { accept = function() return false end }, existing = { fetch_later = quiet },
 				new_apps = { of_delta = function(_, received) admit(received) end },
 			})
 		end

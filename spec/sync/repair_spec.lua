@@ -73,7 +73,7 @@ describe("repair", function()
 		member.replies = replies.new({
 			store = member.store, log = LOG, wall_ms = function() return START_MS + now end, mono_ms = function() return now end,
 			peers = peers, writer = writer, evidence = {}, readiness = {}, config = {},
-			gateway = { accept = function() return false end }, bootstrap = { catch_up_later = function() end },
+			gateway = { accept = function() return false end }, existing = { fetch_later = function() end },
 			new_apps = { of_delta = function(_, received) received:admit(1) end },
 		})
 		member.repair = repair.new({

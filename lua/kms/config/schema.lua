@@ -97,6 +97,8 @@ function M.sections()
 				doc = "How long the last good chain view is used, in seconds; at least three ticks." },
 			{ name = "DATA_SYNC_INTERVAL_SECONDS", type = "int", min = 1, max = 3600, default = 10,
 				doc = "Interval between pushes of changes to peers, in seconds; nodes of this version get them at once." },
+			{ name = "SNAPSHOT_COMPARE_SECONDS", type = "int", min = 0, max = DAY_S, default = 600,
+				doc = "Interval between fetches of the snapshots of existing nodes, one a time, in seconds; 0: none." },
 			{ name = "LONELY_SECONDS", type = "int", min = 0, max = DAY_S, default = 30,
 				doc = "How long a node without the cluster's records waits, in seconds, when all others refuse connections." },
 			{ name = "LONELY_SILENT_SECONDS", type = "int", min = 0, max = DAY_S, default = 300,

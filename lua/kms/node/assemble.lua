@@ -8,7 +8,6 @@ local app_routes = require("kms.routes.app")
 local authenticate = require("kms.auth.authenticate")
 local authorize = require("kms.auth.authorize")
 local bans = require("kms.peers.bans")
-local bootstrap = require("kms.sync.bootstrap")
 local clock_check = require("kms.node.clock_check")
 local copies = require("kms.sync.copies")
 local digest_route = require("kms.routes.digest")
@@ -91,7 +90,6 @@ local function add_sync(parts)
 	local function by_policy(response, peer) return parts.gateway:accept(response, peer) end
 	parts.new_apps = new_apps.new({ chain = parts.chain, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, config = config })
-	local accept = parts.new_apps:before_snapshot(by_policy)
 	parts.pusher = push.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, log = parts.log,
 		mono_ms = parts.mono_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, skew_ms = config.MAX_CLOCK_SKEW_MS,
@@ -111,12 +109,7 @@ local function add_sync(parts)
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES,
 		secret = secret, is_ready = is_ready, settings = settings, accept = parts.new_apps:before_changes(by_policy),
 	})
-	parts.bootstrap = bootstrap.new({
-		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
-		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES, accept = accept,
-		evidence = parts.evidence,
-	})
-	parts.join = joining.new(parts, accept)
+	joining.add(parts, parts.new_apps:before_snapshot(by_policy))
 	return true
 end
 
@@ -135,9 +128,10 @@ local function add_readiness(parts, given_secret)
 	parts.readiness = readiness.new({
 		identity = parts.identity, chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service,
 		clock_check = parts.clock_check, secrets = parts.secrets, clock = parts.clock, log = parts.log,
-		mono_ms = parts.mono_ms, bootstrap = parts.bootstrap, join = parts.join, alone = joining.limits(config),
-		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
-		quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS, url = parts.url, instance_url = config.NODE_INSTANCE_URL,
+		mono_ms = parts.mono_ms, bootstrap = parts.bootstrap, join = parts.join, existing = parts.existing,
+		alone = joining.limits(config), tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS,
+		view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS, quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS,
+		url = parts.url, instance_url = config.NODE_INSTANCE_URL,
 		on_verified = function() on_verified(parts) end,
 		on_complete = function(all) parts.store:count_from_one(all and parts.peers:has_existing()) end,
 	})
@@ -192,7 +186,7 @@ local function sync(parts)
 	parts.replies = replies.new({
 		store = parts.store, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, peers = parts.peers,
 		writer = parts.writer, evidence = parts.evidence, gateway = parts.gateway, readiness = parts.readiness,
-		config = parts.config, new_apps = parts.new_apps, bootstrap = parts.bootstrap,
+		config = parts.config, new_apps = parts.new_apps, existing = parts.existing,
 	})
 	return sync_route.new({
 		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,

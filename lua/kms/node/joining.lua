@@ -1,5 +1,7 @@
 --- What a node needs to join its cluster, made of its other parts.
 
+local bootstrap = require("kms.sync.bootstrap")
+local existing_nodes = require("kms.sync.existing_nodes")
 local join = require("kms.sync.join")
 local repair_exchange = require("kms.sync.repair_exchange")
 
@@ -7,18 +9,25 @@ local M = {}
 
 local SECOND_MS = 1000
 
---- Makes what brings the cluster's records before the node serves.
+--- Adds what brings the cluster's secret and records: bootstrap, existing and join (kms.sync).
 -- @param parts of kms.node.assemble; @param accept as for kms.sync.join
--- @return kms.sync.join
-function M.new(parts, accept)
+function M.add(parts, accept)
 	local config = parts.config
+	parts.bootstrap = bootstrap.new({
+		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, clock = parts.clock,
+		log = parts.log, mono_ms = parts.mono_ms, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES, accept = accept,
+		evidence = parts.evidence,
+	})
+	parts.existing = existing_nodes.new({
+		bootstrap = parts.bootstrap, peers = parts.peers, log = parts.log, mono_ms = parts.mono_ms,
+	})
 	local function is_verified() return parts.readiness:is_verified() end
 	local comparison = repair_exchange.new({
 		exchange = parts.exchange, writer = parts.writer, peers = parts.peers, store = parts.store, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, accept = accept, is_ready = is_verified,
 		secret = function() return parts.secrets.current end, settings = function() return parts.reloader.settings end,
 	})
-	return join.new({
+	parts.join = join.new({
 		exchange = parts.exchange, writer = parts.writer, bootstrap = parts.bootstrap, repair = comparison, tee = parts.tee,
 		peers = parts.peers, store = parts.store, clock = parts.clock, mono_ms = parts.mono_ms, accept = accept,
 		max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,

@@ -163,7 +163,7 @@ local function confirmed(self)
 	self.verified = true
 	self.url = self.instance_url or self.own_url or self.url
 	self.on_verified()
-	if was_away and self.bootstrap then self.bootstrap:catch_up(self.secrets.current) end
+	if was_away and self.existing then self.existing:fetch_all(self.secrets.current) end
 	self.completeness:start(function() settle(self) end)
 	settle(self)
 end
@@ -228,14 +228,14 @@ end
 
 --- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
 -- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; alone (of
--- kms.node.completeness); optional: clock_check (kms.node.clock_check), bootstrap and join (kms.sync; nil: there are no
--- peers), url (this node's before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
+-- kms.node.completeness); optional: clock_check (kms.node.clock_check), bootstrap, join and existing (kms.sync; nil:
+-- there are no peers), url (before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
 -- on_verified (called after each tick that the chain confirmed), on_complete (function(seen_all): called while the
 -- store is enough to serve, before the node serves and after each tick), quiet_ms (0), sleep (kms.node.completeness)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
 function M.new(deps)
 	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms alone",
-		"clock_check bootstrap join sleep url instance_url on_verified on_complete quiet_ms")
+		"clock_check bootstrap join existing sleep url instance_url on_verified on_complete quiet_ms")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified, self.on_complete = self.on_verified or function() end, self.on_complete or function() end
 	self.completeness = completeness.new({

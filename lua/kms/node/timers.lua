@@ -1,4 +1,4 @@
---- The timers of a node: ticks, expiry, pushes, repair.
+--- The timers of a node: ticks, expiry, pushes, repair, snapshots of existing nodes.
 
 local loop = require("kms.base.loop")
 
@@ -40,6 +40,11 @@ function M.run(parts, is_stopping)
 	end)
 	loop.every(SAVE_MS, function() loop.spawn(parts.remembered.save, parts.remembered) end)
 	push_on_schedule(parts)
+	local compare_s = parts.config.SNAPSHOT_COMPARE_SECONDS
+	if compare_s == 0 then return end
+	loop.every(compare_s * SECOND_MS, function()
+		if parts.readiness.ready then parts.existing:fetch_next(parts.secrets.current) end
+	end)
 end
 
 return M

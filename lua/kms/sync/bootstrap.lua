@@ -1,7 +1,6 @@
 --- Bootstrap of a newcomer: before it serves, it gets the master secret whose hash is on chain from its peers, and the
 -- records of those that give them only as a whole (docs/protocol.md sections 9 and 10). Pages: kms.sync.join.
 
-local loop = require("kms.base.loop")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local record_counts = require("kms.sync.record_counts")
@@ -13,7 +12,6 @@ Bootstrap.__index = Bootstrap
 
 local SECRET_TIMEOUT_MS = 5000
 local SNAPSHOT_TIMEOUT_MS = 120000
-local CATCH_UP_MS, CATCH_UP_PAUSE_MS = 60000, 600000
 
 -- The peers that may be called now, each time starting with another one.
 local function callable(self)
@@ -114,35 +112,6 @@ function Bootstrap:snapshot(peer, secret)
 	return snapshot_of(self, peer, secret)
 end
 
---- Fetches the snapshots of existing nodes in the background: they push each change only once, so this node has
--- missed those of the time when it was not ready. Nodes of this version push again. Returns at once.
-function Bootstrap:catch_up(secret)
-	if self.catching_up then return end
-	self.catching_up = true
-	loop.spawn(function()
-		for _, peer in ipairs(callable(self)) do
-			if not self.peers:understands(peer, "store") then loop.try(snapshot_of, self, peer, secret) end
-		end
-		self.catching_up = false
-	end)
-end
-
---- Fetches the snapshot of an existing node in a minute, at most every ten minutes: it has pushed records that this
--- node takes later, and does not push them again. Returns at once.
--- @param secret master secret in use
-function Bootstrap:catch_up_later(peer, secret)
-	local plan = self.plans[peer] or { due_ms = 0 }
-	self.plans[peer] = plan
-	if plan.waits then return end
-	plan.waits = true
-	loop.after(math.max(CATCH_UP_MS, plan.due_ms - self.mono_ms()), function()
-		plan.waits, plan.due_ms = false, self.mono_ms() + CATCH_UP_PAUSE_MS
-		for _, member in ipairs(callable(self)) do
-			if member == peer then loop.spawn(function() loop.try(snapshot_of, self, peer, secret) end) end
-		end
-	end)
-end
-
 --- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); evidence (kms.sync.evidence); peers
 --   (kms.peers); store; clock (kms.base.clock); log; mono_ms; max_snapshot_bytes; accept (function(message, peer):
 --   decides what may be merged, kms.sync.new_apps:before_snapshot)
@@ -151,7 +120,6 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "exchange writer evidence peers store clock log mono_ms max_snapshot_bytes accept")
 	self.first, self.counts = 0, { fetched = 0, failures = 0 }
-	self.plans = setmetatable({}, { __mode = "k" }) -- of catch_up_later: by peer { waits, due_ms }
 	return setmetatable(self, Bootstrap)
 end
 

@@ -43,7 +43,7 @@ local function merge(self, opened, exchange)
 	if bad > 0 then self.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
 	-- An existing node does not send again what this node could not take.
 	if counts.later > 0 and not self.peers:understands(peer, "store") then
-		self.bootstrap:catch_up_later(peer, exchange.secret)
+		self.existing:fetch_later(peer, exchange.secret)
 	end
 	return counts
 end
@@ -164,12 +164,12 @@ end
 
 --- @param deps store, log, wall_ms, mono_ms; peers (kms.peers); writer (kms.sync.message); evidence
 -- (kms.sync.evidence); gateway (kms.policy.gateway); readiness (is_complete); config (MAX_SNAPSHOT_BYTES);
--- new_apps (kms.sync.new_apps); bootstrap (kms.sync.bootstrap)
+-- new_apps (kms.sync.new_apps); existing (kms.sync.existing_nodes)
 -- @return replies; its field `counts` holds the messages of each type since the start, and in `records` what
 --   became of their records (kms.sync.record_counts)
 function M.new(deps)
 	local self = needs.take(deps,
-		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps bootstrap")
+		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing")
 	self.counts = { delta = 0, digest = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
 	self.snapshots = page_slots.new(SNAPSHOTS_AT_ONCE, self.mono_ms)
 	self.pages = page_slots.new(PAGES_AT_ONCE, self.mono_ms)
