@@ -5,6 +5,7 @@ local cjson = require("cjson.safe")
 local http_head = require("spec.support.http_head")
 local loop = require("spec.simulate.virtual_loop")
 local substitutes = require("spec.simulate.substitutes")
+local trace = require("spec.simulate.trace")
 local wakeup = require("kms.async.wakeup")
 
 local M = {}
@@ -78,6 +79,7 @@ local function deliver(call, sender, receiver)
 		loop.spawn(function()
 			local status, headers, text = serve(receiver, call.path, call.text, call.headers)
 			network.bytes = network.bytes + #call.text + #text
+			trace.note("%d %d>%d %s %d: %s %d", loop.now(), sender.index, receiver.index, call.path, #call.text, status, #text)
 			if is_cut(receiver, sender) or chance(network.lose) then return end
 			later(sender, delay(), function() call:ended(status, headers, text) end)
 		end)

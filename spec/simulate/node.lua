@@ -11,12 +11,14 @@ local native = crypto.native
 local own_keys = require("kms.tee.own_keys")
 local policy = require("kms.policy")
 local records = require("spec.simulate.records")
+local seeded_random = require("seeded_random")
 local timers = require("kms.node.timers")
 local core = require("kms.node.core")
 
 local M = {}
 
 M.START_MS = 1700000000000 -- wall time at the virtual time 0
+M.MOST = 7 -- nodes of a cluster
 
 local SHIPPED = "config/policy"
 local APP = crypto.made_up("an application")
@@ -34,7 +36,7 @@ Tee.__index = Tee
 function Tee:sign(text)
 	if text:find("^NovaKMS:Response:") then return self.address end
 	self.signed = self.signed + 1
-	return ("%s:%d"):format(self.address, self.signed)
+	return ("%s:%08d"):format(self.address, self.signed)
 end
 
 -- The text in guarded memory, where requests are parsed.
@@ -64,26 +66,24 @@ function Tee:execute(service, opened, caller, wall_ms, written)
 	return result, self.address
 end
 
+-- Keys of the nodes, the same in all simulations: new ones cost time.
 local identities = {}
-
--- Keys of the node with this number, the same in all simulations of a process: new ones cost time.
-local function identity(index)
-	if identities[index] then return identities[index] end
+for index = 1, M.MOST do
+	seeded_random(index)
 	local wallet, p384 = native.identity(native.secret_random(32))
 	local made = { name = "simulated", wallet = wallet, p384 = p384, channels = native.channels(64), signed = 0 }
 	identities[index] = own_keys.new(Tee, made)
+end
+
+--- Keys of the node with this number, as kms.tee gives them.
+function M.identity(index)
 	return identities[index]
 end
-M.identity = identity
 
-local policies
-local function shared_policy()
-	policies = policies or assert(policy.open({
-		native = native, dir = "/nonexistent", shipped = SHIPPED, required = false, mono_ms = native.mono_ms, log = quiet,
-		wall_ms = function() return M.START_MS end, store = native.store({ self = identity(1).address }),
-	}))
-	return policies
-end
+local policies = assert(policy.open({
+	native = native, dir = "/nonexistent", shipped = SHIPPED, required = false, mono_ms = native.mono_ms, log = quiet,
+	wall_ms = function() return M.START_MS end, store = native.store({ self = identities[1].address }),
+}))
 
 -- The native service, with authentication by what the network says of the sender.
 local function new_service(made)
@@ -99,7 +99,7 @@ end
 -- Starts the node with an empty store.
 local function start(node, world)
 	local config = world.config
-	local parts = { config = config, log = quiet, mono_ms = native.mono_ms, tee = identity(node.index) }
+	local parts = { config = config, log = quiet, mono_ms = native.mono_ms, tee = identities[node.index] }
 	parts.clock = clock.new({
 		wall_ms = function() return M.START_MS + loop.now() + node.offset_ms end, mono_ms = native.mono_ms,
 		max_skew_ms = config.MAX_CLOCK_SKEW_MS,
@@ -114,7 +114,7 @@ local function start(node, world)
 		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES, max_list = config.MAX_LIST_BYTES,
 		pop_window_s = config.POP_TIMEOUT_SECONDS,
 	})))
-	parts.policy, parts.chain = shared_policy(), world.chain
+	parts.policy, parts.chain = policies, world.chain
 	local has_secret = world.keep_secrets or not world.secret_given
 	world.secret_given = true
 	assert(assemble.join_cluster(parts, { shipped = SHIPPED, given_secret = has_secret and world.secret or nil }))

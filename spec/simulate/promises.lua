@@ -2,6 +2,7 @@
 -- is lost while a member with its store still holds it, no delete comes back.
 
 local records = require("spec.simulate.records")
+local trace = require("spec.simulate.trace")
 
 local M = {}
 
@@ -85,6 +86,7 @@ function Promises:broken(nodes)
 		stores[i] = records.all(node.parts)
 	end
 	for _, name in ipairs(names_of(stores, self.writes)) do
+		for i, held in ipairs(stores) do trace.note("%s on %d: %s", name, i, describe(held[name])) end
 		for i = 2, #stores do
 			if not same(stores[1][name], stores[i][name]) then
 				wrong[#wrong + 1] = ("divergent: %s: node 1 has %s, node %d has %s"):format(name, describe(stores[1][name]), i,

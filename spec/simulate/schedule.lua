@@ -6,7 +6,7 @@ local generator = require("spec.simulate.generator")
 local M = {}
 
 local MAX_OFFSET_MS = 7000 -- so that two clocks differ by less than MAX_CLOCK_SKEW_MS (15 s)
-local QUIET_MS = 20000 -- until all nodes serve
+local QUIET_MS = 45000 -- until most nodes serve: they make no writes before two times MAX_CLOCK_SKEW_MS
 local TIGHT_BYTES = 2000 -- of an application, where values are evicted
 local KEYS, APPS = { "a", "b", "c", "d", "e" }, { "1000", "1001" }
 

@@ -4,6 +4,7 @@ require("spec.simulate.substitutes")
 local cjson = require("cjson")
 local loop = require("spec.simulate.virtual_loop")
 local promises = require("spec.simulate.promises")
+local trace = require("spec.simulate.trace")
 local world = require("spec.simulate.world")
 
 local M = {}
@@ -52,8 +53,9 @@ local DO = {
 }
 
 --- Runs a schedule.
--- @return nil | what is broken, as text; the number of acknowledged writes
+-- @return nil | what is broken, as text; the number of acknowledged writes; a digest of all that happened
 function M.run(schedule)
+	trace.reset()
 	local cluster, kept = world.new(schedule.plan), promises.new()
 	for _, made in ipairs(schedule.events) do
 		cluster:run_until(made.at)
@@ -64,7 +66,7 @@ function M.run(schedule)
 	cluster:run_until(schedule.ends_ms + SETTLE_MS)
 	local errors = loop.caught()
 	local broken = #errors > 0 and "error: " .. errors[1] or kept:broken(cluster.nodes)
-	return broken, kept.count
+	return broken, kept.count, trace.digest()
 end
 
 -- The schedule without the events from one index to another.

@@ -3,6 +3,8 @@
 -- messages, envelopes, peers, bans, pushes, bootstrap, readiness and routes are the node's own. To be required
 -- before anything that uses kms.base.loop.
 
+-- Lua's order of keys is another one in each process.
+require("spec.simulate.ordered_pairs")
 local virtual_loop = require("spec.simulate.virtual_loop")
 package.loaded["kms.base.loop"] = virtual_loop
 

@@ -9,6 +9,7 @@ local fake_chain = require("spec.support.fake_chain")
 local generator = require("spec.simulate.generator")
 local loop = require("spec.simulate.virtual_loop")
 local native = crypto.native
+local seeded_random = require("seeded_random")
 
 local M = {}
 
@@ -47,6 +48,7 @@ end
 function M.new(plan)
 	loop.reset()
 	math.randomseed(plan.network_seed)
+	assert(seeded_random(plan.network_seed), "spec/simulate/run preloads what makes simulations replay")
 	local variables = {
 		KMS_APP_ID = KMS_APP_ID, CHAIN = "local", TEE = "sim", IN_ENCLAVE = "false", ALLOW_PRIVATE_PEERS = "true",
 		DATA_DIR = "/nonexistent", MAX_NAMESPACES = "16",

@@ -34,7 +34,7 @@ end
 --- A member has acknowledged more: the writes that it completes go on.
 function Copies:advanced()
 	local done = {}
-	for write in pairs(self.waiting) do
+	for _, write in pairs(self.waiting) do
 		if is_done(self, write.sequence) then done[#done + 1] = write end
 	end
 	for _, write in ipairs(done) do write.waiter:wake() end
@@ -42,10 +42,10 @@ end
 
 local function wait(self, sequence)
 	if is_done(self, sequence) then return end
-	local write = { sequence = sequence, waiter = wakeup.new() }
-	self.waiting[write] = true
+	local write, number = { sequence = sequence, waiter = wakeup.new() }, self.number + 1
+	self.number, self.waiting[number] = number, write
 	write.waiter:wait(self.wait_ms)
-	self.waiting[write] = nil
+	self.waiting[number] = nil
 end
 
 --- Pushes a write that was just made, and waits until WRITE_COPIES members hold it, or for WRITE_WAIT_MS. Members that
@@ -65,7 +65,7 @@ end
 -- wanted (WRITE_COPIES, at least 2), wait_ms (WRITE_WAIT_MS), strict (WRITE_STRICT)
 function M.new(deps)
 	local self = needs.take(deps, "store peers pusher mono_ms push wanted wait_ms strict")
-	self.waiting = {} -- set of { sequence (number of its change), waiter }
+	self.number, self.waiting = 0, {} -- by number: { sequence (number of its change), waiter }
 	return setmetatable(self, Copies)
 end
 
