@@ -51,7 +51,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all vectors build native-tests deps run devnet test test-native test-lua test-backend test-debian13 \
+.PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-debian13 \
 	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos bench fairness \
 	bench-tools lint \
 	check fmt install install-program uninstall clean help force
@@ -152,6 +152,11 @@ devnet: deps-build-run-contracts ## run a cluster on this machine, with a chain 
 	$(SUBMAKE) build
 	@contracts/script/build
 	@exec $(BUILD)/nova-kms devnet $(if $(NODES),--nodes $(NODES)) $(if $(ODYN),--odyn)
+
+cluster: deps-build-run-contracts ## write on such a cluster while nodes are killed and restarted, and compare them (half a minute)
+	$(SUBMAKE) build
+	@contracts/script/build
+	@exec $(BUILD)/nova-kms devnet --drill --dir $(BUILD)/cluster --port 0
 
 test: deps-build-run-test ## build and run every test; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests

@@ -2,6 +2,7 @@
 
 local demo = require("devnet.demo")
 local devnet = require("devnet")
+local drill = require("devnet.drill")
 local exit = require("kms.cli.exit")
 local guide = require("devnet.guide")
 local loop = require("kms.base.loop")
@@ -48,6 +49,7 @@ local function bring_up(net, parsed, world)
 	if not ok then return nil, message end
 	net.up = true
 	guide.print_map(net, world.stdout)
+	if parsed.drill then return drill.run(net, world) end
 	if not parsed.no_demo then
 		ok, message = demo.run(net, world)
 		if not ok then return nil, message end
@@ -60,8 +62,8 @@ local function bring_up(net, parsed, world)
 	return true
 end
 
--- Runs the cluster until a signal, or with --once until it was shown. A second signal does nothing more:
--- stopping the child processes is bounded in time.
+-- Runs the cluster until a signal, or until what --once or --drill ask for was shown. A second signal does
+-- nothing more: stopping the child processes is bounded in time.
 -- @return exit code
 local function supervise(net, parsed, world)
 	local ended, code = wakeup.new(), exit.OK
@@ -74,7 +76,7 @@ local function supervise(net, parsed, world)
 	loop.on_signal("sigusr1", function() give_back(net) end)
 	loop.spawn(function()
 		local ok, message = bring_up(net, parsed, world)
-		if net.stopping or (ok and not parsed.once) then return end
+		if net.stopping or (ok and not parsed.once and not parsed.drill) then return end
 		if not ok then code = session.fail(world, message) end
 		ended:wake()
 	end)
@@ -83,8 +85,11 @@ local function supervise(net, parsed, world)
 	return code
 end
 
--- --keep takes these from the last devnet.
 local function check(parsed)
+	if parsed.drill and parsed.nodes and parsed.nodes < drill.MIN_NODES then
+		return nil, ("--drill takes at least %d nodes"):format(drill.MIN_NODES)
+	end
+	-- --keep takes these from the last devnet.
 	if not parsed.keep then return true end
 	for _, name in ipairs({ "nodes", "port", "odyn" }) do
 		if parsed[name] then return nil, ("--keep takes over the last devnet: --%s cannot change it"):format(name) end
@@ -122,6 +127,7 @@ return {
 			type = "int", min = 0, max = MAX_PORT },
 		{ name = "keep", help = "continue the last devnet in DIR instead of clearing DIR" },
 		{ name = "no-demo", help = "do not show the table" },
+		{ name = "drill", help = "write while nodes are killed, restarted and stopped, compare them, and end" },
 		{ name = "once", help = "end after the table; exit code 0 means that all nodes agreed" },
 	},
 	notes = "It needs anvil and the contracts' bytecode: run `make contracts` first, or use `make devnet`.",

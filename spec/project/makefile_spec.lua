@@ -72,7 +72,7 @@ describe("make", function()
 			local _, groups = packages(target)
 			local words = " " .. (groups or "none") .. " "
 			local everything = target == "deps"
-			local chain = target == "devnet" or target == "chaos" or target == "contracts"
+			local chain = target == "devnet" or target == "cluster" or target == "chaos" or target == "contracts"
 			local clang = target == "check" or target == "fuzz"
 			if everything then
 				assert.equal("", groups)
