@@ -52,7 +52,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-debian13 \
-	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos bench fairness \
+	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos kills bench fairness \
 	bench-tools lint \
 	check fmt install install-program uninstall clean help force
 
@@ -223,6 +223,11 @@ chaos: deps-build-run-test-contracts ## kill parts of a cluster at random moment
 	@contracts/script/build
 	$(SUBMAKE) build native-tests
 	@CHAOS_SECONDS=$(or $(SECONDS),60) SPECS=spec/cluster/chaos_spec.lua spec/run $(BUILD) lua
+
+kills: deps-build-run-test-contracts ## kill -9 of any one node under 200 writes a second, KILLS=300 times; KILLS_SEED=n for the same ones
+	@contracts/script/build
+	$(SUBMAKE) build native-tests
+	@KILLS=$(or $(KILLS),300) SPEC_TIMEOUT=$$((600 + 60 * $(or $(KILLS),300))) SPECS=spec/cluster/kills_spec.lua spec/run $(BUILD) lua
 
 # ---- benchmarks ----
 

@@ -9,6 +9,8 @@ local kept_chain = require("spec.support.kept_chain")
 local loads = require("spec.support.chaos_load")
 local loop = require("kms.base.loop")
 local parallel = require("kms.async.parallel")
+local random = require("spec.support.random")
+local repaired = require("spec.support.repaired")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -21,18 +23,11 @@ Chaos.__index = Chaos
 -- And what a busy machine adds.
 local READY_MS = 2 * 1000 + 2000
 local GIVE_UP_S = 30 -- then there is no sense in going on
-local CALM_MS, SETTLE_MS = 500, 10000
+local CALM_MS, SETTLE_S = 500, 60
+local MAY_FAIL_S = 3 -- how long a kill waits until it may be
 
 local function now_ms()
 	return uv.hrtime() // 1000000
-end
-
-local function generator(seed)
-	local state = seed
-	return function(low, high)
-		state = state * 6364136223846793005 + 1442695040888963407
-		return low + (state >> 33) % (high - low + 1)
-	end
 end
 
 --- Records an event, so that a violation can be explained.
@@ -47,10 +42,10 @@ function Chaos:violation(format, ...)
 	self.violations[#self.violations + 1] = self:note("WRONG: " .. format, ...)
 end
 
--- One part fails and comes back, unless it is away already or is the only one that holds the data.
+-- One part fails and comes back, unless it is away already or must not fail now.
 local function fail(self, part, after_ms, down_ms)
 	loop.sleep(after_ms)
-	if part.away or not part.may_fail() then return end
+	if not wait.holds(function() return not part.away and part.may_fail() end, MAY_FAIL_S) then return end
 	part.away = true
 	self:note("%s is killed for %d ms", part.name, down_ms)
 	self.kills[part.name] = (self.kills[part.name] or 0) + 1
@@ -62,10 +57,10 @@ local function fail(self, part, after_ms, down_ms)
 end
 
 local function storm(self)
-	local random, faults = self.random, {}
-	for i = 1, random(2, 4) do
-		local part = self.parts[random(1, #self.parts)]
-		faults[i] = { part = part, after_ms = random(0, 2000), down_ms = part.down_ms(random) }
+	local draw, faults = self.random, {}
+	for i = 1, draw(2, 4) do
+		local part = self.parts[draw(1, #self.parts)]
+		faults[i] = { part = part, after_ms = draw(0, 2000), down_ms = part.down_ms(draw) }
 	end
 	parallel.map(faults, #faults, function(fault)
 		local ok, failure = pcall(fail, self, fault.part, fault.after_ms, fault.down_ms)
@@ -112,21 +107,31 @@ local function rounds(self, seconds)
 	end
 end
 
+-- All nodes hold the same in the end, and all that was acknowledged.
+local function verify(self)
+	local same, why = wait.holds(function() return repaired.hold_the_same(self.net.nodes) end, SETTLE_S)
+	if not same then self:violation("in the end: %s", why) end
+	self.load:verify()
+end
+
 --- Lets chaos reign over a cluster.
 -- @param cluster  of spec.support.cluster, its nodes ready
--- @return what there was: violations and events (texts), rounds, kills (by part), slowest_ms, writes,
---   counted, refused (requests)
+-- @return what there was: violations and events (texts), rounds, kills (by part), slowest_ms, and the counts of
+--   spec.support.chaos_load
 function M.run(cluster, seconds, seed)
 	local self = setmetatable({
-		net = cluster.net, random = generator(seed), violations = {}, events = {}, kills = {}, rounds = 0, slowest_ms = 0,
+		net = cluster.net, random = random.new(seed), violations = {}, events = {}, kills = {}, rounds = 0, slowest_ms = 0,
 		begun_ms = now_ms(), kept = kept_chain.new(cluster.net.chain),
 	}, Chaos)
 	self.load = loads.new(self)
-	self.parts = chaos_parts.of(self.net, self.kept, self.load)
+	self.repaired = repaired.new(self.net.nodes)
+	self.parts = chaos_parts.of(self.net, self.kept, self.load, self.repaired)
 	self.load:start()
 	local ok, failure = pcall(rounds, self, seconds)
-	self.load:stop(SETTLE_MS)
-	if ok then self.load:verify() else self:violation("given up: %s", failure) end
+	self.load:stop()
+	if ok then verify(self) else self:violation("given up: %s", failure) end
+	self.repaired:stop()
+	self.load:stop_watching()
 	self.kept:stop()
 	loop.sleep(500) -- what still runs sees that it is over
 	for _, text in ipairs(cluster.ended) do self:violation("not killed, but %s", text) end

@@ -1,13 +1,12 @@
---- Applications that write and read while parts of a cluster are killed (spec.support.chaos). A
--- write counts once every other member has acknowledged it to the node that took it; what
--- counts must be on every node at the end. No answer may rest on trust that has run out.
+--- Applications that write and read while parts of a cluster are killed (spec.support.chaos). Every write that was
+-- answered must be on every node at the end. One may be missing: it was answered with a single copy, and its node was
+-- killed before another one had it. No answer may rest on trust that has run out.
 
 local client = require("kms.client")
 local files = require("spec.support.files")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local uv = require("luv")
-local wait = require("spec.support.wait")
 
 local M = {}
 
@@ -57,40 +56,36 @@ function Load:is_shut_out()
 	return self.refused_app ~= nil
 end
 
---- Whether a node has been ready since it was started last, so that it holds secret and records.
-function Load:holds(node)
-	return self.ready_process[node] == node.process
-end
+-- ---- which writes a kill may cost -----------------------------------------------------------------------
 
--- ---- who acknowledged what ------------------------------------------------------------------------------
-
-local function acknowledged_by_all(self, node, sync, sequence)
+local function another_holds(self, node, sync, sequence)
 	for _, other in ipairs(self.net.nodes) do
 		local peer = other ~= node and sync.peers[other.wallet]
-		if other ~= node and (type(peer) ~= "table" or (peer.acknowledged or 0) < sequence) then return false end
+		if type(peer) == "table" and (peer.acknowledged or 0) >= sequence then return true end
 	end
-	return true
+	return false
 end
 
--- Counts the writes that are acknowledged by now. Writes that a killed node had not pushed may be lost.
+-- Writes of a node's present process that were answered with a single copy, and which no other node has acknowledged
+-- so far.
 local function settle(self, node, page, asked_ms)
 	local left = {}
-	for _, write in ipairs(self.open[node]) do
+	for _, write in ipairs(self.single[node]) do
 		if write.process == node.process then
 			if not write.sequence and write.done_ms < asked_ms then write.sequence = page.sync.sequence end
-			if write.sequence and acknowledged_by_all(self, node, page.sync, write.sequence) then
-				self.counted[#self.counted + 1] = write
-			else
-				left[#left + 1] = write
-			end
+			write.replicated = write.sequence and another_holds(self, node, page.sync, write.sequence)
+			if not write.replicated then left[#left + 1] = write end
 		end
 	end
-	self.open[node] = left
+	self.single[node] = left
+end
+
+local function may_be_lost(write)
+	return write.copies < 2 and not write.replicated and not write.process:alive()
 end
 
 local function check_member(self, node, page)
 	if page.node.service_available ~= true then return end
-	self.ready_process[node] = node.process
 	local down_ms = self.chain_down_ms
 	if down_ms and now_ms() - down_ms > MEMBER_MS + SLACK_MS then
 		self.chaos:violation("node %d serves, and the chain is away for %d ms", node.index, now_ms() - down_ms)
@@ -111,6 +106,12 @@ end
 
 -- ---- writing and reading --------------------------------------------------------------------------------
 
+local function acknowledged(self, node, entry, copies)
+	entry.done_ms, entry.copies = now_ms(), copies
+	self.acknowledged[#self.acknowledged + 1] = entry
+	if copies < 2 then table.insert(self.single[node], entry) end
+end
+
 local function write(self, node)
 	local connection, number = self.clients[node], 0
 	while not self.finished do
@@ -119,10 +120,7 @@ local function write(self, node)
 		entry.value = ("%s at %d"):format(entry.key, uv.hrtime())
 		self.writes = self.writes + 1
 		local answer = node.process:alive() and connection:call("put", { key = entry.key, value = entry.value })
-		if answer then
-			entry.done_ms = now_ms()
-			table.insert(self.open[node], entry)
-		end
+		if answer then acknowledged(self, node, entry, answer.copies) end
 		loop.sleep(WRITE_MS)
 	end
 end
@@ -165,19 +163,25 @@ end
 
 local function verify_node(self, node)
 	local connection, missing = self.clients[node], 0
-	for _, entry in ipairs(self.counted) do
+	for _, entry in ipairs(self.acknowledged) do
 		local result, message = connection:call("get", { key = entry.key })
-		if not result or value_of(self, result.exchange) ~= entry.value then
+		local is_there = result and value_of(self, result.exchange) == entry.value
+		if not is_there and may_be_lost(entry) then
+			entry.lost = true
+		elseif not is_there then
 			missing = missing + 1
 			if missing <= 3 then
-				self.chaos:violation("%s is not on node %d: %s", entry.key, node.index, result and "another value" or message)
+				self.chaos:violation("%s (%d copies) is not on node %d: %s", entry.key, entry.copies, node.index,
+					result and "another value" or message)
 			end
 		end
 	end
-	if missing > 3 then self.chaos:violation("%d of %d writes are not on node %d", missing, #self.counted, node.index) end
+	if missing > 3 then
+		self.chaos:violation("%d of %d writes are not on node %d", missing, #self.acknowledged, node.index)
+	end
 end
 
---- Reads on every node what counts.
+--- Reads on every node what was acknowledged.
 function Load:verify()
 	for _, node in ipairs(self.net.nodes) do verify_node(self, node) end
 end
@@ -185,36 +189,42 @@ end
 --- Starts applications and watchers.
 function Load:start()
 	for _, node in ipairs(self.net.nodes) do
-		self.open[node], self.clients[node] = {}, connect(node, self.net.apps[1])
+		self.single[node], self.clients[node] = {}, connect(node, self.net.apps[1])
 		loop.spawn(poll, self, node)
 		loop.spawn(write, self, node)
 		for _, app in ipairs(self.net.apps) do loop.spawn(read, self, node, app) end
 	end
 end
 
---- Ends writing and reading, and waits for what is under way to be acknowledged.
-function Load:stop(settle_ms)
+--- Ends writing and reading.
+function Load:stop()
 	self.finished = true
-	local function is_open()
-		for _, node in ipairs(self.net.nodes) do
-			if #self.open[node] > 0 then return true end
-		end
-		return false
-	end
-	wait.holds(function() return not is_open() end, settle_ms / 1000)
+end
+
+--- Ends watching, too.
+function Load:stop_watching()
 	self.over = true
 end
 
 --- How much there was.
+-- @return { writes, acknowledged, copied (of those: answered with two copies or more), lost (of those: missing, as the
+--   rules allow), refused (requests) }
 function Load:counts()
-	return { writes = self.writes, counted = #self.counted, refused = self.refused }
+	local copied, lost = 0, 0
+	for _, entry in ipairs(self.acknowledged) do
+		if entry.copies > 1 then copied = copied + 1 end
+		if entry.lost then lost = lost + 1 end
+	end
+	return {
+		writes = self.writes, acknowledged = #self.acknowledged, copied = copied, lost = lost, refused = self.refused,
+	}
 end
 
 --- @param chaos  net, violation(format, ...)
 function M.new(chaos)
 	return setmetatable({
-		chaos = chaos, net = chaos.net, scratch = chaos.net.dir .. "/value", open = {}, clients = {},
-		counted = {}, ready_process = {}, tee_down_ms = {}, writes = 0, refused = 0,
+		chaos = chaos, net = chaos.net, scratch = chaos.net.dir .. "/value", single = {}, clients = {},
+		acknowledged = {}, tee_down_ms = {}, writes = 0, refused = 0,
 	}, Load)
 end
 

@@ -37,19 +37,18 @@ local function chain_part(kept, watch)
 	}
 end
 
--- A node may fail when another one holds the secret and the records.
-local function node_part(net, node, watch)
+-- A node may fail once the others have made good what earlier kills cost: the last one that holds a record never does.
+local function node_part(node, repaired)
 	return {
 		name = "node " .. node.index, down_ms = short,
-		may_fail = function()
-			for _, other in ipairs(net.nodes) do
-				if other ~= node and other.process:alive() and watch:holds(other) then return true end
-			end
-			return false
+		may_fail = function() return repaired:is_repaired() end,
+		kill = function()
+			repaired:goes(node)
+			node.process:kill()
 		end,
-		kill = function() node.process:kill() end,
 		start = function()
 			assert(node:start())
+			repaired:comes(node)
 			-- Its TEE service may be away: it answers once that is back.
 			loop.sleep(50)
 		end,
@@ -77,12 +76,13 @@ function M.wait_answer(node)
 end
 
 --- All parts, each as often as it should fail: the chain is one, and all nodes feel it.
--- @param net of devnet; kept of spec.support.kept_chain; watch of spec.support.chaos_load
-function M.of(net, kept, watch)
+-- @param net of devnet; kept of spec.support.kept_chain; watch of spec.support.chaos_load; repaired of
+-- spec.support.repaired
+function M.of(net, kept, watch, repaired)
 	local chain = chain_part(kept, watch)
 	local parts = { chain, chain }
 	for _, node in ipairs(net.nodes) do
-		parts[#parts + 1] = node_part(net, node, watch)
+		parts[#parts + 1] = node_part(node, repaired)
 		if node.odyn then parts[#parts + 1] = tee_part(node, watch) end
 	end
 	return parts
