@@ -12,6 +12,7 @@ local BUILD = os.getenv("KMS_BUILD") or "build"
 local MAKE_RUN_S = 900 -- it builds everything
 local LONG = {
 	test = true, check = true, asan = true, valgrind = true, ctcheck = true, bench = true, devnet = true, chaos = true,
+	fairness = true,
 }
 
 local function commands()
