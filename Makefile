@@ -53,7 +53,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-debian13 \
 	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos kills bench fairness \
-	bench-tools lint \
+	bench-cluster bench-tools lint \
 	check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
@@ -239,6 +239,12 @@ bench: deps-build-run-test ## benchmarks: primitives, store, requests a second, 
 fairness: deps-build-run-test ## what hostile clients cost an honest one: its times, failed calls and lost records; SECONDS=7 a load
 	$(SUBMAKE) build native-tests
 	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/fairness.lua $(BUILD) $(or $(SECONDS),7)
+
+# Likewise, with its nodes.
+bench-cluster: deps-build-run-test-contracts ## replication: push lag, joins, repair, idle messages; SIZE=full for large joins too
+	@contracts/script/build
+	$(SUBMAKE) build native-tests bench-tools
+	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/cluster.lua $(BUILD) $(or $(SIZE),small)
 
 bench-tools: $(BENCHES) $(TESTKIT) ## the programs of the benchmarks
 

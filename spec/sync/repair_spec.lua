@@ -1,136 +1,22 @@
 -- Repair between members in one process: their own stores, messages and replies, without a network.
 
-local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
-local loop = require("kms.base.loop")
-local message = require("kms.sync.message")
-local repair = require("kms.sync.repair")
-local replies = require("kms.sync.replies")
-local wait = require("spec.support.wait")
+local replicas = require("spec.support.replicas")
 
 local native = crypto.native
-local START_MS = 1700000000000
-local APP = "49"
-local MASTER = ("m"):rep(32)
-
-local function quiet() end
-
--- The secret with these bytes, as a newcomer gets it.
-local function master_secret()
-	local key = assert(native.p384_generate())
-	local sealed = crypto.seal_secret(MASTER, native.hex_encode(key:public_der()))
-	local text = cjson.encode({ status = "ok", sealed = sealed })
-	return assert(assert(native.sync_parse(native.text_body(text))):unseal(key))
-end
-
-local LOG = { debug = quiet, info = quiet, warn = quiet, error = quiet, limited = quiet }
+local wallet_of = replicas.wallet_of
 
 describe("repair", function()
-	local secret, now, members, calls, sizes, faults
-
-	local function wallet_of(index) return "0x" .. ("%040x"):format(index) end
-
-	-- What `from` sends to `to`, and its reply. `faults[index]` replaces the replies of a member.
-	local function call(from, to, peer, build)
-		local body = assert(build("0xsignature"))
-		calls, sizes[#sizes + 1] = calls + 1, body:len()
-		if faults[to.index] then return faults[to.index](peer) end
-		local opened = assert(native.sync_parse(body))
-		local reply, text, code = to.replies:reply("digest", opened, {
-			peer = to.peer_of[from.index], secret = to.secret, signature = "0xsignature", stands = function() return true end,
-		})
-		if not reply then return nil, text, code end
-		sizes[#sizes + 1] = reply:len()
-		local inner = assert(native.sync_parse(reply))
-		if not to.claims then return inner end
-		local liar = setmetatable({}, { __index = function(_, name)
-			return function(_, ...) return inner[name](inner, ...) end
-		end })
-		function liar.counts() return to.claims end
-		return liar
-	end
-
-	local function new_member(index)
-		local member = { index = index, secret = secret, ready = true, reported = {}, peer_of = {} }
-		member.store = assert(native.store({ self = wallet_of(index) }))
-		local writer = message.writer(wallet_of(index), ("%032x"):format(index))
-		local peers = {}
-		function peers:others() -- luacheck: no self
-			local list = {}
-			for i, other in ipairs(members) do if other ~= member then list[#list + 1] = member.peer_of[i] end end
-			return list
-		end
-		function peers:callable(peer) return not peer.banned end -- luacheck: no self
-		function peers:understands(peer, feature) return peer.features[feature] == true end -- luacheck: no self
-		function peers.report(_, peer, event) member.reported[#member.reported + 1] = { peer.wallet, event } end
-		peers.record = peers.report
-		local exchange = {}
-		function exchange:call(peer, build) return call(member, members[peer.index], peer, build) end -- luacheck: no self
-		function exchange:distrust(peer, text) -- luacheck: no self
-			peers:report(peer, "bad_envelope")
-			return text, "ERR_UNVERIFIED"
-		end
-		member.replies = replies.new({
-			store = member.store, log = LOG, wall_ms = function() return START_MS + now end, mono_ms = function() return now end,
-			peers = peers, writer = writer, evidence = {}, readiness = {}, config = {},
-			gateway = { accept = function() return false end }, existing = { fetch_later = function() end },
-			new_apps = { of_delta = function(_, received) received:admit(1) end },
-		})
-		member.repair = repair.new({
-			exchange = exchange, writer = writer, peers = peers, store = member.store, log = LOG,
-			mono_ms = function() return now end, wall_ms = function() return START_MS + now end,
-			secret = function() return member.secret end, is_ready = function() return member.ready end,
-			accept = function(received) received:admit(1) end,
-			settings = function() return { max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
-		})
-		return member
-	end
+	local cluster, members
 
 	before_each(function()
-		secret, now, members, calls, sizes, faults = master_secret(), 0, {}, 0, {}, {}
-		for i = 1, 3 do members[i] = new_member(i) end
-		for i, member in ipairs(members) do
-			for k = 1, 3 do
-				if k ~= i then
-					member.peer_of[k] = {
-						wallet = wallet_of(k), index = k, number = k, retry_ms = 0, features = { digest = true },
-					}
-				end
-			end
-		end
+		cluster = replicas.new(3)
+		members = cluster.members
 	end)
 
-	-- Writes a key on a member, as a delta that its own node would have merged from a client of another one.
-	local counter = 0
-	local function write(member, key, dead)
-		counter = counter + 1
-		local value = dead and "null" or '"' .. native.hex_encode(crypto.record(MASTER, APP, "value " .. counter)) .. '"'
-		local text = ('{"type":"delta","data":{"%s":[{"key":"%s","value":%s,"tombstone":%s,"ttl_ms":0,'
-			.. '"updated_at_ms":%d,"version":{"%s":%d}}]}}'):format(
-			APP, key, value, tostring(dead or false), START_MS - 100000 + counter, wallet_of(9), START_MS - 100000 + counter)
-		local received = assert(native.sync_parse(native.text_body(text)))
-		received:admit(1)
-		local counts = assert(received:apply(member.store, secret, 9, START_MS))
-		assert.equal(1, counts.merged)
-	end
-
-	-- One interval of a member, to the end of the coroutine that its tick may start.
-	local function tick(member)
-		local spawn, running = loop.spawn, 0
-		loop.spawn = function(fn, ...)
-			running = running + 1
-			return spawn(function(...)
-				fn(...)
-				running = running - 1
-			end, ...)
-		end
-		now = now + 10000
-		member.repair:tick()
-		loop.spawn = spawn
-		wait.until_true("the end of the turn", function() return running == 0 end)
-	end
-
-	local function status(from, to) return from.repair:status()[wallet_of(to.index)] end
+	local function write(...) cluster:write(...) end
+	local function tick(member) cluster:tick(member) end
+	local function status(from, to) return cluster.status(from, to) end
 
 	it("has one exchange an interval, with one member after the other", function()
 		for _ = 1, 4 do
@@ -139,7 +25,7 @@ describe("repair", function()
 			assert.equal("equal", status(members[1], members[2]).result)
 			assert.equal("equal", status(members[1], members[3]).result)
 		end
-		assert.equal(8, calls)
+		assert.equal(8, cluster.calls)
 		assert.equal(8, members[1].repair.counts.equal)
 		-- One of them was asked just now, the other an interval ago.
 		assert.equal(10, status(members[1], members[2]).lag_s + status(members[1], members[3]).lag_s)
@@ -152,12 +38,12 @@ describe("repair", function()
 			end
 		end
 		for _ = 1, 6 do tick(members[1]) end
-		calls, sizes = 0, {}
+		cluster.calls, cluster.sizes = 0, {}
 		tick(members[1])
-		assert.equal(1, calls)
-		assert.equal(2, #sizes)
-		assert.is_true(sizes[1] < 300, sizes[1])
-		assert.is_true(sizes[2] < 300, sizes[2])
+		assert.equal(1, cluster.calls)
+		assert.equal(2, #cluster.sizes)
+		assert.is_true(cluster.sizes[1] < 300, cluster.sizes[1])
+		assert.is_true(cluster.sizes[2] < 300, cluster.sizes[2])
 	end)
 
 	it("brings 100 of 100 writes to the member that missed them, and those of both sides of a partition", function()
@@ -186,22 +72,24 @@ describe("repair", function()
 		for _ = 1, 2 do tick(members[1]) end
 		assert.equal("other_key", status(members[1], members[2]).result)
 		assert.equal(0, members[2].store:stats().live_keys)
-		calls, members[1].ready = 0, false
+		cluster.calls, members[1].ready = 0, false
 		tick(members[1])
 		members[1].ready = true
 		for _, peer in pairs(members[1].peer_of) do peer.features = { store = true } end
 		tick(members[1])
-		assert.equal(0, calls)
+		assert.equal(0, cluster.calls)
 	end)
 
 	it("asks members in backoff and banned ones nothing", function()
 		members[1].peer_of[2].retry_ms, members[1].peer_of[3].banned = 1 << 40, true
 		for _ = 1, 3 do tick(members[1]) end
-		assert.equal(0, calls)
+		assert.equal(0, cluster.calls)
 	end)
 
 	it("reports a member that answers nonsense, and goes on with the others", function()
-		faults[2] = function() return assert(native.sync_parse(native.text_body('{"status":"ok","digest":"AAAA"}'))) end
+		cluster.faults[2] = function()
+			return assert(native.sync_parse(native.text_body('{"status":"ok","digest":"AAAA"}')))
+		end
 		for _ = 1, 4 do tick(members[1]) end
 		assert.same({ wallet_of(2), "bad_envelope" }, members[1].reported[1])
 		assert.equal("equal", status(members[1], members[3]).result)
@@ -240,10 +128,10 @@ describe("repair", function()
 
 	it("says how long ago each member held the same, for those that speak digests", function()
 		assert.is_false(status(members[1], members[2]).ever_equal)
-		now = now + 5000
+		cluster.now = cluster.now + 5000
 		assert.equal(5, status(members[1], members[2]).lag_s)
 		for _ = 1, 2 do tick(members[1]) end
-		now = now + 60000
+		cluster.now = cluster.now + 60000
 		assert.is_true(status(members[1], members[2]).ever_equal)
 		assert.is_true(status(members[1], members[2]).lag_s >= 60)
 		members[1].peer_of[2].features = { store = true }
@@ -261,13 +149,13 @@ describe("repair", function()
 	end)
 
 	it("goes on after an exchange that failed", function()
-		faults[2] = function() return nil, "gone", "ERR_CONNECT" end
-		faults[3] = faults[2]
+		cluster.faults[2] = function() return nil, "gone", "ERR_CONNECT" end
+		cluster.faults[3] = cluster.faults[2]
 		tick(members[1])
 		tick(members[1])
 		assert.equal(2, members[1].repair.counts.failures)
 		assert.equal("ERR_CONNECT", status(members[1], members[2]).result)
-		faults = {}
+		cluster.faults = {}
 		for _ = 1, 2 do tick(members[1]) end
 		assert.equal("equal", status(members[1], members[2]).result)
 	end)
