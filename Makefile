@@ -158,7 +158,7 @@ cluster: deps-build-run-contracts ## write on such a cluster while nodes are kil
 	@contracts/script/build
 	@exec $(BUILD)/nova-kms devnet --drill --dir $(BUILD)/cluster --port 0
 
-test: deps-build-run-test ## build and run every test; closes with "N passed, N failed"
+test: deps-build-run-test ## build and run every test, JOBS= at a time; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests
 	@spec/run $(BUILD)
 

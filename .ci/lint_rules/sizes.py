@@ -4,7 +4,7 @@ LIMITS = [
     (r"(csrc|include|spec)/.*\.[ch]", 400),
     (r"lua/.*\.lua", 250),
     (r"(spec|examples)/.*\.lua", 400),
-    (r"\.ci/.*|spec/.*/run|spec/run", 250),
+    (r"\.ci/.*|spec/.*/run|spec/(run|worker)", 250),
 ]
 
 

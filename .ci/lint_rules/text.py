@@ -3,7 +3,7 @@ import re
 
 CORE = r"csrc/(?!policy/|bind/|main\.c).*\.[ch]|include/.*\.h"
 C = r".*\.[ch]"
-CODE = r".*\.(c|h|lua|py|js|mjs|ts|sol)|Makefile|.*/run|\.ci/(?!lint).*"
+CODE = r".*\.(c|h|lua|py|js|mjs|ts|sol)|Makefile|.*/run|spec/worker|\.ci/(?!lint).*"
 
 # Name, files, what is forbidden, and lines where it is fine.
 RULES = [

@@ -5,6 +5,7 @@ local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
 local remembered = require("kms.auth.remembered")
 local wait = require("spec.support.wait")
+require("spec.support.native")
 
 local function wallet(i) return ("0x%040x"):format(i) end
 

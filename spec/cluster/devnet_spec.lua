@@ -5,6 +5,7 @@ local clusters = require("spec.support.cluster")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
+local ports = require("spec.support.ports")
 local process = require("devnet.process")
 local uv = require("luv")
 local wait = require("spec.support.wait")
@@ -31,7 +32,8 @@ describe("nova-kms devnet", function()
 		local log = dir .. "/output"
 		os.remove(log)
 		local running = assert(process.start({
-			program = nodes.program, args = { "devnet", "--port", "0", "--dir", dir .. "/net", ... }, env = ENV, log = log,
+			program = nodes.program, env = ENV, log = log,
+			args = { "devnet", "--port", tostring(ports.take(ports.DEVNET)), "--dir", dir .. "/net", ... },
 		}))
 		wait.until_true("the devnet", function()
 			assert(running:alive(), files.read(log))
@@ -66,7 +68,7 @@ describe("nova-kms devnet", function()
 
 	test("shows that keys are the same and values are read on every node, and ends", function()
 		for _, more in ipairs({ "--nodes=3", "--odyn" }) do
-			local code, output, errors = devnet("--once", "--port=0", more)
+			local code, output, errors = devnet("--once", "--port=" .. ports.take(ports.DEVNET), more)
 			assert.equal(0, code, errors)
 			local rows = fingerprints(output)
 			assert.equal(3, #rows, output)
@@ -81,7 +83,8 @@ describe("nova-kms devnet", function()
 
 	test("has a new secret each time, and the old one with --keep", function()
 		local seen = {}
-		for i, more in ipairs({ { "--nodes=1", "--port=0" }, { "--keep" }, { "--nodes=1", "--port=0" } }) do
+		local new = { "--nodes=1", "--port=" .. ports.take(ports.DEVNET) }
+		for i, more in ipairs({ new, { "--keep" }, new }) do
 			local code, output, errors = devnet("--once", table.unpack(more))
 			assert.equal(0, code, errors)
 			seen[i] = assert(fingerprints(output)[1], output)

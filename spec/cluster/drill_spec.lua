@@ -5,6 +5,7 @@ local clusters = require("spec.support.cluster")
 local drill = require("devnet.drill")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local ports = require("spec.support.ports")
 
 local FAILS_MS = 500 -- for what a node never holds
 
@@ -25,7 +26,8 @@ describe("make cluster", function()
 	test("shows that no node lacks a value after a kill, a restart and a stop, and ends", function()
 		local dir = files.temp_dir()
 		finally(function() files.remove_dir(dir) end)
-		local code, output, errors = nodes.run({ "devnet", "--drill", "--port", "0", "--dir", dir .. "/net" }, {
+		local port = tostring(ports.take(ports.DEVNET))
+		local code, output, errors = nodes.run({ "devnet", "--drill", "--port", port, "--dir", dir .. "/net" }, {
 			env = { PATH = os.getenv("PATH"), HOME = os.getenv("HOME") or "/", ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") },
 		})
 		assert.equal(0, code, output .. errors)

@@ -127,7 +127,7 @@ describe("operator policies", function()
 		local function start(env)
 			local dir = files.temp_dir()
 			finally(function() files.remove_dir(dir) end)
-			return nodes.serve(dir, { env = env, timeout_s = 10 })
+			return nodes.serve(dir, { env = env })
 		end
 
 		it("that are wrong stop it, with every mistake and its line", function()

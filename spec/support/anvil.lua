@@ -3,7 +3,7 @@
 
 local anvil = require("devnet.anvil")
 local files = require("spec.support.files")
-local ports = require("devnet.ports")
+local ports = require("spec.support.ports")
 local registry = require("devnet.registry")
 
 local M = {}
@@ -54,7 +54,7 @@ end
 -- transaction at once until told otherwise.
 function M.start()
 	local self = setmetatable({ dir = files.temp_dir() }, Node)
-	self.chain = anvil.new({ root = ".", dir = self.dir, port = assert(ports.plan(0, 0)).chain })
+	self.chain = anvil.new({ root = ".", dir = self.dir, port = ports.take() })
 	local ok, failure = pcall(begin, self)
 	if ok then return self end
 	self:stop()

@@ -10,6 +10,7 @@ local devnet = require("devnet")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
+local ports = require("spec.support.ports")
 local session = require("kms.cli.session")
 local uv = require("luv")
 
@@ -74,7 +75,7 @@ end
 function M.start(options)
 	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
 	self.net = assert(devnet.new({
-		root = ".", dir = self.dir .. "/net", program = nodes.program, nodes = 3, port = 0,
+		root = ".", dir = self.dir .. "/net", program = nodes.program, nodes = 3, port = ports.take(ports.DEVNET),
 		odyn = options.odyn or backend.name == "odyn",
 		env = settings(options.env), state_interval = 1,
 		on_end = function(node, process, what)

@@ -7,6 +7,7 @@ local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
+local ports = require("spec.support.ports")
 local public_copy = require("spec.support.public_copy")
 local wait = require("spec.support.wait")
 
@@ -85,13 +86,7 @@ M.spawn = spawn
 M.reap = reap
 
 --- A port of 127.0.0.1 that nobody listens on.
-function M.free_port()
-	local tcp = uv.new_tcp()
-	assert(tcp:bind("127.0.0.1", 0))
-	local port = tcp:getsockname().port
-	http.close(tcp)
-	return port
-end
+M.free_port = ports.take
 
 --- Runs the program to its end.
 -- @param args list

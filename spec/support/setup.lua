@@ -9,8 +9,12 @@ for _, name in ipairs({ "luv", "kms_native" }) do
 	local module = require(name)
 	package.preload[name] = function() return module end
 end
+-- These hold what is this process's.
+for _, name in ipairs({ "spec.support.callbacks", "spec.support.ports" }) do
+	local module = require(name)
+	package.preload[name] = function() return module end
+end
 local callbacks = require("spec.support.callbacks")
-package.preload["spec.support.callbacks"] = function() return callbacks end
 
 local uv = require("luv")
 
