@@ -2,10 +2,8 @@
 -- answered must be on every node at the end. One may be missing: it was answered with a single copy, and its node was
 -- killed before another one had it. No answer may rest on trust that has run out.
 
-local client = require("kms.client")
-local files = require("spec.support.files")
+local app_client = require("spec.support.app_client")
 local loop = require("kms.base.loop")
-local native = require("kms_native")
 local uv = require("luv")
 
 local M = {}
@@ -23,21 +21,6 @@ local MEMBER_MS = 3000 + 1000
 
 local function now_ms()
 	return uv.hrtime() // 1000000
-end
-
-local function connect(node, app)
-	return assert(client.open({
-		url = node.url, seed = app.seed, node_wallet = node.wallet, node_pubkey = native.hex_encode(node.tee_pubkey),
-		timeout_ms = TIMEOUT_MS,
-	}))
-end
-
--- The value of an exchange, read through a file: the client never gives values to Lua.
-local function value_of(self, exchange)
-	local fd = assert(uv.fs_open(self.scratch, "w+", 384))
-	assert(exchange:write(fd, "raw"))
-	uv.fs_close(fd)
-	return files.read(self.scratch)
 end
 
 --- The chain, or a TEE service, is about to go away, and about to come back.
@@ -141,7 +124,7 @@ local function check_trust(self, node, app, asked_ms)
 end
 
 local function read(self, node, app)
-	local connection = connect(node, app)
+	local connection = app_client.connect(node, app, TIMEOUT_MS)
 	while not self.finished do
 		local asked_ms = now_ms()
 		local answer, _, code = nil, nil, nil
@@ -164,15 +147,14 @@ end
 local function verify_node(self, node)
 	local connection, missing = self.clients[node], 0
 	for _, entry in ipairs(self.acknowledged) do
-		local result, message = connection:call("get", { key = entry.key })
-		local is_there = result and value_of(self, result.exchange) == entry.value
-		if not is_there and may_be_lost(entry) then
+		local value, message = app_client.read(connection, entry.key, self.scratch)
+		if value == nil and may_be_lost(entry) then
 			entry.lost = true
-		elseif not is_there then
+		elseif value ~= entry.value then
 			missing = missing + 1
 			if missing <= 3 then
 				self.chaos:violation("%s (%d copies) is not on node %d: %s", entry.key, entry.copies, node.index,
-					result and "another value" or message)
+					message or value and "another value" or "no record")
 			end
 		end
 	end
@@ -189,7 +171,7 @@ end
 --- Starts applications and watchers.
 function Load:start()
 	for _, node in ipairs(self.net.nodes) do
-		self.single[node], self.clients[node] = {}, connect(node, self.net.apps[1])
+		self.single[node], self.clients[node] = {}, app_client.connect(node, self.net.apps[1], TIMEOUT_MS)
 		loop.spawn(poll, self, node)
 		loop.spawn(write, self, node)
 		for _, app in ipairs(self.net.apps) do loop.spawn(read, self, node, app) end

@@ -5,10 +5,8 @@
 -- as the last write that was answered with two copies or more; what was answered with a single copy, or not at all, may
 -- be there or not.
 
-local client = require("kms.client")
-local files = require("spec.support.files")
+local app_client = require("spec.support.app_client")
 local loop = require("kms.base.loop")
-local native = require("kms_native")
 local parallel = require("kms.async.parallel")
 local uv = require("luv")
 
@@ -25,17 +23,9 @@ local KEPT = 60 -- keys of earlier rounds that are read again after each
 local PADDING = (":"):rep(100)
 local TIMEOUT_MS = 3000
 local READS_AT_ONCE = 8
-local ABSENT = 404 -- HTTP status
 
 local function now_ms()
 	return uv.hrtime() // 1000000
-end
-
-local function connect(node, app)
-	return assert(client.open({
-		url = node.url, seed = app.seed, node_wallet = node.wallet, node_pubkey = native.hex_encode(node.tee_pubkey),
-		timeout_ms = TIMEOUT_MS,
-	}))
 end
 
 -- ---- what is known of a key -----------------------------------------------------------------------------
@@ -144,23 +134,15 @@ end
 
 -- ---- reading --------------------------------------------------------------------------------------------
 
--- A value, read through a file: the client never gives values to Lua.
-local function number_of(self, exchange)
-	local fd = assert(uv.fs_open(self.scratch, "w+", 384))
-	assert(exchange:write(fd, "raw"))
-	uv.fs_close(fd)
-	return math.tointeger(tonumber(files.read(self.scratch):match("^(%d+):")))
-end
-
 -- Returns nil, or what is wrong.
 local function check(self, key, held, node)
-	local result, message, _, status = self.clients[node]:call("get", { key = key.name })
+	local value, message = app_client.read(self.clients[node], key.name, self.scratch)
+	local number = value and math.tointeger(tonumber(value:match("^(%d+):")))
 	local what
-	if result then
-		local number = number_of(self, result.exchange)
+	if number then
 		if may_be(key, held, number) then return nil end
 		what = "shows write " .. number
-	elseif status == ABSENT then
+	elseif value == nil then
 		if may_be_absent(key, held) then return nil end
 		what = "does not have it"
 	else
@@ -199,7 +181,7 @@ function M.new(nodes, app, dir, random)
 		nodes = nodes, random = random, scratch = dir .. "/value", clients = {}, keys = {}, made = 0, writers = 0,
 		counts = { writes = 0, acknowledged = 0, copied = 0, failed = 0, ms = 0 },
 	}, Load)
-	for _, node in ipairs(nodes) do self.clients[node] = connect(node, app) end
+	for _, node in ipairs(nodes) do self.clients[node] = app_client.connect(node, app, TIMEOUT_MS) end
 	return self
 end
 
