@@ -51,9 +51,9 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-debian13 \
-	test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos kills bench fairness \
-	bench-cluster bench-tools lint \
+.PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-upgrade \
+	test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos kills \
+	bench bench-cluster bench-tools fairness lint \
 	check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
@@ -170,6 +170,15 @@ test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
 
 test-backend: build native-tests ## the end-to-end specs on another backend: TEE=odyn or nitro (or sim); SPECS= for some
 	@SPEC_TEE=$(or $(TEE),odyn) SPECS="$(or $(SPECS),spec/e2e)" spec/run $(BUILD) lua
+
+# What members that are not upgraded yet run: the last state before messages of type digest, pages and clocks' counters
+# in milliseconds.
+UPGRADE_FROM ?= 2a27302
+
+test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPGRADE_FROM= (a commit): mixed, and upgraded under load
+	@contracts/script/build
+	$(SUBMAKE) build native-tests
+	@spec/upgrade/run $(BUILD) $(UPGRADE_FROM)
 
 test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= keeps it)
 	@.ci/debian13

@@ -3,7 +3,10 @@ docs/architecture.md; files do not use each other in a circle."""
 import re
 import subprocess
 
-SPEC_FOLDERS = {"bench", "cluster", "ct", "devnet", "e2e", "fuzz", "model", "native", "project", "simulate", "support", "vectors"}
+SPEC_FOLDERS = {
+    "bench", "cluster", "conformance", "ct", "devnet", "e2e", "fuzz", "model", "native", "project", "simulate", "support", "upgrade",
+    "vectors",
+}
 
 
 class Tree:

@@ -37,7 +37,9 @@ local function packages(target)
 	return set, groups
 end
 
-local CHAIN_TARGETS = { devnet = true, cluster = true, chaos = true, kills = true, contracts = true }
+local CHAIN_TARGETS = {
+	devnet = true, cluster = true, chaos = true, kills = true, contracts = true, ["test-upgrade"] = true,
+}
 
 describe("make", function()
 	local NOT_NEEDED_TO_RUN = {

@@ -70,7 +70,8 @@ function M.await(fn)
 end
 
 --- Starts a cluster of three nodes and waits until every node serves.
--- @param options odyn (keys in TEE services), env (further settings)
+-- @param options odyn (keys in TEE services), env (further settings), earlier (settings of nodes of another version, by
+--   number: Cluster:set_version)
 -- @return cluster { net (devnet), ended (processes that ended by themselves) }
 function M.start(options)
 	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
@@ -83,6 +84,7 @@ function M.start(options)
 				process:ending())
 		end,
 	}))
+	for index, version in pairs(options.earlier or {}) do self:set_version(index, version) end
 	local ok, failure = pcall(M.await, function() self.net:start() end)
 	if ok then return self end
 	self:stop()
@@ -98,6 +100,17 @@ end
 --- A node by its number.
 function Cluster:node(index)
 	return self.net.nodes[index]
+end
+
+--- Sets which program a node is from its next start on.
+-- @param version  { program (path), policies (folder of those that it ships) } | nil: this build
+function Cluster:set_version(index, version)
+	local node = self:node(index)
+	node.program = version and version.program or nodes.program
+	node.own_settings = node.own_settings or node.settings
+	node.settings = {}
+	for name, value in pairs(node.own_settings) do node.settings[name] = value end
+	if version then node.settings.POLICY_DIR = version.policies end
 end
 
 --- What a node's /status says.
