@@ -128,6 +128,7 @@ local function arguments(self)
 		"--port", tostring(self.port), "--chain-id", tostring(M.CHAIN_ID), "--silent", "--prune-history", STATES_IN_MEMORY,
 	}
 	local function add(...) table.move({ ... }, 1, select("#", ...), #args + 1, args) end
+	if self.host then add("--host", self.host) end
 	if self.block_time then add("--block-time", tostring(self.block_time)) end
 	if self.state then add("--state", self.state, "--state-interval", tostring(self.state_interval)) end
 	return args
@@ -151,15 +152,15 @@ function Anvil:start()
 end
 
 --- A chain that is not running yet.
--- @param options  root: of the source tree; dir: for its log and other files; port; block_time: seconds (nil: one
---   block per transaction); state: file that is loaded, and written at the end and every
+-- @param options  root: of the source tree; dir: for its log and other files; host: address (nil: 127.0.0.1); port;
+--   block_time: seconds (nil: one block per transaction); state: file that is loaded, and written at the end and every
 --   state_interval seconds; on_end(process): called when it ends by itself
 -- @return chain
 function M.new(options)
 	return setmetatable({
-		root = options.root, dir = options.dir, port = options.port, url = "http://127.0.0.1:" .. options.port,
-		block_time = options.block_time, state = options.state, state_interval = options.state_interval,
-		on_end = options.on_end,
+		root = options.root, dir = options.dir, host = options.host, port = options.port,
+		url = ("http://%s:%d"):format(options.host or "127.0.0.1", options.port), block_time = options.block_time,
+		state = options.state, state_interval = options.state_interval, on_end = options.on_end,
 	}, Anvil)
 end
 

@@ -42,7 +42,7 @@ end
 --- Starts the chain from its state file.
 function Net:start_chain()
 	self.chain = self.chain or anvil.new({
-		root = self.root, dir = self.dir .. "/chain", port = self.ports.chain, block_time = 1,
+		root = self.root, dir = self.dir .. "/chain", host = self.chain_host, port = self.ports.chain, block_time = 1,
 		state = self.dir .. "/chain/state.json", state_interval = self.state_interval,
 		on_end = function(ended) self.on_end(nil, ended, "chain") end,
 	})

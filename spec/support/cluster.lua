@@ -70,8 +70,8 @@ function M.await(fn)
 end
 
 --- Starts a cluster of three nodes and waits until every node serves.
--- @param options odyn (keys in TEE services), env (further settings), earlier (settings of nodes of another version, by
---   number: Cluster:set_version)
+-- @param options odyn (keys in TEE services), env (further settings), earlier (by number, what Cluster:set_version
+--   takes of nodes of another version), prepare (function(net), called before the start)
 -- @return cluster { net (devnet), ended (processes that ended by themselves) }
 function M.start(options)
 	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
@@ -85,6 +85,7 @@ function M.start(options)
 		end,
 	}))
 	for index, version in pairs(options.earlier or {}) do self:set_version(index, version) end
+	if options.prepare then options.prepare(self.net) end
 	local ok, failure = pcall(M.await, function() self.net:start() end)
 	if ok then return self end
 	self:stop()
