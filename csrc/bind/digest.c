@@ -157,6 +157,7 @@ typedef struct digest_job {
 	kms_text answer; /* take: argument 2 */
 	size_t max_bytes;
 	uint64_t now_ms;
+	uint64_t forget_before_ms; /* new */
 	uint64_t records;
 	kms_status status;
 } digest_job;
@@ -168,7 +169,9 @@ static kms_status make_asking(digest_job *job)
 	made->question = kms_buf_make(KMS_BUF_PLAIN, KMS_DIGEST_MAX);
 	made->data = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
 	*job->held = made;
-	return kms_digest_new(&made->digest, job->store, job->now_ms);
+	GUARD(kms_digest_new(&made->digest, job->store, job->now_ms));
+	kms_digest_forget_before(made->digest, job->forget_before_ms);
+	return KMS_OK;
 }
 
 static void new_run(bind_job *base)
@@ -185,11 +188,13 @@ static int new_finish(lua_State *L, bind_job *base)
 	return 1;
 }
 
-/* store:digest(now) -> an exchange about the hash tree, as the member that asks | nil, message, code */
+/* store:digest(now, forget_before=0) -> an exchange about the hash tree, as the member that asks | nil,
+ * message, code. forget_before: as kms_digest_forget_before. */
 static int store_digest(lua_State *L)
 {
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 	uint64_t now_ms = arg_time(L, 2);
+	uint64_t before_ms = lua_isnoneornil(L, 3) ? 0 : arg_time(L, 3);
 	lua_settop(L, 2);
 	asking **box = (asking **)bind_new(L, &asking_type);
 	lua_pushvalue(L, 1);
@@ -198,6 +203,7 @@ static int store_digest(lua_State *L)
 	job->job.heavy = true;
 	job->store = store;
 	job->now_ms = now_ms;
+	job->forget_before_ms = before_ms;
 	job->held = box;
 	job->result_index = 3;
 	return bind_job_start(L, &job->job);
@@ -303,13 +309,14 @@ static int asking_state(lua_State *L)
 	return 1;
 }
 
-/* exchange:counts() -> { questions=, given=, wanted= } */
+/* exchange:counts() -> { questions=, given=, wanted=, forgotten= } */
 static int asking_counts(lua_State *L)
 {
 	const asking *a = bind_check(L, 1, &asking_type);
 	kms_digest_counts counts = kms_digest_get_counts(a->digest);
-	lua_createtable(L, 0, 3);
+	lua_createtable(L, 0, 4);
 	bind_set_integer(L, "questions", counts.questions);
+	bind_set_integer(L, "forgotten", counts.forgotten);
 	bind_set_integer(L, "given", counts.given);
 	bind_set_integer(L, "wanted", counts.wanted);
 	return 1;

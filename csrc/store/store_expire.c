@@ -68,6 +68,28 @@ bool kms_due_handle(uint64_t *freed, store_namespace *ns, uint64_t now_ms)
 	return true;
 }
 
+static kms_status forget(uint64_t *freed, store_namespace *ns, kms_text key, uint64_t before_ms)
+{
+	store_record *record = kms_map_find(&ns->map, kms_store_hash(ns->store, key), key);
+	ENSURE(record, KMS_ERR_NOT_FOUND);
+	ENSURE(record->updated_at_ms < before_ms, KMS_ERR_STATE);
+	*freed = kms_record_drop(ns, record);
+	return KMS_OK;
+}
+
+kms_status kms_store_forget(kms_store *store, uint64_t app_id, kms_text key, uint64_t before_ms)
+{
+	ENSURE_REF(store);
+	ENSURE_REF(key.text);
+	uint64_t freed = 0;
+	store_namespace *ns = kms_namespace_enter(store, app_id);
+	ENSURE(ns, KMS_ERR_NOT_FOUND);
+	kms_status status = forget(&freed, ns, key, before_ms);
+	(void)kms_store_charge(&store->totals, 0, freed);
+	kms_namespace_unlock(ns);
+	return status;
+}
+
 static size_t take_turn(store_namespace *ns, uint64_t now_ms, size_t max)
 {
 	size_t handled = 0;

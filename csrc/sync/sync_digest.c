@@ -52,6 +52,11 @@ kms_digest_counts kms_digest_get_counts(const kms_digest *digest)
 	return digest->counts;
 }
 
+void kms_digest_forget_before(kms_digest *digest, uint64_t before_ms)
+{
+	digest->forget_before_ms = before_ms;
+}
+
 /* ---- lists ---- */
 
 static void *grow(void *items, size_t *capacity, size_t count, size_t size)
@@ -204,12 +209,16 @@ static kms_status write_wanted(kms_buf *out, const version_list *list, size_t co
 static kms_status ask_move(kms_buf *out, kms_buf *data, uint64_t *records, kms_digest *d, size_t max_bytes,
 			   uint64_t now_ms)
 {
-	size_t looked_up;
+	size_t looked_up, forgotten = 0;
 	d->wanting = d->wanted.count < KMS_DIGEST_MOVE_MAX ? d->wanted.count : KMS_DIGEST_MOVE_MAX;
 	GUARD(kms_digest_write_head(out, DIGEST_MOVE, d->root.key_id));
 	GUARD(kms_buf_append(out, KMS_SPAN(d->salt_bytes)));
 	GUARD(write_wanted(out, &d->wanted, d->wanting));
 	size_t count = d->given.count < KMS_DIGEST_MOVE_MAX ? d->given.count : KMS_DIGEST_MOVE_MAX;
+	if (d->forget_before_ms)
+		GUARD(kms_digest_forget_versions(&forgotten, d->store, &d->salt, d->given.items, count,
+						 d->forget_before_ms));
+	d->counts.forgotten += forgotten;
 	GUARD(kms_digest_write_versions(data, &looked_up, records, d->store, &d->salt, d->given.items, count,
 					max_bytes, now_ms));
 	versions_remove(&d->given, looked_up);

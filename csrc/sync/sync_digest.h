@@ -86,4 +86,8 @@ kms_status kms_digest_write_versions(kms_buf *data, size_t *looked_up, uint64_t 
 				     const kms_siphash_key *salt, const digest_version *versions,
 				     size_t count, size_t max_bytes, uint64_t now_ms);
 
+/* Drops those of the versions that are stamped before before_ms. Out: forgotten - how many. */
+kms_status kms_digest_forget_versions(size_t *forgotten, kms_store *store, const kms_siphash_key *salt,
+				      const digest_version *versions, size_t count, uint64_t before_ms);
+
 #endif

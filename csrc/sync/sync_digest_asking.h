@@ -42,8 +42,9 @@ struct kms_digest {
 	size_t asked_count;
 	version_list given;
 	version_list wanted;
-	size_t wanting; /* versions that the last question wants */
-	uint64_t draws; /* numbers drawn under the salt */
+	size_t wanting;            /* versions that the last question wants */
+	uint64_t draws;            /* numbers drawn under the salt */
+	uint64_t forget_before_ms; /* 0: give all that the peer lacks */
 };
 
 /* Lists of ranges forget what is beyond their maximum. */

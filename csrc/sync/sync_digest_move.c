@@ -61,6 +61,29 @@ static kms_text key_of(const chosen_list *list, const chosen *item)
 	return kms_text_of((const char *)list->keys.data + item->key_at, item->key_len);
 }
 
+kms_status kms_digest_forget_versions(size_t *forgotten, kms_store *store, const kms_siphash_key *salt,
+				      const digest_version *versions, size_t count, uint64_t before_ms)
+{
+	chosen item;
+	*forgotten = 0;
+	DEFER(chosen_free) chosen_list list = { .keys = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX) };
+	list.items = kms_heap_alloc(1, sizeof(item));
+	ENSURE(list.items, KMS_ERR_MEMORY);
+	for (size_t i = 0; i < count; i++) {
+		search s = { salt, &versions[i], &list, false, KMS_OK };
+		kms_buf_clear(&list.keys);
+		kms_status status = kms_tree_visit(store, &versions[i].range, match, &s);
+		if (status == KMS_ERR_TOO_LARGE) continue;
+		GUARD(status);
+		GUARD(s.status);
+		if (!s.found) continue;
+		item = list.items[0];
+		if (kms_store_forget(store, item.app_id, key_of(&list, &item), before_ms) == KMS_OK)
+			++*forgotten;
+	}
+	return KMS_OK;
+}
+
 /*
  * Adds the record of a version to the list, if it is there. Out: full - it does not fit, and was not added.
  * A range that has too many versions by now is asked about again in the next exchange.

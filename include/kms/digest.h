@@ -42,6 +42,7 @@ typedef struct kms_digest_counts {
 	uint64_t questions;
 	uint64_t given;  /* versions that the peer lacked */
 	uint64_t wanted; /* versions that this store lacked */
+	uint64_t forgotten;
 } kms_digest_counts;
 
 /*
@@ -50,6 +51,12 @@ typedef struct kms_digest_counts {
  * exchange.
  */
 kms_status kms_digest_new(kms_digest **digest, kms_store *store, uint64_t now_ms);
+
+/*
+ * Has the exchange drop here what the peer lacks and what is stamped before before_ms, instead of giving it:
+ * this node was away, the peer held these versions before that and has let go of them, with their tombstones.
+ */
+void kms_digest_forget_before(kms_digest *digest, uint64_t before_ms);
 
 /* NULL is fine. */
 void kms_digest_free(kms_digest *digest);

@@ -305,6 +305,12 @@ kms_status kms_store_peek(kms_store *store, uint64_t app_id, kms_text key, uint6
  */
 size_t kms_store_expire(kms_store *store, uint64_t now_ms, size_t max);
 
+/*
+ * Drops a record in any state, and leaves no tombstone: the other members have let go of it already.
+ * Returns: KMS_OK; ERR_NOT_FOUND; ERR_STATE for one that is stamped before_ms or later. In: key.
+ */
+kms_status kms_store_forget(kms_store *store, uint64_t app_id, kms_text key, uint64_t before_ms);
+
 typedef struct kms_store_stats {
 	uint64_t namespaces;
 	uint64_t live_keys;

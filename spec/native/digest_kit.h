@@ -89,20 +89,27 @@ static inline void tidy_tree(kms_store *store)
 		MUST(kms_tree_tidy(&more, store, 10000));
 }
 
-/* One exchange that `a` begins, of at most 1000 questions. */
-static inline repair_run repair_at(kms_store *a, kms_store *b, uint64_t now_ms)
+/* One exchange that `a` begins, of at most 1000 questions. forget_before_ms: as kms_digest_forget_before. */
+static inline repair_run repair_forgetting(kms_store *a, kms_store *b, uint64_t forget_before_ms,
+					   uint64_t now_ms)
 {
 	repair_run run = { .now_ms = now_ms };
 	kms_digest *digest;
 	tidy_tree(a);
 	tidy_tree(b);
 	MUST(kms_digest_new(&digest, a, now_ms));
+	kms_digest_forget_before(digest, forget_before_ms);
 	for (size_t i = 0; i < 1000 && kms_digest_get_state(digest) == KMS_DIGEST_ASKING && !run.failed; i++)
 		run.failed = repair_round(&run, digest, a, b) != KMS_OK;
 	run.state = kms_digest_get_state(digest);
 	run.counts = kms_digest_get_counts(digest);
 	kms_digest_free(digest);
 	return run;
+}
+
+static inline repair_run repair_at(kms_store *a, kms_store *b, uint64_t now_ms)
+{
+	return repair_forgetting(a, b, 0, now_ms);
 }
 
 static inline repair_run repair(kms_store *a, kms_store *b)

@@ -2,8 +2,10 @@
 -- (spec.support.fake_chain), identity (known), tee, service (master: what it got), saved (secrets of earlier
 -- runs), bootstrap (given: the secret that peers give; of_all: what their refusals say together), existing (fetched:
 -- how often), join (found: what a round finds), alone (settings), wall and mono (the clocks), lines (the log), held
--- (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told). Before open(): quiet_ms.
+-- (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told), absence, shared_ms (as of
+-- kms.sync.repair). Before open(): quiet_ms.
 
+local absence = require("kms.node.absence")
 local clock = require("kms.base.clock")
 local fake_chain = require("spec.support.fake_chain")
 local master_secrets = require("kms.node.master_secrets")
@@ -85,12 +87,17 @@ function Fixture:open(given)
 		outbound = outbound.new({ config = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 	})
 	self.held = master_secrets.new({ tee = self.tee, given = given })
+	self.absence = absence.new({
+		mono_ms = mono_ms, log = log, retention_ms = 86400000, view_ttl_ms = 180000, skew_ms = 15000,
+		shared_ms = function() return self.shared_ms end,
+	})
 	self.node = readiness.new({
 		identity = self.identity, chain = self.chain, peers = list, tee = self.tee, service = self.service,
 		secrets = self.held, log = log, bootstrap = self.bootstrap, existing = self.existing, mono_ms = mono_ms,
 		tick_ms = 60000, view_ttl_ms = 180000, quiet_ms = self.quiet_ms,
 		on_complete = function(seen_all) self.seen_all = seen_all end,
-		join = self.join, alone = self.alone, sleep = function() self.sleeping = coroutine.running() coroutine.yield() end,
+		join = self.join, alone = self.alone, absence = self.absence,
+		sleep = function() self.sleeping = coroutine.running() coroutine.yield() end,
 		clock = clock.new({ wall_ms = wall_ms, mono_ms = mono_ms, max_skew_ms = 15000 }),
 	})
 end

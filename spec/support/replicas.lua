@@ -18,6 +18,7 @@ M.START_MS = 1700000000000
 M.APP = "49"
 
 local INTERVAL_MS = 10000
+local TIMEOUT_MS = 30000 -- of a call
 local MASTER = ("m"):rep(32)
 local SIGNATURE = "0x" .. ("5"):rep(130) -- as long as a real one
 local WRITER = 9 -- the member that has written all records
@@ -54,7 +55,10 @@ end
 local function call(self, from, to, peer, build)
 	local body = assert(build(SIGNATURE))
 	self.calls, self.sizes[#self.sizes + 1] = self.calls + 1, body:len()
-	self.now = self.now + self.call_ms
+	-- In its envelope, a body is twice as long.
+	local took_ms = self.call_ms + (self.bytes_per_s and 2000 * body:len() // self.bytes_per_s or 0)
+	self.now = self.now + math.min(took_ms, TIMEOUT_MS)
+	if took_ms > TIMEOUT_MS then return nil, "no reply in time", "ERR_TIMEOUT" end
 	if self.faults[to.index] then return self.faults[to.index](peer) end
 	local opened = assert(native.sync_parse(body))
 	local reply, text, code = to.replies:reply("digest", opened, {
@@ -98,7 +102,7 @@ local function new_member(self, index)
 	local peers, writer = peers_of(self, member), message.writer(M.wallet_of(index), ("%032x"):format(index))
 	member.replies = replies.new({
 		store = member.store, log = LOG, wall_ms = wall_ms, mono_ms = mono_ms, peers = peers, writer = writer,
-		evidence = {}, readiness = {}, config = {}, gateway = { accept = function() return false end },
+		evidence = {}, readiness = {}, config = {}, absence = {}, gateway = { accept = function() return false end },
 		existing = { fetch_later = quiet }, new_apps = { of_delta = function(_, received) received:admit(1) end },
 	})
 	member.repair = repair.new({
@@ -176,9 +180,9 @@ function Replicas.status(from, to)
 end
 
 --- @param count how many members
--- @return replicas { members; secret; now: ms since START_MS; call_ms: that a call takes; calls; sizes: of the inner
---   messages, in turn question and answer; faults: by a member's number, function(peer) in place of its replies; a
---   member's `claims`: counts in place of those in its replies }
+-- @return replicas { members; secret; now: ms since START_MS; call_ms: that a call takes; bytes_per_s: of the links
+--   (nil: without limit); calls; sizes: of the inner messages, in turn question and answer; faults: by a member's
+--   number, function(peer) in place of its replies; a member's `claims`: counts in place of those in its replies }
 function M.new(count)
 	local self = setmetatable({
 		secret = master_secret(), now = 0, members = {}, call_ms = 0, calls = 0, sizes = {}, faults = {},

@@ -60,7 +60,7 @@ describe("a store that joins", function()
 	end
 
 	local function new_member(index)
-		local member = { index = index, complete = true, id = ("%032x"):format(index) }
+		local member = { index = index, complete = true, absence = {}, id = ("%032x"):format(index) }
 		function member.restart()
 			member.store = assert(native.store({ self = wallet_of(index) }))
 			member.replies = replies.new({
@@ -70,6 +70,7 @@ describe("a store that joins", function()
 				writer = message.writer({ address = wallet_of(index) }, member.id, wall_ms),
 				readiness = { is_complete = function() return member.complete end },
 				gateway = { accept = function() return false end }, existing = { fetch_later = quiet },
+				absence = member.absence,
 				new_apps = { of_delta = function(_, received) admit(received) end },
 			})
 		end
@@ -91,13 +92,14 @@ describe("a store that joins", function()
 		local exchange = { call = function(_, peer, build) return call(peer, build) end }
 		function exchange.distrust(_, _, text) return text, "ERR_UNVERIFIED" end
 		local store = assert(native.store({ self = wallet_of(1) }))
-		newcomer = { store = store, peers = list }
+		newcomer = { index = 1, store = store, peers = list, absence = { forgot = quiet } }
+		members[1] = newcomer
 		local writer = message.writer({ address = wallet_of(3) }, ("%032x"):format(1), wall_ms)
 		newcomer.join = join.new({
 			exchange = exchange, writer = writer, tee = { address = wallet_of(3) .. "1" }, peers = peers, store = store,
 			clock = { now = function() return NOW end }, mono_ms = native.mono_ms, accept = admit,
 			max_body_bytes = 50 << 20, max_snapshot_bytes = 4000, goes_on = function() return true end,
-			bootstrap = { counts = { fetched = 0, failures = 0 } },
+			bootstrap = { counts = { fetched = 0, failures = 0 } }, absence = newcomer.absence,
 			repair = repair_exchange.new({
 				exchange = exchange, writer = writer, peers = peers, store = store, mono_ms = native.mono_ms, wall_ms = wall_ms,
 				secret = function() return secret end, is_ready = function() return true end, accept = admit,
@@ -242,6 +244,38 @@ describe("a store that joins", function()
 		faults[4] = function() return nil, "no reply in time", "ERR_TIMEOUT" end
 		local found = round()
 		assert.same({ 0, 1, 1, 1, 1 }, { found.done, found.incomplete, found.refused, found.silent, found.smaller })
+		assert.equal(1, keys())
+	end)
+
+	-- 50 of 50 deleted records came back with a node that had been away for longer than tombstones stay.
+	it("drops after an absence what a complete member has let go of, and gives the rest", function()
+		for i = 1, 50 do write(newcomer, "deleted" .. i) end
+		write_on({ 2, 3, 4 }, "theirs")
+		newcomer.absence.before_ms = NOW - 100000 + counter
+		write(newcomer, "meanwhile")
+		assert.equal(3, round().done)
+		assert.equal(2, keys())
+		for index = 2, 4 do assert.equal(2, members[index].store:stats().live_keys) end
+	end)
+
+	it("keeps after an absence what it has, and takes nothing, where no member is complete", function()
+		for index = 2, 4 do members[index].complete = false end
+		write(newcomer, "k")
+		write(members[2], "other")
+		newcomer.absence.before_ms = NOW
+		assert.equal(3, round().incomplete)
+		assert.equal(1, keys())
+	end)
+
+	it("gives nothing while its own member was away and has not joined anew", function()
+		write(members[2], "deleted")
+		members[2].absence.before_ms = NOW
+		newcomer.peers[2].banned, newcomer.peers[3].banned = true, true
+		local found = round()
+		assert.same({ 0, 1 }, { found.done, found.owing })
+		assert.equal(0, keys())
+		members[2].absence.before_ms = nil
+		assert.equal(1, round().done)
 		assert.equal(1, keys())
 	end)
 

@@ -274,6 +274,45 @@ describe("push", function()
 		assert.equal(0, t.pusher:status().peers[OURS].skipped)
 	end)
 
+	-- 150 kB/s: "20 MiB sent in 150 s, nothing applied". A page is twice as long on the way.
+	it("gets a backlog of 10 MB through a slow link with shorter pages, which grow again", function()
+		for _ = 1, 100 do t:change(0, 100000) end
+		local exchanges, rate, longest = t.pusher.pages.exchange, 150, 0 -- bytes a millisecond
+		local call = exchanges.call
+		function exchanges.call(self, peer, build, options)
+			if peer.wallet ~= OURS then return call(self, peer, build, options) end
+			local page = build("0xsignature")
+			local took_ms = 2 * 100000 * #(page.numbers or {}) // rate
+			t.now = t.now + math.min(took_ms, options.timeout_ms or 0)
+			if took_ms > 30000 then return nil, "no reply in time", "ERR_TIMEOUT" end
+			longest = math.max(longest, #(page.numbers or {}))
+			return call(self, peer, function() return page end, options)
+		end
+		for _ = 1, 4 do t:tick() end
+		assert.equal(100, #t:pushed(OURS))
+		assert.is_true(longest <= 22, longest)
+		rate = 100000
+		for _ = 1, 200 do t:change(0, 100000) end
+		for _ = 1, 4 do t:tick() end
+		assert.equal(300, #t:pushed(OURS))
+		assert.equal((4 << 20) // 100000, longest)
+	end)
+
+	it("goes on after a call that failed late, before a page was made", function()
+		t:change(0)
+		t.answers[OURS] = { before = { nil, "no nonce", "ERR_TIMEOUT" } }
+		local call = t.pusher.pages.exchange.call
+		t.pusher.pages.exchange.call = function(...)
+			t.now = t.now + 20000
+			return call(...)
+		end
+		t:tick()
+		assert.equal(1, t.pusher.counts.failures)
+		t.answers[OURS] = nil
+		t:tick()
+		assert.same({ 1 }, t:pushed(OURS))
+	end)
+
 	it("counts everything as acknowledged when there is no other member", function()
 		t.peers.members = {}
 		t:change(0)

@@ -56,6 +56,13 @@ describe("repair", function()
 		assert.equal("equal", status(members[3], members[2]).result)
 	end)
 
+	it("gives a backlog of 10 MB through a link of 150 kB/s, in shorter pages", function()
+		cluster.bytes_per_s = 150000
+		cluster:fill({ members[1] }, 1, 100, 50000)
+		for _ = 1, 12 do tick(members[1]) end
+		for _, member in ipairs(members) do assert.equal(100, member.store:stats().live_keys) end
+	end)
+
 	it("brings a deletion", function()
 		write(members[1], "k")
 		for _ = 1, 2 do tick(members[1]) end

@@ -25,7 +25,7 @@ local function ask(where, malformed)
 		peers = { fresh = function() return wait("chain", { tee_pubkey = KEYS.der }) end },
 		evidence = { check = function() return wait("evidence", nil) end },
 		gateway = { release_secret = function() return wait("rule", true) end },
-		new_apps = {}, existing = { fetch_later = function() end },
+		new_apps = {}, existing = { fetch_later = function() end }, absence = {},
 		writer = { secret_reply = function(_, _, given) sealed = given return "reply" end },
 	})
 	local function opened(key)

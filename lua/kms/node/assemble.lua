@@ -84,7 +84,7 @@ local function add_sync(parts)
 		nonce_ms = config.POP_TIMEOUT_SECONDS * SECOND_MS, on_anew = function(peer) parts.pusher:started_anew(peer) end,
 		on_time = function(...) parts.clock_check:heard(...) end,
 	})
-	local function is_ready() return parts.readiness.ready end
+	local function is_ready() return parts.readiness.ready and parts.readiness:is_verified() end
 	local function secret() return parts.secrets.current end
 	local function settings() return parts.reloader.settings end
 	local function by_policy(response, peer) return parts.gateway:accept(response, peer) end
@@ -129,7 +129,7 @@ local function add_readiness(parts, given_secret)
 		identity = parts.identity, chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service,
 		clock_check = parts.clock_check, secrets = parts.secrets, clock = parts.clock, log = parts.log,
 		mono_ms = parts.mono_ms, bootstrap = parts.bootstrap, join = parts.join, existing = parts.existing,
-		alone = joining.limits(config), tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS,
+		alone = joining.limits(config), absence = parts.absence, tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS,
 		view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS, quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS,
 		url = parts.url, instance_url = config.NODE_INSTANCE_URL,
 		on_verified = function() on_verified(parts) end,
@@ -186,7 +186,7 @@ local function sync(parts)
 	parts.replies = replies.new({
 		store = parts.store, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, peers = parts.peers,
 		writer = parts.writer, evidence = parts.evidence, gateway = parts.gateway, readiness = parts.readiness,
-		config = parts.config, new_apps = parts.new_apps, existing = parts.existing,
+		config = parts.config, new_apps = parts.new_apps, existing = parts.existing, absence = parts.absence,
 	})
 	return sync_route.new({
 		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,

@@ -71,21 +71,38 @@ end
 -- Decides after one round. Members without a complete store have given what they hold; when nobody else is left, the
 -- one with the smallest wallet is complete, and the others follow it.
 local function decide(self, secret, found)
+	if self.absence.before_ms and found.done == 0 and found.incomplete == found.members then
+		-- Nobody can tell what was deleted: all that is here counts, and the next round is as after a restart.
+		return self.absence:over()
+	end
 	local nobody_left = found.incomplete == found.members and found.smaller == 0
 	if found.done > 0 or nobody_left then return become_complete(self, secret, found) end
 	if may_be_alone(self, found) then become_alone(self, secret, found) end
 end
 
+--- Has the node join anew: it was away (kms.node.absence).
+function Completeness:rejoin()
+	self.complete_with, self.alone_with, self.fetched_for, self.asked = nil, nil, nil, false
+end
+
 local function begin(self, secret)
 	self.fetched_for, self.since_ms, self.found_none, self.reached = secret, self.mono_ms(), nil, nil
-	self.log:info(("store lost: asking %d members"):format(#self.peers:others()))
+	local why = self.absence.before_ms and "this node was away" or "store lost"
+	self.log:info(("%s: asking %d members"):format(why, #self.peers:others()))
+end
+
+-- Whether nobody can hold records that this node lacks, or lack records that it holds.
+local function needs_nobody(self)
+	if not self.join or #self.peers:others() == 0 then return true end
+	return self.secrets:is_fresh() and not self.absence.before_ms
 end
 
 local function fetch(self, on_round)
 	local secret, pause_ms = self.secrets.current, PAUSE_MS
 	while self.goes_on(secret) and not self:is_complete() do
-		if self.secrets:is_fresh() or not self.join or #self.peers:others() == 0 then
+		if needs_nobody(self) then
 			self.complete_with, self.alone_with, self.cause = secret, nil, nil
+			self.absence:over()
 			break
 		end
 		if self.fetched_for ~= secret then begin(self, secret) end
@@ -93,6 +110,7 @@ local function fetch(self, on_round)
 		self.cause, self.asked = found.message, true
 		if not self.goes_on(secret) then break end
 		decide(self, secret, found)
+		if self:is_enough() then self.absence:over() end
 		on_round()
 		if self:is_complete() then break end
 		self.sleep(pause_ms)
@@ -114,14 +132,14 @@ function Completeness:start(on_round)
 end
 
 --- @param deps secrets (kms.node.master_secrets), peers, log, mono_ms; quiet_ms (from the start, in which a node that
---   found no complete store does not write); goes_on (function(secret) -> whether the node
---   is still a member under this secret); alone { after_ms: until a node serves alone where all other members refuse
---   connections; silent_ms: where one is silent; at_once: whether it does not wait }; join (kms.sync.join; nil: there
---   are no peers); sleep (function(ms), loop.sleep)
+--   found no complete store does not write); goes_on (function(secret) -> whether the node is still a member under this
+--   secret); alone { after_ms: until a node serves alone where all other members refuse connections; silent_ms: where
+--   one is silent; at_once: whether it does not wait }; absence (kms.node.absence); join (kms.sync.join; nil: there are
+--   no peers); sleep (function(ms), loop.sleep)
 -- @return completeness; its fields for others: asked (whether a round has ended), cause (why the last round did not
 --   suffice, or nil)
 function M.new(deps)
-	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms goes_on alone", "join sleep")
+	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms goes_on alone absence", "join sleep")
 	self.sleep = self.sleep or loop.sleep
 	self.running, self.asked, self.started_ms = false, false, self.mono_ms()
 	return setmetatable(self, Completeness)

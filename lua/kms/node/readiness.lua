@@ -14,9 +14,7 @@ local M = {}
 local Readiness = {}
 Readiness.__index = Readiness
 
--- Tick interval while not ready. Short, since the first node of a cluster is the only holder of the secret until
--- a second node has it.
-local UNREADY_TICK_MS = 5000
+local UNREADY_TICK_MS = 5000 -- short: the first node of a cluster alone holds the secret until a second one has it
 local UNREADABLE_TICK_MS = 5000 -- after a tick that had no answer from the chain
 local VIEW_TICKS = 3 -- a view is valid for at least this many ticks
 local SETTLED_TICKS = 2 -- of a ready node, in which peers may still give the secret of the previous hash
@@ -163,6 +161,7 @@ local function confirmed(self)
 	self.verified = true
 	self.url = self.instance_url or self.own_url or self.url
 	self.on_verified()
+	if self.absence:confirmed() then self.completeness:rejoin() end
 	if was_away and self.existing then self.existing:fetch_all(self.secrets.current) end
 	self.completeness:start(function() settle(self) end)
 	settle(self)
@@ -227,20 +226,21 @@ function Readiness:interval_ms()
 end
 
 --- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
--- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; alone (of
+-- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; alone, absence (of
 -- kms.node.completeness); optional: clock_check (kms.node.clock_check), bootstrap, join and existing (kms.sync; nil:
 -- there are no peers), url (before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
 -- on_verified (called after each tick that the chain confirmed), on_complete (function(seen_all): called while the
 -- store is enough to serve, before the node serves and after each tick), quiet_ms (0), sleep (kms.node.completeness)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
 function M.new(deps)
-	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms alone",
+	local self = needs.take(deps,
+		"identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms alone absence",
 		"clock_check bootstrap join existing sleep url instance_url on_verified on_complete quiet_ms")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified, self.on_complete = self.on_verified or function() end, self.on_complete or function() end
 	self.completeness = completeness.new({
 		secrets = self.secrets, peers = self.peers, log = self.log, mono_ms = self.mono_ms, join = self.join,
-		alone = self.alone, sleep = self.sleep, quiet_ms = self.quiet_ms or 0,
+		alone = self.alone, absence = self.absence, sleep = self.sleep, quiet_ms = self.quiet_ms or 0,
 		goes_on = function(secret) return self:is_verified() and self.secrets.current == secret end,
 	})
 	self.ready, self.verified, self.is_operator, self.reason = false, false, false, "starting"

@@ -7,18 +7,18 @@
 --   lost     an existing node that could not be reached: it may come back with an empty store
 --   running  a visit (kms.sync.visits) is planned or under way, since began_ms
 --   failed   the last visit failed, with the code `failure`
---   page_bytes  limit of a page, once the peer has refused a larger one
+--   size     of pages (kms.sync.page_size)
 
 local M = {}
 
 function M.new()
-	return { since = 0, skipped = 0, life = 0 }
+	return { since = 0, skipped = 0, life = 0, size = {} }
 end
 
 --- Starts again from the first change: the peer has restarted, and is there again.
 function M.reset(cursor)
 	cursor.since, cursor.behind, cursor.lost, cursor.life = 0, nil, false, cursor.life + 1
-	cursor.page_bytes, cursor.failed, cursor.refused = nil, nil, nil
+	cursor.size, cursor.failed, cursor.refused = {}, nil, nil
 end
 
 return M

@@ -129,11 +129,28 @@ local function take_first(self, peer, secret, state)
 	return { complete, message, code }
 end
 
+-- After an absence: drops what a complete member has let go of meanwhile, and takes what it has. One that is not
+-- complete cannot say what was deleted. Returns as take_pages.
+local function catch_up(self, peer, secret, state, probe)
+	if not probe.complete then return false end
+	if not prepare_tree(self, secret) then return nil, "no hash tree", "ERR_STATE" end
+	local found, message, code = self.repair:run(peer, self.absence.before_ms)
+	if not found then return nil, message, code end
+	if found.state ~= "equal" and found.state ~= "done" then
+		state.progress = found.merged + found.forgotten > 0
+		return nil, "not all differences have been found", "ERR_STATE"
+	end
+	self.absence:forgot(peer, found.forgotten)
+	state.since = peer.store == state.store and probe.sequence or 0
+	return take_pages(self, peer, secret, state)
+end
+
 -- Takes what a member has and this node has not had from it before. Returns as take_pages.
 local function take(self, peer, secret, state)
 	local probe, message, code = ask(self, peer, secret, BEYOND)
 	if not probe then return nil, message, code end
 	if state.store ~= peer.store then state.store, state.since, state.counts = peer.store, nil, {} end
+	if self.absence.before_ms then return catch_up(self, peer, secret, state, probe) end
 	if not state.since and probe.complete then
 		-- One at a time, and only members that have just answered: the others wait for it.
 		local _, result = self.lock:with("first", take_first, self, peer, secret, state)
@@ -196,7 +213,7 @@ end
 -- @return member
 function M.new(deps)
 	local self = needs.take(deps, "exchange writer bootstrap repair peers store clock max_body_bytes "
-		.. "max_snapshot_bytes accept goes_on")
+		.. "max_snapshot_bytes accept goes_on absence")
 	self.counts = self.bootstrap.counts
 	self.page_bytes = math.min(PAGE_BYTES, self.max_snapshot_bytes // PAGE_SHARE)
 	self.lock = key_lock.new(MAX_WAITING)

@@ -42,7 +42,6 @@ end
 
 local function failed(self, peer, cursor, message, code)
 	self.counts.failures = self.counts.failures + 1
-	if code == "ERR_TOO_LARGE" then self.pages:shorten(peer, cursor) end
 	note_failure(self, peer, cursor, "cannot push", message, code)
 	return nil
 end
@@ -242,7 +241,8 @@ function M.new(deps)
 	})
 	self.pages = push_pages.new({
 		exchange = self.exchange, writer = self.writer, peers = self.peers, store = self.store, log = self.log,
-		secret = self.secret, settings = self.settings, max_body_bytes = self.max_body_bytes, counts = self.counts,
+		mono_ms = self.mono_ms, secret = self.secret, settings = self.settings, max_body_bytes = self.max_body_bytes,
+		counts = self.counts,
 	})
 	return setmetatable(self, Pusher)
 end

@@ -3,6 +3,7 @@
 
 local behind = require("kms.sync.behind")
 local needs = require("kms.base.needs")
+local page_size = require("kms.sync.page_size")
 local value_limit = require("kms.sync.value_limit")
 
 local M = {}
@@ -12,7 +13,6 @@ Pages.__index = Pages
 
 local FRAME_BYTES = 4096 -- the most that a body holds besides its records
 local TIMEOUT_MS = 30000
-local MIN_PAGE_BYTES = 65536 -- pages shrink to no less for a peer that replies 413
 
 local function page_options(self, peer, cursor, since, through)
 	local settings, ours = self.settings(), self.peers:understands(peer, "store")
@@ -20,15 +20,8 @@ local function page_options(self, peer, cursor, since, through)
 	return {
 		since = since, through = through, except = peer.number, local_only = ours,
 		fingerprints = self.peers:understands(peer, "fingerprint"), max_records = settings.max_records,
-		max_bytes = math.min(settings.max_bytes, most, cursor.page_bytes or most), max_record_bytes = most,
+		max_bytes = page_size.limit(cursor.size, math.min(settings.max_bytes, most)), max_record_bytes = most,
 	}
-end
-
---- Halves the pages for a peer that refused one as too large (HTTP 413). No record is skipped because of it,
--- since a proxy on the way can reply 413, too.
-function Pages:shorten(peer, cursor)
-	local options = page_options(self, peer, cursor, cursor.since)
-	cursor.page_bytes = math.max(options.max_bytes // 2, MIN_PAGE_BYTES)
 end
 
 local function count_skipped(self, peer, cursor, count)
@@ -83,11 +76,15 @@ end
 -- @return { through: number of the last change covered; later: records that the peer did not take, but may later;
 --   refused: whether it has not got others at all; opaque: whether it does not say why } | nil, message, code
 function Pages:send(peer, cursor, since, through)
-	local page, range = {}, { since = since, through = through }
+	local page, range, began_ms = {}, { since = since, through = through }, self.mono_ms()
 	local response, message, code = self.exchange:call(peer, function(signature)
 		return build(self, peer, cursor, range, page, signature)
 	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
-	if not response and code ~= "ERR_NOTHING" then return nil, message, code end
+	if not response and code ~= "ERR_NOTHING" then
+		page_size.failed(cursor.size, self.mono_ms() - began_ms, code)
+		return nil, message, code
+	end
+	page_size.passed(cursor.size, self.mono_ms() - began_ms)
 	if not through then count_skipped(self, peer, cursor, page.skipped) end
 	if not response then return { through = page.through, later = 0, refused = page.skipped > 0 } end
 	local counts = response:counts()
@@ -102,11 +99,11 @@ function Pages:send(peer, cursor, since, through)
 	return { through = page.through, later = later, refused = refused, opaque = not (counts.later or counts.future) }
 end
 
---- @param deps exchange, writer, peers, store, log, secret, settings, max_body_bytes as kms.sync.push takes them;
---   counts: table that pushes, records, rejected and skipped are added to
+--- @param deps exchange, writer, peers, store, log, mono_ms, secret, settings, max_body_bytes as kms.sync.push takes
+--   them; counts: table that pushes, records, rejected and skipped are added to
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"exchange writer peers store log secret settings max_body_bytes counts"), Pages)
+		"exchange writer peers store log mono_ms secret settings max_body_bytes counts"), Pages)
 end
 
 return M

@@ -95,13 +95,21 @@ local function note(self, peer, state, found)
 	weigh(state, found)
 end
 
+-- Whether both held the same when the exchange began, or hold all of that now.
+local function is_shared(found)
+	if found.state ~= "done" then return found.state == "equal" end
+	return found.taken >= found.given and found.merged >= found.wanted
+end
+
 local function exchange_with(self, peer, state)
 	local release = self.slots:take(peer.wallet)
 	if not release then return end
+	local began_ms = self.wall_ms()
 	local ok, found, message, code = loop.try(self.one.run, self.one, peer)
 	release()
 	if not ok then message = "broke down" end
 	if not ok or not found then return note_failure(self, peer, state, message, code) end
+	if is_shared(found) then self.shared_ms = began_ms end
 	note(self, peer, state, found)
 end
 
@@ -144,8 +152,9 @@ end
 --   wall_ms; secret (function -> master secret in use); is_ready (function -> whether this node serves); accept
 --   (function(message, peer): decides what may be merged, kms.sync.new_apps:before_changes); settings (function -> {
 --   max_bytes }); max_body_bytes (MAX_SYNC_PAYLOAD_BYTES)
--- @return repair; `counts` since the start: exchanges, equal (of those: without a difference), failures, given and
---   wanted (versions), bytes (of messages with records)
+-- @return repair; its fields for others: shared_ms (wall time: another member holds what this node did then, as an
+--   exchange has shown; nil: none has); counts since the start: exchanges, equal (of those: without a difference),
+--   failures, given and wanted (versions), bytes (of messages with records)
 function M.new(deps)
 	local self = needs.take(deps,
 		"exchange writer peers store log mono_ms wall_ms secret is_ready accept settings max_body_bytes")

@@ -3,6 +3,7 @@
 
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
+local page_size = require("kms.sync.page_size")
 local rate_limit = require("kms.base.rate_limit")
 
 local M = {}
@@ -59,16 +60,27 @@ local function take(self, peer, digest, response, found)
 	return nil, message, code
 end
 
+-- Notes how long a call took. Only one with records says something about their number.
+local function note_call(self, size, records, began_ms, failure)
+	if records == 0 then return end
+	local took_ms = self.mono_ms() - began_ms
+	if failure then page_size.failed(size, took_ms, failure) else page_size.passed(size, took_ms) end
+end
+
 -- One question. Returns the digest's state | nil, message, code.
 local function ask(self, peer, digest, found)
-	local records, message, code = digest:ask(max_bytes(self), self.wall_ms())
+	local size = self.sizes[peer] or {}
+	self.sizes[peer] = size
+	local records, message, code = digest:ask(page_size.limit(size, max_bytes(self)), self.wall_ms())
 	if not records then return nil, message, code end
 	local response
+	local began_ms = self.mono_ms()
 	response, message, code = self.exchange:call(peer, function(signature)
 		local body, failure, failure_code = digest:body(self.writer:digest(signature))
 		if body and records > 0 then found.bytes = found.bytes + body:len() end
 		return body, failure, failure_code
 	end, { master = found.secret, timeout_ms = TIMEOUT_MS, max_bytes = self.max_body_bytes })
+	note_call(self, size, records, began_ms, not response and (code or "ERR_HTTP"))
 	if not response then return nil, message, code end
 	return take(self, peer, digest, response, found)
 end
@@ -83,17 +95,19 @@ local function run(self, peer, digest, found)
 		if state ~= "asking" or self.mono_ms() >= end_ms then break end
 	end
 	local counts = digest:counts()
-	found.state, found.given, found.wanted = state, counts.given, counts.wanted
+	found.state, found.given, found.wanted, found.forgotten = state, counts.given, counts.wanted, counts.forgotten
 	return found
 end
 
 --- Has one exchange with a peer that has the feature "digest". Yields.
+-- @param forget_before time stamp or nil: what the peer lacks and is older is dropped here instead of being given
 -- @return { state: "equal", "done" (all differences that were found have been moved), "asking" (ended before that) or
---   "other_key"; given, wanted: versions that the peer, or this node, lacked; merged: how many records this node took;
---   taken: how many the peer says that it took; bytes: of messages with records from here } | nil, message, code:
+--   "other_key"; given, wanted: versions that the peer, or this node, lacked; forgotten: versions dropped here; merged:
+--   how many records this node took; taken: how many the peer says that it took; bytes: of messages with records from
+--   here } | nil, message, code:
 --   ERR_STATE while the tree is being built, or as kms.sync.exchange
-function Repair:run(peer)
-	local digest, message, code = self.store:digest(self.wall_ms())
+function Repair:run(peer, forget_before)
+	local digest, message, code = self.store:digest(self.wall_ms(), forget_before)
 	if not digest then return nil, message, code end
 	local found = { given = 0, wanted = 0, merged = 0, taken = 0, bytes = 0, secret = self.secret() }
 	local ok, result
@@ -109,6 +123,7 @@ end
 function M.new(deps)
 	local self = needs.take(deps,
 		"exchange writer peers store mono_ms wall_ms secret is_ready accept settings max_body_bytes")
+	self.sizes = setmetatable({}, { __mode = "k" }) -- by peer: of the pages for it
 	self.pace = rate_limit.per_minute(PER_MINUTE, MAX_PEERS)
 	return setmetatable(self, Repair)
 end

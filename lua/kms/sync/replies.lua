@@ -55,16 +55,23 @@ local function delta(self, opened, exchange)
 	return native.text_body(self.writer:delta_reply(exchange.signature, counts))
 end
 
+-- A node that was away may hold what the others have deleted: it gives nothing until it knows (kms.node.absence).
+local function refuse_absent(self)
+	if self.absence.before_ms then return refuse("ERR_NOT_READY", "this node was away and joins anew") end
+	return true
+end
+
 -- Answers a question about the hash tree, after merging what came with it.
 local function digest(self, opened, exchange)
-	local counts, message, code
+	local counts
+	local ok, message, code = refuse_absent(self)
+	if not ok then return nil, message, code end
 	if opened:flag("data") then
 		counts, message, code = merge(self, opened, exchange)
 		if not counts then return nil, message, code end
 	end
 	local question = opened:text("digest")
 	if not question then return refuse("ERR_FIELD_MISSING", "digest: a required field is missing") end
-	local ok
 	ok, message, code = tree.prepare(self.store, exchange.secret)
 	if not ok then return nil, message, code end
 	return tree.given(self.store:digest_answer(question, {
@@ -100,6 +107,10 @@ end
 
 local function snapshot_request(self, opened, exchange)
 	local since = opened:number("since")
+	if not since or since <= self.store:sequence() then
+		local ok, message, code = refuse_absent(self)
+		if not ok then return nil, message, code end
+	end
 	if since then return page(self, opened, exchange, since) end
 	return whole_snapshot(self, opened, exchange)
 end
@@ -164,12 +175,13 @@ end
 
 --- @param deps store, log, wall_ms, mono_ms; peers (kms.peers); writer (kms.sync.message); evidence
 -- (kms.sync.evidence); gateway (kms.policy.gateway); readiness (is_complete); config (MAX_SNAPSHOT_BYTES);
--- new_apps (kms.sync.new_apps); existing (kms.sync.existing_nodes)
+-- new_apps (kms.sync.new_apps); existing (kms.sync.existing_nodes); absence
+-- (kms.node.absence)
 -- @return replies; its field `counts` holds the messages of each type since the start, and in `records` what
 --   became of their records (kms.sync.record_counts)
 function M.new(deps)
 	local self = needs.take(deps,
-		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing")
+		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing absence")
 	self.counts = { delta = 0, digest = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
 	self.snapshots = page_slots.new(SNAPSHOTS_AT_ONCE, self.mono_ms)
 	self.pages = page_slots.new(PAGES_AT_ONCE, self.mono_ms)

@@ -43,6 +43,13 @@ TEST(a_newer_version_displaces_an_older_value_even_where_it_was_evicted)
 	kms_store_free(c);
 }
 
+static uint64_t count_live(kms_store *store)
+{
+	kms_store_stats stats;
+	kms_store_get_stats(&stats, store);
+	return stats.live_keys;
+}
+
 /* The last copy survives, and where the version was evicted repair does not bring it back. */
 TEST(a_stub_of_the_same_version_is_no_difference)
 {
@@ -70,6 +77,28 @@ TEST(a_value_beyond_the_limits_is_kept_without_its_value)
 	kms_store_free(a);
 	kms_store_free(b);
 	kms_store_free(c);
+}
+
+/* A member that was away holds what the others have deleted, and no tombstone is left of it. */
+TEST(what_the_others_have_let_go_of_is_forgotten_after_an_absence)
+{
+	kms_store *a = digest_store(1), *b = digest_store(2);
+	for (size_t i = 0; i < 3000; i++)
+		put_sealed(a, APP + i % 3, numbered(i), 1, 10, 0, NOW - 5000);
+	put_sealed(a, APP, "at the limit", 1, 10, 0, NOW - 1000);
+	put_sealed(a, APP, "meanwhile", 1, 10, 0, NOW - 50);
+	put_sealed(b, APP, "theirs", 1, 10, 0, NOW - 4000);
+	repair_run run = repair_forgetting(a, b, NOW - 1000, NOW);
+	CHECK(!run.failed && run.state == KMS_DIGEST_DONE);
+	CHECK(run.counts.forgotten == 3000 && run.counts.given == 2 && run.counts.wanted == 1);
+	CHECK(count_live(a) == 3 && count_live(b) == 3);
+	CALL(expect_equal_after, a, b);
+	CHECK(kms_store_forget(a, APP, kms_text_from("nothing"), NOW) == KMS_ERR_NOT_FOUND);
+	CHECK(kms_store_forget(a, 999, kms_text_from("theirs"), NOW) == KMS_ERR_NOT_FOUND);
+	CHECK(kms_store_forget(a, APP, kms_text_from("theirs"), NOW - 4000) == KMS_ERR_STATE);
+	CHECK(kms_store_forget(a, APP, kms_text_from("theirs"), NOW - 3999) == KMS_OK);
+	kms_store_free(a);
+	kms_store_free(b);
 }
 
 /* Members evict different records: if they made room for each other's, they would pass them round for ever.
@@ -235,6 +264,7 @@ TEST(a_value_that_had_to_stay_out_is_not_sent_again_before_a_retention_has_passe
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_newer_version_displaces_an_older_value_even_where_it_was_evicted),
 	  T(a_stub_of_the_same_version_is_no_difference),
+	  T(what_the_others_have_let_go_of_is_forgotten_after_an_absence),
 	  T(a_value_beyond_the_limits_is_kept_without_its_value), T(nothing_is_evicted_for_an_old_version),
 	  T(a_version_that_the_operator_refuses_is_kept_without_its_value),
 	  T(an_expired_record_takes_the_fingerprint_that_it_lacks),
