@@ -58,7 +58,7 @@ end
 local function answered(self, key, number, copies)
 	local counts = self.counts
 	counts.acknowledged = counts.acknowledged + 1
-	if copies < 2 then return end
+	if (copies or 1) < self.copies then return end
 	counts.copied = counts.copied + 1
 	key.held = number
 end
@@ -148,7 +148,7 @@ local function check(self, key, held, node)
 	else
 		what = "does not answer: " .. message
 	end
-	return ("%s: write %d of %d had two copies, but node %d %s"):format(key.name, held, key.number, node.index, what)
+	return ("%s: write %d of %d stands, but node %d %s"):format(key.name, held, key.number, node.index, what)
 end
 
 --- What stands with two copies or more at this moment.
@@ -174,12 +174,13 @@ function Load:wrong(nodes, held)
 end
 
 --- @param nodes, app, dir of a devnet; random function(low, high)
+-- @param copies with how many copies a write must not be lost (2)
 -- @return load; `counts`: writes, those acknowledged, those of them with two copies or more (copied), those that
 --   failed, ms of writing
-function M.new(nodes, app, dir, random)
+function M.new(nodes, app, dir, random, copies)
 	local self = setmetatable({
-		nodes = nodes, random = random, scratch = dir .. "/value", clients = {}, keys = {}, made = 0, writers = 0,
-		counts = { writes = 0, acknowledged = 0, copied = 0, failed = 0, ms = 0 },
+		nodes = nodes, random = random, copies = copies or 2, scratch = dir .. "/value", clients = {}, keys = {},
+		made = 0, writers = 0, counts = { writes = 0, acknowledged = 0, copied = 0, failed = 0, ms = 0 },
 	}, Load)
 	for _, node in ipairs(nodes) do self.clients[node] = app_client.connect(node, app, TIMEOUT_MS) end
 	return self
