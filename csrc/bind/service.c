@@ -98,8 +98,11 @@ static void auth_run(bind_job *base)
 {
 	auth_job *job = (auth_job *)base;
 	const bind_service *service = job->service;
-	kms_pop pop = { job->domain, view(&job->signature), view(&job->nonce), view(&job->timestamp),
-			view(&job->wallet) };
+	const kms_pop pop = { .domain = job->domain,
+			      .signature = view(&job->signature),
+			      .nonce = view(&job->nonce),
+			      .timestamp = view(&job->timestamp),
+			      .wallet = view(&job->wallet) };
 	job->status = kms_pop_check(job->caller20, service->nonces, &pop, service->own20, job->now_s,
 				    job->mono_s, service->pop_window_s);
 	if (job->status != KMS_OK || job->domain != KMS_POP_APP || !service->wallet) return;

@@ -97,6 +97,60 @@ kms_status kms_gcm_open(uint8_t *plain, const uint8_t key32[32], const uint8_t i
 	return status;
 }
 
+/* ---- where the text stands, with additional data ---- */
+
+static kms_status authenticate(EVP_CIPHER_CTX *context, kms_span aad)
+{
+	int len;
+	ENSURE(aad.len <= MAX_UPDATE, KMS_ERR_RANGE);
+	if (aad.len) GUARD_OPENSSL(EVP_CipherUpdate(context, NULL, &len, aad.bytes, (int)aad.len));
+	return KMS_OK;
+}
+
+static kms_status seal_in_place(uint8_t tag16[16], kms_out bytes, const uint8_t key32[32],
+				const uint8_t iv12[12], kms_span aad)
+{
+	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
+	GUARD(kms_gcm_start(&context, key32, iv12, true));
+	GUARD(authenticate(context, aad));
+	GUARD(kms_gcm_update(bytes.bytes, context, kms_span_of(bytes.bytes, bytes.len)));
+	return kms_gcm_tag(tag16, context);
+}
+
+static kms_status open_in_place(kms_out bytes, const uint8_t key32[32], const uint8_t iv12[12], kms_span aad,
+				const uint8_t tag16[16])
+{
+	DEFER(kms_gcm_end) EVP_CIPHER_CTX *context = NULL;
+	GUARD(kms_gcm_start(&context, key32, iv12, false));
+	GUARD(authenticate(context, aad));
+	GUARD(kms_gcm_update(bytes.bytes, context, kms_span_of(bytes.bytes, bytes.len)));
+	return kms_gcm_verify(context, tag16);
+}
+
+kms_status kms_gcm_seal_in_place(uint8_t tag16[16], kms_out bytes, const uint8_t key32[32],
+				 const uint8_t iv12[12], kms_span aad)
+{
+	ENSURE_REF(tag16);
+	memset(tag16, 0, KMS_GCM_TAG);
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	kms_status status = KMS_ERR_ARGUMENT;
+	if (key32 && iv12 && (aad.bytes || aad.len == 0))
+		status = seal_in_place(tag16, bytes, key32, iv12, aad);
+	if (status != KMS_OK) kms_wipe(bytes.bytes, bytes.len);
+	return status;
+}
+
+kms_status kms_gcm_open_in_place(kms_out bytes, const uint8_t key32[32], const uint8_t iv12[12], kms_span aad,
+				 const uint8_t tag16[16])
+{
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	kms_status status = KMS_ERR_ARGUMENT;
+	if (key32 && iv12 && tag16 && (aad.bytes || aad.len == 0))
+		status = open_in_place(bytes, key32, iv12, aad, tag16);
+	if (status != KMS_OK) kms_wipe(bytes.bytes, bytes.len);
+	return status;
+}
+
 /* ---- ciphertext in hexadecimal, in pieces (kms/crypto.h says why) ---- */
 
 static kms_status seal_pieces(kms_buf *hex, EVP_CIPHER_CTX *context, kms_span plain)

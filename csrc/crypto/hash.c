@@ -26,16 +26,24 @@ static kms_status digest_end(uint8_t digest32[HASH], kms_crypto_thread *thread)
 	return KMS_OK;
 }
 
-kms_status kms_sha256(uint8_t digest32[32], kms_span bytes)
+kms_status kms_sha256_spans(uint8_t digest32[32], const kms_span *spans, size_t count)
 {
 	ENSURE_REF(digest32);
 	memset(digest32, 0, HASH);
-	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(spans || count == 0, KMS_ERR_ARGUMENT);
+	for (size_t i = 0; i < count; i++)
+		ENSURE(spans[i].bytes || spans[i].len == 0, KMS_ERR_ARGUMENT);
 	kms_crypto_thread *thread;
 	GUARD(kms_crypto_thread_get(&thread));
 	GUARD(digest_start(thread));
-	GUARD(digest_add(thread, bytes));
+	for (size_t i = 0; i < count; i++)
+		GUARD(digest_add(thread, spans[i]));
 	return digest_end(digest32, thread);
+}
+
+kms_status kms_sha256(uint8_t digest32[32], kms_span bytes)
+{
+	return kms_sha256_spans(digest32, &bytes, 1);
 }
 
 /* ---- HMAC (RFC 2104) on the thread's digest ---- */

@@ -6,6 +6,7 @@
 #include "kms/crypto.h"
 #include "kms/p384.h"
 #include "kms/wallet.h"
+#include "kms/x25519.h"
 
 /* ERR_SELFTEST unless the bytes are those of the text. */
 static kms_status expect(const uint8_t *bytes, size_t len, kms_text hex)
@@ -149,6 +150,29 @@ static kms_status test_p384(void)
 	return KMS_OK;
 }
 
+/* RFC 7748 section 6.1; and the point of order one. */
+static kms_status test_x25519(void)
+{
+	static const uint8_t one[KMS_X25519_BYTES] = { 1 };
+	uint8_t peer[KMS_X25519_BYTES];
+	DEFER(kms_secret_release) kms_secret *scalar = NULL;
+	DEFER(kms_secret_release) kms_secret *shared = NULL;
+	DEFER(kms_secret_release) kms_secret *none = NULL;
+	DEFER(kms_x25519_release) kms_x25519 *key = NULL;
+	GUARD(kms_secret_from_hex(
+	    &scalar, KMS_TEXT("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"), 32));
+	GUARD(kms_hex_decode(KMS_OUT(peer),
+			     KMS_TEXT("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")));
+	GUARD(kms_x25519_new(&key, scalar));
+	GUARD(expect(kms_x25519_public(key), 32,
+		     KMS_TEXT("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")));
+	GUARD(kms_x25519_agree(&shared, key, peer));
+	GUARD(expect(kms_secret_bytes(shared), 32,
+		     KMS_TEXT("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")));
+	ENSURE(kms_x25519_agree(&none, key, one) == KMS_ERR_PEER_KEY, KMS_ERR_SELFTEST);
+	return KMS_OK;
+}
+
 kms_status kms_selftest(const char **failed)
 {
 	static const struct {
@@ -159,6 +183,7 @@ kms_status kms_selftest(const char **failed)
 		{ "HMAC-SHA256", test_hmac },        { "HKDF-SHA256", test_hkdf },
 		{ "AES-256-GCM", test_gcm },         { "AES-256", test_aes },
 		{ "secp256k1 wallet", test_wallet }, { "P-384 ECDH", test_p384 },
+		{ "X25519", test_x25519 },
 	};
 	ENSURE_REF(failed);
 	*failed = NULL;

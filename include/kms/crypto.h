@@ -25,7 +25,7 @@ kms_status kms_crypto_init(void);
 
 /*
  * Known answers of every primitive (FIPS 180-2, FIPS 197, RFC 4231, RFC 5869, RFC 6979, EIP-191,
- * NIST CAVP). To be called after kms_crypto_init and before a socket opens.
+ * RFC 7748, NIST CAVP). To be called after kms_crypto_init and before a socket opens.
  * Returns: KMS_OK; ERR_SELFTEST.
  * Out: failed - name of the primitive that failed, a static string; NULL on success.
  */
@@ -41,10 +41,11 @@ void kms_keccak256(uint8_t digest32[32], kms_span bytes);
 void kms_secret_keccak256(uint8_t digest32[32], const kms_secret *secret);
 
 /*
- * SHA-256 (FIPS 180-4).
+ * SHA-256 (FIPS 180-4). The second form reads `count` spans as one text.
  * Returns: KMS_OK; ERR_ARGUMENT.
  */
 kms_status kms_sha256(uint8_t digest32[32], kms_span bytes);
+kms_status kms_sha256_spans(uint8_t digest32[32], const kms_span *spans, size_t count);
 
 /*
  * HMAC-SHA256 (RFC 2104). The second form reads `count` spans as one text.
@@ -77,12 +78,27 @@ kms_status kms_gcm_seal(uint8_t *sealed, const uint8_t key32[32], const uint8_t 
 kms_status kms_gcm_open(uint8_t *plain, const uint8_t key32[32], const uint8_t iv12[12], kms_span sealed);
 
 /*
- * The same with the ciphertext in hexadecimal, a piece at a time through a small stack buffer, so
- * that a large body needs no second copy.
- * Returns: as kms_gcm_seal and kms_gcm_open; ERR_HEX; what kms_buf_reserve returns.
- * Out: hex - 2 * (plain.len + 16) digits are appended; nothing on failure.
- *      plain - the plaintext is appended; nothing on failure.
- * In: hex - digits of any case, without 0x.
+ * Encrypts where the text stands, with additional data.
+ * Returns: KMS_OK; ERR_ARGUMENT.
+ * Out: tag16. In-out: bytes - the ciphertext; zeroed on failure.
+ * In: aad - authenticated, not encrypted; may be empty.
+ */
+kms_status kms_gcm_seal_in_place(uint8_t tag16[16], kms_out bytes, const uint8_t key32[32],
+				 const uint8_t iv12[12], kms_span aad);
+
+/*
+ * Decrypts what kms_gcm_seal_in_place made.
+ * Returns: KMS_OK; ERR_DECRYPT; ERR_ARGUMENT.
+ * In-out: bytes - the plaintext; zeroed on failure.
+ */
+kms_status kms_gcm_open_in_place(kms_out bytes, const uint8_t key32[32], const uint8_t iv12[12], kms_span aad,
+				 const uint8_t tag16[16]);
+
+/*
+ * The same as kms_gcm_seal and kms_gcm_open with the ciphertext in hexadecimal, a piece at a time through a
+ * small stack buffer, so that a large body needs no second copy. Returns: as kms_gcm_seal and kms_gcm_open;
+ * ERR_HEX; what kms_buf_reserve returns. Out: hex - 2 * (plain.len + 16) digits are appended; nothing on
+ * failure. plain - the plaintext is appended; nothing on failure. In: hex - digits of any case, without 0x.
  */
 kms_status kms_gcm_seal_hex(kms_buf *hex, const uint8_t key32[32], const uint8_t iv12[12], kms_span plain);
 kms_status kms_gcm_open_hex(kms_buf *plain, const uint8_t key32[32], const uint8_t iv12[12], kms_text hex);

@@ -82,7 +82,7 @@ typedef enum kms_category {
 	X(ERR_UTF8, 0x206, "text is not valid UTF-8")                                   \
 	X(ERR_ENVELOPE, 0x207, "body is not an encrypted envelope")                     \
 	X(ERR_DECRYPT, 0x208, "cannot decrypt")                                         \
-	X(ERR_PEER_KEY, 0x209, "not a P-384 public key")                                \
+	X(ERR_PEER_KEY, 0x209, "not a P-384 or X25519 public key")                      \
 	X(ERR_PRIVATE_KEY, 0x20a, "not a valid private key")                            \
 	X(ERR_FIELD_MISSING, 0x20b, "a required field is missing")                      \
 	X(ERR_FIELD_TYPE, 0x20c, "a field has the wrong type")                          \

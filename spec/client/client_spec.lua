@@ -84,7 +84,7 @@ describe("client", function()
 			run(function()
 				for _, case in ipairs({
 					{ status_page("0x1234", node.pubkey), "identity: not a wallet address", "ERR_ADDRESS" },
-					{ status_page(node.wallet, "00"), "identity: not a P%-384 public key", "ERR_PEER_KEY" },
+					{ status_page(node.wallet, "00"), "identity: not a P%-384 or X25519 public key", "ERR_PEER_KEY" },
 					{ status_page(node.wallet, ("00"):rep(120)), "identity: not a P%-384", "ERR_PEER_KEY" },
 					{ status_page(node.wallet, ("zz"):rep(120)), "identity: not valid hex", "ERR_HEX" },
 					{ status_page(node.wallet, node.pubkey .. "0"), "identity: not", "ERR_HEX" },

@@ -37,7 +37,7 @@ static void check_headers(kms_nonces *nonces, kms_text rest)
 		len += end != NULL;
 		rest = kms_text_of(rest.text + len, rest.len - len);
 	}
-	kms_pop pop = { KMS_POP_APP, values[0], values[1], values[2], values[3] };
+	kms_pop pop = { KMS_POP_APP, values[0], values[1], values[2], values[3], NULL };
 	/* The nonce is no issued one, hence nothing may pass. */
 	HOLDS(kms_pop_check(caller20, nonces, &pop, own20, 1700000000, NOW_S, 120) != KMS_OK);
 	HOLDS(caller20[0] == 0);

@@ -93,6 +93,17 @@ TEST(sha256_known_answers)
 	CHECK_OK(kms_sha256(digest, KMS_BYTES("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")));
 	CHECK(is_hex(digest, 32, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sha256(digest, kms_span_of(NULL, 1)));
+	/* Spans are read as one text. */
+	uint8_t whole[32];
+	const kms_span spans[] = { KMS_BYTES("ab"), KMS_NO_BYTES, KMS_BYTES("c"), { NULL, 1 } };
+	CHECK_OK(kms_sha256(whole, KMS_BYTES("abc")));
+	CHECK_OK(kms_sha256_spans(digest, spans, 3));
+	CHECK_MEM(digest, whole, 32);
+	CHECK_OK(kms_sha256(whole, KMS_NO_BYTES));
+	CHECK_OK(kms_sha256_spans(digest, NULL, 0));
+	CHECK_MEM(digest, whole, 32);
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sha256_spans(digest, spans, 4));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_sha256_spans(digest, NULL, 1));
 }
 
 static void check_hmac(int *failed_, const char *key, const char *message, const char *want)

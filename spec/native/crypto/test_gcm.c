@@ -37,6 +37,73 @@ TEST(known_answers)
 	CHECK_MEM(plain, message, 64);
 }
 
+/* The same specification, test case 16: AES-256 with AAD. */
+TEST(in_place_with_additional_data)
+{
+	uint8_t key[32], iv[12], aad[20], tag[16], message[60], text[60];
+	memcpy(key, unhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"), 32);
+	memcpy(iv, unhex("cafebabefacedbaddecaf888"), 12);
+	memcpy(aad, unhex("feedfacedeadbeeffeedfacedeadbeefabaddad2"), 20);
+	memcpy(message,
+	       unhex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+		     "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"),
+	       60);
+	memcpy(text, message, 60);
+	CHECK_OK(kms_gcm_seal_in_place(tag, KMS_OUT(text), key, iv, KMS_SPAN(aad)));
+	CHECK_MEM(text,
+		  unhex("522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+			"8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"),
+		  60);
+	CHECK_MEM(tag, unhex("76fc6ece0f4e1768cddf8853bb2d551b"), 16);
+	CHECK_OK(kms_gcm_open_in_place(KMS_OUT(text), key, iv, KMS_SPAN(aad), tag));
+	CHECK_MEM(text, message, 60);
+	/* Nothing but additional data. */
+	CHECK_OK(kms_gcm_seal_in_place(tag, kms_out_of(NULL, 0), key, iv, KMS_SPAN(aad)));
+	CHECK_OK(kms_gcm_open_in_place(kms_out_of(NULL, 0), key, iv, KMS_SPAN(aad), tag));
+	aad[19] ^= 1;
+	CHECK_STATUS(KMS_ERR_DECRYPT,
+		     kms_gcm_open_in_place(kms_out_of(NULL, 0), key, iv, KMS_SPAN(aad), tag));
+}
+
+TEST(in_place_refusals_leave_zeros)
+{
+	static const uint8_t zeros[40];
+	uint8_t aad[3] = { 1, 2, 3 }, tag[16], sealed[40] = { 7 }, text[40];
+	CHECK_OK(kms_gcm_seal_in_place(tag, KMS_OUT(sealed), zero_key, zero_iv, KMS_SPAN(aad)));
+	for (size_t i = 0; i < 8 * (sizeof(aad) + sizeof(tag) + sizeof(sealed)); i++) {
+		size_t at = i / 8;
+		uint8_t bit = (uint8_t)(1u << i % 8), *byte = at < 3    ? &aad[at]
+							      : at < 19 ? &tag[at - 3]
+									: NULL;
+		memcpy(text, sealed, sizeof(text));
+		if (byte) *byte ^= bit;
+		if (!byte) text[at - 19] ^= bit;
+		CHECK_STATUS(KMS_ERR_DECRYPT,
+			     kms_gcm_open_in_place(KMS_OUT(text), zero_key, zero_iv, KMS_SPAN(aad), tag));
+		CHECK_MEM(text, zeros, sizeof(zeros));
+		if (byte) *byte ^= bit;
+	}
+	memset(text, 1, sizeof(text));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_open_in_place(KMS_OUT(text), NULL, zero_iv, KMS_SPAN(aad), tag));
+	CHECK_MEM(text, zeros, sizeof(zeros));
+	memset(text, 1, sizeof(text));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_seal_in_place(tag, KMS_OUT(text), zero_key, NULL, KMS_SPAN(aad)));
+	CHECK_MEM(text, zeros, sizeof(zeros));
+	CHECK_MEM(tag, zeros, sizeof(tag));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_seal_in_place(tag, KMS_OUT(text), zero_key, zero_iv, kms_span_of(NULL, 1)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_open_in_place(KMS_OUT(text), zero_key, zero_iv, KMS_SPAN(aad), NULL));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_seal_in_place(NULL, KMS_OUT(text), zero_key, zero_iv, KMS_SPAN(aad)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_seal_in_place(tag, kms_out_of(NULL, 1), zero_key, zero_iv, KMS_SPAN(aad)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_gcm_open_in_place(kms_out_of(NULL, 1), zero_key, zero_iv, KMS_SPAN(aad), tag));
+}
+
 TEST(any_changed_bit_is_refused)
 {
 	uint8_t sealed[40], plain[24], message[24], key[32] = { 1 }, iv[12] = { 2 };
@@ -175,6 +242,7 @@ TEST(refused_allocations)
 	CHECK(failures >= 4);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(known_answers), T(any_changed_bit_is_refused),
-	  T(hex_is_the_same_as_binary), T(hex_refusals_leave_the_buffer_as_it_was),
-	  T(one_below_the_room_that_is_needed), T(refused_allocations))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(known_answers), T(in_place_with_additional_data),
+	  T(in_place_refusals_leave_zeros), T(any_changed_bit_is_refused), T(hex_is_the_same_as_binary),
+	  T(hex_refusals_leave_the_buffer_as_it_was), T(one_below_the_room_that_is_needed),
+	  T(refused_allocations))
