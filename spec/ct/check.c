@@ -98,6 +98,7 @@ int main(void)
 	run(ct_codecs, false);
 	run(ct_primitives, false);
 	run(ct_flows, false);
+	run(ct_sessions, false);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed != 0 || passed == 0;
 }

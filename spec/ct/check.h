@@ -14,6 +14,7 @@ typedef struct ct_case {
 extern const ct_case ct_codecs[];     /* texts and comparisons of secrets */
 extern const ct_case ct_primitives[]; /* keys, ECDH, derivation, encryption, MACs */
 extern const ct_case ct_flows[];      /* what a node does with them */
+extern const ct_case ct_sessions[];   /* sessions, from both sides */
 
 /* Whether what getrandom gives is hidden from now on; false again after each case. */
 void ct_hide_random(bool hidden);

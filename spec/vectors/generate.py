@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the known answers of this folder. The same values at each run; --check only compares.
 
-Independent of the node's code: P-384, AES-GCM and HKDF come from the `cryptography` package (Debian:
+Independent of the node's code: P-384, X25519, AES-GCM and HKDF come from the `cryptography` package (Debian:
 python3-cryptography), everything else from ethereum.py and protocol.py.
 """
 
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 import ethereum as eth
 from exchanges import examples, exchange
 from protocol import Draw, canonical, der, derive, hkdf, scalar_hex, seal_envelope
+from sessions import session
 
 FOLDER = pathlib.Path(__file__).parent
 MAX_U64 = 2**64 - 1
@@ -263,6 +264,7 @@ def merge():
 FILES = {
     "keccak256": keccak256, "eip191": eip191, "derive": derive_cases, "envelope": envelope, "sealed": sealed,
     "record": record, "canonical": canonical_cases, "tx1559": tx1559, "abi": abi, "merge": merge, "exchange": exchange,
+    "session": session,
 }
 
 
