@@ -71,7 +71,9 @@ describe("GET /metrics in a cluster", function()
 		member.away = true
 		expect.ok(app:put("b", "two"))
 		wait.until_true("a push to fail", function() return value("kms_sync_push_failures_total") > 0 end)
-		assert.equal(1, value("kms_sync_lag_max"))
+		local lag = value("kms_sync_lag_max")
+		-- Two once the node begins anew with a member that may come back with an empty store.
+		assert.is_true(lag == 1 or lag == 2, tostring(lag))
 		assert.equal(1, value("kms_sync_peers_behind", { changes = "1-10" }))
 		wait_value("kms_peers", { state = "unreachable" }, 1)
 		member.away = false

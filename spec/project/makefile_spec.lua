@@ -21,6 +21,14 @@ for name in files.read("Makefile"):gsub("\\\n", " "):match("\n%.PHONY: ([^\n]+)"
 	if name ~= "force" then targets[name] = true end
 end
 
+local listed = {} -- groups -> lines
+
+-- The packages of groups.
+local function list(groups)
+	listed[groups] = listed[groups] or lines(output(".ci/install --list " .. groups))
+	return listed[groups]
+end
+
 -- Packages that `make target` installs where nothing is there yet.
 local function packages(target)
 	local groups, set = nil, {}
@@ -32,13 +40,14 @@ local function packages(target)
 		end
 	end
 	if groups then
-		for _, name in ipairs(lines(output(".ci/install --list " .. groups))) do set[name] = true end
+		for _, name in ipairs(list(groups)) do set[name] = true end
 	end
 	return set, groups
 end
 
 local CHAIN_TARGETS = {
-	devnet = true, cluster = true, chaos = true, kills = true, contracts = true, ["test-upgrade"] = true,
+	devnet = true, cluster = true, chaos = true, kills = true, ["bench-cluster"] = true, ["test-upgrade"] = true,
+	contracts = true,
 }
 
 describe("make", function()

@@ -208,7 +208,9 @@ end)
 					dir, name, dir, name, dir, name))
 			end
 			local ended
-			local env = { "SPECS=" .. dir, "TMPDIR=" .. dir .. "/tmp", "PATH=" .. os.getenv("PATH"), "JOBS=2" }
+			local all, env = uv.os_environ(), {}
+			all.SPECS, all.TMPDIR, all.JOBS = dir, dir .. "/tmp", "2"
+			for name, value in pairs(all) do env[#env + 1] = name .. "=" .. value end
 			local handle
 			handle = assert(uv.spawn(RUN, { args = { BUILD, "lua" }, env = env }, function(code)
 				ended = code

@@ -1,5 +1,6 @@
 --- A node on a chain of spec.support.chain_server: its start, its registration, and why it does not serve.
 
+local cjson = require("cjson")
 local chain_server = require("spec.support.chain_server")
 local crypto = require("spec.support.crypto")
 local http = require("spec.support.http")
@@ -22,8 +23,10 @@ end
 
 --- Registers a node as a member of the KMS application, as soon as it says its wallet and key.
 function M.register(chain, node)
-	local status = wait.until_true("the status", function()
-		return http.get(node.port, "/status") and node:status().node
+	local status = wait.until_true("its identity", function()
+		local status = http.get(node.port, "/status") and node:status().node
+		-- A TEE service may answer later than the node does.
+		return status and status.tee_pubkey ~= cjson.null and status
 	end)
 	chain:register("49", status.tee_wallet, crypto.unhex(status.tee_pubkey), "http://127.0.0.1:" .. node.port)
 end
