@@ -298,13 +298,14 @@ describe("push", function()
 		assert.equal((4 << 20) // 100000, longest)
 	end)
 
-	it("goes on after a call that failed late, before a page was made", function()
+	it("goes on after a call that failed late, during which the peer was found to have restarted", function()
 		t:change(0)
-		t.answers[OURS] = { before = { nil, "no nonce", "ERR_TIMEOUT" } }
+		t.answers[OURS] = { before = { nil, "no reply in time", "ERR_TIMEOUT" } }
 		local call = t.pusher.pages.exchange.call
-		t.pusher.pages.exchange.call = function(...)
+		t.pusher.pages.exchange.call = function(self, peer, ...)
 			t.now = t.now + 20000
-			return call(...)
+			if t.answers[OURS] and peer.wallet == OURS then t.pusher:started_anew(peer) end
+			return call(self, peer, ...)
 		end
 		t:tick()
 		assert.equal(1, t.pusher.counts.failures)
