@@ -49,7 +49,7 @@ static bool port_valid(kms_text port)
 	return true;
 }
 
-/* "[...]": an IPv6 address, whose form in detail is nothing to this server. */
+/* "[...]": an IPv6 address, whose exact form does not matter to this server. */
 static bool literal_valid(kms_text literal)
 {
 	for (size_t i = 1; i + 1 < literal.len; i++)

@@ -110,7 +110,7 @@ static bool gather(tree_node *into, const tree_node *from)
 	return true;
 }
 
-/* Takes the children of a node back that has few records left. */
+/* Joins the children of a node that has few records left. */
 static bool node_join(tree_node *node)
 {
 	tree_node joined = { .count = 0 };

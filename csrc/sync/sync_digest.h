@@ -4,16 +4,17 @@
  *   text      version (1), kind (1), key id (8), then by kind
  *   ROOT      first hour (4), root of lasting versions (16), of ending ones (16); the answer has the same
  *   COMPARE   salt (16), items; the answer has one item for each
- *   MOVE      salt (16), items LEAVES with the versions that are wanted; the answer: how many of them were
- * looked up (2) OTHER_KEY the answer of a member whose tree is under another key; nothing follows
+ *   MOVE      salt (16), items LEAVES with the versions that are wanted;
+ *             the answer: how many were looked up (2)
+ *   OTHER_KEY the answer of a member whose tree is under another key; nothing follows
  *
  *   item      form (1), then by form
  *   CHILDREN  range, 16 shorts; in an answer: mask of the children that differ (2)
  *   LEAVES    range, number (1), shorts; in an answer without the range
  *   LACKS     in answers: mask of the leaves of the question that the answerer lacks (4), number (1), shorts
  *             of its leaves that the asker lacks
- *   HOURS     first hour (4), last hour (4), number (2), that many hours (4) with shorts; in an answer:
- * number (2), the hours (4) that differ
+ *   HOURS     first hour (4), last hour (4), number (2), that many hours (4) with shorts;
+ *             in an answer: number (2), the hours (4) that differ
  *
  *   range     hour (4), depth in bits (1), as many bytes of the place as have these bits
  *   short     5 bytes of SipHash-2-4 of a digest, under the salt; zeros for a digest of zeros

@@ -63,7 +63,7 @@ end
 
 local function lift(self, rest)
 	local wallet = native.address(rest)
-	if not wallet then return err.reply("ERR_BAD_REQUEST", "not a wallet: 0x and 40 hexadecimal digits are") end
+	if not wallet then return err.reply("ERR_BAD_REQUEST", "not a wallet: one is 0x and 40 hexadecimal digits") end
 	local lifted = self.bans:lift(wallet)
 	return reply({ wallet = wallet, lifted = lifted }, lifted and "lifted" or "nothing to lift")
 end

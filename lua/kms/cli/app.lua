@@ -16,7 +16,7 @@ local function public_keys(parsed, native)
 	end
 	if not parsed.seed then
 		local wallet, key = native.address(parsed.wallet), native.hex_decode(parsed.pubkey or "")
-		if not wallet then return nil, "--wallet: not a wallet: 0x and 40 hexadecimal digits are", "ERR_USAGE" end
+		if not wallet then return nil, "--wallet: not a wallet: one is 0x and 40 hexadecimal digits", "ERR_USAGE" end
 		if not key or not native.peer_point(key) then
 			return nil, "--pubkey: not a P-384 public key in hexadecimal digits", "ERR_USAGE"
 		end

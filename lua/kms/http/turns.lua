@@ -1,6 +1,6 @@
 --- Decides whose turn is next, of requests that begin and of pieces of large replies: by network, client address, then
--- connection, one at a time. However many connections a network or an address has and however much they pipeline or
--- are sent, another one waits for one turn of it.
+-- connection, one at a time. However many connections a network or an address has, and however much they pipeline or
+-- are sent, another network or address waits for one of its turns at most.
 
 local uv = require("luv")
 local fair_lines = require("kms.async.fair_lines")
