@@ -157,7 +157,9 @@ typedef struct digest_job {
 	kms_text answer; /* take: argument 2 */
 	size_t max_bytes;
 	uint64_t now_ms;
+	uint64_t since;            /* new: of the changes that are sought */
 	uint64_t forget_before_ms; /* new */
+	uint64_t until;
 	uint64_t records;
 	kms_status status;
 } digest_job;
@@ -171,7 +173,7 @@ static kms_status make_asking(digest_job *job)
 	*job->held = made;
 	GUARD(kms_digest_new(&made->digest, job->store, job->now_ms));
 	kms_digest_forget_before(made->digest, job->forget_before_ms);
-	return KMS_OK;
+	return kms_digest_seek(&job->until, made->digest, job->since);
 }
 
 static void new_run(bind_job *base)
@@ -185,16 +187,21 @@ static int new_finish(lua_State *L, bind_job *base)
 	const digest_job *job = (digest_job *)base;
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	lua_pushvalue(L, job->result_index);
-	return 1;
+	lua_pushinteger(L, (lua_Integer)job->until);
+	return 2;
 }
 
-/* store:digest(now, forget_before=0) -> an exchange about the hash tree, as the member that asks | nil,
- * message, code. forget_before: as kms_digest_forget_before. */
+/*
+ * store:digest(now, since, forget_before=0) -> an exchange about the hash tree, as the member that asks;
+ * until | nil, message, code. It also asks for the values of stubs that changed above `since` up to `until`
+ * (kms_digest_seek). forget_before: as kms_digest_forget_before.
+ */
 static int store_digest(lua_State *L)
 {
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 	uint64_t now_ms = arg_time(L, 2);
-	uint64_t before_ms = lua_isnoneornil(L, 3) ? 0 : arg_time(L, 3);
+	uint64_t since = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
+	uint64_t before_ms = lua_isnoneornil(L, 4) ? 0 : arg_time(L, 4);
 	lua_settop(L, 2);
 	asking **box = (asking **)bind_new(L, &asking_type);
 	lua_pushvalue(L, 1);
@@ -203,6 +210,7 @@ static int store_digest(lua_State *L)
 	job->job.heavy = true;
 	job->store = store;
 	job->now_ms = now_ms;
+	job->since = since;
 	job->forget_before_ms = before_ms;
 	job->held = box;
 	job->result_index = 3;
@@ -309,14 +317,15 @@ static int asking_state(lua_State *L)
 	return 1;
 }
 
-/* exchange:counts() -> { questions=, given=, wanted=, forgotten= } */
+/* exchange:counts() -> { questions=, given=, wanted=, forgotten=, sought= } */
 static int asking_counts(lua_State *L)
 {
 	const asking *a = bind_check(L, 1, &asking_type);
 	kms_digest_counts counts = kms_digest_get_counts(a->digest);
-	lua_createtable(L, 0, 4);
+	lua_createtable(L, 0, 5);
 	bind_set_integer(L, "questions", counts.questions);
 	bind_set_integer(L, "forgotten", counts.forgotten);
+	bind_set_integer(L, "sought", counts.sought);
 	bind_set_integer(L, "given", counts.given);
 	bind_set_integer(L, "wanted", counts.wanted);
 	return 1;

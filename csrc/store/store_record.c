@@ -77,5 +77,6 @@ void kms_record_view(kms_record *view, const store_record *record)
 		.fingerprint = record->fingerprint,
 		.sequence = record->sequence,
 		.origin = record->origin,
+		.sought = record->state == KMS_RECORD_STUB && record->given && !record->refused,
 	};
 }

@@ -11,22 +11,31 @@
 
 /* ---- places ---- */
 
+uint64_t kms_tree_place(const store_tree *tree, uint64_t app_id, kms_text key)
+{
+	return kms_siphash_tagged(&tree->place_key, app_id, kms_text_span(key));
+}
+
 static uint64_t place_of(const store_tree *tree, const store_record *record)
 {
-	return kms_siphash_tagged(&tree->place_key, record->app_id, kms_text_span(kms_record_key(record)));
+	return kms_tree_place(tree, record->app_id, kms_record_key(record));
 }
 
 /*
  * The hour of a version's death: of its deletion or, with a TTL, its expiry. A pure function of the version:
  * the same on all members, whatever their clocks say and whether the value has expired there.
  */
-static uint32_t section_hour(const store_record *record)
+uint32_t kms_tree_hour_of(uint64_t updated_at_ms, uint64_t ttl_ms, bool deleted)
 {
-	bool deleted = record->fingerprint.len == 0;
-	ENSURE(deleted || record->ttl_ms > 0, 0);
-	uint64_t death_ms = record->updated_at_ms + (deleted ? 0 : record->ttl_ms);
+	ENSURE(deleted || ttl_ms > 0, 0);
+	uint64_t death_ms = updated_at_ms + (deleted ? 0 : ttl_ms);
 	uint64_t hour = death_ms / HOUR_MS;
 	return hour < 1 ? 1 : hour > UINT32_MAX ? UINT32_MAX : (uint32_t)hour;
+}
+
+static uint32_t section_hour(const store_record *record)
+{
+	return kms_tree_hour_of(record->updated_at_ms, record->ttl_ms, record->fingerprint.len == 0);
 }
 
 /* ---- nodes ---- */

@@ -79,7 +79,13 @@ void kms_tree_lock(store_tree *tree);
 void kms_tree_lock_in_turn(store_tree *tree);
 void kms_tree_unlock(store_tree *tree);
 
+/* The hour of a version's section. */
+uint32_t kms_tree_hour_of(uint64_t updated_at_ms, uint64_t ttl_ms, bool deleted);
+
 /* What follows needs the lock. */
+
+/* The place of a key. */
+uint64_t kms_tree_place(const store_tree *tree, uint64_t app_id, kms_text key);
 
 /* Empties the tree; changes are not kept any more. */
 void kms_tree_clear(store_tree *tree);

@@ -203,3 +203,42 @@ kms_status kms_tree_visit(kms_store *store, const kms_tree_range *range, kms_tre
 	kms_tree_unlock(&store->tree);
 	return status;
 }
+
+typedef struct search {
+	uint64_t app_id;
+	kms_text key;
+	uint8_t *leaf;
+	bool found;
+} search;
+
+static bool match(void *context, uint64_t app_id, kms_text key, const uint8_t leaf[KMS_TREE_DIGEST])
+{
+	search *s = context;
+	if (app_id != s->app_id || key.len != s->key.len || memcmp(key.text, s->key.text, key.len) != 0)
+		return true;
+	memcpy(s->leaf, leaf, KMS_TREE_DIGEST);
+	s->found = true;
+	return false;
+}
+
+kms_status kms_tree_find(kms_tree_range *range, uint8_t leaf16[KMS_TREE_DIGEST], kms_store *store,
+			 uint64_t app_id, const kms_record *stub)
+{
+	ENSURE_REF(range);
+	*range = (kms_tree_range){ 0 };
+	ENSURE_REF(leaf16);
+	memset(leaf16, 0, KMS_TREE_DIGEST);
+	ENSURE_REF(store);
+	ENSURE_REF(stub);
+	ENSURE_REF(stub->key.text);
+	kms_tree_range whole = { .hour = kms_tree_hour_of(stub->updated_at_ms, stub->ttl_ms, false),
+				 .depth = KMS_TREE_DEPTH };
+	search s = { app_id, stub->key, leaf16, false };
+	kms_tree_lock(&store->tree);
+	whole.place = kms_tree_place(&store->tree, app_id, stub->key);
+	kms_tree_unlock(&store->tree);
+	GUARD(kms_tree_visit(store, &whole, match, &s));
+	ENSURE(s.found, KMS_ERR_NOT_FOUND);
+	*range = whole;
+	return KMS_OK;
+}

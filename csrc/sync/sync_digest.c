@@ -273,6 +273,9 @@ void kms_digest_moved(kms_digest *digest, size_t looked_up)
 {
 	/* A peer that looks nothing up would be asked again and again. */
 	size_t count = looked_up > 0 ? looked_up : digest->wanting;
+	size_t sought = count < digest->sought ? count : digest->sought;
 	versions_remove(&digest->wanted, count);
-	digest->counts.wanted += looked_up;
+	digest->sought -= sought;
+	digest->counts.sought += sought;
+	if (looked_up > sought) digest->counts.wanted += looked_up - sought;
 }

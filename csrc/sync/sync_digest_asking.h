@@ -43,6 +43,8 @@ struct kms_digest {
 	version_list given;
 	version_list wanted;
 	size_t wanting;            /* versions that the last question wants */
+	size_t sought;             /* of those that are wanted, the first ones: here as stubs */
+	bool equal;                /* the roots were equal */
 	uint64_t draws;            /* numbers drawn under the salt */
 	uint64_t forget_before_ms; /* 0: give all that the peer lacks */
 };

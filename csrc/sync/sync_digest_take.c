@@ -17,7 +17,7 @@ static kms_status take_root(kms_digest *d, kms_reader *reader)
 	if (memcmp(d->root.lasting, theirs.lasting, KMS_TREE_DIGEST) != 0)
 		GUARD(kms_digest_add_range(&d->ranges, &all));
 	if (memcmp(d->root.ending, theirs.ending, KMS_TREE_DIGEST) != 0) d->next_hour = first;
-	if (d->ranges.count == 0 && !d->next_hour) d->state = KMS_DIGEST_EQUAL;
+	d->equal = d->ranges.count == 0 && !d->next_hour;
 	return KMS_OK;
 }
 
@@ -131,9 +131,10 @@ static kms_status take_answer(kms_digest *d, kms_reader *reader)
 		return KMS_OK;
 	}
 	ENSURE(kind == d->last, KMS_ERR_RECORD);
-	if (kind == DIGEST_ROOT) return take_root(d, reader);
-	GUARD(kind == DIGEST_COMPARE ? take_compare(d, reader) : take_move(d, reader));
-	if (is_done(d)) d->state = KMS_DIGEST_DONE;
+	if (kind == DIGEST_ROOT) GUARD(take_root(d, reader));
+	if (kind == DIGEST_COMPARE) GUARD(take_compare(d, reader));
+	if (kind == DIGEST_MOVE) GUARD(take_move(d, reader));
+	if (is_done(d)) d->state = d->equal ? KMS_DIGEST_EQUAL : KMS_DIGEST_DONE;
 	return KMS_OK;
 }
 

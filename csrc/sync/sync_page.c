@@ -87,6 +87,7 @@ typedef struct look {
 
 static bool is_wanted(const kms_delta_options *options, const kms_record *record)
 {
+	if (options->sought) return record->sought;
 	if (record->state == KMS_RECORD_STUB && !options->stubs && !options->fingerprints) return false;
 	if (options->local_only && record->origin != 0) return false;
 	return options->except == 0 || record->origin != options->except;

@@ -12,6 +12,7 @@
 
 #define KMS_DIGEST_MAX 32768     /* bytes of a question or an answer */
 #define KMS_DIGEST_MOVE_MAX 1024 /* versions that one question gives, or wants */
+#define KMS_DIGEST_SEEK_MAX 8192 /* stubs whose values one exchange asks for */
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
@@ -33,9 +34,9 @@ typedef struct kms_digest kms_digest;
 
 typedef enum kms_digest_state {
 	KMS_DIGEST_ASKING = 0, /* there is more to ask */
-	KMS_DIGEST_EQUAL,      /* both hold the same versions */
-	KMS_DIGEST_DONE,       /* every difference that was found has been moved */
-	KMS_DIGEST_OTHER_KEY,  /* the peer's tree is under another master secret */
+	KMS_DIGEST_EQUAL, /* both hold the same versions, and the values that were sought were asked for */
+	KMS_DIGEST_DONE,  /* every difference that was found has been moved */
+	KMS_DIGEST_OTHER_KEY, /* the peer's tree is under another master secret */
 } kms_digest_state;
 
 typedef struct kms_digest_counts {
@@ -43,6 +44,7 @@ typedef struct kms_digest_counts {
 	uint64_t given;  /* versions that the peer lacked */
 	uint64_t wanted; /* versions that this store lacked */
 	uint64_t forgotten;
+	uint64_t sought; /* stubs whose values the peer was asked for */
 } kms_digest_counts;
 
 /*
@@ -57,6 +59,15 @@ kms_status kms_digest_new(kms_digest **digest, kms_store *store, uint64_t now_ms
  * this node was away, the peer held these versions before that and has let go of them, with their tombstones.
  */
 void kms_digest_forget_before(kms_digest *digest, uint64_t before_ms);
+
+/*
+ * Has an exchange that has not begun ask for the values of stubs that members gave, the oldest
+ * KMS_DIGEST_SEEK_MAX of those whose change is numbered above `since`: the peer may have the value of what
+ * another one gave without it, and their digests are equal. Returns: KMS_OK; ERR_STATE once it has begun;
+ * ERR_MEMORY; as kms_tree_get_root. Out: until - the stubs up to this change are asked for, once the exchange
+ * ends as EQUAL or DONE; `since` on failure.
+ */
+kms_status kms_digest_seek(uint64_t *until, kms_digest *digest, uint64_t since);
 
 /* NULL is fine. */
 void kms_digest_free(kms_digest *digest);

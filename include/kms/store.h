@@ -71,6 +71,7 @@ typedef struct kms_record {
 	kms_fingerprint fingerprint; /* of a stub and of an expired record; else zero */
 	uint64_t sequence;           /* number of its last change; out only */
 	uint32_t origin;             /* 0: written here; else the number that the caller of the merge gave */
+	bool sought; /* a stub that came as one: another member may have its value; out only */
 } kms_record;
 
 /* ---- the store ------------------------------------------------------------------------------- */
@@ -261,6 +262,7 @@ typedef enum kms_changes_reader {
 	KMS_CHANGES_WRITE,   /* writes records */
 	KMS_CHANGES_CHOOSE,  /* looks ahead, to choose the records to write */
 	KMS_CHANGES_LIST,    /* lists keys */
+	KMS_CHANGES_SEEK,    /* looks for stubs whose values other members may have */
 	KMS_CHANGES_READERS, /* how many there are */
 } kms_changes_reader;
 

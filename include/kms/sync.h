@@ -175,6 +175,7 @@ typedef struct kms_delta_options {
 	bool local_only;         /* only records written here */
 	bool stubs;              /* stubs too */
 	bool fingerprints;       /* the peer takes stubs, and the fingerprints of dead records */
+	bool sought;             /* only stubs whose values another member may have */
 	uint32_t except;         /* origin of the peer, which is not sent its own records; 0: none */
 } kms_delta_options;
 

@@ -109,4 +109,11 @@ typedef bool (*kms_tree_visitor)(void *context, uint64_t app_id, kms_text key,
 kms_status kms_tree_visit(kms_store *store, const kms_tree_range *range, kms_tree_visitor visit,
 			  void *context);
 
+/*
+ * Finds the version that a stub stands for. Returns: as kms_tree_visit; ERR_NOT_FOUND. Out: range - as deep
+ * as ranges are; leaf16 - its leaf; zero on failure. In: stub - its key, stamp and TTL.
+ */
+kms_status kms_tree_find(kms_tree_range *range, uint8_t leaf16[KMS_TREE_DIGEST], kms_store *store,
+			 uint64_t app_id, const kms_record *stub);
+
 #endif

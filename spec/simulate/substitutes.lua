@@ -79,7 +79,7 @@ inline_methods(opened)
 inline_methods(assert(native.sync_parse(opened:open(p384, channels, "wiped"))))
 inline_methods(store)
 assert(store:tree_key(native.secret_random(32)))
-inline_methods(assert(store:digest(0)))
+inline_methods(assert(store:digest(0, 0)))
 inline_methods(native.service({
 	self = wallet:address(), nonces = native.nonces(120), channels = channels, store = store, max_value = 1 << 20,
 	max_key = 4096, max_list = 1 << 20, pop_window_s = 120,

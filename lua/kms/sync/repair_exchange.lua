@@ -1,5 +1,8 @@
 --- One exchange about the hash tree with a peer (docs/protocol.md section 9.2): finds the versions that one of the
 -- two lacks, and moves them. What the peer says bounds nothing: this module does, in calls and in time.
+--
+-- Digests do not show whether a value is there. So an exchange also asks for the values of stubs that other members
+-- gave to this node: once of each peer, which may be the last one that has them.
 
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
@@ -22,6 +25,12 @@ local FRAME_BYTES = 65536 -- the most that a body holds besides its records
 
 -- Codes that only an answer that no honest peer gives brings about.
 local MALFORMED = { ERR_RECORD = true, ERR_FIELD_MISSING = true, ERR_BASE64 = true }
+
+-- The number of the last change up to which the peer's present store was asked for the values of stubs.
+local function sought_until(self, peer)
+	local state = self.sought[peer]
+	return state and state.store == peer.store and state.since or 0
+end
 
 local function max_bytes(self)
 	return math.max(1, math.min(self.settings().max_bytes, self.max_body_bytes // 2 - FRAME_BYTES))
@@ -96,6 +105,7 @@ local function run(self, peer, digest, found)
 	end
 	local counts = digest:counts()
 	found.state, found.given, found.wanted, found.forgotten = state, counts.given, counts.wanted, counts.forgotten
+	found.sought = counts.sought
 	return found
 end
 
@@ -104,17 +114,22 @@ end
 -- @return { state: "equal", "done" (all differences that were found have been moved), "asking" (ended before that) or
 --   "other_key"; given, wanted: versions that the peer, or this node, lacked; forgotten: versions dropped here; merged:
 --   how many records this node took; taken: how many the peer says that it took; bytes: of messages with records from
---   here } | nil, message, code:
---   ERR_STATE while the tree is being built, or as kms.sync.exchange
+--   here; sought: stubs whose values the peer was asked for; seeks: whether a later exchange has to ask for more } |
+--   nil, message, code: ERR_STATE while the tree is being built, or as kms.sync.exchange
 function Repair:run(peer, forget_before)
-	local digest, message, code = self.store:digest(self.wall_ms(), forget_before)
-	if not digest then return nil, message, code end
+	local newest, store = self.store:sequence(), peer.store
+	local digest, until_or_message, code = self.store:digest(self.wall_ms(), sought_until(self, peer), forget_before)
+	if not digest then return nil, until_or_message, code end
 	local found = { given = 0, wanted = 0, merged = 0, taken = 0, bytes = 0, secret = self.secret() }
-	local ok, result
+	local ok, result, message
 	ok, result, message, code = loop.try(run, self, peer, digest, found)
 	digest:close()
 	found.secret = nil
 	if not ok then return nil, "broke down" end
+	if result and (result.state == "equal" or result.state == "done") then
+		self.sought[peer] = { store = store, since = until_or_message }
+		result.seeks = until_or_message < newest
+	end
 	return result, message, code
 end
 
@@ -125,6 +140,7 @@ function M.new(deps)
 		"exchange writer peers store mono_ms wall_ms secret is_ready accept settings max_body_bytes")
 	self.sizes = setmetatable({}, { __mode = "k" }) -- by peer: of the pages for it
 	self.pace = rate_limit.per_minute(PER_MINUTE, MAX_PEERS)
+	self.sought = setmetatable({}, { __mode = "k" }) -- by peer { store (its id), since (number of a change) }
 	return setmetatable(self, Repair)
 end
 
