@@ -35,9 +35,11 @@ end
 local LOG = { debug = quiet, info = quiet, warn = quiet, error = quiet, limited = quiet }
 
 describe("a store that joins", function()
-	local secret, members, newcomer, faults, pages
+	local secret, members, newcomer, faults, pages, later_ms
 
 	local function wallet_of(index) return "0x" .. ("%040x"):format(index) end
+
+	local function mono_ms() return native.mono_ms() + later_ms end
 
 	-- A call of the newcomer. `faults[index]` comes before the reply: it returns a failure, or nothing.
 	local function call(peer, build)
@@ -79,7 +81,7 @@ describe("a store that joins", function()
 	end
 
 	before_each(function()
-		secret, members, faults, pages = master_secret(), {}, {}, {}
+		secret, members, faults, pages, later_ms = master_secret(), {}, {}, {}, 0
 		local list = {}
 		for index = 2, 4 do
 			members[index] = new_member(index)
@@ -97,7 +99,7 @@ describe("a store that joins", function()
 		local writer = message.writer({ address = wallet_of(3) }, ("%032x"):format(1), wall_ms)
 		newcomer.join = join.new({
 			exchange = exchange, writer = writer, tee = { address = wallet_of(3) .. "1" }, peers = peers, store = store,
-			clock = { now = function() return NOW end }, mono_ms = native.mono_ms, accept = admit,
+			clock = { now = function() return NOW end }, mono_ms = mono_ms, accept = admit,
 			max_body_bytes = 50 << 20, max_snapshot_bytes = 4000, goes_on = function() return true end,
 			bootstrap = { counts = { fetched = 0, failures = 0 } }, absence = newcomer.absence,
 			repair = repair_exchange.new({
@@ -292,5 +294,56 @@ describe("a store that joins", function()
 		local found = round()
 		assert.same({ 0, 1 }, { found.done, found.error })
 		assert.equal(6, asked)
+	end)
+
+	-- Each page of a liar leads on, has no record, and takes ten seconds.
+	local function endless(index)
+		local asked = 0
+		faults[index] = function(kind, since)
+			if kind ~= "snapshot_request" then return end
+			asked, later_ms = asked + 1, later_ms + 10000
+			local last = since == math.maxinteger and since or since + 1
+			return assert(native.sync_parse(native.text_body(
+				('{"status":"ok","complete":true,"data":{},"until":%d,"sequence":%d}'):format(last, 1 << 50))))
+		end
+		return function() return asked end
+	end
+
+	-- The first one has its turn before the others, who waited for it for ever.
+	it("ends with what the others hold where the pages of one member never end", function()
+		for i = 1, 20 do write_on({ 3, 4 }, "k" .. i) end
+		local asked = endless(2)
+		local found = round()
+		assert.same({ 2, 1, 1 }, { found.done, found.error, found.owing })
+		assert.truthy(found.message:find("have not ended in time", 1, true))
+		assert.equal(20, keys())
+		assert.is_true(asked() <= 40, asked())
+	end)
+
+	it("goes on in the next round where a member's pages took too long in this one", function()
+		for i = 1, 40 do write(members[2], "k" .. i) end
+		newcomer.peers[2].banned, newcomer.peers[3].banned = true, true
+		faults[2] = function(kind) if kind == "snapshot_request" then later_ms = later_ms + 50000 end end
+		local rounds, found = 0
+		repeat
+			rounds, found = rounds + 1, round()
+		until found.done == 1 or rounds > 20
+		assert.equal(1, found.done)
+		assert.is_true(rounds > 1, rounds)
+		assert.equal(40, keys())
+		assert.is_true(#pages <= 41, #pages)
+	end)
+
+	-- The stubs that came with the first one's pages made the hash trees equal.
+	it("takes the values that another member has of what the first one has evicted", function()
+		local evicting = assert(native.store({ self = wallet_of(2), max_app_bytes = 3000 }))
+		members[2].store, members[2].replies.store = evicting, evicting
+		write_on({ 2, 3 }, "k", ("v"):rep(1000))
+		for i = 1, 3 do write_on({ 2, 3 }, "filler" .. i, ("f"):rep(900)) end
+		assert.equal(1, evicting:stats().stubs)
+		newcomer.peers[3].banned = true
+		faults[3] = function() loop.sleep(100) end
+		assert.equal(2, round().done)
+		assert.same({ 4, 0 }, { keys(), newcomer.store:stats().stubs })
 	end)
 end)

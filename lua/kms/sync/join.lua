@@ -88,8 +88,9 @@ function M.new(deps)
 	self.counts = self.bootstrap.counts
 	self.member = join_member.new({
 		exchange = self.exchange, writer = self.writer, bootstrap = self.bootstrap, repair = self.repair,
-		peers = self.peers, store = self.store, clock = self.clock, max_body_bytes = self.max_body_bytes,
-		max_snapshot_bytes = self.max_snapshot_bytes, accept = self.accept, goes_on = self.goes_on, absence = self.absence,
+		peers = self.peers, store = self.store, clock = self.clock, mono_ms = self.mono_ms,
+		max_body_bytes = self.max_body_bytes, max_snapshot_bytes = self.max_snapshot_bytes, accept = self.accept,
+		goes_on = self.goes_on, absence = self.absence,
 	})
 	return setmetatable(self, Join)
 end

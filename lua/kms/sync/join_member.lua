@@ -19,6 +19,8 @@ local PAGE_SHARE = 4 -- a page is at most this part of MAX_SNAPSHOT_BYTES
 local PAGE_MS, STALL_S = 120000, 10 -- the longest that a page may take, and without a byte
 local MAX_REPAIRS = 2 -- failed exchanges with a member, until all of it is taken in pages
 local TRIES, RETRY_MS = 3, 1000 -- attempts in a row without progress
+-- Beyond it a visit ends, and goes on in the next round. A member that lies could give pages without end.
+local VISIT_MS = 300000
 local BEYOND = math.maxinteger -- `since` that asks only for the newest number
 local MAX_WAITING = 4096
 
@@ -32,6 +34,7 @@ local UNREACHED = {
 --   store    id of the member's store that the numbers belong to
 --   since    number of its last change that is merged here; nil: unknown
 --   counts   of the records of its pages
+--   end_ms   when the visit ends, whether or not it has all
 local function state_of(self, peer)
 	local state = self.states[peer]
 	if not state then
@@ -95,6 +98,7 @@ local function take_pages(self, peer, secret, state)
 			if not is_plausible(state.counts) then return nil, "all of its records were rejected", "ERR_RECORD" end
 			return page.complete
 		end
+		if self.mono_ms() >= state.end_ms then return nil, "its pages have not ended in time", "ERR_STATE" end
 	until not self.goes_on(secret)
 	return nil, "not a member any more", "ERR_STATE"
 end
@@ -112,7 +116,7 @@ end
 local function repair(self, peer, secret, state)
 	if not prepare_tree(self, secret) then return false end
 	local found, message, code = self.repair:run(peer)
-	if found then return found.state == "equal" or found.state == "done" end
+	if found then return (found.state == "equal" or found.state == "done") and not found.seeks end
 	state.repairs = (state.repairs or 0) + 1
 	-- A member that is building its tree, for instance, is asked once more.
 	if UNREACHED[code] or state.repairs < MAX_REPAIRS then return nil, message, code end
@@ -153,7 +157,11 @@ local function take(self, peer, secret, state)
 	if self.absence.before_ms then return catch_up(self, peer, secret, state, probe) end
 	if not state.since and probe.complete then
 		-- One at a time, and only members that have just answered: the others wait for it.
-		local _, result = self.lock:with("first", take_first, self, peer, secret, state)
+		local began = self.mono_ms()
+		local _, result = self.lock:with("first", function()
+			state.end_ms = state.end_ms + self.mono_ms() - began
+			return take_first(self, peer, secret, state)
+		end)
 		if result then return table.unpack(result, 1, 3) end
 	end
 	if not state.since then
@@ -189,11 +197,12 @@ function Member:reset()
 	self.states, self.is_filled = setmetatable({}, { __mode = "k" }), false
 end
 
---- Visits a member until it has given all or fails without progress. Yields.
+--- Visits a member until it has given all, fails without progress, or takes too long. Yields.
 -- @return its outcome: "done", "incomplete" (all is merged, but its store is not complete either), "error" (it answers,
 --   but does not give), "refused" (nothing listens there) or "silent"; message
 function Member:visit(peer, secret)
 	local state, failures = state_of(self, peer), 0
+	state.end_ms = self.mono_ms() + VISIT_MS
 	while true do
 		state.progress = false
 		peer.gave_nonce = nil
@@ -201,7 +210,8 @@ function Member:visit(peer, secret)
 		if complete ~= nil then return complete and "done" or "incomplete" end
 		local answered = has_answered(peer, code)
 		failures = state.progress and 1 or failures + 1
-		if failures >= TRIES or not (answered or state.progress) or not self.goes_on(secret) then
+		local ends = failures >= TRIES or self.mono_ms() >= state.end_ms or not self.goes_on(secret)
+		if ends or not (answered or state.progress) then
 			if answered then return "error", message end
 			return code == "ERR_CONNECT" and "refused" or "silent", message
 		end
@@ -212,7 +222,7 @@ end
 --- @param deps as kms.sync.join takes them, without tee
 -- @return member
 function M.new(deps)
-	local self = needs.take(deps, "exchange writer bootstrap repair peers store clock max_body_bytes "
+	local self = needs.take(deps, "exchange writer bootstrap repair peers store clock mono_ms max_body_bytes "
 		.. "max_snapshot_bytes accept goes_on absence")
 	self.counts = self.bootstrap.counts
 	self.page_bytes = math.min(PAGE_BYTES, self.max_snapshot_bytes // PAGE_SHARE)
