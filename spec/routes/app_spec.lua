@@ -179,6 +179,7 @@ describe("kms.routes.app", function()
 			end,
 		})
 		app.config.WRITE_COPIES = 2
+		app.copies.begin = function() return {} end
 		app.copies.wait = function()
 			closed_in_wait = closed
 			return 2

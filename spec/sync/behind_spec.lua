@@ -73,8 +73,20 @@ describe("what a peer has not taken yet", function()
 	it("holds back only the changes of the range from what counts as held", function()
 		list:mark(cursor, 10, sent(20, 1))
 		for sequence, held in pairs({ [10] = true, [11] = false, [20] = false, [21] = true, [30] = true, [31] = false }) do
-			assert.equal(held, behind.holds(cursor, sequence))
+			assert.equal(held, behind.holds(cursor, sequence - 1, sequence))
 		end
+	end)
+
+	-- A write's own change is one of those since it began. Where one of them was refused, it may be that one.
+	it("holds back a write whose change may be in the range, also when later changes were taken", function()
+		list:mark(cursor, 10, sent(20, 1))
+		for since, held in pairs({ [9] = false, [15] = false, [19] = false, [20] = true, [25] = true }) do
+			assert.equal(held, behind.holds(cursor, since, 30))
+		end
+		cursor.behind = nil
+		behind.refuse(cursor, 10, 20)
+		assert.same({ false, true }, { behind.holds(cursor, 19, 30), behind.holds(cursor, 20, 30) })
+		assert.is_true(behind.holds(cursor, 5, 10))
 	end)
 
 	it("is given up with an existing node, which does not say why it rejects", function()

@@ -21,7 +21,9 @@ describe("copies of a write", function()
 				callable = function(_, each) return each.is_callable end,
 			},
 			pusher = {
-				holds = function(_, each, number) return each.held >= number end,
+				holds = function(_, each, since, number)
+					return each.held >= number and not (each.refused and each.refused > since and each.refused <= number)
+				end,
 				is_stuck = function(_, each) return each.stuck end,
 			},
 			mono_ms = function() return 0 end, push = function() pushes = pushes + 1 end, wanted = wanted,
@@ -29,18 +31,20 @@ describe("copies of a write", function()
 		})
 	end
 
-	-- Begins a write; its outcome appears in the table.
-	local function begin(of)
+	-- Makes a write, of a number of changes in the same moment; its outcome appears in the table.
+	local function begin(of, changes)
 		local outcome = {}
+		local write = of:begin()
+		sequence = sequence + (changes or 1)
 		loop.spawn(function()
-			outcome.copies, outcome.message, outcome.code = of:wait()
+			outcome.copies, outcome.message, outcome.code = of:wait(write)
 			outcome.done = true
 		end)
 		return outcome
 	end
 
 	before_each(function()
-		others, sequence, pushes = { peer(), peer() }, 7, 0
+		others, sequence, pushes = { peer(), peer() }, 6, 0
 	end)
 
 	it("are awaited until as many members as wanted hold the write", function()
@@ -70,7 +74,6 @@ describe("copies of a write", function()
 	it("let the earlier writes go on, and not the later ones", function()
 		local of = new(2)
 		local first = begin(of)
-		sequence = 8
 		local second = begin(of)
 		others[1].held = 7
 		of:advanced()
@@ -98,6 +101,13 @@ describe("copies of a write", function()
 		others[2].held = 7
 		of:advanced()
 		assert.equal(2, write.copies)
+	end)
+
+	-- The newest change was another's, and the peer had refused the page before it.
+	it("are not counted where the peer refused one of the changes among which the write is", function()
+		others[1].refused, others[1].held, others[2].held = 7, 8, 8
+		local write = begin(new(3), 2)
+		assert.is_nil(write.done)
 	end)
 
 	it("are counted when the time is over", function()

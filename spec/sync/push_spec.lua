@@ -23,7 +23,7 @@ describe("push", function()
 	end)
 
 	describe("counts as held by a peer", function()
-		local function holds(sequence) return t.pusher:holds(t.peers.members[1], sequence) end
+		local function holds(sequence) return t.pusher:holds(t.peers.members[1], sequence - 1, sequence) end
 
 		it("no change of a page of which the peer refused a record, until it has a new store", function()
 			t.answers[OURS] = { counts = { total = 1, rejected = 1, later = 0 } }

@@ -69,11 +69,11 @@ local function execute_write(self, opened, caller)
 		if body then self.on_change() end
 		return body, signature, code
 	end
-	local names_operation = opened:names_operation()
+	local names_operation, write = opened:names_operation(), self.copies:begin()
 	return execute(self, opened, caller, function(result)
 		self.on_change()
 		opened:close() -- a slow member must not make its value hold guarded memory
-		local count, message, code = self.copies:wait()
+		local count, message, code = self.copies:wait(write)
 		if not count then return nil, message, code end
 		if not names_operation then return true end
 		return native.add_copies(result, count)

@@ -72,8 +72,9 @@ function M.taken(cursor)
 	return cursor.behind and math.min(cursor.behind.since, cursor.since) or cursor.since
 end
 
-local function is_within(range, sequence)
-	return range ~= nil and sequence > range.since and sequence <= range.through
+-- Whether a range of changes has one above `since` up to `sequence`.
+local function overlaps(range, since, sequence)
+	return range ~= nil and sequence > range.since and since < range.through
 end
 
 --- The peer refused records of a page, or was not sent those that are too large for it: which ones is not known. One
@@ -84,10 +85,11 @@ function M.refuse(cursor, since, through)
 	cursor.refused = range
 end
 
---- Whether a peer has taken a change, as far as is known: none counts as taken in a range that the peer takes later, or
--- in which it refused records.
-function M.holds(cursor, sequence)
-	return sequence <= cursor.since and not is_within(cursor.behind, sequence) and not is_within(cursor.refused, sequence)
+--- Whether a peer has taken the changes above `since` up to `sequence`, as far as is known: none counts as taken in a
+-- range that the peer takes later, or in which it refused records.
+function M.holds(cursor, since, sequence)
+	return sequence <= cursor.since and not overlaps(cursor.behind, since, sequence)
+		and not overlaps(cursor.refused, since, sequence)
 end
 
 --- @param deps mono_ms, skew_ms (MAX_CLOCK_SKEW_MS)

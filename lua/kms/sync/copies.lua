@@ -15,19 +15,19 @@ local function answers(self, peer, now)
 		and not self.pusher:is_stuck(peer, now)
 end
 
--- How many other members hold a change, and how many answer.
-local function count(self, sequence)
+-- How many other members hold a write, and how many answer.
+local function count(self, write)
 	local now, held, answering = self.mono_ms(), 0, 0
 	for _, peer in ipairs(self.peers:others()) do
-		if self.pusher:holds(peer, sequence) then held = held + 1 end
+		if self.pusher:holds(peer, write.since, write.sequence) then held = held + 1 end
 		if answers(self, peer, now) then answering = answering + 1 end
 	end
 	return held, answering
 end
 
 -- Whether a write has its copies. With fewer members that answer, that many are enough.
-local function is_done(self, sequence)
-	local held, answering = count(self, sequence)
+local function is_done(self, write)
+	local held, answering = count(self, write)
 	return held >= math.min(self.wanted - 1, answering)
 end
 
@@ -35,27 +35,34 @@ end
 function Copies:advanced()
 	local done = {}
 	for _, write in pairs(self.waiting) do
-		if is_done(self, write.sequence) then done[#done + 1] = write end
+		if is_done(self, write) then done[#done + 1] = write end
 	end
 	for _, write in ipairs(done) do write.waiter:wake() end
 end
 
-local function wait(self, sequence)
-	if is_done(self, sequence) then return end
-	local write, number = { sequence = sequence, waiter = wakeup.new() }, self.number + 1
-	self.number, self.waiting[number] = number, write
+local function wait(self, write)
+	if is_done(self, write) then return end
+	local number = self.number + 1
+	write.waiter, self.number, self.waiting[number] = wakeup.new(), number, write
 	write.waiter:wait(self.wait_ms)
 	self.waiting[number] = nil
 end
 
+--- To be called before a write is made.
+-- @return what `wait` has to know of it
+function Copies:begin()
+	return { since = self.store:sequence() }
+end
+
 --- Pushes a write that was just made, and waits until WRITE_COPIES members hold it, or for WRITE_WAIT_MS. Members that
 -- do not answer are not waited for. Yields.
+-- @param write of `begin`. Its change is one of those since then: a member that refused one of them may lack it.
 -- @return how many members hold the write, this one included | nil, message, code: WRITE_STRICT, and too few do
-function Copies:wait()
-	local sequence = self.store:sequence()
+function Copies:wait(write)
+	write.sequence = self.store:sequence()
 	self.push()
-	wait(self, sequence)
-	local copies = 1 + count(self, sequence)
+	wait(self, write)
+	local copies = 1 + count(self, write)
 	if copies >= self.wanted or not self.strict then return copies end
 	return nil, ("the value is stored here, but on %d of %d nodes within %d ms"):format(copies, self.wanted, self.wait_ms),
 		"ERR_NOT_REPLICATED"
@@ -65,7 +72,8 @@ end
 -- wanted (WRITE_COPIES, at least 2), wait_ms (WRITE_WAIT_MS), strict (WRITE_STRICT)
 function M.new(deps)
 	local self = needs.take(deps, "store peers pusher mono_ms push wanted wait_ms strict")
-	self.number, self.waiting = 0, {} -- by number: { sequence (number of its change), waiter }
+	-- By number: { since, sequence (its change is above `since`, up to this one), waiter }.
+	self.number, self.waiting = 0, {}
 	return setmetatable(self, Copies)
 end
 

@@ -129,10 +129,9 @@ function Pusher:is_due(peer, cursor, now)
 	return not self.peers:is_known(peer) or self:is_behind(cursor) or self.behind:next(cursor) ~= nil
 end
 
---- Whether a peer's present store holds a change, as far as this node knows.
--- @param sequence number of the change
-function Pusher:holds(peer, sequence)
-	return behind.holds(cursor_of(self, peer), sequence)
+--- Whether a peer's present store holds the changes above number `since` up to `sequence`, as far as this node knows.
+function Pusher:holds(peer, since, sequence)
+	return behind.holds(cursor_of(self, peer), since, sequence)
 end
 
 --- Whether a visit to a peer has been under way for three intervals.
