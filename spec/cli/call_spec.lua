@@ -273,9 +273,29 @@ describe("command", function()
 			end)
 		end)
 
+		it("say for whom a node waits before it serves, and how to end that", function()
+			loopback.run(function()
+				local function lines_of(members)
+					local page = status:gsub('"service_available"', members:gsub("%%", "%%%%") .. ',"service_available"')
+					local _, out = nova_process({ "status", "--url", by_path({ ["/status"] = reply(page) }).url })
+					return out:match("\n(waits for.-)secret ")
+				end
+				local members = '"store_waits_for":[{"wallet":"0x1","state":"does not answer"}]'
+				local waits = "waits for  0x1, which does not answer\n"
+				local by_hand = "; SERVE_ALONE=true: at once, without what only they hold\n"
+				assert.equal(waits .. "alone      it serves without them in 212 s" .. by_hand,
+					lines_of(members .. ',"store_alone":false,"store_alone_in_s":212'))
+				assert.equal(waits .. "alone      it never serves without them, since one answers" .. by_hand,
+					lines_of(members .. ',"store_alone_in_s":null'))
+				assert.equal(waits .. "alone      it serves without what only they hold, until they are back\n",
+					lines_of(members .. ',"store_alone":true,"store_alone_in_s":0'))
+			end)
+		end)
+
 		it("survive whatever comes", function()
 			loopback.run(function()
-				for _, page in ipairs({ "{}", '{"node":1,"operators":[1,{"instance":2},null]}', '{"operators":{}}' }) do
+				for _, page in ipairs({ "{}", '{"node":{"store_waits_for":[1,{"wallet":{}}]}}',
+					'{"node":1,"operators":[1,{"instance":2},null]}', '{"operators":{}}' }) do
 					local url = by_path({ ["/status"] = reply(page), ["/nodes"] = reply(page) }).url
 					assert.equal(0, (nova_process({ "status", "--url", url })))
 					assert.equal(0, (nova_process({ "nodes", "--url", url })))

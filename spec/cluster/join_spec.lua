@@ -118,6 +118,8 @@ describe("a node that restarts", function()
 		wait_serving(1)
 		local node = cluster:status(1).node
 		assert.same({ true, false }, { node.store_alone, node.store_complete })
+		for _, member in ipairs(node.store_waits_for) do assert.equal("refuses connections", member.state) end
+		assert.same({ 2, 0 }, { #node.store_waits_for, node.store_alone_in_s })
 		clusters.write(clients[1], "lonely", "value")
 		cluster:revive(2, 3)
 		wait_serving(1, 2, 3)

@@ -112,6 +112,45 @@ describe("kms.node.completeness", function()
 		assert.same({ true, false, true }, states())
 	end)
 
+	-- Operators saw "snapshot sync failed" for five minutes, and not of whom.
+	it("says for whom it waits, how long at most, and how to end it", function()
+		start(3, { silent = 1, refused = 1, incomplete = 1, smaller = 1 })
+		t.join.found.left = {
+			{ wallet = "0xa", outcome = "silent" }, { wallet = "0xb", outcome = "refused" },
+			{ wallet = "0xc", outcome = "incomplete" },
+		}
+		assert.is_nil(t.node.completeness:waits_for())
+		t:tick()
+		t:pass(60500)
+		local list, left_s = t.node.completeness:waits_for()
+		assert.same({
+			{ wallet = "0xa", state = "does not answer" }, { wallet = "0xb", state = "refuses connections" },
+			{ wallet = "0xc", state = "has no complete store either" },
+		}, list)
+		assert.equal(240, left_s)
+		local fields = logged("not serving: these members may hold records that this node lacks")
+		assert.equal("0xa does not answer, 0xb refuses connections, 0xc has no complete store either", fields.members)
+		assert.equal(300, fields.serves_alone_in_s)
+		assert.truthy(fields.advice:find("SERVE_ALONE=true", 1, true))
+		t:pass(240000)
+		t:tick()
+		assert.is_true(t.node:is_alone())
+		assert.equal(3, #t.node.completeness:waits_for())
+		t.join.found = fixture.found(3, { done = 1 })
+		t:tick()
+		assert.is_nil(t.node.completeness:waits_for())
+	end)
+
+	it("says that it never serves without a member that answers with errors", function()
+		start(1, { error = 1, owing = 1 })
+		t.join.found.left = { { wallet = "0xa", outcome = "error" } }
+		t:tick()
+		t:pass(3600000)
+		local list, left_s = t.node.completeness:waits_for()
+		assert.same({ { { wallet = "0xa", state = "answers with errors" } }, nil }, { list, left_s })
+		assert.equal("never", logged("not serving: these members may hold records that this node lacks").serves_alone_in_s)
+	end)
+
 	it("serves alone at once with SERVE_ALONE", function()
 		t.alone.at_once = true
 		start(2, { silent = 2 })

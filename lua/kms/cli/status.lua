@@ -13,6 +13,25 @@ local function service(node)
 	return "unavailable: " .. shown(node.service_unavailable_reason)
 end
 
+-- For whom the node waits before it serves, or before its store is complete. Returns a list of lines.
+local function waiting(node)
+	local members, left_s = table_of(node.store_waits_for), node.store_alone_in_s
+	local lines = {}
+	for _, member in ipairs(members) do
+		local state = table_of(member)
+		lines[#lines + 1] = ("%-10s %s, which %s"):format("waits for", shown(state.wallet), shown(state.state))
+	end
+	if #lines == 0 then return lines end
+	if node.store_alone == true then
+		lines[#lines + 1] = ("%-10s it serves without what only they hold, until they are back"):format("alone")
+		return lines
+	end
+	lines[#lines + 1] = ("%-10s %s; SERVE_ALONE=true: at once, without what only they hold"):format("alone",
+		type(left_s) == "number" and ("it serves without them in %s s"):format(shown(left_s))
+			or "it never serves without them, since one answers")
+	return lines
+end
+
 local function secret(node)
 	local master = table_of(node.master_secret)
 	if type(master.synced_from) ~= "string" then return shown(master.state) end
@@ -36,6 +55,7 @@ local function print_page(world, page)
 	line("wallet", "%s", shown(node.tee_wallet))
 	line("pubkey", "%s", shown(node.tee_pubkey))
 	line("service", "%s", service(node))
+	for _, text in ipairs(waiting(node)) do session.print(world, text) end
 	line("secret", "%s", secret(node))
 	line("cluster", "application %s, %s instances", shown(cluster.kms_app_id), shown(cluster.total_instances))
 	line("store", "%s keys in %s namespaces, %s bytes", shown(store.total_keys), shown(store.namespaces),

@@ -12,6 +12,11 @@ local M = {}
 local Completeness = {}
 Completeness.__index = Completeness
 
+local OUTCOMES = {
+	error = "answers with errors", incomplete = "has no complete store either", refused = "refuses connections",
+	silent = "does not answer",
+}
+
 local PAUSE_MS, MAX_PAUSE_MS = 1000, 5000 -- between rounds: longer after each
 
 --- Whether this node's store holds what the cluster holds under the secret in use.
@@ -40,14 +45,40 @@ function Completeness:quiet_left_ms()
 	return self.found_none and math.max(0, self.quiet_ms - (self.mono_ms() - self.started_ms)) or 0
 end
 
--- Whether nobody has answered for so long that the node serves what it has.
-local function may_be_alone(self, found)
-	if self.alone.at_once then return true end
+-- Milliseconds until nobody has answered for so long that the node serves what it has; nil: never.
+local function alone_in_ms(self, found)
+	if self.alone.at_once then return 0 end
 	-- A member that answers and does not give its records is there, and may be the only one that has them.
-	if found.owing > 0 then return false end
-	local waited_ms = self.mono_ms() - self.since_ms
+	if found.owing > 0 then return nil end
 	local refused = found.refused > 0 and found.silent + found.error == 0
-	return waited_ms >= (refused and self.alone.after_ms or self.alone.silent_ms)
+	local needed_ms = refused and self.alone.after_ms or self.alone.silent_ms
+	return math.max(0, self.since_ms + needed_ms - self.mono_ms())
+end
+
+--- For whom this node waits before it serves, or, alone, before its store is complete: what the last round found.
+-- @return nil: for nobody | list of { wallet, state (text) }, seconds until it serves alone (nil: it does not, however
+--   long it waits)
+function Completeness:waits_for()
+	local found = self.found
+	if not found or self:is_complete() then return nil end
+	local list = {}
+	for i, member in ipairs(found.left or {}) do
+		list[i] = { wallet = member.wallet, state = OUTCOMES[member.outcome] }
+	end
+	local left_ms = self:is_alone() and 0 or alone_in_ms(self, found)
+	return list, left_ms and math.ceil(left_ms / 1000)
+end
+
+-- Says for whom the node waits, and how an operator ends that.
+local function report_wait(self)
+	local list, left_s = self:waits_for()
+	if not list or self:is_alone() then return end
+	local texts = {}
+	for i, member in ipairs(list) do texts[i] = member.wallet .. " " .. member.state end
+	self.log:limited("waits", 60, "warn", "not serving: these members may hold records that this node lacks", {
+		members = table.concat(texts, ", "), serves_alone_in_s = left_s or "never",
+		advice = "where they are gone for good, start with SERVE_ALONE=true or remove them on chain",
+	})
 end
 
 local function become_complete(self, secret, found)
@@ -77,7 +108,8 @@ local function decide(self, secret, found)
 	end
 	local nobody_left = found.incomplete == found.members and found.smaller == 0
 	if found.done > 0 or nobody_left then return become_complete(self, secret, found) end
-	if may_be_alone(self, found) then become_alone(self, secret, found) end
+	if alone_in_ms(self, found) == 0 then return become_alone(self, secret, found) end
+	report_wait(self)
 end
 
 --- Has the node join anew: it was away (kms.node.absence).
@@ -87,6 +119,7 @@ end
 
 local function begin(self, secret)
 	self.fetched_for, self.since_ms, self.found_none, self.reached = secret, self.mono_ms(), nil, nil
+	self.found = nil
 	local why = self.absence.before_ms and "this node was away" or "store lost"
 	self.log:info(("%s: asking %d members"):format(why, #self.peers:others()))
 end
@@ -107,7 +140,7 @@ local function fetch(self, on_round)
 		end
 		if self.fetched_for ~= secret then begin(self, secret) end
 		local found = self.join:round(secret)
-		self.cause, self.asked = found.message, true
+		self.cause, self.asked, self.found = found.message, true, found
 		if not self.goes_on(secret) then break end
 		decide(self, secret, found)
 		if self:is_enough() then self.absence:over() end

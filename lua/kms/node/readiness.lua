@@ -231,7 +231,7 @@ end
 -- there are no peers), url (before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
 -- on_verified (called after each tick that the chain confirmed), on_complete (function(seen_all): called while the
 -- store is enough to serve, before the node serves and after each tick), quiet_ms (0), sleep (kms.node.completeness)
--- @return readiness; its fields for others: ready, reason (why not), is_operator (a registered member), url
+-- @return readiness; its fields for others: ready, reason (why not), is_operator (a member), url, completeness
 function M.new(deps)
 	local self = needs.take(deps,
 		"identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms alone absence",

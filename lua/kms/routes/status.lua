@@ -1,6 +1,7 @@
 --- What GET /status shows; the control socket shows the same and more (kms.admin.commands).
 
 local cjson = require("cjson")
+local json = require("kms.base.json")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 
@@ -16,6 +17,7 @@ end
 
 local function node_part(self)
 	local readiness, secrets, key = self.readiness, self.secrets, self.tee.public_der
+	local waits_for, alone_in_s = readiness.completeness:waits_for()
 	return {
 		tee_wallet = self.tee.address or cjson.null, tee_pubkey = key and native.hex_encode(key) or cjson.null,
 		node_url = readiness.url, is_operator = readiness.is_operator, service_available = readiness.ready,
@@ -23,7 +25,8 @@ local function node_part(self)
 		master_secret = { state = secrets.state, synced_from = secrets.from or cjson.null },
 		master_secret_initialized = secrets.current ~= nil,
 		operator_secret = self.config.ALLOW_OPERATOR_SECRET, store_complete = readiness:is_complete(),
-		store_alone = readiness:is_alone(),
+		store_alone = readiness:is_alone(), store_waits_for = waits_for and json.list(waits_for) or nil,
+		store_alone_in_s = waits_for and (alone_in_s or cjson.null) or nil,
 		peer_address_check = self.outbound:describe(),
 	}
 end

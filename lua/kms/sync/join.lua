@@ -21,6 +21,7 @@ end
 -- Adds the outcome of one visit to what was found.
 local function add(self, found, peer, outcome, message)
 	found[outcome] = found[outcome] + 1
+	if outcome ~= "done" then found.left[#found.left + 1] = { wallet = peer.wallet, outcome = outcome } end
 	if outcome == "done" then
 		self.counts.fetched = self.counts.fetched + 1
 	elseif outcome ~= "incomplete" then
@@ -58,7 +59,7 @@ end
 -- @param secret master secret that the records are encrypted under
 -- @return found { members: number of other members; of them by outcome: done (complete ones that gave all), incomplete,
 --   error, refused, silent; owing: of `error`, nodes of this version; smaller: of `incomplete`, those with a smaller
---   wallet; message: what failed, or nil }
+--   wallet; left: list of { wallet, outcome } of those that are not done; message: what failed, or nil }
 function Join:round(secret)
 	if self.secret ~= secret then
 		self.secret = secret
@@ -66,7 +67,7 @@ function Join:round(secret)
 	end
 	local found, waiter = {
 		members = #self.peers:others(), done = 0, incomplete = 0, error = 0, refused = 0, silent = 0, owing = 0, smaller = 0,
-		messages = {},
+		messages = {}, left = {},
 	}, wakeup.new()
 	local pending = begin_visits(self, secret, found, waiter)
 	while pending.ours > 0 or pending.existing > 0 and found.done == 0 do waiter:wait() end
