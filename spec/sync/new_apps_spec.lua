@@ -105,6 +105,24 @@ describe("new applications of members", function()
 		assert.same({}, (check_snapshot(numbered(101, 60), true)))
 	end)
 
+	-- A page may name thousands: a liar's pages would have used up the rate of the RPC servers.
+	it("of a member's pages are looked up no more once it has named too many that the chain does not know", function()
+		now = 0
+		local peer = { wallet = PEER }
+		local function page(ids) return admitted(ids, function(message) return apps:of_snapshot(message, peer) end) end
+		local some, ok = page({ "700", table.unpack(numbered(1000, 19)) })
+		assert.same({ { "700" }, true }, { some, ok })
+		local _, failed, message, code = page(numbered(2000, 1000))
+		assert.same({ nil, "ERR_RECORD" }, { failed, code })
+		assert.truthy(message:find("the chain does not know", 1, true))
+		local asked = chain.calls.prefetch_apps
+		assert.is_true(asked <= 8, asked)
+		page(numbered(3000, 1000))
+		assert.equal(asked, chain.calls.prefetch_apps)
+		now = 60000
+		assert.same({ { "700" }, true }, { page({ "700" }) })
+	end)
+
 	it("are checked before a policy is asked, which is asked in any case", function()
 		local asked = {}
 		local function policy(message) asked[#asked + 1] = table.concat(message.admitted, " ") end

@@ -23,6 +23,9 @@ local DELTA_QUEUE = { per_second = 4, burst = 40, at_once = 4, max_waiting = 64,
 local SNAPSHOT_AT_ONCE = 4
 local SPARE_PART = 100 -- so many times fewer than namespaces may snapshots bring in that the chain does not know
 local NO_SPARE = { left = 0 }
+-- So many times fewer may a node of this version name in a minute: it admits none but a few of existing nodes itself.
+local UNKNOWN_PART, MIN_UNKNOWN = 50, 100
+local MINUTE_MS = 60000
 local SNAPSHOT_QUEUE = { per_second = 40, burst = 400, at_once = 4, max_waiting = 256, wait_ms = 30000 }
 
 -- What is known without the chain. Returns true | false | nil: it has to be asked.
@@ -130,17 +133,35 @@ local function batches_of(self, message)
 	return batches
 end
 
+-- Counts applications that the chain does not know, in snapshots of a member of this version. Returns whether it named
+-- more in a minute than it may hold: each costs a look-up, and a page may name thousands.
+local function invents(self, peer, unknown)
+	local now, seen = self.mono_ms(), self.seen[peer]
+	if not seen or now - seen.since_ms >= MINUTE_MS then
+		seen = { count = 0, since_ms = now }
+		self.seen[peer] = seen
+	end
+	seen.count = seen.count + unknown
+	return seen.count > self.max_unknown
+end
+
 --- Admits the applications of a snapshot, or of a page of one. An existing node gives its records once: of what it
 -- has, a few applications are admitted that the chain does not show yet. Yields.
--- @return true | nil, message, code: some could not be checked
+-- @return true | nil, message, code: some could not be checked, or a node of this version names too many unknown ones
 function NewApps:of_snapshot(message, peer)
-	local spare = self.peers:understands(peer, "store") and NO_SPARE or self.spare
+	local is_ours = self.peers:understands(peer, "store")
+	local spare = is_ours and NO_SPARE or self.spare
 	local all_unknown, all_unchecked = 0, 0
 	parallel.map(batches_of(self, message), SNAPSHOT_AT_ONCE, function(batch)
+		if is_ours and invents(self, peer, 0) then return end
 		local unknown, unchecked = admit_batch(self, message, batch, self.snapshot_queue, peer.wallet, spare)
 		all_unknown, all_unchecked = all_unknown + unknown, all_unchecked + unchecked
+		invents(self, peer, unknown)
 	end)
 	report(self, peer.wallet, all_unknown)
+	if is_ours and invents(self, peer, 0) then
+		return nil, "it names too many applications that the chain does not know", "ERR_RECORD"
+	end
 	if all_unchecked == 0 then return true end
 	return nil, ("%d of its applications cannot be checked against the chain"):format(all_unchecked), "ERR_CHAIN"
 end
@@ -169,7 +190,9 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "chain peers store log mono_ms config")
 	self.ttl_ms, self.max_apps = self.config.REGISTRY_CACHE_TTL_SECONDS * 1000, self.config.MAX_NAMESPACES
+	self.max_unknown = math.max(self.max_apps // UNKNOWN_PART, MIN_UNKNOWN)
 	self.spare = { left = math.max(self.max_apps // SPARE_PART, 1) }
+	self.seen = setmetatable({}, { __mode = "k" }) -- by peer { count (of unknown applications), since_ms }
 	self.known, self.unknown = lru.new(MAX_CACHED), lru.new(MAX_CACHED)
 	self.delta_queue, self.snapshot_queue = rate_queue.new(DELTA_QUEUE), rate_queue.new(SNAPSHOT_QUEUE)
 	return setmetatable(self, NewApps)
