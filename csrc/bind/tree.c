@@ -9,26 +9,35 @@
 
 /* ---- the tree's key --------------------------------------------------------------------------- */
 
+#define BUILD_RECORDS 4096 /* of a job: a few milliseconds */
+
 typedef struct key_job {
 	bind_job job;
 	kms_store *store;
 	kms_secret **master;
+	bool more;
 	kms_status status;
 } key_job;
 
 static void key_run(bind_job *base)
 {
 	key_job *job = (key_job *)base;
-	job->status = kms_tree_set_key(job->store, *job->master);
+	job->status = kms_tree_set_key(&job->more, job->store, *job->master, BUILD_RECORDS);
 	bind_drop_secret(job->master);
 }
 
 static int key_finish(lua_State *L, bind_job *base)
 {
-	return bind_result(L, ((key_job *)base)->status);
+	const key_job *job = (key_job *)base;
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	lua_pushboolean(L, !job->more);
+	return 1;
 }
 
-/* store:tree_key(master) -> true | nil, message, code: keeps the hash tree under this master secret */
+/*
+ * store:tree_key(master) -> whether the hash tree is built under this master secret | nil, message, code:
+ * begins to build it, or goes on with that
+ */
 static int store_tree_key(lua_State *L)
 {
 	kms_store *store = bind_check(L, 1, &bind_store_type);

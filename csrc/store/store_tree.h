@@ -45,8 +45,10 @@ typedef struct store_tree {
 	pthread_mutex_t lock;
 	pthread_mutex_t turn; /* held while waiting for `lock`, never while holding it */
 	pthread_mutex_t build_lock;
-	bool keyed; /* changes are kept in the tree */
-	bool built; /* it has all records */
+	size_t build_at;      /* while it is built, under build_lock: index of the namespace */
+	uint64_t build_since; /* and the number of the last change there that was added */
+	bool keyed;           /* changes are kept in the tree */
+	bool built;           /* it has all records */
 	kms_secret *key;
 	kms_siphash_key place_key;
 	uint8_t key_id[KMS_TREE_KEY_ID];

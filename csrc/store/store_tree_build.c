@@ -37,33 +37,35 @@ static kms_status keys_derive(tree_keys *keys, const kms_secret *master32)
 
 static bool is_under(const store_tree *tree, const tree_keys *keys)
 {
-	return tree->built && memcmp(tree->key_id, keys->key_id, sizeof(keys->key_id)) == 0;
+	return tree->keyed && memcmp(tree->key_id, keys->key_id, sizeof(keys->key_id)) == 0;
 }
 
 static bool is_ready(store_tree *tree, const tree_keys *keys)
 {
 	kms_tree_lock(tree);
-	bool ready = is_under(tree, keys);
+	bool ready = tree->built && is_under(tree, keys);
 	kms_tree_unlock(tree);
 	return ready;
 }
 
-/* Whether the tree is under these keys already; else starts it again, empty, under them. */
+/* Whether the tree is built under these keys already. If it is not even begun, starts it, empty. */
 static bool keys_use(store_tree *tree, tree_keys *keys)
 {
 	kms_tree_lock(tree);
-	bool same = is_under(tree, keys);
-	if (!same) {
+	bool built = tree->built && is_under(tree, keys);
+	if (!is_under(tree, keys)) {
 		kms_secret *old = tree->key;
 		kms_tree_clear(tree);
 		tree->key = keys->key;
 		keys->key = old;
 		tree->place_key = keys->place_key;
 		memcpy(tree->key_id, keys->key_id, sizeof(tree->key_id));
+		tree->build_at = 0;
+		tree->build_since = 0;
 		tree->keyed = true;
 	}
 	kms_tree_unlock(tree);
-	return same;
+	return built;
 }
 
 /* Adds the next records of a namespace; false at its end. */
@@ -79,38 +81,50 @@ static bool add_some(uint64_t *since, store_namespace *ns, store_tree *tree)
 	return record != NULL;
 }
 
-static void add_namespace(store_namespace *ns, store_tree *tree)
-{
-	uint64_t since = 0;
-	for (bool more = true; more;) {
-		kms_namespace_lock_in_turn(ns);
-		more = add_some(&since, ns, tree);
-		kms_namespace_unlock(ns);
-	}
-}
-
-/* Namespaces that come into being meanwhile put their records in themselves. */
-static kms_status build(kms_store *store)
+/*
+ * Goes on to add what the store holds, about `records` of it; false at the end. Namespaces that come into
+ * being meanwhile, and those that take the place of others, put their records in themselves.
+ */
+static bool build_some(kms_store *store, size_t records)
 {
 	store_tree *tree = &store->tree;
 	size_t namespaces = kms_namespace_made(store);
-	for (size_t i = 0; i < namespaces; i++)
-		add_namespace(kms_namespace_at(store, i), tree);
-	kms_tree_lock(tree);
-	tree->built = tree->keyed;
-	kms_tree_unlock(tree);
-	return tree->built ? KMS_OK : KMS_ERR_MEMORY;
+	for (size_t steps = records / STEP + 1; tree->build_at < namespaces; steps--) {
+		if (steps == 0) return true;
+		store_namespace *ns = kms_namespace_at(store, tree->build_at);
+		kms_namespace_lock_in_turn(ns);
+		bool more = add_some(&tree->build_since, ns, tree);
+		kms_namespace_unlock(ns);
+		if (more) continue;
+		tree->build_at++;
+		tree->build_since = 0;
+	}
+	return false;
 }
 
-kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32)
+static kms_status build(bool *more, kms_store *store, size_t records)
 {
+	store_tree *tree = &store->tree;
+	*more = build_some(store, records);
+	kms_tree_lock(tree);
+	bool failed = !tree->keyed; /* without memory it is cleared */
+	if (!*more) tree->built = tree->keyed;
+	kms_tree_unlock(tree);
+	if (failed) *more = false;
+	return failed ? KMS_ERR_MEMORY : KMS_OK;
+}
+
+kms_status kms_tree_set_key(bool *more, kms_store *store, const kms_secret *master32, size_t records)
+{
+	ENSURE_REF(more);
+	*more = false;
 	ENSURE_REF(store);
 	ENSURE_REF(master32);
 	DEFER(keys_free) tree_keys keys = { 0 };
 	GUARD(keys_derive(&keys, master32));
 	if (is_ready(&store->tree, &keys)) return KMS_OK;
 	if (pthread_mutex_trylock(&store->tree.build_lock) != 0) return KMS_ERR_STATE;
-	kms_status status = keys_use(&store->tree, &keys) ? KMS_OK : build(store);
+	kms_status status = keys_use(&store->tree, &keys) ? KMS_OK : build(more, store, records);
 	pthread_mutex_unlock(&store->tree.build_lock);
 	return status;
 }

@@ -32,6 +32,9 @@
 #define DIGEST_SALT 16
 #define DIGEST_ITEMS 128 /* of a question */
 #define DIGEST_HOURS 512 /* of an item */
+#define DIGEST_HOUR_ITEMS                                                                \
+	4 /* of a question: each is answered from all hours; a question asks two at most \
+	   */
 
 typedef enum digest_kind { DIGEST_ROOT = 1, DIGEST_COMPARE, DIGEST_MOVE, DIGEST_OTHER_KEY } digest_kind;
 typedef enum digest_form { DIGEST_CHILDREN = 1, DIGEST_LEAVES, DIGEST_LACKS, DIGEST_HOURS_FORM } digest_form;

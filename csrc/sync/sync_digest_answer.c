@@ -125,10 +125,13 @@ static kms_status answer_hours(const answerer *a, const digest_item *item)
 static kms_status answer_compare(answerer *a, kms_reader *reader)
 {
 	digest_item item;
+	size_t hours = 0;
 	GUARD(kms_digest_read_salt(&a->salt, reader));
 	for (size_t i = 0; kms_reader_left(reader) > 0; i++) {
 		ENSURE(i < DIGEST_ITEMS, KMS_ERR_RECORD);
 		GUARD(kms_digest_read_item(&item, reader));
+		hours += item.form == DIGEST_HOURS_FORM;
+		ENSURE(hours <= DIGEST_HOUR_ITEMS, KMS_ERR_RECORD);
 		GUARD(item.form == DIGEST_HOURS_FORM ? answer_hours(a, &item) : answer_range(a, &item));
 	}
 	return KMS_OK;

@@ -50,12 +50,14 @@ typedef struct kms_tree_hour {
 } kms_tree_hour;
 
 /*
- * Gives the tree its keys, and builds it if they are others than before or building it failed. Otherwise it
- * does nothing. While one thread builds, the others' changes are in the tree, and the functions below fail.
+ * Gives the tree its keys and, if they are others than before or building it failed, begins to build it;
+ * goes on with that where a call before has begun. Otherwise it does nothing. Until it is built, changes are
+ * kept in the tree, and the functions below fail.
  * Returns: KMS_OK; ERR_RANGE for a secret that is not KMS_MASTER_BYTES long; ERR_STATE while another thread
- * builds it; ERR_MEMORY; as kms_hkdf_sha256.
+ * builds it; ERR_MEMORY; as kms_hkdf_sha256. Out: more - whether there is more to add; false on failure.
+ * In: records - that this call adds, about: milliseconds for thousands.
  */
-kms_status kms_tree_set_key(kms_store *store, const kms_secret *master32);
+kms_status kms_tree_set_key(bool *more, kms_store *store, const kms_secret *master32, size_t records);
 
 /*
  * The first hour that this store names: it still holds every dead version of that hour and later ones, and

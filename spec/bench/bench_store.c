@@ -205,7 +205,7 @@ static kms_status give_key(kms_store *store)
 	static const uint8_t bytes[KMS_MASTER_BYTES] = { 7 };
 	DEFER(kms_secret_release) kms_secret *master = NULL;
 	GUARD(kms_secret_new(&master, KMS_SPAN(bytes)));
-	return kms_tree_set_key(store, master);
+	return kms_tree_set_key(&(bool){ false }, store, master, SIZE_MAX);
 }
 
 static kms_status bench_tree(void)

@@ -121,7 +121,7 @@ void fuzz_seeds(void)
 {
 	kms_store *empty = digest_store(2), *other = kit_store(3);
 	kms_secret *master = hex_secret("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
-	MUST(kms_tree_set_key(other, master));
+	MUST(kms_tree_set_key(&(bool){ false }, other, master, SIZE_MAX));
 	kms_secret_unref(master);
 	fuzz_start();
 	seed_exchange(shared_store(), empty);

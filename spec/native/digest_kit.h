@@ -24,7 +24,7 @@ static inline kms_store *digest_store(uint8_t self)
 	config.max_app_bytes = 100u << 20;
 	MUST(kms_store_new(&store, &config));
 	kms_secret *master = hex_secret(MASTER);
-	MUST(kms_tree_set_key(store, master));
+	MUST(kms_tree_set_key(&(bool){ false }, store, master, SIZE_MAX));
 	kms_secret_unref(master);
 	return store;
 }

@@ -20,7 +20,7 @@ static inline kms_secret *kit_master(uint8_t byte)
 static inline void kit_set_key(kms_store *store, uint8_t byte)
 {
 	kms_secret *master = kit_master(byte);
-	if (kms_tree_set_key(store, master) != KMS_OK) abort();
+	if (kms_tree_set_key(&(bool){ false }, store, master, SIZE_MAX) != KMS_OK) abort();
 	kms_secret_unref(master);
 }
 

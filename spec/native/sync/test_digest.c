@@ -143,7 +143,7 @@ TEST(another_master_secret_is_no_difference)
 {
 	kms_store *a = digest_store(1), *b = kit_store(2);
 	kms_secret *other = hex_secret("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
-	MUST(kms_tree_set_key(b, other));
+	MUST(kms_tree_set_key(&(bool){ false }, b, other, SIZE_MAX));
 	kms_secret_unref(other);
 	put_sealed(a, APP, "k", 1, 10, 0, NOW);
 	repair_run run = repair(a, b);

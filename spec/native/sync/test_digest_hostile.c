@@ -219,6 +219,27 @@ TEST(a_question_has_a_bounded_number_of_items)
 	kms_store_free(s);
 }
 
+/* Each is answered from all hours that there are, of which one application can make ten years' worth. */
+TEST(a_question_asks_about_hours_a_bounded_number_of_times)
+{
+	for (size_t more = 0; more < 2; more++) {
+		static const uint8_t salt[DIGEST_SALT];
+		kms_store *s = filled_store(1);
+		kms_buf question = new_text();
+		add_head(&question, s, DIGEST_COMPARE);
+		MUST(kms_buf_append(&question, KMS_SPAN(salt)));
+		for (size_t i = 0; i < DIGEST_HOUR_ITEMS + more; i++) {
+			MUST(kms_digest_write_number(&question, DIGEST_HOURS_FORM, 1));
+			MUST(kms_digest_write_number(&question, 1, 4));
+			MUST(kms_digest_write_number(&question, UINT32_MAX, 4));
+			MUST(kms_digest_write_number(&question, 0, 2));
+		}
+		CHECK_STATUS(more ? KMS_ERR_RECORD : KMS_OK, answer_to(s, &question));
+		kms_buf_free(&question);
+		kms_store_free(s);
+	}
+}
+
 /* Wants the same 1024 versions, and one more. */
 TEST(a_question_wants_a_bounded_number_of_versions)
 {
@@ -252,7 +273,7 @@ static kms_store *store_of_keys(size_t len)
 	if (!key) abort();
 	memset(key, 'k', len);
 	MUST(kms_store_new(&store, &config));
-	MUST(kms_tree_set_key(store, master));
+	MUST(kms_tree_set_key(&(bool){ false }, store, master, SIZE_MAX));
 	kms_secret_unref(master);
 	add_sealed(&value, APP, 1, 4);
 	for (size_t i = 0; i < 600; i++) {
@@ -353,6 +374,7 @@ TEST(a_member_whose_tree_is_not_built_says_so)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(an_endless_descent_stays_within_bounds),
 	  T(versions_that_do_not_exist_are_asked_for_once), T(answers_to_other_questions_end_the_exchange),
 	  T(hours_that_the_asker_does_not_name_are_refused), T(a_question_has_a_bounded_number_of_items),
+	  T(a_question_asks_about_hours_a_bounded_number_of_times),
 	  T(a_question_wants_a_bounded_number_of_versions),
 	  T(an_answer_costs_the_same_whatever_the_length_of_keys), T(malformed_questions_are_refused),
 	  T(a_member_whose_tree_is_not_built_says_so))

@@ -12,7 +12,7 @@ static kms_store *small_store(uint8_t self, size_t max_value, size_t app_bytes, 
 	config.max_app_bytes = app_bytes;
 	config.max_total_bytes = total_bytes;
 	MUST(kms_store_new(&store, &config));
-	MUST(kms_tree_set_key(store, master));
+	MUST(kms_tree_set_key(&(bool){ false }, store, master, SIZE_MAX));
 	kms_secret_unref(master);
 	return store;
 }

@@ -11,7 +11,7 @@ static kms_store *evicted_store(uint8_t self, kms_store *full)
 	config.max_app_bytes = 2000;
 	MUST(kms_store_new(&made, &config));
 	kms_secret *master = hex_secret(MASTER);
-	MUST(kms_tree_set_key(made, master));
+	MUST(kms_tree_set_key(&(bool){ false }, made, master, SIZE_MAX));
 	kms_secret_unref(master);
 	(void)repair(full, made);
 	for (size_t i = 0; i < 4; i++)
@@ -133,7 +133,7 @@ TEST(more_than_one_exchange_asks_for_are_asked_for_by_the_next)
 	config.max_app_total = 64u << 20;
 	MUST(kms_store_new(&stubs, &config));
 	kms_secret *master = hex_secret(MASTER);
-	MUST(kms_tree_set_key(stubs, master));
+	MUST(kms_tree_set_key(&(bool){ false }, stubs, master, SIZE_MAX));
 	kms_secret_unref(master);
 	for (size_t i = 0; i < KMS_DIGEST_SEEK_MAX + 100; i++)
 		put_sealed(stubs, APP, numbered(i), 1, 10, 0, NOW);
