@@ -187,7 +187,10 @@ describe("the memory of a node", function()
 		if reason then return end
 		local dir = files.temp_dir()
 		if backend.has("files") then files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n") end
-		node = nodes.start({ dir = dir, env = { MASTER_SECRET_HEX = crypto.hex(MASTER) } })
+		-- Bodies wait while the memory is scanned, however long that takes.
+		node = nodes.start({ dir = dir, env = {
+			MASTER_SECRET_HEX = crypto.hex(MASTER), MIN_BODY_BYTES_PER_SECOND = "0", BODY_TIMEOUT_SECONDS = "600",
+		} })
 		app = apps.new(node, APP_ID, "memory")
 		node:register({ app })
 		secrets = {
