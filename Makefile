@@ -41,6 +41,7 @@ FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard $(if $(TEST),spec/$(TEST)/fuzz_
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
 PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so $(BUILD)/spec/shifted_clock.so $(BUILD)/spec/seeded_random.so
+FAULTY   := $(BUILD)/spec/faulty/kms_native.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 
 C_FILES   = $(shell git ls-files '*.c' '*.h')
@@ -124,6 +125,15 @@ $(BUILD)/spec/fuzz/%: $(BUILD)/obj/spec/fuzz/%.o $(FUZZ_LIB) $(BUILD)/libkms_cor
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) $(ENGINE) -o $@ $^ -lhttp_parser $(CORE_LIB)
 
+# The node's module with faults in the store's rules, each of which the simulation must find.
+.PHONY: faulty
+faulty: $(FAULTY)
+WRAPPED  := -Wl,--wrap=kms_clock_advance,--wrap=kms_tie_equal,--wrap=kms_tie_won
+$(FAULTY): $(call obj,$(NODE_SRC) spec/simulate/faults.c) $(BUILD)/libkms_core.a
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,nodelete $(WRAPPED) -o $@ $(call obj,$(NODE_SRC) spec/simulate/faults.c) -Wl,--whole-archive $(BUILD)/libkms_core.a -Wl,--no-whole-archive $(NODE_LIB)
+
 # Libraries that specs preload into running nodes; never part of anything installed.
 $(BUILD)/spec/%.so: $(BUILD)/obj/spec/native/%.o
 	@mkdir -p $(@D)
@@ -159,13 +169,13 @@ cluster: deps-build-run-contracts ## write on such a cluster while nodes are kil
 	@exec $(BUILD)/nova-kms devnet --drill --dir $(BUILD)/cluster --port 0
 
 test: deps-build-run-test ## build and run every test, JOBS= at a time; closes with "N passed, N failed"
-	$(SUBMAKE) build native-tests
+	$(SUBMAKE) build native-tests faulty
 	@spec/run $(BUILD)
 
 test-native: $(TESTS) $(FUZZERS) ## the C tests only; TEST=store for a room, TEST=test_store_merge for one
 	@TEST="$(TEST)" spec/run $(BUILD) native
 
-test-lua: build native-tests ## the specs only; SPECS=spec/x_spec.lua for some
+test-lua: build native-tests faulty ## the specs only; SPECS=spec/x_spec.lua for some
 	@SPECS="$(SPECS)" spec/run $(BUILD) lua
 
 test-backend: build native-tests ## the end-to-end specs on another backend: TEE=odyn or nitro (or sim); SPECS= for some
@@ -189,7 +199,7 @@ test-asan: deps-build-run-test ## the C tests under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1 spec/run build/asan native
 
 asan: test-asan ## every test under AddressSanitizer and UBSan
-	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build
+	$(SUBMAKE) BUILD=build/asan SAN="$(ASAN)" build faulty
 	@ASAN_OPTIONS=detect_leaks=0 LUA_PRELOAD=$$($(CC) -print-file-name=libasan.so) spec/run build/asan lua
 
 tsan: deps-build-run-test ## the C tests under ThreadSanitizer
@@ -225,8 +235,8 @@ contracts: deps-contracts ## build and test the contracts (npm fetches the pinne
 model: deps-build-model ## the rules of replication in every order of events, in small cases (SPIN)
 	@spec/model/run
 
-simulate: build native-tests ## clusters on a virtual clock under faults: SEEDS=2000, or SEED=n for one of them
-	@KMS_BUILD=$(BUILD) spec/simulate/run $(or $(SEED),1) $(or $(SEED),$(SEEDS),2000)
+simulate: build native-tests faulty ## clusters on a virtual clock under faults: SEEDS=2000, SEED=n for one; FAULT=tie plants one
+	@KMS_BUILD=$(BUILD) FAULT=$(FAULT) spec/simulate/run $(or $(SEED),1) $(or $(SEED),$(SEEDS),2000)
 
 chaos: deps-build-run-test-contracts ## kill parts of a cluster at random moments for SECONDS=60; CHAOS_SEED=n for the same ones
 	@contracts/script/build

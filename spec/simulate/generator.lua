@@ -4,7 +4,8 @@ local M = {}
 
 --- @return function(n) -> 0 to n - 1
 function M.new(seed)
-	local state = seed * 0x9E3779B97F4A7C15
+	-- Not a multiple of the step below: then a seed would repeat most of what the one before it does.
+	local state = seed
 	return function(n)
 		state = state + 0x9E3779B97F4A7C15
 		local z = state

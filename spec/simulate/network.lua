@@ -52,6 +52,7 @@ local function inbound_of(node, text, headers)
 	local head = http_head(text)
 	substitutes.headers_of[head] = headers
 	local request = { head = head, has_body = true, remote = "192.0.2.1" }
+	function request.exempt() end
 	function request:header(name) return headers[name] end -- luacheck: no self
 	function request.read_body() return true end
 	return {
@@ -86,12 +87,13 @@ local function deliver(call, sender, receiver)
 	end)
 end
 
-local function new_call(options)
+local function new_call(options, sender)
+	local life = sender.life
 	local call = { waiter = wakeup.new(), headers = lower(options.headers), text = "" }
 	call.host, call.path = options.url:match("^http://([^/]+)(/.*)$")
 	if options.body then call.text = substitutes.text_of(options.body) end
 	function call:ended(...)
-		if self.result then return end
+		if self.result or sender.life ~= life then return end
 		self.result = table.pack(...)
 		self.waiter:wake()
 	end
@@ -100,7 +102,8 @@ end
 
 --- As kms.http.fetch.
 function M.request(options)
-	local sender, call = loop.running, new_call(options)
+	local sender = loop.running
+	local call = new_call(options, sender)
 	local receiver = network.nodes[call.host]
 	-- A reply comes as a whole or not at all.
 	local timeout_ms = math.min(options.timeout_ms or DEFAULT_TIMEOUT_MS, (options.stall_s or 3600) * 1000)

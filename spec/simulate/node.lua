@@ -12,6 +12,7 @@ local own_keys = require("kms.tee.own_keys")
 local policy = require("kms.policy")
 local records = require("spec.simulate.records")
 local seeded_random = require("seeded_random")
+local strangers = require("spec.simulate.strangers")
 local timers = require("kms.node.timers")
 local core = require("kms.node.core")
 
@@ -98,7 +99,8 @@ end
 
 -- Starts the node with an empty store.
 local function start(node, world)
-	local config = world.config
+	local config = node.config
+	node.life = node.life + 1
 	local parts = { config = config, log = quiet, mono_ms = native.mono_ms, tee = identities[node.index] }
 	parts.clock = clock.new({
 		wall_ms = function() return M.START_MS + loop.now() + node.offset_ms end, mono_ms = native.mono_ms,
@@ -125,6 +127,16 @@ local function start(node, world)
 		node.written[coroutine.running()] = records.newest(parts)
 		return changed(...)
 	end
+	local wait = parts.copies.wait
+	function parts.copies.wait(...)
+		local copies, message, code = wait(...)
+		local written = node.written[coroutine.running()]
+		if written then written.copies = copies end
+		return copies, message, code
+	end
+	if node.is_existing then strangers.make_existing(parts) end
+	if node.lies then strangers.make_liar(parts, node.lies) end
+	if node.page_bytes then parts.join.member.page_bytes = node.page_bytes end
 	node.parts, node.state, node.held = parts, "up", {}
 	timers.run(parts, function() return false end)
 end

@@ -1,6 +1,9 @@
---- What a cluster promises, checked on a simulated one: all members hold the same in the end, no acknowledged write
--- is lost while a member with its store still holds it, no delete comes back.
+--- What a cluster promises, checked on a simulated one: all members hold the same in the end; no acknowledged write
+-- is lost while a member with its store still holds it, none that was answered with two copies in a single crash; no
+-- delete comes back; a member that serves has what the complete members that it reached had when it started; and no
+-- value is given up for another member's lack of room.
 
+local loop = require("spec.simulate.virtual_loop")
 local records = require("spec.simulate.records")
 local trace = require("spec.simulate.trace")
 
@@ -9,13 +12,21 @@ local M = {}
 local Promises = {}
 Promises.__index = Promises
 
+local function broken(self, form, ...)
+	self.wrong[#self.wrong + 1] = form:format(...)
+end
+
 --- A write was acknowledged.
 -- @param name "application/key"
--- @param record as the node wrote it
-function Promises:acknowledged(name, record)
+-- @param record as the node wrote it, with the number of its `copies`
+-- @param node where it was written; @param began_ms when it began
+function Promises:acknowledged(name, record, node, began_ms)
 	local list = self.writes[name] or {}
 	self.writes[name] = list
 	list[#list + 1] = record
+	record.node, record.life, record.began_ms = node, node.life, began_ms
+	-- A node that is no member, or not this version's, promises nothing.
+	record.excused = node.is_away or node.is_existing or node.lies ~= nil
 	self.count = self.count + 1
 end
 
@@ -35,19 +46,63 @@ local function is_held(write, name, stores)
 	return false
 end
 
---- A node is about to lose its store: what no other node holds may be lost.
+local describe
+
+--- A node is about to lose its store: what no other node holds may be lost, unless it had copies, and no other node
+-- has lost its store since.
 -- @param others nodes that keep theirs
-function Promises:losing(others)
+-- @param all whether these are all others: a copy may be on a member that left, which others notice in a minute
+function Promises:losing(index, others, all)
 	local stores = {}
 	for i, node in ipairs(others) do stores[i] = records.all(node.parts) end
 	for name, list in pairs(self.writes) do
 		for _, write in ipairs(list) do
-			if not write.excused and not is_held(write, name, stores) then write.excused = true end
+			if not write.excused and not is_held(write, name, stores) then
+				write.excused = true
+				if all and write.copies > 1 and (self.crashed_ms or -1) < write.began_ms then
+					broken(self, "copies: %s: only node %d had %s, answered with %d copies", name, index, describe(write),
+						write.copies)
+				end
+			end
+		end
+	end
+	self.crashed_ms = loop.now()
+end
+
+--- What was written up to now may be lost: a liar took its place.
+function Promises:forgive()
+	self.writes, self.wrong = {}, {}
+end
+
+--- A node has started with an empty store.
+-- @param others nodes that it reaches
+function Promises:joining(node, others)
+	local expected = {}
+	for _, other in ipairs(others) do expected[other.index] = records.all(other.parts) end
+	self.expected[node.index] = expected
+end
+
+--- A node is not reached any more, or has lost its store: joining members may be without it.
+function Promises:disturbed(index)
+	self.expected[index] = nil
+	for _, expected in pairs(self.expected) do expected[index] = nil end
+end
+
+--- A node that was joining serves.
+function Promises:joined(node)
+	local stores, held = self.expected[node.index], records.all(node.parts)
+	self.expected[node.index] = nil
+	for other, store in pairs(stores or {}) do
+		for name, record in pairs(store) do
+			if not stands_for(held[name], record) then
+				broken(self, "join: %s: node %d had %s, node %d serves with %s", name, other, describe(record), node.index,
+					describe(held[name]))
+			end
 		end
 	end
 end
 
-local function describe(record)
+function describe(record)
 	if not record then return "nothing" end
 	local parts = {}
 	for wallet, counter in pairs(record.version) do parts[#parts + 1] = ("%s:%.0f"):format(wallet:sub(3, 6), counter) end
@@ -75,13 +130,32 @@ local function names_of(stores, writes)
 	return list
 end
 
+-- Whether another acknowledged write has the same stamp, so that it may have won.
+local function has_rival(list, write)
+	for _, other in ipairs(list) do
+		if other ~= write and other.updated_at_ms == write.updated_at_ms then return true end
+	end
+	return false
+end
+
+-- The node that made a write with a value, and has room for it, has lost nothing since then: the value is there.
+local function check_value(self, name, list, write)
+	local node = write.node
+	if write.excused or node.life ~= write.life or node.is_tight then return end
+	if not write.value or has_rival(list, write) then return end
+	local held = records.all(node.parts)[name]
+	if held and held.stub and held.updated_at_ms == write.updated_at_ms then
+		broken(self, "value: %s: node %d wrote %s, and has %s", name, node.index, describe(write), describe(held))
+	end
+end
+
 --- Checks the cluster, in which nothing is under way.
 -- @return nil | what is broken, as text
 function Promises:broken(nodes)
-	local stores, wrong = {}, {}
+	local stores = {}
 	for i, node in ipairs(nodes) do
 		if not node.parts.readiness.ready then
-			wrong[#wrong + 1] = ("node %d does not serve: %s"):format(i, node.parts.readiness.reason)
+			broken(self, "down: node %d does not serve: %s", node.index, node.parts.readiness.reason)
 		end
 		stores[i] = records.all(node.parts)
 	end
@@ -89,23 +163,25 @@ function Promises:broken(nodes)
 		for i, held in ipairs(stores) do trace.note("%s on %d: %s", name, i, describe(held[name])) end
 		for i = 2, #stores do
 			if not same(stores[1][name], stores[i][name]) then
-				wrong[#wrong + 1] = ("divergent: %s: node 1 has %s, node %d has %s"):format(name, describe(stores[1][name]), i,
-					describe(stores[i][name]))
+				broken(self, "divergent: %s: node %d has %s, node %d has %s", name, nodes[1].index, describe(stores[1][name]),
+					nodes[i].index, describe(stores[i][name]))
 			end
 		end
 		for _, write in ipairs(self.writes[name] or {}) do
 			local held = stores[1][name]
 			if not write.excused and not stands_for(held, write) then
-				wrong[#wrong + 1] = ("lost: %s: acknowledged %s, node 1 has %s"):format(name, describe(write), describe(held))
+				broken(self, "lost: %s: acknowledged %s, node %d has %s", name, describe(write), nodes[1].index,
+					describe(held))
 			end
+			check_value(self, name, self.writes[name], write)
 		end
 	end
-	return #wrong > 0 and table.concat(wrong, "\n") or nil
+	return #self.wrong > 0 and table.concat(self.wrong, "\n") or nil
 end
 
 --- @return promises; its field `count`: acknowledged writes
 function M.new()
-	return setmetatable({ writes = {}, count = 0 }, Promises)
+	return setmetatable({ writes = {}, expected = {}, wrong = {}, count = 0 }, Promises)
 end
 
 return M

@@ -9,11 +9,15 @@ local M = {}
 local OBSERVER = crypto.made_up("an observer")
 local keys = {} -- of the channels, by the node's point
 
-local function read(parts, body)
-	local tee = parts.tee
+--- The text of a message of a node, before it is sealed.
+function M.text_of(tee, body)
 	local envelope = cjson.decode(substitutes.text_of(assert(tee:seal(body, OBSERVER.point))))
 	keys[tee.point] = keys[tee.point] or crypto.channel_key(OBSERVER.scalar, tee.point)
-	return cjson.decode(assert(crypto.open(keys[tee.point], envelope))).data
+	return assert(crypto.open(keys[tee.point], envelope))
+end
+
+local function read(parts, body)
+	return cjson.decode(M.text_of(parts.tee, body)).data
 end
 
 local function by_name(data)

@@ -6,8 +6,7 @@ local generator = require("spec.simulate.generator")
 local M = {}
 
 local MAX_OFFSET_MS = 7000 -- so that two clocks differ by less than MAX_CLOCK_SKEW_MS (15 s)
-local QUIET_MS = 45000 -- until most nodes serve: they make no writes before two times MAX_CLOCK_SKEW_MS
-local TIGHT_BYTES = 2000 -- of an application, where values are evicted
+local QUIET_MS = 40000 -- until most nodes serve: they make no writes before two times MAX_CLOCK_SKEW_MS
 local KEYS, APPS = { "a", "b", "c", "d", "e" }, { "1000", "1001" }
 
 local function between(random, least, most)
@@ -27,8 +26,15 @@ local function write(random, at, plan)
 	return event(at, "write", {
 		node = between(random, 1, plan.nodes), app = pick(random, APPS), key = pick(random, KEYS),
 		delete = random(5) == 0, ttl_ms = random(8) == 0 and between(random, 1000, 30000) or 0,
-		size = plan.evicts and between(random, 100, 300) or random(200),
+		size = #plan.tight > 0 and between(random, 100, 300) or random(200),
 	})
+end
+
+-- Two writes with the same stamp.
+local function twins(random, at, plan)
+	local made = write(random, at, plan)
+	made.what, made.other = "twins", made.node % plan.nodes + 1
+	return made
 end
 
 -- Each fault adds its events: what begins, ends.
@@ -56,13 +62,49 @@ local FAULTS = {
 	function(random, plan, at, ends, add)
 		local node = between(random, 1, plan.nodes)
 		add(event(at, "crash", { node = node }))
-		add(event(ends, "restart", { node = node }))
+		-- Its clock may have been set meanwhile.
+		add(event(ends, "restart", {
+			node = node, offset = random(2) == 0 and between(random, -MAX_OFFSET_MS, MAX_OFFSET_MS) or nil,
+		}))
+	end,
+	function(random, plan, at, ends, add)
+		if random(3) > 0 then return end
+		local node = between(random, 1, plan.nodes)
+		add(event(at, "leave", { node = node }))
+		add(event(ends + random(100000), "enter", { node = node }))
+		plan.changes = true
+	end,
+	-- What a node wrote is known to one member only, and that one is cut off when the node comes back with an empty
+	-- store and writes the key again.
+	function(random, plan, at, _, add)
+		if plan.nodes < 3 then return end
+		local node = between(random, 1, plan.nodes)
+		local witness = node % plan.nodes + 1
+		local function all(what, time, who)
+			for other = 1, plan.nodes do
+				if other ~= node and other ~= witness then add(event(time, what, { from = who, to = other })) end
+			end
+		end
+		local function write_again(time)
+			add(event(time, "write", { node = node, app = APPS[1], key = KEYS[1], ttl_ms = 0, size = random(100) }))
+		end
+		all("cut", at, node)
+		all("cut", at, witness)
+		write_again(at + 100)
+		write_again(at + 900)
+		add(event(at + 2000, "cut", { from = node, to = witness }))
+		all("mend", at + 2000, node)
+		add(event(at + 2100, "crash", { node = node }))
+		add(event(at + 3000, "restart", { node = node }))
+		write_again(at + between(random, 5000, 40000))
+		add(event(at + 45000, "mend", { from = node, to = witness }))
+		all("mend", at + 45000, witness)
 	end,
 }
 
 local function add_faults(random, plan, events, length_ms)
 	local function add(made) events[#events + 1] = made end
-	for _ = 1, random(6) do
+	for _ = 1, 1 + random(5) do
 		local at = QUIET_MS + random(length_ms)
 		local ends = at + between(random, 100, 40000)
 		pick(random, FAULTS)(random, plan, at, ends, add)
@@ -85,25 +127,46 @@ end
 function M.new(seed)
 	local random = generator.new(seed)
 	local plan = {
-		nodes = between(random, 2, 5), offsets = {}, keep_secrets = random(2) == 0,
+		nodes = random(16) > 0 and between(random, 2, 4) or between(random, 5, 7), offsets = {}, tight = {}, variables = {},
+		keep_secrets = random(2) == 0,
 		lose = pick(random, { 0, 0, 20, 200 }), again = pick(random, { 0, 50, 300 }),
 		delay_ms = pick(random, { { 1, 5 }, { 5, 200 }, { 50, 3000 } }), network_seed = seed,
 	}
-	plan.evicts = random(4) == 0
-	if plan.evicts then plan.variables = { MAX_APP_STORAGE_BYTES = tostring(TIGHT_BYTES) } end
-	for index = 1, plan.nodes do plan.offsets[index] = between(random, -MAX_OFFSET_MS, MAX_OFFSET_MS) end
-	local length_ms, events = between(random, 20000, 90000), {}
-	for _ = 1, between(random, 10, 60) do
-		events[#events + 1] = write(random, QUIET_MS + random(length_ms), plan)
+	plan.alone = random(6) == 0
+	if plan.alone then plan.variables.LONELY_SILENT_SECONDS = "10" end
+	plan.page_bytes = random(4) == 0 and between(random, 200, 1000) or nil
+	local stranger = random(10)
+	plan.liar = stranger == 0 and plan.nodes > 2 and between(random, 1, plan.nodes) or nil
+	plan.existing = stranger == 1 and between(random, 1, plan.nodes) or nil
+	if plan.existing then plan.variables.SNAPSHOT_COMPARE_SECONDS = "20" end
+	local tight = pick(random, { "none", "none", "none", "all", "some" })
+	local in_step = random(4) == 0
+	for index = 1, plan.nodes do
+		plan.offsets[index] = in_step and 0 or between(random, -MAX_OFFSET_MS, MAX_OFFSET_MS)
+		if tight ~= "none" then plan.tight[index] = tight == "all" or random(2) == 0 end
+	end
+	local length_ms, events = between(random, 15000, 60000), {}
+	for _ = 1, between(random, 10, 40) do
+		local make = random(6) == 0 and twins or write
+		events[#events + 1] = make(random, QUIET_MS + random(length_ms), plan)
 	end
 	add_faults(random, plan, events, length_ms)
 	sort(events)
 	return { plan = plan, events = events, ends_ms = QUIET_MS + length_ms }
 end
 
+-- Numbers of the nodes for which a list says true.
+local function list_of(flags)
+	local numbers = {}
+	for index, is_set in ipairs(flags) do
+		if is_set then numbers[#numbers + 1] = index end
+	end
+	return table.concat(numbers, ",")
+end
+
 local function fields_of(made)
 	local parts = {}
-	for _, name in ipairs({ "node", "from", "to", "ms", "app", "key", "size", "ttl_ms", "delete" }) do
+	for _, name in ipairs({ "node", "other", "from", "to", "offset", "ms", "app", "key", "size", "ttl_ms", "delete" }) do
 		if made[name] and made[name] ~= 0 then parts[#parts + 1] = ("%s=%s"):format(name, made[name]) end
 	end
 	return table.concat(parts, " ")
@@ -112,9 +175,11 @@ end
 --- A schedule as text, one event a line.
 function M.describe(schedule)
 	local plan, lines = schedule.plan, {}
-	local form = "nodes=%d keep_secrets=%s evicts=%s lose=%d again=%d delay=%d..%d ms offsets=%s"
-	lines[1] = form:format(plan.nodes, plan.keep_secrets, plan.evicts, plan.lose, plan.again, plan.delay_ms[1],
-		plan.delay_ms[2], table.concat(plan.offsets, ","))
+	local form = "nodes=%d keep_secrets=%s alone=%s page_bytes=%s lose=%d again=%d delay=%d..%d ms offsets=%s tight=%s "
+		.. "existing=%s liar=%s"
+	lines[1] = form:format(plan.nodes, plan.keep_secrets, plan.alone, plan.page_bytes or "many", plan.lose, plan.again,
+		plan.delay_ms[1], plan.delay_ms[2], table.concat(plan.offsets, ","), list_of(plan.tight),
+		plan.existing or "none", plan.liar or "none")
 	for _, made in ipairs(schedule.events) do
 		lines[#lines + 1] = ("%8.3f s  %-7s %s"):format(made.at / 1000, made.what, fields_of(made))
 	end

@@ -1,8 +1,8 @@
 local build = os.getenv("KMS_BUILD") or "build"
 
 -- Runs a range of seeds. Returns the output, whether all promises were kept.
-local function simulate(first, last)
-	local command = ("KMS_BUILD=%s spec/simulate/run %d %d 2>&1"):format(build, first, last)
+local function simulate(first, last, fault)
+	local command = ("KMS_BUILD=%s FAULT=%s spec/simulate/run %d %d 2>&1"):format(build, fault or "", first, last)
 	local pipe = assert(io.popen(command))
 	local output = pipe:read("a")
 	return output, pipe:close() == true
@@ -17,5 +17,26 @@ describe("the simulation", function()
 		assert.equal(output, (simulate(7, 7)))
 		local among_others = simulate(4, 7)
 		assert.truthy(among_others:find(digest, 1, true), among_others)
+	end)
+
+	-- Seeds that keep all promises without the fault.
+	local SEEDS = { counter = 40, cursor = 11, page = 17, retention = 7, stub = 383, tie = 24 }
+	for fault, seed in pairs(SEEDS) do
+		it(("finds a planted fault: %s"):format(fault), function()
+			local output, kept = simulate(seed, seed)
+			assert.is_true(kept, output)
+			output, kept = simulate(seed, seed, fault)
+			assert.is_false(kept, "seed " .. seed)
+			assert.truthy(output:find("breaks a promise", 1, true), output)
+		end)
+	end
+
+	it("leaves out of a failing schedule what it does not need", function()
+		local output = simulate(SEEDS.tie, SEEDS.tie, "tie SHRINK=1")
+		local whole, shorter = output:match("^(.-)\nseed %d+: digest.-needs not:\n(.-)\ndivergent")
+		assert.truthy(shorter, output)
+		local _, events = whole:gsub("\n", "")
+		local _, left = shorter:gsub("\n", "")
+		assert.is_true(left >= 1 and left < events / 2, output)
 	end)
 end)

@@ -9,27 +9,42 @@ local world = require("spec.simulate.world")
 
 local M = {}
 
-local SETTLE_MS = 120000
+local SETTLE_MS = 90000
+-- Where the list of members has changed, which nodes read once a minute, or a joining node may wait for the snapshot of
+-- an existing node, for as long as the call may take (120 s).
+local SETTLE_LONG_MS = 200000
+local PROMPT_MS = 200 -- the longest delay with which no call runs into its deadline
+local LOOK_MS = 20
 
+-- Other members with their stores that keep promises.
 local function others(cluster, index)
 	local list = {}
-	for i, node in ipairs(cluster.nodes) do
-		if i ~= index and node.state ~= "down" then list[#list + 1] = node end
+	for _, node in ipairs(cluster.own) do
+		if node.index ~= index and node.state ~= "down" and not node.is_away then list[#list + 1] = node end
 	end
 	return list
 end
 
-local function write(cluster, kept, made)
-	if not cluster:is_serving(made.node) then return end
+local function write(cluster, kept, made, index)
+	index = index or made.node
+	if not cluster:is_serving(index) then return end
 	local inner = { key = made.key }
 	if not made.delete then
 		inner.value = ("A"):rep(4 * (made.size + 1))
 		if made.ttl_ms > 0 then inner.ttl_ms = made.ttl_ms end
 	end
 	local method = made.delete and "DELETE" or "PUT"
-	cluster:write(made.node, method, cjson.encode(inner), made.app, function(record)
-		if record then kept:acknowledged(made.app .. "/" .. made.key, record) end
+	local node, began_ms = cluster.nodes[index], loop.now()
+	cluster:write(index, method, cjson.encode(inner), made.app, function(record)
+		if record then kept:acknowledged(made.app .. "/" .. made.key, record, node, began_ms) end
 	end)
+end
+
+-- Two nodes write a key when their clocks say the same.
+local function twins(cluster, kept, made)
+	local ahead_ms = cluster.nodes[made.node].offset_ms - cluster.nodes[made.other].offset_ms
+	loop.after(-ahead_ms, function() write(cluster, kept, made) end)
+	loop.after(ahead_ms, function() write(cluster, kept, made, made.other) end)
 end
 
 -- A node that is the last with its store does not crash: then nothing is promised.
@@ -37,20 +52,78 @@ local function crash(cluster, kept, made)
 	local left, serving = others(cluster, made.node), false
 	for _, node in ipairs(left) do serving = serving or node.parts.readiness:is_complete() end
 	if not serving or cluster.nodes[made.node].state == "down" then return end
-	kept:losing(left)
+	kept:losing(made.node, left, #left == #cluster.own - 1)
+	kept:disturbed(made.node)
+	cluster.nodes[made.node].crashed_ms = loop.now()
 	cluster:crash(made.node)
+end
+
+-- Nobody relies on what a node holds that is no member: like one that has crashed.
+local function leave(cluster, kept, made)
+	kept:losing(made.node, others(cluster, made.node), false)
+	kept:disturbed(made.node)
+	cluster:enlist(made.node, false)
+end
+
+-- Complete members that a node reaches.
+local function reached(cluster, index)
+	local list = {}
+	for _, node in ipairs(others(cluster, index)) do
+		local there = node.state == "up" and not cluster:is_cut(node.index, index)
+		if there and node.parts.readiness:is_complete() then list[#list + 1] = node end
+	end
+	return list
+end
+
+-- Starts a node, and has what it serves with checked in the moment in which it does, where no message is lost or late
+-- and no node serves alone: then it must have reached the others.
+local function restart(cluster, kept, made)
+	local node = cluster.nodes[made.node]
+	if node.state ~= "down" then return end
+	-- Not further back than to where it was at the crash: a node that then lacks its clock's old time takes its own
+	-- newest records only when that time comes, and serves without them until then.
+	if made.offset then node.offset_ms = math.max(made.offset, node.offset_ms + node.crashed_ms - loop.now()) end
+	cluster:restart(made.node)
+	if cluster.plan.lose > 0 or cluster.plan.delay_ms[2] > PROMPT_MS or cluster.plan.alone then return end
+	kept:joining(node, reached(cluster, made.node))
+	local life = node.life
+	local function look()
+		if node.life ~= life or node.state == "down" then return end
+		if node.parts.readiness.ready then return kept:joined(node) end
+		loop.after(LOOK_MS, look)
+	end
+	look()
 end
 
 local DO = {
 	write = write,
 	crash = crash,
-	restart = function(cluster, _, made) cluster:restart(made.node) end,
-	cut = function(cluster, _, made) cluster:cut(made.from, made.to, true) end,
+	leave = leave,
+	enter = function(cluster, _, made) cluster:enlist(made.node, true) end,
+	twins = twins,
+	restart = restart,
+	cut = function(cluster, kept, made)
+		kept:disturbed(made.from)
+		kept:disturbed(made.to)
+		cluster:cut(made.from, made.to, true)
+	end,
 	mend = function(cluster, _, made) cluster:cut(made.from, made.to, nil) end,
-	pause = function(cluster, _, made) cluster:pause(made.node, true) end,
+	pause = function(cluster, kept, made)
+		kept:disturbed(made.node)
+		cluster:pause(made.node, true)
+	end,
 	["go on"] = function(cluster, _, made) cluster:pause(made.node, false) end,
 	shift = function(cluster, _, made) cluster:shift(made.node, made.ms) end,
 }
+
+-- Every node that keeps promises writes: whatever a liar has claimed, no member refuses it.
+local function write_all(cluster, kept)
+	for _, node in ipairs(cluster.own) do
+		for _, key in ipairs({ "a", "b", "c" }) do
+			write(cluster, kept, { app = "1000", key = key, size = 1, ttl_ms = 0 }, node.index)
+		end
+	end
+end
 
 --- Runs a schedule.
 -- @return nil | what is broken, as text; the number of acknowledged writes; a digest of all that happened
@@ -63,9 +136,16 @@ function M.run(schedule)
 	end
 	cluster:run_until(schedule.ends_ms)
 	cluster:heal()
-	cluster:run_until(schedule.ends_ms + SETTLE_MS)
+	local plan = schedule.plan
+	local settled_ms = loop.now() + ((plan.changes or plan.existing) and SETTLE_LONG_MS or SETTLE_MS)
+	cluster:run_until(settled_ms)
+	if plan.liar then
+		kept:forgive()
+		write_all(cluster, kept)
+		cluster:run_until(settled_ms + SETTLE_MS)
+	end
 	local errors = loop.caught()
-	local broken = #errors > 0 and "error: " .. errors[1] or kept:broken(cluster.nodes)
+	local broken = #errors > 0 and "error: " .. errors[1] or kept:broken(cluster.own)
 	return broken, kept.count, trace.digest()
 end
 

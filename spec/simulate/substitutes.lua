@@ -46,7 +46,7 @@ function M.text_of(body)
 	return text
 end
 
-for _, name in ipairs({ "envelope", "master_seal", "p384_generate", "seal", "sync_parse" }) do
+for _, name in ipairs({ "envelope", "master_seal", "p384_generate", "seal", "sync_mac", "sync_parse" }) do
 	local fn = native[name]
 	native[name] = function(...) return inline(fn, ...) end
 end

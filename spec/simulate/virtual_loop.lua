@@ -8,7 +8,8 @@ local now_ms = 0
 local heap, count, number = {}, 0, 0
 local errors = {}
 
---- The node whose code runs now; nil outside of nodes. A node has `state`: "up", "paused" or "down".
+--- The node whose code runs now; nil outside of nodes. A node has `state`: "up", "paused" or "down"; and `life`, the
+-- number of its start: what an earlier one has left does not run.
 M.running = nil
 
 local function is_before(a, b)
@@ -127,6 +128,7 @@ local function add(ms, fn, every_ms)
 	number = number + 1
 	local timer = setmetatable({
 		at_ms = now_ms + math.max(0, math.floor(ms)), number = number, fn = fn, every_ms = every_ms, node = M.running,
+		life = M.running and M.running.life,
 	}, Timer)
 	push(timer)
 	return timer
@@ -160,7 +162,7 @@ end
 
 local function fire(timer)
 	local node = timer.node
-	if timer.closed or (node and node.state == "down") then return end
+	if timer.closed or (node and (node.state == "down" or node.life ~= timer.life)) then return end
 	if node and node.state == "paused" then
 		node.held[#node.held + 1] = timer -- runs when the node goes on, as after SIGSTOP and SIGCONT
 		return
@@ -189,7 +191,7 @@ function M.run_until(ms)
 		now_ms = math.max(now_ms, timer.at_ms)
 		fire(timer)
 	end
-	now_ms = ms
+	now_ms = math.max(now_ms, ms)
 end
 
 return M

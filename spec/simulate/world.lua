@@ -33,29 +33,47 @@ local function new_chain()
 	return chain
 end
 
-local function add_node(self, index, offset_ms)
+local function add_node(self, index, plan)
 	local host = ("10.0.0.%d:8000"):format(index)
-	local made = { index = index, url = "http://" .. host, offset_ms = offset_ms, state = "down", held = {},
-		written = setmetatable({}, { __mode = "k" }) }
+	local made = {
+		index = index, url = "http://" .. host, offset_ms = plan.offsets[index], state = "down", life = 0, held = {},
+		written = setmetatable({}, { __mode = "k" }), page_bytes = plan.page_bytes, is_tight = plan.tight[index],
+		is_existing = index == plan.existing,
+		lies = index == plan.liar and { random = generator.new(index) } or nil,
+	}
+	made.config = made.is_tight and self.tight_config or self.config
 	self.nodes[index], self.network.nodes[host] = made, made
+	if not made.is_existing and not made.lies then self.own[#self.own + 1] = made end
 	local tee = node.identity(index)
-	self.chain:register(KMS_APP_ID, tee.address, tee.public_der).url = made.url
+	made.instance = self.chain:register(KMS_APP_ID, tee.address, tee.public_der)
+	made.instance.url = made.url
 end
 
---- Makes a cluster and starts its nodes.
--- @param plan { nodes (their number), offsets (of their wall clocks, ms), keep_secrets (whether each holds the
---   secret from its start on), lose, again (chances in a thousand), delay_ms, network_seed, variables (settings) }
-function M.new(plan)
-	loop.reset()
-	math.randomseed(plan.network_seed)
-	assert(seeded_random(plan.network_seed), "spec/simulate/run preloads what makes simulations replay")
+local TIGHT_BYTES = 2000 -- of an application, where values are evicted
+
+local function config_of(plan, is_tight)
 	local variables = {
 		KMS_APP_ID = KMS_APP_ID, CHAIN = "local", TEE = "sim", IN_ENCLAVE = "false", ALLOW_PRIVATE_PEERS = "true",
 		DATA_DIR = "/nonexistent", MAX_NAMESPACES = "16",
 	}
-	for name, value in pairs(plan.variables or {}) do variables[name] = value end
+	for name, value in pairs(plan.variables) do variables[name] = value end
+	if is_tight then variables.MAX_APP_STORAGE_BYTES = tostring(TIGHT_BYTES) end
+	return config.load_env(variables)
+end
+
+--- Makes a cluster and starts its nodes.
+-- @param plan { nodes (their number), offsets (of their wall clocks, ms), keep_secrets (whether each holds the
+--   secret from its start on), lose, again (chances in a thousand), delay_ms, network_seed, variables (settings), tight
+--   (which nodes have little room), page_bytes (of the pages of a join, or nil), existing, liar (number of such a node,
+--   or nil) }
+-- @return cluster; its fields: nodes, and own, those of them that keep this version's promises
+function M.new(plan)
+	loop.reset()
+	math.randomseed(plan.network_seed)
+	assert(seeded_random(plan.network_seed), "spec/simulate/run preloads what makes simulations replay")
 	local self = setmetatable({
-		config = config.load_env(variables), chain = new_chain(), nodes = {}, secret = secret,
+		config = config_of(plan, false), tight_config = config_of(plan, true), plan = plan, chain = new_chain(),
+		nodes = {}, own = {}, secret = secret,
 		keep_secrets = plan.keep_secrets,
 	}, World)
 	self.network = {
@@ -69,7 +87,7 @@ function M.new(plan)
 		chain.now_ms = node.START_MS + loop.now() - 2000
 		return head(chain)
 	end
-	for index = 1, plan.nodes do add_node(self, index, plan.offsets[index]) end
+	for index = 1, plan.nodes do add_node(self, index, plan) end
 	network.use(self.network)
 	for _, each in ipairs(self.nodes) do node.start(each, self) end
 	return self
@@ -89,6 +107,11 @@ end
 --- Cuts or mends the way from one node to another, in both directions.
 function World:cut(from, to, is_cut)
 	self.network.cuts[from .. ":" .. to], self.network.cuts[to .. ":" .. from] = is_cut, is_cut
+end
+
+--- Whether one node does not reach another.
+function World:is_cut(from, to)
+	return self.network.cuts[from .. ":" .. to] == true
 end
 
 --- Stops a node as SIGSTOP does, or lets it go on.
@@ -114,10 +137,18 @@ function World:shift(index, ms)
 	self.nodes[index].offset_ms = self.nodes[index].offset_ms + ms
 end
 
---- Ends all faults: everything is up and can reach everything.
+--- Takes a node off the chain's list of members, or puts it there again.
+function World:enlist(index, is_member)
+	self.nodes[index].is_away = not is_member
+	self.nodes[index].instance.status = is_member and 0 or 1
+end
+
+--- Ends all faults: everything is a member, everything is up and can reach everything.
 function World:heal()
 	self.network.cuts, self.network.lose, self.network.again = {}, 0, 0
-	for index in ipairs(self.nodes) do
+	for index, each in ipairs(self.nodes) do
+		self:enlist(index, true)
+		if each.lies then each.lies.ended = true end
 		self:pause(index, false)
 		self:restart(index)
 	end
