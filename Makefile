@@ -153,7 +153,7 @@ $(BUILD)/spec/%: $(BUILD)/obj/spec/bench/%.o $(call obj,$(wildcard spec/bench/li
 
 # ---- tests ----
 
-native-tests: $(TESTS) $(FUZZERS) $(TOOLS) $(TESTKIT) $(PRELOADS) ## C test programs and what the specs load
+native-tests: $(TESTS) $(FUZZERS) $(TOOLS) $(TESTKIT) $(PRELOADS) $(if $(SAN),,$(FAULTY)) ## C test programs and what the specs load
 
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua

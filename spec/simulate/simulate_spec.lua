@@ -20,7 +20,7 @@ describe("the simulation", function()
 	end)
 
 	-- Seeds that keep all promises without the fault.
-	local SEEDS = { counter = 40, cursor = 11, page = 17, retention = 7, stub = 383, tie = 24 }
+	local SEEDS = { counter = 40, cursor = 11, page = 51, retention = 7, stub = 383, tie = 24 }
 	for fault, seed in pairs(SEEDS) do
 		it(("finds a planted fault: %s"):format(fault), function()
 			local output, kept = simulate(seed, seed)
