@@ -229,6 +229,20 @@ describe("a store that joins", function()
 		assert.equal(10, keys())
 	end)
 
+	it("does not wait for an existing node that hangs, though it had never heard of it before", function()
+		write(members[2], "k")
+		newcomer.peers[2].features = {}
+		local over = false
+		function newcomer.join.bootstrap.snapshot()
+			while not over do loop.sleep(50) end
+			return nil, "no reply in time", "ERR_TIMEOUT"
+		end
+		local found = round()
+		over = true
+		assert.same({ 2, 0 }, { found.done, found.silent })
+		assert.equal(1, keys())
+	end)
+
 	-- A newcomer was ready with nothing 8 s before the records came.
 	it("is not done with an empty complete member while another one, slower, has records", function()
 		for i = 1, 20 do write(members[3], "k" .. i) end

@@ -12,6 +12,7 @@ local M = {}
 local Join = {}
 Join.__index = Join
 
+local LOOK_MS = 1000 -- how often a round looks whether it waits for existing nodes only
 local PATIENCE_MS = 5000 -- for existing nodes, once another member has given its records
 
 local function is_existing(self, peer)
@@ -33,18 +34,18 @@ local function add(self, found, peer, outcome, message)
 	if outcome == "incomplete" and peer.wallet < self.tee.address then found.smaller = found.smaller + 1 end
 end
 
+-- Begins to visit all. Returns a table of those whose visits have not ended.
 local function begin_visits(self, secret, found, waiter)
-	local pending = { ours = 0, existing = 0 }
+	local pending = {}
 	local now = self.mono_ms()
-	for _, peer in ipairs(self.peers:others()) do
+	for number, peer in ipairs(self.peers:others()) do
 		if self.peers:callable(peer, now) then
-			local kind = is_existing(self, peer) and "existing" or "ours"
-			pending[kind] = pending[kind] + 1
+			pending[number] = peer
 			loop.spawn(function()
 				local ok, outcome, message = loop.try(self.member.visit, self.member, peer, secret)
 				if not ok then outcome, message = "error", "broke down" end
 				add(self, found, peer, outcome, message)
-				pending[kind] = pending[kind] - 1
+				pending[number] = nil
 				waiter:wake()
 			end)
 		else
@@ -52,6 +53,15 @@ local function begin_visits(self, secret, found, waiter)
 		end
 	end
 	return pending
+end
+
+-- Whether a visit to an existing node, or to another member, has not ended. A member that was never heard may turn out
+-- to be an existing node while it is visited.
+local function is_left(self, pending, existing)
+	for _, peer in pairs(pending) do
+		if is_existing(self, peer) == existing then return true end
+	end
+	return false
 end
 
 --- Visits all other members, and merges what they hold. Yields until all have given it or failed; existing nodes are
@@ -70,9 +80,9 @@ function Join:round(secret)
 		messages = {}, left = {},
 	}, wakeup.new()
 	local pending = begin_visits(self, secret, found, waiter)
-	while pending.ours > 0 or pending.existing > 0 and found.done == 0 do waiter:wait() end
+	while is_left(self, pending, false) or is_left(self, pending, true) and found.done == 0 do waiter:wait(LOOK_MS) end
 	local deadline = self.mono_ms() + PATIENCE_MS
-	while pending.existing > 0 and self.mono_ms() < deadline do waiter:wait(deadline - self.mono_ms() + 1) end
+	while is_left(self, pending, true) and self.mono_ms() < deadline do waiter:wait(deadline - self.mono_ms() + 1) end
 	found.message = #found.messages > 0 and table.concat(found.messages, "; ") or nil
 	return found
 end
