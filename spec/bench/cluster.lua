@@ -11,6 +11,7 @@ local uv = require("luv")
 local build = (arg[1] or "build"):gsub("^" .. uv.cwd():gsub("%p", "%%%0") .. "/", "")
 uv.os_setenv("KMS_BUILD", build) -- for the support modules
 local clusters = require("spec.support.cluster")
+local copies = require("spec.bench.cluster.copies")
 local join = require("spec.bench.cluster.join")
 local lag = require("spec.bench.cluster.lag")
 local moved = require("spec.bench.cluster.moved")
@@ -21,6 +22,7 @@ local RATES, LAG_S = { 1, 200, 1000 }, 8
 local JOIN_RATE, MOST_HEALTH_MS = 200, 20
 local RECORDS, DIFFERING, BYTES = 100000, { 1, 100, 10000 }, 256
 local MOST_IDLE = 300
+local MOST_COPY_MS = 3
 
 local NODES = { -- their limits do not stand in the way
 	MAX_APP_STORAGE_BYTES = tostring(1 << 30), MAX_TOTAL_STORAGE_BYTES = tostring(4 << 30),
@@ -59,15 +61,26 @@ end
 
 -- ---- writes ---------------------------------------------------------------------------------------------------
 
-local function bench_lag(copies)
-	print(("\n%-44s %8s %8s %10s %8s"):format(("Push lag, ms, WRITE_COPIES=%d"):format(copies), "p50", "p99", "a second",
+local function bench_lag(wanted)
+	print(("\n%-44s %8s %8s %10s %8s"):format(("Push lag, ms, WRITE_COPIES=%d"):format(wanted), "p50", "p99", "a second",
 		"probes"))
-	with_cluster({ WRITE_COPIES = tostring(copies) }, function(_, clients)
+	with_cluster({ WRITE_COPIES = tostring(wanted) }, function(_, clients)
 		for _, rate in ipairs(RATES) do
 			local found = lag.measure(clients, NAME, rate, LAG_S)
 			print(("  %-42s %8.1f %8.1f %10.0f %8d"):format(rate .. " writes a second", found.p50_ms, found.p99_ms, found.rate,
 				found.probes))
 		end
+	end)
+end
+
+local function bench_copies()
+	print(("\n%-44s %8s %8s"):format("Puts one after the other, ms", "p50", "p99"))
+	with_cluster({ WRITE_COPIES = "2" }, function(cluster, clients)
+		local found = copies.measure(cluster, clients)
+		for wanted, times in ipairs(found) do
+			print(("  %-42s %8.2f %8.2f"):format("WRITE_COPIES=" .. wanted, times.p50_ms, times.p99_ms))
+		end
+		must("p50 of a second copy, ms", found[2].p50_ms - found[1].p50_ms, MOST_COPY_MS)
 	end)
 end
 
@@ -140,7 +153,8 @@ end
 local missing = clusters.missing()
 if missing then error("no cluster: " .. missing, 0) end
 io.stdout:setvbuf("line")
-for _, copies in ipairs({ 2, 1 }) do bench_lag(copies) end
+for _, wanted in ipairs({ 2, 1 }) do bench_lag(wanted) end
+bench_copies()
 bench_joins(arg[2] == "full")
 bench_repair()
 bench_idle()
