@@ -16,9 +16,11 @@ describe("a cluster of which one node is killed", function()
 
 	setup(function()
 		if clusters.missing() then return end
-		-- A machine that is busy for some seconds must not make nodes stop to serve: the chain stays here.
+		-- A machine that is busy for some seconds must not make nodes stop to serve: the chain stays here. And all that is
+		-- written has room: what is evicted may be gone.
 		cluster = clusters.start({ env = {
 			WRITE_COPIES = "2", APP_RATE_LIMIT_PER_MINUTE = "0", PEER_CACHE_TTL_SECONDS = "30",
+			MAX_APP_STORAGE_BYTES = tostring(256 << 20),
 		} })
 		run = kills.new(cluster, SEED)
 	end)

@@ -16,37 +16,60 @@ Watch.__index = Watch
 local LOOK_MS, TIMEOUT_MS = 50, 2000
 local NONCE_BYTES = 16
 
--- A node's digest of what it holds (docs/protocol.md section 9.1). Returns { digest, hour } | nil, why not.
-local function digest_of(node, nonce)
-	local response, message = fetch.json({ url = ("%s/digest?nonce=%s"):format(node.url, nonce), timeout_ms = TIMEOUT_MS })
+-- A node's digest of what it holds, from an hour on or from its own first one (docs/protocol.md section 9.1). Returns
+-- { digest, hour } | nil, why not.
+local function digest_of(node, nonce, hour)
+	local url = ("%s/digest?nonce=%s"):format(node.url, nonce) .. (hour and "&hour=" .. hour or "")
+	local response, message = fetch.json({ url = url, timeout_ms = TIMEOUT_MS })
 	if not response then return nil, message end
 	if response.status ~= 200 then return nil, ("GET /digest: HTTP %d"):format(response.status) end
 	return response.value
 end
 
--- Returns its digest and the hour of it as one text | nil, why not.
-local function content_of(node, nonce)
+-- Returns as digest_of, for a node that is complete.
+local function content_of(node, nonce, hour)
 	local page, message = node:status()
 	if not page then return nil, message end
 	if page.node.store_complete ~= true then return nil, "its store is not complete" end
-	local value
-	value, message = digest_of(node, nonce)
-	if not value then return nil, message end
-	return ("%s %d"):format(value.digest, value.hour)
+	return digest_of(node, nonce, hour)
 end
 
---- Whether nodes are complete and hold the same at this moment. Yields.
--- @return true | false, why not
-function M.hold_the_same(nodes)
-	local nonce, why = native.hex_encode(uv.random(NONCE_BYTES)), nil
+-- Returns list of { digest, hour }, one a node | nil, why not.
+local function contents_of(nodes, nonce, hour)
+	local why
 	local contents = parallel.map(nodes, #nodes, function(node)
-		local content, message = content_of(node, nonce)
+		local content, message = content_of(node, nonce, hour)
 		if not content then why = ("node %d: %s"):format(node.index, message) end
 		return content
 	end)
 	for i = 1, #nodes do
-		if not contents[i] then return false, why end
-		if contents[i] ~= contents[1] then return false, "nodes hold different records" end
+		if not contents[i] then return nil, why end
+	end
+	return contents
+end
+
+-- The latest of the hours, and whether all are the same.
+local function latest_hour(contents)
+	local latest, same = contents[1].hour, true
+	for _, content in ipairs(contents) do
+		same = same and content.hour == latest
+		latest = math.max(latest, content.hour)
+	end
+	return latest, same
+end
+
+--- Whether nodes are complete and hold the same at this moment. Those that have begun to forget deletions earlier than
+-- others are compared from that hour on. Yields.
+-- @return true | false, why not
+function M.hold_the_same(nodes)
+	local nonce = native.hex_encode(uv.random(NONCE_BYTES))
+	local contents, why = contents_of(nodes, nonce)
+	if not contents then return false, why end
+	local hour, same = latest_hour(contents)
+	if not same then contents, why = contents_of(nodes, nonce, hour) end
+	if not contents then return false, why end
+	for _, content in ipairs(contents) do
+		if content.digest ~= contents[1].digest then return false, "nodes hold different records" end
 	end
 	return true
 end
