@@ -106,7 +106,8 @@ local function differences(self, index, held)
 	return found
 end
 
--- Looks at a node until it holds what it must. Returns the number of its values | nil, message; the differences.
+-- Looks at a node until it holds what it must, or once where it did not before. Returns the number of its values | nil,
+-- message; the differences.
 local function look(self, index)
 	local count, found
 	retry(self, function()
@@ -114,7 +115,7 @@ local function look(self, index)
 		held, count = keys_of(self, index)
 		if not held then found = { count } return false end
 		found = differences(self, index, held)
-		return #found == 0
+		return #found == 0 or self.noted[index]
 	end)
 	return count, found
 end

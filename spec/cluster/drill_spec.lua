@@ -7,7 +7,7 @@ local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 local ports = require("spec.support.ports")
 
-local FAILS_MS = 500 -- for what a node never holds
+local FAILS_MS = 6000 -- for what a node never holds; every other step takes less
 
 describe("make cluster", function()
 	local test = clusters.test(it, pending)
