@@ -6,9 +6,11 @@ local M = {}
 
 local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
+local REPAIR_PART = 0.75 -- of an interval, after which members are compared; kms.sync.push counts half of one
 local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
 
--- Pushes changes to peers and compares with one of them at the interval that sync.lua in force sets.
+-- Pushes changes to peers at the interval that sync.lua in force sets, and compares with one of them some time before
+-- the next push: a peer that has just answered is not contacted, so each gets one message an interval.
 local function push_on_schedule(parts)
 	local timer, timer_ms
 	local function schedule()
@@ -17,7 +19,7 @@ local function push_on_schedule(parts)
 		loop.close(timer)
 		timer, timer_ms = loop.every(every_ms, function()
 			parts.pusher:tick()
-			parts.repair:tick()
+			loop.after(math.floor(every_ms * REPAIR_PART), function() parts.repair:tick() end)
 		end), every_ms
 	end
 	parts.reloader:on_change(schedule)

@@ -1,5 +1,6 @@
 --- The contact with a peer that there is nothing to send to: an empty delta. Its verified response shows that the peer
--- answers, and which features it has. Existing nodes reply to it as to any delta.
+-- answers, and which features it has. A peer that has announced that it speaks digests gets a shorter one, and replies
+-- no more than that it is there. Existing nodes reply as to any delta.
 
 local native = require("kms_native")
 
@@ -7,9 +8,12 @@ local M = {}
 
 --- Contacts a peer. Yields.
 -- @param exchange kms.sync.exchange; @param writer of kms.sync.message; @param master secret in use
+-- @param peers kms.peers
 -- @return true: it has answered | nil, message, code of exchange:call
-function M.call(exchange, peer, writer, master)
+function M.call(exchange, peer, writer, master, peers)
+	local is_short = peer.heard and peers:is_known(peer) and peers:understands(peer, "digest")
 	local response, message, code = exchange:call(peer, function(signature)
+		if is_short then return native.text_body(writer:contact(signature)) end
 		local prefix, suffix = writer:delta(signature)
 		return native.text_body(prefix .. "{}" .. suffix)
 	end, { master = master })

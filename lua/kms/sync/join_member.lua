@@ -176,7 +176,7 @@ end
 -- One attempt. Returns whether the member is complete | nil, message, code.
 local function attempt(self, peer, secret, state)
 	if not peer.heard then
-		local ok, message, code = contact.call(self.exchange, peer, self.writer, secret)
+		local ok, message, code = contact.call(self.exchange, peer, self.writer, secret, self.peers)
 		if not ok then return nil, message, code end
 	end
 	if self.peers:understands(peer, "pages") then return take(self, peer, secret, state) end

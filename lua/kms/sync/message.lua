@@ -56,6 +56,18 @@ function Writer:delta(pop)
 	return around_data("", common(self, pop, { type = "delta", sender_wallet = self.tee.address }))
 end
 
+--- A delta without records for a node that has been told this node's features.
+-- @return inner text
+function Writer:contact(pop)
+	return json.encode({ type = "delta", data = {}, pop = pop, store = self.store })
+end
+
+--- The reply to it.
+-- @return inner text
+function Writer:contact_reply(pop)
+	return json.encode({ status = "ok", pop = pop, store = self.store, time = self.wall_ms() })
+end
+
 --- What follows the question in a digest. Without features: a node that speaks digests has announced them before.
 -- @return end of the text
 function Writer:digest(pop)

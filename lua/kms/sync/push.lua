@@ -48,7 +48,7 @@ end
 
 -- Returns whether the peer has answered.
 local function make_contact(self, peer, cursor)
-	local ok, message, code = contact.call(self.exchange, peer, self.writer, self.secret())
+	local ok, message, code = contact.call(self.exchange, peer, self.writer, self.secret(), self.peers)
 	if ok then cursor.failed = nil else note_failure(self, peer, cursor, "a peer does not answer", message, code) end
 	return ok
 end

@@ -48,10 +48,16 @@ local function merge(self, opened, exchange)
 	return counts
 end
 
+-- Whether a delta is the short one of kms.sync.contact. Existing nodes name no store.
+local function is_contact(opened, counts)
+	return counts.total == 0 and opened:text("store") ~= nil and next(opened:features()) == nil
+end
+
 -- Merges the records of a message.
 local function delta(self, opened, exchange)
 	local counts, message, code = merge(self, opened, exchange)
 	if not counts then return nil, message, code end
+	if is_contact(opened, counts) then return native.text_body(self.writer:contact_reply(exchange.signature)) end
 	return native.text_body(self.writer:delta_reply(exchange.signature, counts))
 end
 
