@@ -24,6 +24,7 @@ end
 
 local cluster = world.new({
 	nodes = 3, offsets = { 0, 5, -5 }, keep_secrets = true, lose = 0, again = 0, delay_ms = { 1, 5 }, network_seed = 1,
+	variables = {}, tight = {},
 })
 cluster:run_until(SETTLED_MS / 2)
 for index = 1, 3 do
