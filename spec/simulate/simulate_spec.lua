@@ -19,20 +19,28 @@ describe("the simulation", function()
 		assert.truthy(among_others:find(digest, 1, true), among_others)
 	end)
 
-	-- Seeds that keep all promises without the fault.
-	local SEEDS = { counter = 40, cursor = 11, page = 51, retention = 7, stub = 383, tie = 24 }
-	for fault, seed in pairs(SEEDS) do
+	-- Seeds that keep all promises without the fault, and of which one at least does not with it: another change of the
+	-- code may let single ones miss it.
+	local SEEDS = {
+		counter = { 40, 39, 64, 75 }, cursor = { 11, 30, 37 }, page = { 51, 17, 78, 117 }, retention = { 7, 8, 11 },
+		stub = { 383 }, tie = { 24, 25, 39 },
+	}
+	for fault, seeds in pairs(SEEDS) do
 		it(("finds a planted fault: %s"):format(fault), function()
-			local output, kept = simulate(seed, seed)
-			assert.is_true(kept, output)
-			output, kept = simulate(seed, seed, fault)
-			assert.is_false(kept, "seed " .. seed)
-			assert.truthy(output:find("breaks a promise", 1, true), output)
+			local found
+			for _, seed in ipairs(seeds) do
+				local output, kept = simulate(seed, seed)
+				assert.is_true(kept, output)
+				output, kept = simulate(seed, seed, fault)
+				if not kept then found = output break end
+			end
+			assert.truthy(found, "not found")
+			assert.truthy(found:find("breaks a promise", 1, true), found)
 		end)
 	end
 
 	it("leaves out of a failing schedule what it does not need", function()
-		local output = simulate(SEEDS.tie, SEEDS.tie, "tie SHRINK=1")
+		local output = simulate(SEEDS.tie[1], SEEDS.tie[1], "tie SHRINK=1")
 		local whole, shorter = output:match("^(.-)\nseed %d+: digest.-needs not:\n(.-)\ndivergent")
 		assert.truthy(shorter, output)
 		local _, events = whole:gsub("\n", "")
