@@ -55,6 +55,10 @@ describe("records", function()
 		assert.same({ "path/to/key" }, expect.ok(app:list()).inner.keys)
 	end)
 
+	it("are 404 however often a new key asks for them: no such reply costs a turn among new keys", function()
+		for _ = 1, 70 do missing(app:get("nothing")) end
+	end)
+
 	it("are 404 while they do not exist", function()
 		missing(app:get("nothing"))
 		missing(app:delete("nothing"))

@@ -28,14 +28,23 @@ local CHANGES = { put = true, delete = true }
 local SHORTLY = { ["Retry-After"] = 1 }
 local AFTER_A_TICK = { ["Retry-After"] = 5 } -- when a node that is not well looks at the chain again
 local NEW_CHANNELS_PER_MINUTE = 60 -- of an application: each costs an ECDH
+local TURN_MS, MAX_TURNS = 60000, 10000 -- how long a key keeps its turn
 
 local function not_ready(self)
 	return err.reply("ERR_NOT_READY", self.readiness.reason)
 end
 
+-- A key takes its turn once: a reply without a body, as to a missing record, opens no channel.
 local function may_open_channel(self, caller, mono_ms)
-	if self.tee:has_channel(self.service, caller.point) then return true end
-	return self.channel_limiter:take("c" .. caller.app_id, mono_ms)
+	local point, has_turn = caller.point, self.channel_turns:get(caller.point, mono_ms)
+	if self.tee:has_channel(self.service, point) then
+		if has_turn then self.channel_turns:remove(point) end
+		return true
+	end
+	if has_turn then return true end
+	local ok = self.channel_limiter:take("c" .. caller.app_id, mono_ms)
+	if ok then self.channel_turns:put(point, true, mono_ms + TURN_MS) end
+	return ok
 end
 
 -- The opened body, or for a request without one, what its URL names. Returns opened | nil, message, code.
@@ -191,6 +200,7 @@ function M.new(deps)
 		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change copies refuse_value "
 			.. "clock_check")
 	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
+	self.channel_turns = lru.new(MAX_TURNS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, App)
 end
