@@ -54,7 +54,6 @@ local function crash(cluster, kept, made)
 	if not serving or cluster.nodes[made.node].state == "down" then return end
 	kept:losing(made.node, left, #left == #cluster.own - 1)
 	kept:disturbed(made.node)
-	cluster.nodes[made.node].crashed_ms = loop.now()
 	cluster:crash(made.node)
 end
 
@@ -80,9 +79,7 @@ end
 local function restart(cluster, kept, made)
 	local node = cluster.nodes[made.node]
 	if node.state ~= "down" then return end
-	-- Not further back than to where it was at the crash: a node that then lacks its clock's old time takes its own
-	-- newest records only when that time comes, and serves without them until then.
-	if made.offset then node.offset_ms = math.max(made.offset, node.offset_ms + node.crashed_ms - loop.now()) end
+	node.offset_ms = made.offset or node.offset_ms
 	cluster:restart(made.node)
 	if cluster.plan.lose > 0 or cluster.plan.delay_ms[2] > PROMPT_MS or cluster.plan.alone then return end
 	kept:joining(node, reached(cluster, made.node))

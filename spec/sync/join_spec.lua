@@ -12,16 +12,17 @@ local uv = require("luv")
 local native = crypto.native
 local NOW = 1700000000000
 local APP = "49"
+local AHEAD_MS = 30000
 local MASTER = ("m"):rep(32)
 local ALL = { pages = true, store = true, digest = true, stub = true }
 
 local function quiet() end
 local function wall_ms() return NOW end
 
--- The secret with these bytes, as a newcomer gets it.
-local function master_secret()
+-- The secret with these bytes (MASTER), as a newcomer gets it.
+local function master_secret(bytes)
 	local key = assert(native.p384_generate())
-	local sealed = crypto.seal_secret(MASTER, native.hex_encode(key:public_der()))
+	local sealed = crypto.seal_secret(bytes or MASTER, native.hex_encode(key:public_der()))
 	local text = cjson.encode({ status = "ok", sealed = sealed })
 	return assert(assert(native.sync_parse(native.text_body(text))):unseal(key))
 end
@@ -35,9 +36,11 @@ end
 local LOG = { debug = quiet, info = quiet, warn = quiet, error = quiet, limited = quiet }
 
 describe("a store that joins", function()
-	local secret, members, newcomer, faults, pages, later_ms
+	local secret, members, newcomer, faults, pages, later_ms, clock_ms
 
 	local function wallet_of(index) return "0x" .. ("%040x"):format(index) end
+
+	local function now() return clock_ms end
 
 	local function mono_ms() return native.mono_ms() + later_ms end
 
@@ -81,7 +84,7 @@ describe("a store that joins", function()
 	end
 
 	before_each(function()
-		secret, members, faults, pages, later_ms = master_secret(), {}, {}, {}, 0
+		secret, members, faults, pages, later_ms, clock_ms = master_secret(), {}, {}, {}, 0, NOW
 		local list = {}
 		for index = 2, 4 do
 			members[index] = new_member(index)
@@ -99,11 +102,11 @@ describe("a store that joins", function()
 		local writer = message.writer({ address = wallet_of(3) }, ("%032x"):format(1), wall_ms)
 		newcomer.join = join.new({
 			exchange = exchange, writer = writer, tee = { address = wallet_of(3) .. "1" }, peers = peers, store = store,
-			clock = { now = function() return NOW end }, mono_ms = mono_ms, accept = admit,
-			max_body_bytes = 50 << 20, max_snapshot_bytes = 4000, goes_on = function() return true end,
+			clock = { now = now }, mono_ms = mono_ms, accept = admit,
+			max_body_bytes = 50 << 20, max_snapshot_bytes = 4000, goes_on = function() return true end, ahead_ms = AHEAD_MS,
 			bootstrap = { counts = { fetched = 0, failures = 0 } }, absence = newcomer.absence,
 			repair = repair_exchange.new({
-				exchange = exchange, writer = writer, peers = peers, store = store, mono_ms = native.mono_ms, wall_ms = wall_ms,
+				exchange = exchange, writer = writer, peers = peers, store = store, mono_ms = native.mono_ms, wall_ms = now,
 				secret = function() return secret end, is_ready = function() return true end, accept = admit,
 				settings = function() return { max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
 			}),
@@ -111,17 +114,17 @@ describe("a store that joins", function()
 	end)
 
 	local counter = 0
-	-- Writes a key on some members, in one version.
-	local function write_on(list, key, value)
+	-- Writes a key on some members, in one version; under another master secret where one is given.
+	local function write_on(list, key, value, other)
 		counter = counter + 1
-		local sealed = native.hex_encode(crypto.record(MASTER, APP, value or ("value " .. counter)))
+		local sealed = native.hex_encode(crypto.record(other or MASTER, APP, value or ("value " .. counter)))
 		local text = ('{"type":"delta","data":{"%s":[{"key":"%s","value":"%s","tombstone":false,"ttl_ms":0,'
 			.. '"updated_at_ms":%d,"version":{"%s":%d}}]}}'):format(
 			APP, key, sealed, NOW - 100000 + counter, wallet_of(9), NOW - 100000 + counter)
 		for _, index in ipairs(list) do
 			local delta = assert(native.sync_parse(native.text_body(text)))
 			admit(delta)
-			assert.equal(1, delta:apply(members[index].store, secret, 9, NOW).merged)
+			assert.equal(1, delta:apply(members[index].store, other and master_secret(other) or secret, 9, NOW).merged)
 		end
 	end
 
@@ -136,6 +139,38 @@ describe("a store that joins", function()
 	end
 
 	local function keys() return newcomer.store:stats().live_keys end
+
+	it("believes no member all of whose records are under another secret, and one that has others, too", function()
+		write_on({ 2, 3 }, "poison", nil, ("o"):rep(32))
+		write_on({ 3 }, "good")
+		newcomer.peers[3] = nil
+		members[2].complete = false
+		local found = round()
+		assert.same({ 1, 1 }, { found.done, found.error }, found.message)
+		assert.truthy(found.message:find("all of its records were rejected", 1, true), found.message)
+		assert.equal(1, keys())
+	end)
+
+	-- The newest records, this node's own among them, were not there until its clock was where it had been.
+	it("does not serve without records that are ahead of its clock, which was set back", function()
+		write_on({ 2, 3, 4 }, "newest")
+		clock_ms = NOW - 200000
+		local found = round()
+		assert.same({ 0, 3, 0 }, { found.done, found.owing, keys() })
+		assert.truthy(found.message:find("ahead of this node's clock", 1, true), found.message)
+		clock_ms = NOW
+		found = round()
+		assert.same({ 3, 0, 1 }, { found.done, found.owing, keys() })
+	end)
+
+	it("serves without records that are ahead of its clock for longer than clocks of honest members can be", function()
+		write_on({ 2, 3, 4 }, "older")
+		counter = counter + 60000
+		write_on({ 2, 3, 4 }, "ahead")
+		clock_ms, later_ms = NOW - 80000, AHEAD_MS
+		local found = round()
+		assert.same({ 3, 1 }, { found.done, keys() })
+	end)
 
 	it("takes pages from one complete member, and from the others what differs", function()
 		for i = 1, 60 do write_on(i <= 55 and { 2, 3, 4 } or { 2 }, "k" .. i) end

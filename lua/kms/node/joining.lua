@@ -37,7 +37,7 @@ function M.add(parts, accept)
 		exchange = parts.exchange, writer = parts.writer, bootstrap = parts.bootstrap, repair = comparison, tee = parts.tee,
 		peers = parts.peers, store = parts.store, clock = parts.clock, mono_ms = parts.mono_ms, accept = accept,
 		max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, max_snapshot_bytes = config.MAX_SNAPSHOT_BYTES,
-		absence = parts.absence,
+		absence = parts.absence, ahead_ms = 2 * config.MAX_CLOCK_SKEW_MS,
 		goes_on = function(secret) return is_verified() and parts.secrets.current == secret end,
 	})
 end

@@ -91,17 +91,18 @@ end
 --   without pages; repair (kms.sync.repair_exchange); tee; peers (kms.peers); store; clock; mono_ms;
 --   max_body_bytes (MAX_SYNC_PAYLOAD_BYTES), max_snapshot_bytes; accept (function(message, peer): marks the records
 --   that the operator's policy refuses); goes_on (function(secret) -> whether the node is still a member
---   under this secret); absence (kms.node.absence)
+--   under this secret); absence (kms.node.absence); ahead_ms (for how long after the start honest members may hold
+--   records that are ahead of this node's clock: twice MAX_CLOCK_SKEW_MS)
 -- @return join
 function M.new(deps)
 	local self = needs.take(deps, "exchange writer bootstrap repair tee peers store clock mono_ms max_body_bytes "
-		.. "max_snapshot_bytes accept goes_on absence")
+		.. "max_snapshot_bytes accept goes_on absence ahead_ms")
 	self.counts = self.bootstrap.counts
 	self.member = join_member.new({
 		exchange = self.exchange, writer = self.writer, bootstrap = self.bootstrap, repair = self.repair,
 		peers = self.peers, store = self.store, clock = self.clock, mono_ms = self.mono_ms,
 		max_body_bytes = self.max_body_bytes, max_snapshot_bytes = self.max_snapshot_bytes, accept = self.accept,
-		goes_on = self.goes_on, absence = self.absence,
+		goes_on = self.goes_on, absence = self.absence, ahead_ms = self.ahead_ms,
 	})
 	return setmetatable(self, Join)
 end

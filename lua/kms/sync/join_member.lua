@@ -21,6 +21,7 @@ local MAX_REPAIRS = 2 -- failed exchanges with a member, until all of it is take
 local TRIES, RETRY_MS = 3, 1000 -- attempts in a row without progress
 -- Beyond it a visit ends, and goes on in the next round. A member that lies could give pages without end.
 local VISIT_MS = 300000
+local DOUBTFUL = { "total", "rejected", "poisoned", "future" }
 local BEYOND = math.maxinteger -- `since` that asks only for the newest number
 local MAX_WAITING = 4096
 
@@ -33,7 +34,7 @@ local UNREACHED = {
 -- How far this node is with a member, dropped together with the peer:
 --   store    id of the member's store that the numbers belong to
 --   since    number of its last change that is merged here; nil: unknown
---   counts   of the records of its pages
+--   counts   of the records of its pages: total, rejected, and of these poisoned (not decrypted) and future
 --   end_ms   when the visit ends, whether or not it has all
 local function state_of(self, peer)
 	local state = self.states[peer]
@@ -71,14 +72,19 @@ local function merge(self, peer, page, secret, state)
 	local counts, message, code = page.response:apply(self.store, secret, peer.number, self.clock:now())
 	if not counts then return nil, message, code end
 	record_counts.add(self.counts, counts)
-	record_counts.add(state.counts, counts)
+	for _, name in ipairs(DOUBTFUL) do state.counts[name] = (state.counts[name] or 0) + (counts[name] or 0) end
 	return true
 end
 
 -- Records under another secret, or of another time, are not what the cluster holds.
 local function is_plausible(counts)
-	local wrong = (counts.poisoned or 0) + (counts.future or 0)
-	return wrong == 0 or counts.rejected < counts.total
+	return counts.poisoned + counts.future == 0 or counts.rejected < counts.total
+end
+
+-- Whether records wait for this node's clock to reach their time. Where it was set back at a restart, they are the
+-- newest ones, this node's own among them; after ahead_ms only a member that lies has any.
+local function is_ahead(self, state)
+	return state.counts.future > 0 and self.mono_ms() - self.started_ms < self.ahead_ms
 end
 
 -- Merges what a member has from state.since on, up to its newest change when the first page was made.
@@ -95,7 +101,14 @@ local function take_pages(self, peer, secret, state)
 		if not ok then return nil, message, code end
 		state.since, state.progress = math.max(state.since, math.min(page.last, page.sequence)), true
 		if state.since >= barrier then
-			if not is_plausible(state.counts) then return nil, "all of its records were rejected", "ERR_RECORD" end
+			if is_ahead(self, state) then
+				state.since, state.counts, state.progress = nil, {}, false
+				return nil, "some of its records are ahead of this node's clock", "ERR_STATE"
+			end
+			if not is_plausible(state.counts) then
+				state.progress = false
+				return nil, "all of its records were rejected", "ERR_RECORD"
+			end
 			return page.complete
 		end
 		if self.mono_ms() >= state.end_ms then return nil, "its pages have not ended in time", "ERR_STATE" end
@@ -223,8 +236,8 @@ end
 -- @return member
 function M.new(deps)
 	local self = needs.take(deps, "exchange writer bootstrap repair peers store clock mono_ms max_body_bytes "
-		.. "max_snapshot_bytes accept goes_on absence")
-	self.counts = self.bootstrap.counts
+		.. "max_snapshot_bytes accept goes_on absence ahead_ms")
+	self.started_ms, self.counts = self.mono_ms(), self.bootstrap.counts
 	self.page_bytes = math.min(PAGE_BYTES, self.max_snapshot_bytes // PAGE_SHARE)
 	self.lock = key_lock.new(MAX_WAITING)
 	setmetatable(self, Member):reset()
