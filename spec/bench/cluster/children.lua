@@ -19,7 +19,7 @@ local function start(what, argument)
 	self.path = self.dir .. "/output"
 	local out = assert(uv.fs_open(self.path, "w", 384))
 	self.process = nodes.spawn({ "spec/bench/cluster/child.lua", what, argument },
-		{ program = "lua5.4", env = { KMS_BUILD = nodes.build } }, out, 2)
+		{ program = "lua5.4", env = { KMS_BUILD = nodes.build, LD_PRELOAD = os.getenv("LUA_PRELOAD") } }, out, 2)
 	uv.fs_close(out)
 	return self
 end
