@@ -38,12 +38,41 @@ local function stands_for(record, write)
 	return not record.value or record.value >= (write.value or "")
 end
 
--- Whether one of the nodes holds the write, or a newer one.
-local function is_held(write, name, stores)
-	for _, held in pairs(stores) do
-		if stands_for(held[name], write) then return true end
+local function covers(version, other)
+	for wallet, counter in pairs(other) do
+		if (version[wallet] or 0) < counter then return false end
 	end
-	return false
+	return true
+end
+
+-- The value that a record has, or had before it expired or was evicted: then its version tells which of the acknowledged
+-- writes of its stamp it was. Deletions have the least of all; nil: it was none of them.
+local function value_of(record, writes)
+	if record.value then return record.value end
+	local value
+	for _, write in ipairs(writes) do
+		if write.updated_at_ms == record.updated_at_ms and covers(record.version, write.version) then
+			local its = write.value or ""
+			if not value or its > value then value = its end
+		end
+	end
+	return value
+end
+
+-- Whether one of the nodes holds the write, or a newer one; nil: that cannot be told.
+local function is_held(write, name, stores, writes)
+	local result = false
+	for _, held in pairs(stores) do
+		local record = held[name]
+		if record and record.updated_at_ms == write.updated_at_ms then
+			local value = value_of(record, writes)
+			if not value then result = nil
+			elseif value >= (write.value or "") then return true end
+		elseif stands_for(record, write) then
+			return true
+		end
+	end
+	return result
 end
 
 local describe
@@ -57,9 +86,10 @@ function Promises:losing(index, others, all)
 	for i, node in ipairs(others) do stores[i] = records.all(node.parts) end
 	for name, list in pairs(self.writes) do
 		for _, write in ipairs(list) do
-			if not write.excused and not is_held(write, name, stores) then
+			local held = write.excused or is_held(write, name, stores, list)
+			if not held then
 				write.excused = true
-				if all and write.copies > 1 and (self.crashed_ms or -1) < write.began_ms then
+				if held == false and all and write.copies > 1 and (self.crashed_ms or -1) < write.began_ms then
 					broken(self, "copies: %s: only node %d had %s, answered with %d copies", name, index, describe(write),
 						write.copies)
 				end
