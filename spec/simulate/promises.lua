@@ -45,8 +45,8 @@ local function covers(version, other)
 	return true
 end
 
--- The value that a record has, or had before it expired or was evicted: then its version tells which of the acknowledged
--- writes of its stamp it was. Deletions have the least of all; nil: it was none of them.
+-- The value that a record has, or had before it expired or was evicted: then its version tells which of the
+-- acknowledged writes of its stamp it was. Deletions have the least of all; nil: it was none of them.
 local function value_of(record, writes)
 	if record.value then return record.value end
 	local value
