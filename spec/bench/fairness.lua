@@ -85,7 +85,10 @@ local function start_hostile(load, node, secret)
 	local out = assert(uv.fs_open(self.path, "w", 384))
 	local facts = cjson.encode({ port = node.port, wallet = node.wallet, der = crypto.hex(node.der), secret = secret })
 	self.process = nodes.spawn(
-		{ "--other", "0", "nice", "-n", "5", "lua5.4", "spec/bench/fairness/hostile.lua", load.name, facts },
+		{
+			"--other", "0", "nice", "-n", "5", "env", "LD_PRELOAD=" .. (os.getenv("LUA_PRELOAD") or ""), "lua5.4",
+			"spec/bench/fairness/hostile.lua", load.name, facts,
+		},
 		{ program = "chrt", env = { KMS_BUILD = build } }, out, 2)
 	uv.fs_close(out)
 	wait.until_true("the hostile client to begin", function() return self:output() or self.process.code end)
