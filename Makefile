@@ -40,7 +40,8 @@ TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard $(if $(TEST),spec/$(TEST)/fuzz_*.c spec/fuzz/$(TEST).c,spec/fuzz/fuzz_*.c)))
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c,$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
-PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so $(BUILD)/spec/shifted_clock.so $(BUILD)/spec/seeded_random.so
+PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so $(BUILD)/spec/shifted_clock.so $(BUILD)/spec/seeded_random.so \
+	$(BUILD)/spec/never_ends.so
 FAULTY   := $(BUILD)/spec/faulty/kms_native.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 

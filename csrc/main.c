@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -101,6 +102,13 @@ static int fail(const char *message)
 	return FAILED;
 }
 
+/* Ends the process without the destructors of libraries: one of libp11-kit has been seen to wait for ever. */
+noreturn static void end(int status)
+{
+	fflush(NULL);
+	_exit(status);
+}
+
 int main(int argc, char **argv)
 {
 	char root[PATH_MAX];
@@ -115,5 +123,5 @@ int main(int argc, char **argv)
 	if (status < 0) status = fail(lua_tostring(L, -1));
 	bind_jobs_stop();
 	lua_close(L);
-	return status;
+	end(status);
 }

@@ -5,6 +5,7 @@ local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nobody = require("spec.support.nobody")
+local nodes = require("spec.support.node")
 local preload = require("spec.support.preload")
 local uv = require("luv")
 local wait = require("spec.support.wait")
@@ -37,6 +38,14 @@ local function intrude(pid)
 	for name, result in out:gmatch("(%S+) (%S+)\n") do results[name], count = result, count + 1 end
 	return results, count
 end
+
+describe("the program", function()
+	it("ends though a library's destructor waits for ever, and has written all of its output", function()
+		local code, output = nodes.run({ "version" }, { env = { LD_PRELOAD = preload("never_ends") }, timeout_s = 60 })
+		assert.equal(0, code)
+		assert.truthy(output:find("^nova%-kms %d"), output)
+	end)
+end)
 
 describe("another process of the node's user", function()
 	local node, results, count
