@@ -143,7 +143,7 @@ return {
 	-- Allowed: a whole number from 1 to 3600.
 	-- DATA_SYNC_INTERVAL_SECONDS = 10,
 
-	-- Interval between fetches of the snapshots of existing nodes, one a time, in seconds; 0: none.
+	-- Interval between fetches of the snapshots of existing nodes, one at a time, in seconds; 0: none.
 	-- Allowed: a whole number from 0 to 86400.
 	-- SNAPSHOT_COMPARE_SECONDS = 600,
 

@@ -57,9 +57,13 @@ describe("the snapshots of existing nodes", function()
 		end
 		for _ = 1, 3 do existing:fetch_next(SECRET) end
 		assert.same({ "a" }, fetched)
-		coroutine.resume(running)
+		existing:fetch_all(SECRET)
+		existing:fetch_all(SECRET)
+		assert.same({ "a" }, fetched)
+		for _ = 1, 3 do coroutine.resume(running) end
+		assert.same({ "a", "a", "b" }, fetched)
 		existing:fetch_next(SECRET)
-		assert.equal(2, #fetched)
+		assert.same("b", fetched[4])
 	end)
 
 	it("are asked for again after one failed, or broke down, and the log says so", function()

@@ -98,7 +98,7 @@ function M.sections()
 			{ name = "DATA_SYNC_INTERVAL_SECONDS", type = "int", min = 1, max = 3600, default = 10,
 				doc = "Interval between pushes of changes to peers, in seconds; nodes of this version get them at once." },
 			{ name = "SNAPSHOT_COMPARE_SECONDS", type = "int", min = 0, max = DAY_S, default = 600,
-				doc = "Interval between fetches of the snapshots of existing nodes, one a time, in seconds; 0: none." },
+				doc = "Interval between fetches of the snapshots of existing nodes, one at a time, in seconds; 0: none." },
 			{ name = "LONELY_SECONDS", type = "int", min = 0, max = DAY_S, default = 30,
 				doc = "How long a node without the cluster's records waits, in seconds, when all others refuse connections." },
 			{ name = "LONELY_SILENT_SECONDS", type = "int", min = 0, max = DAY_S, default = 300,

@@ -24,13 +24,26 @@ local function existing(self)
 	return list
 end
 
--- Fetches and merges the snapshots of `list`, one after the other, in the background.
+-- Whether the snapshot of a member is to be fetched and the fetch has not begun.
+local function is_queued(self, peer)
+	for _, queued in ipairs(self.queue) do
+		if queued.peer == peer then return true end
+	end
+	return false
+end
+
+-- Fetches and merges the snapshots of `list` in the background, one after the other, behind those that are under way.
 local function fetch(self, list, secret)
-	if self.fetching or #list == 0 then return end
+	for _, peer in ipairs(list) do
+		if not is_queued(self, peer) then self.queue[#self.queue + 1] = { peer = peer, secret = secret } end
+	end
+	if self.fetching or #self.queue == 0 then return end
 	self.fetching = true
 	loop.spawn(function()
-		for _, peer in ipairs(list) do
-			local ok, done, message, code = loop.try(self.bootstrap.snapshot, self.bootstrap, peer, secret)
+		while #self.queue > 0 do
+			local next_one = table.remove(self.queue, 1)
+			local peer = next_one.peer
+			local ok, done, message, code = loop.try(self.bootstrap.snapshot, self.bootstrap, peer, next_one.secret)
 			if not ok or not done then
 				self.log:limited("snapshot " .. peer.wallet, 60, "warn", "cannot compare with an existing node", {
 					peer = peer.wallet, cause = ok and message or "broke down", code = code,
@@ -42,7 +55,7 @@ local function fetch(self, list, secret)
 end
 
 --- Fetches the snapshots of all in the background: this node was not ready, and has missed what they pushed. Returns
--- at once; while an earlier call still runs, that one brings the records.
+-- at once.
 -- @param secret master secret in use
 function ExistingNodes:fetch_all(secret)
 	fetch(self, existing(self), secret)
@@ -52,7 +65,7 @@ end
 -- @param secret master secret in use
 function ExistingNodes:fetch_next(secret)
 	local list = existing(self)
-	if #list == 0 then return end
+	if self.fetching or #list == 0 then return end
 	self.turn = self.turn % #list + 1
 	fetch(self, { list[self.turn] }, secret)
 end
@@ -77,7 +90,7 @@ end
 -- @return existing nodes
 function M.new(deps)
 	local self = needs.take(deps, "bootstrap peers log mono_ms")
-	self.turn, self.fetching = 0, false
+	self.turn, self.fetching, self.queue = 0, false, {}
 	self.plans = setmetatable({}, { __mode = "k" }) -- of fetch_later: by peer { waits, due_ms }
 	return setmetatable(self, ExistingNodes)
 end

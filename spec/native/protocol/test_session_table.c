@@ -2,41 +2,7 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "session_kit.h"
-
-#define TTL 3600u
-
-static kms_session_owner app(unsigned wallet)
-{
-	return kit_owner(KMS_SESSION_APP, wallet);
-}
-
-static kms_session_owner peer(unsigned wallet)
-{
-	return kit_owner(KMS_SESSION_PEER, wallet);
-}
-
-static bool is_open(kms_sessions *sessions, unsigned sid)
-{
-	return kit_is_open(sessions, sid, KIT_NOW);
-}
-
-static size_t count(kms_sessions *sessions)
-{
-	return kms_sessions_count(sessions, KMS_SESSION_APP) + kms_sessions_count(sessions, KMS_SESSION_PEER);
-}
-
-/* A use of a session, as an authentic message is one; each has a number of its own. */
-static void use(kms_sessions *sessions, unsigned sid, uint64_t now_s)
-{
-	static uint64_t seq;
-	uint8_t sid16[16];
-	kms_session *session;
-	kit_sid(sid16, sid);
-	MUST(kms_sessions_find(&session, sessions, sid16, now_s));
-	MUST(kms_session_mark(session, ++seq, now_s));
-	kms_session_unref(session);
-}
+#include "session_table_kit.h"
 
 /* ---- which one makes room ---- */
 
