@@ -164,6 +164,22 @@ describe("peers", function()
 		assert.is_true(list:is_known(peer))
 	end)
 
+	-- A node that had restarted took a member for an existing node whose contact came before any answer: it joined by
+	-- a snapshot of up to two minutes, and served without what that member held.
+	it("takes no peer for an existing node because of a message that names a store and no features", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:announced(peer, {}, "aa"))
+		assert.is_false(list:is_known(peer))
+		assert.is_false(list:has_existing())
+		assert.is_true(list:announced(peer, {}, "bb"))
+		assert.is_false(list:announced(peer, { store = true }, "bb"))
+		assert.is_true(list:is_known(peer))
+		now = now + 24 * 3600000
+		assert.is_false(list:announced(peer, {}, "bb"))
+		assert.is_false(list:is_known(peer))
+		assert.is_false(list:has_existing())
+	end)
+
 	it("takes one for an existing node that has not said anything else for a day", function()
 		local peer = list:peer(OTHER)
 		list:announced(peer, { store = true }, "aa")

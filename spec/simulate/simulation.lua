@@ -16,13 +16,21 @@ local SETTLE_LONG_MS = 200000
 local PROMPT_MS = 200 -- the longest delay with which no call runs into its deadline
 local LOOK_MS = 20
 
--- Other members with their stores that keep promises.
-local function others(cluster, index)
+-- Other members of a list that have their stores.
+local function others(nodes, index)
 	local list = {}
-	for _, node in ipairs(cluster.own) do
+	for _, node in ipairs(nodes) do
 		if node.index ~= index and node.state ~= "down" and not node.is_away then list[#list + 1] = node end
 	end
 	return list
+end
+
+-- Tells the promises that a node loses its store. A copy may be on an existing node.
+-- @param is_sudden whether it does so by a crash: what it was the only one to hold, though it had copies, is a fault
+local function losing(cluster, kept, index, is_sudden)
+	local left = others(cluster.honest, index)
+	kept:losing(index, left, is_sudden and #left == #cluster.honest - 1)
+	kept:disturbed(index)
 end
 
 local function write(cluster, kept, made, index)
@@ -49,25 +57,23 @@ end
 
 -- A node that is the last with its store does not crash: then nothing is promised.
 local function crash(cluster, kept, made)
-	local left, serving = others(cluster, made.node), false
-	for _, node in ipairs(left) do serving = serving or node.parts.readiness:is_complete() end
+	local serving = false
+	for _, node in ipairs(others(cluster.own, made.node)) do serving = serving or node.parts.readiness:is_complete() end
 	if not serving or cluster.nodes[made.node].state == "down" then return end
-	kept:losing(made.node, left, #left == #cluster.own - 1)
-	kept:disturbed(made.node)
+	losing(cluster, kept, made.node, true)
 	cluster:crash(made.node)
 end
 
 -- Nobody relies on what a node holds that is no member: like one that has crashed.
 local function leave(cluster, kept, made)
-	kept:losing(made.node, others(cluster, made.node), false)
-	kept:disturbed(made.node)
+	losing(cluster, kept, made.node, false)
 	cluster:enlist(made.node, false)
 end
 
 -- Complete members that a node reaches.
 local function reached(cluster, index)
 	local list = {}
-	for _, node in ipairs(others(cluster, index)) do
+	for _, node in ipairs(others(cluster.own, index)) do
 		local there = node.state == "up" and not cluster:is_cut(node.index, index)
 		if there and node.parts.readiness:is_complete() then list[#list + 1] = node end
 	end

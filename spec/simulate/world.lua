@@ -43,6 +43,7 @@ local function add_node(self, index, plan)
 	}
 	made.config = made.is_tight and self.tight_config or self.config
 	self.nodes[index], self.network.nodes[host] = made, made
+	if not made.lies then self.honest[#self.honest + 1] = made end
 	if not made.is_existing and not made.lies then self.own[#self.own + 1] = made end
 	local tee = node.identity(index)
 	made.instance = self.chain:register(KMS_APP_ID, tee.address, tee.public_der)
@@ -66,14 +67,15 @@ end
 --   secret from its start on), lose, again (chances in a thousand), delay_ms, network_seed, variables (settings), tight
 --   (which nodes have little room), page_bytes (of the pages of a join, or nil), existing, liar (number of such a node,
 --   or nil) }
--- @return cluster; its fields: nodes, and own, those of them that keep this version's promises
+-- @return cluster; its fields: nodes; honest, those of them that are no liars; and own, those that keep this version's
+--   promises
 function M.new(plan)
 	loop.reset()
 	math.randomseed(plan.network_seed)
 	assert(seeded_random(plan.network_seed), "spec/simulate/run preloads what makes simulations replay")
 	local self = setmetatable({
 		config = config_of(plan, false), tight_config = config_of(plan, true), plan = plan, chain = new_chain(),
-		nodes = {}, own = {}, secret = secret,
+		nodes = {}, honest = {}, own = {}, secret = secret,
 		keep_secrets = plan.keep_secrets,
 	}, World)
 	self.network = {

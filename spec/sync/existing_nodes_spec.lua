@@ -20,6 +20,7 @@ describe("the snapshots of existing nodes", function()
 				others = function() return members end,
 				callable = function(_, peer) return peer.callable end,
 				understands = function(_, peer, feature) return peer.features[feature] == true end,
+				is_known = function(_, peer) return peer.heard == true end,
 			},
 			bootstrap = {
 				snapshot = function(_, peer, secret)

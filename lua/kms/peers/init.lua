@@ -174,17 +174,20 @@ function Peers:trusted(peer)
 	self.bans:end_row(peer.wallet)
 end
 
---- Records what a peer announced in an authentic message.
+--- Records what a peer announced in an authentic message. Short messages of this version's nodes name a store and no
+-- features: they say nothing about these, least of all that the peer is an existing node.
 -- @param features set of names
 -- @param store id of its store, or nil
 -- @return whether the store is another one than before: the peer has restarted and holds nothing of what it
 --   acknowledged
 function Peers:announced(peer, features, store)
 	local now = self.mono_ms()
-	local forgotten = peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
+	local is_met = peer.heard == true or peer.store ~= nil
+	local restarted = store ~= nil and is_met and peer.store ~= store
+	peer.store = store or peer.store
+	local forgotten = not store and peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
 	if next(features) or forgotten then peer.features, peer.features_ms = features, now end
-	local restarted = store ~= nil and peer.heard == true and peer.store ~= store
-	peer.store, peer.heard = store or peer.store, true
+	peer.heard = not store or next(peer.features) ~= nil
 	return restarted
 end
 

@@ -13,7 +13,8 @@ local LATER_MS, LATER_PAUSE_MS = 60000, 600000
 
 -- Whether a member has answered, may be called, and is an existing node.
 local function is_existing(self, peer)
-	return peer.heard == true and not self.peers:understands(peer, "store") and self.peers:callable(peer, self.mono_ms())
+	return self.peers:is_known(peer) and not self.peers:understands(peer, "store")
+		and self.peers:callable(peer, self.mono_ms())
 end
 
 local function existing(self)

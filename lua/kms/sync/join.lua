@@ -16,7 +16,7 @@ local LOOK_MS = 1000 -- how often a round looks whether it waits for existing no
 local PATIENCE_MS = 5000 -- for existing nodes, once another member has given its records
 
 local function is_existing(self, peer)
-	return peer.heard == true and not self.peers:understands(peer, "store")
+	return self.peers:is_known(peer) and not self.peers:understands(peer, "store")
 end
 
 -- Adds the outcome of one visit to what was found.

@@ -1,5 +1,5 @@
---- Joining, as far as one member is concerned: all that it holds comes in pages, or, where another member has given its
--- records before, by repair up to the number of the newest change that it had when it was asked.
+--- Joining, as far as one member is concerned: all that it holds comes in pages. Where another member has given its
+-- records before, repair brings what it had when it was asked for its newest change, and pages what came after that.
 
 local contact = require("kms.sync.contact")
 local key_lock = require("kms.async.key_lock")
@@ -87,20 +87,20 @@ local function is_ahead(self, state)
 	return state.counts.future > 0 and self.mono_ms() - self.started_ms < self.ahead_ms
 end
 
--- Merges what a member has from state.since on, up to its newest change when the first page was made.
+-- Merges what a member has from state.since on, up to its newest change when the last page was made: a record that
+-- changes before its page is made comes in none of the pages up to an earlier change.
 -- Returns whether the member is complete | nil, message, code.
 local function take_pages(self, peer, secret, state)
-	local barrier, store = nil, peer.store
+	local store = peer.store
 	repeat
 		local page, message, code = ask(self, peer, secret, state.since)
 		if not page then return nil, message, code end
 		if peer.store ~= store then return nil, "the member has restarted", "ERR_STATE" end
-		barrier = barrier or page.sequence
 		local ok
 		ok, message, code = merge(self, peer, page, secret, state)
 		if not ok then return nil, message, code end
 		state.since, state.progress = math.max(state.since, math.min(page.last, page.sequence)), true
-		if state.since >= barrier then
+		if state.since >= page.sequence then
 			if is_ahead(self, state) then
 				state.since, state.counts, state.progress = nil, {}, false
 				return nil, "some of its records are ahead of this node's clock", "ERR_STATE"
@@ -188,7 +188,7 @@ end
 
 -- One attempt. Returns whether the member is complete | nil, message, code.
 local function attempt(self, peer, secret, state)
-	if not peer.heard then
+	if not self.peers:is_known(peer) then
 		local ok, message, code = contact.call(self.exchange, peer, self.writer, secret, self.peers)
 		if not ok then return nil, message, code end
 	end
