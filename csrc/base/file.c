@@ -28,17 +28,25 @@ static void close_file(int *fd)
 
 /* ---- reading ---- */
 
-static kms_status open_private(int *fd, const char *path)
+static kms_status open_regular(int *fd, struct stat *st, const char *path)
 {
-	struct stat st;
 	/* O_NONBLOCK: a FIFO must not hold the start up. */
 	int opened = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	ENSURE(opened >= 0 || (errno != ENOENT && errno != ENOTDIR), KMS_ERR_FILE_MISSING);
-	ENSURE(opened >= 0 || errno != ELOOP, KMS_ERR_FILE_MODE);
+	ENSURE(opened >= 0 || errno != ELOOP, KMS_ERR_FILE_FORMAT);
 	ENSURE(opened >= 0, KMS_ERR_SYSTEM);
 	*fd = opened;
-	ENSURE(fstat(opened, &st) == 0, KMS_ERR_SYSTEM);
-	ENSURE(S_ISREG(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0, KMS_ERR_FILE_MODE);
+	ENSURE(fstat(opened, st) == 0, KMS_ERR_SYSTEM);
+	return S_ISREG(st->st_mode) ? KMS_OK : KMS_ERR_FILE_FORMAT;
+}
+
+static kms_status open_private(int *fd, const char *path)
+{
+	struct stat st;
+	kms_status status = open_regular(fd, &st, path);
+	ENSURE(status != KMS_ERR_FILE_FORMAT, KMS_ERR_FILE_MODE);
+	GUARD(status);
+	ENSURE(st.st_uid == geteuid() && (st.st_mode & 077) == 0, KMS_ERR_FILE_MODE);
 	return KMS_OK;
 }
 
@@ -76,6 +84,29 @@ kms_status kms_file_read(kms_out bytes, const char *path)
 	kms_status status = read_exactly(bytes, path);
 	if (status != KMS_OK) kms_wipe(bytes.bytes, bytes.len);
 	return status;
+}
+
+static kms_status load(kms_buf *bytes, const char *path)
+{
+	size_t got, more;
+	uint8_t beyond;
+	struct stat st;
+	DEFER(close_file) int fd = -1;
+	GUARD(open_regular(&fd, &st, path));
+	GUARD(kms_buf_reserve(bytes, (size_t)st.st_size));
+	kms_out room = kms_out_of(st.st_size ? bytes->data + bytes->len : NULL, (size_t)st.st_size);
+	GUARD(read_up_to(&got, room, fd));
+	GUARD(read_up_to(&more, kms_out_of(&beyond, 1), fd));
+	ENSURE(got == (size_t)st.st_size && more == 0, KMS_ERR_FILE_FORMAT);
+	bytes->len += got;
+	return KMS_OK;
+}
+
+kms_status kms_file_load(kms_buf *bytes, const char *path)
+{
+	ENSURE_REF(bytes);
+	ENSURE_REF(path);
+	return load(bytes, path); /* beyond bytes->len the buffer's content does not count */
 }
 
 /* ---- locking ---- */
@@ -181,7 +212,9 @@ kms_status kms_file_write(const char *path, kms_span bytes, bool replace)
 	GUARD(fresh_path(fresh, path));
 	kms_status status = create_synced(fresh, bytes);
 	if (status == KMS_OK) status = move_into_place(fresh, path, replace);
+	int cause = errno;
 	if (status != KMS_OK) (void)unlink(fresh);
+	errno = cause;
 	GUARD(status);
 	return sync_folder(path);
 }

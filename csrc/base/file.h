@@ -2,6 +2,7 @@
 #ifndef KMS_BASE_FILE_H
 #define KMS_BASE_FILE_H
 
+#include "kms/buf.h"
 #include "kms/view.h"
 
 /*
@@ -15,9 +16,16 @@ kms_status kms_file_read(kms_out bytes, const char *path);
  * Writes a file of mode 0600, whatever the umask: a new file beside it, synced, then moved
  * into place, then the folder synced.
  * Returns: KMS_OK; ERR_STATE when the path exists and `replace` is false; ERR_RANGE when the path
- * is empty or too long; ERR_SYSTEM.
+ * is empty or too long; ERR_SYSTEM, and errno says why.
  */
 kms_status kms_file_write(const char *path, kms_span bytes, bool replace);
+
+/*
+ * Appends a whole regular file, whoever may reach it.
+ * Returns: KMS_OK; ERR_FILE_MISSING; ERR_FILE_FORMAT for what is not a regular file (a symbolic link);
+ * ERR_TOO_LARGE for the buffer; ERR_MEMORY; ERR_SYSTEM. In-out: bytes - unchanged on failure.
+ */
+kms_status kms_file_load(kms_buf *bytes, const char *path);
 
 /*
  * Takes the lock of a file, which is made with mode 0600 when it is missing. The kernel releases it when `fd`

@@ -7,12 +7,14 @@
 
 /* In this order: a topic that adds methods to a type comes after the topic that defines the type. */
 static void (*const topics[])(lua_State *L) = {
-	bind_add_process,    bind_add_crypto,      bind_add_keys,        bind_add_limits,     bind_add_store,
-	bind_add_body,       bind_add_service,     bind_add_request,     bind_add_execute,    bind_add_http,
-	bind_add_http_reply, bind_add_fetch,       bind_add_endpoint,    bind_add_envelope,   bind_add_odyn,
-	bind_add_odyn_fake,  bind_add_nsm,         bind_add_client,      bind_add_abi,        bind_add_pop,
-	bind_add_sync,       bind_add_sync_choice, bind_add_sync_secret, bind_add_sync_store, bind_add_policy,
-	bind_add_attest,     bind_add_attest_make, bind_add_tree,        bind_add_digest,
+	bind_add_process,  bind_add_crypto,      bind_add_keys,        bind_add_limits,
+	bind_add_store,    bind_add_body,        bind_add_service,     bind_add_request,
+	bind_add_execute,  bind_add_http,        bind_add_http_reply,  bind_add_fetch,
+	bind_add_endpoint, bind_add_envelope,    bind_add_odyn,        bind_add_odyn_fake,
+	bind_add_nsm,      bind_add_client,      bind_add_abi,         bind_add_pop,
+	bind_add_sync,     bind_add_sync_choice, bind_add_sync_secret, bind_add_sync_store,
+	bind_add_policy,   bind_add_attest,      bind_add_attest_make, bind_add_tree,
+	bind_add_digest,   bind_add_sync_walk,   bind_add_snapshot,    bind_add_files,
 };
 
 int luaopen_kms_native(lua_State *L)

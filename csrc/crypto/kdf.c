@@ -9,6 +9,7 @@
 #define DATA_KEY_PATH "data_key"
 #define SYNC_KEY_PATH "sync_hmac_key"
 #define DIGEST_KEY_PATH "digest_key"
+#define SNAPSHOT_KEY_PATH "snapshot_key"
 #define KEY_BYTES 32
 #define MAX_SALT 40
 
@@ -77,4 +78,11 @@ kms_status kms_digest_key(kms_secret **key32, const kms_secret *master32)
 	ENSURE_REF(key32);
 	*key32 = NULL;
 	return derive_secret(key32, master32, 0, KMS_TEXT(DIGEST_KEY_PATH));
+}
+
+kms_status kms_snapshot_key(kms_secret **key32, const kms_secret *master32)
+{
+	ENSURE_REF(key32);
+	*key32 = NULL;
+	return derive_secret(key32, master32, 0, KMS_TEXT(SNAPSHOT_KEY_PATH));
 }

@@ -41,4 +41,10 @@ kms_status kms_sync_key(kms_secret **key32, const kms_secret *master32);
  */
 kms_status kms_digest_key(kms_secret **key32, const kms_secret *master32);
 
+/*
+ * The key that the keys of snapshot files come from (kms/snapshot.h): app id 0, path "snapshot_key".
+ * Returns, Out: as kms_data_key.
+ */
+kms_status kms_snapshot_key(kms_secret **key32, const kms_secret *master32);
+
 #endif

@@ -263,6 +263,7 @@ typedef enum kms_changes_reader {
 	KMS_CHANGES_CHOOSE,  /* looks ahead, to choose the records to write */
 	KMS_CHANGES_LIST,    /* lists keys */
 	KMS_CHANGES_SEEK,    /* looks for stubs whose values other members may have */
+	KMS_CHANGES_SAVE,    /* writes a snapshot file */
 	KMS_CHANGES_READERS, /* how many there are */
 } kms_changes_reader;
 

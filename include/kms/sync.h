@@ -220,4 +220,29 @@ kms_status kms_sync_page(kms_delta *delta, kms_buf *data, kms_store *store, cons
  */
 kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, unsigned extras);
 
+/* ---- walking ---------------------------------------------------------------------------------- */
+
+/* A walk through all that changed since a number, for snapshot files. It keeps no lock between its pages. */
+typedef struct kms_sync_walk kms_sync_walk;
+
+/*
+ * Begins a walk. It finds every record that the store holds now and that changed after `since`, in the
+ * version of now or a later one. One that changes meanwhile may be found twice, or be left to the next walk,
+ * which begins at `sequence`. Returns: KMS_OK; ERR_MEMORY. Out: walk - free with kms_sync_walk_free; NULL on
+ * failure. sequence - `since` of the next walk; 0 on failure. In: store - is used by the pages and must
+ * outlive the walk.
+ */
+kms_status kms_sync_walk_new(kms_sync_walk **walk, uint64_t *sequence, kms_store *store, uint64_t since);
+
+/* Frees a walk. NULL is fine. */
+void kms_sync_walk_free(kms_sync_walk *walk);
+
+/*
+ * Appends {"data":{"<app id>":[record...],...}} with the next records in any state, a message that
+ * kms_sync_parse reads. Its length is at most `max_bytes`, or that of one record. Returns: KMS_OK;
+ * ERR_TOO_LARGE for the buffer; ERR_MEMORY. After a failure the walk is of no more use. Out: records - how
+ * many; 0: the walk has ended, and nothing was appended. In-out: page - unchanged on failure.
+ */
+kms_status kms_sync_walk_page(uint64_t *records, kms_buf *page, kms_sync_walk *walk, size_t max_bytes);
+
 #endif

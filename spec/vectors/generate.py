@@ -18,6 +18,7 @@ import ethereum as eth
 from exchanges import examples, exchange
 from protocol import Draw, canonical, der, derive, hkdf, scalar_hex, seal_envelope
 from sessions import session
+from snapshots import snapshot
 
 FOLDER = pathlib.Path(__file__).parent
 MAX_U64 = 2**64 - 1
@@ -264,7 +265,7 @@ def merge():
 FILES = {
     "keccak256": keccak256, "eip191": eip191, "derive": derive_cases, "envelope": envelope, "sealed": sealed,
     "record": record, "canonical": canonical_cases, "tx1559": tx1559, "abi": abi, "merge": merge, "exchange": exchange,
-    "session": session,
+    "session": session, "snapshot": snapshot,
 }
 
 

@@ -78,6 +78,10 @@ TEST(reserved_keys_are_the_ones_of_the_protocol)
 	hex_bytes(want, 32, "1e2cde943913226e207f2bfb41bfec6ac54d75ece9b596b61b71e466969d9df8");
 	CHECK_MEM(kms_secret_bytes(key), want, 32);
 	kms_secret_unref(key);
+	CHECK_OK(kms_snapshot_key(&key, master));
+	hex_bytes(want, 32, "c6e376cd49b2d39103b3333f6ab13254307f4f0f47ac33a7de6fe6334f28fe1f");
+	CHECK_MEM(kms_secret_bytes(key), want, 32);
+	kms_secret_unref(key);
 	kms_secret_unref(master);
 }
 
@@ -96,6 +100,7 @@ TEST(the_reserved_application_and_misuse_are_refused)
 	CHECK_STATUS(KMS_ERR_RANGE, kms_data_key(&made, half, 1));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_key(&made, half));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_digest_key(&made, half));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_snapshot_key(&made, half));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(key, 32, NULL, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(NULL, 32, master, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,
