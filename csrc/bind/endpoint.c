@@ -1,6 +1,6 @@
 /*
  * Calls that are repeated: an endpoint keeps its transfers for reuse, and gives Lua only the status and body
- * of a response. A call costs half as much as one by native.fetch.
+ * of a response. A call costs half as much as one by native.fetch, one in clear to a literal address a sixth.
  */
 #include "bind/bind.h"
 
@@ -202,6 +202,7 @@ static int endpoint_new(lua_State *L)
 	e->content_type = kms_text_from(option(L, "content_type", NULL));
 	e->request.timeout_ms = (uint32_t)bind_option_integer(L, 1, "timeout_ms", 1, 3600000, 10000);
 	e->request.connect_timeout_ms = e->request.timeout_ms;
+	e->request.direct = true;
 	e->request.wiped = bind_option_boolean(L, 1, "wiped");
 	kms_status status = check(L, e);
 	lua_settop(L, 2);

@@ -59,6 +59,7 @@ void kms_fetch_free(kms_fetch *fetch)
 {
 	if (!fetch) return;
 	fetch_detach(fetch);
+	fetch_direct_free(fetch);
 	curl_easy_cleanup(fetch->easy);
 	curl_url_cleanup(fetch->url);
 	curl_slist_free_all(fetch->sent);
@@ -86,6 +87,7 @@ int kms_fetch_http_status(const kms_fetch *fetch)
 {
 	long code = 0;
 	if (kms_fetch_result(fetch) != KMS_OK) return 0;
+	if (fetch->direct) return (int)fetch->direct->http_status;
 	curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &code);
 	return (int)code;
 }

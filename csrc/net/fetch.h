@@ -1,5 +1,6 @@
 /*
- * HTTP calls to other servers: libcurl's multi interface on a libuv loop.
+ * HTTP calls to other servers: libcurl's multi interface on a libuv loop; without libcurl where a caller
+ * repeats its calls to a service on this machine (`direct`).
  *
  * Everything that arrives is bounded (bytes, header bytes, time), redirects are never followed, TLS
  * is always verified, and no environment variable changes where a call goes. With check_address
@@ -71,6 +72,12 @@ typedef struct kms_fetch_request {
 	 * host is checked instead (kms_address_check_host); the operator chooses the proxy's address.
 	 */
 	bool check_address;
+	/*
+	 * For calls that are repeated and may be: those in clear to a literal address bypass libcurl, for a
+	 * third of the CPU time. One that meets a connection which the server has just closed is sent again.
+	 * Their response's headers are not kept. Other calls go through libcurl all the same.
+	 */
+	bool direct;
 } kms_fetch_request;
 
 /*

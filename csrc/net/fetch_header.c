@@ -102,6 +102,7 @@ static bool is_one_of(kms_text name, const char *const *names)
 
 kms_status fetch_append_line(kms_fetch *fetch, const char *line)
 {
+	if (fetch->direct) return fetch_direct_append_line(fetch, line);
 	struct curl_slist *longer = curl_slist_append(fetch->sent, line);
 	ENSURE(longer, KMS_ERR_MEMORY);
 	fetch->sent = longer;
@@ -123,7 +124,7 @@ kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value)
 	DEFER(kms_buf_free) kms_buf line = kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_SENT_HEADER + 1);
 	GUARD(kms_buf_append(&line, kms_text_span(name)));
 	/* libcurl sends an empty value for "Name;"; "Name:" would remove the header. */
-	GUARD(kms_buf_append_text(&line, value.len ? ": " : ";"));
+	GUARD(kms_buf_append_text(&line, value.len || fetch->direct ? ": " : ";"));
 	GUARD(kms_buf_append(&line, kms_text_span(value)));
 	GUARD(kms_buf_append(&line, kms_span_of("", 1)));
 	if (is_one_of(name, content_type)) fetch->has_content_type = true;

@@ -1,6 +1,7 @@
 /*
  * What the files of the HTTP client share. Each uses only those above it in this header:
- * fetch_memory.c, fetch_header.c, fetch_transfer.c, fetch_loop.c; fetch.c is on top.
+ * fetch_memory.c, fetch_direct.c, fetch_link.c, fetch_header.c, fetch_transfer.c, fetch_loop.c; fetch.c is on
+ * top.
  */
 #ifndef KMS_NET_FETCH_INTERNAL_H
 #define KMS_NET_FETCH_INTERNAL_H
@@ -17,13 +18,25 @@ typedef enum fetch_state {
 	FETCH_DONE,
 } fetch_state;
 
+/* A transfer's part that fetch_direct.c has. */
+typedef struct fetch_direct {
+	struct sockaddr_storage address;
+	kms_buf head; /* of the request, without Content-Length and the empty line */
+	kms_text body;
+	struct fetch_link *link; /* the connection that carries it */
+	TAILQ_ENTRY(kms_fetch) waiting;
+	bool is_waiting; /* for a connection */
+	unsigned http_status;
+} fetch_direct;
+
 struct kms_fetch {
 	TAILQ_ENTRY(kms_fetch) link; /* in the fetcher's active or ready list */
 	fetch_state state;
 	kms_fetcher *fetcher; /* while RUNNING or READY */
 	uv_timer_t deadline;  /* libcurl's own timeout does not cover its queue */
 	bool has_deadline;
-	CURL *easy;
+	fetch_direct *direct; /* NULL: libcurl carries it */
+	CURL *easy;           /* NULL with `direct` */
 	CURLU *url;
 	struct curl_slist *sent; /* request headers */
 	size_t sent_bytes;
@@ -52,6 +65,52 @@ struct kms_fetch {
  * through its buffers. Call it before any other function of libcurl; later calls do nothing.
  */
 kms_status fetch_memory_init(void);
+
+/* ---- fetch_direct.c -------------------------------------------------------------------------- */
+
+/* Makes the transfer a direct one if the request suits that. In: host - of the parsed URL. */
+kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request, const char *host);
+void fetch_direct_free(kms_fetch *fetch);
+/* Adds a line to the request's head. */
+kms_status fetch_direct_append_line(kms_fetch *fetch, const char *line);
+
+/* ---- fetch_link.c ----------------------------------------------------------------------------- */
+
+TAILQ_HEAD(fetch_list, kms_fetch);
+TAILQ_HEAD(fetch_link_list, fetch_link);
+typedef struct fetch_link fetch_link;
+typedef struct fetch_links fetch_links;
+
+/* What connections tell the fetcher that they belong to. */
+typedef struct fetch_links_owner {
+	void (*handle_opened)(fetch_links *links);
+	void (*handle_closed)(fetch_links *links);
+	void (*conclude)(kms_fetch *fetch, kms_status status);
+	void (*deliver)(fetch_links *links); /* may start, free or close anything */
+} fetch_links_owner;
+
+/* The connections of direct transfers. */
+struct fetch_links {
+	const fetch_links_owner *owner;
+	uv_loop_t *loop;
+	struct fetch_link_list idle; /* the one used last first */
+	struct fetch_list waiting;   /* transfers without a connection, FIFO */
+	unsigned count, max;         /* open connections */
+	bool closed;
+	char *buffer;
+};
+
+#define FETCH_OWNER(type, member, pointer) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+kms_status fetch_links_init(fetch_links *links, const fetch_links_owner *owner, uv_loop_t *loop,
+			    unsigned max);
+/* Closes idle connections; no transfer begins any more. */
+void fetch_links_close(fetch_links *links);
+void fetch_links_free(fetch_links *links);
+/* Sends the request on an idle connection or a new one, or has it wait for one. */
+kms_status fetch_links_start(kms_fetch *fetch, fetch_links *links);
+/* Takes a running transfer off its connection, which is closed, or out of the queue for one. */
+void fetch_links_stop(kms_fetch *fetch, fetch_links *links);
 
 /* ---- fetch_header.c -------------------------------------------------------------------------- */
 

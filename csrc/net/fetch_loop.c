@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "base/ensure.h"
 
-TAILQ_HEAD(fetch_list, kms_fetch);
 TAILQ_HEAD(watcher_list, watcher);
 
 /*
@@ -28,7 +27,8 @@ typedef struct pool {
 struct kms_fetcher {
 	uv_loop_t *loop;
 	pool pools[POOLS];
-	unsigned handles; /* open uv handles; at 0 the fetcher is freed */
+	fetch_links links; /* of transfers without libcurl */
+	unsigned handles;  /* open uv handles; at 0 the fetcher is freed */
 	size_t running;
 	size_t max_running;
 	bool closed;
@@ -50,8 +50,6 @@ typedef struct watcher {
 
 #define MAX_IDLE 64
 
-#define OWNER(type, member, pointer) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
 /* ---- finished transfers --------------------------------------------------------------------- */
 
 static CURLM *multi_of(const kms_fetch *fetch)
@@ -62,7 +60,10 @@ static CURLM *multi_of(const kms_fetch *fetch)
 static void conclude(kms_fetch *fetch, kms_status status)
 {
 	kms_fetcher *fetcher = fetch->fetcher;
-	curl_multi_remove_handle(multi_of(fetch), fetch->easy);
+	if (fetch->direct)
+		fetch_links_stop(fetch, &fetcher->links);
+	else
+		curl_multi_remove_handle(multi_of(fetch), fetch->easy);
 	uv_timer_stop(&fetch->deadline);
 	TAILQ_REMOVE(&fetcher->active, fetch, link);
 	TAILQ_INSERT_TAIL(&fetcher->ready, fetch, link);
@@ -83,7 +84,9 @@ void fetch_detach(kms_fetch *fetch)
 
 static void drop_handle(kms_fetcher *fetcher)
 {
-	if (--fetcher->handles == 0) kms_heap_free(fetcher);
+	if (--fetcher->handles != 0) return;
+	fetch_links_free(&fetcher->links);
+	kms_heap_free(fetcher);
 }
 
 /* Calls `done` of finished transfers. It may start, free or close anything, so hold nothing across it. */
@@ -113,9 +116,24 @@ static void collect(pool *p)
 	deliver(p->fetcher);
 }
 
+static void on_link_opened(fetch_links *links)
+{
+	FETCH_OWNER(kms_fetcher, links, links)->handles++;
+}
+
+static void on_link_closed(fetch_links *links)
+{
+	drop_handle(FETCH_OWNER(kms_fetcher, links, links));
+}
+
+static void deliver_direct(fetch_links *links)
+{
+	deliver(FETCH_OWNER(kms_fetcher, links, links));
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
-	kms_fetch *fetch = OWNER(kms_fetch, deadline, timer);
+	kms_fetch *fetch = FETCH_OWNER(kms_fetch, deadline, timer);
 	kms_fetcher *fetcher = fetch->fetcher;
 	fetch->detail[0] = '\0';
 	conclude(fetch, KMS_ERR_TIMEOUT);
@@ -133,7 +151,7 @@ static void drive(pool *p, curl_socket_t fd, int events)
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
-	watcher *w = OWNER(watcher, poll, handle);
+	watcher *w = FETCH_OWNER(watcher, poll, handle);
 	int flags = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
 		    (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0) | (status < 0 ? CURL_CSELECT_ERR : 0);
 	drive(w->pool, w->fd, flags);
@@ -141,12 +159,12 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
 static void on_timer(uv_timer_t *timer)
 {
-	drive(OWNER(pool, timer, timer), CURL_SOCKET_TIMEOUT, 0);
+	drive(FETCH_OWNER(pool, timer, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_watcher_closed(uv_handle_t *handle)
 {
-	watcher *w = OWNER(watcher, poll, handle);
+	watcher *w = FETCH_OWNER(watcher, poll, handle);
 	drop_handle(w->pool->fetcher);
 	kms_heap_free(w);
 }
@@ -253,8 +271,10 @@ static kms_status pool_init(pool *p, const kms_fetcher_limits *limits)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-	drop_handle(OWNER(pool, timer, handle)->fetcher);
+	drop_handle(FETCH_OWNER(pool, timer, handle)->fetcher);
 }
+
+static const fetch_links_owner links_owner = { on_link_opened, on_link_closed, conclude, deliver_direct };
 
 kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher_limits *limits)
 {
@@ -269,7 +289,7 @@ kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher
 	fetcher->max_running = limits->max_transfers;
 	TAILQ_INIT(&fetcher->active);
 	TAILQ_INIT(&fetcher->ready);
-	kms_status status = KMS_OK;
+	kms_status status = fetch_links_init(&fetcher->links, &links_owner, loop, limits->max_connections);
 	for (int i = 0; i < POOLS; i++) {
 		pool *p = &fetcher->pools[i];
 		p->fetcher = fetcher;
@@ -290,6 +310,7 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 {
 	if (!fetcher || fetcher->closed) return;
 	fetcher->closed = true;
+	fetch_links_close(&fetcher->links);
 	for (kms_fetch *fetch; (fetch = TAILQ_FIRST(&fetcher->active));)
 		conclude(fetch, KMS_ERR_STATE);
 	for (int i = 0; i < POOLS; i++) {
@@ -304,6 +325,12 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 	deliver(fetcher);
 }
 
+static kms_status begin(kms_fetch *fetch, kms_fetcher *fetcher)
+{
+	if (fetch->direct) return fetch_links_start(fetch, &fetcher->links);
+	return curl_multi_add_handle(multi_of(fetch), fetch->easy) == CURLM_OK ? KMS_OK : KMS_ERR_MEMORY;
+}
+
 kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context), void *context)
 {
 	ENSURE(fetch && fetcher && done, KMS_ERR_ARGUMENT);
@@ -313,9 +340,10 @@ kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(
 	if (!fetch->has_deadline) uv_timer_init(fetcher->loop, &fetch->deadline);
 	fetch->has_deadline = true;
 	fetch->fetcher = fetcher;
-	if (curl_multi_add_handle(multi_of(fetch), fetch->easy) != CURLM_OK) {
+	kms_status status = begin(fetch, fetcher);
+	if (status != KMS_OK) {
 		fetch->fetcher = NULL;
-		return KMS_ERR_MEMORY;
+		return status;
 	}
 	/* The loop's time is that of its last turn; whatever went on since then is not this transfer's. */
 	uv_update_time(fetcher->loop);

@@ -165,8 +165,10 @@ kms_status fetch_transfer_init(kms_fetch *fetch, const kms_fetch_request *reques
 	kms_status status = parse_url(&fetch->url, &host, request->url);
 	if (status == KMS_OK && request->check_address && request->proxy)
 		status = kms_address_check_host(host);
+	if (status == KMS_OK && request->direct) status = fetch_direct_init(fetch, request, host);
 	curl_free(host);
 	GUARD(status);
+	if (fetch->direct) return KMS_OK;
 	if (request->proxy) GUARD(check_proxy(request->proxy));
 	fetch->easy = curl_easy_init();
 	ENSURE(fetch->easy, KMS_ERR_MEMORY);
@@ -178,8 +180,12 @@ kms_status fetch_transfer_init(kms_fetch *fetch, const kms_fetch_request *reques
 
 kms_status fetch_transfer_reset(kms_fetch *fetch, kms_text body, size_t max_bytes)
 {
-	if (body.text) GUARD(set_body(fetch, body));
-	GUARD(set_buffer_size(fetch, max_bytes));
+	if (fetch->direct) {
+		fetch->direct->body = body;
+	} else {
+		if (body.text) GUARD(set_body(fetch, body));
+		GUARD(set_buffer_size(fetch, max_bytes));
+	}
 	kms_buf_free(&fetch->body);
 	fetch->body.max = max_bytes;
 	kms_buf_clear(&fetch->headers);
@@ -195,7 +201,7 @@ kms_status fetch_transfer_reset(kms_fetch *fetch, kms_text body, size_t max_byte
 
 kms_status fetch_transfer_prepare(kms_fetch *fetch)
 {
-	if (fetch->prepared) return KMS_OK;
+	if (fetch->prepared || fetch->direct) return KMS_OK;
 	GUARD(fetch_append_line(fetch, "Expect:"));
 	if (fetch->has_body && !fetch->has_content_type) GUARD(fetch_append_line(fetch, "Content-Type:"));
 	SET(CURLOPT_HTTPHEADER, fetch->sent);

@@ -9,6 +9,7 @@
  *                                         MASTER_SECRET_HEX: what the node was started with
  * load odyn ...                           the same for a node with TEE=odyn: the CPU time of its own
  *                                         process, while a service has the keys
+ * load pairs ...                          derives with their nonces alone, for strace and perf
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -250,6 +251,14 @@ static kms_status bench_odyn(load *l)
 	return KMS_OK;
 }
 
+/* Only derives, each with its nonce: what strace and perf look at. */
+static kms_status bench_pairs(load *l)
+{
+	result derive = { 0 };
+	print_head("Pairs of a nonce and a derive");
+	return bench_operation(&derive, "derive", l, APP_DERIVE, 0, l->count);
+}
+
 static kms_status bench_node(load *l)
 {
 	result derive = { 0 }, out = { 0 };
@@ -295,10 +304,11 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "port") == 0) return print_free_port();
 	bool wait = argc == 4 && strcmp(argv[1], "wait") == 0;
 	bool odyn = argc >= 5 && argc <= 8 && strcmp(argv[1], "odyn") == 0;
-	bool run = odyn || (argc >= 5 && argc <= 8 && strcmp(argv[1], "run") == 0);
+	bool pairs = argc >= 5 && argc <= 8 && strcmp(argv[1], "pairs") == 0;
+	bool run = odyn || pairs || (argc >= 5 && argc <= 8 && strcmp(argv[1], "run") == 0);
 	if ((!wait && !run) || !number(&value, argv[3], 1, 4194304)) {
 		fprintf(stderr, "usage: load port | wait ADDRESS SECONDS | "
-				"run|odyn ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
+				"run|odyn|pairs ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
 		return 2;
 	}
 	if (!client_address(&l.address, argv[2])) {
@@ -317,5 +327,5 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	l.count = count;
-	return run_load(&l, argv[2], argv[4], odyn ? bench_odyn : bench_node);
+	return run_load(&l, argv[2], argv[4], odyn ? bench_odyn : pairs ? bench_pairs : bench_node);
 }

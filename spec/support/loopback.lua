@@ -40,18 +40,20 @@ function M.run(body)
 end
 
 --- A server that calls on_data(client, all bytes of the connection so far); where that returns
--- true the bytes are forgotten. Its fields: url, port, accepted (connections), seen (what came).
+-- true the bytes are forgotten. Its fields: url, port, accepted (connections), closed (by clients), last (of the
+-- connections), seen (what came).
 -- @param port  nil: any free one
 function M.serve(on_data, port)
-	local server = { accepted = 0, seen = {} }
+	local server = { accepted = 0, closed = 0, seen = {} }
 	local listener = M.own(uv.new_tcp())
 	assert(listener:bind("127.0.0.1", port or 0))
 	assert(listener:listen(512, function()
 		local client, bytes = M.own(uv.new_tcp()), ""
 		listener:accept(client)
-		server.accepted = server.accepted + 1
+		server.accepted, server.last = server.accepted + 1, client
 		client:read_start(function(_, data)
 			if not data then
+				server.closed = server.closed + 1
 				if not client:is_closing() then client:close() end
 				return
 			end
