@@ -193,6 +193,32 @@ return {
 	-- Allowed: 0 to 64 ranges separated by commas, each an address or address/bits with no bit set beyond the prefix.
 	-- TRUSTED_PROXIES = "",
 
+	-- Sessions ------------------------------------------------------------------------------
+
+	-- Most open sessions; a quarter of the guarded memory bounds them too, at 1 KiB each.
+	-- Allowed: a whole number from 1 to 16384.
+	-- MAX_SESSIONS = 16384,
+
+	-- Open sessions of a wallet; one more replaces its least recently used.
+	-- Allowed: a whole number from 1 to 64.
+	-- SESSIONS_PER_WALLET = 8,
+
+	-- How long a session lasts, in seconds; a quarter of that without use ends it too.
+	-- Allowed: a whole number from 4 to 604800.
+	-- SESSION_TTL_SECONDS = 3600,
+
+	-- Sessions that a wallet may open per minute; 0: no limit.
+	-- Allowed: a whole number from 0 to 1000000000.
+	-- SESSION_OPEN_PER_MINUTE = 30,
+
+	-- Serve applications in sessions only, and refuse the requests of existing clients.
+	-- Allowed: true or false.
+	-- REQUIRE_SESSION = false,
+
+	-- Longest answer to a message of a session, in bytes; operations beyond it get 413.
+	-- Allowed: a whole number from 460036 to 1073741824.
+	-- MAX_SESSION_ANSWER_BYTES = 16777216,
+
 	-- Records -------------------------------------------------------------------------------
 
 	-- Longest value, in bytes before encryption; limits of bodies that are not set grow with it.

@@ -24,6 +24,9 @@ return {
 	{ method = "GET", path = "/kms/data/<key>", handler = "get" },
 	{ method = "PUT", path = "/kms/data", handler = "put", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "DELETE", path = "/kms/data", handler = "delete", max_body = "MAX_REQUEST_BODY_BYTES" },
+	-- An operation in a message also needs its own route above, and counts in that route's limits.
+	{ method = "POST", path = "/session", handler = "session", max_body = "MAX_REQUEST_BODY_BYTES" },
+	{ method = "POST", path = "/session/message", handler = "session_message", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "POST", path = "/sync", handler = "sync", max_body = "MAX_SYNC_PAYLOAD_BYTES" },
 
 	-- Your own routes, for GET only: the reply is the table that the handler returns, as JSON.

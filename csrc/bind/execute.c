@@ -46,7 +46,8 @@ static kms_status execute(kms_buf *result, const execute_job *job)
 				    .master = job->master,
 				    .store = job->service->store,
 				    .now_ms = job->now_ms,
-				    .max_list_bytes = job->service->limits.max_list };
+				    .max_list_bytes = job->service->limits.max_list,
+				    .has_sessions = job->service->has_sessions };
 	if (job->request->pop.text) execution.pop = bind_signature_view(&job->signature);
 	return kms_request_execute(result, job->request, &execution);
 }

@@ -93,6 +93,13 @@ static int http_read_body(lua_State *L)
 	return push_event(L, http, kms_http_read_body(http, limit, owner));
 }
 
+/* parser:body_ahead() -> bytes that have arrived of a sized body before it is read; 0 for others. */
+static int http_body_ahead(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)kms_http_body_ahead(bind_http_check(L, 1)).len);
+	return 1;
+}
+
 /* parser:drain(max) -> event: discards the rest of the body, at most `max` bytes. */
 static int http_drain(lua_State *L)
 {
@@ -187,6 +194,7 @@ static const luaL_Reg http_methods[] = {
 	{ "feed", http_feed },
 	{ "next", http_next },
 	{ "read_body", http_read_body },
+	{ "body_ahead", http_body_ahead },
 	{ "drain", http_drain },
 	{ "drainable", http_drainable },
 	{ "header", http_header },

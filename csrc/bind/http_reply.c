@@ -74,6 +74,8 @@ static const char *reason_of(lua_Integer status)
 		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
 		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 410, "Gone" },
 		{ 412, "Precondition Failed" },
 		{ 413, "Payload Too Large" },
 		{ 414, "URI Too Long" },

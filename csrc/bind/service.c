@@ -14,6 +14,7 @@
 #include "bind/topics.h"
 #include "base/mem.h"
 #include "net/http.h"
+#include "kms/crypto.h"
 #include "kms/kdf.h"
 
 void bind_arg_signature(bind_signature *signature, lua_State *L, int arg)
@@ -44,6 +45,7 @@ typedef struct auth_job {
 	const bind_service *service; /* argument 1 */
 	kms_pop_domain domain;
 	header_copy signature, nonce, timestamp, wallet;
+	uint8_t body32[32]; /* with the domains of sessions */
 	uint64_t now_s, mono_s;
 	kms_status status;
 	uint8_t caller20[20];
@@ -94,6 +96,16 @@ static kms_text view(const header_copy *copy)
 	return text;
 }
 
+static bool covers_body(kms_pop_domain domain)
+{
+	return domain == KMS_POP_APP_SESSION || domain == KMS_POP_PEER_SESSION;
+}
+
+static bool is_app(kms_pop_domain domain)
+{
+	return domain == KMS_POP_APP || domain == KMS_POP_APP_SESSION;
+}
+
 static void auth_run(bind_job *base)
 {
 	auth_job *job = (auth_job *)base;
@@ -102,7 +114,8 @@ static void auth_run(bind_job *base)
 			      .signature = view(&job->signature),
 			      .nonce = view(&job->nonce),
 			      .timestamp = view(&job->timestamp),
-			      .wallet = view(&job->wallet) };
+			      .wallet = view(&job->wallet),
+			      .body32 = covers_body(job->domain) ? job->body32 : NULL };
 	job->status = kms_pop_check(job->caller20, service->nonces, &pop, service->own20, job->now_s,
 				    job->mono_s, service->pop_window_s);
 	if (job->status != KMS_OK || job->domain != KMS_POP_APP || !service->wallet) return;
@@ -115,7 +128,7 @@ static void auth_run(bind_job *base)
 /* Fails with the names of the headers that are missing, in alphabetical order. */
 static int fail_missing(lua_State *L, const auth_job *job)
 {
-	const char *prefix = job->domain == KMS_POP_APP ? "X-App-" : "X-KMS-";
+	const char *prefix = is_app(job->domain) ? "X-App-" : "X-KMS-";
 	const struct {
 		const header_copy *header;
 		const char *name;
@@ -160,33 +173,38 @@ static int auth_finish(lua_State *L, bind_job *base)
 /*
  * service:authenticate(head, domain, wall_ms, mono_ms) -> wallet, signature text [, response signature] |
  * nil, message, code
- * domain: "app" or "peer". The response signature, for service:reply, only for a caller that service:know
- * was told.
+ * domain: "app" or "peer", or those of the opening of a session, whose signature covers the collected body:
+ * "app_session" and "peer_session". The response signature, for service:reply, only for a caller that
+ * service:know was told.
  */
 static int service_authenticate(lua_State *L)
 {
-	static const char *const domains[] = { "app", "peer", NULL };
+	/* In the order of kms_pop_domain. */
+	static const char *const domains[] = { "app", "peer", "app_session", "peer_session", NULL };
 	static const char *const headers[2][4] = {
 		{ "x-app-signature", "x-app-nonce", "x-app-timestamp", "x-app-wallet" },
 		{ "x-kms-signature", "x-kms-nonce", "x-kms-timestamp", "x-kms-wallet" },
 	};
 	const bind_service *service = bind_check(L, 1, &bind_service_type);
-	const kms_http *http = bind_http_check(L, 2);
-	int domain = luaL_checkoption(L, 3, NULL, domains);
+	kms_http *http = bind_http_check(L, 2);
+	kms_pop_domain domain = (kms_pop_domain)luaL_checkoption(L, 3, NULL, domains);
+	const char *const *names = headers[is_app(domain) ? 0 : 1];
 	uint64_t wall_ms = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
 	uint64_t mono_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 
 	if (!service->has_self) return bind_fail(L, KMS_ERR_STATE); /* no signature names this node */
 	auth_job *job = bind_job_push(L, sizeof(*job), auth_run, auth_finish);
-	if (!copy_header(&job->signature, http, headers[domain][0]) ||
-	    !copy_header(&job->nonce, http, headers[domain][1]) ||
-	    !copy_header(&job->timestamp, http, headers[domain][2]) ||
-	    !copy_header(&job->wallet, http, headers[domain][3]))
+	if (!copy_header(&job->signature, http, names[0]) || !copy_header(&job->nonce, http, names[1]) ||
+	    !copy_header(&job->timestamp, http, names[2]) || !copy_header(&job->wallet, http, names[3]))
 		return bind_fail(L, KMS_ERR_POP_DUPLICATE);
 	job->service = service;
-	job->domain = domain == 0 ? KMS_POP_APP : KMS_POP_PEER;
+	job->domain = domain;
 	job->now_s = wall_ms / 1000;
 	job->mono_s = mono_ms / 1000;
+	if (covers_body(domain)) {
+		kms_status status = kms_sha256(job->body32, kms_buf_span(kms_http_body(http)));
+		if (status != KMS_OK) return bind_fail(L, status);
+	}
 	return bind_job_start(L, &job->job);
 }
 

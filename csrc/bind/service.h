@@ -36,6 +36,7 @@ typedef struct bind_service {
 	kms_secret *master; /* our reference; may be NULL */
 	uint8_t own20[20];  /* of the wallet, where has_self */
 	bool has_self;
+	bool has_sessions; /* what requests that ask are told */
 	bind_known_callers *known;
 	kms_request_limits limits;
 	uint64_t pop_window_s;

@@ -67,6 +67,13 @@ size_t kms_http_ahead(const kms_http *http)
 	return http->in.len - http->at;
 }
 
+kms_span kms_http_body_ahead(const kms_http *http)
+{
+	if (http->state != STATE_WAIT || http->request.framing != KMS_HTTP_SIZED) return KMS_NO_BYTES;
+	size_t ahead = kms_http_ahead(http), left = (size_t)http->intake.left;
+	return kms_span_of(http->in.data + http->at, ahead < left ? ahead : left);
+}
+
 /* Gives back what a long head leaves of the buffer to the few bytes behind it; without memory it stays. */
 static void trim(kms_http *http)
 {

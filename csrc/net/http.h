@@ -135,6 +135,8 @@ void kms_http_release_body(kms_http *http);
 /* The same, and the texts and fields: as soon as the reply is made. */
 void kms_http_release(kms_http *http);
 
+/* What has arrived of a sized body that is not being read yet; empty otherwise. Valid until more is fed. */
+kms_span kms_http_body_ahead(const kms_http *http);
 /* Bytes fed and not consumed yet; the caller bounds its read-ahead by them. */
 size_t kms_http_ahead(const kms_http *http);
 

@@ -24,9 +24,18 @@ static kms_status begin_result(kms_buf *result, const kms_execution *execution)
 	return kms_member_number(result, "app_id", execution->app_id);
 }
 
-static kms_status append_pop(kms_buf *result, const kms_execution *execution)
+/* `pop` and `status`, what the envelope wants to be said: no result has a member between them. */
+static kms_status append_exchange(kms_buf *result, const kms_execution *execution)
 {
-	return execution->pop.text ? kms_member_text(result, "pop", execution->pop) : KMS_OK;
+	if (execution->pop.text) GUARD(kms_member_text(result, "pop", execution->pop));
+	return execution->says_status ? kms_member_number(result, "status", 200) : KMS_OK;
+}
+
+/* What a client asks to find sessions by (docs/protocol.md section 15). */
+static kms_status append_features(kms_buf *result, const kms_request *request, const kms_execution *execution)
+{
+	if (!request->asks_sessions || !execution->has_sessions) return KMS_OK;
+	return kms_buf_append_text(result, ",\"features\":[\"session\"]");
 }
 
 static kms_status execute_derive(kms_buf *result, const kms_request *request, const kms_execution *execution)
@@ -36,10 +45,11 @@ static kms_status execute_derive(kms_buf *result, const kms_request *request, co
 	GUARD(kms_derive(kms_out_of(key, request->length), execution->master, execution->app_id,
 			 request->path, request->context));
 	GUARD(begin_result(result, execution));
+	GUARD(append_features(result, request, execution));
 	GUARD(kms_member_base64(result, "key", kms_span_of(key, request->length)));
 	GUARD(kms_member_number(result, "length", request->length));
 	GUARD(kms_member_text(result, "path", request->path));
-	GUARD(append_pop(result, execution));
+	GUARD(append_exchange(result, execution));
 	return kms_buf_append_text(result, "}");
 }
 
@@ -53,8 +63,9 @@ static kms_status execute_put(kms_buf *result, const kms_request *request, const
 
 	/* The store changes last: after that, only the reserved part of the result is to be written. */
 	GUARD(begin_result(result, execution));
+	GUARD(append_features(result, request, execution));
 	GUARD(kms_member_text(result, "key", request->key));
-	GUARD(append_pop(result, execution));
+	GUARD(append_exchange(result, execution));
 	GUARD(kms_buf_reserve(result, STAMP_BYTES + COPIES_BYTES));
 	GUARD(kms_store_put(&updated_at_ms, execution->store, execution->app_id, request->key,
 			    kms_buf_span(&sealed), request->ttl_ms, execution->now_ms));
@@ -67,8 +78,9 @@ static kms_status execute_delete(kms_buf *result, const kms_request *request, co
 	uint64_t updated_at_ms;
 	GUARD(begin_result(result, execution));
 	GUARD(kms_buf_append_text(result, ",\"deleted\":true"));
+	GUARD(append_features(result, request, execution));
 	GUARD(kms_member_text(result, "key", request->key));
-	GUARD(append_pop(result, execution));
+	GUARD(append_exchange(result, execution));
 	GUARD(kms_buf_append_text(result, "}"));
 	GUARD(kms_buf_reserve(result, COPIES_BYTES));
 	return kms_store_delete(&updated_at_ms, execution->store, execution->app_id, request->key,
@@ -87,7 +99,7 @@ static kms_status execute_get(kms_buf *result, const kms_request *request, const
 	GUARD(kms_value_open(&value, data_key, kms_buf_span(&sealed)));
 	GUARD(begin_result(result, execution));
 	GUARD(kms_member_text(result, "key", request->key));
-	GUARD(append_pop(result, execution));
+	GUARD(append_exchange(result, execution));
 	GUARD(kms_member_number(result, "updated_at_ms", updated_at_ms));
 	GUARD(kms_member_base64(result, "value", kms_buf_span(&value)));
 	return kms_buf_append_text(result, "}");
@@ -152,7 +164,7 @@ static kms_status execute_list(kms_buf *result, const kms_request *request, cons
 			     &list));
 	GUARD(kms_buf_append_text(result, "]"));
 	if (more) GUARD(append_next(&list));
-	GUARD(append_pop(result, execution));
+	GUARD(append_exchange(result, execution));
 	GUARD(kms_buf_append_text(result, "}"));
 	return fill_count(result, gap, list.count);
 }

@@ -15,6 +15,7 @@
 typedef struct fields {
 	kms_request *request;
 	const kms_json *json;
+	const kms_json_value *root; /* the request's object */
 	const kms_request_limits *limits;
 	const char *current; /* the member being parsed: after a failure, the one at fault */
 } fields;
@@ -23,7 +24,7 @@ typedef struct fields {
 static const kms_json_value *optional_field(fields *f, const char *name)
 {
 	f->current = name;
-	const kms_json_value *value = kms_json_get(f->json, &f->json->values[0], name);
+	const kms_json_value *value = kms_json_get(f->json, f->root, name);
 	return value && value->type != KMS_JSON_NULL ? value : NULL;
 }
 
@@ -31,7 +32,7 @@ static const kms_json_value *optional_field(fields *f, const char *name)
 static kms_status field_not_null(const kms_json_value **value, fields *f, const char *name)
 {
 	f->current = name;
-	*value = kms_json_get(f->json, &f->json->values[0], name);
+	*value = kms_json_get(f->json, f->root, name);
 	ENSURE(!*value || (*value)->type != KMS_JSON_NULL, KMS_ERR_FIELD_TYPE);
 	return KMS_OK;
 }
@@ -68,7 +69,7 @@ static kms_status optional_flag(bool *flag, fields *f, const char *name)
 static kms_status absent_field(fields *f, const char *name)
 {
 	f->current = name;
-	return kms_json_get(f->json, &f->json->values[0], name) ? KMS_ERR_FIELD_UNKNOWN : KMS_OK;
+	return kms_json_get(f->json, f->root, name) ? KMS_ERR_FIELD_UNKNOWN : KMS_OK;
 }
 
 static bool is_blank(kms_text text)
@@ -115,14 +116,12 @@ static kms_status parse_key(fields *f)
 /* Decodes in place: a stored value is never copied out of its guarded buffer. */
 static kms_status parse_put_value(fields *f)
 {
-	kms_request *request = f->request;
 	kms_text text;
-	GUARD(required_string(&text, f, "value"));
-	size_t offset = (size_t)((const uint8_t *)text.text - request->plain.data);
-	uint8_t *bytes = request->plain.data + offset;
 	size_t len;
+	GUARD(required_string(&text, f, "value"));
+	uint8_t *bytes = (uint8_t *)kms_json_get(f->json, f->root, "value")->text;
 	GUARD(kms_base64_decode(bytes, &len, text));
-	request->value = kms_span_of(bytes, len);
+	f->request->value = kms_span_of(bytes, len);
 	ENSURE(len <= f->limits->max_value, KMS_ERR_VALUE_SIZE);
 	return KMS_OK;
 }
@@ -157,6 +156,28 @@ static kms_status parse_put(fields *f)
 	return parse_ttl(f);
 }
 
+static kms_status parse_page_limit(fields *f)
+{
+	const kms_json_value *value = optional_field(f, "limit");
+	if (!value) return KMS_OK;
+	ENSURE(value->type == KMS_JSON_INTEGER, KMS_ERR_FIELD_TYPE);
+	ENSURE(!value->negative && value->number >= 1 && value->number <= KMS_LIST_MAX, KMS_ERR_FIELD_VALUE);
+	f->request->limit = (size_t)value->number;
+	return KMS_OK;
+}
+
+/* Without any of its members: all keys. */
+static kms_status parse_list(fields *f)
+{
+	kms_request *request = f->request;
+	GUARD(optional_string(&request->prefix, f, "prefix"));
+	ENSURE(request->prefix.len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
+	GUARD(optional_string(&request->after, f, "after"));
+	ENSURE(request->after.len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
+	if (request->prefix.text || request->after.text) request->limit = KMS_LIST_DEFAULT;
+	return parse_page_limit(f);
+}
+
 /*
  * The signed headers do not cover the method. A body that was sealed for one operation and is sent as
  * another one (a PUT as a DELETE) names its own operation, and does not fit a DELETE.
@@ -171,16 +192,32 @@ static kms_status parse_delete(fields *f)
 /* Every member that the requests of a kind may have, with a NULL at the end. */
 static const char *const *members_of(kms_request_kind kind)
 {
-	static const char *const derive[] = { "context", "length", "op", "path", "pop", "strict", NULL };
-	static const char *const put[] = { "key", "op", "pop", "strict", "ttl_ms", "value", NULL };
-	static const char *const delete[] = { "key", "op", "pop", "strict", NULL };
+	static const char *const derive[] = { "context", "features", "length", "op",
+					      "path",    "pop",      "strict", NULL };
+	static const char *const put[] = {
+		"features", "key", "op", "pop", "strict", "ttl_ms", "value", NULL
+	};
+	static const char *const key[] = { "features", "key", "op", "pop", "strict", NULL };
+	static const char *const list[] = { "after", "limit", "op", "pop", "prefix", "strict", NULL };
 	if (kind == KMS_REQUEST_DERIVE) return derive;
-	return kind == KMS_REQUEST_PUT ? put : delete;
+	if (kind == KMS_REQUEST_LIST) return list;
+	return kind == KMS_REQUEST_PUT ? put : key;
 }
 
 static bool text_is(kms_text text, const char *want)
 {
 	return text.len == strlen(want) && kms_equal_ct(text.text, want, text.len);
+}
+
+/* Whether the request names the feature "session"; other features, and other types, are ignored. */
+static bool asks_sessions(fields *f)
+{
+	const kms_json_value *list = optional_field(f, "features");
+	if (!list || list->type != KMS_JSON_ARRAY) return false;
+	for (const kms_json_value *name = list->count ? kms_json_first(f->json, list) : NULL; name;
+	     name = kms_json_next(f->json, name))
+		if (name->type == KMS_JSON_STRING && text_is(kms_json_text(name), "session")) return true;
+	return false;
 }
 
 static bool is_member(kms_request_kind kind, kms_text name)
@@ -197,7 +234,7 @@ static kms_status check_strict(fields *f)
 	GUARD(optional_flag(&strict, f, "strict"));
 	if (!strict) return KMS_OK;
 	f->current = NULL; /* the name at fault lies in guarded memory that ends with the request */
-	const kms_json_value *root = &f->json->values[0];
+	const kms_json_value *root = f->root;
 	const kms_json_value *name = root->count ? kms_json_first(f->json, root) : NULL;
 	while (name) {
 		ENSURE(is_member(f->request->kind, kms_json_text(name)), KMS_ERR_FIELD_UNKNOWN);
@@ -210,7 +247,7 @@ static kms_status check_strict(fields *f)
 static kms_status check_operation(fields *f)
 {
 	f->current = "op";
-	const kms_json_value *value = kms_json_get(f->json, &f->json->values[0], "op");
+	const kms_json_value *value = kms_json_get(f->json, f->root, "op");
 	if (!value) return KMS_OK;
 	ENSURE(value->type == KMS_JSON_STRING, KMS_ERR_FIELD_TYPE);
 	const char *own = kms_request_operation(f->request->kind);
@@ -220,13 +257,14 @@ static kms_status check_operation(fields *f)
 
 static kms_status parse_fields(fields *f)
 {
-	ENSURE(f->json->values[0].type == KMS_JSON_OBJECT, KMS_ERR_JSON);
+	ENSURE(f->root->type == KMS_JSON_OBJECT, KMS_ERR_JSON);
 	f->current = "app_id";
 	/* Results have it and requests never do, so that a result sent back is not taken for a request. */
-	ENSURE(!kms_json_get(f->json, &f->json->values[0], "app_id"), KMS_ERR_APP_ID_IN_REQUEST);
+	ENSURE(!kms_json_get(f->json, f->root, "app_id"), KMS_ERR_APP_ID_IN_REQUEST);
 	GUARD(check_operation(f));
 	GUARD(check_strict(f));
 	GUARD(optional_string(&f->request->pop, f, "pop"));
+	f->request->asks_sessions = asks_sessions(f);
 	switch (f->request->kind) {
 	case KMS_REQUEST_DERIVE:
 		return parse_derive(f);
@@ -235,7 +273,9 @@ static kms_status parse_fields(fields *f)
 	case KMS_REQUEST_DELETE:
 		return parse_delete(f);
 	case KMS_REQUEST_GET:
+		return parse_key(f);
 	case KMS_REQUEST_LIST:
+		return parse_list(f);
 	default:
 		return KMS_ERR_ARGUMENT;
 	}
@@ -246,7 +286,7 @@ static kms_status parse_plain(kms_request *request, const char **field, const km
 {
 	DEFER(kms_json_free) kms_json json = { 0 };
 	GUARD(kms_json_parse(&json, (char *)request->plain.data, request->plain.len, MAX_VALUES));
-	fields f = { request, &json, limits, NULL };
+	fields f = { request, &json, json.values, limits, NULL };
 	kms_status status = parse_fields(&f);
 	if (status != KMS_OK) *field = f.current;
 	return status;
@@ -270,64 +310,43 @@ kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *
 	request->plain = *plain;
 	*plain = kms_buf_make(plain->kind, plain->max);
 	kms_status status = KMS_ERR_ARGUMENT;
-	if (limits && request->plain.kind == KMS_BUF_GUARDED) status = parse_plain(request, field, limits);
+	bool has_body = kind == KMS_REQUEST_DERIVE || kind == KMS_REQUEST_PUT || kind == KMS_REQUEST_DELETE;
+	if (limits && has_body && request->plain.kind == KMS_BUF_GUARDED)
+		status = parse_plain(request, field, limits);
 	if (status != KMS_OK) kms_request_clear(request);
 	return status;
 }
 
-kms_status kms_request_for_key(kms_request *request, kms_text key)
+/* ---- operations of a session ---- */
+
+static kms_status parse_kind(fields *f)
+{
+	kms_text name;
+	GUARD(required_string(&name, f, "op"));
+	for (kms_request_kind kind = KMS_REQUEST_DERIVE; kms_request_operation(kind); kind++) {
+		if (!text_is(name, kms_request_operation(kind))) continue;
+		f->request->kind = kind;
+		return KMS_OK;
+	}
+	return KMS_ERR_FIELD_VALUE;
+}
+
+kms_status kms_request_read(kms_request *request, const char **field, const kms_json *json,
+			    const kms_json_value *object, const kms_request_limits *limits)
 {
 	ENSURE_REF(request);
 	*request = (kms_request){ 0 };
-	ENSURE(key.text || !key.len, KMS_ERR_ARGUMENT);
-	ENSURE(key.len >= 1 && key.len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
-	ENSURE(kms_utf8_valid(key), KMS_ERR_UTF8);
-	ENSURE(!memchr(key.text, '\0', key.len), KMS_ERR_FIELD_VALUE);
-	kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, key.len);
-	GUARD(kms_buf_append(&plain, kms_text_span(key)));
-	request->kind = KMS_REQUEST_GET;
-	request->plain = plain;
-	request->key = kms_buf_text(&plain);
-	return KMS_OK;
-}
-
-/* Copies a text into the request's reserved buffer; an empty one is as good as none. */
-static kms_text keep(kms_request *request, kms_text text)
-{
-	if (text.len == 0) return KMS_NO_TEXT;
-	const char *copy = (const char *)request->plain.data + request->plain.len;
-	(void)kms_buf_append(&request->plain, kms_text_span(text));
-	return kms_text_of(copy, text.len);
-}
-
-kms_status kms_request_for_list(kms_request *request, kms_text prefix, kms_text after, size_t limit)
-{
-	ENSURE_REF(request);
-	*request = (kms_request){ .kind = KMS_REQUEST_LIST };
-	ENSURE(prefix.len <= KMS_STORE_MAX_PEER_KEY && after.len <= KMS_STORE_MAX_PEER_KEY, KMS_ERR_KEY_SIZE);
-	ENSURE(limit <= KMS_LIST_MAX, KMS_ERR_RANGE);
-	size_t total = prefix.len + after.len;
-	request->plain = kms_buf_make(KMS_BUF_GUARDED, total);
-	if (total > 0) GUARD(kms_buf_reserve(&request->plain, total));
-	request->prefix = keep(request, prefix);
-	request->after = keep(request, after);
-	request->limit = limit;
-	return KMS_OK;
-}
-
-void kms_request_clear(kms_request *request)
-{
-	if (!request) return;
-	kms_buf_free(&request->plain);
+	ENSURE_REF(field);
+	*field = NULL;
+	ENSURE_REF(json);
+	ENSURE_REF(object);
+	ENSURE_REF(limits);
+	ENSURE(object->type == KMS_JSON_OBJECT, KMS_ERR_JSON);
+	fields f = { request, json, object, limits, NULL };
+	kms_status status = parse_kind(&f);
+	if (status == KMS_OK) status = parse_fields(&f);
+	if (status == KMS_OK) return KMS_OK;
 	*request = (kms_request){ 0 };
-}
-
-kms_status kms_request_check_pop(const kms_request *request, kms_text signature, bool required)
-{
-	ENSURE_REF(request);
-	ENSURE_REF(signature.text);
-	if (!request->pop.text) return required ? KMS_ERR_POP_BINDING : KMS_OK;
-	ENSURE(request->pop.len == signature.len, KMS_ERR_POP_BINDING);
-	ENSURE(kms_equal_ct(request->pop.text, signature.text, signature.len), KMS_ERR_POP_BINDING);
-	return KMS_OK;
+	*field = f.current;
+	return status;
 }

@@ -7,6 +7,7 @@
 #ifndef KMS_REQUEST_H
 #define KMS_REQUEST_H
 
+#include "kms/json.h"
 #include "kms/pop.h"
 #include "kms/store.h"
 
@@ -34,6 +35,7 @@ typedef struct kms_request {
 	kms_text after;       /* LIST; may be absent */
 	size_t limit;         /* LIST: keys at most; 0: all keys, or ERR_TOO_LARGE */
 	kms_text pop;         /* may be absent */
+	bool asks_sessions;   /* names the feature "session", and is told whether this node has it */
 	bool names_operation; /* has `op`: its caller knows this version's members of results */
 } kms_request;
 
@@ -60,6 +62,16 @@ typedef struct kms_request_limits {
  */
 kms_status kms_request_parse(kms_request *request, const char **field, kms_buf *plain, kms_request_kind kind,
 			     const kms_request_limits *limits);
+
+/*
+ * Reads one operation of a session's message: an object whose `op` names its kind, any of them.
+ * Returns: KMS_OK; ERR_JSON for a value that is no object; ERR_FIELD_VALUE for another `op`, and for a
+ * `limit` of a LIST that is not 1 to KMS_LIST_MAX; else as kms_request_parse. Out: request - owns nothing:
+ * its texts and value point into the message, where the value is decoded. field - as kms_request_parse. In:
+ * json - of the message, in a guarded buffer. object - one of its values.
+ */
+kms_status kms_request_read(kms_request *request, const char **field, const kms_json *json,
+			    const kms_json_value *object, const kms_request_limits *limits);
 
 /*
  * Makes the request of a GET.
@@ -96,6 +108,8 @@ typedef struct kms_execution {
 	uint64_t now_ms;          /* wall clock */
 	size_t max_list_bytes;    /* of the keys in the result of a LIST (MAX_LIST_BYTES) */
 	kms_text pop;             /* repeated in the result; may be absent */
+	bool has_sessions;        /* what a request that asks is told */
+	bool says_status;         /* whether the result has "status":200, as in messages of a session */
 } kms_execution;
 
 /*

@@ -4,6 +4,7 @@ require("spec.support.native")
 
 local app_routes = require("kms.routes.app")
 local loop = require("kms.base.loop")
+local operations = require("kms.routes.operations")
 local uv = require("luv")
 local wakeup = require("kms.async.wakeup")
 
@@ -17,21 +18,24 @@ end
 -- @param service, tee  used instead, or nil
 local function new_app(service, tee)
 	local asked = {}
+	tee = tee or { has_channel = function() return true end }
+	service = service or {
+		request = function(_, operation, key)
+			asked[#asked + 1] = { operation, key }
+			return nil, "no such record", "ERR_NOT_FOUND"
+		end,
+	}
+	local config = { MAX_NAMESPACES = 1, REQUIRE_POP = false, REQUIRE_SESSION = false, WRITE_COPIES = 1 }
 	local app = app_routes.new({
-		service = service or {
-			request = function(_, operation, key)
-				asked[#asked + 1] = { operation, key }
-				return nil, "no such record", "ERR_NOT_FOUND"
-			end,
-		},
-		tee = tee or { has_channel = function() return true end },
-		config = { MAX_NAMESPACES = 1, REQUIRE_POP = false, WRITE_COPIES = 1 }, copies = {},
-		authenticator = { app = function() return caller end },
-		gateway = { request = function() end, opened = function() end },
-		nonces = { add_to = function(_, reply) return reply end }, readiness = { ready = true, writes_wait = function() end },
-		log = { enabled = function() return false end },
-		mono_ms = function() return 0 end, wall_ms = function() return 0 end, on_change = function() end,
-		refuse_value = function() end, clock_check = {},
+		service = service, tee = tee, config = config, authenticator = { app = function() return caller end },
+		nonces = { add_to = function(_, reply) return reply end },
+		mono_ms = function() return 0 end, wall_ms = function() return 0 end,
+		operations = operations.new({
+			service = service, tee = tee, config = config, copies = {}, on_change = function() end,
+			gateway = { request = function() end, opened = function() end },
+			readiness = { ready = true, writes_wait = function() end }, log = { enabled = function() return false end },
+			refuse_value = function() end, clock_check = {},
+		}),
 	})
 	return app, asked
 end
@@ -112,13 +116,13 @@ describe("kms.routes.app", function()
 			uv.run("nowait")
 		end
 		assert.equal(1, most)
-		assert.same({}, app.listings.queues)
+		assert.same({}, app.operations.listings.queues)
 	end)
 
 	it("refuses listings beyond those that may wait", function()
 		local app = new_app(OPENS)
 		local found = route(app, "get", nil)
-		app.listings.lock = function() return false end
+		app.operations.listings.lock = function() return false end
 		assert.equal(429, found.handler(new_inbound(nil, nil, found)).status)
 	end)
 
@@ -146,15 +150,15 @@ describe("kms.routes.app", function()
 			inbound.request.header = function() return nil end
 			return found.handler(inbound)
 		end
-		app.refuse_value = function() return "value too large for members 0xa" end
+		app.operations.refuse_value = function() return "value too large for members 0xa" end
 		local reply = call()
 		assert.same({ 413, false }, { reply.status, executed })
 		assert.matches("value too large for members 0xa", reply.body)
 		assert.is_false(required)
-		app.refuse_value, app.config.REQUIRE_POP = function() end, true
+		app.operations.refuse_value, app.config.REQUIRE_POP = function() end, true
 		assert.same({ 200, true }, { call().status, executed })
 		assert.is_true(required)
-		executed, app.clock_check.reason = false, "clock: 40 s behind the chain"
+		executed, app.operations.clock_check.reason = false, "clock: 40 s behind the chain"
 		reply = call()
 		assert.same({ 503, false, "5" }, { reply.status, executed, reply.headers["Retry-After"] })
 		assert.matches('"reason":"clock"', reply.body, 1, true)
@@ -179,8 +183,8 @@ describe("kms.routes.app", function()
 			end,
 		})
 		app.config.WRITE_COPIES = 2
-		app.copies.begin = function() return {} end
-		app.copies.wait = function()
+		app.operations.copies.begin = function() return {} end
+		app.operations.copies.wait = function()
 			closed_in_wait = closed
 			return 2
 		end

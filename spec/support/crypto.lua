@@ -12,6 +12,8 @@ local kit = require("kms_testkit")
 local M = {
 	hex = kit.hex, unhex = kit.unhex, base64 = kit.base64, unbase64 = kit.unbase64,
 	random = kit.random, keccak256 = kit.keccak256, hkdf = kit.hkdf, native = native,
+	sha256 = kit.sha256, x25519 = kit.x25519, x25519_public = kit.x25519_public, aead_seal = kit.aead_seal,
+	aead_open = kit.aead_open,
 }
 
 -- SubjectPublicKeyInfo of a P-384 key up to its point (RFC 5480).

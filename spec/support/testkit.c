@@ -25,6 +25,7 @@
 
 #include "base/ensure.h"
 #include "kms/crypto.h"
+#include "testkit_session.h"
 
 #define POINT 97
 #define SCALAR 48
@@ -377,5 +378,6 @@ int luaopen_kms_testkit(lua_State *L)
 		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);
+	kms_testkit_add_session(L);
 	return 1;
 }

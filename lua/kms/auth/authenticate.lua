@@ -19,10 +19,23 @@ local function dev_wallet(request)
 	return named and native.address(named)
 end
 
-local function within_limits(self, facts, mono_ms)
+--- Counts one request, or one operation of a message, in the limits of its wallet and of its application.
+-- @param facts kms.auth.authorize
+-- @return true | false, seconds until the next one
+function Authenticator:count(facts, mono_ms)
 	local ok, wait_s = self.limiter:take(facts.wallet_key, mono_ms)
 	if not ok then return false, wait_s end
 	return self.limiter:take(facts.app_key, mono_ms)
+end
+
+-- What the chain says about a wallet that has signed. Results as Authenticator:app.
+local function authorized(self, wallet, mono_ms, address)
+	local facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms, address)
+	if not facts then return nil, message, code, wait_s, wallet end
+	local ok
+	ok, wait_s = self:count(facts, mono_ms)
+	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
+	return facts
 end
 
 --- Authenticates and authorizes an application's request.
@@ -41,16 +54,24 @@ function Authenticator:app(request, wall_ms, mono_ms, address)
 			return nil, message, code
 		end
 	end
-	local facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms, address)
+	local facts, message, code, wait_s = authorized(self, wallet, mono_ms, address)
 	if not facts then return nil, message, code, wait_s, wallet end
-	local ok
-	ok, wait_s = within_limits(self, facts, mono_ms)
-	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
 	if not dev and not response then self.service:know(wallet) end
 	return {
 		wallet = wallet, signature = signature, response = response, dev = dev and true or false, app_id = facts.app_id,
 		version_id = facts.version_id, instance_id = facts.instance_id, point = facts.point,
 	}
+end
+
+--- Authenticates and authorizes the opening of a session, whose signature covers the collected body.
+-- @return facts of kms.auth.authorize, signature text | nil, message, code, seconds to wait, wallet: as app()
+function Authenticator:app_session(request, wall_ms, mono_ms, address)
+	local wallet, signature, code = self.service:authenticate(request.head, "app_session", wall_ms, mono_ms)
+	if not wallet then return nil, signature, code end
+	local facts, message, wait_s
+	facts, message, code, wait_s = authorized(self, wallet, mono_ms, address)
+	if not facts then return nil, message, code, wait_s, wallet end
+	return facts, signature
 end
 
 --- @param deps service (native); authorizer (kms.auth.authorize); config (APP_RATE_LIMIT_PER_MINUTE,

@@ -14,7 +14,10 @@ local WIRE = {
 	bad_request = { 400, "bad request" },
 	unauthorized = { 403, "not authorized" },
 	forbidden = { 403, "forbidden" },
+	stale = { 403, "stale" },
 	not_found = { 404, "not found" },
+	session_unknown = { 410, "no such session" },
+	session_replay = { 409, "this number was used" },
 	method_not_allowed = { 405, "method not allowed" },
 	not_implemented = { 501, "not implemented" },
 	payload_too_large = { 413, "payload too large" },
@@ -53,6 +56,15 @@ local NAMES = {
 		ERR_SENDER_KEY = "sender_key_mismatch", ERR_POP_BINDING = "pop_mismatch", ERR_OPERATION = "operation_mismatch",
 		ERR_FORBIDDEN = "forbidden",
 		ERR_POLICY = "policy",
+	},
+	stale = {
+		ERR_STALE = "stale_message",
+	},
+	session_unknown = {
+		ERR_SESSION_UNKNOWN = "session_unknown",
+	},
+	session_replay = {
+		ERR_SESSION_REPLAY = "session_replay",
 	},
 	not_found = {
 		ERR_NOT_FOUND = "not_found", ERR_NO_ROUTE = "no_route",
@@ -131,7 +143,7 @@ end
 -- @param name  "ERR_..."
 -- @param message  public text; nil, or an internal error: the default text is sent
 -- @param headers  further headers, name -> text or number, or nil
--- @return { status, body (JSON), headers (name -> text), code (the name, for the log) }
+-- @return { status, body (JSON), headers (name -> text), code (the name, for the log), message (as sent) }
 function M.reply(name, message, headers)
 	local code, status = M.wire(name)
 	if code == "internal_error" or PRIVATE[name] then message = nil end
@@ -139,7 +151,7 @@ function M.reply(name, message, headers)
 	local all = { ["Content-Type"] = "application/json" }
 	for header, value in pairs(headers or {}) do all[header] = tostring(value) end
 	return {
-		status = status, code = name, headers = all,
+		status = status, code = name, headers = all, message = public,
 		body = ('{"code":"%s","reason":"%s","message":%s}'):format(code, M.reason(name), cjson.encode(public)),
 	}
 end

@@ -15,6 +15,9 @@ M.PEER_KEY = 65536
 --- Largest MAX_LIST_BYTES.
 M.LONGEST_LIST = 64 << 20
 
+--- Operations of a message (KMS_OPERATIONS_MAX), and bytes of a refusal in it (KMS_REFUSAL_BYTES).
+M.OPERATIONS, M.REFUSAL = 256, 256
+
 --- Request line of the server: a page of a listing names a key as `prefix` and one as `after`.
 M.LINE = 2 * PERCENT * M.PEER_KEY + OTHER
 
@@ -43,6 +46,12 @@ function M.sync_body(values)
 	return sealed(ciphertext + ESCAPED * M.PEER_KEY + CLOCK + 2 * OTHER)
 end
 
+--- Answer to a message with one operation that reads the largest record, or with the most operations, all refused.
+function M.session_answer(values)
+	local refusals = M.OPERATIONS * (M.REFUSAL + 1)
+	return base64(values.MAX_KV_VALUE_SIZE_BYTES) + ESCAPED * M.PEER_KEY + refusals + OTHER
+end
+
 --- How much of MAX_BODY_MEMORY_BYTES is reserved for small bodies, and for those of members.
 function M.body_reserves(total)
 	return total // 8, total // 4
@@ -58,7 +67,9 @@ function M.needed(values)
 	local request, sync = M.request_body(values), M.sync_body(values)
 	return {
 		MAX_REQUEST_BODY_BYTES = request, MAX_APP_BODY_MEMORY_BYTES = request, MAX_SYNC_PAYLOAD_BYTES = sync,
-		MAX_SNAPSHOT_BYTES = sync, MAX_BODY_MEMORY_BYTES = math.max(memory_for(request), memory_for(sync, true)),
+		MAX_SNAPSHOT_BYTES = sync,
+		MAX_SESSION_ANSWER_BYTES = M.session_answer(values),
+		MAX_BODY_MEMORY_BYTES = math.max(memory_for(request), memory_for(sync, true)),
 	}
 end
 

@@ -25,7 +25,7 @@ local function check_sizes(values, refuse)
 	local needed = limits.needed(values)
 	for _, name in ipairs({
 		"MAX_REQUEST_BODY_BYTES", "MAX_SYNC_PAYLOAD_BYTES", "MAX_SNAPSHOT_BYTES", "MAX_BODY_MEMORY_BYTES",
-		"MAX_APP_BODY_MEMORY_BYTES",
+		"MAX_APP_BODY_MEMORY_BYTES", "MAX_SESSION_ANSWER_BYTES",
 	}) do
 		if values[name] < needed[name] then
 			refuse("variable %s: value '%d' is not valid with MAX_KV_VALUE_SIZE_BYTES=%d and MAX_KEY_BYTES=%d: allowed is "

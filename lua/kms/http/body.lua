@@ -25,6 +25,29 @@ function M.read(conn, limit, caller, is_member)
 	return event, status, code, message
 end
 
+--- Waits until a sized body's first bytes have arrived, before it is read; yields (kms.http.request).
+-- @return true | nil, HTTP status, wire code, message
+function M.await_front(conn, bytes)
+	local event, status, code, message
+	while conn.parser and conn.parser:body_ahead() < bytes do
+		if conn.closed or conn.eof then return nil, 400, "bad_request", "the body is incomplete" end
+		if conn.request:waits_for_continue() then conn.client:try_write(CONTINUE) end
+		conn.request.continued = true
+		if conn.phase ~= "body" then
+			conn:enter("body")
+			conn.pace_since, conn.pace_bytes = conn.since, 0
+		end
+		conn:start_reading()
+		conn.reader, conn.wakes_early = coroutine.running(), true
+		event, status, code, message = coroutine.yield()
+		conn.wakes_early = false
+		if event then break end
+	end
+	if not conn.closed then conn:enter("busy") end
+	if event then return nil, status, code, message end
+	return true
+end
+
 --- Counts bytes that arrived for the body.
 function M.count(conn, bytes)
 	conn.pace_bytes = conn.pace_bytes + bytes

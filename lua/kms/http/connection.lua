@@ -163,7 +163,7 @@ end
 -- Handles the parser's event for new input while there is a request, or while its body is drained.
 local function take(self, event, a, b, c)
 	if self.reader then
-		if event then return self:wake(event, a, b, c) end
+		if event or self.wakes_early then return self:wake(event, a, b, c) end
 	elseif self.request then
 		if not event and a > READ_AHEAD_BYTES then self:stop_reading() end
 	elseif event then
@@ -191,8 +191,8 @@ local function on_read(self, failure, chunk)
 	step(self, parser:feed(chunk))
 end
 
---- Collects the body of the running request (kms.http.body).
-Conn.read_body = http_body.read
+--- Collects the body of the running request, or waits for its beginning (kms.http.body).
+Conn.read_body, Conn.await_front = http_body.read, http_body.await_front
 
 --- Ends a body that arrives too slowly (kms.http.body).
 Conn.check_pace = http_body.check_pace
@@ -235,7 +235,8 @@ function M.new(server, client, address, caller)
 	-- request.
 	local self = setmetatable({
 		server = server, client = client, address = address, path = client_address.path(address), caller = caller,
-		request = false, next_slice = false, reader = false, reading = false, closed = false, eof = false,
+		request = false, next_slice = false, reader = false, wakes_early = false, reading = false, closed = false,
+		eof = false,
 	}, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self

@@ -40,6 +40,15 @@ function Inbound:announces_too_much()
 	return nil
 end
 
+--- One operation of a message that this request brought: a record of its own for limits, policies and the log.
+-- @param name of the operation, which is that of its route
+function Inbound:operation(name)
+	return setmetatable({
+		request = self.request, address = self.address, limit_address = self.limit_address, route = { name = name },
+		wallet = self.wallet, app_id = self.app_id, max_body = self.max_body,
+	}, Inbound)
+end
+
 --- @param request kms.http.request
 -- @param trusted ranges of trusted proxies (kms.base.cidr), or nil
 -- @param in_enclave IN_ENCLAVE

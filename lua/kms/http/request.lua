@@ -69,6 +69,19 @@ function Request:read_body(limit, caller, is_member)
 	return nil, message, CODES[status]
 end
 
+--- Waits until the body's first bytes have arrived, without reading it: functions of kms_native find them by `head`.
+-- Yields. A chunked body is collected instead, and a shorter one is refused.
+-- @param bytes  how many; @param limit  as for read_body
+-- @return true | nil, message, code: as read_body
+function Request:await_front(bytes, limit)
+	local announced = self.has_body and self.head:content_length()
+	if announced == nil then return self:read_body(limit) end
+	if not announced or announced < bytes then return nil, "the body is too short", "ERR_TRUNCATED" end
+	local ok, status, _, message = self.conn:await_front(bytes)
+	if ok then return true end
+	return nil, message, CODES[status]
+end
+
 --- Lets later requests of this connection for a route pass the limits by address: its client has proven who it is.
 -- @param route name of the route; nil: it has not, or not any more
 function Request:exempt(route)

@@ -4,9 +4,7 @@
 -- function that finds the later one when it is called. `parts` never leaves kms.node.
 
 local attestation_routes = require("kms.routes.attestation")
-local app_routes = require("kms.routes.app")
-local authenticate = require("kms.auth.authenticate")
-local authorize = require("kms.auth.authorize")
+local applications = require("kms.node.applications")
 local bans = require("kms.peers.bans")
 local clock_check = require("kms.node.clock_check")
 local copies = require("kms.sync.copies")
@@ -25,20 +23,17 @@ local metrics = require("kms.admin.metrics")
 local metrics_requests = require("kms.admin.metrics.requests")
 local native = require("kms_native")
 local new_apps = require("kms.sync.new_apps")
-local nonces = require("kms.auth.nonces")
 local outbound = require("kms.peers.outbound")
 local peers = require("kms.peers")
 local public_routes = require("kms.routes.public")
 local push = require("kms.sync.push")
 local readiness = require("kms.node.readiness")
 local reloader = require("kms.policy.reloader")
-local remembered = require("kms.auth.remembered")
 local repair = require("kms.sync.repair")
 local replies = require("kms.sync.replies")
 local route_table = require("kms.policy.route_table")
 local status = require("kms.routes.status")
 local sync_route = require("kms.sync.route")
-local value_limit = require("kms.sync.value_limit")
 
 local M = {}
 
@@ -152,31 +147,6 @@ end
 
 -- ---- the routes ------------------------------------------------------------------------------------
 
-local function add_authentication(parts)
-	local config = parts.config
-	parts.nonces = nonces.new({ native = parts.native_nonces, mono_ms = parts.mono_ms })
-	parts.remembered = remembered.new({ path = config.DATA_DIR .. "/authorised-wallets", log = parts.log })
-	parts.authorizer = authorize.new({
-		chain = parts.chain, ttl_ms = config.REGISTRY_CACHE_TTL_SECONDS * SECOND_MS, log = parts.log,
-		remembered = parts.remembered, is_member = function(wallet) return parts.peers:peer(wallet) ~= nil end,
-	})
-	parts.authenticator = authenticate.new({ service = parts.service, authorizer = parts.authorizer, config = config })
-end
-
-local function app(parts)
-	local function refuse_value(request)
-		if parts.config.ALLOW_PARTIAL_REPLICATION then return nil end
-		local _, size = request:numbers()
-		return value_limit.refusal(parts.peers, #request:key(), size)
-	end
-	return app_routes.new({
-		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
-		gateway = parts.gateway, readiness = parts.readiness, log = parts.log, mono_ms = parts.mono_ms,
-		wall_ms = parts.wall_ms, config = parts.config, on_change = function() parts.early_push:changed() end,
-		copies = parts.copies, refuse_value = refuse_value, clock_check = parts.clock_check,
-	})
-end
-
 local function attestation(parts)
 	return attestation_routes.new({ tee = parts.tee, policy = parts.policy, mono_ms = parts.mono_ms,
 		config = parts.config })
@@ -223,9 +193,11 @@ end
 --- Adds the parts that serve requests.
 -- @param parts of join_cluster
 function M.open_routes(parts)
-	add_authentication(parts)
+	applications.add(parts)
 	local own = {}
-	for _, group in ipairs({ public(parts), app(parts), attestation(parts), digest(parts), sync(parts) }) do
+	for _, group in ipairs({
+		public(parts), parts.app_routes, parts.session_routes, attestation(parts), digest(parts), sync(parts),
+	}) do
 		local list = group:routes()
 		table.move(list, 1, #list, #own + 1, own)
 	end
@@ -233,7 +205,12 @@ function M.open_routes(parts)
 		policy = parts.policy, config = parts.config, own = own, mono_ms = parts.mono_ms,
 		node_facts = function() return node_facts(parts) end,
 	})
-	parts.reloader:on_change(function() parts.routes:rebuild() end)
+	local function announce() parts.service:announce_sessions(parts.routes:has("session")) end
+	announce()
+	parts.reloader:on_change(function()
+		parts.routes:rebuild()
+		announce()
+	end)
 	parts.metrics = metrics.new()
 	parts.dispatcher = dispatch.new({
 		routes = parts.routes, log = parts.log, mono_ms = parts.mono_ms, config = parts.config,

@@ -88,12 +88,7 @@ function RouteTable:match(method, path)
 	return self.router:match(method, path)
 end
 
---- Applies what routes.lua says about a request whose route is known.
--- @param inbound kms.http.inbound; sets its max_body
--- @return nil to go on, or the reply that refuses it
-function RouteTable:admit(inbound)
-	local route = inbound.route
-	local name = route.without_key and route.path and handler_of(route, inbound.request) or route.name
+local function admit_as(self, inbound, name)
 	local entry, limiter = self.entries[name], self.limiters[name]
 	if not entry then return err.reply("ERR_NO_ROUTE") end
 	inbound.max_body = entry.max_body
@@ -101,6 +96,24 @@ function RouteTable:admit(inbound)
 	local ok, wait_s = inbound:within(limiter.bucket, self.mono_ms())
 	if ok then return nil end
 	return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
+end
+
+--- Applies what routes.lua says about a request whose route is known.
+-- @param inbound kms.http.inbound; sets its max_body
+-- @return nil to go on, or the reply that refuses it
+function RouteTable:admit(inbound)
+	local route = inbound.route
+	return admit_as(self, inbound, route.without_key and route.path and handler_of(route, inbound.request) or route.name)
+end
+
+--- The same about one operation of a message (kms.http.inbound).
+function RouteTable:admit_operation(inbound)
+	return admit_as(self, inbound, inbound.route.name)
+end
+
+--- Whether routes.lua has a route with this name.
+function RouteTable:has(name)
+	return self.entries[name] ~= nil
 end
 
 --- The routes in force for GET /, each as "GET /status".

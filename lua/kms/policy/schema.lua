@@ -22,6 +22,7 @@ M.HANDLERS = {
 	nodes = { "GET", "/nodes" }, digest = { "GET", "/digest" },
 	derive = { "POST", "/kms/derive" }, list = { "GET", "/kms/data" },
 	get = { "GET", "/kms/data/<key>" }, put = { "PUT", "/kms/data" }, delete = { "DELETE", "/kms/data" },
+	session = { "POST", "/session" }, session_message = { "POST", "/session/message" },
 	sync = { "POST", "/sync" },
 }
 

@@ -1,15 +1,13 @@
 --- The application routes: POST /kms/derive and /kms/data.
 --
 -- Each takes the same steps: ready, authenticate, read the body, open it, execute it, seal the result. Handlers
--- see names and sizes; keys and values stay in C.
+-- see names and sizes; keys and values stay in C. What is allowed is decided in kms.routes.operations, as for sessions.
 
 local conditions = require("kms.http.conditions")
 local err = require("kms.base.err")
-local key_lock = require("kms.async.key_lock")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
-local rate_limit = require("kms.base.rate_limit")
 local record_url = require("kms.routes.record_url")
 
 local M = {}
@@ -21,37 +19,14 @@ App.__index = App
 local POP_MEMORY_MS = 24 * 3600 * 1000
 local POP_REFRESH_MS = 60000 -- the memory is renewed at most this often
 local POP_WALLETS = 10000
+local SESSIONS_ONLY = "this node serves applications in sessions only: POST /session"
 
--- A listing costs as much as thousands of other requests, so an application has one at a time on the pool.
-local WAITING_LISTINGS = 32
-local CHANGES = { put = true, delete = true }
 local SHORTLY = { ["Retry-After"] = 1 }
-local AFTER_A_TICK = { ["Retry-After"] = 5 } -- when a node that is not well looks at the chain again
-local NEW_CHANNELS_PER_MINUTE = 60 -- of an application: each costs an ECDH
-local TURN_MS, MAX_TURNS = 60000, 10000 -- how long a key keeps its turn
-
-local function not_ready(self)
-	return err.reply("ERR_NOT_READY", self.readiness.reason)
-end
-
--- A key takes its turn once: a reply without a body, as to a missing record, opens no channel.
-local function may_open_channel(self, caller, mono_ms)
-	local point, has_turn = caller.point, self.channel_turns:get(caller.point, mono_ms)
-	if self.tee:has_channel(self.service, point) then
-		if has_turn then self.channel_turns:remove(point) end
-		return true
-	end
-	if has_turn then return true end
-	local ok = self.channel_limiter:take("c" .. caller.app_id, mono_ms)
-	if ok then self.channel_turns:put(point, true, mono_ms + TURN_MS) end
-	return ok
-end
 
 -- The opened body, or for a request without one, what its URL names. Returns opened | nil, message, code.
 local function open(self, inbound, operation, caller, named, mono_ms)
-	if not may_open_channel(self, caller, mono_ms) then
-		return nil, "too many new keys of this application", "ERR_RATE"
-	end
+	local allowed, reason, why = self.operations:may_open_channel(caller, mono_ms)
+	if not allowed then return nil, reason, why end
 	if not inbound.route.body then return self.service:request(operation, named) end
 	local ok, message, code = inbound.request:read_body(inbound.max_body, caller.app_id)
 	if not ok then return nil, message, code end
@@ -73,16 +48,15 @@ end
 
 -- Executes a write. Its reply may wait until other members hold it, and says how many do to a client of this version.
 local function execute_write(self, opened, caller)
-	if self.config.WRITE_COPIES == 1 then
+	if not self.operations:counts_copies() then
 		local body, signature, code = execute(self, opened, caller)
-		if body then self.on_change() end
+		if body then self.operations:wrote() end
 		return body, signature, code
 	end
-	local names_operation, write = opened:names_operation(), self.copies:begin()
+	local names_operation, write = opened:names_operation(), self.operations:begin_write()
 	return execute(self, opened, caller, function(result)
-		self.on_change()
 		opened:close() -- a slow member must not make its value hold guarded memory
-		local count, message, code = self.copies:wait(write)
+		local count, message, code = self.operations:wrote(write)
 		if not count then return nil, message, code end
 		if not names_operation then return true end
 		return native.add_copies(result, count)
@@ -90,41 +64,20 @@ local function execute_write(self, opened, caller)
 end
 
 local function list_in_turn(self, opened, caller)
-	local locked, body, signature, code = self.listings:with(caller.app_id, execute, self, opened, caller)
-	if locked then return body, signature, code end
-	return nil, "too many listings of this application wait", "ERR_RATE"
-end
-
--- What the client can do about a failure.
-local function advice(self, operation, message, code)
-	if operation ~= "list" or code ~= "ERR_TOO_LARGE" then return message end
-	return ("the keys take more than %d bytes: ask for pages with ?limit= and, from the second one on, ?after= the last "
-		.. "page's next"):format(self.config.MAX_LIST_BYTES)
-end
-
--- The reply to a write while this node makes none, or nil.
-local function why_unwritable(self)
-	if self.clock_check.reason then return err.reply("ERR_CLOCK", self.clock_check.reason, AFTER_A_TICK) end
-	local message, wait_s = self.readiness:writes_wait()
-	return message and err.reply("ERR_NOT_READY", message, { ["Retry-After"] = wait_s })
+	return self.operations:list_in_turn(caller.app_id, execute, self, opened, caller)
 end
 
 local function reply_to(self, inbound, operation, caller, opened)
+	local changes = self.operations.CHANGES[operation]
 	-- The client decides how long its body takes: the node may have stopped serving meanwhile.
-	if not self.readiness.ready then return not_ready(self) end
-	local unwritable = CHANGES[operation] and why_unwritable(self)
-	if unwritable then return unwritable end
-	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
-	local refused = self.gateway:opened(inbound, operation, caller, opened)
+	local refused = self.operations:refusal(inbound, operation, caller, opened)
 	if refused then return refused end
-	local too_large = operation == "put" and self.refuse_value(opened)
-	if too_large then return err.reply("ERR_TOO_LARGE", too_large) end
-	if CHANGES[operation] and conditions.failed(inbound.request) then return conditions.refusal() end
-	local run = CHANGES[operation] and execute_write or operation == "list" and list_in_turn or execute
+	if changes and conditions.failed(inbound.request) then return conditions.refusal() end
+	local run = changes and execute_write or operation == "list" and list_in_turn or execute
 	local body, signature, code = run(self, opened, caller)
 	if not body then
 		local message = signature
-		return err.reply(code, advice(self, operation, message, code))
+		return self.operations:failure(operation, message, code)
 	end
 	-- kms.auth.nonces adds the nonce; naming it here makes room for it.
 	local headers = { ["X-KMS-Response-Signature"] = signature, ["X-KMS-Next-Nonce"] = nil }
@@ -152,7 +105,7 @@ local function serve_caller(self, inbound, caller, mono_ms)
 			return err.reply("ERR_BAD_REQUEST", message)
 		end
 	end
-	local refused = self.gateway:request(inbound, operation, caller)
+	local refused = self.operations:admit(inbound, operation, caller)
 	if refused then return refused end
 	local opened, message, code = open(self, inbound, operation, caller, named, mono_ms)
 	if not opened then return err.reply(code, message, code == "ERR_RATE" and SHORTLY or nil) end
@@ -162,7 +115,9 @@ local function serve_caller(self, inbound, caller, mono_ms)
 end
 
 local function handle(self, inbound)
-	if not self.readiness.ready then return not_ready(self) end
+	if self.config.REQUIRE_SESSION then return err.reply("ERR_FORBIDDEN", SESSIONS_ONLY) end
+	local refused = self.operations:not_ready()
+	if refused then return refused end
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local mono_ms = self.mono_ms()
@@ -191,17 +146,11 @@ function App:routes()
 	}
 end
 
---- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), gateway
--- (kms.policy.gateway), readiness (fields ready, reason), log, mono_ms, wall_ms; config (MAX_NAMESPACES, REQUIRE_POP,
--- MAX_LIST_BYTES, WRITE_COPIES); on_change (called after a record was changed); copies (kms.sync.copies);
--- refuse_value (function(request) -> why members cannot take it, or nil); clock_check (kms.node.clock_check: reason)
+--- @param deps service (native), tee, authenticator (kms.auth.authenticate), nonces (kms.auth.nonces), operations
+-- (kms.routes.operations), mono_ms, wall_ms; config (REQUIRE_POP, REQUIRE_SESSION)
 function M.new(deps)
-	local self = needs.take(deps,
-		"service tee authenticator nonces gateway readiness log mono_ms wall_ms config on_change copies refuse_value "
-			.. "clock_check")
-	self.bound_wallets, self.listings = lru.new(POP_WALLETS), key_lock.new(WAITING_LISTINGS)
-	self.channel_turns = lru.new(MAX_TURNS)
-	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
+	local self = needs.take(deps, "service tee authenticator nonces operations mono_ms wall_ms config")
+	self.bound_wallets = lru.new(POP_WALLETS)
 	return setmetatable(self, App)
 end
 

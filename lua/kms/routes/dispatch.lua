@@ -62,6 +62,15 @@ local function pause_s(arrived, reply)
 	return tonumber(reply.headers["Retry-After"]) or 1
 end
 
+--- Counts and logs what a request came to, or one operation of its message.
+-- @param arrived kms.http.inbound; @param reply status, code; @param taken_ns nanoseconds
+function Dispatcher:note(arrived, reply, taken_ns)
+	local status, route = reply.status, arrived.route
+	self.requests:observe(route and route.name, reply, taken_ns)
+	local level = status >= 500 and "warn" or arrived.wallet and "info" or "debug"
+	if self.log:enabled(level) then log_request(self, level, arrived, reply, taken_ns) end
+end
+
 --- Serves one request, in a coroutine of its own.
 -- @param request kms.http.request
 -- @return status, headers, body, seconds for which the connection is not read or nil
@@ -69,10 +78,8 @@ function Dispatcher:handle(request)
 	local began = uv.hrtime()
 	local arrived = inbound.new(request, self.trusted, self.in_enclave)
 	local reply = dispatch(self, arrived)
-	local status, route, taken_ns = reply.status, arrived.route, uv.hrtime() - began
-	self.requests:observe(route and route.name, reply, taken_ns)
-	local level = status >= 500 and "warn" or arrived.wallet and "info" or "debug"
-	if self.log:enabled(level) then log_request(self, level, arrived, reply, taken_ns) end
+	local status = reply.status
+	self:note(arrived, reply, uv.hrtime() - began)
 	return status, reply.headers, reply.body, status == 429 and pause_s(arrived, reply) or nil
 end
 

@@ -1,0 +1,268 @@
+/* Messages of a session: opened, and read through accessors. */
+#include "bind/session_message.h"
+
+#include "bind/http.h"
+#include "bind/job.h"
+#include "bind/service.h"
+#include "bind/session.h"
+#include "bind/topics.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "net/http.h"
+
+/* Larger messages, and those with more operations, are worked on in the pool. */
+#define INLINE_BYTES 65536
+#define INLINE_OPERATIONS 16
+
+void bind_message_clear(bind_message *message)
+{
+	kms_session_call_free(message->call);
+	kms_operations_free(message->operations);
+	kms_buf_free(&message->plain);
+	kms_buf_free(&message->answer);
+	*message = (bind_message){ .stage = BIND_MESSAGE_CLOSED };
+}
+
+static void message_release(void *object)
+{
+	bind_message_clear(object);
+	kms_heap_free(object);
+}
+
+bind_message *bind_message_check(lua_State *L, bind_message_stage stage)
+{
+	bind_message *message = bind_check(L, 1, &bind_message_type);
+	return message->stage == stage ? message : NULL;
+}
+
+bool bind_message_is_heavy(const bind_message *message)
+{
+	size_t count = kms_operations_count(message->operations);
+	if (count > INLINE_OPERATIONS || message->size > INLINE_BYTES) return true;
+	for (size_t i = 0; i < count; i++)
+		if (kms_operations_at(message->operations, i)->request.kind == KMS_REQUEST_LIST) return true;
+	return false;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------ */
+
+typedef struct message_job {
+	bind_job job;
+	const bind_service *service; /* argument 1 */
+	kms_session *session;        /* argument 2 */
+	kms_http *http;              /* argument 3 */
+	bind_message *message;       /* the userdata below this one */
+	uint64_t now_s;
+	kms_status status;
+} message_job;
+
+static kms_status read_content(bind_message *m, const kms_request_limits *limits)
+{
+	GUARD(kms_session_call_content(&m->content, m->call));
+	/* The JSON lies in the buffer of the request, which is ours to change. */
+	size_t offset = (size_t)((const uint8_t *)m->content.json.text - m->plain.data);
+	char *json = (char *)m->plain.data + offset;
+	return kms_operations_read(&m->operations, json, m->content.json.len, limits);
+}
+
+static kms_status open_message(message_job *job)
+{
+	bind_message *m = job->message;
+	kms_span body = kms_buf_span(kms_http_body(job->http));
+	m->size = body.len;
+	m->plain = kms_buf_make(KMS_BUF_GUARDED, body.len);
+	m->answer = kms_buf_make(KMS_BUF_GUARDED, KMS_SESSION_MAX_CONTENT);
+	GUARD(kms_buf_append(&m->plain, body));
+	/* Before the number is marked: whatever comes, there is memory for one refusal. */
+	GUARD(kms_session_answer_begin(&m->answer, KMS_REFUSAL_BYTES));
+	m->begin = m->answer.len;
+	GUARD(kms_session_request_open(&m->call, &m->plain, job->session, job->now_s));
+	m->problem = read_content(m, &job->service->limits);
+	if (m->problem == KMS_ERR_FIELD_VALUE) m->field = "number of operations";
+	return KMS_OK;
+}
+
+static void message_run(bind_job *base)
+{
+	message_job *job = (message_job *)base;
+	job->status = open_message(job);
+	if (job->status != KMS_OK) bind_message_clear(job->message);
+}
+
+/* The stack of service:session_message: four arguments, then the message. */
+#define MESSAGE_INDEX 5
+
+static int message_finish(lua_State *L, bind_job *base)
+{
+	message_job *job = (message_job *)base;
+	kms_http_release_body(job->http);
+	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	lua_pushvalue(L, MESSAGE_INDEX);
+	return 1;
+}
+
+/*
+ * service:session_message(session, head, mono_ms) -> message | nil, message, code
+ * Decrypts the collected body of `head`, and releases it: ERR_NOT_FOUND, ERR_POP_NONCE_USED, ERR_DECRYPT,
+ * ERR_TRUNCATED and ERR_FIELD_VALUE say that it is no new message of this session.
+ */
+static int service_session_message(lua_State *L)
+{
+	const bind_service *service = bind_service_check(L, false);
+	kms_session *session = bind_check(L, 2, &bind_session_type);
+	kms_http *http = bind_http_check(L, 3);
+	uint64_t now_s = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER) / 1000;
+
+	lua_settop(L, MESSAGE_INDEX - 1);
+	void **box = bind_new(L, &bind_message_type);
+	bind_message *message = kms_heap_alloc(1, sizeof(*message));
+	if (!message) return bind_fail(L, KMS_ERR_MEMORY);
+	*box = message;
+	message_job *job = bind_job_push(L, sizeof(*job), message_run, message_finish);
+	job->service = service;
+	job->session = session;
+	job->http = http;
+	job->message = message;
+	job->now_s = now_s;
+	job->job.heavy = kms_http_body(http)->len > INLINE_BYTES;
+	return bind_job_start_small(L, &job->job);
+}
+
+/* ---- what it says ---------------------------------------------------------------------------------------
+ */
+
+/* message:time_ms() -> when the caller sealed it: Unix time; 0 where its content is malformed */
+static int message_time_ms(lua_State *L)
+{
+	const bind_message *m = bind_check(L, 1, &bind_message_type);
+	uint64_t time_ms = m->content.time_ms;
+	lua_pushinteger(L, time_ms > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)time_ms);
+	return 1;
+}
+
+/* message:count() -> operations | nil, message, code: its content is malformed */
+static int message_count(lua_State *L)
+{
+	const bind_message *m = bind_check(L, 1, &bind_message_type);
+	if (m->stage == BIND_MESSAGE_CLOSED) return bind_fail(L, KMS_ERR_STATE);
+	if (m->problem != KMS_OK) return bind_fail_member(L, m->problem, m->field);
+	lua_pushinteger(L, (lua_Integer)kms_operations_count(m->operations));
+	return 1;
+}
+
+/* The operation of argument 2, from 1; NULL where there is none. */
+static kms_operation *check_operation(lua_State *L, const bind_message *m)
+{
+	size_t index = (size_t)bind_arg_integer(L, 2, 1, KMS_OPERATIONS_MAX);
+	return kms_operations_at(m->operations, index - 1);
+}
+
+/* message:failure(index) -> nil: it is not refused, or its failure: message, code */
+static int message_failure(lua_State *L)
+{
+	const kms_operation *operation = check_operation(L, bind_check(L, 1, &bind_message_type));
+	kms_status status = operation ? operation->status : KMS_ERR_STATE;
+	if (status == KMS_OK) return 0;
+	bind_fail_member(L, status, operation ? operation->field : NULL);
+	return 2;
+}
+
+/* An operation as policies see it. It stands for a message and an index: the message may close before it. */
+typedef struct operation_view {
+	const bind_message *message; /* kept alive by the user value */
+	size_t index;
+} operation_view;
+
+static void view_release(void *object)
+{
+	kms_heap_free(object);
+}
+
+static const kms_request *view_request(lua_State *L);
+
+/* operation:name() -> "derive", "put", "delete", "get" or "list" */
+static int view_name(lua_State *L)
+{
+	lua_pushstring(L, kms_request_operation(view_request(L)->kind));
+	return 1;
+}
+
+/* operation:path(), :context(), :key(), :numbers(): as those of a request (request.c) */
+static int view_path(lua_State *L)
+{
+	return bind_push_text(L, view_request(L)->path);
+}
+
+static int view_context(lua_State *L)
+{
+	return bind_push_text(L, view_request(L)->context);
+}
+
+static int view_key(lua_State *L)
+{
+	return bind_push_text(L, view_request(L)->key);
+}
+
+static int view_numbers(lua_State *L)
+{
+	const kms_request *request = view_request(L);
+	lua_pushinteger(L, request->length);
+	lua_pushinteger(L, (lua_Integer)request->value.len);
+	lua_pushinteger(L, (lua_Integer)request->ttl_ms);
+	return 3;
+}
+
+static const luaL_Reg view_methods[] = {
+	{ "name", view_name }, { "path", view_path },       { "context", view_context },
+	{ "key", view_key },   { "numbers", view_numbers }, { NULL, NULL },
+};
+static const bind_type view_type = { "kms.session_operation", view_release, view_methods, false };
+
+/* Throws once the message is closed. */
+static const kms_request *view_request(lua_State *L)
+{
+	const operation_view *view = bind_check(L, 1, &view_type);
+	const kms_operation *operation = kms_operations_at(view->message->operations, view->index);
+	if (!operation) luaL_argerror(L, 1, "belongs to a message that is closed");
+	return &operation->request;
+}
+
+/* message:operation(index) -> operation, from 1 | nil: it was refused when it was read */
+static int message_operation(lua_State *L)
+{
+	const bind_message *m = bind_check(L, 1, &bind_message_type);
+	const kms_operation *operation = check_operation(L, m);
+	size_t index = (size_t)lua_tointeger(L, 2) - 1;
+	if (!operation || operation->status != KMS_OK) return 0;
+	void **box = bind_new(L, &view_type);
+	operation_view *view = kms_heap_alloc(1, sizeof(*view));
+	if (!view) return 0;
+	*box = view;
+	view->message = m;
+	view->index = index;
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, 1);
+	return 1;
+}
+
+/* message:finish(): wipes and frees what it holds. Later calls do nothing. */
+static int message_close(lua_State *L)
+{
+	bind_message_clear(bind_check(L, 1, &bind_message_type));
+	return 0;
+}
+
+static const luaL_Reg message_methods[] = {
+	{ "time_ms", message_time_ms },     { "count", message_count },  { "failure", message_failure },
+	{ "operation", message_operation }, { "finish", message_close }, { NULL, NULL },
+};
+/* Not closable: operations refer to it. */
+const bind_type bind_message_type = { "kms.session_message", message_release, message_methods, false };
+
+void bind_add_session_message(lua_State *L)
+{
+	static const luaL_Reg methods[] = { { "session_message", service_session_message }, { NULL, NULL } };
+	bind_define(L, &bind_message_type);
+	bind_define(L, &view_type);
+	bind_add_methods(L, &bind_service_type, methods);
+}

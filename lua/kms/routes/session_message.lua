@@ -1,0 +1,204 @@
+--- Messages of sessions (docs/protocol.md section 15): POST /session/message. A message brings one operation or an
+-- array of them, which kms.routes.operations decides about one by one; then all run in one job, and one answer is
+-- sealed.
+--
+-- What cannot be authenticated is refused in plain; everything else is answered inside, refusals included.
+
+local uv = require("luv")
+local err = require("kms.base.err")
+local needs = require("kms.base.needs")
+
+local M = {}
+
+local Messages = {}
+Messages.__index = Messages
+
+local FRONT_BYTES = 24 -- of a body: sid and number, which tell whether the rest is worth reading
+local SEALED = { ["Content-Type"] = "application/octet-stream" }
+local NAME = "session_message" -- of the route: stands in metrics for operations that have no name
+local OK = { status = 200 }
+
+-- What callers are told of messages that are not opened, where it is not the failure's own name.
+local PLAIN = { ERR_NOT_FOUND = "ERR_SESSION_UNKNOWN", ERR_POP_NONCE_USED = "ERR_SESSION_REPLAY" }
+
+local function plain_refusal(message, code)
+	local name = PLAIN[code]
+	if name then return err.reply(name) end
+	return err.reply(code, message)
+end
+
+-- ---- refusals inside -------------------------------------------------------------------------------------
+
+-- The parts of a reply that a sealed refusal says: HTTP status, code, text, seconds to wait or nil.
+local function parts_of(reply)
+	return reply.status, (err.wire(reply.code)), reply.message, tonumber(reply.headers["Retry-After"])
+end
+
+-- The reply around a sealed answer; a failure has ended the session.
+local function sealed(self, message, copies, code)
+	local body, _, failure = message:answer(self.wall_ms(), copies)
+	if not body then return err.reply(failure) end
+	return { status = 200, headers = SEALED, body = body, code = code }
+end
+
+-- Refuses a message as a whole.
+local function refuse_all(self, message, reply)
+	message:refuse_all(parts_of(reply))
+	return sealed(self, message, nil, reply.code)
+end
+
+-- ---- the caller --------------------------------------------------------------------------------------------
+
+-- Returns the facts of kms.auth.authorize | nil, the reply that refuses the message.
+local function authorize(self, session, wallet, inbound)
+	local facts, message, code, wait_s = self.authorizer:authorize(wallet, self.mono_ms(), inbound.limit_address)
+	if not facts then
+		-- What the chain refuses ends the session; a chain that does not answer does not.
+		if err.wire(code) == "unauthorized" then session:finish() end
+		return nil, err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
+	end
+	if session:is_for(facts.point) then return facts end
+	session:finish()
+	return nil, err.reply("ERR_UNAUTHORIZED", "the registered key has changed since the session was opened")
+end
+
+local function is_stale(self, message)
+	local off_ms = math.abs(self.wall_ms() - message:time_ms())
+	return off_ms > self.config.POP_TIMEOUT_SECONDS * 1000
+end
+
+-- ---- operations ----------------------------------------------------------------------------------------------
+
+-- Decides about one operation of a message that is open.
+-- Returns what the log gets of it: { inbound, name }, and the reply that refuses it, or nil.
+local function decide(self, inbound, message, index, caller)
+	local mono_ms = self.mono_ms()
+	local opened = message:operation(index)
+	local name = opened and opened:name() or NAME
+	local own = inbound:operation(name)
+	local ok, wait_s = self.authenticator:count(caller, mono_ms)
+	if not ok then
+		return own, err.reply("ERR_RATE", "too many requests of this application", { ["Retry-After"] = wait_s })
+	end
+	if not opened then
+		local why, code = message:failure(index)
+		return own, err.reply(code, why)
+	end
+	return own, self.admit(own) or self.operations:admit(own, name, caller)
+		or self.operations:refusal(own, name, caller, opened)
+end
+
+-- Refuses an operation of the answer, and keeps the reply for the log.
+local function refuse(message, outcomes, index, reply)
+	outcomes[index].reply = reply
+	message:refuse(index, parts_of(reply))
+end
+
+-- Decides about all operations. Returns a list of { inbound, reply (nil: allowed) }, whether one is a listing.
+local function decide_all(self, inbound, message, count, caller)
+	local outcomes, lists = {}, false
+	for index = 1, count do
+		local own, refused = decide(self, inbound, message, index, caller)
+		outcomes[index] = { inbound = own }
+		if refused then refuse(message, outcomes, index, refused) end
+		lists = lists or not refused and own.route.name == "list"
+	end
+	return outcomes, lists
+end
+
+-- Refuses what has failed when it was executed.
+local function refuse_failed(self, message, outcomes)
+	for index, outcome in ipairs(outcomes) do
+		local why, code
+		if not outcome.reply then why, code = message:failure(index) end
+		if code then refuse(message, outcomes, index, self.operations:failure(outcome.inbound.route.name, why, code)) end
+	end
+end
+
+-- Refuses what was written but is held by too few members.
+local function refuse_written(self, message, outcomes, reply)
+	for index, outcome in ipairs(outcomes) do
+		if not outcome.reply and self.operations.CHANGES[outcome.inbound.route.name] then
+			refuse(message, outcomes, index, reply)
+		end
+	end
+end
+
+local function execute(self, message, caller)
+	return message:execute(self.service, caller.app_id, self.wall_ms(), self.config.MAX_SESSION_ANSWER_BYTES)
+end
+
+-- Runs what is allowed. Returns the reply.
+local function run(self, message, outcomes, lists, caller)
+	local write, wrote, failure, code = self.operations:begin_write(), nil, nil, nil
+	if lists then
+		wrote, failure, code = self.operations:list_in_turn(caller.app_id, execute, self, message, caller)
+	else
+		wrote, failure, code = execute(self, message, caller)
+	end
+	if wrote == nil then return refuse_all(self, message, err.reply(code, failure)) end
+	refuse_failed(self, message, outcomes)
+	local copies
+	if wrote then copies, failure, code = self.operations:wrote(write) end
+	if code then refuse_written(self, message, outcomes, err.reply(code, failure)) end
+	return sealed(self, message, copies)
+end
+
+local function note_all(self, outcomes, began)
+	local taken_ns = uv.hrtime() - began
+	for _, outcome in ipairs(outcomes) do self.note(outcome.inbound, outcome.reply or OK, taken_ns) end
+end
+
+-- ---- a message ------------------------------------------------------------------------------------------------
+
+local function answer(self, inbound, session, message, began)
+	local caller, refused = authorize(self, session, inbound.wallet, inbound)
+	if not caller then return refuse_all(self, message, refused) end
+	if is_stale(self, message) then
+		return refuse_all(self, message, err.reply("ERR_STALE", "the message's time is not that of this node"))
+	end
+	local count, why, code = message:count()
+	if not count then return refuse_all(self, message, err.reply(code, why)) end
+	local outcomes, lists = decide_all(self, inbound, message, count, caller)
+	local reply = run(self, message, outcomes, lists, caller)
+	note_all(self, outcomes, began)
+	return reply
+end
+
+local function serve_session(self, inbound, session, began)
+	local _, wallet, app_id = session:owner()
+	local ok, message, code = inbound.request:read_body(inbound.max_body, app_id)
+	if not ok then return err.reply(code, message) end
+	local opened
+	opened, message, code = self.service:session_message(session, inbound.request.head, self.mono_ms())
+	if not opened then return plain_refusal(message, code) end
+	inbound.wallet, inbound.app_id = wallet, app_id
+	local reply = answer(self, inbound, session, opened, began)
+	opened:finish()
+	return reply
+end
+
+--- Serves POST /session/message.
+function Messages:serve(inbound)
+	local began = uv.hrtime()
+	local refused = self.operations:not_ready()
+	if refused then return refused end
+	local too_much = inbound:announces_too_much()
+	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
+	local ok, message, code = inbound.request:await_front(FRONT_BYTES, inbound.max_body)
+	if not ok then return err.reply(code, message) end
+	local session
+	session, message, code = self.sessions:find(inbound.request.head, self.mono_ms())
+	if not session then return plain_refusal(message, code) end
+	local reply = serve_session(self, inbound, session, began)
+	session:close()
+	return reply
+end
+
+--- @param deps as kms.routes.session, which makes it; config: POP_TIMEOUT_SECONDS, MAX_SESSION_ANSWER_BYTES
+function M.new(deps)
+	return setmetatable(needs.take(deps,
+		"service sessions authenticator authorizer operations mono_ms wall_ms config admit note"), Messages)
+end
+
+return M
