@@ -131,11 +131,12 @@ static int service_session_message(lua_State *L)
 /* ---- what it says ---------------------------------------------------------------------------------------
  */
 
-/* message:time_ms() -> when the caller sealed it: Unix time; 0 where its content is malformed */
+/* message:time_ms() -> when the caller sealed it: Unix time; nil where its content is malformed */
 static int message_time_ms(lua_State *L)
 {
 	const bind_message *m = bind_check(L, 1, &bind_message_type);
 	uint64_t time_ms = m->content.time_ms;
+	if (!m->content.json.text) return 0;
 	lua_pushinteger(L, time_ms > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)time_ms);
 	return 1;
 }

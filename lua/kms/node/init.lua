@@ -52,7 +52,7 @@ local function declare_metrics(parts, server, is_stopping)
 	})
 	metrics_repair.declare(set, { repair = parts.repair })
 	metrics_services.declare(set, {
-		server = server, nonces = parts.nonces, channels = parts.channels, chain = parts.chain,
+		server = server, nonces = parts.nonces, sessions = parts.sessions, channels = parts.channels, chain = parts.chain,
 		readiness = parts.readiness, authorizer = parts.authorizer, tee = parts.tee, wall_ms = parts.wall_ms,
 	})
 	metrics_policy.declare(set, { policy = parts.policy, log = parts.log })

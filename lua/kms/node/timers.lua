@@ -7,6 +7,7 @@ local M = {}
 local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
 local REPAIR_PART = 0.75 -- of an interval, after which members are compared; kms.sync.push counts half of one
+local SESSIONS_AT_ONCE = 256 -- that one call ends (kms_sessions_expire)
 local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
 
 -- Pushes changes to peers at the interval that sync.lua in force sets, and compares with one of them some time before
@@ -39,7 +40,7 @@ function M.run(parts, is_stopping)
 	loop.every(SECOND_MS, function()
 		parts.readiness:watch()
 		parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
-		parts.sessions:expire(parts.mono_ms())
+		while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do end
 	end)
 	loop.every(SAVE_MS, function() loop.spawn(parts.remembered.save, parts.remembered) end)
 	push_on_schedule(parts)

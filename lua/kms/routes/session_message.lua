@@ -17,6 +17,7 @@ local FRONT_BYTES = 24 -- of a body: sid and number, which tell whether the rest
 local SEALED = { ["Content-Type"] = "application/octet-stream" }
 local NAME = "session_message" -- of the route: stands in metrics for operations that have no name
 local OK = { status = 200 }
+local LISTINGS = { list = true }
 
 -- What callers are told of messages that are not opened, where it is not the failure's own name.
 local PLAIN = { ERR_NOT_FOUND = "ERR_SESSION_UNKNOWN", ERR_POP_NONCE_USED = "ERR_SESSION_REPLAY" }
@@ -63,11 +64,24 @@ local function authorize(self, session, wallet, inbound)
 end
 
 local function is_stale(self, message)
-	local off_ms = math.abs(self.wall_ms() - message:time_ms())
-	return off_ms > self.config.POP_TIMEOUT_SECONDS * 1000
+	local time_ms = message:time_ms()
+	return time_ms and math.abs(self.wall_ms() - time_ms) > self.config.POP_TIMEOUT_SECONDS * 1000
 end
 
 -- ---- operations ----------------------------------------------------------------------------------------------
+
+-- What an operation is in bytes, about as in its JSON.
+local function size_of(opened)
+	local _, value = opened:numbers()
+	return (value + 2) // 3 * 4 + #(opened:key() or "") + #(opened:path() or "") + #(opened:context() or "")
+end
+
+-- What the route of an operation refuses: routes.lua may lower the size of its bodies.
+local function refused_by_route(self, own, opened)
+	local refused = self.admit(own)
+	if refused or size_of(opened) <= own.max_body then return refused end
+	return err.reply("ERR_TOO_LARGE", ("the operation is larger than the %d bytes allowed"):format(own.max_body))
+end
 
 -- Decides about one operation of a message that is open.
 -- Returns what the log gets of it: { inbound, name }, and the reply that refuses it, or nil.
@@ -84,7 +98,7 @@ local function decide(self, inbound, message, index, caller)
 		local why, code = message:failure(index)
 		return own, err.reply(code, why)
 	end
-	return own, self.admit(own) or self.operations:admit(own, name, caller)
+	return own, refused_by_route(self, own, opened) or self.operations:admit(own, name, caller)
 		or self.operations:refusal(own, name, caller, opened)
 end
 
@@ -94,7 +108,7 @@ local function refuse(message, outcomes, index, reply)
 	message:refuse(index, parts_of(reply))
 end
 
--- Decides about all operations. Returns a list of { inbound, reply (nil: allowed) }, whether one is a listing.
+-- Decides about all operations. Returns a list of { inbound, reply (nil: allowed) }, whether a listing is allowed.
 local function decide_all(self, inbound, message, count, caller)
 	local outcomes, lists = {}, false
 	for index = 1, count do
@@ -115,12 +129,10 @@ local function refuse_failed(self, message, outcomes)
 	end
 end
 
--- Refuses what was written but is held by too few members.
-local function refuse_written(self, message, outcomes, reply)
+-- Refuses the operations with these names that nobody has refused.
+local function refuse_those(message, outcomes, names, reply)
 	for index, outcome in ipairs(outcomes) do
-		if not outcome.reply and self.operations.CHANGES[outcome.inbound.route.name] then
-			refuse(message, outcomes, index, reply)
-		end
+		if not outcome.reply and names[outcome.inbound.route.name] then refuse(message, outcomes, index, reply) end
 	end
 end
 
@@ -128,19 +140,32 @@ local function execute(self, message, caller)
 	return message:execute(self.service, caller.app_id, self.wall_ms(), self.config.MAX_SESSION_ANSWER_BYTES)
 end
 
+-- The same when no other listing of the application runs. Where too many wait, only the listings are refused.
+local function execute_in_turn(self, message, outcomes, caller)
+	local wrote, failure, code = self.operations:list_in_turn(caller.app_id, execute, self, message, caller)
+	if code ~= "ERR_RATE" then return wrote, failure, code end
+	refuse_those(message, outcomes, LISTINGS, err.reply(code, failure))
+	return execute(self, message, caller)
+end
+
 -- Runs what is allowed. Returns the reply.
 local function run(self, message, outcomes, lists, caller)
 	local write, wrote, failure, code = self.operations:begin_write(), nil, nil, nil
 	if lists then
-		wrote, failure, code = self.operations:list_in_turn(caller.app_id, execute, self, message, caller)
+		wrote, failure, code = execute_in_turn(self, message, outcomes, caller)
 	else
 		wrote, failure, code = execute(self, message, caller)
 	end
-	if wrote == nil then return refuse_all(self, message, err.reply(code, failure)) end
+	if wrote == nil then
+		local refused = err.reply(code, failure)
+		for _, outcome in ipairs(outcomes) do outcome.reply = outcome.reply or refused end
+		return refuse_all(self, message, refused)
+	end
 	refuse_failed(self, message, outcomes)
 	local copies
 	if wrote then copies, failure, code = self.operations:wrote(write) end
-	if code then refuse_written(self, message, outcomes, err.reply(code, failure)) end
+	-- They are written here, and held by too few members.
+	if code then refuse_those(message, outcomes, self.operations.CHANGES, err.reply(code, failure)) end
 	return sealed(self, message, copies)
 end
 

@@ -43,6 +43,12 @@ local function declare_secrets(set, deps)
 	set:read("gauge", "kms_nonces_out", "Nonces issued within their lifetime, used or not.", nil, function(put)
 		put(deps.nonces:out())
 	end)
+	set:read("gauge", "kms_sessions", "Open sessions, of applications and of members.",
+		{ { "kind", { "app", "peer" } } }, function(put)
+			local apps, peers = deps.sessions:counts()
+			put(apps, "app")
+			put(peers, "peer")
+		end)
 	set:read("gauge", "kms_channels", "Channel keys kept.", nil, function(put) put(deps.channels:count()) end)
 	set:read("gauge", "kms_guarded_memory_bytes", "Guarded memory, all of it and what is used.",
 		{ { "part", { "size", "used" } } }, function(put)
@@ -107,7 +113,7 @@ end
 -- @param deps server (kms.http.server), nonces (kms.auth.nonces), channels (native), chain, readiness, authorizer
 --   (kms.auth.authorize), tee, wall_ms
 function M.declare(set, deps)
-	deps = needs.take(deps, "server nonces channels chain readiness authorizer tee wall_ms")
+	deps = needs.take(deps, "server nonces sessions channels chain readiness authorizer tee wall_ms")
 	declare_connections(set, deps.server)
 	declare_secrets(set, deps)
 	declare_chain(set, deps)
