@@ -1,5 +1,6 @@
 /*
- * The cryptography of sessions for test clients, on test keys in plain Lua strings: OpenSSL directly, none of the core.
+ * The cryptography of sessions for test clients, on test keys in plain Lua strings: OpenSSL directly, none of
+ * the core.
  */
 #include "testkit_session.h"
 
@@ -68,15 +69,16 @@ static int kit_x25519(lua_State *L)
 }
 
 /* Encrypts or decrypts; `tag` is what is written or expected. */
-static bool crypt_gcm(lua_State *L, unsigned char *out, unsigned char *tag, const unsigned char *in, size_t len,
-		      int encrypt)
+static bool crypt_gcm(lua_State *L, unsigned char *out, unsigned char *tag, const unsigned char *in,
+		      size_t len, int encrypt)
 {
 	size_t aad_len;
 	int n = 0;
 	const unsigned char *key = check_bytes(L, 1, KEY), *iv = check_bytes(L, 2, IV);
 	const char *aad = luaL_checklstring(L, 3, &aad_len);
 	DEFER(cipher_release) EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-	if (!context || EVP_CipherInit_ex(context, EVP_aes_256_gcm(), NULL, key, iv, encrypt) != 1) return false;
+	if (!context || EVP_CipherInit_ex(context, EVP_aes_256_gcm(), NULL, key, iv, encrypt) != 1)
+		return false;
 	if (!encrypt && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, TAG, tag) != 1) return false;
 	if (EVP_CipherUpdate(context, NULL, &n, (const unsigned char *)aad, (int)aad_len) != 1) return false;
 	if (EVP_CipherUpdate(context, out, &n, in, (int)len) != 1) return false;
