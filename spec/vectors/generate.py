@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 import ethereum as eth
 from exchanges import examples, exchange
 from protocol import Draw, canonical, der, derive, hkdf, scalar_hex, seal_envelope
-from sessions import session
+from sessions import example, session
 from snapshots import snapshot
 
 FOLDER = pathlib.Path(__file__).parent
@@ -273,7 +273,7 @@ def outputs():
     """Path and text of every file."""
     for name, cases in FILES.items():
         yield FOLDER / f"{name}.json", json.dumps(cases(), ensure_ascii=True, indent=1) + "\n"
-    yield FOLDER.parent.parent / "docs" / "protocol-examples.md", examples()
+    yield FOLDER.parent.parent / "docs" / "protocol-examples.md", examples() + example()
 
 
 def main():

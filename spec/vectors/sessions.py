@@ -97,6 +97,37 @@ def _session(draw, master, kind):
     }
 
 
+def _folded(text):
+    return "\n".join(text[at:at + 110] for at in range(0, len(text), 110))
+
+
+def example():
+    """The application's session as the last section of docs/protocol-examples.md."""
+    case = session()[0]
+    message = case["messages"][0]
+    rows = [
+        ("application", "wallet private key", "caller_wallet_priv"), ("application", "wallet", "caller_wallet"),
+        ("application", "P-384 private key", "caller_tee_priv"), ("node", "wallet private key", "node_wallet_priv"),
+        ("node", "wallet", "node_wallet"), ("node", "P-384 private key", "node_tee_priv"),
+        ("application", "e, private", "caller_e_priv"), ("node", "e, private", "node_e_priv"),
+        ("both", "X25519 of the two", "shared_secret"), ("both", "salt", "salt"), ("both", "c2s", "c2s"),
+        ("both", "s2c", "s2c"), ("both", "sid", "sid"),
+    ]
+    lines = ["## A session of an application", "", "| who | what | value |", "| --- | --- | --- |"]
+    lines += [f"| {who} | {what} | `{case[name]}` |" for who, what, name in rows]
+    for title, text in [
+        ("The offer, sealed in the body of POST /session", case["offer"]), ("Request body", case["request_body"]),
+        ("What the application signs", case["message"]), ("X-App-Signature", case["signature"]),
+        ("The grant", case["grant"]), ("Answer body", case["answer_body"]),
+        ("What the node signs", case["answer_message"]), ("X-KMS-Session-Signature", case["answer_signature"]),
+        (f"Message {message['seq']} at {message['time_ms']} ms", message["request_json"]),
+        ("Body of POST /session/message, in hex", message["request"]), ("Its answer", message["answer_json"]),
+        ("Body of the answer, in hex", message["answer"]),
+    ]:
+        lines += ["", f"{title}:", "", "```", _folded(text), "```"]
+    return "\n" + "\n".join(lines) + "\n"
+
+
 def session():
     draw = Draw("session")
     master = draw.bytes(32)

@@ -1,0 +1,122 @@
+-- What messages of sessions make of the node around them, without one: waits for copies, listings, failures.
+
+require("spec.support.native")
+
+local session_message = require("kms.routes.session_message")
+
+local CALLER = { wallet = "0x" .. ("1"):rep(40), app_id = "7", point = "p", wallet_key = "w", app_key = "a" }
+
+-- An opened message of operations by name, and what was done with it.
+local function new_message(names, failures)
+	local done = { refused = {}, executed = 0 }
+	local function opened(name)
+		return {
+			name = function() return name end, numbers = function() return 0, 3, 0 end, key = function() return "k" end,
+			path = function() end, context = function() end,
+		}
+	end
+	return {
+		time_ms = function() return 0 end, count = function() return #names end, finish = function() end,
+		operation = function(_, index) return opened(names[index]) end,
+		failure = function(_, index)
+			if done.executed > 0 and failures and failures[index] then return "why", failures[index] end
+		end,
+		refuse = function(_, index, status, code) done.refused[index] = { status, code } end,
+		refuse_all = function(_, status, code) done.all = { status, code } end,
+		execute = function()
+			done.executed = done.executed + 1
+			if done.broken then return nil, "no memory", "ERR_LOCKED_MEMORY" end
+			local wrote = false
+			for index, name in ipairs(names) do
+				wrote = wrote or not done.refused[index] and (name == "put" or name == "delete")
+			end
+			return wrote
+		end,
+		answer = function(_, _, copies)
+			done.copies = copies
+			return "sealed"
+		end,
+	}, done
+end
+
+-- Serves one message. Returns the reply, a list of what was noted of its operations, how often copies were awaited.
+local function serve(message, operations)
+	local noted, waits = {}, 0
+	local parts = {
+		CHANGES = { put = true, delete = true }, not_ready = function() end, admit = function() end,
+		refusal = function() end, begin_write = function() return "before" end,
+		list_in_turn = function(_, _, fn, ...) return fn(...) end,
+		failure = function(_, _, text, code) return require("kms.base.err").reply(code, text) end,
+		wrote = function(_, write)
+			assert.equal("before", write)
+			waits = waits + 1
+			return 2
+		end,
+	}
+	for name, fn in pairs(operations or {}) do parts[name] = fn end
+	local messages = session_message.new({
+		service = { session_message = function() return message end },
+		sessions = {
+			find = function()
+				return {
+					owner = function() return "app", CALLER.wallet, CALLER.app_id end, is_for = function() return true end,
+					close = function() end,
+				}
+			end,
+		},
+		authenticator = { count = function() return true end }, authorizer = { authorize = function() return CALLER end },
+		operations = parts, mono_ms = function() return 0 end, wall_ms = function() return 0 end,
+		config = { POP_TIMEOUT_SECONDS = 120, MAX_SESSION_ANSWER_BYTES = 1000000 }, admit = function() end,
+		note = function(inbound, reply) noted[#noted + 1] = inbound.route.name .. " " .. reply.status end,
+	})
+	local inbound = {
+		max_body = 1000, announces_too_much = function() end,
+		request = { await_front = function() return true end, read_body = function() return true end },
+		operation = function(_, name) return { route = { name = name }, max_body = 1000 } end,
+	}
+	return messages:serve(inbound), noted, function() return waits end
+end
+
+describe("kms.routes.session_message", function()
+	it("waits for the copies of a message once, and only where it has written", function()
+		local message, done = new_message({ "put", "get", "delete", "put", "derive" })
+		local reply, noted, waits = serve(message)
+		assert.same({ 200, "sealed", 1, 1, 2 }, { reply.status, reply.body, done.executed, waits(), done.copies })
+		assert.same({ "put 200", "get 200", "delete 200", "put 200", "derive 200" }, noted)
+		message, done = new_message({ "get", "derive" })
+		reply, noted, waits = serve(message)
+		assert.same({ 200, 0, 2 }, { reply.status, waits(), #noted })
+		assert.is_nil(done.copies)
+	end)
+
+	it("refuses writes that too few members hold, and nothing else", function()
+		local message, done = new_message({ "put", "get", "delete", "derive" }, { [3] = "ERR_NOT_FOUND" })
+		local _, noted = serve(message, {
+			wrote = function() return nil, "too few hold it", "ERR_NOT_REPLICATED" end,
+		})
+		assert.same({ [1] = { 503, "service_unavailable" }, [3] = { 404, "not_found" } }, done.refused)
+		assert.same({ "put 503", "get 200", "delete 404", "derive 200" }, noted)
+	end)
+
+	it("refuses only the listings of a message when too many wait", function()
+		local message, done = new_message({ "derive", "list", "put" })
+		local _, noted = serve(message, { list_in_turn = function() return nil, "too many", "ERR_RATE" end })
+		assert.same({ [2] = { 429, "rate_limited" } }, done.refused)
+		assert.same({ 1, 2 }, { done.executed, done.copies })
+		assert.same({ "derive 200", "list 429", "put 200" }, noted)
+	end)
+
+	it("answers a message that cannot be executed with one refusal, and counts its operations as refused", function()
+		local message, done = new_message({ "put", "derive" })
+		done.broken = true
+		local reply, noted, waits = serve(message)
+		assert.same({ 200, { 503, "service_unavailable" }, 0 }, { reply.status, done.all, waits() })
+		assert.same({ "put 503", "derive 503" }, noted)
+	end)
+
+	it("says 500 when the answer cannot be sealed: the session has ended", function()
+		local message = new_message({ "derive" })
+		message.answer = function() return nil, "internal error", "ERR_CRYPTO" end
+		assert.equal(500, (serve(message)).status)
+	end)
+end)
