@@ -107,7 +107,11 @@ static int message_execute(lua_State *L)
 
 	if (!m || !m->operations || !service->master) return bind_fail(L, KMS_ERR_STATE);
 	lua_settop(L, 5);
-	execute_job *job = bind_job_push(L, sizeof(*job), execute_run, execute_finish);
+	/* The size of a stored value is known only after reading it. */
+	bool heavy = bind_message_is_heavy(m), may_wait = heavy || has_read(m);
+	/* What runs at once needs no memory of its own. */
+	execute_job local = { .job = { .run = execute_run, .finish = execute_finish } };
+	execute_job *job = may_wait ? bind_job_push(L, sizeof(*job), execute_run, execute_finish) : &local;
 	job->message = m;
 	job->max_answer = max_answer;
 	job->master = kms_secret_ref(service->master);
@@ -117,10 +121,8 @@ static int message_execute(lua_State *L)
 					  .now_ms = now_ms,
 					  .max_list_bytes = service->limits.max_list,
 					  .says_status = true };
-	job->job.heavy = bind_message_is_heavy(m);
-	/* The size of a stored value is known only after reading it. */
-	if (has_read(m)) return bind_job_start(L, &job->job);
-	return bind_job_start_small(L, &job->job);
+	job->job.heavy = heavy;
+	return may_wait ? bind_job_start(L, &job->job) : bind_job_start_small(L, &job->job);
 }
 
 /* ---- the answer -----------------------------------------------------------------------------------------
@@ -185,11 +187,13 @@ static int message_answer(lua_State *L)
 	if (m->stage != BIND_MESSAGE_EXECUTED && m->stage != BIND_MESSAGE_REFUSED)
 		return bind_fail(L, KMS_ERR_STATE);
 	lua_settop(L, 3);
-	answer_job *job = bind_job_push(L, sizeof(*job), answer_run, answer_finish);
+	bool heavy = m->answer.len > BODY_STRING_BYTES;
+	answer_job local = { .job = { .run = answer_run, .finish = answer_finish } };
+	answer_job *job = heavy ? bind_job_push(L, sizeof(*job), answer_run, answer_finish) : &local;
 	job->message = m;
 	job->wall_ms = wall_ms;
 	job->copies = copies;
-	job->job.heavy = m->answer.len > BODY_STRING_BYTES;
+	job->job.heavy = heavy;
 	return bind_job_start_small(L, &job->job);
 }
 

@@ -118,13 +118,16 @@ static int service_session_message(lua_State *L)
 	bind_message *message = kms_heap_alloc(1, sizeof(*message));
 	if (!message) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = message;
-	message_job *job = bind_job_push(L, sizeof(*job), message_run, message_finish);
+	bool heavy = kms_http_body(http)->len > INLINE_BYTES;
+	/* What runs at once needs no memory of its own. */
+	message_job local = { .job = { .run = message_run, .finish = message_finish } };
+	message_job *job = heavy ? bind_job_push(L, sizeof(*job), message_run, message_finish) : &local;
 	job->service = service;
 	job->session = session;
 	job->http = http;
 	job->message = message;
 	job->now_s = now_s;
-	job->job.heavy = kms_http_body(http)->len > INLINE_BYTES;
+	job->job.heavy = heavy;
 	return bind_job_start_small(L, &job->job);
 }
 

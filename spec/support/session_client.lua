@@ -66,8 +66,10 @@ local function open_answer(app, response, sent)
 	if grant.suite ~= SUITE then error("another suite: " .. tostring(grant.suite), 0) end
 	local shared = crypto.x25519(sent.scalar, crypto.unhex(grant.e)) or error("e of small order", 0)
 	local salt = crypto.sha256(with_length(sent.text) .. with_length(sent.body) .. with_length(response.body))
+	-- What was sent and what came of it, for specs about what is left of a session.
+	local opening = { sent = sent, answer = response.body, shared = shared, salt = salt }
 	return setmetatable({
-		app = app, grant = grant, sid = crypto.unhex(grant.sid), seq = 0, salt = salt,
+		app = app, grant = grant, opening = opening, sid = crypto.unhex(grant.sid), seq = 0,
 		c2s = crypto.hkdf(shared, salt, "nova-kms session c2s", 32),
 		s2c = crypto.hkdf(shared, salt, "nova-kms session s2c", 32),
 	}, Session)

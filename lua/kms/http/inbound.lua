@@ -40,11 +40,17 @@ function Inbound:announces_too_much()
 	return nil
 end
 
+-- The route of an operation, by its name.
+local routes = setmetatable({}, { __index = function(known, name)
+	known[name] = { name = name }
+	return known[name]
+end })
+
 --- One operation of a message that this request brought: a record of its own for limits, policies and the log.
--- @param name of the operation, which is that of its route
+-- @param name of the operation, which is that of its route: one of few
 function Inbound:operation(name)
 	return setmetatable({
-		request = self.request, address = self.address, limit_address = self.limit_address, route = { name = name },
+		request = self.request, address = self.address, limit_address = self.limit_address, route = routes[name],
 		wallet = self.wallet, app_id = self.app_id, max_body = self.max_body,
 	}, Inbound)
 end

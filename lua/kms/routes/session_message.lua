@@ -84,7 +84,7 @@ local function refused_by_route(self, own, opened)
 end
 
 -- Decides about one operation of a message that is open.
--- Returns what the log gets of it: { inbound, name }, and the reply that refuses it, or nil.
+-- Returns its own kms.http.inbound, and the reply that refuses it, or nil.
 local function decide(self, inbound, message, index, caller)
 	local mono_ms = self.mono_ms()
 	local opened = message:operation(index)
@@ -102,37 +102,45 @@ local function decide(self, inbound, message, index, caller)
 		or self.operations:refusal(own, name, caller, opened)
 end
 
+-- What comes of the operations of a message: lists of their inbounds and, where they are refused, of the replies;
+-- lists: whether a listing is allowed.
+local function new_outcomes()
+	return { inbounds = {}, replies = {}, lists = false }
+end
+
 -- Refuses an operation of the answer, and keeps the reply for the log.
 local function refuse(message, outcomes, index, reply)
-	outcomes[index].reply = reply
+	outcomes.replies[index] = reply
 	message:refuse(index, parts_of(reply))
 end
 
--- Decides about all operations. Returns a list of { inbound, reply (nil: allowed) }, whether a listing is allowed.
 local function decide_all(self, inbound, message, count, caller)
-	local outcomes, lists = {}, false
+	local outcomes = new_outcomes()
 	for index = 1, count do
 		local own, refused = decide(self, inbound, message, index, caller)
-		outcomes[index] = { inbound = own }
-		if refused then refuse(message, outcomes, index, refused) end
-		lists = lists or not refused and own.route.name == "list"
+		outcomes.inbounds[index] = own
+		if refused then
+			refuse(message, outcomes, index, refused)
+		elseif LISTINGS[own.route.name] then
+			outcomes.lists = true
+		end
 	end
-	return outcomes, lists
+	return outcomes
 end
 
 -- Refuses what has failed when it was executed.
 local function refuse_failed(self, message, outcomes)
-	for index, outcome in ipairs(outcomes) do
+	for index, own in ipairs(outcomes.inbounds) do
 		local why, code
-		if not outcome.reply then why, code = message:failure(index) end
-		if code then refuse(message, outcomes, index, self.operations:failure(outcome.inbound.route.name, why, code)) end
+		if not outcomes.replies[index] then why, code = message:failure(index) end
+		if code then refuse(message, outcomes, index, self.operations:failure(own.route.name, why, code)) end
 	end
 end
 
 -- Refuses the operations with these names that nobody has refused.
 local function refuse_those(message, outcomes, names, reply)
-	for index, outcome in ipairs(outcomes) do
-		if not outcome.reply and names[outcome.inbound.route.name] then refuse(message, outcomes, index, reply) end
+	for index, own in ipairs(outcomes.inbounds) do
+		if not outcomes.replies[index] and names[own.route.name] then refuse(message, outcomes, index, reply) end
 	end
 end
 
@@ -149,16 +157,16 @@ local function execute_in_turn(self, message, outcomes, caller)
 end
 
 -- Runs what is allowed. Returns the reply.
-local function run(self, message, outcomes, lists, caller)
+local function run(self, message, outcomes, caller)
 	local write, wrote, failure, code = self.operations:begin_write(), nil, nil, nil
-	if lists then
+	if outcomes.lists then
 		wrote, failure, code = execute_in_turn(self, message, outcomes, caller)
 	else
 		wrote, failure, code = execute(self, message, caller)
 	end
 	if wrote == nil then
 		local refused = err.reply(code, failure)
-		for _, outcome in ipairs(outcomes) do outcome.reply = outcome.reply or refused end
+		for index in ipairs(outcomes.inbounds) do outcomes.replies[index] = outcomes.replies[index] or refused end
 		return refuse_all(self, message, refused)
 	end
 	refuse_failed(self, message, outcomes)
@@ -171,7 +179,7 @@ end
 
 local function note_all(self, outcomes, began)
 	local taken_ns = uv.hrtime() - began
-	for _, outcome in ipairs(outcomes) do self.note(outcome.inbound, outcome.reply or OK, taken_ns) end
+	for index, own in ipairs(outcomes.inbounds) do self.note(own, outcomes.replies[index] or OK, taken_ns) end
 end
 
 -- ---- a message ------------------------------------------------------------------------------------------------
@@ -184,8 +192,8 @@ local function answer(self, inbound, session, message, began)
 	end
 	local count, why, code = message:count()
 	if not count then return refuse_all(self, message, err.reply(code, why)) end
-	local outcomes, lists = decide_all(self, inbound, message, count, caller)
-	local reply = run(self, message, outcomes, lists, caller)
+	local outcomes = decide_all(self, inbound, message, count, caller)
+	local reply = run(self, message, outcomes, caller)
 	note_all(self, outcomes, began)
 	return reply
 end
