@@ -94,6 +94,7 @@ local function new_service(made)
 		return headers["x-kms-wallet"], headers["x-kms-signature"]
 	end
 	function service.set_master(_, secret) return made:set_master(secret) end
+	function service.announce_sessions(_, have) return made:announce_sessions(have) end
 	return service
 end
 
