@@ -3,6 +3,7 @@
 
 local clusters = require("spec.support.cluster")
 local expect = require("spec.support.expect")
+local sessions = require("spec.support.session_client")
 
 local OURS = { more = { op = "put" } }
 
@@ -54,6 +55,22 @@ describe("a write of a cluster", function()
 		end
 	end)
 
+	test("in a message of a session is held by all nodes that are wanted when the answer comes, and says so", function()
+		start({ WRITE_COPIES = "3", WRITE_WAIT_MS = "60000" })
+		expect.ok(clients[1]:put("first", "value"))
+		clusters.on_every_node("first", clients, function(c) return c:value("first") == "value" end)
+		local session, operations = sessions.open(clients[1]), {}
+		for i = 1, 100 do operations[i] = { op = "put", key = "message " .. i, value = "a2VwdA==" } end
+		operations[101], operations[102] = { op = "delete", key = "first" }, { op = "get", key = "message 100" }
+		local answers = session:call(operations)
+		for i = 1, 101 do assert.same({ 200, 3 }, { answers[i].status, answers[i].copies }) end
+		assert.same({ 200, nil }, { answers[102].status, answers[102].copies })
+		for _, client in ipairs(clients) do
+			for i = 1, 100, 9 do assert.equal("kept", client:value("message " .. i)) end
+			assert.is_nil(client:value("first"))
+		end
+	end)
+
 	test("does not say so to a client that does not name its operation", function()
 		start({})
 		assert.is_nil(expect.ok(clients[1]:put("key", "value")).inner.copies)
@@ -65,6 +82,10 @@ describe("a write of a cluster", function()
 		cluster:kill(2, 3)
 		expect.refused(clients[1]:put("alone", "kept", OURS), 503, "service_unavailable", "not_replicated")
 		assert.equal("kept", clients[1]:value("alone"))
+		local session = sessions.open(clients[1])
+		local answers = session:call({ { op = "put", key = "alone", value = "c3Rvb2Q=" }, { op = "get", key = "alone" } })
+		assert.same({ 503, "service_unavailable" }, { answers[1].status, answers[1].code })
+		assert.same({ 200, "c3Rvb2Q=" }, { answers[2].status, answers[2].value })
 		cluster:revive(2, 3)
 		cluster:wait_ready()
 		assert.is_true(put("after") >= 2)
