@@ -76,26 +76,46 @@ static void execute_run(bind_job *base)
 	kms_buf_free(&m->plain);
 }
 
+static bool has_failed(kms_operations *operations)
+{
+	for (size_t i = 0; i < kms_operations_count(operations); i++)
+		if (kms_operations_at(operations, i)->status != KMS_OK) return true;
+	return false;
+}
+
 static int execute_finish(lua_State *L, bind_job *base)
 {
 	execute_job *job = (execute_job *)base;
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
 	job->message->stage = BIND_MESSAGE_EXECUTED;
 	lua_pushboolean(L, kms_operations_wrote(job->message->operations));
-	return 1;
+	lua_pushboolean(L, has_failed(job->message->operations));
+	return 2;
 }
 
-static bool has_read(const bind_message *m)
+static kms_status add_size(void *bytes, const kms_record *record)
 {
-	for (size_t i = 0; i < kms_operations_count(m->operations); i++)
-		if (kms_operations_at(m->operations, i)->request.kind == KMS_REQUEST_GET) return true;
-	return false;
+	*(size_t *)bytes += record->value.len;
+	return KMS_OK;
+}
+
+/* Whether the values that are to be read are much work: only the store knows their sizes. */
+static bool reads_much(const bind_message *m, kms_store *store, uint64_t app_id, uint64_t now_ms)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < kms_operations_count(m->operations) && bytes <= BIND_MESSAGE_INLINE_BYTES;
+	     i++) {
+		const kms_request *request = &kms_operations_at(m->operations, i)->request;
+		if (request->kind == KMS_REQUEST_GET && request->key.text)
+			(void)kms_store_peek(store, app_id, request->key, now_ms, add_size, &bytes);
+	}
+	return bytes > BIND_MESSAGE_INLINE_BYTES;
 }
 
 /*
- * message:execute(service, app_id, wall_ms, max_answer) -> whether something was written | nil, message, code
- * Executes all operations that were not refused; message:failure says which have failed. A failure here means
- * that none was executed.
+ * message:execute(service, app_id, wall_ms, max_answer) -> whether something was written, whether something
+ * has failed | nil, message, code Executes all operations that were not refused; message:failure says which
+ * have failed. A failure here means that none was executed.
  */
 static int message_execute(lua_State *L)
 {
@@ -107,11 +127,10 @@ static int message_execute(lua_State *L)
 
 	if (!m || !m->operations || !service->master) return bind_fail(L, KMS_ERR_STATE);
 	lua_settop(L, 5);
-	/* The size of a stored value is known only after reading it. */
-	bool heavy = bind_message_is_heavy(m), may_wait = heavy || has_read(m);
+	bool heavy = bind_message_is_heavy(m) || reads_much(m, service->store, app_id, now_ms);
 	/* What runs at once needs no memory of its own. */
 	execute_job local = { .job = { .run = execute_run, .finish = execute_finish } };
-	execute_job *job = may_wait ? bind_job_push(L, sizeof(*job), execute_run, execute_finish) : &local;
+	execute_job *job = heavy ? bind_job_push(L, sizeof(*job), execute_run, execute_finish) : &local;
 	job->message = m;
 	job->max_answer = max_answer;
 	job->master = kms_secret_ref(service->master);
@@ -122,7 +141,7 @@ static int message_execute(lua_State *L)
 					  .max_list_bytes = service->limits.max_list,
 					  .says_status = true };
 	job->job.heavy = heavy;
-	return may_wait ? bind_job_start(L, &job->job) : bind_job_start_small(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* ---- the answer -----------------------------------------------------------------------------------------

@@ -10,8 +10,7 @@
 #include "base/mem.h"
 #include "net/http.h"
 
-/* Larger messages, and those with more operations, are worked on in the pool. */
-#define INLINE_BYTES 65536
+/* Messages with more operations are worked on in the pool. */
 #define INLINE_OPERATIONS 16
 
 void bind_message_clear(bind_message *message)
@@ -38,7 +37,7 @@ bind_message *bind_message_check(lua_State *L, bind_message_stage stage)
 bool bind_message_is_heavy(const bind_message *message)
 {
 	size_t count = kms_operations_count(message->operations);
-	if (count > INLINE_OPERATIONS || message->size > INLINE_BYTES) return true;
+	if (count > INLINE_OPERATIONS || message->size > BIND_MESSAGE_INLINE_BYTES) return true;
 	for (size_t i = 0; i < count; i++)
 		if (kms_operations_at(message->operations, i)->request.kind == KMS_REQUEST_LIST) return true;
 	return false;
@@ -118,7 +117,7 @@ static int service_session_message(lua_State *L)
 	bind_message *message = kms_heap_alloc(1, sizeof(*message));
 	if (!message) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = message;
-	bool heavy = kms_http_body(http)->len > INLINE_BYTES;
+	bool heavy = kms_http_body(http)->len > BIND_MESSAGE_INLINE_BYTES;
 	/* What runs at once needs no memory of its own. */
 	message_job local = { .job = { .run = message_run, .finish = message_finish } };
 	message_job *job = heavy ? bind_job_push(L, sizeof(*job), message_run, message_finish) : &local;

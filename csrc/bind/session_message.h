@@ -6,6 +6,9 @@
 #include "kms/operations.h"
 #include "kms/session_table.h"
 
+/* Larger messages, and those that read more, are worked on in the pool. */
+#define BIND_MESSAGE_INLINE_BYTES 65536
+
 typedef enum bind_message_stage {
 	BIND_MESSAGE_OPEN,     /* nothing is executed */
 	BIND_MESSAGE_EXECUTED, /* the answer has the results of reads */

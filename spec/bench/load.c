@@ -26,6 +26,7 @@
 #include "kms/codec.h"
 #include "lib/measure.h"
 #include "lib/rounds.h"
+#include "lib/session.h"
 
 #define MAX_PROBES 20000u
 #define RUN_SECONDS 600u
@@ -273,6 +274,8 @@ static kms_status bench_node(load *l)
 	GUARD(bench_operation(&out, "get 256 bytes", l, APP_GET, 256, l->count));
 	GUARD(bench_operation(&out, "put 32 KiB", l, APP_PUT, 32768, few));
 	GUARD(bench_operation(&out, "get 32 KiB", l, APP_GET, 32768, few));
+	print_head("Messages of a session, to a node");
+	GUARD(session_bench(l));
 	return bench_health(l);
 }
 

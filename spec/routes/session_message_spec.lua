@@ -30,7 +30,7 @@ local function new_message(names, failures)
 			for index, name in ipairs(names) do
 				wrote = wrote or not done.refused[index] and (name == "put" or name == "delete")
 			end
-			return wrote
+			return wrote, failures ~= nil
 		end,
 		answer = function(_, _, copies)
 			done.copies = copies

@@ -76,10 +76,10 @@ local function size_of(opened)
 	return (value + 2) // 3 * 4 + #(opened:key() or "") + #(opened:path() or "") + #(opened:context() or "")
 end
 
--- What the route of an operation refuses: routes.lua may lower the size of its bodies.
-local function refused_by_route(self, own, opened)
+-- What the route of an operation refuses: routes.lua may lower the size of its bodies below that of messages.
+local function refused_by_route(self, own, opened, max_message)
 	local refused = self.admit(own)
-	if refused or size_of(opened) <= own.max_body then return refused end
+	if refused or own.max_body >= max_message or size_of(opened) <= own.max_body then return refused end
 	return err.reply("ERR_TOO_LARGE", ("the operation is larger than the %d bytes allowed"):format(own.max_body))
 end
 
@@ -98,7 +98,7 @@ local function decide(self, inbound, message, index, caller)
 		local why, code = message:failure(index)
 		return own, err.reply(code, why)
 	end
-	return own, refused_by_route(self, own, opened) or self.operations:admit(own, name, caller)
+	return own, refused_by_route(self, own, opened, inbound.max_body) or self.operations:admit(own, name, caller)
 		or self.operations:refusal(own, name, caller, opened)
 end
 
@@ -144,6 +144,7 @@ local function refuse_those(message, outcomes, names, reply)
 	end
 end
 
+-- Returns whether something was written, whether something has failed | nil, message, code: nothing was executed.
 local function execute(self, message, caller)
 	return message:execute(self.service, caller.app_id, self.wall_ms(), self.config.MAX_SESSION_ANSWER_BYTES)
 end
@@ -156,25 +157,30 @@ local function execute_in_turn(self, message, outcomes, caller)
 	return execute(self, message, caller)
 end
 
+-- Waits for the copies of what was written since `write`. Returns how many there are, or nil.
+local function await_copies(self, message, outcomes, write)
+	local copies, failure, code = self.operations:wrote(write)
+	-- They are written here, and held by too few members.
+	if code then refuse_those(message, outcomes, self.operations.CHANGES, err.reply(code, failure)) end
+	return copies
+end
+
 -- Runs what is allowed. Returns the reply.
 local function run(self, message, outcomes, caller)
-	local write, wrote, failure, code = self.operations:begin_write(), nil, nil, nil
+	local write, wrote, failed, code = self.operations:begin_write(), nil, nil, nil
 	if outcomes.lists then
-		wrote, failure, code = execute_in_turn(self, message, outcomes, caller)
+		wrote, failed, code = execute_in_turn(self, message, outcomes, caller)
 	else
-		wrote, failure, code = execute(self, message, caller)
+		wrote, failed, code = execute(self, message, caller)
 	end
 	if wrote == nil then
+		local failure = failed
 		local refused = err.reply(code, failure)
 		for index in ipairs(outcomes.inbounds) do outcomes.replies[index] = outcomes.replies[index] or refused end
 		return refuse_all(self, message, refused)
 	end
-	refuse_failed(self, message, outcomes)
-	local copies
-	if wrote then copies, failure, code = self.operations:wrote(write) end
-	-- They are written here, and held by too few members.
-	if code then refuse_those(message, outcomes, self.operations.CHANGES, err.reply(code, failure)) end
-	return sealed(self, message, copies)
+	if failed then refuse_failed(self, message, outcomes) end
+	return sealed(self, message, wrote and await_copies(self, message, outcomes, write) or nil)
 end
 
 local function note_all(self, outcomes, began)
