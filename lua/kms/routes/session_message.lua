@@ -51,8 +51,8 @@ end
 -- ---- the caller --------------------------------------------------------------------------------------------
 
 -- Returns the facts of kms.auth.authorize | nil, the reply that refuses the message.
-local function authorize(self, session, wallet, inbound)
-	local facts, message, code, wait_s = self.authorizer:authorize(wallet, self.mono_ms(), inbound.limit_address)
+local function authorize(self, session, inbound, mono_ms)
+	local facts, message, code, wait_s = self.authorizer:authorize(inbound.wallet, mono_ms, inbound.limit_address)
 	if not facts then
 		-- What the chain refuses ends the session; a chain that does not answer does not.
 		if err.wire(code) == "unauthorized" then session:finish() end
@@ -65,7 +65,7 @@ end
 
 local function is_stale(self, message)
 	local time_ms = message:time_ms()
-	return time_ms and math.abs(self.wall_ms() - time_ms) > self.config.POP_TIMEOUT_SECONDS * 1000
+	return time_ms and math.abs(self.wall_ms() - time_ms) > self.window_ms
 end
 
 -- ---- operations ----------------------------------------------------------------------------------------------
@@ -85,8 +85,7 @@ end
 
 -- Decides about one operation of a message that is open.
 -- Returns its own kms.http.inbound, and the reply that refuses it, or nil.
-local function decide(self, inbound, message, index, caller)
-	local mono_ms = self.mono_ms()
+local function decide(self, inbound, message, index, caller, mono_ms)
 	local opened = message:operation(index)
 	local name = opened and opened:name() or NAME
 	local own = inbound:operation(name)
@@ -115,9 +114,9 @@ local function refuse(message, outcomes, index, reply)
 end
 
 local function decide_all(self, inbound, message, count, caller)
-	local outcomes = new_outcomes()
+	local outcomes, mono_ms = new_outcomes(), self.mono_ms()
 	for index = 1, count do
-		local own, refused = decide(self, inbound, message, index, caller)
+		local own, refused = decide(self, inbound, message, index, caller, mono_ms)
 		outcomes.inbounds[index] = own
 		if refused then
 			refuse(message, outcomes, index, refused)
@@ -146,7 +145,7 @@ end
 
 -- Returns whether something was written, whether something has failed | nil, message, code: nothing was executed.
 local function execute(self, message, caller)
-	return message:execute(self.service, caller.app_id, self.wall_ms(), self.config.MAX_SESSION_ANSWER_BYTES)
+	return message:execute(self.service, caller.app_id, self.wall_ms(), self.max_answer)
 end
 
 -- The same when no other listing of the application runs. Where too many wait, only the listings are refused.
@@ -191,7 +190,7 @@ end
 -- ---- a message ------------------------------------------------------------------------------------------------
 
 local function answer(self, inbound, session, message, began)
-	local caller, refused = authorize(self, session, inbound.wallet, inbound)
+	local caller, refused = authorize(self, session, inbound, self.mono_ms())
 	if not caller then return refuse_all(self, message, refused) end
 	if is_stale(self, message) then
 		return refuse_all(self, message, err.reply("ERR_STALE", "the message's time is not that of this node"))
@@ -236,8 +235,10 @@ end
 
 --- @param deps as kms.routes.session, which makes it; config: POP_TIMEOUT_SECONDS, MAX_SESSION_ANSWER_BYTES
 function M.new(deps)
-	return setmetatable(needs.take(deps,
-		"service sessions authenticator authorizer operations mono_ms wall_ms config admit note"), Messages)
+	local self = needs.take(deps,
+		"service sessions authenticator authorizer operations mono_ms wall_ms config admit note")
+	self.window_ms, self.max_answer = self.config.POP_TIMEOUT_SECONDS * 1000, self.config.MAX_SESSION_ANSWER_BYTES
+	return setmetatable(self, Messages)
 end
 
 return M
