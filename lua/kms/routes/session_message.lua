@@ -166,7 +166,8 @@ end
 
 -- Runs what is allowed. Returns the reply.
 local function run(self, message, outcomes, caller)
-	local write, wrote, failed, code = self.operations:begin_write(), nil, nil, nil
+	local write = self.operations:begin_write()
+	local wrote, failed, code
 	if outcomes.lists then
 		wrote, failed, code = execute_in_turn(self, message, outcomes, caller)
 	else
