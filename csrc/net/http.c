@@ -71,6 +71,7 @@ kms_span kms_http_body_ahead(const kms_http *http)
 {
 	if (http->state != STATE_WAIT || http->request.framing != KMS_HTTP_SIZED) return KMS_NO_BYTES;
 	size_t ahead = kms_http_ahead(http), left = (size_t)http->intake.left;
+	if (ahead == 0) return KMS_NO_BYTES;
 	return kms_span_of(http->in.data + http->at, ahead < left ? ahead : left);
 }
 

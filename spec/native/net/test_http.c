@@ -49,6 +49,37 @@ TEST(texts_stay_while_input_arrives)
 	kms_http_free(http);
 }
 
+static void check_front(int *failed_, const kms_http *http, const char *want)
+{
+	kms_span front = kms_http_body_ahead(http);
+	CHECK(front.len == strlen(want));
+	if (front.len) CHECK_MEM(front.bytes, want, front.len);
+}
+
+TEST(the_front_of_a_sized_body_is_seen_before_it_is_read)
+{
+	kms_http *http;
+	CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
+	CALL(check_front, http, "");
+	const char *head = "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n";
+	CHECK(kms_http_feed(http, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
+	CALL(check_front, http, "");
+	CHECK(kms_http_feed(http, KMS_BYTES("he")) == KMS_HTTP_MORE);
+	CALL(check_front, http, "he");
+	/* What follows the body is none of it. */
+	CHECK(kms_http_feed(http, KMS_BYTES("lloGET /")) == KMS_HTTP_MORE);
+	CALL(check_front, http, "hello");
+	CHECK(kms_http_read_body(http, 5, NOBODY) == KMS_HTTP_BODY);
+	CALL(check_front, http, "");
+	CHECK_MEM(kms_http_body(http)->data, "hello", 5);
+	kms_http_free(http);
+	CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
+	head = "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello";
+	CHECK(kms_http_feed(http, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
+	CALL(check_front, http, "");
+	kms_http_free(http);
+}
+
 TEST(read_ahead_is_bounded)
 {
 	kms_http *http;
@@ -283,6 +314,7 @@ TEST(failing_allocations)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(requests_are_read_at_every_cut), T(texts_stay_while_input_arrives),
-	  T(read_ahead_is_bounded), T(bodies_share_a_budget), T(a_short_rest_is_drained),
-	  T(a_long_rest_is_refused), T(expectation), T(percent_decoding), T(query_parameters),
-	  T(mutations_read_the_same_at_any_cut), T(failing_allocations))
+	  T(the_front_of_a_sized_body_is_seen_before_it_is_read), T(read_ahead_is_bounded),
+	  T(bodies_share_a_budget), T(a_short_rest_is_drained), T(a_long_rest_is_refused), T(expectation),
+	  T(percent_decoding), T(query_parameters), T(mutations_read_the_same_at_any_cut),
+	  T(failing_allocations))
