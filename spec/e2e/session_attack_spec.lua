@@ -161,6 +161,23 @@ describe("a message that was tampered with", function()
 		assert.equal(200, cjson.decode((session:open_answer(response.body, seq))).status)
 	end)
 
+	it("whose beginning does not come is 408, and a client that goes away meanwhile harms nothing", function()
+		local own = start({ BODY_TIMEOUT_SECONDS = "1" })
+		finally(function() own:stop() end)
+		local head = "POST /session/message HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\nonly a part"
+		local slow, gone, cut = http.connect(own.port), http.connect(own.port), http.connect(own.port)
+		for _, conn in ipairs({ slow, gone, cut }) do conn:write(head) end
+		cut:finish()
+		expect.refused(assert(cut:receive()), 400, "bad_request")
+		gone:close()
+		expect.refused(assert(slow:receive()), 408, "bad_request", "request_timeout")
+		slow:wait_eof()
+		slow:close()
+		cut:close()
+		assert.equal(200, http.get(own.port, "/health").status)
+		assert.is_nil(own:log():find("traceback", 1, true))
+	end)
+
 	it("is refused in plain where its head says already that it is none", function()
 		expect.refused(sessions.post(app, ("x"):rep(10)), 400, "bad_request", "truncated")
 		expect.refused(assert(http.request(node.port, { method = "POST", target = "/session/message" })), 400, "bad_request")
