@@ -56,7 +56,8 @@ static int message_refuse_all(lua_State *L)
 
 typedef struct execute_job {
 	bind_job job;
-	bind_message *message; /* argument 1 */
+	bind_message *message;       /* argument 1 */
+	const bind_service *service; /* argument 2 */
 	kms_execution execution;
 	kms_secret *master; /* our reference until the job has run */
 	size_t max_answer;
@@ -67,10 +68,11 @@ static void execute_run(bind_job *base)
 {
 	execute_job *job = (execute_job *)base;
 	bind_message *m = job->message;
-	job->status = kms_operations_execute(&m->answer, m->operations, &job->execution, job->max_answer);
+	job->status =
+	    kms_operations_execute_some(&m->answer, m->operations, &job->execution, job->max_answer);
 	kms_secret_unref(job->master);
 	job->master = NULL;
-	if (job->status != KMS_OK) return;
+	if (job->status != KMS_OK || kms_operations_are_left(m->operations)) return;
 	/* A slow member must not make what it waits for hold guarded memory. */
 	kms_operations_forget(m->operations);
 	kms_buf_free(&m->plain);
@@ -83,10 +85,19 @@ static bool has_failed(kms_operations *operations)
 	return false;
 }
 
+/* Behind what waits for the pool meanwhile: a message may have hundreds of listings. */
+static int execute_rest(lua_State *L, execute_job *job)
+{
+	job->master = kms_secret_ref(job->service->master);
+	job->execution.master = job->master;
+	return bind_job_start(L, &job->job);
+}
+
 static int execute_finish(lua_State *L, bind_job *base)
 {
 	execute_job *job = (execute_job *)base;
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	if (kms_operations_are_left(job->message->operations)) return execute_rest(L, job);
 	job->message->stage = BIND_MESSAGE_EXECUTED;
 	lua_pushboolean(L, kms_operations_wrote(job->message->operations));
 	lua_pushboolean(L, has_failed(job->message->operations));
@@ -132,6 +143,7 @@ static int message_execute(lua_State *L)
 	execute_job local = { .job = { .run = execute_run, .finish = execute_finish } };
 	execute_job *job = heavy ? bind_job_push(L, sizeof(*job), execute_run, execute_finish) : &local;
 	job->message = m;
+	job->service = service;
 	job->max_answer = max_answer;
 	job->master = kms_secret_ref(service->master);
 	job->execution = (kms_execution){ .app_id = app_id,
@@ -150,9 +162,13 @@ static int message_execute(lua_State *L)
 typedef struct answer_job {
 	bind_job job;
 	bind_message *message; /* argument 1 */
+	kms_buf *body;         /* of a large answer: what it is copied to, at BODY_INDEX of the stack */
 	uint64_t copies, wall_ms;
 	kms_status status;
 } answer_job;
+
+/* The stack of message:answer: three arguments, then the body. */
+#define BODY_INDEX 4
 
 static kms_status seal(answer_job *job)
 {
@@ -162,34 +178,45 @@ static kms_status seal(answer_job *job)
 	return kms_session_answer_seal(&m->answer, m->call, job->wall_ms);
 }
 
+/* Seals, and copies ciphertext that is large: it is public, and leaves guarded memory. */
 static void answer_run(bind_job *base)
 {
 	answer_job *job = (answer_job *)base;
+	bind_message *m = job->message;
 	job->status = seal(job);
+	if (job->status == KMS_OK && job->body)
+		job->status = kms_buf_append(job->body, kms_buf_span(&m->answer));
 	/* Its number is marked, and will have no answer. */
-	if (job->status != KMS_OK) kms_session_end(kms_session_call_session(job->message->call));
-}
-
-/* Pushes ciphertext: public, so that it leaves guarded memory. */
-static int push_sealed(lua_State *L, const kms_buf *sealed)
-{
-	kms_buf none = kms_buf_make(KMS_BUF_PLAIN, KMS_SESSION_MAX_CONTENT);
-	if (sealed->len <= BODY_STRING_BYTES) {
-		lua_pushlstring(L, (const char *)sealed->data, sealed->len);
-		return 1;
-	}
-	if (!bind_body_push(L, &none)) return bind_fail(L, KMS_ERR_MEMORY);
-	kms_status status = kms_buf_append(bind_body_check(L, lua_gettop(L)), kms_buf_span(sealed));
-	return status == KMS_OK ? 1 : bind_fail(L, status);
+	if (job->status != KMS_OK) kms_session_end(kms_session_call_session(m->call));
+	if (job->body) kms_buf_free(&m->answer);
 }
 
 static int answer_finish(lua_State *L, bind_job *base)
 {
 	answer_job *job = (answer_job *)base;
-	int results =
-	    job->status == KMS_OK ? push_sealed(L, &job->message->answer) : bind_fail(L, job->status);
+	const kms_buf *sealed = &job->message->answer;
+	if (job->status == KMS_OK && job->body)
+		lua_pushvalue(L, BODY_INDEX);
+	else if (job->status == KMS_OK)
+		lua_pushlstring(L, (const char *)sealed->data, sealed->len);
+	int results = job->status == KMS_OK ? 1 : bind_fail(L, job->status);
 	bind_message_clear(job->message);
 	return results;
+}
+
+/* An empty body in its place; NULL without memory. */
+static kms_buf *push_body(lua_State *L)
+{
+	kms_buf none = kms_buf_make(KMS_BUF_PLAIN, KMS_SESSION_MAX_CONTENT);
+	return bind_body_push(L, &none) ? bind_body_check(L, BODY_INDEX) : NULL;
+}
+
+/* Without an answer the session ends. */
+static int answer_fail(lua_State *L, bind_message *m, kms_status status)
+{
+	kms_session_end(kms_session_call_session(m->call));
+	bind_message_clear(m);
+	return bind_fail(L, status);
 }
 
 /*
@@ -207,9 +234,12 @@ static int message_answer(lua_State *L)
 		return bind_fail(L, KMS_ERR_STATE);
 	lua_settop(L, 3);
 	bool heavy = m->answer.len > BODY_STRING_BYTES;
+	kms_buf *body = heavy ? push_body(L) : NULL;
+	if (heavy && !body) return answer_fail(L, m, KMS_ERR_MEMORY);
 	answer_job local = { .job = { .run = answer_run, .finish = answer_finish } };
 	answer_job *job = heavy ? bind_job_push(L, sizeof(*job), answer_run, answer_finish) : &local;
 	job->message = m;
+	job->body = body;
 	job->wall_ms = wall_ms;
 	job->copies = copies;
 	job->job.heavy = heavy;

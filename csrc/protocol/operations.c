@@ -13,13 +13,25 @@
 /* Values and keys of a message's JSON: some 60 for each operation of the largest. */
 #define MAX_VALUES 16384
 #define MAX_CODE 32
+#define KEPT (KMS_REFUSAL_BYTES + 1) /* for an operation that follows, with its comma */
 /* What is in the result of a write or a derivation besides its names and its key, the copies included. */
 #define RESULT_REST 256
 /* What is to be reserved beside the JSON, so that sealing allocates nothing: padding and tag. */
 #define SEAL_REST (KMS_SESSION_PADDING + 16)
 
+/* The answer as it grows: `waiting` are the bytes of parts that kms_operations_finish puts in. */
+typedef struct progress {
+	kms_buf *answer;
+	size_t begin; /* of the JSON in the answer */
+	size_t waiting;
+	size_t following; /* bytes kept for the operations that follow, and for what closes the JSON */
+	size_t max;
+} progress;
+
 struct kms_operations {
 	bool is_array;
+	progress progress; /* once the first has had its turn */
+	size_t next;       /* whose turn it is */
 	size_t count;
 	kms_operation list[]; /* in the message's order */
 };
@@ -135,21 +147,13 @@ kms_status kms_operations_refuse(kms_operations *operations, size_t index, const
 		operation->part = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
 	}
 	kms_buf_clear(&operation->part);
+	operation->refused = true;
 	GUARD(kms_refusal_write(&operation->part, refusal));
 	operation->executed = false;
 	return KMS_OK;
 }
 
 /* ---- execution --------------------------------------------------------------------------------------- */
-
-/* The answer as it grows: `waiting` are the bytes of parts that kms_operations_finish puts in. */
-typedef struct progress {
-	kms_buf *answer;
-	size_t begin; /* of the JSON in the answer */
-	size_t waiting;
-	size_t following; /* bytes kept for the operations that follow, and for what closes the JSON */
-	size_t max;
-} progress;
 
 /* Makes room for `len` bytes more. */
 static kms_status keep_room(const progress *p, size_t len)
@@ -200,29 +204,60 @@ static kms_status execute_one(kms_operation *operation, progress *p, const kms_e
 	return kms_request_execute(p->answer, request, execution);
 }
 
-kms_status kms_operations_execute(kms_buf *answer, kms_operations *operations, const kms_execution *execution,
-				  size_t max_answer)
+static kms_status begin_answer(kms_buf *answer, kms_operations *operations, size_t max_answer)
+{
+	progress *p = &operations->progress;
+	*p = (progress){ .answer = answer, .begin = answer->len, .max = max_answer };
+	p->following = operations->count * KEPT + 2 + SEAL_REST;
+	GUARD(keep_room(p, 0));
+	return operations->is_array ? kms_buf_append_text(answer, "[") : KMS_OK;
+}
+
+/* Gives an operation its turn. Returns: whether it was a listing. */
+static bool execute_next(kms_operations *operations, const kms_execution *execution)
+{
+	progress *p = &operations->progress;
+	kms_operation *operation = &operations->list[operations->next];
+	p->following -= KEPT;
+	operation->at = p->answer->len;
+	bool refused = operation->refused || operation->status != KMS_OK;
+	if (!refused) operation->status = execute_one(operation, p, execution);
+	operation->executed = !refused && operation->status == KMS_OK;
+	if (!operation->executed) p->waiting += KEPT;
+	operations->next++;
+	return !refused && operation->request.kind == KMS_REQUEST_LIST;
+}
+
+kms_status kms_operations_execute_some(kms_buf *answer, kms_operations *operations,
+				       const kms_execution *execution, size_t max_answer)
 {
 	ENSURE_REF(answer);
 	ENSURE_REF(operations);
 	ENSURE_REF(execution);
 	ENSURE(execution->says_status && !execution->pop.text, KMS_ERR_ARGUMENT);
-	size_t kept = KMS_REFUSAL_BYTES + 1; /* with its comma */
-	progress p = { .answer = answer, .begin = answer->len, .max = max_answer };
-	p.following = operations->count * kept + 2 + SEAL_REST;
-	GUARD(keep_room(&p, 0));
-	if (operations->is_array) GUARD(kms_buf_append_text(answer, "["));
-	for (size_t i = 0; i < operations->count; i++) {
-		kms_operation *operation = &operations->list[i];
-		if (i) GUARD(kms_buf_append_text(answer, ","));
-		p.following -= kept;
-		operation->at = answer->len;
-		bool refused = operation->status != KMS_OK || operation->part.len > 0;
-		if (!refused) operation->status = execute_one(operation, &p, execution);
-		operation->executed = !refused && operation->status == KMS_OK;
-		if (!operation->executed) p.waiting += kept;
+	ENSURE(kms_operations_are_left(operations), KMS_ERR_STATE);
+	if (operations->next == 0) GUARD(begin_answer(answer, operations, max_answer));
+	bool listed = false;
+	while (!listed && kms_operations_are_left(operations)) {
+		if (operations->next) GUARD(kms_buf_append_text(answer, ","));
+		listed = execute_next(operations, execution);
 	}
-	return operations->is_array ? kms_buf_append_text(answer, "]") : KMS_OK;
+	bool ends = operations->is_array && !kms_operations_are_left(operations);
+	return ends ? kms_buf_append_text(answer, "]") : KMS_OK;
+}
+
+kms_status kms_operations_execute(kms_buf *answer, kms_operations *operations, const kms_execution *execution,
+				  size_t max_answer)
+{
+	do
+		GUARD(kms_operations_execute_some(answer, operations, execution, max_answer));
+	while (kms_operations_are_left(operations));
+	return KMS_OK;
+}
+
+bool kms_operations_are_left(const kms_operations *operations)
+{
+	return operations && operations->next < operations->count;
 }
 
 void kms_operations_forget(kms_operations *operations)

@@ -24,6 +24,7 @@ typedef struct kms_operation {
 	const char *field;   /* the member at fault (static string), or NULL */
 	kms_buf part;        /* what the answer gets at `at`: a refusal, or the result of a write (guarded) */
 	size_t at;
+	bool refused;  /* by kms_operations_refuse: is not executed, also where that had no memory */
 	bool executed; /* without a failure */
 } kms_operation;
 
@@ -62,20 +63,29 @@ kms_status kms_refusal_write(kms_buf *json, const kms_refusal *refusal);
 
 /*
  * Refuses an operation: before it is executed, or in place of a failure or of what a write has answered.
- * Returns: as kms_refusal_write; ERR_RANGE for an index beyond the last; ERR_STATE for a read that was
- * executed.
+ * Returns: as kms_refusal_write, and the operation is not executed then either; ERR_RANGE for an index beyond
+ * the last; ERR_STATE for a read that was executed.
  */
 kms_status kms_operations_refuse(kms_operations *operations, size_t index, const kms_refusal *refusal);
 
 /*
  * Executes those that nobody has refused, in their order. One whose answer cannot fit, with KMS_REFUSAL_BYTES
  * for each that follows, gets ERR_TOO_LARGE; a write is not made then. Returns: KMS_OK, also where single
- * operations fail (their `status`); ERR_MEMORY and ERR_LOCKED_MEMORY where there is no room for refusals,
- * before anything was executed; ERR_ARGUMENT. In-out: answer - guarded; the results of reads are appended.
- * In: execution - says_status is true and pop is absent. max_answer - bytes of the JSON.
+ * operations fail (their `status`); ERR_TOO_LARGE, ERR_MEMORY and ERR_LOCKED_MEMORY where there is no room
+ * for refusals, before anything was executed; ERR_ARGUMENT. In-out: answer - guarded; the results of reads
+ * are appended. In: execution - says_status is true and pop is absent. max_answer - bytes of the JSON.
  */
 kms_status kms_operations_execute(kms_buf *answer, kms_operations *operations, const kms_execution *execution,
 				  size_t max_answer);
+
+/*
+ * The same up to and with the next listing, and to be called again while kms_operations_are_left: a message
+ * of hundreds of listings would have a thread to itself for seconds. Fails only in its first call.
+ */
+kms_status kms_operations_execute_some(kms_buf *answer, kms_operations *operations,
+				       const kms_execution *execution, size_t max_answer);
+/* Whether some have not had their turn. */
+bool kms_operations_are_left(const kms_operations *operations);
 
 /* Forgets the texts and values, so that the message they point into can be freed. NULL is fine. */
 void kms_operations_forget(kms_operations *operations);

@@ -169,6 +169,48 @@ TEST(what_is_refused_is_not_executed)
 	world_close(&w);
 }
 
+TEST(what_could_not_be_refused_is_not_executed_either)
+{
+	world w;
+	world_open(&w);
+	const kms_refusal refusal = { 403, KMS_TEXT("a_code_of_more_than_32_characters"), KMS_TEXT("x"), 0 };
+	CHECK_OK(read_message(&w, "[{\"op\":\"put\",\"key\":\"a\",\"value\":\"\"},{\"op\":\"list\"}]"));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_operations_refuse(w.operations, 0, &refusal));
+	CHECK_OK(kms_operations_execute(&w.answer, w.operations, &w.execution, MAX_ANSWER));
+	CHECK(!kms_operations_wrote(w.operations) && kms_store_sequence(w.store) == 0);
+	CHECK_STATUS(KMS_ERR_STATE, kms_operations_finish(&w.answer, w.operations, 0));
+	world_close(&w);
+}
+
+TEST(listings_are_executed_one_at_a_time)
+{
+	world w;
+	world_open(&w);
+	CHECK_OK(read_message(&w, "[{\"op\":\"list\"},{\"op\":\"put\",\"key\":\"a\",\"value\":\"\"},{\"op\":"
+				  "\"list\"},5,{\"op\":\"get\",\"key\":\"a\"}]"));
+	const size_t executed[] = { 1, 3, 5 };
+	for (size_t i = 0; i < KMS_ARRAY_LEN(executed); i++) {
+		CHECK(kms_operations_are_left(w.operations));
+		CHECK_OK(kms_operations_execute_some(&w.answer, w.operations, &w.execution, MAX_ANSWER));
+		size_t last = executed[i] - 1, count = kms_operations_count(w.operations);
+		CHECK(kms_operations_at(w.operations, last)->executed);
+		if (executed[i] < count) CHECK(!kms_operations_at(w.operations, executed[i])->executed);
+	}
+	CHECK(!kms_operations_are_left(w.operations) && !kms_operations_are_left(NULL));
+	CHECK_STATUS(KMS_ERR_STATE,
+		     kms_operations_execute_some(&w.answer, w.operations, &w.execution, MAX_ANSWER));
+	const kms_refusal refusal = { 400, KMS_TEXT("no"), KMS_TEXT("x"), 0 };
+	CHECK_OK(kms_operations_refuse(w.operations, 3, &refusal));
+	CHECK_OK(kms_operations_finish(&w.answer, w.operations, 0));
+	CALL(check_text, &w.answer,
+	     "[{\"app_id\":49,\"count\":0,\"keys\":[],\"status\":200},"
+	     "{\"app_id\":49,\"key\":\"a\",\"status\":200,\"updated_at_ms\":1700000000000},"
+	     "{\"app_id\":49,\"count\":1,\"keys\":[\"a\"],\"status\":200},"
+	     "{\"code\":\"no\",\"message\":\"x\",\"status\":400},"
+	     "{\"app_id\":49,\"key\":\"a\",\"status\":200,\"updated_at_ms\":1700000000000,\"value\":\"\"}]");
+	world_close(&w);
+}
+
 TEST(a_write_can_be_refused_once_it_is_made)
 {
 	world w;
@@ -304,7 +346,8 @@ TEST(arguments_are_checked)
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(one_operation_has_one_object_as_its_answer),
 	  T(the_answers_of_an_array_are_in_its_order), T(messages_that_hold_no_operations_are_refused),
-	  T(what_is_refused_is_not_executed), T(a_write_can_be_refused_once_it_is_made),
+	  T(what_is_refused_is_not_executed), T(what_could_not_be_refused_is_not_executed_either),
+	  T(listings_are_executed_one_at_a_time), T(a_write_can_be_refused_once_it_is_made),
 	  T(an_operation_whose_failure_nobody_has_told_has_no_answer),
 	  T(refusals_are_never_longer_than_their_share), T(a_write_whose_answer_cannot_fit_is_not_made),
 	  T(no_size_leaves_an_operation_without_its_answer), T(the_answer_of_a_write_needs_no_memory),
