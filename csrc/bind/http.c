@@ -7,6 +7,8 @@
 #include "bind/topics.h"
 #include "net/http.h"
 
+#define MAX_FRONT 64 /* bytes of a body that are looked at before it is read */
+
 static void http_release(void *object)
 {
 	kms_http_free(object);
@@ -93,10 +95,15 @@ static int http_read_body(lua_State *L)
 	return push_event(L, http, kms_http_read_body(http, limit, owner));
 }
 
-/* parser:body_ahead() -> bytes that have arrived of a sized body before it is read; 0 for others. */
-static int http_body_ahead(lua_State *L)
+/* parser:has_front(bytes) -> whether the first bytes of a body have arrived before it is read, or never will.
+ */
+static int http_has_front(lua_State *L)
 {
-	lua_pushinteger(L, (lua_Integer)kms_http_body_ahead(bind_http_check(L, 1)).len);
+	uint8_t front[MAX_FRONT];
+	size_t got;
+	const kms_http *http = bind_http_check(L, 1);
+	size_t want = (size_t)bind_arg_integer(L, 2, 1, MAX_FRONT);
+	lua_pushboolean(L, kms_http_body_front(front, &got, http, want));
 	return 1;
 }
 
@@ -194,7 +201,7 @@ static const luaL_Reg http_methods[] = {
 	{ "feed", http_feed },
 	{ "next", http_next },
 	{ "read_body", http_read_body },
-	{ "body_ahead", http_body_ahead },
+	{ "has_front", http_has_front },
 	{ "drain", http_drain },
 	{ "drainable", http_drainable },
 	{ "header", http_header },

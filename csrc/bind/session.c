@@ -59,27 +59,22 @@ static int sessions_end_wallet(lua_State *L)
 	return 1;
 }
 
-/* What stands in front of a message: the collected body, or what has arrived of it. */
-static kms_span front_of(kms_http *http)
-{
-	kms_span body = kms_buf_span(kms_http_body(http));
-	return body.len ? body : kms_http_body_ahead(http);
-}
-
 /*
  * sessions:find(head, mono_ms) -> session | nil, message, code
- * The session that the message in `head` names; KMS_SESSION_HEAD bytes of its body are enough. ERR_NOT_FOUND
- * where there is none, ERR_TRUNCATED and ERR_FIELD_VALUE for what begins as no message does.
+ * The session that the message in `head` names, whose body is not read yet: its front is enough.
+ * ERR_NOT_FOUND where there is none, ERR_TRUNCATED and ERR_FIELD_VALUE for what begins as no message does.
  */
 static int sessions_find(lua_State *L)
 {
-	uint8_t sid16[KMS_SESSION_SID];
+	uint8_t sid16[KMS_SESSION_SID], front[KMS_SESSION_HEAD];
 	uint64_t seq;
+	size_t got;
 	kms_sessions *sessions = bind_check(L, 1, &bind_sessions_type);
-	kms_http *http = bind_http_check(L, 2);
+	const kms_http *http = bind_http_check(L, 2);
 	uint64_t now_s = arg_seconds(L, 3);
 
-	kms_status status = kms_session_head_parse(sid16, &seq, front_of(http));
+	(void)kms_http_body_front(front, &got, http, sizeof(front));
+	kms_status status = kms_session_head_parse(sid16, &seq, kms_span_of(front, got));
 	if (status != KMS_OK) return bind_fail(L, status);
 	kms_session **box = (kms_session **)bind_new(L, &bind_session_type);
 	status = kms_sessions_find(box, sessions, sid16, now_s);

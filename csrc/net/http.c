@@ -67,12 +67,13 @@ size_t kms_http_ahead(const kms_http *http)
 	return http->in.len - http->at;
 }
 
-kms_span kms_http_body_ahead(const kms_http *http)
+bool kms_http_body_front(uint8_t *front, size_t *got, const kms_http *http, size_t want)
 {
-	if (http->state != STATE_WAIT || http->request.framing != KMS_HTTP_SIZED) return KMS_NO_BYTES;
-	size_t ahead = kms_http_ahead(http), left = (size_t)http->intake.left;
-	if (ahead == 0) return KMS_NO_BYTES;
-	return kms_span_of(http->in.data + http->at, ahead < left ? ahead : left);
+	*got = 0;
+	if (http->state != STATE_WAIT) return true;
+	size_t ahead = kms_http_ahead(http);
+	kms_span input = ahead ? kms_span_of(http->in.data + http->at, ahead) : KMS_NO_BYTES;
+	return kms_http_intake_look(front, got, want, &http->intake, input);
 }
 
 /* Gives back what a long head leaves of the buffer to the few bytes behind it; without memory it stays. */

@@ -135,8 +135,12 @@ void kms_http_release_body(kms_http *http);
 /* The same, and the texts and fields: as soon as the reply is made. */
 void kms_http_release(kms_http *http);
 
-/* What has arrived of a sized body that is not being read yet; empty otherwise. Valid until more is fed. */
-kms_span kms_http_body_ahead(const kms_http *http);
+/*
+ * Copies the first `want` bytes of a body that is not being read yet, sized or chunked.
+ * Returns: whether no more of them will come: because they are all there, or the body ends before, or is
+ * malformed, or no body waits. Out: front - `got` bytes.
+ */
+bool kms_http_body_front(uint8_t *front, size_t *got, const kms_http *http, size_t want);
 /* Bytes fed and not consumed yet; the caller bounds its read-ahead by them. */
 size_t kms_http_ahead(const kms_http *http);
 

@@ -1,6 +1,8 @@
 /* Bodies, sized and chunked (RFC 9112 sections 6 and 7). */
 #include "net/http_internal.h"
 
+#include <string.h>
+
 static const kms_http_refusal bad_chunk = { 400, "bad_request", "malformed chunked body" };
 static const kms_http_refusal too_large = { 413, "payload_too_large", "body is larger than allowed" };
 static const kms_http_refusal no_memory = { 503, "service_unavailable", "out of memory" };
@@ -177,4 +179,40 @@ const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *inta
 	const kms_http_refusal *refusal = take_content(used, intake, input);
 	intake->complete = !refusal && intake->left == 0;
 	return refusal;
+}
+
+/* One step of a look: a byte of framing, or what is there of the content. False: the framing is malformed. */
+static bool look_at(uint8_t *front, size_t *got, size_t want, kms_http_intake *look, kms_span rest,
+		    size_t *used)
+{
+	bool is_chunked = look->framing == KMS_HTTP_CHUNKED;
+	if (is_chunked && look->step != KMS_HTTP_CHUNK_DATA) {
+		*used += 1;
+		return !take_framing(look, rest.bytes[0]);
+	}
+	size_t n = rest.len < want - *got ? rest.len : want - *got;
+	if (n > look->left) n = (size_t)look->left;
+	memcpy(front + *got, rest.bytes, n);
+	*got += n;
+	*used += n;
+	look->left -= n;
+	if (look->left > 0) return true;
+	if (is_chunked) look->step = KMS_HTTP_CHUNK_DATA_CR;
+	look->complete = !is_chunked;
+	return true;
+}
+
+bool kms_http_intake_look(uint8_t *front, size_t *got, size_t want, const kms_http_intake *intake,
+			  kms_span input)
+{
+	kms_http_intake look = { .framing = intake->framing,
+				 .left = intake->left,
+				 .complete = intake->complete };
+	size_t used = 0;
+	*got = 0;
+	while (!look.complete && *got < want && used < input.len)
+		if (!look_at(front, got, want, &look, kms_span_of(input.bytes + used, input.len - used),
+			     &used))
+			return true;
+	return look.complete || *got == want;
 }

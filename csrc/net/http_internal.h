@@ -123,6 +123,12 @@ typedef struct kms_http_intake {
 void kms_http_intake_start(kms_http_intake *intake, kms_http_framing framing, uint64_t length);
 /* Takes bytes until the body is complete. Out: used - how many. NULL, or why it is refused. */
 const kms_http_refusal *kms_http_intake_take(size_t *used, kms_http_intake *intake, kms_span input);
+/*
+ * Copies the first `want` bytes of content in the input of an intake that has taken nothing. Returns: whether
+ * no more of them will come.
+ */
+bool kms_http_intake_look(uint8_t *front, size_t *got, size_t want, const kms_http_intake *intake,
+			  kms_span input);
 /* Frees the content and gives back what it was charged. */
 void kms_http_intake_release(kms_http_intake *intake);
 

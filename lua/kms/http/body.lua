@@ -25,11 +25,11 @@ function M.read(conn, limit, caller, is_member)
 	return event, status, code, message
 end
 
---- Waits until a sized body's first bytes have arrived, before it is read; yields (kms.http.request).
+--- Waits until a body's first bytes have arrived, or its end, before it is read; yields (kms.http.request).
 -- @return true | nil, HTTP status, wire code, message
 function M.await_front(conn, bytes)
 	local event, status, code, message
-	while conn.parser and conn.parser:body_ahead() < bytes do
+	while conn.parser and not conn.parser:has_front(bytes) do
 		if conn.closed or conn.eof then return nil, 400, "bad_request", "the body is incomplete" end
 		if conn.request:waits_for_continue() then conn.client:try_write(CONTINUE) end
 		conn.request.continued = true

@@ -70,13 +70,12 @@ function Request:read_body(limit, caller, is_member)
 end
 
 --- Waits until the body's first bytes have arrived, without reading it: functions of kms_native find them by `head`.
--- Yields. A chunked body is collected instead, and a shorter one is refused.
--- @param bytes  how many; @param limit  as for read_body
+-- Yields. A body that is announced as shorter is refused; a chunked one may turn out to be.
+-- @param bytes  how many, at most 64
 -- @return true | nil, message, code: as read_body
-function Request:await_front(bytes, limit)
+function Request:await_front(bytes)
 	local announced = self.has_body and self.head:content_length()
-	if announced == nil then return self:read_body(limit) end
-	if not announced or announced < bytes then return nil, "the body is too short", "ERR_TRUNCATED" end
+	if announced == false or announced and announced < bytes then return nil, "the body is too short", "ERR_TRUNCATED" end
 	local ok, status, _, message = self.conn:await_front(bytes)
 	if ok then return true end
 	return nil, message, CODES[status]

@@ -1,4 +1,5 @@
 /* What the HTTP parser reads (RFC 9110, RFC 9112), at any cut of the input; draining, targets, mutations. */
+#include "base/ensure.h"
 #include "base/testing.h"
 #include "http_kit.h"
 
@@ -49,35 +50,70 @@ TEST(texts_stay_while_input_arrives)
 	kms_http_free(http);
 }
 
-static void check_front(int *failed_, const kms_http *http, const char *want)
+static void check_front(int *failed_, const kms_http *http, bool ends, const char *want)
 {
-	kms_span front = kms_http_body_ahead(http);
-	CHECK(front.len == strlen(want));
-	if (front.len) CHECK_MEM(front.bytes, want, front.len);
+	uint8_t front[5];
+	size_t got;
+	CHECK(kms_http_body_front(front, &got, http, sizeof(front)) == ends);
+	CHECK(got == strlen(want));
+	CHECK_MEM(front, want, got);
 }
 
-TEST(the_front_of_a_sized_body_is_seen_before_it_is_read)
+TEST(the_front_of_a_body_is_seen_before_it_is_read)
 {
 	kms_http *http;
 	CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
-	CALL(check_front, http, "");
-	const char *head = "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n";
+	CALL(check_front, http, true, "");
+	const char *head = "POST / HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\n";
 	CHECK(kms_http_feed(http, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
-	CALL(check_front, http, "");
+	CALL(check_front, http, false, "");
 	CHECK(kms_http_feed(http, KMS_BYTES("he")) == KMS_HTTP_MORE);
-	CALL(check_front, http, "he");
-	/* What follows the body is none of it. */
-	CHECK(kms_http_feed(http, KMS_BYTES("lloGET /")) == KMS_HTTP_MORE);
-	CALL(check_front, http, "hello");
-	CHECK(kms_http_read_body(http, 5, NOBODY) == KMS_HTTP_BODY);
-	CALL(check_front, http, "");
-	CHECK_MEM(kms_http_body(http)->data, "hello", 5);
+	CALL(check_front, http, false, "he");
+	CHECK(kms_http_feed(http, KMS_BYTES("llo!GET /")) == KMS_HTTP_MORE);
+	CALL(check_front, http, true, "hello");
+	CHECK(kms_http_read_body(http, 6, NOBODY) == KMS_HTTP_BODY);
+	CALL(check_front, http, true, "");
+	CHECK_MEM(kms_http_body(http)->data, "hello!", 6);
 	kms_http_free(http);
-	CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
-	head = "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello";
-	CHECK(kms_http_feed(http, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
-	CALL(check_front, http, "");
-	kms_http_free(http);
+}
+
+/* What has been seen of a chunked body at every cut, and whether no more will come. */
+TEST(the_front_of_a_chunked_body_is_seen_before_it_is_read)
+{
+	static const struct {
+		const char *body, *front;
+		size_t seen_at; /* bytes of the body that are needed */
+		bool is_body;
+	} bodies[] = {
+		{ "9\r\nhello you\r\n0\r\n\r\n", "hello", 8, true },
+		{ "1;x=y\r\nh\r\n2\r\nel\r\n09 \t;z\r\nlo you tt\r\n0\r\n\r\n", "hello", 27, true },
+		{ "3\r\nhel\r\n0\r\nA: b\r\n\r\nGET / HTTP", "hel", 19, true },
+		{ "0\r\n\r\n", "", 5, true },
+		{ "2\r\nhe\rX\n", "he", 7, false },
+		{ "x\r\nhello\r\n", "", 1, false },
+		{ "fffffffffffffffff\r\nhello", "", 17, false },
+	};
+	for (size_t b = 0; b < KMS_ARRAY_LEN(bodies); b++) {
+		kms_http *http;
+		CHECK_OK(kms_http_new(&http, LIMITS, KMS_NO_TEXT));
+		const char *head = "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n";
+		CHECK(kms_http_feed(http, kms_span_of(head, strlen(head))) == KMS_HTTP_REQUEST);
+		uint8_t front[5];
+		size_t got, len = strlen(bodies[b].body);
+		for (size_t at = 1; at <= len; at++) {
+			CHECK(kms_http_feed(http, kms_span_of(bodies[b].body + at - 1, 1)) == KMS_HTTP_MORE);
+			bool ends = kms_http_body_front(front, &got, http, sizeof(front));
+			CHECK(ends == (at >= bodies[b].seen_at));
+			CHECK(got <= strlen(bodies[b].front));
+			CHECK_MEM(front, bodies[b].front, got);
+		}
+		CHECK(got == strlen(bodies[b].front));
+		/* Looking has taken nothing. */
+		kms_http_event event = kms_http_read_body(http, 64, NOBODY);
+		CHECK(event == (bodies[b].is_body ? KMS_HTTP_BODY : KMS_HTTP_REFUSED));
+		if (bodies[b].is_body && got) CHECK_MEM(kms_http_body(http)->data, bodies[b].front, got);
+		kms_http_free(http);
+	}
 }
 
 TEST(read_ahead_is_bounded)
@@ -314,7 +350,8 @@ TEST(failing_allocations)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(requests_are_read_at_every_cut), T(texts_stay_while_input_arrives),
-	  T(the_front_of_a_sized_body_is_seen_before_it_is_read), T(read_ahead_is_bounded),
+	  T(the_front_of_a_body_is_seen_before_it_is_read),
+	  T(the_front_of_a_chunked_body_is_seen_before_it_is_read), T(read_ahead_is_bounded),
 	  T(bodies_share_a_budget), T(a_short_rest_is_drained), T(a_long_rest_is_refused), T(expectation),
 	  T(percent_decoding), T(query_parameters), T(mutations_read_the_same_at_any_cut),
 	  T(failing_allocations))
