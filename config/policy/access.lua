@@ -9,9 +9,9 @@
 -- the first rule that refuses decides. A hook that fails refuses, and so does one whose request has a path
 -- or context of more than 65536 bytes. Without a hook, nothing is refused.
 --
--- r is read-only: route ("derive", "get", "list", "put", "delete"), app_id (text), version_id,
--- instance_id, wallet, remote (address), now (Unix ms). Helpers: kms.log, count, limit, now, match, store.
--- kms.log writes what it gets, paths and keys of records included.
+-- r is read-only: route ("derive", "get", "list", "put", "delete"; for `request` also "session", the opening of
+-- one), app_id (text), version_id, instance_id, wallet, remote (address), now (Unix ms). Helpers: kms.log, count,
+-- limit, now, match, store. kms.log writes what it gets, paths and keys of records included.
 return {
 	api = 1,
 

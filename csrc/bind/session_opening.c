@@ -43,7 +43,7 @@ static const luaL_Reg opening_methods[] = {
 	{ "grant", opening_grant },
 	{ NULL, NULL },
 };
-static const bind_type opening_type = { "kms.session_opening", opening_release, opening_methods, false };
+static const bind_type opening_type = { "kms.session_opening", opening_release, opening_methods, true };
 
 static kms_text header(const kms_http *http, const char *name)
 {

@@ -39,9 +39,11 @@ local function new_message(names, failures)
 	}, done
 end
 
--- Serves one message. Returns the reply, a list of what was noted of its operations, how often copies were awaited.
-local function serve(message, operations)
+-- Serves one message. more: kind of the session, count (of kms.auth.authenticate); optional.
+-- Returns the reply, a list of what was noted of its operations, how often copies were awaited.
+local function serve(message, operations, more)
 	local noted, waits = {}, 0
+	more = more or {}
 	local parts = {
 		CHANGES = { put = true, delete = true }, not_ready = function() end, admit = function() end,
 		refusal = function() end, begin_write = function() return "before" end,
@@ -59,19 +61,27 @@ local function serve(message, operations)
 		sessions = {
 			find = function()
 				return {
-					owner = function() return "app", CALLER.wallet, CALLER.app_id end, is_for = function() return true end,
-					close = function() end,
+					owner = function() return more.kind or "app", CALLER.wallet, CALLER.app_id end,
+					is_for = function() return true end, close = function() end,
 				}
 			end,
 		},
-		authenticator = { count = function() return true end }, authorizer = { authorize = function() return CALLER end },
+		authenticator = { count = more.count or function() return true end },
+		authorizer = { authorize = function() return CALLER end },
 		operations = parts, mono_ms = function() return 0 end, wall_ms = function() return 0 end,
-		config = { POP_TIMEOUT_SECONDS = 120, MAX_SESSION_ANSWER_BYTES = 1000000 }, admit = function() end,
+		config = {
+			POP_TIMEOUT_SECONDS = 120, MAX_SESSION_ANSWER_BYTES = 1000000, MAX_APP_BODY_MEMORY_BYTES = 4000,
+			MAX_REQUEST_BODY_BYTES = 1000,
+		},
+		admit = function() end,
 		note = function(inbound, reply) noted[#noted + 1] = inbound.route.name .. " " .. reply.status end,
 	})
 	local inbound = {
 		max_body = 1000, announces_too_much = function() end,
-		request = { await_front = function() return true end, read_body = function() return true end },
+		request = {
+			await_front = function() return true end, read_body = function() return true end,
+			content_length = function() return 400 end,
+		},
 		operation = function(_, name) return { route = { name = name }, max_body = 1000 } end,
 	}
 	return messages:serve(inbound), noted, function() return waits end
@@ -112,6 +122,26 @@ describe("kms.routes.session_message", function()
 		local reply, noted, waits = serve(message)
 		assert.same({ 200, { 503, "service_unavailable" }, 0 }, { reply.status, done.all, waits() })
 		assert.same({ "put 503", "derive 503" }, noted)
+	end)
+
+	it("refuses what comes in a member's session, sealed, and executes nothing", function()
+		local message, done = new_message({ "put", "derive" })
+		local reply, noted = serve(message, nil, { kind = "peer" })
+		assert.same({ 200, "sealed", { 403, "forbidden" }, 0 }, { reply.status, reply.body, done.all, done.executed })
+		assert.same({ {}, "ERR_FORBIDDEN" }, { noted, reply.code })
+	end)
+
+	it("has its client not read while its application is beyond a limit, as after a request of its own", function()
+		local count = 0
+		local function within()
+			count = count + 1
+			return count < 3, 7
+		end
+		local message, done = new_message({ "derive", "derive", "derive", "derive" })
+		local reply = serve(message, nil, { count = within })
+		assert.same({ 200, 7 }, { reply.status, reply.wait_s })
+		assert.same({ [3] = { 429, "rate_limited" }, [4] = { 429, "rate_limited" } }, done.refused)
+		assert.is_nil((serve(new_message({ "derive" }))).wait_s)
 	end)
 
 	it("says 500 when the answer cannot be sealed: the session has ended", function()

@@ -205,7 +205,9 @@ function M.open_routes(parts)
 		policy = parts.policy, config = parts.config, own = own, mono_ms = parts.mono_ms,
 		node_facts = function() return node_facts(parts) end,
 	})
-	local function announce() parts.service:announce_sessions(parts.routes:has("session")) end
+	local function announce()
+		parts.service:announce_sessions(parts.routes:has("session") and parts.routes:has("session_message"))
+	end
 	announce()
 	parts.reloader:on_change(function()
 		parts.routes:rebuild()

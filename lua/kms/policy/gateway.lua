@@ -35,7 +35,7 @@ end
 
 --- Asks about an authorized request, before its body is read.
 -- @param inbound kms.http.inbound; sets its rule and reason
--- @param operation "derive", "get", "list", "put" or "delete"
+-- @param operation "derive", "get", "list", "put", "delete", or "session": a session is to be opened
 -- @param caller kms.auth.authenticate
 -- @return nil to go on, or the reply that refuses it
 function Gateway:request(inbound, operation, caller)

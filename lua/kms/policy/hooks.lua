@@ -67,6 +67,7 @@ end
 M.HOOKS = {
 	["access.request"] = {
 		kind = "verdict", closed = true, facts = REQUEST, about = "every authorized request",
+		-- Without the opening of a session: a policy that does not know that route must not keep a node from its start.
 		samples = { request("derive"), request("get"), request("list"), request("put"), request("delete") },
 	},
 	["access.derive"] = {

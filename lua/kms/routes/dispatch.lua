@@ -25,7 +25,8 @@ local function refuse_coding(request)
 end
 
 -- Each route is { name, method, path or prefix, handler (function(inbound) -> reply), unlimited }; a reply is
--- { status, headers, body, code (name of the error, for the log) }.
+-- { status, headers, body, code (name of the error, for the log), wait_s (of a sealed reply: seconds that its client
+-- has to wait, or nil) }.
 local function dispatch(self, arrived)
 	local request = arrived.request
 	local route, rest, allow = self.routes:match(request.method, request.path)
@@ -55,11 +56,12 @@ local function log_request(self, level, arrived, reply, taken_ns)
 	})
 end
 
--- Seconds for which a client beyond a limit is not read: a refusal costs as much as other replies. Only where it
--- has the connection for itself: behind a proxy or an ingress, others use it too.
+-- Seconds for which a client beyond a limit is not read, or nil: a refusal costs as much as other replies. Only where
+-- it has the connection for itself: behind a proxy or an ingress, others use it too.
 local function pause_s(arrived, reply)
-	if arrived.limit_address ~= arrived.request.remote then return nil end
-	return tonumber(reply.headers["Retry-After"]) or 1
+	local limited = reply.status == 429 or reply.wait_s
+	if not limited or arrived.limit_address ~= arrived.request.remote then return nil end
+	return reply.wait_s or tonumber(reply.headers["Retry-After"]) or 1
 end
 
 --- Counts and logs what a request came to, or one operation of its message.
@@ -80,7 +82,7 @@ function Dispatcher:handle(request)
 	local reply = dispatch(self, arrived)
 	local status = reply.status
 	self:note(arrived, reply, uv.hrtime() - began)
-	return status, reply.headers, reply.body, status == 429 and pause_s(arrived, reply) or nil
+	return status, reply.headers, reply.body, pause_s(arrived, reply)
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config

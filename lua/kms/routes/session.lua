@@ -44,7 +44,7 @@ end
 
 -- Returns the body of the answer, its signature | nil, message, code.
 local function open_session(self, inbound, caller, signature)
-	local opening, message, code = self.service:session_opening(
+	local opening <close>, message, code = self.service:session_opening(
 		inbound.request.head, "app", caller.wallet, caller.app_id, caller.point)
 	if not opening then return nil, message, code end
 	local ok
@@ -68,6 +68,8 @@ local function serve_caller(self, inbound, caller, signature, mono_ms)
 	if not ok then
 		return err.reply("ERR_RATE", "too many sessions of this wallet", { ["Retry-After"] = wait_s })
 	end
+	local refused = self.operations:admit(inbound, "session", caller)
+	if refused then return refused end
 	local message, code
 	ok, message, code = self.operations:may_open_channel(caller, mono_ms)
 	if not ok then return opening_failed(message, code) end

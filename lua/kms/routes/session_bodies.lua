@@ -1,0 +1,39 @@
+--- The bodies of messages of sessions, while they arrive. Whoever sees a sid on its way can send bodies that turn out
+-- to be none of that session, and they take from the memory of its application: so one client address has half of it.
+
+local client_address = require("kms.http.client_address")
+local finally = require("kms.async.finally")
+
+local M = {}
+
+local Bodies = {}
+Bodies.__index = Bodies
+
+local SMALL_BYTES = 16384 -- not counted: as many as an address has connections are little
+
+local function give_back(self, part)
+	local left = self.held[part.key] - part.bytes
+	self.held[part.key] = left > 0 and left or nil
+end
+
+--- Collects the body of a message; yields.
+-- @param inbound kms.http.inbound; @param app_id of the session that its first bytes name
+-- @return as kms.http.request's read_body
+function Bodies:read(inbound, app_id)
+	local request, limit, address = inbound.request, inbound.max_body, inbound.limit_address
+	local bytes = request:content_length() or limit
+	if bytes <= SMALL_BYTES or not address then return request:read_body(limit, app_id) end
+	local key = client_address.path(address)[1] .. " " .. app_id
+	local held = (self.held[key] or 0) + bytes
+	if held > self.most then return nil, "too many messages from this address in flight", "ERR_RATE" end
+	self.held[key] = held
+	return finally.call(give_back, self, { key = key, bytes = bytes }, request.read_body, request, limit, app_id)
+end
+
+--- @param config MAX_APP_BODY_MEMORY_BYTES, MAX_REQUEST_BODY_BYTES
+function M.new(config)
+	local most = math.max(config.MAX_APP_BODY_MEMORY_BYTES // 2, config.MAX_REQUEST_BODY_BYTES)
+	return setmetatable({ held = {}, most = most }, Bodies)
+end
+
+return M
