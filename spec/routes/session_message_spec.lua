@@ -2,7 +2,10 @@
 
 require("spec.support.native")
 
+local loop = require("kms.base.loop")
 local session_message = require("kms.routes.session_message")
+local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local CALLER = { wallet = "0x" .. ("1"):rep(40), app_id = "7", point = "p", wallet_key = "w", app_key = "a" }
 
@@ -142,6 +145,26 @@ describe("kms.routes.session_message", function()
 		assert.same({ 200, 7 }, { reply.status, reply.wait_s })
 		assert.same({ [3] = { 429, "rate_limited" }, [4] = { 429, "rate_limited" } }, done.refused)
 		assert.is_nil((serve(new_message({ "derive" }))).wait_s)
+	end)
+
+	it("lets others run between decisions that take long, as with policies", function()
+		local names, decided, seen = {}, 0, nil
+		for index = 1, 128 do names[index] = "derive" end
+		local message = new_message(names)
+		local reply
+		loop.spawn(function()
+			reply = serve(message, {
+				admit = function()
+					local began = uv.hrtime()
+					while uv.hrtime() - began < 200000 do end
+					decided = decided + 1
+				end,
+			})
+		end)
+		loop.spawn(function() seen = decided end)
+		wait.until_true("the answer", function() return reply end)
+		assert.same({ 200, 128 }, { reply.status, decided })
+		assert.is_true(seen > 0 and seen < 64, seen)
 	end)
 
 	it("says 500 when the answer cannot be sealed: the session has ended", function()

@@ -3,6 +3,7 @@
 
 local uv = require("luv")
 local err = require("kms.base.err")
+local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 
 local M = {}
@@ -14,6 +15,7 @@ local SEALED = { ["Content-Type"] = "application/octet-stream" }
 local NAME = "session_message" -- of the route: stands in metrics for operations that have no name
 local OK = { status = 200 }
 local LISTINGS = { list = true }
+local SLICE_NS, LOOK_EVERY = 2000000, 16 -- longest time on decisions before other coroutines run, about
 
 -- ---- refusals inside -------------------------------------------------------------------------------------
 
@@ -82,8 +84,12 @@ local function refuse(message, outcomes, index, reply)
 end
 
 local function decide_all(self, inbound, message, count, caller)
-	local outcomes, mono_ms = new_outcomes(), self.mono_ms()
+	local outcomes, mono_ms, slice_began = new_outcomes(), self.mono_ms(), uv.hrtime()
 	for index = 1, count do
+		if index % LOOK_EVERY == 0 and uv.hrtime() - slice_began > SLICE_NS then
+			loop.pause()
+			slice_began = uv.hrtime()
+		end
 		local own, refused, wait_s = decide(self, inbound, message, index, caller, mono_ms)
 		outcomes.inbounds[index], outcomes.wait_s = own, wait_s or outcomes.wait_s
 		if refused then
