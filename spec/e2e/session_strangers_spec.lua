@@ -21,7 +21,7 @@ local function start(env)
 	return node, app
 end
 
-describe("a stranger's message", function()
+describe("the body of a message", function()
 	local node, app
 
 	setup(function()
@@ -31,7 +31,7 @@ describe("a stranger's message", function()
 	end)
 	teardown(function() node:stop() end)
 
-	it("in chunks costs no body either: its first 24 bytes are enough", function()
+	it("is not read in chunks either where its first 24 bytes name no session", function()
 		local conn = assert(http.connect(node.port))
 		finally(function() conn:close() end)
 		conn:write(HEAD .. "Transfer-Encoding: chunked\r\n\r\n")
@@ -48,7 +48,26 @@ describe("a stranger's message", function()
 		end
 	end)
 
-	it("takes at most half of the memory of an application whose sid it has seen", function()
+	it("in chunks is served up to 64 KiB, and many at a time", function()
+		local session, conns, sent = sessions.open(app), {}, {}
+		finally(function() for _, conn in ipairs(conns) do conn:close() end end)
+		for i = 1, 10 do
+			sent[i], conns[i] = table.pack(session:seal('{"op":"derive","path":"p"}')), assert(http.connect(node.port))
+			conns[i]:write(HEAD .. "Transfer-Encoding: chunked\r\n\r\n18\r\n" .. sent[i][1]:sub(1, 24) .. "\r\n")
+		end
+		for i, conn in ipairs(conns) do
+			local rest = sent[i][1]:sub(25)
+			conn:write(("%x\r\n%s\r\n0\r\n\r\n"):format(#rest, rest))
+			assert.matches('"status":200', (session:open_answer(assert(conn:receive()).body, sent[i][2])))
+		end
+		local conn = assert(http.connect(node.port))
+		conns[#conns + 1] = conn
+		conn:write(HEAD .. "Transfer-Encoding: chunked\r\n\r\n10001\r\n")
+		conn:write(session.sid .. (">I8"):pack(99) .. ("x"):rep(65536))
+		expect.refused(assert(conn:receive()), 413, "payload_too_large")
+	end)
+
+	it("takes at most half of its application's memory, from one address: a stranger may have seen the sid", function()
 		local session = sessions.open(app)
 		local front, conns = session.sid .. (">I8"):pack(1 << 30), {}
 		finally(function() for _, conn in ipairs(conns) do conn:close() end end)

@@ -10,6 +10,7 @@ local Bodies = {}
 Bodies.__index = Bodies
 
 local SMALL_BYTES = 16384 -- not counted: as many as an address has connections are little
+local CHUNKED_BYTES = 65536 -- of one whose length nobody knows: it counts as that long
 
 local function give_back(self, part)
 	local left = self.held[part.key] - part.bytes
@@ -21,7 +22,11 @@ end
 -- @return as kms.http.request's read_body
 function Bodies:read(inbound, app_id)
 	local request, limit, address = inbound.request, inbound.max_body, inbound.limit_address
-	local bytes = request:content_length() or limit
+	local bytes = request:content_length()
+	if not bytes then
+		limit = math.min(limit, CHUNKED_BYTES)
+		bytes = limit
+	end
 	if bytes <= SMALL_BYTES or not address then return request:read_body(limit, app_id) end
 	local key = client_address.path(address)[1] .. " " .. app_id
 	local held = (self.held[key] or 0) + bytes
