@@ -1,5 +1,6 @@
 --- Files and folders: bounded reading, folders that only this user can fill.
 
+local native = require("kms_native")
 local uv = require("luv")
 
 local M = {}
@@ -82,11 +83,7 @@ end
 
 --- The version of a file: a text that changes when the file is edited or replaced.
 -- @return text | nil where there is no file
-function M.version(path)
-	local stat = uv.fs_stat(path)
-	if not stat then return nil end
-	return ("%d/%d/%d.%09d"):format(stat.ino, stat.size, stat.mtime.sec, stat.mtime.nsec)
-end
+M.version = native.file_version
 
 -- A name for the new content of a file: random, so that two writers do not meet.
 local function temporary(path)

@@ -1,10 +1,13 @@
 --- The connections of a server by phase (what they wait for). Each phase has one timeout, so its list
 -- is in the order in which connections time out: entering, leaving and finding the next one to
--- time out take the same time with ten connections as with ten thousand.
+-- time out take the same time with ten connections as with ten thousand. The timer runs only when one can time out:
+-- no request touches it, and without connections nothing wakes the loop.
 
 local native = require("kms_native")
 
 local M = {}
+
+local SWEEP_MS = 250 -- shortest time between two sweeps: how late a timeout may be
 
 local Connections = {}
 Connections.__index = Connections
@@ -22,9 +25,29 @@ function Connections:enter(conn, phase)
 	else
 		self.count = self.count + 1
 	end
-	local last = list.before
-	conn.phase, conn.since, conn.before, conn.after = phase, native.mono_ms(), last, list
+	local last, now = list.before, native.mono_ms()
+	conn.phase, conn.since, conn.before, conn.after = phase, now, last, list
 	last.after, list.before = conn, conn
+	if now + list.look_ms < self.sweep_ms then self:sweep_by(now, now + list.look_ms) end
+end
+
+--- Has the sweep run at a time, or soon after it.
+function Connections:sweep_by(now, due_ms)
+	self.sweep_ms = math.max(due_ms, now + SWEEP_MS)
+	self.sweep_in(self.sweep_ms - now)
+end
+
+-- Has the sweep run again when the next connection can time out; not at all when none can.
+local function sweep_later(self, now)
+	local due_ms = math.huge
+	for _, list in pairs(self.lists) do
+		local first = list.after
+		-- Of a phase that is looked at more often than its timeout: each time.
+		local since = list.look_ms < list.timeout_ms and now or first.since
+		if first ~= list then due_ms = math.min(due_ms, since + list.look_ms) end
+	end
+	self.sweep_ms = math.huge
+	if due_ms < math.huge then self:sweep_by(now, due_ms) end
 end
 
 --- Removes a connection.
@@ -38,15 +61,15 @@ end
 --- Calls late(conn, phase) for each connection that has timed out. late must move or close it.
 -- @param now  monotonic time in milliseconds
 function Connections:sweep(now, late)
-	for phase, timeout_ms in pairs(self.timeouts_ms) do
-		local list = self.lists[phase]
+	for phase, list in pairs(self.lists) do
 		local conn = list.after
-		while conn ~= list and now - conn.since >= timeout_ms do
+		while conn ~= list and now - conn.since >= list.timeout_ms do
 			late(conn, phase)
 			if list.after == conn then break end
 			conn = list.after
 		end
 	end
+	sweep_later(self, now)
 end
 
 --- The connection that entered one of these phases first, or nil.
@@ -75,11 +98,15 @@ end
 
 --- @param names  list of all phases
 -- @param timeouts_ms  phase = milliseconds; a phase without one never times out
+-- @param looks_ms  phase = milliseconds after which sweep() has to run although none can have timed out; or nil
+-- @param sweep_in  function(ms): has sweep() called after that time, instead of the time given before; nil where no
+--   phase has a timeout
 -- @return connections; its field `count` is their number
-function M.new(names, timeouts_ms)
-	local self = setmetatable({ lists = {}, timeouts_ms = timeouts_ms, count = 0 }, Connections)
+function M.new(names, timeouts_ms, looks_ms, sweep_in)
+	local self = setmetatable({ lists = {}, count = 0, sweep_ms = math.huge, sweep_in = sweep_in }, Connections)
 	for _, name in ipairs(names) do
-		local list = {}
+		local timeout_ms = timeouts_ms[name] or math.huge
+		local list = { timeout_ms = timeout_ms, look_ms = math.min(timeout_ms, looks_ms and looks_ms[name] or math.huge) }
 		list.before, list.after = list, list
 		self.lists[name] = list
 	end

@@ -21,7 +21,7 @@ local PHASES = { "first", "head", "idle", "busy", "body", "write", "pause", "dra
 local WAITING = { "first", "head", "idle", "pause" } -- without a request that runs
 local BODY = { "body" }
 local BACKLOG = 4096
-local SWEEP_MS = 250
+local PACE_CHECK_MS = 250 -- between two looks at the pace of bodies
 local LINGER_MS = 2000
 local PAUSE_MS = 1000 -- pauses are whole seconds (kms.http.connection)
 local RESERVED_DESCRIPTORS = 32 -- for everything but clients' connections
@@ -106,12 +106,15 @@ local function take_from(self, source, message)
 	self.max_descriptor = self.descriptors - math.min(RESERVED_DESCRIPTORS, self.descriptors // 4)
 	self.turns, self.slices = turns.new(connection.begin), stream.new_slices()
 	self.sigpipe = loop.on_signal("sigpipe")
-	self.sweeper = loop.every(SWEEP_MS, function()
-		local now = native.mono_ms()
-		self.connections:sweep(now, function(conn, phase) conn:late(phase) end)
-		self.connections:each(BODY, function(conn) conn:check_pace(now) end)
-	end)
+	self.sweeper = assert(uv.new_timer())
 	return true
+end
+
+-- Ends connections that have timed out, and bodies that arrive too slowly.
+local function sweep(self)
+	local now = native.mono_ms()
+	self.connections:sweep(now, function(conn, phase) conn:late(phase) end)
+	self.connections:each(BODY, function(conn) conn:check_pace(now) end)
 end
 
 --- Listens on a TCP port.
@@ -183,7 +186,8 @@ end
 function M.new(options)
 	local config = options.config
 	bound_bodies(config)
-	return setmetatable({
+	local self
+	self = setmetatable({
 		handler = options.handler, log = options.log, exempt_loopback = options.exempt_loopback, admit = options.admit,
 		max_connections = config.MAX_CONNECTIONS, max_per_address = config.MAX_CONNECTIONS_PER_ADDRESS,
 		max_per_network = admission.max_per_network(config.MAX_CONNECTIONS, config.MAX_CONNECTIONS_PER_ADDRESS),
@@ -194,13 +198,16 @@ function M.new(options)
 			idle = config.IDLE_TIMEOUT_SECONDS * 1000, body = config.BODY_TIMEOUT_SECONDS * 1000,
 			write = config.WRITE_TIMEOUT_SECONDS * 1000, drain = config.BODY_TIMEOUT_SECONDS * 1000, linger = LINGER_MS,
 			pause = PAUSE_MS,
-		}),
+		}, { body = PACE_CHECK_MS }, function(ms)
+			if not self.stopped then self.sweeper:start(math.ceil(ms), 0, loop.guard(sweep, self)) end
+		end),
 		min_body_pace = config.MIN_BODY_BYTES_PER_SECOND or 0,
 		held = 0, max_held = config.MAX_BODY_MEMORY_BYTES, -- bytes of replies that clients have not taken yet
 		per_client = { addresses = {}, networks = {} }, stopping = false, running = 0, last_number = 0, -- of requests
 		accepted = 0, refused = {}, broken = 0,
 		id_prefix = ("%08x-"):format(string.unpack("I4", uv.random(4))),
 	}, Server)
+	return self
 end
 
 return M

@@ -183,7 +183,7 @@ function Readiness:tick()
 	set_unready(self, reason, cause)
 end
 
---- Stops serving when the view has become too old. To be called each second.
+--- Stops serving when the view has become too old. To be called every few seconds.
 function Readiness:watch()
 	if not self.verified or is_fresh(self) then return end
 	self.verified = false

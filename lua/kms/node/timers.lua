@@ -1,5 +1,6 @@
 --- The timers of a node: ticks, expiry, pushes, repair, snapshots of existing nodes.
 
+local beat = require("kms.base.beat")
 local loop = require("kms.base.loop")
 
 local M = {}
@@ -8,7 +9,7 @@ local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
 local REPAIR_PART = 0.75 -- of an interval, after which members are compared; kms.sync.push counts half of one
 local SESSIONS_AT_ONCE = 256 -- that one call ends (kms_sessions_expire)
-local SAVE_MS = 5000 -- between two looks whether newly authorised wallets are to be saved
+local SAVE_S = 6 -- between two looks whether newly authorised wallets are to be saved
 
 -- Pushes changes to peers at the interval that sync.lua in force sets, and compares with one of them some time before
 -- the next push: a peer that has just answered is not contacted, so each gets one message an interval.
@@ -37,16 +38,16 @@ function M.run(parts, is_stopping)
 			loop.sleep(parts.readiness:interval_ms())
 		end
 	end)
-	loop.every(SECOND_MS, function()
+	beat.every(beat.SECONDS, function()
 		parts.readiness:watch()
 		parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
 		while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do end
 	end)
-	loop.every(SAVE_MS, function() loop.spawn(parts.remembered.save, parts.remembered) end)
+	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)
 	push_on_schedule(parts)
 	local compare_s = parts.config.SNAPSHOT_COMPARE_SECONDS
 	if compare_s == 0 then return end
-	loop.every(compare_s * SECOND_MS, function()
+	beat.every(compare_s, function()
 		if parts.readiness.ready then parts.existing:fetch_next(parts.secrets.current) end
 	end)
 end

@@ -1,6 +1,7 @@
 --- Puts changed policies in force: on SIGHUP, on the reload command, or when a file has changed. Then it lifts
 -- bans of peers that are now exempt, and tells the parts that depend on the policies.
 
+local beat = require("kms.base.beat")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 
@@ -9,7 +10,7 @@ local M = {}
 local Reloader = {}
 Reloader.__index = Reloader
 
-local POLL_MS = 2000 -- between two checks of the files
+local POLL_S = 2 -- between two checks of the files
 
 local function apply(self)
 	self.settings = self.policy:sync_settings(self.config)
@@ -44,7 +45,7 @@ end
 --- Reloads from now on when SIGHUP arrives or a file has changed.
 function Reloader:watch()
 	loop.on_signal("sighup", function() self:reload("signal") end)
-	loop.every(POLL_MS, function() poll(self) end)
+	beat.every(POLL_S, function() poll(self) end)
 end
 
 -- Folders stay private (docs/protocol.md section 2): the file's name and the line are enough.

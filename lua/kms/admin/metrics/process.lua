@@ -2,13 +2,14 @@
 -- those of Prometheus' client libraries.
 
 local uv = require("luv")
+local beat = require("kms.base.beat")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 
 local M = {}
 
-local LAG_EVERY_MS = 250
+local BEAT_NS = beat.SECONDS * 1000000000
 local LAG_BOUNDS_S = { 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5 }
 local NS, US = 1e9, 1e6
 
@@ -24,20 +25,20 @@ local function open_descriptors()
 	return count
 end
 
--- Measures how late a timer is, until the returned one is closed.
+-- Measures how late the beat is, until the returned handle is closed.
 local function watch_lag(lag)
-	local due = uv.hrtime() + LAG_EVERY_MS * 1000000
-	return loop.every(LAG_EVERY_MS, function()
+	local due = uv.hrtime() + BEAT_NS
+	return beat.every(beat.SECONDS, function()
 		local now = uv.hrtime()
 		lag:observe(math.max(0, now - due) / NS)
-		due = now + LAG_EVERY_MS * 1000000
+		due = now + BEAT_NS
 	end)
 end
 
 --- Declares them.
 -- @param set kms.admin.metrics
 -- @param deps server (kms.http.server), wall_ms; config (TEE, CHAIN)
--- @return a timer for loop.close
+-- @return a handle for loop.close
 function M.declare(set, deps)
 	deps = needs.take(deps, "server wall_ms config")
 	local started = deps.wall_ms() // 1000

@@ -1,0 +1,54 @@
+-- The beat: one timer for all that is looked at every few seconds (kms.base.beat).
+
+local uv = require("luv")
+local beat = require("kms.base.beat")
+local loop = require("kms.base.loop")
+local wait = require("spec.support.wait")
+
+-- Timers of this process's loop that will fire.
+local function timers()
+	local count = 0
+	uv.walk(function(handle)
+		if uv.handle_get_type(handle) == "timer" and handle:is_active() then count = count + 1 end
+	end)
+	return count
+end
+
+describe("the beat", function()
+	it("calls all that is due in one iteration of the loop, by one timer", function()
+		local before, when = timers(), {}
+		local handles = {}
+		for i = 1, 3 do handles[i] = beat.every(1, function() when[i] = when[i] or uv.now() end) end
+		assert.equal(before + 1, timers())
+		wait.until_true("the first beat", function() return when[3] end)
+		assert.same({ when[1], when[1], when[1] }, when)
+		for _, handle in ipairs(handles) do loop.close(handle) end
+		assert.equal(before, timers())
+	end)
+
+	it("calls what is due at every second beat at every second one", function()
+		local every, second = 0, 0
+		local one = beat.every(beat.SECONDS, function() every = every + 1 end)
+		local two = beat.every(beat.SECONDS + 1, function() second = second + 1 end)
+		wait.until_true("two beats", function() return every == 2 end)
+		assert.equal(1, second)
+		loop.close(one)
+		loop.close(two)
+	end)
+
+	it("goes on after an error, and does not call what a call before it has closed", function()
+		local calls, reported, second = 0, 0, nil
+		loop.on_error(function() reported = reported + 1 end)
+		finally(function() loop.on_error(function(text) io.stderr:write(text, "\n") end) end)
+		local first = beat.every(1, function()
+			calls = calls + 1
+			loop.close(second)
+			error("deliberate")
+		end)
+		second = beat.every(1, function() calls = calls + 100 end)
+		wait.until_true("two beats", function() return calls >= 2 end)
+		assert.same({ 2, 2 }, { calls, reported })
+		loop.close(first)
+		assert.is_true(first:is_closing())
+	end)
+end)
