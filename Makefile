@@ -54,7 +54,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-upgrade \
-	test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model simulate chaos kills \
+	test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-tools fairness lint \
 	check fmt install install-program uninstall clean help force
 
@@ -235,6 +235,9 @@ contracts: deps-contracts ## build and test the contracts (npm fetches the pinne
 
 model: deps-build-model ## the rules of replication in every order of events, in small cases (SPIN)
 	@spec/model/run
+
+model-session: deps-run ## what holds of a session under which leaked keys, in a symbolic prover (Verifpal; 2 minutes)
+	@spec/model/session
 
 simulate: build native-tests faulty ## clusters on a virtual clock under faults: SEEDS=2000, SEED=n for one; FAULT=tie plants one
 	@KMS_BUILD=$(BUILD) FAULT=$(FAULT) spec/simulate/run $(or $(SEED),1) $(or $(SEED),$(SEEDS),2000)
