@@ -44,7 +44,7 @@ return {
 	-- Allowed: auto, off, or a path with a / in it, at most 100 bytes.
 	-- CONTROL_SOCKET = "auto",
 
-	-- Threads for native work; 0: one per core.
+	-- Threads for native work, one of which (of several) long work leaves free; 0: one per core, at least 2.
 	-- Allowed: a whole number from 0 to 256.
 	-- THREADS = 0,
 

@@ -104,6 +104,7 @@ int bind_body_job_start(lua_State *L, bind_body_job *job, bool heavy)
 	job->base.run = body_job_run;
 	job->base.finish = body_job_finish;
 	job->base.heavy = heavy || input_size(job) > BODY_JOB_INLINE_BYTES;
+	job->base.is_long = input_size(job) > BIND_LONG_BYTES;
 	return bind_job_start_small(L, &job->base);
 }
 

@@ -100,7 +100,8 @@ static execute_job *push_job(lua_State *L, int signature_arg, void (*run)(bind_j
 	job->app_id = app_id;
 	job->now_ms = now_ms;
 	bind_arg_signature(&job->signature, L, signature_arg);
-	job->job.heavy = request->value.len > EXECUTE_INLINE_BYTES || request->kind == KMS_REQUEST_LIST;
+	job->job.heavy = request->value.len > EXECUTE_INLINE_BYTES;
+	job->job.is_long = request->value.len > BIND_LONG_BYTES || request->kind == KMS_REQUEST_LIST;
 	return job;
 }
 

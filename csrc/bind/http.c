@@ -4,6 +4,9 @@
  */
 #include "bind/http.h"
 
+#include <limits.h>
+#include <sys/socket.h>
+
 #include "bind/topics.h"
 #include "net/http.h"
 
@@ -73,6 +76,24 @@ static int http_feed(lua_State *L)
 	kms_http *http = bind_http_check(L, 1);
 	const char *bytes = luaL_checklstring(L, 2, &len);
 	return push_event(L, http, kms_http_feed(http, kms_span_of(bytes, len)));
+}
+
+/*
+ * parser:read(socket, max) -> bytes, event: takes input from a descriptor without waiting, at most `max` and
+ * 65536 bytes. 0 bytes and no event where there is none, and at its end. A large body that went through Lua
+ * would have its collector run for as long as dozens of small requests.
+ */
+static int http_read(lua_State *L)
+{
+	static uint8_t slice[65536]; /* loop thread only */
+	kms_http *http = bind_http_check(L, 1);
+	int socket = (int)bind_arg_integer(L, 2, 0, INT_MAX);
+	size_t max = (size_t)bind_arg_integer(L, 3, 1, sizeof(slice));
+	ssize_t len = recv(socket, slice, max, MSG_DONTWAIT);
+
+	lua_pushinteger(L, len > 0 ? len : 0);
+	if (len <= 0) return 1;
+	return 1 + push_event(L, http, kms_http_feed(http, kms_span_of(slice, (size_t)len)));
 }
 
 /* parser:next() -> event: ends the request and frees its texts and body. */
@@ -199,6 +220,7 @@ static int http_body(lua_State *L)
 
 static const luaL_Reg http_methods[] = {
 	{ "feed", http_feed },
+	{ "read", http_read },
 	{ "next", http_next },
 	{ "read_body", http_read_body },
 	{ "has_front", http_has_front },

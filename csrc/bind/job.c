@@ -3,6 +3,7 @@
 #include <luv/luv.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kms/secret.h"
@@ -12,6 +13,7 @@ static struct {
 	uv_prepare_t prepare;
 	bool watching;
 	unsigned pending;        /* on the pool or queued for it */
+	unsigned pending_long;   /* those of them that are long */
 	unsigned started;        /* jobs since this iteration began */
 	unsigned started_before; /* jobs of the iteration before */
 } load;
@@ -35,6 +37,18 @@ static struct {
  * request's. */
 #define JOBS_OF_A_REQUEST 2
 
+/*
+ * Long jobs that wait here, in their order: one thread of the pool is for short jobs, which would wait for
+ * tens of milliseconds where long ones had all. Loop thread only.
+ */
+static struct {
+	bind_job *first;
+	bind_job *last;
+	unsigned at_once;
+} waiting_long;
+
+#define UV_DEFAULT_THREADS 4 /* without UV_THREADPOOL_SIZE */
+
 static atomic_bool stopping; /* read by pool threads */
 
 static void on_prepare(uv_prepare_t *handle)
@@ -45,6 +59,14 @@ static void on_prepare(uv_prepare_t *handle)
 	finished.resumed = 0;
 }
 
+/* How many long jobs may be on the pool, whose size libuv takes from the environment. */
+static unsigned long_at_once(void)
+{
+	const char *text = getenv("UV_THREADPOOL_SIZE");
+	long threads = text ? strtol(text, NULL, 10) : UV_DEFAULT_THREADS;
+	return threads > 2 ? (unsigned)threads - 1 : 1;
+}
+
 uv_loop_t *bind_loop(lua_State *L)
 {
 	uv_loop_t *loop = luv_loop(L);
@@ -53,13 +75,9 @@ uv_loop_t *bind_loop(lua_State *L)
 	uv_prepare_start(&load.prepare, on_prepare);
 	uv_unref((uv_handle_t *)&load.prepare);
 	uv_idle_init(loop, &finished.idle);
+	waiting_long.at_once = long_at_once();
 	load.watching = true;
 	return loop;
-}
-
-unsigned bind_job_pending(void)
-{
-	return load.pending;
 }
 
 static int wait_continue(lua_State *L, int status, lua_KContext context)
@@ -131,12 +149,49 @@ static void resume_finished(uv_idle_t *idle)
 	if (!finished.first) uv_idle_stop(idle);
 }
 
+/* ---- the pool ---------------------------------------------------------------------------------- */
+
+static void on_done(uv_work_t *work, int status);
+
+static void queue_job(bind_job *job)
+{
+	load.pending++;
+	if (job->is_long) load.pending_long++;
+	/* Fails only without a function to call. */
+	(void)uv_queue_work(load.prepare.loop, &job->work, on_work, on_done);
+}
+
+/* Queues a job, or lets a long one wait for others. */
+static void start_job(bind_job *job)
+{
+	if (!job->is_long || load.pending_long < waiting_long.at_once) {
+		queue_job(job);
+		return;
+	}
+	job->next = NULL;
+	if (waiting_long.first)
+		waiting_long.last->next = job;
+	else
+		waiting_long.first = job;
+	waiting_long.last = job;
+}
+
+static void start_next_long(void)
+{
+	bind_job *job = waiting_long.first;
+	if (!job) return;
+	waiting_long.first = job->next;
+	queue_job(job);
+}
+
 static void on_done(uv_work_t *work, int status)
 {
 	bind_job *job = work->data;
 	(void)status; /* nothing cancels jobs */
 	load.pending--;
+	if (job->is_long) load.pending_long--;
 	if (atomic_load_explicit(&stopping, memory_order_relaxed)) return;
+	if (job->is_long) start_next_long();
 	if (!finished.first && finished.resumed++ < RESUMED_AT_ONCE) {
 		bind_wait_resume(&job->wait);
 		return;
@@ -154,6 +209,7 @@ void bind_jobs_stop(void)
 {
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
 	finished.first = NULL;
+	waiting_long.first = NULL;
 	if (load.watching) uv_idle_stop(&finished.idle);
 	while (load.pending > 0)
 		uv_run(load.prepare.loop, UV_RUN_ONCE);
@@ -168,24 +224,28 @@ void *bind_job_push(lua_State *L, size_t size, void (*run)(bind_job *job),
 	return job;
 }
 
+/* Whether no other request's jobs wait. Beside long ones, one short job after the other runs on the loop,
+ * which has a core for it sooner than the pool has. */
+static bool is_alone(void)
+{
+	return load.pending == load.pending_long && load.started < JOBS_OF_A_REQUEST &&
+	       load.started_before <= JOBS_OF_A_REQUEST;
+}
+
 int bind_job_start(lua_State *L, bind_job *job)
 {
-	uv_loop_t *loop = bind_loop(L);
-	bool alone =
-	    load.pending == 0 && load.started < JOBS_OF_A_REQUEST && load.started_before <= JOBS_OF_A_REQUEST;
+	(void)bind_loop(L);
+	bool alone = is_alone();
 
 	load.started++;
-	if (lua_isyieldable(L) && (job->heavy || !alone)) {
+	if (lua_isyieldable(L) && (job->heavy || job->is_long || !alone)) {
 		job->wait.finish = job_finish;
 		job->work.data = job;
 		/* Before it is queued: a throw after that would leave a running job whose memory is
 		 * collected. */
 		wait_anchor(L, &job->wait);
-		if (uv_queue_work(loop, &job->work, on_work, on_done) == 0) {
-			load.pending++;
-			return wait_suspend(L, &job->wait);
-		}
-		luaL_unref(L, LUA_REGISTRYINDEX, job->wait.anchor);
+		start_job(job);
+		return wait_suspend(L, &job->wait);
 	}
 	job->run(job);
 	return job->finish(L, job);
@@ -201,7 +261,7 @@ int bind_job_run(lua_State *L, bind_job *job)
 
 int bind_job_start_small(lua_State *L, bind_job *job)
 {
-	if (job->heavy) return bind_job_start(L, job);
+	if (job->heavy || job->is_long) return bind_job_start(L, job);
 	job->run(job);
 	return job->finish(L, job);
 }

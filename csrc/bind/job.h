@@ -27,16 +27,21 @@ void bind_wait_resume(bind_wait *wait);
 /*
  * A job for libuv's pool, at the start of a userdata that the caller leaves on its stack. `run` may be called
  * on any thread and must not touch Lua. The coroutine yields until it is done; when nothing else waits, or
- * where it cannot yield, it runs inline, which saves the wake-up.
+ * where it cannot yield, it runs inline, which saves the wake-up. Long jobs leave one thread of the pool,
+ * where it has several, to the others.
  */
 typedef struct bind_job {
 	bind_wait wait;
 	uv_work_t work;
 	void (*run)(struct bind_job *job);
 	int (*finish)(lua_State *L, struct bind_job *job);
-	struct bind_job *next; /* in the list of those that have run */
+	struct bind_job *next; /* in the list of those that have run, or of long ones that wait */
 	bool heavy;            /* on the pool whenever the caller can yield: P-384, large bodies */
+	bool is_long; /* likewise, and may take many times a heavy one: listings, snapshots, large input */
 } bind_job;
+
+/* A job with more input is long: it takes some milliseconds. */
+#define BIND_LONG_BYTES (1u << 20)
 
 /*
  * Pushes a userdata of `size` zero bytes for a structure that starts with a bind_job, and sets its functions
@@ -51,9 +56,6 @@ int bind_job_start_small(lua_State *L, bind_job *job);
 
 /* Runs at once in any case: for a request's last job when little of it is left. */
 int bind_job_run(lua_State *L, bind_job *job);
-
-/* Jobs that are running on the pool or waiting for it. */
-unsigned bind_job_pending(void);
 
 /*
  * To be called before lua_close, which frees the memory that jobs work on. Returns when no job is running;

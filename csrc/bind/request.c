@@ -130,6 +130,7 @@ static int service_open(lua_State *L)
 		return open_finish(L, &job->job);
 	}
 	job->job.heavy = true;
+	job->job.is_long = kms_http_body(http)->len > BIND_LONG_BYTES;
 	return bind_job_start(L, &job->job);
 }
 
@@ -154,6 +155,7 @@ static int service_parse(lua_State *L)
 	open_job *job = push_open_job(L, service, kind, 4, parse_run);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->job.heavy = size > OPEN_INLINE_BYTES;
+	job->job.is_long = size > BIND_LONG_BYTES;
 	bind_body_take(&job->request->plain, L, 2);
 	return bind_job_start_small(L, &job->job);
 }

@@ -153,6 +153,7 @@ static int message_execute(lua_State *L)
 					  .max_list_bytes = service->limits.max_list,
 					  .says_status = true };
 	job->job.heavy = heavy;
+	job->job.is_long = bind_message_is_long(m);
 	return bind_job_start_small(L, &job->job);
 }
 
@@ -243,6 +244,7 @@ static int message_answer(lua_State *L)
 	job->wall_ms = wall_ms;
 	job->copies = copies;
 	job->job.heavy = heavy;
+	job->job.is_long = m->answer.len > BIND_LONG_BYTES;
 	return bind_job_start_small(L, &job->job);
 }
 

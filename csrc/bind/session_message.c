@@ -34,13 +34,18 @@ bind_message *bind_message_check(lua_State *L, bind_message_stage stage)
 	return message->stage == stage ? message : NULL;
 }
 
-bool bind_message_is_heavy(const bind_message *message)
+bool bind_message_is_long(const bind_message *message)
 {
-	size_t count = kms_operations_count(message->operations);
-	if (count > INLINE_OPERATIONS || message->size > BIND_MESSAGE_INLINE_BYTES) return true;
-	for (size_t i = 0; i < count; i++)
+	if (message->size > BIND_LONG_BYTES) return true;
+	for (size_t i = 0; i < kms_operations_count(message->operations); i++)
 		if (kms_operations_at(message->operations, i)->request.kind == KMS_REQUEST_LIST) return true;
 	return false;
+}
+
+bool bind_message_is_heavy(const bind_message *message)
+{
+	if (kms_operations_count(message->operations) > INLINE_OPERATIONS) return true;
+	return message->size > BIND_MESSAGE_INLINE_BYTES || bind_message_is_long(message);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------ */
@@ -127,6 +132,7 @@ static int service_session_message(lua_State *L)
 	job->message = message;
 	job->now_s = now_s;
 	job->job.heavy = heavy;
+	job->job.is_long = kms_http_body(http)->len > BIND_LONG_BYTES;
 	return bind_job_start_small(L, &job->job);
 }
 

@@ -37,5 +37,7 @@ bind_message *bind_message_check(lua_State *L, bind_message_stage stage);
 void bind_message_clear(bind_message *message);
 /* Whether work on it is more than some microseconds. */
 bool bind_message_is_heavy(const bind_message *message);
+/* Whether it is some milliseconds (csrc/bind/job.h). */
+bool bind_message_is_long(const bind_message *message);
 
 #endif

@@ -10,6 +10,8 @@
 
 /* Larger messages are parsed on the pool; for smaller ones the way there costs more than parsing. */
 #define PARSE_INLINE_BYTES 16384
+/* More of them take some milliseconds to check and merge. */
+#define LONG_RECORDS 2048
 
 static void message_release(void *object)
 {
@@ -84,18 +86,19 @@ static int parse_finish(lua_State *L, bind_job *base)
 static int sync_parse(lua_State *L)
 {
 	const kms_buf *plain = bind_check(L, 1, &bind_body_type);
-	bool large = plain->len > PARSE_INLINE_BYTES;
+	size_t size = plain->len;
 	lua_settop(L, 1);
 	kms_sync **message = (kms_sync **)bind_new(L, &bind_sync_type);
 	parse_job *job = bind_job_push(L, sizeof(*job), parse_run, parse_finish);
 	job->message = message;
 	job->message_index = 2;
 	job->plain = (kms_buf **)bind_hold(L, 1, &bind_body_type);
-	if (!large) {
+	if (size <= PARSE_INLINE_BYTES) {
 		parse_run(&job->job);
 		return parse_finish(L, &job->job);
 	}
 	job->job.heavy = true;
+	job->job.is_long = size > BIND_LONG_BYTES;
 	return bind_job_start(L, &job->job);
 }
 
@@ -252,7 +255,7 @@ static int apply_finish(lua_State *L, bind_job *base)
  */
 static int message_apply(lua_State *L)
 {
-	(void)check_message(L);
+	bool is_long = kms_sync_records(check_message(L)) > LONG_RECORDS;
 	kms_store *store = bind_check(L, 2, &bind_store_type);
 	kms_secret *master = bind_check(L, 3, &bind_secret_type);
 	uint32_t origin = (uint32_t)bind_arg_integer(L, 4, 1, UINT32_MAX);
@@ -260,6 +263,7 @@ static int message_apply(lua_State *L)
 	lua_settop(L, 5);
 	apply_job *job = bind_job_push(L, sizeof(*job), apply_run, apply_finish);
 	job->job.heavy = true;
+	job->job.is_long = is_long;
 	job->store = store;
 	job->origin = origin;
 	job->now_ms = now_ms;

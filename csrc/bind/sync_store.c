@@ -202,6 +202,7 @@ static int store_snapshot(lua_State *L)
 			  (bind_option_boolean(L, 2, "fingerprints") ? KMS_SYNC_FINGERPRINTS : 0);
 	build_job *job = push_job(L, store, max, snapshot_finish);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->job.is_long = true;
 	job->build = snapshot_build;
 	job->extras = extras;
 	return bind_job_start(L, &job->job);

@@ -24,6 +24,8 @@ describe("an answer that is sent piece by piece", function()
 	local function connect()
 		local client = {}
 		function client.try_write() return nil, nil, "EAGAIN" end
+		-- Not a socket: takes nothing, either.
+		function client.fileno() return 0 end
 		function client:write(_, done)
 			assert(not self.closed, "written to after its end")
 			self.done = done

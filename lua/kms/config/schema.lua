@@ -48,7 +48,7 @@ function M.sections()
 			{ name = "CONTROL_SOCKET", type = "socket", default = "auto",
 				doc = "Unix socket for the node's operator; auto: DATA_DIR/control.sock, off with IN_ENCLAVE=true." },
 			{ name = "THREADS", type = "int", min = 0, max = 256, default = 0,
-				doc = "Threads for native work; 0: one per core." },
+				doc = "Threads for native work, one of which (of several) long work leaves free; 0: one per core, at least 2." },
 			{ name = "LOCKED_MEMORY_BYTES", type = "int", min = 8 * MIB, max = LARGEST, zero = true, default = 0,
 				doc = "Bytes of guarded memory for secrets, rounded down to a power of two; 0: as much as may be locked." }),
 		section("Log",

@@ -3,6 +3,7 @@
 local M = {}
 
 local PACE_MS = 5000 -- over which the pace of a body is measured
+local SLICE_BYTES = 65536 -- as many as luv reads at a time
 local CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n"
 
 --- Collects the body in C; yields (kms.http.request).
@@ -48,9 +49,32 @@ function M.await_front(conn, bytes)
 	return true
 end
 
---- Counts bytes that arrived for the body.
-function M.count(conn, bytes)
+local read_in_turn
+
+-- Reads the next slice in C. More is there where it is a full one, else luv tells when more comes, or the end.
+local function read_slice(conn)
+	if conn.closed or not conn.waits_to_read then return end
+	conn.waits_to_read = false
+	if conn.phase ~= "body" then return end
+	local bytes, event, a, b, c = conn.parser:read(conn.client:fileno(), SLICE_BYTES)
 	conn.pace_bytes = conn.pace_bytes + bytes
+	if event or conn.wakes_early then return conn:wake(event, a, b, c) end
+	if bytes == SLICE_BYTES then return read_in_turn(conn) end
+	conn:start_reading()
+end
+
+-- Reads no more before it is the connection's turn: luv would go on up to 32 times as long as each slice is full.
+function read_in_turn(conn)
+	conn:stop_reading()
+	if conn.waits_to_read then return end
+	conn.waits_to_read = true
+	conn.server.slices:add(conn.path, function() read_slice(conn) end)
+end
+
+--- Takes note of bytes that luv has read for the body.
+function M.took(conn, bytes)
+	conn.pace_bytes = conn.pace_bytes + bytes
+	if bytes >= SLICE_BYTES then read_in_turn(conn) end
 end
 
 --- Ends the body: its handler gets a 408.

@@ -184,7 +184,7 @@ local function on_read(self, failure, chunk)
 	if not chunk then return on_end(self) end
 	local phase = self.phase
 	if phase == "linger" then return self:discard(chunk) end
-	if phase == "body" then http_body.count(self, #chunk) end
+	if phase == "body" then http_body.took(self, #chunk) end
 	local parser = self.parser
 	if not parser then return end
 	if self.request or phase == "drain" then return take(self, parser:feed(chunk)) end
@@ -235,7 +235,7 @@ function M.new(server, client, address, caller)
 	-- request.
 	local self = setmetatable({
 		server = server, client = client, address = address, path = client_address.path(address), caller = caller,
-		request = false, next_slice = false, reader = false, wakes_early = false, reading = false, closed = false,
+		request = false, reader = false, wakes_early = false, reading = false, waits_to_read = false, closed = false,
 		eof = false,
 	}, Conn)
 	self.on_read = loop.guard(on_read, self)

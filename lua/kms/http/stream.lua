@@ -8,7 +8,7 @@ local M = {}
 
 local LINGER_BYTES = 262144 -- most input that is discarded before the connection is closed
 local WRITING = { "write" }
--- Of a body that is sent slice by slice. A slice is copied into Lua and into the kernel: about 50 us.
+-- Of a body that is sent or read slice by slice: about 20 us.
 local SLICE_BYTES = 65536
 local SLICES_NS = 250000 -- of slices at a time, before other events
 
@@ -128,7 +128,8 @@ end
 
 --- Sends a head and a body that stays outside Lua, slice by slice: each when the client has taken the one
 -- before and it is the connection's turn (kms.http.turns), so that large replies do not delay small requests.
--- @param source  len() -> bytes; slice(from, count) -> text, from 1; close()
+-- @param source  len() -> bytes; slice(from, count) -> text, from 1; close(); optional: send(socket, from, count) ->
+-- number of bytes that the descriptor has taken
 -- @param on_sent  as for send()
 function Stream:send_source(head, source, on_sent)
 	local at, length = 0, source:len()
@@ -147,24 +148,31 @@ function Stream:send_source(head, source, on_sent)
 	local next_slice
 	local function wait_turn()
 		if self.closed then return loop.defer(next_slice) end
-		self.server.slices:add(self.path, self)
+		self.server.slices:add(self.path, next_slice)
+	end
+	-- Sends what the socket takes at once of a slice in C. Returns the rest, which waits like any text.
+	local function send_slice()
+		local count = math.min(SLICE_BYTES, length - at)
+		local sent = source.send and source:send(self.client:fileno(), at + 1, count) or 0
+		local rest = sent < count and source:slice(at + sent + 1, count - sent) or ""
+		at = at + sent + #rest
+		return rest
 	end
 	function next_slice()
-		local ok, slice
+		local ok, rest
 		if not self.closed and at < length then
-			ok, slice = loop.try(source.slice, source, at + 1, math.min(SLICE_BYTES, length - at))
+			ok, rest = loop.try(send_slice)
 			-- The head is sent, so the client can only be told by a reset.
 			if not ok then self:close(true) end
 		end
 		if not ok then return finish() end
-		at = at + #slice
-		self:send(slice, #slice, wait_turn)
+		if rest == "" then return wait_turn() end
+		self:send(rest, #rest, wait_turn)
 	end
-	self.next_slice = next_slice
 	self:send(head, #head, next_slice)
 end
 
-local function give_slice(conn) conn.next_slice() end
+local function give_slice(slice) slice() end
 
 --- The turns of slices, for the field `slices` of a server.
 function M.new_slices()

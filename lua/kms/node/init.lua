@@ -126,9 +126,10 @@ function Node:stop(on_stopped)
 	end)
 end
 
---- Sets the number of threads for native work: THREADS, or one for each core. Takes effect before the first job.
+--- Sets the number of threads for native work: THREADS, or one for each core and at least 2, so that there is one
+-- beside long work (csrc/bind/job.c). Takes effect before the first job.
 function M.set_threads(threads)
-	local count = threads > 0 and threads or uv.available_parallelism()
+	local count = threads > 0 and threads or math.max(2, uv.available_parallelism())
 	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count))
 end
 

@@ -47,11 +47,19 @@ function Slot:hold(body)
 	end
 	self.lose = close
 	function source.len() return body:len() end
-	function source.slice(_, from, count)
+	-- Counts what the peer has been sent, up to here.
+	local function note(bytes)
 		if not is_open then error("the slot went to another peer", 0) end
 		self.since_ms = self.since_ms or self.slots.mono_ms()
-		self.bytes = from - 1 + count
+		self.bytes = bytes
+	end
+	function source.slice(_, from, count)
+		note(from - 1 + count)
 		return body:slice(from, count)
+	end
+	function source.send(_, socket, from, count)
+		note(from - 1)
+		return body:send(socket, from, count)
 	end
 	source.close = close
 	return source
