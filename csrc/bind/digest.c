@@ -159,6 +159,7 @@ typedef struct digest_job {
 	uint64_t now_ms;
 	uint64_t since;            /* new: of the changes that are sought */
 	uint64_t forget_before_ms; /* new */
+	bool brief;                /* new */
 	uint64_t until;
 	uint64_t records;
 	kms_status status;
@@ -173,6 +174,7 @@ static kms_status make_asking(digest_job *job)
 	*job->held = made;
 	GUARD(kms_digest_new(&made->digest, job->store, job->now_ms));
 	kms_digest_forget_before(made->digest, job->forget_before_ms);
+	if (job->brief) kms_digest_be_brief(made->digest);
 	return kms_digest_seek(&job->until, made->digest, job->since);
 }
 
@@ -192,9 +194,9 @@ static int new_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * store:digest(now, since, forget_before=0) -> an exchange about the hash tree, as the member that asks;
- * until | nil, message, code. It also asks for the values of stubs that changed above `since` up to `until`
- * (kms_digest_seek). forget_before: as kms_digest_forget_before.
+ * store:digest(now, since, forget_before=0, brief=false) -> an exchange about the hash tree, as the member
+ * that asks; until | nil, message, code. It also asks for the values of stubs that changed above `since` up
+ * to `until` (kms_digest_seek). forget_before: as kms_digest_forget_before; brief: as kms_digest_be_brief.
  */
 static int store_digest(lua_State *L)
 {
@@ -202,6 +204,7 @@ static int store_digest(lua_State *L)
 	uint64_t now_ms = arg_time(L, 2);
 	uint64_t since = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
 	uint64_t before_ms = lua_isnoneornil(L, 4) ? 0 : arg_time(L, 4);
+	bool brief = lua_toboolean(L, 5);
 	lua_settop(L, 2);
 	asking **box = (asking **)bind_new(L, &asking_type);
 	lua_pushvalue(L, 1);
@@ -212,6 +215,7 @@ static int store_digest(lua_State *L)
 	job->now_ms = now_ms;
 	job->since = since;
 	job->forget_before_ms = before_ms;
+	job->brief = brief;
 	job->held = box;
 	job->result_index = 3;
 	return bind_job_start(L, &job->job);

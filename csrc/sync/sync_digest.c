@@ -35,6 +35,7 @@ void kms_digest_free(kms_digest *digest)
 {
 	if (!digest) return;
 	kms_heap_free(digest->ranges.items);
+	kms_heap_free(digest->lists.items);
 	kms_heap_free(digest->whole.items);
 	kms_heap_free(digest->asked);
 	kms_heap_free(digest->given.items);
@@ -55,6 +56,11 @@ kms_digest_counts kms_digest_get_counts(const kms_digest *digest)
 void kms_digest_forget_before(kms_digest *digest, uint64_t before_ms)
 {
 	digest->forget_before_ms = before_ms;
+}
+
+void kms_digest_be_brief(kms_digest *digest)
+{
+	digest->brief = true;
 }
 
 /* ---- lists ---- */
@@ -147,17 +153,28 @@ static kms_status ask_hours(kms_buf *out, kms_digest *d)
 	return KMS_OK;
 }
 
-static kms_status ask_range(kms_buf *out, kms_digest *d, asked_item *asked, const kms_tree_range *range)
+/* Which answers are possible. Those to a question about children in brief are the same as to another. */
+static digest_form form_of(const kms_tree_view *view, bool sums)
+{
+	if (view->has_children) return DIGEST_CHILDREN;
+	return sums && view->count >= DIGEST_SUM_LEAVES ? DIGEST_SUM : DIGEST_LEAVES;
+}
+
+static kms_status ask_range(kms_buf *out, kms_digest *d, asked_item *asked, const kms_tree_range *range,
+			    bool sums)
 {
 	kms_tree_view view;
 	GUARD(kms_tree_look(&view, d->store, range));
-	asked->form = view.has_children ? DIGEST_CHILDREN : DIGEST_LEAVES;
+	asked->form = form_of(&view, sums);
 	asked->range = *range;
 	asked->count = view.count;
 	for (size_t i = 0; i < view.count; i++)
 		kms_digest_shorten(asked->shorts[i], &d->salt, view.digests[i]);
-	GUARD(kms_digest_write_range(out, asked->form, range));
+	bool in_brief = view.has_children && d->brief;
+	GUARD(kms_digest_write_range(out, in_brief ? DIGEST_BRIEF : asked->form, range));
 	const digest_short *shorts = (const digest_short *)asked->shorts;
+	if (in_brief) return kms_digest_write_brief(out, shorts, view.count);
+	if (asked->form == DIGEST_SUM) return kms_digest_write_sum(out, shorts, view.count);
 	if (asked->form == DIGEST_LEAVES) return kms_digest_write_shorts(out, shorts, view.count);
 	return kms_buf_append(out, kms_span_of(shorts, view.count * DIGEST_SHORT));
 }
@@ -176,8 +193,10 @@ static kms_status ask_compare(kms_buf *out, kms_digest *d)
 			if (out->len - start > KMS_DIGEST_MAX / 4) break;
 			asked->form = DIGEST_HOURS_FORM;
 			GUARD(ask_hours(out, d));
+		} else if (d->lists.count > 0) {
+			GUARD(ask_range(out, d, asked, &d->lists.items[--d->lists.count], false));
 		} else if (d->ranges.count > 0) {
-			GUARD(ask_range(out, d, asked, &d->ranges.items[--d->ranges.count]));
+			GUARD(ask_range(out, d, asked, &d->ranges.items[--d->ranges.count], d->brief));
 		} else {
 			break;
 		}
@@ -264,7 +283,8 @@ kms_status kms_digest_ask(kms_buf *question, kms_buf *data, uint64_t *records, k
 	}
 	GUARD(expand_whole(d));
 	bool full = d->given.count >= KMS_DIGEST_MOVE_MAX || d->wanted.count >= KMS_DIGEST_MOVE_MAX;
-	d->last = !full && (d->ranges.count > 0 || d->next_hour) ? DIGEST_COMPARE : DIGEST_MOVE;
+	bool asks = d->ranges.count > 0 || d->lists.count > 0 || d->next_hour;
+	d->last = !full && asks ? DIGEST_COMPARE : DIGEST_MOVE;
 	return d->last == DIGEST_COMPARE ? ask_compare(question, d)
 					 : ask_move(question, data, records, d, max_bytes, now_ms);
 }

@@ -21,14 +21,6 @@ static size_t shorten_all(digest_short *shorts, const kms_siphash_key *salt, con
 	return view->count;
 }
 
-static bool has_short(const digest_short *shorts, size_t count, const digest_short wanted)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (memcmp(shorts[i], wanted, DIGEST_SHORT) == 0) return true;
-	}
-	return false;
-}
-
 static kms_status write_mask(const answerer *a, uint32_t mask)
 {
 	GUARD(kms_digest_write_number(a->out, DIGEST_CHILDREN, 1));
@@ -40,33 +32,58 @@ static kms_status answer_children(const answerer *a, const digest_item *item, co
 {
 	static const digest_short none;
 	uint32_t mask = 0;
+	size_t known = item->form == DIGEST_BRIEF ? DIGEST_BRIEF_SHORT : DIGEST_SHORT;
 	for (size_t i = 0; i < KMS_TREE_CHILDREN; i++) {
-		bool differs =
-		    item->form == DIGEST_LEAVES; /* the asker has few leaves, in unknown children */
-		if (differs && item->count == 0) differs = memcmp(own[i], none, DIGEST_SHORT) != 0;
-		if (item->form == DIGEST_CHILDREN)
-			differs = memcmp(own[i], item->shorts[i], DIGEST_SHORT) != 0;
+		bool differs = true; /* the asker has few leaves, in unknown children */
+		if (item->form == DIGEST_CHILDREN || item->form == DIGEST_BRIEF)
+			differs = memcmp(own[i], item->shorts[i], known) != 0;
+		else if (item->count == 0)
+			differs = memcmp(own[i], none, DIGEST_SHORT) != 0;
 		mask |= (uint32_t)differs << i;
 	}
 	return write_mask(a, mask);
+}
+
+static kms_status write_lacks(const answerer *a, uint32_t lacking, const digest_short *missing, size_t count)
+{
+	GUARD(kms_digest_write_number(a->out, DIGEST_LACKS, 1));
+	GUARD(kms_digest_write_number(a->out, lacking, 4));
+	return kms_digest_write_shorts(a->out, missing, count);
+}
+
+static kms_status write_leaves(const answerer *a, const digest_short *own, size_t count)
+{
+	GUARD(kms_digest_write_number(a->out, DIGEST_LEAVES, 1));
+	return kms_digest_write_shorts(a->out, own, count);
 }
 
 /* Two lists of leaves. */
 static kms_status answer_lacks(const answerer *a, const digest_item *item, const digest_short *own,
 			       size_t count)
 {
-	uint32_t lacking = 0;
+	uint32_t lacking;
 	digest_short missing[KMS_TREE_BUCKET];
-	size_t missed = 0;
-	for (size_t i = 0; i < item->count; i++)
-		lacking |= (uint32_t)!has_short(own, count, item->shorts[i]) << i;
-	for (size_t i = 0; i < count; i++) {
-		if (has_short(item->shorts, item->count, own[i])) continue;
-		memcpy(missing[missed++], own[i], DIGEST_SHORT);
-	}
-	GUARD(kms_digest_write_number(a->out, DIGEST_LACKS, 1));
-	GUARD(kms_digest_write_number(a->out, lacking, 4));
-	return kms_digest_write_shorts(a->out, (const digest_short *)missing, missed);
+	size_t missed;
+	kms_digest_compare(&lacking, missing, &missed, (const digest_short *)item->shorts, item->count, own,
+			   count);
+	return write_lacks(a, lacking, (const digest_short *)missing, missed);
+}
+
+/* Of the asker's leaves only the sum is known: where there is one leaf more on one side, the sums tell which.
+ */
+static kms_status answer_sum(const answerer *a, const digest_item *item, const digest_short *own,
+			     size_t count)
+{
+	static const digest_short none;
+	digest_short lone;
+	memcpy(lone, item->shorts[0], DIGEST_SHORT);
+	kms_digest_sum(lone, own, count);
+	if (count == item->count && memcmp(lone, none, DIGEST_SHORT) == 0) return write_lacks(a, 0, NULL, 0);
+	if (count == item->count + 1 && kms_digest_has_short(own, count, lone))
+		return write_lacks(a, 0, (const digest_short *)&lone, 1);
+	if (count + 1 != item->count) return write_leaves(a, own, count);
+	GUARD(kms_digest_write_number(a->out, DIGEST_SUM, 1));
+	return kms_digest_write_sum(a->out, own, count);
 }
 
 static kms_status answer_range(const answerer *a, const digest_item *item)
@@ -77,8 +94,8 @@ static kms_status answer_range(const answerer *a, const digest_item *item)
 	size_t count = shorten_all(own, &a->salt, &view);
 	if (view.has_children) return answer_children(a, item, (const digest_short *)own);
 	if (item->form == DIGEST_LEAVES) return answer_lacks(a, item, (const digest_short *)own, count);
-	GUARD(kms_digest_write_number(a->out, DIGEST_LEAVES, 1));
-	return kms_digest_write_shorts(a->out, (const digest_short *)own, count);
+	if (item->form == DIGEST_SUM) return answer_sum(a, item, (const digest_short *)own, count);
+	return write_leaves(a, (const digest_short *)own, count);
 }
 
 /* ---- hours ---- */

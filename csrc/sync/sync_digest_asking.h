@@ -36,6 +36,7 @@ struct kms_digest {
 	kms_tree_root root;
 	digest_kind last;   /* question; 0: none yet */
 	range_list ranges;  /* to ask about */
+	range_list lists;   /* to ask about by lists of leaves: sums have not told what differs */
 	range_list whole;   /* of which the peer has nothing */
 	uint32_t next_hour; /* from which on to ask about hours; 0: none */
 	asked_item *asked;
@@ -45,6 +46,7 @@ struct kms_digest {
 	size_t wanting;            /* versions that the last question wants */
 	size_t sought;             /* of those that are wanted, the first ones: here as stubs */
 	bool equal;                /* the roots were equal */
+	bool brief;                /* the peer knows the forms SUM and BRIEF */
 	uint64_t draws;            /* numbers drawn under the salt */
 	uint64_t forget_before_ms; /* 0: give all that the peer lacks */
 };

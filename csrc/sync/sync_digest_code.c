@@ -88,6 +88,15 @@ kms_status kms_digest_read_shorts(digest_short *shorts, size_t *count, kms_reade
 	return read_some(shorts, reader, number);
 }
 
+kms_status kms_digest_read_sum(digest_short sum, size_t *count, kms_reader *reader)
+{
+	uint32_t number;
+	GUARD(kms_digest_read_number(&number, reader, 1));
+	ENSURE(number <= KMS_TREE_BUCKET, KMS_ERR_RECORD);
+	*count = number;
+	return read_some((digest_short *)sum, reader, 1);
+}
+
 /* Hours are in order, and within the bounds that the item gives. */
 static kms_status read_hours(digest_item *item, kms_reader *reader)
 {
@@ -106,6 +115,16 @@ static kms_status read_hours(digest_item *item, kms_reader *reader)
 	return KMS_OK;
 }
 
+static kms_status read_brief(digest_item *item, kms_reader *reader)
+{
+	const uint8_t *at;
+	item->count = KMS_TREE_CHILDREN;
+	GUARD(take(&at, reader, KMS_TREE_CHILDREN * DIGEST_BRIEF_SHORT));
+	for (size_t i = 0; i < KMS_TREE_CHILDREN; i++)
+		memcpy(item->shorts[i], at + i * DIGEST_BRIEF_SHORT, DIGEST_BRIEF_SHORT);
+	return KMS_OK;
+}
+
 kms_status kms_digest_read_item(digest_item *item, kms_reader *reader)
 {
 	uint32_t form;
@@ -116,9 +135,15 @@ kms_status kms_digest_read_item(digest_item *item, kms_reader *reader)
 		item->count = KMS_TREE_CHILDREN;
 		GUARD(read_range(&item->range, reader));
 		return read_some(item->shorts, reader, KMS_TREE_CHILDREN);
+	case DIGEST_BRIEF:
+		GUARD(read_range(&item->range, reader));
+		return read_brief(item, reader);
 	case DIGEST_LEAVES:
 		GUARD(read_range(&item->range, reader));
 		return kms_digest_read_shorts(item->shorts, &item->count, reader);
+	case DIGEST_SUM:
+		GUARD(read_range(&item->range, reader));
+		return kms_digest_read_sum(item->shorts[0], &item->count, reader);
 	case DIGEST_HOURS_FORM:
 		return read_hours(item, reader);
 	default:
@@ -163,6 +188,52 @@ kms_status kms_digest_write_shorts(kms_buf *out, const digest_short *shorts, siz
 {
 	GUARD(kms_digest_write_number(out, (uint32_t)count, 1));
 	return kms_buf_append(out, kms_span_of(count ? shorts : NULL, count * DIGEST_SHORT));
+}
+
+kms_status kms_digest_write_brief(kms_buf *out, const digest_short *shorts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		GUARD(kms_buf_append(out, kms_span_of(shorts[i], DIGEST_BRIEF_SHORT)));
+	return KMS_OK;
+}
+
+kms_status kms_digest_write_sum(kms_buf *out, const digest_short *shorts, size_t count)
+{
+	digest_short sum = { 0 };
+	kms_digest_sum(sum, shorts, count);
+	GUARD(kms_digest_write_number(out, (uint32_t)count, 1));
+	return kms_buf_append(out, KMS_SPAN(sum));
+}
+
+/* ---- lists of shorts ---- */
+
+void kms_digest_sum(digest_short sum, const digest_short *shorts, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < DIGEST_SHORT; j++)
+			sum[j] ^= shorts[i][j];
+	}
+}
+
+bool kms_digest_has_short(const digest_short *shorts, size_t count, const digest_short wanted)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (memcmp(shorts[i], wanted, DIGEST_SHORT) == 0) return true;
+	}
+	return false;
+}
+
+void kms_digest_compare(uint32_t *only_own, digest_short *only_other, size_t *others, const digest_short *own,
+			size_t own_count, const digest_short *other, size_t other_count)
+{
+	*only_own = 0;
+	*others = 0;
+	for (size_t i = 0; i < own_count; i++)
+		*only_own |= (uint32_t)!kms_digest_has_short(other, other_count, own[i]) << i;
+	for (size_t i = 0; i < other_count; i++) {
+		if (!kms_digest_has_short(own, own_count, other[i]))
+			memcpy(only_other[(*others)++], other[i], DIGEST_SHORT);
+	}
 }
 
 void kms_digest_shorten(digest_short made, const kms_siphash_key *salt, const uint8_t digest[KMS_TREE_DIGEST])

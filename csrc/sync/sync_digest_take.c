@@ -29,13 +29,33 @@ static kms_status add_children(kms_digest *d, const asked_item *asked, uint32_t 
 	return KMS_OK;
 }
 
-/* The peer has few leaves, of a range that has children here. */
+/* `lacking`: mask of the leaves that were asked about and that the peer lacks; `missing`: of the peer's. */
+static kms_status add_differences(kms_digest *d, const asked_item *asked, uint32_t lacking,
+				  const digest_short *missing, size_t count)
+{
+	for (size_t i = 0; i < asked->count; i++) {
+		if (lacking >> i & 1)
+			GUARD(kms_digest_add_version(&d->given, &asked->range, asked->shorts[i]));
+	}
+	for (size_t i = 0; i < count; i++)
+		GUARD(kms_digest_add_version(&d->wanted, &asked->range, missing[i]));
+	return KMS_OK;
+}
+
+/* The peer has few leaves, of a range that has children here, or of one whose sum does not tell what differs.
+ */
 static kms_status take_leaves(kms_digest *d, const asked_item *asked, kms_reader *reader)
 {
-	size_t count;
-	digest_short shorts[KMS_TREE_BUCKET];
-	ENSURE(asked->form == DIGEST_CHILDREN, KMS_ERR_RECORD);
+	uint32_t lacking;
+	size_t count, missed;
+	digest_short shorts[KMS_TREE_BUCKET], missing[KMS_TREE_BUCKET];
+	ENSURE(asked->form == DIGEST_CHILDREN || asked->form == DIGEST_SUM, KMS_ERR_RECORD);
 	GUARD(kms_digest_read_shorts(shorts, &count, reader));
+	if (asked->form == DIGEST_SUM) {
+		kms_digest_compare(&lacking, missing, &missed, (const digest_short *)asked->shorts,
+				   asked->count, (const digest_short *)shorts, count);
+		return add_differences(d, asked, lacking, (const digest_short *)missing, missed);
+	}
 	if (count == 0) return kms_digest_add_range(&d->whole, &asked->range);
 	return add_children(d, asked, 0xffff);
 }
@@ -45,17 +65,26 @@ static kms_status take_lacks(kms_digest *d, const asked_item *asked, kms_reader 
 	uint32_t lacking;
 	size_t count;
 	digest_short shorts[KMS_TREE_BUCKET];
-	ENSURE(asked->form == DIGEST_LEAVES, KMS_ERR_RECORD);
+	ENSURE(asked->form == DIGEST_LEAVES || asked->form == DIGEST_SUM, KMS_ERR_RECORD);
 	GUARD(kms_digest_read_number(&lacking, reader, 4));
 	ENSURE(asked->count == KMS_TREE_BUCKET || lacking >> asked->count == 0, KMS_ERR_RECORD);
 	GUARD(kms_digest_read_shorts(shorts, &count, reader));
-	for (size_t i = 0; i < asked->count; i++) {
-		if (lacking >> i & 1)
-			GUARD(kms_digest_add_version(&d->given, &asked->range, asked->shorts[i]));
-	}
-	for (size_t i = 0; i < count; i++)
-		GUARD(kms_digest_add_version(&d->wanted, &asked->range, shorts[i]));
-	return KMS_OK;
+	return add_differences(d, asked, lacking, (const digest_short *)shorts, count);
+}
+
+/* The peer has one leaf less: the one by which the sums differ, unless more than one leaf differs. */
+static kms_status take_sum(kms_digest *d, const asked_item *asked, kms_reader *reader)
+{
+	size_t count;
+	digest_short lone;
+	ENSURE(asked->form == DIGEST_SUM, KMS_ERR_RECORD);
+	GUARD(kms_digest_read_sum(lone, &count, reader));
+	ENSURE(count + 1 == asked->count, KMS_ERR_RECORD);
+	const digest_short *own = (const digest_short *)asked->shorts;
+	kms_digest_sum(lone, own, asked->count);
+	if (!kms_digest_has_short(own, asked->count, lone))
+		return kms_digest_add_range(&d->lists, &asked->range);
+	return kms_digest_add_version(&d->given, &asked->range, lone);
 }
 
 static kms_status take_hours(kms_digest *d, kms_reader *reader)
@@ -89,6 +118,8 @@ static kms_status take_item(kms_digest *d, const asked_item *asked, kms_reader *
 		return take_leaves(d, asked, reader);
 	case DIGEST_LACKS:
 		return take_lacks(d, asked, reader);
+	case DIGEST_SUM:
+		return take_sum(d, asked, reader);
 	default:
 		return KMS_ERR_RECORD;
 	}
@@ -115,8 +146,8 @@ static kms_status take_move(kms_digest *d, kms_reader *reader)
 
 static bool is_done(const kms_digest *d)
 {
-	return d->ranges.count == 0 && d->whole.count == 0 && !d->next_hour && d->given.count == 0 &&
-	       d->wanted.count == 0;
+	return d->ranges.count == 0 && d->lists.count == 0 && d->whole.count == 0 && !d->next_hour &&
+	       d->given.count == 0 && d->wanted.count == 0;
 }
 
 static kms_status take_answer(kms_digest *d, kms_reader *reader)

@@ -61,6 +61,12 @@ kms_status kms_digest_new(kms_digest **digest, kms_store *store, uint64_t now_ms
 void kms_digest_forget_before(kms_digest *digest, uint64_t before_ms);
 
 /*
+ * Has the exchange ask in fewer bytes, as only members with the feature "brief" understand: about ranges of
+ * few versions by one sum each, about others with shorter hashes.
+ */
+void kms_digest_be_brief(kms_digest *digest);
+
+/*
  * Has an exchange that has not begun ask for the values of stubs that members gave, the oldest
  * KMS_DIGEST_SEEK_MAX of those whose change is numbered above `since`: the peer may have the value of what
  * another one gave without it, and their digests are equal. Returns: KMS_OK; ERR_STATE once it has begun;

@@ -65,7 +65,7 @@ static void check_asking(kms_span answers)
 {
 	kms_digest *digest;
 	kms_reader reader = kms_reader_make(answers);
-	HOLDS_OK(kms_digest_new(&digest, shared_store(), NOW));
+	HOLDS_OK(digest_begin(&digest, shared_store(), NOW));
 	for (int i = 0; i < ROUNDS; i++) {
 		if (!answer_once(digest, &reader)) break;
 	}
@@ -98,7 +98,7 @@ static void seed_exchange(kms_store *from, kms_store *to)
 	uint64_t records;
 	kms_digest *digest;
 	kms_buf answers = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
-	HOLDS_OK(kms_digest_new(&digest, from, NOW));
+	HOLDS_OK(digest_begin(&digest, from, NOW));
 	while (kms_digest_get_state(digest) == KMS_DIGEST_ASKING) {
 		kms_buf question = new_text(), answer = new_text(), data = new_text();
 		HOLDS_OK(kms_digest_ask(&question, &data, &records, digest, 2000, NOW));
@@ -119,7 +119,7 @@ static void seed_exchange(kms_store *from, kms_store *to)
 
 void fuzz_seeds(void)
 {
-	kms_store *empty = digest_store(2), *other = kit_store(3);
+	kms_store *empty = digest_store(2), *other = kit_store(3), *few = digest_store(4);
 	kms_secret *master = hex_secret("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
 	MUST(kms_tree_set_key(&(bool){ false }, other, master, SIZE_MAX));
 	kms_secret_unref(master);
@@ -128,6 +128,16 @@ void fuzz_seeds(void)
 	seed_exchange(empty, shared_store());
 	seed_exchange(shared_store(), shared_store());
 	seed_exchange(shared_store(), other);
+	/* Lists in the place of sums, too. */
+	for (size_t i = 0; i < RECORDS; i++) {
+		if (i % 10 != 3) put_sealed(few, APP, numbered(i), 1, 4, i % 10 ? 0 : i * 3600000ull, NOW);
+	}
+	seed_exchange(shared_store(), few);
+	seed_exchange(few, shared_store());
+	asks_plainly = true;
+	seed_exchange(shared_store(), few);
+	asks_plainly = false;
+	kms_store_free(few);
 	kms_store_free(empty);
 	kms_store_free(other);
 }

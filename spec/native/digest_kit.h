@@ -17,6 +17,16 @@ typedef struct repair_run {
 	uint64_t now_ms;
 } repair_run;
 
+/* Whether members ask as those do whose peers have not the feature "brief". */
+static bool asks_plainly;
+
+static inline kms_status digest_begin(kms_digest **digest, kms_store *store, uint64_t now_ms)
+{
+	kms_status status = kms_digest_new(digest, store, now_ms);
+	if (status == KMS_OK && !asks_plainly) kms_digest_be_brief(*digest);
+	return status;
+}
+
 static inline kms_store *digest_store(uint8_t self)
 {
 	kms_store *store = NULL;
@@ -97,7 +107,7 @@ static inline repair_run repair_forgetting(kms_store *a, kms_store *b, uint64_t 
 	kms_digest *digest;
 	tidy_tree(a);
 	tidy_tree(b);
-	MUST(kms_digest_new(&digest, a, now_ms));
+	MUST(digest_begin(&digest, a, now_ms));
 	kms_digest_forget_before(digest, forget_before_ms);
 	for (size_t i = 0; i < 1000 && kms_digest_get_state(digest) == KMS_DIGEST_ASKING && !run.failed; i++)
 		run.failed = repair_round(&run, digest, a, b) != KMS_OK;

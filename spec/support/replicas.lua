@@ -193,7 +193,7 @@ function M.new(count)
 		for k = 1, count do
 			if k ~= i then
 				member.peer_of[k] = {
-					wallet = M.wallet_of(k), index = k, number = k, retry_ms = 0, features = { digest = true },
+					wallet = M.wallet_of(k), index = k, number = k, retry_ms = 0, features = { digest = true, brief = true },
 				}
 			end
 		end

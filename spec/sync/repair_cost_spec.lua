@@ -3,7 +3,7 @@
 
 local moved = require("spec.bench.cluster.moved")
 
-local RECORDS, DIFFERING, VALUE_BYTES = 100000, 100, 256
+local RECORDS, DIFFERING, VALUE_BYTES = 100000, 100, 100
 local OVERHEAD_BYTES = 20 << 10
 
 describe("repair", function()

@@ -1,4 +1,5 @@
 --- The features that nodes of this version announce in each sync message; existing nodes ignore the list.
+--   brief     questions about hash trees may have sums and shorter hashes
 --   complete  a snapshot says whether its sender's store is complete
 --   digest    members compare their stores by hash trees, and exchange what differs
 --   fingerprint  a dead record may carry the fingerprint of its value, a delta may hold such stubs, and two versions
@@ -11,4 +12,4 @@
 
 local json = require("kms.base.json")
 
-return json.list({ "complete", "digest", "fingerprint", "pages", "pop", "store", "stub", "time" })
+return json.list({ "brief", "complete", "digest", "fingerprint", "pages", "pop", "store", "stub", "time" })

@@ -118,7 +118,8 @@ end
 --   nil, message, code: ERR_STATE while the tree is being built, or as kms.sync.exchange
 function Repair:run(peer, forget_before)
 	local newest, store = self.store:sequence(), peer.store
-	local digest, until_or_message, code = self.store:digest(self.wall_ms(), sought_until(self, peer), forget_before)
+	local digest, until_or_message, code = self.store:digest(self.wall_ms(), sought_until(self, peer), forget_before,
+		self.peers:understands(peer, "brief"))
 	if not digest then return nil, until_or_message, code end
 	local found = { given = 0, wanted = 0, merged = 0, taken = 0, bytes = 0, secret = self.secret() }
 	local ok, result, message
