@@ -175,6 +175,24 @@ return {
 	-- Allowed: http:// or https:// with a host, no user name, query or fragment.
 	-- EGRESS_PROXY = "",
 
+	-- Sealed snapshots ----------------------------------------------------------------------
+
+	-- Folder for sealed snapshots of the records, which survive the loss of every node; off: none.
+	-- Allowed: off, or the path of a folder from / on.
+	-- SNAPSHOT = "off",
+
+	-- Interval between sealed snapshots, as far as something changed, in seconds; one more at a graceful stop.
+	-- Allowed: a whole number from 1 to 86400.
+	-- SNAPSHOT_INTERVAL_SECONDS = 300,
+
+	-- Full sets of this node that are kept, with the changes that belong to them.
+	-- Allowed: a whole number from 1 to 100.
+	-- SNAPSHOT_KEEP = 3,
+
+	-- Restore sealed snapshots although some are older than another node has seen, or not usable.
+	-- Allowed: true or false.
+	-- RESTORE_OLDER = false,
+
 	-- Rates (0: no limit) -------------------------------------------------------------------
 
 	-- Requests per minute from a client address (IPv6: /64; a /48 counts as 16 at most).

@@ -45,7 +45,7 @@ static int write_new_file(lua_State *L)
 	if (bind_body_check(L, 2)->len == 0) luaL_argerror(L, 2, "is empty");
 	lua_settop(L, 2);
 	file_job *job = bind_job_push(L, sizeof(*job), write_run, write_finish);
-	job->job.heavy = true;
+	job->job.is_long = true;
 	job->path = path;
 	job->index = 2;
 	job->held = bind_hold(L, 2, &bind_body_type);
@@ -78,7 +78,7 @@ static int read_file(lua_State *L)
 	lua_settop(L, 1);
 	if (!bind_body_push(L, &empty)) return bind_fail(L, KMS_ERR_MEMORY);
 	file_job *job = bind_job_push(L, sizeof(*job), read_run, read_finish);
-	job->job.heavy = true;
+	job->job.is_long = true;
 	job->path = path;
 	job->index = 2;
 	job->body = bind_body_check(L, 2);

@@ -94,7 +94,7 @@ static int writer_add(lua_State *L)
 	(void)bind_body_check(L, 2);
 	lua_settop(L, 2);
 	write_job *job = bind_job_push(L, sizeof(*job), add_run, add_finish);
-	job->job.heavy = true;
+	job->job.is_long = true;
 	job->page = *(kms_buf **)bind_hold(L, 2, &bind_body_type);
 	job->writer = (kms_snapshot_writer **)bind_hold(L, 1, &writer_type);
 	return bind_job_start(L, &job->job);
@@ -124,7 +124,7 @@ static int writer_finish(lua_State *L)
 	lua_settop(L, 1);
 	if (!bind_body_push(L, &empty)) return bind_fail(L, KMS_ERR_MEMORY);
 	write_job *job = bind_job_push(L, sizeof(*job), finish_run, finish_finish);
-	job->job.heavy = true;
+	job->job.is_long = true;
 	job->file_index = 2;
 	job->file = bind_body_check(L, job->file_index);
 	job->writer = (kms_snapshot_writer **)bind_hold(L, 1, &writer_type);
@@ -211,7 +211,7 @@ static int snapshot_open(lua_State *L)
 	if (!opened) return bind_fail(L, KMS_ERR_MEMORY);
 	*box = opened;
 	open_job *job = bind_job_push(L, sizeof(*job), open_run, open_finish);
-	job->job.heavy = true;
+	job->job.is_long = true;
 	job->opened = opened;
 	job->index = 6;
 	job->name = name;
@@ -280,7 +280,7 @@ static int snapshot_next(lua_State *L)
 	lua_settop(L, 1);
 	kms_sync **message = (kms_sync **)bind_new(L, &bind_sync_type);
 	page_job *job = bind_job_push(L, sizeof(*job), page_run, page_finish);
-	job->job.heavy = true;
+	job->job.is_long = true;
 	job->message = message;
 	job->index = 2;
 	job->opened = (snapshot **)bind_hold(L, 1, &snapshot_type);

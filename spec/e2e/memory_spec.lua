@@ -187,15 +187,18 @@ describe("the memory of a node", function()
 		if reason then return end
 		local dir = files.temp_dir()
 		if backend.has("files") then files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n") end
+		assert(uv.fs_mkdir(dir .. "/snapshots", 448))
 		-- Bodies wait while the memory is scanned, however long that takes.
 		node = nodes.start({ dir = dir, env = {
 			MASTER_SECRET_HEX = crypto.hex(MASTER), MIN_BODY_BYTES_PER_SECOND = "0", BODY_TIMEOUT_SECONDS = "600",
+			SNAPSHOT = dir .. "/snapshots", SNAPSHOT_INTERVAL_SECONDS = "1",
 		} })
 		app = apps.new(node, APP_ID, "memory")
 		node:register({ app })
 		secrets = {
 			master = MASTER, ["data key"] = crypto.derive(MASTER, APP_ID, "data_key"),
 			["sync key"] = crypto.derive(MASTER, "0", "sync_hmac_key"),
+			["snapshot key"] = crypto.derive(MASTER, "0", "snapshot_key"),
 			["channel"] = app:channel_key(),
 			["ECDH x"] = kit.ecdh(app.identity.scalar, node.point),
 		}
@@ -210,6 +213,7 @@ describe("the memory of a node", function()
 		end
 		public = { ["node wallet"] = node.wallet, ["node key"] = node.der, ["chain hash"] = crypto.keccak256(MASTER) }
 		exercise(2)
+		wait.until_true("a sealed snapshot", function() return node:status().snapshot.saved_at_ms end)
 		load_it(24)
 	end)
 

@@ -3,7 +3,7 @@
 -- runs), bootstrap (given: the secret that peers give; of_all: what their refusals say together), existing (fetched:
 -- how often), join (found: what a round finds), alone (settings), wall and mono (the clocks), lines (the log), held
 -- (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told), absence, shared_ms (as of
--- kms.sync.repair). Before open(): quiet_ms.
+-- kms.sync.repair). Before open(): quiet_ms, snapshots (of kms.node.snapshots).
 
 local absence = require("kms.node.absence")
 local clock = require("kms.base.clock")
@@ -95,7 +95,7 @@ function Fixture:open(given)
 	self.node = readiness.new({
 		identity = self.identity, chain = self.chain, peers = list, tee = self.tee, service = self.service,
 		secrets = self.held, log = log, bootstrap = self.bootstrap, existing = self.existing, mono_ms = mono_ms,
-		tick_ms = 60000, view_ttl_ms = 180000, quiet_ms = self.quiet_ms,
+		tick_ms = 60000, view_ttl_ms = 180000, quiet_ms = self.quiet_ms, snapshots = self.snapshots,
 		on_complete = function(seen_all) self.seen_all = seen_all end,
 		join = self.join, alone = self.alone, absence = self.absence,
 		sleep = function() self.sleeping = coroutine.running() coroutine.yield() end,

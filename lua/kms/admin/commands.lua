@@ -7,6 +7,7 @@
 --   POST /reload             reads the policies again
 --   POST /drain              stops accepting, finishes the running requests, ends the process
 --   GET /loglevel            PUT /loglevel/<level>
+--   and those of kms.admin.snapshot_commands
 
 local cjson = require("cjson")
 local err = require("kms.base.err")
@@ -14,6 +15,7 @@ local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local snapshot_commands = require("kms.admin.snapshot_commands")
 
 local M = {}
 
@@ -39,6 +41,7 @@ local function status(self)
 	page.control = {
 		version = native.version, log_level = self.log:level(), draining = self.is_stopping(), connections = connections,
 		requests_running = running, errors_caught = loop.errors(),
+		snapshot = self.snapshots and self.snapshots:details(),
 	}
 	return reply(page)
 end
@@ -126,7 +129,7 @@ function Commands:routes()
 	local function with(handler)
 		return function(rest) return handler(self, rest) end
 	end
-	return {
+	local own = {
 		{ name = "status", method = "GET", path = "/status", handler = with(status), reads = true },
 		{ name = "peers", method = "GET", path = "/peers", handler = with(peers), reads = true },
 		{ name = "bans", method = "GET", path = "/bans", handler = with(bans), reads = true },
@@ -136,14 +139,17 @@ function Commands:routes()
 		{ name = "loglevel", method = "GET", path = "/loglevel", handler = with(log_level), reads = true },
 		{ name = "set loglevel", method = "PUT", prefix = "/loglevel/", handler = with(set_log_level) },
 	}
+	local more = snapshot_commands.routes(self.snapshots)
+	return table.move(more, 1, #more, #own + 1, own)
 end
 
 --- @param deps status (kms.routes.status); server (kms.http.server, the public one); peers, bans (kms.peers); pusher
 -- (kms.sync.push); repair (kms.sync.repair); policy, reloader (kms.policy); log, mono_ms, wall_ms; is_stopping,
--- on_drain (functions)
+-- on_drain (functions); snapshots (kms.node.snapshots; nil: none)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain"), Commands)
+		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain",
+		"snapshots"), Commands)
 end
 
 return M

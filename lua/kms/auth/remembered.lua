@@ -2,10 +2,10 @@
 -- wallets, not with those of strangers. The file holds hashes only, and decides nothing but that queue.
 
 local files = require("kms.base.files")
-local loop = require("kms.base.loop")
 local lru = require("kms.base.lru")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local on_pool = require("kms.async.on_pool")
 
 local M = {}
 
@@ -48,21 +48,11 @@ local function text_of(self)
 	return table.concat(parts)
 end
 
--- A call of luv on its pool. Returns its result | nil, message.
-local function call(fn, ...)
-	local co = coroutine.running()
-	local args = table.pack(...)
-	args[args.n + 1] = function(message, result) loop.resume(co, result, message) end
-	local request, message = fn(table.unpack(args, 1, args.n + 1))
-	if not request then return nil, message end
-	return coroutine.yield()
-end
-
 --- Writes the file where it has changed; yields. A failure is logged and tried again at the next call.
 function Remembered:save()
 	if not self.changed or self.saving then return end
 	self.changed, self.saving = false, true
-	local ok, message = files.replace(self.path, text_of(self), call)
+	local ok, message = files.replace(self.path, text_of(self), on_pool.call)
 	self.saving = false
 	if ok then return end
 	self.changed = true

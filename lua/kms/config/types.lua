@@ -128,6 +128,17 @@ M.socket = {
 	allowed = function() return ("auto, off, or a path with a / in it, at most %d bytes"):format(MAX_SOCKET) end,
 }
 
+-- Where sealed snapshots are kept.
+M.place = {
+	parse = function(text)
+		if text:lower() == "off" or text == "0" then return "off" end
+		if #text > MAX_TEXT or text:find("%c") or not text:find("^/.") or text:find("/$") then return nil end
+		return text
+	end,
+	accept = function(value) if value == 0 or value == false then return "off" end end,
+	allowed = function() return "off, or the path of a folder from / on" end,
+}
+
 M.url = {
 	parse = function(text, key) return url.parse(text, key.base) end,
 	allowed = function(key)

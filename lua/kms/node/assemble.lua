@@ -32,6 +32,7 @@ local reloader = require("kms.policy.reloader")
 local repair = require("kms.sync.repair")
 local replies = require("kms.sync.replies")
 local route_table = require("kms.policy.route_table")
+local snapshots = require("kms.node.snapshots")
 local status = require("kms.routes.status")
 local sync_route = require("kms.sync.route")
 
@@ -117,19 +118,23 @@ local function on_verified(parts)
 	parts.gateway:know_peers(parts.peers:others())
 end
 
+-- Returns true | nil, message.
 local function add_readiness(parts, given_secret)
 	local config = parts.config
 	parts.secrets = master_secrets.new({ tee = parts.tee, given = given_secret })
+	local ok, failure = snapshots.add(parts)
+	if not ok then return nil, failure end
 	parts.readiness = readiness.new({
 		identity = parts.identity, chain = parts.chain, peers = parts.peers, tee = parts.tee, service = parts.service,
 		clock_check = parts.clock_check, secrets = parts.secrets, clock = parts.clock, log = parts.log,
 		mono_ms = parts.mono_ms, bootstrap = parts.bootstrap, join = parts.join, existing = parts.existing,
-		alone = joining.limits(config), absence = parts.absence, tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS,
-		view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS, quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS,
-		url = parts.url, instance_url = config.NODE_INSTANCE_URL,
+		alone = joining.limits(config), absence = parts.absence, snapshots = parts.snapshots,
+		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
+		quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS, url = parts.url, instance_url = config.NODE_INSTANCE_URL,
 		on_verified = function() on_verified(parts) end,
 		on_complete = function(all) parts.store:count_from_one(all and parts.peers:has_existing()) end,
 	})
+	return true
 end
 
 --- Adds the parts that make the node a member of its cluster.
@@ -139,8 +144,8 @@ end
 function M.join_cluster(parts, deps)
 	local ok, failure = add_peers(parts, deps.shipped)
 	if ok then ok, failure = add_sync(parts) end
+	if ok then ok, failure = add_readiness(parts, deps.given_secret) end
 	if not ok then return nil, failure end
-	add_readiness(parts, deps.given_secret)
 	-- A saved secret that is broken, or another node's, stops the start.
 	return parts.secrets:recall()
 end
@@ -175,7 +180,7 @@ local function public(parts)
 	parts.status = status.new({
 		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
 		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, repair = parts.repair,
-		reloader = parts.reloader, clock_check = parts.clock_check, config = parts.config,
+		reloader = parts.reloader, clock_check = parts.clock_check, config = parts.config, snapshots = parts.snapshots,
 	})
 	return public_routes.new({
 		endpoints = function() return parts.routes:endpoints() end, status = parts.status, readiness = parts.readiness,

@@ -99,6 +99,15 @@ local function become_alone(self, secret, found)
 	})
 end
 
+-- Whether the store has what sealed snapshots have, where there are any. Before a node that found no complete member
+-- counts on its own store.
+local function is_restored(self, secret)
+	if not self.snapshots then return true end
+	local ok, message = self.snapshots.restore:run(secret)
+	self.cause = message or self.cause
+	return ok
+end
+
 -- Decides after one round. Members without a complete store have given what they hold; when nobody else is left, the
 -- one with the smallest wallet is complete, and the others follow it.
 local function decide(self, secret, found)
@@ -107,9 +116,11 @@ local function decide(self, secret, found)
 		return self.absence:over()
 	end
 	local nobody_left = found.incomplete == found.members and found.smaller == 0
-	if found.done > 0 or nobody_left then return become_complete(self, secret, found) end
-	if alone_in_ms(self, found) == 0 then return become_alone(self, secret, found) end
-	report_wait(self)
+	if found.done > 0 then return become_complete(self, secret, found) end
+	local is_alone = alone_in_ms(self, found) == 0
+	if not nobody_left and not is_alone then return report_wait(self) end
+	if not is_restored(self, secret) or not self.goes_on(secret) then return end
+	if nobody_left then become_complete(self, secret, found) else become_alone(self, secret, found) end
 end
 
 --- Has the node join anew: it was away (kms.node.absence).
@@ -130,20 +141,29 @@ local function needs_nobody(self)
 	return self.secrets:is_fresh() and not self.absence.before_ms
 end
 
+-- Asks all members once.
+local function ask(self, secret)
+	if self.fetched_for ~= secret then begin(self, secret) end
+	local found = self.join:round(secret)
+	self.cause, self.asked, self.found = found.message, true, found
+	if not self.goes_on(secret) then return end
+	decide(self, secret, found)
+	if self:is_enough() then self.absence:over() end
+end
+
+-- Completes the store of a node that has nobody to ask.
+local function complete_alone(self, secret)
+	if not is_restored(self, secret) or not self.goes_on(secret) then return end
+	self.complete_with, self.alone_with, self.cause = secret, nil, nil
+	self.absence:over()
+end
+
 local function fetch(self, on_round)
 	local secret, pause_ms = self.secrets.current, PAUSE_MS
+	if self.snapshots then self.snapshots.restore:begin(secret) end
 	while self.goes_on(secret) and not self:is_complete() do
-		if needs_nobody(self) then
-			self.complete_with, self.alone_with, self.cause = secret, nil, nil
-			self.absence:over()
-			break
-		end
-		if self.fetched_for ~= secret then begin(self, secret) end
-		local found = self.join:round(secret)
-		self.cause, self.asked, self.found = found.message, true, found
+		if needs_nobody(self) then complete_alone(self, secret) else ask(self, secret) end
 		if not self.goes_on(secret) then break end
-		decide(self, secret, found)
-		if self:is_enough() then self.absence:over() end
 		on_round()
 		if self:is_complete() then break end
 		self.sleep(pause_ms)
@@ -168,11 +188,11 @@ end
 --   found no complete store does not write); goes_on (function(secret) -> whether the node is still a member under this
 --   secret); alone { after_ms: until a node serves alone where all other members refuse connections; silent_ms: where
 --   one is silent; at_once: whether it does not wait }; absence (kms.node.absence); join (kms.sync.join; nil: there are
---   no peers); sleep (function(ms), loop.sleep)
+--   no peers); sleep (function(ms), loop.sleep); snapshots (kms.node.snapshots; nil: none)
 -- @return completeness; its fields for others: asked (whether a round has ended), cause (why the last round did not
 --   suffice, or nil)
 function M.new(deps)
-	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms goes_on alone absence", "join sleep")
+	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms goes_on alone absence", "join sleep snapshots")
 	self.sleep = self.sleep or loop.sleep
 	self.running, self.asked, self.started_ms = false, false, self.mono_ms()
 	return setmetatable(self, Completeness)

@@ -13,6 +13,7 @@ local metrics_repair = require("kms.admin.metrics.repair")
 local metrics_policy = require("kms.admin.metrics.policy")
 local metrics_process = require("kms.admin.metrics.process")
 local metrics_services = require("kms.admin.metrics.services")
+local metrics_snapshot = require("kms.admin.metrics.snapshot")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local timers = require("kms.node.timers")
@@ -51,6 +52,7 @@ local function declare_metrics(parts, server, is_stopping)
 		replies = parts.replies, clock_check = parts.clock_check,
 	})
 	metrics_repair.declare(set, { repair = parts.repair })
+	metrics_snapshot.declare(set, { snapshots = parts.snapshots })
 	metrics_services.declare(set, {
 		server = server, nonces = parts.nonces, sessions = parts.sessions, channels = parts.channels, chain = parts.chain,
 		readiness = parts.readiness, authorizer = parts.authorizer, tee = parts.tee, wall_ms = parts.wall_ms,
@@ -67,7 +69,7 @@ local function open_admin(parts, server, is_stopping, on_drain)
 			status = parts.status, server = server, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
 			repair = parts.repair,
 			policy = parts.policy, reloader = parts.reloader, log = parts.log, mono_ms = parts.mono_ms,
-			wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain,
+			wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain, snapshots = parts.snapshots,
 		}),
 	})
 end
@@ -96,6 +98,7 @@ function M.start(deps)
 	timers.run(parts, is_stopping)
 	parts.reloader:watch()
 	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
+	self.snapshots = parts.snapshots
 	self.shutdown_ms = math.floor(parts.config.SHUTDOWN_TIMEOUT_SECONDS * SECOND_MS)
 	return self
 end
@@ -110,8 +113,8 @@ function Node:is_ready()
 	return self.readiness.ready
 end
 
---- Stops accepting, lets running requests finish and pushes their changes, all within SHUTDOWN_TIMEOUT_SECONDS,
--- then calls `on_stopped`.
+--- Stops accepting, lets running requests finish, pushes their changes and writes a sealed snapshot, all within
+-- SHUTDOWN_TIMEOUT_SECONDS, then calls `on_stopped`.
 function Node:stop(on_stopped)
 	self.stopping = true
 	local served = false
@@ -121,16 +124,18 @@ function Node:stop(on_stopped)
 	loop.spawn(function()
 		loop.try(self.last_push.run, self.last_push, deadline_ms, function() return served end)
 		while not served do loop.sleep(SERVED_POLL_MS) end
+		if self.snapshots then loop.try(self.snapshots.keeper.at_stop, self.snapshots.keeper, deadline_ms) end
 		loop.close(self.lag_timer)
 		self.admin:close(on_stopped)
 	end)
 end
 
 --- Sets the number of threads for native work: THREADS, or one for each core and at least 2, so that there is one
--- beside long work (csrc/bind/job.c). Takes effect before the first job.
-function M.set_threads(threads)
+-- beside long work (csrc/bind/job.c); one more where sealed snapshots are written, since the disk may be slow. Takes
+-- effect before the first job.
+function M.set_threads(threads, writes_snapshots)
 	local count = threads > 0 and threads or math.max(2, uv.available_parallelism())
-	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count))
+	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count + (writes_snapshots and 1 or 0)))
 end
 
 return M

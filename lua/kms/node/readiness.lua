@@ -228,19 +228,19 @@ end
 --- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
 -- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; alone, absence (of
 -- kms.node.completeness); optional: clock_check (kms.node.clock_check), bootstrap, join and existing (kms.sync; nil:
--- there are no peers), url (before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
+-- no peers), url (before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
 -- on_verified (called after each tick that the chain confirmed), on_complete (function(seen_all): called while the
--- store is enough to serve, before the node serves and after each tick), quiet_ms (0), sleep (kms.node.completeness)
+-- store is enough to serve, before it serves and after each tick), quiet_ms (0); sleep, snapshots (as above)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a member), url, completeness
 function M.new(deps)
-	local self = needs.take(deps,
-		"identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms alone absence",
-		"clock_check bootstrap join existing sleep url instance_url on_verified on_complete quiet_ms")
+	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms "
+		.. "alone absence", "clock_check bootstrap join existing sleep url instance_url on_verified on_complete "
+		.. "quiet_ms snapshots")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified, self.on_complete = self.on_verified or function() end, self.on_complete or function() end
 	self.completeness = completeness.new({
-		secrets = self.secrets, peers = self.peers, log = self.log, mono_ms = self.mono_ms, join = self.join,
-		alone = self.alone, absence = self.absence, sleep = self.sleep, quiet_ms = self.quiet_ms or 0,
+		secrets = self.secrets, peers = self.peers, log = self.log, mono_ms = self.mono_ms, absence = self.absence,
+		join = self.join, alone = self.alone, sleep = self.sleep, snapshots = self.snapshots, quiet_ms = self.quiet_ms or 0,
 		goes_on = function(secret) return self:is_verified() and self.secrets.current == secret end,
 	})
 	self.ready, self.verified, self.is_operator, self.reason = false, false, false, "starting"

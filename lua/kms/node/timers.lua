@@ -1,4 +1,4 @@
---- The timers of a node: ticks, expiry, pushes, repair, snapshots of existing nodes.
+--- The timers of a node: ticks, expiry, pushes, repair, snapshots of existing nodes, sealed snapshots.
 
 local beat = require("kms.base.beat")
 local loop = require("kms.base.loop")
@@ -44,6 +44,7 @@ function M.run(parts, is_stopping)
 		while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do end
 	end)
 	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)
+	if parts.snapshots then beat.every(1, function() parts.snapshots.keeper:tick() end) end
 	push_on_schedule(parts)
 	local compare_s = parts.config.SNAPSHOT_COMPARE_SECONDS
 	if compare_s == 0 then return end

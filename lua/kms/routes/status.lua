@@ -59,16 +59,16 @@ function Status:page()
 		node = node_part(self), cluster = cluster_part(self),
 		data_store = { namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes },
 		clock = clock_part(self), chain = self.chain:describe(), sync = sync_part(self),
-		policy = self.reloader:status(),
+		policy = self.reloader:status(), snapshot = self.snapshots and self.snapshots:status() or { state = "off" },
 	}
 end
 
 --- @param deps tee; chain (kms.chain); readiness, secrets (kms.node); peers, outbound (kms.peers); store;
 -- pusher, repair (kms.sync); reloader (kms.policy.reloader); clock_check (kms.node.clock_check); config (KMS_APP_ID,
--- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET)
+-- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET); snapshots (kms.node.snapshots; nil: none)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config"), Status)
+		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config", "snapshots"), Status)
 end
 
 return M

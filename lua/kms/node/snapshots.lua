@@ -1,0 +1,62 @@
+--- Sealed snapshots of this node, made of its other parts: what writes them, and what restores them.
+
+local folder = require("kms.snapshot.folder")
+local keeper = require("kms.snapshot.keeper")
+local restore = require("kms.snapshot.restore")
+
+local M = {}
+
+local Snapshots = {}
+Snapshots.__index = Snapshots
+
+local SECOND_MS = 1000
+
+--- What GET /status shows.
+function Snapshots:status()
+	local saved, restored = self.keeper:status(), self.restore:status()
+	return {
+		state = restored.restoring and "restoring" or restored.failed and "not restored" or saved.state,
+		saved_at_ms = saved.saved_at_ms, unsaved_s = saved.unsaved_s, failures = saved.failures,
+		restoring = restored.restoring, restored = restored.restored,
+	}
+end
+
+--- What the control socket shows beside that.
+function Snapshots:details()
+	return { place = self.description, failure = self.restore:status().failure or self.keeper:status().last_failure }
+end
+
+--- The place of the secret in use. @return place, secret | nil: there is no secret
+function Snapshots:current_place()
+	local secret = self.secrets.current
+	if not secret then return nil end
+	return self.place(secret), secret
+end
+
+--- Adds parts.snapshots { keeper, restore } where SNAPSHOT names a place.
+-- @param parts of kms.node.assemble
+-- @return true | nil, message
+function M.add(parts)
+	local config = parts.config
+	if config.SNAPSHOT == "off" then return true end
+	local place, message = folder.open(config.SNAPSHOT)
+	if not place then return nil, message end
+	local self = setmetatable({ description = config.SNAPSHOT, place = place, secrets = parts.secrets }, Snapshots)
+	self.keeper = keeper.new({
+		place = place, store = parts.store, secrets = parts.secrets, wallet = function() return parts.tee.address end,
+		is_complete = function() return parts.readiness:is_complete() end, log = parts.log, mono_ms = parts.mono_ms,
+		is_member = function(wallet) return parts.peers:get(wallet) ~= nil end, wall_ms = parts.wall_ms,
+		keep = config.SNAPSHOT_KEEP, interval_ms = config.SNAPSHOT_INTERVAL_SECONDS * SECOND_MS,
+		retention_ms = config.TOMBSTONE_RETENTION_MS, skew_ms = config.MAX_CLOCK_SKEW_MS,
+	})
+	self.restore = restore.new({
+		place = place, store = parts.store, is_fresh = function() return parts.secrets:is_fresh() end,
+		goes_on = function(secret) return parts.readiness:is_verified() and parts.secrets.current == secret end,
+		log = parts.log, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, retention_ms = config.TOMBSTONE_RETENTION_MS,
+		skew_ms = config.MAX_CLOCK_SKEW_MS, allow_older = config.RESTORE_OLDER,
+	})
+	parts.snapshots = self
+	return true
+end
+
+return M
