@@ -135,6 +135,50 @@ describe("rate_queue", function()
 		end)
 	end)
 
+	it("admits a network's first call in a minute beside others that have used up the rest", function()
+		local now = 0
+		local queue = new({ burst = 8, part_to_keep = 1 / 4, max_waiting = 0, now = function() return now end })
+		assert.is_true(queue:enter(path("a"))) -- of what is kept
+		for _ = 1, 6 do assert.is_true(queue:enter(path("a"))) end
+		assert.is_false(queue:enter(path("a")))
+		assert.is_true(queue:enter(path("b1")))
+		assert.is_false(queue:enter(path("b2"))) -- of the same network
+		assert.is_false(queue:enter(path("c"))) -- nothing is left
+		now = 200 -- 4 more, one of which is kept
+		for _ = 1, 3 do assert.is_true(queue:enter(path("a"))) end
+		assert.is_false(queue:enter(path("a")))
+		assert.is_false(queue:enter(path("c"))) -- it has called, in vain
+		assert.is_true(queue:enter(path("d")))
+		now = 59000
+		assert.is_true(queue:enter(path("d")))
+		now = 60200
+		for _ = 1, 6 do assert.is_true(queue:enter(path("d"))) end
+		assert.is_false(queue:enter(path("d")))
+		assert.is_true(queue:enter(path("c"))) -- a minute later
+		now = 70000
+		for _ = 1, 6 do assert.is_true(queue:enter()) end
+		assert.is_false(queue:enter())
+		now = 70200
+		for _ = 1, 4 do assert.is_true(queue:enter()) end -- what is kept is full, so the rest has all that comes
+		assert.is_false(queue:enter())
+	end)
+
+	it("keeps nothing as long as no call names a network", function()
+		local queue = new({ burst = 8, at_once = 8, part_to_keep = 1 / 4, max_waiting = 0, now = function() return 0 end })
+		for _ = 1, 8 do assert.is_true(queue:enter()) end
+		assert.is_false(queue:enter())
+		assert.is_false(queue:enter(path("a")))
+	end)
+
+	it("keeps room among those that run for a network's first call", function()
+		local queue = new({ burst = 100, at_once = 4, part_to_keep = 1 / 4, max_waiting = 0 })
+		for _ = 1, 3 do assert.is_true(queue:enter(path("a"))) end
+		assert.is_false(queue:enter(path("a")))
+		assert.is_true(queue:enter(path("b")))
+		assert.is_false(queue:enter(path("c")))
+		assert.equal(4, queue.running)
+	end)
+
 	it("keeps at_once running, and admits the next one when one leaves", function()
 		loopback.run(function()
 			local entered, checks = 0, 0

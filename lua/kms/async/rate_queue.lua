@@ -1,28 +1,65 @@
 --- Admits calls of one kind: at a rate with a burst, at most `at_once` at a time. The others wait in
 -- a bounded queue with lines by network and address, which have turns (kms.async.fair_lines): many calls of one network
--- delay those of another by one turn. Queues are independent: traffic of one never delays another.
+-- delay those of another by one turn. A part of the rate can be kept for networks without a call in the last minute, so
+-- that a new client's first call waits for no turn. Queues are independent: traffic of one never delays another.
 
 local fair_lines = require("kms.async.fair_lines")
 local finally = require("kms.async.finally")
 local loop = require("kms.base.loop")
+local lru = require("kms.base.lru")
 local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
 local EARLY_PART = 4 -- a network with more waiting than this part of the queue drops newcomers at random
 local NOBODY = { "", "" } -- the path of calls without one
+local QUIET_MS = 60000 -- without a call, after which a network's next one may take of what is kept
+local MAX_RECENT = 10000 -- networks whose calls are remembered
 
 local RateQueue = {}
 RateQueue.__index = RateQueue
 
+-- Adds what has come since the last time. What is kept for quiet networks gets its part until it is full.
+local function fill(self)
+	local now, kept = self.now(), self.kept
+	local new = (now - self.filled_ms) * self.per_second / 1000
+	self.kept = math.min(self.burst * self.kept_part, kept + new * self.kept_part)
+	self.tokens = math.min(self.burst - self.kept, self.tokens + new - (self.kept - kept))
+	self.filled_ms = now
+end
+
 -- Counts one more as running, where the rate and at_once allow it. Returns whether they do.
 local function admit(self)
-	local now = self.now()
-	self.tokens = math.min(self.burst, self.tokens + (now - self.filled_ms) * self.per_second / 1000)
-	self.filled_ms = now
-	if self.tokens < 1 or self.running >= self.at_once then return false end
+	fill(self)
+	if self.tokens < 1 or self.running >= self.at_once - self.kept_at_once then return false end
 	self.tokens, self.running = self.tokens - 1, self.running + 1
 	return true
+end
+
+-- Likewise, by what is kept for quiet networks.
+local function admit_quiet(self)
+	fill(self)
+	if self.kept < 1 or self.running >= self.at_once then return false end
+	self.kept, self.running = self.kept - 1, self.running + 1
+	return true
+end
+
+-- Begins to keep a part of what there is. Before the first call of a network that is known there is nobody to keep it
+-- for: behind an enclave's ingress, for instance.
+local function begin_keeping(self)
+	fill(self)
+	self.kept_part, self.kept_at_once = self.part_to_keep, math.floor(self.at_once * self.part_to_keep)
+	self.kept = self.tokens * self.kept_part
+	self.tokens = self.tokens - self.kept
+end
+
+-- Takes note of a network's call. Returns whether it has been quiet before.
+local function was_quiet(self, network)
+	if self.kept_part == 0 then begin_keeping(self) end
+	local now = self.now()
+	local is_quiet = not self.recent:get(network, now)
+	self.recent:put(network, true, now + QUIET_MS)
+	return is_quiet
 end
 
 -- ---- room ------------------------------------------------------------------------------------------
@@ -90,9 +127,10 @@ end
 -- @param path  whom the call is for { network, address } (kms.http.client_address.path); nil: one for all such calls
 -- @return true | false: too many wait, the caller waited for wait_ms, or it is not in a coroutine
 function RateQueue:enter(path)
-	path = path or NOBODY
 	local counts = self.counts
 	counts.entered = counts.entered + 1
+	if path and self.part_to_keep and was_quiet(self, path[1]) and admit_quiet(self) then return true end
+	path = path or NOBODY
 	if self.lines.waiting == 0 and admit(self) then return true end
 	counts.waited = counts.waited + 1
 	if may_wait(self, path) and wait(self, path) then return true end
@@ -125,7 +163,8 @@ function RateQueue:with(path, fn, ...)
 end
 
 --- @param limits  per_second, burst: rate; at_once: most that run; max_waiting: longest queue; wait_ms: longest
--- wait; now: a monotonic clock in milliseconds, for specs
+-- wait; part_to_keep: of rate, burst and at_once, below 1, for networks that have been quiet; nil: nothing; now: a
+-- monotonic clock in milliseconds, for specs
 -- @return queue; its field `counts` holds { entered, waited, refused } since the start (who was refused
 -- counts as having waited), `running` the number of now
 function M.new(limits)
@@ -133,6 +172,7 @@ function M.new(limits)
 	return setmetatable({
 		per_second = limits.per_second, burst = limits.burst, at_once = limits.at_once, max_waiting = limits.max_waiting,
 		wait_ms = limits.wait_ms, now = now, tokens = limits.burst, filled_ms = now(), running = 0,
+		part_to_keep = limits.part_to_keep, kept_part = 0, kept = 0, kept_at_once = 0, recent = lru.new(MAX_RECENT),
 		random = limits.random or math.random, lines = fair_lines.new(), counts = { entered = 0, waited = 0, refused = 0 },
 	}, RateQueue)
 end

@@ -26,7 +26,10 @@ local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
 local REMEMBER_MS = 24 * 3600 * 1000 -- how long a wallet counts as known after its last successful look-up
 local RETRY_REFRESH_MS = 5000
-local UNKNOWN_QUEUE = { per_second = 20, burst = 100, at_once = 24, max_waiting = 100, wait_ms = 5000 }
+local UNKNOWN_QUEUE = {
+	per_second = 20, burst = 100, at_once = 24, max_waiting = 100, wait_ms = 5000,
+	part_to_keep = 1 / 2, -- for first calls of new clients: strangers with a few addresses had them wait for seconds
+}
 local KNOWN_QUEUE = { per_second = 200, burst = 400, at_once = 24, max_waiting = 400, wait_ms = 5000 }
 
 -- A refusal by what the chain says, which is cached.

@@ -17,7 +17,7 @@ local MAX_NONCE = 64 -- bytes
 local MAX_ADDRESSES = 65536
 -- A document costs signatures, or a call of a security module that takes one at a time. One at a time keeps
 -- clients at many addresses from taking the pool from applications: an enclave has two threads.
-local QUEUE = { per_second = 20, burst = 40, at_once = 1, max_waiting = 64, wait_ms = 3000 }
+local QUEUE = { per_second = 20, burst = 40, at_once = 1, max_waiting = 64, wait_ms = 3000, part_to_keep = 1 / 2 }
 
 local HEADERS = { ["Content-Type"] = "application/cbor" } -- Cache-Control: no-store comes with every reply
 
