@@ -167,6 +167,10 @@ return {
 	-- Allowed: 1 to 4096 characters without control characters.
 	-- REQUIRE_PEER_ATTESTATION = "",
 
+	-- File with the custodians who together restore the master secret of a cluster that lost all its nodes.
+	-- Allowed: 1 to 4096 characters without control characters.
+	-- RECOVERY = "",
+
 	-- Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false.
 	-- Allowed: true or false.
 	-- ALLOW_PRIVATE_PEERS = nil,

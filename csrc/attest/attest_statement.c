@@ -2,12 +2,13 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "kms/age.h"
 #include "kms/attest.h"
 #include "kms/codec.h"
 #include "kms/eth_text.h"
 #include "kms/json.h"
 
-#define MAX_VALUES 16 /* names and values; with a policy there are 12 */
+#define MAX_VALUES 16 /* names and values; with all members there are 16 */
 #define VERSION 1
 
 static kms_status get(const kms_json_value **value, const kms_json *json, const kms_json_value *object,
@@ -24,17 +25,30 @@ static bool is_text(const kms_json_value *value, const char *text)
 	return value->len == strlen(text) && memcmp(value->text, text, value->len) == 0;
 }
 
-static kms_status read_policy(kms_attest_statement *statement, const kms_json *json,
-			      const kms_json_value *kms)
+/* An optional member of 32 bytes in hexadecimal; counts what it finds. */
+static kms_status read_digest(bool *found, size_t *count, uint8_t digest32[32], const kms_json *json,
+			      const kms_json_value *kms, const char *name)
 {
-	const kms_json_value *policy;
-	statement->has_policy = kms->count == 3;
-	if (!statement->has_policy) return KMS_OK;
-	GUARD(get(&policy, json, kms, "policy", KMS_JSON_STRING));
-	ENSURE(policy->len == 2 * sizeof(statement->policy32), KMS_ERR_FIELD_VALUE);
-	ENSURE(kms_hex_decode(KMS_OUT(statement->policy32), kms_json_text(policy)) == KMS_OK,
-	       KMS_ERR_FIELD_VALUE);
+	const kms_json_value *value;
+	*found = kms_json_get(json, kms, name) != NULL;
+	if (!*found) return KMS_OK;
+	++*count;
+	GUARD(get(&value, json, kms, name, KMS_JSON_STRING));
+	ENSURE(value->len == 64, KMS_ERR_FIELD_VALUE);
+	ENSURE(kms_hex_decode(kms_out_of(digest32, 32), kms_json_text(value)) == KMS_OK, KMS_ERR_FIELD_VALUE);
 	return KMS_OK;
+}
+
+static kms_status read_recovery_key(kms_attest_statement *statement, size_t *count, const kms_json *json,
+				    const kms_json_value *kms)
+{
+	const kms_json_value *value;
+	statement->has_recovery_key = kms_json_get(json, kms, "recovery_key") != NULL;
+	if (!statement->has_recovery_key) return KMS_OK;
+	++*count;
+	GUARD(get(&value, json, kms, "recovery_key", KMS_JSON_STRING));
+	kms_status status = kms_age_recipient_parse(statement->recovery_key32, kms_json_text(value));
+	return status == KMS_ERR_RECIPIENT ? KMS_ERR_FIELD_VALUE : status;
 }
 
 static kms_status read_kms(kms_attest_statement *statement, const kms_json *json, const kms_json_value *kms)
@@ -46,9 +60,12 @@ static kms_status read_kms(kms_attest_statement *statement, const kms_json *json
 	bool secret = is_text(purpose, "secret");
 	ENSURE(secret || is_text(purpose, "public"), KMS_ERR_FIELD_VALUE);
 	statement->purpose = secret ? KMS_ATTEST_SECRET : KMS_ATTEST_PUBLIC;
-	/* At most v, purpose and policy: v and purpose were found, read_policy requires the third. */
-	ENSURE(kms->count <= 3, KMS_ERR_FIELD_VALUE);
-	return read_policy(statement, json, kms);
+	size_t count = 2;
+	GUARD(read_digest(&statement->has_policy, &count, statement->policy32, json, kms, "policy"));
+	GUARD(read_digest(&statement->has_recovery, &count, statement->recovery32, json, kms, "recovery"));
+	GUARD(read_recovery_key(statement, &count, json, kms));
+	/* No member beyond those. */
+	return kms->count == count ? KMS_OK : KMS_ERR_FIELD_VALUE;
 }
 
 static kms_status read_json(kms_attest_statement *statement, const kms_json *json)

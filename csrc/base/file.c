@@ -155,6 +155,26 @@ kms_status kms_fd_write(int fd, kms_span bytes)
 	return KMS_OK;
 }
 
+kms_status kms_fd_read(size_t *got, kms_out bytes, int fd)
+{
+	ENSURE_REF(got);
+	*got = 0;
+	ENSURE(bytes.bytes || bytes.len == 0, KMS_ERR_ARGUMENT);
+	for (size_t done = 0; done < bytes.len;) {
+		ssize_t n = read(fd, bytes.bytes + done, bytes.len - done);
+		if (n < 0) {
+			if (kms_fd_try_again(fd, POLLIN)) continue;
+			kms_wipe(bytes.bytes, bytes.len);
+			*got = 0;
+			return KMS_ERR_SYSTEM;
+		}
+		if (n == 0) break;
+		done += (size_t)n;
+		*got = done;
+	}
+	return KMS_OK;
+}
+
 static kms_status create_synced(const char *path, kms_span bytes)
 {
 	DEFER(close_file) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

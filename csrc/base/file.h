@@ -40,6 +40,13 @@ kms_status kms_file_lock(int *fd, const char *path);
  */
 kms_status kms_fd_write(int fd, kms_span bytes);
 
+/*
+ * Reads until there is no room or nothing more, and waits where the descriptor does not block by itself.
+ * Returns: KMS_OK; ERR_SYSTEM; ERR_ARGUMENT.
+ * Out: got - bytes read; 0 on failure. bytes - what was read, the rest unchanged; wiped on failure.
+ */
+kms_status kms_fd_read(size_t *got, kms_out bytes, int fd);
+
 /* After a failed read or write: whether to try again, when poll() has seen one of the events. */
 bool kms_fd_try_again(int fd, short events);
 

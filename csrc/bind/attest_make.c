@@ -7,6 +7,7 @@
 #include "bind/job.h"
 #include "bind/options.h"
 #include "bind/topics.h"
+#include "kms/age.h"
 #include "kms/codec.h"
 #include "kms/eth_text.h"
 
@@ -92,13 +93,25 @@ static int root_make(lua_State *L)
 	return bind_job_start(L, &job->job);
 }
 
-/* attest_statement(user_data) -> { wallet, purpose, policy (digits, or absent) } | nil, message, code */
+static void set_digest(lua_State *L, const char *name, bool present, const uint8_t digest32[32])
+{
+	char digits[64];
+	if (!present) return;
+	kms_hex_encode(digits, kms_span_of(digest32, 32));
+	lua_pushlstring(L, digits, sizeof(digits));
+	lua_setfield(L, -2, name);
+}
+
+/*
+ * attest_statement(user_data) -> { wallet, purpose; policy, recovery (digits), recovery_key (age recipient),
+ * each of which may be absent } | nil, message, code
+ */
 static int attest_statement(lua_State *L)
 {
 	kms_attest_statement statement;
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
-	char wallet[KMS_ADDRESS_TEXT], policy[2 * sizeof(statement.policy32)];
+	char wallet[KMS_ADDRESS_TEXT], key[KMS_AGE_RECIPIENT];
 	kms_status status = kms_attest_statement_read(&statement, kms_span_of(text, len));
 	if (status != KMS_OK) return bind_fail(L, status);
 	lua_newtable(L);
@@ -107,10 +120,12 @@ static int attest_statement(lua_State *L)
 	lua_setfield(L, -2, "wallet");
 	lua_pushstring(L, statement.purpose == KMS_ATTEST_SECRET ? "secret" : "public");
 	lua_setfield(L, -2, "purpose");
-	if (!statement.has_policy) return 1;
-	kms_hex_encode(policy, KMS_SPAN(statement.policy32));
-	lua_pushlstring(L, policy, sizeof(policy));
-	lua_setfield(L, -2, "policy");
+	set_digest(L, "policy", statement.has_policy, statement.policy32);
+	set_digest(L, "recovery", statement.has_recovery, statement.recovery32);
+	if (!statement.has_recovery_key) return 1;
+	kms_age_recipient_format(key, statement.recovery_key32);
+	lua_pushlstring(L, key, sizeof(key));
+	lua_setfield(L, -2, "recovery_key");
 	return 1;
 }
 

@@ -22,6 +22,16 @@ static int nonces_issue(lua_State *L)
 	return 1;
 }
 
+/* nonces:consume(text, mono_s) -> true | nil, message, code: once for each nonce within its lifetime */
+static int nonces_consume(lua_State *L)
+{
+	kms_nonces *nonces = bind_check(L, 1, &bind_nonces_type);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	uint64_t now = (uint64_t)bind_arg_integer(L, 3, 0, LUA_MAXINTEGER);
+	return bind_result(L, kms_nonces_consume(nonces, kms_text_of(text, len), now));
+}
+
 /* nonces:out(mono_s) -> nonces issued within the lifetime */
 static int nonces_out(lua_State *L)
 {
@@ -41,6 +51,7 @@ static int nonces_issued(lua_State *L)
 static const luaL_Reg nonces_methods[] = {
 	{ "issue", nonces_issue },
 	{ "issued", nonces_issued },
+	{ "consume", nonces_consume },
 	{ "out", nonces_out },
 	{ NULL, NULL },
 };

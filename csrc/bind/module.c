@@ -43,6 +43,8 @@ static void (*const topics[])(lua_State *L) = {
 	bind_add_sync_walk,
 	bind_add_snapshot,
 	bind_add_files,
+	bind_add_recovery,
+	bind_add_recovery_share,
 };
 
 int luaopen_kms_native(lua_State *L)

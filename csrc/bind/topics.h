@@ -41,5 +41,7 @@ void bind_add_digest(lua_State *L);
 void bind_add_policy(lua_State *L);
 void bind_add_attest(lua_State *L);
 void bind_add_attest_make(lua_State *L);
+void bind_add_recovery(lua_State *L);
+void bind_add_recovery_share(lua_State *L);
 
 #endif

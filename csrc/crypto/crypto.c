@@ -40,6 +40,7 @@ static void shared_free(kms_crypto_shared *shared)
 	EVP_MD_free(shared->sha384);
 	EVP_CIPHER_free(shared->aes_gcm);
 	EVP_CIPHER_free(shared->aes_ecb);
+	EVP_CIPHER_free(shared->chacha);
 	if (shared->secp256k1) secp256k1_context_preallocated_destroy(shared->secp256k1);
 	kms_guarded_free(shared->secp256k1);
 	*shared = (kms_crypto_shared){ 0 };
@@ -68,6 +69,8 @@ static kms_status shared_start(kms_crypto_shared *shared)
 	ENSURE(shared->aes_gcm, kms_openssl_failure());
 	shared->aes_ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
 	ENSURE(shared->aes_ecb, kms_openssl_failure());
+	shared->chacha = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
+	ENSURE(shared->chacha, kms_openssl_failure());
 	return secp256k1_start(&shared->secp256k1);
 }
 

@@ -13,6 +13,7 @@ typedef struct kms_crypto_shared {
 	EVP_MD *sha384;
 	EVP_CIPHER *aes_gcm;
 	EVP_CIPHER *aes_ecb;
+	EVP_CIPHER *chacha;           /* ChaCha20-Poly1305 */
 	secp256k1_context *secp256k1; /* blinded at the start, then only read */
 } kms_crypto_shared;
 

@@ -151,12 +151,16 @@ typedef struct kms_attest_statement {
 	kms_attest_purpose purpose;
 	bool has_policy;
 	uint8_t policy32[32]; /* SHA-256 of the operator's policy */
+	bool has_recovery;
+	uint8_t recovery32[32]; /* id of its set of custodians */
+	bool has_recovery_key;
+	uint8_t recovery_key32[32]; /* X25519: what takes custodians' shares */
 } kms_attest_statement;
 
 /*
- * Reads {"eth_addr":<wallet>,"kms":{"v":1,"purpose":"public"|"secret","policy":<64 digits>}}.
- * `policy` is optional; any other member is refused.
- * Returns: KMS_OK; ERR_TOO_LARGE; what kms_json_parse returns; ERR_FIELD_MISSING; ERR_FIELD_TYPE;
+ * Reads {"eth_addr":<wallet>,"kms":{"v":1,"purpose":"public"|"secret","policy":<64 digits>,
+ * "recovery":<64 digits>,"recovery_key":<age recipient>}}. The last three are optional; any other member is
+ * refused. Returns: KMS_OK; ERR_TOO_LARGE; what kms_json_parse returns; ERR_FIELD_MISSING; ERR_FIELD_TYPE;
  * ERR_FIELD_VALUE; ERR_ADDRESS.
  */
 kms_status kms_attest_statement_read(kms_attest_statement *statement, kms_span user_data);

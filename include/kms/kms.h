@@ -99,6 +99,12 @@ typedef enum kms_category {
 	X(ERR_FUTURE, 0x217, "record is of a time ahead of this node's clock")          \
 	X(ERR_URL, 0x218, "not an acceptable URL")                                      \
 	X(ERR_FIELD_UNKNOWN, 0x219, "the operation has no such field")                  \
+	X(ERR_RECIPIENT, 0x21a, "not an age X25519 recipient")                          \
+	X(ERR_AGE, 0x21b, "not an age file that this key opens")                        \
+	X(ERR_SHARE, 0x21c, "not a share of a master secret")                           \
+	X(ERR_SHARE_SET, 0x21d, "share of another set of custodians")                   \
+	X(ERR_SHARE_SECRET, 0x21e, "share of another master secret")                    \
+	X(ERR_SHARE_PLACE, 0x21f, "share of another custodian")                         \
 	X(ERR_SIGNATURE, 0x300, "invalid signature")                                    \
 	X(ERR_POP_MISSING, 0x301, "missing proof-of-possession headers")                \
 	X(ERR_POP_TIMESTAMP, 0x302, "timestamp is malformed or outside the window")     \
@@ -113,6 +119,8 @@ typedef enum kms_category {
 	X(ERR_ATTEST, 0x30b, "the attestation document is not to be trusted")           \
 	X(ERR_OPERATION, 0x30c, "op names another operation than the request")          \
 	X(ERR_POP_NONCE_USED, 0x30d, "nonce was used before")                           \
+	X(ERR_CUSTODIAN, 0x30e, "the custodian's proof is missing or wrong")            \
+	X(ERR_SHARES, 0x30f, "the shares do not fit together")                          \
 	X(ERR_NOT_FOUND, 0x400, "not found")                                            \
 	X(ERR_TOO_LARGE, 0x500, "larger than allowed")                                  \
 	X(ERR_STORAGE_SIZE, 0x501, "value does not fit the namespace")                  \

@@ -99,6 +99,7 @@ int main(void)
 	run(ct_primitives, false);
 	run(ct_flows, false);
 	run(ct_sessions, false);
+	run(ct_recovery, false);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed != 0 || passed == 0;
 }

@@ -17,7 +17,7 @@ describe("GET /attestation", function()
 					return "document"
 				end },
 				policy = { hash = function() return ("0"):rep(64) end }, mono_ms = loop.now,
-				config = { NONCE_RATE_LIMIT_PER_MINUTE = 0 },
+				config = { NONCE_RATE_LIMIT_PER_MINUTE = 0 }, recovery = function() end,
 			}):routes()
 			local function ask(address)
 				local request = { remote = address, query = "nonce=00", header = function() end }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the known answers of this folder. The same values at each run; --check only compares.
 
-Independent of the node's code: P-384, X25519, AES-GCM and HKDF come from the `cryptography` package (Debian:
-python3-cryptography), everything else from ethereum.py and protocol.py.
+Independent of the node's code: P-384, X25519, AES-GCM, ChaCha20-Poly1305 and HKDF come from the `cryptography`
+package (Debian: python3-cryptography), everything else from ethereum.py, protocol.py and recovery.py.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 import ethereum as eth
 from exchanges import examples, exchange
 from protocol import Draw, canonical, der, derive, hkdf, scalar_hex, seal_envelope
+from recovery import age, share
 from sessions import example, session
 from snapshots import snapshot
 
@@ -265,7 +266,7 @@ def merge():
 FILES = {
     "keccak256": keccak256, "eip191": eip191, "derive": derive_cases, "envelope": envelope, "sealed": sealed,
     "record": record, "canonical": canonical_cases, "tx1559": tx1559, "abi": abi, "merge": merge, "exchange": exchange,
-    "session": session, "snapshot": snapshot,
+    "session": session, "snapshot": snapshot, "age": age, "share": share,
 }
 
 

@@ -11,13 +11,18 @@ local VERSION = 1
 --- The user_data of a node's document.
 -- @param wallet  canonical; @param purpose  "public" (GET /attestation) or "secret"
 -- @param policy  SHA-256 of the operator's policies, 64 digits, or nil
+-- @param recovery  { set (id of the custodians' set, 64 digits), key (age recipient that takes shares) or nil }, or nil
 -- @return JSON text
-function M.user_data(wallet, purpose, policy)
-	return json.encode({ eth_addr = wallet, kms = { v = VERSION, purpose = purpose, policy = policy } })
+function M.user_data(wallet, purpose, policy, recovery)
+	return json.encode({ eth_addr = wallet, kms = {
+		v = VERSION, purpose = purpose, policy = policy, recovery = recovery and recovery.set,
+		recovery_key = recovery and recovery.key,
+	} })
 end
 
 --- Reads user_data strictly: exactly these members, no name twice.
--- @return { wallet (canonical), purpose, policy (64 digits, or nil) } | nil, message, code
+-- @return { wallet (canonical), purpose; policy, recovery (64 digits), recovery_key (age recipient), or nil each } |
+--   nil, message, code
 function M.read_user_data(text)
 	return native.attest_statement(text)
 end

@@ -1,11 +1,12 @@
 --- `nova-kms config check`: prints what `serve` would refuse, or the values in force: the configuration, the
--- policies, the allow list and the data folder. It opens no socket and makes no folder. C takes secrets from the
--- environment as for `serve`, so that malformed ones are found; they never reach Lua.
+-- policies, the allow list, the custodians and the data folder. It opens no socket and makes no folder. C takes
+-- secrets from the environment as for `serve`, so that malformed ones are found; they never reach Lua.
 
 local uv = require("luv")
 local args = require("kms.cli.args")
 local boot = require("kms.node.boot")
 local config = require("kms.config")
+local custodians = require("kms.recovery.custodians")
 local evidence = require("kms.sync.evidence")
 local exit = require("kms.cli.exit")
 local files = require("kms.base.files")
@@ -50,6 +51,8 @@ local function check_files(cfg, world, errors)
 	if not opened then table.move(mistakes, 1, #mistakes, #errors + 1, errors) end
 	local ok, message = evidence.load_list(cfg.REQUIRE_PEER_ATTESTATION)
 	if not ok then errors[#errors + 1] = message end
+	ok, message = custodians.load(cfg.RECOVERY)
+	if ok == nil then errors[#errors + 1] = message end
 	if not uv.fs_stat(cfg.DATA_DIR) then return end
 	ok, message = files.check_dir(cfg.DATA_DIR)
 	if not ok then errors[#errors + 1] = "variable DATA_DIR: " .. message end

@@ -118,7 +118,7 @@ function M.load(options)
 	-- Rules between keys need all values.
 	if #errors == 0 then
 		rules.derive(values, origins)
-		rules.check(values, errors)
+		rules.check(values, origins, errors)
 	end
 	if #errors > 0 then return nil, errors end
 	local notes = rules.notes(values)

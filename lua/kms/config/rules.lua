@@ -36,8 +36,8 @@ local function check_sizes(values, refuse)
 end
 
 --- Appends a line to `errors` for each forbidden combination.
--- @param values  by name
-function M.check(values, errors)
+-- @param values  by name; @param origins  name -> where a value is from
+function M.check(values, origins, errors)
 	local function refuse(text, ...) errors[#errors + 1] = text:format(...) end
 	check_sizes(values, refuse)
 	if not values.IN_ENCLAVE then return end
@@ -46,6 +46,10 @@ function M.check(values, errors)
 	end
 	if values.CHAIN == "local" then
 		refuse("variable CHAIN: value 'local' is not valid with IN_ENCLAVE=true: allowed is evm")
+	end
+	-- The file decides who can put the secret together: it must be part of what is measured, as the configuration is.
+	if values.RECOVERY and origins.RECOVERY ~= "file" then
+		refuse("variable RECOVERY: not valid in the environment with IN_ENCLAVE=true: allowed is in the configuration file")
 	end
 	local urls = values.HELIOS_RPC_URL
 	if values.CHAIN == "evm" and #urls < 2 and not (#urls == 1 and url.all_loopback(urls)) then

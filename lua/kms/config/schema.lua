@@ -109,6 +109,8 @@ function M.sections()
 				doc = "How long a peer that failed verification is banned, in seconds." },
 			{ name = "REQUIRE_PEER_ATTESTATION", type = "string", optional = true,
 				doc = "File with an allow list of images: only peers that prove to run one of them get the master secret." },
+			{ name = "RECOVERY", type = "string", optional = true,
+				doc = "File with the custodians who together restore the master secret of a cluster that lost all its nodes." },
 			{ name = "ALLOW_PRIVATE_PEERS", type = "bool",
 				doc = "Peers may be at private and loopback addresses; not set: only with IN_ENCLAVE=false." },
 			{ name = "EGRESS_PROXY", type = "url", base = true, optional = true,

@@ -28,6 +28,7 @@ local peers = require("kms.peers")
 local public_routes = require("kms.routes.public")
 local push = require("kms.sync.push")
 local readiness = require("kms.node.readiness")
+local recovery = require("kms.node.recovery")
 local reloader = require("kms.policy.reloader")
 local repair = require("kms.sync.repair")
 local replies = require("kms.sync.replies")
@@ -144,8 +145,11 @@ end
 function M.join_cluster(parts, deps)
 	local ok, failure = add_peers(parts, deps.shipped)
 	if ok then ok, failure = add_sync(parts) end
+	if ok then parts.recovery, failure = recovery.new({ config = parts.config, log = parts.log }) end
+	ok = ok and parts.recovery ~= nil
 	if ok then ok, failure = add_readiness(parts, deps.given_secret) end
 	if not ok then return nil, failure end
+	parts.recovery:connect(parts)
 	-- A saved secret that is broken, or another node's, stops the start.
 	return parts.secrets:recall()
 end
@@ -154,7 +158,7 @@ end
 
 local function attestation(parts)
 	return attestation_routes.new({ tee = parts.tee, policy = parts.policy, mono_ms = parts.mono_ms,
-		config = parts.config })
+		config = parts.config, recovery = function() return parts.recovery:statement() end })
 end
 
 local function sync(parts)
@@ -181,6 +185,7 @@ local function public(parts)
 		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
 		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, repair = parts.repair,
 		reloader = parts.reloader, clock_check = parts.clock_check, config = parts.config, snapshots = parts.snapshots,
+		recovery_set = parts.recovery:set_id(),
 	})
 	return public_routes.new({
 		endpoints = function() return parts.routes:endpoints() end, status = parts.status, readiness = parts.readiness,
@@ -202,6 +207,7 @@ function M.open_routes(parts)
 	local own = {}
 	for _, group in ipairs({
 		public(parts), parts.app_routes, parts.session_routes, attestation(parts), digest(parts), sync(parts),
+		parts.recovery,
 	}) do
 		local list = group:routes()
 		table.move(list, 1, #list, #own + 1, own)

@@ -58,6 +58,7 @@ local function declare_metrics(parts, server, is_stopping)
 		readiness = parts.readiness, authorizer = parts.authorizer, tee = parts.tee, wall_ms = parts.wall_ms,
 	})
 	metrics_policy.declare(set, { policy = parts.policy, log = parts.log })
+	parts.recovery:declare(set)
 	return metrics_process.declare(set, { server = server, wall_ms = parts.wall_ms, config = parts.config })
 end
 

@@ -35,6 +35,7 @@ function M.run(parts, is_stopping)
 	loop.spawn(function()
 		while not is_stopping() do
 			parts.readiness:tick()
+			parts.recovery:tick()
 			loop.sleep(parts.readiness:interval_ms())
 		end
 	end)

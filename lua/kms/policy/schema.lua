@@ -23,7 +23,8 @@ M.HANDLERS = {
 	derive = { "POST", "/kms/derive" }, list = { "GET", "/kms/data" },
 	get = { "GET", "/kms/data/<key>" }, put = { "PUT", "/kms/data" }, delete = { "DELETE", "/kms/data" },
 	session = { "POST", "/session" }, session_message = { "POST", "/session/message" },
-	sync = { "POST", "/sync" },
+	sync = { "POST", "/sync" }, recovery = { "GET", "/recovery" }, recovery_shares = { "GET", "/recovery/shares" },
+	recovery_check = { "POST", "/recovery/check" },
 }
 
 local DAY_S = 86400

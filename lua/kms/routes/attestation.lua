@@ -49,7 +49,7 @@ local function handle(self, inbound)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
 	local tee, queue = self.tee, self.queue
 	local path = inbound.limit_address and client_address.path(inbound.limit_address)
-	local user_data = attest.user_data(tee.address, "public", self.policy:hash())
+	local user_data = attest.user_data(tee.address, "public", self.policy:hash(), self.recovery())
 	local admitted, document, message, code = queue:with(path, tee.attest, tee, nonce, user_data, tee.public_der)
 	if not admitted then
 		return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = queue:retry_after_s() })
@@ -64,10 +64,11 @@ function Attestation:routes()
 	return { { name = "attestation", method = "GET", path = "/attestation", handler = handler } }
 end
 
---- @param deps tee, policy (its hash goes into documents), mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE: an
+--- @param deps tee, policy (its hash goes into documents), mono_ms; recovery (function -> what kms.attest.user_data
+-- takes, or nil); config (NONCE_RATE_LIMIT_PER_MINUTE: an
 -- address gets as many documents as nonces)
 function M.new(deps)
-	local self = needs.take(deps, "tee policy mono_ms config")
+	local self = needs.take(deps, "tee policy mono_ms config recovery")
 	self.limiter = rate_limit.per_minute(self.config.NONCE_RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
 	self.queue = rate_queue.new(QUEUE)
 	return setmetatable(self, Attestation)

@@ -27,7 +27,7 @@ local function node_part(self)
 		operator_secret = self.config.ALLOW_OPERATOR_SECRET, store_complete = readiness:is_complete(),
 		store_alone = readiness:is_alone(), store_waits_for = waits_for and json.list(waits_for) or nil,
 		store_alone_in_s = waits_for and (alone_in_s or cjson.null) or nil,
-		peer_address_check = self.outbound:describe(),
+		peer_address_check = self.outbound:describe(), recovery_set = self.recovery_set or cjson.null,
 	}
 end
 
@@ -65,10 +65,12 @@ end
 
 --- @param deps tee; chain (kms.chain); readiness, secrets (kms.node); peers, outbound (kms.peers); store;
 -- pusher, repair (kms.sync); reloader (kms.policy.reloader); clock_check (kms.node.clock_check); config (KMS_APP_ID,
--- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET); snapshots (kms.node.snapshots; nil: none)
+-- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET); optional: snapshots (kms.node.snapshots; nil: none), recovery_set (id
+-- of the custodians' set)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config", "snapshots"), Status)
+		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config",
+		"snapshots recovery_set"), Status)
 end
 
 return M

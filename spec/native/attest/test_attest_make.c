@@ -156,6 +156,9 @@ TEST(a_root_stays_the_same_with_its_certificate)
 /* ---- user_data ------------------------------------------------------------------------------- */
 
 #define WALLET "0x00112233445566778899aabbccddeeff00112233"
+/* The first key of spec/vectors/age.json, and its first byte. */
+#define RECIPIENT "age15dc3gyyccyu00lt2zwc8lk0wcylgvmt534g3r7kyykt6aykdyctq99zmly"
+#define RECIPIENT_FIRST 0xa3
 #define POLICY "abcdefabcdefabcdefabcdefabcdefabcdefabcdefabcdefabcdefabcdefabcd"
 
 static kms_status read_text(kms_attest_statement *statement, const char *text)
@@ -171,6 +174,12 @@ TEST(statements_are_read)
 	CHECK_OK(read_text(&s, " { \"kms\" : {\"policy\":\"" POLICY "\",\"purpose\":\"secret\",\"v\":1}, "
 			       "\"eth_addr\":\"" WALLET "\"}\n"));
 	CHECK(s.purpose == KMS_ATTEST_SECRET && s.has_policy && s.policy32[31] == 0xcd);
+	CHECK(!s.has_recovery && !s.has_recovery_key);
+	CHECK_OK(read_text(&s, "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"policy\":\"" POLICY
+			       "\",\"purpose\":\"public\","
+			       "\"recovery\":\"" POLICY "\",\"recovery_key\":\"" RECIPIENT "\",\"v\":1}}"));
+	CHECK(s.has_policy && s.has_recovery && s.recovery32[31] == 0xcd && s.has_recovery_key);
+	CHECK(s.recovery_key32[0] == RECIPIENT_FIRST);
 }
 
 TEST(statements_with_missing_or_other_members_are_refused)
@@ -208,8 +217,17 @@ TEST(statements_with_missing_or_other_members_are_refused)
 		{ KMS_ERR_FIELD_VALUE, "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"\"}}" },
 		{ KMS_ERR_FIELD_VALUE,
 		  "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"secre\"}}" },
-		{ KMS_ERR_FIELD_MISSING,
+		{ KMS_ERR_FIELD_VALUE,
 		  "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"public\",\"x\":1}}" },
+		{ KMS_ERR_FIELD_TYPE,
+		  "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"public\",\"recovery\":1}}" },
+		{ KMS_ERR_FIELD_VALUE, "{\"eth_addr\":\"" WALLET
+				       "\",\"kms\":{\"v\":1,\"purpose\":\"public\",\"recovery\":\"ab\"}}" },
+		{ KMS_ERR_FIELD_TYPE, "{\"eth_addr\":\"" WALLET
+				      "\",\"kms\":{\"v\":1,\"purpose\":\"public\",\"recovery_key\":{}}}" },
+		{ KMS_ERR_FIELD_VALUE,
+		  "{\"eth_addr\":\"" WALLET
+		  "\",\"kms\":{\"v\":1,\"purpose\":\"public\",\"recovery_key\":\"age1x\"}}" },
 		{ KMS_ERR_FIELD_TYPE,
 		  "{\"eth_addr\":\"" WALLET "\",\"kms\":{\"v\":1,\"purpose\":\"public\",\"policy\":null}}" },
 		{ KMS_ERR_FIELD_VALUE, "{\"eth_addr\":\"" WALLET
