@@ -1,4 +1,4 @@
---- What a simulation replaces, and nothing else: the event loop and its clock (virtual), the HTTP client (a
+--- What a simulation replaces, and nothing else: the event loop, its clock and its beat (virtual), the HTTP client (a
 -- simulated network), ECDSA (the network names the sender) and the authentication of applications. Stores, sync
 -- messages, envelopes, peers, bans, pushes, bootstrap, readiness and routes are the node's own. To be required
 -- before anything that uses kms.base.loop.
@@ -7,6 +7,14 @@
 require("spec.simulate.ordered_pairs")
 local virtual_loop = require("spec.simulate.virtual_loop")
 package.loaded["kms.base.loop"] = virtual_loop
+-- A process has one beat; here each node has its own, which ends with it.
+local BEAT_S = require("kms.base.beat").SECONDS
+package.loaded["kms.base.beat"] = {
+	SECONDS = BEAT_S,
+	every = function(seconds, fn) return virtual_loop.every(math.ceil(seconds / BEAT_S) * BEAT_S * 1000, fn) end,
+}
+-- What waits for real time would never happen here.
+require("luv").new_timer = function() error("a timer that the simulation does not know", 2) end
 
 local crypto = require("spec.support.crypto")
 local http_head = require("spec.support.http_head")
