@@ -214,8 +214,8 @@ static bool asks_sessions(fields *f)
 {
 	const kms_json_value *list = optional_field(f, "features");
 	if (!list || list->type != KMS_JSON_ARRAY) return false;
-	for (const kms_json_value *name = list->count ? kms_json_first(f->json, list) : NULL; name;
-	     name = kms_json_next(f->json, name))
+	const kms_json_value *name = list->count ? kms_json_first(f->json, list) : NULL;
+	for (uint32_t i = 0; i < list->count; i++, name = kms_json_next(f->json, name))
 		if (name->type == KMS_JSON_STRING && text_is(kms_json_text(name), "session")) return true;
 	return false;
 }
@@ -236,7 +236,9 @@ static kms_status check_strict(fields *f)
 	f->current = NULL; /* the name at fault lies in guarded memory that ends with the request */
 	const kms_json_value *root = f->root;
 	const kms_json_value *name = root->count ? kms_json_first(f->json, root) : NULL;
-	while (name) {
+	/* The value after the last member, if there is one, is not this object's: a message may hold several.
+	 */
+	for (uint32_t i = 0; i < root->count; i++) {
 		ENSURE(is_member(f->request->kind, kms_json_text(name)), KMS_ERR_FIELD_UNKNOWN);
 		name = kms_json_next(f->json, kms_json_next(f->json, name));
 	}

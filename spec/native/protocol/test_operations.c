@@ -127,6 +127,26 @@ TEST(the_answers_of_an_array_are_in_its_order)
 	world_close(&w);
 }
 
+TEST(what_an_operation_says_ends_with_it)
+{
+	world w;
+	world_open(&w);
+	w.execution.has_sessions = true;
+	ANSWERS("[{\"op\":\"get\",\"key\":\"k\",\"strict\":true},{\"op\":\"get\",\"key\":\"l\",\"other\":1}]",
+		"[{\"code\":\"no\",\"message\":\"ERR_NOT_FOUND\",\"status\":400},"
+		"{\"code\":\"no\",\"message\":\"ERR_NOT_FOUND\",\"status\":400}]");
+	ANSWERS(
+	    "[{\"op\":\"get\",\"key\":\"k\",\"other\":1,\"strict\":true},{\"op\":\"list\",\"strict\":true}]",
+	    "[{\"code\":\"no\",\"message\":\"ERR_FIELD_UNKNOWN\",\"status\":400},"
+	    "{\"app_id\":49,\"count\":0,\"keys\":[],\"status\":200}]");
+	ANSWERS("{\"op\":\"delete\",\"features\":[\"other\"],\"key\":\"session\"}",
+		"{\"code\":\"no\",\"message\":\"ERR_NOT_FOUND\",\"status\":400}");
+	ANSWERS("{\"op\":\"put\",\"features\":[\"other\"],\"key\":\"session\",\"value\":\"\"}",
+		"{\"app_id\":49,\"copies\":2,\"key\":\"session\",\"status\":200,\"updated_at_ms\":"
+		"1700000000000}");
+	world_close(&w);
+}
+
 TEST(messages_that_hold_no_operations_are_refused)
 {
 	world w;
@@ -345,9 +365,10 @@ TEST(arguments_are_checked)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(one_operation_has_one_object_as_its_answer),
-	  T(the_answers_of_an_array_are_in_its_order), T(messages_that_hold_no_operations_are_refused),
-	  T(what_is_refused_is_not_executed), T(what_could_not_be_refused_is_not_executed_either),
-	  T(listings_are_executed_one_at_a_time), T(a_write_can_be_refused_once_it_is_made),
+	  T(the_answers_of_an_array_are_in_its_order), T(what_an_operation_says_ends_with_it),
+	  T(messages_that_hold_no_operations_are_refused), T(what_is_refused_is_not_executed),
+	  T(what_could_not_be_refused_is_not_executed_either), T(listings_are_executed_one_at_a_time),
+	  T(a_write_can_be_refused_once_it_is_made),
 	  T(an_operation_whose_failure_nobody_has_told_has_no_answer),
 	  T(refusals_are_never_longer_than_their_share), T(a_write_whose_answer_cannot_fit_is_not_made),
 	  T(no_size_leaves_an_operation_without_its_answer), T(the_answer_of_a_write_needs_no_memory),
