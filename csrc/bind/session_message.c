@@ -176,102 +176,75 @@ static int message_failure(lua_State *L)
 	return 2;
 }
 
-/* An operation as policies see it. It stands for a message and an index: the message may close before it. */
-typedef struct operation_view {
-	const bind_message *message; /* kept alive by the user value */
-	size_t index;
-} operation_view;
+/* ---- the selected operation, as policies see it: a userdata for each cost a tenth of a derivation ---------
+ */
 
-static void view_release(void *object)
+/*
+ * message:select(index) -> true: the accessors below are about this operation, from 1 | nil: it was refused
+ * when it was read
+ */
+static int message_select(lua_State *L)
 {
-	kms_heap_free(object);
-}
-
-static const kms_request *view_request(lua_State *L);
-
-/* operation:name() -> "derive", "put", "delete", "get" or "list" */
-static int view_name(lua_State *L)
-{
-	lua_pushstring(L, kms_request_operation(view_request(L)->kind));
+	bind_message *m = bind_check(L, 1, &bind_message_type);
+	const kms_operation *operation = check_operation(L, m);
+	m->selected = operation && operation->status == KMS_OK ? &operation->request : NULL;
+	if (!m->selected) return 0;
+	lua_pushboolean(L, true);
 	return 1;
 }
 
-/* operation:path(), :context(), :key(), :numbers(): as those of a request (request.c) */
-static int view_path(lua_State *L)
+static const kms_request *selected(lua_State *L)
 {
-	return bind_push_text(L, view_request(L)->path);
+	const bind_message *m = bind_check(L, 1, &bind_message_type);
+	if (!m->selected) luaL_argerror(L, 1, "has no selected operation");
+	return m->selected;
 }
 
-static int view_context(lua_State *L)
+/* message:name() -> "derive", "put", "delete", "get" or "list" */
+static int message_name(lua_State *L)
 {
-	return bind_push_text(L, view_request(L)->context);
+	lua_pushstring(L, kms_request_operation(selected(L)->kind));
+	return 1;
 }
 
-static int view_key(lua_State *L)
+/* message:path(), :context(), :key(), :numbers(): as those of a request (request.c) */
+static int message_path(lua_State *L)
 {
-	return bind_push_text(L, view_request(L)->key);
+	return bind_push_text(L, selected(L)->path);
 }
 
-static int view_numbers(lua_State *L)
+static int message_context(lua_State *L)
 {
-	const kms_request *request = view_request(L);
+	return bind_push_text(L, selected(L)->context);
+}
+
+static int message_key(lua_State *L)
+{
+	return bind_push_text(L, selected(L)->key);
+}
+
+static int message_numbers(lua_State *L)
+{
+	const kms_request *request = selected(L);
 	lua_pushinteger(L, request->length);
 	lua_pushinteger(L, (lua_Integer)request->value.len);
 	lua_pushinteger(L, (lua_Integer)request->ttl_ms);
 	return 3;
 }
 
-static const luaL_Reg view_methods[] = {
-	{ "name", view_name }, { "path", view_path },       { "context", view_context },
-	{ "key", view_key },   { "numbers", view_numbers }, { NULL, NULL },
-};
-static const bind_type view_type = { "kms.session_operation", view_release, view_methods, false };
-
-/* Throws once the message is closed. */
-static const kms_request *view_request(lua_State *L)
-{
-	const operation_view *view = bind_check(L, 1, &view_type);
-	const kms_operation *operation = kms_operations_at(view->message->operations, view->index);
-	if (!operation) luaL_argerror(L, 1, "belongs to a message that is closed");
-	return &operation->request;
-}
-
-/* message:operation(index) -> operation, from 1 | nil: it was refused when it was read */
-static int message_operation(lua_State *L)
-{
-	const bind_message *m = bind_check(L, 1, &bind_message_type);
-	const kms_operation *operation = check_operation(L, m);
-	size_t index = (size_t)lua_tointeger(L, 2) - 1;
-	if (!operation || operation->status != KMS_OK) return 0;
-	void **box = bind_new(L, &view_type);
-	operation_view *view = kms_heap_alloc(1, sizeof(*view));
-	if (!view) return 0;
-	*box = view;
-	view->message = m;
-	view->index = index;
-	lua_pushvalue(L, 1);
-	lua_setiuservalue(L, -2, 1);
-	return 1;
-}
-
-/* message:finish(): wipes and frees what it holds. Later calls do nothing. */
-static int message_close(lua_State *L)
-{
-	bind_message_clear(bind_check(L, 1, &bind_message_type));
-	return 0;
-}
-
 static const luaL_Reg message_methods[] = {
-	{ "time_ms", message_time_ms },     { "count", message_count },  { "failure", message_failure },
-	{ "operation", message_operation }, { "finish", message_close }, { NULL, NULL },
+	{ "time_ms", message_time_ms }, { "count", message_count },
+	{ "failure", message_failure }, { "select", message_select },
+	{ "name", message_name },       { "path", message_path },
+	{ "context", message_context }, { "key", message_key },
+	{ "numbers", message_numbers }, { NULL, NULL },
 };
-/* Not closable: operations refer to it. */
-const bind_type bind_message_type = { "kms.session_message", message_release, message_methods, false };
+/* Closing wipes and frees what it holds. Without an answer, that ends the session. */
+const bind_type bind_message_type = { "kms.session_message", message_release, message_methods, true };
 
 void bind_add_session_message(lua_State *L)
 {
 	static const luaL_Reg methods[] = { { "session_message", service_session_message }, { NULL, NULL } };
 	bind_define(L, &bind_message_type);
-	bind_define(L, &view_type);
 	bind_add_methods(L, &bind_service_type, methods);
 }

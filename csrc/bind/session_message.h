@@ -24,7 +24,8 @@ typedef struct bind_message {
 	size_t begin;   /* of the JSON in the answer */
 	size_t size;    /* bytes of the request as received */
 	kms_session_content content;
-	kms_operations *operations; /* NULL, and why, where the content holds none */
+	kms_operations *operations;  /* NULL, and why, where the content holds none */
+	const kms_request *selected; /* of the operations: what the accessors are about; or NULL */
 	kms_status problem;
 	const char *field;
 } bind_message;

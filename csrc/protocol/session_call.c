@@ -70,6 +70,8 @@ kms_status kms_session_request_open(kms_session_call **call, kms_buf *message, k
 void kms_session_call_free(kms_session_call *call)
 {
 	if (!call) return;
+	/* Its number is marked: the caller would wait for an answer that nobody can seal any more. */
+	if (call->session && !atomic_load(&call->answered)) kms_session_end(call->session);
 	kms_session_unref(call->session);
 	kms_heap_free(call);
 }

@@ -130,7 +130,7 @@ typedef struct kms_session_call kms_session_call;
  */
 kms_status kms_session_request_open(kms_session_call **call, kms_buf *message, kms_session *session,
 				    uint64_t now_s);
-/* NULL is fine. A call that was not answered never will be. */
+/* Of a call that was not answered, and never will be, the session ends. NULL is fine. */
 void kms_session_call_free(kms_session_call *call);
 KMS_DEFINE_RELEASE(kms_session_call_release, kms_session_call, kms_session_call_free)
 

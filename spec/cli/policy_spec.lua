@@ -86,7 +86,24 @@ describe("nova-kms policy", function()
 		local page = cjson.decode(output)
 		assert.same({ 1, false, 503, 600, 5 },
 			{ status, page.allowed, page.steps[2].status, page.steps[2].retry_after, page.steps[2].line })
-		assert.same({ 2, "'sync' is not one of derive, get, list, put, delete\n" }, { run("explain sync") })
+		assert.same({ 2, "'sync' is not one of derive, get, list, put, delete, session\n" }, { run("explain sync") })
+	end)
+
+	it("explain and test know the opening of a session, which only the hook `request` is asked about", function()
+		write("access.lua", "return {\nrequest = function(r)\nif r.route ~= 'session' then return true end\n"
+			.. "return r.app_id == '7', 'no sessions'\nend,\ndata = function(r) return r.key ~= nil end,\n}")
+		local status, output = run("explain session --app 8 --dir " .. dir)
+		assert.matches("^access%.request %(.*access%.lua:2%) refuses at line 4\nrefused with 403: no sessions\n$", output)
+		assert.equal(1, status)
+		status, output = run("explain session --app 7 --json --dir " .. dir)
+		assert.same({ 0, true, 1 }, { status, cjson.decode(output).allowed, #cjson.decode(output).steps })
+		write("access_spec.lua", [[
+			local p = require("kms.policy.testing").open()
+			it("allows 7", function() assert.is_true(p:session({ app_id = "7" })) end)
+			it("refuses 8", function() assert.equal("no sessions", p:session({ app_id = "8" }).reason) end)]])
+		status, output = run("test " .. dir)
+		assert.equal(0, status, output)
+		assert.matches("2 successes / 0 failures", output)
 	end)
 
 	it("explain refuses facts that no request has, and knows the node's own limits", function()
@@ -94,6 +111,7 @@ describe("nova-kms policy", function()
 			["derive --app x"] = "--app: 'x' is not an id\n", ["derive --version 0"] = "--version: '0' is not an id\n",
 			["derive --wallet 0x12"] = "--wallet: not a wallet\n", ["list --key k"] = "--key: list has none\n",
 			["derive --size 5"] = "--size: derive has none\n", ["put --path p"] = "--path: put has none\n",
+			["session --key k"] = "--key: session has none\n", ["session --path p"] = "--path: session has none\n",
 			["get --remote nowhere"] = "--remote: 'nowhere' is not an address\n",
 		}) do assert.same({ 2, want }, { run("explain " .. words) }) end
 		assert.same({ 1, "the node itself refuses with 400: the value is larger than MAX_KV_VALUE_SIZE_BYTES=1048576\n" },

@@ -109,18 +109,28 @@ static inline kms_buf kit_request(const kit_pair *pair, uint64_t seq, const char
 	return message;
 }
 
-/* What the node makes of a copy of a request; the call is dropped. */
+static inline kms_status kit_answer(kms_buf *answer, kms_session_call *call, const char *json)
+{
+	*answer = kit_buffer();
+	MUST(kms_session_answer_begin(answer, strlen(json)));
+	MUST(kms_buf_append_text(answer, json));
+	return kms_session_answer_seal(answer, call, KIT_TIME_MS + 1);
+}
+
+/* What the node makes of a copy of a request; one that opens is answered. */
 static inline kms_status kit_receive(const kit_pair *pair, const kms_buf *request)
 {
 	kms_session_call *call = NULL;
-	kms_buf copy = kit_copy(request);
+	kms_buf copy = kit_copy(request), answer = kit_buffer();
 	kms_status status = kms_session_request_open(&call, &copy, pair->session, KIT_NOW);
+	if (call) MUST(kit_answer(&answer, call, "{}"));
 	kms_session_call_free(call);
+	kms_buf_free(&answer);
 	kms_buf_free(&copy);
 	return status;
 }
 
-/* Sends a new request with this number and drops it. */
+/* Sends a new request with this number. */
 static inline kms_status kit_send(const kit_pair *pair, uint64_t seq)
 {
 	kms_buf request = kit_request(pair, seq, "{}");
@@ -137,14 +147,6 @@ static inline kms_session_call *kit_call(const kit_pair *pair, uint64_t seq)
 	MUST(kms_session_request_open(&call, &request, pair->session, KIT_NOW));
 	kms_buf_free(&request);
 	return call;
-}
-
-static inline kms_status kit_answer(kms_buf *answer, kms_session_call *call, const char *json)
-{
-	*answer = kit_buffer();
-	MUST(kms_session_answer_begin(answer, strlen(json)));
-	MUST(kms_buf_append_text(answer, json));
-	return kms_session_answer_seal(answer, call, KIT_TIME_MS + 1);
 }
 
 static inline bool kit_is_open(kms_sessions *sessions, unsigned sid, uint64_t now_s)

@@ -12,15 +12,15 @@ local CALLER = { wallet = "0x" .. ("1"):rep(40), app_id = "7", point = "p", wall
 -- An opened message of operations by name, and what was done with it.
 local function new_message(names, failures)
 	local done = { refused = {}, executed = 0 }
-	local function opened(name)
-		return {
-			name = function() return name end, numbers = function() return 0, 3, 0 end, key = function() return "k" end,
-			path = function() end, context = function() end,
-		}
-	end
-	return {
-		time_ms = function() return 0 end, count = function() return #names end, finish = function() end,
-		operation = function(_, index) return opened(names[index]) end,
+	local selected
+	return setmetatable({
+		time_ms = function() return 0 end, count = function() return #names end,
+		select = function(_, index)
+			selected = names[index]
+			return true
+		end,
+		name = function() return selected end, numbers = function() return 0, 3, 0 end,
+		key = function() return "k" end, path = function() end, context = function() end,
 		failure = function(_, index)
 			if done.executed > 0 and failures and failures[index] then return "why", failures[index] end
 		end,
@@ -39,7 +39,7 @@ local function new_message(names, failures)
 			done.copies = copies
 			return "sealed"
 		end,
-	}, done
+	}, { __close = function() done.closed = true end }), done
 end
 
 -- Serves one message. more: kind of the session, count (of kms.auth.authenticate); optional.
@@ -63,10 +63,10 @@ local function serve(message, operations, more)
 		service = { session_message = function() return message end },
 		sessions = {
 			find = function()
-				return {
+				return setmetatable({
 					owner = function() return more.kind or "app", CALLER.wallet, CALLER.app_id end,
-					is_for = function() return true end, close = function() end,
-				}
+					is_for = function() return true end,
+				}, { __close = function() end })
 			end,
 		},
 		authenticator = { count = more.count or function() return true end },
@@ -165,6 +165,16 @@ describe("kms.routes.session_message", function()
 		wait.until_true("the answer", function() return reply end)
 		assert.same({ 200, 128 }, { reply.status, decided })
 		assert.is_true(seen > 0 and seen < 64, seen)
+	end)
+
+	it("is closed, which ends its session, when something throws while it is worked on", function()
+		for _, broken in ipairs({ "admit", "refusal", "begin_write", "wrote" }) do
+			local message, done = new_message({ "derive", "put" })
+			local ok, failure = pcall(serve, message, { [broken] = function() error("broken " .. broken) end })
+			assert.is_false(ok)
+			assert.matches("broken " .. broken, failure)
+			assert.is_true(done.closed, broken)
+		end
 	end)
 
 	it("says 500 when the answer cannot be sealed: the session has ended", function()

@@ -104,7 +104,7 @@ return {
 		},
 		{
 			name = "explain", summary = "show which rule decides on a request, with file and line",
-			arguments = { { name = "action", help = "derive, get, list, put or delete" } },
+			arguments = { { name = "action", help = "derive, get, list, put, delete or session (its opening)" } },
 			options = explain.OPTIONS(DIR_OPTION, args.JSON), run = run_explain,
 		},
 	},

@@ -9,9 +9,16 @@ local types = require("kms.config.types")
 
 local M = {}
 
+-- By action, the hook that is asked after access.request; false: none.
 local HOOKS = { derive = "access.derive", get = "access.data", list = "access.data", put = "access.data",
-	delete = "access.data" }
+	delete = "access.data", session = false }
 local WALLET = "0x0000000000000000000000000000000000000000"
+
+-- What an option is for.
+local OF = {
+	path = { derive = true }, context = { derive = true }, length = { derive = true },
+	key = { get = true, put = true, delete = true }, size = { put = true }, ttl_ms = { put = true },
+}
 
 --- The options of the command.
 -- @param dir, as_json  options that all policy commands share
@@ -42,7 +49,7 @@ local function facts_of(parsed, now_ms)
 	for name, value in pairs(request) do complete[name] = value end
 	if parsed.action == "derive" then
 		complete.path, complete.context, complete.length = parsed.path or "", parsed.context or "", parsed.length or 32
-	elseif parsed.action ~= "list" then
+	elseif OF.key[parsed.action] then
 		complete.key = parsed.key or ""
 	end
 	if parsed.action == "put" then complete.size, complete.ttl_ms = parsed.size or 0, parsed.ttl_ms or 0 end
@@ -72,12 +79,6 @@ local function describe(entry)
 	if entry.line then parts[#parts + 1] = ("at line %d"):format(entry.line) end
 	return table.concat(parts, " ")
 end
-
--- What an option is for.
-local OF = {
-	path = { derive = true }, context = { derive = true }, length = { derive = true },
-	key = { get = true, put = true, delete = true }, size = { put = true }, ttl_ms = { put = true },
-}
 
 -- Checks that the facts can be those of a request. Returns true | nil, message.
 local function check(parsed, native)
@@ -124,8 +125,9 @@ end
 -- @param policy  kms.policy, opened with trace; @param cfg  configuration, or nil: its limits are not known
 -- @return exit code
 function M.run(policy, parsed, world, cfg)
-	if not HOOKS[parsed.action] then
-		world.stderr:write(("'%s' is not one of derive, get, list, put, delete\n"):format(parsed.action))
+	local hook = HOOKS[parsed.action]
+	if hook == nil then
+		world.stderr:write(("'%s' is not one of derive, get, list, put, delete, session\n"):format(parsed.action))
 		return exit.USAGE
 	end
 	local ok, message = check(parsed, world.native())
@@ -138,7 +140,7 @@ function M.run(policy, parsed, world, cfg)
 	local request, complete = facts_of(parsed, policy.wall_ms())
 	local first, allowed = step(policy, "access.request", request)
 	local steps = { first }
-	if allowed then steps[2], allowed = step(policy, HOOKS[parsed.action], complete) end
+	if allowed and hook then steps[2], allowed = step(policy, hook, complete) end
 	local last = steps[#steps]
 	if parsed.json then
 		world.stdout:write(json.encode({ allowed = allowed, steps = json.list(steps) }), "\n")

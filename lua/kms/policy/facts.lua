@@ -8,7 +8,7 @@ local M = {}
 
 --- Facts of a request that is authenticated and authorized.
 -- @param inbound kms.http.inbound
--- @param operation "derive", "get", "list", "put" or "delete"
+-- @param operation "derive", "get", "list", "put", "delete" or "session": as kms.policy.gateway's request
 -- @param caller kms.auth.authenticate
 function M.request(inbound, operation, caller, now_ms)
 	return {

@@ -17,8 +17,9 @@ local M = {}
 local Testing = {}
 Testing.__index = Testing
 
+-- By route, the hook that is asked after access.request; false: none.
 local ROUTES = { derive = "access.derive", get = "access.data", list = "access.data", put = "access.data",
-	delete = "access.data" }
+	delete = "access.data", session = false }
 
 -- Facts for an argument of a hook: its sample for given.route, or its first sample, with `given` put over it.
 -- @param number of the argument
@@ -53,14 +54,16 @@ local function access(self, route, given)
 	local facts = { route = route }
 	for name, value in pairs(given or {}) do facts[name] = value end
 	local request = {}
-	local complete = facts_of(self, ROUTES[route], 1, facts)
+	local hook = ROUTES[route]
+	local complete = facts_of(self, hook or "access.request", 1, facts)
 	for _, name in ipairs(hooks.HOOKS["access.request"].facts) do request[name] = complete[name] end
 	local verdict = self.policy:request(request)
-	if verdict ~= true then return decided(self, verdict) end
-	return decided(self, self.policy:verdict(ROUTES[route], complete))
+	if verdict == true and hook then verdict = self.policy:verdict(hook, complete) end
+	return decided(self, verdict)
 end
 
---- A request of an application, as a node checks it: access.request, then the hook of its route.
+--- A request of an application, as a node checks it: access.request, then the hook of its route. session: the opening
+-- of a session, whose operations are asked about one by one, under their own routes.
 -- @param facts put over the sample, or nil
 -- @return true | the refusal { status, reason, retry_after (seconds), rule }
 function Testing:derive(facts) return access(self, "derive", facts) end
@@ -68,6 +71,7 @@ function Testing:get(facts) return access(self, "get", facts) end
 function Testing:list(facts) return access(self, "list", facts) end
 function Testing:put(facts) return access(self, "put", facts) end
 function Testing:delete(facts) return access(self, "delete", facts) end
+function Testing:session(facts) return access(self, "session", facts) end
 
 --- A record from a peer: sync.accept.
 -- @return as derive

@@ -66,13 +66,11 @@ local function serve_session(self, inbound, session, began)
 	local _, wallet, app_id = session:owner()
 	local ok, message, code = self.bodies:read(inbound, app_id)
 	if not ok then return err.reply(code, message) end
-	local opened
-	opened, message, code = self.service:session_message(session, inbound.request.head, self.mono_ms())
-	if not opened then return plain_refusal(message, code) end
+	local opened <close>, why, failure = self.service:session_message(session, inbound.request.head, self.mono_ms())
+	if not opened then return plain_refusal(why, failure) end
 	inbound.wallet, inbound.app_id = wallet, app_id
-	local reply = answer(self, inbound, session, opened, began)
-	opened:finish()
-	return reply
+	-- Where this throws, closing ends the session: its number is used, and nobody else will answer it.
+	return answer(self, inbound, session, opened, began)
 end
 
 --- Serves POST /session/message.
@@ -84,12 +82,9 @@ function Messages:serve(inbound)
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local ok, message, code = inbound.request:await_front(FRONT_BYTES)
 	if not ok then return err.reply(code, message) end
-	local session
-	session, message, code = self.sessions:find(inbound.request.head, self.mono_ms())
-	if not session then return plain_refusal(message, code) end
-	local reply = serve_session(self, inbound, session, began)
-	session:close()
-	return reply
+	local session <close>, why, failure = self.sessions:find(inbound.request.head, self.mono_ms())
+	if not session then return plain_refusal(why, failure) end
+	return serve_session(self, inbound, session, began)
 end
 
 --- @param deps as kms.routes.session, which makes it; config: POP_TIMEOUT_SECONDS, MAX_SESSION_ANSWER_BYTES, and what

@@ -56,7 +56,7 @@ end
 -- Decides about one operation of a message that is open.
 -- Returns its own kms.http.inbound, the reply that refuses it or nil, seconds that its application has to wait or nil.
 local function decide(self, inbound, message, index, caller, mono_ms)
-	local opened = message:operation(index)
+	local opened = message:select(index) and message or nil
 	local name = opened and opened:name() or NAME
 	local own = inbound:operation(name)
 	local ok, wait_s = self.authenticator:count(caller, mono_ms)

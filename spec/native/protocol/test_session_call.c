@@ -202,6 +202,20 @@ TEST(an_answer_that_fails_ends_the_session)
 	kit_close(&pair);
 }
 
+TEST(a_call_that_is_dropped_without_an_answer_ends_the_session)
+{
+	kit_pair pair = kit_open(1);
+	kms_session_call *call = kit_call(&pair, 1), *other = kit_call(&pair, 2);
+	kms_buf answer;
+	kms_session_call_free(call);
+	CHECK(!kit_is_open(pair.sessions, 1, KIT_NOW));
+	CHECK_STATUS(KMS_ERR_NOT_FOUND, kit_send(&pair, 3));
+	CHECK_OK(kit_answer(&answer, other, "{}"));
+	kms_buf_free(&answer);
+	kms_session_call_free(other);
+	kit_close(&pair);
+}
+
 TEST(misuse_of_a_call_is_refused)
 {
 	kit_pair pair = kit_open(1);
@@ -290,6 +304,7 @@ RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(the_window_agrees_with_a_list_of_all_numbers)
 	  T(numbers_1024_behind_open_and_1025_behind_do_not), T(numbers_are_1_to_2_to_the_32),
 	  T(nothing_forged_moves_the_window_or_counts_as_a_use), T(the_head_is_read_before_the_rest),
 	  T(of_copies_at_the_same_time_one_opens), T(a_call_is_answered_once),
-	  T(an_answer_that_fails_ends_the_session), T(misuse_of_a_call_is_refused),
+	  T(an_answer_that_fails_ends_the_session),
+	  T(a_call_that_is_dropped_without_an_answer_ends_the_session), T(misuse_of_a_call_is_refused),
 	  T(keys_stay_while_a_call_needs_them_and_no_longer), T(a_caller_seals_under_each_number_once),
 	  T(a_caller_ends_with_the_last_number))

@@ -236,6 +236,9 @@ static void malformed(int *failed_, kit_pair *pair, uint64_t seq, uint32_t json_
 			/* Authentic: the request has its number and its call, whatever it says. */
 			CHECK_OK(kms_session_request_open(&call, &message, pair->session, KIT_NOW));
 			CHECK_STATUS(want, kms_session_call_content(&content, call));
+			kms_buf answer;
+			CHECK_OK(kit_answer(&answer, call, "{}"));
+			kms_buf_free(&answer);
 			kms_session_call_free(call);
 		}
 		kms_buf_free(&message);
