@@ -17,6 +17,7 @@
 
 #include "bind/job.h"
 #include "bind/module.h"
+#include "bind/state.h"
 #include "kms/process.h"
 
 /* Where Debian installs lua-cjson. */
@@ -117,7 +118,7 @@ int main(int argc, char **argv)
 	if (kms_process_settle(serves) != KMS_OK) return FAILED; /* nowhere to say why */
 	if (kms_process_harden() != KMS_OK) return fail("cannot harden the process");
 	if (!find_root(root)) return fail("lua/main.lua is not beside the program");
-	lua_State *L = luaL_newstate();
+	lua_State *L = bind_state_new();
 	if (!L) return fail("out of memory");
 	int status = run(L, root, argc, argv);
 	if (status < 0) status = fail(lua_tostring(L, -1));

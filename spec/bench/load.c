@@ -10,6 +10,7 @@
  * load odyn ...                           the same for a node with TEE=odyn: the CPU time of its own
  *                                         process, while a service has the keys
  * load pairs ...                          derives with their nonces alone, for strace and perf
+ * load sessions ...                       openings and messages of sessions alone
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -261,6 +262,12 @@ static kms_status bench_pairs(load *l)
 	return bench_operation(&derive, "derive", l, APP_DERIVE, 0, l->count);
 }
 
+static kms_status bench_sessions(load *l)
+{
+	print_head("Messages of a session, to a node");
+	return session_bench(l);
+}
+
 static kms_status bench_node(load *l)
 {
 	result derive = { 0 }, out = { 0 };
@@ -277,9 +284,25 @@ static kms_status bench_node(load *l)
 	GUARD(bench_operation(&out, "get 256 bytes", l, APP_GET, 256, l->count));
 	GUARD(bench_operation(&out, "put 32 KiB", l, APP_PUT, 32768, few));
 	GUARD(bench_operation(&out, "get 32 KiB", l, APP_GET, 32768, few));
-	print_head("Messages of a session, to a node");
-	GUARD(session_bench(l));
+	GUARD(bench_sessions(l));
 	return bench_health(l);
+}
+
+typedef kms_status load_bench(load *l);
+
+/* NULL for any other name. */
+static load_bench *bench_named(const char *name)
+{
+	static const struct {
+		const char *name;
+		load_bench *bench;
+	} all[] = { { "run", bench_node },
+		    { "odyn", bench_odyn },
+		    { "pairs", bench_pairs },
+		    { "sessions", bench_sessions } };
+	for (size_t i = 0; i < KMS_ARRAY_LEN(all); i++)
+		if (strcmp(all[i].name, name) == 0) return all[i].bench;
+	return NULL;
 }
 
 static bool number(unsigned *value, const char *text, unsigned min, unsigned max)
@@ -291,7 +314,7 @@ static bool number(unsigned *value, const char *text, unsigned min, unsigned max
 	return true;
 }
 
-static int run_load(load *l, const char *host, const char *seed_path, kms_status (*bench)(load *))
+static int run_load(load *l, const char *host, const char *seed_path, load_bench *bench)
 {
 	const char *master_hex = getenv("MASTER_SECRET_HEX");
 	if (!bench_begin()) return 1;
@@ -309,12 +332,11 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "port") == 0) return print_free_port();
 	bool wait = argc == 4 && strcmp(argv[1], "wait") == 0;
-	bool odyn = argc >= 5 && argc <= 8 && strcmp(argv[1], "odyn") == 0;
-	bool pairs = argc >= 5 && argc <= 8 && strcmp(argv[1], "pairs") == 0;
-	bool run = odyn || pairs || (argc >= 5 && argc <= 8 && strcmp(argv[1], "run") == 0);
-	if ((!wait && !run) || !number(&value, argv[3], 1, 4194304)) {
-		fprintf(stderr, "usage: load port | wait ADDRESS SECONDS | "
-				"run|odyn|pairs ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
+	load_bench *bench = argc >= 5 && argc <= 8 ? bench_named(argv[1]) : NULL;
+	if ((!wait && !bench) || !number(&value, argv[3], 1, 4194304)) {
+		fprintf(stderr,
+			"usage: load port | wait ADDRESS SECONDS | "
+			"run|odyn|pairs|sessions ADDRESS PID SEED [CONNECTIONS [REQUESTS [ROUNDS]]]\n");
 		return 2;
 	}
 	if (!client_address(&l.address, argv[2])) {
@@ -333,5 +355,5 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	l.count = count;
-	return run_load(&l, argv[2], argv[4], odyn ? bench_odyn : pairs ? bench_pairs : bench_node);
+	return run_load(&l, argv[2], argv[4], bench);
 }
