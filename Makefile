@@ -54,7 +54,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-upgrade \
-	test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
+	s3 test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-tools fairness lint \
 	check fmt install install-program uninstall clean help force
 
@@ -185,6 +185,11 @@ test-backend: build native-tests ## the end-to-end specs on another backend: TEE
 # What members that are not upgraded yet run: the last state before messages of type digest, pages and clocks' counters
 # in milliseconds.
 UPGRADE_FROM ?= 2a27302
+
+s3: deps-build-run-test-contracts ## sealed snapshots in a bucket of s3rver, a real server of S3's protocol (npm fetches it)
+	@cd spec/snapshot/s3rver && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --loglevel=error; }
+	$(SUBMAKE) build native-tests
+	@SPECS="spec/e2e/s3_spec.lua spec/snapshot/s3_spec.lua" spec/run $(BUILD) lua
 
 test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPGRADE_FROM= (a commit): mixed, and upgraded under load
 	@contracts/script/build

@@ -181,8 +181,8 @@ return {
 
 	-- Sealed snapshots ----------------------------------------------------------------------
 
-	-- Folder for sealed snapshots of the records, which survive the loss of every node; off: none.
-	-- Allowed: off, or the path of a folder from / on.
+	-- Folder or bucket for sealed snapshots of the records, which survive the loss of every node.
+	-- Allowed: off, the path of a folder from / on, or s3://bucket/prefix.
 	-- SNAPSHOT = "off",
 
 	-- Interval between sealed snapshots, as far as something changed, in seconds; one more at a graceful stop.

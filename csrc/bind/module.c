@@ -45,6 +45,7 @@ static void (*const topics[])(lua_State *L) = {
 	bind_add_files,
 	bind_add_recovery,
 	bind_add_recovery_share,
+	bind_add_sigv4,
 };
 
 int luaopen_kms_native(lua_State *L)

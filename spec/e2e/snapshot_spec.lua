@@ -154,7 +154,9 @@ describe("SNAPSHOT", function()
 			return nodes.refused({ SNAPSHOT = value })
 		end
 		assert.truthy(refused("/nowhere/at/all"):find("/nowhere/at/all is not a folder: make or mount it", 1, true))
-		for _, value in ipairs({ "here", "./here", "/", "/tmp/", "s3://bucket", "odyn" }) do
+		for _, value in ipairs({
+			"here", "./here", "/", "/tmp/", "s3://", "s3://UPPER/x", "s3://bucket/", "s3://bucket//a", "s3://bucket/a?b", "odyn",
+		}) do
 			assert.truthy(refused(value):find("variable SNAPSHOT: value '" .. value .. "' is not valid", 1, true), value)
 		end
 	end)

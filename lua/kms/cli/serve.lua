@@ -98,7 +98,7 @@ end
 local function start(cfg, secrets, logs, native, world)
 	local node = require("kms.node")
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
-	node.set_threads(cfg.THREADS, cfg.SNAPSHOT ~= "off")
+	node.set_threads(cfg.THREADS, cfg.SNAPSHOT:find("^/") ~= nil)
 	native.raise_nofile()
 	-- Before reading anything from outside, and before the first thread.
 	local landlock, message = native.confine()

@@ -64,11 +64,13 @@ local function find_folder(parsed, world)
 	return nil, session.fail(world, "SNAPSHOT is off in this configuration: name a folder with --folder", "ERR_CONFIG")
 end
 
+local NO_BUCKETS = "list reads folders: a bucket is listed by its own tools, or by `nova-kms snapshot verify`"
 local LIST_HEAD = { "SECRET", "WALLET", "NEWEST", "MANIFESTS", "FILES", "BYTES" }
 
 local function run_list(parsed, world)
 	local folder, failed = find_folder(parsed, world)
 	if not folder then return failed end
+	if folder:find("^s3://") then return session.fail(world, NO_BUCKETS, "ERR_USAGE") end
 	if not uv.fs_stat(folder) then return session.fail(world, folder .. ": no such folder", "ERR_FILE_MISSING") end
 	local list = read_folder(folder)
 	if parsed.json then

@@ -128,15 +128,23 @@ M.socket = {
 	allowed = function() return ("auto, off, or a path with a / in it, at most %d bytes"):format(MAX_SOCKET) end,
 }
 
+-- A bucket and what its names begin with, of characters that need no escapes in a URL.
+local function is_bucket(text)
+	local bucket, prefix = text:match("^s3://(%l[%l%d.-]+)(.*)$")
+	if not bucket or #bucket < 3 or #bucket > 63 or #prefix > 512 then return false end
+	return prefix == "" or prefix:find("^/[%w/._-]*[%w._-]$") ~= nil and not prefix:find("//", 1, true)
+end
+
 -- Where sealed snapshots are kept.
 M.place = {
 	parse = function(text)
 		if text:lower() == "off" or text == "0" then return "off" end
+		if is_bucket(text) then return text end
 		if #text > MAX_TEXT or text:find("%c") or not text:find("^/.") or text:find("/$") then return nil end
 		return text
 	end,
 	accept = function(value) if value == 0 or value == false then return "off" end end,
-	allowed = function() return "off, or the path of a folder from / on" end,
+	allowed = function() return "off, the path of a folder from / on, or s3://bucket/prefix" end,
 }
 
 M.url = {

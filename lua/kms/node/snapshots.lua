@@ -3,6 +3,7 @@
 local folder = require("kms.snapshot.folder")
 local keeper = require("kms.snapshot.keeper")
 local restore = require("kms.snapshot.restore")
+local s3 = require("kms.snapshot.s3")
 
 local M = {}
 
@@ -33,13 +34,22 @@ function Snapshots:current_place()
 	return self.place(secret), secret
 end
 
+-- The place that SNAPSHOT names: function(secret) | nil, message.
+local function open_place(parts)
+	local text = parts.config.SNAPSHOT
+	if not text:find("^s3://") then return folder.open(text) end
+	return s3.open(text, {
+		env = os.getenv, wall_ms = parts.wall_ms, proxy_of = function(url) return parts.outbound:proxy_of(url) end,
+	})
+end
+
 --- Adds parts.snapshots { keeper, restore } where SNAPSHOT names a place.
 -- @param parts of kms.node.assemble
 -- @return true | nil, message
 function M.add(parts)
 	local config = parts.config
 	if config.SNAPSHOT == "off" then return true end
-	local place, message = folder.open(config.SNAPSHOT)
+	local place, message = open_place(parts)
 	if not place then return nil, message end
 	local self = setmetatable({ description = config.SNAPSHOT, place = place, secrets = parts.secrets }, Snapshots)
 	self.keeper = keeper.new({

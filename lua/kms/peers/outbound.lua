@@ -20,12 +20,17 @@ function Outbound:check(url)
 	return base
 end
 
+--- The proxy for calls to a URL, or nil.
+function Outbound:proxy_of(url)
+	return url:sub(1, 8) == "https://" and self.https_proxy or self.http_proxy
+end
+
 --- Adds the proxy and the address check to a call to a peer. The check itself happens when the connection
 -- is opened (csrc/net/fetch.h).
 -- @param request options of kms.http.fetch, changed in place
 -- @return request
 function Outbound:guard(request)
-	request.proxy = request.url:sub(1, 8) == "https://" and self.https_proxy or self.http_proxy
+	request.proxy = self:proxy_of(request.url)
 	request.check_address = self.check_address
 	return request
 end

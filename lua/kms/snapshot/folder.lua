@@ -82,7 +82,8 @@ local function make_folders(self, wallet)
 	return true
 end
 
---- Writes a new file. @return true | nil, message, code (ERR_STATE: there is such a file)
+--- Writes a new file. Another place takes its SHA-256 in hexadecimal, too.
+-- @return true | nil, message, code (ERR_STATE: there is such a file)
 function Folder:write(wallet, sequence, kind, body)
 	local ok, message, code = make_folders(self, wallet)
 	if ok then ok, message, code = native.write_new_file(path_of(self, wallet, sequence, kind), body) end

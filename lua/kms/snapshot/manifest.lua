@@ -81,11 +81,12 @@ end
 function M.write(place, master, wallet, sequence, manifest)
 	local writer, message, code = native.snapshot_writer(master, "manifest", wallet, sequence)
 	if not writer then return nil, message, code end
-	local ok, file
+	local ok, file, sha256
 	ok, message, code = writer:add(native.text_body(M.encode(manifest)))
-	if ok then file, message, code = writer:finish() end
-	if not file then return nil, message, code end
-	return place:write(wallet, sequence, "manifest", file)
+	if not ok then return nil, message, code end
+	file, sha256, code = writer:finish()
+	if not file then return nil, sha256, code end
+	return place:write(wallet, sequence, "manifest", file, sha256)
 end
 
 -- What says that a file could not be read now; everything else, that it is not what it should be.

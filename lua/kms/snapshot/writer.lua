@@ -29,7 +29,7 @@ local function finish(self, place, file)
 		local message = sha256
 		return nil, message
 	end
-	local ok, message = place:write(self.wallet(), file.sequence, "records", body)
+	local ok, message = place:write(self.wallet(), file.sequence, "records", body, sha256)
 	if not ok then return nil, message end
 	return { sequence = file.sequence, bytes = body:len(), sha256 = sha256, records = file.records }
 end
