@@ -28,9 +28,11 @@ return {
 	{ method = "POST", path = "/session", handler = "session", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "POST", path = "/session/message", handler = "session_message", max_body = "MAX_REQUEST_BODY_BYTES" },
 	{ method = "POST", path = "/sync", handler = "sync", max_body = "MAX_SYNC_PAYLOAD_BYTES" },
-	{ method = "GET", path = "/recovery", handler = "recovery" }, -- these three with RECOVERY only
+	{ method = "GET", path = "/recovery", handler = "recovery" }, -- these five with RECOVERY only
 	{ method = "GET", path = "/recovery/shares", handler = "recovery_shares" },
 	{ method = "POST", path = "/recovery/check", handler = "recovery_check" },
+	{ method = "GET", path = "/recovery/challenge", handler = "recovery_challenge" },
+	{ method = "POST", path = "/recovery/share", handler = "recovery_share" },
 
 	-- Your own routes, for GET only: the reply is the table that the handler returns, as JSON.
 	-- f has service, version, wallet, url, ready, app_id, nodes, policy (SHA-256), now (Unix ms).

@@ -45,6 +45,7 @@ static void (*const topics[])(lua_State *L) = {
 	bind_add_files,
 	bind_add_recovery,
 	bind_add_recovery_share,
+	bind_add_recovery_wait,
 	bind_add_sigv4,
 };
 

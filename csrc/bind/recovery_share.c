@@ -11,8 +11,11 @@
 #include "bind/recovery.h"
 #include "bind/topics.h"
 #include "kms/age.h"
+#include "kms/challenge.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
+#include "kms/eth_text.h"
+#include "kms/wallet.h"
 
 #define MAX_TEXT 512 /* of a nonce and a wallet */
 
@@ -116,6 +119,68 @@ static int read_share(lua_State *L)
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
+/* ---- challenges, as a custodian sees them -------------------------------------------------------- */
+
+static const bind_type challenge_type;
+
+static void challenge_release(void *object)
+{
+	kms_secret_unref(object);
+}
+
+/* challenge:answer(body) -> 64 digits | nil, message, code: what goes with the body to the node that made it
+ */
+static int challenge_answer(lua_State *L)
+{
+	uint8_t mac[32];
+	char digits[2 * sizeof(mac)];
+	size_t len;
+	const kms_secret *c = bind_check(L, 1, &challenge_type);
+	const char *body = luaL_checklstring(L, 2, &len);
+	kms_status status = kms_challenge_answer(mac, c, kms_span_of(body, len));
+	if (status != KMS_OK) return bind_fail(L, status);
+	kms_hex_encode(digits, KMS_SPAN(mac));
+	lua_pushlstring(L, digits, sizeof(digits));
+	return 1;
+}
+
+static const luaL_Reg challenge_methods[] = { { "answer", challenge_answer }, { NULL, NULL } };
+static const bind_type challenge_type = { "kms.challenge", challenge_release, challenge_methods, true };
+
+/*
+ * recovery_read_challenge(fd, wallet, x) -> challenge | nil, message, code: as recovery_read_share;
+ * ERR_CHALLENGE when it is not one of the node with this wallet to custodian x
+ */
+static int read_challenge(lua_State *L)
+{
+	uint8_t wallet[20];
+	int fd = (int)bind_arg_integer(L, 1, 0, INT32_MAX);
+	bind_arg_address(wallet, L, 2);
+	uint8_t x = (uint8_t)bind_arg_integer(L, 3, 1, KMS_SHARE_CUSTODIANS);
+	kms_secret **box = (kms_secret **)bind_new(L, &challenge_type);
+	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(KMS_CHALLENGE_BYTES + 1);
+	size_t got = 0;
+	kms_status status =
+	    bytes ? kms_fd_read(&got, kms_out_of(bytes, KMS_CHALLENGE_BYTES + 1), fd) : KMS_ERR_LOCKED_MEMORY;
+	if (status == KMS_OK) status = kms_challenge_read(box, kms_span_of(bytes, got), wallet, x);
+	return status == KMS_OK ? 1 : bind_fail(L, status);
+}
+
+/* signer(text, signature) -> wallet that signed the text (EIP-191) | nil, message, code */
+static int signer(lua_State *L)
+{
+	uint8_t sig[65], wallet[20];
+	char address[KMS_ADDRESS_TEXT];
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	kms_status status = kms_signature_parse(sig, bind_arg_text(L, 2));
+	if (status == KMS_OK) status = kms_message_recover(wallet, kms_span_of(text, len), sig);
+	if (status != KMS_OK) return bind_fail(L, status);
+	kms_address_format(address, wallet);
+	lua_pushlstring(L, address, sizeof(address));
+	return 1;
+}
+
 /* ---- the key of a waiting node ------------------------------------------------------------------ */
 
 static void key_release(void *object)
@@ -167,10 +232,13 @@ void bind_add_recovery_share(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "recovery_read_share", read_share },
+		{ "recovery_read_challenge", read_challenge },
 		{ "recovery_key", recovery_key },
+		{ "signer", signer },
 		{ NULL, NULL },
 	};
 	bind_define(L, &bind_share_type);
 	bind_define(L, &key_type);
+	bind_define(L, &challenge_type);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -44,5 +44,6 @@ void bind_add_attest(lua_State *L);
 void bind_add_attest_make(lua_State *L);
 void bind_add_recovery(lua_State *L);
 void bind_add_recovery_share(lua_State *L);
+void bind_add_recovery_wait(lua_State *L);
 
 #endif

@@ -105,6 +105,7 @@ typedef enum kms_category {
 	X(ERR_SHARE_SET, 0x21d, "share of another set of custodians")                   \
 	X(ERR_SHARE_SECRET, 0x21e, "share of another master secret")                    \
 	X(ERR_SHARE_PLACE, 0x21f, "share of another custodian")                         \
+	X(ERR_CHALLENGE, 0x220, "not a challenge of this node to this custodian")       \
 	X(ERR_SIGNATURE, 0x300, "invalid signature")                                    \
 	X(ERR_POP_MISSING, 0x301, "missing proof-of-possession headers")                \
 	X(ERR_POP_TIMESTAMP, 0x302, "timestamp is malformed or outside the window")     \

@@ -1,6 +1,7 @@
 /* Shares of a hidden secret, and the secret from its hidden shares; age files of hidden bytes. */
 #include "check.h"
 #include "kms/age.h"
+#include "kms/challenge.h"
 #include "kms/kdf.h"
 #include "kms/share.h"
 #include "taint.h"
@@ -63,8 +64,26 @@ static void age(void)
 	kms_secret_unref(plain);
 }
 
+static void challenge(void)
+{
+	static const uint8_t wallet[20] = { 1 };
+	uint8_t mac[32];
+	kms_secret *key = hidden_secret(KEY, 4), *c, *read;
+	kms_buf text = kms_buf_make(KMS_BUF_GUARDED, KMS_CHALLENGE_BYTES);
+	MUST(kms_challenge_secret(&c, key, 3, 500000, KMS_NO_BYTES));
+	MUST(kms_challenge_write(&text, wallet, 3, c));
+	show(text.data, KMS_CHALLENGE_BYTES - KEY); /* the public part */
+	MUST(kms_challenge_read(&read, kms_buf_span(&text), wallet, 3));
+	MUST(kms_challenge_answer(mac, read, KMS_BYTES("body")));
+	kms_secret_unref(c);
+	kms_secret_unref(read);
+	kms_secret_unref(key);
+	kms_buf_free(&text);
+}
+
 const ct_case ct_recovery[] = {
 	{ "shares of a secret, and a secret from shares", share },
 	{ "age files", age },
+	{ "challenges to custodians", challenge },
 	{ NULL, NULL },
 };

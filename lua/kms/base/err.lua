@@ -41,7 +41,7 @@ local NAMES = {
 		ERR_FUTURE = "stamped_in_future", ERR_URL = "bad_url", ERR_BAD_REQUEST = "malformed_request",
 		ERR_FIELD_UNKNOWN = "field_unknown", ERR_RECIPIENT = "bad_recipient", ERR_AGE = "bad_age_file",
 		ERR_SHARE = "bad_share", ERR_SHARE_SET = "other_custodians", ERR_SHARE_SECRET = "other_secret",
-		ERR_SHARE_PLACE = "other_custodian",
+		ERR_SHARE_PLACE = "other_custodian", ERR_CHALLENGE = "bad_challenge",
 		ERR_REQUEST_TIMEOUT = "request_timeout", ERR_CODING = "unsupported_coding",
 		ERR_PRECONDITION = "precondition_failed",
 	},
@@ -58,7 +58,7 @@ local NAMES = {
 	forbidden = {
 		ERR_SENDER_KEY = "sender_key_mismatch", ERR_POP_BINDING = "pop_mismatch", ERR_OPERATION = "operation_mismatch",
 		ERR_FORBIDDEN = "forbidden",
-		ERR_POLICY = "policy",
+		ERR_POLICY = "policy", ERR_NOT_WAITING = "not_waiting",
 	},
 	stale = {
 		ERR_STALE = "stale_message",

@@ -132,6 +132,7 @@ local function add_readiness(parts, given_secret)
 		alone = joining.limits(config), absence = parts.absence, snapshots = parts.snapshots,
 		tick_ms = config.KMS_NODE_TICK_SECONDS * SECOND_MS, view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS,
 		quiet_ms = 2 * config.MAX_CLOCK_SKEW_MS, url = parts.url, instance_url = config.NODE_INSTANCE_URL,
+		custodians = parts.recovery:prepare(parts),
 		on_verified = function() on_verified(parts) end,
 		on_complete = function(all) parts.store:count_from_one(all and parts.peers:has_existing()) end,
 	})

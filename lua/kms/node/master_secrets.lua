@@ -47,7 +47,7 @@ local function save(self, secret)
 end
 
 --- Puts a secret into use; the previous one becomes a spare.
--- @param state "generated" or "synced"; @param from URL of the peer that gave it, or nil
+-- @param state "generated", "synced" or "recovered"; @param from URL of the peer that gave it, or nil
 -- @return true | nil, message: it could not be saved, and nothing has changed
 function MasterSecrets:use(secret, state, from)
 	local ok, message = save(self, secret)
@@ -115,8 +115,8 @@ function MasterSecrets:age(hash, mono_ms)
 end
 
 --- @param deps tee; given: secret of MASTER_SECRET_HEX, or nil
--- @return secrets; its fields for others: current (handle in use, or nil), state ("uninitialized", "generated" or
---   "synced"), from (URL of the peer that gave it, or nil)
+-- @return secrets; its fields for others: current (handle in use, or nil), state ("uninitialized", "generated",
+--   "synced" or "recovered"), from (URL of the peer that gave it, or nil)
 function M.new(deps)
 	local self = needs.take(deps, "tee", "given")
 	self.spares, self.state = {}, "uninitialized"

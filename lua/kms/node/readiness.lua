@@ -8,6 +8,7 @@ local chain_api = require("kms.chain")
 local completeness = require("kms.node.completeness")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
+local secret_sources = require("kms.node.secret_sources")
 
 local M = {}
 
@@ -55,18 +56,6 @@ local function publish(self)
 	return self.chain:set_master_secret_hash(self.secrets.current:keccak256(), self.tee)
 end
 
--- Returns true | nil, message.
-local function fetch_from_peers(self, hash)
-	if not self.bootstrap then return nil, "no peer to ask" end
-	local settled = self.mono_ms() - self.hash_ms > SETTLED_TICKS * self.tick_ms
-	local secret, from, of_all = self.bootstrap:secret(hash, settled)
-	if not secret then
-		local message = from
-		return nil, message, of_all
-	end
-	return self.secrets:use(secret, "synced", from)
-end
-
 -- Records since when the chain has shown the same hash.
 local function record_hash(self, hash)
 	if hash ~= self.hash then self.hash, self.hash_ms = hash, self.mono_ms() end
@@ -97,12 +86,13 @@ local function check_secret(self)
 		if hash == chain_api.NO_HASH then return "awaiting on-chain master secret hash" end
 	end
 	ok, message = self.secrets:choose(hash)
-	local of_all
+	local of_all, waiting
 	if ok == false then
 		stop_before_repair(self, "master secret sync failed", "the chain shows another secret's hash")
-		ok, message, of_all = fetch_from_peers(self, hash)
+		local settled = self.mono_ms() - self.hash_ms > SETTLED_TICKS * self.tick_ms
+		ok, message, of_all, waiting = self.sources:fetch(hash, settled)
 	end
-	if not ok then return "master secret sync failed" .. (of_all and ": " .. of_all or ""), message end
+	if not ok then return waiting or "master secret sync failed" .. (of_all and ": " .. of_all or ""), message end
 	return nil
 end
 
@@ -228,16 +218,20 @@ end
 --- @param deps identity (kms.node.identity); chain, peers, tee; service (native); secrets
 -- (kms.node.master_secrets); clock (kms.base.clock); log, mono_ms, tick_ms, view_ttl_ms; alone, absence (of
 -- kms.node.completeness); optional: clock_check (kms.node.clock_check), bootstrap, join and existing (kms.sync; nil:
--- no peers), url (before the chain names one), instance_url (NODE_INSTANCE_URL, used instead of the chain's),
+-- no peers), custodians (kms.recovery.waiting), url (before the chain names one), instance_url
+-- (NODE_INSTANCE_URL, used instead of the chain's),
 -- on_verified (called after each tick that the chain confirmed), on_complete (function(seen_all): called while the
 -- store is enough to serve, before it serves and after each tick), quiet_ms (0); sleep, snapshots (as above)
 -- @return readiness; its fields for others: ready, reason (why not), is_operator (a member), url, completeness
 function M.new(deps)
 	local self = needs.take(deps, "identity chain peers tee service secrets clock log mono_ms tick_ms view_ttl_ms "
-		.. "alone absence", "clock_check bootstrap join existing sleep url instance_url on_verified on_complete "
+		.. "alone absence", "clock_check bootstrap custodians join existing sleep url instance_url on_verified on_complete "
 		.. "quiet_ms snapshots")
 	self.view_ttl_ms = math.max(self.view_ttl_ms, VIEW_TICKS * self.tick_ms)
 	self.on_verified, self.on_complete = self.on_verified or function() end, self.on_complete or function() end
+	self.sources = secret_sources.new({
+		secrets = self.secrets, bootstrap = self.bootstrap, custodians = self.custodians,
+	})
 	self.completeness = completeness.new({
 		secrets = self.secrets, peers = self.peers, log = self.log, mono_ms = self.mono_ms, absence = self.absence,
 		join = self.join, alone = self.alone, sleep = self.sleep, snapshots = self.snapshots, quiet_ms = self.quiet_ms or 0,

@@ -6,6 +6,7 @@ local metrics_recovery = require("kms.admin.metrics.recovery")
 local needs = require("kms.base.needs")
 local rehearsals = require("kms.recovery.rehearsals")
 local routes = require("kms.routes.recovery")
+local waiting = require("kms.recovery.waiting")
 
 local M = {}
 
@@ -14,7 +15,7 @@ Recovery.__index = Recovery
 
 --- What stands in the node's attestation documents, or nil.
 function Recovery:statement()
-	return self.sets and { set = self.sets[1].id } or nil
+	return self.sets and { set = self.sets[1].id, key = self.waiting:recipient() } or nil
 end
 
 --- The id of the set in force, or nil.
@@ -24,14 +25,17 @@ end
 
 --- To be called after each tick of the node.
 function Recovery:tick()
-	if self.sets then self.rehearsals:refresh() end
+	if not self.sets then return end
+	self.rehearsals:refresh()
+	self.waiting:after_tick(self.parts.readiness:is_verified())
 end
 
 --- The routes, for kms.policy.route_table.
 function Recovery:routes()
 	if not self.sets then return {} end
 	return routes.new({
-		sets = self.sets, age_files = self.age_files, rehearsals = self.rehearsals, tee = self.parts.tee,
+		sets = self.sets, age_files = self.age_files, rehearsals = self.rehearsals, waiting = self.waiting,
+		tee = self.parts.tee,
 		readiness = self.parts.readiness, secrets = self.parts.secrets, mono_ms = self.parts.mono_ms,
 		config = self.parts.config,
 	}):routes()
@@ -42,6 +46,16 @@ end
 function Recovery:declare(set)
 	if not self.sets then return end
 	metrics_recovery.declare(set, { sets = self.sets, rehearsals = self.rehearsals, wall_ms = self.parts.wall_ms })
+end
+
+--- Makes what waits for custodians, before the node's readiness, which uses it.
+-- @param parts of kms.node.assemble
+function Recovery:prepare(parts)
+	if not self.sets then return nil end
+	self.waiting = waiting.new({
+		sets = self.sets, tee = parts.tee, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms,
+	})
+	return self.waiting
 end
 
 --- Makes the parts that need the node's secrets and readiness.

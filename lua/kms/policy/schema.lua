@@ -24,7 +24,8 @@ M.HANDLERS = {
 	get = { "GET", "/kms/data/<key>" }, put = { "PUT", "/kms/data" }, delete = { "DELETE", "/kms/data" },
 	session = { "POST", "/session" }, session_message = { "POST", "/session/message" },
 	sync = { "POST", "/sync" }, recovery = { "GET", "/recovery" }, recovery_shares = { "GET", "/recovery/shares" },
-	recovery_check = { "POST", "/recovery/check" },
+	recovery_check = { "POST", "/recovery/check" }, recovery_challenge = { "GET", "/recovery/challenge" },
+	recovery_share = { "POST", "/recovery/share" },
 }
 
 local DAY_S = 86400

@@ -1,5 +1,5 @@
---- GET /recovery, GET /recovery/shares, POST /recovery/check: who can restore the master secret, and whether they still
--- can (docs/protocol.md section 16). With RECOVERY only.
+--- The routes below /recovery: who can restore the master secret, whether they still can, and the way by which they do
+-- (docs/protocol.md section 16). With RECOVERY only.
 
 local cjson = require("cjson.safe")
 local err = require("kms.base.err")
@@ -17,6 +17,8 @@ local MIN_NONCE, MAX_NONCE = 16, 64 -- bytes
 local MAX_ADDRESSES = 65536
 local PER_MINUTE = 120 -- signed answers to all clients together
 local MAX_CLAIM = 1024 -- bytes of a rehearsal's body
+local MAX_SHARE = 4096 -- bytes of an age file with a share
+local AGE = { ["Content-Type"] = "text/plain; charset=us-ascii" }
 local JSON = { ["Content-Type"] = "application/json" }
 local HOW = ("use /recovery/shares?nonce=<%d to %d bytes in hexadecimal>"):format(MIN_NONCE, MAX_NONCE)
 
@@ -65,6 +67,7 @@ local function page(self)
 	return { status = 200, headers = JSON, body = json.encode({
 		set = sets[1].id, threshold = sets[1].threshold, custodians = custodians_of(sets[1], self.rehearsals.times),
 		earlier = json.list(earlier), secret_hash = secret and secret:keccak256() or cjson.null,
+		waiting = self.waiting:status() or cjson.null, misfits = json.list(self.waiting.misfits),
 	}) }
 end
 
@@ -120,6 +123,41 @@ local function check(self, inbound)
 		x = claim.x }))
 end
 
+-- ---- while the node waits for custodians -----------------------------------------------------------
+
+-- Returns x, id of an earlier set or nil | nil.
+local function challenge_of(query)
+	local x, set = (query or ""):match("^x=(%d%d?)&?(.*)$")
+	if not x then return nil end
+	if set == "" then return math.tointeger(tonumber(x)) end
+	set = set:match("^set=(%x+)$")
+	if set and #set == 64 then return math.tointeger(tonumber(x)), set end
+	return nil
+end
+
+local function challenge(self, inbound)
+	local ok, wait_s = inbound:within(self.limiter, self.mono_ms())
+	if not ok then return err.reply("ERR_RATE", "too many challenges for this address", { ["Retry-After"] = wait_s }) end
+	local x, set = challenge_of(inbound.request.query)
+	if not x then return err.reply("ERR_BAD_REQUEST", "use /recovery/challenge?x=<custodian's number>") end
+	local file, message, code = self.waiting:challenge(x, set)
+	if not file then return err.reply(code, message) end
+	return { status = 200, headers = AGE, body = file }
+end
+
+local function share(self, inbound)
+	local request = inbound.request
+	if not self.waiting:recipient() then
+		return err.reply("ERR_NOT_WAITING", "this node takes no shares: it does not wait for custodians")
+	end
+	local ok, message, code = request:read_body(math.min(inbound.max_body, MAX_SHARE))
+	if not ok then return err.reply(code, message) end
+	local result, wait_s
+	result, message, code, wait_s = self.waiting:give(request:header("x-kms-recovery"), request.head:body())
+	if not result then return err.reply(code, message, wait_s and { ["Retry-After"] = wait_s }) end
+	return { status = 200, headers = JSON, body = json.encode(result) }
+end
+
 --- The routes of this module, for kms.policy.route_table.
 function Recovery:routes()
 	local function with(handler)
@@ -129,13 +167,16 @@ function Recovery:routes()
 		{ name = "recovery", method = "GET", path = "/recovery", handler = with(page) },
 		{ name = "recovery_shares", method = "GET", path = "/recovery/shares", handler = with(shares) },
 		{ name = "recovery_check", method = "POST", path = "/recovery/check", handler = with(check) },
+		{ name = "recovery_challenge", method = "GET", path = "/recovery/challenge", handler = with(challenge) },
+		{ name = "recovery_share", method = "POST", path = "/recovery/share", handler = with(share) },
 	}
 end
 
---- @param deps sets (kms.recovery.custodians); age_files, rehearsals (kms.recovery); tee; readiness; secrets (field
+--- @param deps sets (kms.recovery.custodians); age_files, rehearsals, waiting (kms.recovery); tee; readiness; secrets
+-- (field
 -- current); mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE, which limits an address here, too)
 function M.new(deps)
-	local self = needs.take(deps, "sets age_files rehearsals tee readiness secrets mono_ms config")
+	local self = needs.take(deps, "sets age_files rehearsals waiting tee readiness secrets mono_ms config")
 	self.limiter = rate_limit.per_minute(self.config.NONCE_RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
 	self.shared_limiter = rate_limit.per_minute(PER_MINUTE, 1)
 	return setmetatable(self, Recovery)

@@ -13,6 +13,7 @@ M.REASONS = {
 	["cannot read master secret hash"] = "hash_unreadable", ["failed to set master secret hash"] = "hash_not_set",
 	["awaiting on-chain master secret hash"] = "awaiting_hash", ["master secret sync failed"] = "no_secret",
 	["the last view of the chain is too old"] = "view_too_old", ["waiting for a snapshot"] = "awaiting_snapshot",
+	["waiting for custodians"] = "awaiting_custodians",
 	["snapshot sync failed"] = "no_snapshot", ["node check failed"] = "check_failed",
 }
 
@@ -47,7 +48,7 @@ local function declare_readiness(set, deps)
 	set:read("gauge", "kms_unready_reason", "1 at the reason why applications are not served.",
 		{ { "reason", reasons } }, function(put)
 			for _, reason in ipairs(reasons) do put(0, reason) end
-			if not readiness.ready then put(1, M.REASONS[readiness.reason:match("^[^:]+")] or "other") end
+			if not readiness.ready then put(1, M.REASONS[readiness.reason:match("^[^:(]*[^:( ]")] or "other") end
 		end)
 	gauge("kms_draining", "Whether the node stops after the requests that run.", deps.is_stopping)
 end
