@@ -92,14 +92,33 @@ local function read_images(list)
 	return images, names
 end
 
+-- Returns { id, registry, kms_registry, app_id } | nil: there is none | nil, message.
+local function read_chain(chain)
+	if chain == nil then return nil end
+	if type(chain) ~= "table" then return nil, "chain must be a table" end
+	local ok, message = refuse_unknown(chain, { "id", "registry", "kms_registry", "app_id" }, "chain")
+	if not ok then return nil, message end
+	if math.type(chain.id) ~= "integer" or chain.id < 1 then return nil, "chain: id must be a whole number" end
+	if not tostring(chain.app_id):find("^[1-9]%d*$") then return nil, "chain: app_id must be a number" end
+	for _, name in ipairs({ "registry", "kms_registry" }) do
+		if type(chain[name]) ~= "string" or not native.address(chain[name]) then
+			return nil, ("chain: %s must be the address of a contract"):format(name)
+		end
+	end
+	return { id = chain.id, app_id = tostring(chain.app_id), registry = chain.registry, kms_registry = chain.kms_registry }
+end
+
 --- Checks the content of an allow-list file.
 -- @return list as load | nil, message
 function M.check(list)
-	local ok, message = refuse_unknown(list, { "roots", "images", "allow_debug" }, "allow-list")
+	local ok, message = refuse_unknown(list, { "roots", "images", "allow_debug", "chain" }, "allow-list")
 	if not ok then return nil, message end
 	if list.allow_debug ~= nil and type(list.allow_debug) ~= "boolean" then
 		return nil, "allow_debug must be true or false"
 	end
+	local chain
+	chain, message = read_chain(list.chain)
+	if message then return nil, message end
 	local roots, images, names
 	roots, message = read_roots(list.roots)
 	if not roots then return nil, message end
@@ -108,7 +127,7 @@ function M.check(list)
 		message = names
 		return nil, message
 	end
-	return { roots = roots, images = images, names = names, allow_debug = list.allow_debug == true }
+	return { roots = roots, images = images, names = names, allow_debug = list.allow_debug == true, chain = chain }
 end
 
 --- Reads an allow-list file (kms.base.data_file):
@@ -116,14 +135,15 @@ end
 --     return {
 --         roots = { "aws-nitro" },       -- SHA-256 of roots, in hex; the default is this one
 --         allow_debug = false,           -- true accepts PCR0 of all zeros: for development only
+--         chain = { id = 8453, registry = "0x...", kms_registry = "0x...", app_id = 49 }, -- for custodians; optional
 --         images = {                     -- a document must match all PCRs of one image: 0, 1, 2 at least
 --             { name = "1.4.0", pcrs = { [0] = "<96 digits>", [1] = "...", [2] = "..." } },
 --         },
 --     }
 --
 -- During an upgrade, list the old image and the new one.
--- @return list { roots (32 bytes each), images ({ [0] = 48 bytes, ... }), names (of the images), allow_debug } |
---   nil, message
+-- @return list { roots (32 bytes each), images ({ [0] = 48 bytes, ... }), names (of the images), allow_debug,
+--   chain ({ id, registry, kms_registry, app_id (text) }, or nil) } | nil, message
 function M.load(path)
 	local list, message = data_file.read(path)
 	if not list then return nil, message end

@@ -183,7 +183,10 @@ local function combine(self, set)
 	end
 	if not secret then return nil, wrong, code end
 	-- Meanwhile a member may have given the secret, or the chain may show another hash.
-	if self.hash ~= hash or not self.key then return nil, NOT_WAITING, "ERR_NOT_WAITING" end
+	if self.hash ~= hash or not self.key then
+		secret:close()
+		return nil, NOT_WAITING, "ERR_NOT_WAITING"
+	end
 	local names = names_of(set, wrong)
 	for _, name in ipairs(names) do self.log:error("a custodian's share does not fit", { custodian = name }) end
 	self.log:info("the master secret is recovered", { set = set.id, shares = #shares, misfits = #names })

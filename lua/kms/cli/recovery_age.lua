@@ -1,0 +1,77 @@
+--- Runs the standard program `age`, whose plaintext goes straight into guarded memory.
+
+local uv = require("luv")
+local wakeup = require("kms.async.wakeup")
+
+local M = {}
+
+local MISSING = "cannot run 'age': install it (Debian: apt install age), from https://age-encryption.org"
+
+-- A pipe whose write end has the bytes in it. Returns the read end | nil, message.
+local function filled_pipe(bytes)
+	local ends, message = uv.pipe()
+	if not ends then return nil, message end
+	local ok
+	ok, message = uv.fs_write(ends.write, bytes)
+	uv.fs_close(ends.write)
+	if ok == #bytes then return ends.read end
+	uv.fs_close(ends.read)
+	return nil, message or "the file is too long"
+end
+
+-- Starts age -d. Returns the end of a pipe to read from, a wake-up call that its end gives, a table whose `code` is set
+-- then | nil, message.
+local function start(key_file, stdin, share_file)
+	local out, message = uv.pipe()
+	if not out then return nil, message end
+	local ended, result = wakeup.new(), {}
+	local args = { "-d", "-i", key_file, share_file }
+	local handle
+	handle, message = uv.spawn("age", { args = args, stdio = { stdin, out.write, 2 } }, function(code)
+		result.code = code
+		result.handle:close()
+		ended:wake()
+	end)
+	uv.fs_close(out.write)
+	if not handle then
+		uv.fs_close(out.read)
+		return nil, message:find("ENOENT", 1, true) and MISSING or message
+	end
+	result.handle = handle
+	return out.read, ended, result
+end
+
+-- Decrypts, and has read(fd, ...) take what age prints. Yields. Returns what it returned | nil, message, code.
+local function decrypt(key_file, stdin, share_file, read, ...)
+	local fd, ended, result = start(key_file, stdin, share_file)
+	if stdin then uv.fs_close(stdin) end
+	if not fd then
+		local message = ended
+		return nil, message, "ERR_USAGE"
+	end
+	local value, message, code = read(fd, ...)
+	uv.fs_close(fd)
+	ended:wait()
+	if result.code ~= 0 then
+		return nil, "age could not decrypt it: is it your file, and your key? (it said why, above)", "ERR_USAGE"
+	end
+	return value, message, code
+end
+
+--- Opens a custodian's share. Yields.
+-- @param key_file  what age -i takes; @param share_file  age file
+-- @return share (native.recovery_read_share) | nil, message, code
+function M.share(native, key_file, share_file)
+	return decrypt(key_file, nil, share_file, native.recovery_read_share)
+end
+
+--- Opens a node's challenge. Yields.
+-- @param file  text of the age file; @param wallet  of the node; @param x  the custodian's number
+-- @return challenge (native.recovery_read_challenge) | nil, message, code
+function M.challenge(native, key_file, file, wallet, x)
+	local stdin, message = filled_pipe(file)
+	if not stdin then return nil, message, "ERR_SYSTEM" end
+	return decrypt(key_file, stdin, nil, native.recovery_read_challenge, wallet, x)
+end
+
+return M
