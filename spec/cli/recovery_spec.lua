@@ -1,9 +1,12 @@
 -- `nova-kms recovery`: help, mistakes of the command line, and a share that never is one. Against nodes:
 -- spec/cluster/custodians_spec.lua.
 
+local age = require("kms.cli.recovery_age")
 local custodians = require("spec.support.custodians")
 local files = require("spec.support.files")
+local native = require("spec.support.native")
 local nodes = require("spec.support.node")
+local uv = require("luv")
 
 describe("nova-kms recovery", function()
 	local dir, alice
@@ -58,6 +61,32 @@ describe("nova-kms recovery", function()
 		code, text = give(dir .. "/absent.age")
 		assert.equal(2, code, text)
 		assert.truthy(text:find("age could not decrypt it", 1, true), text)
+	end)
+
+	it("does not hand to age what is too long for a challenge: a pipe might not take it", function()
+		local _, message, code = age.challenge(native, alice.path, ("x"):rep(4097), "0x" .. ("0"):rep(40), 1)
+		assert.equal("ERR_UNVERIFIED", code)
+		assert.truthy(message:find("too long", 1, true))
+	end)
+
+	it("shows what a node that is no honest one says of its shares", function()
+		local body = '{"set":"s","threshold":2,"custodians":[],"waiting":{"have":1,"need":2,"given":[{},"b\\u001b[2J"]}}'
+		local server = uv.new_tcp()
+		assert(server:bind("127.0.0.1", 0))
+		assert(server:listen(1, function()
+			local client = uv.new_tcp()
+			server:accept(client)
+			client:read_start(function(_, bytes)
+				if not bytes then return client:close() end
+				client:write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+					.. ("Content-Length: %d\r\n\r\n%s"):format(#body, body))
+			end)
+		end))
+		local code, text = run("show", "--url", "http://127.0.0.1:" .. server:getsockname().port)
+		server:close()
+		assert.equal(0, code, text)
+		assert.truthy(text:find("waiting    has 1 of 2 shares: table: 0x%x+, b"), text)
+		assert.is_nil(text:find("\27", 1, true))
 	end)
 
 	it("says which program is missing", function()

@@ -14,6 +14,7 @@ local wait = require("spec.support.wait")
 local backend = require("spec.support.backend")
 
 local NAMES = { "alice", "bob", "carol", "dave", "erin" }
+local RATE = 200 -- requests of an address a minute that the node takes where it has a limit: more than this spec makes
 local NONCE = ("5a"):rep(16)
 local MASTER = crypto.keccak256("the master secret of waiting_spec")
 
@@ -44,7 +45,9 @@ backend.only("files", describe)("a node that lost its master secret", function()
 	local function lose()
 		node:stop()
 		assert(os.remove(node.dir .. "/master.sealed"))
-		node = nodes.start({ dir = node.dir, port = node.port, nowait = true, env = { RECOVERY = dir .. "/custodians.lua" } })
+		node = nodes.start({ dir = node.dir, port = node.port, nowait = true, env = {
+			RECOVERY = dir .. "/custodians.lua", NONCE_RATE_LIMIT_PER_MINUTE = tostring(RATE),
+		} })
 		wait.until_true("the node to wait for custodians", function()
 			local response = http.get(node.port, "/ready")
 			return response and response.body:find("waiting for custodians (0 of 3)", 1, true)
@@ -134,6 +137,12 @@ backend.only("files", describe)("a node that lost its master secret", function()
 		assert.equal(400, http.get(node.port, "/recovery/challenge?x=0").status)
 		assert.equal(400, http.get(node.port, "/recovery/challenge").status)
 		assert.equal(400, http.get(node.port, "/recovery/challenge?x=1&set=" .. ("0"):rep(64)).status)
+	end)
+
+	it("gives challenges to an honest custodian whatever strangers at its proxy's address ask for", function()
+		for _ = 1, RATE + 60 do
+			assert.equal(200, http.get(node.port, "/recovery/challenge?x=1").status)
+		end
 	end)
 
 	it("is not restored by two custodians, also when one gives twice", function()

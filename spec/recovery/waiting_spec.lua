@@ -140,6 +140,53 @@ describe("kms.recovery.waiting", function()
 		assert.equal("waiting for custodians (0 of 2)", node:wait(hash))
 	end)
 
+	it("keeps no share longer than a day, also while the chain does not confirm it", function()
+		node:wait(hash)
+		assert(give(sets[1], 1))
+		node:after_tick(false)
+		mono_ms = mono_ms + 24 * HOUR_MS + 1
+		node:after_tick(false)
+		mono_ms = 1000
+		assert.equal("waiting for custodians (0 of 2)", node:wait(hash))
+	end)
+
+	it("wipes a secret that another source gave meanwhile, and one that is not the chain's any more", function()
+		local function complete()
+			node:wait(hash)
+			assert(give(sets[1], 1))
+			assert.is_true(assert(give(sets[1], 2)).complete)
+		end
+		complete()
+		node:after_tick(true) -- the tick that call took part of
+		node:after_tick(true)
+		assert.is_nil(node:take(hash))
+		complete()
+		assert.is_nil(node:take(native.secret_random(32):keccak256()))
+		assert.is_nil(node:take(hash))
+		complete()
+		local secret = node:take(hash)
+		node:keep(secret)
+		node:after_tick(false)
+		node:after_tick(false)
+		assert.is_true(node:take(hash):equals(master))
+	end)
+
+	it("does not search again when a request that somebody overheard is repeated", function()
+		local errors = 0
+		node.log = setmetatable({ error = function() errors = errors + 1 end }, getmetatable(quiet))
+		node:wait(hash)
+		assert(give(sets[1], 1))
+		local forged = (share_of(sets[1], 2)):sub(1, -33) .. ("\7"):rep(32)
+		local c, body = c_of(sets[1], 2), people.seal(dir, { node:recipient() }, forged)
+		for _ = 1, 3 do
+			local reply = assert(post(2, c, body))
+			assert.same({ 2, 2, false }, { reply.have, reply.need, reply.complete })
+			assert.truthy(reply.problem:find("do not fit", 1, true))
+		end
+		assert.equal(1, errors)
+		assert.is_true(assert(give(sets[1], 2)).complete)
+	end)
+
 	it("lets wrong proofs have one small limit, and right ones none", function()
 		node:wait(hash)
 		local last

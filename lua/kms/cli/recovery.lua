@@ -143,8 +143,10 @@ local function show(parsed, world)
 		end
 		local waiting = table_of(page.waiting)
 		if waiting.need then
+			local names = {}
+			for i, name in ipairs(table_of(waiting.given)) do names[i] = shown(name) end
 			session.print(world, ("waiting    has %s of %s shares: %s"):format(shown(waiting.have), shown(waiting.need),
-				shown(waiting.problem or table.concat(table_of(waiting.given), ", "))))
+				waiting.problem and shown(waiting.problem) or table.concat(names, ", ")))
 		end
 		return exit.OK
 	end)

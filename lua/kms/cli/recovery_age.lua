@@ -5,6 +5,7 @@ local wakeup = require("kms.async.wakeup")
 
 local M = {}
 
+local MAX_CHALLENGE = 4096 -- bytes of its age file: what every pipe takes without a reader
 local MISSING = "cannot run 'age': install it (Debian: apt install age), from https://age-encryption.org"
 
 -- A pipe whose write end has the bytes in it. Returns the read end | nil, message.
@@ -69,6 +70,7 @@ end
 -- @param file  text of the age file; @param wallet  of the node; @param x  the custodian's number
 -- @return challenge (native.recovery_read_challenge) | nil, message, code
 function M.challenge(native, key_file, file, wallet, x)
+	if #file > MAX_CHALLENGE then return nil, "the node's challenge is too long to be one", "ERR_UNVERIFIED" end
 	local stdin, message = filled_pipe(file)
 	if not stdin then return nil, message, "ERR_SYSTEM" end
 	return decrypt(key_file, stdin, nil, native.recovery_read_challenge, wallet, x)

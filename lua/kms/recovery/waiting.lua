@@ -3,6 +3,7 @@
 -- sent to lives in this process only, as long as the node waits.
 
 local challenges = require("kms.recovery.challenges")
+local held_shares = require("kms.recovery.held_shares")
 local json = require("kms.base.json")
 local key_lock = require("kms.async.key_lock")
 local native = require("kms_native")
@@ -13,8 +14,6 @@ local M = {}
 local Waiting = {}
 Waiting.__index = Waiting
 
-local HOUR_MS = 3600000
-local KEEP_MS = 24 * HOUR_MS -- how long a share stays
 local MAX_WAITING = 32 -- custodians' requests that wait for the one before
 local HASH_DIGITS = 48 -- of the secret's hash in a share
 local FAILED_PER_MINUTE = 60 -- wrong proofs, of all clients together
@@ -23,48 +22,16 @@ local LOCK = "shares"
 local NOT_WAITING = "this node takes no shares: it does not wait for custodians"
 local UNFIT = "the shares do not fit together: at least one is wrong, and one more custodian's share tells which"
 
--- ---- what is held ------------------------------------------------------------------------------------
-
-local function close_shares(given)
-	for _, entry in pairs(given) do entry.share:close() end
+local function names_of(set, list)
+	local names = {}
+	for i, x in ipairs(list) do names[i] = set.custodians[x].name end
+	return names
 end
 
 -- Wipes all shares, and starts anew with none.
 local function drop_shares(self)
-	for _, set in ipairs(self.sets) do
-		close_shares(self.given[set.id] or {})
-		self.given[set.id] = {}
-	end
+	self.held:drop_all()
 	self.misfits, self.problem = {}, nil
-end
-
--- Wipes shares that have been here for a day.
-local function drop_old(self)
-	local now = self.mono_ms()
-	for _, given in pairs(self.given) do
-		for x, entry in pairs(given) do
-			if now - entry.mono_ms > KEEP_MS then
-				entry.share:close()
-				given[x] = nil
-			end
-		end
-	end
-end
-
-local function count(given)
-	local n = 0
-	for _ in pairs(given) do n = n + 1 end
-	return n
-end
-
--- The set that lacks fewest shares: have, need, set.
-local function progress(self)
-	local have, need, best
-	for _, set in ipairs(self.sets) do
-		local n = count(self.given[set.id])
-		if not best or set.threshold - n < need - have then have, need, best = n, set.threshold, set end
-	end
-	return have, need, best
 end
 
 -- ---- waiting -----------------------------------------------------------------------------------------
@@ -92,17 +59,29 @@ function Waiting:wait(hash)
 		local ok, message = open(self, hash)
 		if not ok then return nil, message end
 	end
-	drop_old(self)
+	self.held:drop_old(self.mono_ms())
 	self.is_open, self.asked = true, true
-	local have, need = progress(self)
+	local have, need = self.held:progress()
 	return ("waiting for custodians (%d of %d)"):format(have, need)
 end
 
---- The secret of a hash, when custodians have given it; once.
+local function drop_found(self)
+	if self.found then self.found:close() end
+	self.found = nil
+end
+
+--- The secret of a hash, when custodians have given it; the caller's from then on. One of another hash is wiped.
 function Waiting:take(hash)
 	local secret = self.found
+	if not secret then return nil end
+	if secret:keccak256() ~= hash then return drop_found(self) end
 	self.found = nil
-	return secret and secret:keccak256() == hash and secret or nil
+	return secret
+end
+
+--- Takes back a secret that could not be put into use, for the next take(): its shares are gone.
+function Waiting:keep(secret)
+	self.found = secret
 end
 
 --- Takes no shares, and wipes what is here.
@@ -121,9 +100,12 @@ function Waiting:after_tick(is_verified)
 	local asked = self.asked
 	self.asked = false
 	if asked then return end
+	self.held:drop_old(self.mono_ms())
 	-- What the chain does not show for a moment costs custodians no share: those that are here stay.
 	self.is_open = false
-	if is_verified then self:stop() end
+	if not is_verified then return end
+	self:stop()
+	drop_found(self)
 end
 
 --- The age recipient that takes shares, or nil.
@@ -134,12 +116,9 @@ end
 --- For GET /recovery: { have, need, set, given (names), problem } or nil.
 function Waiting:status()
 	if not self:recipient() then return nil end
-	local have, need, set = progress(self)
-	local given = {}
-	for x, custodian in ipairs(set.custodians) do
-		if self.given[set.id][x] then given[#given + 1] = custodian.name end
-	end
-	return { have = have, need = need, set = set.id, given = json.list(given), problem = self.problem }
+	local have, need, set = self.held:progress()
+	return { have = have, need = need, set = set.id, given = json.list(names_of(set, self.held:places(set))),
+		problem = self.problem }
 end
 
 --- The challenge to a custodian (kms.recovery.challenges).
@@ -165,16 +144,9 @@ local function check_head(self, head, set, x)
 	return true
 end
 
-local function names_of(set, list)
-	local names = {}
-	for i, x in ipairs(list) do names[i] = set.custodians[x].name end
-	return names
-end
-
 -- Puts the shares of a set together. Yields. Returns whether they gave the secret | nil, message, code.
 local function combine(self, set)
-	local shares, hash = {}, self.hash
-	for _, entry in pairs(self.given[set.id]) do shares[#shares + 1] = entry.share end
+	local shares, hash = self.held:shares(set), self.hash
 	local secret, wrong, code = native.recovery_combine(shares, set.threshold, native.hex_decode(hash))
 	if not secret and code == "ERR_SHARES" then
 		self.problem = UNFIT
@@ -195,9 +167,16 @@ local function combine(self, set)
 	return true
 end
 
+local function reply_of(self, set, complete, have)
+	return { have = have, need = set.threshold, complete = complete, misfits = json.list(self.misfits),
+		problem = self.problem }
+end
+
 -- With the lock. Returns { have, need, complete, misfits, problem } | nil, message, code.
 local function accept(self, set, x, body)
 	if not self:recipient() then return nil, NOT_WAITING, "ERR_NOT_WAITING" end
+	-- Who overheard a request can repeat it for as long as its proof counts: that must not cost a search each time.
+	if self.held:came_in(set, x, body) then return reply_of(self, set, false, #self.held:places(set)) end
 	local share, message, code = self.key:open_share(body)
 	if not share then return nil, message, code end
 	local ok
@@ -206,15 +185,13 @@ local function accept(self, set, x, body)
 		share:close()
 		return nil, message, code
 	end
-	local given = self.given[set.id]
-	if given[x] then given[x].share:close() end
-	given[x] = { share = share, mono_ms = self.mono_ms() }
+	self.held:put(set, x, share, body, self.mono_ms())
 	self.problem = nil
 	self.log:info("a custodian has given its share", { custodian = set.custodians[x].name, set = set.id })
-	local have, need, complete = count(given), set.threshold, false
-	if have >= need then complete, message, code = combine(self, set) end
+	local have, complete = #self.held:places(set), false
+	if have >= set.threshold then complete, message, code = combine(self, set) end
 	if complete == nil then return nil, message, code end
-	return { have = have, need = need, complete = complete, misfits = json.list(self.misfits), problem = self.problem }
+	return reply_of(self, set, complete, have)
 end
 
 --- Takes a custodian's share. Yields.
@@ -240,7 +217,7 @@ end
 -- @return waiting; its field for others: misfits (names of custodians whose shares did not fit)
 function M.new(deps)
 	local self = setmetatable(needs.take(deps, "sets tee log wall_ms mono_ms"), Waiting)
-	self.given, self.misfits, self.is_open = {}, {}, false
+	self.held, self.misfits, self.is_open = held_shares.new(self.sets), {}, false
 	self.lock = key_lock.new(MAX_WAITING)
 	self.limiter = assert(native.limiter(FAILED_PER_MINUTE, FAILED_PER_MINUTE, 1))
 	return self
