@@ -3,6 +3,7 @@
 local apps = require("spec.support.app")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
+local custodians = require("spec.support.custodians")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
@@ -121,6 +122,25 @@ describe("a node with SNAPSHOT", function()
 		node:stop()
 		start({ RESTORE_OLDER = "true" })
 		assert.is_nil(snapshot().restored)
+	end)
+
+	it("keeps the custodians' shares beside the snapshots", function()
+		local people = custodians.make(dir, { "alice", "bob" })
+		files.write(dir .. "/custodians.lua", custodians.file(people, 2))
+		local app = start({ RECOVERY = dir .. "/custodians.lua" })
+		expect.ok(app:put("key", "value"))
+		wait_saved()
+		local list = require("kms.base.files").list
+		local secret
+		for _, name in ipairs(list(dir)) do secret = name:match("^%x+$") and #name == 16 and dir .. "/" .. name or secret end
+		local opened = {}
+		for _, name in ipairs(list(secret)) do
+			local x = tonumber(name:match("^%x+%-(%d+)%.age$"))
+			if x then opened[x] = custodians.open(people[x], files.read(secret .. "/" .. name)) end
+		end
+		assert.same({ "NKR1", "NKR1", 83 }, { opened[1]:sub(1, 4), opened[2]:sub(1, 4), #opened[2] })
+		local _, out = run("list", "--folder", dir, "--json")
+		assert.equal(1, #cjson.decode(out).snapshots)
 	end)
 
 	it("writes, lists and checks snapshots on command", function()

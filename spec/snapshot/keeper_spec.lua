@@ -214,6 +214,22 @@ describe("kms.snapshot.keeper", function()
 		assert.equal(1, #t:files("manifest", 2))
 	end)
 
+	it("keeps the custodians' files beside the snapshots, and never writes over one", function()
+		t.beside = {
+			{ name = "0123456789abcdef-1.age", text = "first" }, { name = "0123456789abcdef-2.age", text = "other" },
+		}
+		local beside = t:folder():match("^(.+)/0x%x+$")
+		t:fill(store, "a", 1)
+		t:save(kept)
+		assert.equal("first", files.read(beside .. "/0123456789abcdef-1.age"))
+		t.beside[1].text = "the same share, encrypted anew"
+		kept = t:keeper(store)
+		t:fill(store, "b", 1)
+		t:save(kept)
+		assert.same({ "first", "other" }, { files.read(beside .. "/0123456789abcdef-1.age"),
+			files.read(beside .. "/0123456789abcdef-2.age") })
+	end)
+
 	it("begins anew under another secret", function()
 		t:fill(store, "a", 3)
 		t:save(kept)

@@ -1,6 +1,7 @@
 --- kms.snapshot on real stores and a real folder, with the clocks and the place in the spec's hands. Fields that specs
 -- read and change: dir; wall and mono (ms); lines (of the log: { event, fields }); complete, fresh, member (whether
--- wallets are members); secret; failing (message of every write and listing, or nil).
+-- wallets are members); secret; beside (files that are kept beside); failing (message of every write and listing, or
+-- nil).
 
 local files = require("spec.support.files")
 local native = require("spec.support.native")
@@ -96,6 +97,7 @@ end
 function Fixture:keeper(store, number, keep)
 	return keeper.new({
 		place = self.place, store = store, wallet = function() return M.WALLETS[number or 1] end, keep = keep or 3,
+		beside = function() return self.beside end,
 		secrets = setmetatable({}, { __index = function(_, name) return name == "current" and self.secret or nil end }),
 		is_complete = function() return self.complete end, is_member = function(wallet) return self.member[wallet] end,
 		log = self.log, mono_ms = function() return self.mono end, wall_ms = function() return self.wall end,
@@ -163,6 +165,7 @@ end
 function M.new()
 	local self = setmetatable({
 		dir = files.temp_dir(), wall = 1700000000000, mono = 1000, lines = {}, complete = true, fresh = false, member = {},
+		beside = {},
 		secret = native.secret_random(32),
 	}, Fixture)
 	self.log = new_log(self.lines)

@@ -23,6 +23,19 @@ function Recovery:set_id()
 	return self.sets and self.sets[1].id or nil
 end
 
+--- The custodians' age files, to be kept beside sealed snapshots; yields.
+-- @return list of { name, text } | nil, message
+function Recovery:files()
+	if not self.sets then return {} end
+	local made, message = self.age_files:today()
+	if not made then return nil, message end
+	local list = {}
+	for i, share in ipairs(made.shares) do
+		list[i] = { name = ("%s-%d.age"):format(self.sets[1].id:gsub("^0x", ""):sub(1, 16), share.x), text = share.file }
+	end
+	return list
+end
+
 --- To be called after each tick of the node.
 function Recovery:tick()
 	if not self.sets then return end

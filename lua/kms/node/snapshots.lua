@@ -56,6 +56,7 @@ function M.add(parts)
 		place = place, store = parts.store, secrets = parts.secrets, wallet = function() return parts.tee.address end,
 		is_complete = function() return parts.readiness:is_complete() end, log = parts.log, mono_ms = parts.mono_ms,
 		is_member = function(wallet) return parts.peers:get(wallet) ~= nil end, wall_ms = parts.wall_ms,
+		beside = function() return parts.recovery:files() end,
 		keep = config.SNAPSHOT_KEEP, interval_ms = config.SNAPSHOT_INTERVAL_SECONDS * SECOND_MS,
 		retention_ms = config.TOMBSTONE_RETENTION_MS, skew_ms = config.MAX_CLOCK_SKEW_MS,
 	})

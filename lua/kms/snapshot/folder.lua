@@ -73,9 +73,9 @@ function Folder:read(wallet, sequence, kind)
 	return native.read_file(path_of(self, wallet, sequence, kind), MAX_FILE)
 end
 
--- Makes this secret's folder and a wallet's in it. Returns true | nil, message.
+-- Makes this secret's folder, and a wallet's in it. Returns true | nil, message.
 local function make_folders(self, wallet)
-	for _, path in ipairs({ self.path, self.path .. "/" .. wallet }) do
+	for _, path in ipairs({ self.path, wallet and self.path .. "/" .. wallet }) do
 		local ok, message = on_pool.call(uv.fs_mkdir, path, MODE)
 		if not ok and not message:find("^EEXIST") then return nil, reason_of(message) end
 	end
@@ -87,6 +87,14 @@ end
 function Folder:write(wallet, sequence, kind, body)
 	local ok, message, code = make_folders(self, wallet)
 	if ok then ok, message, code = native.write_new_file(path_of(self, wallet, sequence, kind), body) end
+	if not ok then return nil, message, code end
+	return true
+end
+
+--- Writes a new file beside the wallets' folders, under a name of its own. @return as Folder:write
+function Folder:write_beside(name, body)
+	local ok, message, code = make_folders(self)
+	if ok then ok, message, code = native.write_new_file(self.path .. "/" .. name, body) end
 	if not ok then return nil, message, code end
 	return true
 end

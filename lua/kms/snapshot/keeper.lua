@@ -5,6 +5,7 @@
 
 local loop = require("kms.base.loop")
 local manifests = require("kms.snapshot.manifest")
+local native = require("kms_native")
 local needs = require("kms.base.needs")
 local others = require("kms.snapshot.others")
 local pruning = require("kms.snapshot.pruning")
@@ -112,6 +113,20 @@ local function write(self, place, state, listing)
 	return next_state
 end
 
+-- Writes what is kept beside the snapshots, once for a secret. Returns true | nil, message.
+local function write_beside(self, place, secret)
+	if self.beside_of == secret then return true end
+	local files, message = self.beside()
+	if not files then return nil, message end
+	for _, file in ipairs(files) do
+		local hash = native.hex_encode(native.sha256(file.text))
+		local ok, failure, code = place:write_beside(file.name, native.text_body(file.text), hash)
+		if not ok and code ~= "ERR_STATE" then return nil, failure end
+	end
+	self.beside_of = secret
+	return true
+end
+
 -- Returns true | nil, message.
 local function save(self)
 	local secret = self.secrets.current
@@ -126,6 +141,8 @@ local function save(self)
 	self.state = state
 	if #state.own == 0 then return true end
 	local ok
+	ok, message = write_beside(self, place, secret)
+	if not ok then self.log:limited("beside", 600, "warn", "custodians' files not written", { reason = message }) end
 	ok, message = prune(self, place, state)
 	if ok then return true end
 	self.log:limited("prune", 600, "warn", "old sealed snapshots cannot be removed", { reason = message })
@@ -207,12 +224,13 @@ function Keeper:status()
 end
 
 --- @param deps place (function(secret) -> as kms.snapshot.folder opens it); store; secrets (kms.node.master_secrets);
---   wallet (function -> this node's); is_complete (function -> whether its store is); is_member (function(wallet));
---   log, mono_ms, wall_ms; keep (SNAPSHOT_KEEP), interval_ms, retention_ms (TOMBSTONE_RETENTION_MS), skew_ms
+--   beside (function -> list of { name, text }, what is kept beside the snapshots | nil, message); wallet (function ->
+--   this node's); is_complete (function -> whether its store is); is_member (function(wallet)); log, mono_ms, wall_ms;
+--   keep (SNAPSHOT_KEEP), interval_ms, retention_ms (TOMBSTONE_RETENTION_MS), skew_ms
 -- @return keeper; its field for others: counts { ok, failed, bytes }
 function M.new(deps)
-	local self = setmetatable(needs.take(deps, "place store secrets wallet is_complete is_member log mono_ms wall_ms keep "
-		.. "interval_ms retention_ms skew_ms"), Keeper)
+	local self = setmetatable(needs.take(deps, "place store secrets beside wallet is_complete is_member log mono_ms "
+		.. "wall_ms keep interval_ms retention_ms skew_ms"), Keeper)
 	self.newest, self.started_ms, self.counts = 0, self.mono_ms(), { ok = 0, failed = 0, bytes = 0 }
 	self.others = others.new({
 		wallet = self.wallet, is_member = self.is_member, log = self.log, retention_ms = self.retention_ms,

@@ -86,16 +86,26 @@ function Bucket:read(wallet, sequence, kind)
 	return response.body
 end
 
---- As Folder:write. Where the server takes conditions, none is ever written over.
-function Bucket:write(wallet, sequence, kind, body, sha256)
+-- Returns true | nil, message, code.
+local function put(self, key, body, sha256)
 	local response, message, code = self.requests:request({
-		method = "PUT", path = self.bucket .. "/" .. key_of(self, wallet, sequence, kind), body = body, sha256 = sha256,
+		method = "PUT", path = self.bucket .. "/" .. key, body = body, sha256 = sha256,
 		headers = { ["If-None-Match"] = "*" },
 	})
 	if not response then return nil, message, code end
 	if response.status == 412 then return nil, "there is such a file", "ERR_STATE" end
 	if response.status ~= 200 then return refusal(response) end
 	return true
+end
+
+--- As Folder:write. Where the server takes conditions, none is ever written over.
+function Bucket:write(wallet, sequence, kind, body, sha256)
+	return put(self, key_of(self, wallet, sequence, kind), body, sha256)
+end
+
+--- As Folder:write_beside.
+function Bucket:write_beside(name, body, sha256)
+	return put(self, self.prefix .. name, body, sha256)
 end
 
 --- As Folder:remove.
