@@ -125,7 +125,11 @@ static int call_finish(lua_State *L, bind_wait *wait)
 	kms_status status = kms_fetch_result(c->fetch);
 
 	bind_body_give_back(&c->body);
-	if (status != KMS_OK) return bind_fail_text(L, status, kms_fetch_detail(c->fetch));
+	if (status != KMS_OK) {
+		int count = bind_fail_text(L, status, kms_fetch_detail(c->fetch));
+		lua_pushboolean(L, kms_fetch_sent(c->fetch));
+		return count + 1;
+	}
 	kms_buf *body = kms_fetch_body(c->fetch);
 	int http_status = kms_fetch_http_status(c->fetch);
 	lua_pushinteger(L, http_status);
@@ -166,12 +170,12 @@ static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *l
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
- *        handle=false, unix_socket=, stall_s=0 (no limit) }
- *   -> status, body, headers (by lower-case name) | nil, message, code
- * Waits, so it needs a coroutine. `body`: a string, or a body handle, which is closed to others
- * until the call ends. With `wiped` (secret responses) or `handle` (large ones) the body of a 2xx response
- * is a handle for C functions. Other bodies are error texts: a string with `wiped`, an empty string with
- * `handle`, as they may be just as large.
+ *        handle=false, unix_socket=, stall_s=0 (no limit), once=false }
+ *   -> status, body, headers (by lower-case name) | nil, message, code, sent
+ * sent: whether any byte of the request may have reached the server. Waits, so it needs a coroutine. `body`:
+ * a string, or a body handle, which is closed to others until the call ends. With `wiped` (secret responses)
+ * or `handle` (large ones) the body of a 2xx response is a handle for C functions. Other bodies are error
+ * texts: a string with `wiped`, an empty string with `handle`, as they may be just as large.
  */
 static int fetch(lua_State *L)
 {
@@ -179,7 +183,7 @@ static int fetch(lua_State *L)
 					     "body",      "timeout_ms", "connect_timeout_ms",
 					     "max_bytes", "proxy",      "check_address",
 					     "wiped",     "handle",     "unix_socket",
-					     "stall_s",   NULL };
+					     "stall_s",   "once",       NULL };
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
@@ -193,6 +197,7 @@ static int fetch(lua_State *L)
 	request.max_bytes = (size_t)bind_option_integer(L, 1, "max_bytes", 0, MAX_BYTES, 1 << 20);
 	request.check_address = bind_option_boolean(L, 1, "check_address");
 	request.wiped = bind_option_boolean(L, 1, "wiped");
+	request.once = bind_option_boolean(L, 1, "once");
 	/* The strings stay on the stack until the call ends. */
 	request.url = option_text(L, "url", NULL);
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");

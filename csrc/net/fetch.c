@@ -31,6 +31,7 @@ kms_status kms_fetch_new(kms_fetch **out, const kms_fetch_request *request)
 	fetch->check_address = request->check_address;
 	fetch->check_socket = request->check_address && !request->proxy;
 	fetch->has_body = request->body.text != NULL;
+	fetch->once = request->once;
 	fetch->body = kms_buf_make(request->wiped ? KMS_BUF_WIPED : KMS_BUF_PLAIN, request->max_bytes);
 	fetch->headers = kms_buf_make(KMS_BUF_PLAIN, KMS_FETCH_MAX_HEADER);
 	kms_status status = fetch_transfer_init(fetch, request);
@@ -76,6 +77,14 @@ void kms_fetch_free(kms_fetch *fetch)
 kms_status kms_fetch_result(const kms_fetch *fetch)
 {
 	return fetch->state == FETCH_DONE ? fetch->status : KMS_ERR_STATE;
+}
+
+bool kms_fetch_sent(const kms_fetch *fetch)
+{
+	/* Adds up over the connections that libcurl tried; what goes beside it is not counted. */
+	long bytes = 0;
+	if (fetch->direct) return true;
+	return curl_easy_getinfo(fetch->easy, CURLINFO_REQUEST_SIZE, &bytes) != CURLE_OK || bytes > 0;
 }
 
 const char *kms_fetch_detail(const kms_fetch *fetch)

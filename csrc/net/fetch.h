@@ -78,6 +78,12 @@ typedef struct kms_fetch_request {
 	 * Their response's headers are not kept. Other calls go through libcurl all the same.
 	 */
 	bool direct;
+	/*
+	 * Send the body at most once. Otherwise libcurl sends a request again, on another connection, when
+	 * one that was kept alive breaks before a byte of the response; then it is ERR_CONNECT. Such a
+	 * call is never direct.
+	 */
+	bool once;
 } kms_fetch_request;
 
 /*
@@ -122,6 +128,8 @@ void kms_fetch_free(kms_fetch *fetch);
 kms_status kms_fetch_result(const kms_fetch *fetch);
 /* Text of a failure for the operator: may have host names, never a path. Borrowed. */
 const char *kms_fetch_detail(const kms_fetch *fetch);
+/* Whether any byte of the request may have reached the server: false only where none was sent. */
+bool kms_fetch_sent(const kms_fetch *fetch);
 /* The HTTP status; 0 unless the result is KMS_OK. */
 int kms_fetch_http_status(const kms_fetch *fetch);
 /* The response body; the caller may move it out and leave the buffer empty. */

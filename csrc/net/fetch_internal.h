@@ -49,6 +49,8 @@ struct kms_fetch {
 	bool check_address; /* also selects the pool of connections */
 	bool check_socket;  /* check_address without a proxy: check the socket's address */
 	bool refused;       /* an address was refused */
+	bool once;          /* the body is read by libcurl, which cannot rewind it */
+	kms_text upload;    /* once: what of it is left */
 	kms_status status;
 	char detail[CURL_ERROR_SIZE];
 	kms_buf body;

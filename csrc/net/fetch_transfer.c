@@ -133,9 +133,25 @@ static kms_status set_policy(kms_fetch *fetch, const kms_fetch_request *request)
 	return KMS_OK;
 }
 
+/* CURLOPT_READFUNCTION. There is none to rewind, so libcurl cannot send what it has read again. */
+static size_t on_upload(char *buffer, size_t size, size_t count, void *context)
+{
+	kms_fetch *fetch = context;
+	size_t room = size * count, len = fetch->upload.len < room ? fetch->upload.len : room;
+	if (len) memcpy(buffer, fetch->upload.text, len);
+	fetch->upload = kms_text_of(fetch->upload.text + len, fetch->upload.len - len);
+	return len;
+}
+
 static kms_status set_body(kms_fetch *fetch, kms_text body)
 {
 	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+	if (fetch->once) {
+		fetch->upload = body;
+		SET(CURLOPT_READFUNCTION, on_upload);
+		SET(CURLOPT_READDATA, fetch);
+		return KMS_OK;
+	}
 	SET(CURLOPT_POSTFIELDS, body.text);
 	return KMS_OK;
 }
@@ -165,7 +181,8 @@ kms_status fetch_transfer_init(kms_fetch *fetch, const kms_fetch_request *reques
 	kms_status status = parse_url(&fetch->url, &host, request->url);
 	if (status == KMS_OK && request->check_address && request->proxy)
 		status = kms_address_check_host(host);
-	if (status == KMS_OK && request->direct) status = fetch_direct_init(fetch, request, host);
+	if (status == KMS_OK && request->direct && !request->once)
+		status = fetch_direct_init(fetch, request, host);
 	curl_free(host);
 	GUARD(status);
 	if (fetch->direct) return KMS_OK;
@@ -231,6 +248,7 @@ static kms_status status_of(const kms_fetch *fetch, CURLcode code)
 	case CURLE_RECV_ERROR:
 	case CURLE_GOT_NOTHING:
 	case CURLE_PARTIAL_FILE:
+	case CURLE_SEND_FAIL_REWIND:
 		return KMS_ERR_CONNECT;
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:

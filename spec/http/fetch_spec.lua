@@ -240,8 +240,8 @@ describe("fetch", function()
 			local url = "http://127.0.0.1:" .. listener:getsockname().port
 			local function call()
 				coroutine.wrap(function()
-					print(select(3, native.fetch({ url = url })))
-					print(select(3, native.fetch({ url = url })))
+					print((select(3, native.fetch({ url = url }))))
+					print((select(3, native.fetch({ url = url }))))
 				end)()
 			end
 		]]
@@ -272,7 +272,7 @@ describe("fetch", function()
 		it("of the loop comes by itself once no call waits", function()
 			local output, status = child([[
 				local uv, native = require("luv"), require("kms_native")
-				coroutine.wrap(function() print(select(3, native.fetch({ url = "http://127.0.0.1:1/" }))) end)()
+				coroutine.wrap(function() print((select(3, native.fetch({ url = "http://127.0.0.1:1/" })))) end)()
 				uv.run()
 			]])
 			assert.equal("ERR_CONNECT\n", output)

@@ -40,8 +40,8 @@ function M.run(body)
 end
 
 --- A server that calls on_data(client, all bytes of the connection so far); where that returns
--- true the bytes are forgotten. Its fields: url, port, accepted (connections), closed (by clients), last (of the
--- connections), seen (what came).
+-- true the bytes are forgotten. Its fields: url, port, listener, accepted (connections), closed (by clients), last (of
+-- the connections), seen (what came).
 -- @param port  nil: any free one
 function M.serve(on_data, port)
 	local server = { accepted = 0, closed = 0, seen = {} }
@@ -63,6 +63,7 @@ function M.serve(on_data, port)
 		end)
 	end))
 	server.port = listener:getsockname().port
+	server.listener = listener
 	server.url = "http://127.0.0.1:" .. server.port
 	return server
 end

@@ -1,0 +1,54 @@
+-- What a call that failed may have done: whether its request was sent, and how often (lua/kms/http/fetch.lua).
+
+local fetch = require("kms.http.fetch")
+local loopback = require("spec.support.loopback")
+local uv = require("luv")
+
+local run, reply = loopback.run, loopback.reply
+
+describe("fetch", function()
+	-- A server that answers the first request, and breaks the connection at each later one.
+	local function breaking()
+		local server
+		server = loopback.serve(function(connection, bytes)
+			local length = tonumber(bytes:match("\r\nContent%-Length: (%d+)")) or 0
+			local head_end = select(2, bytes:find("\r\n\r\n", 1, true))
+			if not head_end or #bytes < head_end + length then return false end
+			server.count = (server.count or 0) + 1
+			if server.count == 1 then connection:write(reply("{}")) else connection:close() end
+			return true
+		end)
+		return server
+	end
+
+	local function post(url, once)
+		return fetch.request({ url = url, method = "POST", body = ("b"):rep(1000), once = once, timeout_ms = 60000 })
+	end
+
+	it("sends a body once where it is told to, also on a connection that was kept alive and breaks", function()
+		run(function()
+			for _, once in ipairs({ true, false }) do
+				local server = breaking()
+				assert.equal(200, assert(post(server.url, once)).status)
+				local response, _, code, sent = post(server.url, once)
+				assert.same({ nil, "ERR_CONNECT", true }, { response, code, sent })
+				assert.same({ once, once and 2 or 3 }, { once, server.count })
+			end
+		end)
+	end)
+
+	it("says whether a request that failed may have been sent", function()
+		run(function()
+			local gone = loopback.own(uv.new_tcp())
+			gone:bind("127.0.0.1", 0)
+			local url = "http://127.0.0.1:" .. gone:getsockname().port
+			local response, _, code, sent = post(url, true)
+			assert.same({ nil, "ERR_CONNECT", false }, { response, code, sent })
+			local silent = loopback.serve(function() return true end)
+			response, _, code, sent = fetch.request({ url = silent.url, method = "POST", body = "b", timeout_ms = 300 })
+			assert.same({ nil, "ERR_TIMEOUT", true }, { response, code, sent })
+			response, _, code, sent = post("nonsense", true)
+			assert.same({ nil, "ERR_URL", nil }, { response, code, sent })
+		end)
+	end)
+end)
