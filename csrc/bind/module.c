@@ -29,6 +29,7 @@ static void (*const topics[])(lua_State *L) = {
 	bind_add_odyn_fake,
 	bind_add_nsm,
 	bind_add_client,
+	bind_add_client_session,
 	bind_add_abi,
 	bind_add_pop,
 	bind_add_sync,

@@ -308,6 +308,7 @@ static int service_new(lua_State *L)
 		(size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20),
 		(size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096),
 		(size_t)bind_option_integer(L, 1, "max_list", 1, large, 4 << 20),
+		false,
 	};
 	uint64_t window = (uint64_t)bind_option_integer(L, 1, "pop_window_s", 1, 3600, 120);
 

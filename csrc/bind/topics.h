@@ -27,6 +27,7 @@ void bind_add_odyn(lua_State *L);
 void bind_add_odyn_fake(lua_State *L);
 void bind_add_nsm(lua_State *L);
 void bind_add_client(lua_State *L);
+void bind_add_client_session(lua_State *L);
 void bind_add_abi(lua_State *L);
 void bind_add_pop(lua_State *L);
 void bind_add_sync(lua_State *L);

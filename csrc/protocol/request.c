@@ -232,7 +232,7 @@ static kms_status check_strict(fields *f)
 {
 	bool strict;
 	GUARD(optional_flag(&strict, f, "strict"));
-	if (!strict) return KMS_OK;
+	if (!strict && !f->limits->strict) return KMS_OK;
 	f->current = NULL; /* the name at fault lies in guarded memory that ends with the request */
 	const kms_json_value *root = f->root;
 	const kms_json_value *name = root->count ? kms_json_first(f->json, root) : NULL;

@@ -42,6 +42,14 @@ void kms_client_require_pop(kms_client *client);
 
 /* ---- exchanges ---------------------------------------------------------------------------------- */
 
+/* A refusal inside a message of a session; its texts point into the exchange. */
+typedef struct kms_refused {
+	unsigned status;        /* of HTTP; 0: there is none */
+	kms_text code;          /* docs/protocol.md section 2 */
+	kms_text message;       /* of the node's choice */
+	uint64_t retry_after_s; /* 0: does not say */
+} kms_refused;
+
 /*
  * A request and, after kms_client_finish, the result in its reply.
  * Threads: one at a time per exchange.
@@ -51,6 +59,7 @@ typedef struct kms_exchange {
 	char signature132[KMS_SIGNATURE_TEXT]; /* for X-App-Signature */
 	kms_buf name;                          /* wiped: the path or key asked for */
 	uint32_t length;                       /* DERIVE: bytes asked for */
+	bool asks_sessions;                    /* the node is asked whether it has sessions */
 	/* The result; empty before kms_client_finish. */
 	kms_buf plain;  /* guarded, of a LIST wiped: the inner JSON */
 	kms_json json;  /* points into `plain` */
@@ -58,6 +67,8 @@ typedef struct kms_exchange {
 	uint64_t app_id;
 	uint64_t updated_at_ms; /* PUT, GET */
 	uint64_t copies;        /* PUT, DELETE: members that hold the write; 0 when the node does not say */
+	bool has_sessions;      /* the node says that it has sessions */
+	kms_refused refusal;    /* of an operation in a session: then there is no result */
 } kms_exchange;
 
 /*
@@ -68,8 +79,8 @@ typedef struct kms_exchange {
  * Out: exchange - free with kms_exchange_clear.
  * In-out: body - the sealed body is appended; GET and LIST have none.
  * In: request - DERIVE: path, context (may be absent), length (0: the node's default); PUT: key, value,
- * ttl_ms; DELETE, GET: key; the other fields are ignored. nonce - as the node issued it.
- * timestamp_s - wall clock, Unix seconds.
+ * ttl_ms; DELETE, GET: key; the other fields are ignored, but for asks_sessions: the body then is one that
+ * nodes of every version take. nonce - as the node issued it. timestamp_s - wall clock, Unix seconds.
  */
 kms_status kms_client_begin(kms_exchange *exchange, kms_buf *body, const kms_client *client,
 			    const kms_request *request, kms_text nonce, uint64_t timestamp_s);

@@ -48,6 +48,7 @@ typedef struct kms_request_limits {
 	size_t max_value; /* MAX_KV_VALUE_SIZE_BYTES */
 	size_t max_key;   /* of a PUT: MAX_KEY_BYTES; KMS_STORE_MAX_PEER_KEY else */
 	size_t max_list;  /* MAX_LIST_BYTES */
+	bool strict;      /* unknown members are refused, whether or not the request says `strict` */
 } kms_request_limits;
 
 /*
