@@ -23,7 +23,10 @@ end
 local function call(node, app, kind, fields)
 	local connection, message = connect(node, app)
 	if not connection then return nil, message end
-	return connection:call(kind, fields)
+	local result
+	result, message = connection:call(kind, fields)
+	connection:close()
+	return result, message
 end
 
 --- The fingerprint of an application's key on a node.

@@ -1,5 +1,6 @@
 -- The application's client (lua/kms/client/init.lua, csrc/bind/client.c) against nodes that refuse,
--- break or lie. What an honest node answers is in cli_call_spec.lua and test_client.c.
+-- break or lie, in version 1 of the protocol: these nodes have no sessions, and the client is told to do without.
+-- Sessions are in spec/e2e/client_session_spec.lua.
 
 local cjson = require("cjson.safe")
 local loopback = require("spec.support.loopback")
@@ -46,7 +47,7 @@ local function honest_pages(more)
 end
 
 local function open(server, more)
-	local options = { url = server.url, seed = app.seed, wall_s = function() return 1700000000 end }
+	local options = { url = server.url, seed = app.seed, allow_v1 = true, wall_s = function() return 1700000000 end }
 	for name, value in pairs(more or {}) do options[name] = value end
 	return client.open(options)
 end
@@ -147,7 +148,7 @@ describe("client", function()
 		it("without a nonce fails", function()
 			run(function()
 				local pages = honest_pages({ ["/nonce"] = reply('{"code":"rate_limited","message":"later"}', nil, "429 X") })
-				refused("^HTTP 429 rate_limited: later$", "ERR_REFUSED", open(fake_node(pages)):call("list", {}))
+				refused("^HTTP 429 rate_limited: later$", "ERR_SESSION", open(fake_node(pages)):call("list", {}))
 				pages["/nonce"] = reply('{"nonce":1}')
 				refused("does not give a nonce", "ERR_ANSWER", open(fake_node(pages)):call("list", {}))
 			end)
