@@ -186,12 +186,12 @@ describe("command", function()
 				local function call(...)
 					local argv = { "call", ... }
 					for _, word in ipairs({ "--seed", seed, "--url", server.url, "--node-wallet", pin[1],
-						"--node-pubkey", pin[2] }) do argv[#argv + 1] = word end
+						"--node-pubkey", pin[2], "--known-nodes", "-" }) do argv[#argv + 1] = word end
 					return nova_process(argv)
 				end
-				local code, out = call("derive", "--path", "p")
+				local code, out = call("derive", "--path", "p", "--allow-v1")
 				assert.same({ exit.FAILED, "nova-kms: HTTP 403 unauthorized: not registered\n" }, { code, out })
-				code, out = call("list")
+				code, out = call("list", "--allow-v1")
 				assert.same({ exit.UNVERIFIED, "nova-kms: the response is not trusted: invalid signature\n" },
 					{ code, out })
 			end)
@@ -223,16 +223,16 @@ describe("command", function()
 				local seed = dir .. "/app.seed"
 				os.remove(seed)
 				assert.equal(0, (nova({ "keygen", seed })))
-				local words = { "call", "derive", "--path", "p", "--seed", seed, "--url" }
+				local words = { "call", "derive", "--path", "p", "--known-nodes=-", "--seed", seed, "--url" }
 				local first = reply('{"code":"rate_limited","message":"slow"}', "Retry-After: 1\r\n", "429 Too Many Requests")
 				local once = { table.unpack(words) }
-				once[8] = busy_once(first)
+				once[9] = busy_once(first)
 				local code, out = nova_process(once)
 				assert.equal(exit.FAILED, code)
 				assert.truthy(out:find("HTTP 429 rate_limited: slow (Retry-After: 1 s)", 1, true), out)
 				local began = uv.hrtime()
 				local again = { table.unpack(words) }
-				again[8], again[9] = busy_once(first), "--retry"
+				again[9], again[10] = busy_once(first), "--retry"
 				code, out = nova_process(again)
 				assert.equal(exit.FAILED, code)
 				assert.truthy(out:find("calling again in 1 s", 1, true), out)

@@ -41,6 +41,7 @@ local function adapt(command, folder)
 		local url = (name == "call" or name == "status" or name == "nodes") and " --url " .. URL or ""
 		return BUILD .. "/nova-kms " .. name .. (name == "call" and " " or url)
 	end)
+	command = command:gsub("| build/nova%-kms", "| " .. BUILD .. "/nova-kms")
 	command = command:gsub("call%s+(%a+)", "call %1 --url " .. URL)
 	return (command:gsub("build/node", folder):gsub("build/my%-app", folder .. "/my-app"))
 end
@@ -48,7 +49,10 @@ end
 describe("README.md", function()
 	local folder, group
 
-	setup(function() folder = files.temp_dir() end)
+	setup(function()
+		folder = files.temp_dir()
+		uv.os_setenv("XDG_STATE_HOME", folder .. "/state") -- what calls remember of nodes
+	end)
 
 	teardown(function()
 		if group then

@@ -18,7 +18,8 @@ local M = {}
 local EXIT_HELP = [[
 Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 node not reachable,
 4 configuration not valid, 5 response could not be verified. Attestation documents: 6 malformed,
-7 not trusted, 8 not valid at that time, 9 not as required.
+7 not trusted, 8 not valid at that time, 9 not as required. Writes: 10 done or not, the answer did
+not come.
 ]]
 
 --- The switch of commands that can print JSON.

@@ -1,33 +1,15 @@
---- `nova-kms call derive|put|get|list|delete`: calls a node as an application does. Keys and values go
+--- `nova-kms call derive|put|get|list|delete|batch`: calls a node as an application does. Keys and values go
 -- from guarded memory to the output and never become Lua strings. The exception is --value: other
 -- users of the machine can see the argument anyway.
 
+local batch = require("kms.cli.call_batch")
 local exit = require("kms.cli.exit")
-local client = require("kms.client")
-local loop = require("kms.base.loop")
+local caller = require("kms.cli.call_client")
 local session = require("kms.cli.session")
 local text = require("kms.base.text")
 
 local STDOUT = 1 -- descriptor of world.stdout
-local RETRIED = { [429] = true, [503] = true } -- HTTP statuses
-local MAX_WAIT_S = 600 -- of all waits of a call
-
-local COMMON = {
-	session.URL,
-	{ name = "seed", value = "FILE",
-		help = "seed file of the application (default: DATA_DIR/demo-app.seed, which CHAIN=local creates)" },
-	{ name = "node-wallet", value = "ADDRESS", help = "the node's wallet, which must have signed the response" },
-	{ name = "node-pubkey", value = "HEX", help = "the node's teePubkey, which must have sealed the response" },
-	session.TIMEOUT,
-	{ name = "require-pop",
-		help = "refuse responses that do not repeat the request's signature; existing nodes do not repeat it" },
-	{ name = "retry", help = "when the node is busy or limits calls, wait as it says and call again, for ten minutes" },
-	{ name = "json", help = "print the decrypted response as JSON" },
-}
-
-local NOTES = [[
-Without --node-wallet and --node-pubkey the identity that /status names is trusted, so any server
-at the URL is. Give both options where the network path to the node is not trusted.]]
+local NOTES = caller.NOTES
 
 local VALUE_NOTES = NOTES .. [[
 
@@ -40,16 +22,12 @@ local LIST_NOTES = NOTES .. [[
 
 Many keys take several calls, a page each. With --json each page is an object on a line of its own.]]
 
+local JSON = { name = "json", help = "print the decrypted response as JSON" }
 local PATH = { name = "path", value = "TEXT", help = "derivation path (required)" }
 local KEY = { name = "key", value = "TEXT", help = "key of the record (required)" }
 
 local function format_option(help)
 	return { name = "format", value = "FORMAT", values = { "base64", "hex", "raw" }, help = help }
-end
-
-local function with_common(options)
-	for _, option in ipairs(COMMON) do options[#options + 1] = option end
-	return options
 end
 
 local function key_required(parsed)
@@ -129,21 +107,6 @@ local function show(world, kind, parsed, result)
 	return exit.OK
 end
 
--- Calls fn(...), which returns nil, message, code, HTTP status, seconds to wait where the node refuses; with --retry
--- again after 429 and 503, until it would take too long.
-local function persist(world, parsed, fn, ...)
-	local waited_s = 0
-	while true do
-		local result, message, code, status, wait_s = fn(...)
-		if result or not parsed.retry or not RETRIED[status] then return result, message, code end
-		wait_s = math.max(wait_s or 1, 1)
-		waited_s = waited_s + wait_s
-		if waited_s > MAX_WAIT_S then return nil, message, code end
-		world.stderr:write(("nova-kms: %s; calling again in %d s\n"):format(message, wait_s))
-		loop.sleep(wait_s * 1000)
-	end
-end
-
 -- Page after page; with --json one object for each page. Called again only while no page was printed.
 local function list(world, node, parsed, fields)
 	local failed, printed
@@ -157,10 +120,11 @@ local function list(world, node, parsed, fields)
 		end
 		for _, key in ipairs(keys) do session.print(world, text.printable(key)) end
 	end
-	local ok, message, code = persist(world, parsed, function()
+	local ok, message, code = caller.persist(world, parsed, function()
 		local whole, why, name, status, wait_s = node:list(fields.prefix, print_page)
 		return whole, why, name, not printed and status or nil, wait_s
 	end)
+	node:close()
 	if not ok then return session.fail(world, message, code) end
 	return failed or exit.OK
 end
@@ -172,22 +136,12 @@ local function call(world, name, parsed, native)
 	if parsed.json and parsed.format then
 		return session.fail(world, "give either --json or --format", "ERR_USAGE")
 	end
-	local url, path, failed, seed
-	url, failed = session.url(parsed, world)
-	if not url then return failed end
-	path, failed = session.seed_path(parsed, world, "demo-app.seed")
-	if not path then return failed end
-	seed, message, code = native.seed_load(path)
-	if not seed then return session.fail(world, ("seed %s: %s"):format(path, message), code) end
-	local node
-	node, message, code = persist(world, parsed, client.open, {
-		url = url, seed = seed, node_wallet = parsed.node_wallet, node_pubkey = parsed.node_pubkey,
-		timeout_ms = parsed.timeout * 1000, require_pop = parsed.require_pop,
-	})
-	if not node then return session.fail(world, message, code) end
+	local node, failed = caller.open(world, parsed, native)
+	if not node then return failed end
 	if name == "list" then return list(world, node, parsed, fields) end
 	local result
-	result, message, code = persist(world, parsed, node.call, node, name, fields)
+	result, message, code = caller.persist(world, parsed, node.call, node, name, fields)
+	node:close()
 	if not result then return session.fail(world, message, code) end
 	return show(world, kind, parsed, result)
 end
@@ -201,7 +155,9 @@ local function runner(name)
 end
 
 local function command(name, summary, options, notes)
-	return { name = name, summary = summary, options = with_common(options), notes = notes or NOTES, run = runner(name) }
+	options[#options + 1] = JSON
+	options = caller.with_common(options)
+	return { name = name, summary = summary, options = options, notes = notes or NOTES, run = runner(name) }
 end
 
 return {
@@ -220,6 +176,7 @@ return {
 			{ name = "value-file", value = "FILE", help = "file with the value, - for standard input" },
 			{ name = "ttl-ms", value = "MS", help = "lifetime in milliseconds, 0 for ever", type = "int", min = 0,
 				max = math.maxinteger, default = 0 },
+			caller.RETRY_WRITES,
 		}, VALUE_NOTES),
 		command("get", "print a stored value", {
 			KEY, format_option("format of the value (default raw)"),
@@ -227,6 +184,7 @@ return {
 		command("list", "print the names of stored keys", {
 			{ name = "prefix", value = "TEXT", help = "only keys that start with it" },
 		}, LIST_NOTES),
-		command("delete", "delete a stored value", { KEY }),
+		command("delete", "delete a stored value", { KEY, caller.RETRY_WRITES }),
+		batch,
 	},
 }

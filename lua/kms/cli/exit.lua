@@ -12,4 +12,5 @@ return {
 	UNTRUSTED = 7, -- its signature does not lead to a trusted root
 	OUTDATED = 8, -- it is not valid at that time
 	UNEXPECTED = 9, -- it is authentic, but not as required
+	OUTCOME = 10, -- a write may have been done or not: its answer did not come
 }

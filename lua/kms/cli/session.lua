@@ -22,6 +22,7 @@ local EXITS = {
 	ERR_USAGE = exit.USAGE, ERR_URL = exit.USAGE, ERR_ADDRESS = exit.USAGE, ERR_PEER_KEY = exit.USAGE,
 	ERR_HEX = exit.USAGE, ERR_FIELD_MISSING = exit.USAGE, ERR_UTF8 = exit.USAGE, ERR_KEY_SIZE = exit.USAGE,
 	ERR_VALUE_SIZE = exit.USAGE, ERR_FILE_MISSING = exit.USAGE, ERR_FILE_MODE = exit.USAGE,
+	ERR_OUTCOME = exit.OUTCOME, ERR_FIELD_VALUE = exit.USAGE, ERR_FIELD_TYPE = exit.USAGE,
 	ERR_FILE_FORMAT = exit.USAGE, ERR_STATE = exit.USAGE, ERR_CONFIG = exit.CONFIG,
 }
 
@@ -42,11 +43,16 @@ function M.print(world, line)
 	world.stdout:write(line, "\n")
 end
 
+--- The exit code for an error.
+function M.exit_code(code)
+	return EXITS[code] or exit.FAILED
+end
+
 --- Prints one line with an error.
 -- @return exit code for `code`
 function M.fail(world, message, code)
 	world.stderr:write("nova-kms: ", message, "\n")
-	return EXITS[code] or exit.FAILED
+	return M.exit_code(code)
 end
 
 --- Initializes guarded memory, once per process.
