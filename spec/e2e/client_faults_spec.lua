@@ -324,6 +324,35 @@ describe("a client in a session", function()
 		end)
 	end)
 
+	it("sends a batch again that nodes are too busy for, where the caller waits", function()
+		run(function()
+			local busy_times = 0
+			local man = middleman.start(node.port, function(request)
+				local is_opening = request.path == "/session"
+				if busy_times == 2 or not is_opening and request.path ~= MESSAGE then return request.pass() end
+				if is_opening and busy_times == 1 then return request.pass() end
+				busy_times = busy_times + 1
+				return reply("{}", ("Retry-After: %d\r\n"):format(4 + busy_times), "503 Busy")
+			end)
+			local caller, waits, got = open({ url = man.url }), {}, {}
+			local operations = {}
+			for i = 1, 3 do operations[i] = { kind = "derive", fields = { path = "p", length = i } } end
+			caller:batch(operations, function(position, outcome) got[position] = outcome.result.length end,
+				function(message, wait_s)
+					assert.matches("^HTTP 503", message)
+					waits[#waits + 1] = wait_s
+					return true
+				end)
+			assert.same({ { 5, 6 }, { 1, 2, 3 } }, { waits, got })
+			-- Where nobody waits, each is told.
+			busy_times = 1
+			local outcomes = caller:batch(operations)
+			for _, outcome in ipairs(outcomes) do
+				assert.same({ "ERR_SESSION", 503, 6 }, { outcome.code, outcome.status, outcome.wait_s })
+			end
+		end)
+	end)
+
 	it("that is asked to come back says when, and sends nothing again by itself", function()
 		run(function()
 			local caller, man = through()

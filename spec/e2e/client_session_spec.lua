@@ -123,6 +123,30 @@ describe("a client of a node with sessions", function()
 		end)
 	end)
 
+	it("gets values of any number, in order, though an answer has no room for all of them", function()
+		local small = nodes.start({ env = { MAX_KV_VALUE_SIZE_BYTES = "131072", MAX_SESSION_ANSWER_BYTES = "700000" } })
+		local own = assert(native.seed_load(small.dir .. "/demo-app.seed"))
+		finally(function() small:stop() end)
+		run(function()
+			local man = middleman.start(small.port)
+			local caller = open(man.url, { seed = own })
+			assert(caller:call("put", { key = "large", value = ("w"):rep(100000) }))
+			local operations, order = {}, {}
+			for i = 1, 12 do operations[i] = { kind = "get", fields = { key = i == 7 and "none" or "large" } } end
+			man.seen = {}
+			caller:batch(operations, function(position, outcome)
+				order[#order + 1] = position
+				assert.equal(position == 7 and 404 or nil, outcome.status)
+				if position ~= 7 then
+					assert.equal(100000, outcome.result.length)
+					outcome.result.exchange:close()
+				end
+			end)
+			assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 }, order)
+			assert.is_true(man:count("/session/message") <= 4, man:count("/session/message"))
+		end)
+	end)
+
 	it("shares the session between calls that run side by side, also when the node forgets it", function()
 		run(function()
 			local caller, man = through()
@@ -203,13 +227,13 @@ describe("a client of a node with sessions", function()
 	end)
 
 	it("opens another session before one is used up, so that a put does not fail", function()
-		local short = nodes.start({ env = { SESSION_TTL_SECONDS = "4", SESSION_OPEN_PER_MINUTE = "0" } })
+		local short = nodes.start({ env = { SESSION_TTL_SECONDS = "8" } })
 		local own = assert(native.seed_load(short.dir .. "/demo-app.seed"))
 		local ok, failure = pcall(run, function()
 			local man = middleman.start(short.port)
 			local caller = open(man.url, { seed = own })
 			assert(caller:call("put", { key = "k", value = "1" }))
-			os.execute("sleep 1.5") -- a session ends after a second without use
+			os.execute("sleep 2.5") -- a session ends after two seconds without use
 			assert(caller:call("put", { key = "k", value = "2" }))
 			assert.equal(2, man:count("/session"))
 		end)

@@ -8,7 +8,6 @@ local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 
 local STDOUT = 1 -- descriptor of world.stdout
-local BUSY = { [429] = true, [503] = true } -- HTTP statuses
 local MAX_WAIT_S = 600 -- of all waits
 
 local NOTES = [[
@@ -46,33 +45,6 @@ local function read(native, path)
 	return operations
 end
 
--- The positions of operations that a node was too busy for, and the seconds to wait | nil: there is none.
-local function busy(outcomes)
-	local positions, wait_s = {}, 1
-	for i, outcome in ipairs(outcomes) do
-		if BUSY[outcome.status] then
-			positions[#positions + 1], wait_s = i, math.max(wait_s, outcome.wait_s or 1)
-		end
-	end
-	if #positions > 0 then return positions, wait_s end
-end
-
--- Runs the operations; with --retry those again that a node was too busy for.
-local function run(world, parsed, node, operations)
-	local outcomes, waited_s = node:batch(operations), 0
-	local positions, wait_s = busy(outcomes)
-	while parsed.retry and positions and waited_s + wait_s <= MAX_WAIT_S do
-		waited_s = waited_s + wait_s
-		world.stderr:write(("nova-kms: the node is busy; sending %d operations again in %d s\n"):format(#positions, wait_s))
-		loop.sleep(wait_s * 1000)
-		local again = {}
-		for i, position in ipairs(positions) do again[i] = operations[position] end
-		for i, outcome in ipairs(node:batch(again)) do outcomes[positions[i]] = outcome end
-		positions, wait_s = busy(outcomes)
-	end
-	return outcomes
-end
-
 -- Prints what came of one operation. Returns true | nil, message, code.
 local function print_outcome(world, operation, outcome)
 	if outcome.message then
@@ -81,7 +53,9 @@ local function print_outcome(world, operation, outcome)
 	local exchange = outcome.exchange or outcome.result and outcome.result.exchange
 	if exchange then
 		world.stdout:flush() -- what is written from guarded memory bypasses Lua's buffer
-		return exchange:write(STDOUT, "json")
+		local ok, message, code = exchange:write(STDOUT, "json")
+		exchange:close() -- now: guarded memory is scarce
+		return ok, message, code
 	end
 	session.print(world, json.encode({
 		code = CODES[outcome.code] or "not_answered", line = operation.line, message = outcome.message,
@@ -89,18 +63,32 @@ local function print_outcome(world, operation, outcome)
 	return true
 end
 
--- Prints everything. Returns exit code.
-local function print_all(world, operations, outcomes)
-	local code = exit.OK
-	for i, outcome in ipairs(outcomes) do
-		local ok, message, why = print_outcome(world, operations[i], outcome)
-		if not ok then return session.fail(world, "cannot write a result: " .. message, why) end
+-- What waits for busy nodes, for as long as --retry does; nil without it.
+local function waiter(world, parsed)
+	if not parsed.retry then return nil end
+	local waited_s = 0
+	return function(message, wait_s)
+		waited_s = waited_s + wait_s
+		if waited_s > MAX_WAIT_S then return false end
+		world.stderr:write(("nova-kms: %s; calling again in %d s\n"):format(message, wait_s))
+		loop.sleep(wait_s * 1000)
+		return true
+	end
+end
+
+-- Runs the operations and prints what comes of them. Returns exit code.
+local function run(world, parsed, node, operations)
+	local code, failed = exit.OK, nil
+	node:batch(operations, function(position, outcome)
+		if failed then return end
+		local ok, message, why = print_outcome(world, operations[position], outcome)
+		if not ok then failed = session.fail(world, "cannot write a result: " .. message, why) end
 		-- A write of which nobody knows weighs most: repeating the file may overwrite.
 		local own = outcome.code and session.exit_code(outcome.code) or exit.OK
 		if own == exit.OUTCOME or code == exit.OK then code = own end
-	end
+	end, waiter(world, parsed))
 	world.stdout:flush()
-	return code
+	return failed or code
 end
 
 local function batch(world, parsed, native)
@@ -108,9 +96,9 @@ local function batch(world, parsed, native)
 	if not operations then return session.fail(world, message, code) end
 	local node, failed = caller.open(world, parsed, native)
 	if not node then return failed end
-	local outcomes = run(world, parsed, node, operations)
+	local outcome = run(world, parsed, node, operations)
 	node:close()
-	return print_all(world, operations, outcomes)
+	return outcome
 end
 
 return {

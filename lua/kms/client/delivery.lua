@@ -10,6 +10,7 @@ local M = {}
 --- The operations that change records: sent again only where the caller allows it.
 M.WRITES = { put = true, delete = true }
 
+local MOST_OPERATIONS = 256 -- of a message
 local MOST_SENDS = 4 -- of a message: once, and three times again
 local LOST = { ERR_CONNECT = true, ERR_TIMEOUT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_HTTP = true }
 local SAME_NODE = { [400] = true, [409] = true, [410] = true } -- plain answers about the session, not about the node
@@ -49,7 +50,8 @@ end
 
 -- ---- one message ----------------------------------------------------------------------------------------
 
-local function has_writes(operations)
+--- Whether one of the operations changes records.
+function M.has_writes(operations)
 	for _, operation in ipairs(operations) do
 		if M.WRITES[operation.kind] then return true end
 	end
@@ -111,7 +113,8 @@ end
 
 -- Whether a message whose answer did not come may be sent again.
 local function may_repeat(self, why, sends, writes)
-	if sends >= MOST_SENDS or writes and why.sent and not self.retry_writes then return false end
+	if node_of.OWN_FAILURES[why.code] or sends >= MOST_SENDS then return false end
+	if writes and why.sent and not self.retry_writes then return false end
 	if #self.nodes > 1 then return true end
 	-- The only node there is: asked again at once where that can help.
 	return why.code ~= "ERR_TIMEOUT" and not why.status
@@ -119,7 +122,7 @@ end
 
 -- Sends operations to a node, once. Returns outcomes | nil, failure, and whether it may be sent again.
 local function send(self, entry, session, operations, message, sends)
-	local writes = has_writes(operations)
+	local writes = M.has_writes(operations)
 	if session == sessions.V1 then
 		local outcomes = call_v1(entry, operations)
 		if lost_v1(self, outcomes, sends, writes) then return nil, outcomes[1], true end
@@ -153,6 +156,14 @@ function Delivery:run(operations, message)
 		if not SAME_NODE[why.http] or sends > 1 then next_node(self, entry) end
 	end
 	return nil, last
+end
+
+--- How many operations a message may hold; opens a session where there is none; yields.
+-- @return number | nil, failure
+function Delivery:room()
+	local entry, session = usable(self)
+	if not entry then return nil, session end
+	return session == sessions.V1 and MOST_OPERATIONS or math.min(session.max_operations, MOST_OPERATIONS)
 end
 
 --- Asks the nodes in turn who they are, until one says it; yields.

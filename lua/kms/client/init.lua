@@ -13,6 +13,8 @@ local node_of = require("kms.client.node")
 local M = {}
 
 local PAGE_KEYS = 10000 -- asked for at once
+local MOST = 1 -- operations of a call that is not a batch
+local TOO_LARGE = 413 -- HTTP status
 
 local Client = {}
 Client.__index = Client
@@ -52,60 +54,101 @@ end
 
 -- ---- operations ---------------------------------------------------------------------------------------------
 
--- Fills a message with operations from `first` on. Those that no node takes get their outcome.
--- Returns message, those in it, their positions, the position behind them | nil, failure.
-local function fill(operations, first, outcomes)
-	local message, why, code = native.client_message()
-	if not message then return nil, failure.new(why, code) end
-	local list, positions, at = {}, {}, first
-	while at <= #operations do
-		local added
-		added, why, code = message:add(operations[at].kind, operations[at].fields)
+-- Takes operations from the front of the queue into a message. Those that no node takes get their outcome.
+-- Returns message, positions of those in it, the queue behind them | nil, failure.
+local function fill(self, run)
+	local room, why = MOST, nil
+	if #run.operations > 1 then room, why = self.delivery:room() end
+	if not room then return nil, why end
+	local message, text, code = native.client_message()
+	if not message then return nil, failure.new(text, code) end
+	local positions, at = {}, 1
+	while run.queue[at] and #positions < room do
+		local position = run.queue[at]
+		local operation = run.operations[position]
+		local added, reason, name = message:add(operation.kind, operation.fields)
 		if added == false then break end
-		if added then
-			list[#list + 1], positions[#positions + 1] = operations[at], at
-		else
-			outcomes[at] = failure.new(why, code)
-		end
+		if added then positions[#positions + 1] = position else run.outcomes[position] = failure.new(reason, name) end
 		at = at + 1
 	end
-	return message, list, positions, at
+	return message, positions, table.move(run.queue, at, #run.queue, 1, {})
 end
 
--- Runs the operations of one message. Returns true | nil, failure.
-local function run_message(self, message, list, positions, outcomes)
-	if #list == 0 then return true end
-	local got, why = self.delivery:run(list, message)
-	for i, position in ipairs(positions) do
-		outcomes[position] = got and got[i] or delivery.failed(list[i], why)
+-- Gives out what is known, in the order of the operations.
+local function give_out(run)
+	while run.done and run.outcomes[run.next] do
+		local outcome = run.outcomes[run.next]
+		run.outcomes[run.next] = false
+		run.next = run.next + 1
+		run.done(run.next - 1, outcome)
 	end
-	if got then return true end
-	return nil, why
+end
+
+-- Which operations of a message are to be sent again: reads whose answers had no room beside one before them, and what
+-- a node was too busy for, where the caller waits for it.
+local function to_repeat(run, list, positions)
+	local again, wait_s, busy = {}, 0, nil
+	local more = not delivery.has_writes(list) and run.outcomes[positions[1]].result
+	for _, position in ipairs(positions) do
+		local outcome = run.outcomes[position]
+		if failure.BUSY[outcome.status] then busy, wait_s = outcome, math.max(wait_s, outcome.wait_s or 1) end
+	end
+	local waited = busy and run.busy and run.busy(busy.message, math.max(wait_s, 1))
+	for _, position in ipairs(positions) do
+		local status = run.outcomes[position].status
+		if waited and failure.BUSY[status] or more and status == TOO_LARGE then again[#again + 1] = position end
+	end
+	return again
+end
+
+-- Runs one message. Returns true | nil, failure.
+local function run_message(self, run)
+	local message, positions, rest = fill(self, run)
+	if not message then
+		local why = positions
+		if failure.BUSY[why.status] and run.busy and run.busy(why.message, math.max(why.wait_s or 1, 1)) then return true end
+		return nil, why
+	end
+	run.queue = rest
+	if #positions == 0 then return true end
+	local list = {}
+	for i, position in ipairs(positions) do list[i] = run.operations[position] end
+	local got, why = self.delivery:run(list, message)
+	message:close()
+	for i, position in ipairs(positions) do run.outcomes[position] = got and got[i] or delivery.failed(list[i], why) end
+	local again = to_repeat(run, list, positions)
+	for _, position in ipairs(again) do run.outcomes[position] = nil end
+	if #again > 0 then
+		run.queue = table.move(rest, 1, #rest, #again + 1, again)
+	elseif not got then
+		return nil, why
+	end
+	return true
 end
 
 --- Runs operations in their order, in as few messages as they fit. One that fails stops no other; where a message gets
 -- no authentic answer, those of later messages are not sent.
 -- @param operations  list of { kind, fields }, as Client:call takes them
--- @return list, in the same order, of { result } (as Client:call returns it), or { message, code, status, wait_s },
---   with `exchange` where the node refused in a session
-function Client:batch(operations)
-	local outcomes, first = {}, 1
-	while first <= #operations do
-		local message, list, positions, after = fill(operations, first, outcomes)
-		local ok, why = nil, list
-		if message then
-			ok, why = run_message(self, message, list, positions, outcomes)
-			message:close()
-		end
+-- @param done  function(position, outcome), called for each in their order as soon as it is known; what it is given is
+--   not kept; or nil
+-- @param busy  function(message, seconds), called where nodes are too busy for operations: waits, and returns whether
+--   to send these again; or nil: they are not
+-- @return without `done`: list, in the same order, of { result } (as Client:call returns it), or { message, code,
+--   status, wait_s }, with `exchange` where the node refused in a session
+function Client:batch(operations, done, busy)
+	local run = { operations = operations, done = done, busy = busy, outcomes = {}, queue = {}, next = 1 }
+	for position = 1, #operations do run.queue[position] = position end
+	while #run.queue > 0 do
+		local ok, why = run_message(self, run)
 		if not ok then
-			for at = after or first, #operations do
-				outcomes[at] = failure.new("not sent: " .. why.message, why.code, why.status, why.wait_s)
+			for _, position in ipairs(run.queue) do
+				run.outcomes[position] = failure.new("not sent: " .. why.message, why.code, why.status, why.wait_s)
 			end
-			break
+			run.queue = {}
 		end
-		first = after
+		give_out(run)
 	end
-	return outcomes
+	return not done and run.outcomes or nil
 end
 
 --- Calls the node once; in a session, reads and derivations up to three times again.

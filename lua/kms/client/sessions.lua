@@ -128,7 +128,8 @@ end
 -- Whether version 1 may be spoken after an opening has failed. Returns true | nil, failure.
 local function may_speak_v1(self, why)
 	local http = why.http
-	if not http or failure.BUSY[http] or http // 100 == 5 and http ~= 501 then return nil, why end
+	local unknown_here = http and (http // 100 == 4 or http == 501) and not failure.BUSY[http]
+	if not unknown_here then return nil, why end
 	if self.allow_v1 then return true end
 	if self.memory:has(self.node.wallet) then return nil, why end
 	return ask(self, why)
