@@ -9,9 +9,9 @@
 #include "kms/client.h"
 #include "kms/session.h"
 
-#define KMS_CLIENT_OPERATIONS 256              /* of a message, at most */
-#define KMS_CLIENT_MESSAGE ((size_t)512 << 10) /* bytes of its JSON, unless one operation alone takes more \
-						*/
+#define KMS_CLIENT_OPERATIONS 256 /* of a message, at most */
+/* Bytes of a message's JSON, unless one operation alone takes more. */
+#define KMS_CLIENT_MESSAGE ((size_t)512 << 10)
 
 /* ---- opening: one thread at a time per object -----------------------------------------------------------
  */

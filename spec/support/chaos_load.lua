@@ -123,12 +123,13 @@ local function check_trust(self, node, app, asked_ms)
 	end
 end
 
+-- A client for each read: an open session goes on without the TEE service, which its opening needs.
 local function read(self, node, app)
-	local connection = app_client.connect(node, app, TIMEOUT_MS)
 	while not self.finished do
-		local asked_ms = now_ms()
+		local connection, asked_ms = app_client.connect(node, app, TIMEOUT_MS), now_ms()
 		local answer, _, code = nil, nil, nil
 		if node.process:alive() then answer, _, code = connection:call("derive", { path = "p" }) end
+		connection:close()
 		if answer then check_trust(self, node, app, asked_ms) else self.refused = self.refused + 1 end
 		if code == "ERR_UNVERIFIED" then self.chaos:violation("node %d gives an answer that is not its own", node.index) end
 		loop.sleep(READ_MS)
