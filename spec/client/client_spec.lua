@@ -94,7 +94,7 @@ describe("client", function()
 					{ reply("[]"), "does not name the node's identity", "ERR_ANSWER" },
 					{ reply("1"), "does not give a JSON object", "ERR_ANSWER" },
 					{ reply("<html>"), "is not JSON", "ERR_JSON" },
-					{ reply('{"code":"x","message":"y"}', nil, "503 Busy"), "^HTTP 503 x: y$", "ERR_REFUSED" },
+					{ reply('{"code":"x","message":"y"}', nil, "503 Busy"), "^HTTP 503 x: y$", "ERR_SESSION" },
 				}) do
 					refused(case[2], case[3], open(fake_node({ ["/status"] = case[1] })))
 				end

@@ -24,7 +24,7 @@ Delivery.__index = Delivery
 local function connected(self, entry)
 	if entry.sessions then return entry end
 	local ok, message, code, status, wait_s = entry.node:connect(self.keys, self)
-	if not ok then return nil, failure.new(message, code, failure.BUSY[status] and status, wait_s) end
+	if not ok then return nil, failure.unsigned(message, code, status, wait_s) end
 	entry.sessions = entry.sessions or sessions.new(entry.node, self.memory, self.allow_v1)
 	return entry
 end
@@ -95,20 +95,39 @@ function M.failed(operation, why)
 	return { message = "the outcome is not known: " .. why.message, code = "ERR_OUTCOME" }
 end
 
--- The same in version 1, one by one.
-local function call_v1(entry, operations)
-	local outcomes = {}
-	for i, operation in ipairs(operations) do
-		local result, message, code, status, wait_s, sent = entry.node:call(operation.kind, operation.fields)
-		local why = { message = message, code = code, status = status, wait_s = wait_s, sent = sent }
-		outcomes[i] = result and { result = result } or M.failed(operation, why)
+-- What came of operations that were sent before, when no answer came: a write that fails now may have been done then.
+local function after_loss(outcomes, operations)
+	for i, outcome in ipairs(outcomes) do
+		outcome.sent = true
+		if not outcome.result then outcomes[i] = M.failed(operations[i], outcome) end
 	end
 	return outcomes
 end
 
--- Whether what came of operations in version 1 says that another node should be asked.
-local function lost_v1(self, outcomes, sends, writes)
-	return LOST[outcomes[1].code] and not writes and #self.nodes > 1 and sends < MOST_SENDS
+-- Runs an operation in version 1. Returns its outcome, and the failure where no answer came.
+local function call_one_v1(entry, operation)
+	local result, message, code, status, wait_s, sent = entry.node:call(operation.kind, operation.fields)
+	if result then return { result = result } end
+	local why = { message = message, code = code, status = status, wait_s = wait_s, sent = sent }
+	return M.failed(operation, why), LOST[code] and why
+end
+
+-- Runs operations in version 1, one by one. Behind one that got no answer none is sent.
+local function call_v1(entry, operations)
+	local outcomes, lost = {}, nil
+	for i, operation in ipairs(operations) do
+		if lost then
+			outcomes[i] = failure.new("not sent: " .. lost.message, lost.code)
+		else
+			outcomes[i], lost = call_one_v1(entry, operation)
+		end
+	end
+	return outcomes
+end
+
+-- Whether what came of operations in version 1 says that another node should be asked: no node has done any of them.
+local function lost_v1(self, outcomes, sends)
+	return LOST[outcomes[1].code] and #self.nodes > 1 and sends < MOST_SENDS
 end
 
 -- Whether a message whose answer did not come may be sent again.
@@ -125,7 +144,7 @@ local function send(self, entry, session, operations, message, sends)
 	local writes = M.has_writes(operations)
 	if session == sessions.V1 then
 		local outcomes = call_v1(entry, operations)
-		if lost_v1(self, outcomes, sends, writes) then return nil, outcomes[1], true end
+		if lost_v1(self, outcomes, sends) then return nil, outcomes[1], true end
 		return outcomes
 	end
 	local results, why = entry.sessions:exchange(session, message)
@@ -133,8 +152,9 @@ local function send(self, entry, session, operations, message, sends)
 	-- A write that a busy node refused may have been made there, without enough copies.
 	local elsewhere = #self.nodes > 1 and sends < MOST_SENDS and (not writes or self.retry_writes)
 	local outcomes = outcomes_of(results, operations)
-	if elsewhere and all_busy(results) then return nil, outcomes[1], true end
-	return outcomes
+	if not elsewhere or not all_busy(results) then return outcomes end
+	local first = outcomes[1]
+	return nil, failure.new(first.message, first.code, first.status, first.wait_s), true
 end
 
 --- Sends operations as one message, and again where that is allowed; yields.
@@ -148,7 +168,7 @@ function Delivery:run(operations, message)
 		local entry, session = usable(self)
 		if not entry then return nil, last or session end
 		local outcomes, why, again = send(self, entry, session, operations, message, sends)
-		if outcomes then return outcomes end
+		if outcomes then return last and last.sent and after_loss(outcomes, operations) or outcomes end
 		-- Once it may have been done, a later try that was not sent does not make it undone.
 		why.sent = why.sent or last ~= nil and last.sent
 		if not again then return nil, why end

@@ -84,13 +84,14 @@ local function give_out(run)
 	end
 end
 
--- Which operations of a message are to be sent again: reads whose answers had no room beside one before them, and what
+-- Which operations of a message are to be sent again: reads whose answers had no room beside others, and what
 -- a node was too busy for, where the caller waits for it.
 local function to_repeat(run, list, positions)
 	local again, wait_s, busy = {}, 0, nil
-	local more = not delivery.has_writes(list) and run.outcomes[positions[1]].result
+	local reads, more = not delivery.has_writes(list), false
 	for _, position in ipairs(positions) do
 		local outcome = run.outcomes[position]
+		more = more or reads and outcome.result
 		if failure.BUSY[outcome.status] then busy, wait_s = outcome, math.max(wait_s, outcome.wait_s or 1) end
 	end
 	local waited = busy and run.busy and run.busy(busy.message, math.max(wait_s, 1))
@@ -116,7 +117,9 @@ local function run_message(self, run)
 	local got, why = self.delivery:run(list, message)
 	message:close()
 	for i, position in ipairs(positions) do run.outcomes[position] = got and got[i] or delivery.failed(list[i], why) end
-	local again = to_repeat(run, list, positions)
+	-- Behind a write that may have been done or not, nothing is sent.
+	local unknown = why and why.sent and delivery.has_writes(list)
+	local again = unknown and {} or to_repeat(run, list, positions)
 	for _, position in ipairs(again) do run.outcomes[position] = nil end
 	if #again > 0 then
 		run.queue = table.move(rest, 1, #rest, #again + 1, again)

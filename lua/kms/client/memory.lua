@@ -12,6 +12,7 @@ local M = {}
 local MAX_BYTES = 1 << 20
 local PRIVATE = 384 -- mode 0600
 local OTHERS_WRITE = 18 -- mode bits 022
+local STICKY = 512 -- mode bit 01000
 
 local Memory = {}
 Memory.__index = Memory
@@ -41,7 +42,8 @@ function Memory:add(wallet)
 	if self.wallets[wallet] then return end
 	self.wallets[wallet] = true
 	if not self.path then return end
-	local ok, message = append(self.path, wallet .. "\n")
+	local ok, message = append(self.path, self.unended .. wallet .. "\n")
+	self.unended = ""
 	if ok or self.reported then return end
 	self.reported = true
 	self.report(("cannot remember that node %s has sessions: %s"):format(wallet, message))
@@ -50,6 +52,16 @@ end
 local function refuse(stat)
 	if stat.uid ~= uv.getuid() then return "belongs to another user" end
 	if stat.mode & OTHERS_WRITE ~= 0 then return "can be written by other users" end
+end
+
+-- Others who may rename and remove what is in the folder could take the file away. Returns reason | nil.
+local function refuse_folder(path)
+	local stat = uv.fs_stat(path:match("^(.*/)[^/]+$") or ".")
+	if not stat then return nil end -- there is none yet
+	if stat.uid ~= uv.getuid() and stat.uid ~= 0 then return "is in a folder of another user" end
+	if stat.mode & OTHERS_WRITE ~= 0 and stat.mode & STICKY == 0 then
+		return "is in a folder that other users can write"
+	end
 end
 
 local function parse(content)
@@ -74,11 +86,14 @@ end
 -- @param report  function(message), called once where the file cannot be written
 -- @return memory | nil, message, code
 function M.open(path, report)
+	local exposed = refuse_folder(path)
+	if exposed then return nil, path .. ": " .. exposed, "ERR_FILE_MODE" end
 	local content, reason, code = files.read(path, MAX_BYTES, refuse)
 	if not content and code ~= "ENOENT" then return nil, path .. ": " .. reason, "ERR_FILE_MODE" end
 	local wallets, message = parse(content or "")
 	if not wallets then return nil, path .. ": " .. message, "ERR_FILE_FORMAT" end
-	return setmetatable({ wallets = wallets, path = path, report = report }, Memory)
+	local unended = content and content:find("[^\n]$") and "\n" or "" -- an editor may have left the last line so
+	return setmetatable({ wallets = wallets, path = path, report = report, unended = unended }, Memory)
 end
 
 --- Where the file is unless somebody says otherwise: in the user's state folder (XDG Base Directory Specification).

@@ -70,6 +70,7 @@ function Node:connect(keys, options)
 	if self.core then return true end
 	local wallet, pubkey, code, status, wait_s = pin(self)
 	if not wallet then return nil, pubkey, code, status, wait_s end
+	if self.core then return true end -- another call was first; the node stays who it was
 	local core, message
 	core, message, code = native.client(keys.wallet, keys.p384, wallet, pubkey)
 	if not core then return nil, "the node's identity: " .. message, code end

@@ -220,6 +220,8 @@ end
 -- @param message  native.client_message
 -- @return what message:open returns | nil, failure
 function Sessions:exchange(session, message)
+	-- It may have ended while this call waited for it: nothing is sent.
+	if session.over then return nil, failure.new("the session has ended", "ERR_SESSION") end
 	session.in_flight = session.in_flight + 1
 	local results, why = exchange(self, session, message)
 	session.in_flight = session.in_flight - 1
