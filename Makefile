@@ -55,7 +55,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-upgrade \
 	s3 test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
-	bench bench-cluster bench-tools fairness lint \
+	bench bench-cluster bench-sessions bench-tools fairness lint \
 	check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
@@ -273,6 +273,10 @@ bench-cluster: deps-build-run-test-contracts ## replication: push lag, a second 
 	@contracts/script/build
 	$(SUBMAKE) build native-tests bench-tools
 	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/cluster.lua $(BUILD) $(or $(SIZE),small)
+
+bench-sessions: deps-build-run-test ## part of bench: messages with 10 000 sessions beside one, and 16 000 openings by one wallet; SESSIONS=, OPENINGS=
+	$(SUBMAKE) build native-tests
+	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/bench_sessions.lua $(BUILD) $(or $(SESSIONS),10000) $(or $(OPENINGS),16000)
 
 bench-tools: $(BENCHES) $(TESTKIT) ## the programs of the benchmarks
 

@@ -66,6 +66,21 @@ describe("the opening of a session", function()
 		refused({ headers = sent.headers, signed_body = sent.body }, 403, "unauthorized", "nonce_used")
 	end)
 
+	it("is refused with a flipped bit at every position of its body, and opens nothing", function()
+		local session = sessions.open(app)
+		local _, sent = sessions.request(app)
+		for position = 1, #sent.body do
+			local byte = sent.body:byte(position) ~ (1 << position % 8)
+			local body = sent.body:sub(1, position - 1) .. string.char(byte) .. sent.body:sub(position + 1)
+			local response = sessions.request(app, { signed_body = sent.body, body = body })
+			if response.status ~= 403 or response.headers["x-kms-session-signature"] then
+				error(("byte %d: %d %s"):format(position, response.status, response.body))
+			end
+		end
+		-- SESSIONS_PER_WALLET openings would have ended it.
+		assert.equal(200, session:call({ op = "list" }).status)
+	end)
+
 	it("is refused with a body of another opening under fresh headers", function()
 		local _, other = sessions.request(app)
 		-- The hash is in the signed text alone: under another body the signature is another wallet's.
