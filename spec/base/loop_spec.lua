@@ -114,6 +114,45 @@ describe("loop", function()
 		loop.close(handle)
 	end)
 
+	-- Raises a signal in this process, as often as that: each one reaches luv, none is merged by the kernel.
+	local function raise(name, times)
+		for _ = 1, times do uv.kill(uv.os_getpid(), name) end
+	end
+
+	it("serves everything else between two calls for signals that come faster than the calls return", function()
+		local calls, turns, most_in_a_turn, in_a_turn = 0, 0, 0, 0
+		local handle = loop.on_signal("sigusr2", function()
+			calls, in_a_turn = calls + 1, in_a_turn + 1
+			most_in_a_turn = math.max(most_in_a_turn, in_a_turn)
+			if calls < 50 then raise("sigusr2", 40) end
+		end)
+		local check = uv.new_check()
+		check:start(function() turns, in_a_turn = turns + 1, 0 end)
+		raise("sigusr2", 40)
+		wait.until_true("fifty calls", function() return calls >= 50 end)
+		loop.close(check)
+		loop.close(handle)
+		assert.equal(1, most_in_a_turn)
+		assert.is_true(turns >= 50, turns .. " turns")
+	end)
+
+	it("makes no call for a signal whose handle is closed before it", function()
+		local calls, seen = 0, 0
+		local handle = loop.on_signal("sigusr2", function() calls = calls + 1 end)
+		local second = uv.new_signal()
+		second:start("sigusr2", function()
+			seen = seen + 1
+			loop.close(handle)
+		end)
+		raise("sigusr2", 1)
+		wait.until_true("the signal", function() return seen == 1 end)
+		local later
+		loop.after(1, function() later = true end)
+		wait.until_true("iterations after it", function() return later end)
+		loop.close(second)
+		assert.equal(0, calls)
+	end)
+
 	describe("complete", function()
 		it("runs what waits to its end where no coroutine is, also when a timer ends it", function()
 			assert.same({ 1, nil, 3 }, { loop.complete(function(a)

@@ -180,12 +180,22 @@ function M.pause()
 	coroutine.yield()
 end
 
---- Calls fn for each signal of this name ("sigterm").
+--- Calls fn after signals of this name ("sigterm"), at most once in an iteration of the loop: the signals that
+-- come before the call count as one. luv would call it for each of them before it serves anything else, without
+-- an end when they come faster than fn returns.
 -- @param fn  nil: ignore the signal
 -- @return handle for M.close; it does not keep the loop running
 function M.on_signal(name, fn)
-	local signal = assert(uv.new_signal())
-	signal:start(name, M.guard(fn or function() end))
+	local signal, is_due = assert(uv.new_signal()), false
+	local function call()
+		is_due = false
+		if not signal:is_closing() then fn() end
+	end
+	signal:start(name, M.guard(function()
+		if not fn or is_due then return end
+		is_due = true
+		M.defer(call)
+	end))
 	signal:unref()
 	return signal
 end
