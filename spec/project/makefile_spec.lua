@@ -45,9 +45,9 @@ local function packages(target)
 	return set, groups
 end
 
-local CHAIN_TARGETS = {
+local NODEJS_TARGETS = {
 	devnet = true, cluster = true, chaos = true, kills = true, ["bench-cluster"] = true, ["test-upgrade"] = true,
-	contracts = true,
+	contracts = true, s3 = true,
 }
 
 describe("make", function()
@@ -80,17 +80,17 @@ describe("make", function()
 		end
 	end)
 
-	it("installs Node.js only for what has a chain, clang only for what uses it", function()
+	it("installs Node.js only for what has a chain or an S3 server, clang only for what uses it", function()
 		for target in pairs(targets) do
 			local _, groups = packages(target)
 			local words = " " .. (groups or "none") .. " "
 			local everything = target == "deps"
-			local chain = CHAIN_TARGETS[target] == true
+			local nodejs = NODEJS_TARGETS[target] == true
 			local clang = target == "check" or target == "fuzz"
 			if everything then
 				assert.equal("", groups)
 			else
-				assert.equal(chain, words:find(" contracts ", 1, true) ~= nil, target)
+				assert.equal(nodejs, words:find(" contracts ", 1, true) ~= nil, target)
 				assert.equal(clang, words:find(" check ", 1, true) ~= nil, target)
 			end
 		end
