@@ -98,7 +98,7 @@ describe("client", function()
 				}) do
 					refused(case[2], case[3], open(fake_node({ ["/status"] = case[1] })))
 				end
-				refused("Couldn't connect", "ERR_CONNECT", open({ url = "http://127.0.0.1:1" }))
+				refused("127.0.0.1 port 1 ", "ERR_CONNECT", open({ url = "http://127.0.0.1:1" }))
 				refused("URL", "ERR_URL", open({ url = "nonsense" }))
 			end)
 		end)
