@@ -2,7 +2,6 @@
 
 local data_file = require("kms.base.data_file")
 local native = require("kms_native")
-local suggest = require("kms.base.suggest")
 
 local M = {}
 
@@ -12,27 +11,6 @@ local REQUIRED = { 0, 1, 2 } -- the PCRs of a build: image, kernel, application
 
 --- The name by which lists and the command line call the root of AWS's standard regions.
 M.AWS_ROOT = "aws-nitro"
-
--- Returns true | nil, message.
-local function refuse_unknown(t, known, where)
-	for key in pairs(t) do
-		local found = false
-		for _, name in ipairs(known) do found = found or name == key end
-		if not found then
-			local near = type(key) == "string" and suggest.nearest(key, known)
-			return nil, ("%s: unknown member '%s'%s"):format(where, tostring(key),
-				near and (", did you mean '%s'?"):format(near) or "")
-		end
-	end
-	return true
-end
-
-local function is_list(t, max)
-	if type(t) ~= "table" then return false end
-	local count = 0
-	for _ in pairs(t) do count = count + 1 end
-	return count == #t and count <= max
-end
 
 local function hex_of(text, bytes)
 	return type(text) == "string" and #text == 2 * bytes and not text:find("%X") and native.hex_decode(text) or nil
@@ -48,7 +26,9 @@ end
 -- Returns list of 32 bytes each | nil, message.
 local function read_roots(list)
 	if list == nil then return { native.attest_aws_root } end
-	if not is_list(list, MAX_ROOTS) then return nil, ("roots must be a list of at most %d"):format(MAX_ROOTS) end
+	if not data_file.is_list(list, 0, MAX_ROOTS) then
+		return nil, ("roots must be a list of at most %d"):format(MAX_ROOTS)
+	end
 	local roots = {}
 	for i, name in ipairs(list) do
 		roots[i] = M.root(name)
@@ -60,7 +40,7 @@ end
 -- Returns PCRs by number | nil, message.
 local function read_image(image, where)
 	if type(image) ~= "table" then return nil, where .. " must be a table" end
-	local ok, message = refuse_unknown(image, { "name", "pcrs" }, where)
+	local ok, message = data_file.refuse_unknown(image, { "name", "pcrs" }, where)
 	if not ok then return nil, message end
 	if type(image.name) ~= "string" or image.name == "" then return nil, where .. ": name is missing" end
 	where = ("%s (%s)"):format(where, image.name)
@@ -81,7 +61,9 @@ end
 
 -- Returns images, names | nil, message.
 local function read_images(list)
-	if not is_list(list, MAX_IMAGES) then return nil, ("images must be a list of at most %d"):format(MAX_IMAGES) end
+	if not data_file.is_list(list, 0, MAX_IMAGES) then
+		return nil, ("images must be a list of at most %d"):format(MAX_IMAGES)
+	end
 	local images, names = {}, {}
 	for i, image in ipairs(list) do
 		local message
@@ -96,7 +78,7 @@ end
 local function read_chain(chain)
 	if chain == nil then return nil end
 	if type(chain) ~= "table" then return nil, "chain must be a table" end
-	local ok, message = refuse_unknown(chain, { "id", "registry", "kms_registry", "app_id" }, "chain")
+	local ok, message = data_file.refuse_unknown(chain, { "id", "registry", "kms_registry", "app_id" }, "chain")
 	if not ok then return nil, message end
 	if math.type(chain.id) ~= "integer" or chain.id < 1 then return nil, "chain: id must be a whole number" end
 	if not tostring(chain.app_id):find("^[1-9]%d*$") then return nil, "chain: app_id must be a number" end
@@ -111,7 +93,7 @@ end
 --- Checks the content of an allow-list file.
 -- @return list as load | nil, message
 function M.check(list)
-	local ok, message = refuse_unknown(list, { "roots", "images", "allow_debug", "chain" }, "allow-list")
+	local ok, message = data_file.refuse_unknown(list, { "roots", "images", "allow_debug", "chain" }, "allow-list")
 	if not ok then return nil, message end
 	if list.allow_debug ~= nil and type(list.allow_debug) ~= "boolean" then
 		return nil, "allow_debug must be true or false"

@@ -3,6 +3,7 @@
 -- can neither hang the process nor call anything.
 
 local files = require("kms.base.files")
+local suggest = require("kms.base.suggest")
 local text = require("kms.base.text")
 
 local M = {}
@@ -76,6 +77,32 @@ function M.read(path, limits)
 	local values, failure = run_bounded(chunk, new_limiter(limits.max_instructions or MAX_INSTRUCTIONS, growth_kb))
 	if not values then return nil, located(path, failure) end
 	return values
+end
+
+-- ---- checking ----
+
+--- Refuses the first member of a table that is not one of `known`.
+-- @param where  the table, as the message calls it
+-- @return true | nil, message, which suggests a member with a similar name
+function M.refuse_unknown(t, known, where)
+	for key in pairs(t) do
+		local found = false
+		for _, name in ipairs(known) do found = found or name == key end
+		if not found then
+			local near = type(key) == "string" and suggest.nearest(key, known)
+			return nil, ("%s: unknown member '%s'%s"):format(where, tostring(key),
+				near and (", did you mean '%s'?"):format(near) or "")
+		end
+	end
+	return true
+end
+
+--- Whether a value is a list without gaps and other members, of `min` to `max` entries.
+function M.is_list(value, min, max)
+	if type(value) ~= "table" then return false end
+	local count = 0
+	for _ in pairs(value) do count = count + 1 end
+	return count == #value and count >= min and count <= max
 end
 
 -- ---- writing ----

@@ -12,38 +12,16 @@
 local data_file = require("kms.base.data_file")
 local json = require("kms.base.json")
 local native = require("kms_native")
-local suggest = require("kms.base.suggest")
 
 local M = {}
 
 local LEAST, MOST, MAX_EARLIER = 2, 16, 16
 local SHORT_ID_BYTES = 16 -- of a set's id in a share
 
--- Returns true | nil, message.
-local function refuse_unknown(t, known, where)
-	for key in pairs(t) do
-		local found = false
-		for _, name in ipairs(known) do found = found or name == key end
-		if not found then
-			local near = type(key) == "string" and suggest.nearest(key, known)
-			return nil, ("%s: unknown member '%s'%s"):format(where, tostring(key),
-				near and (", did you mean '%s'?"):format(near) or "")
-		end
-	end
-	return true
-end
-
-local function is_list(t)
-	if type(t) ~= "table" then return false end
-	local count = 0
-	for _ in pairs(t) do count = count + 1 end
-	return count == #t
-end
-
 -- Returns { name, key (text), recipient (32 bytes) } | nil, message.
 local function read_custodian(entry, where)
 	if type(entry) ~= "table" then return nil, where .. " must be a table" end
-	local ok, message = refuse_unknown(entry, { "name", "key" }, where)
+	local ok, message = data_file.refuse_unknown(entry, { "name", "key" }, where)
 	if not ok then return nil, message end
 	local name, key = entry.name, entry.key
 	if type(name) ~= "string" or #name > 64 or not name:find("^%l[%l%d_.-]*$") then
@@ -56,7 +34,7 @@ end
 
 -- Returns list | nil, message.
 local function read_list(list, where)
-	if not is_list(list) or #list < LEAST or #list > MOST then
+	if not data_file.is_list(list, LEAST, MOST) then
 		return nil, ("%scustodians must be a list of %d to %d"):format(where, LEAST, MOST)
 	end
 	local custodians, seen = {}, {}
@@ -82,7 +60,7 @@ end
 -- Returns set | nil, message.
 local function read_set(t, where, known)
 	if type(t) ~= "table" then return nil, where .. "must be a table" end
-	local ok, message = refuse_unknown(t, known, where == "" and "custodians' file" or where)
+	local ok, message = data_file.refuse_unknown(t, known, where == "" and "custodians' file" or where)
 	if not ok then return nil, message end
 	local custodians
 	custodians, message = read_list(t.custodians, where)
@@ -104,7 +82,7 @@ function M.check(content)
 	local current, message = read_set(content, "", { "threshold", "custodians", "earlier" })
 	if not current then return nil, message end
 	local earlier = content.earlier or {}
-	if not is_list(earlier) or #earlier > MAX_EARLIER then
+	if not data_file.is_list(earlier, 0, MAX_EARLIER) then
 		return nil, ("earlier must be a list of at most %d sets"):format(MAX_EARLIER)
 	end
 	local sets, seen = { current }, { [current.short_id] = true }
