@@ -18,21 +18,6 @@ local MASTER = crypto.keccak256("the master secret of the memory scan")
 local SEED = crypto.keccak256("the seed of the memory scan")
 local APP_ID = "970"
 
--- Why no memory of another process can be read here; nil where it can.
-local function obstacle()
-	if nodes.build:find("asan") or nodes.build:find("tsan") then
-		return "sanitizers replace mlock, keep freed memory and map terabytes: the scan is of the plain build"
-	end
-	local refusal = memory.refusal(uv.os_getpid())
-	return refusal and "this system does not let a process read another one's memory: " .. refusal
-end
-
--- Why a node's cannot.
-local function node_obstacle()
-	if uv.getuid() ~= 0 then return "reading the memory of a node that is not dumpable needs root" end
-	return obstacle()
-end
-
 local function skip(reason)
 	print("memory scan skipped: " .. reason)
 	return pending(reason)
@@ -62,7 +47,7 @@ describe("the scanner", function()
 	end)
 
 	it("finds a planted secret in every form it looks for", function()
-		local reason = obstacle()
+		local reason = memory.obstacle()
 		if reason then return skip(reason) end
 		local secret
 		repeat -- no NUL in what goes into an environment
@@ -183,7 +168,7 @@ describe("the memory of a node", function()
 	end
 
 	setup(function()
-		reason = node_obstacle()
+		reason = memory.node_obstacle()
 		if reason then return end
 		local dir = files.temp_dir()
 		if backend.has("files") then files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n") end

@@ -136,9 +136,7 @@ describe("a node with TEE=odyn", function()
 	end)
 
 	it("keeps no value, key or master secret outside of guarded memory", function()
-		local reason = nodes.build:find("san") and "the scan is of the plain build"
-			or uv.getuid() ~= 0 and "reading the memory of a node that is not dumpable needs root"
-			or memory.refusal(uv.os_getpid())
+		local reason = memory.node_obstacle()
 		if reason then return pending(reason) end
 		local gone, size = {}, 30000
 		for i = 1, 40 do

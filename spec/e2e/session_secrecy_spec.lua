@@ -10,19 +10,9 @@ local kit = require("kms_testkit")
 local memory = require("spec.support.memory")
 local nodes = require("spec.support.node")
 local sessions = require("spec.support.session_client")
-local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local MASTER = crypto.keccak256("the master secret behind sessions")
-
--- Why the memory of a node cannot be read here; nil where it can.
-local function obstacle()
-	if nodes.build:find("asan") or nodes.build:find("tsan") then
-		return "sanitizers replace mlock and keep freed memory"
-	end
-	if uv.getuid() ~= 0 then return "reading the memory of a node that is not dumpable needs root" end
-	return memory.refusal(uv.os_getpid())
-end
 
 local function start()
 	local node = nodes.start({ env = { MASTER_SECRET_HEX = crypto.hex(MASTER) } })
@@ -50,7 +40,7 @@ describe("the memory of a node with sessions", function()
 	end
 
 	it("holds keys and contents in guarded memory only, and no key of a session that has ended", function()
-		local reason = obstacle()
+		local reason = memory.node_obstacle()
 		if reason then
 			print("memory scan skipped: " .. reason)
 			return pending(reason)

@@ -9,7 +9,6 @@ local files = require("spec.support.files")
 local http = require("spec.support.http")
 local memory = require("spec.support.memory")
 local nodes = require("spec.support.node")
-local uv = require("luv")
 local wait = require("spec.support.wait")
 local backend = require("spec.support.backend")
 
@@ -35,7 +34,7 @@ backend.only("files", describe)("a node that lost its master secret", function()
 		return memory.count(hits, "guarded")
 	end
 
-	local scanned = memory.refusal(uv.os_getpid()) and pending or it
+	local scanned = memory.node_obstacle() and pending or it
 
 	local function page()
 		return cjson.decode(assert(http.get(node.port, "/recovery")).body)

@@ -25,11 +25,20 @@ local function run(pid, input)
 	return code, out, message
 end
 
---- Whether this process can read the memory of another, and why not.
-function M.refusal(pid)
-	local code, _, message = run(pid, "probe " .. ("ab"):rep(32) .. "\n")
+--- Why the memory of another process cannot be scanned here; nil where it can.
+function M.obstacle()
+	if nodes.build:find("asan") or nodes.build:find("tsan") then
+		return "sanitizers replace mlock, keep freed memory and map terabytes: the scan is of the plain build"
+	end
+	local code, _, message = run(uv.os_getpid(), "probe " .. ("ab"):rep(32) .. "\n")
 	if code == 0 then return nil end
-	return message:gsub("\n", " ")
+	return "this system does not let a process read another one's memory: " .. message:gsub("\n", " ")
+end
+
+--- Why a node's memory cannot be scanned here; nil where it can.
+function M.node_obstacle()
+	if uv.getuid() ~= 0 then return "reading the memory of a node that is not dumpable needs root" end
+	return M.obstacle()
 end
 
 --- Searches.
