@@ -2,7 +2,8 @@
 --
 -- Uncomment a line to change it. An environment variable of the same name overrides what is
 -- set here; an empty one counts as not set. `nova-kms config check` lists mistakes, or the values
--- in force. The file is Lua that returns a table: arithmetic works, functions cannot be called.
+-- in force. The file is Lua that returns a table: arithmetic works, functions cannot be called. Durations and
+-- sizes may have a unit: SESSION_TTL_SECONDS = "2h", MAX_TOTAL_STORAGE_BYTES = "2GiB".
 -- Secrets do not belong here.
 return {
 
@@ -49,7 +50,7 @@ return {
 	-- THREADS = 0,
 
 	-- Bytes of guarded memory for secrets, rounded down to a power of two; 0: as much as may be locked.
-	-- Allowed: 0 or a whole number from 8388608 to 1099511627776.
+	-- Allowed: 0 or a whole number from 8388608 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- LOCKED_MEMORY_BYTES = 0,
 
 	-- Log -----------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ return {
 	-- REQUIRE_POP = false,
 
 	-- How long a nonce is valid, and how far a timestamp may be off, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- POP_TIMEOUT_SECONDS = 120,
 
 	-- Chain ---------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ return {
 	-- HELIOS_RPC_URL = "http://127.0.0.1:18545",
 
 	-- How long an RPC server may take for a response, in milliseconds; another one is asked after a second.
-	-- Allowed: a whole number from 100 to 60000.
+	-- Allowed: a whole number from 100 to 60000, or a text with a unit (ms, s, m, h, d).
 	-- RPC_TIMEOUT_MS = 8000,
 
 	-- Contract that lists applications, versions and instances.
@@ -122,37 +123,37 @@ return {
 	-- CHAIN_CONFIRMATIONS = 6,
 
 	-- Oldest head block that is accepted, in seconds.
-	-- Allowed: a whole number from 1 to 86400.
+	-- Allowed: a whole number from 1 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- MAX_HEAD_AGE_SECONDS = 300,
 
 	-- How long an application's authorization is cached, in seconds.
-	-- Allowed: a whole number from 1 to 86400.
+	-- Allowed: a whole number from 1 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- REGISTRY_CACHE_TTL_SECONDS = 180,
 
 	-- Cluster -------------------------------------------------------------------------------
 
 	-- Interval between checks of this node against the chain, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- KMS_NODE_TICK_SECONDS = 60,
 
 	-- How long the last good chain view is used, in seconds; at least three ticks.
-	-- Allowed: a whole number from 1 to 86400.
+	-- Allowed: a whole number from 1 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- PEER_CACHE_TTL_SECONDS = 180,
 
 	-- Interval between pushes of changes to peers, in seconds; nodes of this version get them at once.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- DATA_SYNC_INTERVAL_SECONDS = 10,
 
 	-- Interval between fetches of the snapshots of existing nodes, one at a time, in seconds; 0: none.
-	-- Allowed: a whole number from 0 to 86400.
+	-- Allowed: a whole number from 0 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- SNAPSHOT_COMPARE_SECONDS = 600,
 
 	-- How long a node without the cluster's records waits, in seconds, when all others refuse connections.
-	-- Allowed: a whole number from 0 to 86400.
+	-- Allowed: a whole number from 0 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- LONELY_SECONDS = 30,
 
 	-- The same, when one of them does not answer at all: it may hold what no other member has.
-	-- Allowed: a whole number from 0 to 86400.
+	-- Allowed: a whole number from 0 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- LONELY_SILENT_SECONDS = 300,
 
 	-- Serve at once what is here when no member with a complete store answers, whatever the others may hold.
@@ -160,7 +161,7 @@ return {
 	-- SERVE_ALONE = false,
 
 	-- How long a peer that failed verification is banned, in seconds.
-	-- Allowed: a whole number from 1 to 2592000.
+	-- Allowed: a whole number from 1 to 2592000, or a text with a unit (ms, s, m, h, d).
 	-- PEER_BLACKLIST_DURATION_SECONDS = 600,
 
 	-- File with an allow list of images: only peers that prove to run one of them get the master secret.
@@ -186,7 +187,7 @@ return {
 	-- SNAPSHOT = "off",
 
 	-- Interval between sealed snapshots, as far as something changed, in seconds; one more at a graceful stop.
-	-- Allowed: a whole number from 1 to 86400.
+	-- Allowed: a whole number from 1 to 86400, or a text with a unit (ms, s, m, h, d).
 	-- SNAPSHOT_INTERVAL_SECONDS = 300,
 
 	-- Full sets of this node that are kept, with the changes that belong to them.
@@ -226,7 +227,7 @@ return {
 	-- SESSIONS_PER_WALLET = 8,
 
 	-- How long a session lasts, in seconds; a quarter of that without use ends it too.
-	-- Allowed: a whole number from 4 to 604800.
+	-- Allowed: a whole number from 4 to 604800, or a text with a unit (ms, s, m, h, d).
 	-- SESSION_TTL_SECONDS = 3600,
 
 	-- Sessions that a wallet may open per minute; 0: no limit.
@@ -238,33 +239,33 @@ return {
 	-- REQUIRE_SESSION = false,
 
 	-- Longest answer to a message of a session, in bytes; operations beyond it get 413.
-	-- Allowed: a whole number from 460036 to 1073741824.
+	-- Allowed: a whole number from 460036 to 1073741824, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_SESSION_ANSWER_BYTES = 16777216,
 
 	-- Records -------------------------------------------------------------------------------
 
 	-- Longest value, in bytes before encryption; limits of bodies that are not set grow with it.
-	-- Allowed: a whole number from 1 to 16777216.
+	-- Allowed: a whole number from 1 to 16777216, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_KV_VALUE_SIZE_BYTES = 1 * 1024 * 1024,
 
 	-- Longest key that is written here, in bytes; members may send records with keys of up to 65536.
-	-- Allowed: a whole number from 1 to 65536.
+	-- Allowed: a whole number from 1 to 65536, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_KEY_BYTES = 4096,
 
 	-- Keys in one reply of GET /kms/data, in bytes as JSON; beyond it a client asks for pages.
-	-- Allowed: a whole number from 1048576 to 67108864.
+	-- Allowed: a whole number from 1048576 to 67108864, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_LIST_BYTES = 4 * 1024 * 1024,
 
 	-- Ciphertext of an application, in bytes; beyond it the least recently used records are evicted.
-	-- Allowed: a whole number from 28 to 1099511627776.
+	-- Allowed: a whole number from 28 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_APP_STORAGE_BYTES = 10 * 1024 * 1024,
 
 	-- All that an application's records cost (keys, clocks, stubs, tombstones, overhead); 0: 4 x MAX_APP_STORAGE_BYTES.
-	-- Allowed: 0 or a whole number from 65536 to 1099511627776.
+	-- Allowed: 0 or a whole number from 65536 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_APP_TOTAL_BYTES = 0,
 
 	-- Memory of the whole store, in bytes, its overhead included.
-	-- Allowed: a whole number from 1 to 1099511627776.
+	-- Allowed: a whole number from 1 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_TOTAL_STORAGE_BYTES = 512 * 1024 * 1024,
 
 	-- Most applications that have records; the last eighth of them is kept for writes by clients of this node.
@@ -276,7 +277,7 @@ return {
 	-- WRITE_COPIES = 2,
 
 	-- The longest that a write waits for other nodes, in milliseconds.
-	-- Allowed: a whole number from 1 to 60000.
+	-- Allowed: a whole number from 1 to 60000, or a text with a unit (ms, s, m, h, d).
 	-- WRITE_WAIT_MS = 500,
 
 	-- Answer a write that too few nodes hold in time with 503, though this node holds it.
@@ -288,7 +289,7 @@ return {
 	-- ALLOW_PARTIAL_REPLICATION = false,
 
 	-- How long tombstones of deleted records are kept, in milliseconds.
-	-- Allowed: a whole number from 0 to 31536000000.
+	-- Allowed: a whole number from 0 to 31536000000, or a text with a unit (ms, s, m, h, d).
 	-- TOMBSTONE_RETENTION_MS = 86400000,
 
 	-- Tombstones kept for an application; at ten times as many, DELETE gets 503.
@@ -296,29 +297,29 @@ return {
 	-- MAX_TOMBSTONES_PER_APP = 100000,
 
 	-- How far in the future a record from a peer may be stamped, in milliseconds.
-	-- Allowed: a whole number from 0 to 3600000.
+	-- Allowed: a whole number from 0 to 3600000, or a text with a unit (ms, s, m, h, d).
 	-- MAX_CLOCK_SKEW_MS = 15000,
 
 	-- Bodies --------------------------------------------------------------------------------
 
 	-- Longest request body, in bytes; a value of 1 MiB is 2.8 MB as an envelope.
-	-- Allowed: a whole number from 789504 to 1073741824.
+	-- Allowed: a whole number from 789504 to 1073741824, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_REQUEST_BODY_BYTES = 4 * 1024 * 1024,
 
 	-- Longest body on /sync, in bytes.
-	-- Allowed: a whole number from 827908 to 4294967296.
+	-- Allowed: a whole number from 827908 to 4294967296, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_SYNC_PAYLOAD_BYTES = 50 * 1024 * 1024,
 
 	-- Longest snapshot accepted from a peer, in bytes.
-	-- Allowed: a whole number from 827908 to 68719476736.
+	-- Allowed: a whole number from 827908 to 68719476736, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_SNAPSHOT_BYTES = 512 * 1024 * 1024,
 
 	-- Memory of all request bodies, in bytes, beyond it 503; unsent replies have the same limit of their own.
-	-- Allowed: a whole number from 1263207 to 1099511627776.
+	-- Allowed: a whole number from 1263207 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_BODY_MEMORY_BYTES = 256 * 1024 * 1024,
 
 	-- Memory of one application's request bodies, in bytes, beyond it 429.
-	-- Allowed: a whole number from 789504 to 1099511627776.
+	-- Allowed: a whole number from 789504 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_APP_BODY_MEMORY_BYTES = 32 * 1024 * 1024,
 
 	-- A body that arrives more slowly, over 5 seconds, gets 408; 0: only BODY_TIMEOUT_SECONDS counts.
@@ -340,30 +341,30 @@ return {
 	-- MAX_CHANNELS = 4096,
 
 	-- Longest headers of a request together, in bytes; the request line has a limit of its own.
-	-- Allowed: a whole number from 1024 to 65536.
+	-- Allowed: a whole number from 1024 to 65536, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- MAX_HEADER_BYTES = 16384,
 
 	-- Time from a connection to its first byte, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- FIRST_BYTE_TIMEOUT_SECONDS = 10,
 
 	-- Time from a request's first byte to the end of its headers, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- HEADER_TIMEOUT_SECONDS = 10,
 
 	-- Time from the end of the headers to the end of the body, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- BODY_TIMEOUT_SECONDS = 30,
 
 	-- Time between two requests of a connection, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- IDLE_TIMEOUT_SECONDS = 75,
 
 	-- Time for a client to take its reply, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- WRITE_TIMEOUT_SECONDS = 30,
 
 	-- Time for running requests to finish and changes to reach the other members after SIGTERM, in seconds.
-	-- Allowed: a whole number from 1 to 3600.
+	-- Allowed: a whole number from 1 to 3600, or a text with a unit (ms, s, m, h, d).
 	-- SHUTDOWN_TIMEOUT_SECONDS = 10,
 }

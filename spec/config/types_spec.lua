@@ -46,6 +46,31 @@ describe("config types", function()
 		end
 	end)
 
+	it("durations and sizes with a unit, in the unit of the name, at the bounds and one past them", function()
+		accepts("SESSION_TTL_SECONDS", "4s", 4)
+		accepts("SESSION_TTL_SECONDS", "4000ms", 4)
+		accepts("SESSION_TTL_SECONDS", "7d", 7 * 86400)
+		accepts("SESSION_TTL_SECONDS", "2 H", 7200)
+		accepts("RPC_TIMEOUT_MS", "1m", 60000)
+		accepts("TOMBSTONE_RETENTION_MS", "0s", 0)
+		accepts("MAX_TOTAL_STORAGE_BYTES", "3GiB", 3 << 30)
+		accepts("MAX_TOTAL_STORAGE_BYTES", "1TiB", 1 << 40)
+		accepts("MAX_TOTAL_STORAGE_BYTES", "900 b", 900)
+		for _, text in ipairs({ "3s", "169h", "604801s", "4500ms", "1.5h", "-4s", "4 s s", "4w", "4MiB", "s", "4  s" }) do
+			refuses("SESSION_TTL_SECONDS", text)
+		end
+		for _, text in ipairs({ "1025GiB", "2TiB", "1kB", "1MB", "1G", "5s", "0x1KiB", "names", "1names",
+			"999999999999999999TiB", "16777216TiB", "1000000000000000000B" }) do
+			refuses("MAX_TOTAL_STORAGE_BYTES", text)
+		end
+		refuses("CHAIN_CONFIRMATIONS", "6s") -- a key without a unit in its name
+		refuses("APP_RATE_LIMIT_PER_MINUTE", "6m")
+		refuses("MIN_BODY_BYTES_PER_SECOND", "4KiB")
+		local line = errors_of(with_env({ SESSION_TTL_SECONDS = "1w" }))
+		assert.is_truthy(line:find("from 4 to 604800, or a text with a unit (ms, s, m, h, d)", 1, true), line)
+		assert.equal(7200, assert(config.load(with_file('return { SESSION_TTL_SECONDS = "2h" }'))).SESSION_TTL_SECONDS)
+	end)
+
 	it("app id, unsigned 64-bit as text", function()
 		accepts("KMS_APP_ID", "1", "1")
 		accepts("KMS_APP_ID", "18446744073709551615", "18446744073709551615")

@@ -8,6 +8,7 @@
 
 local cidr = require("kms.base.cidr")
 local log = require("kms.base.log")
+local quantity = require("kms.config.quantity")
 local url = require("kms.config.url")
 
 local M = {}
@@ -32,14 +33,16 @@ end
 
 M.int = {
 	parse = function(text, key)
-		if not text:find("^%-?%d+$") or #text > 20 then return nil end
-		return in_bounds(math.tointeger(tonumber(text)), key)
+		if not text:find("^%-?%d+$") then return in_bounds(quantity.parse(text, key.name), key) end
+		return #text <= 20 and in_bounds(math.tointeger(tonumber(text)), key) or nil
 	end,
 	accept = function(value, key)
 		return type(value) == "number" and in_bounds(math.tointeger(value), key) or nil
 	end,
 	allowed = function(key)
-		return ("%sa whole number from %d to %d"):format(key.zero and "0 or " or "", key.min, key.max)
+		local units = quantity.units(key.name)
+		return ("%sa whole number from %d to %d%s"):format(key.zero and "0 or " or "", key.min, key.max,
+			units and (", or a text with a unit (%s)"):format(units) or "")
 	end,
 }
 
