@@ -64,29 +64,85 @@ describe("nova-kms recovery", function()
 	end)
 
 	it("does not hand to age what is too long for a challenge: a pipe might not take it", function()
-		local _, message, code = age.challenge(native, alice.path, ("x"):rep(4097), "0x" .. ("0"):rep(40), 1)
+		local key = age.key({ identity = alice.path, age_timeout = 60 })
+		local _, message, code = age.challenge(native, key, ("x"):rep(4097), "0x" .. ("0"):rep(40), 1)
 		assert.equal("ERR_UNVERIFIED", code)
 		assert.truthy(message:find("too long", 1, true))
 	end)
 
-	it("shows what a node that is no honest one says of its shares", function()
-		local body = '{"set":"s","threshold":2,"custodians":[],"waiting":{"have":1,"need":2,"given":[{},"b\\u001b[2J"]}}'
+	-- A node that gives these responses in turn, the last one again and again. Returns its URL, and the number of
+	-- requests that it had by field `count`.
+	local function node(...)
+		local responses, seen = { ... }, { count = 0 }
 		local server = uv.new_tcp()
+		finally(function() server:close() end)
 		assert(server:bind("127.0.0.1", 0))
-		assert(server:listen(1, function()
+		assert(server:listen(16, function()
 			local client = uv.new_tcp()
 			server:accept(client)
 			client:read_start(function(_, bytes)
 				if not bytes then return client:close() end
-				client:write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-					.. ("Content-Length: %d\r\n\r\n%s"):format(#body, body))
+				seen.count = seen.count + 1
+				local response = responses[math.min(seen.count, #responses)]
+				client:write(("HTTP/1.1 %s\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n%s"):format(
+					response.status or "200 OK", response.more or "", #response.body, response.body))
 			end)
 		end))
-		local code, text = run("show", "--url", "http://127.0.0.1:" .. server:getsockname().port)
-		server:close()
+		return "http://127.0.0.1:" .. server:getsockname().port, seen
+	end
+
+	local PAGE = '{"set":"s","threshold":2,"custodians":[],"waiting":{"have":1,"need":2,"given":[{},"b\\u001b[2J"]}}'
+	local LIMITED = '{"code":"rate_limited","message":"too many"}'
+
+	it("shows what a node that is no honest one says of its shares", function()
+		local code, text = run("show", "--url", (node({ body = PAGE })))
 		assert.equal(0, code, text)
 		assert.truthy(text:find("waiting    has 1 of 2 shares: table: 0x%x+, b"), text)
 		assert.is_nil(text:find("\27", 1, true))
+	end)
+
+	it("waits and asks again where the node limits its address, as other custodians may share it", function()
+		local limited = { status = "429 Too Many Requests", more = "Retry-After: 1\r\n", body = LIMITED }
+		local busy = { status = "503 Service Unavailable", more = "Retry-After: 0\r\n", body = "busy" }
+		local url, seen = node(limited, busy, { body = PAGE })
+		local code, text = run("show", "--url", url)
+		assert.equal(0, code, text)
+		assert.truthy(text:find("the node is busy (HTTP 429): asking again in 1 s", 1, true), text)
+		assert.truthy(text:find("the node is busy (HTTP 503): asking again in 2 s", 1, true), text)
+		assert.equal(3, seen.count)
+		-- The document that `give` and the others ask for first has that limit, too.
+		local pcr = ("%q"):format(("0"):rep(96))
+		files.write(dir .. "/allowed.lua", ("return { images = { { name = 'x', pcrs = { [0] = %s, %s, %s } } } }"):format(
+			pcr, pcr, pcr))
+		url, seen = node(limited, { status = "404 Not Found", body = "{}" })
+		code, text = run("shares", "--url", url, "--pcr", dir .. "/allowed.lua", "--out", dir .. "/out")
+		assert.equal(5, code, text)
+		assert.truthy(text:find("asking again in 1 s", 1, true), text)
+		assert.equal(2, seen.count)
+	end)
+
+	it("gives up where the node says that it takes longer than five minutes, or not how long", function()
+		for _, more in ipairs({ "Retry-After: 301\r\n", "" }) do
+			local url, seen = node({ status = "429 Too Many Requests", more = more, body = LIMITED })
+			local code, text = run("show", "--url", url)
+			assert.equal(1, code, text)
+			assert.truthy(text:find("the node refused: too many", 1, true), text)
+			assert.equal(1, seen.count)
+		end
+	end)
+
+	it("ends an age that hangs, also one that has printed something", function()
+		for i, script in ipairs({ "exec sleep 600", "echo NKR1; exec sleep 600", "trap '' TERM; exec sleep 600" }) do
+			local bin = ("%s/bin%d"):format(dir, i)
+			assert(uv.fs_mkdir(bin, 448))
+			files.write(bin .. "/age", "#!/bin/sh\n" .. script .. "\n", 448)
+			local code, out, err = nodes.run({ "PATH=" .. bin .. ":" .. os.getenv("PATH"), nodes.program, "recovery", "give",
+				"-i", alice.path, "--share", dir .. "/no-share.age", "--url", "http://127.0.0.1:1", "--rpc", "http://127.0.0.1:1",
+				"--pcr", "x", "--age-timeout", "1",
+			}, { program = "/usr/bin/env" })
+			assert.equal(2, code, out .. err)
+			assert.truthy(err:find("age did not end within 1 s (--age-timeout)", 1, true), err)
+		end
 	end)
 
 	it("says which program is missing", function()

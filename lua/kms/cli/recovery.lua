@@ -3,8 +3,8 @@
 local uv = require("luv")
 local age = require("kms.cli.recovery_age")
 local args = require("kms.cli.args")
+local call = require("kms.cli.recovery_call")
 local exit = require("kms.cli.exit")
-local fetch = require("kms.http.fetch")
 local files = require("kms.base.files")
 local give = require("kms.cli.recovery_give")
 local json = require("kms.base.json")
@@ -17,14 +17,14 @@ local STDIN = 0
 
 local shown, table_of = session.shown, session.table_of
 
--- Makes a call to the node. Returns response with `value` | nil, message, code.
-local function call(parsed, path, more)
-	local options = { url = verify.base(parsed.url) .. path, timeout_ms = parsed.timeout * 1000, max_bytes = MAX_BYTES }
-	for name, value in pairs(more or {}) do options[name] = value end
-	local response, message, code = fetch.json(options)
+-- Makes a call to the node whose response is a JSON object. Returns response with `value` | nil, message, code.
+local function ask(world, parsed, path, more)
+	more = more or {}
+	more.max_bytes = MAX_BYTES
+	local response, message, code = call.request(world, parsed, path, more)
 	if not response then return nil, message, code end
-	if response.status == 200 and type(response.value) == "table" then return response end
-	return nil, ("the node refused: %s"):format(shown(table_of(response.value).message)), "ERR_REFUSED"
+	if type(response.value) == "table" then return response end
+	return nil, "the node's reply is not a JSON object", "ERR_JSON"
 end
 
 -- Runs fn(native) in a coroutine; fn returns an exit code | nil, message, code.
@@ -58,11 +58,11 @@ end
 local function shares(parsed, world)
 	if not parsed.out or not parsed.pcr then return session.fail(world, "--out and --pcr are needed", "ERR_USAGE") end
 	return run(parsed, world, function(native)
-		local node, message, code = verify.node(native, parsed)
+		local node, message, code = verify.node(native, world, parsed)
 		if not node then return nil, message, code end
 		local nonce = native.hex_encode(uv.random(NONCE_BYTES))
 		local response, ok, count
-		response, message, code = call(parsed, "/recovery/shares?nonce=" .. nonce)
+		response, message, code = ask(world, parsed, "/recovery/shares?nonce=" .. nonce)
 		if not response then return nil, message, code end
 		ok, message, code = verify.signed(native, response, "shares", nonce, node)
 		if not ok then return nil, message, code end
@@ -81,27 +81,28 @@ end
 local function rehearse(native, parsed, world)
 	local share, message, code
 	if parsed.identity and parsed.share then
-		share, message, code = age.share(native, parsed.identity, parsed.share)
+		share, message, code = age.share(native, age.key(parsed), parsed.share)
 	else
 		share, message, code = native.recovery_read_share(STDIN)
 	end
 	if not share then return nil, message, code end
 	local node, response, ok
-	node, message, code = verify.node(native, parsed)
+	node, message, code = verify.node(native, world, parsed)
 	if not node then return nil, message, code end
 	local head = share:head()
 	if not node.recovery or node.recovery:sub(1, #head.set) ~= head.set then
 		return nil, "the share is of another set of custodians than the node's", "ERR_UNVERIFIED"
 	end
-	response, message, code = call(parsed, "/nonce")
+	response, message, code = ask(world, parsed, "/nonce")
 	if not response then return nil, message, code end
 	local nonce = tostring(response.value.nonce)
 	local proof
 	proof, message, code = share:proof(nonce .. node.wallet)
 	if not proof then return nil, message, code end
-	response, message, code = call(parsed, "/recovery/check", { json = {
-		nonce = nonce, proof = proof, set = node.recovery, x = head.x,
-	} })
+	response, message, code = ask(world, parsed, "/recovery/check", {
+		method = "POST", headers = { ["Content-Type"] = "application/json" },
+		body = json.encode({ nonce = nonce, proof = proof, set = node.recovery, x = head.x }),
+	})
 	if not response then return nil, message, code end
 	ok, message, code = verify.signed(native, response, "check", nonce, node)
 	if not ok then return nil, message, code end
@@ -127,7 +128,7 @@ end
 
 local function show(parsed, world)
 	return run(parsed, world, function(native)
-		local response, message, code = call(parsed, "/recovery")
+		local response, message, code = ask(world, parsed, "/recovery")
 		if not response then return nil, message, code end
 		local page = response.value
 		if parsed.json then
@@ -180,7 +181,7 @@ return {
 		},
 		{
 			name = "check", summary = "rehearse: prove to a running node that you can still open your share",
-			options = { URL, PCR, IDENTITY, SHARE, SIMULATED, session.TIMEOUT },
+			options = { URL, PCR, IDENTITY, SHARE, SIMULATED, age.TIMEOUT, session.TIMEOUT },
 			notes = "Nothing of the share leaves this machine; the node notes the time, nothing else changes. Every quarter:\n"
 				.. "  nova-kms recovery check --url https://node --pcr allowed.lua -i key.txt --share alice.age\n"
 				.. "Or, where the key is on another machine:  age -d -i key.txt alice.age | nova-kms recovery check ...",

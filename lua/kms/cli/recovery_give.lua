@@ -2,8 +2,8 @@
 
 local uv = require("luv")
 local age = require("kms.cli.recovery_age")
+local call = require("kms.cli.recovery_call")
 local exit = require("kms.cli.exit")
-local fetch = require("kms.http.fetch")
 local session = require("kms.cli.session")
 local verify = require("kms.cli.recovery_verify")
 
@@ -18,23 +18,19 @@ local function unverified(message)
 end
 
 -- Makes a call to the node. Returns response | nil, message, code.
-local function call(parsed, path, more)
-	local options = { url = verify.base(parsed.url) .. path, timeout_ms = parsed.timeout * 1000, max_bytes = MAX_BYTES }
-	for name, value in pairs(more or {}) do options[name] = value end
-	local response, message, code = fetch.request(options)
-	if not response then return nil, message, code end
-	if response.status == 200 then return response end
-	local value = table_of(fetch.decode(response.body))
-	return nil, ("the node refused: %s"):format(shown(value.message or response.status)), "ERR_REFUSED"
+local function ask(world, parsed, path, more)
+	more = more or {}
+	more.max_bytes = MAX_BYTES
+	return call.request(world, parsed, path, more)
 end
 
 -- The whole id of the share's set, as the node knows it: nil for the one in force, which needs none in a query.
 -- Returns query text | nil, message, code.
-local function set_query(parsed, node, head)
+local function set_query(world, parsed, node, head)
 	if node.recovery and node.recovery:sub(1, #head.set) == head.set then return "" end
-	local response, message, code = call(parsed, "/recovery")
+	local response, message, code = ask(world, parsed, "/recovery")
 	if not response then return nil, message, code end
-	for _, earlier in ipairs(table_of(table_of(fetch.decode(response.body)).earlier)) do
+	for _, earlier in ipairs(table_of(table_of(response.value).earlier)) do
 		local id = table_of(earlier).set
 		if type(id) == "string" and #id == 64 and id:sub(1, #head.set) == head.set then return "&set=" .. id end
 	end
@@ -68,8 +64,8 @@ local function confirmed(world, parsed)
 end
 
 -- Checks the node against its document and the chain. Returns node, what the chain says | nil, message, code.
-local function check_node(native, parsed, head)
-	local node, message, code = verify.node(native, parsed)
+local function check_node(native, world, parsed, head)
+	local node, message, code = verify.node(native, world, parsed)
 	if not node then return nil, message, code end
 	if not node.recovery_key then return unverified("the node does not wait for custodians: there is nothing to give") end
 	local names, found
@@ -84,31 +80,31 @@ local function check_node(native, parsed, head)
 end
 
 -- Answers the node's challenge and sends the share. Returns reply | nil, message, code.
-local function send(native, parsed, share, node, query)
+local function send(native, world, parsed, share, node, query)
 	local x = share:head().x
-	local response, message, code = call(parsed, ("/recovery/challenge?x=%d%s"):format(x, query))
+	local response, message, code = ask(world, parsed, ("/recovery/challenge?x=%d%s"):format(x, query))
 	if not response then return nil, message, code end
 	local challenge, body, answer
-	challenge, message, code = age.challenge(native, parsed.identity, response.body, node.wallet, x)
+	challenge, message, code = age.challenge(native, age.key(parsed), response.body, node.wallet, x)
 	if not challenge then return nil, message, code end
 	body, message, code = share:seal(node.recovery_key)
 	if not body then return nil, message, code end
 	answer, message, code = challenge:answer(body)
 	challenge:close()
 	if not answer then return nil, message, code end
-	return call(parsed, "/recovery/share", {
+	return ask(world, parsed, "/recovery/share", {
 		method = "POST", body = body, headers = { ["X-KMS-Recovery"] = ("%d:%s"):format(x, answer) },
 	})
 end
 
 local function give(native, parsed, world)
-	local share, message, code = age.share(native, parsed.identity, parsed.share)
+	local share, message, code = age.share(native, age.key(parsed), parsed.share)
 	if not share then return nil, message, code end
 	local head = share:head()
 	local node, found, query, agreed, response
-	node, found, code = check_node(native, parsed, head)
+	node, found, code = check_node(native, world, parsed, head)
 	if not node then return nil, found, code end
-	query, message, code = set_query(parsed, node, head)
+	query, message, code = set_query(world, parsed, node, head)
 	if not query then return nil, message, code end
 	describe(world, parsed, node, head, found)
 	agreed, message, code = confirmed(world, parsed)
@@ -117,10 +113,10 @@ local function give(native, parsed, world)
 		session.print(world, "nothing was sent")
 		return exit.FAILED
 	end
-	response, message, code = send(native, parsed, share, node, query)
+	response, message, code = send(native, world, parsed, share, node, query)
 	share:close()
 	if not response then return nil, message, code end
-	local reply = table_of(fetch.decode(response.body))
+	local reply = table_of(response.value)
 	if reply.complete == true then
 		session.print(world, "given: the node has the master secret again")
 	else
@@ -174,7 +170,7 @@ function M.command(options)
 			{ name = "chain-id", value = "ID", help = "id of the chain (default: the allow list's `chain`)", type = "int",
 				min = 1, max = (1 << 53) - 1 },
 			{ name = "yes", help = "do not ask" },
-			options.simulated, session.TIMEOUT,
+			options.simulated, age.TIMEOUT, session.TIMEOUT,
 		},
 		notes = NOTES, run = run,
 	}

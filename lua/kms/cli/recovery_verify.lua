@@ -4,8 +4,8 @@
 local uv = require("luv")
 local allow_list = require("kms.attest.allow_list")
 local attest = require("kms.attest")
+local call = require("kms.cli.recovery_call")
 local chain_api = require("kms.chain")
-local fetch = require("kms.http.fetch")
 
 local M = {}
 
@@ -20,11 +20,6 @@ local function unverified(message, ...)
 	return nil, message:format(...), "ERR_UNVERIFIED"
 end
 
---- The base of a URL, without a slash at its end.
-function M.base(url)
-	return (url:gsub("/+$", ""))
-end
-
 -- The name of the list's image that a document is of.
 local function image_of(list, pcrs)
 	for i, image in ipairs(list.images) do
@@ -36,17 +31,15 @@ local function image_of(list, pcrs)
 end
 
 --- Gets a node's attestation document over a fresh nonce, and verifies it against the allow list. Yields.
--- @param parsed  url, timeout, pcr (path of the allow list), allow_simulated
+-- @param world  stderr; @param parsed  url, timeout, pcr (path of the allow list), allow_simulated
 -- @return { wallet, public_key, image (name), simulated, recovery (id of its set), recovery_key, list } |
 --   nil, message, code
-function M.node(native, parsed)
+function M.node(native, world, parsed)
 	local list, message = allow_list.load(parsed.pcr)
 	if not list then return nil, message, "ERR_USAGE" end
 	local nonce = uv.random(NONCE_BYTES)
-	local response, unreachable, why = fetch.request({
-		url = ("%s/attestation?nonce=%s"):format(M.base(parsed.url), native.hex_encode(nonce)),
-		timeout_ms = parsed.timeout * 1000, max_bytes = MAX_DOCUMENT,
-	})
+	local path = "/attestation?nonce=" .. native.hex_encode(nonce)
+	local response, unreachable, why = call.send(world, parsed, path, { max_bytes = MAX_DOCUMENT })
 	if not response then return nil, unreachable, why end
 	if response.status ~= 200 then return unverified("the node gave no document (HTTP %d)", response.status) end
 	local facts, wrong, code, failure = native.attest_verify(response.body, {
