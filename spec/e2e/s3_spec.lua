@@ -12,6 +12,7 @@ local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local MASTER_HEX = ("5a"):rep(32)
+local HANGS_S = 150 -- a node gives a request up after 20 s without a byte
 local S3RVER = "spec/snapshot/s3rver/node_modules/s3rver/bin/s3rver.js"
 
 describe("a node with SNAPSHOT=s3://...", function()
@@ -79,6 +80,14 @@ describe("a node with SNAPSHOT=s3://...", function()
 			wait.until_true("a request that hangs", function() return #server.requests > seen end)
 			expect.ok(app:put("third", "3"))
 			assert.equal("2", app:value("second"))
+			-- While the request hangs, /status counts the seconds; when it has waited for long enough, it is a failure.
+			local failures = node:status().snapshot.failures
+			wait.until_true("the end of the request", function()
+				local now = node:status().snapshot
+				assert.is_true(now.unsaved_s > 0)
+				return now.state == "failing" and now.failures > failures
+			end, HANGS_S)
+			assert.equal("3", app:value("third"))
 			server.hangs = false
 			wait_saved()
 		end)
