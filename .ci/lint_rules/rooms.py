@@ -4,7 +4,7 @@ import re
 import subprocess
 
 SPEC_FOLDERS = {
-    "bench", "cluster", "conformance", "ct", "devnet", "e2e", "fuzz", "model", "native", "project", "simulate", "support", "upgrade",
+    "bench", "clients", "cluster", "conformance", "ct", "devnet", "e2e", "fuzz", "model", "native", "project", "simulate", "support", "upgrade",
     "vectors",
 }
 

@@ -45,9 +45,12 @@ local function handle(self, connection, bytes)
 	self.seen[#self.seen + 1] = request
 	local answer = request.pass
 	if self.rule then answer = function() return self.rule(request) end end
-	local reply = answer()
+	local reply, ends = answer()
 	if connection:is_closing() then return end
-	if reply then connection:write(reply) else connection:close() end
+	if not reply then return connection:close() end
+	connection:write(reply, function()
+		if ends and not connection:is_closing() then connection:close() end
+	end)
 end
 
 --- How many requests there were to a path.
@@ -61,8 +64,9 @@ end
 
 --- Stands between clients and a node.
 -- @param port of the node
--- @param rule  function(request) -> bytes of the answer, or nil to cut the connection; in a coroutine. request: method,
---   path, target, bytes, pass([other bytes]) -> what the node answers, or nil. nil: passes everything on
+-- @param rule  function(request) -> bytes of the answer, or nil to cut the connection; and true to cut it behind them;
+--   in a coroutine. request: method, path, target, bytes, pass([other bytes]) -> what the node answers, or nil. nil:
+--   passes everything on
 -- @return self { url, seen (requests), rule, port }
 function M.start(port, rule)
 	local self = { port = port, rule = rule, seen = {} }
