@@ -182,8 +182,8 @@ return {
 
 	-- Sealed snapshots ----------------------------------------------------------------------
 
-	-- Folder or bucket for sealed snapshots of the records, which survive the loss of every node.
-	-- Allowed: off, the path of a folder from / on, or s3://bucket/prefix.
+	-- Where sealed snapshots of the records are kept, which survive the loss of every node.
+	-- Allowed: off, the path of a folder from / on, s3://bucket/prefix, or odyn.
 	-- SNAPSHOT = "off",
 
 	-- Interval between sealed snapshots, as far as something changed, in seconds; one more at a graceful stop.

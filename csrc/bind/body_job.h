@@ -32,6 +32,7 @@ typedef struct bind_body_job {
 	uint8_t mac32[32];
 	bool has_mac;
 	size_t plain_len;
+	const char *key;   /* text that stays on the caller's stack */
 	const char *field; /* after a failure: the member at fault, or NULL */
 	kms_status status;
 } bind_body_job;

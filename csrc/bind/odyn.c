@@ -88,6 +88,44 @@ static int odyn_envelope(lua_State *L)
 	return bind_body_job_start(L, job, false);
 }
 
+/* ---- storage ------------------------------------------------------------------------------------ */
+
+static kms_status value_run(bind_body_job *job)
+{
+	return kms_odyn_value(&job->out, &job->field, &job->in);
+}
+
+/* odyn_value(response) -> body with the object's bytes | nil, message, code. response: of /v1/s3/get. */
+static int odyn_value(lua_State *L)
+{
+	kms_buf_kind kind = bind_body_check(L, 1)->kind;
+	bind_body_job *job = push_job(L, 1, value_run);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->out = kms_buf_make(kind, BODY_JOB_MAX_BYTES);
+	return bind_body_job_start(L, job, false);
+}
+
+static kms_status put_request_run(bind_body_job *job)
+{
+	return kms_odyn_put_request(&job->out, kms_text_from(job->key), kms_buf_span(job->loan.body));
+}
+
+/*
+ * odyn_put_request(key, body) -> body | nil, message, code
+ * The request for /v1/s3/put. `body` is lent to the job, and stays the caller's. key: without a NUL.
+ */
+static int odyn_put_request(lua_State *L)
+{
+	const char *key = luaL_checkstring(L, 1);
+	(void)bind_body_check(L, 2);
+	lua_settop(L, 2);
+	bind_body_job *job = bind_body_job_new(L, put_request_run);
+	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
+	job->key = key; /* stays on the stack */
+	bind_body_lend(&job->loan, L, 2);
+	return bind_body_job_start(L, job, false);
+}
+
 /* ---- small responses, read without a job --------------------------------------------------------- */
 
 /* odyn_random(response) -> secret of 32 bytes | nil, message, code. response: of /v1/random. */
@@ -146,6 +184,8 @@ void bind_add_odyn(lua_State *L)
 		{ "odyn_plain", odyn_plain },
 		{ "odyn_seal_request", odyn_seal_request },
 		{ "odyn_envelope", odyn_envelope },
+		{ "odyn_value", odyn_value },
+		{ "odyn_put_request", odyn_put_request },
 		{ "odyn_random", odyn_random },
 		{ "odyn_signature", odyn_signature },
 		{ "odyn_transaction", odyn_transaction },

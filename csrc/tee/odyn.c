@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
+#include "tee/odyn_internal.h"
 
 #define MAX_VALUES 64     /* values and keys of a response; other members are ignored, within this bound */
 #define MAX_NONCE 64      /* bytes; envelopes use the first 12 */
@@ -103,7 +104,7 @@ static void reading_end(reading *r)
 }
 
 /* A malformed response is the fault of the service (ERR_TEE); a shortage of this process is not. */
-static kms_status blame(kms_status status)
+kms_status kms_odyn_blame(kms_status status)
 {
 	kms_category category = kms_status_category(status);
 	bool ours = status == KMS_OK || category == KMS_CATEGORY_BUSY || category == KMS_CATEGORY_SYSTEM ||
@@ -113,7 +114,7 @@ static kms_status blame(kms_status status)
 
 static kms_status report(const char **field, const reading *r, kms_status status)
 {
-	kms_status blamed = blame(status);
+	kms_status blamed = kms_odyn_blame(status);
 	if (blamed == KMS_ERR_TEE) *field = r->field;
 	return blamed;
 }
@@ -163,15 +164,14 @@ static kms_status read_own_address(reading *r, const uint8_t own20[20])
 
 /* ---- plaintext ---- */
 
-/* Gives the memory of the response to `plain`, with `text`, a part of it, moved to the start. */
-static void adopt(kms_buf *plain, kms_buf *response, kms_text text)
+void kms_odyn_adopt(kms_buf *out, kms_buf *response, kms_text text)
 {
-	size_t max = plain->max;
+	size_t max = out->max;
 	memmove(response->data, text.text, text.len);
 	kms_wipe(response->data + text.len, response->len - text.len);
-	*plain = *response;
-	plain->len = text.len;
-	plain->max = max;
+	*out = *response;
+	out->len = text.len;
+	out->max = max;
 	*response = kms_buf_make(response->kind, response->max);
 }
 
@@ -182,7 +182,7 @@ static kms_status read_plain(kms_buf *plain, reading *r, kms_buf *response)
 	GUARD(read_text(&text, r, "plaintext"));
 	if (plain->kind == KMS_BUF_GUARDED) return kms_buf_append(plain, kms_text_span(text));
 	ENSURE(text.len <= plain->max, KMS_ERR_TOO_LARGE);
-	adopt(plain, response, text);
+	kms_odyn_adopt(plain, response, text);
 	return KMS_OK;
 }
 

@@ -33,6 +33,13 @@ kms_status kms_odyn_decrypt_request(kms_buf *request, const kms_envelope *envelo
  */
 kms_status kms_odyn_encrypt_request(kms_buf *request, kms_text plain, const uint8_t peer97[97]);
 
+/*
+ * Writes {"key","value"} for /v1/s3/put, the value in base64.
+ * Returns: KMS_OK; ERR_ARGUMENT; ERR_UTF8; ERR_TOO_LARGE; ERR_MEMORY.
+ * In-out: request - appended to; unchanged on failure. In: key - UTF-8. value - may be empty.
+ */
+kms_status kms_odyn_put_request(kms_buf *request, kms_text key, kms_span value);
+
 /* ---- responses --------------------------------------------------------------------------------- */
 
 /*
@@ -43,6 +50,13 @@ kms_status kms_odyn_encrypt_request(kms_buf *request, kms_text plain, const uint
  * In-out: response - a wiped buffer; empty afterwards, also on failure.
  */
 kms_status kms_odyn_plain(kms_buf *plain, const char **field, kms_buf *response);
+
+/*
+ * Reads {"value"} of /v1/s3/get: standard base64 with padding.
+ * Returns: KMS_OK; ERR_TEE; ERR_ARGUMENT. Out: value - an empty buffer of the caller; it takes over the
+ * memory of the response. field. In-out: response - empty afterwards, also on failure.
+ */
+kms_status kms_odyn_value(kms_buf *value, const char **field, kms_buf *response);
 
 /*
  * Reads {"encrypted_data","enclave_public_key","nonce"} and writes it as a canonical envelope.

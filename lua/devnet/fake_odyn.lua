@@ -14,6 +14,7 @@ local json = require("kms.base.json")
 local native = require("kms_native")
 local sim = require("kms.tee.sim")
 local sim_attest = require("kms.tee.sim_attest")
+local storage = require("devnet.odyn_storage")
 
 local M = {}
 
@@ -143,6 +144,10 @@ CALLS["POST /v1/attestation"] = function(self, body)
 	return document
 end
 
+for call, answer in pairs(storage.CALLS) do
+	CALLS[call] = function(self, body) return answer(self.storage, body) end
+end
+
 local function read_body(request)
 	if not request.has_body then return {} end
 	local ok, message, code = request:read_body(MAX_BODY)
@@ -171,7 +176,8 @@ local function pem(base64)
 end
 
 --- Starts a fake service. native.init must have run.
--- @param options  seed: file, created if missing; host: loopback address; port: 0 for any
+-- @param options  seed: file, created if missing; host: loopback address; port: 0 for any; storage: folder for
+--   the objects of its storage, nil: it has none
 -- @return fake { wallet, port } | nil, message
 function M.start(options)
 	if not cidr.is_loopback(options.host) then return nil, options.host .. " is not a loopback address" end
@@ -187,7 +193,7 @@ function M.start(options)
 	local point, base64 = ecdh:public()
 	local self = setmetatable({
 		wallet = keys.wallet, ecdh = ecdh, signer = signer, public_point = point,
-		public_der = keys.p384:public_der(), public_pem = pem(base64),
+		public_der = keys.p384:public_der(), public_pem = pem(base64), storage = options.storage,
 	}, Fake)
 	self.server = http.new({ handler = function(request) return self:handle(request) end, config = LIMITS })
 	local ok

@@ -11,7 +11,9 @@ local function run(parsed, world)
 	if not host then return session.fail(world, "--bind: allowed is " .. config_types.bind.allowed(), "ERR_USAGE") end
 	local native, failed = session.native(world, session.SMALL)
 	if not native then return failed end
-	local fake, message = fake_odyn.start({ seed = parsed.seed, host = host, port = tonumber(port) })
+	local fake, message = fake_odyn.start({
+		seed = parsed.seed, host = host, port = tonumber(port), storage = parsed.storage,
+	})
 	if not fake then return session.fail(world, message) end
 	local address = parsed.bind:gsub(":%d+$", ":" .. fake.port)
 	session.print(world, ("fake Odyn service on http://%s, wallet %s"):format(
@@ -28,6 +30,7 @@ return {
 	summary = "run a fake Odyn service, for development: it does not protect plaintext",
 	options = {
 		{ name = "seed", value = "FILE", help = "seed file of its keys, created if missing", default = "odyn.seed" },
+		{ name = "storage", value = "FOLDER", help = "where the objects of its storage are kept (default: it has none)" },
 		{ name = "bind", value = "ADDRESS", help = "loopback address and port", default = "127.0.0.1:18000" },
 	},
 	run = run,

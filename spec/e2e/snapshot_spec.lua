@@ -175,7 +175,7 @@ describe("SNAPSHOT", function()
 		end
 		assert.truthy(refused("/nowhere/at/all"):find("/nowhere/at/all is not a folder: make or mount it", 1, true))
 		for _, value in ipairs({
-			"here", "./here", "/", "/tmp/", "s3://", "s3://UPPER/x", "s3://bucket/", "s3://bucket//a", "s3://bucket/a?b", "odyn",
+			"here", "./here", "/", "/tmp/", "s3://", "s3://UPPER/x", "s3://bucket/", "s3://bucket//a", "s3://bucket/a?b", "odin",
 		}) do
 			assert.truthy(refused(value):find("variable SNAPSHOT: value '" .. value .. "' is not valid", 1, true), value)
 		end

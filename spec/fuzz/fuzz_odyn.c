@@ -3,7 +3,7 @@
 #include "lib/fuzz.h"
 #include "odyn_kit.h"
 
-enum { PLAIN, ENVELOPE, SECRET, SIGNATURE, TRANSACTION, KINDS };
+enum { PLAIN, ENVELOPE, SECRET, SIGNATURE, TRANSACTION, VALUE, KINDS };
 
 const unsigned fuzz_kinds = KINDS;
 
@@ -73,6 +73,17 @@ static void check_transaction(kms_buf *response)
 	kms_buf_free(&raw);
 }
 
+static void check_value(kms_buf *response)
+{
+	const char *field;
+	kms_buf value = kms_buf_make(KMS_BUF_WIPED, FUZZ_MAX_INPUT);
+	kms_status status = kms_odyn_value(&value, &field, response);
+	if (status == KMS_OK) fuzz_accept(VALUE);
+	HOLDS(status == KMS_OK ? !field : status == KMS_ERR_TEE && value.len == 0);
+	HOLDS(!response->data);
+	kms_buf_free(&value);
+}
+
 /* The first byte is the kind of the response. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -94,8 +105,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case SIGNATURE:
 		check_signature(&response);
 		break;
-	default:
+	case TRANSACTION:
 		check_transaction(&response);
+		break;
+	default:
+		check_value(&response);
 	}
 	kms_buf_free(&response);
 	return 0;
@@ -128,6 +142,7 @@ void fuzz_seeds(void)
 	fuzz_seed_choice(SIGNATURE,
 			 KMS_BYTES("{\"signature\":\"0x" R S "1b\",\"address\":\"" OWN_ADDRESS "\"}"));
 	seed_transaction();
+	fuzz_seed_choice(VALUE, KMS_BYTES("{\"value\":\"AAEC/w==\",\"content_type\":null}"));
 	for (uint8_t kind = 0; kind < KINDS; kind++)
 		fuzz_seed_choice(kind, KMS_BYTES("[]"));
 }

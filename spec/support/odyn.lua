@@ -17,8 +17,9 @@ local STOP_S = 60
 --- Starts the process, and waits until it answers.
 function Odyn:run()
 	local log = assert(uv.fs_open(self.dir .. "/odyn.log", "a", 384))
-	self.process = node.spawn({ "devnet-odyn", "--seed", self.dir .. "/odyn.seed", "--bind", "127.0.0.1:" .. self.port },
-		{ env = {}, uid = self.uid }, log, log)
+	local arguments = { "devnet-odyn", "--seed", self.dir .. "/odyn.seed", "--bind", "127.0.0.1:" .. self.port }
+	if self.storage then table.move({ "--storage", self.storage }, 1, 2, #arguments + 1, arguments) end
+	self.process = node.spawn(arguments, { env = {}, uid = self.uid }, log, log)
 	uv.fs_close(log)
 	local function answers()
 		local response = http.get(self.port, "/v1/eth/address")
@@ -48,12 +49,13 @@ function Odyn:stop()
 end
 
 --- Starts one with keys of its own.
--- @param options optional: dir (a folder that stays, with the keys), uid (who runs it)
+-- @param options optional: dir (a folder that stays, with the keys), uid (who runs it), storage (folder of its storage)
 -- @return fake {port, url, dir}
 function M.start(options)
 	options = options or {}
 	local self = setmetatable({
 		dir = options.dir or files.temp_dir(), keep = options.dir ~= nil, uid = options.uid, port = node.free_port(),
+		storage = options.storage,
 	}, Odyn)
 	self.url = "http://127.0.0.1:" .. self.port
 	return self:run()

@@ -6,6 +6,9 @@ local crypto = require("spec.support.crypto")
 local http = require("kms.http.server")
 local kit = require("kms_testkit")
 local loop = require("kms.base.loop")
+local native = require("spec.support.native")
+local s3 = require("kms.snapshot.s3")
+local uv = require("luv")
 
 local M = {}
 
@@ -94,6 +97,23 @@ function Server:env()
 		AWS_ENDPOINT_URL = "http://127.0.0.1:" .. self.port, AWS_REGION = M.REGION, AWS_ACCESS_KEY_ID = M.KEY_ID,
 		AWS_SECRET_ACCESS_KEY = M.SECRET,
 	}
+end
+
+--- Opens the bucket as a node does.
+-- @param text SNAPSHOT, or nil; @param changes to the environment: name -> value, false: without it
+-- @return function(secret) -> place | nil, message
+function Server:open(text, changes)
+	local env = self:env()
+	for name, value in pairs(changes or {}) do env[name] = value or nil end
+	uv.os_setenv("AWS_SECRET_ACCESS_KEY", env.AWS_SECRET_ACCESS_KEY or M.SECRET)
+	return s3.open(text or "s3://bucket/a/prefix", {
+		env = function(name) return env[name] end, wall_ms = native.wall_ms, proxy_of = function() end,
+	})
+end
+
+--- The bucket as nodes use it: function(secret).
+function Server:place()
+	return assert(self:open())
 end
 
 --- Ends it.

@@ -85,7 +85,8 @@ local function failing_place(self, open)
 	end
 end
 
-local function new_log(lines)
+--- A log that adds { event, fields } to a list.
+function M.log(lines)
 	local log = {}
 	local function add(_, event, fields) lines[#lines + 1] = { event, fields or {} } end
 	log.info, log.warn, log.error = add, add, add
@@ -168,7 +169,7 @@ function M.new()
 		beside = {},
 		secret = native.secret_random(32),
 	}, Fixture)
-	self.log = new_log(self.lines)
+	self.log = M.log(self.lines)
 	self.place = failing_place(self, assert(folder.open(self.dir)))
 	return self
 end

@@ -35,11 +35,20 @@ local function check_sizes(values, refuse)
 	end
 end
 
+-- What sealed snapshots need.
+local function check_snapshots(values, refuse)
+	if values.SNAPSHOT == "odyn" and values.TEE ~= "odyn" then
+		refuse("variable SNAPSHOT: value 'odyn' is not valid with TEE=%s: allowed is with TEE=odyn, whose service has the "
+			.. "storage", values.TEE)
+	end
+end
+
 --- Appends a line to `errors` for each forbidden combination.
 -- @param values  by name; @param origins  name -> where a value is from
 function M.check(values, origins, errors)
 	local function refuse(text, ...) errors[#errors + 1] = text:format(...) end
 	check_sizes(values, refuse)
+	check_snapshots(values, refuse)
 	if not values.IN_ENCLAVE then return end
 	if values.TEE == "sim" then
 		refuse("variable TEE: value 'sim' is not valid with IN_ENCLAVE=true: allowed is odyn or nitro")

@@ -117,7 +117,7 @@ function M.sections()
 				doc = "HTTP proxy for outbound calls; not set: in an enclave the one of https_proxy and http_proxy." }),
 		section("Sealed snapshots",
 			{ name = "SNAPSHOT", type = "place", default = "off",
-				doc = "Folder or bucket for sealed snapshots of the records, which survive the loss of every node." },
+				doc = "Where sealed snapshots of the records are kept, which survive the loss of every node." },
 			{ name = "SNAPSHOT_INTERVAL_SECONDS", type = "int", min = 1, max = DAY_S, default = 300,
 				doc = "Interval between sealed snapshots, as far as something changed, in seconds; one more at a graceful stop." },
 			{ name = "SNAPSHOT_KEEP", type = "int", min = 1, max = 100, default = 3,

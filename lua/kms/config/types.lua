@@ -142,12 +142,13 @@ end
 M.place = {
 	parse = function(text)
 		if text:lower() == "off" or text == "0" then return "off" end
+		if text:lower() == "odyn" then return "odyn" end
 		if is_bucket(text) then return text end
 		if #text > MAX_TEXT or text:find("%c") or not text:find("^/.") or text:find("/$") then return nil end
 		return text
 	end,
 	accept = function(value) if value == 0 or value == false then return "off" end end,
-	allowed = function() return "off, the path of a folder from / on, or s3://bucket/prefix" end,
+	allowed = function() return "off, the path of a folder from / on, s3://bucket/prefix, or odyn" end,
 }
 
 M.url = {

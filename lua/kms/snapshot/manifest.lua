@@ -92,7 +92,7 @@ end
 -- What says that a file could not be read now; everything else, that it is not what it should be.
 local PASSING = {
 	ERR_MEMORY = true, ERR_LOCKED_MEMORY = true, ERR_CRYPTO = true, ERR_SYSTEM = true, ERR_TIMEOUT = true,
-	ERR_CONNECT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_HTTP = true,
+	ERR_CONNECT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_HTTP = true, ERR_TEE = true, ERR_BUSY = true,
 }
 
 --- Whether a failure to read or open a file says that it is bad. @param code of that failure

@@ -1,5 +1,6 @@
 --- Snapshot files in a bucket: <prefix>/<hash of the secret>/<wallet>/<file>. The methods of kms.snapshot.folder.
 
+local listing = require("kms.snapshot.listing")
 local names = require("kms.snapshot.names")
 local requests = require("kms.snapshot.s3_request")
 
@@ -9,7 +10,6 @@ local Bucket = {}
 Bucket.__index = Bucket
 
 local MAX_FILE = 64 << 20 -- KMS_SNAPSHOT_MAX_FILE
-local MAX_PAGES = 1000 -- of a listing, a thousand names each
 
 -- The path of an object from the bucket's root on.
 local function key_of(self, wallet, sequence, kind)
@@ -25,20 +25,8 @@ end
 
 -- ---- listing ---------------------------------------------------------------------------------------
 
-local function add(listing, wallet, name)
-	if not names.is_wallet(wallet) then return end
-	local sequence, kind = names.parse(name)
-	if not sequence then return end
-	listing[wallet] = listing[wallet] or { manifests = {}, records = {}, unfinished = {} }
-	if kind == "manifest" then
-		table.insert(listing[wallet].manifests, sequence)
-	else
-		listing[wallet].records[sequence] = true
-	end
-end
-
--- One page of names. Returns the token of the next one, false: there is none | nil, message, code.
-local function list_page(self, listing, token)
+-- One page of names, for kms.snapshot.listing.
+local function list_page(self, found, token)
 	local response, message, code = self.requests:request({
 		method = "GET", path = self.bucket,
 		query = { ["list-type"] = "2", prefix = self.prefix, ["continuation-token"] = token },
@@ -46,10 +34,7 @@ local function list_page(self, listing, token)
 	if not response then return nil, message, code end
 	if response.status ~= 200 then return refusal(response) end
 	for key in response.body:gmatch("<Key>([^<]+)</Key>") do
-		if key:sub(1, #self.prefix) == self.prefix then
-			local wallet, name = key:sub(#self.prefix + 1):match("^([^/]+)/([^/]+)$")
-			if wallet then add(listing, wallet, name) end
-		end
+		if key:sub(1, #self.prefix) == self.prefix then found:add(key:sub(#self.prefix + 1)) end
 	end
 	if not response.body:find("<IsTruncated>true</IsTruncated>", 1, true) then return false end
 	local next_token = response.body:match("<NextContinuationToken>([^<]+)</NextContinuationToken>")
@@ -59,17 +44,7 @@ end
 
 --- As Folder:list.
 function Bucket:list()
-	local listing, token = {}, nil
-	for _ = 1, MAX_PAGES do
-		local message, code
-		token, message, code = list_page(self, listing, token)
-		if token == nil then return nil, message, code end
-		if not token then
-			for _, listed in pairs(listing) do table.sort(listed.manifests) end
-			return listing
-		end
-	end
-	return nil, "the bucket holds too many names", "ERR_HTTP"
+	return listing.collect("the bucket", function(found, token) return list_page(self, found, token) end)
 end
 
 -- ---- objects ---------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
---- Calls to the Odyn service: over kept-alive connections, AT_ONCE at a time, for at most TIMEOUT_MS each. A failure's
--- message names the call and never its content; it is also logged.
+--- Calls to the Odyn service: over kept-alive connections, AT_ONCE at a time, for at most TIMEOUT_MS each, those of its
+-- storage for longer. A failure's message names the call and never its content; it is also logged.
 
 local native = require("kms_native")
 local semaphore = require("kms.async.semaphore")
@@ -10,18 +10,24 @@ local OdynCalls = {}
 OdynCalls.__index = OdynCalls
 
 local TIMEOUT_MS = 3000
+local LIST_MS, OBJECT_MS = 30000, 120000 -- the service calls a storage elsewhere meanwhile
 local AT_ONCE = 48 -- connections to the service, of the 64 that the process may have
 local MAX_WAITING = 1024
 local LOG_AGAIN_S = 10
 local MAX_RESPONSE = 16384 -- bytes of a response, unless the caller gives another limit
 
--- By call: whether it sends JSON, and whether its response holds a secret and is wiped.
-local SENDS, WIPED = { content_type = "application/json" }, { wiped = true }
+local JSON = "application/json"
+
+-- By call: whether it sends JSON, whether its response holds a secret and is wiped, and how long it may take.
+local SENDS, WIPED = { content_type = JSON }, { wiped = true }
+local LISTS, MOVES = { content_type = JSON, timeout_ms = LIST_MS }, { content_type = JSON, timeout_ms = OBJECT_MS }
 local CALLS = {
 	["GET /v1/eth/address"] = {}, ["POST /v1/eth/sign"] = SENDS, ["POST /v1/eth/sign-tx"] = SENDS,
 	["GET /v1/random"] = WIPED, ["GET /v1/encryption/public_key"] = {}, ["POST /v1/encryption/encrypt"] = SENDS,
 	["POST /v1/attestation"] = SENDS,
-	["POST /v1/encryption/decrypt"] = { content_type = "application/json", wiped = true },
+	["POST /v1/encryption/decrypt"] = { content_type = JSON, wiped = true },
+	["POST /v1/s3/list"] = LISTS, ["POST /v1/s3/delete"] = LISTS, ["POST /v1/s3/get"] = MOVES,
+	["POST /v1/s3/put"] = MOVES,
 }
 
 -- Counts and logs a failure. Returns nil, message, code.
@@ -47,7 +53,8 @@ end
 -- @param call  "POST /v1/eth/sign", as messages name it
 -- @param body  text, a body handle (which is closed), or nil
 -- @param max_bytes  of the response, or nil
--- @return body handle of a 2xx response | nil, message, code, HTTP status of another response
+-- @return body handle of a 2xx response | nil, message, code, HTTP status of another response, the code of a call that
+--   had none
 function OdynCalls:call(call, body, max_bytes)
 	local counts = self.counts[call]
 	counts.calls = counts.calls + 1
@@ -56,10 +63,8 @@ function OdynCalls:call(call, body, max_bytes)
 	if status and response then return response end
 	local message = response
 	if code == "ERR_BUSY" then return nil, message, code end
-	if not status then return failed(self, call, message) end
-	local _
-	_, message, code = failed(self, call, ("HTTP status %d"):format(status))
-	return nil, message, code, status
+	local _, text = failed(self, call, status and ("HTTP status %d"):format(status) or message)
+	return nil, text, "ERR_TEE", status, not status and code or nil
 end
 
 --- Reads a response with one of native's functions, and closes it.
@@ -83,8 +88,8 @@ function M.new(url, log)
 		local method, path = call:match("^(%u+) (.*)$")
 		local message
 		endpoints[call], message = native.endpoint({
-			url = url .. path, method = method, timeout_ms = TIMEOUT_MS, content_type = options.content_type,
-			wiped = options.wiped,
+			url = url .. path, method = method, timeout_ms = options.timeout_ms or TIMEOUT_MS,
+			content_type = options.content_type, wiped = options.wiped,
 		})
 		if not endpoints[call] then return nil, message end
 	end
