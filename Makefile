@@ -53,7 +53,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all vectors build native-tests deps run devnet cluster test test-native test-lua test-backend test-upgrade \
+.PHONY: all vectors build native-tests deps run devnet cluster drill test test-native test-lua test-backend test-upgrade \
 	s3 test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-sessions bench-tools fairness lint \
 	check fmt install install-program uninstall clean help force
@@ -159,15 +159,25 @@ native-tests: $(TESTS) $(FUZZERS) $(TOOLS) $(TESTKIT) $(PRELOADS) $(if $(SAN),,$
 run: all ## build and start a node on its embedded defaults (no chain, no TEE service)
 	@exec $(BUILD)/nova-kms serve --config config/dev.lua
 
-devnet: deps-build-run-contracts ## run a cluster on this machine, with a chain of its own (NODES=3, ODYN=1)
+devnet: deps-build-run-contracts ## run a cluster on this machine, with a chain of its own (NODES=3, ODYN=1, CUSTODIANS=5, THRESHOLD=3)
 	$(SUBMAKE) build
 	@contracts/script/build
-	@exec $(BUILD)/nova-kms devnet $(if $(NODES),--nodes $(NODES)) $(if $(ODYN),--odyn)
+	@exec $(BUILD)/nova-kms devnet $(if $(NODES),--nodes $(NODES)) $(if $(ODYN),--odyn) \
+		$(if $(CUSTODIANS),--custodians $(CUSTODIANS)) $(if $(THRESHOLD),--threshold $(THRESHOLD))
 
 cluster: deps-build-run-contracts ## write on such a cluster while nodes are killed and restarted, and compare them (half a minute)
 	$(SUBMAKE) build
 	@contracts/script/build
 	@exec $(BUILD)/nova-kms devnet --drill --dir $(BUILD)/cluster --port 0
+
+# The S3 server of drill and s3.
+S3RVER = @cd spec/snapshot/s3rver && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --loglevel=error; }
+
+drill: deps-build-run-test-contracts ## lose every node of such a cluster with its files, and have custodians bring all back (half a minute)
+	$(S3RVER)
+	$(SUBMAKE) build
+	@contracts/script/build
+	@exec $(BUILD)/nova-kms devnet --disaster --custodians 5 --threshold 3 --s3 --dir $(BUILD)/drill --port 0
 
 test: deps-build-run-test ## build and run every test, JOBS= at a time; closes with "N passed, N failed"
 	$(SUBMAKE) build native-tests faulty
@@ -187,7 +197,7 @@ test-backend: build native-tests ## the end-to-end specs on another backend: TEE
 UPGRADE_FROM ?= 2a27302
 
 s3: deps-build-run-test-contracts ## sealed snapshots in a bucket of s3rver, a real server of S3's protocol (npm fetches it)
-	@cd spec/snapshot/s3rver && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --loglevel=error; }
+	$(S3RVER)
 	$(SUBMAKE) build native-tests
 	@SPECS="spec/e2e/s3_spec.lua spec/snapshot/s3_spec.lua" spec/run $(BUILD) lua
 

@@ -182,7 +182,9 @@ local function play(self)
 	row(self, "node 1 started again")
 end
 
-local function compare(self)
+--- Compares the nodes as `nova-kms cluster check` does, and prints what it says.
+-- @param self  net, program, out, failures: list to which a difference is added
+function M.compare(self)
 	local urls = {}
 	for i, node in ipairs(self.net.nodes) do urls[i] = node.url end
 	local groups, message = digests.compare({ urls = urls, timeout_ms = TIMEOUT_MS, wait_s = COMPARE_S })
@@ -203,7 +205,7 @@ function M.run(net, world, wait_ms)
 	local ok, message = pcall(function()
 		self.clients = make_clients(net, net.apps[1])
 		play(self)
-		compare(self)
+		M.compare(self)
 	end)
 	if not ok then table.insert(self.failures, tostring(message)) end
 	if #self.failures > 0 then return nil, "the drill failed:\n  " .. table.concat(self.failures, "\n  ") end

@@ -7,8 +7,8 @@ local uv = require("luv")
 local M = {}
 
 local HEADER = "-- A devnet of nova-kms: this folder is cleared when it starts again.\n"
--- The only folders that a devnet creates, and the only ones that it removes.
-local FOLDERS = { "chain", "nodes", "apps" }
+-- The folders that each devnet has, and those that some have: it removes no others.
+local FOLDERS, MORE = { "chain", "nodes", "apps" }, { "custodians", "snapshots", "s3", "keys" }
 
 local function own_id()
 	return math.tointeger(uv.os_getpid()) -- luv gives a float
@@ -33,7 +33,9 @@ local function runs(known)
 end
 
 local function clear(dir)
-	for _, name in ipairs(FOLDERS) do files.remove_dir(dir .. "/" .. name) end
+	for _, list in ipairs({ FOLDERS, MORE }) do
+		for _, name in ipairs(list) do files.remove_dir(dir .. "/" .. name) end
+	end
 	uv.fs_unlink(description(dir))
 end
 

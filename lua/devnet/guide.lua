@@ -39,6 +39,10 @@ function M.print_map(net, out)
 	for _, node in ipairs(net.nodes) do
 		out:write(("node %-5d %s  wallet %s  process %d\n"):format(node.index, node.url, node.wallet, node.process.pid))
 	end
+	if net.custodians then
+		local place = net.s3 and net.s3.place .. " at " .. net.s3.url or net.custodians.snapshots
+		out:write(("custodians %s  snapshots %s\n"):format(net.custodians.dir, place))
+	end
 	for _, app in ipairs(net.apps) do
 		out:write(("%-10s application %d  wallet %s  seed %s\n"):format(app.name, app.app_id, app.wallet, app.seed_path))
 	end
@@ -48,6 +52,58 @@ end
 --- The command that starts drained nodes again.
 function M.give_back_line()
 	return ("kill -USR1 %d"):format(uv.os_getpid())
+end
+
+-- A line that waits until a command succeeds.
+local function await(command)
+	return ("until %s; do sleep 1; done"):format(command)
+end
+
+-- What custodians do every quarter: list of { comment, command }.
+local function rehearsal_lines(net, line)
+	local custodians, node = net.custodians, net.nodes[1]
+	local list = {
+		{ "the operator fetches their shares", line(custodians:words("shares", node, "--out", custodians.shares)) },
+	}
+	for _, person in ipairs(custodians.people) do
+		list[#list + 1] = { person.name .. " shows that its key opens its share",
+			line(custodians:own_words("check", node, person)) }
+	end
+	list[#list + 1] = { "who has rehearsed", line(custodians:words("show", node)) }
+	return list
+end
+
+-- The loss of all nodes, and what brings them back: list of { comment, command }.
+local function disaster_lines(net, line)
+	local custodians, node, app = net.custodians, net.nodes[1], net.apps[1]
+	local function call(words) return line({ "call", words, "--url", node.url, "--seed", app.seed_path }) end
+	local derive = call("derive --path wallet/root")
+	local list = {
+		{ "a key of before", derive },
+		{ "all nodes are killed, their files deleted; fresh ones start with new wallets, registered on the chain",
+			("kill -USR2 %d"):format(uv.os_getpid()) },
+		{ "node 1 waits for custodians", await(line(custodians:words("show", node)) .. " 2>&1 | grep waiting") },
+	}
+	for i = 1, custodians.threshold do
+		local person = custodians.people[i]
+		list[#list + 1] = { person.name .. " gives its share",
+			line(custodians:own_words("give", node, person, net.chain.url)) }
+	end
+	list[#list + 1] = { "the key is the one of before", await(derive) }
+	list[#list + 1] = { "the records are those of the last snapshot", call("list") }
+	return list
+end
+
+local function print_custodians(net, out, program)
+	local function line(words) return program .. " " .. table.concat(words, " ") end
+	local function print_all(list)
+		for _, entry in ipairs(list) do out:write("  # ", entry[1], "\n  ", entry[2], "\n") end
+	end
+	out:write(("As custodians, of whom any %d of %d restore the master secret: the rehearsal, every quarter\n"):format(
+		net.custodians.threshold, #net.custodians.people))
+	print_all(rehearsal_lines(net, line))
+	out:write("The disaster, after the rehearsal (docs/recovery.md)\n")
+	print_all(disaster_lines(net, line))
 end
 
 --- Prints commands to try next.
@@ -62,6 +118,7 @@ function M.print_lines(net, out, program)
 	out:write("As an operator who takes a node out, and gives it back:\n")
 	out:write(("  %s drain --socket %s/control.sock\n  %s\n"):format(program, last.dir, M.give_back_line()))
 	out:write(("As a failing machine (the devnet starts the node again):\n  kill -9 %d\n"):format(last.process.pid))
+	if net.custodians then print_custodians(net, out, program) end
 end
 
 return M

@@ -3,12 +3,14 @@
 -- Net:start calls throw a text where a step fails.
 
 local anvil = require("devnet.anvil")
+local custodians = require("devnet.custodians")
 local folder = require("devnet.folder")
 local loop = require("kms.base.loop")
 local nodes = require("devnet.node")
 local parallel = require("kms.async.parallel")
 local ports = require("devnet.ports")
 local registry = require("devnet.registry")
+local s3 = require("devnet.s3")
 local uv = require("luv")
 
 local M = {}
@@ -49,26 +51,33 @@ function Net:start_chain()
 	self.chain:start()
 end
 
--- The settings of the chain, the same for all nodes.
+-- What all nodes are given: the chain, and what outlives the loss of all of them.
 local function cluster_settings(self)
-	return {
+	local settings = {
 		HELIOS_RPC_URL = self.chain.url, CHAIN_ID = anvil.CHAIN_ID, NOVA_APP_REGISTRY_ADDRESS = self.registry.apps,
 		KMS_REGISTRY_ADDRESS = self.registry.kms, KMS_APP_ID = self.registry.kms_app_id,
 	}
+	for _, part in ipairs({ self.custodians or false, self.s3 or false }) do
+		for name, value in pairs(part and part:settings() or {}) do settings[name] = value end
+	end
+	return settings
+end
+
+--- Registers the nodes' wallets, and funds them for fees.
+function Net:register_nodes()
+	for _, node in ipairs(self.nodes) do
+		self.chain:fund(node.wallet)
+		node.app_id = self.registry.kms_app_id
+	end
+	for i, id in ipairs(self.registry:register(self.nodes)) do self.nodes[i].instance_id = id end
 end
 
 --- Deploys the contracts and registers nodes and applications.
 function Net:deploy()
 	self.registry = registry.deploy(self.chain)
-	local instances = {}
-	for i, node in ipairs(self.nodes) do
-		self.chain:fund(node.wallet)
-		node.app_id, instances[i] = self.registry.kms_app_id, node
-	end
-	for i, id in ipairs(self.registry:create_apps(self.apps)) do
-		self.apps[i].app_id, instances[#instances + 1] = id, self.apps[i]
-	end
-	for i, id in ipairs(self.registry:register(instances)) do instances[i].instance_id = id end
+	self:register_nodes()
+	for i, id in ipairs(self.registry:create_apps(self.apps)) do self.apps[i].app_id = id end
+	for i, id in ipairs(self.registry:register(self.apps)) do self.apps[i].instance_id = id end
 end
 
 -- Takes over the registries and ids of the last devnet.
@@ -77,17 +86,20 @@ local function restore(self, known)
 	for i, app in ipairs(self.apps) do
 		app.app_id, app.instance_id = known.apps[i].app_id, known.apps[i].instance_id
 	end
+	for i, node in ipairs(self.nodes) do node.instance_id = (known.instances or {})[i] end
 	-- The last devnet may have been killed before anvil wrote its state.
 	if not self.registry:master_secret_hash() then error("the chain was not kept: start without --keep", 0) end
 end
 
 local function record(self)
-	local apps = {}
+	local apps, instances = {}, {}
+	for i, node in ipairs(self.nodes) do instances[i] = node.instance_id end
 	for i, app in ipairs(self.apps) do
 		apps[i] = { name = app.name, app_id = app.app_id, instance_id = app.instance_id, wallet = app.wallet }
 	end
 	must(folder.record(self.dir, {
-		ports = self.ports, odyn = self.odyn, apps = apps,
+		ports = self.ports, odyn = self.odyn, s3 = self.s3 ~= nil, apps = apps, instances = instances,
+		custodians = self.custodians and { count = #self.custodians.people, threshold = self.custodians.threshold },
 		registry = { apps = self.registry.apps, kms = self.registry.kms, kms_app_id = self.registry.kms_app_id },
 	}))
 end
@@ -115,12 +127,20 @@ local function start_node(self, node)
 	must(node:start(cluster_settings(self)))
 end
 
+--- Starts the nodes that are registered, and records them for a later run.
+function Net:start_nodes()
+	record(self)
+	if self.custodians then self.custodians:write_allowed(self) end
+	for _, node in ipairs(self.nodes) do start_node(self, node) end
+end
+
 --- Starts everything and waits until all nodes serve. Where it throws, Net:stop ends what was started.
 function Net:start()
+	if self.custodians then self.custodians:make() end
+	if self.s3 then self.s3:start() end
 	self:start_chain()
 	if self.known then restore(self, self.known) else self:deploy() end
-	record(self)
-	for _, node in ipairs(self.nodes) do start_node(self, node) end
+	self:start_nodes()
 	self:wait_ready()
 end
 
@@ -128,12 +148,25 @@ end
 function Net:stop()
 	self.stopping = true
 	parallel.map(self.nodes, #self.nodes, function(node) node:stop() end)
+	if self.s3 then self.s3:stop() end
 	if self.chain then self.chain:stop() end
 end
 
 local function make_members(self)
 	for i = 1, #self.ports.nodes do self.nodes[i] = make_node(self, i) end
 	for i = 1, #APPS do self.apps[i] = make_app(self, i) end
+end
+
+-- What outlives the loss of all nodes: as the options say, or the last devnet with --keep.
+local function make_survivors(self, options)
+	local wanted, known = options.custodians, self.known
+	if known then wanted = known.custodians end
+	if wanted then self.custodians = custodians.new(self.dir, wanted.count, wanted.threshold) end
+	if not (known and known.s3 or not known and options.s3) then return end
+	self.s3 = s3.new({
+		root = self.root, dir = self.dir .. "/s3", port = self.ports.s3,
+		on_end = function(ended) self.on_end(nil, ended, "s3") end,
+	})
 end
 
 -- Takes the folder and ports: those of the last devnet with --keep, otherwise new ones.
@@ -151,9 +184,10 @@ end
 --- A devnet that is not running yet: its folder, ports and identities.
 -- @param options  root: of the source tree; dir; program: path of nova-kms; nodes: their number; odyn: whether keys
 --   are in fake Odyn services; port: the first one (0: any); keep: whether to continue the last
---   devnet in dir; env: further settings of nodes; state_interval: seconds between two writes of the
---   chain's state; on_end(node or nil, process, what): called when a process ends by itself
--- @return devnet { dir, ports, nodes, apps } | nil, message
+--   devnet in dir; env: further settings of nodes; custodians: { count, threshold } of the master secret, or nil, with
+--   sealed snapshots in a folder; s3: whether these are in a bucket of s3rver; state_interval: seconds between two
+--   writes of the chain's state; on_end(node or nil, process, what): called when a process ends by itself
+-- @return devnet { dir, ports, nodes, apps; custodians (devnet.custodians), s3 (devnet.s3), or nil } | nil, message
 function M.new(options)
 	local self = setmetatable({
 		root = options.root, dir = options.dir, program = options.program, odyn = options.odyn or false,
@@ -163,8 +197,10 @@ function M.new(options)
 		if options.on_end and not self.stopping then options.on_end(...) end
 	end
 	local ok, message = anvil.available(options.root)
+	if ok and options.s3 then ok, message = s3.available(options.root) end
 	if ok then ok, message = claim(self, options) end
 	if ok then ok, message = pcall(make_members, self) end
+	if ok then make_survivors(self, options) end
 	if not ok then return nil, message end
 	return self
 end

@@ -4,7 +4,9 @@ local fetch = require("kms.http.fetch")
 local files = require("kms.base.files")
 local identity = require("kms.base.identity")
 local process = require("devnet.process")
+local native = require("kms_native")
 local sim = require("kms.tee.sim")
+local sim_attest = require("kms.tee.sim_attest")
 
 local M = {}
 
@@ -43,13 +45,25 @@ function M.new(options)
 		program = options.program, settings = options.env or {}, on_end = options.on_end or function() end,
 		url = "http://127.0.0.1:" .. options.port,
 	}, Node)
+	local ok, message = self:make_identity()
+	if not ok then return nil, message end
+	return self
+end
+
+--- Makes its folder and identity, or reads what is there: wallet, tee_pubkey, attest_root (SHA-256 of the root of its
+-- simulated attestation documents, in hex).
+-- @return true | nil, message
+function Node:make_identity()
 	local ok, message = files.make_dir(self.dir)
 	if not ok then return nil, message end
-	local own
+	local own, signer
 	own, message = M.identity(self.dir .. "/node.seed")
 	if not own then return nil, message end
+	signer, message = sim_attest.open(self.dir, own.seed)
+	if not signer then return nil, message end
 	self.wallet, self.tee_pubkey = own.wallet, own.tee_pubkey
-	return self
+	self.attest_root = native.hex_encode(native.sha256(signer:certificate()))
+	return true
 end
 
 -- Of this process's environment only what finds programs.

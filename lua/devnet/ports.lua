@@ -1,4 +1,4 @@
---- Ports of a devnet on 127.0.0.1: one for the chain, one per node, one per fake Odyn service.
+--- Ports of a devnet on 127.0.0.1: one for the chain, one for an S3 server, one per node, one per fake Odyn service.
 
 local loop = require("kms.base.loop")
 local uv = require("luv")
@@ -8,7 +8,7 @@ local M = {}
 --- Most nodes of a devnet.
 M.MAX_NODES = 16
 
-local ODYN_OFFSET = 50
+local S3_OFFSET, ODYN_OFFSET = 40, 50
 
 -- Listens on a port, to find out whether it is in use. The caller closes the handle.
 -- Returns handle, port | nil, message.
@@ -38,21 +38,21 @@ end
 
 -- flat: the ports as one list; layout: the list as ports again.
 local function flat(ports)
-	local list = { ports.chain }
-	table.move(ports.nodes, 1, #ports.nodes, 2, list)
+	local list = { ports.chain, ports.s3 or 0 }
+	table.move(ports.nodes, 1, #ports.nodes, 3, list)
 	return table.move(ports.odyn, 1, #ports.odyn, #list + 1, list)
 end
 
 local function layout(list, nodes)
 	return {
-		chain = list[1],
-		nodes = table.move(list, 2, 1 + nodes, 1, {}),
-		odyn = table.move(list, 2 + nodes, 1 + 2 * nodes, 1, {}),
+		chain = list[1], s3 = list[2],
+		nodes = table.move(list, 3, 2 + nodes, 1, {}),
+		odyn = table.move(list, 3 + nodes, 2 + 2 * nodes, 1, {}),
 	}
 end
 
 --- Checks that these ports are free; 0 stands for any free port.
--- @param ports  { chain, nodes = { ... }, odyn = { ... } }
+-- @param ports  { chain, s3, nodes = { ... }, odyn = { ... } }
 -- @return ports | nil, message
 function M.check(ports)
 	local found, message = take_all(flat(ports))
@@ -61,11 +61,12 @@ function M.check(ports)
 end
 
 --- Chooses free ports.
--- @param base  port of the chain; nodes follow, Odyn services begin at base + 51; 0: any free ports
+-- @param base  port of the chain; nodes follow, the S3 server has base + 40, Odyn services begin at base + 51; 0: any
+--   free ports
 -- @param nodes  number of nodes
 -- @return as check()
 function M.plan(base, nodes)
-	local ports = { chain = base, nodes = {}, odyn = {} }
+	local ports = { chain = base, s3 = base == 0 and 0 or base + S3_OFFSET, nodes = {}, odyn = {} }
 	for i = 1, nodes do
 		ports.nodes[i] = base == 0 and 0 or base + i
 		ports.odyn[i] = base == 0 and 0 or base + ODYN_OFFSET + i

@@ -39,11 +39,11 @@ end)
 describe("devnet.ports", function()
 	it("finds free ones, each another", function()
 		local found, seen = assert(ports.plan(0, 3)), {}
-		for _, port in ipairs({ found.chain, table.unpack(found.nodes) }) do seen[port] = true end
+		for _, port in ipairs({ found.chain, found.s3, table.unpack(found.nodes) }) do seen[port] = true end
 		for _, port in ipairs(found.odyn) do seen[port] = true end
 		local count = 0
 		for port in pairs(seen) do count = count + (port > 0 and 1 or 0) end
-		assert.equal(7, count)
+		assert.equal(8, count)
 	end)
 
 	it("lays them out from a base", function()
@@ -52,7 +52,7 @@ describe("devnet.ports", function()
 			base = assert(ports.plan(0, 1)).chain
 			found = ports.plan(base, 1)
 		until found
-		assert.same({ chain = base, nodes = { base + 1 }, odyn = { base + 51 } }, found)
+		assert.same({ chain = base, s3 = base + 40, nodes = { base + 1 }, odyn = { base + 51 } }, found)
 	end)
 
 	it("names the one that is in use", function()

@@ -46,8 +46,8 @@ local function packages(target)
 end
 
 local NODEJS_TARGETS = {
-	devnet = true, cluster = true, chaos = true, kills = true, ["bench-cluster"] = true, ["test-upgrade"] = true,
-	contracts = true, s3 = true,
+	devnet = true, cluster = true, drill = true, chaos = true, kills = true, ["bench-cluster"] = true,
+	["test-upgrade"] = true, contracts = true, s3 = true,
 }
 
 describe("make", function()

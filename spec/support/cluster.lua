@@ -71,14 +71,15 @@ end
 
 --- Starts a cluster of three nodes and waits until every node serves.
 -- @param options odyn (keys in TEE services), env (further settings), earlier (by number, what Cluster:set_version
---   takes of nodes of another version), prepare (function(net), called before the start)
+--   takes of nodes of another version), custodians ({ count, threshold }, devnet), prepare (function(net), called
+--   before the start)
 -- @return cluster { net (devnet), ended (processes that ended by themselves) }
 function M.start(options)
 	local self = setmetatable({ dir = files.temp_dir(), ended = {}, made = {} }, Cluster)
 	self.net = assert(devnet.new({
 		root = ".", dir = self.dir .. "/net", program = nodes.program, nodes = 3, port = ports.take(ports.DEVNET),
 		odyn = options.odyn or backend.name == "odyn",
-		env = settings(options.env), state_interval = 1,
+		env = settings(options.env), state_interval = 1, custodians = options.custodians,
 		on_end = function(node, process, what)
 			self.ended[#self.ended + 1] = ("%s %s (%d) %s"):format(what, node and node.index or "", process.pid,
 				process:ending())
