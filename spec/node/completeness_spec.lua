@@ -171,6 +171,108 @@ describe("kms.node.completeness", function()
 		assert.equal(2, logged("members passed over: repair brings what only they hold").members)
 	end)
 
+	-- A newcomer served with the records of a member that had been cut off, while those that had the newest ones did not
+	-- know the newcomer yet (seed 18990 of the simulation).
+	it("waits for members that do not list it yet until their lists must be new, whoever has given records", function()
+		for _, outcomes in ipairs({ { done = 1, unlisted = 2 }, { unlisted = 3 }, { refused = 1, unlisted = 2 } }) do
+			t = fixture.new()
+			t:add_member()
+			t.alone.after_ms, t.alone.silent_ms = 0, 0
+			start(3, outcomes)
+			t.join.found.left = { { wallet = "0xa", outcome = "unlisted" } }
+			t:tick()
+			t:pass(179999)
+			t:tick()
+			assert.same({ false, false, false }, states())
+			local list, left_s = t.node.completeness:waits_for()
+			assert.same({ { { wallet = "0xa", state = "does not know yet that this node is a member" } }, 1 }, { list, left_s })
+			t:pass(1)
+			t:tick()
+			assert.same({ true, outcomes.done == 1, outcomes.done == nil }, states())
+		end
+		assert.equal(2, logged("serving alone: no member with a complete store answers").unlisted)
+	end)
+
+	it("does not wait for lists with SERVE_ALONE, nor once all members list it", function()
+		start(3, { done = 1, unlisted = 2 })
+		t:tick()
+		assert.is_false(t.node.ready)
+		t.join.found = fixture.found(3, { done = 1, error = 2 })
+		t:tick()
+		assert.is_true(t.node.ready)
+		t = fixture.new()
+		t:add_member()
+		t.alone.at_once = true
+		start(3, { done = 1, unlisted = 2 })
+		t:tick()
+		assert.is_true(t.node.ready)
+	end)
+
+	it("counts the age of lists from when the chain confirmed this node again", function()
+		start(2, { done = 1, unlisted = 1 })
+		t:tick()
+		t:pass(100000)
+		t.chain.instances[t.tee.address].status = 1
+		t:tick()
+		assert.equal("self not in KMS node list", t.node.reason)
+		t.chain.instances[t.tee.address].status = 0
+		t:tick()
+		t:pass(179999)
+		t:tick()
+		assert.is_false(t.node.ready)
+		t:pass(1)
+		t:tick()
+		assert.is_true(t.node.ready)
+	end)
+
+	-- It served at once without what the others had written meanwhile, and gave itself out as complete.
+	it("asks the others before it serves again when the chain did not confirm it for a while", function()
+		start(3, { done = 1 })
+		t:tick()
+		assert.same({ true, 1, 0 }, { t.node.ready, t.join.rounds, t.join.returns })
+		t.chain.instances[t.tee.address].status = 1
+		t:tick()
+		t.chain.instances[t.tee.address].status = 0
+		t.join.found = fixture.found(3, { unlisted = 2, error = 1, owing = 1 })
+		t:tick()
+		t:pass(179999)
+		t:tick()
+		assert.same({ false, false, false }, states())
+		assert.equal(1, t.join.returns)
+		t.join.found = fixture.found(3, { done = 1, error = 1, owing = 1 })
+		t:tick()
+		assert.same({ true, true, false }, states())
+	end)
+
+	it("counts on what it had when it is back and no other member can give more", function()
+		for _, outcomes in ipairs({ { silent = 3 }, { incomplete = 3, smaller = 3 }, { error = 3 } }) do
+			t = fixture.new()
+			t:add_member()
+			t.quiet_ms = 1000000
+			t:open()
+			start(3, { done = 1 })
+			t:tick()
+			t.chain.instances[t.tee.address].status = 1
+			t:tick()
+			t.chain.instances[t.tee.address].status = 0
+			t.join.found = fixture.found(3, outcomes)
+			t:tick()
+			assert.same({ true, true, false }, states())
+			assert.is_nil(t.node:writes_wait())
+		end
+	end)
+
+	it("asks the others when it is back though it made the secret", function()
+		t:tick()
+		assert.equal(0, t.join.rounds)
+		t.chain.instances[t.tee.address].status = 1
+		t:tick()
+		t.chain.instances[t.tee.address].status = 0
+		t.join.found = fixture.found(1, { unlisted = 1 })
+		t:tick()
+		assert.same({ false, 1 }, { t.node.ready, t.join.rounds })
+	end)
+
 	it("is complete when no member is and its wallet is the smallest, and follows a smaller one", function()
 		start(2, { incomplete = 2, smaller = 1 })
 		for _ = 1, 5 do t:tick() end

@@ -137,7 +137,7 @@ local function start(node, world)
 	end
 	if node.is_existing then strangers.make_existing(parts) end
 	if node.lies then strangers.make_liar(parts, node.lies) end
-	if node.page_bytes then parts.join.member.page_bytes = node.page_bytes end
+	if node.page_bytes then parts.join.member.pages.page_bytes = node.page_bytes end
 	node.parts, node.state, node.held = parts, "up", {}
 	timers.run(parts, function() return false end)
 end

@@ -19,6 +19,15 @@ describe("the simulation", function()
 		assert.truthy(among_others:find(digest, 1, true), among_others)
 	end)
 
+	-- A joiner was without records that its source had; a node did not serve; a joiner relied on a member that had been
+	-- cut off.
+	it("keeps its promises for the seeds that found faults of the node", function()
+		for _, seed in ipairs({ 2960, 4478, 18990 }) do
+			local output, kept = simulate(seed, seed)
+			assert.is_true(kept, output)
+		end
+	end)
+
 	-- Seeds that keep all promises without the fault, and of which one at least does not with it: another change of the
 	-- code may let single ones miss it.
 	local SEEDS = {

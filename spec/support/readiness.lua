@@ -1,9 +1,9 @@
 --- kms.node.readiness with parts of tables around it, for its specs. Fields that specs read and change: chain
 -- (spec.support.fake_chain), identity (known), tee, service (master: what it got), saved (secrets of earlier
 -- runs), bootstrap (given: the secret that peers give; of_all: what their refusals say together), existing (fetched:
--- how often), join (found: what a round finds), alone (settings), wall and mono (the clocks), lines (the log), held
--- (kms.node.master_secrets), node (the readiness), seen_all (what on_complete was told), absence, shared_ms (as of
--- kms.sync.repair). Before open(): quiet_ms, snapshots (of kms.node.snapshots).
+-- how often), join (found: what a round finds; rounds, returns: how often it was called), alone (settings), wall and
+-- mono (the clocks), lines (the log), held (kms.node.master_secrets), node (the readiness), seen_all (what on_complete
+-- was told), absence, shared_ms (as of kms.sync.repair). Before open(): quiet_ms, snapshots (of kms.node.snapshots).
 
 local absence = require("kms.node.absence")
 local clock = require("kms.base.clock")
@@ -60,14 +60,16 @@ end
 -- @param outcomes how many have each outcome
 function M.found(members, outcomes)
 	local found = {
-		members = members, done = 0, incomplete = 0, error = 0, refused = 0, silent = 0, owing = 0, smaller = 0,
+		members = members, done = 0, incomplete = 0, error = 0, unlisted = 0, refused = 0, silent = 0, owing = 0,
+		smaller = 0,
 	}
 	for name, count in pairs(outcomes) do found[name] = count end
 	return found
 end
 
 local function new_join()
-	local join = { found = M.found(1, { done = 1 }), rounds = 0 }
+	local join = { found = M.found(1, { done = 1 }), rounds = 0, returns = 0 }
+	function join:returned() self.returns = self.returns + 1 end
 	function join:round()
 		self.rounds = self.rounds + 1
 		return self.found

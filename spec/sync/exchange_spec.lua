@@ -136,4 +136,11 @@ describe("an exchange", function()
 		assert.equal("ERR_REFUSED", (select(2, ask())))
 		assert.same({ "alive" }, events)
 	end)
+
+	it("tells a peer whose list of members is older than this node from one that refuses it", function()
+		response = { status = 403, headers = { ["retry-after"] = "5" }, body = body_handle() }
+		assert.equal("ERR_NOT_LISTED", (select(2, ask())))
+		response = { status = 429, headers = { ["retry-after"] = "5" }, body = body_handle() }
+		assert.equal("ERR_REFUSED", (select(2, ask())))
+	end)
 end)

@@ -20,19 +20,21 @@ describe("kms.sync.route", function()
 			service = { authenticate = service_authenticate }, tee = {},
 			peers = { peer = function() return member end, record = function() end },
 			bans = { all = function() return banned end }, pusher = {}, replies = {},
-			nonces = { add_to = function(_, reply) return reply end }, readiness = { is_verified = function() return true end },
+			nonces = { add_to = function(_, reply) return reply end },
+			readiness = { is_verified = function() return true end, interval_ms = function() return 4001 end },
 			secrets = {}, mono_ms = function() return 0 end, wall_ms = function() return 0 end, require_pop = false,
 		})
 	end)
 
-	-- A message without a body, which is refused after its headers. Returns the status.
+	-- A message without a body, which is refused after its headers. Returns the status, the headers of the reply.
 	local function send()
 		local request = { remote = ADDRESS, has_body = false, head = {} }
 		function request.header() return nil end
 		function request.read_body() return true end
 		function request.exempt(_, name) exempt = name end
 		local inbound = { request = request, limit_address = ADDRESS, announces_too_much = function() return nil end }
-		return route:routes()[1].handler(inbound).status
+		local reply = route:routes()[1].handler(inbound)
+		return reply.status, reply.headers
 	end
 
 	it("lets a member's connection pass the limit of its address, until a message comes that no member signed", function()
@@ -51,5 +53,17 @@ describe("kms.sync.route", function()
 			assert.is_nil(exempt)
 			member = was
 		end
+	end)
+
+	it("says to a node that is not on its list when it reads it again, and to nobody else", function()
+		member = nil
+		local status, headers = send()
+		assert.same({ 403, "5" }, { status, headers["Retry-After"] })
+		member, banned = { wallet = WALLET, point = "p" }, true
+		status, headers = send()
+		assert.same({ 403, nil }, { status, headers["Retry-After"] })
+		refused, banned = "ERR_SIGNATURE", false
+		status, headers = send()
+		assert.same({ 403, nil }, { status, headers["Retry-After"] })
 	end)
 end)

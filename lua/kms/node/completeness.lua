@@ -6,16 +6,12 @@
 
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
+local patience = require("kms.node.patience")
 
 local M = {}
 
 local Completeness = {}
 Completeness.__index = Completeness
-
-local OUTCOMES = {
-	error = "answers with errors", incomplete = "has no complete store either", refused = "refuses connections",
-	silent = "does not answer",
-}
 
 local PAUSE_MS, MAX_PAUSE_MS = 1000, 5000 -- between rounds: longer after each
 
@@ -45,49 +41,33 @@ function Completeness:quiet_left_ms()
 	return self.found_none and math.max(0, self.quiet_ms - (self.mono_ms() - self.started_ms)) or 0
 end
 
--- Milliseconds until nobody has answered for so long that the node serves what it has; nil: never.
-local function alone_in_ms(self, found)
-	if self.alone.at_once then return 0 end
-	-- A member that answers and does not give its records is there, and may be the only one that has them.
-	if found.owing > 0 then return nil end
-	local refused = found.refused > 0 and found.silent + found.error == 0
-	local needed_ms = refused and self.alone.after_ms or self.alone.silent_ms
-	return math.max(0, self.since_ms + needed_ms - self.mono_ms())
+-- Whether this node's store was complete before the chain did not confirm it for a while.
+local function is_back(self)
+	return self.back_with ~= nil and self.back_with == self.secrets.current
 end
 
 --- For whom this node waits before it serves, or, alone, before its store is complete: what the last round found.
--- @return nil: for nobody | list of { wallet, state (text) }, seconds until it serves alone (nil: it does not, however
---   long it waits)
+-- @return nil: for nobody | list of { wallet, state (text) }, seconds until it serves without them (nil: it does not,
+--   however long it waits)
 function Completeness:waits_for()
 	local found = self.found
 	if not found or self:is_complete() then return nil end
-	local list = {}
-	for i, member in ipairs(found.left or {}) do
-		list[i] = { wallet = member.wallet, state = OUTCOMES[member.outcome] }
-	end
-	local left_ms = self:is_alone() and 0 or alone_in_ms(self, found)
-	return list, left_ms and math.ceil(left_ms / 1000)
+	local left_ms = self:is_alone() and 0 or self.patience:left_ms(found, is_back(self))
+	return self.patience.states(found), left_ms and math.ceil(left_ms / 1000)
 end
 
--- Says for whom the node waits, and how an operator ends that.
 local function report_wait(self)
 	local list, left_s = self:waits_for()
-	if not list or self:is_alone() then return end
-	local texts = {}
-	for i, member in ipairs(list) do texts[i] = member.wallet .. " " .. member.state end
-	self.log:limited("waits", 60, "warn", "not serving: these members may hold records that this node lacks", {
-		members = table.concat(texts, ", "), serves_alone_in_s = left_s or "never",
-		advice = "where they are gone for good, start with SERVE_ALONE=true or remove them on chain",
-	})
+	if list and not self:is_alone() then self.patience:report(list, left_s) end
 end
 
 local function become_complete(self, secret, found)
-	local left_out = found.error + found.refused + found.silent
+	local left_out = found.error + found.unlisted + found.refused + found.silent
 	if left_out > 0 then
 		self.log:warn("members passed over: repair brings what only they hold", { members = left_out, cause = found.message })
 	end
-	self.complete_with, self.alone_with, self.cause = secret, nil, nil
-	self.found_none = found.done == 0
+	self.found_none = found.done == 0 and not is_back(self)
+	self.complete_with, self.alone_with, self.back_with, self.cause = secret, nil, nil, nil
 	self.reached = found.done + found.incomplete
 end
 
@@ -95,14 +75,15 @@ local function become_alone(self, secret, found)
 	if self.alone_with == secret then return end
 	self.alone_with, self.found_none = secret, true
 	self.log:warn("serving alone: no member with a complete store answers", {
-		members = found.members, refused = found.refused, silent = found.silent, error = found.error, cause = found.message,
+		members = found.members, refused = found.refused, silent = found.silent, error = found.error,
+		unlisted = found.unlisted, cause = found.message,
 	})
 end
 
 -- Whether the store has what sealed snapshots have, where there are any. Before a node that found no complete member
 -- counts on its own store.
 local function is_restored(self, secret)
-	if not self.snapshots then return true end
+	if not self.snapshots or is_back(self) then return true end
 	local ok, message = self.snapshots.restore:run(secret)
 	self.cause = message or self.cause
 	return ok
@@ -116,29 +97,40 @@ local function decide(self, secret, found)
 		return self.absence:over()
 	end
 	local nobody_left = found.incomplete == found.members and found.smaller == 0
-	if found.done > 0 then return become_complete(self, secret, found) end
-	local is_alone = alone_in_ms(self, found) == 0
-	if not nobody_left and not is_alone then return report_wait(self) end
+	if not nobody_left and self.patience:left_ms(found, is_back(self)) ~= 0 then return report_wait(self) end
+	if found.done > 0 or is_back(self) then return become_complete(self, secret, found) end
 	if not is_restored(self, secret) or not self.goes_on(secret) then return end
 	if nobody_left then become_complete(self, secret, found) else become_alone(self, secret, found) end
 end
 
 --- Has the node join anew: it was away (kms.node.absence).
 function Completeness:rejoin()
-	self.complete_with, self.alone_with, self.fetched_for, self.asked = nil, nil, nil, false
+	self.complete_with, self.alone_with, self.fetched_for, self.asked, self.back_with = nil, nil, nil, false, nil
+end
+
+--- Notes that the chain confirms this node for the first time, or again after a while in which it did not. A complete
+-- store lacks what others wrote meanwhile: they are asked before it counts as complete, and the node serves, again.
+function Completeness:confirmed_anew()
+	self.patience:listed()
+	if not self:is_complete() then return end
+	local secret = self.complete_with
+	self:rejoin()
+	self.back_with = secret
 end
 
 local function begin(self, secret)
-	self.fetched_for, self.since_ms, self.found_none, self.reached = secret, self.mono_ms(), nil, nil
-	self.found = nil
-	local why = self.absence.before_ms and "this node was away" or "store lost"
+	self.fetched_for, self.found_none, self.reached, self.found = secret, nil, nil, nil
+	self.patience:begin()
+	local is_here = is_back(self)
+	if is_here then self.join:returned(secret) end
+	local why = (is_here or self.absence.before_ms) and "this node was away" or "store lost"
 	self.log:info(("%s: asking %d members"):format(why, #self.peers:others()))
 end
 
 -- Whether nobody can hold records that this node lacks, or lack records that it holds.
 local function needs_nobody(self)
 	if not self.join or #self.peers:others() == 0 then return true end
-	return self.secrets:is_fresh() and not self.absence.before_ms
+	return self.secrets:is_fresh() and not self.absence.before_ms and not is_back(self)
 end
 
 -- Asks all members once.
@@ -154,7 +146,7 @@ end
 -- Completes the store of a node that has nobody to ask.
 local function complete_alone(self, secret)
 	if not is_restored(self, secret) or not self.goes_on(secret) then return end
-	self.complete_with, self.alone_with, self.cause = secret, nil, nil
+	self.complete_with, self.alone_with, self.back_with, self.cause = secret, nil, nil, nil
 	self.absence:over()
 end
 
@@ -186,14 +178,15 @@ end
 
 --- @param deps secrets (kms.node.master_secrets), peers, log, mono_ms; quiet_ms (from the start, in which a node that
 --   found no complete store does not write); goes_on (function(secret) -> whether the node is still a member under this
---   secret); alone { after_ms: until a node serves alone where all other members refuse connections; silent_ms: where
---   one is silent; at_once: whether it does not wait }; absence (kms.node.absence); join (kms.sync.join; nil: there are
---   no peers); sleep (function(ms), loop.sleep); snapshots (kms.node.snapshots; nil: none)
+--   secret); alone, list_ms (of kms.node.patience); absence (kms.node.absence); join (kms.sync.join; nil: there are no
+--   peers); sleep (function(ms), loop.sleep); snapshots (kms.node.snapshots; nil: none)
 -- @return completeness; its fields for others: asked (whether a round has ended), cause (why the last round did not
 --   suffice, or nil)
 function M.new(deps)
-	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms goes_on alone absence", "join sleep snapshots")
+	local self = needs.take(deps, "secrets peers log mono_ms quiet_ms list_ms goes_on alone absence",
+		"join sleep snapshots")
 	self.sleep = self.sleep or loop.sleep
+	self.patience = patience.new({ log = self.log, mono_ms = self.mono_ms, list_ms = self.list_ms, alone = self.alone })
 	self.running, self.asked, self.started_ms = false, false, self.mono_ms()
 	return setmetatable(self, Completeness)
 end

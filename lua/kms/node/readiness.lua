@@ -147,10 +147,12 @@ local function settle(self)
 end
 
 local function confirmed(self)
-	local was_away = not self.verified and self.completeness:is_enough()
+	local is_anew = not self.verified
+	local was_away = is_anew and self.completeness:is_enough()
 	self.verified = true
 	self.url = self.instance_url or self.own_url or self.url
 	self.on_verified()
+	if is_anew then self.completeness:confirmed_anew() end
 	if self.absence:confirmed() then self.completeness:rejoin() end
 	if was_away and self.existing then self.existing:fetch_all(self.secrets.current) end
 	self.completeness:start(function() settle(self) end)
@@ -235,6 +237,7 @@ function M.new(deps)
 	self.completeness = completeness.new({
 		secrets = self.secrets, peers = self.peers, log = self.log, mono_ms = self.mono_ms, absence = self.absence,
 		join = self.join, alone = self.alone, sleep = self.sleep, snapshots = self.snapshots, quiet_ms = self.quiet_ms or 0,
+		list_ms = self.view_ttl_ms,
 		goes_on = function(secret) return self:is_verified() and self.secrets.current == secret end,
 	})
 	self.ready, self.verified, self.is_operator, self.reason = false, false, false, "starting"

@@ -18,6 +18,7 @@ local MAX_NONCE = 128 -- characters
 local KEPT_PART = 0.5 -- of POP_TIMEOUT_SECONDS: how long a nonce that came with a reply is kept
 local MAX_NONCE_BODY_BYTES = 4096
 local UNAUTHORIZED = 403 -- HTTP status, of a nonce that the peer does not know among others
+local FORBIDDEN = 403
 local MAX_RESPONSE_BYTES = 4 << 20
 
 -- Codes of this node's own failures, which say nothing about the peer.
@@ -140,6 +141,10 @@ local function refusal(self, peer, response)
 		return unreachable(self, peer, ("HTTP %d"):format(response.status), response.status == 503 and "ERR_NOT_READY" or nil)
 	end
 	self.peers:alive(peer)
+	-- With the time after which the peer will have read the list of members again.
+	if response.status == FORBIDDEN and response.headers["retry-after"] then
+		return nil, "it does not list this node as a member", "ERR_NOT_LISTED"
+	end
 	local code = response.status == 413 and "ERR_TOO_LARGE" or "ERR_REFUSED"
 	return nil, ("refused with HTTP %d"):format(response.status), code
 end
@@ -194,8 +199,9 @@ end
 -- @param options master: secret whose sync key authenticates the body (nil: none); timeout_ms (default 10000);
 --   stall_s (seconds without a byte, default: no limit); max_bytes of the response (default 4 MiB)
 -- @return the inner message (native sync message) | nil, message, code: ERR_REFUSED, ERR_TOO_LARGE (HTTP 413),
---   ERR_NOT_READY (HTTP 503), ERR_UNVERIFIED (the response is not trusted), ERR_URL (the peer's URL is not
---   allowed), the code that build gave, one of this node's own failures, or why the peer could not be reached
+--   ERR_NOT_LISTED (the peer's list of members lacks this node), ERR_NOT_READY (HTTP 503), ERR_UNVERIFIED (the response
+--   is not trusted), ERR_URL (the peer's URL is not allowed), the code that build gave, one of this node's own
+--   failures, or why the peer could not be reached
 function Exchange:call(peer, build, options)
 	if not peer.url then return nil, "its URL is not one to call", "ERR_URL" end
 	-- Only now is it certain that the caller found nothing wrong with the response before this one.

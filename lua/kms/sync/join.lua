@@ -30,15 +30,24 @@ local function add(self, found, peer, outcome, message)
 		found.messages[#found.messages + 1] = peer.wallet .. ": " .. tostring(message)
 	end
 	-- Existing nodes never keep this node from serving, nor members that were never heard: they may be existing nodes.
-	if outcome == "error" and self.peers:understands(peer, "store") then found.owing = found.owing + 1 end
+	local answers = outcome == "error" or outcome == "unlisted"
+	if answers and self.peers:understands(peer, "store") then found.owing = found.owing + 1 end
 	if outcome == "incomplete" and peer.wallet < self.tee.address then found.smaller = found.smaller + 1 end
+end
+
+local function members_to_visit(self)
+	local list = {}
+	for _, peer in ipairs(self.peers:others()) do
+		if not (self.is_back and is_existing(self, peer)) then list[#list + 1] = peer end
+	end
+	return list
 end
 
 -- Begins to visit all. Returns a table of those whose visits have not ended.
 local function begin_visits(self, secret, found, waiter)
 	local pending = {}
 	local now = self.mono_ms()
-	for number, peer in ipairs(self.peers:others()) do
+	for number, peer in ipairs(members_to_visit(self)) do
 		if self.peers:callable(peer, now) then
 			pending[number] = peer
 			loop.spawn(function()
@@ -64,20 +73,29 @@ local function is_left(self, pending, existing)
 	return false
 end
 
+--- Notes that this node held all records before it was away for a while: the next rounds compare hash trees, and leave
+-- existing nodes to kms.sync.existing_nodes.
+-- @param secret master secret that the records are encrypted under
+function Join:returned(secret)
+	self.secret, self.is_back = secret, true
+	self.member:reset(true)
+end
+
 --- Visits all other members, and merges what they hold. Yields until all have given it or failed; existing nodes are
 -- waited for only while no other member has given its records.
 -- @param secret master secret that the records are encrypted under
 -- @return found { members: number of other members; of them by outcome: done (complete ones that gave all), incomplete,
---   error, refused, silent; owing: of `error`, nodes of this version; smaller: of `incomplete`, those with a smaller
---   wallet; left: list of { wallet, outcome } of those that are not done; message: what failed, or nil }
+--   error, unlisted, refused, silent; owing: of `error` and `unlisted`, those that are known to be nodes of this
+--   version; smaller: of `incomplete`, those with a smaller wallet; left: list of { wallet, outcome } of those that are
+--   not done; message: what failed, or nil }
 function Join:round(secret)
 	if self.secret ~= secret then
-		self.secret = secret
+		self.secret, self.is_back = secret, false
 		self.member:reset()
 	end
 	local found, waiter = {
-		members = #self.peers:others(), done = 0, incomplete = 0, error = 0, refused = 0, silent = 0, owing = 0, smaller = 0,
-		messages = {}, left = {},
+		members = #self.peers:others(), done = 0, incomplete = 0, error = 0, unlisted = 0, refused = 0, silent = 0,
+		owing = 0, smaller = 0, messages = {}, left = {},
 	}, wakeup.new()
 	local pending = begin_visits(self, secret, found, waiter)
 	while is_left(self, pending, false) or is_left(self, pending, true) and found.done == 0 do waiter:wait(LOOK_MS) end

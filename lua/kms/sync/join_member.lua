@@ -2,11 +2,10 @@
 -- records before, repair brings what it had when it was asked for its newest change, and pages what came after that.
 
 local contact = require("kms.sync.contact")
+local join_pages = require("kms.sync.join_pages")
 local key_lock = require("kms.async.key_lock")
 local loop = require("kms.base.loop")
-local native = require("kms_native")
 local needs = require("kms.base.needs")
-local record_counts = require("kms.sync.record_counts")
 local tree = require("kms.sync.tree")
 
 local M = {}
@@ -14,15 +13,10 @@ local M = {}
 local Member = {}
 Member.__index = Member
 
-local PAGE_BYTES = 2 << 20
-local PAGE_SHARE = 4 -- a page is at most this part of MAX_SNAPSHOT_BYTES
-local PAGE_MS, STALL_S = 120000, 10 -- the longest that a page may take, and without a byte
 local MAX_REPAIRS = 2 -- failed exchanges with a member, until all of it is taken in pages
 local TRIES, RETRY_MS = 3, 1000 -- attempts in a row without progress
 -- Beyond it a visit ends, and goes on in the next round. A member that lies could give pages without end.
 local VISIT_MS = 300000
-local DOUBTFUL = { "total", "rejected", "poisoned", "future" }
-local BEYOND = math.maxinteger -- `since` that asks only for the newest number
 local MAX_WAITING = 4096
 
 -- Codes of calls that did not reach the member, or whose answer can be anybody's.
@@ -43,77 +37,6 @@ local function state_of(self, peer)
 		self.states[peer] = state
 	end
 	return state
-end
-
--- ---- pages -----------------------------------------------------------------------------------------
-
--- Asks for a page. Returns { last (number), sequence, complete, response } | nil, message, code.
-local function ask(self, peer, secret, since)
-	local response, message, code = self.exchange:call(peer, function(signature)
-		return native.text_body(self.writer:page_request(signature, since, self.page_bytes))
-	end, { master = secret, timeout_ms = PAGE_MS, stall_s = STALL_S, max_bytes = self.max_body_bytes })
-	if not response then return nil, message, code end
-	local last, sequence = response:number("until"), response:number("sequence")
-	if not response:flag("data") or not last or not sequence then
-		return nil, (self.exchange:distrust(peer, "a page without its numbers")), "ERR_RECORD"
-	end
-	-- Every page must lead on, or a member could ask for this node's time without end.
-	if since < sequence and (last <= since or last > sequence) then
-		return nil, "a page that is out of order", "ERR_RECORD"
-	end
-	return { last = last, sequence = sequence, complete = response:flag("complete") == true, response = response }
-end
-
--- Merges the records of a page. Returns true | nil, message, code.
-local function merge(self, peer, page, secret, state)
-	local ok, failure, failure_code = self.accept(page.response, peer)
-	if not ok then return nil, failure, failure_code end
-	if self.peers:understands(peer, "fingerprint") then page.response:set_settles() end
-	local counts, message, code = page.response:apply(self.store, secret, peer.number, self.clock:now())
-	if not counts then return nil, message, code end
-	record_counts.add(self.counts, counts)
-	for _, name in ipairs(DOUBTFUL) do state.counts[name] = (state.counts[name] or 0) + (counts[name] or 0) end
-	return true
-end
-
--- Records under another secret, or of another time, are not what the cluster holds.
-local function is_plausible(counts)
-	return counts.poisoned + counts.future == 0 or counts.rejected < counts.total
-end
-
--- Whether records wait for this node's clock to reach their time. Where it was set back at a restart, they are the
--- newest ones, this node's own among them; after ahead_ms only a member that lies has any.
-local function is_ahead(self, state)
-	return state.counts.future > 0 and self.mono_ms() - self.started_ms < self.ahead_ms
-end
-
--- Merges what a member has from state.since on, up to its newest change when the last page was made: a record that
--- changes before its page is made comes in none of the pages up to an earlier change.
--- Returns whether the member is complete | nil, message, code.
-local function take_pages(self, peer, secret, state)
-	local store = peer.store
-	repeat
-		local page, message, code = ask(self, peer, secret, state.since)
-		if not page then return nil, message, code end
-		if peer.store ~= store then return nil, "the member has restarted", "ERR_STATE" end
-		local ok
-		ok, message, code = merge(self, peer, page, secret, state)
-		if not ok then return nil, message, code end
-		state.since, state.progress = math.max(state.since, math.min(page.last, page.sequence)), true
-		if state.since >= page.sequence then
-			if is_ahead(self, state) then
-				state.since, state.counts, state.progress = nil, {}, false
-				return nil, "some of its records are ahead of this node's clock", "ERR_STATE"
-			end
-			if not is_plausible(state.counts) then
-				state.progress = false
-				return nil, "all of its records were rejected", "ERR_RECORD"
-			end
-			return page.complete
-		end
-		if self.mono_ms() >= state.end_ms then return nil, "its pages have not ended in time", "ERR_STATE" end
-	until not self.goes_on(secret)
-	return nil, "not a member any more", "ERR_STATE"
 end
 
 -- ---- one member ------------------------------------------------------------------------------------
@@ -137,17 +60,17 @@ local function repair(self, peer, secret, state)
 end
 
 -- Takes all that a complete member has, in pages, unless another one has given it meanwhile.
--- Returns { what take_pages returns } | nil.
+-- Returns { what kms.sync.join_pages returns } | nil.
 local function take_first(self, peer, secret, state)
 	if self.is_filled then return nil end
 	state.since = 0
-	local complete, message, code = take_pages(self, peer, secret, state)
+	local complete, message, code = self.pages:take(peer, secret, state)
 	if complete then self.is_filled = true end
 	return { complete, message, code }
 end
 
 -- After an absence: drops what a complete member has let go of meanwhile, and takes what it has. One that is not
--- complete cannot say what was deleted. Returns as take_pages.
+-- complete cannot say what was deleted. Returns as kms.sync.join_pages.
 local function catch_up(self, peer, secret, state, probe)
 	if not probe.complete then return false end
 	if not prepare_tree(self, secret) then return nil, "no hash tree", "ERR_STATE" end
@@ -159,12 +82,12 @@ local function catch_up(self, peer, secret, state, probe)
 	end
 	self.absence:forgot(peer, found.forgotten)
 	state.since = peer.store == state.store and probe.sequence or 0
-	return take_pages(self, peer, secret, state)
+	return self.pages:take(peer, secret, state)
 end
 
--- Takes what a member has and this node has not had from it before. Returns as take_pages.
+-- Takes what a member has and this node has not had from it before. Returns as kms.sync.join_pages.
 local function take(self, peer, secret, state)
-	local probe, message, code = ask(self, peer, secret, BEYOND)
+	local probe, message, code = self.pages:ask(peer, secret)
 	if not probe then return nil, message, code end
 	if state.store ~= peer.store then state.store, state.since, state.counts = peer.store, nil, {} end
 	if self.absence.before_ms then return catch_up(self, peer, secret, state, probe) end
@@ -183,7 +106,7 @@ local function take(self, peer, secret, state)
 		if ok == nil then return nil, message, code end
 		state.since = ok and peer.store == state.store and probe.sequence or 0
 	end
-	return take_pages(self, peer, secret, state)
+	return self.pages:take(peer, secret, state)
 end
 
 -- One attempt. Returns whether the member is complete | nil, message, code.
@@ -205,14 +128,16 @@ local function has_answered(peer, code)
 	return peer.gave_nonce == true and (code == "ERR_CONNECT" or code == "ERR_HTTP")
 end
 
---- Forgets how far this node is with each member: what it has is under another secret.
-function Member:reset()
-	self.states, self.is_filled = setmetatable({}, { __mode = "k" }), false
+--- Forgets how far this node is with each member.
+-- @param is_filled whether it has most of what they hold: then hash trees are compared
+function Member:reset(is_filled)
+	self.states, self.is_filled = setmetatable({}, { __mode = "k" }), is_filled == true
 end
 
 --- Visits a member until it has given all, fails without progress, or takes too long. Yields.
 -- @return its outcome: "done", "incomplete" (all is merged, but its store is not complete either), "error" (it answers,
---   but does not give), "refused" (nothing listens there) or "silent"; message
+--   but does not give), "unlisted" (its list of members lacks this node), "refused" (nothing listens there) or
+--   "silent"; message
 function Member:visit(peer, secret)
 	local state, failures = state_of(self, peer), 0
 	state.end_ms = self.mono_ms() + VISIT_MS
@@ -221,6 +146,8 @@ function Member:visit(peer, secret)
 		peer.gave_nonce = nil
 		local complete, message, code = attempt(self, peer, secret, state)
 		if complete ~= nil then return complete and "done" or "incomplete" end
+		-- That takes longer than a few tries: the next round asks again.
+		if code == "ERR_NOT_LISTED" then return "unlisted", message end
 		local answered = has_answered(peer, code)
 		failures = state.progress and 1 or failures + 1
 		local ends = failures >= TRIES or self.mono_ms() >= state.end_ms or not self.goes_on(secret)
@@ -237,8 +164,11 @@ end
 function M.new(deps)
 	local self = needs.take(deps, "exchange writer bootstrap repair peers store clock mono_ms max_body_bytes "
 		.. "max_snapshot_bytes accept goes_on absence ahead_ms")
-	self.started_ms, self.counts = self.mono_ms(), self.bootstrap.counts
-	self.page_bytes = math.min(PAGE_BYTES, self.max_snapshot_bytes // PAGE_SHARE)
+	self.pages = join_pages.new({
+		exchange = self.exchange, writer = self.writer, peers = self.peers, store = self.store, clock = self.clock,
+		mono_ms = self.mono_ms, max_body_bytes = self.max_body_bytes, max_snapshot_bytes = self.max_snapshot_bytes,
+		accept = self.accept, goes_on = self.goes_on, ahead_ms = self.ahead_ms, counts = self.bootstrap.counts,
+	})
 	self.lock = key_lock.new(MAX_WAITING)
 	setmetatable(self, Member):reset()
 	return self

@@ -22,14 +22,17 @@ local WAITING = 8 -- requests of a peer that wait while one of its requests is s
 
 local TYPES = "delta, digest, snapshot_request, master_secret_request"
 
-local function refuse(code, message)
-	return nil, message, code
+local function refuse(code, message, wait_s)
+	return nil, message, code, wait_s
 end
 
--- The peer of a wallet, if this node deals with it. Returns peer | nil, message, code.
+-- The peer of a wallet, if this node deals with it. Returns peer | nil, message, code, seconds until this node reads
+-- the list of members again, on which the wallet is not.
 local function known_peer(self, wallet)
 	local peer = self.peers:peer(wallet)
-	if not peer then return refuse("ERR_FORBIDDEN", "not a KMS peer") end
+	if not peer then
+		return refuse("ERR_FORBIDDEN", "not a KMS peer", math.max(1, math.ceil(self.readiness:interval_ms() / 1000)))
+	end
 	if self.bans:all(wallet, self.mono_ms()) then return refuse("ERR_FORBIDDEN", "ignored for misbehaviour") end
 	return peer
 end
@@ -41,7 +44,7 @@ local function record_bad_nonce(self, request)
 	if peer then self.peers:record(peer, "replayed_nonce", "a nonce that was used before") end
 end
 
--- The peer that signed the headers. Returns peer, signature | nil, message, code.
+-- The peer that signed the headers. Returns peer, signature | nil, message, code, seconds to wait.
 local function authenticate(self, inbound)
 	local head = inbound.request.head
 	local wallet, signature, code = self.service:authenticate(head, "peer", self.wall_ms(), self.mono_ms())
@@ -52,9 +55,9 @@ local function authenticate(self, inbound)
 		return nil, message, code
 	end
 	inbound.wallet = wallet
-	local peer, message
-	peer, message, code = known_peer(self, wallet)
-	if not peer then return nil, message, code end
+	local peer, message, wait_s
+	peer, message, code, wait_s = known_peer(self, wallet)
+	if not peer then return nil, message, code, wait_s end
 	return peer, signature
 end
 
@@ -189,14 +192,15 @@ local function handle(self, inbound)
 	if not self.readiness:is_verified() then return err.reply("ERR_NOT_READY", self.readiness.reason) end
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
-	local peer, signature, code = authenticate(self, inbound)
+	local peer, signature, code, wait_s = authenticate(self, inbound)
 	if not peer then
 		local message = signature
 		inbound.request:exempt(nil)
-		local reply = err.reply(code, message)
+		local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
 		return inbound.wallet and self.nonces:add_to(reply) or reply
 	end
-	local admitted, wait_s = admit(self, inbound, peer)
+	local admitted
+	admitted, wait_s = admit(self, inbound, peer)
 	if not admitted then
 		return self.nonces:add_to(err.reply("ERR_RATE", "too many messages of this peer", { ["Retry-After"] = wait_s }))
 	end
@@ -210,7 +214,7 @@ function Route:routes()
 end
 
 --- @param deps service (native), tee, peers, bans, pusher (kms.sync.push), replies (kms.sync.replies), nonces
--- (kms.auth.nonces), readiness (is_verified, reason), secrets (field current), mono_ms, wall_ms,
+-- (kms.auth.nonces), readiness (is_verified, interval_ms, reason), secrets (field current), mono_ms, wall_ms,
 -- require_pop (REQUIRE_POP)
 function M.new(deps)
 	local self = needs.take(deps,
