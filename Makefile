@@ -54,7 +54,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster drill test test-native test-lua test-backend test-upgrade \
-	s3 test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
+	s3 openapi test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-sessions bench-tools fairness lint \
 	check fmt install install-program uninstall clean help force
 
@@ -70,7 +70,7 @@ all: deps-build-run ## install what is missing and build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts model debian13)
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python model debian13)
 	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
@@ -200,6 +200,13 @@ s3: deps-build-run-test-contracts ## sealed snapshots in a bucket of s3rver, a r
 	$(S3RVER)
 	$(SUBMAKE) build native-tests
 	@SPECS="spec/e2e/s3_spec.lua spec/snapshot/s3_spec.lua" spec/run $(BUILD) lua
+
+openapi: deps-build-run-test-python ## GET /openapi.json judged by openapi-spec-validator (pip fetches it), with all examples run
+	@[ $(BUILD)/openapi-venv/done -nt spec/routes/openapi/requirements.txt ] || { /usr/bin/python3 -m venv --clear $(BUILD)/openapi-venv && \
+		$(BUILD)/openapi-venv/bin/pip install -q --disable-pip-version-check -r spec/routes/openapi/requirements.txt && \
+		touch $(BUILD)/openapi-venv/done; }
+	$(SUBMAKE) build native-tests
+	@OPENAPI_PYTHON=$(BUILD)/openapi-venv/bin/python SPECS=spec/e2e/openapi_spec.lua spec/run $(BUILD) lua
 
 test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPGRADE_FROM= (a commit): mixed, and upgraded under load
 	@contracts/script/build

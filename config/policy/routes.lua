@@ -12,6 +12,7 @@ return {
 	api = 1,
 
 	{ method = "GET", path = "/", handler = "overview" },
+	{ method = "GET", path = "/openapi.json", handler = "openapi" },
 	{ method = "GET", path = "/health", handler = "health" },
 	{ method = "GET", path = "/ready", handler = "ready" },
 	{ method = "GET", path = "/status", handler = "status" },

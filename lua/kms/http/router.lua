@@ -60,15 +60,10 @@ function M.unrouted(why, allow)
 	return err.reply("ERR_METHOD", "use one of: " .. allow, { Allow = allow })
 end
 
---- The routes in the order in which they were given.
-function Router:routes()
-	return self.list
-end
-
 --- @param routes  list of { name, method, path or prefix, handler, disabled (treated as absent), ... }; throws
 --   where two have the same method and path
 function M.new(routes)
-	local self = setmetatable({ exact = {}, prefixes = {}, list = routes }, Router)
+	local self = setmetatable({ exact = {}, prefixes = {} }, Router)
 	local by_prefix, of_any = {}, {}
 	for _, route in ipairs(routes) do
 		of_any[route.method] = {}

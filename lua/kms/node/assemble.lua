@@ -23,6 +23,7 @@ local metrics = require("kms.admin.metrics")
 local metrics_requests = require("kms.admin.metrics.requests")
 local native = require("kms_native")
 local new_apps = require("kms.sync.new_apps")
+local openapi_routes = require("kms.routes.openapi")
 local outbound = require("kms.peers.outbound")
 local peers = require("kms.peers")
 local public_routes = require("kms.routes.public")
@@ -206,9 +207,10 @@ end
 function M.open_routes(parts)
 	applications.add(parts)
 	local own = {}
+	local function in_force() return parts.routes:in_force() end
 	for _, group in ipairs({
-		public(parts), parts.app_routes, parts.session_routes, attestation(parts), digest(parts), sync(parts),
-		parts.recovery,
+		public(parts), openapi_routes.new({ in_force = in_force, config = parts.config }), parts.app_routes,
+		parts.session_routes, attestation(parts), digest(parts), sync(parts), parts.recovery,
 	}) do
 		local list = group:routes()
 		table.move(list, 1, #list, #own + 1, own)

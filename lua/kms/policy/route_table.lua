@@ -68,6 +68,18 @@ local function exists(entries, route)
 	return false
 end
 
+local function listing(routes, entries)
+	local list = {}
+	for _, route in ipairs(routes) do
+		local entry = entries[route.name] or route.without_key and entries[route.without_key.name]
+		if not route.disabled then
+			list[#list + 1] = { name = route.name, method = route.method, path = route.path, prefix = route.prefix,
+				max_body = entry.max_body }
+		end
+	end
+	return list
+end
+
 --- Makes the router for the policies in force. Throws before anything has changed, or makes all of it.
 function RouteTable:rebuild()
 	local entries, routes, limiters = self.policy:routes(self.config), {}, {}
@@ -81,6 +93,12 @@ function RouteTable:rebuild()
 	end
 	self.entries, self.limiters, self.router = entries, limiters, router.new(routes)
 	for _, route in ipairs(routes) do route.disabled = not exists(entries, route) end
+	self.listed = listing(routes, entries)
+end
+
+--- The routes in force: list of { name, method, path or prefix, max_body (bytes) }, the same one until they change.
+function RouteTable:in_force()
+	return self.listed
 end
 
 --- The route of a request, as kms.http.router matches it.
@@ -119,9 +137,9 @@ end
 --- The routes in force for GET /, each as "GET /status".
 function RouteTable:endpoints()
 	local list = {}
-	for _, route in ipairs(self.router:routes()) do
+	for _, route in ipairs(self.listed) do
 		local path = route.path or route.prefix .. "<key>"
-		if not route.disabled and path ~= "/" then list[#list + 1] = route.method .. " " .. path end
+		if path ~= "/" then list[#list + 1] = route.method .. " " .. path end
 	end
 	return list
 end

@@ -17,9 +17,9 @@ M.EVENTS = {
 
 --- The protocol's routes by the name of their handler; routes.lua cannot change method and path.
 M.HANDLERS = {
-	overview = { "GET", "/" }, health = { "GET", "/health" }, ready = { "GET", "/ready" },
-	attestation = { "GET", "/attestation" }, status = { "GET", "/status" }, nonce = { "GET", "/nonce" },
-	nodes = { "GET", "/nodes" }, digest = { "GET", "/digest" },
+	overview = { "GET", "/" }, openapi = { "GET", "/openapi.json" }, health = { "GET", "/health" },
+	ready = { "GET", "/ready" }, attestation = { "GET", "/attestation" }, status = { "GET", "/status" },
+	nonce = { "GET", "/nonce" }, nodes = { "GET", "/nodes" }, digest = { "GET", "/digest" },
 	derive = { "POST", "/kms/derive" }, list = { "GET", "/kms/data" },
 	get = { "GET", "/kms/data/<key>" }, put = { "PUT", "/kms/data" }, delete = { "DELETE", "/kms/data" },
 	session = { "POST", "/session" }, session_message = { "POST", "/session/message" },

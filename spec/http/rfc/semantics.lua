@@ -32,7 +32,7 @@ add(
 -- Public routes, and what anybody gets of the others.
 local GETS = {
 	["/"] = 200, ["/health"] = 200, ["/ready"] = 200, ["/status"] = 200, ["/nodes"] = 200, ["/nonce"] = 200,
-	["/digest"] = 400,
+	["/digest"] = 400, ["/openapi.json"] = 200,
 	["/attestation?nonce=00"] = 200, ["/kms/data"] = 403, ["/kms/data/k"] = 403, ["/kms/data?key=k"] = 403, ["/x"] = 404,
 }
 local ALLOWED = {
