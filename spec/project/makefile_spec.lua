@@ -131,7 +131,7 @@ describe("make help", function()
 		for _, name in ipairs({
 			"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "contracts/README.md", "examples/enclave/README.md",
 			"examples/service/nova-kms.service", "docs/architecture.md", "docs/operating.md", "docs/policies.md",
-			"docs/protocol.md", "docs/upgrading.md",
+			"docs/protocol.md", "docs/recovery.md", "docs/upgrading.md",
 		}) do
 			local text = "\n" .. assert(files.read(name), name)
 			for _, before in ipairs({ "\n", "`", "sudo ", "&& " }) do
