@@ -194,9 +194,17 @@ return {
 	-- Allowed: a whole number from 1 to 100.
 	-- SNAPSHOT_KEEP = 3,
 
-	-- Restore sealed snapshots although some are older than another node has seen, or not usable.
+	-- Restore sealed snapshots although newer ones are known of, or some are not usable.
 	-- Allowed: true or false.
 	-- RESTORE_OLDER = false,
+
+	-- Put hash and time of the newest snapshot on chain, and restore none that is older; costs fees.
+	-- Allowed: true or false.
+	-- SNAPSHOT_ANCHOR = false,
+
+	-- Least time between two anchors of this node, in seconds.
+	-- Allowed: a whole number from 1 to 2592000, or a text with a unit (ms, s, m, h, d).
+	-- SNAPSHOT_ANCHOR_SECONDS = 24 * 60 * 60,
 
 	-- Rates (0: no limit) -------------------------------------------------------------------
 

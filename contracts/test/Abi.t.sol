@@ -30,6 +30,9 @@ contract AbiTest is Fixture {
         selector(IKMSRegistry.masterSecretHash.selector, "masterSecretHash()");
         selector(IKMSRegistry.setMasterSecretHash.selector, "setMasterSecretHash(bytes32)");
         selector(IKMSRegistry.resetMasterSecretHash.selector, "resetMasterSecretHash()");
+        selector(IKMSRegistry.anchorSnapshot.selector, "anchorSnapshot(bytes32,uint64)");
+        selector(IKMSRegistry.snapshotAnchor.selector, "snapshotAnchor(address)");
+        selector(IKMSRegistry.newestSnapshotAnchor.selector, "newestSnapshotAnchor()");
         selector(IKMSRegistry.addOperator.selector, "addOperator(address,uint256,uint256,uint256)");
         selector(IKMSRegistry.removeOperator.selector, "removeOperator(address,uint256,uint256,uint256)");
         selector(IKMSRegistry.isOperator.selector, "isOperator(address)");
@@ -94,6 +97,23 @@ contract AbiTest is Fixture {
         word(data, 10, 1_700_000_000);
         vm.assertEq(data.length, (1 + 10 + 4) * 32);
         vm.assertEq(answer(abi.encodeCall(registry.getInstanceByWallet, (address(0x1111)))), data);
+    }
+
+    /// A struct without text or bytes comes as its fields, without an offset.
+    function test_place_of_each_field_of_an_anchor() public {
+        vm.warp(1_700_000_000);
+        node(address(0x1111));
+        vm.prank(address(0x1111));
+        kms.setMasterSecretHash(HASH);
+        vm.prank(address(0x1111));
+        kms.anchorSnapshot(keccak256("manifest"), 1_700_000_001);
+        bytes memory expected = abi.encode(keccak256("manifest"), uint256(1_700_000_001), address(0x1111));
+        (bool ok, bytes memory data) = address(kms).staticcall(abi.encodeCall(kms.newestSnapshotAnchor, ()));
+        vm.assertTrue(ok);
+        vm.assertEq(data, expected);
+        (ok, data) = address(kms).staticcall(abi.encodeCall(kms.snapshotAnchor, (address(0x1111))));
+        vm.assertTrue(ok);
+        vm.assertEq(data, expected);
     }
 
     function selector(bytes4 actual, string memory signature) private pure {

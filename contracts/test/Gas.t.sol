@@ -15,6 +15,27 @@ contract GasTest is Fixture {
         vm.snapshotGasLastCall("KMSRegistry", "resetMasterSecretHash");
     }
 
+    function test_gas_of_anchors() public {
+        vm.warp(1_700_000_000);
+        node(address(1));
+        node(address(2));
+        vm.prank(address(1));
+        kms.setMasterSecretHash(HASH);
+        vm.prank(address(1));
+        kms.anchorSnapshot(HASH, 1_700_000_000);
+        vm.snapshotGasLastCall("KMSRegistry", "anchorSnapshot, the first");
+        vm.prank(address(2));
+        kms.anchorSnapshot(HASH, 1_700_000_001);
+        vm.snapshotGasLastCall("KMSRegistry", "anchorSnapshot, a member's first");
+        vm.prank(address(2));
+        kms.anchorSnapshot(keccak256("another"), 1_700_000_002);
+        vm.snapshotGasLastCall("KMSRegistry", "anchorSnapshot");
+        kms.snapshotAnchor(address(2));
+        vm.snapshotGasLastCall("KMSRegistry", "snapshotAnchor");
+        kms.newestSnapshotAnchor();
+        vm.snapshotGasLastCall("KMSRegistry", "newestSnapshotAnchor");
+    }
+
     function test_gas_of_operators() public {
         vm.prank(address(registry));
         kms.addOperator(address(1), appId, versionId, 1);

@@ -5,7 +5,7 @@ import {Cluster} from "./support/Cluster.sol";
 import {vm} from "./support/Vm.sol";
 
 /// What holds whatever happens to a cluster. That only eligible wallets set a hash, and never over
-/// another, the cluster checks at each attempt.
+/// another, and that only members anchor at times that rise, the cluster checks at each attempt.
 contract InvariantsTest {
     Cluster private cluster;
 
@@ -21,6 +21,16 @@ contract InvariantsTest {
 
     function invariant_one_hash_at_a_time() public view {
         vm.assertEq(cluster.KMS().masterSecretHash(), cluster.hash());
+    }
+
+    function invariant_the_newest_anchor_is_that_of_the_present_secret() public view {
+        bytes32 hash = cluster.hash();
+        vm.assertEq(uint256(cluster.KMS().newestSnapshotAnchor().time), cluster.newestTime(hash));
+        vm.assertEq(cluster.KMS().newestSnapshotAnchor().member, cluster.newestMember(hash));
+        for (uint256 who = 0; who < cluster.WALLETS(); ++who) {
+            address wallet = cluster.wallet(who);
+            vm.assertEq(uint256(cluster.KMS().snapshotAnchor(wallet).time), cluster.times(hash, wallet));
+        }
     }
 
     function invariant_operators_are_the_active_instances_of_the_kms_app() public view {

@@ -142,6 +142,19 @@ static kms_status push_instance(lua_State *L, kms_span data)
 	return KMS_OK;
 }
 
+static kms_status push_anchor(lua_State *L, kms_span data)
+{
+	kms_abi_anchor anchor;
+	kms_status status = kms_abi_decode_anchor(&anchor, data);
+	if (status != KMS_OK) return status;
+	lua_createtable(L, 0, 3);
+	bind_push_hex(L, anchor.manifest32, sizeof(anchor.manifest32));
+	lua_setfield(L, -2, "manifest");
+	bind_set_integer(L, "time", (lua_Integer)anchor.time_s);
+	set_address(L, "member", anchor.member20);
+	return KMS_OK;
+}
+
 static kms_status push_addresses(lua_State *L, kms_span data)
 {
 	kms_abi_list list;
@@ -218,6 +231,7 @@ static int abi_decode(lua_State *L)
 		[KMS_ABI_ADDRESSES] = push_addresses, [KMS_ABI_NUMBERS] = push_numbers,
 		[KMS_ABI_NUMBER] = push_number,       [KMS_ABI_ADDRESS] = push_address,
 		[KMS_ABI_BYTES32] = push_bytes32,     [KMS_ABI_BOOL] = push_bool,
+		[KMS_ABI_ANCHOR] = push_anchor,
 	};
 	kms_text text;
 	const kms_abi_function *function = check_function(L, 1);

@@ -8,7 +8,7 @@
 #include "kms/codec.h"
 
 /* The words known of each struct; a newer contract may have more. */
-enum { APP_WORDS = 8, VERSION_WORDS = 10, INSTANCE_WORDS = 10 };
+enum { APP_WORDS = 8, VERSION_WORDS = 10, INSTANCE_WORDS = 10, ANCHOR_WORDS = 3 };
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
@@ -200,6 +200,29 @@ kms_status kms_abi_decode_instance(kms_abi_instance *instance, kms_span data)
 	drop_unusable(&read.url, KMS_ABI_MAX_URL, true);
 	drop_unusable(&read.tee_pubkey, KMS_ABI_MAX_KEY, false);
 	*instance = read;
+	return KMS_OK;
+}
+
+/* A struct of words alone comes without an offset; a newer contract may have more. */
+static kms_status decode_anchor(kms_abi_anchor *anchor, kms_span data)
+{
+	ENSURE(data.bytes || data.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(data.len / KMS_ABI_WORD >= ANCHOR_WORDS && data.len % KMS_ABI_WORD == 0, KMS_ERR_ABI);
+	memcpy(anchor->manifest32, word_of(&data, 0), 32);
+	GUARD(read_number(&anchor->time_s, word_of(&data, 1)));
+	GUARD(read_address(anchor->member20, word_of(&data, 2)));
+	/* Milliseconds are signed where they are used. */
+	ENSURE(anchor->time_s <= INT64_MAX / 1000, KMS_ERR_ABI);
+	return KMS_OK;
+}
+
+kms_status kms_abi_decode_anchor(kms_abi_anchor *anchor, kms_span data)
+{
+	ENSURE_REF(anchor);
+	*anchor = (kms_abi_anchor){ 0 };
+	kms_abi_anchor read = { 0 };
+	GUARD(decode_anchor(&read, data));
+	*anchor = read;
 	return KMS_OK;
 }
 

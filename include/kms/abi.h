@@ -28,6 +28,7 @@ typedef enum kms_abi_result {
 	KMS_ABI_ADDRESS,
 	KMS_ABI_BYTES32,
 	KMS_ABI_BOOL,
+	KMS_ABI_ANCHOR,
 } kms_abi_result;
 
 typedef struct kms_abi_function {
@@ -85,6 +86,13 @@ typedef struct kms_abi_instance {
 	uint64_t registered_at_s;
 } kms_abi_instance;
 
+/* All zero, with time 0: nothing is anchored. */
+typedef struct kms_abi_anchor {
+	uint8_t manifest32[32];
+	uint64_t time_s;
+	uint8_t member20[20];
+} kms_abi_anchor;
+
 /*
  * Decode everything that a function returns: a struct after its outer offset, or one word.
  * Returns: KMS_OK; ERR_ABI when the data is malformed.
@@ -92,6 +100,7 @@ typedef struct kms_abi_instance {
 kms_status kms_abi_decode_app(kms_abi_app *app, kms_span data);
 kms_status kms_abi_decode_version(kms_abi_version *version, kms_span data);
 kms_status kms_abi_decode_instance(kms_abi_instance *instance, kms_span data);
+kms_status kms_abi_decode_anchor(kms_abi_anchor *anchor, kms_span data);
 kms_status kms_abi_decode_number(uint64_t *number, kms_span data);
 kms_status kms_abi_decode_address(uint8_t address20[20], kms_span data);
 kms_status kms_abi_decode_bytes32(uint8_t bytes32[32], kms_span data);

@@ -22,6 +22,8 @@ describe("abi_call", function()
 			native.abi_call("getInstanceByWallet", WALLET))
 		assert.equal("0x4df7e390" .. HASH:sub(3), native.abi_call("setMasterSecretHash", HASH))
 		assert.equal(10, #native.abi_call("masterSecretHash"))
+		assert.equal(native.abi_selector("anchorSnapshot(bytes32,uint64)") .. HASH:sub(3) .. word(1700000000),
+			native.abi_call("anchorSnapshot", HASH, "1700000000"))
 	end)
 
 	it("refuses what is no call of the registries, or not its arguments", function()
@@ -56,6 +58,8 @@ describe("abi_decode", function()
 		assert.is_false(native.abi_decode("isOperator", "0x" .. word(0)))
 		assert.is_true(native.abi_decode("setMasterSecretHash", "0x"))
 		assert.same({ WALLET }, native.abi_decode("getActiveInstances", "0x" .. word(32) .. word(1) .. address_word(WALLET)))
+		assert.same({ manifest = HASH, time = 1700000000, member = WALLET },
+			native.abi_decode("newestSnapshotAnchor", HASH .. word(1700000000) .. address_word(WALLET)))
 		assert.same({}, native.abi_decode("getActiveInstances", "0x" .. word(32) .. word(0)))
 		assert.same({ "7" }, native.abi_decode("getInstancesForVersion", "0x" .. word(32) .. word(1) .. word(7)))
 	end)

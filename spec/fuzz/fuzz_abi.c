@@ -3,7 +3,7 @@
 #include "kms/codec.h"
 #include "lib/fuzz.h"
 
-const unsigned fuzz_kinds = 6;
+const unsigned fuzz_kinds = 7;
 
 static void check_list(const kms_abi_list *list, kms_span data, bool numbers)
 {
@@ -59,6 +59,22 @@ static void check_words(kms_span data)
 	}
 }
 
+static void check_anchor(kms_span data)
+{
+	uint8_t word[WORD];
+	kms_abi_anchor anchor;
+	if (kms_abi_decode_anchor(&anchor, data) != KMS_OK) {
+		HOLDS(anchor.time_s == 0);
+		return;
+	}
+	fuzz_accept(6);
+	HOLDS(memcmp(anchor.manifest32, data.bytes, WORD) == 0);
+	kms_abi_word_number(word, anchor.time_s);
+	HOLDS(memcmp(word, data.bytes + WORD, WORD) == 0);
+	kms_abi_word_address(word, anchor.member20);
+	HOLDS(memcmp(word, data.bytes + (size_t)2 * WORD, WORD) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	kms_abi_list list;
@@ -67,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kms_abi_decode_numbers(&list, span) == KMS_OK && list.count) check_list(&list, span, true);
 	check_structs(span);
 	check_words(span);
+	check_anchor(span);
 	return 0;
 }
 
@@ -82,6 +99,7 @@ void fuzz_seeds(void)
 	seed(version_response());
 	seed(instance_response());
 	seed(list_response());
+	seed(anchor_response());
 	put_number(&numbers, 32);
 	put_number(&numbers, 2);
 	put_number(&numbers, 1);

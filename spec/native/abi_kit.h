@@ -132,4 +132,13 @@ static inline response list_response(void)
 	return a;
 }
 
+static inline response anchor_response(void)
+{
+	response a = { .len = 0 };
+	put_bytes32(&a, 0x99);
+	put_number(&a, 1700000002);
+	put_address(&a, 0xaa);
+	return a;
+}
+
 #endif

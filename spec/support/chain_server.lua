@@ -15,6 +15,7 @@ M.REGISTRY = "0x1000000000000000000000000000000000000a01"
 M.KMS = "0x2000000000000000000000000000000000000b02"
 M.NO_HASH = "0x" .. ("0"):rep(64)
 local ZERO = "0x" .. ("0"):rep(40)
+local MAX_ANCHOR_LEAD_S = 300
 
 local word, address = abi.word, abi.address
 local function tuple(fields) return "0x" .. word(32) .. abi.fields(fields) end
@@ -47,6 +48,8 @@ for name, signature in pairs({
 	getApp = "getApp(uint256)", getVersion = "getVersion(uint256,uint256)",
 	getInstanceByWallet = "getInstanceByWallet(address)", getActiveInstances = "getActiveInstances(uint256)",
 	masterSecretHash = "masterSecretHash()", setMasterSecretHash = "setMasterSecretHash(bytes32)",
+	anchorSnapshot = "anchorSnapshot(bytes32,uint64)", snapshotAnchor = "snapshotAnchor(address)",
+	newestSnapshotAnchor = "newestSnapshotAnchor()",
 }) do NAMES[native.abi_selector(signature)] = name end
 
 local function argument(data, index)
@@ -61,6 +64,11 @@ local function revert(name)
 	return { error = { code = 3, message = "execution reverted: " .. name, data = native.abi_selector(name .. "()") } }
 end
 M.revert = revert
+
+local function anchor_words(anchor)
+	if not anchor then return "0x" .. ("0"):rep(3 * 64) end
+	return anchor.manifest .. word(anchor.time) .. address(anchor.member)
+end
 
 local Chain = {}
 Chain.__index = Chain
@@ -84,6 +92,14 @@ local VIEWS = {
 		return "0x" .. table.concat(words)
 	end,
 	masterSecretHash = function(self) return self.hash end,
+	snapshotAnchor = function(self, data) return anchor_words(self.anchors["0x" .. argument(data, 1):sub(25)]) end,
+	newestSnapshotAnchor = function(self)
+		local newest
+		for _, anchor in pairs(self.anchors) do
+			if not newest or anchor.time > newest.time then newest = anchor end
+		end
+		return anchor_words(newest)
+	end,
 }
 
 --- What a call asks for: the method, and for eth_call the function behind a colon.
@@ -101,12 +117,37 @@ local function set_hash(self, call)
 	return nil
 end
 
---- Mines what waits: sets the hash, or reverts.
+-- What anchorSnapshot reverts with, as the contract does: { error } | nil.
+local function refuse_anchor(self, call)
+	local row, time = self.instances[call.from], tonumber(argument(call.data, 2), 16)
+	local last = self.anchors[call.from]
+	if self.hash == M.NO_HASH or not row or row.app_id ~= self.kms_app or row.status ~= 0 or not row.zk_verified then
+		return revert("NotAuthorizedToAnchor")
+	end
+	if time > (self.time_s or os.time()) + MAX_ANCHOR_LEAD_S then return revert("AnchorTimeTooFarAhead") end
+	return last and time <= last.time and revert("AnchorTimeNotRising") or nil
+end
+
+local function refuse(self, call)
+	return (NAMES[call.data:sub(1, 10)] == "anchorSnapshot" and refuse_anchor or set_hash)(self, call)
+end
+
+local function execute(self, tx)
+	if NAMES[tx.data:sub(1, 10)] ~= "anchorSnapshot" then
+		self.hash = "0x" .. argument(tx.data, 1)
+		return
+	end
+	self.anchors[tx.from] = {
+		manifest = "0x" .. argument(tx.data, 1), time = tonumber(argument(tx.data, 2), 16), member = tx.from,
+	}
+end
+
+--- Mines what waits: each call counts, or reverts.
 function Chain:mine()
 	for _, tx in ipairs(self.pending) do
 		self.nonce = self.nonce + 1
-		local refused = set_hash(self, tx)
-		if not refused then self.hash = "0x" .. argument(tx.data, 1) end
+		local refused = refuse(self, tx)
+		if not refused then execute(self, tx) end
 		self.receipts[tx.hash] = {
 			transactionHash = tx.hash, status = refused and "0x0" or "0x1", blockNumber = ("0x%x"):format(self.number),
 		}
@@ -163,12 +204,13 @@ local METHODS = {
 	end,
 	eth_getTransactionCount = function(self) return { result = ("0x%x"):format(self.nonce) } end,
 	eth_maxPriorityFeePerGas = function() return { result = "0xf4240" } end,
-	eth_estimateGas = function(self, params) return set_hash(self, params[1]) or { result = "0xea60" } end,
+	eth_estimateGas = function(self, params) return refuse(self, params[1]) or { result = "0xea60" } end,
 	eth_sendRawTransaction = function(self, params) return send_raw(self, params[1]) end,
 	eth_getTransactionReceipt = function(self, params) return { result = self.receipts[params[1]] or cjson.null } end,
 	eth_call = function(self, params)
 		local name = NAMES[params[1].data:sub(1, 10)]
 		if params[1].to ~= M.REGISTRY and params[1].to ~= M.KMS then return { result = "0x" } end
+		if self.without_anchors and name:find("Anchor", 1, true) then return revert("") end
 		return { result = VIEWS[name](self, params[1].data) }
 	end,
 }
@@ -224,7 +266,7 @@ end
 function M.start()
 	local self = setmetatable({
 		apps = {}, versions = {}, instances = {}, hash = M.NO_HASH, chain_id = 84532, number = 1000, kms_app = "49",
-		next_id = 0, nonce = 0, receipts = {}, pending = {}, sent = {}, mining = true, calls = {}, tags = {},
+		next_id = 0, nonce = 0, receipts = {}, pending = {}, sent = {}, mining = true, calls = {}, tags = {}, anchors = {},
 		requests = 0, times = {},
 	}, Chain)
 	self.server = loopback.serve(function(client, got)

@@ -1,7 +1,7 @@
 --- kms.snapshot on real stores and a real folder, with the clocks and the place in the spec's hands. Fields that specs
 -- read and change: dir; wall and mono (ms); lines (of the log: { event, fields }); complete, fresh, member (whether
 -- wallets are members); secret; beside (files that are kept beside); failing (message of every write and listing, or
--- nil).
+-- nil); anchor (function -> what is the newest anchor on chain).
 
 local files = require("spec.support.files")
 local native = require("spec.support.native")
@@ -112,7 +112,7 @@ function Fixture:restore(store, allow_older)
 		place = self.place, store = store, is_fresh = function() return self.fresh end,
 		goes_on = function() return self.complete end, log = self.log, mono_ms = function() return self.mono end,
 		wall_ms = function() return self.wall end, retention_ms = M.RETENTION_MS, skew_ms = M.SKEW_MS,
-		allow_older = allow_older or false,
+		allow_older = allow_older or false, newest_anchor = function() return self.anchor() end,
 	})
 end
 
@@ -170,6 +170,7 @@ function M.new()
 		secret = native.secret_random(32),
 	}, Fixture)
 	self.log = M.log(self.lines)
+	self.anchor = function() return false end
 	self.place = failing_place(self, assert(folder.open(self.dir)))
 	return self
 end

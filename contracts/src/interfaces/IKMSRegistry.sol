@@ -5,6 +5,14 @@ import {IOperatorCallbacks} from "./IOperatorCallbacks.sol";
 
 /// @title Trust root of one KMS cluster: which application is the KMS, and the hash of its secret
 interface IKMSRegistry is IOperatorCallbacks {
+    /// What a member anchored last: SHA-256 of a manifest's file, and its time in Unix seconds. All
+    /// zero: nothing.
+    struct SnapshotAnchor {
+        bytes32 manifest;
+        uint64 time;
+        address member;
+    }
+
     event NovaAppRegistrySet(address indexed registry);
     event KmsAppIdSet(uint256 indexed appId);
     event MasterSecretHashSet(bytes32 indexed hash, address indexed setter);
@@ -13,6 +21,8 @@ interface IKMSRegistry is IOperatorCallbacks {
     event OperatorRemoved(
         address indexed operator, uint256 indexed appId, uint256 indexed versionId, uint256 instanceId
     );
+
+    event SnapshotAnchored(address indexed member, bytes32 manifest, uint64 time);
 
     /// The caller is not OWNER.
     error NotOwner();
@@ -28,6 +38,12 @@ interface IKMSRegistry is IOperatorCallbacks {
     error MasterSecretHashAlreadySet();
     /// The caller is no eligible instance of the KMS application, or the hash is zero.
     error NotAuthorizedToSetHash();
+    /// The caller is no verified instance of the KMS application, or there is no master secret.
+    error NotAuthorizedToAnchor();
+    /// The time is not after that of the member's last anchor.
+    error AnchorTimeNotRising();
+    /// The time is more than 300 seconds after the block's.
+    error AnchorTimeTooFarAhead();
 
     /// @notice The owner, fixed at deployment: there is no transfer. Anybody may call.
     // solhint-disable-next-line func-name-mixedcase
@@ -64,6 +80,24 @@ interface IKMSRegistry is IOperatorCallbacks {
     /// @notice Clears the hash, in an emergency. Only OWNER.
     /// @dev Reverts NotOwner.
     function resetMasterSecretHash() external;
+
+    /// @notice Says how new the newest sealed snapshot of a node is, so that whoever stores it cannot give
+    /// an older one for it. Only a TEE wallet whose instance, by the registry, is its own, of kmsAppId,
+    /// ACTIVE, zkVerified and on an ENROLLED or DEPRECATED version, while there is a master secret.
+    /// @param manifest SHA-256 of the manifest's file
+    /// @param time of the manifest, Unix seconds: above that of the member's last anchor, and at most 300
+    /// above the block's
+    /// @dev Reverts NotAuthorizedToAnchor, AnchorTimeTooFarAhead, AnchorTimeNotRising.
+    function anchorSnapshot(bytes32 manifest, uint64 time) external;
+
+    /// @notice What a member anchored last under the present master secret. It stays when the member is
+    /// none any more. Anybody may call.
+    /// @param member address of its TEE wallet
+    function snapshotAnchor(address member) external view returns (SnapshotAnchor memory);
+
+    /// @notice The anchor with the newest time under the present master secret, of all who were members
+    /// when they anchored: it is needed when every member is gone. Anybody may call.
+    function newestSnapshotAnchor() external view returns (SnapshotAnchor memory);
 
     /// @notice Lists a wallet; nothing happens when it is listed. Only the registry.
     /// @inheritdoc IOperatorCallbacks

@@ -31,6 +31,10 @@ contract Cluster {
     uint256 public immutable KMS_APP;
 
     bytes32 public hash;
+    /// By secret: the newest time that anybody has anchored, and who; by secret and wallet: its last time.
+    mapping(bytes32 => uint64) public newestTime;
+    mapping(bytes32 => address) public newestMember;
+    mapping(bytes32 => mapping(address => uint64)) public times;
     uint256[SLOTS] private _app;
     uint256[SLOTS] private _version;
     INovaAppRegistry.VersionStatus[SLOTS] private _status;
@@ -112,6 +116,21 @@ contract Cluster {
         hash = 0;
     }
 
+    /// At a time around that of the block.
+    function anchor(uint256 who, bytes32 manifest, uint256 shift) external {
+        who %= WALLETS;
+        uint64 time = uint64(block.timestamp + shift % 700);
+        bool may = member(who) && hash != 0 && time <= block.timestamp + 300 && time > times[hash][wallet(who)];
+        vm.prank(wallet(who));
+        try KMS.anchorSnapshot(manifest, time) {
+            vm.assertTrue(may, "anchored against the rules");
+            times[hash][wallet(who)] = time;
+            if (time > newestTime[hash]) (newestTime[hash], newestMember[hash]) = (time, wallet(who));
+        } catch {
+            vm.assertTrue(!may, "refused to anchor against the rules");
+        }
+    }
+
     /// Nobody but the registry moves the list, nobody but the owner resets.
     function intrude(uint256 who, address caller) external {
         if (caller == address(this) || caller == address(REGISTRY)) return;
@@ -142,6 +161,11 @@ contract Cluster {
         return
             isActive(who) && _nodes[who].verified
                 && _status[_nodes[who].slot] == INovaAppRegistry.VersionStatus.ENROLLED;
+    }
+
+    function member(uint256 who) private view returns (bool) {
+        return
+            isActive(who) && _nodes[who].verified && _status[_nodes[who].slot] != INovaAppRegistry.VersionStatus.REVOKED;
     }
 
     function inUse(uint256 slot) private view returns (bool) {

@@ -35,6 +35,7 @@ local function verify(snapshots)
 	for _, wallet in ipairs(found) do
 		bad = bad + #wallet.bad
 		json.list(wallet.bad)
+		json.list(wallet.opened)
 	end
 	return reply({ wallets = json.list(found), bad = bad }, bad == 0 and "every file opens" or "some do not open")
 end

@@ -3,10 +3,10 @@
 -- A tick reads everything at one block, which begin_tick chooses. The methods use that block until the next tick,
 -- unless they are asked for a fresh one.
 
-local hash_publisher = require("kms.chain.hash_publisher")
 local head = require("kms.chain.head")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local publisher = require("kms.chain.publisher")
 local rpc = require("kms.chain.rpc")
 local snapshot = require("kms.chain.snapshot")
 local url = require("kms.config.url")
@@ -106,7 +106,19 @@ end
 --- Sends setMasterSecretHash, signed by the TEE's wallet.
 -- @return true: sent, or in flight already | nil, message, "ERR_CHAIN"
 function Chain:set_master_secret_hash(hash, tee)
-	return self.publisher:publish(hash, tee)
+	return self.publisher:publish({ "setMasterSecretHash", hash }, tee)
+end
+
+--- Sends anchorSnapshot, signed by the TEE's wallet.
+-- @param manifest "0x" + 64 digits; @param time_s Unix seconds
+-- @return true: sent, or in flight already | nil, message, "ERR_CHAIN"
+function Chain:anchor_snapshot(manifest, time_s, tee)
+	return self.publisher:publish({ "anchorSnapshot", manifest, tostring(time_s) }, tee)
+end
+
+--- Whether an anchorSnapshot of this node is in flight.
+function Chain:is_anchoring()
+	return self.publisher:has_in_flight("anchorSnapshot")
 end
 
 --- How this node reads the chain, for /status.
@@ -125,7 +137,7 @@ function Chain:close()
 	self.publisher:close()
 end
 
---- @param deps config, log, wall_ms; optional, for specs: mono_ms, poll_ms, stuck_ms (kms.chain.hash_publisher);
+--- @param deps config, log, wall_ms; optional, for specs: mono_ms, poll_ms, stuck_ms (kms.chain.publisher);
 -- demo and machine_ms are for the backend `local`
 -- @return chain | nil, message
 function M.open(deps)
@@ -142,7 +154,7 @@ function M.open(deps)
 	self.heads = head.new({
 		rpc = self.rpc, config = config, log = log, wall_ms = self.wall_ms, mono_ms = self.mono_ms,
 	})
-	self.publisher = hash_publisher.new({
+	self.publisher = publisher.new({
 		rpc = self.rpc, head = self.heads, contract = self.contracts.kms, log = log, mono_ms = self.mono_ms,
 		poll_ms = self.poll_ms, stuck_ms = self.stuck_ms,
 	})

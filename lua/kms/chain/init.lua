@@ -13,6 +13,8 @@
 --                                         prefetch_apps(ids), which reads applications together, and
 --                                         prefetch(wallet, hint { app_id, version_id } or nil), which reads what
 --                                         authorization needs together; may be the chain itself
+--   chain:anchor_snapshot(manifest, time_s, tee)  true: sent; only of `evm`, as are is_anchoring() (whether one is in
+--                                         flight) and the snapshot's snapshot_anchor(wallet), newest_snapshot_anchor()
 --   chain:describe()                      { confirmations, unconfirmed (whether they are given up for now) }
 --   chain:counts()                        calls to servers and how many failed, since the start
 --   chain:close()                         ends what runs in the background

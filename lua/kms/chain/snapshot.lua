@@ -157,6 +157,27 @@ function Snapshot:master_secret_hash()
 	return result.value
 end
 
+-- Returns anchor { manifest, time (Unix seconds), member } | false: there is none | nil, message, code.
+local function read_anchor(self, query)
+	local result, message, code = read(self, query)
+	if not result then return nil, message, code end
+	local anchor = result.value
+	if not anchor then return nil, "KMSRegistry has no anchors of snapshots", "ERR_NOT_FOUND" end
+	return anchor.time > 0 and anchor
+end
+
+--- What a wallet anchored last under the present master secret.
+-- @return anchor { manifest ("0x" + 64 digits), time (Unix seconds), member (wallet) } | false: nothing | nil, message,
+--   code: ERR_NOT_FOUND (the contract has no such function), ERR_CHAIN
+function Snapshot:snapshot_anchor(wallet)
+	return read_anchor(self, { "kms", "snapshotAnchor", wallet })
+end
+
+--- The newest anchor of all. @return as snapshot_anchor
+function Snapshot:newest_snapshot_anchor()
+	return read_anchor(self, { "kms", "newestSnapshotAnchor" })
+end
+
 --- Reads together what authorizing a caller needs: its instance, app and version.
 -- @param hint the app and version that it had when it was last seen { app_id, version_id }, or nil
 -- @return true | nil, message, code

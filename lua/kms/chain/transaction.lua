@@ -14,7 +14,10 @@ local MAX_SENT = 12 -- versions
 -- A server that gives more is wrong or hostile.
 local GAS_LIMIT_MAX = 1000000
 local FEE_MAX = 1000000000000 -- wei for a gas: 1000 gwei
-local ERRORS = { "MasterSecretHashAlreadySet()", "NotAuthorizedToSetHash()" }
+local ERRORS = {
+	"MasterSecretHashAlreadySet()", "NotAuthorizedToSetHash()", "NotAuthorizedToAnchor()", "AnchorTimeNotRising()",
+	"AnchorTimeTooFarAhead()",
+}
 
 -- The name of the contract's error, or the server's message.
 local function error_name(outcome)
@@ -152,15 +155,16 @@ function Transaction:fetch_state()
 end
 
 --- Prepares and signs a transaction, to be sent with submit. Needs a coroutine.
--- @param deps rpc (kms.chain.rpc), contract (address), data (hex), chain_id, tee (address, sign_transaction), mono_ms;
---   outbid: how often to raise the fees, since a transaction of an earlier process may have the same nonce
--- @return transaction; its fields for others: hashes (of each version), nonce, max (fee), sent_ms (of the newest
---   version) | nil, message
+-- @param deps rpc (kms.chain.rpc), contract (address), data (hex), name (of the function, for messages), chain_id, tee
+--   (address, sign_transaction), mono_ms; outbid: how often to raise the fees, since a transaction of an earlier
+--   process may have the same nonce
+-- @return transaction; its fields for others: name, data, hashes (of each version), nonce, max (fee), sent_ms (of the
+--   newest version) | nil, message
 function M.prepare(deps)
-	local self = setmetatable(needs.take(deps, "rpc contract data chain_id tee mono_ms outbid"), Transaction)
+	local self = setmetatable(needs.take(deps, "rpc contract data name chain_id tee mono_ms outbid"), Transaction)
 	local terms, message = fetch_terms(self)
 	if not terms then return nil, message end
-	if terms.revert then return nil, "setMasterSecretHash would revert: " .. terms.revert end
+	if terms.revert then return nil, ("%s would revert: %s"):format(self.name, terms.revert) end
 	self.nonce, self.priority, self.max, self.gas = terms.nonce, terms.priority, terms.max, terms.gas + terms.gas // 4
 	self.hashes = {}
 	for _ = 1, self.outbid do self.priority, self.max = raised(self.priority), raised(self.max) end

@@ -72,8 +72,9 @@ end
 --- Sends a command to the node and prints the response: its JSON, or the lines of show().
 -- @param method, path  of kms.admin.commands
 -- @param show  function(decoded response) -> list of lines
+-- @param check  function(decoded response, native) -> exit code, called after that; nil: always exit.OK. It may yield
 -- @return exit code
-function M.run(parsed, world, method, path, show)
+function M.run(parsed, world, method, path, show, check)
 	local socket, exit_code = find(parsed, world)
 	if not socket then return exit_code end
 	local native, failed = session.native(world, session.SMALL)
@@ -99,7 +100,7 @@ function M.run(parsed, world, method, path, show)
 		else
 			for _, line in ipairs(show(response.value)) do session.print(world, line) end
 		end
-		return exit.OK
+		return check and check(response.value, native) or exit.OK
 	end)
 end
 

@@ -6,15 +6,13 @@ local allow_list = require("kms.attest.allow_list")
 local attest = require("kms.attest")
 local call = require("kms.cli.recovery_call")
 local chain_api = require("kms.chain")
+local rpc_chain = require("kms.cli.rpc_chain")
 
 local M = {}
 
 local NONCE_BYTES = 32
 local MAX_DOCUMENT = 16384
 local MAX_AGE_MS, MAX_AHEAD_MS = 600000, 300000 -- a custodian's clock may be off; the nonce is fresh
-local RPC_TIMEOUT_MS = 15000
-local MAX_HEAD_AGE_S = 600
-local QUIET = setmetatable({}, { __index = function() return function() end end }) -- a log
 
 local function unverified(message, ...)
 	return nil, message:format(...), "ERR_UNVERIFIED"
@@ -81,18 +79,6 @@ function M.chain_names(native, parsed, list)
 	return names
 end
 
--- Opens the chain as one RPC server shows it.
-local function open(native, names, url)
-	return chain_api.open({
-		log = QUIET, wall_ms = native.wall_ms, config = {
-			CHAIN = "evm", HELIOS_RPC_URL = { url }, RPC_TIMEOUT_MS = RPC_TIMEOUT_MS, IN_ENCLAVE = false,
-			KMS_NODE_TICK_SECONDS = 60, CHAIN_ID = names.id, CHAIN_CONFIRMATIONS = 0, MAX_HEAD_AGE_SECONDS = MAX_HEAD_AGE_S,
-			MAX_CLOCK_SKEW_MS = MAX_AHEAD_MS, NOVA_APP_REGISTRY_ADDRESS = names.registry,
-			KMS_REGISTRY_ADDRESS = names.kms_registry, KMS_APP_ID = names.app_id,
-		},
-	})
-end
-
 -- What one RPC server says of the node. Returns { instance, hash } | nil, message, code.
 local function ask(chain, names, node)
 	local ok, message, code = chain:begin_tick()
@@ -125,7 +111,7 @@ function M.on_chain(native, node, names, urls)
 	local first
 	for _, url in ipairs(urls) do
 		local chain, found, message, code
-		chain, message = open(native, names, url)
+		chain, message = rpc_chain.open(native, names, url)
 		if not chain then return nil, message, "ERR_USAGE" end
 		found, message, code = ask(chain, names, node)
 		chain:close()

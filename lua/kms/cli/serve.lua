@@ -88,10 +88,16 @@ local function run_node(running, cfg, logs, native, world)
 			loop.stop()
 		end)
 	end)
+	local code = exit.OK
 	running:on_drain(function() stop("drain") end)
+	running:on_failure(function(message)
+		code = exit.FAILED
+		complain(logs, world, message)
+		stop()
+	end)
 	stop_on_signals(stop)
 	loop.run()
-	return exit.OK
+	return code
 end
 
 -- Starts the node. Returns it | nil, exit code, after the reason was logged.

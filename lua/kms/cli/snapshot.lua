@@ -1,6 +1,7 @@
 --- `nova-kms snapshot`: lists sealed snapshots, has a node write one, and has a node open them all.
 
 local control_client = require("kms.cli.control_client")
+local anchors = require("kms.cli.snapshot_anchor")
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local files = require("kms.base.files")
@@ -115,13 +116,21 @@ local function show_verified(page)
 	return table.move(lines, 1, #lines, #all + 1, all)
 end
 
+-- Compares with the chain where --rpc names servers of it. Returns exit code.
+local function check_anchor(parsed, world, page, native)
+	if not parsed.rpc then return exit.OK end
+	local found, message, code = anchors.newest(native, parsed.kms_registry, parsed.rpc)
+	if found == nil then return session.fail(world, message, code) end
+	local ok, line = anchors.compare(page.wallets, found, time)
+	if parsed.json then world.stderr:write(line, "\n") else session.print(world, line) end
+	return ok and exit.OK or exit.FAILED
+end
+
 local function run_verify(parsed, world)
-	local is_bad = false
-	local code = control_client.run(parsed, world, "GET", "/snapshots/verify", function(page)
-		is_bad = page.bad ~= 0
-		return show_verified(page)
+	return control_client.run(parsed, world, "GET", "/snapshots/verify", show_verified, function(page, native)
+		local code = check_anchor(parsed, world, table_of(page), native)
+		return code == exit.OK and page.bad ~= 0 and exit.FAILED or code
 	end)
-	return code == exit.OK and is_bad and exit.FAILED or code
 end
 
 local WAIT = {
@@ -129,6 +138,11 @@ local WAIT = {
 	default = VERIFY_S,
 }
 local FOLDER = { name = "folder", value = "PATH", help = "folder with snapshots (default: SNAPSHOT)" }
+local RPC = {
+	name = "rpc", value = "URL", help = "compare with the newest anchor that this RPC server shows; several must agree",
+	many = true,
+}
+local CONTRACT = { name = "kms-registry", value = "ADDRESS", help = "with --rpc: the KMSRegistry contract" }
 
 return {
 	name = "snapshot",
@@ -147,7 +161,7 @@ return {
 		},
 		{
 			name = "verify", summary = "have a node open every file of every node, and name those that do not",
-			options = { control_client.SOCKET, WAIT, args.JSON }, run = run_verify,
+			options = { RPC, CONTRACT, control_client.SOCKET, WAIT, args.JSON }, run = run_verify,
 		},
 	},
 }

@@ -41,6 +41,10 @@ local function check_snapshots(values, refuse)
 		refuse("variable SNAPSHOT: value 'odyn' is not valid with TEE=%s: allowed is with TEE=odyn, whose service has the "
 			.. "storage", values.TEE)
 	end
+	if values.SNAPSHOT_ANCHOR and (values.SNAPSHOT == "off" or values.CHAIN ~= "evm") then
+		refuse("variable SNAPSHOT_ANCHOR: value 'true' is not valid with SNAPSHOT=%s and CHAIN=%s: allowed is with a place "
+			.. "for snapshots and CHAIN=evm", values.SNAPSHOT, values.CHAIN)
+	end
 end
 
 --- Appends a line to `errors` for each forbidden combination.

@@ -81,7 +81,7 @@ end
 -- @return node | nil, message, or a list of what is wrong with the policies
 function M.start(deps)
 	deps = needs.take(deps, "config log shipped", "given_secret")
-	local self = setmetatable({ stopping = false, drain = function() end }, Node)
+	local self = setmetatable({ stopping = false, drain = function() end, fail = function() end }, Node)
 	local function is_stopping() return self.stopping end
 	local parts, message = core.open(deps.config, deps.log, deps.shipped)
 	if not parts then return nil, message end
@@ -96,7 +96,7 @@ function M.start(deps)
 	self.lag_timer = declare_metrics(parts, self.server, is_stopping)
 	self.admin, message = open_admin(parts, self.server, is_stopping, function() self.drain() end)
 	if not self.admin then return nil, message end
-	timers.run(parts, is_stopping)
+	timers.run(parts, is_stopping, function(reason) self.fail(reason) end)
 	parts.reloader:watch()
 	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
 	self.snapshots = parts.snapshots
@@ -107,6 +107,11 @@ end
 --- Sets what is called when the operator asks the process to end (POST /drain of the control socket).
 function Node:on_drain(fn)
 	self.drain = fn
+end
+
+--- Sets what is called with the reason when the node finds out that it cannot be what its configuration says.
+function Node:on_failure(fn)
+	self.fail = fn
 end
 
 --- Whether applications are served.

@@ -28,12 +28,22 @@ local function push_on_schedule(parts)
 	schedule()
 end
 
+-- Whether the chain can do what the configuration asks for; calls fail(message) where it cannot.
+local function is_fit(parts, fail)
+	local anchors = parts.snapshots and parts.snapshots.anchors
+	local ok, message = true, nil
+	if anchors then ok, message = anchors:probe() end
+	if not ok then fail(message) end
+	return ok
+end
+
 --- Starts them.
 -- @param parts of kms.node.assemble
 -- @param is_stopping function -> whether the node stops: then there are no more ticks
-function M.run(parts, is_stopping)
+-- @param fail function(message): ends the process, which cannot be what it is told to be
+function M.run(parts, is_stopping, fail)
 	loop.spawn(function()
-		while not is_stopping() do
+		while not is_stopping() and is_fit(parts, fail) do
 			parts.readiness:tick()
 			parts.recovery:tick()
 			loop.sleep(parts.readiness:interval_ms())
@@ -45,7 +55,7 @@ function M.run(parts, is_stopping)
 		while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do end
 	end)
 	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)
-	if parts.snapshots then beat.every(1, function() parts.snapshots.keeper:tick() end) end
+	if parts.snapshots then beat.every(1, function() parts.snapshots:tick() end) end
 	push_on_schedule(parts)
 	local compare_s = parts.config.SNAPSHOT_COMPARE_SECONDS
 	if compare_s == 0 then return end

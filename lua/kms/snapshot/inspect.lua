@@ -35,12 +35,13 @@ end
 
 -- Opens all that a wallet has.
 local function check_wallet(place, master, wallet, listed)
-	local found, done = { wallet = wallet, manifests = #listed.manifests, files = 0, bytes = 0, bad = {} }, {}
+	local found, done = { wallet = wallet, manifests = #listed.manifests, files = 0, bytes = 0, bad = {}, opened = {} }, {}
 	for i = #listed.manifests, 1, -1 do
 		local sequence = listed.manifests[i]
 		local manifest, message = manifests.read(place, master, wallet, sequence)
 		if manifest then
 			found.newest_time = found.newest_time or manifest.time
+			table.insert(found.opened, { sequence = sequence, time = manifest.time, sha256 = manifest.sha256 })
 			check_files(place, master, manifest, found, done)
 		else
 			found.bad[#found.bad + 1] = { sequence = sequence, kind = "manifest", reason = message }
@@ -50,7 +51,8 @@ local function check_wallet(place, master, wallet, listed)
 end
 
 --- Opens every file that a manifest names; yields.
--- @return list of { wallet, manifests, files, bytes, newest_time (Unix ms, nil: no manifest opens), bad: list of
+-- @return list of { wallet, manifests (how many), files, bytes, newest_time (Unix ms, nil: no manifest opens), opened:
+--   list of manifests that open, newest first, { sequence, time (Unix ms), sha256 (of the file) }, bad: list of
 --   { sequence, kind, reason } }, by wallet | nil, message
 function M.verify(place, master)
 	local listing, message = place:list()

@@ -81,8 +81,9 @@ local function write_manifest(self, place, state, peers)
 	local manifest = {
 		sequence = next_sequence(self), time = self.wall_ms(), peers = peers, full = state.full, files = state.files,
 	}
-	local ok, message = manifests.write(place, state.secret, self.wallet(), manifest.sequence, manifest)
-	if not ok then return nil, message end
+	local message
+	manifest.sha256, message = manifests.write(place, state.secret, self.wallet(), manifest.sequence, manifest)
+	if not manifest.sha256 then return nil, message end
 	table.insert(state.own, manifest)
 	return manifest
 end
@@ -105,7 +106,7 @@ local function write(self, place, state, listing)
 		self.writer:forget(place, set.files)
 		return nil, message
 	end
-	self.saved = { time = manifest.time, mono_ms = self.mono_ms() }
+	self.saved = { time = manifest.time, sha256 = manifest.sha256, mono_ms = self.mono_ms() }
 	self.counts.bytes = self.counts.bytes + set.bytes
 	self.log:info("sealed snapshot written", {
 		sequence = manifest.sequence, full = is_full, records = set.records, bytes = set.bytes, files = #set.files,
@@ -227,7 +228,8 @@ end
 --   beside (function -> list of { name, text }, what is kept beside the snapshots | nil, message); wallet (function ->
 --   this node's); is_complete (function -> whether its store is); is_member (function(wallet)); log, mono_ms, wall_ms;
 --   keep (SNAPSHOT_KEEP), interval_ms, retention_ms (TOMBSTONE_RETENTION_MS), skew_ms
--- @return keeper; its field for others: counts { ok, failed, bytes }
+-- @return keeper; its fields for others: counts { ok, failed, bytes }, saved { time, sha256 } (the newest manifest
+--   of this process; nil: none yet)
 function M.new(deps)
 	local self = setmetatable(needs.take(deps, "place store secrets beside wallet is_complete is_member log mono_ms "
 		.. "wall_ms keep interval_ms retention_ms skew_ms"), Keeper)

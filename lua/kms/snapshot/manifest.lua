@@ -77,7 +77,8 @@ end
 
 -- ---- files -----------------------------------------------------------------------------------------
 
---- Seals a manifest and writes it; yields. @return true | nil, message, code (ERR_STATE: the name is taken)
+--- Seals a manifest and writes it; yields.
+-- @return SHA-256 of the file in hexadecimal | nil, message, code (ERR_STATE: the name is taken)
 function M.write(place, master, wallet, sequence, manifest)
 	local writer, message, code = native.snapshot_writer(master, "manifest", wallet, sequence)
 	if not writer then return nil, message, code end
@@ -86,7 +87,9 @@ function M.write(place, master, wallet, sequence, manifest)
 	if not ok then return nil, message, code end
 	file, sha256, code = writer:finish()
 	if not file then return nil, sha256, code end
-	return place:write(wallet, sequence, "manifest", file, sha256)
+	ok, message, code = place:write(wallet, sequence, "manifest", file, sha256)
+	if not ok then return nil, message, code end
+	return sha256
 end
 
 -- What says that a file could not be read now; everything else, that it is not what it should be.
@@ -101,15 +104,17 @@ function M.is_bad(code)
 end
 
 --- Reads and opens a manifest; yields.
--- @return manifest with its wallet and sequence | nil, message, whether the file is bad (else it could not be read)
+-- @return manifest with its wallet, sequence and sha256 (of the file) | nil, message, whether the file is bad (else it
+--   could not be read)
 function M.read(place, master, wallet, sequence)
 	local body, message, code = place:read(wallet, sequence, "manifest")
 	local opened, manifest
 	if body then opened, message, code = native.snapshot_open(master, "manifest", wallet, sequence, body) end
 	if not opened then return nil, message, M.is_bad(code) end
+	local sha256 = message
 	manifest = M.decode(opened:text())
 	if not manifest then return nil, "is not a manifest of this version", true end
-	manifest.wallet, manifest.sequence = wallet, sequence
+	manifest.wallet, manifest.sequence, manifest.sha256 = wallet, sequence, sha256
 	return manifest
 end
 

@@ -130,13 +130,14 @@ local function new_progress(selected)
 	return { files = 0, files_total = total, records = 0, merged = 0, rejected = 0, bad = 0 }
 end
 
--- Returns true | nil, message.
+-- Returns true | nil, message, what the chain knows of a newer state or nil.
 local function restore(self, secret)
 	local place = self.place(secret)
-	local selected, message = selection.choose(place, secret, {
+	local selected, message, anchored = selection.choose(place, secret, {
 		retention_ms = self.retention_ms, skew_ms = self.skew_ms, allow_older = self.allow_older, log = self.log,
+		newest_anchor = self.newest_anchor,
 	})
-	if not selected then return nil, message end
+	if not selected then return nil, message, anchored end
 	if #selected.wallets == 0 then
 		self.log:info("there is no sealed snapshot to restore")
 		return true
@@ -170,8 +171,8 @@ end
 function Restore:run(secret)
 	self:begin(secret)
 	if not self.wanted then return true end
-	local ok, message = restore(self, secret)
-	self.progress = nil
+	local ok, message, anchored = restore(self, secret)
+	self.progress, self.anchored = nil, anchored
 	if not ok then
 		self.failure = message
 		self.log:limited("restore", 60, "error", "sealed snapshots are not restored", { reason = message })
@@ -186,7 +187,7 @@ function Restore:status()
 	local progress, restored = self.progress, self.restored
 	return {
 		restoring = progress and { files = progress.files, of = progress.files_total, records = progress.records },
-		failed = self.failure ~= nil, failure = self.failure,
+		failed = self.failure ~= nil, failure = self.failure, older_than_anchored = self.anchored,
 		restored = restored and {
 			data_time_ms = restored.time, data_age_s = restored.age_ms // 1000, wallets = restored.wallets,
 			records = restored.records, merged = restored.merged, rejected = restored.rejected, bad_files = restored.bad_files,
@@ -196,11 +197,12 @@ end
 
 --- @param deps place (as for kms.snapshot.keeper); store; is_fresh (function -> whether this process made the secret in
 --   use: then nothing is sealed under it); goes_on (function(secret)); log, mono_ms, wall_ms; retention_ms
---   (TOMBSTONE_RETENTION_MS), skew_ms (MAX_CLOCK_SKEW_MS), allow_older (RESTORE_OLDER)
+--   (TOMBSTONE_RETENTION_MS), skew_ms (MAX_CLOCK_SKEW_MS), allow_older (RESTORE_OLDER), newest_anchor (function -> the
+--   newest anchor on chain | false: none counts | nil, message)
 -- @return restore
 function M.new(deps)
 	return setmetatable(needs.take(deps, "place store is_fresh goes_on log mono_ms wall_ms retention_ms skew_ms "
-		.. "allow_older"), Restore)
+		.. "allow_older newest_anchor"), Restore)
 end
 
 return M

@@ -52,6 +52,35 @@ local function older_than_seen(found, oldest_ms)
 	return nil
 end
 
+local function utc(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) end
+
+-- Compares with the newest anchor on chain. Returns nothing | message, { anchored_time_ms, wallet, newest_time_ms }.
+local function older_than_anchored(found, anchor)
+	local newest = found[1]
+	if newest and newest.manifest.time // 1000 >= anchor.time then return nil end
+	local here = newest and ("the newest manifest is of %s (%s)"):format(utc(newest.manifest.time // 1000), newest.wallet)
+		or "there is no manifest that opens"
+	return ("%s, and %s has anchored one of %s on chain"):format(here, anchor.member, utc(anchor.time)), {
+		anchored_time_ms = anchor.time * 1000, wallet = anchor.member, newest_time_ms = newest and newest.manifest.time,
+	}
+end
+
+-- Whether what was found is as new as what the chain knows of. Returns true | nil, message, details.
+local function check_anchor(found, options)
+	local anchor, message = options.newest_anchor()
+	if anchor == false then return true end
+	local details
+	if anchor then
+		message, details = older_than_anchored(found, anchor)
+		if not message then return true end
+	end
+	if not options.allow_older then return nil, anchor and message .. M.ADVICE or message, details end
+	options.log:warn("restoring although the chain may know of a newer state, as RESTORE_OLDER=true says", {
+		reason = message,
+	})
+	return true
+end
+
 --- A wallet's next older manifest that is young enough; yields.
 -- @return manifest | false: there is none | nil, message
 function Selection:older(place, secret, listed, manifest)
@@ -61,8 +90,9 @@ function Selection:older(place, secret, listed, manifest)
 end
 
 --- Chooses; yields.
--- @param options retention_ms, skew_ms, allow_older, log
--- @return selection { wallets: list of { wallet, manifest, listed }, newest first } | nil, message
+-- @param options retention_ms, skew_ms, allow_older, log, newest_anchor (function -> as kms.snapshot.anchors:newest)
+-- @return selection { wallets: list of { wallet, manifest, listed }, newest first } | nil, message, and where an anchor
+--   on chain is newer: { anchored_time_ms, wallet (whose), newest_time_ms (nil: there is none) }
 function M.choose(place, secret, options)
 	local log = options.log
 	local listing, message = place:list()
@@ -76,8 +106,12 @@ function M.choose(place, secret, options)
 	end
 	if #found == 0 then
 		if has_manifests(listing) and not options.allow_older then return nil, "no manifest is usable" .. M.ADVICE end
-		return self
+		local ok, failure, details = check_anchor(found, options)
+		return ok and self, failure, details
 	end
+	local ok, details
+	ok, message, details = check_anchor(found, options)
+	if not ok then return nil, message, details end
 	self.oldest_ms = age.oldest(found[1].manifest.time, options.retention_ms, options.skew_ms)
 	local wallet, sequence, by = older_than_seen(found, self.oldest_ms)
 	if wallet then

@@ -112,6 +112,27 @@ TEST(an_instance)
 	CHECK(i.zk_verified && i.status == 0 && i.registered_at_s == 1700000001);
 }
 
+TEST(an_anchor)
+{
+	response a = anchor_response();
+	kms_abi_anchor anchor;
+	uint8_t manifest[32], member[20];
+	memset(manifest, 0x99, 32);
+	memset(member, 0xaa, 20);
+	CHECK_OK(kms_abi_decode_anchor(&anchor, span_of(&a)));
+	CHECK(anchor.time_s == 1700000002);
+	CHECK_MEM(anchor.manifest32, manifest, 32);
+	CHECK_MEM(anchor.member20, member, 20);
+	put_number(&a, UINT64_MAX); /* appended by newer contracts */
+	CHECK_OK(kms_abi_decode_anchor(&anchor, span_of(&a)));
+	response none = { .len = 0 };
+	put_number(&none, 0);
+	put_number(&none, 0);
+	put_number(&none, 0);
+	CHECK_OK(kms_abi_decode_anchor(&anchor, span_of(&none)));
+	CHECK(anchor.time_s == 0);
+}
+
 TEST(texts_of_an_instance_owner_are_never_errors)
 {
 	static char long_url[KMS_ABI_MAX_URL + 1];
@@ -212,5 +233,5 @@ TEST(arguments)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(selectors), T(calls), T(calls_that_do_not_fit_append_nothing), T(an_app),
-	  T(an_app_without_the_appended_field), T(a_version), T(an_instance),
+	  T(an_app_without_the_appended_field), T(a_version), T(an_instance), T(an_anchor),
 	  T(texts_of_an_instance_owner_are_never_errors), T(lists), T(one_word), T(arguments))

@@ -48,6 +48,32 @@ TEST(padding_and_numbers_that_do_not_fit)
 	CALL(refuse_instance_word, I_STATUS, 0, 1);
 }
 
+TEST(anchors_that_are_cut_or_do_not_fit)
+{
+	kms_abi_anchor anchor;
+	response good = anchor_response();
+	for (size_t len = 0; len < good.len; len++) {
+		uint8_t *copy = exact(good.bytes, len);
+		CHECK_STATUS(KMS_ERR_ABI, kms_abi_decode_anchor(&anchor, kms_span_of(copy, len)));
+		CHECK(anchor.time_s == 0);
+		free(copy);
+	}
+	static const size_t padding[] = { WORD, WORD + 23, (size_t)2 * WORD, (size_t)2 * WORD + 11 };
+	for (size_t i = 0; i < sizeof(padding) / sizeof(padding[0]); i++) {
+		response a = good;
+		a.bytes[padding[i]] = 1;
+		CHECK_STATUS(KMS_ERR_ABI, kms_abi_decode_anchor(&anchor, span_of(&a)));
+	}
+	response a = good;
+	kms_abi_word_number(a.bytes + WORD, INT64_MAX / 1000);
+	CHECK_OK(kms_abi_decode_anchor(&anchor, span_of(&a)));
+	kms_abi_word_number(a.bytes + WORD, INT64_MAX / 1000 + 1);
+	CHECK_STATUS(KMS_ERR_ABI, kms_abi_decode_anchor(&anchor, span_of(&a)));
+	a.len += 1;
+	CHECK_STATUS(KMS_ERR_ABI, kms_abi_decode_anchor(&anchor, span_of(&a)));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_abi_decode_anchor(NULL, span_of(&good)));
+}
+
 TEST(offsets_and_lengths_outside_the_data)
 {
 	response good = instance_response();
@@ -269,5 +295,5 @@ TEST(mutated_responses_do_no_harm)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(padding_and_numbers_that_do_not_fit),
-	  T(offsets_and_lengths_outside_the_data), T(the_outer_offset), T(cut_responses_are_refused),
-	  T(mutated_responses_do_no_harm))
+	  T(anchors_that_are_cut_or_do_not_fit), T(offsets_and_lengths_outside_the_data), T(the_outer_offset),
+	  T(cut_responses_are_refused), T(mutated_responses_do_no_harm))

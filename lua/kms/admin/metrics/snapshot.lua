@@ -4,6 +4,20 @@ local needs = require("kms.base.needs")
 
 local M = {}
 
+-- Of anchors on chain.
+local function declare_anchors(set, anchors)
+	set:read("counter", "kms_snapshot_anchors_total", "Anchors on chain by how sending them ended.",
+		{ { "result", { "ok", "failed" } } }, function(put)
+			put(anchors.counts.ok, "ok")
+			put(anchors.counts.failed, "failed")
+		end)
+	set:read("gauge", "kms_snapshot_anchor_age_seconds", "Age of the manifest that this node anchored last, as the chain "
+		.. "shows it; absent while there is none.", nil, function(put)
+			local age_s = anchors:age_s()
+			if age_s then put(age_s) end
+		end)
+end
+
 --- Declares them.
 -- @param set kms.admin.metrics
 -- @param deps snapshots (kms.node.snapshots; nil: the node writes none)
@@ -11,6 +25,7 @@ function M.declare(set, deps)
 	local snapshots = needs.take(deps, "", "snapshots").snapshots
 	if not snapshots then return end
 	local keeper, restore = snapshots.keeper, snapshots.restore
+	if snapshots.anchors then declare_anchors(set, snapshots.anchors) end
 	set:read("counter", "kms_snapshot_saves_total", "Sealed snapshots by how writing them ended.",
 		{ { "result", { "ok", "failed" } } }, function(put)
 			put(keeper.counts.ok, "ok")

@@ -1,4 +1,4 @@
---- setMasterSecretHash on a chain on loopback: sent once, watched, replaced when stuck, given
+--- setMasterSecretHash and anchorSnapshot on a chain on loopback: sent once, watched, replaced when stuck, given
 -- up when another node was first.
 
 local chain_server = require("spec.support.chain_server")
@@ -40,6 +40,78 @@ local function fails(pattern, ok, message, code)
 	assert.equal("ERR_CHAIN", code)
 	assert.truthy(message:find(pattern, 1, true), message)
 end
+
+describe("anchors of snapshots", function()
+	-- As with_chain, with the master secret's hash on chain.
+	local function with_hash(body)
+		with_chain({}, function(chain, server, tee, log)
+			server.hash = HASH
+			body(chain, server, tee, log)
+		end)
+	end
+
+	it("are sent and read", function()
+		with_hash(function(chain, server, tee, log)
+			local now_s = os.time()
+			assert.is_false(chain:snapshot():snapshot_anchor(tee.address))
+			assert.is_false(chain:snapshot():newest_snapshot_anchor())
+			assert.is_true(chain:anchor_snapshot(OTHER, now_s, tee))
+			assert.equal(native.abi_call("anchorSnapshot", OTHER, tostring(now_s)), tee.fields[1].data)
+			server.number = 1006
+			log.wait_once("anchorSnapshot is on chain")
+			assert.is_false(chain:is_anchoring())
+			local anchor = { manifest = OTHER, time = now_s, member = tee.address }
+			assert.same(anchor, chain:snapshot():snapshot_anchor(tee.address))
+			assert.same(anchor, chain:snapshot():newest_snapshot_anchor())
+		end)
+	end)
+
+	it("are in flight one at a time, and not beside another call of the account", function()
+		with_chain({}, function(chain, server, tee)
+			server.mining = false
+			assert.is_true(chain:set_master_secret_hash(HASH, tee))
+			fails("setMasterSecretHash is in flight", chain:anchor_snapshot(OTHER, os.time(), tee))
+			assert.is_false(chain:is_anchoring())
+		end)
+		with_hash(function(chain, server, tee)
+			local now_s = os.time()
+			server.mining = false
+			for _ = 1, 3 do assert.is_true(chain:anchor_snapshot(OTHER, now_s, tee)) end
+			assert.is_true(chain:is_anchoring())
+			fails("anchorSnapshot with other arguments is in flight", chain:anchor_snapshot(OTHER, now_s + 1, tee))
+			fails("anchorSnapshot is in flight", chain:set_master_secret_hash(HASH, tee))
+			assert.equal(1, #server.sent)
+		end)
+	end)
+
+	it("name the error of the contract, and send nothing then", function()
+		with_chain({}, function(chain, server, tee)
+			fails("anchorSnapshot would revert: NotAuthorizedToAnchor", chain:anchor_snapshot(OTHER, os.time(), tee))
+			server.hash = HASH
+			fails("AnchorTimeTooFarAhead", chain:anchor_snapshot(OTHER, os.time() + 400, tee))
+			server.anchors[tee.address] = { manifest = OTHER, time = os.time(), member = tee.address }
+			fails("AnchorTimeNotRising", chain:anchor_snapshot(OTHER, os.time() - 1, tee))
+			assert.equal(0, #server.sent)
+		end)
+	end)
+
+	it("are not there in a contract of before, which is not a chain that cannot be read", function()
+		with_hash(function(chain, server, tee)
+			server.without_anchors = true
+			assert.same({ nil, "KMSRegistry has no anchors of snapshots", "ERR_NOT_FOUND" },
+				{ chain:snapshot():newest_snapshot_anchor() })
+			assert.equal("ERR_NOT_FOUND", select(3, chain:snapshot():snapshot_anchor(tee.address)))
+			server.override = function(name) return name:find("Anchor") and { result = "0x" } or nil end
+			fails("there is no contract at", chain:snapshot():newest_snapshot_anchor())
+			server.override = function(name) return name:find("Anchor") and { result = "0x01" } or nil end
+			fails("newestSnapshotAnchor", chain:snapshot():newest_snapshot_anchor())
+			server.override = function(name)
+				return name:find("Anchor") and { error = { code = -32000, message = "no backend" } } or nil
+			end
+			fails("no backend", chain:snapshot():newest_snapshot_anchor())
+		end)
+	end)
+end)
 
 describe("chain.transaction", function()
 	it("sends one transaction with sound fields, and it counts", function()
