@@ -113,7 +113,6 @@ local function check(parsed)
 	if parsed.disaster and parsed.nodes and parsed.nodes < disaster.MIN_NODES then
 		return nil, ("--disaster takes at least %d nodes"):format(disaster.MIN_NODES)
 	end
-	if parsed.custodians and parsed.odyn then return nil, "--custodians goes with keys in the nodes, not with --odyn" end
 	-- --keep takes these from the last devnet.
 	if not parsed.keep then return true end
 	for _, name in ipairs({ "nodes", "port", "odyn", "custodians", "threshold", "s3", "disaster" }) do

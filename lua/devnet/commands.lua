@@ -6,6 +6,7 @@ local M = {}
 
 local NOT_FOUND = 127 -- exit code of setpriv where there is no such program
 local SHOWN_BYTES = 2000 -- of an output, in messages
+local INHERITED = { "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS" } -- what finds programs, and what sanitizers read
 
 local function size_of(path)
 	local file = io.open(path, "rb")
@@ -24,14 +25,19 @@ local function read_from(path, offset)
 	return text
 end
 
+local function environment()
+	local env = {}
+	for _, name in ipairs(INHERITED) do env[name] = os.getenv(name) end
+	return env
+end
+
 --- Runs a program.
--- @param options  program; args; log: file to append its output to; timeout_ms; env: its whole environment (PATH alone)
+-- @param options  program; args; log: file to append its output to; timeout_ms
 -- @return exit code, output | nil, message: it did not start, or not end
 function M.run(options)
 	local offset = size_of(options.log)
 	local child, message = process.start({
-		program = options.program, args = options.args, log = options.log,
-		env = options.env or { PATH = os.getenv("PATH") },
+		program = options.program, args = options.args, log = options.log, env = environment(),
 	})
 	if not child then return nil, message end
 	if not child:wait(options.timeout_ms) then

@@ -8,7 +8,7 @@ local M = {}
 
 --- Kills all nodes at once (SIGKILL), and deletes their files: seeds, sealed secrets, logs.
 function M.strike(net)
-	parallel.map(net.nodes, #net.nodes, function(node) node.process:kill() end)
+	parallel.map(net.nodes, #net.nodes, function(node) node:kill() end)
 	for _, node in ipairs(net.nodes) do files.remove_dir(node.dir) end
 end
 

@@ -133,6 +133,12 @@ function Node:ready()
 	return false, tostring(page.node.service_unavailable_reason)
 end
 
+--- Kills the node and its fake Odyn service, as a machine that dies.
+function Node:kill()
+	self.process:kill()
+	if self.odyn then self.odyn:kill() end
+end
+
 --- Stops the node, then its fake Odyn service.
 function Node:stop()
 	if self.process then self.process:stop(STOP_MS) end

@@ -121,7 +121,6 @@ describe("nova-kms devnet --custodians", function()
 			{ "--threshold: '1' is not a whole number from 2 to 16", "--custodians=5", "--threshold=1" },
 			{ "--threshold: '6' is more than the number of custodians (5)", "--custodians=5", "--threshold=6" },
 			{ "--threshold needs --custodians", "--threshold=2" },
-			{ "--custodians goes with keys in the nodes, not with --odyn", "--custodians=2", "--odyn" },
 			{ "--custodians cannot change it", "--custodians=2", "--keep" },
 		}) do
 			local code, text = refused(table.unpack(case, 2))

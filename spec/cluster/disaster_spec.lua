@@ -48,6 +48,12 @@ describe("make drill", function()
 		assert.truthy(output:find("alice; it needs 2, and 1 do not suffice", 1, true), output)
 	end)
 
+	test("shows the same of nodes whose keys are in TEE services, which are lost, too", function()
+		local code, output = run("--nodes=2", "--odyn")
+		assert.equal(0, code, output)
+		assert_whole(output, 2)
+	end)
+
 	test("shows the same of three nodes and five custodians, with snapshots in a bucket", function()
 		if not s3.available(".") then return pending("s3rver is not installed: make drill") end
 		local code, output = run("--s3")
