@@ -37,8 +37,10 @@ describe("kms.snapshot.s3", function()
 			local _, message = call("list")
 			assert.equal("the bucket's server answers with HTTP 403 SignatureDoesNotMatch", message)
 		end
-		place = assert(open("s3://bucket", { AWS_SESSION_TOKEN = "a token" }))
-		assert.same({}, call("list"))
+		for _, token in ipairs({ "a+token/with==", "" }) do
+			place = assert(open("s3://bucket", { AWS_SESSION_TOKEN = token }))
+			assert.same({}, call("list"))
+		end
 	end)
 
 	it("needs credentials and a proper endpoint", function()
@@ -47,6 +49,8 @@ describe("kms.snapshot.s3", function()
 			{ { AWS_SECRET_ACCESS_KEY = ("x"):rep(61) }, "AWS_SECRET_ACCESS_KEY: the value is not valid" },
 			{ { AWS_ENDPOINT_URL = "ftp://x" }, "AWS_ENDPOINT_URL: not a URL" },
 			{ { AWS_REGION = "a/b" }, "AWS_REGION: not a region's name" },
+			{ { AWS_SESSION_TOKEN = "a token" }, "AWS_SESSION_TOKEN: only printable ASCII without spaces is allowed" },
+			{ { AWS_SESSION_TOKEN = "token\r\nHost: other" }, "AWS_SESSION_TOKEN: only printable ASCII" },
 		}) do
 			local opened, message = open(nil, case[1])
 			assert.is_nil(opened)

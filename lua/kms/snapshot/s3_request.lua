@@ -95,6 +95,10 @@ function M.new(deps)
 	if not endpoint then return nil, "variable AWS_ENDPOINT_URL: not a URL with http or https and a host" end
 	self.origin, self.host, self.base = split(endpoint)
 	self.key_id, self.token = env("AWS_ACCESS_KEY_ID"), env("AWS_SESSION_TOKEN")
+	if self.token == "" then self.token = nil end
+	if self.token and not self.token:find("^[!-~]+$") then
+		return nil, "variable AWS_SESSION_TOKEN: only printable ASCII without spaces is allowed"
+	end
 	local message
 	self.key, message = native.sigv4_key("AWS_SECRET_ACCESS_KEY")
 	if message then return nil, "variable AWS_SECRET_ACCESS_KEY: the value is not valid" end
