@@ -21,7 +21,6 @@ local LIMIT_MS = 600000 -- of the whole disaster
 local COMMAND_MS, WAIT_MS, READY_MS, POLL_MS = 60000, 60000, 120000, 100
 local FIRST, BEFORE, AFTER = 100, 200, 30 -- acknowledged writes: before a snapshot, before the last one, after it
 local SAVING = "a sealed snapshot is being written"
-local NOT_OPEN = "does not wait for custodians" -- for a moment, where the chain does not answer a tick
 
 -- Runs nova-kms until it succeeds; again while it says `meanwhile`.
 local function run(self, words, meanwhile)
@@ -114,7 +113,7 @@ end
 
 local function give(self, index)
 	local custodians = self.net.custodians
-	run(self, custodians:own_words("give", self.net.nodes[1], custodians.people[index], self.net.chain.url), NOT_OPEN)
+	run(self, custodians:own_words("give", self.net.nodes[1], custodians.people[index], self.net.chain.url))
 end
 
 local function recover(self)

@@ -12,6 +12,7 @@ local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local NAMES = { "alice", "bob", "carol", "dave", "erin" }
+local SILENT_MS = 3000 -- of the chain, while a custodian asks
 local NO_PCR = ("0"):rep(96)
 
 describe("a cluster that lost all its nodes", function()
@@ -193,6 +194,21 @@ describe("a cluster that lost all its nodes", function()
 			assert.equal(case[3] == 0, text:find("nothing was sent", 1, true) ~= nil, text)
 			assert.equal(case[3], waiting_of(1).have)
 		end
+	end)
+
+	test("lets its custodian wait while the chain does not answer, and then takes the share", function()
+		local chain = cluster.net.chain.process.pid
+		assert(uv.kill(chain, "sigstop"))
+		local timer = uv.new_timer()
+		finally(function()
+			uv.kill(chain, "sigcont")
+			timer:close()
+		end)
+		wait.until_true("the node to be closed", function() return page(1).waiting == cjson.null end)
+		timer:start(SILENT_MS, 0, function() uv.kill(chain, "sigcont") end)
+		local code, text = give(1, 1, { once = true })
+		assert.equal(0, code, text)
+		assert.truthy(text:find("has 1 of the 3", 1, true), text)
 	end)
 
 	test("is not restored by two custodians, of whom one gives twice", function()

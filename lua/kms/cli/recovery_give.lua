@@ -4,12 +4,14 @@ local uv = require("luv")
 local age = require("kms.cli.recovery_age")
 local call = require("kms.cli.recovery_call")
 local exit = require("kms.cli.exit")
+local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 local verify = require("kms.cli.recovery_verify")
 
 local M = {}
 
 local MAX_BYTES = 65536
+local CLOSED_S, POLL_MS = 20, 1000 -- how long a node is asked again that has no secret and takes no shares
 
 local shown, table_of = session.shown, session.table_of
 
@@ -63,11 +65,26 @@ local function confirmed(world, parsed)
 	return io.stdin:read("l") == "yes"
 end
 
+-- Gets and verifies the document of a node that waits for custodians. Between two looks at the chain a node may be
+-- closed for a moment: one that has no secret is asked again. Returns node | nil, message, code.
+local function waiting_node(native, world, parsed)
+	local deadline = uv.hrtime() + CLOSED_S * 1000000000
+	while true do
+		local node, message, code = verify.node(native, world, parsed)
+		if not node or node.recovery_key then return node, message, code end
+		local response = ask(world, parsed, "/recovery")
+		local has_none = response and type(table_of(response.value).secret_hash) ~= "string"
+		if not has_none or uv.hrtime() > deadline then
+			return unverified("the node does not wait for custodians: there is nothing to give")
+		end
+		loop.sleep(POLL_MS)
+	end
+end
+
 -- Checks the node against its document and the chain. Returns node, what the chain says | nil, message, code.
 local function check_node(native, world, parsed, head)
-	local node, message, code = verify.node(native, world, parsed)
+	local node, message, code = waiting_node(native, world, parsed)
 	if not node then return nil, message, code end
-	if not node.recovery_key then return unverified("the node does not wait for custodians: there is nothing to give") end
 	local names, found
 	names, message, code = verify.chain_names(native, parsed, node.list)
 	if not names then return nil, message, code end
