@@ -19,10 +19,11 @@ local MAX_NODES, MAX_PORT = 16, 65000
 local RESTART_MS = 1000 -- pause before an ended process starts again
 local STABLE_MS = 5000 -- a process that ran for less is not started again
 
--- Starts a process again that ended by itself, as a supervisor would.
+-- Starts a process again that ended by itself, as a supervisor would; not when all nodes were lost meanwhile.
 local function revive(net, node, what)
 	loop.after(RESTART_MS, function()
-		if net.stopping then return end
+		local ended = what == "odyn" and node.odyn or node.process
+		if net.stopping or not net.up or ended:alive() then return end
 		if what == "odyn" then node:start_odyn() else node:start() end
 	end)
 end
