@@ -1,0 +1,107 @@
+/** The nodes of a cluster, as the chain lists them (docs/protocol.md sections 5 and 14). */
+import { ArgumentError, ChainError, KmsError } from "../errors.js";
+import { baseUrl } from "../http.js";
+import { pointOf } from "../p384.js";
+import { canonicalWallet } from "../wallet.js";
+import { decodeAddress, decodeAddresses, decodeInstance, decodeNumber, decodeVersion, encodeCall } from "./abi.js";
+import { RpcServer, mapSome } from "./rpc.js";
+
+const MAX_MEMBERS = 1000;
+const TIMEOUT_MS = 10_000;
+const ACTIVE = 0; // status of an instance
+const USABLE = new Set([0, 1]); // statuses of a version: ENROLLED, DEPRECATED
+
+const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "signal", "fetch"];
+
+function address(text, name) {
+  const canonical = canonicalWallet(text);
+  if (canonical) return canonical;
+  throw new ArgumentError(`${name} must be a contract's address`, { code: "ERR_ADDRESS" });
+}
+
+function appIdOf(value) {
+  if (/^[1-9][0-9]{0,19}$/.test(String(value)) && BigInt(value) < 2n ** 64n) return BigInt(value);
+  throw new ArgumentError("kmsAppId must be an integer above 0 of 64 bits");
+}
+
+function settingsOf(options) {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
+  if (unknown !== undefined) throw new ArgumentError(`${unknown} is no option of the chain; there are: ${OPTIONS.join(", ")}`);
+  const { kmsRegistry, registry, kmsAppId } = options;
+  if (kmsRegistry === undefined && (registry === undefined || kmsAppId === undefined)) {
+    throw new ArgumentError("give kmsRegistry, or registry and kmsAppId");
+  }
+  return {
+    kms: kmsRegistry === undefined ? undefined : address(kmsRegistry, "kmsRegistry"),
+    registry: registry === undefined ? undefined : address(registry, "registry"),
+    appId: kmsAppId === undefined ? undefined : appIdOf(kmsAppId),
+  };
+}
+
+/** The node of an instance that is a member; undefined where it is none, or has no URL to call. */
+function nodeOf(wallet, instance, appId) {
+  const isMember = instance.id !== 0n && instance.wallet === wallet && instance.appId === appId && instance.status === ACTIVE;
+  if (!isMember || !instance.zkVerified || !pointOf(instance.teePubkey)) return undefined;
+  try {
+    return { url: baseUrl(instance.url, "the node's url"), wallet, teePubkey: instance.teePubkey, versionId: instance.versionId };
+  } catch {
+    return undefined;
+  }
+}
+
+async function readMembers(server, settings) {
+  const head = await server.call("eth_getBlockByNumber", "latest", false);
+  const block = head?.number;
+  if (typeof block !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(block)) throw server.fail("the newest block has no number");
+  const read = (contract, decode, ...call) => server.read(contract, encodeCall(...call), decode, block);
+  const appId = settings.appId ?? (await read(settings.kms, decodeNumber, "kmsAppId()"));
+  const registry = settings.registry ?? (await read(settings.kms, decodeAddress, "novaAppRegistry()"));
+  const wallets = [...new Set(await read(registry, decodeAddresses, "getActiveInstances(uint256)", appId))];
+  if (wallets.length > MAX_MEMBERS) throw server.fail(`more than ${MAX_MEMBERS} active instances`);
+  const nodes = await mapSome(wallets, async (wallet) =>
+    nodeOf(wallet, await read(registry, decodeInstance, "getInstanceByWallet(address)", wallet), appId));
+  const listed = nodes.filter((node) => node !== undefined);
+  const usable = new Map();
+  await mapSome([...new Set(listed.map((node) => node.versionId))], async (id) => {
+    const version = await read(registry, decodeVersion, "getVersion(uint256,uint256)", appId, id);
+    usable.set(id, version.id === id && USABLE.has(version.status));
+  });
+  return listed.filter((node) => usable.get(node.versionId)).map(({ url, wallet, teePubkey }) => ({ url, wallet, teePubkey }));
+}
+
+const fingerprint = (nodes) => JSON.stringify(nodes.map(({ url, wallet, teePubkey }) => [url, wallet, [...teePubkey]]));
+
+/**
+ * Reads the nodes of a cluster: active, zkVerified instances on an enrolled or deprecated version, with a valid teePubkey and a URL.
+ * With several RPC URLs, two servers must show the same.
+ * @param {{ rpcUrl: string | string[], kmsRegistry?: string, registry?: string, kmsAppId?: bigint | number | string, timeoutMs?: number,
+ *   signal?: AbortSignal, fetch?: typeof fetch }} options kmsRegistry names the other two
+ * @returns {Promise<{ url: string, wallet: string, teePubkey: Uint8Array }[]>} in the registry's order, never empty
+ * @throws {ChainError}
+ */
+export async function nodesFromChain(options) {
+  const settings = settingsOf(options);
+  const { rpcUrl, timeoutMs = TIMEOUT_MS, signal, fetch = globalThis.fetch } = options;
+  const urls = Array.isArray(rpcUrl) ? rpcUrl : [rpcUrl];
+  if (urls.length === 0) throw new ArgumentError("rpcUrl is empty");
+  const servers = urls.map((url) => new RpcServer(url, { fetch: (...request) => fetch(...request), timeoutMs, signal }));
+  const votes = await Promise.allSettled(servers.map((server) => readMembers(server, settings)));
+  const seen = new Set();
+  const failures = [];
+  for (const { value, reason } of votes) {
+    if (reason !== undefined) {
+      if (!(reason instanceof KmsError) || reason.code === "ERR_ABORTED") throw reason;
+      failures.push(reason.message);
+      continue;
+    }
+    const print = fingerprint(value);
+    if (servers.length === 1 || seen.has(print)) {
+      if (value.length === 0) throw new ChainError("the chain lists no node that can be called");
+      return value;
+    }
+    seen.add(print);
+  }
+  if (seen.size > 1) failures.push("the RPC servers disagree");
+  if (seen.size === 1) failures.push("only one RPC server answered");
+  throw new ChainError(failures.join("; "));
+}

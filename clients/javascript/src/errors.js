@@ -1,0 +1,100 @@
+/** What can go wrong, as classes. Programs branch on the class or on `code`; no message has a key or a value in it. */
+
+const MAX_TEXT = 300; // characters of a text that comes from a node
+
+/** One bounded line, fit for a terminal, of a text that somebody else wrote. */
+export function printable(text) {
+  const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+  return line.length > MAX_TEXT ? `${line.slice(0, MAX_TEXT)}...` : line;
+}
+
+/** The base of all errors that this package throws. */
+export class KmsError extends Error {
+  /**
+   * @param {string} message
+   * @param {{ code?: string, status?: number, nodeCode?: string, retryAfterSeconds?: number, sent?: boolean, http?: number, cause?: unknown }} [details]
+   */
+  constructor(message, details = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.code = details.code ?? new.target.code;
+    /** HTTP status, where a node refused or is busy. */
+    this.status = details.status;
+    /** The node's own code, of a refusal (docs/protocol.md section 2). */
+    this.nodeCode = details.nodeCode === undefined ? undefined : printable(details.nodeCode);
+    this.retryAfterSeconds = details.retryAfterSeconds;
+    /** Whether the operation may have reached a node. */
+    this.sent = details.sent ?? false;
+    // Of a plain answer in a session: it proves nothing.
+    Object.defineProperty(this, "http", { value: details.http, writable: true, enumerable: false });
+  }
+}
+KmsError.code = "ERR_KMS";
+
+/** An argument or an option that cannot work; nothing was sent. */
+export class ArgumentError extends KmsError {}
+ArgumentError.code = "ERR_ARGUMENT";
+
+/** The node refused: `status` and `nodeCode` as docs/protocol.md section 2 lists them. */
+export class RefusedError extends KmsError {}
+RefusedError.code = "ERR_REFUSED";
+
+/** There is no such record. */
+export class NotFoundError extends RefusedError {}
+NotFoundError.code = "ERR_REFUSED";
+
+/** What came is not provably the node's. */
+export class UnverifiedError extends KmsError {}
+UnverifiedError.code = "ERR_UNVERIFIED";
+
+/** No session could be opened, or plain answers came in one, which anybody on the way could have sent; and version 1 may not be spoken. */
+export class SessionError extends KmsError {}
+SessionError.code = "ERR_SESSION";
+
+/** A put or delete may have been done or not. */
+export class OutcomeUnknownError extends KmsError {}
+OutcomeUnknownError.code = "ERR_OUTCOME";
+
+/** No node took it: no connection or a broken one (ERR_CONNECT), no answer in time (ERR_TIMEOUT), or 429 and 503 (ERR_BUSY). */
+export class UnavailableError extends KmsError {}
+UnavailableError.code = "ERR_CONNECT";
+
+/** The chain could not be read, or does not show what it should. */
+export class ChainError extends KmsError {}
+ChainError.code = "ERR_CHAIN";
+
+/** The caller's AbortSignal ended the call. */
+export class AbortedError extends KmsError {
+  constructor(message, details) {
+    super(message, details);
+    this.name = "AbortError";
+  }
+}
+AbortedError.code = "ERR_ABORTED";
+
+/** The statuses of a node that asks to be called later. */
+export const isBusy = (status) => status === 429 || status === 503;
+
+/** Whether an error says that no answer came. */
+export const isLost = (error) => error instanceof UnavailableError && error.code !== "ERR_BUSY";
+
+/** Words a refusal. */
+export function refusalText(status, code, message, retryAfterSeconds) {
+  const line = printable(`HTTP ${status} ${code}: ${message}`);
+  return retryAfterSeconds === undefined ? line : `${line} (Retry-After: ${retryAfterSeconds} s)`;
+}
+
+/** A refusal that a node has proved, or one of version 1, which cannot be proved. */
+export function refused(status, nodeCode, message, retryAfterSeconds) {
+  const text = refusalText(status, nodeCode, message, retryAfterSeconds);
+  if (isBusy(status)) return new UnavailableError(text, { code: "ERR_BUSY", status, nodeCode, retryAfterSeconds });
+  const Type = status === 404 ? NotFoundError : RefusedError;
+  return new Type(text, { status, nodeCode, retryAfterSeconds });
+}
+
+/** A plain answer where a session's was due: anyone on the way could have sent it. Waiting is safe, so that is believed. */
+export function unproved(status, nodeCode, message, retryAfterSeconds) {
+  const text = refusalText(status, nodeCode, message, retryAfterSeconds);
+  if (isBusy(status)) return new UnavailableError(text, { code: "ERR_BUSY", status, retryAfterSeconds, http: status });
+  return new SessionError(text, { http: status });
+}
