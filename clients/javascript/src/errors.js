@@ -78,23 +78,27 @@ export const isBusy = (status) => status === 429 || status === 503;
 /** Whether an error says that no answer came. */
 export const isLost = (error) => error instanceof UnavailableError && error.code !== "ERR_BUSY";
 
-/** Words a refusal. */
-export function refusalText(status, code, message, retryAfterSeconds) {
+function refusalText(status, { nodeCode, reason, message, wait }) {
+  const code = reason !== undefined && reason !== nodeCode ? `${nodeCode} (${reason})` : nodeCode;
   const line = printable(`HTTP ${status} ${code}: ${message}`);
-  return retryAfterSeconds === undefined ? line : `${line} (Retry-After: ${retryAfterSeconds} s)`;
+  return wait === undefined ? line : `${line} (Retry-After: ${wait} s)`;
 }
 
-/** A refusal that a node has proved, or one of version 1, which cannot be proved. */
-export function refused(status, nodeCode, message, retryAfterSeconds) {
-  const text = refusalText(status, nodeCode, message, retryAfterSeconds);
-  if (isBusy(status)) return new UnavailableError(text, { code: "ERR_BUSY", status, nodeCode, retryAfterSeconds });
-  const Type = status === 404 ? NotFoundError : RefusedError;
-  return new Type(text, { status, nodeCode, retryAfterSeconds });
+/**
+ * A refusal that a node has proved, or one of version 1, which cannot be proved.
+ * @param {number} status of HTTP
+ * @param {{ nodeCode: string, reason?: string, message: string, wait?: number }} said what the node said
+ */
+export function refused(status, said) {
+  const text = refusalText(status, said);
+  const details = { status, nodeCode: said.nodeCode, retryAfterSeconds: said.wait };
+  if (isBusy(status)) return new UnavailableError(text, { code: "ERR_BUSY", ...details });
+  return status === 404 ? new NotFoundError(text, details) : new RefusedError(text, details);
 }
 
 /** A plain answer where a session's was due: anyone on the way could have sent it. Waiting is safe, so that is believed. */
-export function unproved(status, nodeCode, message, retryAfterSeconds) {
-  const text = refusalText(status, nodeCode, message, retryAfterSeconds);
-  if (isBusy(status)) return new UnavailableError(text, { code: "ERR_BUSY", status, retryAfterSeconds, http: status });
+export function unproved(status, said) {
+  const text = refusalText(status, said);
+  if (isBusy(status)) return new UnavailableError(text, { code: "ERR_BUSY", status, retryAfterSeconds: said.wait, http: status });
   return new SessionError(text, { http: status });
 }

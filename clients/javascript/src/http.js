@@ -75,8 +75,9 @@ function noAnswer(error, url) {
   const cause = error?.cause;
   const reason = [cause?.code, cause?.errors?.[0]?.code].find((code) => typeof code === "string");
   const words = reason ?? (cause instanceof Error ? cause.message : "fetch failed");
-  // The cause of a redirect names no URL; those of others may have a header, so no cause is kept.
-  return new UnavailableError(`${new URL(url).host}: no answer: ${words}`, { sent: !NOT_SENT.has(reason) });
+  const isSent = !NOT_SENT.has(reason) && words !== "bad port";
+  // What fetch failed with may show headers, so it is not kept as the cause.
+  return new UnavailableError(`${new URL(url).host}: no answer: ${words}`, { sent: isSent });
 }
 
 /**
@@ -95,10 +96,12 @@ export async function request(options) {
   signal?.addEventListener("abort", stop, { once: true });
   try {
     const response = await options.fetch(url, {
-      method, headers, body, redirect: "error", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
+      method, headers, body, redirect: "manual", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
       signal: controller.signal,
     });
-    return { status: response.status, headers: response.headers, body: await readBody(response, maxBytes) };
+    // A redirection is an answer like any other, which says nothing; browsers hide which one it is.
+    const status = response.type === "opaqueredirect" ? 307 : response.status;
+    return { status, headers: response.headers, body: await readBody(response, maxBytes) };
   } catch (error) {
     if (signal?.aborted) throw aborted(signal, true);
     if (controller.signal.aborted) {

@@ -29,7 +29,7 @@ function listPath(operation) {
   return query ? `/kms/data?${query}` : "/kms/data";
 }
 
-/** What an answer of plain JSON says: { nodeCode, reason, message, wait, text }, all of it unproved. */
+/** What an answer of plain JSON says, all of it unproved: its code, reason and message, and the seconds of Retry-After. */
 export function readPlain(response, nowMs) {
   let value;
   try {
@@ -37,10 +37,25 @@ export function readPlain(response, nowMs) {
   } catch {
     value = undefined;
   }
-  const nodeCode = textMember(value, "code") ?? "error";
-  const reason = textMember(value, "reason");
-  const shown = reason !== undefined && reason !== nodeCode ? `${nodeCode} (${reason})` : nodeCode;
-  return { nodeCode: shown, reason, message: textMember(value, "message") ?? "no reason given", wait: retryAfter(response.headers, nowMs) };
+  return {
+    nodeCode: textMember(value, "code") ?? "error", reason: textMember(value, "reason"),
+    message: textMember(value, "message") ?? "no reason given", wait: retryAfter(response.headers, nowMs),
+  };
+}
+
+/** Checks the parts of an identity: the caller's, or those that a page names. */
+function walletFrom(text, Wrong) {
+  const wallet = canonicalWallet(text);
+  if (wallet) return wallet;
+  throw new Wrong("the node's identity: not a wallet address", { code: "ERR_ADDRESS" });
+}
+
+function pointFrom(key, Wrong) {
+  const bytes = key instanceof Uint8Array ? key : unhex(key);
+  if (!bytes) throw new Wrong("the node's identity: not valid hex", { code: "ERR_HEX" });
+  const point = pointOf(bytes);
+  if (point) return point;
+  throw new Wrong("the node's identity: not a P-384 public key", { code: "ERR_PEER_KEY" });
 }
 
 export class Node {
@@ -53,22 +68,8 @@ export class Node {
     this.url = baseUrl(address.url, "the node's url");
     this.options = options;
     this.bindsPop = options.requirePop;
-    if (address.wallet !== undefined) this.givenWallet = this.#checkWallet(address.wallet);
-    if (address.teePubkey !== undefined) this.givenPoint = this.#checkPoint(address.teePubkey);
-  }
-
-  #checkWallet(text) {
-    const wallet = canonicalWallet(text);
-    if (wallet) return wallet;
-    throw new ArgumentError("the node's identity: not a wallet address", { code: "ERR_ADDRESS" });
-  }
-
-  #checkPoint(key) {
-    const bytes = key instanceof Uint8Array ? key : unhex(key);
-    if (!bytes) throw new ArgumentError("the node's identity: not valid hex", { code: "ERR_HEX" });
-    const point = pointOf(bytes);
-    if (point) return point;
-    throw new ArgumentError("the node's identity: not a P-384 public key", { code: "ERR_PEER_KEY" });
+    if (address.wallet !== undefined) this.givenWallet = walletFrom(address.wallet, ArgumentError);
+    if (address.teePubkey !== undefined) this.givenPoint = pointFrom(address.teePubkey, ArgumentError);
   }
 
   now() {
@@ -84,8 +85,7 @@ export class Node {
   async page(path, signal) {
     const response = await this.request(path, { maxBytes: MAX_PAGE, signal });
     if (response.status !== 200) {
-      const { nodeCode, message, wait } = readPlain(response, this.now());
-      throw refused(response.status, nodeCode, message, wait);
+      throw refused(response.status, readPlain(response, this.now()));
     }
     let value;
     try {
@@ -105,8 +105,8 @@ export class Node {
       const named = (await this.page("/status", signal)).get("node");
       const [tee_wallet, tee_pubkey] = [textMember(named, "tee_wallet"), textMember(named, "tee_pubkey")];
       if (tee_wallet === undefined || tee_pubkey === undefined) throw new UnverifiedError("/status does not name the node's identity", { code: "ERR_ANSWER" });
-      wallet ??= this.#checkWallet(tee_wallet);
-      point ??= this.#checkPoint(tee_pubkey);
+      wallet ??= walletFrom(tee_wallet, UnverifiedError);
+      point ??= pointFrom(tee_pubkey, UnverifiedError);
     }
     const channel = await identity.channel(point);
     if (this.channel) return; // another call was first; the node stays who it was
@@ -144,10 +144,10 @@ export class Node {
     const { method, path } = ROUTES[operation.op];
     const response = await this.request(path(operation), { method, headers, body, signal });
     if (response.status !== 200) {
-      const { nodeCode, reason, message, wait } = readPlain(response, this.now());
-      const error = refused(response.status, nodeCode, message, wait);
+      const plain = readPlain(response, this.now());
+      const error = refused(response.status, plain);
       // The nonce is used up: an HTTP layer has sent the request twice, and the first one may have been done.
-      error.sent = reason === "nonce_used";
+      error.sent = plain.reason === "nonce_used";
       throw error;
     }
     return this.#open(operation, signature, response, asksSessions);

@@ -222,7 +222,7 @@ export function readOutcome(object, operation) {
 
 /** A refusal inside a session. @throws {UnverifiedError} */
 export function readRefusal(object, status) {
-  const [code, message] = [textMember(object, "code"), textMember(object, "message")];
-  if (status < 300 || status > 599 || code === undefined || message === undefined) throw wrong("it is neither a result nor a refusal");
-  return refused(status, code, message, object.has("retry_after_s") ? number(object, "retry_after_s") : undefined);
+  const [nodeCode, message] = [textMember(object, "code"), textMember(object, "message")];
+  if (status < 300 || status > 599 || nodeCode === undefined || message === undefined) throw wrong("it is neither a result nor a refusal");
+  return refused(status, { nodeCode, message, wait: object.has("retry_after_s") ? number(object, "retry_after_s") : undefined });
 }

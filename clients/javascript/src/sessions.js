@@ -91,8 +91,7 @@ export class Sessions {
   }
 
   #plain(response) {
-    const { nodeCode, message, wait } = readPlain(response, this.node.now());
-    return unproved(response.status, nodeCode, message, wait);
+    return unproved(response.status, readPlain(response, this.node.now()));
   }
 
   // ---- whether there are any ----

@@ -1,0 +1,157 @@
+// The nodes that a chain lists, read from a made-up RPC server: which are taken, and what makes the reading fail.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encodeCall } from "../src/chain/abi.js";
+import { mapSome } from "../src/chain/rpc.js";
+import { ArgumentError, ChainError, nodesFromChain } from "../src/index.js";
+import { hex, utf8 } from "../src/bytes.js";
+import { vectors } from "./support/vectors.js";
+
+const KMS = `0x${"aa".repeat(20)}`;
+const REGISTRY = `0x${"bb".repeat(20)}`;
+const APP = 49n;
+const PUBKEY = vectors("exchange")[0].node_tee_pubkey;
+const walletOf = (n) => `0x${n.toString(16).padStart(2, "0").repeat(20)}`;
+
+const word = (value) => (typeof value === "string" ? value.replace(/^0x/, "") : BigInt(value).toString(16)).padStart(64, "0");
+const dynamic = (hexBytes) => word(hexBytes.length / 2) + hexBytes.padEnd(Math.ceil(hexBytes.length / 64) * 64, "0");
+
+function struct(members) {
+  let tail = "";
+  const words = members.map((member) => {
+    if (typeof member !== "object") return word(member);
+    const offset = members.length * 32 + tail.length / 2;
+    tail += dynamic(member.bytes);
+    return word(offset);
+  });
+  return `0x${word(32)}${words.join("")}${tail}`;
+}
+
+const text = (value) => ({ bytes: hex(utf8(value)) });
+
+function instance(n, change = {}) {
+  const { id = n, appId = APP, version = 1, url = `https://node-${n}.test/`, pubkey = PUBKEY, wallet = walletOf(n), zk = 1, status = 0 } = change;
+  return struct([id, appId, version, walletOf(9), text(url), { bytes: pubkey }, wallet, zk, status, 5]);
+}
+
+const version = (id, status) => struct([id, text("v"), word(1), text(""), text(""), text(""), text(""), status, 3, walletOf(9)]);
+
+/** A chain with instances 1 to n. */
+function chain(changes, { versions = { 1: 0, 2: 1, 3: 2 }, listed } = {}) {
+  const wallets = listed ?? changes.map((_, i) => walletOf(i + 1));
+  const results = {
+    [encodeCall("kmsAppId()")]: `0x${word(APP)}`,
+    [encodeCall("novaAppRegistry()")]: `0x${word(REGISTRY)}`,
+    [encodeCall("getActiveInstances(uint256)", APP)]: `0x${word(32)}${word(wallets.length)}${wallets.map(word).join("")}`,
+  };
+  changes.forEach((change, i) => (results[encodeCall("getInstanceByWallet(address)", walletOf(i + 1))] = instance(i + 1, change)));
+  for (const [id, status] of Object.entries(versions)) results[encodeCall("getVersion(uint256,uint256)", APP, BigInt(id))] = version(id, status);
+  return results;
+}
+
+/** A fetch for RPC servers: results by call data, or a function that makes the response. */
+function serve(servers, seen = []) {
+  return async (url, { body }) => {
+    const call = JSON.parse(Buffer.from(body).toString());
+    seen.push(call);
+    const results = servers[url];
+    if (typeof results === "function") return results(call);
+    const result = call.method === "eth_getBlockByNumber" ? { number: "0x10" } : results[call.params[0].data];
+    return Response.json({ jsonrpc: "2.0", id: call.id, result: result ?? "0x" });
+  };
+}
+
+const RPC = "http://rpc.test/";
+const read = (results, options = {}) => nodesFromChain({ rpcUrl: RPC, kmsRegistry: KMS, fetch: serve({ [RPC]: results }), ...options });
+
+test("members that are active, verified and on a usable version are taken, in the registry's order", async () => {
+  const seen = [];
+  const results = chain([{}, { zk: 0 }, { version: 2 }, { version: 3 }, { url: "ftp://x" }]);
+  const nodes = await read(results, { fetch: serve({ [RPC]: results }, seen) });
+  assert.deepEqual(nodes.map(({ url, wallet }) => [url, wallet]), [["https://node-1.test", walletOf(1)], ["https://node-3.test", walletOf(3)]]);
+  assert.equal(hex(nodes[0].teePubkey), PUBKEY);
+  assert.ok(seen.filter(({ method }) => method === "eth_call").every(({ params }) => params[1] === "0x10")); // all of one block
+});
+
+for (const [why, change] of Object.entries({
+  "is not verified": { zk: 0 }, "is stopped": { status: 1 }, "is another application's": { appId: 50 }, "has another wallet": { wallet: walletOf(7) },
+  "is unknown": { id: 0 }, "is on a revoked version": { version: 3 }, "has a key that is none": { pubkey: "00" }, "has no URL": { url: "" },
+  "has a key off the curve": { pubkey: PUBKEY.replace(/.$/, (c) => (c === "0" ? "1" : "0")) }, "has a URL of another kind": { url: "ftp://x" },
+  "has a URL with a user": { url: "http://user@x" }, "has a URL that is too long": { url: `http://${"x".repeat(2050)}` },
+})) {
+  test(`an instance that ${why} is no node`, async () => {
+    assert.deepEqual((await read(chain([{}, change]))).map(({ wallet }) => wallet), [walletOf(1)]);
+    await assert.rejects(read(chain([change])), /lists no node/);
+  });
+}
+
+test("the registry and the application may be given, and a wallet that is listed twice counts once", async () => {
+  const results = chain([{}], { listed: [walletOf(1), walletOf(1)] });
+  assert.equal((await read(results, { kmsRegistry: undefined, registry: REGISTRY.toUpperCase().replace("0X", "0x"), kmsAppId: "49" })).length, 1);
+});
+
+test("what a server answers wrongly is a failure, and shows no more of its URL than the host", async () => {
+  const good = chain([{}]);
+  const say = (members) => ({ id }) => Response.json({ jsonrpc: "2.0", id, ...members });
+  const answers = {
+    "HTTP 500": () => new Response("", { status: 500 }),
+    "not JSON": () => new Response("<html>"),
+    "no JSON-RPC 2.0 answer": say({ id: 0, result: "0x" }),
+    "error -32000: no\\\\u": say({ error: { code: -32000, message: "no\u0007" } }),
+    "without a result": say({}),
+    "no number": say({ result: { number: 5 } }),
+    ECONNREFUSED: () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } })),
+  };
+  const url = "http://rpc.test/secret-path?key=secret-query";
+  for (const [words, answer] of Object.entries(answers)) {
+    await assert.rejects(nodesFromChain({ rpcUrl: url, kmsRegistry: KMS, fetch: serve({ [url]: answer }) }), (error) => {
+      assert.ok(error instanceof ChainError && !error.message.includes("secret"), error.message);
+      assert.match(error.message, new RegExp(words));
+      return true;
+    });
+  }
+  const { [encodeCall("kmsAppId()")]: _, ...without } = good;
+  await assert.rejects(read(without), /there is no contract at 0xaa/);
+  await assert.rejects(read({ ...good, [encodeCall("kmsAppId()")]: "0xzz" }), /gave no data/);
+  await assert.rejects(read({ ...good, [encodeCall("kmsAppId()")]: `0x${word(2n ** 64n)}` }), /malformed/);
+  const list = encodeCall("getActiveInstances(uint256)", APP);
+  await assert.rejects(read({ ...good, [list]: `0x${word(32)}${word(2)}${word(walletOf(1))}` }), /malformed/);
+  await assert.rejects(read(chain([{}], { listed: Array.from({ length: 1001 }, (_, i) => `0x${(i + 1).toString(16).padStart(40, "0")}`) })), /more than 1000/);
+});
+
+test("of several servers two must show the same", async () => {
+  const urls = ["http://a.test/", "http://b.test/", "http://c.test/"];
+  const from = (...results) => nodesFromChain({
+    rpcUrl: urls.slice(0, results.length), kmsRegistry: KMS, fetch: serve(Object.fromEntries(results.map((result, i) => [urls[i], result]))),
+  });
+  const [one, other] = [chain([{}]), chain([{ url: "https://thief.test" }])];
+  const down = () => new Response("", { status: 500 });
+  assert.equal((await from(other, one, one))[0].url, "https://node-1.test");
+  assert.equal((await from(down, one, one))[0].url, "https://node-1.test");
+  await assert.rejects(from(one, other), /the RPC servers disagree/);
+  await assert.rejects(from(one, down), /a?b.test: HTTP 500; only one RPC server answered/);
+  await assert.rejects(from(down, down), ChainError);
+});
+
+test("options that cannot work are refused", async () => {
+  for (const options of [
+    { rpcUrl: RPC }, { rpcUrl: [], kmsRegistry: KMS }, { rpcUrl: "x", kmsRegistry: KMS }, { kmsRegistry: KMS }, { rpcUrl: RPC, kmsRegistry: "0x12" },
+    { rpcUrl: RPC, registry: REGISTRY, kmsAppId: 0 }, { rpcUrl: RPC, registry: REGISTRY, kmsAppId: 2n ** 64n }, { rpcUrl: RPC, registry: REGISTRY },
+    { rpcUrl: RPC, kmsRegistry: KMS, confirmations: 3 },
+  ]) {
+    await assert.rejects(nodesFromChain({ fetch: serve({ [RPC]: chain([{}]) }), ...options }), ArgumentError);
+  }
+  assert.equal((await read(chain([{}]), { kmsRegistry: undefined, registry: REGISTRY, kmsAppId: APP })).length, 1);
+});
+
+test("some calls run at a time", async () => {
+  let [now, most] = [0, 0];
+  const results = await mapSome([...Array(50).keys()], async (n) => {
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => setImmediate(resolve));
+    now--;
+    return 2 * n;
+  });
+  assert.deepEqual(results, [...Array(50).keys()].map((n) => 2 * n));
+  assert.equal(most, 8);
+});
