@@ -53,6 +53,7 @@ export class KmsClient {
   #delivery;
   #chain;
   #settings;
+  #closed = false;
 
   /**
    * Makes a client; nothing is sent until it is used. types/index.d.ts says what the options mean.
@@ -90,8 +91,9 @@ export class KmsClient {
     return this.#delivery;
   }
 
-  /** Lets go of the keys of sessions. The node forgets them by itself. */
+  /** Lets go of the keys of sessions; the nodes forget them by themselves. Later calls fail (ERR_STATE). */
   close() {
+    this.#closed = true;
     this.#delivery?.close();
   }
 
@@ -133,7 +135,9 @@ export class KmsClient {
   /** Which operations of a message are sent again: reads whose answers had no room beside others, and what nodes were too busy for. */
   async #toRepeat(run, message, positions) {
     const errorOf = (position) => run.outcomes[position].error;
-    const isBusyAt = (position) => isBusy(errorOf(position)?.status);
+    // A write that is answered with 503 may have been made, without enough copies.
+    const mayRepeat = (position) => errorOf(position).status !== 503 || !isWrite(run.operations[position]) || this.#settings.retryWrites;
+    const isBusyAt = (position) => isBusy(errorOf(position)?.status) && mayRepeat(position);
     const onlyReads = !message.operations.some(isWrite);
     const more = onlyReads && positions.some((position) => run.outcomes[position].result);
     const waited = await this.#waitForBusy(run, positions.filter(isBusyAt).map(errorOf));
@@ -164,6 +168,7 @@ export class KmsClient {
   }
 
   async #run(operations, signal) {
+    if (this.#closed) throw new KmsError("the client was closed", { code: "ERR_STATE" });
     if (signal?.aborted) throw aborted(signal);
     const run = { operations, signal, outcomes: [], queue: operations.map((_, position) => position), waits: 0, waitedMs: 0 };
     run.delivery = await this.#nodes(signal);

@@ -77,8 +77,6 @@ export class Delivery {
       try {
         await this.#connected(entry, signal);
         const session = await entry.sessions.ready(signal);
-        entry.failures = 0;
-        entry.retryAt = 0;
         this.at = this.nodes.indexOf(entry);
         return { entry, session };
       } catch (error) {
@@ -166,7 +164,10 @@ export class Delivery {
       }
       const { entry, session } = usable;
       const { outcomes, error, again } = await this.#send(entry, session, message, sends, signal);
-      if (outcomes) return { outcomes: sent ? this.#afterLoss(outcomes, message.operations) : outcomes };
+      if (outcomes) {
+        Object.assign(entry, { failures: 0, retryAt: 0 });
+        return { outcomes: sent ? this.#afterLoss(outcomes, message.operations) : outcomes };
+      }
       sent ||= error.sent;
       if (!again) return { error, sent };
       last = error;

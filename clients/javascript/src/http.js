@@ -58,16 +58,12 @@ async function readBody(response, maxBytes) {
   const reader = response.body.getReader();
   const parts = [];
   let total = 0;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return concat(...parts);
-      total += value.length;
-      if (total > maxBytes) throw tooLarge();
-      parts.push(value);
-    }
-  } finally {
-    if (total > maxBytes) reader.cancel().catch(() => {});
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return concat(...parts);
+    total += value.length;
+    if (total > maxBytes) throw tooLarge();
+    parts.push(value);
   }
 }
 
@@ -103,8 +99,10 @@ export async function request(options) {
     const status = response.type === "opaqueredirect" ? 307 : response.status;
     return { status, headers: response.headers, body: await readBody(response, maxBytes) };
   } catch (error) {
+    const timedOut = controller.signal.aborted;
+    controller.abort(); // what of the answer is still to come is not waited for: the connection closes
     if (signal?.aborted) throw aborted(signal, true);
-    if (controller.signal.aborted) {
+    if (timedOut) {
       throw new UnavailableError(`${new URL(url).host}: no answer within ${timeoutMs} ms`, { code: "ERR_TIMEOUT", sent: true });
     }
     throw error instanceof UnverifiedError ? error : noAnswer(error, url);

@@ -1,10 +1,13 @@
 /** P-384 keys as the protocol has them (docs/protocol.md sections 1 and 6), on WebCrypto. */
-import { p384 } from "@noble/curves/p384";
+import { p384 } from "@noble/curves/p384.js";
 import { concat, equal, unhex } from "./bytes.js";
 import { subtle } from "./webcrypto.js";
 
 const POINT = 97;
 const DER_HEAD = unhex("3076301006072a8648ce3d020106052b81040022036200");
+// What stands before the private key and before the point in a PrivateKeyInfo (RFC 5958, RFC 5915).
+const PKCS8_HEAD = unhex("3081b6020100301006072a8648ce3d020106052b8104002204819e30819b0201010430");
+const PKCS8_POINT = unhex("a164036200");
 const CURVE = { name: "ECDH", namedCurve: "P-384" };
 
 /** The DER form of a point, 120 bytes. */
@@ -27,8 +30,6 @@ export function pointOf(key) {
   }
 }
 
-const base64url = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-
 /**
  * Takes a private key into WebCrypto, from which it cannot be read again.
  * @param {Uint8Array} scalar 48 bytes
@@ -36,10 +37,12 @@ const base64url = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+",
  */
 export async function importPrivate(scalar) {
   const point = p384.getPublicKey(scalar, false);
-  const jwk = {
-    kty: "EC", crv: "P-384", ext: false, d: base64url(scalar), x: base64url(point.subarray(1, 49)), y: base64url(point.subarray(49)),
-  };
-  return { key: await subtle.importKey("jwk", jwk, CURVE, false, ["deriveBits"]), point };
+  const pkcs8 = concat(PKCS8_HEAD, scalar, PKCS8_POINT, point); // bytes, as a JWK's text could not be wiped
+  try {
+    return { key: await subtle.importKey("pkcs8", pkcs8, CURVE, false, ["deriveBits"]), point };
+  } finally {
+    pkcs8.fill(0);
+  }
 }
 
 /** @returns {Promise<Uint8Array>} the x-coordinate that two keys agree on, 48 bytes */

@@ -1,5 +1,5 @@
 /** A session with a node: its opening, and the messages in it (docs/protocol.md sections 15.1 and 15.2). */
-import { x25519 } from "@noble/curves/ed25519";
+import { x25519 } from "@noble/curves/ed25519.js";
 import { be64, concat, equal, hex, unhex, utf8 } from "./bytes.js";
 import { openEnvelope, sealEnvelope } from "./envelope.js";
 import { KmsError, UnverifiedError } from "./errors.js";

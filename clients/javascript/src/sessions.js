@@ -52,10 +52,14 @@ export class Sessions {
     if (this.#drop(session)) this.givenUp = [...this.givenUp, session.keys.sid].slice(-REMEMBERED);
   }
 
+  /** The times of a session, by a clock that nobody sets and by one that goes on while the machine sleeps. */
+  #times() {
+    return [this.options.monotonic(), this.node.now()];
+  }
+
   #isOver(session) {
-    const now = this.options.monotonic();
     const lifeMs = session.keys.lifeSeconds * 1000 * EARLIER;
-    return now - session.opened > lifeMs || now - session.used > lifeMs / 4;
+    return this.#times().some((now, i) => now - session.opened[i] > lifeMs || now - session.used[i] > lifeMs / 4);
   }
 
   /** Lets go of the keys, once no answer is under way. */
@@ -86,7 +90,7 @@ export class Sessions {
     const signature = response.headers.get("x-kms-session-signature") ?? "";
     const keys = await finishOpening(node, opening, signature, response.body);
     this.givenUp = this.givenUp.filter((sid) => !ends.some((ended) => equal(ended, sid)));
-    const now = this.options.monotonic();
+    const now = this.#times();
     return { keys, opened: now, used: now, inFlight: 0, over: false };
   }
 
@@ -193,7 +197,7 @@ export class Sessions {
     } finally {
       json.fill(0);
     }
-    const begun = this.options.monotonic();
+    const begun = this.#times();
     let response;
     try {
       const headers = { "Content-Type": "application/octet-stream" };
@@ -204,7 +208,7 @@ export class Sessions {
       throw error;
     }
     const read = await this.#readAnswer(session, message, sealed.seq, response);
-    session.used = Math.max(session.used, begun);
+    session.used = session.used.map((time, i) => Math.max(time, begun[i]));
     return read;
   }
 

@@ -1,6 +1,6 @@
 /** Ethereum wallets and EIP-191 signatures (docs/protocol.md section 1). */
-import { secp256k1 } from "@noble/curves/secp256k1";
-import { keccak_256 } from "@noble/hashes/sha3";
+import { secp256k1 } from "@noble/curves/secp256k1.js";
+import { keccak_256 } from "@noble/hashes/sha3.js";
 import { concat, hex, unhex, utf8 } from "./bytes.js";
 
 /** The canonical form of a wallet: 0x and 40 lower-case digits. @returns {string | null} */

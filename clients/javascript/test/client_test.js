@@ -87,6 +87,38 @@ test("a write that a busy node may have made is not sent again", async () => {
   assert.equal(node.count("/session/message"), 2);
 });
 
+test("a write that is refused with 503 may have been made, and is sent again only where the caller says so", async () => {
+  for (const [retryWrites, status, times] of [[false, 503, 1], [true, 503, 2], [false, 429, 2]]) {
+    let first = true;
+    const { client, node } = await nodesAndClient({ retryWrites, busyWaitMs: 3000 }, (operation) => {
+      if (!first) return honest(operation);
+      first = false;
+      return { code: "service_unavailable", message: "not replicated", status };
+    });
+    const outcome = await client.put("k", "v").then(({ copies }) => copies, (error) => error.status);
+    assert.deepEqual([outcome, node.count("/session/message")], [times === 1 ? 503 : 2, times]);
+  }
+});
+
+test("a session ends with the machine's time too, which goes on while it sleeps", async () => {
+  let now = Date.now();
+  const { client, node } = await nodesAndClient({ now: () => now });
+  await client.derive("p");
+  now += 800_000;
+  await client.derive("p");
+  now += 820_000;
+  await client.derive("p");
+  assert.deepEqual([node.count("/session"), node.seen.findLast(({ path }) => path === "/session").ends.length], [2, 1]);
+});
+
+test("a client that was closed calls nobody", async () => {
+  const { client, node } = await nodesAndClient();
+  await client.derive("p");
+  client.close();
+  await assert.rejects(client.derive("p"), { code: "ERR_STATE" });
+  assert.equal(node.count("/session/message"), 1);
+});
+
 test("a node that fails is asked last for a while", async () => {
   const { client, nodes } = await nodesAndClient({}, honest, honest);
   nodes[0].page = () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } }));

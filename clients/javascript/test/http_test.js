@@ -38,12 +38,15 @@ test("an answer has as many bytes as it may, and none more", async () => {
   }
 });
 
-test("an answer that is announced as too large is not waited for", async () => {
-  answer = (_, outgoing) => {
+test("an answer that is announced as too large is not waited for, and its connection closes", async () => {
+  let closed;
+  answer = (incoming, outgoing) => {
+    closed = new Promise((resolve) => incoming.socket.once("close", resolve));
     outgoing.setHeader("Content-Length", 101);
     outgoing.flushHeaders();
   };
   await assert.rejects(get({ timeoutMs: 600_000 }), { code: "ERR_TOO_LARGE" });
+  await closed;
 });
 
 test("a request has its time, also for an answer that trickles in", async () => {

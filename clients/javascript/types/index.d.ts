@@ -185,7 +185,10 @@ export interface ClientOptions {
   chain?: ChainOptions | undefined;
   /** Of each request: 10 000. */
   timeoutMs?: number | undefined;
-  /** How long a call may wait, in all, for nodes that say they are busy (429, 503): 10 000. 0: not at all. */
+  /**
+   * How long a call may wait, in all, for nodes that say they are busy (429, 503): 10 000. 0: not at all. A write that is refused with 503 may
+   * have been made, and is sent again with `retryWrites` only.
+   */
   busyWaitMs?: number | undefined;
   /** Speak version 1 where no session can be opened, also with a node that had sessions. */
   allowV1?: boolean | undefined;
@@ -218,7 +221,7 @@ export class KmsClient {
     operations: T,
     options?: CallOptions,
   ): Promise<{ -readonly [I in keyof T]: Outcome<ResultOf<T[I]>> }>;
-  /** Lets go of the keys of sessions. */
+  /** Lets go of the keys of sessions; the nodes forget them by themselves. Later calls fail (ERR_STATE). */
   close(): void;
 }
 

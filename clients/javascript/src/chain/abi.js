@@ -1,5 +1,5 @@
 /** Contract ABI: the registry functions that a client reads, and what they return (docs/protocol.md section 14). */
-import { keccak_256 } from "@noble/hashes/sha3";
+import { keccak_256 } from "@noble/hashes/sha3.js";
 import { hex, utf8, utf8Decode } from "../bytes.js";
 
 const WORD = 32;

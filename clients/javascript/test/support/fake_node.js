@@ -1,5 +1,5 @@
 /** A node for tests, behind a fetch: it opens sessions and answers as `answer` says. No key is derived, and nothing is kept. */
-import { x25519 } from "@noble/curves/ed25519";
+import { x25519 } from "@noble/curves/ed25519.js";
 import { be64, concat, hex, utf8, utf8Decode } from "../../src/bytes.js";
 import { openEnvelope, sealEnvelope } from "../../src/envelope.js";
 import { Identity } from "../../src/identity.js";
