@@ -17,6 +17,10 @@ return {
 	-- Allowed: address:port or [IPv6 address]:port, no host name (port 0: any free one).
 	-- BIND_ADDR = "0.0.0.0:8000",
 
+	-- Origins of web pages that may call this node from browsers; none: no page of another origin may.
+	-- Allowed: 0 to 64 origins separated by commas, each http(s)://host[:port] as browsers send it, in lower case.
+	-- CORS_ORIGINS = "",
+
 	-- URL of this node for its peers; not set: the registered one.
 	-- Allowed: http:// or https:// with a host, no user name, query or fragment.
 	-- NODE_INSTANCE_URL = "",

@@ -161,6 +161,21 @@ describe("config types", function()
 		refuses("HELIOS_RPC_URL", ("http://127.0.0.1,"):rep(64) .. "http://127.0.0.1")
 	end)
 
+	it("reads origins of pages as browsers send them", function()
+		local origins = {
+			"https://app.example", "http://localhost:3000", "https://[::1]:8443", "http://x:65535", "https://" .. ("a"):rep(255),
+		}
+		assert.same(origins, load_env({ CORS_ORIGINS = table.concat(origins, ", ") }).CORS_ORIGINS)
+		assert.same({}, load_env({ CORS_ORIGINS = "" }).CORS_ORIGINS)
+		for _, text in ipairs({
+			"*", "null", "app.example", "https://", "https://App.example", "https://app.example/", "https://app.example:443",
+			"http://x:80", "http://x:", "http://x:0", "http://x:080", "http://x:65536", "https://u@x", "ftp://x", "https://x?y",
+			"https://[::1", "https://" .. ("a"):rep(256), ("https://x,"):rep(64) .. "https://x",
+		}) do
+			refuses("CORS_ORIGINS", text)
+		end
+	end)
+
 	it("list of ranges", function()
 		local cfg = load_env({ TRUSTED_PROXIES = "10.0.0.0/8, 192.168.1.7,2001:db8::/32" })
 		assert.equal(3, #cfg.TRUSTED_PROXIES)

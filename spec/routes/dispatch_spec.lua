@@ -10,7 +10,10 @@ local function pause_after(reply, trusted)
 		routes = { match = function() return route end, admit = function() end },
 		log = { enabled = function() return false end, name = function() end }, mono_ms = function() return 0 end,
 		requests = { observe = function() end },
-		config = { RATE_LIMIT_PER_MINUTE = 0, TRUSTED_PROXIES = trusted or {}, IN_ENCLAVE = false, BIND_ADDR = "192.0.2.1" },
+		config = {
+			RATE_LIMIT_PER_MINUTE = 0, TRUSTED_PROXIES = trusted or {}, CORS_ORIGINS = {}, IN_ENCLAVE = false,
+			BIND_ADDR = "192.0.2.1",
+		},
 	})
 	local request = {
 		method = "POST", path = "/", remote = "192.0.2.7", has_body = false, header = function() return "198.51.100.1" end,

@@ -33,6 +33,8 @@ function M.sections()
 				doc = "Whether the node runs in an enclave; false is for development and allows what is unsafe elsewhere." },
 			{ name = "BIND_ADDR", type = "bind", default = "0.0.0.0:8000",
 				doc = "Address to listen on for HTTP; TLS ends at the platform's ingress." },
+			{ name = "CORS_ORIGINS", type = "origins", default = "",
+				doc = "Origins of web pages that may call this node from browsers; none: no page of another origin may." },
 			{ name = "NODE_INSTANCE_URL", type = "url", base = true, optional = true,
 				doc = "URL of this node for its peers; not set: the registered one." },
 			{ name = "TEE", type = "enum", values = { "odyn", "nitro", "sim" }, default = "odyn",

@@ -207,6 +207,22 @@ M.cidrs = list_of({
 	show = function(range) return range.text end,
 }, "ranges")
 
+-- An origin as browsers send it (RFC 6454): lower case, no path, no port where it is the scheme's own.
+local MAX_ORIGIN_HOST = 255 -- bytes
+local DEFAULT_PORTS = { http = "80", https = "443" }
+
+M.origins = list_of({
+	parse = function(text)
+		local scheme, host, port = text:match("^(https?)://([a-z0-9.-]+):?(%d*)$")
+		if not scheme then scheme, host, port = text:match("^(https?)://(%[[0-9a-f:.]+%]):?(%d*)$") end
+		if not scheme or #host > MAX_ORIGIN_HOST or text:sub(-1) == ":" then return nil end
+		if port == "" then return text end
+		if port:find("^0") or #port > 5 or tonumber(port) > 65535 or port == DEFAULT_PORTS[scheme] then return nil end
+		return text
+	end,
+	allowed = function() return "http(s)://host[:port] as browsers send it, in lower case" end,
+}, "origins")
+
 -- Never parsed here: C moves it from the environment to guarded memory.
 M.secret = { allowed = function() return "64 hexadecimal digits, from the environment only" end }
 

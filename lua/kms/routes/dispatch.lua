@@ -3,6 +3,7 @@
 
 local uv = require("luv")
 local conditions = require("kms.http.conditions")
+local cors = require("kms.http.cors")
 local err = require("kms.base.err")
 local host = require("kms.http.host")
 local inbound = require("kms.http.inbound")
@@ -82,16 +83,18 @@ function Dispatcher:handle(request)
 	local reply = dispatch(self, arrived)
 	local status = reply.status
 	self:note(arrived, reply, uv.hrtime() - began)
-	return status, reply.headers, reply.body, pause_s(arrived, reply)
+	local headers = self.cors and self.cors:headers(request, reply) or reply.headers
+	return status, headers, reply.body, pause_s(arrived, reply)
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config
--- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, IN_ENCLAVE, BIND_ADDR)
+-- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, CORS_ORIGINS, IN_ENCLAVE, BIND_ADDR)
 function M.new(deps)
 	local self = needs.take(deps, "routes log mono_ms requests config")
 	self.limiter = rate_limit.per_minute(self.config.RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
 	self.in_enclave = self.config.IN_ENCLAVE
 	self.trusted = #self.config.TRUSTED_PROXIES > 0 and self.config.TRUSTED_PROXIES or nil
+	self.cors = cors.new(self.config.CORS_ORIGINS)
 	-- A proxy on the same machine passes the public name on.
 	self.check_host = host.is_loopback(self.config.BIND_ADDR) and not self.trusted
 	return setmetatable(self, Dispatcher)
