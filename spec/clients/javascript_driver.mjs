@@ -6,7 +6,7 @@ import { KnownNodesFile } from "../../clients/javascript/src/node/index.js";
 const TYPES = [
   [kms.ArgumentError, "invalid"], [kms.NotFoundError, "not_found"], [kms.RefusedError, "refused"], [kms.UnavailableError, "unavailable"],
   [kms.SessionError, "no_session"], [kms.OutcomeUnknownError, "outcome_unknown"], [kms.UnverifiedError, "protocol"],
-  [kms.ChainError, "unavailable"],
+  [kms.ChainError, "protocol"],
 ];
 
 function failed(error) {

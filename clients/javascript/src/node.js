@@ -19,6 +19,7 @@ const ROUTES = {
   get: { method: "GET", path: ({ key }) => `/kms/data?key=${percentEncode(key)}` },
   list: { method: "GET", path: listPath },
 };
+const UNSURE = new Set([500, 502, 504]); // statuses after which an operation may have been done
 const hasBody = (operation) => operation.op !== "get" && operation.op !== "list";
 
 const percentEncode = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
@@ -146,8 +147,8 @@ export class Node {
     if (response.status !== 200) {
       const plain = readPlain(response, this.now());
       const error = refused(response.status, plain);
-      // The nonce is used up: an HTTP layer has sent the request twice, and the first one may have been done.
-      error.sent = plain.reason === "nonce_used";
+      // A fault or a gateway; or an HTTP layer has sent the request twice, and the nonce is used up. It may have been done.
+      error.sent = UNSURE.has(response.status) || plain.reason === "nonce_used";
       throw error;
     }
     return this.#open(operation, signature, response, asksSessions);

@@ -90,6 +90,13 @@ test("the registry and the application may be given, and a wallet that is listed
   assert.equal((await read(results, { kmsRegistry: undefined, registry: REGISTRY.toUpperCase().replace("0X", "0x"), kmsAppId: "49" })).length, 1);
 });
 
+test("what is given beside kmsRegistry must be what that names", async () => {
+  const results = chain([{}]);
+  assert.equal((await read(results, { registry: REGISTRY, kmsAppId: APP })).length, 1);
+  await assert.rejects(read(results, { registry: walletOf(3) }), /names another registry/);
+  await assert.rejects(read(results, { kmsAppId: 50 }), /names another kmsAppId/);
+});
+
 test("what a server answers wrongly is a failure, and shows no more of its URL than the host", async () => {
   const good = chain([{}]);
   const say = (members) => ({ id }) => Response.json({ jsonrpc: "2.0", id, ...members });

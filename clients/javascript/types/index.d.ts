@@ -73,7 +73,7 @@ export interface NodeAddress {
 export interface ChainOptions {
   /** Of several servers, two must show the same nodes. */
   rpcUrl: string | readonly string[];
-  /** The cluster's KMSRegistry, which names the other two. */
+  /** The cluster's KMSRegistry, which names the other two; those given must be these. */
   kmsRegistry?: string | undefined;
   /** NovaAppRegistry. */
   registry?: string | undefined;

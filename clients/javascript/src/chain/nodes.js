@@ -49,13 +49,22 @@ function nodeOf(wallet, instance, appId) {
   }
 }
 
+/** The cluster's application and registry: those given, which must be those that KMSRegistry names. */
+async function readCluster(server, settings, read) {
+  if (!settings.kms) return settings;
+  const appId = await read(settings.kms, decodeNumber, "kmsAppId()");
+  const registry = await read(settings.kms, decodeAddress, "novaAppRegistry()");
+  if ((settings.appId ?? appId) !== appId) throw server.fail("kmsRegistry names another kmsAppId");
+  if ((settings.registry ?? registry) !== registry) throw server.fail("kmsRegistry names another registry");
+  return { appId, registry };
+}
+
 async function readMembers(server, settings) {
   const head = await server.call("eth_getBlockByNumber", "latest", false);
   const block = head?.number;
   if (typeof block !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(block)) throw server.fail("the newest block has no number");
   const read = (contract, decode, ...call) => server.read(contract, encodeCall(...call), decode, block);
-  const appId = settings.appId ?? (await read(settings.kms, decodeNumber, "kmsAppId()"));
-  const registry = settings.registry ?? (await read(settings.kms, decodeAddress, "novaAppRegistry()"));
+  const { appId, registry } = await readCluster(server, settings, read);
   const wallets = [...new Set(await read(registry, decodeAddresses, "getActiveInstances(uint256)", appId))];
   if (wallets.length > MAX_MEMBERS) throw server.fail(`more than ${MAX_MEMBERS} active instances`);
   const nodes = await mapSome(wallets, async (wallet) =>
