@@ -120,8 +120,8 @@ local function recover(self)
 	local people, threshold = self.net.custodians.people, self.net.custodians.threshold
 	for i = 1, threshold - 1 do give(self, i) end
 	wait_for_custodians(self, self.net.nodes[1], threshold - 1)
-	row(self, "gave their shares to node 1: %s; it needs %d, and %d do not suffice", names_of(people, 1, threshold - 1),
-		threshold, threshold - 1)
+	row(self, "%s gave node 1 their shares: %d of the %d that it needs, and nothing happens",
+		names_of(people, 1, threshold - 1), threshold - 1, threshold)
 	give(self, threshold)
 	self.net:wait_ready(READY_MS)
 	self.load:connect()
