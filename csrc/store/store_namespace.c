@@ -22,13 +22,19 @@ kms_status kms_namespaces_init(namespace_table *table, size_t max)
 	return KMS_OK;
 }
 
-static void namespace_free(store_namespace *ns)
+static void free_list(store_record *record)
 {
-	for (store_record *record = ns->first_change; record;) {
+	while (record) {
 		store_record *next = record->next_change;
 		kms_record_free(record);
 		record = next;
 	}
+}
+
+static void namespace_free(store_namespace *ns)
+{
+	free_list(ns->first_change);
+	free_list(ns->gone);
 	kms_map_free(&ns->map);
 	kms_min_heap_free(&ns->due);
 	kms_min_heap_free(&ns->dead);

@@ -4,7 +4,7 @@
  *   - a list of live records by last use (store_lru.h), whose end is evicted first;
  *   - a heap by the time at which a record is due: expiry, or the end of retention;
  *   - a heap of dead records (tombstones and stubs), whose first may be dropped early;
- *   - a list of all records by change number (store_changes.c), which sync reads.
+ *   - a list of all records by change number (store_changes.c), which sync and the hash tree read.
  * No change of a record's state allocates: entries in both heaps are reserved when it is
  * inserted, so that eviction and expiry cannot fail.
  *
@@ -40,6 +40,11 @@ typedef struct store_namespace {
 	store_record *first_change;
 	store_record *last_change;
 	store_record *change_hints[KMS_CHANGES_READERS]; /* ends of last walks; may be NULL */
+	store_record *gone;  /* by next_change: those that have left, and the hash tree may have */
+	size_t gone_bytes;   /* of these */
+	uint64_t tree_turn;  /* the tree's, to which the following two belong */
+	uint64_t tree_since; /* number of the last change that the tree has */
+	uint64_t tree_doubt; /* up to this change, `in_tree` may speak of an earlier turn */
 	uint64_t
 	    floor; /* largest own counter dropped; the next write's exceeds it (docs/protocol.md section 8) */
 	kms_store_stats stats;
@@ -50,6 +55,7 @@ typedef struct namespace_summary {
 	atomic_uint_fast64_t due_ms;      /* when its next record is due; UINT64_MAX: none */
 	atomic_uint_fast64_t last_change; /* number of its newest change */
 	atomic_uint_fast64_t held;        /* its bytes of the store's total */
+	atomic_bool tree_behind;          /* the hash tree lacks changes of it; set with the lock */
 } namespace_summary;
 
 /*

@@ -25,10 +25,11 @@ typedef struct store_record {
 	uint8_t *value; /* live records only */
 	uint32_t value_len;
 	uint16_t clock_len;
-	uint8_t state; /* kms_record_state */
-	bool given;    /* stub: a peer's, which never had its value here */
-	bool refused;  /* given stub: of a version that came with its value, which had to stay out */
-	char key[];    /* the clock follows, aligned */
+	uint8_t state;    /* kms_record_state */
+	bool given : 1;   /* stub: a peer's, which never had its value here */
+	bool refused : 1; /* given stub: of a version that came with its value, which had to stay out */
+	bool in_tree : 1; /* the hash tree may have it (store_tree_follow.c) */
+	char key[];       /* the clock follows, aligned */
 } store_record;
 
 /* Checks a key: 1 to `max` bytes of UTF-8 without NUL. */

@@ -5,6 +5,7 @@
 #include "store/store_changes.h"
 #include "store/store_internal.h"
 #include "store/store_lru.h"
+#include "store/store_tree_follow.h"
 
 /* ---- counts ---- */
 
@@ -118,16 +119,16 @@ static uint64_t state_change(store_namespace *ns, store_record *record, kms_reco
 void kms_record_commit(store_namespace *ns, store_record *existing, store_record *record, uint64_t now_ms)
 {
 	record->app_id = ns->app_id;
-	kms_tree_put(&ns->store->tree, existing, record);
 	if (existing) {
 		state_leave(ns, existing);
 		kms_change_remove(ns, existing);
 		kms_map_replace(&ns->map, existing, record);
-		kms_record_free(existing);
+		kms_tree_let_go(ns, existing);
 	} else {
 		kms_map_insert(&ns->map, record);
 	}
 	kms_change_add(ns, record);
+	kms_tree_mark(ns);
 	state_enter(ns, record, now_ms);
 }
 
@@ -147,11 +148,11 @@ uint64_t kms_record_drop(store_namespace *ns, store_record *record)
 	uint64_t freed = kms_record_charge(record);
 	uint64_t own = kms_clock_counter(kms_record_clock(record), ns->store->config.self20);
 	if (own > ns->floor) ns->floor = own;
-	kms_tree_drop(&ns->store->tree, record);
+	kms_tree_forget_hour(&ns->store->tree, record);
 	state_leave(ns, record);
 	kms_change_remove(ns, record);
 	kms_map_remove(&ns->map, record);
-	kms_record_free(record);
+	kms_tree_let_go(ns, record);
 	kms_namespace_trim(ns);
 	return freed;
 }

@@ -1,5 +1,5 @@
 /* Which records are where in the hash tree. Its digests: store_tree_digest.c. Building it:
- * store_tree_build.c. */
+ * store_tree_build.c. Changes: store_tree_follow.c. */
 #include "store/store_tree.h"
 
 #include <string.h>
@@ -260,6 +260,7 @@ void kms_tree_clear(store_tree *tree)
 	tree->sections = NULL;
 	tree->section_count = tree->section_capacity = 0;
 	tree->keyed = tree->built = false;
+	tree->emptied++;
 }
 
 void kms_tree_free(store_tree *tree)
@@ -302,7 +303,7 @@ bool kms_tree_add(store_tree *tree, store_record *record)
 	return add(tree, place_of(tree, record), record);
 }
 
-/* Removes a record; while the tree is being built, it may not be there. */
+/* Removes a record if it is there. */
 static bool drop(store_tree *tree, uint64_t place, const store_record *record)
 {
 	size_t at;
@@ -330,31 +331,14 @@ static bool exchange(store_tree *tree, uint64_t place, const store_record *exist
 	return true;
 }
 
-void kms_tree_put(store_tree *tree, const store_record *existing, store_record *record)
+bool kms_tree_remove(store_tree *tree, const store_record *record)
 {
-	kms_tree_lock(tree);
-	if (tree->keyed) {
-		uint64_t place = place_of(tree, record);
-		bool ok = existing && exchange(tree, place, existing, record);
-		if (!ok) ok = (!existing || drop(tree, place, existing)) && add(tree, place, record);
-		if (!ok) kms_tree_clear(tree);
-	}
-	kms_tree_unlock(tree);
+	return drop(tree, place_of(tree, record), record);
 }
 
-/* A dead version that leaves before its time would be missed in its hour: this store does not name that one.
- */
-static void forget_hour(store_tree *tree, const store_record *record)
+bool kms_tree_replace(store_tree *tree, const store_record *existing, store_record *record)
 {
-	if (record->state != KMS_RECORD_TOMBSTONE) return;
-	uint64_t next = section_hour(record) + 1ull;
-	if (next > atomic_load(&tree->forgotten)) atomic_store(&tree->forgotten, next);
-}
-
-void kms_tree_drop(store_tree *tree, const store_record *record)
-{
-	kms_tree_lock(tree);
-	forget_hour(tree, record);
-	if (tree->keyed && !drop(tree, place_of(tree, record), record)) kms_tree_clear(tree);
-	kms_tree_unlock(tree);
+	uint64_t place = place_of(tree, record);
+	return exchange(tree, place, existing, record) ||
+	       (drop(tree, place, existing) && add(tree, place, record));
 }

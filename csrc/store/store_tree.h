@@ -1,7 +1,8 @@
 /*
  * The hash tree (kms/tree.h) as the store's other files see it, and its inside. A section is a trie by place:
- * a node has up to KMS_TREE_BUCKET records, or four children. Changes only put records in their nodes and
- * mark the nodes above; digests are computed when they are asked for, each leaf once.
+ * a node has up to KMS_TREE_BUCKET records, or four children. Changes do not touch it: it catches up with
+ * them (store_tree_follow.h) when digests are asked for. Then records are put in their nodes, the nodes above
+ * are marked, and digests are computed, each leaf once.
  *
  * A record's namespace is locked before the tree.
  */
@@ -46,9 +47,10 @@ typedef struct store_tree {
 	pthread_mutex_t turn; /* held while waiting for `lock`, never while holding it */
 	pthread_mutex_t build_lock;
 	size_t build_at;      /* while it is built, under build_lock: index of the namespace */
-	uint64_t build_since; /* and the number of the last change there that was added */
-	bool keyed;           /* changes are kept in the tree */
-	bool built;           /* it has all records */
+	bool keyed;           /* it takes records */
+	bool built;           /* it has all records but for changes that it has to catch up with */
+	uint64_t emptied;     /* how often it was */
+	atomic_size_t behind; /* namespaces with such changes */
 	kms_secret *key;
 	kms_siphash_key place_key;
 	uint8_t key_id[KMS_TREE_KEY_ID];
@@ -60,13 +62,6 @@ typedef struct store_tree {
 
 void kms_tree_init(store_tree *tree);
 void kms_tree_free(store_tree *tree);
-
-/* ---- changes: without memory the tree is dropped, until it is built again. The namespace is locked. ---- */
-
-/* `record` is new, or takes the place of `existing`. */
-void kms_tree_put(store_tree *tree, const store_record *existing, store_record *record);
-/* A record leaves the store. */
-void kms_tree_drop(store_tree *tree, const store_record *record);
 
 /* ---- inside ---- */
 
@@ -89,10 +84,14 @@ uint32_t kms_tree_hour_of(uint64_t updated_at_ms, uint64_t ttl_ms, bool deleted)
 /* The place of a key. */
 uint64_t kms_tree_place(const store_tree *tree, uint64_t app_id, kms_text key);
 
-/* Empties the tree; changes are not kept any more. */
+/* Empties the tree, which then takes no records. */
 void kms_tree_clear(store_tree *tree);
 /* Adds a record unless it is there; false without memory. */
 bool kms_tree_add(store_tree *tree, store_record *record);
+/* Removes a record if it is there; false without memory. */
+bool kms_tree_remove(store_tree *tree, const store_record *record);
+/* Puts a record in the place of another one of the same key, which may be there; false without memory. */
+bool kms_tree_replace(store_tree *tree, const store_record *existing, store_record *record);
 /* The section of an hour; NULL: it has no records. */
 tree_section *kms_tree_section(const store_tree *tree, uint32_t hour);
 /* The index of the first section from an hour on. */

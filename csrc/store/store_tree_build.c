@@ -4,10 +4,8 @@
 #include "base/bits.h"
 #include "kms/crypto.h"
 #include "kms/kdf.h"
-#include "store/store_changes.h"
-#include "store/store_internal.h"
+#include "store/store_tree_follow.h"
 
-#define STEP 128 /* records added under one lock */
 #define HOUR_MS 3600000ull
 #define EXCHANGE_MS 600000ull /* for which a named hour is complete: an exchange takes less */
 
@@ -61,43 +59,27 @@ static bool keys_use(store_tree *tree, tree_keys *keys)
 		tree->place_key = keys->place_key;
 		memcpy(tree->key_id, keys->key_id, sizeof(tree->key_id));
 		tree->build_at = 0;
-		tree->build_since = 0;
 		tree->keyed = true;
 	}
 	kms_tree_unlock(tree);
 	return built;
 }
 
-/* Adds the next records of a namespace; false at its end. */
-static bool add_some(uint64_t *since, store_namespace *ns, store_tree *tree)
-{
-	store_record *record = kms_change_first_above(ns, *since);
-	kms_tree_lock_in_turn(tree);
-	for (size_t i = 0; i < STEP && record; i++, record = record->next_change) {
-		if (tree->keyed && !kms_tree_add(tree, record)) kms_tree_clear(tree);
-		*since = record->sequence;
-	}
-	kms_tree_unlock(tree);
-	return record != NULL;
-}
-
 /*
- * Goes on to add what the store holds, about `records` of it; false at the end. Namespaces that come into
- * being meanwhile, and those that take the place of others, put their records in themselves.
+ * Goes on to add what the store holds, about `records` of it; false at the end. With what changes meanwhile
+ * the tree catches up later.
  */
 static bool build_some(kms_store *store, size_t records)
 {
 	store_tree *tree = &store->tree;
 	size_t namespaces = kms_namespace_made(store);
-	for (size_t steps = records / STEP + 1; tree->build_at < namespaces; steps--) {
+	for (size_t steps = records / KMS_TREE_FOLLOW_STEP + 1; tree->build_at < namespaces; steps--) {
 		if (steps == 0) return true;
 		store_namespace *ns = kms_namespace_at(store, tree->build_at);
 		kms_namespace_lock_in_turn(ns);
-		bool more = add_some(&tree->build_since, ns, tree);
+		bool more = kms_tree_follow_some(ns);
 		kms_namespace_unlock(ns);
-		if (more) continue;
-		tree->build_at++;
-		tree->build_since = 0;
+		if (!more) tree->build_at++;
 	}
 	return false;
 }

@@ -6,10 +6,11 @@
 #include "base/bits.h"
 #include "base/mem.h"
 #include "kms/crypto.h"
-#include "store/store_internal.h"
+#include "store/store_tree_follow.h"
 
-#define STEP_LEAVES 256 /* computed under one lock: a fraction of a millisecond */
-#define LEAF_BYTES 256  /* of a key, that cost as much as a leaf */
+#define STEP_LEAVES 256  /* computed under one lock: a fraction of a millisecond */
+#define LEAF_BYTES 256   /* of a key, that cost as much as a leaf */
+#define FOLLOW_LEAVES 32 /* that cost as much as a step in which the tree catches up */
 
 static kms_status digest_make(tree_digest made, const kms_secret *key, const kms_span *spans, size_t count)
 {
@@ -172,7 +173,10 @@ kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves)
 	ENSURE_REF(store);
 	store_tree *tree = &store->tree;
 	uint32_t from = 0;
-	for (size_t done = 0; done < leaves; done += STEP_LEAVES) {
+	size_t most = leaves / FOLLOW_LEAVES + 1, steps = most;
+	*more = !kms_tree_follow(&steps, store);
+	if (*more) return KMS_OK;
+	for (size_t done = (most - steps) * FOLLOW_LEAVES; done < leaves; done += STEP_LEAVES) {
 		size_t left = STEP_LEAVES;
 		kms_tree_lock_in_turn(tree);
 		kms_status status = tree->built ? clean_some(&from, &left, tree) : KMS_ERR_STATE;
@@ -184,9 +188,11 @@ kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves)
 	return KMS_OK;
 }
 
-kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first)
+kms_status kms_tree_lock_clean(kms_store *store, uint32_t first)
 {
+	store_tree *tree = &store->tree;
 	uint32_t from = first;
+	ENSURE(kms_tree_follow(&(size_t){ KMS_TREE_ROUNDS }, store), KMS_ERR_STATE);
 	for (size_t round = 0; round < KMS_TREE_ROUNDS; round++) {
 		size_t left = STEP_LEAVES;
 		bool from_first = from == first;
@@ -214,8 +220,10 @@ static tree_node *node_at(const store_tree *tree, const kms_tree_range *range)
 }
 
 /* The same, clean. Locks the tree as lock_clean does. */
-kms_status kms_tree_lock_node(tree_node **node, store_tree *tree, const kms_tree_range *range)
+kms_status kms_tree_lock_node(tree_node **node, kms_store *store, const kms_tree_range *range)
 {
+	store_tree *tree = &store->tree;
+	ENSURE(kms_tree_follow(&(size_t){ KMS_TREE_ROUNDS }, store), KMS_ERR_STATE);
 	for (size_t round = 0; round < KMS_TREE_ROUNDS; round++) {
 		size_t left = STEP_LEAVES;
 		kms_tree_lock_in_turn(tree);

@@ -33,15 +33,15 @@ kms_status kms_tree_digest_of_part(tree_digest made, const store_tree *tree, con
 /* ---- locking ---- */
 
 /*
- * Lock the tree when all its sections from an hour on, or the node of a range (the deepest that has all its
- * records; NULL: there is none), are clean. Until then it is locked for a fraction of a millisecond at a
- * time, KMS_TREE_ROUNDS times at most. Return KMS_OK with the tree locked; ERR_STATE while it is not built,
- * or when more changes than that allows for, ERR_LOCKED_MEMORY, ERR_CRYPTO, ERR_MEMORY with the tree not
- * locked.
+ * Lock the tree when it has caught up, and all its sections from an hour on, or the node of a range (the
+ * deepest that has all its records; NULL: there is none), are clean. Until then it is locked for a fraction
+ * of a millisecond at a time, KMS_TREE_ROUNDS times at most. Return KMS_OK with the tree locked; ERR_STATE
+ * while it is not built, or when more changes than that allows for, ERR_LOCKED_MEMORY, ERR_CRYPTO, ERR_MEMORY
+ * with the tree not locked.
  */
 #define KMS_TREE_ROUNDS 256
-kms_status kms_tree_lock_clean(store_tree *tree, uint32_t first);
-kms_status kms_tree_lock_node(tree_node **node, store_tree *tree, const kms_tree_range *range);
+kms_status kms_tree_lock_clean(kms_store *store, uint32_t first);
+kms_status kms_tree_lock_node(tree_node **node, kms_store *store, const kms_tree_range *range);
 
 /* ---- no lock ---- */
 

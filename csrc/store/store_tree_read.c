@@ -52,10 +52,11 @@ static kms_status root_take(kms_tree_root *root, hour_list *list, const store_tr
 	return hours_take(list, tree, first_hour);
 }
 
-static kms_status root_get(kms_tree_root *root, store_tree *tree, uint32_t first_hour)
+static kms_status root_get(kms_tree_root *root, kms_store *store, uint32_t first_hour)
 {
 	DEFER(hours_free) hour_list list = { 0 };
-	GUARD(kms_tree_lock_clean(tree, 0));
+	store_tree *tree = &store->tree;
+	GUARD(kms_tree_lock_clean(store, 0));
 	kms_status status = root_take(root, &list, tree, first_hour < 1 ? 1 : first_hour);
 	kms_tree_unlock(tree);
 	GUARD(status);
@@ -67,7 +68,7 @@ kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t fir
 	ENSURE_REF(root);
 	*root = (kms_tree_root){ { 0 }, { 0 }, { 0 } };
 	ENSURE_REF(store);
-	kms_status status = root_get(root, &store->tree, first_hour);
+	kms_status status = root_get(root, store, first_hour);
 	if (status != KMS_OK) *root = (kms_tree_root){ { 0 }, { 0 }, { 0 } };
 	return status;
 }
@@ -105,7 +106,7 @@ kms_status kms_tree_hours(kms_tree_hour *hours, size_t *count, bool *more, kms_s
 	ENSURE_REF(hours);
 	ENSURE_REF(store);
 	if (first < 1) first = 1;
-	GUARD(kms_tree_lock_clean(&store->tree, first));
+	GUARD(kms_tree_lock_clean(store, first));
 	size_t at = kms_tree_section_index(&store->tree, first);
 	*count = hours_copy(hours, &store->tree, at, max);
 	*more = at + *count < store->tree.section_count;
@@ -167,7 +168,7 @@ kms_status kms_tree_look(kms_tree_view *view, kms_store *store, const kms_tree_r
 	ENSURE_REF(range);
 	ENSURE(is_range(range), KMS_ERR_RANGE);
 	store_tree *tree = &store->tree;
-	GUARD(kms_tree_lock_node(&node, tree, range));
+	GUARD(kms_tree_lock_node(&node, store, range));
 	kms_status status = KMS_OK;
 	if (node)
 		status =
@@ -198,7 +199,7 @@ kms_status kms_tree_visit(kms_store *store, const kms_tree_range *range, kms_tre
 	ENSURE_REF(visit);
 	ENSURE(is_range(range), KMS_ERR_RANGE);
 	tree_node *node;
-	GUARD(kms_tree_lock_node(&node, &store->tree, range));
+	GUARD(kms_tree_lock_node(&node, store, range));
 	kms_status status = node ? visit_node(node, range, visit, context) : KMS_OK;
 	kms_tree_unlock(&store->tree);
 	return status;

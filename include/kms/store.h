@@ -264,6 +264,7 @@ typedef enum kms_changes_reader {
 	KMS_CHANGES_LIST,    /* lists keys */
 	KMS_CHANGES_SEEK,    /* looks for stubs whose values other members may have */
 	KMS_CHANGES_SAVE,    /* writes a snapshot file */
+	KMS_CHANGES_TREE,    /* brings the hash tree up to date */
 	KMS_CHANGES_READERS, /* how many there are */
 } kms_changes_reader;
 

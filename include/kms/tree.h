@@ -51,11 +51,10 @@ typedef struct kms_tree_hour {
 
 /*
  * Gives the tree its keys and, if they are others than before or building it failed, begins to build it;
- * goes on with that where a call before has begun. Otherwise it does nothing. Until it is built, changes are
- * kept in the tree, and the functions below fail.
- * Returns: KMS_OK; ERR_RANGE for a secret that is not KMS_MASTER_BYTES long; ERR_STATE while another thread
- * builds it; ERR_MEMORY; as kms_hkdf_sha256. Out: more - whether there is more to add; false on failure.
- * In: records - that this call adds, about: milliseconds for thousands.
+ * goes on with that where a call before has begun. Otherwise it does nothing. Until it is built, the
+ * functions below fail. Returns: KMS_OK; ERR_RANGE for a secret that is not KMS_MASTER_BYTES long; ERR_STATE
+ * while another thread builds it; ERR_MEMORY; as kms_hkdf_sha256. Out: more - whether there is more to add;
+ * false on failure. In: records - that this call adds, about: milliseconds for thousands.
  */
 kms_status kms_tree_set_key(bool *more, kms_store *store, const kms_secret *master32, size_t records);
 
@@ -66,9 +65,10 @@ kms_status kms_tree_set_key(bool *more, kms_store *store, const kms_secret *mast
 uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms);
 
 /*
- * Computes about `leaves` of the leaves that changed, long keys counting as several, so that the calls below
- * have less to do: a caller that has one thread for much work tidies step by step. Returns: as
- * kms_tree_get_root. Out: more - whether there are others; false on failure.
+ * Has the tree catch up with changes of the store, which do not touch it themselves, and computes about
+ * `leaves` of the leaves that changed, long keys counting as several, so that the calls below have less to
+ * do: a caller that has one thread for much work tidies step by step. Returns: as kms_tree_get_root. Out:
+ * more - whether there are others; false on failure.
  */
 kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves);
 
