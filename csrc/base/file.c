@@ -28,10 +28,10 @@ static void close_file(int *fd)
 
 /* ---- reading ---- */
 
-static kms_status open_regular(int *fd, struct stat *st, const char *path)
+static kms_status open_regular(int *fd, struct stat *st, int folder, const char *path)
 {
-	/* O_NONBLOCK: a FIFO must not hold the start up. */
-	int opened = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	/* O_NONBLOCK: a FIFO must not hold the process up. */
+	int opened = openat(folder, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	ENSURE(opened >= 0 || (errno != ENOENT && errno != ENOTDIR), KMS_ERR_FILE_MISSING);
 	ENSURE(opened >= 0 || errno != ELOOP, KMS_ERR_FILE_FORMAT);
 	ENSURE(opened >= 0, KMS_ERR_SYSTEM);
@@ -43,7 +43,7 @@ static kms_status open_regular(int *fd, struct stat *st, const char *path)
 static kms_status open_private(int *fd, const char *path)
 {
 	struct stat st;
-	kms_status status = open_regular(fd, &st, path);
+	kms_status status = open_regular(fd, &st, AT_FDCWD, path);
 	ENSURE(status != KMS_ERR_FILE_FORMAT, KMS_ERR_FILE_MODE);
 	GUARD(status);
 	ENSURE(st.st_uid == geteuid() && (st.st_mode & 077) == 0, KMS_ERR_FILE_MODE);
@@ -86,13 +86,13 @@ kms_status kms_file_read(kms_out bytes, const char *path)
 	return status;
 }
 
-static kms_status load(kms_buf *bytes, const char *path)
+static kms_status load(kms_buf *bytes, int folder, const char *name)
 {
 	size_t got, more;
 	uint8_t beyond;
 	struct stat st;
 	DEFER(close_file) int fd = -1;
-	GUARD(open_regular(&fd, &st, path));
+	GUARD(open_regular(&fd, &st, folder, name));
 	GUARD(kms_buf_reserve(bytes, (size_t)st.st_size));
 	kms_out room = kms_out_of(st.st_size ? bytes->data + bytes->len : NULL, (size_t)st.st_size);
 	GUARD(read_up_to(&got, room, fd));
@@ -102,11 +102,11 @@ static kms_status load(kms_buf *bytes, const char *path)
 	return KMS_OK;
 }
 
-kms_status kms_file_load(kms_buf *bytes, const char *path)
+kms_status kms_file_load(kms_buf *bytes, int folder, const char *name)
 {
 	ENSURE_REF(bytes);
-	ENSURE_REF(path);
-	return load(bytes, path); /* beyond bytes->len the buffer's content does not count */
+	ENSURE_REF(name);
+	return load(bytes, folder, name); /* beyond bytes->len the buffer's content does not count */
 }
 
 /* ---- locking ---- */
@@ -175,9 +175,10 @@ kms_status kms_fd_read(size_t *got, kms_out bytes, int fd)
 	return KMS_OK;
 }
 
-static kms_status create_synced(const char *path, kms_span bytes)
+static kms_status create_synced(int folder, const char *path, kms_span bytes)
 {
-	DEFER(close_file) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	DEFER(close_file)
+	int fd = openat(folder, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	ENSURE(fd >= 0, KMS_ERR_SYSTEM);
 	ENSURE(fchmod(fd, 0600) == 0, KMS_ERR_SYSTEM);
 	GUARD(kms_fd_write(fd, bytes));
@@ -200,11 +201,12 @@ static kms_status sync_folder(const char *path)
 }
 
 /* link() refuses an existing name in one step, where rename() would replace it. */
-static kms_status move_into_place(const char *fresh, const char *path, bool replace)
+static kms_status move_into_place(int folder, const char *fresh, const char *path, bool replace)
 {
-	if (replace) return rename(fresh, path) == 0 ? KMS_OK : KMS_ERR_SYSTEM;
-	if (link(fresh, path) != 0) return errno == EEXIST ? KMS_ERR_STATE : KMS_ERR_SYSTEM;
-	(void)unlink(fresh);
+	if (replace) return renameat(folder, fresh, folder, path) == 0 ? KMS_OK : KMS_ERR_SYSTEM;
+	if (linkat(folder, fresh, folder, path, 0) != 0)
+		return errno == EEXIST ? KMS_ERR_STATE : KMS_ERR_SYSTEM;
+	(void)unlinkat(folder, fresh, 0);
 	return KMS_OK;
 }
 
@@ -224,17 +226,31 @@ static kms_status fresh_path(char fresh[PATH_MAX], const char *path)
 	return KMS_OK;
 }
 
+/* Without the folder's entry being synced. */
+static kms_status write_at(int folder, const char *path, kms_span bytes, bool replace)
+{
+	char fresh[PATH_MAX];
+	GUARD(fresh_path(fresh, path));
+	kms_status status = create_synced(folder, fresh, bytes);
+	if (status == KMS_OK) status = move_into_place(folder, fresh, path, replace);
+	int cause = errno;
+	if (status != KMS_OK) (void)unlinkat(folder, fresh, 0);
+	errno = cause;
+	return status;
+}
+
 kms_status kms_file_write(const char *path, kms_span bytes, bool replace)
 {
 	ENSURE_REF(path);
 	ENSURE_REF(bytes.bytes);
-	char fresh[PATH_MAX];
-	GUARD(fresh_path(fresh, path));
-	kms_status status = create_synced(fresh, bytes);
-	if (status == KMS_OK) status = move_into_place(fresh, path, replace);
-	int cause = errno;
-	if (status != KMS_OK) (void)unlink(fresh);
-	errno = cause;
-	GUARD(status);
+	GUARD(write_at(AT_FDCWD, path, bytes, replace));
 	return sync_folder(path);
+}
+
+kms_status kms_file_write_new(int folder, const char *name, kms_span bytes)
+{
+	ENSURE_REF(name);
+	ENSURE_REF(bytes.bytes);
+	GUARD(write_at(folder, name, bytes, false));
+	return fsync(folder) == 0 ? KMS_OK : KMS_ERR_SYSTEM;
 }

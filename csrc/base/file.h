@@ -21,11 +21,18 @@ kms_status kms_file_read(kms_out bytes, const char *path);
 kms_status kms_file_write(const char *path, kms_span bytes, bool replace);
 
 /*
- * Appends a whole regular file, whoever may reach it.
- * Returns: KMS_OK; ERR_FILE_MISSING; ERR_FILE_FORMAT for what is not a regular file (a symbolic link);
- * ERR_TOO_LARGE for the buffer; ERR_MEMORY; ERR_SYSTEM. In-out: bytes - unchanged on failure.
+ * Writes a new file of mode 0600 into an open folder: beside its name, synced, linked to it, then the folder
+ * synced. Returns: KMS_OK; ERR_STATE when the name exists; ERR_RANGE; ERR_SYSTEM, and errno says why.
  */
-kms_status kms_file_load(kms_buf *bytes, const char *path);
+kms_status kms_file_write_new(int folder, const char *name, kms_span bytes);
+
+/*
+ * Appends a whole regular file of an open folder (or of AT_FDCWD), whoever may reach it.
+ * Returns: KMS_OK; ERR_FILE_MISSING; ERR_FILE_FORMAT for what is not a regular file (a symbolic link), or
+ * changes meanwhile; ERR_TOO_LARGE for the buffer; ERR_MEMORY; ERR_SYSTEM. In-out: bytes - unchanged on
+ * failure.
+ */
+kms_status kms_file_load(kms_buf *bytes, int folder, const char *name);
 
 /*
  * Takes the lock of a file, which is made with mode 0600 when it is missing. The kernel releases it when `fd`

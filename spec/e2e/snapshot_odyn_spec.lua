@@ -77,6 +77,14 @@ describe("a node with SNAPSHOT=odyn", function()
 		assert.same({ false, "not restored" }, { node:status().node.service_available, snapshot().state })
 	end)
 
+	it("has no folder to list", function()
+		local code, _, err = nodes.run({ "snapshot", "list" }, {
+			env = { TEE = "odyn", SNAPSHOT = "odyn", CHAIN = "local", IN_ENCLAVE = "false" },
+		})
+		assert.equal(2, code)
+		assert.truthy(err:find("list reads folders", 1, true), err)
+	end)
+
 	it("is refused with another TEE", function()
 		assert.truthy(nodes.refused({ SNAPSHOT = "odyn", TEE = "sim" }):find(
 			"variable SNAPSHOT: value 'odyn' is not valid with TEE=sim: allowed is with TEE=odyn", 1, true))

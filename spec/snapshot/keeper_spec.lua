@@ -146,9 +146,9 @@ describe("kms.snapshot.keeper", function()
 		t:fill(store, "a", 3)
 		local write = native.write_new_file
 		finally(function() native.write_new_file = write end) -- luacheck: ignore 122
-		native.write_new_file = function(path, body) -- luacheck: ignore 122
-			if path:find("manifest$") then return nil, "No space left on device", "ERR_SYSTEM" end
-			return write(path, body)
+		native.write_new_file = function(base, below, name, body) -- luacheck: ignore 122
+			if name:find("manifest$") then return nil, "No space left on device", "ERR_SYSTEM" end
+			return write(base, below, name, body)
 		end
 		assert.same({ nil, "No space left on device" }, { t:save(kept) })
 		assert.same({ 0, 0 }, counts())

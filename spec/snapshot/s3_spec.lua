@@ -1,5 +1,6 @@
 -- kms.snapshot.s3: sealed snapshots in a bucket, against a server that checks signatures on its own.
 
+local loopback = require("spec.support.loopback")
 local s3_server = require("spec.support.s3_server")
 local snapshots = require("spec.support.snapshots")
 local uv = require("luv")
@@ -40,6 +41,32 @@ describe("kms.snapshot.s3", function()
 		for _, token in ipairs({ "a+token/with==", "" }) do
 			place = assert(open("s3://bucket", { AWS_SESSION_TOKEN = token }))
 			assert.same({}, call("list"))
+		end
+	end)
+
+	it("refuses a listing that has no end", function()
+		server.endless = true
+		assert.same({ nil, "the bucket gives more than 1000 pages of its listing", "ERR_TOO_LARGE" }, { call("list") })
+		assert.equal(1000, server.pages)
+		server.endless, server.pages = "same", 0
+		assert.same({ nil, "the bucket gives the same page of its listing again", "ERR_HTTP" }, { call("list") })
+		assert.equal(2, server.pages)
+	end)
+
+	it("reads no object that says it has 10 GB, or goes on for ever", function()
+		for _, head in ipairs({ "Content-Length: 10737418240", "Connection: close" }) do
+			loopback.run(function()
+				local piece = ("x"):rep(1 << 20)
+				local huge = loopback.serve(function(client, got)
+					if not got:find("\r\n\r\n", 1, true) then return false end
+					client:write(("HTTP/1.1 200 OK\r\n%s\r\n\r\n"):format(head))
+					for _ = 1, 65 do client:write(piece) end
+					return true
+				end)
+				local here = assert(server:open(nil, { AWS_ENDPOINT_URL = huge.url }))(t.secret)
+				local body, _, code = here:read(snapshots.WALLETS[1], 1, "manifest")
+				assert.same({ nil, "ERR_TOO_LARGE" }, { body, code })
+			end)
 		end
 	end)
 

@@ -1,6 +1,7 @@
 --- A bucket's server for specs, in this process: it checks signatures on its own, keeps objects in memory, and fails as
 -- the spec says. Fields that specs read and change: objects (path -> bytes); status (of every response, or nil); hangs
--- (whether requests get no answer); page (names in one page of a listing); requests (list of "METHOD path").
+-- (whether requests get no answer); page (names in one page of a listing); endless ("same": the same
+-- page again and again, true: another one each time); requests (list of "METHOD path").
 
 local crypto = require("spec.support.crypto")
 local http = require("kms.http.server")
@@ -51,6 +52,13 @@ local function query_of(text)
 	return query
 end
 
+-- A page of a listing that has no end: empty, with another token each time, or the same.
+local function endless(self)
+	self.pages = (self.pages or 0) + 1
+	return 200, nil, ("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken>"
+		.. "</ListBucketResult>"):format(self.endless == "same" and "again" or self.pages)
+end
+
 -- A page of a listing. The token is the last name of the page before, with a character that XML and URLs escape.
 local function list(self, bucket, query)
 	local names, keys = {}, {}
@@ -77,6 +85,7 @@ local function serve(self, request)
 	end
 	if not is_signed(request, body) then return 403, nil, "<Error><Code>SignatureDoesNotMatch</Code></Error>" end
 	local query = query_of(request.query)
+	if query["list-type"] == "2" and self.endless then return endless(self) end
 	if query["list-type"] == "2" then return list(self, request.path, query) end
 	if request.method == "GET" then
 		local object = self.objects[request.path]

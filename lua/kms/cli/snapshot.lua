@@ -56,16 +56,18 @@ local function read_folder(folder)
 	return list
 end
 
+local NO_BUCKETS = "list reads folders: a bucket is listed by its own tools, or by `nova-kms snapshot verify`"
+
 -- The folder, from --folder or the configuration. Returns it | nil, exit code.
 local function find_folder(parsed, world)
 	if parsed.folder then return parsed.folder end
 	local cfg, failed = session.config(world)
 	if not cfg then return nil, failed end
+	if cfg.SNAPSHOT == "odyn" then return nil, session.fail(world, NO_BUCKETS, "ERR_USAGE") end
 	if cfg.SNAPSHOT ~= "off" then return cfg.SNAPSHOT end
 	return nil, session.fail(world, "SNAPSHOT is off in this configuration: name a folder with --folder", "ERR_CONFIG")
 end
 
-local NO_BUCKETS = "list reads folders: a bucket is listed by its own tools, or by `nova-kms snapshot verify`"
 local LIST_HEAD = { "SECRET", "WALLET", "NEWEST", "MANIFESTS", "FILES", "BYTES" }
 
 local function run_list(parsed, world)

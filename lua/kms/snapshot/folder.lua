@@ -1,9 +1,9 @@
 --- Snapshot files in a folder: <folder>/<hash of the secret>/<wallet>/<file>. Another place has the same methods. They
--- yield; the work is the pool's.
+-- yield; the work is the pool's. The folder may belong to another user: below it no symbolic link is followed, and what
+-- is no folder or file of its own is passed over or refused.
 
 local names = require("kms.snapshot.names")
 local native = require("kms_native")
-local on_pool = require("kms.async.on_pool")
 local uv = require("luv")
 
 local M = {}
@@ -11,32 +11,29 @@ local M = {}
 local Folder = {}
 Folder.__index = Folder
 
-local MODE = 448 -- 0700
 local MAX_FILE = 64 << 20 -- KMS_SNAPSHOT_MAX_FILE
 
--- The text of a luv error without code and path.
-local function reason_of(message)
-	return message:match("^%u+: ([^:]+)") or message
+local function below(self, wallet)
+	return self.secret .. "/" .. wallet
 end
 
--- The entries of a folder: name -> type | nil, message. A folder that does not exist is empty.
-local function entries_of(path)
-	local scan, message = on_pool.call(uv.fs_scandir, path)
-	if not scan and message:find("^ENOENT") then return {} end
-	if not scan then return nil, reason_of(message) end
-	local entries = {}
-	for name, kind in uv.fs_scandir_next, scan do entries[name] = kind end
-	return entries
+-- What a failure about a folder is called.
+local function message_of(path, message, code)
+	if code == "ERR_FILE_FORMAT" then return path .. " is no folder of its own" end
+	return code == "ERR_FILE_MISSING" and "no such file or directory" or message
 end
 
-local function path_of(self, wallet, sequence, kind)
-	return ("%s/%s/%s"):format(self.path, wallet, names.file(sequence, kind))
+-- The entries of a folder: name -> whether it is a folder | nil, message, code. One that does not exist is empty.
+local function entries_of(self, path)
+	local entries, message, code = native.list_folder(self.base, path)
+	if code == "ERR_FILE_MISSING" and uv.fs_stat(self.base) then return {} end
+	return entries, message_of(path, message, code), code
 end
 
--- One wallet's files | nil, message.
+-- One wallet's files | nil, message, code.
 local function list_wallet(self, wallet)
-	local entries, message = entries_of(self.path .. "/" .. wallet)
-	if not entries then return nil, message end
+	local entries, message, code = entries_of(self, below(self, wallet))
+	if not entries then return nil, message, code end
 	local listed = { manifests = {}, records = {}, unfinished = {} }
 	for name in pairs(entries) do
 		local sequence, kind = names.parse(name)
@@ -54,15 +51,17 @@ end
 
 --- Lists all files.
 -- @return { wallet -> { manifests: list of sequences, oldest first; records: set of sequences; unfinished: list of
---   names of files that a crash left } } | nil, message
+--   names of files that a crash left } } | nil, message, code
 function Folder:list()
-	local wallets, message = entries_of(self.path)
-	if not wallets then return nil, message end
-	local listing = {}
-	for wallet in pairs(wallets) do
-		if names.is_wallet(wallet) then
-			listing[wallet], message = list_wallet(self, wallet)
-			if not listing[wallet] then return nil, message end
+	local wallets, message, code = entries_of(self, self.secret)
+	if not wallets then return nil, message, code end
+	local listing, count = {}, 0
+	for wallet, is_folder in pairs(wallets) do
+		if is_folder and names.is_wallet(wallet) then
+			count = count + 1
+			if count > names.MAX_WALLETS then return nil, names.TOO_MANY_WALLETS:format("the folder"), "ERR_TOO_LARGE" end
+			listing[wallet], message, code = list_wallet(self, wallet)
+			if not listing[wallet] then return nil, message, code end
 		end
 	end
 	return listing
@@ -70,54 +69,40 @@ end
 
 --- Reads a file. @return body | nil, message, code
 function Folder:read(wallet, sequence, kind)
-	return native.read_file(path_of(self, wallet, sequence, kind), MAX_FILE)
+	return native.read_file(self.base, below(self, wallet), names.file(sequence, kind), MAX_FILE)
 end
 
--- Makes this secret's folder, and a wallet's in it. Returns true | nil, message.
-local function make_folders(self, wallet)
-	for _, path in ipairs({ self.path, wallet and self.path .. "/" .. wallet }) do
-		local ok, message = on_pool.call(uv.fs_mkdir, path, MODE)
-		if not ok and not message:find("^EEXIST") then return nil, reason_of(message) end
-	end
-	return true
+-- Returns true | nil, message, code.
+local function write(self, path, name, body)
+	local ok, message, code = native.write_new_file(self.base, path, name, body)
+	if ok then return true end
+	return nil, message_of(path, message, code), code
 end
 
 --- Writes a new file. Another place takes its SHA-256 in hexadecimal, too.
 -- @return true | nil, message, code (ERR_STATE: there is such a file)
 function Folder:write(wallet, sequence, kind, body)
-	local ok, message, code = make_folders(self, wallet)
-	if ok then ok, message, code = native.write_new_file(path_of(self, wallet, sequence, kind), body) end
-	if not ok then return nil, message, code end
-	return true
+	return write(self, below(self, wallet), names.file(sequence, kind), body)
 end
 
 --- Writes a new file beside the wallets' folders, under a name of its own. @return as Folder:write
 function Folder:write_beside(name, body)
-	local ok, message, code = make_folders(self)
-	if ok then ok, message, code = native.write_new_file(self.path .. "/" .. name, body) end
-	if not ok then return nil, message, code end
-	return true
+	return write(self, self.secret, name, body)
 end
 
-local function unlink(path)
-	local ok, message = on_pool.call(uv.fs_unlink, path)
-	if not ok and not message:find("^ENOENT") then return nil, reason_of(message) end
-	return true
-end
-
---- Removes a file; one that is gone is fine. @return true | nil, message
+--- Removes a file; one that is gone is fine. @return true | nil, message, code
 function Folder:remove(wallet, sequence, kind)
-	return unlink(path_of(self, wallet, sequence, kind))
+	return native.remove_file(self.base, below(self, wallet), names.file(sequence, kind))
 end
 
---- Removes what a crash left of a file, by its name in list(). @return true | nil, message
+--- Removes what a crash left of a file, by its name in list(). @return true | nil, message, code
 function Folder:remove_unfinished(wallet, name)
-	return unlink(("%s/%s/%s"):format(self.path, wallet, name))
+	return native.remove_file(self.base, below(self, wallet), name)
 end
 
 --- Removes a wallet's folder when it is empty.
 function Folder:remove_wallet(wallet)
-	on_pool.call(uv.fs_rmdir, self.path .. "/" .. wallet)
+	native.remove_file(self.base, self.secret, wallet, true)
 end
 
 --- Opens a place; the folder must exist.
@@ -128,7 +113,7 @@ function M.open(path)
 		return nil, ("SNAPSHOT: %s is not a folder: make or mount it before the node starts"):format(path)
 	end
 	return function(secret)
-		return setmetatable({ path = path .. "/" .. names.of_secret(secret) }, Folder)
+		return setmetatable({ base = path, secret = names.of_secret(secret) }, Folder)
 	end
 end
 

@@ -18,6 +18,7 @@ local Keeper = {}
 Keeper.__index = Keeper
 
 local RETRY_MS = 60000 -- after a failure, unless the interval is shorter
+local CHECK_MS = 3600000 -- looks whether its files are still there, also where nothing changed
 local STOP_POLL_MS = 10
 
 local NOT_COMPLETE = "this node's store is not complete any more"
@@ -35,23 +36,12 @@ end
 
 -- ---- what is there ---------------------------------------------------------------------------------
 
--- Reads this node's manifests of earlier runs. Returns those that open, oldest first | nil, message.
-local function read_own(self, place, secret, listed)
-	local found = {}
-	for _, sequence in ipairs(listed.manifests) do
-		local manifest, message, is_bad = manifests.read(place, secret, self.wallet(), sequence)
-		if not manifest and not is_bad then return nil, message end
-		if manifest then found[#found + 1] = manifest end
-	end
-	return found
-end
-
 local NOTHING = { manifests = {}, records = {}, unfinished = {} }
 
 -- Begins with a secret. Returns the state of its snapshots | nil, message.
 local function begin(self, place, secret, listing)
 	local listed = listing[self.wallet()] or NOTHING
-	local own, message = read_own(self, place, secret, listed)
+	local own, message = manifests.read_all(place, secret, self.wallet(), listed)
 	if not own then return nil, message end
 	for _, name in ipairs(listed.unfinished) do place:remove_unfinished(self.wallet(), name) end
 	if #own > 0 then self.newest = math.max(self.newest, own[#own].sequence) end
@@ -90,7 +80,9 @@ end
 
 -- Writes what changed since the last set, and the manifest. Returns the new state | nil, message.
 local function write(self, place, state, listing)
-	local is_full = sets.wants_full(state)
+	local has_lost = sets.has_lost(state, listing[self.wallet()] or NOTHING)
+	if has_lost then self.log:error("files of this node's sealed snapshots are gone: a full set is written") end
+	local is_full = has_lost or sets.wants_full(state)
 	local peers, message = self.others:newest(place, state.secret, listing)
 	if not peers then return nil, message end
 	local set, manifest
@@ -175,7 +167,7 @@ function Keeper:save()
 	self.saving = false
 	if not ran then ok, message = nil, "it broke down" end
 	local wait_ms = ok and self.interval_ms or math.min(self.interval_ms, RETRY_MS)
-	self.next_ms = self.mono_ms() + wait_ms
+	self.next_ms, self.check_ms = self.mono_ms() + wait_ms, self.mono_ms() + CHECK_MS
 	if not ok then
 		note_failure(self, message)
 		return nil, message
@@ -191,7 +183,8 @@ function Keeper:tick()
 		return
 	end
 	self.next_ms = self.next_ms or self.mono_ms() + self.interval_ms
-	if self.saving or self.mono_ms() < self.next_ms or not self:is_behind() then return end
+	local is_due = self:is_behind() or self.mono_ms() >= self.check_ms
+	if self.saving or self.mono_ms() < self.next_ms or not is_due then return end
 	loop.spawn(self.save, self)
 end
 
@@ -233,7 +226,8 @@ end
 function M.new(deps)
 	local self = setmetatable(needs.take(deps, "place store secrets beside wallet is_complete is_member log mono_ms "
 		.. "wall_ms keep interval_ms retention_ms skew_ms"), Keeper)
-	self.newest, self.started_ms, self.counts = 0, self.mono_ms(), { ok = 0, failed = 0, bytes = 0 }
+	self.newest, self.started_ms, self.check_ms = 0, self.mono_ms(), self.mono_ms() + CHECK_MS
+	self.counts = { ok = 0, failed = 0, bytes = 0 }
 	self.others = others.new({
 		wallet = self.wallet, is_member = self.is_member, log = self.log, retention_ms = self.retention_ms,
 		skew_ms = self.skew_ms,

@@ -9,13 +9,13 @@ local Listing = {}
 Listing.__index = Listing
 
 local MAX_PAGES, MAX_MS = 1000, 600000
-local MAX_NAMES, MAX_WALLETS = 1000000, 10000
+local MAX_NAMES = 1000000
 local TOO_MANY = "ERR_TOO_LARGE"
 
 local function wallet_of(self, wallet)
 	local listed = self.wallets[wallet]
 	if listed then return listed end
-	if not names.is_wallet(wallet) or self.wallet_count >= MAX_WALLETS then
+	if not names.is_wallet(wallet) or self.wallet_count >= names.MAX_WALLETS then
 		self.too_many = self.too_many or names.is_wallet(wallet)
 		return nil
 	end
@@ -55,7 +55,7 @@ function M.collect(place, page)
 		local following, message, code = page(self, token)
 		if following == nil then return nil, message, code end
 		if self.count > MAX_NAMES then return nil, ("%s holds more than %d names"):format(place, MAX_NAMES), TOO_MANY end
-		if self.too_many then return nil, ("%s holds names of more than %d wallets"):format(place, MAX_WALLETS), TOO_MANY end
+		if self.too_many then return nil, names.TOO_MANY_WALLETS:format(place), TOO_MANY end
 		if not following then return finish(self) end
 		if following == token then return nil, place .. " gives the same page of its listing again", "ERR_HTTP" end
 		if native.mono_ms() > deadline_ms then return nil, ("%s takes too long to list"):format(place), "ERR_TIMEOUT" end

@@ -10,6 +10,7 @@ local M = {}
 
 local VERSION = 1
 local MAX_FILES, MAX_PEERS = 100000, 10000
+local MAX_BAD = 1000 -- manifests that do not open, until a wallet counts as having none
 
 -- ---- text ------------------------------------------------------------------------------------------
 
@@ -118,19 +119,34 @@ function M.read(place, master, wallet, sequence)
 	return manifest
 end
 
+--- All manifests of a wallet that open; yields.
+-- @return list, oldest first | nil, message: one could not be read
+function M.read_all(place, master, wallet, listed)
+	local found = {}
+	for _, sequence in ipairs(listed.manifests) do
+		local manifest, message, is_bad = M.read(place, master, wallet, sequence)
+		if not manifest and not is_bad then return nil, message end
+		found[#found + 1] = manifest
+	end
+	return found
+end
+
 --- A wallet's newest manifest that opens; yields.
 -- @param listed of place:list(), the wallet's part
 -- @param before sequence that it must be below, or nil
 -- @param on_bad function(sequence, message), called for each newer one that does not open
 -- @return manifest | false: there is none | nil, message: it could not be read
 function M.newest(place, master, wallet, listed, before, on_bad)
+	local bad = 0
 	for i = #listed.manifests, 1, -1 do
 		local sequence = listed.manifests[i]
 		if not before or sequence < before then
 			local manifest, message, is_bad = M.read(place, master, wallet, sequence)
 			if manifest then return manifest end
 			if not is_bad then return nil, message end
-			on_bad(sequence, message)
+			bad = bad + 1
+			on_bad(sequence, bad > MAX_BAD and "too many newer ones do not open: no older one is tried" or message)
+			if bad > MAX_BAD then break end
 		end
 	end
 	return false

@@ -8,6 +8,9 @@ local KINDS = { snap = "records", manifest = "manifest" }
 --- Largest sequence: what every part of the node holds exactly.
 M.MAX_SEQUENCE = (1 << 53) - 1
 
+--- Most wallets in one place, and what a place with more is called.
+M.MAX_WALLETS, M.TOO_MANY_WALLETS = 10000, "%s holds names of more than 10000 wallets"
+
 --- The name of a file in its wallet's folder.
 -- @param kind "records" or "manifest"
 function M.file(sequence, kind)

@@ -18,7 +18,9 @@ local function newest_of(self, place, secret, wallet, listed)
 	local known = self.seen[wallet]
 	if known and known.secret == secret and known.last == last then return known.manifest end
 	local manifest, message = manifests.newest(place, secret, wallet, listed, nil, function(sequence, why)
-		self.log:warn("another node's manifest does not open", { wallet = wallet, sequence = sequence, reason = why })
+		self.log:limited("bad " .. wallet, 60, "warn", "another node's manifest does not open", {
+			wallet = wallet, sequence = sequence, reason = why,
+		})
 	end)
 	if manifest == nil then return nil, message end
 	manifest = manifest and { sequence = manifest.sequence, time = manifest.time }

@@ -25,7 +25,9 @@ local function newest_of_all(place, secret, listing, log)
 	local found = {}
 	for wallet, listed in pairs(listing) do
 		local manifest, message = manifests.newest(place, secret, wallet, listed, nil, function(sequence, why)
-			log:error("a manifest of a sealed snapshot is not usable", { wallet = wallet, sequence = sequence, reason = why })
+			log:limited("bad " .. wallet, 60, "error", "a manifest of a sealed snapshot is not usable", {
+				wallet = wallet, sequence = sequence, reason = why,
+			})
 		end)
 		if manifest == nil then return nil, message end
 		if manifest then found[#found + 1] = { wallet = wallet, manifest = manifest, listed = listed } end
@@ -102,7 +104,9 @@ function M.choose(place, secret, options)
 	if not found then return nil, message end
 	local self = setmetatable({ wallets = {}, oldest_ms = 0 }, Selection)
 	function self.on_bad(sequence, why)
-		log:error("a manifest of a sealed snapshot is not usable", { sequence = sequence, reason = why })
+		log:limited("bad", 60, "error", "a manifest of a sealed snapshot is not usable", {
+			sequence = sequence, reason = why,
+		})
 	end
 	if #found == 0 then
 		if has_manifests(listing) and not options.allow_older then return nil, "no manifest is usable" .. M.ADVICE end

@@ -18,6 +18,28 @@ function M.wants_full(state)
 	return not state.full or 2 * state.changed_bytes > state.full_bytes or state.changes >= MAX_CHANGES
 end
 
+-- Whether all files are still there of what this process saved last.
+local function is_whole(state, listed, manifests)
+	for _, file in ipairs(state.files) do
+		if not listed.records[file.sequence] then return false end
+	end
+	return manifests[state.own[#state.own].sequence] == true
+end
+
+--- Looks whether somebody took files of what this process saved last, and forgets manifests that are gone.
+-- @param listed of place:list(), this wallet's part
+-- @return whether a full set is needed because of that
+function M.has_lost(state, listed)
+	if not state.full then return false end
+	local manifests = {}
+	for _, sequence in ipairs(listed.manifests) do manifests[sequence] = true end
+	if is_whole(state, listed, manifests) then return false end
+	for i = #state.own, 1, -1 do
+		if not manifests[state.own[i].sequence] then table.remove(state.own, i) end
+	end
+	return true
+end
+
 --- The state after a set was written.
 -- @param set of kms.snapshot.writer
 function M.added(state, set, is_full)
