@@ -17,6 +17,11 @@ local TIMEOUT_MS = 20000 -- of requests of cases that name none
 -- ---- texts of the table -----------------------------------------------------------------------------------
 
 local SHORTHANDS = {
+	["$list"] = function(arguments)
+		local list = { table.unpack(arguments, 3) }
+		for _ = 1, arguments[1] do table.insert(list, 1, arguments[2]) end
+		return list
+	end,
 	["$repeat"] = function(arguments) return arguments[1]:rep(arguments[2]) end,
 	["$zeros"] = function(count) return crypto.base64(("\0"):rep(count)) end,
 	["$random"] = function(count) return crypto.base64(crypto.random(count)) end,
