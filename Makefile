@@ -56,7 +56,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .PHONY: all vectors build native-tests deps run devnet cluster drill test test-native test-lua test-backend test-upgrade \
 	s3 openapi test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-sessions bench-tools fairness lint \
-	check fmt install install-program uninstall clean help force
+	clients check fmt install install-program uninstall clean help force
 
 # What needs packages is made by a second make, which sees what the first one installed.
 SUBMAKE = @$(MAKE) --no-print-directory
@@ -215,6 +215,11 @@ test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPG
 
 test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= keeps it)
 	@.ci/debian13
+
+clients: deps-build-run-test-contracts-python ## the clients in clients/, with pinned tools (pip and npm fetch them): tests, types, the table of cases
+	@contracts/script/build
+	$(SUBMAKE) build native-tests
+	@spec/clients/run $(BUILD)
 
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 test-asan: deps-build-run-test ## the C tests under AddressSanitizer and UBSan

@@ -46,6 +46,7 @@ local function packages(target)
 end
 
 local NODEJS_TARGETS = {
+	clients = true,
 	devnet = true, cluster = true, drill = true, chaos = true, kills = true, ["bench-cluster"] = true,
 	["test-upgrade"] = true, contracts = true, s3 = true,
 }

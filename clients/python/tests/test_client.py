@@ -1,0 +1,232 @@
+"""The client with nodes that forget, end sessions, are busy or not there, and from several threads at once."""
+
+import threading
+import time
+import unittest
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest import mock
+
+from servers import FakeNode, reply
+
+import nova_kms as kms
+
+MESSAGE = "/session/message"
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        self.identity = kms.Identity.from_seed(b"a" * 32)
+
+    def node(self, **more: int) -> FakeNode:
+        node = FakeNode(self.identity, **more)
+        self.addCleanup(node.close)
+        return node
+
+    def client(self, *nodes: FakeNode, **more: Any) -> kms.Client:
+        client = kms.Client([node.url for node in nodes], self.identity, **more)
+        self.addCleanup(client.close)
+        return client
+
+
+class Sessions(Case):
+    def test_threads_share_one_and_no_number(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        barrier = threading.Barrier(8)
+
+        def work(_: int) -> None:
+            barrier.wait()
+            for _ in range(20):
+                with client.derive("p", length=5) as key:
+                    self.assertEqual(b"AAAAA", bytes(key))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+        self.assertEqual((1, 160), (node.count("/session"), node.count(MESSAGE)))
+        self.assertEqual(list(range(1, 161)), sorted(seq for _, seq in node.seqs))
+
+    def test_is_opened_anew_where_the_node_has_forgotten_it(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        client.derive("p")
+        node.forget()
+        client.derive("p")
+        self.assertEqual((2, 3), (node.count("/session"), node.count(MESSAGE)))
+        node.forget()
+        with self.assertRaises(kms.OutcomeUnknown):
+            client.put("k", b"v")
+        self.assertEqual(4, node.count(MESSAGE))
+
+    def test_is_not_used_to_its_last_second(self) -> None:
+        node = self.node(expires_s=1000)
+        client = self.client(node)
+        now = time.monotonic()
+        for later, opened in ((0, 1), (220, 1), (440, 1), (666, 2), (891, 2), (1100, 2), (1300, 2), (1500, 2), (1567, 3)):
+            with mock.patch("nova_kms._sessions.time.monotonic", return_value=now + later):
+                client.derive("p")
+            self.assertEqual(opened, node.count("/session"), later)
+
+    def test_is_given_up_when_the_client_is_closed_and_named_at_the_next_opening(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        client.derive("p")
+        client.close()
+        client.close()
+        client.derive("p")
+        self.assertEqual(2, node.count("/session"))
+        self.assertEqual([], client._now()[0].sessions._given_up)
+
+
+class Waiting(Case):
+    def busy(self, node: FakeNode, times: int, wait_s: int = 1, path: str = MESSAGE) -> None:
+        left = [times]
+
+        def rule(asked: str) -> bytes | None:
+            if asked != path or left[0] == 0:
+                return None
+            left[0] -= 1
+            return reply(b'{"code":"rate_limited","message":"later"}', "429 Many", f"Retry-After: {wait_s}")
+
+        node.rule = rule
+
+    def test_waits_as_long_as_its_patience_goes(self) -> None:
+        for path in (MESSAGE, "/session"):
+            node = self.node()
+            client = self.client(node, patience_s=10)
+            self.busy(node, 2, 4, path)
+            with mock.patch("nova_kms.client.time.sleep") as sleep:
+                client.derive("p")
+            self.assertEqual([4, 4], [call.args[0] for call in sleep.call_args_list])
+            self.busy(node, 3, 4, path)
+            client.close()
+            with mock.patch("nova_kms.client.time.sleep") as sleep, self.assertRaises(kms.Unavailable) as caught:
+                client.derive("p")
+            self.assertEqual((2, 429, 4), (sleep.call_count, caught.exception.status, caught.exception.retry_after_s))
+
+    def test_has_none_unless_it_is_told_so(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        self.busy(node, 1)
+        with mock.patch("nova_kms.client.time.sleep") as sleep, self.assertRaises(kms.Unavailable):
+            client.derive("p")
+        self.assertEqual(0, sleep.call_count)
+
+    def test_a_batch_waits_for_what_a_node_is_too_busy_for(self) -> None:
+        node = self.node()
+        client = self.client(node, patience_s=5)
+        self.busy(node, 1, 2)
+        with mock.patch("nova_kms.client.time.sleep"):
+            outcomes = client.batch([kms.Derive("p", length=i) for i in (1, 2)] + [kms.Get("k")])
+        self.assertEqual([1, 2], [len(outcome.key) for outcome in outcomes if isinstance(outcome, kms.Derived)])
+        self.assertIsInstance(outcomes[2], kms.NotFound)
+
+    def test_pauses_longer_each_time_before_the_only_node_is_called_again(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        node.rule = lambda path: b"x\r\n\r\n" if path == MESSAGE else None
+        with mock.patch("nova_kms._delivery.time.sleep") as sleep, self.assertRaises(kms.ProtocolViolation):
+            client.derive("p")
+        pauses = [call.args[0] for call in sleep.call_args_list]
+        self.assertEqual(3, len(pauses))
+        for number, pause in enumerate(pauses, 1):
+            self.assertTrue(0.05 * 2**number / 2 <= pause <= 0.05 * 2**number)
+        self.assertEqual(4, node.count(MESSAGE))
+
+
+class Several(Case):
+    def test_one_in_trouble_is_called_after_the_others_for_a_while(self) -> None:
+        first, second, third = self.node(), self.node(), self.node()
+        client = self.client(first, second, third)
+        first.rule = second.rule = lambda path: b"x\r\n\r\n"
+        client.derive("p")
+        self.assertEqual((1, 1), (third.count("/session"), third.count(MESSAGE)))
+        entries = client._now()
+        self.assertEqual([True, True, False], [entry.rests() for entry in entries])
+        # Where all are in trouble, those that rest are called, too.
+        first.rule = lambda path: None
+        third.rule = lambda path: b"x\r\n\r\n"
+        client.derive("p")
+        self.assertEqual(1, first.count(MESSAGE))
+        self.assertEqual([False, True, True], [entry.rests() for entry in entries])
+
+    def test_rests_are_longer_each_time_up_to_a_minute(self) -> None:
+        entry = self.client(self.node())._now()[0]
+        now = time.monotonic()
+        with mock.patch("nova_kms._delivery.time.monotonic", return_value=now):
+            for most in (1, 2, 4, 8, 16, 32, 60, 60):
+                entry.trouble()
+                self.assertTrue(most / 2 <= entry._rests_until - now <= most)
+            entry.fine()
+            self.assertFalse(entry.rests())
+
+    def test_come_from_a_source_that_is_read_again(self) -> None:
+        first, second = self.node(), self.node()
+
+        class Source:
+            listed: Sequence[kms.Node] = [kms.Node(first.url)]
+            fails, reads = False, 0
+
+            def nodes(self) -> Sequence[kms.Node]:
+                self.reads += 1
+                if self.fails:
+                    raise kms.Unavailable("the chain does not answer")
+                return self.listed
+
+        source = Source()
+        client = kms.Client(source, self.identity)
+        self.addCleanup(client.close)
+        now = time.monotonic()
+
+        def derive_at(later: float) -> None:
+            with mock.patch("nova_kms.client.time.monotonic", return_value=now + later):
+                client.derive("p")
+
+        derive_at(0)
+        derive_at(50)
+        self.assertEqual((1, 1), (source.reads, first.count("/session")))
+        derive_at(61)
+        self.assertEqual((2, 1), (source.reads, first.count("/session")))
+        source.listed = [kms.Node(second.url)]
+        derive_at(122)
+        self.assertEqual((1, 1), (second.count("/session"), first.count("/session")))
+        # A list that cannot be read again is good for three minutes.
+        source.fails = True
+        derive_at(300)
+        with self.assertRaises(kms.Unavailable):
+            derive_at(303)
+        source.fails, source.listed = False, []
+        with self.assertRaisesRegex(kms.Unavailable, "there is no node"):
+            derive_at(304)
+
+
+class Shown(Case):
+    def test_no_error_and_no_repr_has_a_secret_or_a_name(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        hush = "hush-hush"
+        for rule in (lambda path: None, lambda path: b"x\r\n\r\n", lambda path: reply(b"{}", "410 Gone")):
+            node.rule = rule
+            for operation in (kms.Put(hush, hush.encode()), kms.Get(hush), kms.Delete(hush), kms.Derive("p" + "\0", hush)):
+                outcome = client.batch([operation])[0]
+                self.assertNotIn(hush, f"{outcome!r} {outcome} {vars(outcome)}" if isinstance(outcome, kms.KmsError) else "")
+                if isinstance(outcome, kms.KmsError):
+                    self.assertIsNone(outcome.__cause__)
+        self.assertNotIn((b"a" * 32).hex(), repr(client) + repr(self.identity))
+
+    def test_wrong_arguments(self) -> None:
+        nodes: list[Any] = [
+            [],
+            "nonsense",
+            kms.Node("http://a", "0x12"),
+            kms.Node("http://a", None, "00" * 120),
+            kms.Node("http://a", None, "04" + "11" * 96),
+        ]
+        for node in nodes:
+            with self.assertRaises(kms.InvalidRequest, msg=str(node)):
+                kms.Client(node, self.identity)
+        options: list[dict[str, Any]] = [{"timeout_s": 0}, {"timeout_s": 86401}, {"patience_s": -1}]
+        for option in options:
+            with self.assertRaises(kms.InvalidRequest, msg=str(option)):
+                kms.Client("http://a", self.identity, **option)
