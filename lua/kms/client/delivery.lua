@@ -13,6 +13,7 @@ M.WRITES = { put = true, delete = true }
 local MOST_OPERATIONS = 256 -- of a message
 local MOST_SENDS = 4 -- of a message: once, and three times again
 local LOST = { ERR_CONNECT = true, ERR_TIMEOUT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_HTTP = true }
+local UNSURE = { [500] = true, [502] = true, [504] = true } -- in version 1: it may have been done
 local SAME_NODE = { [400] = true, [409] = true, [410] = true } -- plain answers about the session, not about the node
 
 local Delivery = {}
@@ -108,7 +109,7 @@ end
 local function call_one_v1(entry, operation)
 	local result, message, code, status, wait_s, sent = entry.node:call(operation.kind, operation.fields)
 	if result then return { result = result } end
-	local why = { message = message, code = code, status = status, wait_s = wait_s, sent = sent }
+	local why = { message = message, code = code, status = status, wait_s = wait_s, sent = sent or UNSURE[status] }
 	return M.failed(operation, why), LOST[code] and why
 end
 

@@ -135,7 +135,7 @@ end
 --- Calls the node once in version 1, with a fresh nonce.
 -- @param kind, fields  as kms.client takes them
 -- @return the response's fields that are not secret, and its `exchange` | nil, message, code, HTTP status, seconds of
---   Retry-After, whether the node may have got the request though no response came
+--   Retry-After, whether the node may have got the request though no response of its own came
 function Node:call(kind, fields)
 	local nonce, message, code, status, wait_s = self:nonce()
 	if not nonce then return nil, message, code, status, wait_s end
@@ -150,7 +150,8 @@ function Node:call(kind, fields)
 		sealed.exchange, response.headers["x-kms-response-signature"], response.body)
 	response.body:close()
 	if not result then
-		return nil, "the response is not trusted: " .. message, M.OWN_FAILURES[code] and code or "ERR_UNVERIFIED"
+		code = M.OWN_FAILURES[code] and code or "ERR_UNVERIFIED"
+		return nil, "the response is not trusted: " .. message, code, nil, nil, true
 	end
 	result.exchange = sealed.exchange
 	return result
