@@ -2,6 +2,7 @@
 
 local cases = require("spec.clients.cases")
 local files = require("spec.support.files")
+local nodes = require("spec.support.node")
 
 local PYTHON = "build/clients/python/bin/python"
 
@@ -12,6 +13,19 @@ describe("the Python client", function()
 			pending("`make clients` has not run here")
 		end)
 	end
+	it("does what its README shows", function()
+		local node = nodes.start()
+		finally(function() node:stop() end)
+		local blocks = {}
+		for block in files.read("clients/python/README.md"):gmatch("```python\n(.-)```") do blocks[#blocks + 1] = block end
+		local text = (blocks[1] .. blocks[2]):gsub("http://127%.0%.0%.1:8000", "http://127.0.0.1:" .. node.port)
+			:gsub("build/node/", node.dir .. "/")
+		local code, out, err = nodes.run({ "-c", text }, { program = nodes.build_dir .. "/clients/python/bin/python", env = {
+			PATH = os.getenv("PATH"), PYTHONDONTWRITEBYTECODE = "1", PYTHONPATH = "clients/python/src",
+		} })
+		assert.same({ 0, "32 bytes\nb'hello'\n['greeting']\ngone\n", "" }, { code, out, err })
+	end)
+
 	cases.describe("python", { PYTHON, "spec/clients/python_driver.py" }, {
 		"PATH=" .. os.getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=clients/python/src",
 	}, { setup = setup, teardown = teardown, it = it, pending = pending })

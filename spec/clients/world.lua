@@ -2,7 +2,9 @@
 -- own.
 
 local v1_node = require("spec.support.v1_node")
+local clusters = require("spec.support.cluster")
 local crypto = require("spec.support.crypto")
+local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 local policies = require("spec.support.policies")
 
@@ -41,15 +43,22 @@ function World:node(kind, app)
 	return { url = "http://127.0.0.1:" .. node.port, port = node.port, wallet = node.wallet, der = node.der }
 end
 
---- Why no chain can be had, or nil.
-function World:chain_missing() -- luacheck: no self
-	return "cases on a chain are not run yet"
+--- A cluster whose nodes the client reads from a chain.
+-- @return what `chain` in a driver's `open` is, and the seed of an application (hex) | nil, why there is none
+function World:chain()
+	local missing = clusters.missing()
+	if missing then return nil, missing end
+	self.cluster = self.cluster or clusters.start({ env = SETTINGS })
+	local net = self.cluster.net
+	local chain = { rpc_url = net.chain.url, registry = net.registry.apps, kms_registry = net.registry.kms }
+	return chain, files.read(net.apps[1].seed_path):match("^%x+")
 end
 
 --- Stops what was started.
 function World:stop()
 	for _, node in pairs(self.nodes) do node:stop() end
 	if self.folder then self.folder:remove() end
+	if self.cluster then self.cluster:stop() end
 end
 
 local function make_apps(cases)

@@ -6,11 +6,10 @@ import time
 import unittest
 from typing import Any, ClassVar
 
-from servers import Server, reply
-
 import nova_kms as kms
 from nova_kms import _abi
 from nova_kms._codec import Malformed
+from servers import Server, reply
 
 KMS, APPS = "0x" + "aa" * 20, "0x" + "bb" * 20
 KEY = kms.Identity.from_seed(b"n" * 32).pubkey

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
-from servers import FakeNode, reply
-
 import nova_kms as kms
+from servers import FakeNode, reply
 
 MESSAGE = "/session/message"
 

@@ -5,11 +5,10 @@ import threading
 import time
 import unittest
 
-from servers import Server as Fake
-from servers import reply
-
 from nova_kms import InvalidRequest, KmsError, ProtocolViolation, Timeout, Unavailable
 from nova_kms._http import Response, Server, parse_url
+from servers import Server as Fake
+from servers import reply
 
 ENOUGH_S = 30.0  # a test that takes longer fails
 

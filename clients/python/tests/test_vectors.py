@@ -4,9 +4,9 @@ import json
 import unittest
 from unittest import mock
 
-import vectors
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+import vectors
 from nova_kms import Identity, _abi
 from nova_kms._codec import hex_decode
 from nova_kms._envelope import P384, Channel, hkdf, parse_pubkey

@@ -23,6 +23,7 @@ from .errors import (
 )
 from .identity import Identity, SealingChannel, Signer
 from .known_nodes import KnownNodes
+from .odyn import OdynIdentity
 from .operations import (
     Delete,
     Deleted,
@@ -56,6 +57,7 @@ __all__ = [
     "Node",
     "NodeSource",
     "NotFound",
+    "OdynIdentity",
     "Operation",
     "OutcomeUnknown",
     "Page",

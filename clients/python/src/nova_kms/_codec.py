@@ -27,8 +27,8 @@ def hex_decode(text: str, length: int | None = None) -> bytes:
     return bytes.fromhex(match[1])
 
 
-def base64_decode(text: str) -> bytearray:
-    """Bytes of base64 in its canonical form (RFC 4648 section 3.5). Returns an array that the caller can wipe."""
+def base64_decode(text: str) -> bytes:
+    """Bytes of base64 in its canonical form (RFC 4648 section 3.5)."""
     failed = False
     data = b""
     try:
@@ -39,7 +39,7 @@ def base64_decode(text: str) -> bytearray:
     tail = len(data) % 3
     if failed or len(text) % 4 or (tail and base64.b64encode(data[-tail:]).decode() != text[-4:]):
         raise Malformed("not valid base64")
-    return bytearray(data)
+    return data
 
 
 def base64_encode(data: bytes | bytearray | memoryview) -> str:

@@ -28,6 +28,7 @@ from .operations import Operation, Result, is_write
 
 MOST_OPERATIONS = 256  # of a message
 MOST_SENDS = 4  # of a message: once, and three times again
+_UNSURE = (500, 502, 504)  # in version 1, of a fault or a gateway: the operation may have been done
 _SAME_NODE = (400, 409, 410)  # plain answers about the session, not about the node
 _PAUSE_S = 0.05  # before the only node is called again, doubled each time
 _REST_S, _MOST_REST_S = 1.0, 60.0  # how long a node in trouble is called after the others only
@@ -70,33 +71,35 @@ class Delivery:
         """entries: the nodes that there are now, at least one."""
         self._entries, self._retry_writes = entries, retry_writes
         self._lock, self._at = threading.Lock(), ""
+        self._last: list[Entry] = []  # the nodes that there were when one was chosen last
 
     # ---- nodes ----
 
-    def _order(self) -> list[Entry]:
+    def _order(self, entries: list[Entry]) -> list[Entry]:
         """The current node first, then those behind it; those that rest come last."""
-        entries = list(self._entries())
         at = next((i for i, entry in enumerate(entries) if entry.node.url == self._at), 0)
         turned = entries[at:] + entries[:at]
         # The current node stays first: whoever has trouble with it moves on.
         return turned[:1] + sorted(turned[1:], key=Entry.rests)
 
     def _next(self, entry: Entry) -> None:
-        order = self._order()
+        """Leaves a node that is in trouble, unless somebody else has."""
+        entry.trouble()
+        order = self._order(self._last)
         with self._lock:
-            if order[0] is entry and len(order) > 1:
+            if len(order) > 1 and order[0] is entry:
                 self._at = order[1].node.url
 
     def usable(self) -> tuple[Entry, Session | None]:
         """A node that can be sent operations. Where it raises, nothing was sent."""
         failure: KmsError = Unavailable("there is no node")
-        for entry in self._order():
+        self._last = list(self._entries())
+        for entry in self._order(self._last):
             try:
                 return entry, entry.sessions.ready()
             except KmsError as error:
                 error.sent = False
                 failure = error
-            entry.trouble()
             self._next(entry)
         raise failure
 
@@ -136,15 +139,14 @@ class Delivery:
         plain = failure.http_status if isinstance(failure, NoSession) else None
         if plain in _SAME_NODE and sends == 1:
             return
-        if len(self._entries()) > 1:
-            entry.trouble()
+        if len(self._last) > 1:
             self._next(entry)
         elif sends < MOST_SENDS:
             time.sleep(_PAUSE_S * 2**sends * random.uniform(0.5, 1))
 
     def _send(self, entry: Entry, session: Session | None, operations: Sequence[Operation], text: bytes, sends: int) -> _Sent:
         writes = any(map(is_write, operations))
-        several = len(self._entries()) > 1 and sends < MOST_SENDS
+        several = len(self._last) > 1 and sends < MOST_SENDS
         if session is None:
             outcomes = _call_v1(entry.node, operations)
             first = outcomes[0]
@@ -155,6 +157,7 @@ class Delivery:
             answer = entry.sessions.exchange(session, text)
             results = _read_answer(answer, operations)
         except Malformed as error:
+            entry.sessions.give_up(session)
             failure: KmsError = ProtocolViolation(f"{entry.node.url}: not the results of these operations: {error}", sent=True)
             return _Sent(failure=failure, again=self._may_repeat(failure, sends, writes))
         except KmsError as error:
@@ -171,7 +174,7 @@ class Delivery:
         """Whether a message whose answer did not come may be sent again."""
         if sends >= MOST_SENDS or (writes and failure.sent and not self._retry_writes):
             return False
-        if len(self._entries()) > 1:
+        if len(self._last) > 1:
             return True
         # The only node there is: asked again at once where that can help.
         return not isinstance(failure, Timeout) and not (isinstance(failure, Unavailable) and failure.status)
@@ -258,7 +261,12 @@ def _call_v1(node: NodeClient, operations: Sequence[Operation]) -> list[Outcome]
         except KmsError as error:
             if isinstance(error, Unavailable) and error.status is None:
                 lost = error
-            # A plain refusal is taken for one: version 1 has no others.
-            is_refusal = isinstance(error, Refused) or (isinstance(error, Unavailable) and error.status is not None)
-            outcomes.append(error if is_refusal else failed(operation, error))
+            outcomes.append(error if _is_refusal_v1(error) else failed(operation, error))
     return outcomes
+
+
+def _is_refusal_v1(error: KmsError) -> bool:
+    """Whether the operation was not done. Refusals of version 1 are plain, and taken for what they say."""
+    if isinstance(error, Refused):
+        return error.status not in _UNSURE
+    return isinstance(error, Unavailable) and error.status is not None

@@ -32,6 +32,11 @@ def parse_pubkey(data: bytes) -> bytes:
     return point
 
 
+def der_of(point: bytes) -> bytes:
+    """DER SubjectPublicKeyInfo of a point."""
+    return _SPKI_PREFIX + point
+
+
 def public_key(point: bytes) -> ec.EllipticCurvePublicKey:
     """The key of a point; Malformed where it is not on the curve."""
     try:
@@ -50,11 +55,28 @@ class P384:
         self._key = ec.derive_private_key(int.from_bytes(scalar48, "big"), ec.SECP384R1())
         numbers = self._key.public_key().public_numbers()
         self.point = b"\x04" + numbers.x.to_bytes(48, "big") + numbers.y.to_bytes(48, "big")
-        self.pubkey = _SPKI_PREFIX + self.point
+        self.pubkey = der_of(self.point)
 
     def agree(self, point: bytes) -> bytes:
         """The x-coordinate of the agreement with another's key, 48 bytes."""
         return self._key.exchange(ec.ECDH(), public_key(point))
+
+
+def write_envelope(sender: str, nonce: bytes, sealed: bytes) -> bytes:
+    """An envelope, as JSON. sender: its teePubkey in hexadecimal digits."""
+    return json_encode({"sender_tee_pubkey": sender, "nonce": nonce.hex(), "encrypted_data": sealed.hex()})
+
+
+def read_envelope(body: bytes, sender_point: bytes) -> tuple[bytes, bytes]:
+    """Nonce and ciphertext of an envelope that a key has sealed. Raises Malformed."""
+    envelope = json_object(body)
+    texts = [envelope.get(name) for name in ("sender_tee_pubkey", "nonce", "encrypted_data")]
+    sender, nonce, sealed = (hex_decode(text) if isinstance(text, str) else b"" for text in texts)
+    if not hmac.compare_digest(parse_pubkey(sender), sender_point):
+        raise Malformed("sealed by another key")
+    if len(nonce) < _MIN_NONCE or len(sealed) < _TAG:
+        raise Malformed("not an envelope")
+    return nonce, sealed
 
 
 class Channel:
@@ -68,18 +90,11 @@ class Channel:
     def seal(self, plain: bytes) -> bytes:
         """The envelope, as JSON."""
         nonce = os.urandom(_NONCE)
-        sealed = self._aead.encrypt(nonce[:_IV], plain, None)
-        return json_encode({"sender_tee_pubkey": self._own, "nonce": nonce.hex(), "encrypted_data": sealed.hex()})
+        return write_envelope(self._own, nonce, self._aead.encrypt(nonce[:_IV], plain, None))
 
     def open(self, body: bytes) -> bytes:
         """What the other key sealed. Raises Malformed for everything else."""
-        envelope = json_object(body)
-        texts = [envelope.get(name) for name in ("sender_tee_pubkey", "nonce", "encrypted_data")]
-        sender, nonce, sealed = (hex_decode(text) if isinstance(text, str) else b"" for text in texts)
-        if not hmac.compare_digest(parse_pubkey(sender), self._other):
-            raise Malformed("sealed by another key")
-        if len(nonce) < _MIN_NONCE or len(sealed) < _TAG:
-            raise Malformed("not an envelope")
+        nonce, sealed = read_envelope(body, self._other)
         try:
             return self._aead.decrypt(nonce[:_IV], sealed, None)
         except InvalidTag:

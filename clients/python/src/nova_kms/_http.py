@@ -9,7 +9,7 @@ import http.client
 import io
 import ipaddress
 import re
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -195,15 +195,19 @@ class Server:
         if self._tls is None:
             return sock
         secure = self._tls.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
-        secure.settimeout(0)
-        while True:
-            try:
-                secure.do_handshake()
-                return secure
-            except ssl.SSLWantReadError:
-                select.select([secure], [], [], deadline.left())
-            except ssl.SSLWantWriteError:
-                select.select([], [secure], [], deadline.left())
+        try:
+            secure.settimeout(0)
+            while True:
+                try:
+                    secure.do_handshake()
+                    return secure
+                except ssl.SSLWantReadError:
+                    _wait(secure, selectors.EVENT_READ, deadline.left())
+                except ssl.SSLWantWriteError:
+                    _wait(secure, selectors.EVENT_WRITE, deadline.left())
+        except BaseException:
+            secure.close()
+            raise
 
     # ---- one request ----
 
@@ -265,12 +269,18 @@ def _read(answer: http.client.HTTPResponse, max_bytes: int) -> bytearray:
     return content
 
 
+def _wait(sock: socket.socket, event: int, timeout_s: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, event)
+        return bool(selector.select(timeout_s))
+
+
 def _has_ended(sock: socket.socket) -> bool:
+    """Whether an idle connection has something to read: its end, or what nobody has asked for."""
     try:
-        readable, _, _ = select.select([sock], [], [], 0)
+        return _wait(sock, selectors.EVENT_READ, 0)
     except (OSError, ValueError):
         return True
-    return bool(readable)
 
 
 def _is_public(address: str) -> bool:

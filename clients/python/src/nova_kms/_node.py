@@ -164,6 +164,9 @@ class NodeClient:
             raise refusal(self.url, response)
         try:
             return self._finish(peer, operation, signature, response, asks=asks)
+        except KmsError as error:  # of an identity that keeps its keys elsewhere
+            error.sent = True
+            raise
         except ValueError as error:
             why = str(error)
         raise ProtocolViolation(f"{self.url}: the answer is not trusted: {why}", sent=True)

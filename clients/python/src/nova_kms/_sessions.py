@@ -53,7 +53,7 @@ class Sessions:
             first, session.over = not session.over, True
             return first
 
-    def _give_up(self, session: Session) -> None:
+    def give_up(self, session: Session) -> None:
         """The same, and has the node end it with the next opening, so that a message that was held back on the way dies."""
         if self._drop(session):
             with self._lock:
@@ -62,7 +62,7 @@ class Sessions:
     def close(self) -> None:
         session = self._current
         if session is not None:
-            self._give_up(session)
+            self.give_up(session)
 
     # ---- opening ----
 
@@ -82,7 +82,7 @@ class Sessions:
         if session is None:
             return None
         if session.is_over():
-            self._give_up(session)
+            self.give_up(session)
             return None
         return session
 
@@ -168,7 +168,7 @@ class Sessions:
         try:
             body, seq = session.keys.seal(text, time.time_ns() // 1_000_000)
         except OverflowError:
-            self._give_up(session)
+            self.give_up(session)
             raise NoSession("the session is used up") from None
         begun, limits = time.monotonic(), self.node.limits
         try:
@@ -181,11 +181,11 @@ class Sessions:
                 body=body,
             )
         except KmsError:
-            self._give_up(session)
+            self.give_up(session)
             raise
         if response.status != 200:
             if response.status not in BUSY:
-                self._give_up(session)
+                self.give_up(session)
             raise plain_error(self.node.url, response, sent=True)
         try:
             answer = json_decode(session.keys.open(bytes(response.body), seq))
@@ -195,7 +195,7 @@ class Sessions:
             session.used = max(session.used, begun)
             self._end_if_refused(session, answer)
             return answer
-        self._give_up(session)
+        self.give_up(session)
         raise ProtocolViolation(f"{self.node.url}: what came is not the answer to this message: {why}", sent=True)
 
     def _end_if_refused(self, session: Session, answer: Json) -> None:

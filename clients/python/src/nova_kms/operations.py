@@ -64,10 +64,10 @@ class Derive:
     def read(self, reply: Members) -> Derived:
         _exactly(reply, "app_id", "key", "length", "path")
         _same(reply, "path", self.path)
-        with Secret(_secret(reply, "key")) as key:
-            if _number(reply, "length") != self.length or len(key) != self.length:
-                raise Malformed("a key of another length")
-            return Derived(_number(reply, "app_id"), self.path, Secret(key))
+        app_id, key = _number(reply, "app_id"), _secret(reply, "key")
+        if _number(reply, "length") != self.length or len(key) != self.length:
+            raise Malformed("a key of another length")
+        return Derived(app_id, self.path, key)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Get:
         _exactly(reply, "app_id", "key", "updated_at_ms", "value")
         _same(reply, "key", self.key)
         stamp, app_id = _number(reply, "updated_at_ms"), _number(reply, "app_id")
-        return Record(app_id, self.key, Secret(_secret(reply, "value")), stamp)
+        return Record(app_id, self.key, _secret(reply, "value"), stamp)
 
 
 @dataclass(frozen=True)
@@ -256,8 +256,8 @@ def _same(reply: Members, name: str, wanted: str) -> None:
         raise Malformed(f"{name} is another one")
 
 
-def _secret(reply: Members, name: str) -> bytearray:
+def _secret(reply: Members, name: str) -> Secret:
     text = reply[name]
     if not isinstance(text, str):
         raise Malformed(f"{name} is not base64")
-    return base64_decode(text)
+    return Secret(base64_decode(text))
