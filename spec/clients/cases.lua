@@ -7,6 +7,7 @@ local faults = require("spec.clients.faults")
 local files = require("spec.support.files")
 local json = require("kms.base.json")
 local loopback = require("spec.support.loopback")
+local wait = require("spec.support.wait")
 local world_of = require("spec.clients.world")
 
 local M = {}
@@ -137,6 +138,7 @@ local function step_of(run, step)
 		for name, value in pairs(step.reopen) do run.options[name] = value end
 		return open(run, run.options)
 	end
+	if step.pause_ms then return wait.sleep(step.pause_ms) end
 	if not step.open_expect then fail(run, "is none") end
 end
 

@@ -71,10 +71,12 @@ class Registries:
             self.results[APPS, _abi.call("getVersion(uint256,uint256)", 9, version_id)] = data
         self.head: Any = {"number": "0x64", "timestamp": hex(int(time.time()))}
         self.blocks: set[str] = set()
+        self.sizes: list[int] = []
         self.answer: bytes | None = None
         self.server = Server(self._handle)
 
     def _handle(self, connection: socket.socket, line: bytes, headers: dict[str, str], body: bytes) -> None:
+        self.sizes.append(len(json.loads(body)))
         answers = [{"jsonrpc": "2.0", "id": call["id"]} | self._call(call) for call in json.loads(body)]
         connection.sendall(self.answer or reply(json.dumps(list(reversed(answers))).encode()))
 
@@ -115,6 +117,13 @@ class Chains(unittest.TestCase):
         )
         # All at one block, six behind the head.
         self.assertEqual({hex(0x64 - 6)}, registries.blocks)
+
+    def test_reads_many_members_in_several_requests(self) -> None:
+        wallets = ["0x" + format(i, "040x") for i in range(1, 121)]
+        registries = self.registries([(wallet, instance(wallet)) for wallet in wallets])
+        self.assertEqual(wallets, [node.wallet for node in self.chain(registries).nodes()])
+        # The block, two of KMSRegistry, the list, three of members, their version.
+        self.assertEqual([2, 1, 1, 1, 50, 50, 20, 1], registries.sizes)
 
     def test_leaves_out_what_is_no_member(self) -> None:
         w = self.wallets

@@ -46,6 +46,49 @@ class Sessions(Case):
         self.assertEqual((1, 160), (node.count("/session"), node.count(MESSAGE)))
         self.assertEqual(list(range(1, 161)), sorted(seq for _, seq in node.seqs))
 
+    def test_threads_share_an_opening_that_fails(self) -> None:
+        node = self.node()
+        client = self.client(node)
+        client.derive("p")
+        client.close()
+        sessions, held = client._now()[0].sessions, threading.Event()
+        self.addCleanup(held.set)
+
+        class Counted:
+            """The lock of an opening; entered: by how many threads, whether or not they got it."""
+
+            def __init__(self) -> None:
+                self.lock, self.counting, self.entered = threading.Lock(), threading.Lock(), 0
+
+            def __enter__(self) -> None:
+                with self.counting:
+                    self.entered += 1
+                self.lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                self.lock.release()
+
+        def rule(path: str) -> bytes | None:
+            if path != "/session":
+                return None
+            held.wait(60)
+            return reply(b"{}", "500 Error")
+
+        def work(_: int) -> None:
+            with self.assertRaises(kms.NoSession):
+                sessions.ready()
+
+        node.rule, counted = rule, Counted()
+        sessions._opening = counted  # type: ignore[assignment]
+        with ThreadPoolExecutor(8) as pool:
+            done = pool.map(work, range(8))
+            deadline = time.monotonic() + 30
+            while counted.entered < 8 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            held.set()
+            list(done)
+        self.assertEqual((8, 2), (counted.entered, node.count("/session")))
+
     def test_is_opened_anew_where_the_node_has_forgotten_it(self) -> None:
         node = self.node()
         client = self.client(node)
@@ -191,8 +234,10 @@ class Several(Case):
         derive_at(122)
         self.assertEqual((1, 1), (second.count("/session"), first.count("/session")))
         # A list that cannot be read again is good for three minutes.
-        source.fails = True
-        derive_at(300)
+        source.fails, source.reads = True, 0
+        for later, reads in ((183, 1), (187, 1), (189, 2), (300, 3)):
+            derive_at(later)
+            self.assertEqual(reads, source.reads, later)
         with self.assertRaises(kms.Unavailable):
             derive_at(303)
         source.fails, source.listed = False, []

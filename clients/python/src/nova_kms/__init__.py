@@ -73,4 +73,4 @@ __all__ = [
     "Unavailable",
     "Written",
 ]
-__version__ = "1.0.0"
+__version__ = "0.1.0"

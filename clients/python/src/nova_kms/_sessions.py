@@ -42,6 +42,8 @@ class Sessions:
         self._current: Session | None = None
         self._given_up: list[bytes] = []
         self._v1_until = 0.0
+        self._attempts = 0  # at an opening, and what came of the last one
+        self._failure: KmsError | None = None
 
     # ---- the end of a session ----
 
@@ -71,11 +73,21 @@ class Sessions:
         session = self._usable()
         if session is not None or time.monotonic() < self._v1_until:
             return session
-        with self._opening:  # one thread opens, the others wait for it
+        attempts = self._attempts
+        with self._opening:  # one thread opens, the others wait for what comes of it
             session = self._usable()
             if session is not None or time.monotonic() < self._v1_until:
                 return session
-            return self._open()
+            if self._attempts != attempts and self._failure is not None:
+                raise self._failure
+            try:
+                self._failure = None
+                return self._open()
+            except KmsError as error:
+                self._failure = error
+                raise
+            finally:
+                self._attempts += 1
 
     def _usable(self) -> Session | None:
         session = self._current

@@ -23,7 +23,8 @@ _MESSAGE = 512 << 10  # bytes of a message's JSON, unless one operation alone ta
 _TOO_LARGE = 413  # HTTP status
 _LONGEST_ANSWER = 160 << 20  # bytes: the longest listing that a node may be configured to give, sealed in version 1
 _MAX_TIMEOUT_S = 86400.0
-_READ_S, _MOST_AGE_S = 60.0, 180.0  # how often a list of nodes is read, and how old it may be where it cannot be read
+_READ_S, _AGAIN_S = 60.0, 5.0  # how often a list of nodes is read, and how soon again where it could not be
+_MOST_AGE_S = 180.0  # of a list of nodes
 
 _Kind = TypeVar("_Kind", Derived, Written, Record, Deleted, Page)
 
@@ -84,6 +85,7 @@ class Client:
         self._lock = threading.Lock()
         self._entries: dict[Node, Entry] = {}
         self._read_at: float | None = None
+        self._tried_at = 0.0
         self._delivery = Delivery(self._now, retry_writes=retry_writes)
         if isinstance(self._source, _Fixed):
             self._update()
@@ -125,12 +127,14 @@ class Client:
         """The nodes, read anew where the list is old."""
         if not isinstance(self._source, _Fixed):
             with self._lock:
-                age = None if self._read_at is None else time.monotonic() - self._read_at
-                if age is None or age > _READ_S:
+                now = time.monotonic()
+                age = _MOST_AGE_S + 1 if self._read_at is None else now - self._read_at
+                if age > _MOST_AGE_S or (age > _READ_S and now - self._tried_at > _AGAIN_S):
+                    self._tried_at = now
                     try:
                         self._update()
                     except KmsError:
-                        if age is None or age > _MOST_AGE_S:
+                        if age > _MOST_AGE_S:
                             raise
         return list(self._entries.values())
 
