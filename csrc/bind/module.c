@@ -43,6 +43,7 @@ static void (*const topics[])(lua_State *L) = {
 	bind_add_digest,
 	bind_add_sync_walk,
 	bind_add_snapshot,
+	bind_add_audit,
 	bind_add_files,
 	bind_add_recovery,
 	bind_add_recovery_share,

@@ -36,6 +36,7 @@ void bind_add_sync_secret(lua_State *L);
 void bind_add_sync_store(lua_State *L);
 void bind_add_sync_walk(lua_State *L);
 void bind_add_snapshot(lua_State *L);
+void bind_add_audit(lua_State *L);
 void bind_add_files(lua_State *L);
 void bind_add_sigv4(lua_State *L);
 void bind_add_tree(lua_State *L);

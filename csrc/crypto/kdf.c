@@ -10,6 +10,7 @@
 #define SYNC_KEY_PATH "sync_hmac_key"
 #define DIGEST_KEY_PATH "digest_key"
 #define SNAPSHOT_KEY_PATH "snapshot_key"
+#define AUDIT_KEY_PATH "audit_key"
 #define KEY_BYTES 32
 #define MAX_SALT 40
 
@@ -85,4 +86,11 @@ kms_status kms_snapshot_key(kms_secret **key32, const kms_secret *master32)
 	ENSURE_REF(key32);
 	*key32 = NULL;
 	return derive_secret(key32, master32, 0, KMS_TEXT(SNAPSHOT_KEY_PATH));
+}
+
+kms_status kms_audit_key(kms_secret **key32, const kms_secret *master32)
+{
+	ENSURE_REF(key32);
+	*key32 = NULL;
+	return derive_secret(key32, master32, 0, KMS_TEXT(AUDIT_KEY_PATH));
 }

@@ -35,6 +35,8 @@ static void reset_signals(bool serves)
 	for (size_t i = 0; i < KMS_ARRAY_LEN(defaults); i++)
 		(void)signal(defaults[i], SIG_DFL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A write beyond the limit of a file's size (RLIMIT_FSIZE) fails, as on a full disk. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	if (serves) (void)signal(SIGHUP, SIG_IGN);
 	/* Last: a signal that was blocked arrives now. */
 	sigfillset(&all);

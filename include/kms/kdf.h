@@ -47,4 +47,10 @@ kms_status kms_digest_key(kms_secret **key32, const kms_secret *master32);
  */
 kms_status kms_snapshot_key(kms_secret **key32, const kms_secret *master32);
 
+/*
+ * The key that names in the audit log are hashed under (kms/audit.h): app id 0, path "audit_key".
+ * Returns, Out: as kms_data_key.
+ */
+kms_status kms_audit_key(kms_secret **key32, const kms_secret *master32);
+
 #endif

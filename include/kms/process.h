@@ -26,9 +26,9 @@
 /*
  * Gives the process the surroundings that its code expects, whatever started it: descriptors 0, 1 and 2 are
  * open (to /dev/null when they were closed, so that no socket takes their place and gets log lines); no
- * signal is blocked and no alarm runs; SIGCHLD, SIGTERM and SIGINT have their defaults; SIGPIPE is ignored. A
- * process that `serves` also ignores SIGHUP until its loop handles it, and lets nobody else read the files
- * that it makes (umask 077). Returns: KMS_OK; ERR_SYSTEM when /dev/null cannot be opened.
+ * signal is blocked and no alarm runs; SIGCHLD, SIGTERM and SIGINT have their defaults; SIGPIPE and SIGXFSZ
+ * are ignored. A process that `serves` also ignores SIGHUP until its loop handles it, and lets nobody else
+ * read the files that it makes (umask 077). Returns: KMS_OK; ERR_SYSTEM when /dev/null cannot be opened.
  */
 kms_status kms_process_settle(bool serves);
 

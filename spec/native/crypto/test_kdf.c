@@ -82,6 +82,10 @@ TEST(reserved_keys_are_the_ones_of_the_protocol)
 	hex_bytes(want, 32, "c6e376cd49b2d39103b3333f6ab13254307f4f0f47ac33a7de6fe6334f28fe1f");
 	CHECK_MEM(kms_secret_bytes(key), want, 32);
 	kms_secret_unref(key);
+	CHECK_OK(kms_audit_key(&key, master));
+	hex_bytes(want, 32, "ba43e92c2dbc5b2ca6b03f4b8afe099720e6f0b7a8590f84ecf2e29232a18a08");
+	CHECK_MEM(kms_secret_bytes(key), want, 32);
+	kms_secret_unref(key);
 	kms_secret_unref(master);
 }
 
@@ -101,6 +105,7 @@ TEST(the_reserved_application_and_misuse_are_refused)
 	CHECK_STATUS(KMS_ERR_RANGE, kms_sync_key(&made, half));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_digest_key(&made, half));
 	CHECK_STATUS(KMS_ERR_RANGE, kms_snapshot_key(&made, half));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_audit_key(&made, half));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(key, 32, NULL, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, derive(NULL, 32, master, 1, "p", ""));
 	CHECK_STATUS(KMS_ERR_ARGUMENT,

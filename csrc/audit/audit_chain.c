@@ -1,0 +1,263 @@
+/* Lines of an audit log: what stands in them, and how each is tied to the one before. */
+#include "audit/audit_internal.h"
+#include "base/bits.h"
+#include "base/ensure.h"
+#include "kms/codec.h"
+#include "kms/crypto.h"
+#include "kms/json.h"
+
+#define TEXT_MAX 128 /* bytes of a member's text */
+#define SEQUENCE "{\"seq\":"
+#define PREVIOUS ",\"prev\":\""
+#define SEQUENCE_MAX ((uint64_t)1 << 52) /* of a line to go on behind: readers of JSON know 2^53 exactly */
+#define HASH_DIGITS (2 * KMS_AUDIT_HASH_BYTES)
+/* What a line has more than its body: both names, a number, the hash with its quote, comma and closing brace.
+ */
+#define CHAIN_BYTES (sizeof(SEQUENCE) + KMS_DECIMAL_MAX + sizeof(PREVIOUS) + HASH_DIGITS + 3)
+
+kms_status kms_audit_name(uint8_t hash16[KMS_AUDIT_NAME_BYTES], const kms_secret *key32, kms_audit_kind kind,
+			  uint64_t app_id, const uint8_t digest32[KMS_AUDIT_HASH_BYTES])
+{
+	uint8_t front[9] = { (uint8_t)kind }, mac32[32];
+	ENSURE_REF(hash16);
+	memset(hash16, 0, KMS_AUDIT_NAME_BYTES);
+	ENSURE_REF(digest32);
+	kms_store64_be(front + 1, app_id);
+	const kms_span parts[] = { KMS_SPAN(front), kms_span_of(digest32, KMS_AUDIT_HASH_BYTES) };
+	GUARD(kms_hmac_sha256_spans(mac32, key32, parts, KMS_ARRAY_LEN(parts)));
+	memcpy(hash16, mac32, KMS_AUDIT_NAME_BYTES);
+	return KMS_OK;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------------ */
+
+/* A text that is cut stays UTF-8. */
+static kms_text cut(kms_text text)
+{
+	if (text.len <= TEXT_MAX) return text;
+	text.len = TEXT_MAX;
+	while (text.len > 0 && ((uint8_t)text.text[text.len] & 0xc0) == 0x80)
+		text.len--;
+	return text;
+}
+
+static kms_status append_member(kms_buf *bodies, const char *name, kms_text value)
+{
+	if (!value.text) return KMS_OK;
+	GUARD(kms_buf_append_text(bodies, name));
+	return kms_buf_append_json(bodies, cut(value));
+}
+
+static kms_status append_members(kms_buf *bodies, const kms_audit_event *event)
+{
+	GUARD(kms_buf_append_text(bodies, "\"time_ms\":"));
+	GUARD(kms_buf_append_u64(bodies, event->time_ms));
+	GUARD(append_member(bodies, ",\"event\":", event->event));
+	GUARD(append_member(bodies, ",\"op\":", event->operation));
+	GUARD(append_member(bodies, ",\"wallet\":", event->wallet));
+	GUARD(append_member(bodies, ",\"app\":", event->app));
+	GUARD(append_member(bodies, ",\"name\":", event->name));
+	GUARD(append_member(bodies, ",\"context\":", event->context));
+	GUARD(append_member(bodies, ",\"code\":", event->code));
+	if (event->status) {
+		GUARD(kms_buf_append_text(bodies, ",\"status\":"));
+		GUARD(kms_buf_append_u64(bodies, event->status));
+	}
+	GUARD(append_member(bodies, ",\"rule\":", event->rule));
+	GUARD(append_member(bodies, ",\"request\":", event->request));
+	if (event->more.len) {
+		ENSURE(!memchr(event->more.text, '\n', event->more.len), KMS_ERR_ARGUMENT);
+		GUARD(kms_buf_append(bodies, KMS_BYTES(",")));
+		GUARD(kms_buf_append(bodies, kms_text_span(event->more)));
+	}
+	return kms_buf_append(bodies, KMS_BYTES("\n"));
+}
+
+kms_status audit_body_append(kms_buf *bodies, const kms_audit_event *event)
+{
+	size_t before = bodies->len;
+	kms_status status = append_members(bodies, event);
+	if (status == KMS_OK && bodies->len - before > KMS_AUDIT_LINE_MAX - CHAIN_BYTES)
+		status = KMS_ERR_TOO_LARGE;
+	if (status != KMS_OK) bodies->len = before;
+	return status;
+}
+
+/* ---- the chain --------------------------------------------------------------------------------------- */
+
+/* Appends a line of a body without its line feed. In-out: head. */
+static kms_status chain_one(kms_buf *lines, audit_head *head, kms_span body)
+{
+	size_t before = lines->len;
+	char digits[KMS_DECIMAL_MAX], hex[HASH_DIGITS];
+	kms_text number = kms_decimal_format(digits, head->sequence + 1);
+	kms_hex_encode(hex, KMS_SPAN(head->hash32));
+	/* One check of the room: the appends below then cannot fail. */
+	GUARD(kms_buf_reserve(lines, body.len + CHAIN_BYTES));
+	GUARD(kms_buf_append(lines, KMS_BYTES(SEQUENCE)));
+	GUARD(kms_buf_append(lines, kms_text_span(number)));
+	GUARD(kms_buf_append(lines, KMS_BYTES(PREVIOUS)));
+	GUARD(kms_buf_append(lines, KMS_SPAN(hex)));
+	GUARD(kms_buf_append(lines, KMS_BYTES("\",")));
+	GUARD(kms_buf_append(lines, body));
+	GUARD(kms_buf_append(lines, KMS_BYTES("}")));
+	GUARD(kms_sha256(head->hash32, kms_span_of(lines->data + before, lines->len - before)));
+	head->sequence++;
+	return kms_buf_append(lines, KMS_BYTES("\n"));
+}
+
+/* The line that begins a run, where it is not chained yet. */
+static kms_status chain_start(kms_audit *audit, audit_head *head)
+{
+	DEFER(kms_buf_free) kms_buf body = kms_buf_make(KMS_BUF_PLAIN, KMS_AUDIT_LINE_MAX);
+	DEFER(kms_buf_free) kms_buf more = kms_buf_make(KMS_BUF_PLAIN, KMS_AUDIT_LINE_MAX);
+	if (audit->begun) return KMS_OK;
+	GUARD(kms_buf_append(&more, kms_buf_span(&audit->start)));
+	GUARD(kms_buf_append_text(&more, more.len ? ",\"torn\":" : "\"torn\":"));
+	GUARD(kms_buf_append_u64(&more, audit->torn));
+	kms_audit_event event = { .time_ms = audit->start_ms,
+				  .event = KMS_TEXT("start"),
+				  .more = kms_buf_text(&more) };
+	GUARD(audit_body_append(&body, &event));
+	return chain_one(&audit->chained, head, kms_span_of(body.data, body.len - 1));
+}
+
+static kms_status chain_all(kms_audit *audit, audit_head *head)
+{
+	GUARD(chain_start(audit, head));
+	kms_span rest = kms_buf_span(&audit->batch);
+	while (rest.len > 0) {
+		const uint8_t *end = memchr(rest.bytes, '\n', rest.len);
+		ENSURE(end, KMS_ERR_STATE);
+		size_t len = (size_t)(end - rest.bytes);
+		GUARD(chain_one(&audit->chained, head, kms_span_of(rest.bytes, len)));
+		rest.bytes = end + 1;
+		rest.len -= len + 1;
+	}
+	return KMS_OK;
+}
+
+size_t audit_chain_size(const kms_audit *audit)
+{
+	size_t start = audit->begun ? 0 : KMS_AUDIT_LINE_MAX / 2;
+	return start + audit->batch.len + audit->batch_lines * CHAIN_BYTES;
+}
+
+kms_status audit_chain(kms_audit *audit)
+{
+	size_t before = audit->chained.len;
+	audit_head head = audit->head;
+	kms_status status = chain_all(audit, &head);
+	if (status != KMS_OK) {
+		audit->chained.len = before;
+		return status;
+	}
+	audit->head = head;
+	audit->begun = true;
+	audit->batch.len = 0;
+	return KMS_OK;
+}
+
+static kms_status settle_line(kms_audit *audit, kms_span line)
+{
+	GUARD(kms_sha256(audit->in_file.hash32, line));
+	audit->in_file.sequence++;
+	audit->state.lines++;
+	return KMS_OK;
+}
+
+/* All of it, as a rule: then the hashes are known. */
+static void settle_all(kms_audit *audit)
+{
+	audit->state.lines += audit->head.sequence - audit->in_file.sequence;
+	audit->in_file = audit->head;
+	audit->chained.len = 0;
+	audit->written = 0;
+}
+
+kms_status audit_settle(kms_audit *audit)
+{
+	size_t whole = 0;
+	if (audit->written == audit->chained.len) {
+		settle_all(audit);
+		return KMS_OK;
+	}
+	kms_span rest = kms_span_of(audit->chained.data, audit->written);
+	for (const uint8_t *end; rest.len > 0 && (end = memchr(rest.bytes, '\n', rest.len));) {
+		size_t len = (size_t)(end - rest.bytes);
+		GUARD(settle_line(audit, kms_span_of(rest.bytes, len)));
+		rest.bytes = end + 1;
+		rest.len -= len + 1;
+		whole += len + 1;
+	}
+	/* What is left begins with the line that is torn, if one is. */
+	if (whole) memmove(audit->chained.data, audit->chained.data + whole, audit->chained.len - whole);
+	audit->chained.len -= whole;
+	audit->written -= whole;
+	return KMS_OK;
+}
+
+/* ---- the end of a file ------------------------------------------------------------------------------- */
+
+static bool starts_with(kms_span bytes, kms_span prefix)
+{
+	return bytes.len >= prefix.len && memcmp(bytes.bytes, prefix.bytes, prefix.len) == 0;
+}
+
+/* Whether a line has the form of the chain's. Out: sequence. */
+static bool is_line(uint64_t *sequence, kms_span line)
+{
+	kms_span sequence_name = KMS_BYTES(SEQUENCE), previous_name = KMS_BYTES(PREVIOUS);
+	if (!starts_with(line, sequence_name) || line.bytes[line.len - 1] != '}') return false;
+	size_t at = sequence_name.len, first = at;
+	while (at < line.len && line.bytes[at] >= '0' && line.bytes[at] <= '9')
+		at++;
+	kms_text digits = kms_text_of((const char *)line.bytes + first, at - first);
+	if (kms_decimal_parse(sequence, digits) != KMS_OK) return false;
+	if (*sequence == 0 || *sequence > SEQUENCE_MAX) return false;
+	if (!starts_with(kms_span_of(line.bytes + at, line.len - at), previous_name)) return false;
+	at += previous_name.len;
+	uint8_t hash32[KMS_AUDIT_HASH_BYTES];
+	if (line.len - at < HASH_DIGITS) return false;
+	return kms_hex_decode(KMS_OUT(hash32), kms_text_of((const char *)line.bytes + at, HASH_DIGITS)) ==
+	       KMS_OK;
+}
+
+/* The first byte of the line that ends before `end`. */
+static size_t line_start(kms_span tail, size_t end)
+{
+	while (end > 0 && tail.bytes[end - 1] != '\n')
+		end--;
+	return end;
+}
+
+/* Whether a file is empty, or holds no more than the beginning of a first line and what ends that. */
+static bool is_torn_start(kms_span file)
+{
+	kms_span first = KMS_BYTES(SEQUENCE "1" PREVIOUS);
+	size_t same = 0;
+	while (same < file.len && same < first.len && file.bytes[same] == first.bytes[same])
+		same++;
+	if (same == first.len) return file.len <= KMS_AUDIT_LINE_MAX;
+	while (same < file.len && (file.bytes[same] == '~' || file.bytes[same] == '\n'))
+		same++;
+	return same == file.len;
+}
+
+kms_status audit_find_end(audit_head *head, size_t *torn, kms_span tail, bool whole)
+{
+	*head = (audit_head){ 0 };
+	*torn = tail.len;
+	/* Behind the last line feed is no whole line. */
+	for (size_t end = line_start(tail, tail.len); end > 0;) {
+		size_t start = line_start(tail, end - 1);
+		kms_span line = kms_span_of(tail.bytes + start, end - 1 - start);
+		if (is_line(&head->sequence, line)) {
+			*torn = tail.len - end;
+			return kms_sha256(head->hash32, line);
+		}
+		end = start;
+	}
+	head->sequence = 0;
+	return whole && is_torn_start(tail) ? KMS_OK : KMS_ERR_FILE_FORMAT;
+}
