@@ -71,6 +71,20 @@ return {
 	-- Allowed: true or false.
 	-- LOG_NAMES = false,
 
+	-- Audit log -----------------------------------------------------------------------------
+
+	-- File of the audit log, or stdout: who was given key material, who was refused, what was changed.
+	-- Allowed: off, stdout, or the path of a file from / on, at most 3900 bytes.
+	-- AUDIT = "off",
+
+	-- The audit log's file is moved aside before it is longer, in bytes.
+	-- Allowed: a whole number from 65536 to 1099511627776.
+	-- AUDIT_FILE_BYTES = 256 * 1024 * 1024,
+
+	-- Audit reading and writing of records, too.
+	-- Allowed: true or false.
+	-- AUDIT_RECORDS = false,
+
 	-- Identity and secrets ------------------------------------------------------------------
 
 	-- The cluster's master secret, 64 hexadecimal digits; from the environment only, wiped from it.

@@ -21,7 +21,7 @@ static kms_status set_options(kms_audit *audit, const kms_audit_options *options
 {
 	kms_text path = options->path;
 	ENSURE(options->max_waiting >= 2 * KMS_AUDIT_LINE_MAX, KMS_ERR_RANGE);
-	ENSURE(options->max_file >= 2 * KMS_AUDIT_LINE_MAX, KMS_ERR_RANGE);
+	ENSURE(options->max_file >= KMS_AUDIT_FILE_MIN, KMS_ERR_RANGE);
 	ENSURE(!path.text || (path.len > 0 && path.len <= AUDIT_PATH_MAX), KMS_ERR_RANGE);
 	ENSURE(!path.text || !memchr(path.text, '\0', path.len), KMS_ERR_RANGE);
 	if (path.text) memcpy(audit->path, path.text, path.len);
@@ -30,8 +30,7 @@ static kms_status set_options(kms_audit *audit, const kms_audit_options *options
 	audit->max_file = options->max_file;
 	audit->waiting = kms_buf_make(KMS_BUF_PLAIN, options->max_waiting);
 	audit->batch = kms_buf_make(KMS_BUF_PLAIN, options->max_waiting);
-	/* The shortest body has more than a seventh of its line. */
-	audit->chained = kms_buf_make(KMS_BUF_PLAIN, 8 * options->max_waiting + KMS_AUDIT_LINE_MAX);
+	audit->chained = kms_buf_make(KMS_BUF_PLAIN, AUDIT_PORTION + 2 * KMS_AUDIT_LINE_MAX);
 	audit->start = kms_buf_make(KMS_BUF_PLAIN, KMS_AUDIT_LINE_MAX / 2);
 	return kms_buf_append(&audit->start, kms_text_span(options->start));
 }
@@ -115,7 +114,6 @@ void kms_audit_begin_write(kms_audit *audit, uint64_t time_ms)
 	kms_buf empty = audit->batch;
 	audit->batch = audit->waiting;
 	audit->waiting = empty;
-	audit->batch_lines = audit->counts.waiting_lines;
 	audit->counts.waiting_lines = 0;
 	say_lost(audit, time_ms);
 }
@@ -142,10 +140,12 @@ static kms_status write_all(kms_audit *audit)
 	errno = 0;
 	if (audit->path_len) GUARD(audit_file_open(audit));
 	if (audit->chained.len > 0) GUARD(write_chained(audit));
-	if (audit->batch.len == 0 && audit->begun) return KMS_OK;
-	if (audit->path_len) GUARD(audit_file_rotate(audit));
-	GUARD(audit_chain(audit));
-	return write_chained(audit);
+	while (audit->batch.len > 0 || !audit->begun) {
+		if (audit->path_len) GUARD(audit_file_rotate(audit));
+		GUARD(audit_chain(audit));
+		GUARD(write_chained(audit));
+	}
+	return KMS_OK;
 }
 
 kms_status kms_audit_write(kms_audit *audit, kms_audit_state *state, bool sync)

@@ -122,39 +122,35 @@ static kms_status chain_start(kms_audit *audit, audit_head *head)
 	return chain_one(&audit->chained, head, kms_span_of(body.data, body.len - 1));
 }
 
-static kms_status chain_all(kms_audit *audit, audit_head *head)
+/* In-out: head, taken. */
+static kms_status chain_some(kms_audit *audit, audit_head *head, size_t *taken)
 {
 	GUARD(chain_start(audit, head));
-	kms_span rest = kms_buf_span(&audit->batch);
-	while (rest.len > 0) {
-		const uint8_t *end = memchr(rest.bytes, '\n', rest.len);
+	while (*taken < audit->batch.len && audit->chained.len < AUDIT_PORTION) {
+		const uint8_t *body = audit->batch.data + *taken;
+		const uint8_t *end = memchr(body, '\n', audit->batch.len - *taken);
 		ENSURE(end, KMS_ERR_STATE);
-		size_t len = (size_t)(end - rest.bytes);
-		GUARD(chain_one(&audit->chained, head, kms_span_of(rest.bytes, len)));
-		rest.bytes = end + 1;
-		rest.len -= len + 1;
+		size_t len = (size_t)(end - body);
+		GUARD(chain_one(&audit->chained, head, kms_span_of(body, len)));
+		*taken += len + 1;
 	}
 	return KMS_OK;
 }
 
-size_t audit_chain_size(const kms_audit *audit)
-{
-	size_t start = audit->begun ? 0 : KMS_AUDIT_LINE_MAX / 2;
-	return start + audit->batch.len + audit->batch_lines * CHAIN_BYTES;
-}
-
 kms_status audit_chain(kms_audit *audit)
 {
-	size_t before = audit->chained.len;
+	size_t before = audit->chained.len, taken = audit->taken;
 	audit_head head = audit->head;
-	kms_status status = chain_all(audit, &head);
+	kms_status status = chain_some(audit, &head, &taken);
 	if (status != KMS_OK) {
 		audit->chained.len = before;
 		return status;
 	}
 	audit->head = head;
 	audit->begun = true;
-	audit->batch.len = 0;
+	audit->taken = taken;
+	if (taken < audit->batch.len) return KMS_OK;
+	audit->taken = audit->batch.len = 0;
 	return KMS_OK;
 }
 

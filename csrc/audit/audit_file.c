@@ -121,21 +121,31 @@ static bool is_open(const kms_audit *audit)
 	       st.st_ino == audit->inode;
 }
 
+/* Out: st - of the file. */
+static kms_status check_file(kms_audit *audit, struct stat *st, int fd)
+{
+	ENSURE(fstat(fd, st) == 0, KMS_ERR_SYSTEM);
+	ENSURE(S_ISREG(st->st_mode) && st->st_uid == geteuid() && !(st->st_mode & 022), KMS_ERR_FILE_MODE);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? KMS_ERR_BUSY : KMS_ERR_SYSTEM;
+	return take_file(audit, fd, st);
+}
+
 kms_status audit_file_open(kms_audit *audit)
 {
 	struct stat st;
 	if (is_open(audit)) return KMS_OK;
 	/* O_NONBLOCK: a FIFO must not hold it up. */
 	const int flags = O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-	DEFER(close_fd) int fd = open(audit->path, flags, 0600);
-	ENSURE(fd >= 0 || errno != ELOOP, KMS_ERR_FILE_MODE);
-	ENSURE(fd >= 0 && fstat(fd, &st) == 0, KMS_ERR_SYSTEM);
-	ENSURE(S_ISREG(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022), KMS_ERR_FILE_MODE);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? KMS_ERR_BUSY : KMS_ERR_SYSTEM;
-	GUARD(take_file(audit, fd, &st));
+	int fd = open(audit->path, flags, 0600);
+	if (fd < 0) return errno == ELOOP ? KMS_ERR_FILE_MODE : KMS_ERR_SYSTEM;
+	kms_status status = check_file(audit, &st, fd);
+	if (status != KMS_OK) {
+		audit->state.error = errno;
+		close_fd(&fd);
+		return status;
+	}
 	audit_file_close(audit);
 	audit->fd = fd;
-	fd = -1;
 	audit->device = st.st_dev;
 	audit->inode = st.st_ino;
 	audit->state.file_bytes = (uint64_t)st.st_size;
@@ -161,7 +171,7 @@ kms_status audit_file_rotate(kms_audit *audit)
 {
 	audit->state.rotation_error = 0;
 	if (audit->state.file_bytes == 0 || audit->chained.len > 0) return KMS_OK;
-	if (audit->state.file_bytes + audit_chain_size(audit) <= audit->max_file) return KMS_OK;
+	if (audit->state.file_bytes + AUDIT_PORTION + KMS_AUDIT_LINE_MAX <= audit->max_file) return KMS_OK;
 	/* Without it the file grows on: no line is lost. */
 	audit->state.rotation_error = move_aside(audit);
 	return audit->state.rotation_error ? KMS_OK : audit_file_open(audit);

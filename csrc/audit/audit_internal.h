@@ -8,6 +8,7 @@
 #include "kms/buf.h"
 
 #define AUDIT_PATH_MAX 3900 /* a number is added to it */
+#define AUDIT_PORTION 16384 /* bytes of lines that are written at once */
 
 /* The end of a chain. */
 typedef struct audit_head {
@@ -22,8 +23,8 @@ struct kms_audit {
 	uint64_t unsaid, lost_since_ms, lost_until_ms; /* lines lost that no line tells of */
 
 	/* Of kms_audit_write. */
-	kms_buf batch; /* bodies handed over */
-	size_t batch_lines;
+	kms_buf batch;   /* bodies handed over */
+	size_t taken;    /* bytes of it that are chained */
 	kms_buf chained; /* whole lines; the first `written` bytes are in the file */
 	size_t written;
 	audit_head head;    /* of the last line that was chained */
@@ -48,11 +49,10 @@ struct kms_audit {
  */
 kms_status audit_body_append(kms_buf *bodies, const kms_audit_event *event);
 
-/* Bytes of the lines that audit_chain will add, or a few more. */
-size_t audit_chain_size(const kms_audit *audit);
-
-/* Makes lines of the bodies in `batch`, behind those in `chained`. Returns: as kms_buf_append, and nothing
- * changes. */
+/*
+ * Makes lines of some of the bodies in `batch`, behind those in `chained`, until that has AUDIT_PORTION
+ * bytes. Returns: as kms_buf_append, and nothing changes.
+ */
 kms_status audit_chain(kms_audit *audit);
 
 /* Counts the lines in `chained` that are written as a whole, the first `written` bytes being so. */
@@ -67,7 +67,7 @@ kms_status audit_find_end(audit_head *head, size_t *torn, kms_span tail, bool wh
 
 /* Opens the file unless the one at the path is open. Returns: as kms_audit_write. */
 kms_status audit_file_open(kms_audit *audit);
-/* Moves a file aside that the lines to come would make too large, and opens the next one. Returns: as
+/* Moves a file aside that a portion could make too large, and opens the next one. Returns: as
  * kms_audit_write. */
 kms_status audit_file_rotate(kms_audit *audit);
 void audit_file_close(kms_audit *audit);

@@ -17,7 +17,8 @@
 
 #define KMS_AUDIT_NAME_BYTES 16
 #define KMS_AUDIT_HASH_BYTES 32
-#define KMS_AUDIT_LINE_MAX 4096 /* bytes of a line with its line feed */
+#define KMS_AUDIT_FILE_MIN 65536 /* least limit of a file */
+#define KMS_AUDIT_LINE_MAX 4096  /* bytes of a line with its line feed */
 
 /* What a name names. */
 typedef enum kms_audit_kind {
@@ -56,8 +57,9 @@ typedef struct kms_audit kms_audit;
 
 /*
  * An audit log; opens no file.
- * Returns: KMS_OK; ERR_RANGE for a path beyond 3900 bytes, with a NUL or empty, and for limits below two
- * lines; ERR_MEMORY; ERR_ARGUMENT. Out: audit - free with kms_audit_free.
+ * Returns: KMS_OK; ERR_RANGE for a path beyond 3900 bytes, with a NUL or empty, for a
+ * file below KMS_AUDIT_FILE_MIN, and where fewer than two lines may wait; ERR_MEMORY; ERR_ARGUMENT. Out:
+ * audit - free with kms_audit_free.
  */
 kms_status kms_audit_new(kms_audit **audit, const kms_audit_options *options);
 /* Closes the file. What waits is dropped. NULL is fine. */

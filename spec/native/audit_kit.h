@@ -56,7 +56,7 @@ static inline kms_status add(kms_audit *audit, const char *event, uint64_t time_
 static inline kms_status write_log(kms_audit *audit, kms_audit_state *state)
 {
 	kms_audit_begin_write(audit, 99);
-	return kms_audit_write(audit, state, true);
+	return kms_audit_write(audit, state, false);
 }
 
 static inline kms_buf load(const char *path)

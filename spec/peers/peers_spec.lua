@@ -1,3 +1,4 @@
+local audits = require("spec.support.audit")
 local bans = require("kms.peers.bans")
 local outbound = require("kms.peers.outbound")
 local fake_chain = require("spec.support.fake_chain")
@@ -13,11 +14,11 @@ local function key()
 end
 
 describe("peers", function()
-	local chain, list, now, warnings
+	local audit, chain, list, now, warnings
 	local OWN, OTHER, THIRD = wallet(1), wallet(2), wallet(3)
 
 	before_each(function()
-		now, warnings = 1000, {}
+		now, warnings, audit = 1000, {}, audits.new()
 		local function clock() return now end
 		local shipped = assert(policy.open({ native = native, shipped = "config/policy", wall_ms = clock, mono_ms = clock }))
 		chain = fake_chain.new()
@@ -27,7 +28,7 @@ describe("peers", function()
 			bans = bans.new({ policy = shipped, ban_ms = 600000, wall_ms = clock }),
 			backoff_ms = function(peer) return peer.failures * 1000 end, interval_ms = function() return 10000 end,
 			outbound = outbound.new({ config = { IN_ENCLAVE = true, ALLOW_PRIVATE_PEERS = false }, env = function() end }),
-			log = { warn = function(_, _, fields) warnings[#warnings + 1] = fields end },
+			log = { warn = function(_, _, fields) warnings[#warnings + 1] = fields end }, audit = audit,
 		})
 		chain.instances[OTHER].url = "https://other.example/"
 		chain.instances[THIRD].url = "http://third.example" -- not for an enclave
@@ -137,6 +138,19 @@ describe("peers", function()
 		assert.is_false(list:callable(list:peer(OTHER), now))
 		now = now + 1
 		assert.is_true(list:callable(list:peer(OTHER), now))
+	end)
+
+	it("has a ban stand in the audit log once", function()
+		for _ = 1, 4 do list:report(list:peer(OTHER), "bad_response_signature", "forged") end
+		local bans_of_other = {}
+		for _, event in ipairs(audit.events) do
+			if event.fields.peer == OTHER then bans_of_other[#bans_of_other + 1] = event end
+		end
+		assert.same({ {
+			name = "ban", fields = {
+				peer = OTHER, cause = "bad_response_signature", scope = "calls", rule = "bad_response_signature", seconds = 600,
+			},
+		} }, bans_of_other)
 	end)
 
 	it("remembers for a day what a peer understands", function()

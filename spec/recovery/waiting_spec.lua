@@ -1,5 +1,6 @@
 -- A node that waits for custodians, on a clock of the test's own: hours, days, earlier sets, other hashes.
 
+local audits = require("spec.support.audit")
 local crypto = require("spec.support.crypto")
 local custodians = require("kms.recovery.custodians")
 local native = require("spec.support.native")
@@ -12,7 +13,7 @@ local WALLET = "0x" .. ("11"):rep(20)
 local quiet = setmetatable({}, { __index = function() return function() end end })
 
 describe("kms.recovery.waiting", function()
-	local dir, all, sets, master, hash, node, wall_ms, mono_ms
+	local audit, dir, all, sets, master, hash, node, wall_ms, mono_ms
 
 	setup(function()
 		dir = files.temp_dir()
@@ -33,9 +34,10 @@ describe("kms.recovery.waiting", function()
 		}))
 		master = native.secret_random(32)
 		hash, wall_ms, mono_ms = master:keccak256(), 500000 * HOUR_MS, 1000
+		audit = audits.new()
 		node = waiting.new({
 			sets = sets, tee = { address = WALLET }, log = quiet, wall_ms = function() return wall_ms end,
-			mono_ms = function() return mono_ms end,
+			mono_ms = function() return mono_ms end, audit = audit,
 		})
 	end)
 

@@ -34,7 +34,7 @@ local function new_app(service, tee)
 			service = service, tee = tee, config = config, copies = {}, on_change = function() end,
 			gateway = { request = function() end, opened = function() end },
 			readiness = { ready = true, writes_wait = function() end }, log = { enabled = function() return false end },
-			refuse_value = function() end, clock_check = {},
+			refuse_value = function() end, clock_check = {}, audit = require("spec.support.audit").new(),
 		}),
 	})
 	return app, asked

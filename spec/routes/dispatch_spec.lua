@@ -9,7 +9,7 @@ local function pause_after(reply, trusted)
 	local self = dispatch.new({
 		routes = { match = function() return route end, admit = function() end },
 		log = { enabled = function() return false end, name = function() end }, mono_ms = function() return 0 end,
-		requests = { observe = function() end },
+		requests = { observe = function() end }, audit = require("spec.support.audit").new(),
 		config = {
 			RATE_LIMIT_PER_MINUTE = 0, TRUSTED_PROXIES = trusted or {}, CORS_ORIGINS = {}, IN_ENCLAVE = false,
 			BIND_ADDR = "192.0.2.1",

@@ -78,7 +78,7 @@ local function new_member(index)
 			writer = message.writer({ address = M.wallet_of(index) }, member.id, wall_ms),
 			readiness = { is_complete = function() return member.complete end },
 			gateway = { accept = function() return false end }, existing = { fetch_later = quiet },
-			absence = member.absence,
+			absence = member.absence, audit = require("spec.support.audit").new(),
 			new_apps = { of_delta = function(_, received) admit(received) end },
 		})
 	end

@@ -86,6 +86,7 @@ function Fixture:open(given)
 	local function mono_ms() return self.mono end
 	local list = peers.new({
 		chain = self.chain, app_id = "49", tee = self.tee, log = log, mono_ms = mono_ms, wall_ms = wall_ms,
+		audit = require("spec.support.audit").new(),
 		bans = {}, backoff_ms = function() return 0 end, interval_ms = function() return 10000 end,
 		outbound = outbound.new({ config = { IN_ENCLAVE = false, ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 	})

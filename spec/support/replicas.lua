@@ -103,6 +103,7 @@ local function new_member(self, index)
 	member.replies = replies.new({
 		store = member.store, log = LOG, wall_ms = wall_ms, mono_ms = mono_ms, peers = peers, writer = writer,
 		evidence = {}, readiness = {}, config = {}, absence = {}, gateway = { accept = function() return false end },
+		audit = require("spec.support.audit").new(),
 		existing = { fetch_later = quiet }, new_apps = { of_delta = function(_, received) received:admit(1) end },
 	})
 	member.repair = repair.new({

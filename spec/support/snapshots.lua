@@ -113,6 +113,7 @@ function Fixture:restore(store, allow_older)
 		goes_on = function() return self.complete end, log = self.log, mono_ms = function() return self.mono end,
 		wall_ms = function() return self.wall end, retention_ms = M.RETENTION_MS, skew_ms = M.SKEW_MS,
 		allow_older = allow_older or false, newest_anchor = function() return self.anchor() end,
+		audit = require("spec.support.audit").new(),
 	})
 end
 

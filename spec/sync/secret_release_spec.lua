@@ -1,6 +1,7 @@
 -- What is looked at last before the master secret leaves: a request waits for the chain, for the
 -- check of a document and for the operator's rule, and the node does not stand still meanwhile.
 
+local audits = require("spec.support.audit")
 local crypto = require("spec.support.crypto")
 local native = require("spec.support.native")
 local replies = require("kms.sync.replies")
@@ -12,9 +13,10 @@ local KEYS = crypto.made_up("who asks")
 -- @param where the wait ("chain", "evidence", "rule") during which the conditions of the exchange change; nil: they
 --   do not
 -- @param malformed so many requests with a key that is none come before
--- @return the sealed secret | nil, message, code
+-- @return the sealed secret, the audit log | nil, message, code, the audit log
 local function ask(where, malformed)
 	local stands, held, sealed = true, native.secret_random(32), nil
+	local audit = audits.new()
 	local function wait(name, ...)
 		if name == where then stands = false end
 		return ...
@@ -25,7 +27,7 @@ local function ask(where, malformed)
 		peers = { fresh = function() return wait("chain", { tee_pubkey = KEYS.der }) end },
 		evidence = { check = function() return wait("evidence", nil) end },
 		gateway = { release_secret = function() return wait("rule", true) end },
-		new_apps = {}, existing = { fetch_later = function() end }, absence = {},
+		new_apps = {}, existing = { fetch_later = function() end }, absence = {}, audit = audit,
 		writer = { secret_reply = function(_, _, given) sealed = given return "reply" end },
 	})
 	local function opened(key)
@@ -42,13 +44,15 @@ local function ask(where, malformed)
 			return nil, "ignored for misbehaviour", "ERR_FORBIDDEN"
 		end,
 	})
-	if plain then return sealed end
-	return nil, message, code
+	if plain then return sealed, audit end
+	return nil, message, code, audit
 end
 
 describe("the master secret", function()
 	it("goes to a peer that nothing speaks against", function()
-		assert.truthy(ask())
+		local sealed, audit = ask()
+		assert.truthy(sealed)
+		assert.same({ { name = "secret_handed", fields = { peer = WALLET, attested = false } } }, audit.events)
 	end)
 
 	it("goes to a peer that has sent malformed keys before: their form is checked before the rate", function()
@@ -57,7 +61,9 @@ describe("the master secret", function()
 
 	for _, where in ipairs({ "chain", "evidence", "rule" }) do
 		it("stays where it is when what the request stood on fell while it waited: " .. where, function()
-			assert.same({ nil, "ignored for misbehaviour", "ERR_FORBIDDEN" }, { ask(where) })
+			local sealed, message, code, audit = ask(where)
+			assert.same({ nil, "ignored for misbehaviour", "ERR_FORBIDDEN" }, { sealed, message, code })
+			assert.same({}, audit.events)
 		end)
 	end
 end)

@@ -7,7 +7,7 @@
 --   POST /reload             reads the policies again
 --   POST /drain              stops accepting, finishes the running requests, ends the process
 --   GET /loglevel            PUT /loglevel/<level>
---   and those of kms.admin.snapshot_commands
+--   and those of kms.admin.snapshot_commands and kms.admin.audit_commands
 
 local cjson = require("cjson")
 local err = require("kms.base.err")
@@ -15,6 +15,7 @@ local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local audit_commands = require("kms.admin.audit_commands")
 local snapshot_commands = require("kms.admin.snapshot_commands")
 
 local M = {}
@@ -41,7 +42,7 @@ local function status(self)
 	page.control = {
 		version = native.version, log_level = self.log:level(), draining = self.is_stopping(), connections = connections,
 		requests_running = running, errors_caught = loop.errors(),
-		snapshot = self.snapshots and self.snapshots:details(),
+		snapshot = self.snapshots and self.snapshots:details(), audit = self.audit:details(),
 	}
 	return reply(page)
 end
@@ -124,7 +125,8 @@ local function set_log_level(self, rest)
 end
 
 --- The commands, for kms.http.router. A command with `reads` changes nothing.
--- @return list of { name, method, path or prefix, handler (function(rest) -> reply), reads }
+-- @return list of { name, method, path or prefix, handler (function(rest, caller) -> reply), reads, is_private: its
+--   argument is not logged }
 function Commands:routes()
 	local function with(handler)
 		return function(rest) return handler(self, rest) end
@@ -139,16 +141,18 @@ function Commands:routes()
 		{ name = "loglevel", method = "GET", path = "/loglevel", handler = with(log_level), reads = true },
 		{ name = "set loglevel", method = "PUT", prefix = "/loglevel/", handler = with(set_log_level) },
 	}
-	local more = snapshot_commands.routes(self.snapshots)
-	return table.move(more, 1, #more, #own + 1, own)
+	for _, more in ipairs({ snapshot_commands.routes(self.snapshots), audit_commands.routes(self.audit, self.mono_ms) }) do
+		table.move(more, 1, #more, #own + 1, own)
+	end
+	return own
 end
 
 --- @param deps status (kms.routes.status); server (kms.http.server, the public one); peers, bans (kms.peers); pusher
 -- (kms.sync.push); repair (kms.sync.repair); policy, reloader (kms.policy); log, mono_ms, wall_ms; is_stopping,
--- on_drain (functions); snapshots (kms.node.snapshots; nil: none)
+-- on_drain (functions); audit (kms.audit); snapshots (kms.node.snapshots; nil: none)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain",
+		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain audit",
 		"snapshots"), Commands)
 end
 

@@ -21,12 +21,19 @@ local function serve(self, request)
 	elseif request.has_body then
 		reply = err.reply("ERR_BAD_REQUEST", "commands have no body")
 	else
-		reply = route.handler(rest)
+		reply = route.handler(rest, request.caller)
 	end
+	local argument = rest and #rest <= 64 and not route.is_private and rest or nil
 	self.log:log(route and not route.reads and "info" or "debug", "control", {
 		command = route and route.name or "none", status = reply.status, uid = request.caller.uid, pid = request.caller.pid,
-		argument = rest and #rest <= 64 and rest or nil, outcome = reply.outcome,
+		argument = argument, outcome = reply.outcome,
 	})
+	if route and not route.reads then
+		self.audit:event("command", {
+			command = route.name, status = reply.status, uid = request.caller.uid, pid = request.caller.pid,
+			argument = argument,
+		})
+	end
 	return reply.status, reply.headers, reply.body
 end
 
@@ -38,10 +45,10 @@ local function admit(self, caller)
 end
 
 --- Opens the socket.
--- @param deps commands (kms.admin.commands), path, log; config (what kms.http.small_server takes)
+-- @param deps commands (kms.admin.commands), path, log, audit (kms.audit); config (what kms.http.small_server takes)
 -- @return control server | nil, message
 function M.open(deps)
-	local self = setmetatable(needs.take(deps, "commands path log config"), ControlServer)
+	local self = setmetatable(needs.take(deps, "commands path log config audit"), ControlServer)
 	self.router = router.new(self.commands:routes())
 	self.server = small_server.new({
 		handler = function(request) return serve(self, request) end, log = self.log,

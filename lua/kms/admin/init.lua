@@ -32,17 +32,18 @@ local function open_control(self)
 	if not path then return true end
 	local message
 	self.control_server, message = control_server.open({
-		commands = self.commands, path = path, log = self.log, config = self.config,
+		commands = self.commands, path = path, log = self.log, config = self.config, audit = self.audit,
 	})
 	if self.control_server then return true end
 	return dispensable(self, "CONTROL_SOCKET", message)
 end
 
 --- Opens both, when the node's own port is open.
--- @param deps metrics (kms.admin.metrics), commands (kms.admin.commands), log; config (METRICS_ADDR, CONTROL_SOCKET)
+-- @param deps metrics (kms.admin.metrics), commands (kms.admin.commands), log, audit (kms.audit);
+--   config (METRICS_ADDR, CONTROL_SOCKET)
 -- @return admin | nil, message
 function M.open(deps)
-	local self = setmetatable(needs.take(deps, "metrics commands log config"), Admin)
+	local self = setmetatable(needs.take(deps, "metrics commands log config audit"), Admin)
 	local ok, message = open_metrics(self)
 	if ok then ok, message = open_control(self) end
 	if not ok then return nil, message end

@@ -34,12 +34,14 @@ local function announce(cfg, native, world, logs)
 	if logs:format() == "json" and not (cfg.LOG_FORMAT == "auto" and world.is_terminal()) then
 		return logs:info("serving", { url = session.local_url(cfg), version = native.version })
 	end
-	world.stdout:write(("nova-kms %s is ready on %s\n"):format(native.version, session.local_url(cfg)))
+	-- Standard output may be the audit log's.
+	local out = cfg.AUDIT == "stdout" and world.stderr or world.stdout
+	out:write(("nova-kms %s is ready on %s\n"):format(native.version, session.local_url(cfg)))
 	if cfg.CHAIN == "local" then
-		world.stdout:write(("Try: %s call derive --url %s --seed %s/demo-app.seed --path wallet/root\n"):format(
+		out:write(("Try: %s call derive --url %s --seed %s/demo-app.seed --path wallet/root\n"):format(
 			world.program, session.local_url(cfg), cfg.DATA_DIR))
 	end
-	world.stdout:flush()
+	out:flush()
 end
 
 -- Calls say() once the node serves.
@@ -104,7 +106,7 @@ end
 local function start(cfg, secrets, logs, native, world)
 	local node = require("kms.node")
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
-	node.set_threads(cfg.THREADS, cfg.SNAPSHOT:find("^/") ~= nil)
+	node.set_threads(cfg.THREADS, cfg.SNAPSHOT:find("^/") ~= nil or cfg.AUDIT ~= "off")
 	native.raise_nofile()
 	-- Before reading anything from outside, and before the first thread.
 	local landlock, message = native.confine()

@@ -14,6 +14,7 @@ local url = require("kms.config.url")
 local M = {}
 
 local MAX_TEXT = 4096 -- bytes
+local MAX_PATH = 3900 -- bytes of a file to whose name numbers are added
 local MAX_LIST = 64 -- elements
 
 local BOOLEANS = { ["true"] = true, ["1"] = true, yes = true, ["false"] = false, ["0"] = false, no = false }
@@ -149,6 +150,19 @@ M.place = {
 	end,
 	accept = function(value) if value == 0 or value == false then return "off" end end,
 	allowed = function() return "off, the path of a folder from / on, s3://bucket/prefix, or odyn" end,
+}
+
+-- Where the audit log is written. Numbers are added to its name.
+M.audit = {
+	parse = function(text)
+		local word = text:lower()
+		if word == "off" or word == "0" then return "off" end
+		if word == "stdout" then return word end
+		if #text > MAX_PATH or text:find("%c") or not text:find("^/.") or text:find("/$") then return nil end
+		return text
+	end,
+	accept = function(value) if value == 0 or value == false then return "off" end end,
+	allowed = function() return ("off, stdout, or the path of a file from / on, at most %d bytes"):format(MAX_PATH) end,
 }
 
 M.url = {

@@ -13,6 +13,9 @@
 --   wallet          the caller's; false until its signature is verified          kms.routes.app, kms.sync.route
 --   app_id          the caller's application                                kms.routes.app
 --   name            path or key that it is about (the log hashes it)        kms.routes.app
+--   operation_name  what it asks for, once its body is open                 kms.routes.operations
+--   name_hash,      what stands for its name, and for a derivation's        kms.routes.operations
+--   context_hash    context, in the audit log
 --   rule, reason    the rule of a policy that refused it, and its reason    kms.policy.gateway
 
 local client_address = require("kms.http.client_address")

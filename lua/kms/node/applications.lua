@@ -37,7 +37,7 @@ local function add_operations(parts)
 	parts.operations = operations.new({
 		service = parts.service, tee = parts.tee, gateway = parts.gateway, readiness = parts.readiness, log = parts.log,
 		config = parts.config, on_change = function() parts.early_push:changed() end, copies = parts.copies,
-		refuse_value = refuse_value, clock_check = parts.clock_check,
+		refuse_value = refuse_value, clock_check = parts.clock_check, audit = parts.audit,
 	})
 end
 

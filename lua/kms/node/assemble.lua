@@ -3,6 +3,7 @@
 -- Parts are made in the order in which they need each other. When two need each other, the earlier one gets a
 -- function that finds the later one when it is called. `parts` never leaves kms.node.
 
+local audit = require("kms.node.audit")
 local attestation_routes = require("kms.routes.attestation")
 local applications = require("kms.node.applications")
 local bans = require("kms.peers.bans")
@@ -59,7 +60,7 @@ local function add_peers(parts, shipped)
 		chain = parts.chain, app_id = config.KMS_APP_ID, tee = parts.tee, outbound = parts.outbound, log = parts.log,
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, bans = parts.bans,
 		backoff_ms = function(peer) return parts.gateway:backoff_ms(peer) end,
-		interval_ms = function() return parts.reloader.settings.interval * SECOND_MS end,
+		interval_ms = function() return parts.reloader.settings.interval * SECOND_MS end, audit = parts.audit,
 	})
 	parts.clock_check = clock_check.new({
 		peers = parts.peers, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, skew_ms = config.MAX_CLOCK_SKEW_MS,
@@ -123,7 +124,9 @@ end
 -- Returns true | nil, message.
 local function add_readiness(parts, given_secret)
 	local config = parts.config
-	parts.secrets = master_secrets.new({ tee = parts.tee, given = given_secret })
+	parts.secrets = master_secrets.new({
+		tee = parts.tee, given = given_secret, on_use = function(...) audit.secret_in_use(parts, ...) end,
+	})
 	local ok, failure = snapshots.add(parts)
 	if not ok then return nil, failure end
 	parts.readiness = readiness.new({
@@ -145,12 +148,14 @@ end
 -- @param deps shipped (folder of the shipped policies), given_secret (handle of MASTER_SECRET_HEX, or nil)
 -- @return true | nil, message
 function M.join_cluster(parts, deps)
-	local ok, failure = add_peers(parts, deps.shipped)
+	local ok, failure = audit.add(parts)
+	if ok then ok, failure = add_peers(parts, deps.shipped) end
 	if ok then ok, failure = add_sync(parts) end
 	if ok then parts.recovery, failure = recovery.new({ config = parts.config, log = parts.log }) end
 	ok = ok and parts.recovery ~= nil
 	if ok then ok, failure = add_readiness(parts, deps.given_secret) end
 	if not ok then return nil, failure end
+	audit.watch_policies(parts)
 	parts.recovery:connect(parts)
 	-- A saved secret that is broken, or another node's, stops the start.
 	return parts.secrets:recall()
@@ -168,6 +173,7 @@ local function sync(parts)
 		store = parts.store, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, peers = parts.peers,
 		writer = parts.writer, evidence = parts.evidence, gateway = parts.gateway, readiness = parts.readiness,
 		config = parts.config, new_apps = parts.new_apps, existing = parts.existing, absence = parts.absence,
+		audit = parts.audit,
 	})
 	return sync_route.new({
 		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
@@ -187,7 +193,7 @@ local function public(parts)
 		tee = parts.tee, chain = parts.chain, readiness = parts.readiness, secrets = parts.secrets, peers = parts.peers,
 		outbound = parts.outbound, store = parts.store, pusher = parts.pusher, repair = parts.repair,
 		reloader = parts.reloader, clock_check = parts.clock_check, config = parts.config, snapshots = parts.snapshots,
-		recovery_set = parts.recovery:set_id(),
+		recovery_set = parts.recovery:set_id(), audit = parts.audit,
 	})
 	return public_routes.new({
 		endpoints = function() return parts.routes:endpoints() end, status = parts.status, readiness = parts.readiness,
@@ -230,7 +236,7 @@ function M.open_routes(parts)
 	parts.metrics = metrics.new()
 	parts.dispatcher = dispatch.new({
 		routes = parts.routes, log = parts.log, mono_ms = parts.mono_ms, config = parts.config,
-		requests = metrics_requests.new(parts.metrics, own),
+		requests = metrics_requests.new(parts.metrics, own), audit = parts.audit,
 	})
 end
 

@@ -14,6 +14,7 @@ local metrics_policy = require("kms.admin.metrics.policy")
 local metrics_process = require("kms.admin.metrics.process")
 local metrics_services = require("kms.admin.metrics.services")
 local metrics_snapshot = require("kms.admin.metrics.snapshot")
+local metrics_audit = require("kms.admin.metrics.audit")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local timers = require("kms.node.timers")
@@ -25,6 +26,7 @@ Node.__index = Node
 
 local SECOND_MS = 1000
 local SERVED_POLL_MS = 10
+local AUDIT_STOP_MS = 1000 -- for the last lines of the audit log, beyond SHUTDOWN_TIMEOUT_SECONDS where need be
 
 -- Returns the server | nil, message.
 local function listen(parts)
@@ -53,6 +55,7 @@ local function declare_metrics(parts, server, is_stopping)
 	})
 	metrics_repair.declare(set, { repair = parts.repair })
 	metrics_snapshot.declare(set, { snapshots = parts.snapshots })
+	metrics_audit.declare(set, { audit = parts.audit })
 	metrics_services.declare(set, {
 		server = server, nonces = parts.nonces, sessions = parts.sessions, channels = parts.channels, chain = parts.chain,
 		readiness = parts.readiness, authorizer = parts.authorizer, tee = parts.tee, wall_ms = parts.wall_ms,
@@ -65,12 +68,13 @@ end
 -- Returns admin | nil, message.
 local function open_admin(parts, server, is_stopping, on_drain)
 	return admin.open({
-		metrics = parts.metrics, log = parts.log, config = parts.config,
+		metrics = parts.metrics, log = parts.log, config = parts.config, audit = parts.audit,
 		commands = commands.new({
 			status = parts.status, server = server, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
 			repair = parts.repair,
 			policy = parts.policy, reloader = parts.reloader, log = parts.log, mono_ms = parts.mono_ms,
 			wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain, snapshots = parts.snapshots,
+			audit = parts.audit,
 		}),
 	})
 end
@@ -98,8 +102,9 @@ function M.start(deps)
 	if not self.admin then return nil, message end
 	timers.run(parts, is_stopping, function(reason) self.fail(reason) end)
 	parts.reloader:watch()
+	loop.on_signal("sighup", function() parts.audit:reopen() end)
 	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
-	self.snapshots = parts.snapshots
+	self.snapshots, self.audit = parts.snapshots, parts.audit
 	self.shutdown_ms = math.floor(parts.config.SHUTDOWN_TIMEOUT_SECONDS * SECOND_MS)
 	return self
 end
@@ -120,7 +125,7 @@ function Node:is_ready()
 end
 
 --- Stops accepting, lets running requests finish, pushes their changes and writes a sealed snapshot, all within
--- SHUTDOWN_TIMEOUT_SECONDS, then calls `on_stopped`.
+-- SHUTDOWN_TIMEOUT_SECONDS, ends the audit log, then calls `on_stopped`.
 function Node:stop(on_stopped)
 	self.stopping = true
 	local served = false
@@ -131,17 +136,18 @@ function Node:stop(on_stopped)
 		loop.try(self.last_push.run, self.last_push, deadline_ms, function() return served end)
 		while not served do loop.sleep(SERVED_POLL_MS) end
 		if self.snapshots then loop.try(self.snapshots.keeper.at_stop, self.snapshots.keeper, deadline_ms) end
+		loop.try(self.audit.close, self.audit, math.max(deadline_ms, native.mono_ms() + AUDIT_STOP_MS))
 		loop.close(self.lag_timer)
 		self.admin:close(on_stopped)
 	end)
 end
 
 --- Sets the number of threads for native work: THREADS, or one for each core and at least 2, so that there is one
--- beside long work (csrc/bind/job.c); one more where sealed snapshots are written, since the disk may be slow. Takes
--- effect before the first job.
-function M.set_threads(threads, writes_snapshots)
+-- beside long work (csrc/bind/job.c); one more where files are written all the time (sealed snapshots, the audit log),
+-- since the disk may be slow. Takes effect before the first job.
+function M.set_threads(threads, writes_files)
 	local count = threads > 0 and threads or math.max(2, uv.available_parallelism())
-	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count + (writes_snapshots and 1 or 0)))
+	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count + (writes_files and 1 or 0)))
 end
 
 return M

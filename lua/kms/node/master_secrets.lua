@@ -52,6 +52,7 @@ end
 function MasterSecrets:use(secret, state, from)
 	local ok, message = save(self, secret)
 	if not ok then return nil, message end
+	local is_new = not self.current or not self.current:equals(secret)
 	if self.current and not self.current:equals(secret) then
 		local old, old_state, old_from = self.current, self.state, self.from
 		self.current = nil
@@ -64,6 +65,7 @@ function MasterSecrets:use(secret, state, from)
 		end
 	end
 	self.current, self.state, self.from = secret, state, from
+	if is_new then self.on_use(secret, state, from) end
 	return true
 end
 
@@ -114,11 +116,13 @@ function MasterSecrets:age(hash, mono_ms)
 	self.spares = left
 end
 
---- @param deps tee; given: secret of MASTER_SECRET_HEX, or nil
+--- @param deps tee; given: secret of MASTER_SECRET_HEX, or nil; on_use: function(secret, state, from) that
+--   is called when another secret has come into use, or nil
 -- @return secrets; its fields for others: current (handle in use, or nil), state ("uninitialized", "generated",
 --   "synced" or "recovered"), from (URL of the peer that gave it, or nil)
 function M.new(deps)
-	local self = needs.take(deps, "tee", "given")
+	local self = needs.take(deps, "tee", "given on_use")
+	self.on_use = self.on_use or function() end
 	self.spares, self.state = {}, "uninitialized"
 	if self.given then add_spare(self, self.given, "generated") end
 	self.given = nil

@@ -50,7 +50,7 @@ function Recovery:routes()
 		sets = self.sets, age_files = self.age_files, rehearsals = self.rehearsals, waiting = self.waiting,
 		tee = self.parts.tee,
 		readiness = self.parts.readiness, secrets = self.parts.secrets, mono_ms = self.parts.mono_ms,
-		config = self.parts.config,
+		config = self.parts.config, audit = self.parts.audit,
 	}):routes()
 end
 
@@ -67,6 +67,7 @@ function Recovery:prepare(parts)
 	if not self.sets then return nil end
 	self.waiting = waiting.new({
 		sets = self.sets, tee = parts.tee, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms,
+		audit = parts.audit,
 	})
 	return self.waiting
 end

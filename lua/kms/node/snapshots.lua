@@ -98,7 +98,7 @@ function M.add(parts)
 			return self.anchors:newest()
 		end,
 		log = parts.log, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, retention_ms = config.TOMBSTONE_RETENTION_MS,
-		skew_ms = config.MAX_CLOCK_SKEW_MS, allow_older = config.RESTORE_OLDER,
+		skew_ms = config.MAX_CLOCK_SKEW_MS, allow_older = config.RESTORE_OLDER, audit = parts.audit,
 	})
 	parts.snapshots = self
 	return true

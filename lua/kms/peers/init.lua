@@ -153,6 +153,14 @@ local function log_event(self, peer, event, cause, ban)
 	})
 end
 
+local function note_ban(self, peer, event, ban)
+	if not ban or ban.since_ms ~= self.mono_ms() then return end
+	self.audit:event("ban", {
+		peer = peer.wallet, cause = event, scope = ban.scope, rule = ban.rule,
+		seconds = (ban.until_ms - ban.since_ms) // 1000,
+	})
+end
+
 --- Records an event that may be harmless: it is logged only when it leads to a ban.
 -- @param event its name (kms.policy.schema.EVENTS)
 -- @param cause what happened, for the log
@@ -160,13 +168,16 @@ function Peers:record(peer, event, cause)
 	local now = self.mono_ms()
 	local ban = self.bans:record(peer.wallet, event, now, { url = peer.url })
 	if ban and ban.since_ms == now then log_event(self, peer, event, cause, ban) end
+	note_ban(self, peer, event, ban)
 end
 
 --- Records misbehaviour: it is always logged.
 -- @param event its name (kms.policy.schema.EVENTS)
 -- @param cause what happened, for the log
 function Peers:report(peer, event, cause)
-	log_event(self, peer, event, cause, self.bans:record(peer.wallet, event, self.mono_ms(), { url = peer.url }))
+	local ban = self.bans:record(peer.wallet, event, self.mono_ms(), { url = peer.url })
+	log_event(self, peer, event, cause, ban)
+	note_ban(self, peer, event, ban)
 end
 
 --- Records that a peer's response was what it should be.
@@ -228,9 +239,9 @@ end
 
 --- @param deps chain; app_id (KMS_APP_ID, decimal text); tee (field address: this node's wallet); outbound
 --   (kms.peers.outbound); bans (kms.peers.bans); backoff_ms (function(peer) -> ms until a peer that failed is called
---   again); interval_ms (function -> ms between two pushes); log; mono_ms and wall_ms (clocks)
+--   again); interval_ms (function -> ms between two pushes); log; mono_ms and wall_ms (clocks); audit (kms.audit)
 function M.new(deps)
-	local self = needs.take(deps, "chain app_id tee outbound bans backoff_ms interval_ms log mono_ms wall_ms")
+	local self = needs.take(deps, "chain app_id tee outbound bans backoff_ms interval_ms log mono_ms wall_ms audit")
 	-- Instances of members, as a list and by wallet; peers by wallet, former members included.
 	self.members, self.by_wallet, self.known, self.known_count, self.last_number = {}, {}, {}, 0, 0
 	return setmetatable(self, Peers)

@@ -161,6 +161,7 @@ local function combine(self, set)
 	end
 	local names = names_of(set, wrong)
 	for _, name in ipairs(names) do self.log:error("a custodian's share does not fit", { custodian = name }) end
+	self.audit:event("recovered", { set = set.id, shares = #shares, misfits = table.concat(names, " ") })
 	self.log:info("the master secret is recovered", { set = set.id, shares = #shares, misfits = #names })
 	self:stop()
 	self.found, self.misfits = secret, names
@@ -188,6 +189,7 @@ local function accept(self, set, x, body)
 	self.held:put(set, x, share, body, self.mono_ms())
 	self.problem = nil
 	self.log:info("a custodian has given its share", { custodian = set.custodians[x].name, set = set.id })
+	self.audit:event("share", { custodian = set.custodians[x].name, set = set.id, x = x })
 	local have, complete = #self.held:places(set), false
 	if have >= set.threshold then complete, message, code = combine(self, set) end
 	if complete == nil then return nil, message, code end
@@ -213,10 +215,10 @@ function Waiting:give(proof, body)
 	return result, message, code
 end
 
---- @param deps sets (kms.recovery.custodians); tee; log, wall_ms, mono_ms
+--- @param deps sets (kms.recovery.custodians); tee; log, wall_ms, mono_ms; audit (kms.audit)
 -- @return waiting; its field for others: misfits (names of custodians whose shares did not fit)
 function M.new(deps)
-	local self = setmetatable(needs.take(deps, "sets tee log wall_ms mono_ms"), Waiting)
+	local self = setmetatable(needs.take(deps, "sets tee log wall_ms mono_ms audit"), Waiting)
 	self.held, self.misfits, self.is_open = held_shares.new(self.sets), {}, false
 	self.lock = key_lock.new(MAX_WAITING)
 	self.limiter = assert(native.limiter(FAILED_PER_MINUTE, FAILED_PER_MINUTE, 1))

@@ -72,6 +72,7 @@ function Dispatcher:note(arrived, reply, taken_ns)
 	self.requests:observe(route and route.name, reply, taken_ns)
 	local level = status >= 500 and "warn" or arrived.wallet and "info" or "debug"
 	if self.log:enabled(level) then log_request(self, level, arrived, reply, taken_ns) end
+	self.audit:outcome(arrived, reply)
 end
 
 --- Serves one request, in a coroutine of its own.
@@ -88,9 +89,9 @@ function Dispatcher:handle(request)
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config
--- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, CORS_ORIGINS, IN_ENCLAVE, BIND_ADDR)
+-- (RATE_LIMIT_PER_MINUTE, TRUSTED_PROXIES, CORS_ORIGINS, IN_ENCLAVE, BIND_ADDR); audit (kms.audit)
 function M.new(deps)
-	local self = needs.take(deps, "routes log mono_ms requests config")
+	local self = needs.take(deps, "routes log mono_ms requests config audit")
 	self.limiter = rate_limit.per_minute(self.config.RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
 	self.in_enclave = self.config.IN_ENCLAVE
 	self.trusted = #self.config.TRUSTED_PROXIES > 0 and self.config.TRUSTED_PROXIES or nil

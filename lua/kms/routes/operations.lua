@@ -67,6 +67,8 @@ function Operations:refusal(inbound, operation, caller, opened)
 	local refused = self:not_ready() or self.CHANGES[operation] and why_unwritable(self)
 	if refused then return refused end
 	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
+	inbound.operation_name = operation
+	inbound.name_hash, inbound.context_hash = self.audit:names(operation, caller.app_id, opened)
 	refused = self.gateway:opened(inbound, operation, caller, opened)
 	if refused then return refused end
 	local too_large = operation == "put" and self.refuse_value(opened)
@@ -113,10 +115,10 @@ end
 --- @param deps service (native), tee, gateway (kms.policy.gateway), readiness (ready, reason, writes_wait), log; config
 -- (MAX_NAMESPACES, MAX_LIST_BYTES, WRITE_COPIES); on_change (called after a record was changed); copies
 -- (kms.sync.copies); refuse_value (function(request) -> why members cannot take it, or nil); clock_check
--- (kms.node.clock_check: reason)
+-- (kms.node.clock_check: reason); audit (kms.audit)
 function M.new(deps)
 	local self = needs.take(deps,
-		"service tee gateway readiness log config on_change copies refuse_value clock_check")
+		"service tee gateway readiness log config on_change copies refuse_value clock_check audit")
 	self.listings, self.channel_turns = key_lock.new(WAITING_LISTINGS), lru.new(MAX_TURNS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, Operations)

@@ -87,6 +87,7 @@ local function shares(self, inbound)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", "the nonce is missing or wrong: " .. HOW) end
 	local made, message, code = self.age_files:today()
 	if not made then return err.reply(code, message) end
+	self.audit:counted("shares_fetched")
 	return signed(self, "shares", nonce, made.body)
 end
 
@@ -117,8 +118,10 @@ local function check(self, inbound)
 	name, time_ms, code = self.rehearsals:check(claim)
 	if not name then
 		message = time_ms
+		self.audit:counted("rehearsal_refused", (err.wire(code)))
 		return err.reply(code, message)
 	end
+	self.audit:event("rehearsal", { custodian = name, set = claim.set, x = claim.x })
 	return signed(self, "check", claim.nonce, json.encode({ checked_at_ms = time_ms, name = name, set = claim.set,
 		x = claim.x }))
 end
@@ -153,7 +156,10 @@ local function share(self, inbound)
 	if not ok then return err.reply(code, message) end
 	local result, wait_s
 	result, message, code, wait_s = self.waiting:give(request:header("x-kms-recovery"), request.head:body())
-	if not result then return err.reply(code, message, wait_s and { ["Retry-After"] = wait_s }) end
+	if not result then
+		self.audit:counted("share_refused", (err.wire(code)))
+		return err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
+	end
 	return { status = 200, headers = JSON, body = json.encode(result) }
 end
 
@@ -173,9 +179,9 @@ end
 
 --- @param deps sets (kms.recovery.custodians); age_files, rehearsals, waiting (kms.recovery); tee; readiness; secrets
 -- (field
--- current); mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE, which limits an address here, too)
+-- current); mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE, which limits an address here, too); audit (kms.audit)
 function M.new(deps)
-	local self = needs.take(deps, "sets age_files rehearsals waiting tee readiness secrets mono_ms config")
+	local self = needs.take(deps, "sets age_files rehearsals waiting tee readiness secrets mono_ms config audit")
 	self.limiter = rate_limit.per_minute(self.config.NONCE_RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
 	self.shared_limiter = rate_limit.per_minute(PER_MINUTE, 1)
 	return setmetatable(self, Recovery)

@@ -60,16 +60,17 @@ function Status:page()
 		data_store = { namespaces = stats.namespaces, total_keys = stats.live_keys, total_bytes = stats.live_bytes },
 		clock = clock_part(self), chain = self.chain:describe(), sync = sync_part(self),
 		policy = self.reloader:status(), snapshot = self.snapshots and self.snapshots:status() or { state = "off" },
+		audit = self.audit:status(),
 	}
 end
 
 --- @param deps tee; chain (kms.chain); readiness, secrets (kms.node); peers, outbound (kms.peers); store;
 -- pusher, repair (kms.sync); reloader (kms.policy.reloader); clock_check (kms.node.clock_check); config (KMS_APP_ID,
--- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET); optional: snapshots (kms.node.snapshots; nil: none), recovery_set (id
--- of the custodians' set)
+-- KMS_REGISTRY_ADDRESS, ALLOW_OPERATOR_SECRET); audit (kms.audit); optional: snapshots (kms.node.snapshots;
+-- nil: none), recovery_set (id of the custodians' set)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config",
+		"tee chain readiness secrets peers outbound store pusher repair reloader clock_check config audit",
 		"snapshots recovery_set"), Status)
 end
 

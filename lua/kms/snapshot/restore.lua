@@ -122,6 +122,10 @@ local function finish(self, selected, newest_used_ms, whole)
 		wallets = whole, of = #selected.wallets, records = progress.records, merged = progress.merged,
 		rejected = progress.rejected, bad_files = progress.bad, age_s = self.restored.age_ms // 1000,
 	})
+	self.audit:event("restored", {
+		wallets = whole, of = #selected.wallets, records = progress.records, merged = progress.merged,
+		rejected = progress.rejected, bad_files = progress.bad, data_time_ms = newest_used_ms,
+	})
 end
 
 local function new_progress(selected)
@@ -198,11 +202,11 @@ end
 --- @param deps place (as for kms.snapshot.keeper); store; is_fresh (function -> whether this process made the secret in
 --   use: then nothing is sealed under it); goes_on (function(secret)); log, mono_ms, wall_ms; retention_ms
 --   (TOMBSTONE_RETENTION_MS), skew_ms (MAX_CLOCK_SKEW_MS), allow_older (RESTORE_OLDER), newest_anchor (function -> the
---   newest anchor on chain | false: none counts | nil, message)
+--   newest anchor on chain | false: none counts | nil, message); audit (kms.audit)
 -- @return restore
 function M.new(deps)
 	return setmetatable(needs.take(deps, "place store is_fresh goes_on log mono_ms wall_ms retention_ms skew_ms "
-		.. "allow_older newest_anchor"), Restore)
+		.. "allow_older newest_anchor audit"), Restore)
 end
 
 return M

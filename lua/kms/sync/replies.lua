@@ -157,6 +157,7 @@ local function master_secret_request(self, opened, exchange)
 	sealed, message, code = native.master_seal(exchange.secret, pubkey)
 	if not sealed then return nil, message, code end
 	self.log:info("master secret handed to a peer", { peer = peer.wallet })
+	self.audit:event("secret_handed", { peer = peer.wallet, attested = opened:text("attestation") ~= nil })
 	return native.text_body(self.writer:secret_reply(exchange.signature, sealed))
 end
 
@@ -182,12 +183,12 @@ end
 --- @param deps store, log, wall_ms, mono_ms; peers (kms.peers); writer (kms.sync.message); evidence
 -- (kms.sync.evidence); gateway (kms.policy.gateway); readiness (is_complete); config (MAX_SNAPSHOT_BYTES);
 -- new_apps (kms.sync.new_apps); existing (kms.sync.existing_nodes); absence
--- (kms.node.absence)
+-- (kms.node.absence); audit (kms.audit)
 -- @return replies; its field `counts` holds the messages of each type since the start, and in `records` what
 --   became of their records (kms.sync.record_counts)
 function M.new(deps)
 	local self = needs.take(deps,
-		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing absence")
+		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing absence audit")
 	self.counts = { delta = 0, digest = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
 	self.snapshots = page_slots.new(SNAPSHOTS_AT_ONCE, self.mono_ms)
 	self.pages = page_slots.new(PAGES_AT_ONCE, self.mono_ms)

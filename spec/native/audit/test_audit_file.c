@@ -203,11 +203,11 @@ TEST(a_file_that_would_be_too_large_is_moved_aside)
 	char path[160];
 	unsigned numbers[64], files = 0, last = 0;
 	kms_text before = KMS_NO_TEXT;
-	kms_audit *audit = open_log(f.file, 2 * KMS_AUDIT_LINE_MAX, WAITING);
-	for (unsigned i = 0; i < 400; i++) {
+	kms_audit *audit = open_log(f.file, KMS_AUDIT_FILE_MIN, WAITING);
+	for (unsigned i = 0; i < 2000; i++) {
 		CHECK_OK(add(audit, "event", i));
 		CHECK_OK(write_log(audit, &state));
-		CHECK(state.rotation_error == 0 && state.file_bytes <= 2 * KMS_AUDIT_LINE_MAX);
+		CHECK(state.rotation_error == 0 && state.file_bytes <= KMS_AUDIT_FILE_MIN);
 	}
 	kms_audit_free(audit);
 	kms_buf held = kms_buf_make(KMS_BUF_PLAIN, 0);
@@ -224,7 +224,7 @@ TEST(a_file_that_would_be_too_large_is_moved_aside)
 		held = file;
 		numbers[files++] = number;
 	}
-	CHECK(files > 3 && last == 401);
+	CHECK(files > 3 && last == 2001);
 	kms_buf_free(&held);
 	remove_folder(&f, numbers, files);
 }
@@ -234,24 +234,24 @@ TEST(a_file_that_cannot_be_moved_aside_grows_on)
 	folder f = make_folder();
 	kms_audit_state state;
 	char path[160];
-	kms_audit *audit = open_log(f.file, 2 * KMS_AUDIT_LINE_MAX, WAITING);
-	for (unsigned i = 1; i < 200; i++) {
+	kms_audit *audit = open_log(f.file, KMS_AUDIT_FILE_MIN, WAITING);
+	for (unsigned i = 1; i < 800; i++) {
 		(void)snprintf(path, sizeof(path), "%s.%u", f.file, i);
 		append_to(path, "taken");
 	}
-	for (unsigned i = 0; i < 150; i++) {
+	for (unsigned i = 0; i < 700; i++) {
 		CHECK_OK(add(audit, "event", i));
 		CHECK_OK(write_log(audit, &state));
 	}
-	CHECK(state.rotation_error == EEXIST && state.file_bytes > 2 * KMS_AUDIT_LINE_MAX);
+	CHECK(state.rotation_error == EEXIST && state.file_bytes > KMS_AUDIT_FILE_MIN);
 	kms_buf file = load(f.file);
-	CHECK(check_chain(failed_, &file) == 151);
+	CHECK(check_chain(failed_, &file) == 701);
 	kms_buf_free(&file);
 	kms_audit_free(audit);
-	unsigned numbers[200];
-	for (unsigned i = 0; i < 200; i++)
+	unsigned numbers[800];
+	for (unsigned i = 0; i < 800; i++)
 		numbers[i] = i;
-	remove_folder(&f, numbers, 200);
+	remove_folder(&f, numbers, 800);
 }
 
 TEST(a_folder_that_is_gone_is_waited_for)

@@ -1,0 +1,37 @@
+--- The audit log of this node, made of its other parts.
+
+local audit = require("kms.audit")
+
+local M = {}
+
+--- Adds parts.audit.
+-- @param parts of kms.node.core
+-- @return true | nil, message
+function M.add(parts)
+	local message
+	parts.audit, message = audit.new({
+		config = parts.config, tee = parts.tee, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms,
+		policy_hash = parts.policy:hash(),
+	})
+	if not parts.audit then return nil, "audit log: " .. message end
+	return true
+end
+
+--- To be called when a master secret has come into use.
+-- @param secret handle; @param state, from of kms.node.master_secrets
+function M.secret_in_use(parts, secret, state, from)
+	parts.audit:use(secret)
+	parts.audit:event("secret_in_use", { secret_hash = secret:keccak256(), state = state, from = from })
+end
+
+--- Has each change of the policies in force stand in the log. To be called when parts.reloader exists.
+function M.watch_policies(parts)
+	local before = parts.policy:hash()
+	parts.reloader:on_change(function()
+		local after = parts.policy:hash()
+		parts.audit:event("policy", { before = before, after = after })
+		before = after
+	end)
+end
+
+return M
