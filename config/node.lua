@@ -78,7 +78,7 @@ return {
 	-- AUDIT = "off",
 
 	-- The audit log's file is moved aside before it is longer, in bytes.
-	-- Allowed: a whole number from 65536 to 1099511627776.
+	-- Allowed: a whole number from 65536 to 1099511627776, or a text with a unit (B, KiB, MiB, GiB, TiB).
 	-- AUDIT_FILE_BYTES = 256 * 1024 * 1024,
 
 	-- Audit reading and writing of records, too.

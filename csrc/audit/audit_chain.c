@@ -41,30 +41,44 @@ static kms_text cut(kms_text text)
 	return text;
 }
 
-static kms_status append_member(kms_buf *bodies, const char *name, kms_text value)
+/* Whether a text is a JSON string as it stands, between quotes: nearly all members are. */
+static bool is_plain(kms_text text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.text[i];
+		if (c < ' ' || c > '~' || c == '"' || c == '\\') return false;
+	}
+	return true;
+}
+
+static kms_status append_member(kms_buf *bodies, kms_text name, kms_text value)
 {
 	if (!value.text) return KMS_OK;
-	GUARD(kms_buf_append_text(bodies, name));
-	return kms_buf_append_json(bodies, cut(value));
+	value = cut(value);
+	GUARD(kms_buf_append(bodies, kms_text_span(name)));
+	if (!is_plain(value)) return kms_buf_append_json(bodies, value);
+	GUARD(kms_buf_append(bodies, KMS_BYTES("\"")));
+	GUARD(kms_buf_append(bodies, kms_text_span(value)));
+	return kms_buf_append(bodies, KMS_BYTES("\""));
 }
 
 static kms_status append_members(kms_buf *bodies, const kms_audit_event *event)
 {
-	GUARD(kms_buf_append_text(bodies, "\"time_ms\":"));
+	GUARD(kms_buf_append(bodies, KMS_BYTES("\"time_ms\":")));
 	GUARD(kms_buf_append_u64(bodies, event->time_ms));
-	GUARD(append_member(bodies, ",\"event\":", event->event));
-	GUARD(append_member(bodies, ",\"op\":", event->operation));
-	GUARD(append_member(bodies, ",\"wallet\":", event->wallet));
-	GUARD(append_member(bodies, ",\"app\":", event->app));
-	GUARD(append_member(bodies, ",\"name\":", event->name));
-	GUARD(append_member(bodies, ",\"context\":", event->context));
-	GUARD(append_member(bodies, ",\"code\":", event->code));
+	GUARD(append_member(bodies, KMS_TEXT(",\"event\":"), event->event));
+	GUARD(append_member(bodies, KMS_TEXT(",\"op\":"), event->operation));
+	GUARD(append_member(bodies, KMS_TEXT(",\"wallet\":"), event->wallet));
+	GUARD(append_member(bodies, KMS_TEXT(",\"app\":"), event->app));
+	GUARD(append_member(bodies, KMS_TEXT(",\"name\":"), event->name));
+	GUARD(append_member(bodies, KMS_TEXT(",\"context\":"), event->context));
+	GUARD(append_member(bodies, KMS_TEXT(",\"code\":"), event->code));
 	if (event->status) {
 		GUARD(kms_buf_append_text(bodies, ",\"status\":"));
 		GUARD(kms_buf_append_u64(bodies, event->status));
 	}
-	GUARD(append_member(bodies, ",\"rule\":", event->rule));
-	GUARD(append_member(bodies, ",\"request\":", event->request));
+	GUARD(append_member(bodies, KMS_TEXT(",\"rule\":"), event->rule));
+	GUARD(append_member(bodies, KMS_TEXT(",\"request\":"), event->request));
 	if (event->more.len) {
 		ENSURE(!memchr(event->more.text, '\n', event->more.len), KMS_ERR_ARGUMENT);
 		GUARD(kms_buf_append(bodies, KMS_BYTES(",")));

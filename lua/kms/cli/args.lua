@@ -4,7 +4,8 @@
 --   options    list of { name, help, value (placeholder; nil: a switch), type ("int" with min and max, or
 --              nil: text), values (list of those allowed), default, short (one letter), many (may be given more than
 --              once: its value is a list) }
---   arguments  list of { name, help, optional }, in order
+--   arguments  list of { name, help, optional, many (of the last one: it takes all words left, as a list) },
+--              in order
 --   commands   list of declarations of subcommands, instead of options and arguments
 --   notes      text at the end of the help
 --   run        function(parsed, world) -> exit code, called by kms.cli
@@ -95,10 +96,15 @@ end
 
 local function assign_arguments(command, words, parsed)
 	local declared = command.arguments or {}
+	local last = declared[#declared]
+	if last and last.many then
+		words[#declared] = #words >= #declared and table.move(words, #declared, #words, 1, {}) or nil
+		for i = #words, #declared + 1, -1 do words[i] = nil end
+	end
 	if #words > #declared then return nil, ("unexpected argument '%s'"):format(words[#declared + 1]) end
 	for i, argument in ipairs(declared) do
 		if not words[i] and not argument.optional then return nil, ("%s is missing"):format(argument.name:upper()) end
-		parsed[member(argument.name)] = words[i]
+		parsed[member(argument.name)] = words[i] or argument.many and {} or nil
 	end
 	return parsed
 end
@@ -181,7 +187,7 @@ function M.usage(command, name)
 		parts[#parts + 1] = "[OPTIONS]"
 	end
 	for _, argument in ipairs(command.arguments or {}) do
-		local text = argument.name:upper()
+		local text = argument.name:upper() .. (argument.many and "..." or "")
 		parts[#parts + 1] = argument.optional and "[" .. text .. "]" or text
 	end
 	return table.concat(parts, " ")
