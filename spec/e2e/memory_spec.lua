@@ -177,6 +177,7 @@ describe("the memory of a node", function()
 		node = nodes.start({ dir = dir, env = {
 			MASTER_SECRET_HEX = crypto.hex(MASTER), MIN_BODY_BYTES_PER_SECOND = "0", BODY_TIMEOUT_SECONDS = "600",
 			SNAPSHOT = dir .. "/snapshots", SNAPSHOT_INTERVAL_SECONDS = "1",
+			AUDIT = dir .. "/audit.log", AUDIT_RECORDS = "true",
 		} })
 		app = apps.new(node, APP_ID, "memory")
 		node:register({ app })
@@ -184,6 +185,7 @@ describe("the memory of a node", function()
 			master = MASTER, ["data key"] = crypto.derive(MASTER, APP_ID, "data_key"),
 			["sync key"] = crypto.derive(MASTER, "0", "sync_hmac_key"),
 			["snapshot key"] = crypto.derive(MASTER, "0", "snapshot_key"),
+			["audit key"] = crypto.derive(MASTER, "0", "audit_key"),
 			["channel"] = app:channel_key(),
 			["ECDH x"] = kit.ecdh(app.identity.scalar, node.point),
 		}
