@@ -8,7 +8,7 @@
 #include "kms/buf.h"
 
 #define AUDIT_PATH_MAX 3900 /* a number is added to it */
-#define AUDIT_PORTION 16384 /* bytes of lines that are written at once */
+#define AUDIT_PORTION 32768 /* bytes of lines that are written at once */
 
 /* The end of a chain. */
 typedef struct audit_head {

@@ -136,9 +136,9 @@ end
 --- To be called when a line was added.
 -- @param waiting bytes that wait
 function Writer:added(waiting)
-	if self.failure or self.writing then return end
+	if waiting < BATCH_BYTES and self.timer or self.failure or self.writing then return end
 	if waiting >= BATCH_BYTES then return self:write() end
-	if not self.timer then self:write_in(BATCH_MS) end
+	self:write_in(BATCH_MS)
 end
 
 -- Writes until nothing waits or it fails; yields.
