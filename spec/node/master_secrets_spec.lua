@@ -33,6 +33,19 @@ describe("secrets", function()
 		assert.equal(1, #saved)
 	end)
 
+	it("tells of each secret that comes into use, once", function()
+		local told = {}
+		local held = secrets.new({
+			tee = tee, on_use = function(secret, state, from) told[#told + 1] = { secret:keccak256(), state, from } end,
+		})
+		held:publishable()
+		local first, second = held.current, random()
+		held:choose(first:keccak256())
+		held:use(second, "synced", "https://peer")
+		held:use(second, "synced", "https://peer")
+		assert.same({ { first:keccak256(), "generated" }, { second:keccak256(), "synced", "https://peer" } }, told)
+	end)
+
 	it("publishes the same one again, never another, while it is held", function()
 		local held = secrets.new({ tee = tee })
 		held:publishable()

@@ -87,6 +87,11 @@ describe("kms.recovery.waiting", function()
 		local secret = node:take(hash)
 		assert.is_true(secret:equals(master))
 		assert.is_nil(node:take(hash))
+		local events = {}
+		for i, event in ipairs(audit.events) do
+			events[i] = { event.name, event.fields.set, event.fields.x or event.fields.shares }
+		end
+		assert.same({ { "share", sets[1].id, 3 }, { "share", sets[1].id, 1 }, { "recovered", sets[1].id, 2 } }, events)
 	end)
 
 	it("takes shares of an earlier set, from its custodians, and never mixes sets", function()

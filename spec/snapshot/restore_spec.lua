@@ -42,6 +42,9 @@ describe("kms.snapshot.restore", function()
 		t:pass(5000)
 		assert.same({ data_time_ms = t.wall - 5000, data_age_s = 0, wallets = 2, records = 6, merged = 6, rejected = 0,
 			bad_files = 0 }, restoring:status().restored)
+		assert.same({ { name = "restored", fields = {
+			data_time_ms = t.wall - 5000, wallets = 2, of = 2, records = 6, merged = 6, rejected = 0, bad_files = 0,
+		} } }, t.audit.events)
 		assert.is_false(restoring:status().failed)
 	end)
 

@@ -11,6 +11,7 @@ local folder = require("kms.snapshot.folder")
 local keeper = require("kms.snapshot.keeper")
 local loop = require("kms.base.loop")
 local names = require("kms.snapshot.names")
+local audits = require("spec.support.audit")
 local restore = require("kms.snapshot.restore")
 
 local M = {}
@@ -113,7 +114,7 @@ function Fixture:restore(store, allow_older)
 		goes_on = function() return self.complete end, log = self.log, mono_ms = function() return self.mono end,
 		wall_ms = function() return self.wall end, retention_ms = M.RETENTION_MS, skew_ms = M.SKEW_MS,
 		allow_older = allow_older or false, newest_anchor = function() return self.anchor() end,
-		audit = require("spec.support.audit").new(),
+		audit = self.audit,
 	})
 end
 
@@ -167,7 +168,7 @@ end
 function M.new()
 	local self = setmetatable({
 		dir = files.temp_dir(), wall = 1700000000000, mono = 1000, lines = {}, complete = true, fresh = false, member = {},
-		beside = {},
+		beside = {}, audit = audits.new(),
 		secret = native.secret_random(32),
 	}, Fixture)
 	self.log = M.log(self.lines)
