@@ -131,6 +131,25 @@ describe("kms.audit.writer", function()
 		loop.on_error(function(text) io.stderr:write(text, "\n") end)
 	end)
 
+	it("counts as failing while a disk does not answer", function()
+		local clock, waiting = 0, wakeup.new()
+		local stuck = setmetatable({ write = function()
+			waiting:wait()
+			return { sequence = 1, hash = "", lines = 1, bytes = 1, file_bytes = 1, rotation_error = 0 }
+		end, counts = function() return 0, 0, 0, 0 end }, { __index = log })
+		made = writer.new({
+			native = stuck, run = RUN, is_file = true, wall_ms = function() return now end, tee = {}, log = {},
+			mono_ms = function() return clock end, add_signature = function() end,
+		})
+		made:write()
+		clock = 9999
+		assert.is_nil(made:trouble())
+		clock = 10000
+		assert.truthy(made:trouble())
+		waiting:wake()
+		assert.is_nil(made:trouble())
+	end)
+
 	it("ends in time where it cannot write", function()
 		files.remove_dir(dir)
 		local self = new(sign)

@@ -4,6 +4,7 @@ local apps = require("spec.support.app")
 local audit_file = require("spec.support.audit_file")
 local audit_log = require("spec.support.audit_log")
 local cjson = require("cjson")
+local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
@@ -95,6 +96,33 @@ describe("nova-kms audit", function()
 		assert.equal("", out)
 		assert.equal(5, code)
 		assert.truthy(err:find("is signed by " .. node.wallet, 1, true), err)
+	end)
+
+	it("shows the end of the log in the node's status, to compare it with the file's", function()
+		local code, out = nodes.run({ "status", "--socket", socket() }, { env = {} })
+		assert.equal(0, code)
+		assert.truthy(out:find("\naudit      ok, 0 lines lost, ", 1, true), out)
+		local number, hash = out:match("\nlast line  number (%d+), hash (%x+)\n")
+		for _, line in ipairs(audit_file.lines(file)) do
+			if line.seq == tonumber(number) then assert.equal(hash, audit_file.hash(line)) hash = nil end
+		end
+		assert.is_nil(hash)
+	end)
+
+	it("takes the node's wallet from its attestation document", function()
+		local allowed, zeros = dir .. "/allowed.lua", ("0"):rep(96)
+		files.write(allowed, ([[return { roots = { "%s" }, images = { { name = "none", pcrs = {
+			[0] = "%s", [1] = "%s", [2] = "%s" } } }, allow_debug = true }]]):format(
+			crypto.hex(crypto.sha256(files.read(node.dir .. "/attest-root.der"))), zeros, zeros, zeros))
+		local function verify(...)
+			local code, out, err = run("verify", file, "--url", "http://127.0.0.1:" .. node.port, "--pcr", allowed, ...)
+			return code, out .. err
+		end
+		local code, text = verify("--allow-simulated")
+		assert.equal(0, code, text)
+		assert.is_nil(text:find("is not checked", 1, true))
+		code, text = verify()
+		assert.equal(5, code, text)
 	end)
 
 	it("names what is wrong with a file", function()

@@ -47,7 +47,7 @@ function Audit:event(event, fields)
 	add(self, event, nil, nil, nil, nil, nil, nil, nil, nil, nil, members(fields))
 end
 
---- Adds a line about an event that anybody can cause: at most one each minute, with a number.
+--- Adds a line about an event that anybody can cause, as far as there are not too many of them; counts it otherwise.
 -- @param event its name; @param code why it was refused, or nil
 function Audit:counted(event, code)
 	if not self.is_on then return end
@@ -123,7 +123,7 @@ function Audit:status()
 	if not self.is_on then return { state = "off" } end
 	local state, _, lost, waiting = self.writer.state, self.log_file:counts()
 	return {
-		state = self.writer.failure and "failing" or state.sequence > 0 and "ok" or "starting", lines = state.lines,
+		state = self.writer:trouble() and "failing" or state.sequence > 0 and "ok" or "starting", lines = state.lines,
 		lost_lines = lost, waiting_bytes = waiting, unsigned_lines = self.writer:unsigned(),
 		signed_at_ms = self.writer.signed_ms,
 	}
@@ -134,7 +134,7 @@ function Audit:details()
 	if not self.is_on then return nil end
 	local state = self.writer.state
 	return {
-		place = self.place, failure = self.writer.failure, sequence = state.sequence, hash = state.hash,
+		place = self.place, failure = self.writer:trouble(), sequence = state.sequence, hash = state.hash,
 		file_bytes = state.file_bytes, run = self.run,
 	}
 end

@@ -15,6 +15,7 @@ local BATCH_BYTES = 65536 -- of lines that are not waited for
 local RETRY_MS = 1000 -- after a failure
 local SIGN_LINES, SIGN_MS = 1000, 10000 -- the most that is unsigned
 local CLOSE_POLL_MS = 10
+local HUNG_MS = 10000 -- after which a disk that does not answer counts as failing
 
 local REASONS = {
 	ERR_FILE_FORMAT = "the file holds something else, or the lines of another log: move it away",
@@ -45,6 +46,13 @@ local function note_rotation(self, code)
 	if code == self.rotation_error then return end
 	self.rotation_error = code
 	if code ~= 0 then self.log:error("the audit log's file cannot be moved aside, and grows on", { errno = code }) end
+end
+
+--- Why nothing is written now, or nil.
+function Writer:trouble()
+	if self.failure or not self.writing then return self.failure end
+	local hung_ms = self.mono_ms() - self.began_ms
+	return hung_ms >= HUNG_MS and "the disk has not answered for some time" or nil
 end
 
 --- Lines in the file that no signature covers; signatures do not count.
@@ -120,7 +128,7 @@ end
 function Writer:write()
 	if self.writing then return end
 	loop.close(self.timer)
-	self.timer, self.writing = nil, true
+	self.timer, self.writing, self.began_ms = nil, true, self.mono_ms()
 	loop.spawn(write, self)
 end
 
@@ -166,8 +174,8 @@ end
 
 --- @param deps native (native.audit); tee (address, sign); run; is_file; add_signature (function(time_ms, members) ->
 --   true | nil, message); log, wall_ms, mono_ms
--- @return writer; its fields for others: state (of native.audit's write), failure (why nothing is written, or nil),
---   failures (how often that began), signatures ({ ok, failed }), signed_ms (time of the last one, or nil)
+-- @return writer; its fields for others: state (of native.audit's write), failures (how often it began not to be
+--   written), signatures ({ ok, failed }), signed_ms (time of the last one, or nil)
 function M.new(deps)
 	local self = setmetatable(needs.take(deps, "native tee run is_file add_signature log wall_ms mono_ms"), Writer)
 	self.state = { sequence = 0, hash = ("0"):rep(64), lines = 0, bytes = 0, file_bytes = 0, rotation_error = 0 }

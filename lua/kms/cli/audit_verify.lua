@@ -11,7 +11,7 @@ local text = require("kms.base.text")
 local M = {}
 
 -- Wallets as they stand in the log. Returns list | nil, message, code.
-local function wallets_of(native, parsed)
+local function wallets_of(native, world, parsed)
 	local list = {}
 	for i, given in ipairs(parsed.wallet or {}) do
 		list[i] = native.address(given)
@@ -19,7 +19,7 @@ local function wallets_of(native, parsed)
 	end
 	if not parsed.url then return list end
 	if not parsed.pcr then return nil, "--pcr is missing: it names the images that may run there", "ERR_USAGE" end
-	local node, message, code = node_verify.node(native, parsed)
+	local node, message, code = node_verify.node(native, world, parsed)
 	if not node then return nil, message, code end
 	list[#list + 1] = node.wallet
 	return list
@@ -71,7 +71,7 @@ local function print_result(world, parsed, result, failure, is_known)
 end
 
 local function verify(native, parsed, world)
-	local wallets, message, code = wallets_of(native, parsed)
+	local wallets, message, code = wallets_of(native, world, parsed)
 	if not wallets then return session.fail(world, message, code) end
 	local verifier = require("kms.audit.verifier").new({ wallets = wallets, max_unsigned = parsed.max_unsigned })
 	for _, path in ipairs(reader.in_order(parsed.file)) do

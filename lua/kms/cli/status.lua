@@ -64,10 +64,23 @@ local function print_page(world, page)
 	if failed then session.print(world, failed) end
 end
 
+-- The audit log, where there is one. Its end is to be compared with `nova-kms audit verify`.
+local function audit_lines(page)
+	local audit, details = table_of(page.audit), table_of(table_of(page.control).audit)
+	if audit.state == "off" then return {} end
+	local lines = {
+		("%-10s %s, %s lines lost, %s bytes wait, %s lines unsigned"):format("audit", shown(audit.state),
+			shown(audit.lost_lines), shown(audit.waiting_bytes), shown(audit.unsigned_lines)),
+		("%-10s number %s, hash %s"):format("last line", shown(details.sequence), shown(details.hash)),
+	}
+	if details.failure then lines[3] = ("%-10s %s"):format("because", shown(details.failure)) end
+	return lines
+end
+
 -- What only the control socket shows.
 local function control_lines(page)
 	local control, policy = table_of(page.control), table_of(page.policy)
-	return {
+	local lines = {
 		("%-10s %s, log level %s%s"):format("version", shown(control.version), shown(control.log_level),
 			control.draining == true and ", draining" or ""),
 		("%-10s %s connections, %s requests running, %s errors caught"):format("load", shown(control.connections),
@@ -75,6 +88,8 @@ local function control_lines(page)
 		("%-10s %s, in force by %s, %s hooks failed"):format("policy", shown(policy.hash), shown(policy.by),
 			shown(policy.failures)),
 	}
+	local audit = audit_lines(page)
+	return table.move(audit, 1, #audit, #lines + 1, lines)
 end
 
 local function run(parsed, world)

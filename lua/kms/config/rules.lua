@@ -122,6 +122,8 @@ function M.notes(values)
 		"ALLOW_PRIVATE_PEERS=true: URLs from the chain can lead into the private network of this node")
 	note(values.IN_ENCLAVE and (values.NODE_INSTANCE_URL or ""):find("^http://") ~= nil,
 		"NODE_INSTANCE_URL is not https: nodes in enclaves will not talk to this one")
+	note(values.IN_ENCLAVE and values.AUDIT:find("^/") ~= nil,
+		"AUDIT=%s: a file in an enclave ends with it; allowed is stdout, too, which the host can keep", values.AUDIT)
 	note(values.METRICS_ADDR ~= "off" and not types.is_loopback_bind(values.METRICS_ADDR),
 		"METRICS_ADDR=%s: other machines can read the metrics, over plain HTTP", values.METRICS_ADDR)
 	return notes
