@@ -43,7 +43,7 @@ M.headers_of = setmetatable({}, { __mode = "k" })
 
 --- A body as the HTTP client gives it: text that native.envelope reads.
 function M.body(text)
-	return { text = text, close = function() end }
+	return { text = text, close = function() end, len = function() return #text end }
 end
 
 --- Bytes of a body that is public.

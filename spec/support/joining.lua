@@ -64,7 +64,8 @@ local function call(self, peer, build)
 	local reply, text, code = to.replies:reply(kind, opened, exchange)
 	if exchange.slot then exchange.slot:release() end
 	if not reply then return nil, text, code end
-	return assert(native.sync_parse(reply))
+	local bytes = reply:len()
+	return assert(native.sync_parse(reply)), nil, nil, bytes
 end
 
 local function new_member(index)

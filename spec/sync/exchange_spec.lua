@@ -22,6 +22,7 @@ describe("an exchange", function()
 	local function body_handle()
 		local body = { open = true }
 		function body.close() body.open = false end
+		function body.len() return 0 end
 		return body
 	end
 

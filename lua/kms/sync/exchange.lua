@@ -198,10 +198,10 @@ end
 --   request is sent once more
 -- @param options master: secret whose sync key authenticates the body (nil: none); timeout_ms (default 10000);
 --   stall_s (seconds without a byte, default: no limit); max_bytes of the response (default 4 MiB)
--- @return the inner message (native sync message) | nil, message, code: ERR_REFUSED, ERR_TOO_LARGE (HTTP 413),
---   ERR_NOT_LISTED (the peer's list of members lacks this node), ERR_NOT_READY (HTTP 503), ERR_UNVERIFIED (the response
---   is not trusted), ERR_URL (the peer's URL is not allowed), the code that build gave, one of this node's own
---   failures, or why the peer could not be reached
+-- @return the inner message (native sync message), nil, nil, bytes of the body that it came in | nil, message, code:
+--   ERR_REFUSED, ERR_TOO_LARGE (HTTP 413), ERR_NOT_LISTED (the peer's list of members lacks this node), ERR_NOT_READY
+--   (HTTP 503), ERR_UNVERIFIED (the response is not trusted), ERR_URL (the peer's URL is not allowed), the code that
+--   build gave, one of this node's own failures, or why the peer could not be reached
 function Exchange:call(peer, build, options)
 	if not peer.url then return nil, "its URL is not one to call", "ERR_URL" end
 	-- Only now is it certain that the caller found nothing wrong with the response before this one.
@@ -213,6 +213,7 @@ function Exchange:call(peer, build, options)
 		return nil, message, code
 	end
 	if response.status ~= 200 then return refusal(self, peer, response) end
+	local bytes = response.body:len()
 	local inner, message
 	inner, message, code = verify(self, peer, response, signature)
 	if not inner then return nil, message, code end
@@ -223,7 +224,7 @@ function Exchange:call(peer, build, options)
 	-- A reply that does not name its exchange may be an old one.
 	local time_ms = inner:text("pop") and inner:time()
 	if time_ms then self.on_time(peer, time_ms, response.sent_ms, response.got_ms) end
-	return inner
+	return inner, nil, nil, bytes
 end
 
 --- @param deps tee; peers (kms.peers); outbound (kms.peers.outbound); wall_ms; nonce_ms (POP_TIMEOUT_SECONDS in

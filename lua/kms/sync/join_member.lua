@@ -15,8 +15,9 @@ Member.__index = Member
 
 local MAX_REPAIRS = 2 -- failed exchanges with a member, until all of it is taken in pages
 local TRIES, RETRY_MS = 3, 1000 -- attempts in a row without progress
--- Beyond it a visit ends, and goes on in the next round. A member that lies could give pages without end.
-local VISIT_MS = 300000
+-- For how long a visit goes on, beside the time that its pages take at 64 KiB/s: then the next round does. A member
+-- that lies could give pages without end, byte by byte.
+local VISIT_MS = 60000
 local MAX_WAITING = 4096
 
 -- Codes of calls that did not reach the member, or whose answer can be anybody's.
@@ -41,6 +42,12 @@ end
 
 -- ---- one member ------------------------------------------------------------------------------------
 
+-- Takes pages from state.since on. A page gets its full time only while no other member has given its records.
+local function take_pages(self, peer, secret, state)
+	state.fills = not self.is_filled
+	return self.pages:take(peer, secret, state)
+end
+
 -- Returns whether this node's hash tree can be compared. Visits that need it at the same time wait for the first one.
 local function prepare_tree(self, secret)
 	local locked, ok = self.lock:with("tree", tree.prepare, self.store, secret)
@@ -64,7 +71,7 @@ end
 local function take_first(self, peer, secret, state)
 	if self.is_filled then return nil end
 	state.since = 0
-	local complete, message, code = self.pages:take(peer, secret, state)
+	local complete, message, code = take_pages(self, peer, secret, state)
 	if complete then self.is_filled = true end
 	return { complete, message, code }
 end
@@ -82,7 +89,7 @@ local function catch_up(self, peer, secret, state, probe)
 	end
 	self.absence:forgot(peer, found.forgotten)
 	state.since = peer.store == state.store and probe.sequence or 0
-	return self.pages:take(peer, secret, state)
+	return take_pages(self, peer, secret, state)
 end
 
 -- Takes what a member has and this node has not had from it before. Returns as kms.sync.join_pages.
@@ -106,7 +113,7 @@ local function take(self, peer, secret, state)
 		if ok == nil then return nil, message, code end
 		state.since = ok and peer.store == state.store and probe.sequence or 0
 	end
-	return self.pages:take(peer, secret, state)
+	return take_pages(self, peer, secret, state)
 end
 
 -- One attempt. Returns whether the member is complete | nil, message, code.

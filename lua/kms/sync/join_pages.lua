@@ -11,18 +11,22 @@ Pages.__index = Pages
 
 local PAGE_BYTES = 2 << 20
 local PAGE_SHARE = 4 -- a page is at most this part of MAX_SNAPSHOT_BYTES
-local PAGE_MS, STALL_S = 120000, 10 -- the longest that a page may take, and without a byte
+local PAGE_MS, STALL_S = 120000, 10 -- the longest that the first page may take, and without a byte
+local PROBE_MS = 30000 -- the longest that the answer may take that has no records
+local LEAST_MS = 10000 -- that any other page may take, however late it is
+local MIN_BYTES_PER_S = 65536 -- a member that is slower for long is left for the next round
 local DOUBTFUL = { "total", "rejected", "poisoned", "future" }
 local BEYOND = math.maxinteger -- `since` that asks only for the newest number
 
 --- Asks for a page.
 -- @param since number of the last change that is merged; nil: only the member's newest number is asked for
--- @return { last (number), sequence (the member's newest number), complete, response } | nil, message, code
-function Pages:ask(peer, secret, since)
+-- @param timeout_ms the longest that it may take; nil: PROBE_MS
+-- @return { last (number), sequence (the member's newest number), complete, response, bytes } | nil, message, code
+function Pages:ask(peer, secret, since, timeout_ms)
 	since = since or BEYOND
-	local response, message, code = self.exchange:call(peer, function(signature)
+	local response, message, code, bytes = self.exchange:call(peer, function(signature)
 		return native.text_body(self.writer:page_request(signature, since, self.page_bytes))
-	end, { master = secret, timeout_ms = PAGE_MS, stall_s = STALL_S, max_bytes = self.max_body_bytes })
+	end, { master = secret, timeout_ms = timeout_ms or PROBE_MS, stall_s = STALL_S, max_bytes = self.max_body_bytes })
 	if not response then return nil, message, code end
 	local last, sequence = response:number("until"), response:number("sequence")
 	if not response:flag("data") or not last or not sequence then
@@ -32,7 +36,8 @@ function Pages:ask(peer, secret, since)
 	if since < sequence and (last <= since or last > sequence) then
 		return nil, "a page that is out of order", "ERR_RECORD"
 	end
-	return { last = last, sequence = sequence, complete = response:flag("complete") == true, response = response }
+	return { last = last, sequence = sequence, complete = response:flag("complete") == true, response = response,
+		bytes = bytes or 0 }
 end
 
 -- Merges the records of a page. Returns true | nil, message, code.
@@ -58,15 +63,21 @@ local function is_ahead(self, state)
 	return state.counts.future > 0 and self.mono_ms() - self.started_ms < self.ahead_ms
 end
 
+-- How long a page may take.
+local function time_left(self, state)
+	return math.min(PAGE_MS, math.max(LEAST_MS, state.end_ms - self.mono_ms()))
+end
+
 --- Merges what a member has from state.since on, up to its newest change when the last page was made: a record that
 -- changes before its page is made comes in none of the pages up to an earlier change.
--- @param state since (number), counts (of its records: total, rejected, and of these poisoned and future), end_ms, and
---   progress, which this sets once a page is merged
+-- @param state fills (whether no other member has given its records), since (number), counts (of its records: total,
+--   rejected, and of these poisoned and future), end_ms (when the visit ends; each page moves it by the time that its
+--   bytes take at MIN_BYTES_PER_S), and progress, which this sets once a page is merged
 -- @return whether the member is complete | nil, message, code
 function Pages:take(peer, secret, state)
-	local store = peer.store
+	local store, timeout_ms = peer.store, state.fills and PAGE_MS or time_left(self, state)
 	repeat
-		local page, message, code = self:ask(peer, secret, state.since)
+		local page, message, code = self:ask(peer, secret, state.since, timeout_ms)
 		if not page then return nil, message, code end
 		if peer.store ~= store then return nil, "the member has restarted", "ERR_STATE" end
 		local ok
@@ -84,6 +95,8 @@ function Pages:take(peer, secret, state)
 			end
 			return page.complete
 		end
+		state.end_ms = state.end_ms + page.bytes * 1000 // MIN_BYTES_PER_S
+		timeout_ms = time_left(self, state)
 		if self.mono_ms() >= state.end_ms then return nil, "its pages have not ended in time", "ERR_STATE" end
 	until not self.goes_on(secret)
 	return nil, "not a member any more", "ERR_STATE"
