@@ -76,6 +76,20 @@ static int process_confine(lua_State *L)
 }
 
 /*
+ * notify(socket, message) -> true | nil, message, code: tells the supervisor (kms_process_notify). ERR_BUSY:
+ * it has not read earlier messages yet.
+ */
+static int process_notify(lua_State *L)
+{
+	size_t name_len, len;
+	const char *name = luaL_checklstring(L, 1, &name_len);
+	const char *message = luaL_checklstring(L, 2, &len);
+	errno = 0;
+	kms_status status = kms_process_notify(kms_text_of(name, name_len), kms_text_of(message, len));
+	return status == KMS_OK ? bind_result(L, status) : bind_fail_file(L, status, errno);
+}
+
+/*
  * take_env(name, len) -> secret | nil | nil, message, code: moves `len` bytes in hexadecimal from
  * an environment variable to guarded memory. Wipes the variable, also when it is malformed, so
  * that /proc/<pid>/environ no longer shows it. nil alone: the variable is not set.
@@ -225,6 +239,7 @@ void bind_add_process(lua_State *L)
 		{ "ready", process_ready },
 		{ "harden", process_harden },
 		{ "confine", process_confine },
+		{ "notify", process_notify },
 		{ "take_env", process_take_env },
 		{ "wall_ms", process_wall_ms },
 		{ "mono_ms", process_mono_ms },

@@ -16,12 +16,13 @@
  * Commands that run other programs (devnet) never confine. Sanitizers and core files written by
  * gdb work in a confined process. No debugger can attach after step 1.
  *
- * Threads: call both functions from the main thread.
+ * Threads: call these functions from the main thread, unless one says otherwise.
  */
 #ifndef KMS_PROCESS_H
 #define KMS_PROCESS_H
 
 #include "kms/kms.h"
+#include "kms/view.h"
 
 /*
  * Gives the process the surroundings that its code expects, whatever started it: descriptors 0, 1 and 2 are
@@ -65,5 +66,15 @@ kms_status kms_process_harden(void);
  * NULL.
  */
 kms_status kms_process_confine(bool *landlock);
+
+/*
+ * Sends one message to the supervisor that started the process, as sd_notify(3) does: one datagram to a Unix
+ * socket. Never waits; works in a confined process.
+ * In: name - the socket's: an absolute path, or "@" and an abstract name; message - at least one byte.
+ * Returns: KMS_OK; ERR_RANGE when the name is none or does not fit into an address (108 bytes, with the NUL
+ * that ends a path); ERR_BUSY when the supervisor has not read its earlier messages: send it again later;
+ * ERR_SYSTEM with errno, ENOENT or ECONNREFUSED when nobody listens. Threads: any.
+ */
+kms_status kms_process_notify(kms_text name, kms_text message);
 
 #endif

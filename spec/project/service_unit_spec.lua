@@ -18,9 +18,11 @@ describe("nova-kms.service", function()
 			User = "nova-kms", NoNewPrivileges = "yes", CapabilityBoundingSet = "", ProtectSystem = "strict",
 			ProtectHome = "yes", PrivateDevices = "yes", PrivateTmp = "yes", ProtectProc = "invisible", LimitCORE = "0",
 			MemoryDenyWriteExecute = "yes", RestrictNamespaces = "yes", SystemCallArchitectures = "native",
+			Type = "notify", ExecReload = "/bin/kill -HUP $MAINPID",
 			StateDirectory = "nova-kms", StateDirectoryMode = "0700", UMask = "0077", Restart = "on-failure",
 		}) do assert.equal(value, values[name], name) end
 		assert.is_true(tonumber(values.TimeoutStopSec) > 10) -- SHUTDOWN_TIMEOUT_SECONDS
+		assert.is_true(tonumber(values.WatchdogSec) >= 30) -- the loop never stands still for so long
 		assert.is_true(tonumber(values.LimitMEMLOCK:match("^(%d+)M$")) >= 64)
 		assert.equal("/usr/local/bin/nova-kms serve --config /etc/nova-kms/node.lua", values.ExecStart)
 	end)

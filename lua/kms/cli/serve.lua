@@ -7,6 +7,7 @@ local exit = require("kms.cli.exit")
 local log = require("kms.base.log")
 local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
+local supervisor = require("kms.base.supervisor")
 
 local IMPATIENT_MS = 1000
 
@@ -81,12 +82,18 @@ end
 
 -- Runs the loop until the node has stopped. Returns the exit code.
 local function run_node(running, cfg, logs, native, world)
-	local waiting = announce_when_ready(running, function() announce(cfg, native, world, logs) end)
+	supervisor.ready()
+	local waiting = announce_when_ready(running, function()
+		supervisor.status("serving")
+		announce(cfg, native, world, logs)
+	end)
 	local stop = once(function(signal)
 		logs:info("stopping", { signal = signal })
+		supervisor.stopping()
 		loop.close(waiting)
 		running:stop(function()
 			logs:info("stopped")
+			supervisor.close()
 			loop.stop()
 		end)
 	end)
@@ -135,6 +142,9 @@ local function run(parsed, world)
 	end
 	local logs = logger(cfg, native)
 	loop.on_error(function(text) logs:error("internal error", { trace = text }) end)
+	supervisor.connect(world.env, uv.os_getpid(), function(message)
+		logs:warn("supervisor not told", { error = message })
+	end)
 	local ok, running, code = loop.try(start, cfg, secrets, logs, native, world)
 	if ok and running then return run_node(running, cfg, logs, native, world) end
 	uv.run("nowait") -- luv crashes at exit while handles are still closing

@@ -4,6 +4,7 @@
 local beat = require("kms.base.beat")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
+local supervisor = require("kms.base.supervisor")
 
 local M = {}
 
@@ -44,7 +45,10 @@ end
 
 --- Reloads from now on when SIGHUP arrives or a file has changed.
 function Reloader:watch()
-	loop.on_signal("sighup", function() self:reload("signal") end)
+	loop.on_signal("sighup", function()
+		supervisor.reloading()
+		supervisor.reloaded(self:reload("signal") == true)
+	end)
 	beat.every(POLL_S, function() poll(self) end)
 end
 

@@ -1,0 +1,77 @@
+-- A node under a supervisor that listens at NOTIFY_SOCKET, as systemd does for the unit of examples/service.
+
+local uv = require("luv")
+local files = require("spec.support.files")
+local http = require("spec.support.http")
+local nodes = require("spec.support.node")
+local policies = require("spec.support.policies")
+local supervisors = require("spec.support.supervisor")
+local wait = require("spec.support.wait")
+
+describe("a node under a supervisor", function()
+	local supervisor
+
+	before_each(function() supervisor = supervisors.start() end)
+	after_each(function() supervisor:stop() end)
+
+	local function start(env)
+		env.NOTIFY_SOCKET = supervisor.name
+		local node = nodes.start({ env = env, nowait = true })
+		finally(function() node:stop() end)
+		return node
+	end
+
+	it("is ready once it listens, tells of reloads, pings, and says that it stops", function()
+		local folder = policies.new()
+		finally(function() folder:remove() end)
+		local node = start({ WATCHDOG_USEC = "600000", POLICY_DIR = folder.dir })
+		supervisor:wait_for("READY=1")
+		assert.equal(200, http.get(node.port, "/health").status)
+		assert.truthy(supervisor:messages()[1]:find("^READY=1"))
+		supervisor:wait_for("STATUS=serving")
+		supervisor:wait_for("WATCHDOG=1", 3)
+		uv.kill(node.pid, "sighup")
+		supervisor:wait_for("RELOADING=1")
+		supervisor:wait_for("READY=1 STATUS=policies were read again")
+		folder:write("access", "return {")
+		uv.kill(node.pid, "sighup")
+		supervisor:wait_for("READY=1 STATUS=the policies have mistakes")
+		uv.kill(node.pid, "sigterm")
+		supervisor:wait_for("STOPPING=1")
+		assert.equal(0, (node:wait_end()))
+	end)
+
+	it("sends no ping while it hangs, nor where none is asked for", function()
+		local node = start({ WATCHDOG_USEC = "300000" })
+		supervisor:wait_for("WATCHDOG=1", 2)
+		uv.kill(node.pid, "sigstop")
+		finally(function() if node:alive() then uv.kill(node.pid, "sigcont") end end)
+		wait.until_true("the stop", function()
+			return (files.read(("/proc/%d/stat"):format(node.pid)) or ""):find(") T ", 1, true)
+		end)
+		wait.sleep(300) -- what was sent before is read
+		local before = #supervisor:messages("WATCHDOG=1")
+		wait.sleep(1000)
+		assert.equal(before, #supervisor:messages("WATCHDOG=1"))
+		uv.kill(node.pid, "sigcont")
+		supervisor:wait_for("WATCHDOG=1", before + 1)
+		node:stop()
+		local seen = #supervisor:messages("WATCHDOG=1")
+		node = start({})
+		node:wait_ready()
+		supervisor:wait_for("STATUS=serving", 2)
+		assert.equal(seen, #supervisor:messages("WATCHDOG=1"))
+	end)
+
+	it("is not ready where it does not start", function()
+		nodes.refused({ NOTIFY_SOCKET = supervisor.name, KMS_APP_ID = "none" })
+		assert.same({}, supervisor:messages())
+	end)
+
+	it("serves where its supervisor cannot be told, and says so", function()
+		local node = nodes.start({ env = { NOTIFY_SOCKET = "/nobody/listens" } })
+		finally(function() node:stop() end)
+		node:wait_log("supervisor not told")
+		assert.equal(200, http.get(node.port, "/health").status)
+	end)
+end)
