@@ -78,11 +78,12 @@ describe("make install", function()
 		assert.equal(0, (node:stop()))
 	end)
 
-	it("installs unit, completion, documents, policies and a configuration, readable whatever the umask", function()
+	it("installs unit, completion, manual, documents, policies and a configuration, readable by all", function()
 		local found = tree(dir)
 		for path, mode in pairs({
 			["/opt/kms/bin/nova-kms"] = "755", ["/opt/kms/lib/systemd/system/nova-kms.service"] = "644",
 			["/opt/kms/share/bash-completion/completions/nova-kms"] = "644", ["/opt/kms/etc/nova-kms/node.lua"] = "644",
+			["/opt/kms/share/zsh/site-functions/_nova-kms"] = "644", ["/opt/kms/share/man/man1/nova-kms.1.gz"] = "644",
 			["/opt/kms/share/doc/nova-kms/README.md"] = "644", ["/opt/kms/share/doc/nova-kms/docs/operating.md"] = "644",
 			["/opt/kms/share/nova-kms/config/policy/access.lua"] = "644", ["/opt/kms/share/nova-kms/lua/main.lua"] = "644",
 		}) do assert.equal(mode, found[path], path) end
@@ -95,6 +96,16 @@ describe("make install", function()
 			.. "echo ${COMPREPLY[@]}; complete -p nova-kms'"):format(completion))
 		assert.equal("serve\ncomplete -o default -F _nova_kms nova-kms\n", shell:read("a"))
 		assert.is_nil(files.read(completion):find("devnet", 1, true))
+	end)
+
+	it("installs a manual and zsh's completion without commands that are not installed", function()
+		for _, command in ipairs({ "zcat '%s/opt/kms/share/man/man1/nova-kms.1.gz'",
+			"cat '%s/opt/kms/share/zsh/site-functions/_nova-kms'" }) do
+			local pipe <close> = io.popen(command:format(dir))
+			local text = pipe:read("a")
+			assert.truthy(text:find("run a node until SIGTERM or SIGINT", 1, true), text)
+			assert.is_nil(text:find("devnet", 1, true))
+		end
 	end)
 
 	it("names every file in its manifest, except the operator's configuration", function()

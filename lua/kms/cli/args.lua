@@ -4,8 +4,8 @@
 --   options    list of { name, help, value (placeholder; nil: a switch), type ("int" with min and max, or
 --              nil: text), values (list of those allowed), default, short (one letter), many (may be given more than
 --              once: its value is a list) }
---   arguments  list of { name, help, optional, many (of the last one: it takes all words left, as a list) },
---              in order
+--   arguments  list of { name, help, optional, values (list of those allowed; not with many), many (of the last
+--              one: it takes all words left, as a list) }, in order
 --   commands   list of declarations of subcommands, instead of options and arguments
 --   notes      text at the end of the help
 --   run        function(parsed, world) -> exit code, called by kms.cli
@@ -15,8 +15,8 @@ local suggest = require("kms.base.suggest")
 
 local M = {}
 
--- As kms.cli.exit.
-local EXIT_HELP = [[
+--- What each exit code means, as kms.cli.exit.
+M.EXIT_HELP = [[
 Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 node not reachable,
 4 configuration not valid, 5 response could not be verified. Attestation documents: 6 malformed,
 7 not trusted, 8 not valid at that time, 9 not as required. Writes: 10 done or not, the answer did
@@ -26,7 +26,8 @@ not come.
 --- The switch of commands that can print JSON.
 M.JSON = { name = "json", help = "print JSON" }
 
-local HELP = { name = "help", short = "h", help = "show this help" }
+--- The switch that every command has.
+M.HELP = { name = "help", short = "h", help = "show this help" }
 local WIDTH = 26 -- of a help's left column
 
 local function member(name)
@@ -36,7 +37,7 @@ end
 -- The options of a command, --help included, by their texts ("--name", "-n"), and the list of long texts.
 local function option_table(command)
 	local by_text, texts = {}, {}
-	for _, option in ipairs({ HELP, table.unpack(command.options or {}) }) do
+	for _, option in ipairs({ M.HELP, table.unpack(command.options or {}) }) do
 		by_text["--" .. option.name] = option
 		texts[#texts + 1] = "--" .. option.name
 		if option.short then by_text["-" .. option.short] = option end
@@ -49,6 +50,13 @@ local function unknown(kind, text, known)
 	return ("unknown %s '%s'%s"):format(kind, text, near and (", did you mean '%s'?"):format(near) or "")
 end
 
+local function is_one_of(values, text)
+	for _, allowed in ipairs(values) do
+		if allowed == text then return true end
+	end
+	return false
+end
+
 -- Checks and converts an option's value. Returns value | nil, message.
 local function convert(option, text)
 	local value = text
@@ -58,10 +66,7 @@ local function convert(option, text)
 			return nil, ("--%s: '%s' is not a whole number from %d to %d"):format(option.name, text, option.min, option.max)
 		end
 	end
-	if not option.values then return value end
-	for _, allowed in ipairs(option.values) do
-		if allowed == text then return value end
-	end
+	if not option.values or is_one_of(option.values, text) then return value end
 	return nil, ("--%s: '%s' is not one of %s"):format(option.name, text, table.concat(option.values, ", "))
 end
 
@@ -104,6 +109,10 @@ local function assign_arguments(command, words, parsed)
 	if #words > #declared then return nil, ("unexpected argument '%s'"):format(words[#declared + 1]) end
 	for i, argument in ipairs(declared) do
 		if not words[i] and not argument.optional then return nil, ("%s is missing"):format(argument.name:upper()) end
+		if words[i] and argument.values and not is_one_of(argument.values, words[i]) then
+			return nil, ("%s: '%s' is not one of %s"):format(argument.name:upper(), words[i],
+				table.concat(argument.values, ", "))
+		end
 		parsed[member(argument.name)] = words[i] or argument.many and {} or nil
 	end
 	return parsed
@@ -170,9 +179,14 @@ local function option_left(option)
 	return option.value and left .. " " .. option.value or left
 end
 
-local function option_right(option)
-	local right = option.help
-	if option.values then right = right .. ": " .. table.concat(option.values, ", ") end
+--- What the help says of an argument.
+function M.argument_text(argument)
+	return argument.values and argument.help .. ": " .. table.concat(argument.values, ", ") or argument.help
+end
+
+--- What the help says of an option.
+function M.option_text(option)
+	local right = M.argument_text(option)
 	if option.default ~= nil then right = ("%s (default %s)"):format(right, tostring(option.default)) end
 	return right
 end
@@ -204,13 +218,13 @@ function M.help(command, name)
 	end
 	if command.arguments and #command.arguments > 0 then
 		add("\nArguments:\n")
-		for _, argument in ipairs(command.arguments) do add(row(argument.name:upper(), argument.help)) end
+		for _, argument in ipairs(command.arguments) do add(row(argument.name:upper(), M.argument_text(argument))) end
 	end
 	add("\nOptions:\n")
-	for _, option in ipairs(command.options or {}) do add(row(option_left(option), option_right(option))) end
-	add(row(option_left(HELP), HELP.help))
+	for _, option in ipairs(command.options or {}) do add(row(option_left(option), M.option_text(option))) end
+	add(row(option_left(M.HELP), M.HELP.help))
 	if command.notes then add("\n" .. command.notes .. "\n") end
-	add("\n" .. EXIT_HELP)
+	add("\n" .. M.EXIT_HELP)
 	return table.concat(parts)
 end
 
