@@ -54,7 +54,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster drill test test-native test-lua test-backend test-upgrade \
-	s3 openapi test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
+	s3 openapi deb test-deb test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-sessions bench-tools fairness lint \
 	clients check fmt install install-program uninstall clean help force
 
@@ -70,7 +70,7 @@ all: deps-build-run ## install what is missing and build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python model debian13)
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python model deb lintian debian13)
 	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
@@ -213,6 +213,14 @@ test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPG
 	$(SUBMAKE) build native-tests
 	@spec/upgrade/run $(BUILD) $(UPGRADE_FROM)
 
+deb: deps-build-run-deb ## a Debian package for this machine's release: BUILD/nova-kms_VERSION_ARCH.deb
+	$(SUBMAKE) build
+	@BUILD="$(BUILD)" packaging/deb
+
+test-deb: deps-build-run-deb-lintian ## such packages on fresh Debian 12 and 13: lintian, install, serve, purge (root; DEBIAN_ROOTS= keeps the roots)
+	$(SUBMAKE) build
+	@.ci/deb $(BUILD)
+
 test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= keeps it)
 	@.ci/debian13
 
@@ -324,7 +332,7 @@ fmt: ## format the C sources
 
 PLACES = BUILD="$(BUILD)" PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" UNITDIR="$(UNITDIR)" DESTDIR="$(DESTDIR)"
 
-install: build ## install under PREFIX=/usr/local: program, completion, unit, documents, a configuration where there is none
+install: build ## install under PREFIX=/usr/local: program, completion, manual, unit, documents, a configuration where there is none
 	@$(PLACES) packaging/install all
 
 install-program: build ## the same without what only people need: program, scripts, policies
