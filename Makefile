@@ -54,7 +54,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster drill test test-native test-lua test-backend test-upgrade \
-	s3 openapi deb test-deb test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
+	s3 openapi monitoring deb test-deb test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-sessions bench-tools fairness lint \
 	clients check fmt install install-program uninstall clean help force
 
@@ -70,7 +70,7 @@ all: deps-build-run ## install what is missing and build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python model deb lintian debian13)
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python monitoring model deb lintian debian13)
 	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
@@ -207,6 +207,13 @@ openapi: deps-build-run-test-python ## GET /openapi.json judged by openapi-spec-
 		touch $(BUILD)/openapi-venv/done; }
 	$(SUBMAKE) build native-tests
 	@OPENAPI_PYTHON=$(BUILD)/openapi-venv/bin/python SPECS=spec/e2e/openapi_spec.lua spec/run $(BUILD) lua
+
+monitoring: deps-build-run-test-contracts-monitoring ## the rules of examples/monitoring: promtool, and a real Prometheus on a cluster
+	@cd examples/monitoring && promtool check config prometheus.yml && promtool test rules alerts_test.yml
+	@contracts/script/build
+	$(SUBMAKE) build native-tests
+	@PROMETHEUS=$$(command -v prometheus) SPECS="spec/project/monitoring_spec.lua spec/cluster/monitoring_spec.lua" \
+		spec/run $(BUILD) lua
 
 test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPGRADE_FROM= (a commit): mixed, and upgraded under load
 	@contracts/script/build

@@ -17,7 +17,8 @@ local SEED = crypto.keccak256("the seed of the metrics")
 
 local NAMES = {
 	"kms_requests_total", "kms_request_duration_seconds", "kms_ready", "kms_verified", "kms_store_complete",
-	"kms_unready_reason", "kms_draining", "kms_store_namespaces", "kms_store_live_keys", "kms_store_live_bytes",
+	"kms_unready_reason", "kms_draining", "kms_limit", "kms_member_ok", "kms_sync_member_lag",
+	"kms_repair_member_lag_seconds", "kms_store_namespaces", "kms_store_live_keys", "kms_store_live_bytes",
 	"kms_store_total_bytes", "kms_store_tombstones", "kms_store_stubs", "kms_store_evictions_total", "kms_peers",
 	"kms_bans", "kms_sync_sequence", "kms_sync_peers_behind", "kms_sync_lag_max", "kms_sync_pushes_total",
 	"kms_sync_push_failures_total", "kms_sync_pushed_records_total", "kms_sync_push_rejected_records_total",

@@ -48,7 +48,7 @@ end
 local NODEJS_TARGETS = {
 	clients = true,
 	devnet = true, cluster = true, drill = true, chaos = true, kills = true, ["bench-cluster"] = true,
-	["test-upgrade"] = true, contracts = true, s3 = true,
+	["test-upgrade"] = true, contracts = true, s3 = true, monitoring = true,
 }
 
 describe("make", function()
