@@ -9,7 +9,8 @@ local QUEUES = { "known", "unknown" }
 local STATUSES = { "400", "403", "408", "413", "414", "417", "429", "431", "501", "503", "505" }
 -- Calls of the TEE service, by the last part of their path.
 local TEE_CALLS = {
-	"sign", "sign_tx", "encrypt", "decrypt", "random", "address", "public_key", "attestation",
+	"sign", "sign_tx", "encrypt", "decrypt", "random", "address", "public_key", "attestation", "put", "get", "list",
+	"delete",
 }
 
 local function declare_connections(set, server)
