@@ -54,7 +54,7 @@ LUA_FILES = $(shell git ls-files '*.lua')
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all vectors build native-tests deps run devnet cluster drill test test-native test-lua test-backend test-upgrade \
-	s3 openapi monitoring deb test-deb test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
+	s3 openapi monitoring ui deb test-deb test-debian13 test-asan asan tsan valgrind ctcheck fuzz fuzzers fuzz-attest contracts model model-session simulate chaos kills \
 	bench bench-cluster bench-sessions bench-tools fairness lint \
 	clients check fmt install install-program uninstall clean help force
 
@@ -70,7 +70,7 @@ all: deps-build-run ## install what is missing and build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python monitoring model deb lintian debian13)
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python monitoring browser model deb lintian debian13)
 	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
@@ -213,6 +213,11 @@ monitoring: deps-build-run-test-contracts-monitoring ## the rules of examples/mo
 	@contracts/script/build
 	$(SUBMAKE) build native-tests
 	@PROMETHEUS=$$(command -v prometheus) SPECS="spec/project/monitoring_spec.lua spec/cluster/monitoring_spec.lua" \
+		spec/run $(BUILD) lua
+
+ui: deps-build-run-test-browser ## the status page in headless Chromium; UI_SHOTS=FOLDER for pictures
+	$(SUBMAKE) build native-tests
+	@CHROMIUM=chromium-headless-shell UI_SHOTS=$(UI_SHOTS) SPECS="spec/e2e/ui_spec.lua spec/e2e/ui_browser_spec.lua" \
 		spec/run $(BUILD) lua
 
 test-upgrade: deps-build-run-test-contracts ## clusters of this build and of UPGRADE_FROM= (a commit): mixed, and upgraded under load

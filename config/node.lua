@@ -45,6 +45,10 @@ return {
 	-- Allowed: 0 (off), or address:port or [IPv6 address]:port, no host name (port 0: any free one).
 	-- METRICS_ADDR = "127.0.0.1:9464",
 
+	-- Show the node's state in a browser too: GET /ui on METRICS_ADDR, read-only.
+	-- Allowed: true or false.
+	-- STATUS_PAGE = true,
+
 	-- Unix socket for the node's operator; auto: DATA_DIR/control.sock, off with IN_ENCLAVE=true.
 	-- Allowed: auto, off, or a path with a / in it, at most 100 bytes.
 	-- CONTROL_SOCKET = "auto",

@@ -35,6 +35,23 @@ static int store_stats(lua_State *L)
 	return 1;
 }
 
+enum { MAX_LARGEST = 1000 };
+
+/* store:largest(count) -> bytes of the largest namespaces, largest first, at most `count` of them (1000) */
+static int store_largest(lua_State *L)
+{
+	kms_store *store = bind_check(L, 1, &bind_store_type);
+	size_t count = (size_t)bind_arg_integer(L, 2, 1, MAX_LARGEST);
+	uint64_t *sizes = lua_newuserdatauv(L, count * sizeof(*sizes), 0);
+	size_t found = kms_store_largest(sizes, count, store);
+	lua_createtable(L, (int)found, 0);
+	for (size_t i = 0; i < found; i++) {
+		lua_pushinteger(L, (lua_Integer)sizes[i]);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
 /* store:expire(wall_ms, max) -> records handled (0: nothing is due) */
 static int store_expire(lua_State *L)
 {
@@ -111,6 +128,7 @@ static int store_count_from_one(lua_State *L)
 
 static const luaL_Reg store_methods[] = {
 	{ "stats", store_stats },
+	{ "largest", store_largest },
 	{ "expire", store_expire },
 	{ "sequence", store_sequence },
 	{ "set_self", store_set_self },

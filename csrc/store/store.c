@@ -118,6 +118,29 @@ void kms_store_get_stats(kms_store_stats *stats, kms_store *store)
 	stats->evictions = atomic_load(&store->totals.evictions);
 }
 
+/* Puts a size where it belongs among the `found` largest ones, of at most `count`; returns how many there are
+ * then. */
+static size_t insert_size(uint64_t *sizes, size_t found, size_t count, uint64_t size)
+{
+	if (found == count && size <= sizes[found - 1]) return found;
+	size_t at = found < count ? found : count - 1;
+	for (; at > 0 && sizes[at - 1] < size; at--)
+		sizes[at] = sizes[at - 1];
+	sizes[at] = size;
+	return found < count ? found + 1 : count;
+}
+
+size_t kms_store_largest(uint64_t *sizes, size_t count, kms_store *store)
+{
+	if (!sizes || !store || count == 0) return 0;
+	size_t namespaces = kms_namespace_made(store), found = 0;
+	for (size_t i = 0; i < namespaces; i++) {
+		uint64_t size = atomic_load(&store->namespaces.summaries[i].held);
+		if (size > 0) found = insert_size(sizes, found, count, size);
+	}
+	return found;
+}
+
 bool kms_store_has_app(kms_store *store, uint64_t app_id)
 {
 	return store && kms_namespace_find(store, app_id);

@@ -333,4 +333,11 @@ void kms_store_get_stats(kms_store_stats *stats, kms_store *store);
 /* The counts of one namespace. Out: stats - zero when there is none; `namespaces` is 0 or 1. */
 void kms_store_get_app_stats(kms_store_stats *stats, kms_store *store, uint64_t app_id);
 
+/*
+ * The sizes of the largest namespaces, without their names. Looks at all namespaces and takes no lock.
+ * Returns: how many there are, at most `count`; those of size 0 are left out.
+ * Out: sizes - bytes that count against max_total_bytes, largest first.
+ */
+size_t kms_store_largest(uint64_t *sizes, size_t count, kms_store *store);
+
 #endif

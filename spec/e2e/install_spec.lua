@@ -220,6 +220,9 @@ describe("a later make install", function()
 
 	it("of the program alone is what an enclave's image needs", function()
 		local found = installed("install-program")
+		for _, name in ipairs({ "page.html", "app.js", "charts.js", "style.css", "icon.svg" }) do
+			assert.truthy(found["/opt/kms/share/nova-kms/lua/kms/admin/ui/" .. name], name)
+		end
 		for path in pairs(found) do
 			assert.truthy(path:find("^/opt/kms/bin/nova%-kms$") or path:find("^/opt/kms/share/nova%-kms/")
 				or path == "/opt/kms/etc/nova-kms/node.lua", path)

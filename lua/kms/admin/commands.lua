@@ -82,7 +82,9 @@ local function peer_entry(self, instance, pushed, repaired, banned)
 	}
 end
 
-local function peers(self)
+--- The members, as this node knows them.
+-- @return list of { wallet, url, state, acknowledged, skipped, later, failures, repair, bans }, the newest change
+function Commands:members()
 	local pushed, repaired, banned, list = self.pusher:status(), self.repair:status(), {}, {}
 	for _, ban in ipairs(list_bans(self)) do
 		banned[ban.wallet] = banned[ban.wallet] or {}
@@ -92,7 +94,12 @@ local function peers(self)
 		local wallet = instance.wallet
 		list[i] = peer_entry(self, instance, pushed.peers[wallet], repaired[wallet], banned[wallet])
 	end
-	return reply({ sequence = pushed.sequence, peers = json.list(list) })
+	return json.list(list), pushed.sequence
+end
+
+local function peers(self)
+	local list, sequence = self:members()
+	return reply({ sequence = sequence, peers = list })
 end
 
 local function reload(self)

@@ -22,7 +22,9 @@ end
 local function open_metrics(self)
 	if self.config.METRICS_ADDR == "off" then return true end
 	local message
-	self.metrics_server, message = metrics_server.open({ set = self.metrics, config = self.config, log = self.log })
+	self.metrics_server, message = metrics_server.open({
+		set = self.metrics, ui = self.ui, config = self.config, log = self.log,
+	})
 	if self.metrics_server then return true end
 	return dispensable(self, "METRICS_ADDR", message)
 end
@@ -39,11 +41,11 @@ local function open_control(self)
 end
 
 --- Opens both, when the node's own port is open.
--- @param deps metrics (kms.admin.metrics), commands (kms.admin.commands), log, audit (kms.audit);
---   config (METRICS_ADDR, CONTROL_SOCKET)
+-- @param deps metrics (kms.admin.metrics), commands (kms.admin.commands), log, audit (kms.audit); ui (kms.admin.ui, or
+--   nil); config (METRICS_ADDR, CONTROL_SOCKET)
 -- @return admin | nil, message
 function M.open(deps)
-	local self = setmetatable(needs.take(deps, "metrics commands log config audit"), Admin)
+	local self = setmetatable(needs.take(deps, "metrics commands log config audit", "ui"), Admin)
 	local ok, message = open_metrics(self)
 	if ok then ok, message = open_control(self) end
 	if not ok then return nil, message end

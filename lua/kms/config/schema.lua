@@ -47,6 +47,8 @@ function M.sections()
 				doc = "Folder of the operator's policy files; it must exist when set. Shipped files replace missing ones." },
 			{ name = "METRICS_ADDR", type = "bind_or_off", default = "127.0.0.1:9464",
 				doc = "Address to listen on for GET /metrics, over plain HTTP; 0: off." },
+			{ name = "STATUS_PAGE", type = "bool", default = true,
+				doc = "Show the node's state in a browser too: GET /ui on METRICS_ADDR, read-only." },
 			{ name = "CONTROL_SOCKET", type = "socket", default = "auto",
 				doc = "Unix socket for the node's operator; auto: DATA_DIR/control.sock, off with IN_ENCLAVE=true." },
 			{ name = "THREADS", type = "int", min = 0, max = 256, default = 0,

@@ -7,6 +7,7 @@ local commands = require("kms.admin.commands")
 local core = require("kms.node.core")
 local http = require("kms.http.server")
 local limits = require("kms.config.limits")
+local facts = require("kms.admin.ui.facts")
 local loop = require("kms.base.loop")
 local metrics_limits = require("kms.admin.metrics.limits")
 local metrics_members = require("kms.admin.metrics.members")
@@ -20,6 +21,7 @@ local metrics_audit = require("kms.admin.metrics.audit")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local timers = require("kms.node.timers")
+local ui = require("kms.admin.ui")
 
 local M = {}
 
@@ -69,17 +71,26 @@ local function declare_metrics(parts, server, is_stopping)
 	return metrics_process.declare(set, { server = server, wall_ms = parts.wall_ms, config = parts.config })
 end
 
+local function status_page(parts, server, is_stopping, operator)
+	return ui.new({ mono_ms = parts.mono_ms, facts = facts.new({
+		status = parts.status, members = function() return (operator:members()) end, metrics = parts.metrics,
+		recovery = parts.recovery, store = parts.store, sessions = parts.sessions, chain = parts.chain,
+		readiness = parts.readiness, server = server, config = parts.config, mono_ms = parts.mono_ms,
+		wall_ms = parts.wall_ms, is_stopping = is_stopping,
+	}) })
+end
+
 -- Returns admin | nil, message.
 local function open_admin(parts, server, is_stopping, on_drain)
+	local operator = commands.new({
+		status = parts.status, server = server, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
+		repair = parts.repair, policy = parts.policy, reloader = parts.reloader, log = parts.log, mono_ms = parts.mono_ms,
+		wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain, snapshots = parts.snapshots,
+		audit = parts.audit,
+	})
 	return admin.open({
-		metrics = parts.metrics, log = parts.log, config = parts.config, audit = parts.audit,
-		commands = commands.new({
-			status = parts.status, server = server, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
-			repair = parts.repair,
-			policy = parts.policy, reloader = parts.reloader, log = parts.log, mono_ms = parts.mono_ms,
-			wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain, snapshots = parts.snapshots,
-			audit = parts.audit,
-		}),
+		metrics = parts.metrics, log = parts.log, config = parts.config, audit = parts.audit, commands = operator,
+		ui = parts.config.STATUS_PAGE and status_page(parts, server, is_stopping, operator) or nil,
 	})
 end
 

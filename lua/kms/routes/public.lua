@@ -3,6 +3,7 @@
 local cjson = require("cjson")
 local chain_api = require("kms.chain")
 local err = require("kms.base.err")
+local front = require("kms.routes.front")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
@@ -22,7 +23,9 @@ end
 
 local HEALTHY = json({ status = "healthy" })
 
-local function overview(self)
+local function overview(self, inbound)
+	local page = front.reply(inbound.request)
+	if page then return page end
 	return json({ service = "nova-kms", version = native.version, endpoints = self.endpoints() })
 end
 

@@ -48,6 +48,29 @@ TEST(stamps_never_stand_still)
 	kms_store_free(s);
 }
 
+TEST(tells_the_sizes_of_the_largest_namespaces)
+{
+	kms_store *s = kit_store(1);
+	uint64_t at_ms, sizes[5];
+	uint8_t value[900] = { 0 };
+	CHECK(kms_store_largest(sizes, 5, s) == 0);
+	static const size_t LENGTHS[] = { 300, 900, 100, 700 };
+	for (size_t i = 0; i < 4; i++) {
+		kms_span part = kms_span_of(value, LENGTHS[i]);
+		CHECK_OK(kms_store_put(&at_ms, s, APP + i, KMS_TEXT("k"), part, 0, NOW));
+	}
+	CHECK(kms_store_largest(sizes, 5, s) == 4);
+	for (size_t i = 1; i < 4; i++)
+		CHECK(sizes[i - 1] > sizes[i]);
+	CHECK(sizes[0] - sizes[3] == 900 - 100);
+	uint64_t largest = sizes[0], second = sizes[1];
+	memset(sizes, 0, sizeof(sizes));
+	CHECK(kms_store_largest(sizes, 2, s) == 2);
+	CHECK(sizes[0] == largest && sizes[1] == second && sizes[2] == 0);
+	CHECK(kms_store_largest(sizes, 0, s) == 0 && kms_store_largest(sizes, 5, NULL) == 0);
+	kms_store_free(s);
+}
+
 TEST(deletes_live_records_only)
 {
 	kms_store *s = kit_store(1);
@@ -328,8 +351,8 @@ TEST(takes_no_record_before_it_knows_its_wallet)
 	kms_store_free(s);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keeps_what_was_put), T(stamps_never_stand_still),
-	  T(deletes_live_records_only), T(checks_keys), T(checks_values_ttl_and_time),
-	  T(checks_every_bound_of_its_configuration), T(refuses_null), T(lists_live_names_in_bytewise_order),
-	  T(finds_every_key_while_its_table_grows_and_shrinks), T(survives_failing_allocations),
-	  T(takes_no_record_before_it_knows_its_wallet))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keeps_what_was_put), T(tells_the_sizes_of_the_largest_namespaces),
+	  T(stamps_never_stand_still), T(deletes_live_records_only), T(checks_keys),
+	  T(checks_values_ttl_and_time), T(checks_every_bound_of_its_configuration), T(refuses_null),
+	  T(lists_live_names_in_bytewise_order), T(finds_every_key_while_its_table_grows_and_shrinks),
+	  T(survives_failing_allocations), T(takes_no_record_before_it_knows_its_wallet))

@@ -123,6 +123,11 @@ function Set:read(kind, name, help, labels, reader)
 	return add_family(self, kind, name, help, labels, { reader = reader })
 end
 
+--- A family that was declared, by its name.
+function Set:family(name)
+	return self.by_name[name]
+end
+
 --- Families that are not known in advance.
 -- @param fn function() -> list of { kind, name, help, labels (list of { name }), series (list of { value, labels
 --   (values) }) }, appended to the text

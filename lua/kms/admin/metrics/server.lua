@@ -1,4 +1,5 @@
---- GET /metrics, on a port of its own: it shows nothing secret, but more than the public needs to know.
+--- GET /metrics and the status page (kms.admin.ui), on a port of its own: it shows nothing secret, but more than the
+-- public needs to know.
 
 local err = require("kms.base.err")
 local host = require("kms.http.host")
@@ -10,7 +11,6 @@ local small_server = require("kms.http.small_server")
 
 local M = {}
 
-local ROUTER = router.new({ { name = "metrics", method = "GET", path = "/metrics" } })
 local HEADERS = { ["Content-Type"] = metrics_text.CONTENT_TYPE }
 local FRESH_MS = 100 -- how long a text is reused, so that a client in a loop costs little
 
@@ -30,18 +30,23 @@ local function serve(self, request)
 	if self.on_loopback and not host.is_local(request:host()) then
 		reply = err.reply("ERR_FORBIDDEN", "Host must be an address or localhost")
 	else
-		local route, why, allow = ROUTER:match(request.method, request.path)
-		if route then return 200, HEADERS, text_of(self) end
-		reply = router.unrouted(why, allow)
+		local route, why, allow = self.router:match(request.method, request.path)
+		reply = route and route.handler() or router.unrouted(why, allow)
 	end
 	return reply.status, reply.headers, reply.body
 end
 
 --- Opens the port.
--- @param deps set (kms.admin.metrics), log; config (METRICS_ADDR, and what kms.http.small_server takes)
+-- @param deps set (kms.admin.metrics), log; ui (kms.admin.ui, or nil); config
+-- (METRICS_ADDR, and what kms.http.small_server takes)
 -- @return metrics server | nil, message
 function M.open(deps)
-	local self = setmetatable(needs.take(deps, "set config log"), MetricsServer)
+	local self = setmetatable(needs.take(deps, "set config log", "ui"), MetricsServer)
+	local routes = self.ui and self.ui:routes() or {}
+	routes[#routes + 1] = { name = "metrics", method = "GET", path = "/metrics", handler = function()
+		return { status = 200, headers = HEADERS, body = text_of(self) }
+	end }
+	self.router = router.new(routes)
 	self.server = small_server.new({
 		handler = function(request) return serve(self, request) end, log = self.log, config = self.config,
 	})
