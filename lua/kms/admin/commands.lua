@@ -2,6 +2,7 @@
 --
 --   GET /status              GET /status of the node, and what only its operator may see
 --   GET /peers               members of the cluster, as this node knows them
+--   GET /facts               what the status page shows (kms.admin.ui.facts)
 --   GET /bans                bans in force
 --   DELETE /bans/<wallet>    lifts all bans of a peer
 --   POST /reload             reads the policies again
@@ -141,6 +142,9 @@ function Commands:routes()
 	local own = {
 		{ name = "status", method = "GET", path = "/status", handler = with(status), reads = true },
 		{ name = "peers", method = "GET", path = "/peers", handler = with(peers), reads = true },
+		{ name = "facts", method = "GET", path = "/facts", reads = true, handler = function()
+			return reply(self.facts:read())
+		end },
 		{ name = "bans", method = "GET", path = "/bans", handler = with(bans), reads = true },
 		{ name = "lift", method = "DELETE", prefix = "/bans/", handler = with(lift) },
 		{ name = "reload", method = "POST", path = "/reload", handler = with(reload) },
@@ -156,10 +160,10 @@ end
 
 --- @param deps status (kms.routes.status); server (kms.http.server, the public one); peers, bans (kms.peers); pusher
 -- (kms.sync.push); repair (kms.sync.repair); policy, reloader (kms.policy); log, mono_ms, wall_ms; is_stopping,
--- on_drain (functions); audit (kms.audit); snapshots (kms.node.snapshots; nil: none)
+-- on_drain (functions); audit (kms.audit); facts (kms.admin.ui.facts); snapshots (kms.node.snapshots; nil: none)
 function M.new(deps)
 	return setmetatable(needs.take(deps,
-		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain audit",
+		"status server peers bans pusher repair policy reloader log mono_ms wall_ms is_stopping on_drain audit facts",
 		"snapshots"), Commands)
 end
 

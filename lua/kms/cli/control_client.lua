@@ -3,6 +3,7 @@
 local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local fetch = require("kms.http.fetch")
+local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 local socket_path = require("kms.admin.socket_path")
 local text = require("kms.base.text")
@@ -69,12 +70,26 @@ local function refusal(response)
 	return text.printable(text.cut(message or ("HTTP %d"):format(response.status), 1000))
 end
 
---- Sends a command to the node and prints the response: its JSON, or the lines of show().
--- @param method, path  of kms.admin.commands
--- @param show  function(decoded response) -> list of lines
--- @param check  function(decoded response, native) -> exit code, called after that; nil: always exit.OK. It may yield
--- @return exit code
-function M.run(parsed, world, method, path, show, check)
+-- Sends a command; yields. Returns the decoded response, its text | nil, exit code, after the failure was printed.
+local function ask(parsed, world, socket, method, path)
+	local response, message, code = fetch.json({
+		url = "http://localhost" .. path, method = method, unix_socket = socket, timeout_ms = parsed.timeout * 1000,
+		max_bytes = MAX_RESPONSE,
+	})
+	if not response then
+		if UNREACHABLE[code] then message = unreachable(socket) end
+		return nil, session.fail(world, message, code)
+	end
+	if response.status // 100 ~= 2 then
+		if parsed.json then session.print(world, response.body) end
+		return nil, session.fail(world, refusal(response), "ERR_REFUSED")
+	end
+	return response.value, response.body
+end
+
+-- Runs use(socket, native), which yields, with the socket of a node that may be told commands.
+-- Returns the exit code.
+local function with_socket(parsed, world, use)
 	local socket, exit_code = find(parsed, world)
 	if not socket then return exit_code end
 	local native, failed = session.native(world, session.SMALL)
@@ -82,25 +97,45 @@ function M.run(parsed, world, method, path, show, check)
 	return session.wait(function()
 		local ok, message = check_listener(socket)
 		if not ok then return session.fail(world, message, "ERR_REFUSED") end
-		local response, code
-		response, message, code = fetch.json({
-			url = "http://localhost" .. path, method = method, unix_socket = socket, timeout_ms = parsed.timeout * 1000,
-			max_bytes = MAX_RESPONSE,
-		})
-		if not response then
-			if UNREACHABLE[code] then message = unreachable(socket) end
-			return session.fail(world, message, code)
-		end
-		if response.status // 100 ~= 2 then
-			if parsed.json then session.print(world, response.body) end
-			return session.fail(world, refusal(response), "ERR_REFUSED")
-		end
+		return use(socket, native)
+	end)
+end
+
+--- Sends a command to the node and prints the response: its JSON, or the lines of show().
+-- @param method, path  of kms.admin.commands
+-- @param show  function(decoded response) -> list of lines
+-- @param check  function(decoded response, native) -> exit code, called after that; nil: always exit.OK. It may yield
+-- @return exit code
+function M.run(parsed, world, method, path, show, check)
+	return with_socket(parsed, world, function(socket, native)
+		local value, body = ask(parsed, world, socket, method, path)
+		if value == nil then return body end
 		if parsed.json then
-			session.print(world, response.body)
+			session.print(world, body)
 		else
-			for _, line in ipairs(show(response.value)) do session.print(world, line) end
+			for _, line in ipairs(show(value)) do session.print(world, line) end
 		end
-		return check and check(response.value, native) or exit.OK
+		return check and check(value, native) or exit.OK
+	end)
+end
+
+--- Asks the node again and again, until `count` responses were shown or one does not come.
+-- @param path  of a command that only reads
+-- @param count  responses; 0: without end
+-- @param interval_ms  between them
+-- @param show  function(decoded response, its text), called with each
+-- @return exit code
+function M.watch(parsed, world, path, count, interval_ms, show)
+	return with_socket(parsed, world, function(socket)
+		local shown = 0
+		while true do
+			local value, body = ask(parsed, world, socket, "GET", path)
+			if value == nil then return body end
+			show(value, body)
+			shown = shown + 1
+			if shown == count then return exit.OK end
+			loop.sleep(interval_ms)
+		end
 	end)
 end
 

@@ -17,8 +17,8 @@ local M = {}
 
 -- The commands in the order of the help; each is the module kms.cli.<name>.
 local COMMANDS = {
-	"serve", "call", "status", "nodes", "peers", "bans", "reload", "drain", "loglevel", "config", "policy", "keygen",
-	"app", "attest", "cluster", "recovery", "snapshot", "audit", "completion", "man", "version",
+	"serve", "call", "status", "top", "nodes", "peers", "bans", "reload", "drain", "loglevel", "config", "policy",
+	"keygen", "app", "attest", "cluster", "recovery", "snapshot", "audit", "completion", "man", "version",
 }
 
 -- Modules of commands by name: only the wanted command's, where there is one.

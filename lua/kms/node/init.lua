@@ -71,26 +71,24 @@ local function declare_metrics(parts, server, is_stopping)
 	return metrics_process.declare(set, { server = server, wall_ms = parts.wall_ms, config = parts.config })
 end
 
-local function status_page(parts, server, is_stopping, operator)
-	return ui.new({ mono_ms = parts.mono_ms, facts = facts.new({
+-- Returns admin | nil, message.
+local function open_admin(parts, server, is_stopping, on_drain)
+	local operator
+	local shown = facts.new({
 		status = parts.status, members = function() return (operator:members()) end, metrics = parts.metrics,
 		recovery = parts.recovery, store = parts.store, sessions = parts.sessions, chain = parts.chain,
 		readiness = parts.readiness, server = server, config = parts.config, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, is_stopping = is_stopping,
-	}) })
-end
-
--- Returns admin | nil, message.
-local function open_admin(parts, server, is_stopping, on_drain)
-	local operator = commands.new({
+	})
+	operator = commands.new({
 		status = parts.status, server = server, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
 		repair = parts.repair, policy = parts.policy, reloader = parts.reloader, log = parts.log, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, is_stopping = is_stopping, on_drain = on_drain, snapshots = parts.snapshots,
-		audit = parts.audit,
+		audit = parts.audit, facts = shown,
 	})
 	return admin.open({
 		metrics = parts.metrics, log = parts.log, config = parts.config, audit = parts.audit, commands = operator,
-		ui = parts.config.STATUS_PAGE and status_page(parts, server, is_stopping, operator) or nil,
+		ui = parts.config.STATUS_PAGE and ui.new({ mono_ms = parts.mono_ms, facts = shown }) or nil,
 	})
 end
 
