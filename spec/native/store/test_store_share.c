@@ -183,7 +183,8 @@ TEST(many_threads_in_a_short_store_wait_for_nobody_for_ever)
 	}
 	kms_store_stats stats;
 	kms_store_get_stats(&stats, store);
-	CHECK(stats.total_bytes <= 2 * MIB && stats.evictions > 0 && failed < 1800);
+	/* How many writes find no room depends on the scheduler; that most find some does not. */
+	CHECK(stats.total_bytes <= 2 * MIB && stats.evictions > 0 && failed < WORKERS * 3000 / 2);
 	kms_store_free(store);
 }
 
