@@ -46,8 +46,10 @@ describe("the status page in a browser", function()
 		if not CHROMIUM then return end
 		dir = files.temp_dir()
 		files.write(dir .. "/custodians.lua", custodians.file(custodians.make(dir, { "alice", "bob", "carol" }), 2))
-		node = start({ RECOVERY = dir .. "/custodians.lua", WRITE_COPIES = "1", RATE_LIMIT_PER_MINUTE = "0",
-			NONCE_RATE_LIMIT_PER_MINUTE = "0" })
+		node = start({
+			AUDIT = dir .. "/audit.log", RECOVERY = dir .. "/custodians.lua", WRITE_COPIES = "1",
+			RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0",
+		})
 		local registered = {}
 		for i = 1, NAMESPACES do registered[i] = apps.new(node, tostring(5000 + i), "ui app " .. i) end
 		node:register(registered)
@@ -102,6 +104,7 @@ describe("the status page in a browser", function()
 		assert.equal(50, browser:eval("document.querySelectorAll('#largest rect').length"))
 		contains("secret", "2 of 3 restore it")
 		for _, name in ipairs({ "alice", "bob", "carol" }) do contains("custodians", name) end
+		browser:wait("document.getElementById('audit').innerText.includes('ok')")
 		browser:wait("document.querySelectorAll('#traffic path').length === 4") -- three events at least
 		assert.same({}, browser.said)
 		picture("cluster")

@@ -132,6 +132,7 @@ local function lines_of(page, before)
 		part(store.total_bytes, limits.store_bytes, size), part(data.namespaces, limits.namespaces, count),
 		count(store.evictions))
 	line("snapshot", "%s", shown(table_of(status.snapshot).state))
+	line("audit", "%s", shown(table_of(status.audit).state))
 	line("policy", "%s%s", shown(policy.hash), failed and "; LAST RELOAD REFUSED: " .. shown(failed) or "")
 	lines[#lines + 1] = ""
 	return table.move(members(page), 1, #table_of(page.members) + 1, #lines + 1, lines)

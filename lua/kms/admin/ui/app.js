@@ -195,6 +195,16 @@ function showSnapshot(facts) {
   ]);
 }
 
+function showAudit(facts) {
+  const audit = facts.status.audit;
+  fill("audit", [
+    ["State", element("span", audit.state, audit.state === "failing" ? "bad" : audit.state === "off" ? "warn" : "good")],
+    ["Lines", audit.lines === undefined ? undefined : count(audit.lines)],
+    ["Lost lines", audit.lost_lines ? element("span", count(audit.lost_lines), "bad") : undefined],
+    ["Last signature", audit.signed_at_ms ? `${duration(facts.now_ms - audit.signed_at_ms)} ago` : undefined],
+  ]);
+}
+
 function showMembers(facts) {
   const marks = { self: "good", ok: "good", unknown: "warn", unreachable: "bad", banned: "bad" };
   const sequence = facts.status.sync.sequence;
@@ -260,7 +270,7 @@ function showPolicy(facts) {
 function show(facts) {
   measure(facts);
   headline(facts);
-  for (const draw of [showNode, showSecret, showChain, showSnapshot, showMembers, showTraffic, showStore, showLoad, showPolicy]) {
+  for (const draw of [showNode, showSecret, showChain, showSnapshot, showAudit, showMembers, showTraffic, showStore, showLoad, showPolicy]) {
     draw(facts);
   }
 }
