@@ -117,6 +117,27 @@ describe("the verifier of audit logs", function()
 		assert.equal(6, check({ log:text() }, { max_unsigned = 5 }).too_many)
 	end)
 
+	it("does not let runs without signatures add up beyond that limit", function()
+		local log = audit_log.new():start(RUN):event("derive"):sign()
+		for run = 2, 4 do log:start((("%016x"):format(run))):event("derive"):event("derive") end
+		local result = assert(check({ log:text() }, { wallets = { log.wallet }, max_unsigned = 9 }))
+		assert.same({ 9, 3, nil }, { result.unsigned, #result.gaps, result.too_many })
+		assert.equal(9, check({ log:text() }, { wallets = { log.wallet }, max_unsigned = 8 }).too_many)
+		-- Nor chains.
+		local again = audit_log.new():start(NEXT_RUN):event("derive")
+		assert.equal(11, check({ log:text(), again:text() }, { max_unsigned = 10 }).too_many)
+	end)
+
+	it("does not take a signature of lines before the file for one of the lines in it", function()
+		local log = two_runs()
+		local forged = audit_log.new()
+		forged.seq, forged.hash, forged.run = 100, ("ab"):rep(32), RUN
+		forged:event("derive")
+		forged:sign({ seq = 3, hash = crypto.hex(crypto.sha256(log.lines[3])) })
+		local result = assert(check({ forged:event("derive"):text() }, { wallets = { log.wallet } }))
+		assert.same({ 0, 2 }, { result.signatures, result.unsigned })
+	end)
+
 	it("accepts what a crash has torn where the next run names it, and nothing else", function()
 		local log = audit_log.new():start(RUN):event("derive"):sign()
 		local torn = '{"seq":4,"prev":"00~\n'
@@ -159,6 +180,8 @@ describe("the verifier of audit logs", function()
 			('{"seq":1,"prev":"%s","time_ms":1,"event":"start","seq":2}\n'):format(("0"):rep(64)),
 			('{"seq":1,"prev":"%s","time_ms":1,"event":"start","event":7}\n'):format(("0"):rep(64)),
 			('{"seq":1,"prev":"%s","time_ms":-1,"event":"start"}\n'):format(("0"):rep(64)),
+			('{"seq":1,"prev":"%s","time_ms":1,"event":"start","x":"\27[2J"}\n'):format(("0"):rep(64)),
+			('{"seq":1,"prev":"%s","time_ms":1,"event":"start","x":"\0"}\n'):format(("0"):rep(64)),
 		}) do
 			refused("line 1: is no line of an audit log", { text })
 		end

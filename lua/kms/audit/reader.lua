@@ -21,6 +21,8 @@ end
 function M.parse(raw)
 	local seq, prev = raw:match('^{"seq":(%d+),"prev":"(%x+)","time_ms":%d+,"event":"')
 	if not seq or #prev ~= 64 or prev:find("%u") then return nil end
+	-- cjson takes control characters in strings, JSON does not, and a terminal obeys them.
+	if raw:find("[%z\1-\31]") then return nil end
 	local line = cjson.decode(raw)
 	if type(line) ~= "table" or type(line.event) ~= "string" then return nil end
 	line.seq, line.time_ms = whole(line.seq), whole(line.time_ms)

@@ -30,8 +30,8 @@ local function end_run(self)
 	self.run = nil
 	local left = self.plain - run.signed_plain
 	if left == 0 then return end
+	-- Of all runs together: whoever can write the file can begin as many runs as he likes.
 	self.unsigned = self.unsigned + left
-	self.too_many = self.too_many or left > self.max_unsigned and left or nil
 	if #self.gaps == MAX_NAMED then return end
 	self.gaps[#self.gaps + 1] = { first = run.signed_seq + 1, last = self.head.seq, lines = left }
 end
@@ -71,13 +71,13 @@ local function check_signature(self, line)
 	run.id = run.id or line.run
 	if line.run ~= run.id then return nil, "the signature is of another run" end
 	if line.signed_seq >= line.seq then return nil, "the signature is of a line that comes later" end
-	self.signatures = self.signatures + 1
 	if line.signed_seq < run.first then
 		if run.is_whole then return nil, "the signature is of a line before its run" end
-		return true -- of lines in an earlier file
+		return true -- of lines in an earlier file: it says nothing about those here
 	end
 	local hash, plain = known(self, line.signed_seq)
 	if hash ~= line.signed_hash then return nil, "another line than the one here is signed" end
+	self.signatures = self.signatures + 1
 	run.signed_plain, run.signed_seq = math.max(run.signed_plain, plain), math.max(run.signed_seq, line.signed_seq)
 	return true
 end
@@ -165,21 +165,21 @@ end
 
 --- Ends the check.
 -- @return { lines, chains, runs, first_seq, last_seq, last_hash, last_time_ms, signatures, wallets, unsigned, lost,
---   torn, gaps (list of { first, last, lines }: lines of a run that no signature covers), too_many (lines of such a gap
---   that is longer than max_unsigned, or nil), tail (bytes of an incomplete last line) }
+--   torn, gaps (list of { first, last, lines }: lines of a run that no signature covers), too_many (unsigned, where it
+--   is more than max_unsigned, or nil), tail (bytes of an incomplete last line) }
 function Verifier:result()
 	end_run(self)
 	local head = self.head or {}
 	return {
 		lines = self.lines, chains = self.chains, runs = self.runs, first_seq = self.begins_at or 1, last_seq = head.seq,
 		last_hash = head.hash, last_time_ms = head.time_ms, signatures = self.signatures, wallets = self.wallets,
-		unsigned = self.unsigned, lost = self.lost, torn = self.torn, gaps = self.gaps, too_many = self.too_many,
-		tail = self.tail,
+		unsigned = self.unsigned, lost = self.lost, torn = self.torn, gaps = self.gaps,
+		too_many = self.unsigned > self.max_unsigned and self.unsigned or nil, tail = self.tail,
 	}
 end
 
---- @param options wallets: list of those that may have signed; empty: any; max_unsigned: lines of a run that may have
---   no signature
+--- @param options wallets: list of those that may have signed; empty: any; max_unsigned: lines that may have no
+--   signature, in all runs together
 function M.new(options)
 	local expected = {}
 	for _, wallet in ipairs(options.wallets) do expected[wallet] = true end

@@ -51,7 +51,7 @@ end
 local function failure_of(result)
 	if result.lines == 0 then return "there is no line in it" end
 	if result.signatures == 0 then return "nothing in it is signed" end
-	return result.too_many and ("no signature covers %d lines of a run: more than --max-unsigned"):format(result.too_many)
+	return result.too_many and ("no signature covers %d lines: more than --max-unsigned"):format(result.too_many)
 end
 
 local function print_result(world, parsed, result, failure, is_known)
@@ -67,7 +67,9 @@ local function print_result(world, parsed, result, failure, is_known)
 		#result.wallets > 0 and table.concat(result.wallets, ", ") or "nobody"))
 	session.print(world, "last hash: " .. session.shown(result.last_hash))
 	for _, line in ipairs(notes_of(result, is_known)) do session.print(world, line) end
-	if not failure then session.print(world, "the chain is whole, and every signature good") end
+	if failure then return end
+	session.print(world, "the chain is whole, and every signature good" .. (result.unsigned == 0 and ""
+		or (", but the %d lines that none covers prove nothing"):format(result.unsigned)))
 end
 
 local function verify(native, parsed, world)
@@ -105,11 +107,12 @@ M.COMMAND = {
 		{ name = "allow-simulated", help = "with --url: accept a node without an enclave: for tests only" },
 		{
 			name = "max-unsigned", value = "LINES", type = "int", min = 0, max = 1 << 40, default = 1000,
-			help = "lines of a run that may have no signature",
+			help = "lines that may have no signature, in all runs together",
 		},
 		session.TIMEOUT, args.JSON,
 	},
-	notes = "A node signs its lines every 10 seconds and when it stops. What a crash leaves unsigned is counted.\n"
+	notes = "A node signs its lines every 10 seconds and when it stops. What a crash leaves unsigned is counted:\n"
+		.. "anybody who could write the file can have put it there. --max-unsigned 0 allows none.\n"
 		.. "That lines are missing at the end of the last file can only be seen from outside: compare the last number\n"
 		.. "with `nova-kms status --socket`, or with a copy. Exit code 5: the log is not as it was written.",
 	run = run,
