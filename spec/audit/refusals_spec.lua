@@ -31,6 +31,13 @@ describe("kms.audit.refusals", function()
 		assert.same({}, self:report())
 	end)
 
+	it("tells long keys apart: wallets, and events with their codes", function()
+		local one, two = "0x" .. ("ab"):rep(20), "0x" .. ("ab"):rep(19) .. "ac"
+		assert.same({ 60, 60 }, { take(one, 61), take(two, 60) })
+		assert.equal(60, take("share_refused/service_unavailable", 62))
+		assert.same({ [one] = 1, ["share_refused/service_unavailable"] = 2 }, self:report())
+	end)
+
 	it("names sixty-four applications in a report, and the others together", function()
 		for i = 1, 70 do assert.equal(60, take(tostring(i), 62)) end
 		local counts, named = self:report(), 0

@@ -187,7 +187,12 @@ describe("a node with AUDIT", function()
 				if ban.peer == peer.wallet and ban.cause == "poisoned_records" and ban.scope == "all" then return true end
 			end
 		end)
+		-- Strangers cannot have its refusal counted only.
+		local stranger = peers.new(node, "no member")
+		for _ = 1, 65 do expect.refused(stranger:ask_secret(), 403, "forbidden") end
 		expect.refused(peer:delta({}), 403, "forbidden")
+		local told = events("suppressed", 1)[1]
+		assert.equal("-sync", told.of)
 		wait.until_true("a line about its refusal", function()
 			local refused = audit_file.events(file, "refused")
 			local last = refused[#refused]

@@ -42,9 +42,10 @@ end
 
 --- Adds a line about an event.
 -- @param event its name; @param fields further members: texts, integers, booleans; or nil
+-- @return true | nil, message: it had no room, and is counted as lost
 function Audit:event(event, fields)
-	if not self.is_on then return end
-	add(self, event, nil, nil, nil, nil, nil, nil, nil, nil, nil, members(fields))
+	if not self.is_on then return true end
+	return add(self, event, nil, nil, nil, nil, nil, nil, nil, nil, nil, members(fields))
 end
 
 --- Adds a line about an event that anybody can cause, as far as there are not too many of them; counts it otherwise.
@@ -67,7 +68,8 @@ function Audit:report_soon()
 end
 
 local function refused(self, arrived, reply, operation)
-	local key = arrived.app_id or NO_APP .. operation
+	-- Strangers cannot use up the lines of an application or of a member.
+	local key = arrived.app_id or arrived.is_member and arrived.wallet or NO_APP .. operation
 	if not self.refusals:take(key) then return self:report_soon() end
 	local code, status = err.wire(reply.code)
 	add(self, "refused", arrived.wallet, arrived.app_id, arrived.name_hash, arrived.context_hash, arrived.request:id(),

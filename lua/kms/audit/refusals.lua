@@ -1,5 +1,6 @@
 --- Bounds the lines about refusals: a caller that is refused ten thousand times a minute is a line with a number.
 
+local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
 
@@ -8,15 +9,17 @@ local M = {}
 local Refusals = {}
 Refusals.__index = Refusals
 
-local PER_MINUTE = 60 -- lines about one application, or about all callers that are of none
+local PER_MINUTE = 60 -- lines about one application or member, or about all callers that are neither
 local MAX_KEYS = 4096 -- whose lines are counted
-local MAX_TOLD = 64 -- applications in the lines of one report; further ones share one
+local MAX_TOLD = 64 -- keys in the lines of one report; further ones share one
 local OTHERS = "others"
+local LIMITER_KEY = 32 -- bytes of the longest key that native.limiter takes
 
 --- Whether a refusal gets a line of its own; it is counted otherwise.
--- @param key application, or what all callers share that are of none
+-- @param key application, member, or what all callers share that are neither
 function Refusals:take(key)
-	if self.limiter:take(key, self.mono_ms()) then return true end
+	local bucket = #key <= LIMITER_KEY and key or native.sha256(key)
+	if self.limiter:take(bucket, self.mono_ms()) then return true end
 	local told = self.counts[key] and key or self.told < MAX_TOLD and key or OTHERS
 	if not self.counts[told] then self.told = self.told + 1 end
 	self.counts[told] = (self.counts[told] or 0) + 1

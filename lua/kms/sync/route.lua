@@ -54,7 +54,7 @@ local function authenticate(self, inbound)
 		if code == "ERR_POP_NONCE_USED" then record_bad_nonce(self, inbound.request) end
 		return nil, message, code
 	end
-	inbound.wallet = wallet
+	inbound.wallet, inbound.is_member = wallet, self.peers:peer(wallet) ~= nil
 	local peer, message, wait_s
 	peer, message, code, wait_s = known_peer(self, wallet)
 	if not peer then return nil, message, code, wait_s end
