@@ -14,12 +14,15 @@ local function key()
 end
 
 describe("peers", function()
-	local audit, chain, list, now, warnings
+	local audit, chain, list, now, step, warnings
 	local OWN, OTHER, THIRD = wallet(1), wallet(2), wallet(3)
 
 	before_each(function()
-		now, warnings, audit = 1000, {}, audits.new()
-		local function clock() return now end
+		now, step, warnings, audit = 1000, 0, {}, audits.new()
+		local function clock()
+			now = now + step
+			return now
+		end
 		local shipped = assert(policy.open({ native = native, shipped = "config/policy", wall_ms = clock, mono_ms = clock }))
 		chain = fake_chain.new()
 		for _, w in ipairs({ OWN, OTHER, THIRD }) do chain:register("49", w, key()) end
@@ -151,6 +154,19 @@ describe("peers", function()
 				peer = OTHER, cause = "bad_response_signature", scope = "calls", rule = "bad_response_signature", seconds = 600,
 			},
 		} }, bans_of_other)
+	end)
+
+	it("has a ban stand in the audit log, however long its line in the log takes", function()
+		step = 1
+		for _, way in ipairs({ "report", "record" }) do
+			local peer = list:peer(way == "report" and OTHER or THIRD)
+			for _ = 1, 4 do list[way](list, peer, "bad_response_signature", "forged") end
+		end
+		local banned = {}
+		for _, event in ipairs(audit.events) do
+			if event.fields.cause == "bad_response_signature" then banned[#banned + 1] = event.fields.peer end
+		end
+		assert.same({ OTHER, THIRD }, banned)
 	end)
 
 	it("remembers for a day what a peer understands", function()

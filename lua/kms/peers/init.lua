@@ -154,11 +154,8 @@ local function log_event(self, peer, event, cause, ban)
 end
 
 local function note_ban(self, peer, event, ban)
-	if not ban or ban.since_ms ~= self.mono_ms() then return end
-	self.audit:event("ban", {
-		peer = peer.wallet, cause = event, scope = ban.scope, rule = ban.rule,
-		seconds = (ban.until_ms - ban.since_ms) // 1000,
-	})
+	local seconds = (ban.until_ms - ban.since_ms) // 1000
+	self.audit:event("ban", { peer = peer.wallet, cause = event, scope = ban.scope, rule = ban.rule, seconds = seconds })
 end
 
 --- Records an event that may be harmless: it is logged only when it leads to a ban.
@@ -167,7 +164,8 @@ end
 function Peers:record(peer, event, cause)
 	local now = self.mono_ms()
 	local ban = self.bans:record(peer.wallet, event, now, { url = peer.url })
-	if ban and ban.since_ms == now then log_event(self, peer, event, cause, ban) end
+	if not ban or ban.since_ms ~= now then return end
+	log_event(self, peer, event, cause, ban)
 	note_ban(self, peer, event, ban)
 end
 
@@ -175,9 +173,10 @@ end
 -- @param event its name (kms.policy.schema.EVENTS)
 -- @param cause what happened, for the log
 function Peers:report(peer, event, cause)
-	local ban = self.bans:record(peer.wallet, event, self.mono_ms(), { url = peer.url })
+	local now = self.mono_ms()
+	local ban = self.bans:record(peer.wallet, event, now, { url = peer.url })
 	log_event(self, peer, event, cause, ban)
-	note_ban(self, peer, event, ban)
+	if ban and ban.since_ms == now then note_ban(self, peer, event, ban) end
 end
 
 --- Records that a peer's response was what it should be.
