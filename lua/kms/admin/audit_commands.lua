@@ -32,7 +32,10 @@ local function look_up(audit, limiter, mono_ms, rest, caller)
 	if not ok then return err.reply("ERR_RATE", "too many names were looked up", { ["Retry-After"] = wait_s }) end
 	local hash, message, code = audit:hash(kind, app_id, digest)
 	if not hash then return err.reply(code, message) end
-	audit:event("lookup", { kind = kind, app = app_id, name = hash, uid = caller.uid, pid = caller.pid })
+	local noted = audit:event("lookup", {
+		kind = kind, app = app_id, name = hash, uid = caller.uid, pid = caller.pid,
+	})
+	if not noted then return err.reply("ERR_BUSY", "the audit log has no room for a line about this look-up") end
 	return { status = 200, headers = HEADERS, body = json.encode({ hash = hash }) }
 end
 
