@@ -113,7 +113,7 @@ end
 local function start(cfg, secrets, logs, native, world)
 	local node = require("kms.node")
 	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
-	node.set_threads(cfg.THREADS, cfg.SNAPSHOT:find("^/") ~= nil or cfg.AUDIT ~= "off")
+	node.set_threads(cfg.THREADS, (cfg.SNAPSHOT:find("^/") and 1 or 0) + (cfg.AUDIT ~= "off" and 1 or 0))
 	native.raise_nofile()
 	-- Before reading anything from outside, and before the first thread.
 	local landlock, message = native.confine()

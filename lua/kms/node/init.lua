@@ -156,11 +156,12 @@ function Node:stop(on_stopped)
 end
 
 --- Sets the number of threads for native work: THREADS, or one for each core and at least 2, so that there is one
--- beside long work (csrc/bind/job.c); one more where files are written all the time (sealed snapshots, the audit log),
--- since the disk may be slow. Takes effect before the first job.
-function M.set_threads(threads, writes_files)
+-- beside long work (csrc/bind/job.c). Takes effect before the first job.
+-- @param writers how many parts write files all the time (sealed snapshots, the audit log): one more thread for each,
+--   since its disk may not answer
+function M.set_threads(threads, writers)
 	local count = threads > 0 and threads or math.max(2, uv.available_parallelism())
-	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count + (writes_files and 1 or 0)))
+	uv.os_setenv("UV_THREADPOOL_SIZE", tostring(count + writers))
 end
 
 return M
