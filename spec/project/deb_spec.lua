@@ -106,6 +106,10 @@ describe(".ci/deb", function()
 
 	for what, case in pairs({
 		["its user is not root"] = { { id = "echo 1000" }, "skipped, chroot needs root" },
+		["root may not mount"] = { {}, "skipped, root may not mount here" },
+		["the mirror no longer answers"] = {
+			{ mount = "exit 0", ["apt-get"] = "echo http://mirror.example/debian/" }, "skipped, its mirror does not answer",
+		},
 		["debootstrap cannot reach its mirror"] = { { debootstrap = "exit 1" }, "skipped, debootstrap cannot make its root" },
 	}) do
 		it("says so and passes where " .. what, function()
