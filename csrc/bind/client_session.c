@@ -8,6 +8,7 @@
 
 #include "bind/body.h"
 #include "bind/options.h"
+#include "bind/session.h"
 #include "bind/topics.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -55,22 +56,6 @@ static int opening_finish(lua_State *L);
 static const luaL_Reg opening_methods[] = { { "finish", opening_finish }, { NULL, NULL } };
 static const bind_type opening_type = { "kms.client_opening", opening_release, opening_methods, true };
 
-/* Sids in a list at `arg`: of the newest ones, as many as an opening names. */
-static kms_session_offer check_ends(lua_State *L, int arg)
-{
-	kms_session_offer ends = { 0 };
-	luaL_checktype(L, arg, LUA_TTABLE);
-	lua_Integer count = luaL_len(L, arg);
-	lua_Integer first = count > KMS_SESSION_MAX_ENDS ? count - KMS_SESSION_MAX_ENDS + 1 : 1;
-	for (lua_Integer i = first; i <= count; i++) {
-		lua_geti(L, arg, i);
-		memcpy(ends.ends16[ends.ends_count++], bind_arg_bytes(L, lua_gettop(L), KMS_SESSION_SID),
-		       KMS_SESSION_SID);
-		lua_pop(L, 1);
-	}
-	return ends;
-}
-
 /*
  * client:open_session(ends, nonce, unix_seconds) -> opening, signature, body | nil, message, code
  * ends: list of sids that were given up; the last KMS_SESSION_MAX_ENDS are named.
@@ -78,7 +63,7 @@ static kms_session_offer check_ends(lua_State *L, int arg)
 static int client_open_session(lua_State *L)
 {
 	const kms_client *client = bind_check(L, 1, &bind_client_type);
-	kms_session_offer ends = check_ends(L, 2);
+	kms_session_offer ends = bind_arg_ends(L, 2);
 	kms_text nonce = { NULL, 0 };
 	nonce.text = luaL_checklstring(L, 3, &nonce.len);
 	uint64_t now_s = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);

@@ -55,6 +55,7 @@ typedef struct answer_job {
 	kms_text question; /* argument 2 */
 	kms_text rest;     /* on the stack */
 	size_t max_bytes;
+	bool base64;
 	uint64_t now_ms;
 	kms_buf *body; /* in the userdata that is the result */
 	int body_index;
@@ -69,7 +70,7 @@ static kms_status answer(answer_job *job)
 	DEFER(kms_buf_free) kms_buf data = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
 	GUARD(read_text(&question, job->question));
 	GUARD(kms_digest_answer(&text, &data, &job->records, job->store, kms_buf_span(&question),
-				job->max_bytes, job->now_ms));
+				job->max_bytes, job->base64, job->now_ms));
 	return write_message(job->body, &data, &text, job->rest);
 }
 
@@ -90,19 +91,20 @@ static int answer_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * store:digest_answer(question, { rest=, max_bytes=1 MiB, now= })
+ * store:digest_answer(question, { rest=, max_bytes=1 MiB, base64=false, now= })
  *   -> body (WIPED) of the reply, with `rest` as its end; records in it | nil, message, code
  * question: the text "digest" of a message.
  */
 static int store_digest_answer(lua_State *L)
 {
-	static const char *const names[] = { "rest", "max_bytes", "now", NULL };
+	static const char *const names[] = { "rest", "max_bytes", "base64", "now", NULL };
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 	kms_text question = bind_arg_text(L, 2);
 	bind_options_check(L, 3, names);
 	lua_settop(L, 3);
 	size_t max = (size_t)bind_option_integer(L, 3, "max_bytes", 1, MAX_BYTES, 1 << 20);
 	uint64_t now_ms = (uint64_t)bind_option_integer(L, 3, "now", 0, LUA_MAXINTEGER, 0);
+	bool base64 = bind_option_boolean(L, 3, "base64");
 	kms_text rest = bind_option_text(L, 3, "rest");
 	kms_buf empty = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
 	if (!bind_body_push(L, &empty)) return bind_fail(L, KMS_ERR_MEMORY);
@@ -113,6 +115,7 @@ static int store_digest_answer(lua_State *L)
 	job->question = question;
 	job->rest = rest;
 	job->max_bytes = max;
+	job->base64 = base64;
 	job->now_ms = now_ms;
 	job->body = *(kms_buf **)lua_touserdata(L, body_index);
 	job->body_index = body_index;
@@ -160,6 +163,7 @@ typedef struct digest_job {
 	uint64_t since;            /* new: of the changes that are sought */
 	uint64_t forget_before_ms; /* new */
 	bool brief;                /* new */
+	bool base64;               /* ask */
 	uint64_t until;
 	uint64_t records;
 	kms_status status;
@@ -236,6 +240,7 @@ static void ask_run(bind_job *base)
 	asking *a = *job->held;
 	kms_buf_clear(&a->question);
 	kms_buf_clear(&a->data);
+	kms_digest_set_base64(a->digest, job->base64);
 	job->status =
 	    kms_digest_ask(&a->question, &a->data, &job->records, a->digest, job->max_bytes, job->now_ms);
 }
@@ -249,14 +254,19 @@ static int ask_finish(lua_State *L, bind_job *base)
 	return 1;
 }
 
-/* exchange:ask(max_bytes, now) -> records that go with the next question | nil, message, code */
+/*
+ * exchange:ask(max_bytes, now, base64=false) -> records that go with the next question, with their values in
+ * base64 or in hexadecimal | nil, message, code
+ */
 static int asking_ask(lua_State *L)
 {
 	(void)bind_check(L, 1, &asking_type);
 	size_t max = (size_t)bind_arg_integer(L, 2, 1, MAX_BYTES);
 	uint64_t now_ms = arg_time(L, 3);
+	bool base64 = lua_toboolean(L, 4);
 	lua_settop(L, 3);
 	digest_job *job = push_asking_job(L, ask_run, ask_finish);
+	job->base64 = base64;
 	job->max_bytes = max;
 	job->now_ms = now_ms;
 	return bind_job_start(L, &job->job);

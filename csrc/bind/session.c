@@ -1,6 +1,8 @@
 /* The table of sessions, and one session found in it. */
 #include "bind/session.h"
 
+#include <string.h>
+
 #include "bind/http.h"
 #include "bind/options.h"
 #include "bind/topics.h"
@@ -22,6 +24,29 @@ kms_session_kind bind_arg_session_kind(lua_State *L, int arg)
 {
 	static const char *const kinds[] = { "app", "peer", NULL };
 	return (kms_session_kind)luaL_checkoption(L, arg, NULL, kinds);
+}
+
+kms_session_offer bind_arg_ends(lua_State *L, int arg)
+{
+	kms_session_offer ends = { 0 };
+	luaL_checktype(L, arg, LUA_TTABLE);
+	lua_Integer count = luaL_len(L, arg);
+	lua_Integer first = count > KMS_SESSION_MAX_ENDS ? count - KMS_SESSION_MAX_ENDS + 1 : 1;
+	for (lua_Integer i = first; i <= count; i++) {
+		lua_geti(L, arg, i);
+		memcpy(ends.ends16[ends.ends_count++], bind_arg_bytes(L, lua_gettop(L), KMS_SESSION_SID),
+		       KMS_SESSION_SID);
+		lua_pop(L, 1);
+	}
+	return ends;
+}
+
+void bind_push_session_nonce(lua_State *L, const uint8_t salt32[32], uint64_t seq)
+{
+	char digits[2 * 32];
+	kms_hex_encode(digits, kms_span_of(salt32, 32));
+	lua_pushlstring(L, digits, sizeof(digits));
+	lua_pushfstring(L, "%s:%I", lua_tostring(L, -1), (lua_Integer)seq);
 }
 
 static uint64_t arg_seconds(lua_State *L, int arg)

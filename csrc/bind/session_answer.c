@@ -5,6 +5,7 @@
 #include "bind/job.h"
 #include "bind/service.h"
 #include "bind/session_message.h"
+#include "bind/session_refusal.h"
 #include "bind/topics.h"
 #include "base/ensure.h"
 
@@ -13,9 +14,7 @@
 
 /* ---- refusals ----------------------------------------------------------------------------------------- */
 
-/* HTTP status, code, message and seconds to wait (or nil) at `arg` and behind it; the texts stay on the
- * stack. */
-static kms_refusal arg_refusal(lua_State *L, int arg)
+kms_refusal bind_arg_refusal(lua_State *L, int arg)
 {
 	kms_refusal refusal = { .status = (unsigned)bind_arg_integer(L, arg, 200, 599) };
 	luaL_checkstring(L, arg + 1);
@@ -33,7 +32,7 @@ static int message_refuse(lua_State *L)
 {
 	const bind_message *m = bind_check(L, 1, &bind_message_type);
 	size_t index = (size_t)bind_arg_integer(L, 2, 1, KMS_OPERATIONS_MAX) - 1;
-	kms_refusal refusal = arg_refusal(L, 3);
+	kms_refusal refusal = bind_arg_refusal(L, 3);
 	return bind_result(L, kms_operations_refuse(m->operations, index, &refusal));
 }
 
@@ -44,7 +43,7 @@ static int message_refuse(lua_State *L)
 static int message_refuse_all(lua_State *L)
 {
 	bind_message *m = bind_message_check(L, BIND_MESSAGE_OPEN);
-	kms_refusal refusal = arg_refusal(L, 2);
+	kms_refusal refusal = bind_arg_refusal(L, 2);
 	if (!m) return bind_fail(L, KMS_ERR_STATE);
 	m->answer.len = m->begin;
 	m->stage = BIND_MESSAGE_REFUSED;

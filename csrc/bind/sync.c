@@ -59,13 +59,15 @@ typedef struct parse_job {
 	kms_buf **plain;    /* argument 1, held */
 	int message_index;
 	const char *field;
+	bool base64;
 	kms_status status;
 } parse_job;
 
 static void parse_run(bind_job *base)
 {
 	parse_job *job = (parse_job *)base;
-	job->status = kms_sync_parse(job->message, &job->field, *job->plain);
+	job->status = job->base64 ? kms_sync_parse_base64(job->message, &job->field, *job->plain)
+				  : kms_sync_parse(job->message, &job->field, *job->plain);
 }
 
 static int parse_finish(lua_State *L, bind_job *base)
@@ -80,18 +82,21 @@ static int parse_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * sync_parse(plain_body) -> message | nil, message, code
+ * sync_parse(plain_body, base64=false) -> message | nil, message, code
+ * base64: whether values are in base64, as in sessions, and not in hexadecimal.
  * The body (WIPED) is taken over: it is closed in any case.
  */
 static int sync_parse(lua_State *L)
 {
 	const kms_buf *plain = bind_check(L, 1, &bind_body_type);
 	size_t size = plain->len;
+	bool base64 = lua_toboolean(L, 2);
 	lua_settop(L, 1);
 	kms_sync **message = (kms_sync **)bind_new(L, &bind_sync_type);
 	parse_job *job = bind_job_push(L, sizeof(*job), parse_run, parse_finish);
 	job->message = message;
 	job->message_index = 2;
+	job->base64 = base64;
 	job->plain = (kms_buf **)bind_hold(L, 1, &bind_body_type);
 	if (size <= PARSE_INLINE_BYTES) {
 		parse_run(&job->job);
@@ -105,7 +110,7 @@ static int sync_parse(lua_State *L)
 /* ---- members --------------------------------------------------------------------------------- */
 
 /* message:text(name) -> string | nil: type, sender_wallet, pop, ecdh_pubkey, status, store, attestation,
- * digest
+ * digest, mac
  */
 static int message_text(lua_State *L)
 {

@@ -97,22 +97,22 @@ static kms_delta_options delta_options(lua_State *L)
 	options.except = (uint32_t)bind_option_integer(L, 2, "except", 0, UINT32_MAX, 0);
 	options.local_only = bind_option_boolean(L, 2, "local_only");
 	options.fingerprints = bind_option_boolean(L, 2, "fingerprints");
+	options.base64 = bind_option_boolean(L, 2, "base64");
 	return options;
 }
 
 /*
  * store:delta{ since=0, through=the newest, max_records=1000, max_bytes=1 MiB, max_record_bytes=max_bytes,
- *              local_only=false, fingerprints=false, except=0, prefix="", suffix="" }
+ *              local_only=false, fingerprints=false, base64=false, except=0, prefix="", suffix="" }
  *   -> body (WIPED): prefix, the data object, suffix; until, records, skipped
  *    | false, until, 0, skipped when there is nothing to send | nil, message, code
  */
 static int store_delta(lua_State *L)
 {
-	static const char *const names[] = {
-		"since",      "through",      "max_records", "max_bytes", "max_record_bytes",
-		"local_only", "fingerprints", "except",      "prefix",    "suffix",
-		NULL
-	};
+	static const char *const names[] = { "since",        "through",          "max_records",
+					     "max_bytes",    "max_record_bytes", "local_only",
+					     "fingerprints", "base64",           "except",
+					     "prefix",       "suffix",           NULL };
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 
 	bind_options_check(L, 2, names);
@@ -144,15 +144,15 @@ static int page_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * store:page{ since=0, max_bytes=1 MiB, stubs=false, fingerprints=false, prefix="", suffix="" }
+ * store:page{ since=0, max_bytes=1 MiB, stubs=false, fingerprints=false, base64=false, prefix="", suffix="" }
  *   -> body (WIPED): prefix, the data object, its members "until" and "sequence", suffix; records
  *    | nil, message, code
  * Of the records about max_bytes, but one at least.
  */
 static int store_page(lua_State *L)
 {
-	static const char *const names[] = { "since",  "max_bytes", "stubs", "fingerprints",
-					     "prefix", "suffix",    NULL };
+	static const char *const names[] = { "since",  "max_bytes", "stubs",  "fingerprints",
+					     "base64", "prefix",    "suffix", NULL };
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 	kms_delta_options options = { .max_records = KMS_DELTA_MAX_RECORDS, .max_record_bytes = SIZE_MAX };
 
@@ -162,6 +162,7 @@ static int store_page(lua_State *L)
 	options.max_bytes = (size_t)bind_option_integer(L, 2, "max_bytes", 1, MAX_BYTES, 1 << 20);
 	options.stubs = bind_option_boolean(L, 2, "stubs");
 	options.fingerprints = bind_option_boolean(L, 2, "fingerprints");
+	options.base64 = bind_option_boolean(L, 2, "base64");
 	build_job *job = push_job(L, store, SIZE_MAX, page_finish);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->build = page_build;
@@ -186,20 +187,22 @@ static int snapshot_finish(lua_State *L, bind_job *base)
 }
 
 /*
- * store:snapshot{ prefix="", suffix="", max_bytes=512 MiB, stubs=false, fingerprints=false }
+ * store:snapshot{ prefix="", suffix="", max_bytes=512 MiB, stubs=false, fingerprints=false, base64=false }
  *   -> body (WIPED): prefix, the data object, suffix, together at most max_bytes; records
  *    | nil, message, code (ERR_TOO_LARGE)
  */
 static int store_snapshot(lua_State *L)
 {
-	static const char *const names[] = { "prefix", "suffix", "max_bytes", "stubs", "fingerprints", NULL };
+	static const char *const names[] = { "prefix",       "suffix", "max_bytes", "stubs",
+					     "fingerprints", "base64", NULL };
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 
 	bind_options_check(L, 2, names);
 	lua_settop(L, 2);
 	size_t max = (size_t)bind_option_integer(L, 2, "max_bytes", 1, MAX_BYTES, (lua_Integer)512 << 20);
 	unsigned extras = (bind_option_boolean(L, 2, "stubs") ? KMS_SYNC_STUBS : 0) |
-			  (bind_option_boolean(L, 2, "fingerprints") ? KMS_SYNC_FINGERPRINTS : 0);
+			  (bind_option_boolean(L, 2, "fingerprints") ? KMS_SYNC_FINGERPRINTS : 0) |
+			  (bind_option_boolean(L, 2, "base64") ? KMS_SYNC_BASE64 : 0);
 	build_job *job = push_job(L, store, max, snapshot_finish);
 	if (!job) return bind_fail(L, KMS_ERR_MEMORY);
 	job->job.is_long = true;

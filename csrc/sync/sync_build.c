@@ -91,7 +91,7 @@ static kms_status write_namespace_changes(const page_change **next, sync_writer 
 static kms_status write_page(sync_writer *writer, kms_buf *data, kms_store *store, const sync_page *page)
 {
 	const page_change *next = page->changes;
-	GUARD(kms_sync_write_start(writer, data, page->fingerprints));
+	GUARD(kms_sync_write_start(writer, data, page->extras));
 	while (next < page->changes + page->count)
 		GUARD(write_namespace_changes(&next, writer, store, page));
 	return kms_sync_write_end(writer);
@@ -187,7 +187,7 @@ static kms_status build_snapshot(sync_writer *writer, kms_buf *data, kms_store *
 {
 	DEFER(ids_release) uint64_t *ids = NULL;
 	size_t count;
-	GUARD(kms_sync_write_start(writer, data, (extras & KMS_SYNC_FINGERPRINTS) != 0));
+	GUARD(kms_sync_write_start(writer, data, extras));
 	GUARD(kms_store_changed_apps(&ids, &count, store, 0));
 	if (count > 1) qsort(ids, count, sizeof(*ids), kms_sync_compare_ids);
 	for (size_t i = 0; i < count; i++)

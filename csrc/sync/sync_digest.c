@@ -63,6 +63,11 @@ void kms_digest_be_brief(kms_digest *digest)
 	digest->brief = true;
 }
 
+void kms_digest_set_base64(kms_digest *digest, bool base64)
+{
+	digest->base64 = base64;
+}
+
 /* ---- lists ---- */
 
 static void *grow(void *items, size_t *capacity, size_t count, size_t size)
@@ -225,8 +230,8 @@ static kms_status write_wanted(kms_buf *out, const version_list *list, size_t co
 	return KMS_OK;
 }
 
-static kms_status ask_move(kms_buf *out, kms_buf *data, uint64_t *records, kms_digest *d, size_t max_bytes,
-			   uint64_t now_ms)
+static kms_status ask_move(kms_buf *out, kms_buf *data, uint64_t *records, kms_digest *d,
+			   const digest_page *page)
 {
 	size_t looked_up, forgotten = 0;
 	d->wanting = d->wanted.count < KMS_DIGEST_MOVE_MAX ? d->wanted.count : KMS_DIGEST_MOVE_MAX;
@@ -239,7 +244,7 @@ static kms_status ask_move(kms_buf *out, kms_buf *data, uint64_t *records, kms_d
 						 d->forget_before_ms));
 	d->counts.forgotten += forgotten;
 	GUARD(kms_digest_write_versions(data, &looked_up, records, d->store, &d->salt, d->given.items, count,
-					max_bytes, now_ms));
+					page));
 	versions_remove(&d->given, looked_up);
 	d->counts.given += *records;
 	return KMS_OK;
@@ -285,8 +290,9 @@ kms_status kms_digest_ask(kms_buf *question, kms_buf *data, uint64_t *records, k
 	bool full = d->given.count >= KMS_DIGEST_MOVE_MAX || d->wanted.count >= KMS_DIGEST_MOVE_MAX;
 	bool asks = d->ranges.count > 0 || d->lists.count > 0 || d->next_hour;
 	d->last = !full && asks ? DIGEST_COMPARE : DIGEST_MOVE;
+	const digest_page page = { max_bytes, d->base64, now_ms };
 	return d->last == DIGEST_COMPARE ? ask_compare(question, d)
-					 : ask_move(question, data, records, d, max_bytes, now_ms);
+					 : ask_move(question, data, records, d, &page);
 }
 
 void kms_digest_moved(kms_digest *digest, size_t looked_up)

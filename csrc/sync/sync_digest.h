@@ -109,14 +109,21 @@ typedef struct digest_version {
 	digest_short name;
 } digest_version;
 
+/* The object of records beside a question or an answer. */
+typedef struct digest_page {
+	size_t max_bytes;
+	bool base64; /* values, and not hexadecimal */
+	uint64_t now_ms;
+} digest_page;
+
 /*
- * Appends the object of the records of versions, the first ones that fit into max_bytes (one at least). Those
- * that are not there any more are left out. Out: looked_up - how many versions are dealt with; records - in
- * the object; 0: nothing was appended.
+ * Appends the object of the records of versions, the first ones that fit into page->max_bytes (one at least).
+ * Those that are not there any more are left out. Out: looked_up - how many versions are dealt with; records
+ * - in the object; 0: nothing was appended.
  */
 kms_status kms_digest_write_versions(kms_buf *data, size_t *looked_up, uint64_t *records, kms_store *store,
 				     const kms_siphash_key *salt, const digest_version *versions,
-				     size_t count, size_t max_bytes, uint64_t now_ms);
+				     size_t count, const digest_page *page);
 
 /* Drops those of the versions that are stamped before before_ms. Out: forgotten - how many. */
 kms_status kms_digest_forget_versions(size_t *forgotten, kms_store *store, const kms_siphash_key *salt,

@@ -194,19 +194,19 @@ static kms_status read_wanted(wanted_list *list, kms_reader *reader)
 }
 
 static kms_status answer_move(answerer *a, kms_buf *data, uint64_t *records, kms_reader *reader,
-			      size_t max_bytes, uint64_t now_ms)
+			      const digest_page *page)
 {
 	size_t looked_up;
 	DEFER(wanted_free) wanted_list list = { 0 };
 	GUARD(kms_digest_read_salt(&a->salt, reader));
 	GUARD(read_wanted(&list, reader));
 	GUARD(kms_digest_write_versions(data, &looked_up, records, a->store, &a->salt, list.versions,
-					list.count, max_bytes, now_ms));
+					list.count, page));
 	return kms_digest_write_number(a->out, (uint32_t)looked_up, 2);
 }
 
 kms_status kms_digest_answer(kms_buf *answer, kms_buf *data, uint64_t *records, kms_store *store,
-			     kms_span question, size_t max_bytes, uint64_t now_ms)
+			     kms_span question, size_t max_bytes, bool base64, uint64_t now_ms)
 {
 	ENSURE_REF(records);
 	*records = 0;
@@ -227,5 +227,6 @@ kms_status kms_digest_answer(kms_buf *answer, kms_buf *data, uint64_t *records, 
 	if (!same_key) return KMS_OK;
 	if (kind == DIGEST_ROOT) return answer_root(&a, &reader, now_ms);
 	if (kind == DIGEST_COMPARE) return answer_compare(&a, &reader);
-	return answer_move(&a, data, records, &reader, max_bytes, now_ms);
+	const digest_page page = { max_bytes, base64, now_ms };
+	return answer_move(&a, data, records, &reader, &page);
 }

@@ -47,6 +47,7 @@ struct kms_digest {
 	size_t sought;             /* of those that are wanted, the first ones: here as stubs */
 	bool equal;                /* the roots were equal */
 	bool brief;                /* the peer knows the forms SUM and BRIEF */
+	bool base64;               /* values are given in base64 */
 	uint64_t draws;            /* numbers drawn under the salt */
 	uint64_t forget_before_ms; /* 0: give all that the peer lacks */
 };

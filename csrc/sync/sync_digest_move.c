@@ -50,10 +50,21 @@ static bool match(void *context, uint64_t app_id, kms_text key, const uint8_t le
 	return false;
 }
 
+typedef struct measured {
+	unsigned extras;
+	size_t size;
+} measured;
+
 static kms_status measure(void *context, const kms_record *record)
 {
-	*(size_t *)context = kms_sync_record_size(record, true);
+	measured *m = context;
+	m->size = kms_sync_record_size(record, m->extras);
 	return KMS_OK;
+}
+
+static unsigned extras_of(const digest_page *page)
+{
+	return KMS_SYNC_FINGERPRINTS | (page->base64 ? KMS_SYNC_BASE64 : 0);
 }
 
 static kms_text key_of(const chosen_list *list, const chosen *item)
@@ -89,9 +100,9 @@ kms_status kms_digest_forget_versions(size_t *forgotten, kms_store *store, const
  * A range that has too many versions by now is asked about again in the next exchange.
  */
 static kms_status choose(bool *full, chosen_list *list, kms_store *store, const kms_siphash_key *salt,
-			 const digest_version *version, size_t max_bytes, uint64_t now_ms)
+			 const digest_version *version, const digest_page *page)
 {
-	size_t size = 0;
+	measured found = { .extras = extras_of(page) };
 	search s = { salt, version, list, false, KMS_OK };
 	*full = false;
 	kms_status status = kms_tree_visit(store, &version->range, match, &s);
@@ -100,11 +111,11 @@ static kms_status choose(bool *full, chosen_list *list, kms_store *store, const 
 	GUARD(s.status);
 	if (!s.found) return KMS_OK;
 	const chosen *item = &list->items[list->count];
-	status = kms_store_peek(store, item->app_id, key_of(list, item), now_ms, measure, &size);
+	status = kms_store_peek(store, item->app_id, key_of(list, item), page->now_ms, measure, &found);
 	if (status == KMS_ERR_NOT_FOUND) return KMS_OK;
 	GUARD(status);
-	size += 1 + kms_sync_app_size(item->app_id);
-	*full = list->count > 0 && (size > max_bytes || list->bytes > max_bytes - size);
+	size_t size = found.size + 1 + kms_sync_app_size(item->app_id);
+	*full = list->count > 0 && (size > page->max_bytes || list->bytes > page->max_bytes - size);
 	if (*full) return KMS_OK;
 	list->bytes += size;
 	list->count++;
@@ -143,14 +154,14 @@ static kms_status write_chosen(sync_writer *writer, kms_store *store, const chos
 }
 
 static kms_status write_list(uint64_t *records, kms_buf *data, kms_store *store, const chosen_list *list,
-			     uint64_t now_ms)
+			     const digest_page *page)
 {
 	sync_writer writer;
 	size_t start = data->len;
 	if (list->count == 0) return KMS_OK;
 	qsort(list->items, list->count, sizeof(list->items[0]), compare_chosen);
-	GUARD(kms_sync_write_start(&writer, data, true));
-	GUARD(write_chosen(&writer, store, list, now_ms));
+	GUARD(kms_sync_write_start(&writer, data, extras_of(page)));
+	GUARD(write_chosen(&writer, store, list, page->now_ms));
 	GUARD(kms_sync_write_end(&writer));
 	*records = writer.records;
 	if (writer.records == 0) data->len = start; /* "{}" */
@@ -159,7 +170,7 @@ static kms_status write_list(uint64_t *records, kms_buf *data, kms_store *store,
 
 kms_status kms_digest_write_versions(kms_buf *data, size_t *looked_up, uint64_t *records, kms_store *store,
 				     const kms_siphash_key *salt, const digest_version *versions,
-				     size_t count, size_t max_bytes, uint64_t now_ms)
+				     size_t count, const digest_page *page)
 {
 	*looked_up = 0;
 	*records = 0;
@@ -168,8 +179,8 @@ kms_status kms_digest_write_versions(kms_buf *data, size_t *looked_up, uint64_t 
 	list.items = kms_heap_alloc(count, sizeof(*list.items));
 	ENSURE(list.items, KMS_ERR_MEMORY);
 	for (bool full = false; *looked_up < count; ++*looked_up) {
-		GUARD(choose(&full, &list, store, salt, &versions[*looked_up], max_bytes, now_ms));
+		GUARD(choose(&full, &list, store, salt, &versions[*looked_up], page));
 		if (full) break;
 	}
-	return write_list(records, data, store, &list, now_ms);
+	return write_list(records, data, store, &list, page);
 }

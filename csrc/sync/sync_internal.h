@@ -50,6 +50,7 @@ struct kms_sync {
 	bool has_complete;
 	bool complete;
 	bool has_data;
+	bool base64;  /* its values, which are hexadecimal otherwise */
 	bool settles; /* its sender does, whatever features it lists */
 	sync_sealed sealed;
 	kms_text features[KMS_SYNC_MAX_FEATURES];

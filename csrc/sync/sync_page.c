@@ -99,7 +99,7 @@ static bool look_at(void *context, const kms_record *record)
 	l->looked++;
 	const kms_delta_options *options = l->chooser->options;
 	if (is_wanted(options, record)) {
-		size_t size = kms_sync_record_size(record, options->fingerprints);
+		size_t size = kms_sync_record_size(record, l->chooser->page->extras);
 		l->into[l->source->count++] = (candidate){ record->sequence, size };
 	}
 	return true;
@@ -208,7 +208,8 @@ kms_status kms_sync_page_choose(sync_page *page, kms_store *store, const kms_del
 {
 	*page = (sync_page){ .until = options->since,
 			     .stubs = options->stubs || options->fingerprints,
-			     .fingerprints = options->fingerprints };
+			     .extras = (options->fingerprints ? KMS_SYNC_FINGERPRINTS : 0) |
+				       (options->base64 ? KMS_SYNC_BASE64 : 0) };
 	/* The number is read before the list of namespaces, which then has every change up to it. */
 	uint64_t newest = kms_store_sequence(store);
 	if (options->through > 0 && options->through < newest) newest = options->through;

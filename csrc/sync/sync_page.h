@@ -16,10 +16,10 @@ typedef struct sync_page {
 	page_change *changes; /* by application, then by number */
 	size_t count;
 	size_t cap;
-	uint64_t until;    /* all changes up to it were decided */
-	uint64_t skipped;  /* too long */
-	bool stubs;        /* they are chosen and written too */
-	bool fingerprints; /* of dead records are written */
+	uint64_t until;   /* all changes up to it were decided */
+	uint64_t skipped; /* too long */
+	bool stubs;       /* they are chosen and written too */
+	unsigned extras;  /* KMS_SYNC_FINGERPRINTS, KMS_SYNC_BASE64: how records are written */
 } sync_page;
 
 /* Chooses a page. Release it with kms_sync_page_free, also after a failure. */

@@ -30,6 +30,7 @@ static const char *const member_names[MEMBERS] = {
 	[KMS_SYNC_STORE] = "store",
 	[KMS_SYNC_ATTESTATION] = "attestation",
 	[KMS_SYNC_DIGEST] = "digest",
+	[KMS_SYNC_MAC] = "mac",
 	[MEMBER_NUMBERS + KMS_SYNC_TOTAL] = "total",
 	[MEMBER_NUMBERS + KMS_SYNC_MERGED] = "merged",
 	[MEMBER_NUMBERS + KMS_SYNC_SKIPPED] = "skipped",
@@ -191,7 +192,7 @@ static kms_status read_message(kms_sync *message, const char **field)
 	return kms_json_cursor_end(&cursor);
 }
 
-kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain)
+static kms_status parse(kms_sync **message, const char **field, kms_buf *plain, bool base64)
 {
 	ENSURE_REF(message);
 	*message = NULL;
@@ -202,11 +203,22 @@ kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain
 	if (!made) kms_buf_free(plain);
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->plain = *plain;
+	made->base64 = base64;
 	*plain = kms_buf_make(plain->kind, plain->max);
 	GUARD(read_message(made, field));
 	*message = made;
 	made = NULL;
 	return KMS_OK;
+}
+
+kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain)
+{
+	return parse(message, field, plain, false);
+}
+
+kms_status kms_sync_parse_base64(kms_sync **message, const char **field, kms_buf *plain)
+{
+	return parse(message, field, plain, true);
 }
 
 void kms_sync_free(kms_sync *message)

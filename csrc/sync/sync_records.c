@@ -51,6 +51,13 @@ static bool read_fingerprint(sync_entry *entry, const kms_sync *message, const k
 	return true;
 }
 
+/* Decodes a value where it stands. */
+static kms_status decode_value(size_t *len, const kms_sync *message, const kms_json_value *value)
+{
+	if (!message->base64) return kms_hex_decode_in_place(len, value->text, value->len);
+	return kms_base64_decode((uint8_t *)value->text, len, kms_json_text(value));
+}
+
 static bool read_value(sync_entry *entry, const kms_sync *message, const kms_json *json)
 {
 	bool tombstone;
@@ -60,7 +67,7 @@ static bool read_value(sync_entry *entry, const kms_sync *message, const kms_jso
 	entry->state = tombstone ? KMS_RECORD_TOMBSTONE : KMS_RECORD_STUB;
 	if (value->type == KMS_JSON_NULL) return read_fingerprint(entry, message, json);
 	ENSURE(!tombstone && value->type == KMS_JSON_STRING, false);
-	ENSURE(kms_hex_decode_in_place(&len, value->text, value->len) == KMS_OK, false);
+	ENSURE(decode_value(&len, message, value) == KMS_OK, false);
 	entry->state = KMS_RECORD_LIVE;
 	entry->value_at = offset_of(message, value->text);
 	entry->value_len = (uint32_t)len;

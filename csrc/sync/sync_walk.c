@@ -43,8 +43,8 @@ static bool fits(const page_writer *w, const kms_record *record)
 	ENSURE(w->writer.records > 0, true);
 	bool new_app = !w->writer.app_open || w->writer.app_id != w->app_id;
 	size_t around = CLOSING + 1 + (new_app ? kms_sync_app_size(w->app_id) : 0);
-	return KMS_ADD(&len, len, kms_sync_record_size(record, true)) && KMS_ADD(&len, len, around) &&
-	       len <= w->max;
+	return KMS_ADD(&len, len, kms_sync_record_size(record, KMS_SYNC_FINGERPRINTS)) &&
+	       KMS_ADD(&len, len, around) && len <= w->max;
 }
 
 static bool write_found(void *context, const kms_record *record)
@@ -78,7 +78,7 @@ static kms_status write_piece(page_writer *w, kms_sync_walk *walk)
 static kms_status write_page(page_writer *w, kms_buf *page, kms_sync_walk *walk)
 {
 	GUARD(kms_buf_append_text(page, PAGE_START));
-	GUARD(kms_sync_write_start(&w->writer, page, true));
+	GUARD(kms_sync_write_start(&w->writer, page, KMS_SYNC_FINGERPRINTS));
 	while (walk->index < walk->count && !w->full)
 		GUARD(write_piece(w, walk));
 	GUARD(kms_sync_write_end(&w->writer));

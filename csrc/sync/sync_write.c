@@ -19,9 +19,11 @@ static size_t count_digits(uint64_t number)
 	return digits;
 }
 
-static size_t value_size(const kms_record *record)
+static size_t value_size(const kms_record *record, unsigned extras)
 {
-	return record->state == KMS_RECORD_LIVE ? 2 * record->value.len + 2 : TEXT_SIZE("null");
+	size_t len = record->value.len;
+	if (record->state != KMS_RECORD_LIVE) return TEXT_SIZE("null");
+	return TEXT_SIZE("\"\"") + (extras & KMS_SYNC_BASE64 ? (len + 2) / 3 * 4 : 2 * len);
 }
 
 static const char *flag_text(const kms_record *record)
@@ -42,15 +44,15 @@ static bool has_fingerprint(const kms_record *record)
 	return record->state != KMS_RECORD_LIVE && record->fingerprint.len > 0;
 }
 
-size_t kms_sync_record_size(const kms_record *record, bool fingerprint)
+size_t kms_sync_record_size(const kms_record *record, unsigned extras)
 {
 	size_t key = kms_json_text_size(record->key), size;
 	size_t rest = TEXT_SIZE("{\"key\":,\"tombstone\":,\"ttl_ms\":,\"updated_at_ms\":,\"value\":,"
 				"\"version\":}") +
 		      TEXT_SIZE("true") + (record->state != KMS_RECORD_TOMBSTONE) +
 		      count_digits(record->ttl_ms) + count_digits(record->updated_at_ms) +
-		      value_size(record) + clock_size(record) +
-		      (fingerprint && has_fingerprint(record) ? FINGERPRINT_SIZE : 0);
+		      value_size(record, extras) + clock_size(record) +
+		      (extras & KMS_SYNC_FINGERPRINTS && has_fingerprint(record) ? FINGERPRINT_SIZE : 0);
 	return KMS_ADD(&size, key, rest) ? size : SIZE_MAX;
 }
 
@@ -60,11 +62,14 @@ static kms_status write_number(kms_buf *out, const char *name, uint64_t number)
 	return kms_buf_append_u64(out, number);
 }
 
-static kms_status write_value(kms_buf *out, const kms_record *record)
+static kms_status write_value(kms_buf *out, const kms_record *record, unsigned extras)
 {
 	if (record->state != KMS_RECORD_LIVE) return kms_buf_append_text(out, ",\"value\":null");
 	GUARD(kms_buf_append_text(out, ",\"value\":\""));
-	GUARD(kms_buf_append_hex(out, record->value));
+	if (extras & KMS_SYNC_BASE64)
+		GUARD(kms_buf_append_base64(out, record->value));
+	else
+		GUARD(kms_buf_append_hex(out, record->value));
 	return kms_buf_append_text(out, "\"");
 }
 
@@ -94,26 +99,27 @@ static kms_status write_fingerprint(kms_buf *out, const kms_fingerprint *fingerp
 	return kms_buf_append_text(out, "\",");
 }
 
-static kms_status write_record(kms_buf *out, const kms_record *record, bool fingerprint)
+static kms_status write_record(kms_buf *out, const kms_record *record, unsigned extras)
 {
 	GUARD(kms_buf_append_text(out, "{"));
-	if (fingerprint && has_fingerprint(record)) GUARD(write_fingerprint(out, &record->fingerprint));
+	if (extras & KMS_SYNC_FINGERPRINTS && has_fingerprint(record))
+		GUARD(write_fingerprint(out, &record->fingerprint));
 	GUARD(kms_buf_append_text(out, "\"key\":"));
 	GUARD(kms_buf_append_json(out, record->key));
 	GUARD(kms_buf_append_text(out, ",\"tombstone\":"));
 	GUARD(kms_buf_append_text(out, flag_text(record)));
 	GUARD(write_number(out, ",\"ttl_ms\":", record->ttl_ms));
 	GUARD(write_number(out, ",\"updated_at_ms\":", record->updated_at_ms));
-	GUARD(write_value(out, record));
+	GUARD(write_value(out, record, extras));
 	GUARD(write_clock(out, record));
 	return kms_buf_append_text(out, "}");
 }
 
 /* ---- the object ---- */
 
-kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out, bool fingerprints)
+kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out, unsigned extras)
 {
-	*writer = (sync_writer){ .out = out, .fingerprints = fingerprints };
+	*writer = (sync_writer){ .out = out, .extras = extras };
 	return kms_buf_append_text(out, "{");
 }
 
@@ -142,7 +148,7 @@ kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms
 		GUARD(kms_buf_append_text(writer->out, ","));
 	else
 		GUARD(open_app(writer, app_id));
-	GUARD(write_record(writer->out, record, writer->fingerprints));
+	GUARD(write_record(writer->out, record, writer->extras));
 	writer->records++;
 	return KMS_OK;
 }

@@ -4,21 +4,23 @@
 
 #include "kms/sync.h"
 
-/* The bytes of a record's JSON; SIZE_MAX: too many. In: fingerprint - whether it is written, if there is one.
+/*
+ * The bytes of a record's JSON; SIZE_MAX: too many. In: extras - KMS_SYNC_FINGERPRINTS and KMS_SYNC_BASE64,
+ * as it is written.
  */
-size_t kms_sync_record_size(const kms_record *record, bool fingerprint);
+size_t kms_sync_record_size(const kms_record *record, unsigned extras);
 
 /* The data object under construction: applications in the order of their ids as text. */
 typedef struct sync_writer {
 	kms_buf *out;
-	bool fingerprints; /* whether they are written */
+	unsigned extras; /* KMS_SYNC_FINGERPRINTS, KMS_SYNC_BASE64 */
 	uint64_t app_id;
 	bool app_open;
 	uint64_t apps;
 	uint64_t records;
 } sync_writer;
 
-kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out, bool fingerprints);
+kms_status kms_sync_write_start(sync_writer *writer, kms_buf *out, unsigned extras);
 /* Appends a record. An application's array starts with its first record. */
 kms_status kms_sync_write_record(sync_writer *writer, uint64_t app_id, const kms_record *record);
 kms_status kms_sync_write_end(sync_writer *writer);

@@ -23,10 +23,11 @@
  * ERR_TOO_LARGE for the buffers, ERR_LOCKED_MEMORY, ERR_CRYPTO.
  * Out: records - how many were appended.
  * In-out: answer, data - undefined on failure.
- * In: max_bytes - of the data object; a single record may exceed it.
+ * In: max_bytes - of the data object; a single record may exceed it. base64 - whether its values are in
+ * base64, as in sessions, and not in hexadecimal.
  */
 kms_status kms_digest_answer(kms_buf *answer, kms_buf *data, uint64_t *records, kms_store *store,
-			     kms_span question, size_t max_bytes, uint64_t now_ms);
+			     kms_span question, size_t max_bytes, bool base64, uint64_t now_ms);
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
@@ -65,6 +66,9 @@ void kms_digest_forget_before(kms_digest *digest, uint64_t before_ms);
  * few versions by one sum each, about others with shorter hashes.
  */
 void kms_digest_be_brief(kms_digest *digest);
+
+/* Has the questions from now on give values in base64, as in sessions, or in hexadecimal, as at first. */
+void kms_digest_set_base64(kms_digest *digest, bool base64);
 
 /*
  * Has an exchange that has not begun ask for the values of stubs that members gave, the oldest

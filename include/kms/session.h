@@ -49,6 +49,9 @@ typedef struct kms_session_terms {
  */
 kms_status kms_session_mac(uint8_t mac32[32], const kms_secret *sync_key32, const uint8_t salt32[32],
 			   uint64_t seq);
+/* Checks such a proof in constant time. Returns: KMS_OK; ERR_MAC, also unless it is 64 digits; as above. */
+kms_status kms_session_mac_check(kms_text digits, const kms_secret *sync_key32, const uint8_t salt32[32],
+				 uint64_t seq);
 
 /* ---- what the envelopes of an opening hold: one thread at a time per buffer -------------------------- */
 
@@ -102,6 +105,33 @@ typedef struct kms_session_content {
 	uint64_t time_ms; /* when it was sealed: wall clock, Unix milliseconds */
 	kms_text json;    /* not parsed yet */
 } kms_session_content;
+
+/*
+ * Leaves of an opened message its JSON alone, at the beginning of the buffer; the rest is wiped.
+ * In-out: message - what content, which is zero afterwards, points into.
+ */
+void kms_session_keep_json(kms_buf *message, kms_session_content *content);
+
+/* ---- refusals: any thread ------------------------------------------------------------------------ */
+
+#define KMS_SESSION_REFUSAL 256 /* bytes of the longest one, as operations.h writes it */
+
+/* A refusal of a whole message, with copies of its texts. */
+typedef struct kms_session_refused {
+	unsigned status; /* of HTTP: 300 to 599 */
+	size_t code_len;
+	size_t message_len;
+	char code[KMS_SESSION_REFUSAL];
+	char message[KMS_SESSION_REFUSAL];
+	uint64_t retry_after_s; /* 0: does not say */
+} kms_session_refused;
+
+/*
+ * Reads the JSON of an answer as a refusal: an object whose `status` is a number.
+ * Returns: KMS_OK; ERR_NOT_FOUND for JSON that is none; ERR_MEMORY; ERR_ARGUMENT. Out: refused - zero on
+ * failure.
+ */
+kms_status kms_session_refused_read(kms_session_refused *refused, kms_text json);
 
 /* ---- the caller's side: any thread; objects may be shared ------------------------------------------ */
 

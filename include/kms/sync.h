@@ -35,6 +35,7 @@ typedef enum kms_sync_text_name {
 	KMS_SYNC_STORE,
 	KMS_SYNC_ATTESTATION,
 	KMS_SYNC_DIGEST,
+	KMS_SYNC_MAC,
 	KMS_SYNC_TEXTS, /* how many there are */
 } kms_sync_text_name;
 
@@ -72,6 +73,8 @@ const char *kms_sync_number_member(kms_sync_number_name name);
  * In-out: plain - a WIPED buffer; taken over in any case.
  */
 kms_status kms_sync_parse(kms_sync **message, const char **field, kms_buf *plain);
+/* The same for a message of a session: the values of its records are in base64. */
+kms_status kms_sync_parse_base64(kms_sync **message, const char **field, kms_buf *plain);
 
 /* Frees a message and wipes its text. NULL is fine. */
 void kms_sync_free(kms_sync *message);
@@ -175,6 +178,7 @@ typedef struct kms_delta_options {
 	bool local_only;         /* only records written here */
 	bool stubs;              /* stubs too */
 	bool fingerprints;       /* the peer takes stubs, and the fingerprints of dead records */
+	bool base64;             /* values are in base64, as in sessions, and not in hexadecimal */
 	bool sought;             /* only stubs whose values another member may have */
 	uint32_t except;         /* origin of the peer, which is not sent its own records; 0: none */
 } kms_delta_options;
@@ -196,10 +200,11 @@ typedef struct kms_delta {
 kms_status kms_sync_delta(kms_delta *delta, kms_buf *data, kms_store *store,
 			  const kms_delta_options *options);
 
-/* What a snapshot has for peers that take it. */
+/* What a snapshot or a digest's records have for peers that take it. */
 enum {
 	KMS_SYNC_STUBS = 1,
 	KMS_SYNC_FINGERPRINTS = 2, /* of dead records */
+	KMS_SYNC_BASE64 = 4,       /* values in base64, as in sessions */
 };
 
 /*
@@ -215,7 +220,7 @@ kms_status kms_sync_page(kms_delta *delta, kms_buf *data, kms_store *store, cons
  * changes meanwhile may be in it twice, in both versions.
  * Returns: KMS_OK; ERR_TOO_LARGE for the buffer; ERR_MEMORY.
  * Out: records - how many; 0 on failure.
- * In: extras - KMS_SYNC_STUBS, KMS_SYNC_FINGERPRINTS, or both.
+ * In: extras - any of KMS_SYNC_STUBS, KMS_SYNC_FINGERPRINTS and KMS_SYNC_BASE64.
  * In-out: data - unchanged on failure.
  */
 kms_status kms_sync_snapshot(uint64_t *records, kms_buf *data, kms_store *store, unsigned extras);

@@ -27,7 +27,8 @@ static void check_answer(kms_span question)
 {
 	uint64_t records;
 	kms_buf answer = kms_buf_make(KMS_BUF_PLAIN, KMS_DIGEST_MAX), data = new_text();
-	kms_status status = kms_digest_answer(&answer, &data, &records, shared_store(), question, 65536, NOW);
+	kms_status status =
+	    kms_digest_answer(&answer, &data, &records, shared_store(), question, 65536, false, NOW);
 	HOLDS(kms_status_category(status) != KMS_CATEGORY_USAGE);
 	if (status == KMS_OK) {
 		HOLDS(answer.len >= 2 + KMS_TREE_KEY_ID);
@@ -102,7 +103,8 @@ static void seed_exchange(kms_store *from, kms_store *to)
 	while (kms_digest_get_state(digest) == KMS_DIGEST_ASKING) {
 		kms_buf question = new_text(), answer = new_text(), data = new_text();
 		HOLDS_OK(kms_digest_ask(&question, &data, &records, digest, 2000, NOW));
-		HOLDS_OK(kms_digest_answer(&answer, &data, &records, to, kms_buf_span(&question), 2000, NOW));
+		HOLDS_OK(kms_digest_answer(&answer, &data, &records, to, kms_buf_span(&question), 2000, false,
+					   NOW));
 		fuzz_seed_choice(0, kms_buf_span(&question));
 		const uint8_t len[2] = { (uint8_t)(answer.len >> 8), (uint8_t)answer.len };
 		HOLDS_OK(kms_buf_append(&answers, KMS_SPAN(len)));

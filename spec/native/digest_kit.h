@@ -79,7 +79,7 @@ static inline kms_status repair_round(repair_run *run, kms_digest *digest, kms_s
 	if (status == KMS_OK) {
 		apply_data(run, b, &given);
 		status = kms_digest_answer(&answer, &wanted, &records, b, kms_buf_span(&question), PAGE,
-					   run->now_ms);
+					   false, run->now_ms);
 	}
 	if (status == KMS_OK) status = kms_digest_take(digest, kms_buf_span(&answer));
 	if (status == KMS_OK) apply_data(run, a, &wanted);

@@ -222,7 +222,7 @@ static void short_exchange(kms_store *a, kms_store *refusing, kms_store *taker)
 		MUST(kms_digest_ask(&question, &given, &records, digest, PAGE, NOW));
 		apply_data(&run, taker, &given);
 		MUST(kms_digest_answer(&answer, &wanted, &records, refusing, kms_buf_span(&question), PAGE,
-				       NOW));
+				       false, NOW));
 		MUST(kms_digest_take(digest, kms_buf_span(&answer)));
 		kms_buf_free(&question);
 		kms_buf_free(&given);

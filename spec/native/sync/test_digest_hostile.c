@@ -188,7 +188,8 @@ static kms_status answer_to(kms_store *s, const kms_buf *question)
 {
 	uint64_t records;
 	kms_buf answer = kms_buf_make(KMS_BUF_PLAIN, KMS_DIGEST_MAX), data = new_text();
-	kms_status status = kms_digest_answer(&answer, &data, &records, s, kms_buf_span(question), PAGE, NOW);
+	kms_status status =
+	    kms_digest_answer(&answer, &data, &records, s, kms_buf_span(question), PAGE, false, NOW);
 	kms_buf_free(&answer);
 	kms_buf_free(&data);
 	return status;

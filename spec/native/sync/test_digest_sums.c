@@ -185,9 +185,9 @@ TEST(a_question_with_a_sum_of_too_many_versions_is_refused)
 		MUST(kms_digest_write_range(&question, DIGEST_SUM, &all));
 		MUST(kms_digest_write_number(&question, KMS_TREE_BUCKET + more, 1));
 		MUST(kms_buf_append(&question, KMS_SPAN(sum)));
-		CHECK_STATUS(
-		    more ? KMS_ERR_RECORD : KMS_OK,
-		    kms_digest_answer(&answer, &data, &records, s, kms_buf_span(&question), PAGE, NOW));
+		CHECK_STATUS(more ? KMS_ERR_RECORD : KMS_OK,
+			     kms_digest_answer(&answer, &data, &records, s, kms_buf_span(&question), PAGE,
+					       false, NOW));
 		kms_buf_free(&question);
 		kms_buf_free(&answer);
 		kms_buf_free(&data);

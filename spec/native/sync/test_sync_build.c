@@ -77,11 +77,12 @@ TEST(sizes_are_exact)
 		uint64_t app = numbers[kit_random(&seed, KMS_ARRAY_LEN(numbers))];
 		sync_writer w;
 		kms_buf out = new_text();
-		CHECK_OK(kms_sync_write_start(&w, &out, true));
+		CHECK_OK(kms_sync_write_start(&w, &out, KMS_SYNC_FINGERPRINTS));
 		CHECK_OK(kms_sync_write_record(&w, app, &r));
 		CHECK_OK(kms_sync_write_end(&w));
 		/* The first application has no comma in front of it. */
-		CHECK(out.len == 2 + kms_sync_app_size(app) - 1 + kms_sync_record_size(&r, true));
+		CHECK(out.len ==
+		      2 + kms_sync_app_size(app) - 1 + kms_sync_record_size(&r, KMS_SYNC_FINGERPRINTS));
 		kms_buf_free(&out);
 	}
 }
