@@ -264,6 +264,10 @@ return {
 	-- Allowed: a whole number from 0 to 1000000000.
 	-- SESSION_OPEN_PER_MINUTE = 30,
 
+	-- Speak with members that have sessions in these only; false: in version 1 with all of them.
+	-- Allowed: true or false.
+	-- PEER_SESSIONS = true,
+
 	-- Serve applications in sessions only, and refuse the requests of existing clients.
 	-- Allowed: true or false.
 	-- REQUIRE_SESSION = false,

@@ -157,6 +157,8 @@ function M.sections()
 				doc = "How long a session lasts, in seconds; a quarter of that without use ends it too." },
 			{ name = "SESSION_OPEN_PER_MINUTE", type = "int", min = 0, max = 1000000000, default = 30,
 				doc = "Sessions that a wallet may open per minute; 0: no limit." },
+			{ name = "PEER_SESSIONS", type = "bool", default = true,
+				doc = "Speak with members that have sessions in these only; false: in version 1 with all of them." },
 			{ name = "REQUIRE_SESSION", type = "bool", default = false,
 				doc = "Serve applications in sessions only, and refuse the requests of existing clients." },
 			{ name = "MAX_SESSION_ANSWER_BYTES", type = "int", min = LEAST.MAX_SESSION_ANSWER_BYTES, max = GIB,

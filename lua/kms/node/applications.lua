@@ -17,7 +17,20 @@ local SECOND_MS = 1000
 local SESSION_BYTES = 1024 -- KMS_SESSION_BYTES: what a session holds at most, the larger part in guarded memory
 local SESSIONS_SHARE = 4 -- of guarded memory, the fourth part
 
-local function add_authentication(parts)
+-- As many sessions as the configuration allows and guarded memory has room for.
+local function new_sessions(parts)
+	local config, wanted = parts.config, parts.config.MAX_SESSIONS
+	local room = (native.guarded()) // SESSIONS_SHARE // SESSION_BYTES
+	if room < wanted then
+		parts.log:warn("guarded memory has room for fewer sessions", { MAX_SESSIONS = wanted, room = room })
+	end
+	return assert(native.sessions({
+		max = math.min(wanted, room), per_wallet = config.SESSIONS_PER_WALLET, ttl_s = config.SESSION_TTL_SECONDS,
+	}))
+end
+
+--- Adds nonces, remembered, authorizer, authenticator, sessions.
+function M.add_authentication(parts)
 	local config = parts.config
 	parts.nonces = nonces.new({ native = parts.native_nonces, mono_ms = parts.mono_ms })
 	parts.remembered = remembered.new({ path = config.DATA_DIR .. "/authorised-wallets", log = parts.log })
@@ -26,6 +39,7 @@ local function add_authentication(parts)
 		remembered = parts.remembered, is_member = function(wallet) return parts.peers:peer(wallet) ~= nil end,
 	})
 	parts.authenticator = authenticate.new({ service = parts.service, authorizer = parts.authorizer, config = config })
+	parts.sessions = new_sessions(parts)
 end
 
 local function add_operations(parts)
@@ -41,24 +55,11 @@ local function add_operations(parts)
 	})
 end
 
--- As many sessions as the configuration allows and guarded memory has room for.
-local function new_sessions(parts)
-	local config, wanted = parts.config, parts.config.MAX_SESSIONS
-	local room = (native.guarded()) // SESSIONS_SHARE // SESSION_BYTES
-	if room < wanted then
-		parts.log:warn("guarded memory has room for fewer sessions", { MAX_SESSIONS = wanted, room = room })
-	end
-	return assert(native.sessions({
-		max = math.min(wanted, room), per_wallet = config.SESSIONS_PER_WALLET, ttl_s = config.SESSION_TTL_SECONDS,
-	}))
-end
-
---- Adds nonces, remembered, authorizer, authenticator, operations, sessions, app_routes, session_routes.
--- @param parts of kms.node.assemble; session_routes finds its routes and dispatcher when they are called
+--- Adds operations, app_routes, session_routes.
+-- @param parts of kms.node.assemble, with what add_authentication and kms.node.peer_routes add; session_routes finds
+--   its routes and dispatcher when they are called
 function M.add(parts)
-	add_authentication(parts)
 	add_operations(parts)
-	parts.sessions = new_sessions(parts)
 	parts.app_routes = app_routes.new({
 		service = parts.service, tee = parts.tee, authenticator = parts.authenticator, nonces = parts.nonces,
 		operations = parts.operations, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, config = parts.config,
@@ -68,7 +69,7 @@ function M.add(parts)
 		authorizer = parts.authorizer, nonces = parts.nonces, operations = parts.operations, mono_ms = parts.mono_ms,
 		wall_ms = parts.wall_ms, config = parts.config,
 		admit = function(inbound) return parts.routes:admit_operation(inbound) end,
-		note = function(...) parts.dispatcher:note(...) end,
+		note = function(...) parts.dispatcher:note(...) end, members = parts.members,
 	})
 end
 

@@ -26,6 +26,7 @@ local native = require("kms_native")
 local new_apps = require("kms.sync.new_apps")
 local openapi_routes = require("kms.routes.openapi")
 local outbound = require("kms.peers.outbound")
+local peer_routes = require("kms.node.peer_routes")
 local peers = require("kms.peers")
 local public_routes = require("kms.routes.public")
 local push = require("kms.sync.push")
@@ -33,11 +34,9 @@ local readiness = require("kms.node.readiness")
 local recovery = require("kms.node.recovery")
 local reloader = require("kms.policy.reloader")
 local repair = require("kms.sync.repair")
-local replies = require("kms.sync.replies")
 local route_table = require("kms.policy.route_table")
 local snapshots = require("kms.node.snapshots")
 local status = require("kms.routes.status")
-local sync_route = require("kms.sync.route")
 
 local M = {}
 
@@ -77,9 +76,12 @@ local function add_sync(parts)
 		policy_hash = function() return parts.policy:hash() end,
 	})
 	if not parts.evidence then return nil, failure end
-	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES), parts.wall_ms)
+	-- Until the routes are open there are none to have sessions on.
+	function parts.has_peer_sessions() return parts.serves_peer_sessions == true end
+	parts.writer = message.writer(parts.tee, native.random_hex(STORE_ID_BYTES), parts.wall_ms, parts.has_peer_sessions)
 	parts.exchange = exchange.new({
-		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, wall_ms = parts.wall_ms,
+		tee = parts.tee, peers = parts.peers, outbound = parts.outbound, writer = parts.writer, wall_ms = parts.wall_ms,
+		max_body_bytes = config.MAX_SYNC_PAYLOAD_BYTES, has_sessions = parts.has_peer_sessions,
 		nonce_ms = config.POP_TIMEOUT_SECONDS * SECOND_MS, on_anew = function(peer) parts.pusher:started_anew(peer) end,
 		on_time = function(...) parts.clock_check:heard(...) end,
 	})
@@ -119,6 +121,8 @@ local function on_verified(parts)
 	assert(parts.store:set_members(wallets))
 	parts.pusher:acknowledge()
 	parts.gateway:know_peers(parts.peers:others())
+	parts.exchange:expire()
+	parts.members:expire()
 end
 
 -- Returns true | nil, message.
@@ -168,20 +172,6 @@ local function attestation(parts)
 		config = parts.config, recovery = function() return parts.recovery:statement() end })
 end
 
-local function sync(parts)
-	parts.replies = replies.new({
-		store = parts.store, log = parts.log, wall_ms = parts.wall_ms, mono_ms = parts.mono_ms, peers = parts.peers,
-		writer = parts.writer, evidence = parts.evidence, gateway = parts.gateway, readiness = parts.readiness,
-		config = parts.config, new_apps = parts.new_apps, existing = parts.existing, absence = parts.absence,
-		audit = parts.audit,
-	})
-	return sync_route.new({
-		service = parts.service, tee = parts.tee, peers = parts.peers, bans = parts.bans, pusher = parts.pusher,
-		replies = parts.replies, nonces = parts.nonces, readiness = parts.readiness, secrets = parts.secrets,
-		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, require_pop = parts.config.REQUIRE_POP,
-	})
-end
-
 local function digest(parts)
 	return digest_route.new({
 		store = parts.store, secrets = parts.secrets, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, config = parts.config,
@@ -211,12 +201,14 @@ end
 --- Adds the parts that serve requests.
 -- @param parts of join_cluster
 function M.open_routes(parts)
+	applications.add_authentication(parts)
+	peer_routes.add(parts)
 	applications.add(parts)
 	local own = {}
 	local function in_force() return parts.routes:in_force() end
 	for _, group in ipairs({
 		public(parts), openapi_routes.new({ in_force = in_force, config = parts.config }), parts.app_routes,
-		parts.session_routes, attestation(parts), digest(parts), sync(parts), parts.recovery,
+		parts.session_routes, attestation(parts), digest(parts), parts.sync_route, parts.recovery,
 	}) do
 		local list = group:routes()
 		table.move(list, 1, #list, #own + 1, own)
@@ -226,7 +218,9 @@ function M.open_routes(parts)
 		node_facts = function() return node_facts(parts) end,
 	})
 	local function announce()
-		parts.service:announce_sessions(parts.routes:has("session") and parts.routes:has("session_message"))
+		local has = parts.routes:has("session") and parts.routes:has("session_message")
+		parts.service:announce_sessions(has)
+		parts.serves_peer_sessions = has and parts.routes:has("sync") and parts.config.PEER_SESSIONS
 	end
 	announce()
 	parts.reloader:on_change(function()

@@ -6,10 +6,12 @@
 --             with equal clocks and different content are settled
 --   pages     a snapshot can be had in pages
 --   pop       a body names the exchange that it belongs to
+--   session   messages go through sessions with members that announce it, too
 --   store     a message names the store of its sender, which is a new one after each start
 --   stub      a snapshot may hold evicted records, without a value
 --   time      a message says its sender's time
 
 local json = require("kms.base.json")
 
-return json.list({ "brief", "complete", "digest", "fingerprint", "pages", "pop", "store", "stub", "time" })
+return json.list({ "brief", "complete", "digest", "fingerprint", "pages", "pop", "session",
+	"store", "stub", "time" })

@@ -188,9 +188,10 @@ end
 -- features: they say nothing about these, least of all that the peer is an existing node.
 -- @param features set of names
 -- @param store id of its store, or nil
+-- @param is_bound whether the message is provably of this exchange: what it lacks, its sender has not
 -- @return whether the store is another one than before: the peer has restarted and holds nothing of what it
 --   acknowledged
-function Peers:announced(peer, features, store)
+function Peers:announced(peer, features, store, is_bound)
 	local now = self.mono_ms()
 	local is_met = peer.heard == true or peer.store ~= nil
 	local restarted = store ~= nil and is_met and peer.store ~= store
@@ -198,7 +199,15 @@ function Peers:announced(peer, features, store)
 	local forgotten = not store and peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
 	if next(features) or forgotten then peer.features, peer.features_ms = features, now end
 	peer.heard = not store or next(peer.features) ~= nil
+	if is_bound and next(features) and not features.session then peer.had_session = nil end
 	return restarted
+end
+
+--- Whether a peer has sessions: it has announced them within a day, or one was opened with it (`had_session`). After
+-- that it is not spoken to in version 1, which somebody on the way could bring about, unless it says itself that it has
+-- none.
+function Peers:has_sessions(peer)
+	return peer.had_session == true or self:understands(peer, "session")
 end
 
 --- Whether a peer has announced a feature (kms.peers.features) within a day.

@@ -1,4 +1,4 @@
---- Sessions of applications (docs/protocol.md section 15): POST /session opens one. Messages are in
+--- Sessions (docs/protocol.md section 15): POST /session opens one, for an application or for a member. Messages are in
 -- kms.routes.session_message.
 
 local err = require("kms.base.err")
@@ -42,10 +42,11 @@ local function seal_grant(self, caller, opening)
 	return text
 end
 
+-- Opens a session of a caller of this kind ("app" or "peer").
 -- Returns the body of the answer, its signature | nil, message, code.
-local function open_session(self, inbound, caller, signature)
+local function open_session(self, inbound, kind, caller, signature)
 	local opening <close>, message, code = self.service:session_opening(
-		inbound.request.head, "app", caller.wallet, caller.app_id, caller.point)
+		inbound.request.head, kind, caller.wallet, caller.app_id, caller.point)
 	if not opening then return nil, message, code end
 	local ok
 	ok, message, code = accept(self, inbound, caller, opening)
@@ -63,44 +64,78 @@ local function open_session(self, inbound, caller, signature)
 	return answer, answer_signature
 end
 
-local function serve_caller(self, inbound, caller, signature, mono_ms)
+-- Counts an opening. Returns the reply that refuses it, or nil.
+local function beyond_rate(self, caller, mono_ms)
 	local ok, wait_s = self.limiter:take(caller.wallet_key, mono_ms)
-	if not ok then
-		return err.reply("ERR_RATE", "too many sessions of this wallet", { ["Retry-After"] = wait_s })
-	end
-	local refused = self.operations:admit(inbound, "session", caller)
-	if refused then return refused end
-	local message, code
-	ok, message, code = self.operations:may_open_channel(caller, mono_ms)
-	if not ok then return opening_failed(message, code) end
-	local answer, answer_signature, failure = open_session(self, inbound, caller, signature)
-	if not answer then
-		message = answer_signature
-		return opening_failed(message, failure)
-	end
-	return { status = 200, body = answer, headers = { ["X-KMS-Session-Signature"] = answer_signature } }
+	if ok then return nil end
+	return err.reply("ERR_RATE", "too many sessions of this wallet", { ["Retry-After"] = wait_s })
 end
 
--- The signature covers the body, which is small and therefore read first.
-local function open(self, inbound)
-	local refused = self.operations:not_ready()
+-- Returns the reply.
+local function answer(self, inbound, kind, caller, signature)
+	local body, answer_signature, code = open_session(self, inbound, kind, caller, signature)
+	if not body then
+		local message = answer_signature
+		return opening_failed(message, code)
+	end
+	return { status = 200, body = body, headers = { ["X-KMS-Session-Signature"] = answer_signature } }
+end
+
+-- ---- applications ----------------------------------------------------------------------------------------
+
+local function serve_application(self, inbound, caller, signature, mono_ms)
+	local refused = beyond_rate(self, caller, mono_ms) or self.operations:admit(inbound, "session", caller)
 	if refused then return refused end
-	inbound.max_body = math.min(inbound.max_body, MAX_OPENING_BYTES)
-	local request = inbound.request
-	local ok, message, code = request:read_body(inbound.max_body)
-	if not ok then return err.reply(code, message) end
-	local mono_ms = self.mono_ms()
-	local caller, signature, wait_s, wallet
-	caller, signature, code, wait_s, wallet = self.authenticator:app_session(
+	local ok, message, code = self.operations:may_open_channel(caller, mono_ms)
+	if not ok then return opening_failed(message, code) end
+	return answer(self, inbound, "app", caller, signature)
+end
+
+local function open_for_application(self, inbound)
+	local request, mono_ms = inbound.request, self.mono_ms()
+	local caller, signature, code, wait_s, wallet = self.authenticator:app_session(
 		request, self.wall_ms(), mono_ms, inbound.limit_address)
 	if not caller then
 		inbound.wallet = wallet
-		message = signature
+		local message = signature
 		local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
 		return wallet and self.nonces:add_to(reply) or reply
 	end
 	inbound.wallet, inbound.app_id = caller.wallet, caller.app_id
-	return self.nonces:add_to(serve_caller(self, inbound, caller, signature, mono_ms))
+	return self.nonces:add_to(serve_application(self, inbound, caller, signature, mono_ms))
+end
+
+-- ---- members ---------------------------------------------------------------------------------------------
+
+local function serve_member(self, inbound, caller, signature)
+	local refused = beyond_rate(self, caller, self.mono_ms())
+	if refused then return refused end
+	local reply = answer(self, inbound, "peer", caller, signature)
+	if reply.status == 200 then self.members:opened(caller) end
+	return reply
+end
+
+local function open_for_member(self, inbound)
+	local caller, signature, code = self.members:authenticate(inbound)
+	if caller then return self.nonces:add_to(serve_member(self, inbound, caller, signature)) end
+	local message = signature
+	local reply = err.reply(code, message)
+	return inbound.wallet and self.nonces:add_to(reply) or reply
+end
+
+-- ----------------------------------------------------------------------------------------------------------
+
+-- The signature covers the body, which is small and therefore read first.
+local function open(self, inbound)
+	local request = inbound.request
+	local is_members = self.members:is_members(request)
+	local refused
+	if is_members then refused = self.members:refusal() else refused = self.operations:not_ready() end
+	if refused then return refused end
+	inbound.max_body = math.min(inbound.max_body, MAX_OPENING_BYTES)
+	local ok, message, code = request:read_body(inbound.max_body)
+	if not ok then return err.reply(code, message) end
+	return (is_members and open_for_member or open_for_application)(self, inbound)
 end
 
 --- The routes of this module, for kms.policy.route_table.
@@ -118,15 +153,15 @@ end
 -- (kms.auth.authorize), nonces (kms.auth.nonces), operations (kms.routes.operations), mono_ms, wall_ms;
 -- config (SESSION_TTL_SECONDS, SESSION_OPEN_PER_MINUTE, MAX_NAMESPACES, and what kms.routes.session_message takes);
 -- admit (function(inbound) -> nil, or the reply that refuses an operation: kms.policy.route_table); note
--- (function(inbound, reply, nanoseconds): kms.routes.dispatch)
+-- (function(inbound, reply, nanoseconds): kms.routes.dispatch); members (kms.sync.member_sessions)
 function M.new(deps)
 	local self = needs.take(deps,
-		"service sessions tee authenticator authorizer nonces operations mono_ms wall_ms config admit note")
+		"service sessions tee authenticator authorizer nonces operations mono_ms wall_ms config admit note members")
 	self.limiter = rate_limit.per_minute(self.config.SESSION_OPEN_PER_MINUTE, self.config.MAX_NAMESPACES)
 	self.messages = session_message.new({
 		service = self.service, sessions = self.sessions, authenticator = self.authenticator,
 		authorizer = self.authorizer, operations = self.operations, mono_ms = self.mono_ms, wall_ms = self.wall_ms,
-		config = self.config, admit = self.admit, note = self.note,
+		config = self.config, admit = self.admit, note = self.note, members = self.members,
 	})
 	return setmetatable(self, Session)
 end

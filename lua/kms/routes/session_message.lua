@@ -49,9 +49,6 @@ end
 
 -- Returns the reply to a message that was opened.
 local function answer(self, inbound, session, message, began)
-	if session:owner() ~= "app" then
-		return self.batches:refuse_all(message, err.reply("ERR_FORBIDDEN", "this session is not an application's"))
-	end
 	local caller, refused = authorize(self, session, inbound, self.mono_ms())
 	if not caller then return self.batches:refuse_all(message, refused) end
 	if is_stale(self, message) then
@@ -62,7 +59,7 @@ local function answer(self, inbound, session, message, began)
 	return self.batches:run(inbound, message, count, caller, began)
 end
 
-local function serve_session(self, inbound, session, began)
+local function serve_application(self, inbound, session, began)
 	local _, wallet, app_id = session:owner()
 	local ok, message, code = self.bodies:read(inbound, app_id)
 	if not ok then return err.reply(code, message) end
@@ -73,25 +70,56 @@ local function serve_session(self, inbound, session, began)
 	return answer(self, inbound, session, opened, began)
 end
 
+-- A message of a member has the limits of the route "sync", and counts as one there.
+local function serve_member(self, inbound, session, began)
+	local own = inbound:operation("sync")
+	local refused = self.admit(own)
+	if refused then return refused end
+	inbound.max_body = own.max_body
+	local too_much = inbound:announces_too_much()
+	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
+	local _, wallet = session:owner()
+	local ok, message, code = self.bodies:read(inbound, wallet, true)
+	if not ok then return err.reply(code, message) end
+	local reply, why, failure = self.members:serve(inbound, session)
+	if not reply then return plain_refusal(why, failure) end
+	own.wallet, own.is_member = wallet, true
+	self.note(own, { status = reply.inner_status or reply.status, code = reply.code }, uv.hrtime() - began)
+	return reply
+end
+
+-- Serves the message of a session that is there.
+local function serve_session(self, inbound, session, began)
+	local is_members = session:owner() == "peer"
+	if is_members and self.members:is_serving() then return serve_member(self, inbound, session, began) end
+	local refused = self.operations:not_ready()
+	if refused then return refused end
+	if is_members then return err.reply("ERR_NOT_READY") end
+	local too_much = inbound:announces_too_much()
+	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
+	return serve_application(self, inbound, session, began)
+end
+
 --- Serves POST /session/message.
 function Messages:serve(inbound)
 	local began = uv.hrtime()
 	local refused = self.operations:not_ready()
-	if refused then return refused end
-	local too_much = inbound:announces_too_much()
-	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
+	if refused and not self.members:is_serving() then return refused end
 	local ok, message, code = inbound.request:await_front(FRONT_BYTES)
 	if not ok then return err.reply(code, message) end
 	local session <close>, why, failure = self.sessions:find(inbound.request.head, self.mono_ms())
-	if not session then return plain_refusal(why, failure) end
-	return serve_session(self, inbound, session, began)
+	if not session then return refused or plain_refusal(why, failure) end
+	local reply = serve_session(self, inbound, session, began)
+	-- What is not a member's has the limits of its address.
+	if not (reply.status == 200 and session:owner() == "peer") then inbound.request:exempt(nil) end
+	return reply
 end
 
 --- @param deps as kms.routes.session, which makes it; config: POP_TIMEOUT_SECONDS, MAX_SESSION_ANSWER_BYTES, and what
 -- kms.routes.session_bodies takes
 function M.new(deps)
 	local self = needs.take(deps,
-		"service sessions authenticator authorizer operations mono_ms wall_ms config admit note")
+		"service sessions authenticator authorizer operations mono_ms wall_ms config admit note members")
 	self.window_ms = self.config.POP_TIMEOUT_SECONDS * 1000
 	self.bodies = session_bodies.new(self.config)
 	self.batches = session_operations.new({

@@ -24,19 +24,36 @@ local function callable(self)
 	return list
 end
 
--- Asks one peer. Returns the secret | nil, message, code.
-local function secret_of(self, peer, hash, settled)
+-- Asks one peer once. Returns the response, the key that the secret is sealed to | nil, message, code.
+local function ask(self, peer)
 	local key, message, code = native.p384_generate()
 	if not key then return nil, message, code end
 	local pubkey = native.hex_encode(key:public_der())
 	local response
-	response, message, code = self.exchange:call(peer, function(signature, nonce)
+	response, message, code = self.exchange:call(peer, function(proof, nonce)
 		local attestation = self.evidence:make(peer.wallet, nonce, pubkey)
-		return native.text_body(self.writer:secret_request(signature, pubkey, attestation))
+		return native.text_body(self.writer:secret_request(proof, pubkey, attestation))
 	end, { timeout_ms = SECRET_TIMEOUT_MS })
 	if not response then return nil, message, code end
-	local secret
+	return response, key
+end
+
+-- Asks one peer, and once more where it answers that it has sessions: it gives the secret in one then. Returns the
+-- secret | nil, message, code.
+local function secret_of(self, peer, hash, settled)
+	local in_session = self.exchange:uses_session(peer)
+	local response, key, code = ask(self, peer)
+	if not response then
+		local message = key
+		return nil, message, code
+	end
+	local secret, message
 	secret, message, code = response:unseal(key)
+	if code == "ERR_FIELD_MISSING" and not in_session and self.exchange:uses_session(peer) then
+		response, key, code = ask(self, peer)
+		if not response then return nil, key, code end
+		secret, message, code = response:unseal(key)
+	end
 	-- A replayed response cannot be unsealed, and says nothing about the peer's secret.
 	if not secret then return nil, self.exchange:distrust(peer, "sealed secret: " .. message, code) end
 	-- Until the hash on chain is settled, a peer may rightly still have the secret before it.
@@ -86,8 +103,8 @@ end
 -- Fetches and applies one peer's snapshot.
 -- @return { complete: whether the peer's store is complete } | nil, message, code
 local function snapshot_of(self, peer, secret)
-	local response, message, code = self.exchange:call(peer, function(signature)
-		return native.text_body(self.writer:snapshot_request(signature))
+	local response, message, code = self.exchange:call(peer, function(proof)
+		return native.text_body(self.writer:snapshot_request(proof))
 	end, { master = secret, timeout_ms = SNAPSHOT_TIMEOUT_MS, max_bytes = self.max_snapshot_bytes })
 	if not response then return nil, message, code end
 	-- A replayed response to a delta has no records and must not pass for an empty store.

@@ -12,9 +12,9 @@ local M = {}
 -- @return true: it has answered | nil, message, code of exchange:call
 function M.call(exchange, peer, writer, master, peers)
 	local is_short = peer.heard and peers:is_known(peer) and peers:understands(peer, "digest")
-	local response, message, code = exchange:call(peer, function(signature)
-		if is_short then return native.text_body(writer:contact(signature)) end
-		local prefix, suffix = writer:delta(signature)
+	local response, message, code = exchange:call(peer, function(proof)
+		if is_short then return native.text_body(writer:contact(proof)) end
+		local prefix, suffix = writer:delta(proof)
 		return native.text_body(prefix .. "{}" .. suffix)
 	end, { master = master })
 	if not response then return nil, message, code end

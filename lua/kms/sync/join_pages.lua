@@ -24,8 +24,8 @@ local BEYOND = math.maxinteger -- `since` that asks only for the newest number
 -- @return { last (number), sequence (the member's newest number), complete, response, bytes } | nil, message, code
 function Pages:ask(peer, secret, since, timeout_ms)
 	since = since or BEYOND
-	local response, message, code, bytes = self.exchange:call(peer, function(signature)
-		return native.text_body(self.writer:page_request(signature, since, self.page_bytes))
+	local response, message, code, bytes = self.exchange:call(peer, function(proof)
+		return native.text_body(self.writer:page_request(proof, since, self.page_bytes))
 	end, { master = secret, timeout_ms = timeout_ms or PROBE_MS, stall_s = STALL_S, max_bytes = self.max_body_bytes })
 	if not response then return nil, message, code end
 	local last, sequence = response:number("until"), response:number("sequence")

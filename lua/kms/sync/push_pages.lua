@@ -54,9 +54,10 @@ end
 
 -- The body with the changes of a range { since, through }, for kms.sync.exchange.
 -- @param page table that learns `through` (number of the last change covered), `records` and `skipped`
-local function build(self, peer, cursor, range, page, signature)
+local function build(self, peer, cursor, range, page, proof)
 	local options = page_options(self, peer, cursor, range.since, range.through)
-	options.prefix, options.suffix = self.writer:delta(signature)
+	options.base64 = proof.base64
+	options.prefix, options.suffix = self.writer:delta(proof)
 	local body, through_or_message, records_or_code, skipped = self.store:delta(options)
 	if body == nil then return nil, through_or_message, records_or_code end
 	page.through, page.records, page.skipped = through_or_message, records_or_code, skipped
@@ -77,8 +78,8 @@ end
 --   refused: whether it has not got others at all; opaque: whether it does not say why } | nil, message, code
 function Pages:send(peer, cursor, since, through)
 	local page, range, began_ms = {}, { since = since, through = through }, self.mono_ms()
-	local response, message, code = self.exchange:call(peer, function(signature)
-		return build(self, peer, cursor, range, page, signature)
+	local response, message, code = self.exchange:call(peer, function(proof)
+		return build(self, peer, cursor, range, page, proof)
 	end, { master = self.secret(), timeout_ms = TIMEOUT_MS })
 	if not response and code ~= "ERR_NOTHING" then
 		page_size.failed(cursor.size, self.mono_ms() - began_ms, code)

@@ -80,12 +80,15 @@ end
 local function ask(self, peer, digest, found)
 	local size = self.sizes[peer] or {}
 	self.sizes[peer] = size
-	local records, message, code = digest:ask(page_size.limit(size, max_bytes(self)), self.wall_ms())
+	local in_session = self.exchange:uses_session(peer)
+	local records, message, code = digest:ask(page_size.limit(size, max_bytes(self)), self.wall_ms(), in_session)
 	if not records then return nil, message, code end
 	local response
 	local began_ms = self.mono_ms()
-	response, message, code = self.exchange:call(peer, function(signature)
-		local body, failure, failure_code = digest:body(self.writer:digest(signature))
+	response, message, code = self.exchange:call(peer, function(proof)
+		-- It is asked again in a later exchange.
+		if (proof.base64 == true) ~= in_session then return nil, "the envelope has changed meanwhile", "ERR_NOTHING" end
+		local body, failure, failure_code = digest:body(self.writer:digest(proof))
 		if body and records > 0 then found.bytes = found.bytes + body:len() end
 		return body, failure, failure_code
 	end, { master = found.secret, timeout_ms = TIMEOUT_MS, max_bytes = self.max_body_bytes })

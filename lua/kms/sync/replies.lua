@@ -57,8 +57,8 @@ end
 local function delta(self, opened, exchange)
 	local counts, message, code = merge(self, opened, exchange)
 	if not counts then return nil, message, code end
-	if is_contact(opened, counts) then return native.text_body(self.writer:contact_reply(exchange.signature)) end
-	return native.text_body(self.writer:delta_reply(exchange.signature, counts))
+	if is_contact(opened, counts) then return native.text_body(self.writer:contact_reply(exchange.proof)) end
+	return native.text_body(self.writer:delta_reply(exchange.proof, counts))
 end
 
 -- A node that was away may hold what the others have deleted: it gives nothing until it knows (kms.node.absence).
@@ -81,7 +81,8 @@ local function digest(self, opened, exchange)
 	ok, message, code = tree.prepare(self.store, exchange.secret)
 	if not ok then return nil, message, code end
 	return tree.given(self.store:digest_answer(question, {
-		rest = self.writer:digest_reply(exchange.signature, counts), max_bytes = ANSWER_BYTES, now = self.wall_ms(),
+		rest = self.writer:digest_reply(exchange.proof, counts), max_bytes = ANSWER_BYTES, now = self.wall_ms(),
+		base64 = exchange.is_sealed,
 	}))
 end
 
@@ -90,11 +91,11 @@ end
 local function whole_snapshot(self, opened, exchange)
 	exchange.slot = self.snapshots:take(exchange.peer.wallet)
 	if not exchange.slot then return refuse("ERR_BUSY", "too many snapshots at once") end
-	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
+	local prefix, suffix = self.writer:snapshot_reply(exchange.proof, self.readiness:is_complete())
 	local theirs = opened:features()
 	return self.store:snapshot({
 		prefix = prefix, suffix = suffix, max_bytes = self.config.MAX_SNAPSHOT_BYTES // 2,
-		stubs = theirs.stub == true, fingerprints = theirs.fingerprint == true,
+		stubs = theirs.stub == true, fingerprints = theirs.fingerprint == true, base64 = exchange.is_sealed,
 	})
 end
 
@@ -103,11 +104,11 @@ local function page(self, opened, exchange, since)
 	exchange.slot = self.pages:take(exchange.peer.wallet)
 	if not exchange.slot then return refuse("ERR_BUSY", "too many pages at once") end
 	-- Read before the page is chosen: a store that is complete now holds in its changes up to then what it should.
-	local prefix, suffix = self.writer:snapshot_reply(exchange.signature, self.readiness:is_complete())
+	local prefix, suffix = self.writer:snapshot_reply(exchange.proof, self.readiness:is_complete())
 	local max_bytes = math.max(1, math.min(opened:number("max_bytes") or PAGE_BYTES, PAGE_BYTES))
 	return self.store:page({
 		since = since, max_bytes = max_bytes, stubs = opened:features().stub == true,
-		fingerprints = opened:features().fingerprint == true, prefix = prefix, suffix = suffix,
+		fingerprints = opened:features().fingerprint == true, base64 = exchange.is_sealed, prefix = prefix, suffix = suffix,
 	})
 end
 
@@ -140,9 +141,18 @@ local function may_have_secret(self, opened, exchange, pubkey)
 	return exchange.stands()
 end
 
+-- Whether the sender of a request in version 1 is to ask in a session: both sides have them. Its request says so, and
+-- nobody on the way can change that.
+local function belongs_in_session(self, opened, exchange)
+	return not exchange.is_sealed and opened:features().session == true and self.has_sessions()
+end
+
 -- Gives the master secret, sealed.
 local function master_secret_request(self, opened, exchange)
 	local peer = exchange.peer
+	if belongs_in_session(self, opened, exchange) then
+		return native.text_body(self.writer:secret_in_session(exchange.proof))
+	end
 	local pubkey = opened:text("ecdh_pubkey")
 	if not pubkey then return refuse("ERR_FIELD_MISSING", "ecdh_pubkey: a required field is missing") end
 	-- Before the rate: a peer that sends a malformed key by mistake can correct it at once.
@@ -158,7 +168,7 @@ local function master_secret_request(self, opened, exchange)
 	if not sealed then return nil, message, code end
 	self.log:info("master secret handed to a peer", { peer = peer.wallet })
 	self.audit:event("secret_handed", { peer = peer.wallet, attested = opened:text("attestation") ~= nil })
-	return native.text_body(self.writer:secret_reply(exchange.signature, sealed))
+	return native.text_body(self.writer:secret_reply(exchange.proof, sealed))
 end
 
 local BY_TYPE = {
@@ -173,7 +183,7 @@ end
 --- Does what a message asks for. Yields.
 -- @param kind its type
 -- @param opened the message (native.sync_parse), checked
--- @param exchange record of kms.sync.route
+-- @param exchange of kms.sync.serving
 -- @return the inner text of the reply (body handle) | nil, message, code, seconds to wait
 function Replies:reply(kind, opened, exchange)
 	self.counts[kind] = self.counts[kind] + 1
@@ -183,12 +193,15 @@ end
 --- @param deps store, log, wall_ms, mono_ms; peers (kms.peers); writer (kms.sync.message); evidence
 -- (kms.sync.evidence); gateway (kms.policy.gateway); readiness (is_complete); config (MAX_SNAPSHOT_BYTES);
 -- new_apps (kms.sync.new_apps); existing (kms.sync.existing_nodes); absence
--- (kms.node.absence); audit (kms.audit)
+-- (kms.node.absence); audit (kms.audit); has_sessions (function -> whether this node has sessions with members; default:
+-- it has not)
 -- @return replies; its field `counts` holds the messages of each type since the start, and in `records` what
 --   became of their records (kms.sync.record_counts)
 function M.new(deps)
 	local self = needs.take(deps,
-		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing absence audit")
+		"store log wall_ms mono_ms peers writer evidence gateway readiness config new_apps existing absence audit",
+		"has_sessions")
+	self.has_sessions = self.has_sessions or function() return false end
 	self.counts = { delta = 0, digest = 0, snapshot_request = 0, master_secret_request = 0, records = {} }
 	self.snapshots = page_slots.new(SNAPSHOTS_AT_ONCE, self.mono_ms)
 	self.pages = page_slots.new(PAGES_AT_ONCE, self.mono_ms)
