@@ -27,6 +27,7 @@ typedef struct member_message {
 	size_t size;     /* bytes as received */
 	uint64_t time_ms;
 	bool has_content;
+	bool is_array; /* which holds operations of an application */
 	bool answered;
 } member_message;
 
@@ -40,19 +41,17 @@ static void message_release(void *object)
 
 static int message_time_ms(lua_State *L);
 static int message_size(lua_State *L);
+static int message_is_array(lua_State *L);
 static int message_nonce(lua_State *L);
 static int message_is_proven(lua_State *L);
 static int message_answer(lua_State *L);
 static int message_refuse(lua_State *L);
 
 static const luaL_Reg message_methods[] = {
-	{ "time_ms", message_time_ms },
-	{ "size", message_size },
-	{ "nonce", message_nonce },
-	{ "is_proven", message_is_proven },
-	{ "answer", message_answer },
-	{ "refuse", message_refuse },
-	{ NULL, NULL },
+	{ "time_ms", message_time_ms },   { "size", message_size },
+	{ "nonce", message_nonce },       { "is_proven", message_is_proven },
+	{ "answer", message_answer },     { "refuse", message_refuse },
+	{ "is_array", message_is_array }, { NULL, NULL },
 };
 /* Closing one that was not answered ends the session. */
 static const bind_type message_type = { "kms.member_message", message_release, message_methods, true };
@@ -95,6 +94,7 @@ static kms_status open_message(open_job *job)
 	if (job->content_status != KMS_OK) return KMS_OK;
 	m->time_ms = content.time_ms;
 	m->has_content = true;
+	m->is_array = content.json.len && content.json.text[0] == '[';
 	/* The content that the call knows of is not there any more, and nobody asks it again. */
 	kms_session_keep_json(job->plain, &content);
 	return KMS_OK;
@@ -159,6 +159,14 @@ static int message_time_ms(lua_State *L)
 	const member_message *m = check_message(L);
 	if (!m->has_content) return 0;
 	lua_pushinteger(L, m->time_ms > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)m->time_ms);
+	return 1;
+}
+
+/* message:is_array() -> whether it holds an array: operations of an application, and no message of a member
+ */
+static int message_is_array(lua_State *L)
+{
+	lua_pushboolean(L, check_message(L)->is_array);
 	return 1;
 }
 

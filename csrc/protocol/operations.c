@@ -52,6 +52,14 @@ static kms_status count_of(size_t *count, const kms_json_value *root)
 	return *count >= 1 && *count <= KMS_OPERATIONS_MAX ? KMS_OK : KMS_ERR_FIELD_VALUE;
 }
 
+/* A message of a member, which belongs into a session of that kind. */
+static bool is_of_member(const kms_json *json)
+{
+	const kms_json_value *root = json->values;
+	return root->type == KMS_JSON_OBJECT && kms_json_get(json, root, "type") &&
+	       !kms_json_get(json, root, "op");
+}
+
 kms_status kms_operations_read(kms_operations **operations, char *text, size_t len,
 			       const kms_request_limits *limits)
 {
@@ -63,6 +71,7 @@ kms_status kms_operations_read(kms_operations **operations, char *text, size_t l
 	ENSURE_REF(limits);
 	GUARD(kms_json_parse(&json, text, len, MAX_VALUES));
 	GUARD(count_of(&count, json.values));
+	ENSURE(!is_of_member(&json), KMS_ERR_OPERATION);
 	kms_operations *made = kms_heap_alloc(1, sizeof(*made) + count * sizeof(made->list[0]));
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->count = count;

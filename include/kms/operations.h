@@ -34,8 +34,9 @@ typedef struct kms_operations kms_operations;
  * Reads a message.
  * Returns: KMS_OK, also where single operations are refused; what kms_json_parse returns; ERR_FIELD_TYPE for
  * neither an object nor an array; ERR_FIELD_VALUE for an array without elements or with more than
- * KMS_OPERATIONS_MAX; ERR_MEMORY; ERR_ARGUMENT. Out: operations - free with kms_operations_free; NULL on
- * failure. In: text - changed; in guarded memory that outlives the object.
+ * KMS_OPERATIONS_MAX; ERR_OPERATION for a message of a member; ERR_MEMORY; ERR_ARGUMENT. Out: operations -
+ * free with kms_operations_free; NULL on failure. In: text - changed; in guarded memory that outlives the
+ * object.
  */
 kms_status kms_operations_read(kms_operations **operations, char *text, size_t len,
 			       const kms_request_limits *limits);

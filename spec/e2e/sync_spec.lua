@@ -71,7 +71,8 @@ describe("POST /sync", function()
 
 	it("announces what it understands, and binds its answers to their exchange", function()
 		local response = peer:snapshot()
-		assert.same({ "brief", "complete", "digest", "fingerprint", "pages", "pop", "store", "stub", "time" },
+		assert.same({ "brief", "complete", "digest", "fingerprint", "pages", "pop", "session", "store", "stub",
+			"time" },
 			response.inner.features)
 		assert.equal(response.signature, response.inner.pop)
 		assert.equal(32, #response.inner.store)

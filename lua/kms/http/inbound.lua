@@ -35,10 +35,11 @@ function Inbound:within(limiter, mono_ms)
 	return limiter:take_address(self.limit_address, mono_ms)
 end
 
---- What the client is told when the announced body is longer than max_body, else nil. A length beyond 63 bits is
+--- What the client is told when the announced body is longer than the limit, else nil. A length beyond 63 bits is
 -- negative here.
-function Inbound:announces_too_much()
-	local request, max_body = self.request, self.max_body
+-- @param limit bytes; nil: max_body
+function Inbound:announces_too_much(limit)
+	local request, max_body = self.request, limit or self.max_body
 	local announced = request.has_body and request.head:content_length() or 0
 	if announced > max_body or announced < 0 then return http_request.too_large(max_body) end
 	return nil

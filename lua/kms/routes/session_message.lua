@@ -105,6 +105,9 @@ function Messages:serve(inbound)
 	local began = uv.hrtime()
 	local refused = self.operations:not_ready()
 	if refused and not self.members:is_serving() then return refused end
+	-- Whose message it is, and so how long it may be, its first bytes tell.
+	local too_much = inbound:announces_too_much(math.max(inbound.max_body, self.config.MAX_SYNC_PAYLOAD_BYTES))
+	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local ok, message, code = inbound.request:await_front(FRONT_BYTES)
 	if not ok then return err.reply(code, message) end
 	local session <close>, why, failure = self.sessions:find(inbound.request.head, self.mono_ms())

@@ -91,15 +91,20 @@ local function open(self, message, plain, exchange)
 	return nil, "missing or invalid mac", "ERR_MAC"
 end
 
+local function refuse_other_kind()
+	return nil, "this session is a member's, and takes messages of members only", "ERR_FORBIDDEN"
+end
+
 -- Returns the reply's inner text | nil, message, code, seconds to wait.
 local function execute(self, message, plain, exchange)
+	if message:is_array() then return refuse_other_kind() end
 	local opened, text, code = open(self, message, plain, exchange)
 	if not opened then return nil, text, code end
 	local wait_s
 	if opened:text("type") then
 		plain, text, code, wait_s = self.serving:execute(opened, exchange)
 	else
-		plain, text, code = nil, "this session is a member's, and takes messages of members only", "ERR_FORBIDDEN"
+		plain, text, code = refuse_other_kind()
 	end
 	opened:close()
 	return plain, text, code, wait_s
