@@ -115,9 +115,9 @@ describe("a member's session", function()
 			expect.refused(peer_sessions.request(peer, { headers = sent.headers, body = sent.body }), 403, "unauthorized",
 				"nonce_used")
 			local _, other = peer_sessions.request(peer)
-			expect.refused(peer_sessions.request(peer, { body = other.body }), 403)
+			expect.refused(peer_sessions.request(peer, { body = other.body }), 403, "unauthorized")
 			expect.refused(peer_sessions.request(peers.new(node, "nobody's peer")), 403, "forbidden")
-			expect.refused(peer_sessions.request(app), 403)
+			expect.refused(peer_sessions.request(app), 403, "unauthorized")
 		end)
 
 		it("to another key, suite or operation, or with an e of small order", function()

@@ -11,7 +11,8 @@ local M = {}
 local Member = {}
 Member.__index = Member
 
-local function header(head, name)
+--- A header of a request, in lower case, or nil.
+function M.header(head, name)
 	return head:lower():match("\r\n" .. name:lower():gsub("%-", "%%-") .. ": *([^\r]*)")
 end
 
@@ -20,8 +21,8 @@ local function signature_of(head)
 	return head:match("\r\n[Xx]%-[Kk][Mm][Ss]%-[Ss]ignature: *([^\r]*)")
 end
 
--- What an existing node says to an inner request.
-local function honest(self, inner)
+--- What an existing node says to an inner request.
+function Member:honest(inner)
 	if inner.type == "delta" then
 		local total = 0
 		for app_id, records in pairs(inner.data) do
@@ -42,11 +43,11 @@ local function answer(self, head, body)
 	local key = crypto.channel_key(self.identity.scalar, crypto.unhex(envelope.sender_tee_pubkey):sub(-97))
 	local inner = cjson.decode(crypto.open(key, envelope))
 	local exchange = {
-		signature = signature_of(head), mac = header(head, "x-sync-signature"), inner = inner, envelope = envelope,
+		signature = signature_of(head), mac = M.header(head, "x-sync-signature"), inner = inner, envelope = envelope,
 		key = key, der = self.identity.der, signer = self.identity.wallet_key,
 	}
 	self.received[#self.received + 1] = exchange
-	local reply = self.on_request and self.on_request(exchange) or honest(self, inner)
+	local reply = self.on_request and self.on_request(exchange) or self:honest(inner)
 	if type(reply) == "string" then return reply end
 	local sealed = crypto.seal(exchange.key, exchange.der, json.encode(reply))
 	local signature = crypto.sign(exchange.signer, ("NovaKMS:Response:%s:%s"):format(exchange.signature, self.wallet))
@@ -64,7 +65,8 @@ local function respond(self, client, head, body)
 		self.held = client
 		return
 	end
-	local ok, reply = pcall(answer, self, head, body)
+	local ok, reply = pcall(self.serve or answer, self, head, body)
+	if ok and not reply then ok, reply = pcall(answer, self, head, body) end
 	if not ok then self.failures[#self.failures + 1] = tostring(reply) end
 	client:write(ok and reply or loopback.reply("", nil, "500 Failed"))
 end
@@ -75,7 +77,8 @@ end
 -- @return member: wallet, identity, url; received (list of exchanges), held (the last connection that hangs),
 --   records (by "app/key"), data
 --   (what a snapshot holds), calls; failures (errors of its own); to be set: on_request(exchange) ->
---   inner answer or a raw HTTP answer, on_reply(envelope, exchange), hangs (on /sync), away
+--   inner answer or a raw HTTP answer, on_reply(envelope, exchange), serve(member, head, body) -> a raw HTTP answer or
+--   nil, hangs (on /sync), away
 function M.start(name, secret)
 	local identity = crypto.made_up(name)
 	local self = setmetatable({
@@ -84,7 +87,7 @@ function M.start(name, secret)
 	}, Member)
 	self.server = loopback.serve(function(client, bytes)
 		local head, rest = bytes:match("^(.-\r\n\r\n)(.*)$")
-		if not head or #rest < tonumber(header(head, "content-length") or 0) then return false end
+		if not head or #rest < tonumber(M.header(head, "content-length") or 0) then return false end
 		respond(self, client, head, rest)
 		return true
 	end)
