@@ -81,16 +81,10 @@ static int parse_finish(lua_State *L, bind_job *base)
 	return 1;
 }
 
-/*
- * sync_parse(plain_body, base64=false) -> message | nil, message, code
- * base64: whether values are in base64, as in sessions, and not in hexadecimal.
- * The body (WIPED) is taken over: it is closed in any case.
- */
-static int sync_parse(lua_State *L)
+static int parse(lua_State *L, bool base64)
 {
 	const kms_buf *plain = bind_check(L, 1, &bind_body_type);
 	size_t size = plain->len;
-	bool base64 = lua_toboolean(L, 2);
 	lua_settop(L, 1);
 	kms_sync **message = (kms_sync **)bind_new(L, &bind_sync_type);
 	parse_job *job = bind_job_push(L, sizeof(*job), parse_run, parse_finish);
@@ -105,6 +99,21 @@ static int sync_parse(lua_State *L)
 	job->job.heavy = true;
 	job->job.is_long = size > BIND_LONG_BYTES;
 	return bind_job_start(L, &job->job);
+}
+
+/*
+ * sync_parse(plain_body) -> message | nil, message, code
+ * The body (WIPED) is taken over: it is closed in any case.
+ */
+static int sync_parse(lua_State *L)
+{
+	return parse(L, false);
+}
+
+/* sync_parse_base64(plain_body): the same for a message of a session, whose values are in base64. */
+static int sync_parse_base64(lua_State *L)
+{
+	return parse(L, true);
 }
 
 /* ---- members --------------------------------------------------------------------------------- */
@@ -304,6 +313,7 @@ void bind_add_sync(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "sync_parse", sync_parse },
+		{ "sync_parse_base64", sync_parse_base64 },
 		{ NULL, NULL },
 	};
 	bind_define(L, &bind_sync_type);

@@ -74,16 +74,16 @@ local function serve(message, operations, more)
 		operations = parts, mono_ms = function() return 0 end, wall_ms = function() return 0 end,
 		config = {
 			POP_TIMEOUT_SECONDS = 120, MAX_SESSION_ANSWER_BYTES = 1000000, MAX_APP_BODY_MEMORY_BYTES = 4000,
-			MAX_REQUEST_BODY_BYTES = 1000,
+			MAX_REQUEST_BODY_BYTES = 1000, MAX_SYNC_PAYLOAD_BYTES = 5000,
 		},
-		admit = function() end,
+		admit = more.admit or function() end, members = more.members or { is_serving = function() return true end },
 		note = function(inbound, reply) noted[#noted + 1] = inbound.route.name .. " " .. reply.status end,
 	})
 	local inbound = {
 		max_body = 1000, announces_too_much = function() end,
 		request = {
 			await_front = function() return true end, read_body = function() return true end,
-			content_length = function() return 400 end,
+			content_length = function() return 400 end, exempt = function() end,
 		},
 		operation = function(_, name) return { route = { name = name }, max_body = 1000 } end,
 	}
@@ -127,11 +127,23 @@ describe("kms.routes.session_message", function()
 		assert.same({ "put 503", "derive 503" }, noted)
 	end)
 
-	it("refuses what comes in a member's session, sealed, and executes nothing", function()
-		local message, done = new_message({ "put", "derive" })
-		local reply, noted = serve(message, nil, { kind = "peer" })
-		assert.same({ 200, "sealed", { 403, "forbidden" }, 0 }, { reply.status, reply.body, done.all, done.executed })
-		assert.same({ {}, "ERR_FORBIDDEN" }, { noted, reply.code })
+	it("gives a member's message to kms.sync, with the limits of the route sync, and notes it as one there", function()
+		local given
+		local members = { is_serving = function() return true end }
+		function members.serve(_, inbound)
+			given = inbound.max_body
+			return { status = 200, body = "sealed", inner_status = 403, code = "ERR_MAC" }
+		end
+		local message, done = new_message({ "put" })
+		local reply, noted = serve(message, nil, { kind = "peer", members = members, admit = function(own)
+			assert.equal("sync", own.route.name)
+			own.max_body = 5000
+		end })
+		assert.same({ 200, "sealed", 0, 5000, { "sync 403" } }, { reply.status, reply.body, done.executed, given, noted })
+		members.serve = function() return nil, "does not decrypt", "ERR_DECRYPT" end
+		assert.equal(400, (serve(message, nil, { kind = "peer", members = members })).status)
+		members.is_serving = function() return false end
+		assert.equal(503, (serve(message, nil, { kind = "peer", members = members })).status)
 	end)
 
 	it("has its client not read while its application is beyond a limit, as after a request of its own", function()

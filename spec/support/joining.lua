@@ -49,7 +49,7 @@ end
 
 -- A call of the newcomer.
 local function call(self, peer, build)
-	local body = assert(build("0xsignature"))
+	local body = assert(build({ pop = "0xsignature" }))
 	local to, opened = self.members[peer.index], assert(native.sync_parse(body))
 	local kind, since = opened:text("type"), opened:number("since")
 	local fault = self.faults[peer.index]
@@ -59,7 +59,7 @@ local function call(self, peer, build)
 	end
 	if kind == "snapshot_request" and since < math.maxinteger then self.pages[#self.pages + 1] = peer.index end
 	peer.heard, peer.store = true, to.id
-	local exchange = { peer = { wallet = M.wallet_of(1), number = 1 }, secret = self.secret, signature = "0xsignature",
+	local exchange = { peer = { wallet = M.wallet_of(1), number = 1 }, secret = self.secret, proof = { pop = "0xsignature" },
 		stands = function() return true end }
 	local reply, text, code = to.replies:reply(kind, opened, exchange)
 	if exchange.slot then exchange.slot:release() end
@@ -95,7 +95,8 @@ local function new_newcomer(self, list)
 		understands = function(_, peer, feature) return peer.features[feature] == true end, report = quiet,
 		is_known = function(_, peer) return peer.heard == true end,
 	}
-	local exchange = { call = function(_, peer, build) return call(self, peer, build) end }
+	local exchange = { uses_session = function() return false end }
+	function exchange.call(_, peer, build) return call(self, peer, build) end
 	function exchange.distrust(_, _, text) return text, "ERR_UNVERIFIED" end
 	local store = assert(native.store({ self = M.wallet_of(1) }))
 	local newcomer = { index = 1, store = store, peers = list, absence = { forgot = quiet } }

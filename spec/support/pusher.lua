@@ -61,7 +61,7 @@ local function new_exchange(self)
 	function exchanges.call(_, peer, build)
 		local fault = self.answers[peer.wallet]
 		if fault and fault.before then return table.unpack(fault.before) end
-		local page, text, code = build("0xsignature")
+		local page, text, code = build({ pop = "0xsignature" })
 		if not page then return nil, text, code end
 		local numbers = type(page) == "table" and page.numbers or {}
 		self.calls[#self.calls + 1] = { wallet = peer.wallet, numbers = numbers, ok = not (fault and fault.after) }

@@ -53,20 +53,24 @@ end
 
 -- What `from` sends to `to`, and its reply.
 local function call(self, from, to, peer, build)
-	local body = assert(build(SIGNATURE))
+	local is_sealed = self.in_sessions
+	local parse = is_sealed and native.sync_parse_base64 or native.sync_parse
+	local body = assert(build(is_sealed and { base64 = true } or { pop = SIGNATURE }))
 	self.calls, self.sizes[#self.sizes + 1] = self.calls + 1, body:len()
 	-- In its envelope, a body is twice as long.
-	local took_ms = self.call_ms + (self.bytes_per_s and 2000 * body:len() // self.bytes_per_s or 0)
+	local took_ms = self.call_ms
+	if self.bytes_per_s then took_ms = took_ms + (is_sealed and 1000 or 2000) * body:len() // self.bytes_per_s end
 	self.now = self.now + math.min(took_ms, TIMEOUT_MS)
 	if took_ms > TIMEOUT_MS then return nil, "no reply in time", "ERR_TIMEOUT" end
 	if self.faults[to.index] then return self.faults[to.index](peer) end
-	local opened = assert(native.sync_parse(body))
+	local opened = assert(parse(body))
 	local reply, text, code = to.replies:reply("digest", opened, {
-		peer = to.peer_of[from.index], secret = to.secret, signature = SIGNATURE, stands = function() return true end,
+		peer = to.peer_of[from.index], secret = to.secret, proof = { pop = SIGNATURE }, is_sealed = is_sealed,
+		stands = function() return true end,
 	})
 	if not reply then return nil, text, code end
 	self.sizes[#self.sizes + 1] = reply:len()
-	local inner = assert(native.sync_parse(reply))
+	local inner = assert(parse(reply))
 	return to.claims and with_claims(inner, to.claims) or inner
 end
 
@@ -87,6 +91,7 @@ end
 local function exchange_of(self, member, peers)
 	local exchange = {}
 	function exchange.call(_, peer, build) return call(self, member, self.members[peer.index], peer, build) end
+	function exchange.uses_session() return self.in_sessions end
 	function exchange.distrust(_, peer, text)
 		peers:report(peer, "bad_envelope")
 		return text, "ERR_UNVERIFIED"
@@ -183,11 +188,12 @@ end
 --- @param count how many members
 -- @return replicas { members; secret; now: ms since START_MS; call_ms: that a call takes; bytes_per_s: of the links
 --   (nil: without limit); calls; sizes: of the inner messages, in turn question and answer; faults: by a member's
---   number, function(peer) in place of its replies; a member's `claims`: counts in place of those in its replies }
+--   number, function(peer) in place of its replies; a member's `claims`: counts in place of those in its replies;
+--   in_sessions: whether they speak in sessions (false) }
 function M.new(count)
 	local self = setmetatable({
 		secret = master_secret(), now = 0, members = {}, call_ms = 0, calls = 0, sizes = {}, faults = {},
-		counter = 0,
+		counter = 0, in_sessions = false,
 	}, Replicas)
 	for i = 1, count do self.members[i] = new_member(self, i) end
 	for i, member in ipairs(self.members) do

@@ -1,5 +1,5 @@
---- A member that a node calls (spec.support.member) and that has sessions: POST /session and POST /session/message, written
--- from docs/protocol.md section 15 on spec.support.crypto. A spec overrides what it is about.
+--- A member that a node calls (spec.support.member) and that has sessions: POST /session and POST /session/message,
+-- written from docs/protocol.md section 15 on spec.support.crypto. A spec overrides what it is about.
 
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
@@ -91,8 +91,9 @@ local function serve(self, head, body)
 end
 
 --- Starts one.
--- @return member of spec.support.member, with sessions (by sid), openings (list of sessions), features (that its answers
---   name), has_sessions; to be set: on_path(path, head, body) -> a raw HTTP answer or nil, on_grant(grant), expires_s, signer
+-- @return member of spec.support.member, with sessions (by sid), openings (list of sessions), features (that its
+--   answers name), has_sessions; to be set: on_path(path, head, body) -> a raw HTTP answer or nil, on_grant(grant),
+--   expires_s, signer
 function M.start(name, secret)
 	local self = members.start(name, secret)
 	self.sessions, self.openings, self.features, self.has_sessions = {}, {}, FEATURES, true
@@ -102,8 +103,8 @@ function M.start(name, secret)
 		if exchange.session then return nil end
 		local named = {}
 		for _, feature in ipairs(exchange.inner.features or {}) do named[feature] = true end
-		local secret = exchange.inner.type == "master_secret_request" and named.session and self.has_sessions
-		local reply = secret and { status = "ok" } or self:honest(exchange.inner)
+		local withheld = exchange.inner.type == "master_secret_request" and named.session and self.has_sessions
+		local reply = withheld and { status = "ok" } or self:honest(exchange.inner)
 		reply.features, reply.pop = self.features, exchange.signature
 		return reply
 	end

@@ -7,7 +7,7 @@ local native = require("spec.support.native")
 local PEER = "0x" .. ("a"):rep(40)
 
 describe("bootstrap", function()
-	local newcomer, peer, events, inner, counts, code, refusal, applied, accepted
+	local newcomer, peer, events, inner, counts, code, refusal, applied, accepted, has_sessions
 
 	-- Runs fn in a coroutine, as the node does.
 	local function run(fn)
@@ -18,7 +18,7 @@ describe("bootstrap", function()
 
 	before_each(function()
 		events, counts, code = {}, { total = 0, merged = 0, rejected = 0 }, nil
-		refusal, applied, accepted = nil, 0, { true }
+		refusal, applied, accepted, has_sessions = nil, 0, { true }, false
 		peer = { wallet = PEER, number = 1, url = "http://peer", features = {} }
 		local peers = {
 			others = function() return { peer } end,
@@ -26,13 +26,15 @@ describe("bootstrap", function()
 			understands = function(_, other, feature) return other.features[feature] == true end,
 			report = function(_, _, event) events[#events + 1] = event end,
 			unreachable = function() end,
+			has_sessions = function(_, other) return other.features.session == true end,
 		}
 		local exchanges = exchange.new({
-			peers = peers, tee = {}, outbound = {}, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
-			on_time = function() end,
+			peers = peers, tee = {}, outbound = {}, writer = {}, wall_ms = native.wall_ms, nonce_ms = 120000,
+			on_anew = function() end, on_time = function() end, max_body_bytes = 1 << 20,
+			has_sessions = function() return has_sessions end,
 		})
 		function exchanges.call(_, _, build)
-			assert(build("0xsignature"))
+			assert(build({ pop = "0xsignature" }, "nonce"))
 			if refusal then return nil, "refused", refusal end
 			return {
 				unseal = function(_, key)
@@ -84,6 +86,29 @@ describe("bootstrap", function()
 			inner = "old"
 			assert.is_nil(ask(true))
 			assert.same({ "bad_envelope" }, events)
+		end)
+
+		it("is asked for again where the peer answers that it has sessions, and gives it in one", function()
+			local asked = 0
+			has_sessions = true
+			inner = function()
+				asked = asked + 1
+				-- What the answer announces.
+				peer.features = { session = true }
+				if asked > 1 then return right end
+				return nil, "sealed: a required field is missing", "ERR_FIELD_MISSING"
+			end
+			assert.equal(right, (ask(true)))
+			assert.equal(2, asked)
+			assert.same({}, events)
+			-- An answer in a session without the secret is misbehaviour, and asked once.
+			asked = 5
+			inner = function()
+				asked = asked + 1
+				return nil, "sealed: a required field is missing", "ERR_FIELD_MISSING"
+			end
+			assert.is_nil(ask(true))
+			assert.same({ 6, { "bad_envelope" } }, { asked, events })
 		end)
 
 		it("that no member holds is said so, but not where one refuses or is not called", function()

@@ -34,14 +34,14 @@ describe("an exchange", function()
 			report = function(_, _, event) events[#events + 1] = event end,
 			unreachable = function() events[#events + 1] = "unreachable" end,
 			alive = function() events[#events + 1] = "alive" end,
-			trusted = function() events[#events + 1] = "trusted" end,
+			trusted = function() events[#events + 1] = "trusted" end, has_sessions = function() return false end,
 		}
 		local tee = { address = "0x" .. ("1"):rep(40) }
 		function tee.sign() return "0x" .. ("2"):rep(130) end
 		function tee.seal(_, plain) return plain end
 		exchanges = exchange.new({
-			tee = tee, peers = peers, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
-			on_time = function() end,
+			tee = tee, peers = peers, writer = {}, wall_ms = native.wall_ms, nonce_ms = 120000, on_anew = function() end,
+			on_time = function() end, max_body_bytes = 1 << 20, has_sessions = function() return true end,
 			outbound = outbound.new({ config = { ALLOW_PRIVATE_PEERS = true }, env = function() end }),
 		})
 		fetch.json = function() return { status = 200, value = { nonce = "bm9uY2U=" } } end
@@ -113,7 +113,7 @@ describe("an exchange", function()
 			{ 120000, 59000, true }, { 120000, 60000, false }, { 4000, 1000, true }, { 4000, 2000, false },
 		}) do
 			local nonce_ms, age_ms, kept = table.unpack(case)
-			exchanges.nonce_ms = nonce_ms
+			exchanges.calls.nonce_ms = nonce_ms
 			peer.next_nonce, peer.next_nonce_ms = "a2VwdA==", native.mono_ms() - age_ms
 			ask()
 			assert.equal(kept and "a2VwdA==" or "bm9uY2U=", used)

@@ -40,13 +40,13 @@ describe("records that a peer takes later", function()
 	-- Merges what is pushed into the peer's store, and answers as a node of this version does.
 	local function call(_, _, build)
 		local writer = message.writer({ address = PEER }, ("0"):rep(32), wall_ms)
-		local body, text, code = build("0xsignature")
+		local body, text, code = build({ pop = "0xsignature" })
 		if not body then return nil, text, code end
 		local parsed = assert(native.sync_parse(body))
 		parsed:admit(1)
 		local counts = assert(parsed:apply(receiver, MASTER, 1, wall_ms()))
 		refused = refused + counts.later
-		return assert(native.sync_parse(native.text_body(writer:delta_reply("0xsignature", counts))))
+		return assert(native.sync_parse(native.text_body(writer:delta_reply({ pop = "0xsignature" }, counts))))
 	end
 
 	local function start()

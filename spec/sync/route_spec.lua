@@ -2,6 +2,8 @@
 
 require("spec.support.native")
 
+local callers = require("kms.sync.callers")
+local serving = require("kms.sync.serving")
 local sync_route = require("kms.sync.route")
 
 local WALLET, ADDRESS = "0x" .. ("1"):rep(40), "192.0.2.1"
@@ -16,13 +18,18 @@ describe("kms.sync.route", function()
 
 	before_each(function()
 		member, refused, banned, exempt = { wallet = WALLET, point = "p" }, nil, false, nil
+		local peers = { peer = function() return member end, record = function() end }
+		local readiness = { is_verified = function() return true end, interval_ms = function() return 4001 end }
+		local known = callers.new({
+			service = { authenticate = service_authenticate }, peers = peers, bans = { all = function() return banned end },
+			readiness = readiness, mono_ms = function() return 0 end, wall_ms = function() return 0 end,
+		})
 		route = sync_route.new({
-			service = { authenticate = service_authenticate }, tee = {},
-			peers = { peer = function() return member end, record = function() end },
-			bans = { all = function() return banned end }, pusher = {}, replies = {},
+			tee = {}, peers = peers, callers = known, readiness = readiness, secrets = {},
+			serving = serving.new({
+				callers = known, peers = peers, pusher = {}, replies = {}, readiness = readiness, secrets = {}, require_pop = false,
+			}),
 			nonces = { add_to = function(_, reply) return reply end },
-			readiness = { is_verified = function() return true end, interval_ms = function() return 4001 end },
-			secrets = {}, mono_ms = function() return 0 end, wall_ms = function() return 0 end, require_pop = false,
 		})
 	end)
 

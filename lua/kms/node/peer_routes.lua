@@ -21,7 +21,8 @@ function M.add(parts)
 		audit = parts.audit, has_sessions = parts.has_peer_sessions,
 	})
 	parts.callers = callers.new({
-		service = parts.service, peers = parts.peers, bans = parts.bans, mono_ms = parts.mono_ms, wall_ms = parts.wall_ms,
+		service = parts.service, peers = parts.peers, bans = parts.bans, readiness = parts.readiness,
+		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms,
 	})
 	parts.serving = serving.new({
 		callers = parts.callers, peers = parts.peers, pusher = parts.pusher, replies = parts.replies,

@@ -116,10 +116,10 @@ local function serve_member(self, inbound, caller, signature)
 end
 
 local function open_for_member(self, inbound)
-	local caller, signature, code = self.members:authenticate(inbound)
+	local caller, signature, code, wait_s = self.members:authenticate(inbound)
 	if caller then return self.nonces:add_to(serve_member(self, inbound, caller, signature)) end
 	local message = signature
-	local reply = err.reply(code, message)
+	local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
 	return inbound.wallet and self.nonces:add_to(reply) or reply
 end
 

@@ -14,10 +14,13 @@ local MESSAGES_PER_MINUTE = 60000 -- of a peer
 local MAX_PEERS = 4096
 
 --- The peer of a wallet, if this node deals with it.
--- @return peer | nil, message, code
+-- @return peer | nil, message, code, seconds until this node reads the list of members again, on which the wallet is
+--   not
 function Callers:known(wallet)
 	local peer = self.peers:peer(wallet)
-	if not peer then return nil, "not a KMS peer", "ERR_FORBIDDEN" end
+	if not peer then
+		return nil, "not a KMS peer", "ERR_FORBIDDEN", math.max(1, math.ceil(self.readiness:interval_ms() / 1000))
+	end
 	if self.bans:all(wallet, self.mono_ms()) then return nil, "ignored for misbehaviour", "ERR_FORBIDDEN" end
 	return peer
 end
@@ -31,7 +34,7 @@ end
 
 --- The peer that signed the headers. Sets inbound.wallet once it is proven.
 -- @param domain "peer", or "peer_session": the signature covers the collected body
--- @return peer, signature | nil, message, code
+-- @return peer, signature | nil, message, code, seconds to wait
 function Callers:authenticate(inbound, domain)
 	local wallet, signature, code = self.service:authenticate(inbound.request.head, domain, self.wall_ms(), self.mono_ms())
 	if not wallet then
@@ -41,9 +44,9 @@ function Callers:authenticate(inbound, domain)
 		return nil, message, code
 	end
 	inbound.wallet, inbound.is_member = wallet, self.peers:peer(wallet) ~= nil
-	local peer, message
-	peer, message, code = self:known(wallet)
-	if not peer then return nil, message, code end
+	local peer, message, wait_s
+	peer, message, code, wait_s = self:known(wallet)
+	if not peer then return nil, message, code, wait_s end
 	return peer, signature
 end
 
@@ -60,9 +63,9 @@ function Callers:admit(inbound, peer, route)
 	return self.limiter:take(peer.wallet:sub(11), self.mono_ms())
 end
 
---- @param deps service (native), peers, bans, mono_ms, wall_ms
+--- @param deps service (native), peers, bans, readiness (interval_ms), mono_ms, wall_ms
 function M.new(deps)
-	local self = needs.take(deps, "service peers bans mono_ms wall_ms")
+	local self = needs.take(deps, "service peers bans readiness mono_ms wall_ms")
 	self.limiter = rate_limit.per_minute(MESSAGES_PER_MINUTE, MAX_PEERS)
 	return setmetatable(self, Callers)
 end

@@ -18,6 +18,7 @@ local KEPT_PART = 0.5 -- of POP_TIMEOUT_SECONDS: how long a nonce that came with
 local MAX_NONCE_BODY_BYTES = 4096
 local MAX_RESPONSE_BYTES = 4 << 20
 local UNAUTHORIZED = 403 -- HTTP status, of a nonce that the peer does not know among others
+local FORBIDDEN = 403
 
 -- Codes of this node's own failures, which say nothing about the peer.
 local OWN_FAILURES = {
@@ -46,14 +47,18 @@ function Calls:untrusted(peer, event, message, code)
 end
 
 --- What a refusal means.
--- @param status of HTTP, or of a refusal inside a session
+-- @param status of HTTP, or of a refusal inside a session; @param wait_s Retry-After, or nil
 -- @return nil, message, code
-function Calls:refusal(peer, status)
+function Calls:refusal(peer, status, wait_s)
 	-- A 5xx means that the peer, or a proxy before it, is failing: unreachable, not a refusal.
 	if status >= 500 then
 		return self:unreachable(peer, ("HTTP %d"):format(status), status == 503 and "ERR_NOT_READY" or nil)
 	end
 	self.peers:alive(peer)
+	-- With the time after which the peer will have read the list of members again.
+	if status == FORBIDDEN and wait_s then
+		return nil, "it does not list this node as a member", "ERR_NOT_LISTED"
+	end
 	local code = status == 413 and "ERR_TOO_LARGE" or "ERR_REFUSED"
 	return nil, ("refused with HTTP %d"):format(status), code
 end

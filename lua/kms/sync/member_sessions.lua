@@ -28,12 +28,12 @@ function MemberSessions:refusal()
 end
 
 --- The member that opens a session. The body has been collected.
--- @return caller { wallet, wallet_key, app_id ("0"), point }, signature | nil, message, code
+-- @return caller { wallet, wallet_key, app_id ("0"), point }, signature | nil, message, code, seconds to wait
 function MemberSessions:authenticate(inbound)
-	local peer, signature, code = self.callers:authenticate(inbound, "peer_session")
+	local peer, signature, code, wait_s = self.callers:authenticate(inbound, "peer_session")
 	if not peer then
 		local message = signature
-		return nil, message, code
+		return nil, message, code, wait_s
 	end
 	return { wallet = peer.wallet, wallet_key = peer.wallet:sub(11), app_id = "0", point = peer.point }, signature
 end
@@ -64,19 +64,19 @@ local function refuse(self, message, text, code, wait_s)
 	return { status = 200, headers = SEALED, body = body, code = reply.code, inner_status = reply.status }
 end
 
--- The peer whose session it is. Returns peer | nil, message, code: the session has ended.
+-- The peer whose session it is. Returns peer | nil, message, code, seconds to wait: the session has ended.
 local function caller_of(self, session)
 	local _, wallet = session:owner()
-	local peer, message, code = self.callers:known(wallet)
+	local peer, message, code, wait_s = self.callers:known(wallet)
 	if peer and session:is_for(peer.point) then return peer end
 	session:finish()
 	if peer then return nil, "the registered key has changed since the session was opened", "ERR_UNAUTHORIZED" end
-	return nil, message, code
+	return nil, message, code, wait_s
 end
 
--- Parses the message and looks at its proof. Returns message (native.sync_parse) | nil, message, code.
+-- Parses the message and looks at its proof. Returns message (native.sync_parse_base64) | nil, message, code.
 local function open(self, message, plain, exchange)
-	local opened, text, code = native.sync_parse(plain, true)
+	local opened, text, code = native.sync_parse_base64(plain)
 	if not opened then return nil, text, code end
 	exchange.secret = self.secrets.current
 	local proven = false
@@ -131,12 +131,13 @@ end
 
 -- Returns the reply to a message that was opened.
 local function serve(self, inbound, session, message, plain)
-	local peer, text, code = caller_of(self, session)
+	local peer, text, code, wait_s = caller_of(self, session)
 	if not peer then
 		inbound.request:exempt(nil)
-		return refuse(self, message, text, code)
+		return refuse(self, message, text, code, wait_s)
 	end
-	local admitted, wait_s = self.callers:admit(inbound, peer, "session_message")
+	local admitted
+	admitted, wait_s = self.callers:admit(inbound, peer, "session_message")
 	if not admitted then return refuse(self, message, "too many messages of this peer", "ERR_RATE", wait_s) end
 	if not self.readiness:is_verified() then return refuse(self, message, self.readiness.reason, "ERR_NOT_READY") end
 	if is_stale(self, message) then

@@ -76,14 +76,15 @@ local function handle(self, inbound)
 	if not self.readiness:is_verified() then return err.reply("ERR_NOT_READY", self.readiness.reason) end
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
-	local peer, signature, code = self.callers:authenticate(inbound, "peer")
+	local peer, signature, code, wait_s = self.callers:authenticate(inbound, "peer")
 	if not peer then
 		local message = signature
 		inbound.request:exempt(nil)
-		local reply = err.reply(code, message)
+		local reply = refusal(message, code, wait_s)
 		return inbound.wallet and self.nonces:add_to(reply) or reply
 	end
-	local admitted, wait_s = self.callers:admit(inbound, peer, "sync")
+	local admitted
+	admitted, wait_s = self.callers:admit(inbound, peer, "sync")
 	if not admitted then
 		return self.nonces:add_to(err.reply("ERR_RATE", "too many messages of this peer", { ["Retry-After"] = wait_s }))
 	end

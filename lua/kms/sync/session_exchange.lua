@@ -51,10 +51,10 @@ local function open(self, peer, held, seq, response)
 		self.opener:give_up(peer, held)
 		return nil, "not the answer to this message: " .. message, code, AGAIN
 	end
-	if not plain then return self.calls:refusal(peer, refused.status) end
+	if not plain then return self.calls:refusal(peer, refused.status, refused.retry_after_s) end
 	held.used_ms = self.mono_ms()
 	local inner, message
-	inner, message, code = native.sync_parse(plain, true)
+	inner, message, code = native.sync_parse_base64(plain)
 	if not inner then return self.calls:untrusted(peer, "bad_envelope", "inner response: " .. message, code) end
 	return inner, response
 end

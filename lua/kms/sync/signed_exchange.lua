@@ -82,7 +82,7 @@ function Signed:call(peer, build, options)
 	end
 	if response.status ~= 200 then
 		calls_module.drop_body(response)
-		return self.calls:refusal(peer, response.status)
+		return self.calls:refusal(peer, response.status, response.headers["retry-after"])
 	end
 	local inner, message
 	inner, message, code = verify(self, peer, response, signature)
