@@ -125,7 +125,11 @@ static void mac(void)
 	static const uint8_t salt[32] = { 1 };
 	uint8_t made[32];
 	kms_secret *key = hidden_secret(KEY, 6);
+	char digits[2 * sizeof(made) + 1];
 	MUST(kms_session_mac(made, key, salt, 1));
+	memset(digits, '0', sizeof(digits) - 1);
+	if (kms_session_mac_check(kms_text_of(digits, sizeof(digits) - 1), key, salt, 1) != KMS_ERR_MAC)
+		exit(2);
 	kms_secret_unref(key);
 }
 

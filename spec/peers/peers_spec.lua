@@ -181,6 +181,25 @@ describe("peers", function()
 		assert.is_false(list:understands(peer, "pop"))
 	end)
 
+	it("takes a peer that had a session for one that has them until it says otherwise, provably in this exchange", function()
+		local peer = list:peer(OTHER)
+		assert.is_false(list:has_sessions(peer))
+		list:announced(peer, { pop = true, session = true }, "aa", true)
+		assert.is_true(list:has_sessions(peer))
+		peer.had_session = true
+		now = now + 24 * 3600000
+		list:announced(peer, {}, "aa", true) -- a short message says nothing of features
+		assert.is_true(list:has_sessions(peer))
+		list:announced(peer, { pop = true }, "aa", false) -- may be an old one
+		assert.is_true(list:has_sessions(peer))
+		list:announced(peer, {}, nil, false)
+		assert.is_true(list:has_sessions(peer))
+		list:announced(peer, { pop = true, session = true }, "aa", true)
+		assert.is_true(list:has_sessions(peer))
+		list:announced(peer, { pop = true }, "aa", true)
+		assert.is_false(list:has_sessions(peer))
+	end)
+
 	-- Forgotten, it would be taken for an existing node: what is too large for those would never reach it.
 	it("asks a peer for its features again before it forgets them", function()
 		local peer = list:peer(OTHER)

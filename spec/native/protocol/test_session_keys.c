@@ -95,6 +95,17 @@ TEST(a_members_mac_belongs_to_one_session_and_number)
 	salt[31] = 1;
 	CHECK_OK(kms_session_mac(other, key, salt, 0x102030405u));
 	CHECK(memcmp(mac, other, 32) != 0);
+	char digits[64];
+	kms_hex_encode(digits, KMS_SPAN(other));
+	kms_text text64 = kms_text_of(digits, sizeof(digits));
+	CHECK_OK(kms_session_mac_check(text64, key, salt, 0x102030405u));
+	CHECK_STATUS(KMS_ERR_MAC, kms_session_mac_check(text64, key, salt, 0x102030406u));
+	CHECK_STATUS(KMS_ERR_MAC, kms_session_mac_check(kms_text_of(digits, 63), key, salt, 0x102030405u));
+	CHECK_STATUS(KMS_ERR_MAC, kms_session_mac_check(KMS_TEXT("none"), key, salt, 0x102030405u));
+	CHECK_STATUS(KMS_ERR_MAC, kms_session_mac_check(kms_text_of(NULL, 0), key, salt, 0x102030405u));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_session_mac_check(text64, NULL, salt, 1));
+	salt[31] = 2;
+	CHECK_STATUS(KMS_ERR_MAC, kms_session_mac_check(text64, key, salt, 0x102030405u));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_session_mac(NULL, key, salt, 1));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_session_mac(mac, NULL, salt, 1));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_session_mac(mac, key, NULL, 1));
