@@ -20,6 +20,8 @@
 
 #define INLINE_BYTES 16384 /* larger messages are worked on in the pool */
 
+_Static_assert(KMS_REFUSAL_BYTES <= KMS_SESSION_REFUSAL, "room for the longest refusal");
+
 typedef struct member_message {
 	kms_session_call *call;
 	kms_buf refusal; /* room for one, reserved before the number was marked */

@@ -3,12 +3,11 @@
 
 local apps = require("spec.support.app")
 local backend = require("spec.support.backend")
-local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local files = require("spec.support.files")
-local kit = require("kms_testkit")
 local memory = require("spec.support.memory")
 local nodes = require("spec.support.node")
+local recorded = require("spec.support.recorded_session")
 local sessions = require("spec.support.session_client")
 local wait = require("spec.support.wait")
 
@@ -83,44 +82,16 @@ describe("the memory of a node with sessions", function()
 end)
 
 describe("the record of a session that has ended", function()
-	-- The plaintext of a recorded request under keys from this input, or nil.
-	local function try(recorded, ikm, salt)
-		local key = kit.hkdf(ikm, salt, "nova-kms session c2s", 32)
-		local sid, seq = recorded:sub(1, 16), recorded:sub(17, 24)
-		return crypto.aead_open(key, "\0\0\0\0" .. seq, "nova-kms" .. sid .. seq, recorded:sub(25))
-	end
-
 	backend.only("files", it)("does not open with both P-384 private keys", function()
 		local node, app = start()
 		finally(function() node:stop() end)
 		local session = sessions.open(app)
-		local recorded = session:seal('{"op":"derive","path":"recorded"}')
-		assert.equal(200, sessions.post(app, recorded).status)
+		local request = session:seal('{"op":"derive","path":"recorded"}')
+		assert.equal(200, sessions.post(app, request).status)
 		local own = crypto.seed_identity(crypto.unhex(files.read(node.dir .. "/node.seed"):sub(1, 64)))
-		-- Both private keys give the channel's key, and with it all that the envelopes hold.
-		local shared = kit.ecdh(own.scalar, app.identity.point)
-		assert.equal(shared, kit.ecdh(app.identity.scalar, own.point))
-		local channel = kit.hkdf(shared, "", "encryption data", 32)
-		local offer = cjson.decode(crypto.open(channel, cjson.decode(session.opening.sent.body)))
-		local grant = cjson.decode(crypto.open(channel, cjson.decode(session.opening.answer)))
+		local _, grant = recorded.envelopes(session, own, app.identity)
 		assert.equal(session.grant.sid, grant.sid)
-		local known = {
-			shared, channel, own.scalar, app.identity.scalar, own.scalar:sub(1, 32), own.scalar:sub(-32),
-			app.identity.wallet_key, crypto.unhex(offer.e), crypto.unhex(grant.e), MASTER, session.sid,
-		}
-		-- As scalars of X25519, too.
-		for i = 1, #known do
-			local scalar = #known[i] == 32 and known[i]
-			for _, e in ipairs({ offer.e, grant.e }) do
-				known[#known + 1] = scalar and crypto.x25519(scalar, crypto.unhex(e)) or nil
-			end
-		end
-		for i, ikm in ipairs(known) do
-			for _, salt in ipairs({ session.opening.salt, "", ("\0"):rep(32) }) do
-				assert.is_nil(try(recorded, ikm, salt), i)
-			end
-		end
-		-- The attempt is sound: it opens with what both sides have erased.
-		assert.truthy(try(recorded, crypto.x25519(session.opening.sent.scalar, crypto.unhex(grant.e)), session.opening.salt))
+		assert.is_nil(recorded.attack(request, session, own, app.identity, { MASTER }))
+		assert.truthy(recorded.with_erased(request, session, own, app.identity))
 	end)
 end)

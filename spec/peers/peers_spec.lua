@@ -181,7 +181,7 @@ describe("peers", function()
 		assert.is_false(list:understands(peer, "pop"))
 	end)
 
-	it("takes a peer that had a session for one that has them until it says otherwise, provably in this exchange", function()
+	it("holds a peer that had a session to them until it says otherwise in an answer of this exchange", function()
 		local peer = list:peer(OTHER)
 		assert.is_false(list:has_sessions(peer))
 		list:announced(peer, { pop = true, session = true }, "aa", true)
