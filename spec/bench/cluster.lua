@@ -25,6 +25,7 @@ local RECORDS, DIFFERING, BYTES = 100000, { 1, 100, 10000 }, 256
 local MOST_IDLE = 300
 local MOST_COPY_MS = 3
 local IDLE_S = 30
+local COPIES = { { 1600, 65536 }, { 10000, 4096 }, { 10000, 256 } } -- values, their bytes
 
 local NODES = { -- their limits do not stand in the way
 	MAX_APP_STORAGE_BYTES = tostring(1 << 30), MAX_TOTAL_STORAGE_BYTES = tostring(4 << 30),
@@ -143,6 +144,15 @@ local function bench_repair()
 	end
 end
 
+local function bench_copy()
+	print(("\n%-44s %10s %10s"):format("A copy, bytes moved by those of the ciphertext", "version 1", "session"))
+	for _, case in ipairs(COPIES) do
+		local signed, sealed = moved.copy(case[1], case[2], false), moved.copy(case[1], case[2], true)
+		print(("  %-42s %10.2f %10.2f"):format(("%d values of %d bytes"):format(case[1], case[2]), signed, sealed))
+		if case[2] >= 1024 then must("bytes in a session by those of the ciphertext, in %", 100 * sealed, 150) end
+	end
+end
+
 local function bench_idle()
 	local found = moved.idle()
 	print(("\n%-44s %10s %10s"):format("Idle, a peer and interval, bytes", "question", "answer"))
@@ -167,6 +177,7 @@ for _, wanted in ipairs({ 2, 1 }) do bench_lag(wanted) end
 bench_copies()
 bench_joins(arg[2] == "full")
 bench_repair()
+bench_copy()
 bench_idle()
 bench_idle_cpu()
 os.exit(held and 0 or 1, true)

@@ -36,6 +36,27 @@ function M.repair(count, differing, bytes)
 	}
 end
 
+-- Bytes of a message of a session with so many bytes of JSON (docs/protocol.md section 15.2).
+local function session_bytes(inner_bytes)
+	return 24 + (12 + inner_bytes + 255) // 256 * 256 + 16
+end
+
+--- The pages with all that a member holds, as a newcomer gets them: `count` values of `bytes` bytes.
+-- @param in_sessions whether they travel in a session, else in version 1
+-- @return bytes on the way for each byte of ciphertext, requests and HTTP headers not counted
+function M.copy(count, bytes, in_sessions)
+	local one = replicas.new(1)
+	local store, since, moved = one.members[1].store, 0, 0
+	one:fill(one.members, 1, count, bytes)
+	while since < store:sequence() do
+		local page, records = store:page({ since = since, max_bytes = 2 << 20, base64 = in_sessions })
+		local sealed = in_sessions and session_bytes or replicas.sealed_bytes
+		moved, since = moved + sealed(page:len()), since + records
+		page:close()
+	end
+	return moved / (count * (bytes + SEAL_BYTES))
+end
+
 --- An interval in which nothing differs.
 -- @return { calls, inner: { question, answer }, sealed: the same in their envelopes }
 function M.idle()
