@@ -6,6 +6,7 @@ local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local native = require("spec.support.native")
 local nodes = require("spec.support.node")
+local peer_sessions = require("spec.support.peer_session")
 local peers = require("spec.support.peer")
 local wait = require("spec.support.wait")
 
@@ -95,6 +96,33 @@ describe("with REQUIRE_PEER_ATTESTATION", function()
 			assert.truthy(response.message:find("attestation", 1, true), response.message)
 		end)
 	end
+
+	it("binds a document in a session to the session and the number of its message", function()
+		local asker, pubkey = peers.new(node, "asker in a session"), crypto.hex(crypto.made_up("ephemeral").der)
+		node:register({ asker })
+		wait.until_true("the node to know it", function() return peer_sessions.request(asker).status == 200 end)
+		local session, other = peer_sessions.open(asker), peer_sessions.open(asker)
+		local function ask_with(nonce)
+			local document = assert(root:make({
+				now_ms = native.wall_ms(), pcrs = IMAGE, public_key = asker.identity.der,
+				nonce = attest.secret_nonce(nonce, node.wallet, pubkey),
+				user_data = attest.user_data(asker.wallet, "secret", ("ab"):rep(32)),
+			}))
+			return session:sync({
+				type = "master_secret_request", ecdh_pubkey = pubkey, attestation = native.base64_encode(document),
+			}, { mac = false })
+		end
+		local function nonce_of(of, ahead)
+			return ("%s:%d"):format(crypto.hex(of.opening.salt), session.seq + ahead)
+		end
+		for _, nonce in ipairs({ nonce_of(other, 1), nonce_of(session, 3), asker:nonce() }) do
+			local refused = ask_with(nonce)
+			assert.same({ 403, "unauthorized" }, { refused.status, refused.code })
+			assert.matches("attestation", refused.message)
+		end
+		local given = ask_with(nonce_of(session, 1))
+		assert.equal(32, #crypto.unseal(crypto.made_up("ephemeral").scalar, given.sealed))
+	end)
 
 	it("refuses a peer that shows nothing", function()
 		expect.refused(peer:ask_secret(), 403, "unauthorized")

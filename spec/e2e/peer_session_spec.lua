@@ -1,6 +1,7 @@
 -- Sessions that members open with a node (docs/protocol.md section 15.6): what goes through them, and every refusal.
 
 local apps = require("spec.support.app")
+local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
 local nodes = require("spec.support.node")
@@ -75,7 +76,7 @@ describe("a member's session", function()
 				local body = session:seal(('{"mac":"%s","since":%d,"type":"snapshot_request"}'):format(
 					peer_sessions.mac(session, seq), since))
 				local response = sessions.post(peer, body)
-				local page = require("cjson").decode((session:open_answer(response.body, seq)))
+				local page = cjson.decode((session:open_answer(response.body, seq)))
 				moved, since = moved + #body + #response.body, page["until"]
 				for _, list in pairs(page.data) do
 					for _, record in ipairs(list) do
@@ -201,6 +202,60 @@ describe("a member's session", function()
 			local counts = session:sync({ type = "delta", data = { ["700"] = { hex } } })
 			assert.same({ 1, 1 }, { counts.total, counts.rejected })
 		end)
+	end)
+
+	it("goes on when the table is full of members' sessions, and applications get none", function()
+		local small = nodes.start({ env = { MAX_SESSIONS = "2" } })
+		finally(function() small:stop() end)
+		local made, other = member("full", small), apps.new(small, "700", "full app")
+		small:register({ other })
+		wait.until_true("the application", function() return sessions.request(other).status == 200 end)
+		local own = sessions.open(other)
+		local first, second = peer_sessions.open(made), peer_sessions.open(made)
+		expect.refused(sessions.post(other, (own:seal('{"op":"list"}'))), 410, "session_unknown")
+		expect.refused(sessions.request(other), 503, "service_unavailable")
+		for _, session in ipairs({ first, second }) do assert.equal("ok", session:sync(SNAPSHOT).status) end
+	end)
+
+	it("ends when its member leaves the list, or gets another key", function()
+		local leaver, rekeyed = member("leaver"), member("rekeyed")
+		local other_key = crypto.hex(crypto.made_up("another key").der)
+		for made, change in pairs({
+			[leaver] = function(chain) chain.instances[leaver.wallet].status = 1 end,
+			[rekeyed] = function(chain) chain.instances[rekeyed.wallet].tee_pubkey = other_key end,
+		}) do
+			local session = peer_sessions.open(made)
+			node:edit_chain(change)
+			local last
+			wait.until_true("its end", function()
+				local body, seq = session:seal(('{"data":{},"mac":"%s","type":"delta"}'):format(
+					peer_sessions.mac(session, session.seq + 1)))
+				local response = sessions.post(made, body)
+				if response.status == 410 then return true end
+				last = cjson.decode((session:open_answer(response.body, seq)))
+				return last.status == 403
+			end)
+			expect.refused(sessions.post(made, (session:seal("{}"))), 410, "session_unknown")
+			expect.refused(peer_sessions.request(made), 403, "forbidden")
+		end
+	end)
+
+	it("is limited to its member and its number, whoever else has a session", function()
+		local session, other = peer_sessions.open(peer), peer_sessions.open(member("another member"))
+		local own = sessions.open(app)
+		local body = session:seal('{"type":"delta","data":{}}')
+		for _, foreign in ipairs({ other.sid, own.sid }) do
+			expect.refused(sessions.post(peer, foreign .. body:sub(17)), 400, "bad_request")
+		end
+		assert.equal(200, sessions.post(peer, body).status)
+		expect.refused(sessions.post(peer, body), 409, "session_replay")
+		expect.refused(sessions.post(peer, crypto.random(16) .. body:sub(17)), 410, "session_unknown")
+		for _, at in ipairs({ 17, 24, 25, 100, #body }) do
+			local fresh = session:seal('{"type":"delta","data":{}}')
+			local spoilt = fresh:sub(1, at - 1) .. string.char(fresh:byte(at) ~ 1) .. fresh:sub(at + 1)
+			expect.refused(sessions.post(peer, spoilt), 400, "bad_request")
+		end
+		assert.equal("ok", session:sync({ type = "delta", data = {} }).status)
 	end)
 
 	it("gives no secret in version 1 to a member that says that it has sessions", function()
