@@ -59,8 +59,10 @@ local function call(self, peer, build)
 	end
 	if kind == "snapshot_request" and since < math.maxinteger then self.pages[#self.pages + 1] = peer.index end
 	peer.heard, peer.store = true, to.id
-	local exchange = { peer = { wallet = M.wallet_of(1), number = 1 }, secret = self.secret, proof = { pop = "0xsignature" },
-		stands = function() return true end }
+	local exchange = {
+		peer = { wallet = M.wallet_of(1), number = 1 }, secret = self.secret, proof = { pop = "0xsignature" },
+		stands = function() return true end,
+	}
 	local reply, text, code = to.replies:reply(kind, opened, exchange)
 	if exchange.slot then exchange.slot:release() end
 	if not reply then return nil, text, code end
