@@ -90,11 +90,12 @@ end
 
 -- Serves the message of a session that is there.
 local function serve_session(self, inbound, session, began)
-	local is_members = session:owner() == "peer"
-	if is_members and self.members:is_serving() then return serve_member(self, inbound, session, began) end
+	if session:owner() == "peer" then
+		if self.members:is_serving() then return serve_member(self, inbound, session, began) end
+		return err.reply("ERR_NOT_READY")
+	end
 	local refused = self.operations:not_ready()
 	if refused then return refused end
-	if is_members then return err.reply("ERR_NOT_READY") end
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	return serve_application(self, inbound, session, began)
@@ -104,6 +105,7 @@ end
 function Messages:serve(inbound)
 	local began = uv.hrtime()
 	local refused = self.operations:not_ready()
+	-- Members are served before applications are: what is said of a session that is gone must not depend on whose it was.
 	if refused and not self.members:is_serving() then return refused end
 	-- Whose message it is, and so how long it may be, its first bytes tell.
 	local too_much = inbound:announces_too_much(math.max(inbound.max_body, self.config.MAX_SYNC_PAYLOAD_BYTES))
@@ -111,7 +113,7 @@ function Messages:serve(inbound)
 	local ok, message, code = inbound.request:await_front(FRONT_BYTES)
 	if not ok then return err.reply(code, message) end
 	local session <close>, why, failure = self.sessions:find(inbound.request.head, self.mono_ms())
-	if not session then return refused or plain_refusal(why, failure) end
+	if not session then return plain_refusal(why, failure) end
 	local reply = serve_session(self, inbound, session, began)
 	-- What is not a member's has the limits of its address.
 	if not (reply.status == 200 and session:owner() == "peer") then inbound.request:exempt(nil) end
