@@ -5,7 +5,7 @@
 #include "lib/fuzz.h"
 #include "sync_kit.h"
 
-const unsigned fuzz_kinds = 2;
+const unsigned fuzz_kinds = 4;
 
 static void check_members(const kms_sync *message)
 {
@@ -84,31 +84,60 @@ static void check_pages(kms_store *store, const kms_sync *message)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+typedef kms_status (*parser)(kms_sync **message, const char **field, kms_buf *plain);
+
+/* Reads the input with values in hexadecimal or in base64. accepted: what the input has reached, if it is
+ * parsed and if records of it are merged. */
+static void check_input(kms_span input, parser parse, unsigned accepted)
 {
 	kms_sync *message;
 	kms_sync_counts counts;
 	const char *field;
-	fuzz_start();
-	if (size > FUZZ_MAX_INPUT) return 0;
-	kms_buf copy = fuzz_copy(KMS_BUF_WIPED, kms_span_of(data, size));
-	kms_status status = kms_sync_parse(&message, &field, &copy);
+	kms_buf copy = fuzz_copy(KMS_BUF_WIPED, input);
+	kms_status status = parse(&message, &field, &copy);
 	HOLDS(!copy.data && (status == KMS_OK) == (message != NULL));
 	HOLDS(kms_status_category(status) != KMS_CATEGORY_USAGE);
-	if (!message) return 0;
-	fuzz_accept(0);
+	if (!message) return;
+	fuzz_accept(accepted);
 	check_members(message);
 	if (kms_sync_records(message)) {
 		kms_store *store = kit_store(SELF);
 		HOLDS_OK(apply_message(&counts, message, store));
 		check_counts(&counts, message);
-		if (counts.merged) fuzz_accept(1);
+		if (counts.merged) fuzz_accept(accepted + 1);
 		if (counts.merged) check_snapshot(store);
 		check_pages(store, message);
 		kms_store_free(store);
 	}
 	kms_sync_free(message);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	fuzz_start();
+	if (size > FUZZ_MAX_INPUT) return 0;
+	check_input(kms_span_of(data, size), kms_sync_parse, 0);
+	check_input(kms_span_of(data, size), kms_sync_parse_base64, 2);
 	return 0;
+}
+
+/* The records of a message, with their values in base64. */
+static void seed_base64(const kms_buf *hex)
+{
+	kms_delta delta;
+	kms_sync_counts counts;
+	kms_store *store = kit_store(3);
+	kms_buf text = new_text();
+	const kms_delta_options options = {
+		.max_records = 10, .max_bytes = 10000, .max_record_bytes = SIZE_MAX, .base64 = true
+	};
+	MUST(apply_text(&counts, store, hex));
+	add(&text, "{\"data\":");
+	MUST(kms_sync_delta(&delta, &text, store, &options));
+	add(&text, "}");
+	fuzz_seed(kms_buf_span(&text));
+	kms_buf_free(&text);
+	kms_store_free(store);
 }
 
 void fuzz_seeds(void)
@@ -122,6 +151,7 @@ void fuzz_seeds(void)
 		   "\"tombstone\":true,\"ttl_ms\":0}");
 	add(&text, "]}}");
 	fuzz_seed(kms_buf_span(&text));
+	seed_base64(&text);
 	kms_buf_free(&text);
 	FUZZ_SEED("{\"type\":\"master_secret_request\",\"sender_wallet\":\"" WALLET
 		  "\",\"ecdh_pubkey\":\"04\"}");
