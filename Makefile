@@ -311,7 +311,7 @@ fairness: deps-build-run-test ## what hostile clients cost an honest one: its ti
 	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/fairness.lua $(BUILD) $(or $(SECONDS),7)
 
 # Likewise, with its nodes.
-bench-cluster: deps-build-run-test-contracts ## replication: push lag, a second copy, joins, repair, idle members; SIZE=full for large joins too
+bench-cluster: deps-build-run-test-contracts ## replication: push lag, a second copy, joins, repair, bytes of a copy, idle members; SIZE=full for large joins too
 	@contracts/script/build
 	$(SUBMAKE) build native-tests bench-tools
 	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/cluster.lua $(BUILD) $(or $(SIZE),small)

@@ -200,6 +200,17 @@ describe("peers", function()
 		assert.is_false(list:has_sessions(peer))
 	end)
 
+	it("does not hold a peer to the sessions that it had under another registered key", function()
+		local peer = list:peer(OTHER)
+		peer.had_session = true
+		assert.is_true(list:refresh())
+		assert.is_true(list:has_sessions(peer))
+		chain.instances[OTHER].tee_pubkey = key()
+		assert.is_true(list:refresh())
+		assert.equal(peer, list:peer(OTHER))
+		assert.is_false(list:has_sessions(peer))
+	end)
+
 	-- Forgotten, it would be taken for an existing node: what is too large for those would never reach it.
 	it("asks a peer for its features again before it forgets them", function()
 		local peer = list:peer(OTHER)

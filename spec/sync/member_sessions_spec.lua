@@ -28,10 +28,12 @@ describe("kms.sync.member_sessions", function()
 			exchange = function(_, fields) return fields end,
 			in_turn = function(_, _, fn, ...)
 				if not in_turn then return false end
+				if done.waiting then done.waiting() end
 				return true, fn(...)
 			end,
 			execute = function(_, _, exchange)
 				done.executed = exchange
+				if done.meanwhile then done.meanwhile() end
 				return done.reply or native.text_body("reply")
 			end,
 			sent = function(_, body) return body end,
@@ -99,6 +101,21 @@ describe("kms.sync.member_sessions", function()
 			assert.is_nil(exempt)
 			assert.is_nil(done.executed)
 		end
+	end)
+
+	it("gives nothing in a session whose member gets another key while the message waits or is dealt with", function()
+		local function other_key() peer.point = "q" end
+		done.reply = native.text_body("reply")
+		done.meanwhile = other_key
+		local reply, refused = serve()
+		assert.same({ 200, "refused", 403, "unauthorized" }, { reply.status, reply.body, refused[1], refused[2] })
+		assert.is_true(done.finished)
+		assert.has_error(function() return done.reply:len() end) -- it is closed
+		peer.point, done.meanwhile, done.waiting, done.executed, done.finished = "p", nil, other_key, nil, nil
+		reply, refused = serve()
+		assert.same({ 200, "refused", 403, "unauthorized" }, { reply.status, reply.body, refused[1], refused[2] })
+		assert.is_true(done.finished)
+		assert.is_nil(done.executed)
 	end)
 
 	for what, case in pairs({

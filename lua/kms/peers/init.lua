@@ -61,7 +61,9 @@ end
 local function update(self, instance)
 	local peer = remember(self, instance.wallet)
 	if peer.instance and peer.instance.url ~= instance.url then peer.failures, peer.retry_ms = 0, 0 end
+	local former = peer.point
 	peer.instance, peer.point = instance, native.peer_point(instance.tee_pubkey)
+	if peer.point ~= former then peer.had_session = nil end -- nothing that was recorded opens under another key
 	local message
 	peer.url, message = self.outbound:check(instance.url)
 	if not peer.url and instance.wallet ~= self.tee.address then report_bad_url(self, peer, message) end
@@ -203,9 +205,9 @@ function Peers:announced(peer, features, store, is_bound)
 	return restarted
 end
 
---- Whether a peer has sessions: it has announced them within a day, or one was opened with it (`had_session`). After
--- that it is not spoken to in version 1, which somebody on the way could bring about, unless it says itself that it has
--- none.
+--- Whether a peer has sessions: it has announced them within a day, or one was opened under its registered key
+-- (`had_session`). Then it is not spoken to in version 1, which somebody on the way could bring about, unless it says
+-- itself that it has none.
 function Peers:has_sessions(peer)
 	return peer.had_session == true or self:understands(peer, "session")
 end

@@ -64,14 +64,22 @@ local function refuse(self, message, text, code, wait_s)
 	return { status = 200, headers = SEALED, body = body, code = reply.code, inner_status = reply.status }
 end
 
+-- Ends a session whose member has another registered key by now. Returns nil, message, code.
+local function refuse_key(session)
+	session:finish()
+	return nil, "the registered key has changed since the session was opened", "ERR_UNAUTHORIZED"
+end
+
 -- The peer whose session it is. Returns peer | nil, message, code, seconds to wait: the session has ended.
 local function caller_of(self, session)
 	local _, wallet = session:owner()
 	local peer, message, code, wait_s = self.callers:known(wallet)
-	if peer and session:is_for(peer.point) then return peer end
-	session:finish()
-	if peer then return nil, "the registered key has changed since the session was opened", "ERR_UNAUTHORIZED" end
-	return nil, message, code, wait_s
+	if not peer then
+		session:finish()
+		return nil, message, code, wait_s
+	end
+	if not session:is_for(peer.point) then return refuse_key(session) end
+	return peer
 end
 
 -- Parses the message and looks at its proof. Returns message (native.sync_parse_base64) | nil, message, code.
@@ -110,10 +118,21 @@ local function execute(self, message, plain, exchange)
 	return plain, text, code, wait_s
 end
 
+-- Returns as execute. The key may change while the message waits and while it is dealt with: an answer in this session
+-- is one to who has the old key.
+local function execute_for_key(self, session, message, plain, exchange)
+	local function is_for_key() return session:is_for(exchange.peer.point) end
+	if not is_for_key() then return refuse_key(session) end
+	local reply, text, code, wait_s = execute(self, message, plain, exchange)
+	if not reply or is_for_key() then return reply, text, code, wait_s end
+	reply:close()
+	return refuse_key(session)
+end
+
 -- Returns the reply with the sealed answer.
-local function answer(self, message, plain, exchange, max_bytes)
+local function answer(self, session, message, plain, exchange, max_bytes)
 	local text, code, wait_s
-	plain, text, code, wait_s = execute(self, message, plain, exchange)
+	plain, text, code, wait_s = execute_for_key(self, session, message, plain, exchange)
 	if plain and plain:len() > max_bytes then
 		plain:close()
 		plain, text, code = nil, ("the answer is larger than the %d bytes allowed"):format(max_bytes), "ERR_TOO_LARGE"
@@ -144,7 +163,8 @@ local function serve(self, inbound, session, message, plain)
 		return refuse(self, message, "the message's time is not that of this node", "ERR_STALE")
 	end
 	local exchange = self.serving:exchange({ peer = peer, proof = {}, nonce = message:nonce(), is_sealed = true })
-	local locked, reply = self.serving:in_turn(exchange, answer, self, message, plain, exchange, inbound.max_body)
+	local locked, reply = self.serving:in_turn(exchange, answer, self, session, message, plain, exchange,
+		inbound.max_body)
 	return locked and reply or refuse(self, message, "too many requests of this peer wait", "ERR_BUSY")
 end
 
