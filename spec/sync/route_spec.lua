@@ -28,6 +28,7 @@ describe("kms.sync.route", function()
 			tee = {}, peers = peers, callers = known, readiness = readiness, secrets = {},
 			serving = serving.new({
 				callers = known, peers = peers, pusher = {}, replies = {}, readiness = readiness, secrets = {}, require_pop = false,
+				max_bytes = 1 << 20,
 			}),
 			nonces = { add_to = function(_, reply) return reply end },
 		})

@@ -27,6 +27,7 @@ function M.add(parts)
 	parts.serving = serving.new({
 		callers = parts.callers, peers = parts.peers, pusher = parts.pusher, replies = parts.replies,
 		readiness = parts.readiness, secrets = parts.secrets, require_pop = parts.config.REQUIRE_POP,
+		max_bytes = parts.config.MAX_SYNC_PAYLOAD_BYTES,
 	})
 	parts.members = member_sessions.new({
 		sessions = parts.sessions, callers = parts.callers, serving = parts.serving, peers = parts.peers,

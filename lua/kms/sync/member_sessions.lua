@@ -162,7 +162,9 @@ local function serve(self, inbound, session, message, plain)
 	if is_stale(self, message) then
 		return refuse(self, message, "the message's time is not that of this node", "ERR_STALE")
 	end
-	local exchange = self.serving:exchange({ peer = peer, proof = {}, nonce = message:nonce(), is_sealed = true })
+	local exchange = self.serving:exchange({
+		peer = peer, proof = {}, nonce = message:nonce(), is_sealed = true, bytes = message:size(),
+	})
 	local locked, reply = self.serving:in_turn(exchange, answer, self, session, message, plain, exchange,
 		inbound.max_body)
 	return locked and reply or refuse(self, message, "too many requests of this peer wait", "ERR_BUSY")

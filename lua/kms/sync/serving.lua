@@ -35,11 +35,12 @@ end
 --   proof         what the reply repeats of the request's (kms.sync.message): pop, or nothing in a session
 --   nonce         what attestation documents in it are bound to
 --   is_sealed     whether it came in a session
+--   bytes         of it that are in memory while it waits; nil: none
 --   secret        the master secret that it was checked under; set by whoever opens it
 --   authentic     whether its sender has shown that it holds that secret; set likewise
 --   slot          of a snapshot or page (kms.sync.page_slots); set by kms.sync.replies
 --   stands()      true | nil, message, code: to be called after each wait
--- @param fields peer, proof, nonce, is_sealed
+-- @param fields peer, proof, nonce, is_sealed, bytes
 -- @return exchange
 function Serving:exchange(fields)
 	function fields.stands() return still_stands(self, fields) end
@@ -101,17 +102,29 @@ function Serving.sent(_, body, exchange)
 	return held
 end
 
---- Calls fn(...) when no other request of the exchange's peer is served, since each can be large. Yields.
+local function give_back(self, exchange)
+	local wallet = exchange.peer.wallet
+	local left = (self.held[wallet] or 0) - (exchange.bytes or 0)
+	self.held[wallet] = left > 0 and left or nil
+end
+
+--- Calls fn(...) when no other request of the exchange's peer is served, since each can be large. Yields. What is in
+-- memory while it waits has the room of one request, or is the only one.
 -- @return true, what fn returned | false: too many wait
 function Serving:in_turn(exchange, fn, ...)
-	return self.lock:with(exchange.peer.wallet, finally.call, release_unsent, exchange, nil, fn, ...)
+	local wallet, bytes = exchange.peer.wallet, exchange.bytes or 0
+	local held = self.held[wallet] or 0
+	if held > 0 and bytes > self.max_bytes - held then return false end
+	self.held[wallet] = held + bytes
+	return finally.call(give_back, self, exchange, self.lock.with, self.lock, wallet,
+		finally.call, release_unsent, exchange, nil, fn, ...)
 end
 
 --- @param deps callers (kms.sync.callers), peers, pusher (kms.sync.push), replies (kms.sync.replies), readiness
--- (is_verified, reason), secrets (field current), require_pop (REQUIRE_POP)
+-- (is_verified, reason), secrets (field current), require_pop (REQUIRE_POP), max_bytes (MAX_SYNC_PAYLOAD_BYTES)
 function M.new(deps)
-	local self = needs.take(deps, "callers peers pusher replies readiness secrets require_pop")
-	self.lock = key_lock.new(WAITING)
+	local self = needs.take(deps, "callers peers pusher replies readiness secrets require_pop max_bytes")
+	self.lock, self.held = key_lock.new(WAITING), {} -- held: bytes by wallet
 	return setmetatable(self, Serving)
 end
 
