@@ -1,6 +1,7 @@
 --- The peers: the members of the KMS application as the chain lists them, and what this node has learned
 -- about each from its own exchanges with it.
 
+local announcements = require("kms.peers.announcements")
 local chain_api = require("kms.chain")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
@@ -11,9 +12,7 @@ local Peers = {}
 Peers.__index = Peers
 
 local MAX_FORMER = 1000 -- former members that are remembered
-local FEATURE_MEMORY_MS = 24 * 3600 * 1000 -- announced features are believed for a day
 local SILENT_INTERVALS = 3 -- without an answer, until a peer does not count as ok any more
-local GREET_AGAIN_MS = 23 * 3600 * 1000 -- a peer is asked again before that day is over
 
 local function usable_version(version)
 	return version.status == chain_api.VERSION.ENROLLED or version.status == chain_api.VERSION.DEPRECATED
@@ -186,23 +185,10 @@ function Peers:trusted(peer)
 	self.bans:end_row(peer.wallet)
 end
 
---- Records what a peer announced in an authentic message. Short messages of this version's nodes name a store and no
--- features: they say nothing about these, least of all that the peer is an existing node.
--- @param features set of names
--- @param store id of its store, or nil
--- @param is_bound whether the message is provably of this exchange: what it lacks, its sender has not
--- @return whether the store is another one than before: the peer has restarted and holds nothing of what it
---   acknowledged
+--- Records what a peer announced in an authentic message (kms.peers.announcements).
+-- @return whether the peer has restarted and holds nothing of what it acknowledged
 function Peers:announced(peer, features, store, is_bound)
-	local now = self.mono_ms()
-	local is_met = peer.heard == true or peer.store ~= nil
-	local restarted = store ~= nil and is_met and peer.store ~= store
-	peer.store = store or peer.store
-	local forgotten = not store and peer.features_ms and now - peer.features_ms >= FEATURE_MEMORY_MS
-	if next(features) or forgotten then peer.features, peer.features_ms = features, now end
-	peer.heard = not store or next(peer.features) ~= nil
-	if is_bound and next(features) and not features.session then peer.had_session = nil end
-	return restarted
+	return announcements.note(peer, features, store, is_bound, self.mono_ms())
 end
 
 --- Whether a peer has sessions: it has announced them within a day, or one was opened under its registered key
@@ -214,14 +200,13 @@ end
 
 --- Whether a peer has announced a feature (kms.peers.features) within a day.
 function Peers:understands(peer, feature)
-	return peer.features[feature] == true and self.mono_ms() - peer.features_ms < FEATURE_MEMORY_MS
+	return announcements.understands(peer, feature, self.mono_ms())
 end
 
 --- Whether this node knows which features a peer has. A peer that was silent for a day would be taken for an
 -- existing node, and records that are too large for existing nodes would be skipped.
 function Peers:is_known(peer)
-	if not peer.heard then return false end
-	return next(peer.features) == nil or self.mono_ms() - peer.features_ms < GREET_AGAIN_MS
+	return announcements.is_known(peer, self.mono_ms())
 end
 
 --- Whether another member is known to be an existing node. Among them, a node of whose earlier runs nobody holds

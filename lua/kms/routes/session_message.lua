@@ -85,6 +85,7 @@ local function serve_member(self, inbound, session, began)
 	if not reply then return plain_refusal(why, failure) end
 	own.wallet, own.is_member = wallet, true
 	self.note(own, { status = reply.inner_status or reply.status, code = reply.code }, uv.hrtime() - began)
+	reply.code = not reply.inner_status and reply.code or nil -- a refusal inside is noted, and has its audit line
 	return reply
 end
 

@@ -193,8 +193,8 @@ end
 --- @param deps store, log, wall_ms, mono_ms; peers (kms.peers); writer (kms.sync.message); evidence
 -- (kms.sync.evidence); gateway (kms.policy.gateway); readiness (is_complete); config (MAX_SNAPSHOT_BYTES);
 -- new_apps (kms.sync.new_apps); existing (kms.sync.existing_nodes); absence
--- (kms.node.absence); audit (kms.audit); has_sessions (function -> whether this node has sessions with members; default:
--- it has not)
+-- (kms.node.absence); audit (kms.audit); has_sessions (function -> whether this node has sessions with members;
+-- default: it has not)
 -- @return replies; its field `counts` holds the messages of each type since the start, and in `records` what
 --   became of their records (kms.sync.record_counts)
 function M.new(deps)
