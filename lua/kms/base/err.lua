@@ -99,7 +99,7 @@ local NAMES = {
 		ERR_TLS = "upstream_failed", ERR_ADDRESS_REFUSED = "upstream_failed", ERR_HTTP = "upstream_failed",
 		ERR_ABI = "upstream_failed", ERR_TEE = "tee_unavailable", ERR_CHAIN = "chain_unavailable",
 		ERR_OLD_STATE = "chain_unavailable", ERR_NOT_READY = "not_ready", ERR_REFUSED = "upstream_failed",
-		ERR_NOT_LISTED = "upstream_failed", ERR_CLOCK = "clock",
+		ERR_NOT_LISTED = "upstream_failed", ERR_NO_SESSION = "upstream_failed", ERR_CLOCK = "clock",
 		ERR_UNVERIFIED = "upstream_failed", ERR_NOTHING = "upstream_failed", ERR_NOT_REPLICATED = "not_replicated",
 	},
 }
