@@ -31,7 +31,11 @@ static int push_request(lua_State *L, const kms_http_request *request)
 	lua_pushboolean(L, request->keep_alive);
 	lua_pushboolean(L, request->framing != KMS_HTTP_NO_BODY);
 	lua_pushboolean(L, request->rare_headers);
-	return 7;
+	if (request->framing == KMS_HTTP_CHUNKED)
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, (lua_Integer)request->length);
+	return 8;
 }
 
 static int push_refusal(lua_State *L, const kms_http_refusal *refusal)
@@ -46,8 +50,9 @@ static int push_refusal(lua_State *L, const kms_http_refusal *refusal)
 /*
  * An event, as results:
  *   nil, bytes read ahead                                nothing new
- *   "request", method, path, query, keep_alive, has_body, rare_headers
- *                                                        a head (http.h); query is nil without '?'
+ *   "request", method, path, query, keep_alive, has_body, rare_headers, length
+ *                                                        a head (http.h); query is nil without '?'; length:
+ *                                                        announced bytes of the body, nil for a chunked one
  *   "body"                                               the body is complete
  *   "refused", HTTP status, code, message                reply with this, then close
  */
@@ -182,17 +187,6 @@ static int http_expects_continue(lua_State *L)
 	return 1;
 }
 
-/* parser:content_length() -> announced bytes; 0 without a body, nil for a chunked one. */
-static int http_content_length(lua_State *L)
-{
-	const kms_http_request *request = kms_http_get_request(bind_http_check(L, 1));
-	if (!request || request->framing == KMS_HTTP_CHUNKED)
-		lua_pushnil(L);
-	else
-		lua_pushinteger(L, (lua_Integer)request->length);
-	return 1;
-}
-
 /* parser:release_body(): frees the body earlier than next() does. */
 static int http_release_body(lua_State *L)
 {
@@ -229,7 +223,6 @@ static const luaL_Reg http_methods[] = {
 	{ "header", http_header },
 	{ "host", http_host },
 	{ "expects_continue", http_expects_continue },
-	{ "content_length", http_content_length },
 	{ "release_body", http_release_body },
 	{ "release", http_release_head },
 	{ "body", http_body },

@@ -84,10 +84,22 @@ static int sessions_end_wallet(lua_State *L)
 	return 1;
 }
 
+static int push_owner(lua_State *L, const kms_session_owner *owner)
+{
+	char wallet[KMS_ADDRESS_TEXT], storage[KMS_DECIMAL_MAX];
+	kms_text app_id = kms_decimal_format(storage, owner->app_id);
+	lua_pushstring(L, owner->kind == KMS_SESSION_APP ? "app" : "peer");
+	kms_address_format(wallet, owner->wallet20);
+	lua_pushlstring(L, wallet, sizeof(wallet));
+	lua_pushlstring(L, app_id.text, app_id.len);
+	return 3;
+}
+
 /*
- * sessions:find(head, mono_ms) -> session | nil, message, code
- * The session that the message in `head` names, whose body is not read yet: its front is enough.
- * ERR_NOT_FOUND where there is none, ERR_TRUNCATED and ERR_FIELD_VALUE for what begins as no message does.
+ * sessions:find(head, mono_ms) -> session, "app" or "peer", wallet, app id as text | false | nil, message,
+ * code The session that the message in `head` names, whose body is not read yet: its front is enough; and
+ * whose it is. false: the front has not arrived. ERR_NOT_FOUND where there is none, ERR_TRUNCATED and
+ * ERR_FIELD_VALUE for what begins as no message does.
  */
 static int sessions_find(lua_State *L)
 {
@@ -98,12 +110,16 @@ static int sessions_find(lua_State *L)
 	const kms_http *http = bind_http_check(L, 2);
 	uint64_t now_s = arg_seconds(L, 3);
 
-	(void)kms_http_body_front(front, &got, http, sizeof(front));
+	if (!kms_http_body_front(front, &got, http, sizeof(front))) {
+		lua_pushboolean(L, false);
+		return 1;
+	}
 	kms_status status = kms_session_head_parse(sid16, &seq, kms_span_of(front, got));
 	if (status != KMS_OK) return bind_fail(L, status);
 	kms_session **box = (kms_session **)bind_new(L, &bind_session_type);
 	status = kms_sessions_find(box, sessions, sid16, now_s);
-	return status == KMS_OK ? 1 : bind_fail(L, status);
+	if (status != KMS_OK) return bind_fail(L, status);
+	return 1 + push_owner(L, kms_session_owner_of(*box));
 }
 
 static const luaL_Reg sessions_methods[] = {
@@ -141,14 +157,7 @@ static const kms_session_owner *owner_of(lua_State *L)
 /* session:owner() -> "app" or "peer", wallet, app id as text */
 static int session_owner(lua_State *L)
 {
-	const kms_session_owner *owner = owner_of(L);
-	char wallet[KMS_ADDRESS_TEXT], storage[KMS_DECIMAL_MAX];
-	kms_text app_id = kms_decimal_format(storage, owner->app_id);
-	lua_pushstring(L, owner->kind == KMS_SESSION_APP ? "app" : "peer");
-	kms_address_format(wallet, owner->wallet20);
-	lua_pushlstring(L, wallet, sizeof(wallet));
-	lua_pushlstring(L, app_id.text, app_id.len);
-	return 3;
+	return push_owner(L, owner_of(L));
 }
 
 /* session:is_for(point97) -> whether it was opened under this registered key */
@@ -156,7 +165,7 @@ static int session_is_for(lua_State *L)
 {
 	const kms_session_owner *owner = owner_of(L);
 	const uint8_t *point97 = bind_arg_bytes(L, 2, KMS_P384_POINT);
-	lua_pushboolean(L, kms_equal_ct(owner->point97, point97, KMS_P384_POINT));
+	lua_pushboolean(L, memcmp(owner->point97, point97, KMS_P384_POINT) == 0); /* public */
 	return 1;
 }
 

@@ -101,12 +101,18 @@ static int message_finish(lua_State *L, bind_job *base)
 	message_job *job = (message_job *)base;
 	kms_http_release_body(job->http);
 	if (job->status != KMS_OK) return bind_fail(L, job->status);
+	const bind_message *m = job->message;
+	uint64_t time_ms = m->content.time_ms;
 	lua_pushvalue(L, MESSAGE_INDEX);
-	return 1;
+	lua_pushinteger(L, (lua_Integer)kms_operations_count(m->operations));
+	if (!m->content.json.text) return 2;
+	lua_pushinteger(L, time_ms > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)time_ms);
+	return 3;
 }
 
 /*
- * service:session_message(session, head, mono_ms) -> message | nil, message, code
+ * service:session_message(session, head, mono_ms) -> message, operations (0 where its content is malformed),
+ * when the caller sealed it (Unix time in ms; nil where nobody can tell) | nil, message, code
  * Decrypts the collected body of `head`, and releases it: ERR_NOT_FOUND, ERR_POP_NONCE_USED, ERR_DECRYPT,
  * ERR_TRUNCATED and ERR_FIELD_VALUE say that it is no new message of this session.
  */
@@ -139,24 +145,13 @@ static int service_session_message(lua_State *L)
 /* ---- what it says ---------------------------------------------------------------------------------------
  */
 
-/* message:time_ms() -> when the caller sealed it: Unix time; nil where its content is malformed */
-static int message_time_ms(lua_State *L)
+/* message:problem() -> message, code: why it has no operations; nil where it has */
+static int message_problem(lua_State *L)
 {
 	const bind_message *m = bind_check(L, 1, &bind_message_type);
-	uint64_t time_ms = m->content.time_ms;
-	if (!m->content.json.text) return 0;
-	lua_pushinteger(L, time_ms > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)time_ms);
-	return 1;
-}
-
-/* message:count() -> operations | nil, message, code: its content is malformed */
-static int message_count(lua_State *L)
-{
-	const bind_message *m = bind_check(L, 1, &bind_message_type);
-	if (m->stage == BIND_MESSAGE_CLOSED) return bind_fail(L, KMS_ERR_STATE);
-	if (m->problem != KMS_OK) return bind_fail_member(L, m->problem, m->field);
-	lua_pushinteger(L, (lua_Integer)kms_operations_count(m->operations));
-	return 1;
+	if (m->problem == KMS_OK) return 0;
+	bind_fail_member(L, m->problem, m->field);
+	return 2;
 }
 
 /* The operation of argument 2, from 1; NULL where there is none. */
@@ -180,8 +175,8 @@ static int message_failure(lua_State *L)
  */
 
 /*
- * message:select(index) -> true: the accessors below are about this operation, from 1 | nil: it was refused
- * when it was read
+ * message:select(index) -> "derive", "put", "delete", "get" or "list": the accessors below are about this
+ * operation, from 1 | nil: it was refused when it was read
  */
 static int message_select(lua_State *L)
 {
@@ -189,7 +184,7 @@ static int message_select(lua_State *L)
 	const kms_operation *operation = check_operation(L, m);
 	m->selected = operation && operation->status == KMS_OK ? &operation->request : NULL;
 	if (!m->selected) return 0;
-	lua_pushboolean(L, true);
+	lua_pushstring(L, kms_request_operation(m->selected->kind));
 	return 1;
 }
 
@@ -198,13 +193,6 @@ static const kms_request *selected(lua_State *L)
 	const bind_message *m = bind_check(L, 1, &bind_message_type);
 	if (!m->selected) luaL_argerror(L, 1, "has no selected operation");
 	return m->selected;
-}
-
-/* message:name() -> "derive", "put", "delete", "get" or "list" */
-static int message_name(lua_State *L)
-{
-	lua_pushstring(L, kms_request_operation(selected(L)->kind));
-	return 1;
 }
 
 /* message:path(), :context(), :key(), :numbers(): as those of a request (request.c) */
@@ -233,9 +221,8 @@ static int message_numbers(lua_State *L)
 }
 
 static const luaL_Reg message_methods[] = {
-	{ "time_ms", message_time_ms }, { "count", message_count },
-	{ "failure", message_failure }, { "select", message_select },
-	{ "name", message_name },       { "path", message_path },
+	{ "problem", message_problem }, { "failure", message_failure },
+	{ "select", message_select },   { "path", message_path },
 	{ "context", message_context }, { "key", message_key },
 	{ "numbers", message_numbers }, { NULL, NULL },
 };

@@ -70,7 +70,7 @@ describe("http", function()
 		local port = fixture.start(nil, { handler = function(request)
 			states[#states + 1] = {
 				request.method, request.query, request.has_body, request.complete, request.broken, request.replied,
-				request.continued, request.close, request.pause_s, request:content_length(),
+				request.continued, request.close, request.pause_s, request.length,
 			}
 			request:read_body(100)
 			return 200, nil, "{}"

@@ -12,14 +12,9 @@ local CALLER = { wallet = "0x" .. ("1"):rep(40), app_id = "7", point = "p", wall
 -- An opened message of operations by name, and what was done with it.
 local function new_message(names, failures)
 	local done = { refused = {}, executed = 0 }
-	local selected
 	return setmetatable({
-		time_ms = function() return 0 end, count = function() return #names end,
-		select = function(_, index)
-			selected = names[index]
-			return true
-		end,
-		name = function() return selected end, numbers = function() return 0, 3, 0 end,
+		names = names,
+		select = function(_, index) return names[index] end, numbers = function() return 0, 3, 0 end,
 		key = function() return "k" end, path = function() end, context = function() end,
 		failure = function(_, index)
 			if done.executed > 0 and failures and failures[index] then return "why", failures[index] end
@@ -60,13 +55,11 @@ local function serve(message, operations, more)
 	}
 	for name, fn in pairs(operations or {}) do parts[name] = fn end
 	local messages = session_message.new({
-		service = { session_message = function() return message end },
+		service = { session_message = function() return message, #message.names, 0 end },
 		sessions = {
 			find = function()
-				return setmetatable({
-					owner = function() return more.kind or "app", CALLER.wallet, CALLER.app_id end,
-					is_for = function() return true end,
-				}, { __close = function() end })
+				local session = setmetatable({ is_for = function() return true end }, { __close = function() end })
+				return session, more.kind or "app", CALLER.wallet, CALLER.app_id
 			end,
 		},
 		authenticator = { count = more.count or function() return true end },
@@ -82,8 +75,7 @@ local function serve(message, operations, more)
 	local inbound = {
 		max_body = 1000, announces_too_much = function() end,
 		request = {
-			await_front = function() return true end, read_body = function() return true end,
-			content_length = function() return 400 end, exempt = function() end,
+			read_body = function() return true end, length = 400, exempt = function() end,
 		},
 		operation = function(_, name) return { route = { name = name }, max_body = 1000 } end,
 	}

@@ -68,7 +68,7 @@ local routes = {
 	["/facts"] = function(request)
 		return 200, nil, cjson.encode({
 			method = request.method, path = request.path, query = request.query, remote = request.remote,
-			x = request:header("X-Twice"), length = request:content_length(),
+			x = request:header("X-Twice"), length = request.length or nil,
 		})
 	end,
 }

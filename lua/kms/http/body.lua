@@ -44,7 +44,7 @@ function M.await_front(conn, bytes)
 		conn.wakes_early = false
 		if event then break end
 	end
-	if not conn.closed then conn:enter("busy") end
+	if conn.phase == "body" then conn:enter("busy") end
 	if event then return nil, status, code, message end
 	return true
 end

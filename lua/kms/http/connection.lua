@@ -51,12 +51,12 @@ end
 
 -- Handles an event of the parser while there is no request. One that has arrived waits for its turn; input behind it is
 -- only buffered.
-local function step(self, event, a, b, c, d, e, f)
+local function step(self, event, a, b, c, d, e, f, g)
 	local server = self.server
 	if event == "request" then
 		local number = server.last_number + 1
 		server.last_number = number
-		local request = http_request.begin(self.last_request, self, number, a, b, c, d, e, f)
+		local request = http_request.begin(self.last_request, self, number, a, b, c, d, e, f, g)
 		self.request, self.last_request = request, request
 		server.connections:enter(self, "busy")
 		return server.turns:add(self.path, self)

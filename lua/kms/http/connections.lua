@@ -8,6 +8,7 @@ local native = require("kms_native")
 local M = {}
 
 local SWEEP_MS = 250 -- shortest time between two sweeps: how late a timeout may be
+local NEVER = math.huge
 
 local Connections = {}
 Connections.__index = Connections
@@ -16,7 +17,7 @@ local function unlink(conn)
 	conn.before.after, conn.after.before = conn.after, conn.before
 end
 
---- Moves a connection to a phase; its time there starts now.
+--- Moves a connection to a phase; its time there starts now. No clock is read for a phase without a timeout.
 function Connections:enter(conn, phase)
 	local list, before = self.lists[phase], conn.before
 	if before then
@@ -25,10 +26,13 @@ function Connections:enter(conn, phase)
 	else
 		self.count = self.count + 1
 	end
-	local last, now = list.before, native.mono_ms()
-	conn.phase, conn.since, conn.before, conn.after = phase, now, last, list
+	local last, look_ms = list.before, list.look_ms
+	conn.phase, conn.before, conn.after = phase, last, list
 	last.after, list.before = conn, conn
-	if now + list.look_ms < self.sweep_ms then self:sweep_by(now, now + list.look_ms) end
+	if look_ms == NEVER then return end
+	local now = native.mono_ms()
+	conn.since = now
+	if now + look_ms < self.sweep_ms then self:sweep_by(now, now + look_ms) end
 end
 
 --- Has the sweep run at a time, or soon after it.
@@ -39,15 +43,15 @@ end
 
 -- Has the sweep run again when the next connection can time out; not at all when none can.
 local function sweep_later(self, now)
-	local due_ms = math.huge
+	local due_ms = NEVER
 	for _, list in pairs(self.lists) do
 		local first = list.after
 		-- Of a phase that is looked at more often than its timeout: each time.
 		local since = list.look_ms < list.timeout_ms and now or first.since
 		if first ~= list then due_ms = math.min(due_ms, since + list.look_ms) end
 	end
-	self.sweep_ms = math.huge
-	if due_ms < math.huge then self:sweep_by(now, due_ms) end
+	self.sweep_ms = NEVER
+	if due_ms < NEVER then self:sweep_by(now, due_ms) end
 end
 
 --- Removes a connection.
@@ -72,7 +76,7 @@ function Connections:sweep(now, late)
 	sweep_later(self, now)
 end
 
---- The connection that entered one of these phases first, or nil.
+--- The connection that entered one of these phases first, or nil. Each of them has a timeout.
 function Connections:oldest(phases)
 	local oldest
 	for _, phase in ipairs(phases) do
@@ -103,10 +107,10 @@ end
 --   phase has a timeout
 -- @return connections; its field `count` is their number
 function M.new(names, timeouts_ms, looks_ms, sweep_in)
-	local self = setmetatable({ lists = {}, count = 0, sweep_ms = math.huge, sweep_in = sweep_in }, Connections)
+	local self = setmetatable({ lists = {}, count = 0, sweep_ms = NEVER, sweep_in = sweep_in }, Connections)
 	for _, name in ipairs(names) do
-		local timeout_ms = timeouts_ms[name] or math.huge
-		local list = { timeout_ms = timeout_ms, look_ms = math.min(timeout_ms, looks_ms and looks_ms[name] or math.huge) }
+		local timeout_ms = timeouts_ms[name] or NEVER
+		local list = { timeout_ms = timeout_ms, look_ms = math.min(timeout_ms, looks_ms and looks_ms[name] or NEVER) }
 		list.before, list.after = list, list
 		self.lists[name] = list
 	end

@@ -39,8 +39,7 @@ end
 -- negative here.
 -- @param limit bytes; nil: max_body
 function Inbound:announces_too_much(limit)
-	local request, max_body = self.request, limit or self.max_body
-	local announced = request.has_body and request.head:content_length() or 0
+	local announced, max_body = self.request.length or 0, limit or self.max_body
 	if announced > max_body or announced < 0 then return http_request.too_large(max_body) end
 	return nil
 end

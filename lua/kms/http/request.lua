@@ -7,6 +7,7 @@
 --   caller       { uid, pid } on a Unix socket, or nil
 --   head         the parser, which C functions take
 --   keep_alive, has_body
+--   length       announced bytes of the body: 0 without one, false for a chunked one
 --   rare_headers whether it has If-Match, If-None-Match or Content-Encoding
 
 local M = {}
@@ -46,11 +47,6 @@ function Request:host()
 	return self.head:host()
 end
 
---- The announced length of the body in bytes; 0 without a body, nil when it is chunked.
-function Request:content_length()
-	return self.head:content_length()
-end
-
 --- Collects the body in C, where functions of kms_native find it by `head`; yields until it is complete.
 -- Sends "100 Continue" where the client waits for it.
 -- @param limit  longest body in bytes; a longer announced one is refused before a byte is read
@@ -74,8 +70,7 @@ end
 -- @param bytes  how many, at most 64
 -- @return true | nil, message, code: as read_body
 function Request:await_front(bytes)
-	local announced = self.has_body and self.head:content_length()
-	if announced == false or announced and announced < bytes then return nil, "the body is too short", "ERR_TRUNCATED" end
+	if self.length and self.length < bytes then return nil, "the body is too short", "ERR_TRUNCATED" end
 	local ok, status, _, message = self.conn:await_front(bytes)
 	if ok then return true end
 	return nil, message, CODES[status]
@@ -111,15 +106,16 @@ end
 -- @param request  the connection's last one, whose reply is sent; nil: there was none
 -- @param conn  kms.http.connection; the other parameters are those of the parser's event "request"
 -- @return request
-function M.begin(request, conn, number, method, path, query, keep_alive, has_body, rare_headers)
+function M.begin(request, conn, number, method, path, query, keep_alive, has_body, rare_headers, length)
 	request = request or setmetatable({
 		conn = conn, remote = conn.address, caller = conn.caller, head = conn.parser,
 		number = false, method = false, path = false, query = false, keep_alive = false, has_body = false,
-		rare_headers = false,
+		rare_headers = false, length = false,
 		complete = false, broken = false, continued = false, replied = false, close = false, pause_s = false,
 	}, Request)
 	request.number, request.method, request.path, request.query = number, method, path, query
 	request.keep_alive, request.has_body, request.rare_headers = keep_alive, has_body, rare_headers
+	request.length = length or false
 	request.complete, request.broken, request.continued, request.replied = false, false, false, false
 	request.close, request.pause_s = false, false
 	return request

@@ -101,7 +101,9 @@ end
 --- Whether a hook exists. If not, its facts need not be gathered.
 -- @param path of the hook ("access.derive")
 function Policy:wants(path)
-	return self.calls:wants(path)
+	local wanted = self.calls.wanted[path]
+	if wanted == nil then return self.calls:wants(path) end
+	return wanted
 end
 
 --- Calls a hook that gives a verdict.

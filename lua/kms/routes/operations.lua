@@ -64,7 +64,8 @@ end
 -- @param opened native request, or operation of a message: path, context, key, numbers
 -- @return nil: it may be executed now, or the reply that refuses it
 function Operations:refusal(inbound, operation, caller, opened)
-	local refused = self:not_ready() or self.CHANGES[operation] and why_unwritable(self)
+	if not self.readiness.ready then return self:not_ready() end
+	local refused = self.CHANGES[operation] and why_unwritable(self)
 	if refused then return refused end
 	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
 	inbound.operation_name = operation

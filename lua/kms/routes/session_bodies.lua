@@ -24,7 +24,7 @@ end
 -- @return as kms.http.request's read_body
 function Bodies:read(inbound, owner, is_member)
 	local request, limit, address = inbound.request, inbound.max_body, inbound.limit_address
-	local bytes = request:content_length()
+	local bytes = request.length
 	if not bytes then
 		limit = math.min(limit, CHUNKED_BYTES)
 		bytes = limit

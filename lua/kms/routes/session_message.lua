@@ -42,43 +42,51 @@ local function authorize(self, session, inbound, mono_ms)
 	return nil, err.reply("ERR_UNAUTHORIZED", why)
 end
 
-local function is_stale(self, message)
-	local time_ms = message:time_ms()
-	return time_ms and math.abs(self.wall_ms() - time_ms) > self.window_ms
-end
-
--- Returns the reply to a message that was opened.
-local function answer(self, inbound, session, message, began)
-	local caller, refused = authorize(self, session, inbound, self.mono_ms())
+-- Returns the reply to a message that was opened. time_ms: when it was sealed, or nil.
+local function answer(self, inbound, session, message, count, time_ms, began)
+	local mono_ms, wall_ms = self.mono_ms(), self.wall_ms()
+	local caller, refused = authorize(self, session, inbound, mono_ms)
 	if not caller then return self.batches:refuse_all(message, refused) end
-	if is_stale(self, message) then
+	if time_ms and (time_ms > wall_ms + self.window_ms or time_ms < wall_ms - self.window_ms) then
 		return self.batches:refuse_all(message, err.reply("ERR_STALE", "the message's time is not that of this node"))
 	end
-	local count, why, code = message:count()
-	if not count then return self.batches:refuse_all(message, err.reply(code, why)) end
+	if count == 0 then
+		local why, code = message:problem()
+		return self.batches:refuse_all(message, err.reply(code, why))
+	end
 	return self.batches:run(inbound, message, count, caller, began)
 end
 
-local function serve_application(self, inbound, session, began)
-	local _, wallet, app_id = session:owner()
+local function serve_application(self, inbound, session, wallet, app_id, began)
 	local ok, message, code = self.bodies:read(inbound, app_id)
 	if not ok then return err.reply(code, message) end
-	local opened <close>, why, failure = self.service:session_message(session, inbound.request.head, self.mono_ms())
-	if not opened then return plain_refusal(why, failure) end
+	local opened <close>, count, time_ms = self.service:session_message(session, inbound.request.head, self.mono_ms())
+	if not opened then
+		local why, failure = count, time_ms
+		return plain_refusal(why, failure)
+	end
 	inbound.wallet, inbound.app_id = wallet, app_id
 	-- Where this throws, closing ends the session: its number is used, and nobody else will answer it.
-	return answer(self, inbound, session, opened, began)
+	return answer(self, inbound, session, opened, count, time_ms, began)
+end
+
+-- Finds the session of a message, once its first bytes have arrived. Results as of the table's find().
+local function find(self, request)
+	local session, kind, wallet, app_id = self.sessions:find(request.head, self.mono_ms())
+	if session ~= false then return session, kind, wallet, app_id end
+	local ok, message, code = request:await_front(FRONT_BYTES)
+	if not ok then return nil, message, code end
+	return self.sessions:find(request.head, self.mono_ms())
 end
 
 -- A message of a member has the limits of the route "sync", and counts as one there.
-local function serve_member(self, inbound, session, began)
+local function serve_member(self, inbound, session, wallet, began)
 	local own = inbound:operation("sync")
 	local refused = self.admit(own)
 	if refused then return refused end
 	inbound.max_body = own.max_body
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
-	local _, wallet = session:owner()
 	local ok, message, code = self.bodies:read(inbound, wallet, true)
 	if not ok then return err.reply(code, message) end
 	local reply, why, failure = self.members:serve(inbound, session)
@@ -90,16 +98,16 @@ local function serve_member(self, inbound, session, began)
 end
 
 -- Serves the message of a session that is there.
-local function serve_session(self, inbound, session, began)
-	if session:owner() == "peer" then
-		if self.members:is_serving() then return serve_member(self, inbound, session, began) end
+local function serve_session(self, inbound, session, kind, wallet, app_id, began)
+	if kind == "peer" then
+		if self.members:is_serving() then return serve_member(self, inbound, session, wallet, began) end
 		return err.reply("ERR_NOT_READY")
 	end
 	local refused = self.operations:not_ready()
 	if refused then return refused end
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
-	return serve_application(self, inbound, session, began)
+	return serve_application(self, inbound, session, wallet, app_id, began)
 end
 
 --- Serves POST /session/message.
@@ -111,13 +119,14 @@ function Messages:serve(inbound)
 	-- Whose message it is, and so how long it may be, its first bytes tell.
 	local too_much = inbound:announces_too_much(math.max(inbound.max_body, self.config.MAX_SYNC_PAYLOAD_BYTES))
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
-	local ok, message, code = inbound.request:await_front(FRONT_BYTES)
-	if not ok then return err.reply(code, message) end
-	local session <close>, why, failure = self.sessions:find(inbound.request.head, self.mono_ms())
-	if not session then return plain_refusal(why, failure) end
-	local reply = serve_session(self, inbound, session, began)
+	local session <close>, kind, wallet, app_id = find(self, inbound.request)
+	if not session then
+		local why, failure = kind, wallet
+		return plain_refusal(why, failure)
+	end
+	local reply = serve_session(self, inbound, session, kind, wallet, app_id, began)
 	-- What is not a member's has the limits of its address.
-	if not (reply.status == 200 and session:owner() == "peer") then inbound.request:exempt(nil) end
+	if not (reply.status == 200 and kind == "peer") then inbound.request:exempt(nil) end
 	return reply
 end
 

@@ -15,6 +15,7 @@ local SEALED = { ["Content-Type"] = "application/octet-stream" }
 local NAME = "session_message" -- of the route: stands in metrics for operations that have no name
 local OK = { status = 200 }
 local LISTINGS = { list = true }
+local NO_REPLIES = {}
 local SLICE_NS, LOOK_EVERY = 2000000, 16 -- longest time on decisions before other coroutines run, about
 
 -- ---- refusals inside -------------------------------------------------------------------------------------
@@ -56,46 +57,53 @@ end
 -- Decides about one operation of a message that is open.
 -- Returns its own kms.http.inbound, the reply that refuses it or nil, seconds that its application has to wait or nil.
 local function decide(self, inbound, message, index, caller, mono_ms)
-	local opened = message:select(index) and message or nil
-	local name = opened and opened:name() or NAME
-	local own = inbound:operation(name)
+	local name = message:select(index)
+	local own = inbound:operation(name or NAME)
 	local ok, wait_s = self.authenticator:count(caller, mono_ms)
 	if not ok then
 		return own, err.reply("ERR_RATE", "too many requests of this application", { ["Retry-After"] = wait_s }), wait_s
 	end
-	if not opened then
+	if not name then
 		local why, code = message:failure(index)
 		return own, err.reply(code, why)
 	end
-	return own, refused_by_route(self, own, opened, inbound.max_body) or self.operations:admit(own, name, caller)
-		or self.operations:refusal(own, name, caller, opened)
+	return own, refused_by_route(self, own, message, inbound.max_body) or self.operations:admit(own, name, caller)
+		or self.operations:refusal(own, name, caller, message)
 end
 
--- What comes of the operations of a message: lists of their inbounds and, where they are refused, of the replies;
--- lists: whether a listing is allowed; wait_s: seconds that the application has to wait, where it is beyond its limits.
+-- What comes of the operations of a message: the list of their inbounds; replies: those of the refused ones, by index;
+-- lists, changes: whether a listing, and a change of records, is allowed; wait_s: seconds that the application has to
+-- wait, where it is beyond its limits. One table where nothing is refused, with room for one operation: tables that
+-- are thrown away were a sixth of a small message's time.
 local function new_outcomes()
-	return { inbounds = {}, replies = {}, lists = false, wait_s = nil }
+	return { false, replies = NO_REPLIES, lists = false, changes = false, wait_s = nil }
 end
 
 -- Refuses an operation of the answer, and keeps the reply for the log.
 local function refuse(message, outcomes, index, reply)
+	if outcomes.replies == NO_REPLIES then outcomes.replies = {} end
 	outcomes.replies[index] = reply
 	message:refuse(index, parts_of(reply))
 end
 
 local function decide_all(self, inbound, message, count, caller)
-	local outcomes, mono_ms, slice_began = new_outcomes(), self.mono_ms(), uv.hrtime()
+	local outcomes, mono_ms = new_outcomes(), self.mono_ms()
+	local changes, slice_began = self.operations.CHANGES, count >= LOOK_EVERY and uv.hrtime()
 	for index = 1, count do
 		if index % LOOK_EVERY == 0 and uv.hrtime() - slice_began > SLICE_NS then
 			loop.pause()
 			slice_began = uv.hrtime()
 		end
 		local own, refused, wait_s = decide(self, inbound, message, index, caller, mono_ms)
-		outcomes.inbounds[index], outcomes.wait_s = own, wait_s or outcomes.wait_s
+		local name = own.route.name
+		outcomes[index] = own
 		if refused then
 			refuse(message, outcomes, index, refused)
-		elseif LISTINGS[own.route.name] then
+			outcomes.wait_s = wait_s or outcomes.wait_s
+		elseif LISTINGS[name] then
 			outcomes.lists = true
+		elseif changes[name] then
+			outcomes.changes = true
 		end
 	end
 	return outcomes
@@ -103,7 +111,7 @@ end
 
 -- Refuses what has failed when it was executed.
 local function refuse_failed(self, message, outcomes)
-	for index, own in ipairs(outcomes.inbounds) do
+	for index, own in ipairs(outcomes) do
 		local why, code
 		if not outcomes.replies[index] then why, code = message:failure(index) end
 		if code then refuse(message, outcomes, index, self.operations:failure(own.route.name, why, code)) end
@@ -112,7 +120,7 @@ end
 
 -- Refuses the operations with these names that nobody has refused.
 local function refuse_those(message, outcomes, names, reply)
-	for index, own in ipairs(outcomes.inbounds) do
+	for index, own in ipairs(outcomes) do
 		if not outcomes.replies[index] and names[own.route.name] then refuse(message, outcomes, index, reply) end
 	end
 end
@@ -140,7 +148,7 @@ end
 
 -- Runs what is allowed. Returns the reply.
 local function execute_all(self, message, outcomes, caller)
-	local write = self.operations:begin_write()
+	local write = outcomes.changes and self.operations:begin_write() or nil
 	local wrote, failed, code
 	if outcomes.lists then
 		wrote, failed, code = execute_in_turn(self, message, outcomes, caller)
@@ -150,7 +158,9 @@ local function execute_all(self, message, outcomes, caller)
 	if wrote == nil then
 		local failure = failed
 		local refused = err.reply(code, failure)
-		for index in ipairs(outcomes.inbounds) do outcomes.replies[index] = outcomes.replies[index] or refused end
+		local replies = {}
+		for index in ipairs(outcomes) do replies[index] = outcomes.replies[index] or refused end
+		outcomes.replies = replies
 		return self:refuse_all(message, refused)
 	end
 	if failed then refuse_failed(self, message, outcomes) end
@@ -158,8 +168,8 @@ local function execute_all(self, message, outcomes, caller)
 end
 
 local function note_all(self, outcomes, began)
-	local taken_ns = uv.hrtime() - began
-	for index, own in ipairs(outcomes.inbounds) do self.note(own, outcomes.replies[index] or OK, taken_ns) end
+	local note, replies, taken_ns = self.note, outcomes.replies, uv.hrtime() - began
+	for index = 1, #outcomes do note(outcomes[index], replies[index] or OK, taken_ns) end
 end
 
 --- Decides about the operations of a message, runs what is allowed, counts and logs them; yields.

@@ -9,6 +9,7 @@ local metrics_text = require("kms.admin.metrics.text")
 local M = {}
 
 local OTHER = "other"
+local HUGE = math.huge
 
 -- ---- series ----------------------------------------------------------------------------------
 
@@ -24,10 +25,13 @@ end
 local Histogram = {}
 Histogram.__index = Histogram
 
---- Adds a measurement.
+--- Adds a measurement. Its bucket is looked for from the one before, which is near: from the first one, an operation
+-- of a large message would take a fifth of its decisions for this.
 function Histogram:observe(value)
-	local bounds, at = self.bounds, 1
-	while bounds[at] and value > bounds[at] do at = at + 1 end
+	local bounds, at = self.bounds, self.at
+	while value > (bounds[at] or HUGE) do at = at + 1 end
+	while at > 1 and value <= bounds[at - 1] do at = at - 1 end
+	self.at = at
 	self.buckets[at] = self.buckets[at] + 1
 	self.sum, self.count = self.sum + value, self.count + 1
 end
@@ -35,7 +39,7 @@ end
 local function new_histogram(bounds)
 	local buckets = {}
 	for i = 1, #bounds + 1 do buckets[i] = 0 end
-	return setmetatable({ bounds = bounds, buckets = buckets, sum = 0, count = 0 }, Histogram)
+	return setmetatable({ bounds = bounds, buckets = buckets, at = 1, sum = 0, count = 0 }, Histogram)
 end
 
 -- ---- families --------------------------------------------------------------------------------
