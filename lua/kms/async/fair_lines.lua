@@ -66,7 +66,8 @@ function Lines:add(path, item)
 		network.by_key[key] = line
 		push(network, line)
 	end
-	push(line, item)
+	local last = line.last + 1
+	line[last], line.last = item, last
 	network.waiting, self.waiting = network.waiting + 1, self.waiting + 1
 end
 
@@ -80,13 +81,16 @@ function Lines:next()
 	local networks = self.networks
 	local network = networks[networks.first]
 	local line = network[network.first]
-	local item = pop(line)
-	count_out(self, network)
-	local has_more = line.first <= line.last
-	turn_over(network, has_more)
+	local first, waiting = line.first, network.waiting - 1
+	local item = line[first]
+	line[first], line.first = nil, first + 1
+	network.waiting, self.waiting = waiting, self.waiting - 1
+	-- Each request has a turn: where a line or network is alone and has more, nothing moves, and nothing is called.
+	local has_more = first < line.last
+	if not has_more or network.first < network.last then turn_over(network, has_more) end
 	if not has_more then network.by_key[line.key] = nil end
-	has_more = network.waiting > 0
-	turn_over(networks, has_more)
+	has_more = waiting > 0
+	if not has_more or networks.first < networks.last then turn_over(networks, has_more) end
 	if not has_more then self.by_key[network.key] = nil end
 	return item
 end

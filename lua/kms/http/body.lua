@@ -56,7 +56,7 @@ local function read_slice(conn)
 	if conn.closed or not conn.waits_to_read then return end
 	conn.waits_to_read = false
 	if conn.phase ~= "body" then return end
-	local bytes, event, a, b, c = conn.parser:read(conn.client:fileno(), SLICE_BYTES)
+	local bytes, event, a, b, c = conn.parser:read(conn.socket, SLICE_BYTES)
 	conn.pace_bytes = conn.pace_bytes + bytes
 	if event or conn.wakes_early then return conn:wake(event, a, b, c) end
 	if bytes == SLICE_BYTES then return read_in_turn(conn) end

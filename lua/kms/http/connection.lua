@@ -34,8 +34,8 @@ for name, method in pairs(http_stream.Stream) do Conn[name] = method end
 -- Sends an error and closes the connection.
 local function refuse(self, status, code, message)
 	self:stop_reading()
-	local bytes, length = http_reply.bytes(status, nil, http_reply.error_body(status, code, message), true)
-	self:send(bytes, length, self.linger)
+	local body = http_reply.error_body(status, code, message)
+	self:send_rest(http_reply.send(status, nil, #body, true, self.socket, body), self.linger)
 end
 
 local function wait_for_input(self, ahead)
@@ -83,9 +83,10 @@ end
 
 -- Called when the reply is written.
 local function finish(self)
-	local request = self.request
+	local request, server = self.request, self.server
 	self.request = false
-	self.server:request_ended()
+	server.running = server.running - 1
+	if server.stopping then server:check_stopped() end
 	if self.closed then return self:drop_parser() end
 	if request.close then return self:linger() end
 	if not request.pause_s then return go_on(self, request) end
@@ -133,9 +134,10 @@ local function reply(self, request, status, headers, body, pause_s)
 	body = body or ""
 	local omit = request.method == "HEAD" or status == 204 or status == 304
 	if type(body) ~= "string" then return stream(self, request, status, headers, body, omit) end
-	local bytes, length = http_reply.bytes(status, headers, body, close, omit)
+	-- Before the request is released: this throws for what is no reply.
+	local rest = http_reply.send(status, headers, #body, close, self.socket, omit and "" or body)
 	request:release()
-	self:send(bytes, length, finish)
+	self:send_rest(rest, finish)
 end
 
 local function run(self, request)
@@ -234,9 +236,9 @@ function M.new(server, client, address, caller)
 	-- Fields that each request looks at are false instead of nil, which would be looked for in Conn too: 2 % of a small
 	-- request.
 	local self = setmetatable({
-		server = server, client = client, address = address, path = client_address.path(address), caller = caller,
-		request = false, reader = false, wakes_early = false, reading = false, waits_to_read = false, closed = false,
-		eof = false,
+		server = server, client = client, socket = client:fileno(), address = address,
+		path = client_address.path(address), caller = caller, eof = false, closed = false,
+		request = false, reader = false, wakes_early = false, reading = false, waits_to_read = false,
 	}, Conn)
 	self.on_read = loop.guard(on_read, self)
 	return self

@@ -4,31 +4,19 @@ local native = require("kms_native")
 
 local M = {}
 
-local JOIN_BYTES = 16384 -- longest body that is sent in one string with its head
-
---- The head of a reply, followed by the body where one is given.
+--- The head of a reply.
 -- @param status  200 to 599
 -- @param headers  name = text, or nil; Content-Type defaults to application/json
 -- @param length  bytes of the body
 -- @param close  whether the connection closes after this reply
--- @param body  text to append, or nil
 -- @return text; throws for an invalid status, name or value
-local head = native.http_head
-M.head = head
+M.head = native.http_head
 
---- The bytes of a reply. A large body is not copied.
--- @param omit  whether only the body's length is sent, as for HEAD; the other parameters are those of head()
--- @return text or a list of it, number of bytes
-function M.bytes(status, headers, body, close, omit)
-	local length = #body
-	if length <= JOIN_BYTES and not omit then
-		local joined = head(status, headers, length, close, body)
-		return joined, #joined
-	end
-	local alone = head(status, headers, length, close)
-	if omit then return alone, #alone end
-	return { alone, body }, #alone + length
-end
+--- Sends as much of a reply as a socket takes now.
+-- @param status, headers, length, close  as for head()
+-- @param socket  descriptor; @param body  text; "" where only its length is sent, as for HEAD
+-- @return nil: all of it is sent | the rest, also where sending failed; throws as head()
+M.send = native.http_send
 
 -- Reasons by HTTP status, where the wire code does not say as much.
 local REASONS = {

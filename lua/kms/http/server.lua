@@ -57,7 +57,8 @@ local function accept(self, failure)
 	conn:open()
 end
 
-local function check_stopped(self)
+--- Ends it once no connection and no request is left; for kms.http.connection, which counts `running`.
+function Server:check_stopped()
 	if not self.stopping or self.stopped then return end
 	if (self.connections.count > 0 or self.running > 0) and not self.cut then return end
 	self.stopped = true
@@ -73,13 +74,7 @@ end
 function Server:forget(conn)
 	self.connections:leave(conn)
 	admission.discount_address(self, conn)
-	check_stopped(self)
-end
-
---- For kms.http.connection, which counts `running`: a request's reply is sent or dropped.
-function Server:request_ended()
-	self.running = self.running - 1
-	if self.stopping then check_stopped(self) end
+	self:check_stopped()
 end
 
 --- For kms.http.connection: input was refused before it was a complete request.
@@ -159,9 +154,9 @@ function Server:stop(on_stopped)
 	self.deadline = loop.after(self.shutdown_ms, function()
 		self.cut = true
 		self.connections:each(PHASES, function(conn) conn:close(true) end)
-		check_stopped(self)
+		self:check_stopped()
 	end)
-	check_stopped(self)
+	self:check_stopped()
 end
 
 -- Bounds the memory of all request bodies.

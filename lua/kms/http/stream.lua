@@ -73,7 +73,7 @@ end
 -- @param reset  whether the kernel drops unsent bytes too
 function Stream:close(reset)
 	if self.closed then return end
-	self.closed = true
+	self.closed, self.socket = true, false -- its number may be another connection's now
 	-- A Unix socket cannot be reset; its unread bytes are dropped in any case.
 	if reset and self.client.close_reset then self.client:close_reset() else self.client:close() end
 	release(self)
@@ -124,6 +124,12 @@ function Stream:send(bytes, length, on_sent)
 		if unwritten then self:close() end
 		on_sent(self)
 	end))
+end
+
+--- Sends what kms.http.reply's send() has left of a reply; nil: nothing. on_sent: as for send()
+function Stream:send_rest(rest, on_sent)
+	if not rest then return on_sent(self) end
+	self:send(rest, #rest, on_sent)
 end
 
 --- Sends a head and a body that stays outside Lua, slice by slice: each when the client has taken the one

@@ -13,14 +13,11 @@ Turns.__index = Turns
 
 local ROUND_NS = 1000000 -- after which the loop looks for new input
 
-local function is_over(self)
-	return self.lines.waiting == 0 or uv.hrtime() >= self.until_ns
-end
-
 -- Gives turns in one coroutine, since another one for each would cost a small request a tenth of its time. When a
 -- request waits for something, another coroutine gives the next turns, and this one ends after the request.
 local function give_turns(self, round)
-	repeat self.give(self.lines:next()) until self.round ~= round or is_over(self)
+	local give, lines = self.give, self.lines
+	repeat give(lines:next()) until self.round ~= round or lines.waiting == 0 or uv.hrtime() >= self.until_ns
 end
 
 -- Gives turns until none are left, or the round is over.
@@ -29,7 +26,7 @@ local function run(self)
 	repeat
 		loop.launch(give_turns, self, self.round)
 		self.round = self.round + 1
-	until is_over(self)
+	until self.lines.waiting == 0 or uv.hrtime() >= self.until_ns
 	if self.lines.waiting > 0 then return end
 	self.running = false
 	self.idle:stop()

@@ -20,7 +20,7 @@ local MAX_ADDRESSES = 65536
 
 -- Bodies are taken as they are; a coding would be taken for content (RFC 9110 section 8.4).
 local function refuse_coding(request)
-	local coding = request.rare_headers and request.has_body and request:header("content-encoding")
+	local coding = request.has_body and request:header("content-encoding")
 	if not coding or coding == "" or coding:lower() == "identity" then return nil end
 	return err.reply("ERR_CODING", "bodies have no Content-Encoding", { ["Accept-Encoding"] = "identity" })
 end
@@ -45,7 +45,10 @@ local function dispatch(self, arrived)
 			return err.reply("ERR_RATE", "too many requests from this address", { ["Retry-After"] = wait_s })
 		end
 	end
-	return self.routes:admit(arrived) or refuse_coding(request) or conditions.heed(request, route.handler(arrived))
+	local refused = self.routes:admit(arrived)
+	if refused then return refused end
+	if not request.rare_headers then return route.handler(arrived) end
+	return refuse_coding(request) or conditions.heed(request, route.handler(arrived))
 end
 
 local function log_request(self, level, arrived, reply, taken_ns)
@@ -60,8 +63,7 @@ end
 -- Seconds for which a client beyond a limit is not read, or nil: a refusal costs as much as other replies. Only where
 -- it has the connection for itself: behind a proxy or an ingress, others use it too.
 local function pause_s(arrived, reply)
-	local limited = reply.status == 429 or reply.wait_s
-	if not limited or arrived.limit_address ~= arrived.request.remote then return nil end
+	if arrived.limit_address ~= arrived.request.remote then return nil end
 	return reply.wait_s or tonumber(reply.headers["Retry-After"]) or 1
 end
 
@@ -85,7 +87,8 @@ function Dispatcher:handle(request)
 	local status = reply.status
 	self:note(arrived, reply, uv.hrtime() - began)
 	local headers = self.cors and self.cors:headers(request, reply) or reply.headers
-	return status, headers, reply.body, pause_s(arrived, reply)
+	local is_limited = status == 429 or reply.wait_s
+	return status, headers, reply.body, is_limited and pause_s(arrived, reply) or nil
 end
 
 --- @param deps routes (kms.policy.route_table), log, mono_ms; requests (kms.admin.metrics.requests); config
