@@ -135,16 +135,21 @@ static kms_status expand_block(uint8_t block32[HASH], kms_crypto_thread *thread,
 	return hmac(block32, thread, kms_span_of(prk32, HASH), parts, KMS_ARRAY_LEN(parts));
 }
 
-static kms_status hkdf(kms_out okm, kms_crypto_thread *thread, kms_span ikm, kms_span salt, kms_span info)
+/* Into the thread's scratch. */
+static kms_status extract(uint8_t **prk32, kms_crypto_thread *thread, kms_span ikm, kms_span salt)
 {
 	static const uint8_t no_salt[HASH]; /* an absent salt is HashLen zeros (section 2.2) */
-	uint8_t *prk = thread->scratch;
+	*prk32 = thread->scratch;
+	return hmac(*prk32, thread, salt.len ? salt : KMS_SPAN(no_salt), &ikm, 1);
+}
+
+static kms_status expand(kms_out okm, kms_crypto_thread *thread, const uint8_t prk32[HASH], kms_span info)
+{
 	uint8_t *block = thread->scratch + HASH;
-	GUARD(hmac(prk, thread, salt.len ? salt : KMS_SPAN(no_salt), &ikm, 1));
 	uint8_t n = 0;
 	for (size_t done = 0; done < okm.len; done += HASH) {
 		size_t part = okm.len - done < HASH ? okm.len - done : HASH;
-		GUARD(expand_block(block, thread, prk, info, ++n));
+		GUARD(expand_block(block, thread, prk32, info, ++n));
 		memcpy(okm.bytes + done, block, part);
 	}
 	return KMS_OK;
@@ -160,7 +165,37 @@ kms_status kms_hkdf_sha256(kms_out okm, kms_span ikm, kms_span salt, kms_span in
 	ENSURE(info.bytes || info.len == 0, KMS_ERR_ARGUMENT);
 	DEFER(forget_key) kms_crypto_thread *thread = NULL;
 	GUARD(kms_crypto_thread_get(&thread));
-	kms_status status = hkdf(okm, thread, ikm, salt, info);
+	uint8_t *prk;
+	kms_status status = extract(&prk, thread, ikm, salt);
+	if (status == KMS_OK) status = expand(okm, thread, prk, info);
+	if (status != KMS_OK) kms_wipe(okm.bytes, okm.len);
+	return status;
+}
+
+kms_status kms_hkdf_sha256_extract(kms_secret **prk32, kms_span ikm, kms_span salt)
+{
+	ENSURE_REF(prk32);
+	*prk32 = NULL;
+	ENSURE(ikm.bytes || ikm.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(salt.bytes || salt.len == 0, KMS_ERR_ARGUMENT);
+	DEFER(forget_key) kms_crypto_thread *thread = NULL;
+	GUARD(kms_crypto_thread_get(&thread));
+	uint8_t *prk;
+	GUARD(extract(&prk, thread, ikm, salt));
+	return kms_secret_new(prk32, kms_span_of(prk, HASH));
+}
+
+kms_status kms_hkdf_sha256_expand(kms_out okm, const kms_secret *prk32, kms_span info)
+{
+	ENSURE_REF(okm.bytes);
+	ENSURE(okm.len >= 1 && okm.len <= (size_t)HASH * MAX_BLOCKS, KMS_ERR_RANGE);
+	memset(okm.bytes, 0, okm.len);
+	ENSURE_REF(prk32);
+	ENSURE(kms_secret_len(prk32) == HASH, KMS_ERR_RANGE);
+	ENSURE(info.bytes || info.len == 0, KMS_ERR_ARGUMENT);
+	DEFER(forget_key) kms_crypto_thread *thread = NULL;
+	GUARD(kms_crypto_thread_get(&thread));
+	kms_status status = expand(okm, thread, kms_secret_bytes(prk32), info);
 	if (status != KMS_OK) kms_wipe(okm.bytes, okm.len);
 	return status;
 }

@@ -38,12 +38,12 @@ static kms_status append_features(kms_buf *result, const kms_request *request, c
 	return kms_buf_append_text(result, ",\"features\":[\"session\"]");
 }
 
-static kms_status execute_derive(kms_buf *result, const kms_request *request, const kms_execution *execution)
+static kms_status execute_derive(kms_buf *result, const kms_request *request, const kms_execution *execution,
+				 kms_app_keys *keys)
 {
 	DEFER(kms_guarded_release) uint8_t *key = kms_guarded_alloc(request->length);
 	ENSURE(key, KMS_ERR_LOCKED_MEMORY);
-	GUARD(kms_derive(kms_out_of(key, request->length), execution->master, execution->app_id,
-			 request->path, request->context));
+	GUARD(kms_app_keys_derive(kms_out_of(key, request->length), keys, request->path, request->context));
 	GUARD(begin_result(result, execution));
 	GUARD(append_features(result, request, execution));
 	GUARD(kms_member_base64(result, "key", kms_span_of(key, request->length)));
@@ -53,12 +53,13 @@ static kms_status execute_derive(kms_buf *result, const kms_request *request, co
 	return kms_buf_append_text(result, "}");
 }
 
-static kms_status execute_put(kms_buf *result, const kms_request *request, const kms_execution *execution)
+static kms_status execute_put(kms_buf *result, const kms_request *request, const kms_execution *execution,
+			      kms_app_keys *keys)
 {
 	uint64_t updated_at_ms;
-	DEFER(kms_secret_release) kms_secret *data_key = NULL;
+	const kms_secret *data_key;
 	DEFER(kms_buf_free) kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
-	GUARD(kms_data_key(&data_key, execution->master, execution->app_id));
+	GUARD(kms_app_keys_data(&data_key, keys));
 	GUARD(kms_value_seal(&sealed, data_key, request->value));
 
 	/* The store changes last: after that, only the reserved part of the result is to be written. */
@@ -87,15 +88,16 @@ static kms_status execute_delete(kms_buf *result, const kms_request *request, co
 				execution->now_ms);
 }
 
-static kms_status execute_get(kms_buf *result, const kms_request *request, const kms_execution *execution)
+static kms_status execute_get(kms_buf *result, const kms_request *request, const kms_execution *execution,
+			      kms_app_keys *keys)
 {
 	uint64_t updated_at_ms;
-	DEFER(kms_secret_release) kms_secret *data_key = NULL;
+	const kms_secret *data_key;
 	DEFER(kms_buf_free) kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, SIZE_MAX);
 	DEFER(kms_buf_free) kms_buf value = kms_buf_make(KMS_BUF_GUARDED, SIZE_MAX);
 	GUARD(kms_store_get(&updated_at_ms, &sealed, execution->store, execution->app_id, request->key,
 			    execution->now_ms));
-	GUARD(kms_data_key(&data_key, execution->master, execution->app_id));
+	GUARD(kms_app_keys_data(&data_key, keys));
 	GUARD(kms_value_open(&value, data_key, kms_buf_span(&sealed)));
 	GUARD(begin_result(result, execution));
 	GUARD(kms_member_text(result, "key", request->key));
@@ -169,17 +171,18 @@ static kms_status execute_list(kms_buf *result, const kms_request *request, cons
 	return fill_count(result, gap, list.count);
 }
 
-static kms_status execute(kms_buf *result, const kms_request *request, const kms_execution *execution)
+static kms_status execute(kms_buf *result, const kms_request *request, const kms_execution *execution,
+			  kms_app_keys *keys)
 {
 	switch (request->kind) {
 	case KMS_REQUEST_DERIVE:
-		return execute_derive(result, request, execution);
+		return execute_derive(result, request, execution, keys);
 	case KMS_REQUEST_PUT:
-		return execute_put(result, request, execution);
+		return execute_put(result, request, execution, keys);
 	case KMS_REQUEST_DELETE:
 		return execute_delete(result, request, execution);
 	case KMS_REQUEST_GET:
-		return execute_get(result, request, execution);
+		return execute_get(result, request, execution, keys);
 	case KMS_REQUEST_LIST:
 		return execute_list(result, request, execution);
 	default:
@@ -189,15 +192,26 @@ static kms_status execute(kms_buf *result, const kms_request *request, const kms
 
 kms_status kms_request_execute(kms_buf *result, const kms_request *request, const kms_execution *execution)
 {
+	ENSURE_REF(execution);
+	DEFER(kms_app_keys_forget)
+	kms_app_keys keys = kms_app_keys_make(execution->master, execution->app_id);
+	return kms_request_execute_with(result, request, execution, &keys);
+}
+
+kms_status kms_request_execute_with(kms_buf *result, const kms_request *request,
+				    const kms_execution *execution, kms_app_keys *keys)
+{
 	ENSURE_REF(result);
 	ENSURE_REF(request);
 	ENSURE_REF(execution);
+	ENSURE_REF(keys);
+	ENSURE(keys->master32 == execution->master && keys->app_id == execution->app_id, KMS_ERR_ARGUMENT);
 	ENSURE_REF(execution->master);
 	ENSURE_REF(execution->store);
 	bool names_only = request->kind == KMS_REQUEST_LIST && result->kind == KMS_BUF_WIPED;
 	ENSURE(names_only || result->kind == KMS_BUF_GUARDED, KMS_ERR_ARGUMENT);
 	size_t start = result->len;
-	kms_status status = execute(result, request, execution);
+	kms_status status = execute(result, request, execution, keys);
 	if (status == KMS_OK) return KMS_OK;
 	if (result->data) kms_wipe(result->data + start, result->len - start);
 	result->len = start;

@@ -182,35 +182,37 @@ static size_t result_bound(const kms_request *request)
 	return RESULT_REST + kms_json_text_size(request->key);
 }
 
-static kms_status execute_write(kms_operation *operation, progress *p, const kms_execution *execution)
+static kms_status execute_write(kms_operation *operation, progress *p, const kms_execution *execution,
+				kms_app_keys *keys)
 {
 	size_t bound = result_bound(&operation->request);
 	GUARD(keep_room(p, bound));
 	/* In place of the result, a refusal has to fit as well. */
 	GUARD(kms_buf_reserve(&operation->part, bound));
-	GUARD(kms_request_execute(&operation->part, &operation->request, execution));
+	GUARD(kms_request_execute_with(&operation->part, &operation->request, execution, keys));
 	p->waiting += bound;
 	return KMS_OK;
 }
 
 /* Its size is known only when it is there; nothing is changed by then. */
 static kms_status execute_read(const kms_operation *operation, const progress *p,
-			       const kms_execution *execution)
+			       const kms_execution *execution, kms_app_keys *keys)
 {
 	kms_buf_kind kind = operation->request.kind == KMS_REQUEST_LIST ? KMS_BUF_WIPED : KMS_BUF_GUARDED;
 	DEFER(kms_buf_free) kms_buf result = kms_buf_make(kind, p->max);
-	GUARD(kms_request_execute(&result, &operation->request, execution));
+	GUARD(kms_request_execute_with(&result, &operation->request, execution, keys));
 	GUARD(keep_room(p, result.len));
 	return kms_buf_append(p->answer, kms_buf_span(&result));
 }
 
-static kms_status execute_one(kms_operation *operation, progress *p, const kms_execution *execution)
+static kms_status execute_one(kms_operation *operation, progress *p, const kms_execution *execution,
+			      kms_app_keys *keys)
 {
 	const kms_request *request = &operation->request;
-	if (is_write(request)) return execute_write(operation, p, execution);
-	if (request->kind != KMS_REQUEST_DERIVE) return execute_read(operation, p, execution);
+	if (is_write(request)) return execute_write(operation, p, execution, keys);
+	if (request->kind != KMS_REQUEST_DERIVE) return execute_read(operation, p, execution, keys);
 	GUARD(keep_room(p, result_bound(request)));
-	return kms_request_execute(p->answer, request, execution);
+	return kms_request_execute_with(p->answer, request, execution, keys);
 }
 
 static kms_status begin_answer(kms_buf *answer, kms_operations *operations, size_t max_answer)
@@ -223,14 +225,14 @@ static kms_status begin_answer(kms_buf *answer, kms_operations *operations, size
 }
 
 /* Gives an operation its turn. Returns: whether it was a listing. */
-static bool execute_next(kms_operations *operations, const kms_execution *execution)
+static bool execute_next(kms_operations *operations, const kms_execution *execution, kms_app_keys *keys)
 {
 	progress *p = &operations->progress;
 	kms_operation *operation = &operations->list[operations->next];
 	p->following -= KEPT;
 	operation->at = p->answer->len;
 	bool refused = operation->refused || operation->status != KMS_OK;
-	if (!refused) operation->status = execute_one(operation, p, execution);
+	if (!refused) operation->status = execute_one(operation, p, execution, keys);
 	operation->executed = !refused && operation->status == KMS_OK;
 	if (!operation->executed) p->waiting += KEPT;
 	operations->next++;
@@ -246,10 +248,12 @@ kms_status kms_operations_execute_some(kms_buf *answer, kms_operations *operatio
 	ENSURE(execution->says_status && !execution->pop.text, KMS_ERR_ARGUMENT);
 	ENSURE(kms_operations_are_left(operations), KMS_ERR_STATE);
 	if (operations->next == 0) GUARD(begin_answer(answer, operations, max_answer));
+	DEFER(kms_app_keys_forget)
+	kms_app_keys keys = kms_app_keys_make(execution->master, execution->app_id);
 	bool listed = false;
 	while (!listed && kms_operations_are_left(operations)) {
 		if (operations->next) GUARD(kms_buf_append_text(answer, ","));
-		listed = execute_next(operations, execution);
+		listed = execute_next(operations, execution, &keys);
 	}
 	bool ends = operations->is_array && !kms_operations_are_left(operations);
 	return ends ? kms_buf_append_text(answer, "]") : KMS_OK;

@@ -64,6 +64,14 @@ kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key, const
 kms_status kms_hkdf_sha256(kms_out okm, kms_span ikm, kms_span salt, kms_span info);
 
 /*
+ * The two steps of HKDF (RFC 5869 sections 2.2 and 2.3), for several keys that share the first one.
+ * Returns: as kms_hkdf_sha256; ERR_RANGE for a prk that is not 32 bytes long; ERR_LOCKED_MEMORY.
+ * Out: prk32 - one reference; NULL on failure.
+ */
+kms_status kms_hkdf_sha256_extract(kms_secret **prk32, kms_span ikm, kms_span salt);
+kms_status kms_hkdf_sha256_expand(kms_out okm, const kms_secret *prk32, kms_span info);
+
+/*
  * Encrypts with AES-256-GCM (SP 800-38D): 12-byte IV, no additional data.
  * Returns: KMS_OK; ERR_ARGUMENT; ERR_RANGE.
  * Out: sealed - plain.len + 16 bytes, ciphertext and tag; must not overlap `plain`.

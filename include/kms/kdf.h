@@ -23,6 +23,26 @@ kms_status kms_derive(kms_out key, const kms_secret *master32, uint64_t app_id, 
 		      kms_text context);
 
 /*
+ * The keys of one application, for a while in which it needs several: what they have in common is made once.
+ * kms_app_keys_forget wipes it. Threads: one at a time per object.
+ */
+typedef struct kms_app_keys {
+	const kms_secret *master32; /* borrowed */
+	uint64_t app_id;
+	kms_secret *prk32;      /* NULL until it is needed, as the next one */
+	kms_secret *data_key32; /* of kms_data_key */
+} kms_app_keys;
+
+kms_app_keys kms_app_keys_make(const kms_secret *master32, uint64_t app_id);
+/* NULL is fine. */
+void kms_app_keys_forget(kms_app_keys *keys);
+
+/* As kms_derive and kms_data_key; also ERR_LOCKED_MEMORY. Out: key32 - borrowed from `keys`; NULL on failure.
+ */
+kms_status kms_app_keys_derive(kms_out key, kms_app_keys *keys, kms_text path, kms_text context);
+kms_status kms_app_keys_data(const kms_secret **key32, kms_app_keys *keys);
+
+/*
  * The key that seals an application's stored values: path "data_key".
  * Returns: as kms_derive; ERR_LOCKED_MEMORY.
  * Out: key32 - one reference, released with kms_secret_unref; NULL on failure.

@@ -8,6 +8,7 @@
 #define KMS_REQUEST_H
 
 #include "kms/json.h"
+#include "kms/kdf.h"
 #include "kms/pop.h"
 #include "kms/store.h"
 
@@ -120,6 +121,10 @@ typedef struct kms_execution {
  * failure. A guarded buffer; for LIST a wiped one will do, since names are not secrets and can be many.
  */
 kms_status kms_request_execute(kms_buf *result, const kms_request *request, const kms_execution *execution);
+
+/* The same for one of several requests of an application. In-out: keys - of its app id and master secret. */
+kms_status kms_request_execute_with(kms_buf *result, const kms_request *request,
+				    const kms_execution *execution, kms_app_keys *keys);
 
 /*
  * Adds the member "copies" to the result of a PUT or DELETE: how many members of the cluster hold the write.

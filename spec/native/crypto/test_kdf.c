@@ -45,6 +45,48 @@ TEST(keys_are_hkdf_of_application_path_and_context)
 	kms_secret_unref(master);
 }
 
+TEST(keys_of_one_application_are_the_same_one_by_one)
+{
+	kms_secret *master = hex_secret(MASTER), *alone = NULL;
+	kms_app_keys keys = kms_app_keys_make(master, 49);
+	const kms_secret *data = NULL, *again = NULL;
+	for (size_t i = 0; i < 4; i++) {
+		const derive_case *c = &cases[i];
+		uint8_t key[64], want[64];
+		hex_bytes(want, c->len, c->key);
+		CHECK_OK(kms_app_keys_derive(kms_out_of(key, c->len), &keys, kms_text_from(c->path),
+					     kms_text_from(c->context)));
+		CHECK_MEM(key, want, c->len);
+	}
+	CHECK_OK(kms_data_key(&alone, master, 49));
+	CHECK_OK(kms_app_keys_data(&data, &keys));
+	CHECK_OK(kms_app_keys_data(&again, &keys));
+	CHECK(data == again && kms_secret_equal(data, alone));
+	kms_secret_unref(alone);
+	kms_app_keys_forget(&keys);
+	CHECK(!keys.prk32 && !keys.data_key32);
+	/* And may be made again. */
+	CHECK_OK(kms_app_keys_data(&data, &keys));
+	kms_app_keys_forget(&keys);
+	kms_secret_unref(master);
+}
+
+TEST(keys_of_no_application_are_refused)
+{
+	uint8_t key[32];
+	kms_secret *master = hex_secret(MASTER), *brief = hex_secret("0001");
+	kms_app_keys none = kms_app_keys_make(master, 0), without = kms_app_keys_make(NULL, 7),
+		     of_brief = kms_app_keys_make(brief, 7);
+	const kms_secret *data = NULL;
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_keys_derive(KMS_OUT(key), &none, KMS_TEXT("p"), KMS_NO_TEXT));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_keys_data(&data, &none));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_app_keys_data(&data, &without));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_app_keys_derive(KMS_OUT(key), &of_brief, KMS_TEXT("p"), KMS_NO_TEXT));
+	CHECK(!data && !without.data_key32 && !of_brief.prk32);
+	kms_secret_unref(brief);
+	kms_secret_unref(master);
+}
+
 TEST(length_is_bounded)
 {
 	uint8_t key[KMS_DERIVE_MAX + 1], digest[32], want[32];
@@ -145,6 +187,7 @@ TEST(failing_allocations_leave_nothing)
 	kms_secret_unref(master);
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keys_are_hkdf_of_application_path_and_context), T(length_is_bounded),
-	  T(reserved_keys_are_the_ones_of_the_protocol), T(the_reserved_application_and_misuse_are_refused),
-	  T(failing_allocations_leave_nothing))
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(keys_are_hkdf_of_application_path_and_context),
+	  T(keys_of_one_application_are_the_same_one_by_one), T(keys_of_no_application_are_refused),
+	  T(length_is_bounded), T(reserved_keys_are_the_ones_of_the_protocol),
+	  T(the_reserved_application_and_misuse_are_refused), T(failing_allocations_leave_nothing))

@@ -226,6 +226,9 @@ TEST(results_stay_in_guarded_memory)
 	kms_request listing = { .kind = KMS_REQUEST_LIST };
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&ordinary, &listing, &w.execution));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(NULL, &request, &w.execution));
+	kms_app_keys of_another = kms_app_keys_make(w.master, w.execution.app_id + 1);
+	CHECK_STATUS(KMS_ERR_ARGUMENT,
+		     kms_request_execute_with(&w.plain, &request, &w.execution, &of_another));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, NULL, &w.execution));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_request_execute(&w.plain, &request, NULL));
 	w.execution.master = NULL;
