@@ -182,7 +182,7 @@ describe("kms.routes.app", function()
 				return "{}", "0x"
 			end,
 		})
-		app.config.WRITE_COPIES = 2
+		app.operations.awaits_copies = true
 		app.operations.copies.begin = function() return {} end
 		app.operations.copies.wait = function()
 			closed_in_wait = closed

@@ -86,13 +86,13 @@ end
 
 --- Whether writes wait for other members, and say how many hold them.
 function Operations:counts_copies()
-	return self.config.WRITE_COPIES > 1
+	return self.awaits_copies
 end
 
 --- To be called before records are changed.
 -- @return what wrote() has to know of it, or nil where nobody counts copies
 function Operations:begin_write()
-	if self:counts_copies() then return self.copies:begin() end
+	if self.awaits_copies then return self.copies:begin() end
 end
 
 --- To be called once records were changed: starts to push them, and waits for copies where they are counted; yields.
@@ -120,6 +120,7 @@ end
 function M.new(deps)
 	local self = needs.take(deps,
 		"service tee gateway readiness log config on_change copies refuse_value clock_check audit")
+	self.awaits_copies = self.config.WRITE_COPIES > 1
 	self.listings, self.channel_turns = key_lock.new(WAITING_LISTINGS), lru.new(MAX_TURNS)
 	self.channel_limiter = rate_limit.per_minute(NEW_CHANNELS_PER_MINUTE, self.config.MAX_NAMESPACES)
 	return setmetatable(self, Operations)
