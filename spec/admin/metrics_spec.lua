@@ -43,6 +43,17 @@ describe("kms.admin.metrics", function()
 		assert.equal(1e9 + 8, prometheus.value(page, "h_sum"))
 	end)
 
+	it("sorts a measurement wherever the one before was", function()
+		local series = set:histogram("h", "H.", { 1, 2, 3 }, { { "route", { "x" } } }):with("x")
+		for _, value in ipairs({ 9, 1, 3, 2, 9, math.huge, 0 }) do series:observe(value) end
+		local page = read()
+		assert.equal(2, prometheus.value(page, "h_bucket", { le = "1" }))
+		assert.equal(2 + 1, prometheus.value(page, "h_bucket", { le = "2" }))
+		assert.equal(2 + 1 + 1, prometheus.value(page, "h_bucket", { le = "3" }))
+		assert.equal(2 + 1 + 1 + 3, prometheus.value(page, "h_bucket", { le = "+Inf" }))
+		assert.equal(7, prometheus.value(page, "h_count"))
+	end)
+
 	it("escapes labels and helps", function()
 		set:counter("a_total", "back\\slash,\nline", { { "l", 9 } })
 		local values = { 'quo"te', "back\\slash", "li\nne", "\\n", '"', "", "ü" }
