@@ -1,4 +1,7 @@
-/* Base64 (RFC 4648 section 4), eight characters at a time: no branch or table on a character. */
+/*
+ * Base64 (RFC 4648 section 4), sixteen characters at a time: no branch or table on a character. In vectors,
+ * since words of eight characters took three times as long: an eighth of what reading a record costs.
+ */
 #include <string.h>
 
 #include "base/bits.h"
@@ -7,57 +10,70 @@
 #include "kms/codec.h"
 #include "kms/secret.h"
 
-/* Eight characters (first one highest) to 48 bits; sets lanes of `bad` outside the alphabet. */
-static uint64_t decode_lanes(uint64_t *bad, uint64_t x)
+#define CHARS 16 /* at a time */
+#define BYTES 12
+
+/* An extension of gcc and clang: comparisons give -1 or 0 in each lane. */
+typedef signed char lanes __attribute__((vector_size(CHARS)));
+typedef uint16_t pairs __attribute__((vector_size(CHARS)));
+typedef uint32_t fours __attribute__((vector_size(CHARS)));
+typedef uint64_t halves __attribute__((vector_size(CHARS)));
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "the first of the lanes that become one is its lowest");
+
+/* Characters to their six bits each; sets lanes of `bad` outside the alphabet. */
+static inline lanes bits_of(lanes *bad, lanes x)
 {
-	*bad |= x & KMS_LANES(0x80);
-	x &= KMS_LANES(0x7f);
-	uint64_t upper = kms_lanes_in(x, 'A', 'Z');
-	uint64_t lower = kms_lanes_in(x, 'a', 'z');
-	uint64_t digit = kms_lanes_in(x, '0', '9');
-	uint64_t plus = kms_lanes_in(x, '+', '+');
-	uint64_t slash = kms_lanes_in(x, '/', '/');
-	*bad |= KMS_LANES(0x80) & ~(upper | lower | digit | plus | slash);
-	/* What each class adds, modulo 64. */
-	uint64_t v = x + kms_lanes_pick(upper, 64 - 'A' % 64) + kms_lanes_pick(lower, 26 + 128 - 'a') +
-		     kms_lanes_pick(digit, 52 - '0') + kms_lanes_pick(plus, 62 - '+') +
-		     kms_lanes_pick(slash, 63 - '/');
-	v &= KMS_LANES(0x3f);
-	v = (v >> 2 & 0x0fc00fc00fc00fc0u) | (v & 0x003f003f003f003fu);
-	v = (v >> 4 & 0x00fff00000fff000u) | (v & 0x00000fff00000fffu);
-	return (v >> 8 & 0x0000ffffff000000u) | (v & 0x0000000000ffffffu);
+	lanes upper = (x >= 'A') & (x <= 'Z'), lower = (x >= 'a') & (x <= 'z'),
+	      digit = (x >= '0') & (x <= '9');
+	lanes plus = x == '+', slash = x == '/';
+	*bad |= ~(upper | lower | digit | plus | slash);
+	return x + ((upper & -'A') | (lower & (26 - 'a')) | (digit & (52 - '0')) | (plus & (62 - '+')) |
+		    (slash & (63 - '/')));
 }
 
-/* 48 bits to eight characters, first one highest. */
-static uint64_t encode_lanes(uint64_t v)
+/* Six bits each to characters. */
+static inline lanes chars_of(lanes v)
 {
-	v = (v << 8 & 0x00ffffff00000000u) | (v & 0x0000000000ffffffu);
-	v = (v << 4 & 0x0fff00000fff0000u) | (v & 0x00000fff00000fffu);
-	v = (v << 2 & 0x3f003f003f003f00u) | (v & 0x003f003f003f003fu);
-	uint64_t upper = ~kms_lanes_ge(v, 26) & KMS_LANES(0x80);
-	uint64_t lower = kms_lanes_in(v, 26, 51);
-	uint64_t digit = kms_lanes_in(v, 52, 61);
-	uint64_t plus = kms_lanes_in(v, 62, 62);
-	uint64_t slash = kms_lanes_in(v, 63, 63);
-	/* Each lane holds one class, so the sums stay below 0x80 (digits wrap into bit 7). */
-	v += kms_lanes_pick(upper, 'A') + kms_lanes_pick(lower, 'a' - 26) +
-	     kms_lanes_pick(digit, 128 + '0' - 52) + kms_lanes_pick(plus, 128 + '+' - 62) +
-	     kms_lanes_pick(slash, 128 + '/' - 63);
-	return v & KMS_LANES(0x7f);
+	return v + ('A' + ((v > 25) & ('a' - 26 - 'A')) + ((v > 51) & ('0' - 52 - ('a' - 26))) +
+		    ((v > 61) & ('+' - 62 - ('0' - 52))) + ((v > 62) & ('/' - 63 - ('+' - 62))));
 }
 
-static void store48(uint8_t out6[6], uint64_t v)
+/* Six bits each to 24 bits each; and back. */
+static inline fours join(lanes v)
 {
-	v = __builtin_bswap64(v << 16);
-	kms_store32_le(out6, (uint32_t)v);
-	out6[4] = (uint8_t)(v >> 32);
-	out6[5] = (uint8_t)(v >> 40);
+	pairs twelve = ((pairs)v & 0x3f) << 6 | (pairs)v >> 8;
+	return ((fours)twelve & 0xfff) << 12 | (fours)twelve >> 16;
 }
 
-static uint64_t load48(const uint8_t in6[6])
+static inline lanes part(fours v)
 {
-	uint64_t v = (uint64_t)in6[4] << 32 | (uint64_t)in6[5] << 40 | kms_load32_le(in6);
-	return __builtin_bswap64(v) >> 16;
+	pairs twelve = (pairs)(v >> 12 | (v & 0xfff) << 16);
+	return (lanes)(twelve >> 6 | (twelve & 0x3f) << 8);
+}
+
+/* CHARS characters to BYTES bytes. All are read before one is written. */
+static inline void decode_lanes(uint8_t *bytes, lanes *bad, const void *text)
+{
+	lanes x;
+	memcpy(&x, text, sizeof(x));
+	halves v = (halves)join(bits_of(bad, x));
+	uint64_t first48 = (v[0] & 0xffffff) << 24 | v[0] >> 32,
+		 second48 = (v[1] & 0xffffff) << 24 | v[1] >> 32;
+	kms_store64_be(bytes, first48 << 16 | second48 >> 32);
+	kms_store32_be(bytes + 8, (uint32_t)second48);
+}
+
+/* BYTES bytes to CHARS characters. */
+static inline void encode_lanes(uint8_t *text, const uint8_t *bytes)
+{
+	uint64_t first64 = kms_load64_be(bytes), last32 = kms_load32_be(bytes + 8);
+	uint64_t first48 = first64 >> 16, second48 = (first64 & 0xffff) << 32 | last32;
+	halves v = { first48 >> 24 | (first48 & 0xffffff) << 32, second48 >> 24 | (second48 & 0xffffff)
+										      << 32 };
+	lanes chars = chars_of(part((fours)v));
+	memcpy(text, &chars, sizeof(chars));
 }
 
 size_t kms_base64_bound(size_t text_len)
@@ -65,10 +81,10 @@ size_t kms_base64_bound(size_t text_len)
 	return text_len / 4 * 3;
 }
 
-/* The last 4 or 8 characters, padding included. Returns: the number of bytes. */
-static size_t decode_tail(uint8_t *bytes, uint64_t *bad, kms_text text)
+/* The last 4 to CHARS characters, padding included. Returns: the number of bytes. */
+static size_t decode_tail(uint8_t *bytes, lanes *bad, kms_text text)
 {
-	uint8_t chars[8], out[8] = { 0 };
+	uint8_t chars[CHARS], out[BYTES];
 	const char *end = text.text + text.len;
 	unsigned last = (unsigned)end[-1] ^ '=', before = (unsigned)end[-2] ^ '=';
 	last = ((last & 0xff) + 0xff) >> 8; /* 0 where it is '=' */
@@ -81,8 +97,8 @@ static size_t decode_tail(uint8_t *bytes, uint64_t *bad, kms_text text)
 	/* 'A' is zero: with it in place of the padding, what follows the last byte must decode to zero. */
 	memset(chars, 'A', sizeof(chars));
 	memcpy(chars, text.text, text.len - padding);
-	store48(out, decode_lanes(bad, kms_load64_be(chars)));
-	if (padding) *bad |= out[count];
+	decode_lanes(out, bad, chars);
+	if (padding) (*bad)[0] |= (signed char)out[count];
 	memcpy(bytes, out, count);
 	kms_wipe(chars, sizeof(chars));
 	kms_wipe(out, sizeof(out));
@@ -92,14 +108,15 @@ static size_t decode_tail(uint8_t *bytes, uint64_t *bad, kms_text text)
 static bool decode(uint8_t *bytes, size_t *len, kms_text text)
 {
 	if (text.len % 4 != 0) return false;
-	uint64_t bad = 0;
-	size_t body = (text.len - 4) / 8 * 8, out = 0;
+	lanes bad = { 0 };
+	size_t body = (text.len - 1) / CHARS * CHARS, out = 0;
 	/* In place each store ends before the next load begins. */
-	for (size_t i = 0; i < body; i += 8, out += 6)
-		store48(bytes + out, decode_lanes(&bad, kms_load64_be((const uint8_t *)text.text + i)));
+	for (size_t i = 0; i < body; i += CHARS, out += BYTES)
+		decode_lanes(bytes + out, &bad, text.text + i);
 	*len = out + decode_tail(bytes + out, &bad, kms_text_of(text.text + body, text.len - body));
-	KMS_DECLASSIFY(bad);
-	return bad == 0;
+	uint64_t any = ((halves)bad)[0] | ((halves)bad)[1];
+	KMS_DECLASSIFY(any);
+	return any == 0;
 }
 
 kms_status kms_base64_decode(uint8_t *bytes, size_t *len, kms_text text)
@@ -116,14 +133,14 @@ kms_status kms_base64_decode(uint8_t *bytes, size_t *len, kms_text text)
 size_t kms_base64_encode(char *text, kms_span bytes)
 {
 	uint8_t *out = (uint8_t *)text;
-	uint8_t chars[8], last[6] = { 0 };
+	uint8_t chars[CHARS], last[BYTES] = { 0 };
 	size_t i = 0;
-	for (; i + 6 <= bytes.len; i += 6, out += 8)
-		kms_store64_be(out, encode_lanes(load48(bytes.bytes + i)));
+	for (; i + BYTES <= bytes.len; i += BYTES, out += CHARS)
+		encode_lanes(out, bytes.bytes + i);
 	size_t left = bytes.len - i;
 	if (left == 0) return (size_t)(out - (uint8_t *)text);
 	memcpy(last, bytes.bytes + i, left);
-	kms_store64_be(chars, encode_lanes(load48(last)));
+	encode_lanes(chars, last);
 	size_t written = (left + 2) / 3 * 4;
 	size_t used = left + (left + 2) / 3;
 	memset(chars + used, '=', written - used);
