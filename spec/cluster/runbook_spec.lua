@@ -205,7 +205,11 @@ describe("docs/recovery.md", function()
 		recover({ "erin", "bob", "alice" })
 		local derived = paste("All nodes died", { number = 5 })
 		assert.equal(key, derived:match("^[^\n]+\n"))
-		assert.truthy(derived:find('"restored":{', 1, true), derived)
+		assert.truthy(derived:find('"snapshot":{', 1, true), derived)
+		-- Here all three were started at once: whichever was first restored the snapshots, and the others got its store.
+		local restored = 0
+		for i = 1, 3 do restored = restored + (cluster:status(i).snapshot.restored and 1 or 0) end
+		assert.is_true(restored >= 1)
 		assert_all_back()
 	end)
 
