@@ -69,7 +69,7 @@ describe("a node whose snapshots have no room or right", function()
 		wait_saved()
 		for i = 1, 8 do expect.ok(app:put("key " .. i, VALUE)) end
 		fails_with(app, "no space left on device")
-		local inside = ("nsenter -t %d -m "):format(node.pid)
+		local inside = ("nsenter -t %d -m -r "):format(node.pid)
 		-- What was begun is gone: it would keep the disk full.
 		assert.is_true(sh(("! %s find %s -type f ! -name '*.snap' ! -name '*.manifest' | grep ."):format(inside, dir)))
 		assert.is_true(sh(inside .. ("mount -o remount,size=%s %s"):format(LARGE, dir)))
