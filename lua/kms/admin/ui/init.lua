@@ -28,7 +28,7 @@ local function headers(kind)
 	}
 end
 
--- The files beside this one, read once: the process loses sight of them when it confines itself.
+-- The files beside this one, read once: a running node shows the page of its own version, whatever is installed later.
 local function read_files()
 	local folder = assert(package.searchpath("kms.admin.ui", package.path)):match("^(.*/)")
 	local replies = {}
