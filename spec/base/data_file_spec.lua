@@ -1,16 +1,17 @@
 local data_file = require("kms.base.data_file")
 local files = require("kms.base.files")
 local loopback = require("spec.support.loopback")
+local spec_files = require("spec.support.files")
 local uv = require("luv")
 
 describe("data_file", function()
 	local dir, path
 
 	before_each(function()
-		dir = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/nova-kms-data-file-XXXXXX"))
+		dir = spec_files.temp_dir()
 		path = dir .. "/data.lua"
 	end)
-	after_each(function() os.execute("rm -rf '" .. dir .. "'") end)
+	after_each(function() spec_files.remove_dir(dir) end)
 
 	local function write(text)
 		local file <close> = assert(io.open(path, "wb"))

@@ -8,6 +8,7 @@ local files = require("spec.support.files")
 local http = require("spec.support.http")
 local native = require("spec.support.native")
 local nodes = require("spec.support.node")
+local saved = require("spec.support.saved")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -143,12 +144,7 @@ describe("a cluster that lost all its nodes", function()
 	end)
 
 	test("waits for custodians when every node was killed and its data are gone", function()
-		for i = 1, 3 do
-			wait.until_true("node " .. i .. " to save its records", function()
-				local now = cluster:status(i).snapshot
-				return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok"
-			end)
-		end
+		saved.wait_all(cluster, 3)
 		cluster:kill(1, 2, 3)
 		for i = 1, 3 do assert(os.remove(cluster:node(i).dir .. "/master.sealed")) end
 		cluster:revive(1, 2, 3)

@@ -10,6 +10,7 @@ local anvil = require("devnet.anvil")
 local nodes = require("spec.support.node")
 local registries = require("devnet.registry")
 local runbooks = require("spec.support.runbook")
+local saved = require("spec.support.saved")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -162,15 +163,6 @@ describe("docs/recovery.md", function()
 		end
 	end
 
-	local function wait_saved()
-		for i = 1, 3 do
-			wait.until_true("node " .. i .. " to save", function()
-				local now = cluster:status(i).snapshot
-				return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok"
-			end, SEEN_S)
-		end
-	end
-
 	test("sets custodians up", function()
 		local made = folder_of("new")
 		assert(uv.fs_mkdir(made, 448))
@@ -192,14 +184,14 @@ describe("docs/recovery.md", function()
 			assert.truthy(paste(section, as(name)):find(("the share of %s is good"):format(name), 1, true))
 		end
 		assert.truthy(paste(section, { dir = folder_of("alice") }):find("the share of alice is good", 1, true))
-		wait_saved()
+		saved.wait_all(cluster, 3, SEEN_S)
 		local said = paste(section)
 		for _, name in ipairs(NAMES) do assert.truthy(said:find(name .. ", rehearsed 0 days ago", 1, true), said) end
 		assert.is_nil(said:find("bad", 1, true), said)
 	end)
 
 	test("brings keys and records back when all nodes died, on nodes with new wallets", function()
-		wait_saved()
+		saved.wait_all(cluster, 3, SEEN_S)
 		lose_all()
 		paste("All nodes died")
 		recover({ "erin", "bob", "alice" })
@@ -260,7 +252,7 @@ describe("docs/recovery.md", function()
 		hand_out("shares-new")
 		assert.truthy(paste("Rehearsal, every quarter", as("bob")):find("the share of bob is good", 1, true))
 		-- While `earlier` has it, the old set restores the secret.
-		wait_saved()
+		saved.wait_all(cluster, 3, SEEN_S)
 		files.write(folder_of("bob") .. "/bob.age", files.read(dir .. "/shares/bob.age"))
 		files.write(folder_of("carol") .. "/carol.age", files.read(dir .. "/shares/carol.age"))
 		lose_all()

@@ -4,8 +4,8 @@ local clusters = require("spec.support.cluster")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local list = require("kms.base.files").list
+local saved = require("spec.support.saved")
 local uv = require("luv")
-local wait = require("spec.support.wait")
 
 local RESTART_MS = 60000
 local MAX_CLOCK_SKEW_MS = "2000" -- a cluster whose nodes all restarted makes no writes for twice as long
@@ -34,16 +34,6 @@ describe("a cluster with sealed snapshots", function()
 		return response.status == 200 and response.inner.key or nil
 	end
 
-	-- Waits until every node has saved all that it holds.
-	local function wait_saved()
-		for i = 1, 3 do
-			wait.until_true("node " .. i .. " to save", function()
-				local now = cluster:status(i).snapshot
-				return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok"
-			end)
-		end
-	end
-
 	-- Kills every node, and starts them all.
 	local function lose_all()
 		cluster:kill(1, 2, 3)
@@ -67,7 +57,7 @@ describe("a cluster with sealed snapshots", function()
 		clusters.on_every_node("the record", clients, function(c) return c:value("deleted") == "x" end)
 		expect.ok(clients[2]:delete("deleted"))
 		clusters.on_every_node("the deletion", clients, function(c) return c:get("deleted").status == 404 end)
-		wait_saved()
+		saved.wait_all(cluster, 3)
 		lose_all()
 		for _, client in ipairs(clients) do
 			for i = 1, RECORDS do assert.equal("value " .. i, client:value("record " .. i)) end
@@ -83,7 +73,7 @@ describe("a cluster with sealed snapshots", function()
 	test("has every record although one node's newest file is damaged and another one's are gone", function()
 		clusters.write(clients[1], "second", "life")
 		clusters.on_every_node("the record", clients, function(c) return c:value("second") == "life" end)
-		wait_saved()
+		saved.wait_all(cluster, 3)
 		cluster:kill(1, 2, 3)
 		local secret = dir .. "/" .. list(dir)[1]
 		local wallets = list(secret)

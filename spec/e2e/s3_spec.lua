@@ -11,6 +11,7 @@ local nodes = require("spec.support.node")
 local ports = require("spec.support.ports")
 local s3_request = require("kms.snapshot.s3_request")
 local s3_server = require("spec.support.s3_server")
+local saved = require("spec.support.saved")
 local snapshots = require("spec.support.snapshots")
 local uv = require("luv")
 local wait = require("spec.support.wait")
@@ -37,19 +38,12 @@ describe("a node with SNAPSHOT=s3://...", function()
 		return app
 	end
 
-	local function wait_saved()
-		wait.until_true("a snapshot of everything", function()
-			local now = node:status().snapshot
-			return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok"
-		end)
-	end
-
 	-- Writes, saves, loses the node, and reads.
 	local function survives(env)
 		local app = start(env)
 		for i = 1, 10 do expect.ok(app:put("key " .. i, "value " .. i)) end
 		expect.ok(app:put("large", ("x"):rep(1000000)))
-		wait_saved()
+		saved.wait(node)
 		node:kill()
 		app = start(env)
 		for i = 1, 10 do assert.equal("value " .. i, app:value("key " .. i)) end
@@ -73,7 +67,7 @@ describe("a node with SNAPSHOT=s3://...", function()
 		it("serves on while the server refuses or hangs, and says so", function()
 			local app = start(server:env())
 			expect.ok(app:put("first", "1"))
-			wait_saved()
+			saved.wait(node)
 			server.status = 503
 			expect.ok(app:put("second", "2"))
 			wait.until_true("a failure", function() return node:status().snapshot.state == "failing" end)
@@ -93,7 +87,7 @@ describe("a node with SNAPSHOT=s3://...", function()
 			end, HANGS_S)
 			assert.equal("3", app:value("third"))
 			server.hangs = false
-			wait_saved()
+			saved.wait(node)
 		end)
 	end)
 
@@ -150,7 +144,7 @@ describe("a node with SNAPSHOT=s3://...", function()
 			if not process then return pending("s3rver is not installed: make s3") end
 			local app = start(env)
 			expect.ok(app:put("kept", "value"))
-			wait_saved()
+			saved.wait(node)
 			local first = node:status().snapshot.saved_at_ms
 			expect.ok(app:put("lost", "value"))
 			wait.until_true("another snapshot", function()

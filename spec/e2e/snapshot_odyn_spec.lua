@@ -5,6 +5,7 @@ local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 local odyn = require("spec.support.odyn")
+local saved = require("spec.support.saved")
 local wait = require("spec.support.wait")
 
 local MASTER_HEX = ("6b"):rep(32)
@@ -36,18 +37,11 @@ describe("a node with SNAPSHOT=odyn", function()
 
 	local function snapshot() return node:status().snapshot end
 
-	local function wait_saved()
-		wait.until_true("a snapshot of everything", function()
-			local now = snapshot()
-			return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok", now.state
-		end)
-	end
-
 	it("loses nothing that was saved", function()
 		local app = start(dir)
 		for i = 1, 10 do expect.ok(app:put("key " .. i, "value " .. i)) end
 		expect.ok(app:put("large", ("x"):rep(1000000)))
-		wait_saved()
+		saved.wait(node)
 		local wallet = node.wallet
 		app = start(dir)
 		assert.not_equal(wallet, node.wallet)
@@ -59,7 +53,7 @@ describe("a node with SNAPSHOT=odyn", function()
 	it("serves on and says why where its storage is gone", function()
 		local app = start(dir)
 		expect.ok(app:put("first", "1"))
-		wait_saved()
+		saved.wait(node)
 		files.remove_dir(dir)
 		expect.ok(app:put("second", "2"))
 		wait.until_true("a failure", function() return snapshot().state == "failing" end)

@@ -6,6 +6,7 @@ local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local saved = require("spec.support.saved")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -34,13 +35,6 @@ describe("a node whose snapshots have no room or right", function()
 
 	local function snapshot() return node:status().snapshot end
 
-	local function wait_saved()
-		wait.until_true("a snapshot of everything", function()
-			local now = snapshot()
-			return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok"
-		end)
-	end
-
 	-- Waits until the node says that it cannot write, and why; it serves all the same.
 	local function fails_with(app, why)
 		wait.until_true("a failure", function() return snapshot().state == "failing" end)
@@ -66,14 +60,14 @@ describe("a node whose snapshots have no room or right", function()
 			nodes.program), 448)
 		local app = start({ program = program })
 		expect.ok(app:put("first", "1"))
-		wait_saved()
+		saved.wait(node)
 		for i = 1, 8 do expect.ok(app:put("key " .. i, VALUE)) end
 		fails_with(app, "no space left on device")
 		local inside = ("nsenter -t %d -m -r "):format(node.pid)
 		-- What was begun is gone: it would keep the disk full.
 		assert.is_true(sh(("! %s find %s -type f ! -name '*.snap' ! -name '*.manifest' | grep ."):format(inside, dir)))
 		assert.is_true(sh(inside .. ("mount -o remount,size=%s %s"):format(LARGE, dir)))
-		wait_saved()
+		saved.wait(node)
 		local code, out = nodes.run({ "snapshot", "verify", "--socket", node.dir .. "/control.sock" }, { env = {} })
 		assert.equal(0, code, out)
 	end)
@@ -86,11 +80,11 @@ describe("a node whose snapshots have no room or right", function()
 			uv.getuid() == 0 and "setpriv --bounding-set=-dac_override,-dac_read_search" or "", nodes.program), 448)
 		local app = start({ program = program })
 		expect.ok(app:put("first", "1"))
-		wait_saved()
+		saved.wait(node)
 		assert.is_true(sh(("find %s -type d -exec chmod 500 {} +"):format(dir)))
 		expect.ok(app:put("second", "2"))
 		fails_with(app, "permission denied")
 		assert.is_true(sh(("find %s -type d -exec chmod 700 {} +"):format(dir)))
-		wait_saved()
+		saved.wait(node)
 	end)
 end)

@@ -9,6 +9,7 @@ local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 local ports = require("spec.support.ports")
 local prometheus = require("spec.support.prometheus")
+local saved = require("spec.support.saved")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -38,13 +39,6 @@ describe("a node with SNAPSHOT", function()
 
 	local function snapshot() return node:status().snapshot end
 
-	local function wait_saved()
-		wait.until_true("a snapshot of everything", function()
-			local now = snapshot()
-			return now.saved_at_ms and now.unsaved_s == 0 and now.state == "ok"
-		end)
-	end
-
 	-- The only wallet's folder.
 	local function folder()
 		local files_of = require("kms.base.files")
@@ -62,7 +56,7 @@ describe("a node with SNAPSHOT", function()
 		for i = 1, 20 do expect.ok(app:put("key " .. i, ("value "):rep(200) .. i)) end
 		expect.ok(app:put("replaced", "old"))
 		expect.ok(app:put("deleted", "x"))
-		wait_saved()
+		saved.wait(node)
 		expect.ok(app:put("replaced", "new"))
 		expect.ok(app:delete("deleted"))
 		expect.ok(app:put("later", "saved with the changes"))
@@ -104,7 +98,7 @@ describe("a node with SNAPSHOT", function()
 		assert.is_true(prometheus.value(families, "kms_snapshot_saves_total", { result = "failed" }) >= 1)
 		assert.is_true(prometheus.value(families, "kms_snapshot_unsaved_seconds") > 0)
 		assert(uv.fs_mkdir(dir, 448))
-		wait_saved()
+		saved.wait(node)
 		families = prometheus.scrape(port)
 		assert.is_true(prometheus.value(families, "kms_snapshot_saves_total", { result = "ok" }) >= 1)
 		assert.is_true(prometheus.value(families, "kms_snapshot_bytes_total") > 0)
@@ -129,7 +123,7 @@ describe("a node with SNAPSHOT", function()
 		files.write(dir .. "/custodians.lua", custodians.file(people, 2))
 		local app = start({ RECOVERY = dir .. "/custodians.lua" })
 		expect.ok(app:put("key", "value"))
-		wait_saved()
+		saved.wait(node)
 		local list = require("kms.base.files").list
 		local secret
 		for _, name in ipairs(list(dir)) do secret = name:match("^%x+$") and #name == 16 and dir .. "/" .. name or secret end

@@ -2,24 +2,13 @@
 
 local backend = require("spec.support.backend")
 local crypto = require("spec.support.crypto")
+local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local uv = require("luv")
 
 local MASTER = crypto.hex(crypto.keccak256("a made-up master secret"))
-
--- Lines that name a variable; there must be exactly one.
-local function names_once(text, name, what)
-	local count = 0
-	for line in text:gmatch("[^\n]+") do
-		if line:find(name, 1, true) then
-			count = count + 1
-			if what then assert.truthy(line:find(what, 1, true), line) end
-		end
-	end
-	assert.equal(1, count, text)
-end
 
 describe("a start is refused with one line", function()
 	it("for values that are not valid", function()
@@ -28,13 +17,13 @@ describe("a start is refused with one line", function()
 			KMS_APP_ID = "0", THREADS = "-1", RATE_LIMIT_PER_MINUTE = "many", POP_TIMEOUT_SECONDS = "0",
 			MAX_KEY_BYTES = "65537", TRUSTED_PROXIES = "10.0.0.0/33", REGISTRY_CACHE_TTL_SECONDS = "1.5",
 			MAX_REQUEST_BODY_BYTES = "99999999999999999999", NODE_INSTANCE_URL = "ftp://x",
-		}) do names_once(nodes.refused({ [name] = value }), name, value) end
+		}) do expect.named_once(nodes.refused({ [name] = value }), name, value) end
 	end)
 
 	it("for each of several mistakes", function()
 		local text = nodes.refused({ THREADS = "x", MAX_KEY_BYTES = "y" })
-		names_once(text, "THREADS")
-		names_once(text, "MAX_KEY_BYTES")
+		expect.named_once(text, "THREADS")
+		expect.named_once(text, "MAX_KEY_BYTES")
 	end)
 
 	it("for sim and local in an enclave", function()
@@ -76,7 +65,7 @@ describe("a start is refused with one line", function()
 	it("for a port that is in use", function()
 		local node = nodes.start()
 		finally(function() node:stop() end)
-		names_once(nodes.refused({}, { port = node.port }), "127.0.0.1:" .. node.port)
+		expect.named_once(nodes.refused({}, { port = node.port }), "127.0.0.1:" .. node.port)
 		assert.equal(200, http.get(node.port, "/health").status)
 	end)
 
@@ -140,7 +129,7 @@ describe("a start is refused with one line", function()
 		local sealed, seed = files.read(path), files.read(dir .. "/node.seed")
 		local function says(text)
 			files.write(path, text)
-			names_once(nodes.refused({}, { dir = dir }), "master.sealed")
+			expect.named_once(nodes.refused({}, { dir = dir }), "master.sealed")
 			assert.equal(text, files.read(path))
 		end
 		local digit = sealed:sub(-3, -3)
@@ -149,7 +138,7 @@ describe("a start is refused with one line", function()
 		says("")
 		says(sealed:gsub("v1", "v2"))
 		files.write(path, sealed, 420) -- 0644
-		names_once(nodes.refused({}, { dir = dir }), "master.sealed")
+		expect.named_once(nodes.refused({}, { dir = dir }), "master.sealed")
 		files.write(path, sealed)
 		files.write(dir .. "/node.seed", MASTER .. "\n")
 		nodes.refused({}, { dir = dir })

@@ -12,18 +12,6 @@ local wait = require("spec.support.wait")
 
 local MASTER = crypto.hex(crypto.keccak256("a made-up master secret"))
 
--- Lines that name a variable; there must be exactly one.
-local function names_once(text, name, what)
-	local count = 0
-	for line in text:gmatch("[^\n]+") do
-		if line:find(name, 1, true) then
-			count = count + 1
-			if what then assert.truthy(line:find(what, 1, true), line) end
-		end
-	end
-	assert.equal(1, count, text)
-end
-
 describe("a start", function()
 	backend.only("files", it)("makes an identity and a local chain with modes that keep others out", function()
 		local node = nodes.start()
@@ -221,7 +209,7 @@ describe("MASTER_SECRET_HEX", function()
 	it("stops the start when it is no secret, without showing it", function()
 		for _, text in ipairs({ MASTER:sub(1, 62), MASTER .. "00", ("zz"):rep(32), "secret" }) do
 			local said = nodes.refused({ MASTER_SECRET_HEX = text })
-			names_once(said, "MASTER_SECRET_HEX")
+			expect.named_once(said, "MASTER_SECRET_HEX")
 			assert.is_nil(said:find(text, 1, true), said)
 		end
 	end)

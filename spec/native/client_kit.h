@@ -8,6 +8,7 @@
 #include "kms/client.h"
 #include "kms/envelope.h"
 #include "kms/kdf.h"
+#include "store_config.h"
 #include "test.h"
 
 #define NOW_S 1700000000u
@@ -51,14 +52,7 @@ static inline void free_identity(identity *id)
 
 static inline kms_status make_world(void)
 {
-	kms_store_config config = { .max_key = 4096,
-				    .max_value = 1 << 20,
-				    .max_app_bytes = 10 << 20,
-				    .max_total_bytes = 64 << 20,
-				    .max_namespaces = 10,
-				    .max_tombstones = 100,
-				    .tombstone_retention_ms = 86400000,
-				    .max_clock_skew_ms = 15000 };
+	kms_store_config config = kit_config(0);
 	GUARD(make_identity(&world.node, 1));
 	GUARD(make_identity(&world.app, 2));
 	GUARD(make_identity(&world.other, 3));

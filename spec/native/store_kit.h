@@ -6,12 +6,11 @@
 #include "base/ensure.h"
 #include "kms/value_seal.h"
 #include "store/testing.h"
+#include "store_config.h"
 #include "test.h"
 
 #define APP 49
 #define NOW 1700000000000ull
-#define SKEW 15000
-#define RETENTION 86400000ull
 #define MIN_VALUE KMS_VALUE_SEAL_OVERHEAD
 #define SELF 1
 #define BIG 1000 /* bytes of a ciphertext in tests of quotas */
@@ -26,21 +25,6 @@ typedef struct record_copy {
 	uint8_t value[COPY_VALUE];
 	kms_clock_entry clock[2 * KMS_STORE_MAX_CLOCK];
 } record_copy;
-
-static inline kms_store_config kit_config(uint8_t self)
-{
-	return (kms_store_config){
-		.self20 = { self },
-		.max_key = 4096,
-		.max_value = 1u << 20,
-		.max_app_bytes = 10u << 20,
-		.max_total_bytes = 512u << 20,
-		.max_namespaces = 100,
-		.max_tombstones = 1000,
-		.tombstone_retention_ms = RETENTION,
-		.max_clock_skew_ms = SKEW,
-	};
-}
 
 static inline kms_store *kit_store(uint8_t self)
 {

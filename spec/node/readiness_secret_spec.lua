@@ -9,14 +9,6 @@ describe("the master secret of kms.node.readiness", function()
 
 	before_each(function() t = fixture.new() end)
 
-	local function stays_unready(reason)
-		t:tick()
-		assert.is_false(t.node.ready)
-		assert.is_false(t.node:is_verified())
-		assert.equal(reason, t.node.reason)
-		assert.is_nil(t.service.master)
-	end
-
 	it("makes a secret where the chain has none, keeps it, publishes its hash and serves", function()
 		assert.is_false(t.node.ready)
 		t:tick()
@@ -48,7 +40,7 @@ describe("the master secret of kms.node.readiness", function()
 	it("does not serve with another secret than the chain's, and keeps the one it has", function()
 		t.saved = { native.secret_random(32) }
 		t.chain.hash = native.secret_random(32):keccak256()
-		stays_unready("master secret sync failed")
+		t:stays_unready("master secret sync failed")
 		t.chain.hash = t.saved[1]:keccak256()
 		t:tick()
 		assert.is_true(t.node.ready)
@@ -57,13 +49,13 @@ describe("the master secret of kms.node.readiness", function()
 
 	it("publishes nothing that it could not keep", function()
 		function t.tee.save_master() return nil, "disk full" end
-		stays_unready("failed to set master secret hash")
+		t:stays_unready("failed to set master secret hash")
 		assert.equal(chain_api.NO_HASH, t.chain.hash)
 	end)
 
 	it("waits while its hash is not yet on chain, with the same secret each tick", function()
 		t.chain.mining_stopped = true
-		stays_unready("awaiting on-chain master secret hash")
+		t:stays_unready("awaiting on-chain master secret hash")
 		local first = t.held.current
 		t:tick()
 		assert.equal(first, t.held.current)
@@ -73,7 +65,7 @@ describe("the master secret of kms.node.readiness", function()
 	it("publishes nothing while it cannot read what it kept", function()
 		function t.tee.load_masters() return nil, "master.sealed: damaged" end
 		t:open(native.secret_random(32))
-		stays_unready("cannot read the secret of an earlier run")
+		t:stays_unready("cannot read the secret of an earlier run")
 		assert.equal(chain_api.NO_HASH, t.chain.hash)
 		assert.same({}, t.saved)
 	end)

@@ -9,22 +9,14 @@ describe("kms.node.readiness", function()
 
 	before_each(function() t = fixture.new() end)
 
-	local function stays_unready(reason)
-		t:tick()
-		assert.is_false(t.node.ready)
-		assert.is_false(t.node:is_verified())
-		assert.equal(reason, t.node.reason)
-		assert.is_nil(t.service.master)
-	end
-
 	it("does not serve when the chain has never answered", function()
 		t.chain.down = true
-		stays_unready("peer cache refresh failed")
+		t:stays_unready("peer cache refresh failed")
 	end)
 
 	it("does not serve when it is no member", function()
 		t.chain.instances = {}
-		stays_unready("self not in KMS node list")
+		t:stays_unready("self not in KMS node list")
 		assert.is_false(t.node.is_operator)
 	end)
 
@@ -35,24 +27,24 @@ describe("kms.node.readiness", function()
 	}) do
 		it("does not serve as an instance " .. name, function()
 			spoil(t.chain.instances[t.tee.address])
-			stays_unready("self not in KMS node list")
+			t:stays_unready("self not in KMS node list")
 		end)
 	end
 
 	it("does not serve on a revoked version", function()
 		t.chain.versions["49/1"].status = 2
-		stays_unready("self not in KMS node list")
+		t:stays_unready("self not in KMS node list")
 	end)
 
 	it("does not serve under another teePubkey than the registered one", function()
 		local _, other = native.identity(native.secret_random(32))
 		t.chain.instances[t.tee.address].tee_pubkey = other:public_der()
-		stays_unready("local teePubkey mismatch with registry")
+		t:stays_unready("local teePubkey mismatch with registry")
 	end)
 
 	it("does not serve when its teePubkey is registered in another form: byte for byte is the rule", function()
 		t.chain.instances[t.tee.address].tee_pubkey = t.tee.public_der:sub(-97)
-		stays_unready("local teePubkey mismatch with registry")
+		t:stays_unready("local teePubkey mismatch with registry")
 	end)
 
 	it("says once why it does not serve", function()

@@ -38,6 +38,18 @@ function M.ok(response)
 	return response
 end
 
+--- Exactly one line of a text names something, and says `what` too where that is given.
+function M.named_once(text, name, what)
+	local count = 0
+	for line in text:gmatch("[^\n]+") do
+		if line:find(name, 1, true) then
+			count = count + 1
+			if what and not line:find(what, 1, true) then error(("no %q in: %s"):format(what, line), 2) end
+		end
+	end
+	if count ~= 1 then error(("%d lines name %s, not one:\n%s"):format(count, name, text), 2) end
+end
+
 --- Runs body(now), now in seconds, until it began and ended within one second of the wall clock. What it does in a
 -- longer time, and how that fails, says nothing.
 function M.within_a_second(body)

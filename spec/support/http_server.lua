@@ -6,11 +6,14 @@ local err = require("kms.base.err")
 local http = require("kms.http.server")
 local loop = require("kms.base.loop")
 local native = require("support.native")
+local ports = require("spec.support.ports")
 local raw = require("support.raw_http")
 local wait = require("spec.support.wait")
 local wakeup = require("kms.async.wakeup")
 
 local M = {}
+
+local QUIET = setmetatable({}, { __index = function() return function() end end }) -- a log
 
 --- The body of GET /health, requests for it and for an echo of chunks.
 M.HEALTH = '{"status":"healthy"}'
@@ -91,6 +94,18 @@ function M.start(changes, options)
 	return M.server:port()
 end
 
+--- Starts a server that stands for another service: without a log, and with room for large bodies. It is the caller's
+-- to stop.
+-- @param handler  as of kms.http.server; @param options  further ones, or nil
+-- @return kms.http.server, port
+function M.service(handler, options)
+	local all = { handler = handler, log = QUIET, config = M.config({ MAX_BODY_MEMORY_BYTES = 1 << 30 }) }
+	for name, value in pairs(options or {}) do all[name] = value end
+	local server, port = http.new(all), ports.take()
+	assert(server:listen("127.0.0.1", port))
+	return server, port
+end
+
 --- Stops the server and waits until it has stopped.
 function M.stop()
 	if not M.server then return end
@@ -100,8 +115,6 @@ function M.stop()
 	uv.run("nowait")
 	M.server = nil
 end
-
--- Sends bytes on a new connection; the answers until the M.server closes.
 
 --- Sends bytes on a new connection.
 -- @return the replies until the server closes the connection

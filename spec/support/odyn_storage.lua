@@ -4,7 +4,7 @@
 -- function(answer, request) -> another answer: a table, or the text of a body).
 
 local cjson = require("cjson")
-local http = require("kms.http.server")
+local http_server = require("support.http_server")
 local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local native = require("spec.support.native")
@@ -79,13 +79,9 @@ end
 
 --- Starts it. @return server
 function M.start()
-	local config = require("support.http_server").config({ MAX_BODY_MEMORY_BYTES = 1 << 30 })
-	local log = setmetatable({}, { __index = function() return function() end end })
 	local self = setmetatable({ objects = {}, requests = {}, answers = {}, page = 1000 }, Server)
-	self.server = http.new({ handler = function(request) return serve(self, request) end, log = log, config = config,
-		max_line_bytes = 65536 })
-	self.port = require("spec.support.ports").take()
-	assert(self.server:listen("127.0.0.1", self.port))
+	local function handler(request) return serve(self, request) end
+	self.server, self.port = http_server.service(handler, { max_line_bytes = 65536 })
 	return self
 end
 

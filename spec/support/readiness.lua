@@ -120,6 +120,14 @@ function Fixture:tick()
 	self.node:tick()
 end
 
+--- Ticks, and the node does not serve, for this reason.
+function Fixture:stays_unready(reason)
+	self:tick()
+	assert(not self.node.ready and not self.node:is_verified(), "it serves")
+	if self.node.reason ~= reason then error(("want reason %s, got %s"):format(reason, self.node.reason), 2) end
+	assert(not self.service.master, "the service has a master secret")
+end
+
 --- Adds another member, whose part `bootstrap` plays.
 function Fixture:add_member()
 	local _, key = native.identity(native.secret_random(32))

@@ -4,7 +4,7 @@
 -- page again and again, true: another one each time); requests (list of "METHOD path").
 
 local crypto = require("spec.support.crypto")
-local http = require("kms.http.server")
+local http_server = require("support.http_server")
 local kit = require("kms_testkit")
 local loop = require("kms.base.loop")
 local native = require("spec.support.native")
@@ -133,13 +133,9 @@ end
 
 --- Starts it. @return server
 function M.start()
-	local config = require("support.http_server").config({ MAX_BODY_MEMORY_BYTES = 1 << 30 })
-	local log = setmetatable({}, { __index = function() return function() end end })
 	local self = setmetatable({ objects = {}, requests = {}, page = 1000 }, Server)
-	self.server = http.new({ handler = function(request) return serve(self, request) end, log = log, config = config,
-		max_line_bytes = 65536 })
-	self.port = require("spec.support.ports").take()
-	assert(self.server:listen("127.0.0.1", self.port))
+	local function handler(request) return serve(self, request) end
+	self.server, self.port = http_server.service(handler, { max_line_bytes = 65536 })
 	return self
 end
 

@@ -10,6 +10,8 @@ export function printable(text) {
 
 /** The base of all errors that this package throws. */
 export class KmsError extends Error {
+  static code = "ERR_KMS";
+
   /**
    * @param {string} message
    * @param {{ code?: string, status?: number, nodeCode?: string, retryAfterSeconds?: number, sent?: boolean, http?: number, cause?: unknown }} [details]
@@ -29,48 +31,54 @@ export class KmsError extends Error {
     Object.defineProperty(this, "http", { value: details.http, writable: true, enumerable: false });
   }
 }
-KmsError.code = "ERR_KMS";
 
 /** An argument or an option that cannot work; nothing was sent. */
-export class ArgumentError extends KmsError {}
-ArgumentError.code = "ERR_ARGUMENT";
+export class ArgumentError extends KmsError {
+  static code = "ERR_ARGUMENT";
+}
 
 /** The node refused: `status` and `nodeCode` as docs/protocol.md section 2 lists them. */
-export class RefusedError extends KmsError {}
-RefusedError.code = "ERR_REFUSED";
+export class RefusedError extends KmsError {
+  static code = "ERR_REFUSED";
+}
 
 /** There is no such record. */
 export class NotFoundError extends RefusedError {}
-NotFoundError.code = "ERR_REFUSED";
 
 /** What came is not provably the node's. */
-export class UnverifiedError extends KmsError {}
-UnverifiedError.code = "ERR_UNVERIFIED";
+export class UnverifiedError extends KmsError {
+  static code = "ERR_UNVERIFIED";
+}
 
 /** No session could be opened, or plain answers came in one, which anybody on the way could have sent; and version 1 may not be spoken. */
-export class SessionError extends KmsError {}
-SessionError.code = "ERR_SESSION";
+export class SessionError extends KmsError {
+  static code = "ERR_SESSION";
+}
 
 /** A put or delete may have been done or not. */
-export class OutcomeUnknownError extends KmsError {}
-OutcomeUnknownError.code = "ERR_OUTCOME";
+export class OutcomeUnknownError extends KmsError {
+  static code = "ERR_OUTCOME";
+}
 
 /** No node took it: no connection or a broken one (ERR_CONNECT), no answer in time (ERR_TIMEOUT), or 429 and 503 (ERR_BUSY). */
-export class UnavailableError extends KmsError {}
-UnavailableError.code = "ERR_CONNECT";
+export class UnavailableError extends KmsError {
+  static code = "ERR_CONNECT";
+}
 
 /** The chain could not be read, or does not show what it should. */
-export class ChainError extends KmsError {}
-ChainError.code = "ERR_CHAIN";
+export class ChainError extends KmsError {
+  static code = "ERR_CHAIN";
+}
 
 /** The caller's AbortSignal ended the call. */
 export class AbortedError extends KmsError {
+  static code = "ERR_ABORTED";
+
   constructor(message, details) {
     super(message, details);
     this.name = "AbortError";
   }
 }
-AbortedError.code = "ERR_ABORTED";
 
 /** The statuses of a node that asks to be called later. */
 export const isBusy = (status) => status === 429 || status === 503;

@@ -6,6 +6,7 @@
 #include "kms/kdf.h"
 #include "kms/pop.h"
 #include "kms/request.h"
+#include "store_config.h"
 #include "vectors_kit.h"
 
 /* One side of an exchange. */
@@ -212,15 +213,8 @@ static void check_exchange(int *failed_, const vectors *v)
 
 TEST(every_exchange_is_recomputed)
 {
-	kms_store_config config = { .self20 = { 1 },
-				    .max_key = 4096,
-				    .max_value = 1 << 16,
-				    .max_app_bytes = 1 << 20,
-				    .max_total_bytes = 16 << 20,
-				    .max_namespaces = 2,
-				    .max_tombstones = 10,
-				    .tombstone_retention_ms = 86400000,
-				    .max_clock_skew_ms = 15000 };
+	kms_store_config config = kit_config(1);
+	config.max_value = 1 << 16;
 	CHECK_OK(kms_store_new(&world.store, &config));
 	each(failed_, "exchange", check_exchange);
 	kms_store_free(world.store);

@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/testing.h"
 #include "material.h"
+#include "store_config.h"
 
 #include "kms/operations.h"
 #include "kms/session.h"
@@ -23,15 +24,8 @@ typedef struct world {
 
 static void world_open(world *w)
 {
-	kms_store_config config = { .self20 = { 1 },
-				    .max_key = limits.max_key,
-				    .max_value = limits.max_value,
-				    .max_app_bytes = 10 << 20,
-				    .max_total_bytes = 64 << 20,
-				    .max_namespaces = 100,
-				    .max_tombstones = 1000,
-				    .tombstone_retention_ms = 86400000,
-				    .max_clock_skew_ms = 15000 };
+	kms_store_config config = kit_config(1);
+	config.max_value = limits.max_value;
 	*w = (world){ .master = hex_secret(MASTER) };
 	MUST(kms_store_new(&w->store, &config));
 	w->execution = (kms_execution){ .app_id = 49,

@@ -6,6 +6,7 @@
 #include "kms/sync.h"
 #include "kms/value_seal.h"
 #include "store/testing.h"
+#include "store_config.h"
 #include "vectors_kit.h"
 
 /* The message {"<name>": <value>}, or within more of it. */
@@ -36,15 +37,7 @@ static kms_secret *unseal_message(const vectors *v, const kms_json_value *sealed
 static kms_store *vector_store(void)
 {
 	kms_store *store;
-	kms_store_config config = { .self20 = { 1 },
-				    .max_key = 4096,
-				    .max_value = 1 << 20,
-				    .max_app_bytes = 10 << 20,
-				    .max_total_bytes = 64 << 20,
-				    .max_namespaces = 10,
-				    .max_tombstones = 1000,
-				    .tombstone_retention_ms = 86400000,
-				    .max_clock_skew_ms = 15000 };
+	kms_store_config config = kit_config(1);
 	MUST(kms_store_new(&store, &config));
 	return store;
 }
