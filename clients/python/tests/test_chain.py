@@ -73,10 +73,12 @@ class Registries:
         self.blocks: set[str] = set()
         self.sizes: list[int] = []
         self.answer: bytes | None = None
+        self.pause_s = 0.0
         self.server = Server(self._handle)
 
     def _handle(self, connection: socket.socket, line: bytes, headers: dict[str, str], body: bytes) -> None:
         self.sizes.append(len(json.loads(body)))
+        time.sleep(self.pause_s)
         answers = [{"jsonrpc": "2.0", "id": call["id"]} | self._call(call) for call in json.loads(body)]
         connection.sendall(self.answer or reply(json.dumps(list(reversed(answers))).encode()))
 
@@ -101,7 +103,7 @@ class Chains(unittest.TestCase):
         return made
 
     def chain(self, registries: Registries, **more: Any) -> kms.Chain:
-        chain = kms.Chain(registries.server.url, KMS, **more)
+        chain = kms.Chain(registries.server.url + "/v3/key-of-mine", KMS, **more)
         self.addCleanup(chain.close)
         return chain
 
@@ -209,12 +211,23 @@ class Chains(unittest.TestCase):
             (b"[]", "502 Bad", kms.Unavailable),
             (b'[{"id":0},{"id":1}]', "200 OK", kms.Unavailable),
             (b'[{"id":0},{"id":0}]', "200 OK", kms.ProtocolViolation),
+            (b'[{"id":0,"result":"0x1"},{"id":true,"result":"0x1"}]', "200 OK", kms.ProtocolViolation),
             (b'[{"id":0,"error":{"code":-32005,"message":"slow\\u001b"}},{"id":1,"result":"0x1"}]', "200 OK", kms.Unavailable),
         ):
             registries.answer = reply(body, status)
             with self.assertRaises(kind, msg=str(body)) as caught:
                 self.chain(registries).nodes()
             self.assertNotIn("\x1b", str(caught.exception))
+            self.assertNotIn("key-of-mine", str(caught.exception))
+
+    def test_a_server_that_is_slow_with_each_answer_does_not_hold_a_reading(self) -> None:
+        wallets = ["0x" + format(i, "040x") for i in range(1, 501)]
+        registries = self.registries([(wallet, instance(wallet)) for wallet in wallets])
+        registries.pause_s = 0.4
+        with self.assertRaises(kms.Timeout):
+            self.chain(registries, timeout_s=1).nodes()
+        # Of sixteen.
+        self.assertLess(len(registries.sizes), 8)
 
 
 class Decoding(unittest.TestCase):

@@ -67,6 +67,52 @@ class Http(unittest.TestCase):
             self.get(server, timeout_s=10 * ENOUGH_S)
         self.assertLess(time.monotonic() - begun, ENOUGH_S)
 
+    def test_a_chunk_of_negative_length_is_not_read_without_end(self) -> None:
+        sent, ended = 0, threading.Event()
+
+        def handler(connection: socket.socket, line: bytes, headers: dict[str, str], body: bytes) -> None:
+            nonlocal sent
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+                while sent < 100 << 20:
+                    sent += connection.send(bytes(65536))
+            finally:
+                ended.set()
+
+        fake = Fake(handler)
+        self.addCleanup(fake.close)
+        server = Server(fake.url)
+        with self.assertRaises(ProtocolViolation):
+            self.get(server)
+        self.assertTrue(ended.wait(ENOUGH_S))
+        self.assertLess(sent, 100 << 20)
+
+    def test_heads_trailers_and_frames_of_chunks_are_bounded_together(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.assertEqual(500, len(self.get(self.serve(head + b"1\r\nx\r\n" * 500 + b"0\r\n\r\n")[1]).body))
+        for endless in (
+            b"HTTP/1.1 100 Continue\r\n\r\n" * 20000,
+            head + b"0\r\n" + b"a: b\r\n" * 60000,
+            head + b"1;" + b"a" * 300000,
+        ):
+            self.refused(ProtocolViolation, endless)
+
+    def test_reads_the_beginning_of_an_error_alone(self) -> None:
+        long = reply(bytes(1 << 20), "503 Busy")
+        fake, server = self.serve(long, long, reply(b"a"))
+        self.assertEqual((503, 65536), self._status_and_size(server, 1 << 30))
+        chunked = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n" + bytes(1 << 20) + b"\r\n0\r\n\r\n"
+        self.assertEqual((404, 65536), self._status_and_size(self.serve(chunked)[1], 1 << 30))
+        self.assertEqual(503, self.get(server).status)
+        self.assertEqual((200, 1), self._status_and_size(server, 1))
+        self.assertEqual(3, fake.accepted)
+        self.assertEqual((404, 65536), self._status_and_size(self.serve(reply(bytes(65536), "404 Not Found"))[1], 1))
+        self.refused(Unavailable, b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nshort")
+
+    def _status_and_size(self, server: Server, max_bytes: int) -> tuple[int, int]:
+        response = self.get(server, max_bytes=max_bytes)
+        return response.status, len(response.body)
+
     def test_what_is_no_answer(self) -> None:
         self.refused(Unavailable, b"")
         self.refused(Unavailable, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")
@@ -171,6 +217,13 @@ class Http(unittest.TestCase):
             with self.assertRaisesRegex(Unavailable, "not public"):
                 self.get(Server(url, public_only=True))
         self.assertEqual(0, fake.accepted)
+
+    def test_a_path_that_is_secret_is_in_no_error(self) -> None:
+        server = Server(self.serve(b"hello\r\n\r\n")[0].url + "/v3/key-of-mine", secret_path=True)
+        with self.assertRaises(KmsError) as caught:
+            self.get(server)
+        self.assertNotIn("key-of-mine", str(caught.exception))
+        self.assertEqual(b"GET /v3/key-of-mine/path HTTP/1.1", self.requests[0][0])
 
     def test_urls(self) -> None:
         self.assertEqual(("http://a:1/b", False, "a", 1, "/b"), parse_url("http://a:1/b//"))

@@ -174,6 +174,22 @@ class Operations(unittest.TestCase):
             with self.assertRaises(kms.InvalidRequest, msg=type(operation).__name__):
                 operation.check()
 
+    def test_no_operation_and_no_result_shows_a_name(self) -> None:
+        shown = [
+            kms.Derive("name-1", "name-2"),
+            kms.Put("name-1", HUSH),
+            kms.Get("name-1"),
+            kms.Delete("name-1"),
+            kms.List("name-1", "name-2"),
+            kms.Derived(7, "name-1", kms.Secret(HUSH)),
+            kms.Written(7, "name-1", 1, None),
+            kms.Record(7, "name-1", kms.Secret(HUSH), 1),
+            kms.Deleted(7, "name-1", None),
+            kms.Page(7, ["name-1"], "name-2"),
+        ]
+        self.assertNotIn("name-", repr(shown))
+        self.assertIn("Derive(length=32)", repr(shown))
+
     def test_results_have_exactly_their_members(self) -> None:
         good: list[tuple[kms.Operation, Members]] = [
             (kms.Derive("p", length=1), {"app_id": 7, "path": "p", "key": "YQ==", "length": 1}),

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import vectors
 from nova_kms import Identity, _abi
-from nova_kms._codec import hex_decode
+from nova_kms._codec import Malformed, hex_decode, json_object
 from nova_kms._envelope import P384, Channel, hkdf, parse_pubkey
 from nova_kms._session import Opening, agree, salt_of
 from nova_kms._wallet import Wallet, is_signed_by, keccak256, signer_of
@@ -65,6 +65,19 @@ class Envelopes(unittest.TestCase):
             with mock.patch("nova_kms._envelope.os.urandom", return_value=nonce):
                 sealed = json.loads(Channel(sender, receiver.point).seal(case["plaintext"].encode()))
             self.assertEqual(case["envelope"], sealed)
+
+    def test_what_is_long_and_no_envelope_is_not_parsed(self) -> None:
+        case = vectors.read("envelope.json")[0]
+        receiver, sender = P384(bytes.fromhex(case["receiver_priv"])), P384(bytes.fromhex(case["sender_priv"]))
+        channel = Channel(receiver, sender.point)
+        for more, good in ((14, True), (15, False)):
+            body = json.dumps(case["envelope"] | {f"m{i}": [] for i in range(more)}).encode()
+            with mock.patch("nova_kms._envelope.json_object", wraps=json_object) as parse:
+                if good:
+                    channel.open(body)
+                else:
+                    self.assertRaises(Malformed, channel.open, body)
+            self.assertEqual(good, parse.called)
 
     def test_whole_exchanges(self) -> None:
         seen = 0

@@ -16,6 +16,7 @@ from ._codec import Malformed, hex_decode, json_encode, json_object
 _SPKI_PREFIX = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
 _POINT = 97  # bytes of an uncompressed point
 _NONCE, _MIN_NONCE, _IV, _TAG = 32, 12, 12, 16
+_MAX_MEMBERS = 16
 
 
 def hkdf(secret: bytes, salt: bytes, info: bytes, length: int = 32) -> bytes:
@@ -69,6 +70,9 @@ def write_envelope(sender: str, nonce: bytes, sealed: bytes) -> bytes:
 
 def read_envelope(body: bytes, sender_point: bytes) -> tuple[bytes, bytes]:
     """Nonce and ciphertext of an envelope that a key has sealed. Raises Malformed."""
+    # Before it is parsed: it may be as long as a listing, and in version 1 anybody on the way can make it.
+    if body.count(b",") > _MAX_MEMBERS:
+        raise Malformed("not an envelope")
     envelope = json_object(body)
     texts = [envelope.get(name) for name in ("sender_tee_pubkey", "nonce", "encrypted_data")]
     sender, nonce, sealed = (hex_decode(text) if isinstance(text, str) else b"" for text in texts)

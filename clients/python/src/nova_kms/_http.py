@@ -25,7 +25,10 @@ _MAX_URL = 2048
 _ODD = re.compile(r"[^!-~]|[\"'<>\\^`{|}#@?]")
 _KEPT, _KEPT_S = 4, 20.0  # idle connections, and for how long they are
 _PIECE = 65536
+_MAX_ERROR = 65536  # bytes that are read of the body of an error
+_MAX_HEADS = 256 << 10  # bytes of an answer's heads and trailers
 _MAX_WAIT_S = 999_999_999
+_OK = 200
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,19 @@ class _Deadline:
         return left
 
 
+class _TooLarge(Exception):
+    pass
+
+
 class _Timed:
-    """A socket whose reads and writes end at a deadline, as http.client uses it."""
+    """A socket whose reads and writes end at a deadline, as http.client uses it. room: bytes that may be read of an answer,
+    with its heads and the framing of its chunks: http.client itself reads without end where a chunk has a negative length.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.deadline = _Deadline(0)
+        self.room = 0
 
     def sendall(self, data: bytes) -> None:
         view = memoryview(data)
@@ -101,17 +111,25 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._timed.room <= 0:
+            raise _TooLarge
         self._timed.sock.settimeout(self._timed.deadline.left())
-        return self._timed.sock.recv_into(buffer)
+        got = self._timed.sock.recv_into(buffer)
+        self._timed.room -= got
+        return got
 
 
 class Server:
     """A server at a base URL. Threads: any."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None, *, public_only: bool = False) -> None:
+    def __init__(
+        self, url: str, tls: ssl.SSLContext | None = None, *, public_only: bool = False, secret_path: bool = False
+    ) -> None:
         """url: http or https, without user, query and fragment. tls: None: the system's certificates. public_only: refuses
-        private, loopback and otherwise special addresses."""
+        private, loopback and otherwise special addresses. secret_path: errors do not show the path."""
         self.url, self._https, self._host, self._port, self._path = parse_url(url)
+        if secret_path:
+            self.url = self.url.removesuffix(self._path)
         self._tls = (tls or ssl.create_default_context()) if self._https else None
         self._public_only = public_only
         self._idle: list[tuple[_Timed, float]] = []
@@ -129,8 +147,8 @@ class Server:
     ) -> Response:
         """Calls the server once; a GET on a kept connection that broke once more.
 
-        max_bytes: of the answer's body. Raises Unavailable and Timeout, which say in `sent` whether the server may have got
-        the request, and ProtocolViolation where the answer is not HTTP or too large.
+        max_bytes: of the answer's body; of an error's, no more than 64 KiB are read. Raises Unavailable and Timeout, which say in
+        `sent` whether the server may have got the request, and ProtocolViolation where the answer is not HTTP or too large.
         """
         deadline = _Deadline(timeout_s)
         kept = self._take()
@@ -222,15 +240,17 @@ class Server:
         max_bytes: int,
     ) -> Response:
         timed.deadline = deadline
+        timed.room = _MAX_HEADS + max_bytes + max_bytes // 8
         connection = http.client.HTTPConnection(self._host, self._port)
         connection.sock = timed
         failure: KmsError
         try:
             connection.request(method, self._path + path, body=body, headers=headers)
             answer = connection.getresponse()
-            content = _read(answer, max_bytes)
+            content = _read(answer, max_bytes) if answer.status == _OK else _read_error(answer)
             whole = Response(answer.status, answer.headers, content)
-            reusable = not answer.will_close
+            # Of an error, there may be more.
+            reusable = not answer.will_close and (answer.status == _OK or len(content) < _MAX_ERROR)
             answer.close()
             if reusable:
                 self._keep(timed)
@@ -251,8 +271,15 @@ class Server:
         raise failure
 
 
-class _TooLarge(Exception):
-    pass
+def _read_error(answer: http.client.HTTPResponse) -> bytearray:
+    """The beginning of an error's body: nobody has signed it, so that little of it is read."""
+    declared = answer.length
+    content = bytearray()
+    while len(content) < _MAX_ERROR and (piece := answer.read(_MAX_ERROR - len(content))):
+        content += piece
+    if declared is not None and len(content) < min(declared, _MAX_ERROR):
+        raise http.client.IncompleteRead(b"")
+    return content
 
 
 def _read(answer: http.client.HTTPResponse, max_bytes: int) -> bytearray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from . import _abi
@@ -24,6 +25,14 @@ _REVERTED = 3  # the JSON-RPC error of a call that reverts
 _Value = TypeVar("_Value")
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a reading of the chain looks, and until when (time.monotonic())."""
+
+    block: str
+    until: float
+
+
 class Chain:
     """Reads who the nodes of a cluster are: members that are ACTIVE, zkVerified, of a version that is not revoked, with a valid
     teePubkey and URL. Give it to a Client as its nodes: that reads it anew every minute, and trusts it for three.
@@ -40,15 +49,16 @@ class Chain:
         chain_id: int | None = None,
         confirmations: int = 6,
         max_head_age_s: int = 300,
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
         allow_private: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """kms_registry: address of KMSRegistry, which names NovaAppRegistry; app_registry: what it must name. chain_id: what
-        the server's must be. confirmations: blocks behind the head at which the chain is read. max_head_age_s: a head that
-        is older counts as no answer. allow_private: nodes may have http URLs and private addresses (a devnet).
+        """rpc_url: errors show no path of it, which may have a key. kms_registry: address of KMSRegistry, which names
+        NovaAppRegistry; app_registry: what it must name. chain_id: what the server's must be. confirmations: blocks behind
+        the head at which the chain is read. max_head_age_s: a head that is older counts as no answer. timeout_s: of reading
+        all nodes, as a whole. allow_private: nodes may have http URLs and private addresses (a devnet).
         """
-        self._server, self._timeout_s = Server(rpc_url, tls), timeout_s
+        self._server, self._timeout_s = Server(rpc_url, tls, secret_path=True), timeout_s
         try:
             self._kms = parse_address(kms_registry)
             self._apps = None if app_registry is None else parse_address(app_registry)
@@ -64,18 +74,19 @@ class Chain:
 
     # ---- JSON-RPC ----
 
-    def _rpc(self, calls: Sequence[tuple[str, list[object]]]) -> list[dict[str, Json]]:
-        """Makes calls, many in a request. Returns their answers, in the same order."""
-        return [answer for first in range(0, len(calls), _CALLS) for answer in self._request(calls[first : first + _CALLS])]
+    def _rpc(self, until: float, calls: Sequence[tuple[str, list[object]]]) -> list[dict[str, Json]]:
+        """Makes calls, many in a request, until a time of time.monotonic(). Returns their answers, in the same order."""
+        parts = [calls[first : first + _CALLS] for first in range(0, len(calls), _CALLS)]
+        return [answer for part in parts for answer in self._request(until, part)]
 
-    def _request(self, calls: Sequence[tuple[str, list[object]]]) -> list[dict[str, Json]]:
+    def _request(self, until: float, calls: Sequence[tuple[str, list[object]]]) -> list[dict[str, Json]]:
         body = json_encode(
             [{"jsonrpc": "2.0", "id": i, "method": name, "params": params} for i, (name, params) in enumerate(calls)]
         )
         response = self._server.request(
             "POST",
             "",
-            timeout_s=self._timeout_s,
+            timeout_s=until - time.monotonic(),
             max_bytes=_MAX_ANSWER,
             headers={"Content-Type": "application/json"},
             body=body,
@@ -85,8 +96,9 @@ class Chain:
         answers: dict[int, dict[str, Json]] = {}
         items = self._valid(lambda: json_decode(response.body))
         for item in items if isinstance(items, list) else []:
-            if isinstance(item, dict) and isinstance(item.get("id"), int):
-                answers[int(str(item["id"]))] = item
+            number = item.get("id") if isinstance(item, dict) else None
+            if isinstance(item, dict) and isinstance(number, int) and not isinstance(number, bool):
+                answers[number] = item
         if set(answers) != set(range(len(calls))):
             raise ProtocolViolation(f"{self._server.url}: not an answer to each call")
         return [answers[i] for i in range(len(calls))]
@@ -107,8 +119,9 @@ class Chain:
 
     # ---- the block that is read at ----
 
-    def _block(self) -> str:
-        answers = self._rpc([("eth_getBlockByNumber", ["latest", False]), ("eth_chainId", [])])
+    def _place(self) -> _Place:
+        until = time.monotonic() + self._timeout_s
+        answers = self._rpc(until, [("eth_getBlockByNumber", ["latest", False]), ("eth_chainId", [])])
         head, chain_id = self._result(answers[0]), _quantity(self._result(answers[1]))
         if self._chain_id is not None and chain_id != self._chain_id:
             raise ProtocolViolation(f"{self._server.url}: serves the chain {chain_id}, not {self._chain_id}")
@@ -119,13 +132,13 @@ class Chain:
         age = time.time() - stamp
         if age > self._max_head_age_s or age < -_AHEAD_S:
             raise Unavailable(f"{self._server.url}: the newest block is {age:.0f} s old")
-        return hex(max(0, number - self._confirmations))
+        return _Place(hex(max(0, number - self._confirmations)), until)
 
     # ---- contracts ----
 
-    def _read(self, block: str, queries: Sequence[tuple[str, str]], decode: Callable[[bytes], _Value]) -> list[_Value | None]:
+    def _read(self, place: _Place, queries: Sequence[tuple[str, str]], decode: Callable[[bytes], _Value]) -> list[_Value | None]:
         """Calls (contract, data), decoded; None where a call reverts."""
-        answers = self._rpc([("eth_call", [{"to": to, "data": data}, block]) for to, data in queries])
+        answers = self._rpc(place.until, [("eth_call", [{"to": to, "data": data}, place.block]) for to, data in queries])
         values: list[_Value | None] = []
         for (to, _), answer in zip(queries, answers, strict=True):
             if _is_revert(answer.get("error")):
@@ -137,8 +150,8 @@ class Chain:
             values.append(self._valid(lambda r=result: decode(hex_decode(r) if isinstance(r, str) else b"")))  # type: ignore[misc]
         return values
 
-    def _one(self, block: str, to: str, data: str, decode: Callable[[bytes], _Value]) -> _Value:
-        value = self._read(block, [(to, data)], decode)[0]
+    def _one(self, place: _Place, to: str, data: str, decode: Callable[[bytes], _Value]) -> _Value:
+        value = self._read(place, [(to, data)], decode)[0]
         if value is None:
             raise ProtocolViolation(f"{self._server.url}: a call of {to} reverts")
         return value
@@ -146,22 +159,22 @@ class Chain:
     def nodes(self) -> list[Node]:
         """The nodes that there are now. Raises Unavailable where the chain cannot be read, and ProtocolViolation where what
         it says makes no sense."""
-        block = self._block()
-        app_id = self._one(block, self._kms, _abi.call("kmsAppId()"), _abi.number)
-        apps = self._one(block, self._kms, _abi.call("novaAppRegistry()"), _abi.address)
+        place = self._place()
+        app_id = self._one(place, self._kms, _abi.call("kmsAppId()"), _abi.number)
+        apps = self._one(place, self._kms, _abi.call("novaAppRegistry()"), _abi.address)
         if self._apps is not None and apps != self._apps:
             raise ProtocolViolation("KMSRegistry names another NovaAppRegistry")
-        wallets = self._read(block, [(apps, _abi.call("getActiveInstances(uint256)", app_id))], _abi.addresses)[0] or []
+        wallets = self._read(place, [(apps, _abi.call("getActiveInstances(uint256)", app_id))], _abi.addresses)[0] or []
         queries = [(apps, _abi.call("getInstanceByWallet(address)", wallet)) for wallet in wallets]
-        found = self._read(block, queries, _abi.instance) if queries else []
+        found = self._read(place, queries, _abi.instance) if queries else []
         members = [i for i, wallet in zip(found, wallets, strict=True) if i is not None and _is_member(i, wallet, app_id)]
-        good = self._good_versions(block, apps, app_id, sorted({member.version_id for member in members}))
+        good = self._good_versions(place, apps, app_id, sorted({member.version_id for member in members}))
         nodes = [self._node(member) for member in members if member.version_id in good]
         return [node for node in nodes if node is not None]
 
-    def _good_versions(self, block: str, apps: str, app_id: int, ids: list[int]) -> set[int]:
+    def _good_versions(self, place: _Place, apps: str, app_id: int, ids: list[int]) -> set[int]:
         queries = [(apps, _abi.call("getVersion(uint256,uint256)", app_id, version_id)) for version_id in ids]
-        found = self._read(block, queries, _abi.version) if queries else []
+        found = self._read(place, queries, _abi.version) if queries else []
         return {v.id for v, i in zip(found, ids, strict=True) if v and v.id == i and v.status in (_ENROLLED, _DEPRECATED)}
 
     def _node(self, member: _abi.Instance) -> Node | None:

@@ -48,8 +48,8 @@ def _check_number(what: str, number: object, least: int, most: int) -> None:
 class Derive:
     """Derives a key of 1 to 1024 bytes from a path, and a context where there is one."""
 
-    path: str
-    context: str = ""
+    path: str = field(repr=False)
+    context: str = field(default="", repr=False)
     length: int = 32
 
     def check(self) -> None:
@@ -74,7 +74,7 @@ class Derive:
 class Put:
     """Stores a value of up to 1 MiB. ttl_ms: its lifetime in milliseconds, at most ten years; 0: for ever."""
 
-    key: str
+    key: str = field(repr=False)
     value: bytes | bytearray | memoryview = field(repr=False)
     ttl_ms: int = 0
 
@@ -101,7 +101,7 @@ class Put:
 class Get:
     """Reads a record."""
 
-    key: str
+    key: str = field(repr=False)
 
     def check(self) -> None:
         _check_text("the key", self.key, empty=False)
@@ -120,7 +120,7 @@ class Get:
 class Delete:
     """Deletes a record."""
 
-    key: str
+    key: str = field(repr=False)
 
     def check(self) -> None:
         _check_text("the key", self.key, empty=False)
@@ -143,8 +143,8 @@ class List:
     prefix: that they start with. after: that they are behind. limit: 1 to 10 000 of them. None of the three: all keys.
     """
 
-    prefix: str = ""
-    after: str = ""
+    prefix: str = field(default="", repr=False)
+    after: str = field(default="", repr=False)
     limit: int | None = None
 
     def check(self) -> None:
@@ -179,7 +179,7 @@ Operation: TypeAlias = Derive | Put | Get | Delete | List
 @dataclass(frozen=True)
 class Derived:
     app_id: int
-    path: str
+    path: str = field(repr=False)
     key: Secret = field(repr=False)
 
 
@@ -188,7 +188,7 @@ class Written:
     """updated_at_ms: when, by the node's clock. copies: how many nodes hold it; None where the node does not say."""
 
     app_id: int
-    key: str
+    key: str = field(repr=False)
     updated_at_ms: int
     copies: int | None
 
@@ -196,7 +196,7 @@ class Written:
 @dataclass(frozen=True)
 class Record:
     app_id: int
-    key: str
+    key: str = field(repr=False)
     value: Secret = field(repr=False)
     updated_at_ms: int
 
@@ -206,7 +206,7 @@ class Deleted:
     """copies: as of Written."""
 
     app_id: int
-    key: str
+    key: str = field(repr=False)
     copies: int | None
 
 
@@ -215,8 +215,8 @@ class Page:
     """next: the `after` of the next page, or None where this is the last one."""
 
     app_id: int
-    keys: list[str]
-    next: str | None
+    keys: list[str] = field(repr=False)
+    next: str | None = field(repr=False)
 
 
 Result: TypeAlias = Derived | Written | Record | Deleted | Page
