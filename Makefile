@@ -301,11 +301,12 @@ kills: deps-build-run-test-contracts ## kill -9 of any one node under 200 writes
 
 # ---- benchmarks ----
 
+# With the right to it, the node goes before the machine's other programs.
 bench: deps-build-run-test ## benchmarks: primitives, store, requests a second, CPU a request
 	$(SUBMAKE) build bench-tools
-	@spec/bench/run $(BUILD)
+	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) spec/bench/run $(BUILD)
 
-# With the right to it, the node goes before the machine's other programs.
+# Likewise.
 fairness: deps-build-run-test ## what hostile clients cost an honest one: its times, failed calls and lost records; SECONDS=7 a load
 	$(SUBMAKE) build native-tests
 	@$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1) lua5.4 spec/bench/fairness.lua $(BUILD) $(or $(SECONDS),7)

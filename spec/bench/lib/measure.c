@@ -60,6 +60,13 @@ double bench_percentile(double *values, size_t count, double share)
 	return values[at < count ? at : count - 1];
 }
 
+bench_spread bench_spread_of(double *values, size_t count)
+{
+	return (bench_spread){ .median = bench_median(values, count),
+			       .low = bench_percentile(values, count, 0.25),
+			       .high = bench_percentile(values, count, 0.75) };
+}
+
 double bench_unit_us(void)
 {
 	static secp256k1_context *context;
@@ -137,6 +144,13 @@ static void target(const char *what, double value, const char *relation, double 
 void bench_at_most(const char *what, double value, double wanted)
 {
 	target(what, value, "<=", wanted, value <= wanted);
+}
+
+void bench_median_at_most(const char *what, const bench_spread *rounds, double wanted)
+{
+	printf("  target: %-47s %8.2f  <= %.2f  %s  (rounds: %.2f to %.2f)\n", what, rounds->median, wanted,
+	       rounds->median <= wanted ? "ok" : "over", rounds->low, rounds->high);
+	(void)fflush(stdout);
 }
 
 void bench_at_least(const char *what, double value, double wanted)

@@ -16,7 +16,16 @@ uint64_t bench_process_ns(void); /* CPU time of all threads */
 double bench_median(double *values, size_t count);
 double bench_percentile(double *values, size_t count, double share);
 
-/* The unit in microseconds of CPU time, measured over a few milliseconds. */
+/* The median of a figure's rounds, and the quartiles: half of the rounds lie between them. */
+typedef struct bench_spread {
+	double median, low, high;
+} bench_spread;
+
+/* Sorts `values`. */
+bench_spread bench_spread_of(double *values, size_t count);
+
+/* The unit in microseconds of CPU time, measured over a few milliseconds: around each round of a load, since
+   it changes with what else the machine does. */
 double bench_unit_us(void);
 
 /* One line of a table. The operation is repeated until it takes measurable time, in several runs. */
@@ -47,6 +56,8 @@ void bench_title(const char *title);
 /* Prints a figure beside its target, with "ok" or "over". */
 void bench_at_most(const char *what, double value, double target);
 void bench_at_least(const char *what, double value, double target);
+/* The median of rounds beside its target, and how far the rounds lie apart. */
+void bench_median_at_most(const char *what, const bench_spread *rounds, double target);
 
 /* Prints a failure and remembers it for bench_exit. Returns false, for `return bench_failed(...)`. */
 bool bench_failed(const char *what, kms_status status);

@@ -1,10 +1,11 @@
 #include "rounds.h"
 
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/ensure.h"
-#include "measure.h"
 #include "process.h"
 
 #define CHECK_EVERY 16u
@@ -104,24 +105,27 @@ kms_status load_round(result *r, load *l, app_operation operation, size_t value_
 	return status;
 }
 
-#define MEDIAN_OF(out, results, count, field)                \
-	do {                                                 \
-		double values_[LOAD_MAX_ROUNDS];             \
-		for (unsigned i_ = 0; i_ < (count); i_++)    \
-			values_[i_] = (results)[i_].field;   \
-		(out)->field = bench_median(values_, count); \
-	} while (0)
-
-void load_medians(result *out, const result *results, unsigned count)
+/* Of one field of all results, by its offset. */
+static bench_spread spread_of(const result *results, unsigned count, size_t field)
 {
-	MEDIAN_OF(out, results, count, nonce.rate);
-	MEDIAN_OF(out, results, count, nonce.p50);
-	MEDIAN_OF(out, results, count, nonce.p99);
-	MEDIAN_OF(out, results, count, nonce.cpu);
-	MEDIAN_OF(out, results, count, request.rate);
-	MEDIAN_OF(out, results, count, request.p50);
-	MEDIAN_OF(out, results, count, request.p99);
-	MEDIAN_OF(out, results, count, request.cpu);
-	MEDIAN_OF(out, results, count, both_ratio);
-	MEDIAN_OF(out, results, count, request_ratio);
+	double values[LOAD_MAX_ROUNDS];
+	for (unsigned i = 0; i < count; i++)
+		memcpy(&values[i], (const char *)&results[i] + field, sizeof(values[i]));
+	return bench_spread_of(values, count);
+}
+
+static phase phase_of(const result *results, unsigned count, size_t field)
+{
+	return (phase){ .rate = spread_of(results, count, field + offsetof(phase, rate)).median,
+			.p50 = spread_of(results, count, field + offsetof(phase, p50)).median,
+			.p99 = spread_of(results, count, field + offsetof(phase, p99)).median,
+			.cpu = spread_of(results, count, field + offsetof(phase, cpu)).median };
+}
+
+summary load_summary(const result *results, unsigned count)
+{
+	return (summary){ .nonce = phase_of(results, count, offsetof(result, nonce)),
+			  .request = phase_of(results, count, offsetof(result, request)),
+			  .both_ratio = spread_of(results, count, offsetof(result, both_ratio)),
+			  .request_ratio = spread_of(results, count, offsetof(result, request_ratio)) };
 }

@@ -7,6 +7,7 @@
 
 #include "app.h"
 #include "client.h"
+#include "measure.h"
 
 #define LOAD_MAX_REQUESTS 100000u
 #define LOAD_MAX_ROUNDS 50u
@@ -26,15 +27,21 @@ typedef struct load {
 	double *times;
 } load;
 
-/* One phase of a round, or the medians of all rounds; times in microseconds. */
+/* One phase of a round, or the medians of all rounds; times in microseconds, of one request. */
 typedef struct phase {
 	double rate, p50, p99, cpu;
 } phase;
 
 typedef struct result {
 	phase nonce, request;
-	double both_ratio, request_ratio; /* in units of the same round */
+	double both_ratio, request_ratio; /* CPU time, in units of the same round */
 } result;
+
+/* All rounds of a load. */
+typedef struct summary {
+	phase nonce, request;
+	bench_spread both_ratio, request_ratio;
+} summary;
 
 /* In-out: l - address, connections, count, rounds, pid and deadline_ns are set; makes the rest. */
 kms_status load_open(load *l);
@@ -51,7 +58,7 @@ void load_clear(load *l, size_t count);
 /* One whole round; checks a sample of the replies. */
 kms_status load_round(result *r, load *l, app_operation operation, size_t value_len, size_t count);
 
-/* Medians of results, field by field. */
-void load_medians(result *out, const result *results, unsigned count);
+/* The medians of results, field by field. */
+summary load_summary(const result *results, unsigned count);
 
 #endif
