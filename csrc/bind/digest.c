@@ -47,6 +47,17 @@ static kms_status read_text(kms_buf *bytes, kms_text text)
 	return kms_base64_decode(bytes->data, &bytes->len, text);
 }
 
+/*
+ * Members that hold the same tell each other so at every sync interval: their roots, in a hundred characters.
+ * That takes microseconds, and a round trip to the pool for each step took longer than all of it.
+ */
+#define LIGHT_TEXT 128
+
+static bool is_light(kms_store *store, kms_text text)
+{
+	return text.len <= LIGHT_TEXT && kms_tree_is_settled(store);
+}
+
 /* ---- answering -------------------------------------------------------------------------------- */
 
 typedef struct answer_job {
@@ -110,7 +121,7 @@ static int store_digest_answer(lua_State *L)
 	if (!bind_body_push(L, &empty)) return bind_fail(L, KMS_ERR_MEMORY);
 	int body_index = lua_gettop(L);
 	answer_job *job = bind_job_push(L, sizeof(*job), answer_run, answer_finish);
-	job->job.heavy = true;
+	job->job.heavy = !is_light(store, question);
 	job->store = store;
 	job->question = question;
 	job->rest = rest;
@@ -119,13 +130,14 @@ static int store_digest_answer(lua_State *L)
 	job->now_ms = now_ms;
 	job->body = *(kms_buf **)lua_touserdata(L, body_index);
 	job->body_index = body_index;
-	return bind_job_start(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* ---- asking ----------------------------------------------------------------------------------- */
 
 /* An exchange with its last question and the records that go with it. */
 typedef struct asking {
+	kms_store *store; /* which the userdata keeps */
 	kms_digest *digest;
 	kms_buf question;
 	kms_buf data;
@@ -173,6 +185,7 @@ static kms_status make_asking(digest_job *job)
 {
 	asking *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
+	made->store = job->store;
 	made->question = kms_buf_make(KMS_BUF_PLAIN, KMS_DIGEST_MAX);
 	made->data = kms_buf_make(KMS_BUF_WIPED, SIZE_MAX);
 	*job->held = made;
@@ -214,7 +227,7 @@ static int store_digest(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1); /* the store is borrowed */
 	digest_job *job = bind_job_push(L, sizeof(*job), new_run, new_finish);
-	job->job.heavy = true;
+	job->job.heavy = !kms_tree_is_settled(store) || since < kms_store_sequence(store);
 	job->store = store;
 	job->now_ms = now_ms;
 	job->since = since;
@@ -222,14 +235,14 @@ static int store_digest(lua_State *L)
 	job->brief = brief;
 	job->held = box;
 	job->result_index = 3;
-	return bind_job_start(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 static digest_job *push_asking_job(lua_State *L, void (*run)(bind_job *job),
-				   int (*finish)(lua_State *L, bind_job *job))
+				   int (*finish)(lua_State *L, bind_job *job), bool heavy)
 {
 	digest_job *job = bind_job_push(L, sizeof(*job), run, finish);
-	job->job.heavy = true;
+	job->job.heavy = heavy;
 	job->held = (asking **)bind_hold(L, 1, &asking_type);
 	return job;
 }
@@ -260,16 +273,18 @@ static int ask_finish(lua_State *L, bind_job *base)
  */
 static int asking_ask(lua_State *L)
 {
-	(void)bind_check(L, 1, &asking_type);
+	const asking *a = bind_check(L, 1, &asking_type);
+	/* The first question names the roots, which are known. */
+	bool heavy = kms_digest_get_counts(a->digest).questions > 0;
 	size_t max = (size_t)bind_arg_integer(L, 2, 1, MAX_BYTES);
 	uint64_t now_ms = arg_time(L, 3);
 	bool base64 = lua_toboolean(L, 4);
 	lua_settop(L, 3);
-	digest_job *job = push_asking_job(L, ask_run, ask_finish);
+	digest_job *job = push_asking_job(L, ask_run, ask_finish, heavy);
 	job->base64 = base64;
 	job->max_bytes = max;
 	job->now_ms = now_ms;
-	return bind_job_start(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* exchange:body(rest) -> body (WIPED) of a message with the last question, with `rest` as its end | nil,
@@ -316,12 +331,12 @@ static int take_finish(lua_State *L, bind_job *base)
  * answer: the text "digest" of the reply, or nil. */
 static int asking_take(lua_State *L)
 {
-	(void)bind_check(L, 1, &asking_type);
+	const asking *a = bind_check(L, 1, &asking_type);
 	kms_text answer_text = bind_arg_text(L, 2);
 	lua_settop(L, 2);
-	digest_job *job = push_asking_job(L, take_run, take_finish);
+	digest_job *job = push_asking_job(L, take_run, take_finish, !is_light(a->store, answer_text));
 	job->answer = answer_text;
-	return bind_job_start(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* exchange:state() -> as take */

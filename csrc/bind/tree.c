@@ -44,10 +44,10 @@ static int store_tree_key(lua_State *L)
 	kms_secret *master = bind_check(L, 2, &bind_secret_type);
 	lua_settop(L, 2);
 	key_job *job = bind_job_push(L, sizeof(*job), key_run, key_finish);
-	job->job.heavy = true;
+	job->job.heavy = !kms_tree_is_settled(store);
 	job->store = store;
 	job->master = bind_hold_secret(L, master);
-	return bind_job_start(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* ---- what outsiders see ---------------------------------------------------------------------- */
@@ -122,9 +122,9 @@ static int store_tidy_tree(lua_State *L)
 	kms_store *store = bind_check(L, 1, &bind_store_type);
 	lua_settop(L, 1);
 	tidy_job *job = bind_job_push(L, sizeof(*job), tidy_run, tidy_finish);
-	job->job.heavy = true;
+	job->job.heavy = !kms_tree_is_settled(store);
 	job->store = store;
-	return bind_job_start(L, &job->job);
+	return bind_job_start_small(L, &job->job);
 }
 
 /* store:tree_hour(now) -> the first hour that this store names */

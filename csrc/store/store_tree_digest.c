@@ -8,9 +8,10 @@
 #include "kms/crypto.h"
 #include "store/store_tree_follow.h"
 
-#define STEP_LEAVES 256  /* computed under one lock: a fraction of a millisecond */
-#define LEAF_BYTES 256   /* of a key, that cost as much as a leaf */
-#define FOLLOW_LEAVES 32 /* that cost as much as a step in which the tree catches up */
+#define STEP_LEAVES 256      /* computed under one lock: a fraction of a millisecond */
+#define LEAF_BYTES 256       /* of a key, that cost as much as a leaf */
+#define FOLLOW_LEAVES 32     /* that cost as much as a step in which the tree catches up */
+#define SETTLED_SECTIONS 256 /* whose digests are put together in some microseconds */
 
 static kms_status digest_make(tree_digest made, const kms_secret *key, const kms_span *spans, size_t count)
 {
@@ -186,6 +187,18 @@ kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves)
 	}
 	*more = true;
 	return KMS_OK;
+}
+
+bool kms_tree_is_settled(kms_store *store)
+{
+	ENSURE(store && atomic_load(&store->tree.behind) == 0, false);
+	store_tree *tree = &store->tree;
+	ENSURE(pthread_mutex_trylock(&tree->lock) == 0, false);
+	bool settled = tree->built && tree->section_count <= SETTLED_SECTIONS;
+	for (size_t i = 0; settled && i < tree->section_count; i++)
+		settled = tree->sections[i]->top.clean;
+	kms_tree_unlock(tree);
+	return settled;
 }
 
 kms_status kms_tree_lock_clean(kms_store *store, uint32_t first)

@@ -73,6 +73,13 @@ uint32_t kms_tree_first_hour(kms_store *store, uint64_t now_ms);
 kms_status kms_tree_tidy(bool *more, kms_store *store, size_t leaves);
 
 /*
+ * Whether the roots can be told in some microseconds: the tree is built, has caught up with the changes made
+ * so far, has its digests, and no other thread works on it. Other threads may change that at once: it says
+ * only where to do what asks for the roots.
+ */
+bool kms_tree_is_settled(kms_store *store);
+
+/*
  * The roots. Computes what changed since the last call: milliseconds for thousands of changes.
  * Returns: KMS_OK; ERR_STATE without a key, while the tree is being built, or when there is far more to
  * compute, or others change more than this call computes: tidy first; ERR_LOCKED_MEMORY, ERR_CRYPTO.

@@ -1,4 +1,5 @@
 /* The hours of the hash tree: versions whose end is known. */
+#include "store/store_tree_follow.h"
 #include "tree_kit.h"
 
 static const uint8_t no_digest[KMS_TREE_DIGEST];
@@ -74,6 +75,50 @@ TEST(dead_versions_that_are_dropped_early_take_their_hour_along)
 	kms_store_free(s);
 }
 
+static bool settle(kms_store *s)
+{
+	kms_status status = KMS_OK;
+	for (bool more = true; more && status == KMS_OK;)
+		status = kms_tree_tidy(&more, s, 4096);
+	return status == KMS_OK && kms_tree_is_settled(s);
+}
+
+TEST(a_tree_is_settled_once_it_has_all_changes_and_their_digests)
+{
+	kms_store *s = tree_store(SELF);
+	CHECK(!kms_tree_is_settled(NULL));
+	CHECK(kms_tree_is_settled(s)); /* empty */
+	CHECK_OK(kit_put(s, "k", 1, NOW));
+	CHECK(!kms_tree_is_settled(s));
+	CHECK(kms_tree_follow(&(size_t){ 10 }, s)); /* it has the change, without a digest */
+	CHECK(!kms_tree_is_settled(s));
+	CHECK(settle(s));
+	CHECK_OK(kit_delete(s, "k", NOW + 1));
+	CHECK(!kms_tree_is_settled(s));
+	CHECK(settle(s));
+	kms_tree_lock(&s->tree); /* another thread works on it */
+	CHECK(!kms_tree_is_settled(s));
+	kms_tree_unlock(&s->tree);
+	kms_tree_clear(&s->tree); /* to be built again */
+	CHECK(!kms_tree_is_settled(s));
+	kms_store_free(s);
+}
+
+/* Their digests are put together for each root: at the limit, and one past it. */
+TEST(a_tree_of_very_many_hours_is_not_settled)
+{
+	kms_store *s = tree_store(SELF);
+	uint64_t at_ms;
+	for (size_t i = 1; i <= 256; i++)
+		CHECK_OK(kit_put_at(&at_ms, s, numbered(i), 1, MIN_VALUE, i * HOUR, NOW));
+	CHECK(settle(s) && s->tree.section_count == 256);
+	CHECK_OK(kit_put_at(&at_ms, s, "last", 1, MIN_VALUE, 257 * HOUR, NOW));
+	CHECK(!settle(s) && s->tree.section_count == 257);
+	kms_store_free(s);
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(versions_with_a_known_end_are_digested_by_the_hour_of_their_death),
 	  T(hours_that_are_forgotten_are_not_compared), T(a_named_hour_is_complete_for_ten_minutes),
-	  T(dead_versions_that_are_dropped_early_take_their_hour_along))
+	  T(dead_versions_that_are_dropped_early_take_their_hour_along),
+	  T(a_tree_is_settled_once_it_has_all_changes_and_their_digests),
+	  T(a_tree_of_very_many_hours_is_not_settled))
