@@ -1,8 +1,11 @@
 -- The Python client, clients/python, by the table of cases of all clients, where `make clients` has installed it.
 
 local cases = require("spec.clients.cases")
+local documents = require("spec.support.document")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local runbooks = require("spec.support.runbook")
+local uv = require("luv")
 
 local PYTHON = "build/clients/python/bin/python"
 
@@ -14,16 +17,35 @@ describe("the Python client", function()
 		end)
 	end
 	it("does what its README shows", function()
-		local node = nodes.start()
-		finally(function() node:stop() end)
-		local blocks = {}
-		for block in files.read("clients/python/README.md"):gmatch("```python\n(.-)```") do blocks[#blocks + 1] = block end
-		local text = (blocks[1] .. blocks[2]):gsub("http://127%.0%.0%.1:8000", "http://127.0.0.1:" .. node.port)
-			:gsub("build/node/", node.dir .. "/")
-		local code, out, err = nodes.run({ "-c", text }, { program = nodes.build_dir .. "/clients/python/bin/python", env = {
-			PATH = os.getenv("PATH"), PYTHONDONTWRITEBYTECODE = "1", PYTHONPATH = "clients/python/src",
-		} })
-		assert.same({ 0, "32 bytes\nb'hello'\n['greeting']\ngone\n", "" }, { code, out, err })
+		local node, dir = nodes.start(), files.temp_dir()
+		local url = "http://127.0.0.1:" .. node.port
+		finally(function()
+			node:stop()
+			files.remove_dir(dir)
+		end)
+		-- A copy, since the installation builds in the folder that it is given.
+		assert(uv.fs_mkdir(dir .. "/clients", 448))
+		assert.equal(0, (nodes.run({ "-R", "clients/python", dir .. "/clients/python" }, { program = "/bin/cp" })))
+		local book = runbooks.read("clients/python/README.md", dir, "spec/clients/python_spec.lua")
+		for _, block in ipairs(book.blocks) do
+			local code, out, err = book:run(block, { vars = { HOME = os.getenv("HOME") } })
+			assert.equal(0, code, out .. err)
+		end
+		local code = {}
+		for _, block in ipairs(documents.read("clients/python/README.md").blocks) do
+			if block.language == "python" then
+				code[#code + 1] = block.text:gsub("http://127%.0%.0%.1:8000", url):gsub("build/node/", node.dir .. "/")
+			end
+		end
+		local function python(...)
+			return nodes.run({ "-c", ... }, { program = dir .. "/env/bin/python", env = { PATH = os.getenv("PATH") } })
+		end
+		-- The first two are run one after the other; the third shows forms that need a cluster.
+		local result = { python(code[1] .. "\n" .. code[2]) }
+		assert.same({ 0, "32 bytes\nb'hello'\n['greeting']\ngone\n", "" }, { table.unpack(result, 1, 3) })
+		assert.equal(3, #code)
+		assert.equal(0, (python("import sys; compile(sys.argv[1], 'README.md', 'exec')", code[3])))
+		assert.same({}, book:unused())
 	end)
 
 	cases.describe("python", { PYTHON, "spec/clients/python_driver.py" }, {

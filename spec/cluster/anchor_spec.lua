@@ -4,6 +4,7 @@ local clusters = require("spec.support.cluster")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local runbooks = require("spec.support.runbook")
 local wait = require("spec.support.wait")
 
 local RESTART_MS = 60000
@@ -76,5 +77,21 @@ describe("a cluster with anchored snapshots", function()
 		for _, client in ipairs(clients) do
 			for i = 1, 3 do assert.equal("new", client:value("record " .. i)) end
 		end
+	end)
+
+	test("shows anybody what is anchored, as docs/snapshots.md says", function()
+		local scratch = files.temp_dir()
+		finally(function() files.remove_dir(scratch) end)
+		local book = runbooks.read("docs/snapshots.md", scratch, "spec/cluster/anchor_spec.lua")
+		local net = cluster.net
+		-- A newer manifest may take the place of the anchored one between the commands.
+		wait.until_true("the hash of a file to be that on chain", function()
+			local out = book:paste("Anchors on chain", { number = 1, vars = {
+				SNAPSHOT = dir, WALLET = net.nodes[1].wallet, RPC = net.chain.url, KMS_REGISTRY = net.registry.kms,
+			} })
+			local of_wallet = out:match("\n0x(%x+)\n%d[^\n]*\n0x%x+\n$")
+			return of_wallet and out:find(of_wallet .. "  /", 1, true), out
+		end)
+		assert.same({}, book:unused())
 	end)
 end)

@@ -49,7 +49,7 @@ describe("docs/recovery.md", function()
 			custodians = { count = #NAMES, threshold = 3 }, env = { TEE = "sim", MAX_CLOCK_SKEW_MS = "2000" },
 		})
 		net = cluster.net
-		book = runbooks.read("docs/recovery.md", dir)
+		book = runbooks.read("docs/recovery.md", dir, "spec/cluster/runbook_spec.lua")
 		for i, node in ipairs(net.nodes) do book.words["https://node" .. i] = node.url end
 		book.words["https://rpc1.example"], book.words["https://rpc2.example"] = net.chain.url, net.chain.url
 		files.write(dir .. "/app.seed", files.read(net.apps[1].seed_path))

@@ -126,23 +126,4 @@ describe("make help", function()
 		end
 		for name in pairs(targets) do assert.is_true(shown[name], name .. " is not listed") end
 	end)
-
-	it("lists what documents tell to run", function()
-		local count = 0
-		for _, name in ipairs({
-			"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "contracts/README.md", "examples/enclave/README.md",
-			"examples/service/nova-kms.service", "docs/architecture.md", "docs/operating.md", "docs/policies.md",
-			"docs/protocol.md", "docs/recovery.md", "docs/upgrading.md",
-		}) do
-			local text = "\n" .. assert(files.read(name), name)
-			for _, before in ipairs({ "\n", "`", "sudo ", "&& " }) do
-				for words in text:gmatch(before .. "make ([^\n`]*)") do
-					local target = words:match("^([a-z][a-z0-9-]*)")
-					if target then assert.is_true(targets[target], name .. ": make " .. target) end
-					count = count + (target and 1 or 0)
-				end
-			end
-		end
-		assert.is_true(count > 20)
-	end)
 end)

@@ -212,24 +212,3 @@ describe("node.lua of the enclave", function()
 		assert.equal(0, code, out .. err)
 	end)
 end)
-
-describe("the page of the enclave", function()
-	it("names files, options and settings that exist", function()
-		local text = read(ENCLAVE .. "README.md")
-		for path in text:gmatch("examples/[%w/._-]+") do assert.truthy(uv.fs_stat(path), path) end
-		local count = 0
-		for command in text:gmatch("\nbuild/nova%-kms ([^\n]+)") do
-			local words = {}
-			for word in command:gmatch("%S+") do words[#words + 1] = word end
-			local args = { words[1] }
-			if words[1] == "attest" or words[1] == "config" then args[2] = words[2] end
-			args[#args + 1] = "--help"
-			local code, out = nodes.run(args)
-			assert.equal(0, code, command)
-			for option in command:gmatch("%-%-[%w-]+") do assert.truthy(out:find(option .. " ", 1, true), command) end
-			count = count + 1
-		end
-		assert.is_true(count >= 5)
-		for name in text:gmatch("MAX_[%u_]+") do assert.truthy(settings[name], name) end
-	end)
-end)

@@ -1,5 +1,6 @@
---- Runs the commands of docs/recovery.md as its reader would paste them, and knows which were never run.
+--- Runs the commands of a document as its reader would paste them, and knows which were never run.
 
+local documents = require("spec.support.document")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 local uv = require("luv")
@@ -23,32 +24,8 @@ esac
 exec %s "$@"
 ]]
 
--- The blocks of commands: list of { section, text }.
-local function read(path)
-	local blocks, section, indent, lines = {}, nil, nil, nil
-	for line in io.lines(path) do
-		section = line:match("^## (.+)$") or section
-		if lines and line == indent .. "```" then
-			blocks[#blocks + 1] = { section = section, text = table.concat(lines, "\n") }
-			lines = nil
-		elseif lines then
-			lines[#lines + 1] = line:sub(#indent + 1)
-		else
-			indent = line:match("^(%s*)```sh$")
-			lines = indent and {}
-		end
-	end
-	return blocks
-end
-
---- Runs the next block of a section, or block `number` of it. Variables that it sets stay for later ones.
--- @param options  words: word -> what stands for it; vars: variables; dir: folder (self.dir); number; or nil
--- @return exit code, what it printed
-function Runbook:try(section, options)
-	options = options or {}
-	self.next[section] = options.number or self.next[section] + 1
-	local block = assert(self.sections[section][self.next[section]], section)
-	block.ran = true
+-- What the block says with the words that stand for its own, as a script that keeps the variables for the next one.
+local function script_of(self, block, options)
 	local text = block.text
 	for _, words in ipairs({ options.words or {}, self.words }) do
 		for word, other in pairs(words) do text = text:gsub(word:gsub("%p", "%%%0"), (other:gsub("%%", "%%%%"))) end
@@ -57,10 +34,28 @@ function Runbook:try(section, options)
 	for name, value in pairs(options.vars or {}) do script[#script + 1] = ("%s='%s'"):format(name, value) end
 	script[#script + 1] = text
 	script[#script + 1] = "export -p >" .. self.vars
-	local code, out, err = nodes.run({ "-c", table.concat(script, "\n") }, {
+	return table.concat(script, "\n"), text
+end
+
+--- Runs a block. Variables that it sets stay for later ones.
+-- @param options  words: word -> what stands for it; vars: variables; dir: folder (self.dir); or nil
+-- @return exit code, what it printed, what it printed to standard error, what was run
+function Runbook:run(block, options)
+	options = options or {}
+	block.ran = true
+	local script, text = script_of(self, block, options)
+	local code, out, err = nodes.run({ "-c", script }, {
 		program = "/bin/bash", env = {}, cwd = options.dir or self.dir, timeout_s = PASTE_S,
 	})
 	return code, out, err, text
+end
+
+--- Runs the next block of a section, or block `number` of it.
+-- @param options  as for run, and number; or nil
+-- @return as run does
+function Runbook:try(section, options)
+	self.next[section] = options and options.number or self.next[section] + 1
+	return self:run(assert(self.sections[section][self.next[section]], section), options)
 end
 
 --- As try, where the commands must succeed.
@@ -80,18 +75,23 @@ function Runbook:unused()
 	return list
 end
 
---- Reads a document.
--- @param dir  an empty folder, where the commands run
--- @return runbook { dir, words (word -> what stands for it, in every block) }
-function M.read(path, dir)
+--- Reads the blocks of a document that a spec is to run.
+-- @param path  of the document; @param dir  a folder without `bin` and `vars`, where the commands run
+-- @param spec  path of the spec, as the document's comments name it
+-- @return runbook { dir, blocks (as document.commands gives them), words (word -> what stands for it, in every block) }
+function M.read(path, dir, spec)
 	local self = setmetatable({
 		dir = dir, words = {}, vars = dir .. "/vars", path = ("PATH='%s/bin:%s'"):format(dir, os.getenv("PATH")),
-		blocks = read(path), sections = {}, next = {},
+		blocks = {}, sections = {}, next = {},
 	}, Runbook)
-	for _, block in ipairs(self.blocks) do
-		self.sections[block.section] = self.sections[block.section] or {}
-		table.insert(self.sections[block.section], block)
-		self.next[block.section] = 0
+	for _, block in ipairs(documents.commands(documents.read(path))) do
+		if block.run_by == spec and not block.not_run then
+			local section = block.section or "" -- above the first one
+			self.blocks[#self.blocks + 1] = block
+			self.sections[section] = self.sections[section] or {}
+			table.insert(self.sections[section], block)
+			self.next[section] = 0
+		end
 	end
 	assert(uv.fs_mkdir(dir .. "/bin", 448))
 	files.write(dir .. "/bin/nova-kms", PROGRAM:format(nodes.program), 448)
