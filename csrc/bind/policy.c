@@ -64,24 +64,37 @@ static int policy_read(lua_State *L)
 	return wrong ? bind_fail_text(L, KMS_ERR_POLICY, wrong) : 1;
 }
 
-/*
- * vm:call("access.derive", kind, wall_ms, mono_ms, facts...)
- *	-> result, effects, rule: true when the policy has no opinion (or no such hook), else what the kind
- *says; list of log lines and counters or nil; number of the rule in a list of rules, or nothing | nil,
- *message with file and line, "ERR_POLICY", "overrun" | "memory" | "error" | "nonsense", effects
- */
-static int policy_call(lua_State *L)
+/* Pushes the list of the rules in a set, or nil when it is empty. */
+static void push_rules(lua_State *L, const vm_decision *decision)
+{
+	if (decision->let_through_count == 0) {
+		lua_pushnil(L);
+		return;
+	}
+	lua_createtable(L, decision->let_through_count, 0);
+	for (int rule = 1, at = 0; rule <= VM_MAX_RULES; rule++) {
+		if (!(decision->let_through32[(rule - 1) / 8] & (1u << (rule - 1) % 8))) continue;
+		lua_pushinteger(L, rule);
+		lua_rawseti(L, -2, ++at);
+	}
+}
+
+/* Calls the hook at 2 to 5 with the facts from `first` on; pushes and returns as policy_call says. */
+static int call(lua_State *L, int first, const uint8_t *suspended32)
 {
 	static const char *const kinds[] = { "verdict", "number", "ban", "list", "data", NULL };
 	vm_state *vm = check_vm(L);
-	int rule;
-	vm_hook hook = { .path = luaL_checkstring(L, 2), .first = 6, .last = lua_gettop(L) };
+	vm_decision decision;
+	vm_hook hook = { .path = luaL_checkstring(L, 2),
+			 .first = first,
+			 .last = lua_gettop(L),
+			 .suspended32 = suspended32 };
 	if (!strchr(hook.path, '.')) luaL_argerror(L, 2, "not the path of a hook");
 	hook.kind = (vm_kind)luaL_checkoption(L, 3, NULL, kinds);
 	hook.wall_ms = bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
 	hook.mono_ms = (uint64_t)bind_arg_integer(L, 5, 0, LUA_MAXINTEGER);
 	if (hook.last >= hook.first + VM_MAX_ARGUMENTS) luaL_argerror(L, hook.last, "too many");
-	vm_end end = vm_call(&rule, vm, L, &hook);
+	vm_end end = vm_call(&decision, vm, L, &hook);
 	if (end != VM_COMPLETE) {
 		int count = push_end(L, vm, end);
 		vm_push_effects(L, vm);
@@ -90,9 +103,34 @@ static int policy_call(lua_State *L)
 	const char *wrong = vm_push_result(L, vm);
 	if (wrong) return bind_fail_text(L, KMS_ERR_POLICY, wrong);
 	vm_push_effects(L, vm);
-	if (rule == 0) return 2;
-	lua_pushinteger(L, rule);
-	return 3;
+	if (decision.rule == 0 && decision.let_through_count == 0) return 2;
+	if (decision.rule != 0)
+		lua_pushinteger(L, decision.rule);
+	else
+		lua_pushnil(L);
+	push_rules(L, &decision);
+	return 4;
+}
+
+/*
+ * vm:call("access.derive", kind, wall_ms, mono_ms, facts...)
+ *	-> result, effects, rule: true when the policy has no opinion (or no such hook), else what the kind
+ *says; list of log lines and counters or nil; number of the rule in a list of rules, or nil | nil,
+ *message with file and line, "ERR_POLICY", "overrun" | "memory" | "error" | "nonsense", effects
+ */
+static int policy_call(lua_State *L)
+{
+	return call(L, 6, NULL);
+}
+
+/*
+ * vm:call_past(path, kind, wall_ms, mono_ms, suspended, facts...) -> as call, and list of the suspended rules
+ * that refused, or nil. suspended: a set of rules in 32 bytes (policy/vm.h); these are called, and what they
+ * refuse goes on.
+ */
+static int policy_call_past(lua_State *L)
+{
+	return call(L, 7, bind_arg_bytes(L, 6, VM_RULE_BYTES));
 }
 
 /*
@@ -139,10 +177,9 @@ static int policy_decided(lua_State *L)
 }
 
 static const luaL_Reg vm_methods[] = {
-	{ "load", policy_load },       { "read", policy_read },
-	{ "call", policy_call },       { "provide", policy_provide },
-	{ "memory", policy_memory },   { "work", policy_work },
-	{ "decided", policy_decided }, { NULL, NULL },
+	{ "load", policy_load },           { "read", policy_read },       { "call", policy_call },
+	{ "call_past", policy_call_past }, { "provide", policy_provide }, { "memory", policy_memory },
+	{ "work", policy_work },           { "decided", policy_decided }, { NULL, NULL },
 };
 static const bind_type vm_type = { "kms.policy_vm", vm_release, vm_methods, true };
 

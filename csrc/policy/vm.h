@@ -43,6 +43,8 @@
 #define VM_MAX_COPIED (4 << 20)     /* bytes of text in one piece of plain data */
 #define VM_MAX_EFFECTS 16           /* log lines and counters of a call; further ones are counted */
 #define VM_MAX_ARGUMENTS 4          /* of a hook */
+#define VM_MAX_RULES 256            /* in the place of a hook */
+#define VM_RULE_BYTES 32            /* of a set of rules: rule n is bit (n - 1) % 8 of byte (n - 1) / 8 */
 #define VM_LOAD_FACTOR 20           /* a file may spend as much as so many calls while it is loaded */
 #define VM_NET_NS_PER_UNIT 2000u    /* CPU time at which the safety net stops a call, */
 #define VM_NET_MAX_NS 1000000000ull /* and this at the most */
@@ -117,14 +119,24 @@ typedef struct vm_hook {
 	uint64_t mono_ms; /* what kms.limit counts by */
 	/* Arguments on the host's stack, VM_MAX_ARGUMENTS at most; none when last < first. */
 	int first, last;
+	/* Borrowed: the set of suspended rules. They are called, but what they refuse goes on. NULL: none. */
+	const uint8_t *suspended32;
 } vm_hook;
 
+typedef struct vm_decision {
+	int rule;
+	int let_through_count;
+	uint8_t let_through32[VM_RULE_BYTES];
+} vm_decision;
+
 /*
- * Calls a hook, or the rules that stand in its place; a hook that is not there has no opinion (true).
- * Returns: VM_COMPLETE; any other end.
- * Out: rule - number of the rule that decided, 0 for none.
+ * Calls a hook, or the rules that stand in its place; a hook that is not there has no opinion (true). A
+ * suspended rule that fails ends the call like any other: what must not be let through is decided by nobody
+ * then. Returns: VM_COMPLETE; any other end. Out: decision - rule: number of the rule that decided, 0 for
+ * none. let_through32: the set of suspended rules that refused; let_through_count: how many these are. All
+ * zero when the call did not complete.
  */
-vm_end vm_call(int *rule, vm_state *vm, lua_State *host, const vm_hook *hook);
+vm_end vm_call(vm_decision *decision, vm_state *vm, lua_State *host, const vm_hook *hook);
 
 /*
  * After a call that completed: pushes its checked result (may throw).

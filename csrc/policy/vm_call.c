@@ -4,13 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RULES 256
-
 typedef struct calling {
 	lua_State *host;
 	const vm_hook *hook;
-	int rule; /* that decided, in a list of rules; 0: none */
+	vm_decision decision;
 } calling;
+
+static bool is_suspended(const calling *c, unsigned rule)
+{
+	const uint8_t *set32 = c->hook->suspended32;
+	return set32 && set32[(rule - 1) / 8] & (1u << (rule - 1) % 8);
+}
+
+static void let_through(calling *c, unsigned rule)
+{
+	c->decision.let_through32[(rule - 1) / 8] |= (uint8_t)(1u << (rule - 1) % 8);
+	c->decision.let_through_count++;
+}
 
 /* Pushes what the path names ("access.derive", "routes.extra.2.handler"): a function, a list of
  * rules, or nil; returns its type. */
@@ -63,20 +73,23 @@ static void call_function(lua_State *L, vm_state *vm, const calling *c, int firs
 	lua_remove(L, vm->hook);
 }
 
-/* Rules in their order, until one has an opinion. */
+/* Rules in their order, until one that is not suspended has an opinion. */
 static int call_rules(lua_State *L, vm_state *vm, calling *c, int rules, int first, int count)
 {
 	lua_Unsigned length = lua_rawlen(L, rules);
-	if (length > MAX_RULES) return vm_stop(L, VM_NONSENSE, "there are more than 256 rules");
+	if (length > VM_MAX_RULES) return vm_stop(L, VM_NONSENSE, "there are more than 256 rules");
 	for (lua_Unsigned i = 1; i <= length; i++) {
 		int base = lua_gettop(L);
 		if (lua_rawgeti(L, rules, (lua_Integer)i) == LUA_TTABLE) lua_getfield(L, -1, "decide");
-		c->rule = (int)i;
+		c->decision.rule = (int)i;
 		call_function(L, vm, c, first, count);
-		if (!lua_isboolean(L, -1)) return 1;
+		if (!lua_isboolean(L, -1)) {
+			if (!is_suspended(c, (unsigned)i)) return 1;
+			let_through(c, (unsigned)i);
+		}
 		lua_settop(L, base);
 	}
-	c->rule = 0;
+	c->decision.rule = 0;
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -99,9 +112,9 @@ static int call_hook(lua_State *L)
 	return 1;
 }
 
-vm_end vm_call(int *rule, vm_state *vm, lua_State *host, const vm_hook *hook)
+vm_end vm_call(vm_decision *decision, vm_state *vm, lua_State *host, const vm_hook *hook)
 {
-	calling c = { host, hook, 0 };
+	calling c = { .host = host, .hook = hook };
 	/* Copying needs room on the host's stack and must not have to ask for it inside the VM. */
 	luaL_checkstack(host, 4 * VM_MAX_DEPTH + 8, NULL);
 	vm->wall_ms = hook->wall_ms;
@@ -109,7 +122,8 @@ vm_end vm_call(int *rule, vm_state *vm, lua_State *host, const vm_hook *hook)
 	vm->in_hook = true;
 	vm->effect_count = 0;
 	vm_end end = vm_run(vm, vm->instructions, call_hook, &c);
-	*rule = end == VM_COMPLETE ? c.rule : 0;
+	if (end != VM_COMPLETE) c.decision = (vm_decision){ .rule = 0 };
+	*decision = c.decision;
 	return end;
 }
 

@@ -41,7 +41,7 @@ describe("reloading policies", function()
 		assert.is_nil(status.last_error)
 		assert.equal(403, p:derive(FACTS).status)
 		assert.same({ true, false }, { p:reload("signal") })
-		assert.equal(9, #p:history())
+		assert.equal(10, #p:history())
 	end)
 
 	it("keeps the old set where the files load once and not a second time", function()

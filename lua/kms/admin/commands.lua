@@ -8,7 +8,7 @@
 --   POST /reload             reads the policies again
 --   POST /drain              stops accepting, finishes the running requests, ends the process
 --   GET /loglevel            PUT /loglevel/<level>
---   and those of kms.admin.snapshot_commands and kms.admin.audit_commands
+--   and those of kms.admin.snapshot_commands, kms.admin.audit_commands and kms.admin.policy_commands
 
 local cjson = require("cjson")
 local err = require("kms.base.err")
@@ -17,6 +17,7 @@ local loop = require("kms.base.loop")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local audit_commands = require("kms.admin.audit_commands")
+local policy_commands = require("kms.admin.policy_commands")
 local snapshot_commands = require("kms.admin.snapshot_commands")
 
 local M = {}
@@ -133,8 +134,8 @@ local function set_log_level(self, rest)
 end
 
 --- The commands, for kms.http.router. A command with `reads` changes nothing.
--- @return list of { name, method, path or prefix, handler (function(rest, caller) -> reply), reads, is_private: its
---   argument is not logged }
+-- @return list of { name, method, path or prefix, handler (function(rest, caller, query) -> reply), reads, is_private:
+--   its argument is not logged }
 function Commands:routes()
 	local function with(handler)
 		return function(rest) return handler(self, rest) end
@@ -152,7 +153,10 @@ function Commands:routes()
 		{ name = "loglevel", method = "GET", path = "/loglevel", handler = with(log_level), reads = true },
 		{ name = "set loglevel", method = "PUT", prefix = "/loglevel/", handler = with(set_log_level) },
 	}
-	for _, more in ipairs({ snapshot_commands.routes(self.snapshots), audit_commands.routes(self.audit, self.mono_ms) }) do
+	for _, more in ipairs({
+		snapshot_commands.routes(self.snapshots), audit_commands.routes(self.audit, self.mono_ms),
+		policy_commands.routes({ policy = self.policy, mono_ms = self.mono_ms, wall_ms = self.wall_ms }),
+	}) do
 		table.move(more, 1, #more, #own + 1, own)
 	end
 	return own

@@ -21,7 +21,7 @@ local function serve(self, request)
 	elseif request.has_body then
 		reply = err.reply("ERR_BAD_REQUEST", "commands have no body")
 	else
-		reply = route.handler(rest, request.caller)
+		reply = route.handler(rest, request.caller, request.query)
 	end
 	local argument = rest and #rest <= 64 and not route.is_private and rest or nil
 	self.log:log(route and not route.reads and "info" or "debug", "control", {

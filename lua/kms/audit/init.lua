@@ -88,7 +88,8 @@ function Audit:outcome(arrived, reply)
 	if not self.wanted[name] then return end
 	-- As add() does, without its extra call: this is what each request pays.
 	local waiting = self.log_file:add(self.wall_ms(), name, arrived.wallet, arrived.app_id, arrived.name_hash,
-		arrived.context_hash, arrived.request:id(), nil, reply.code and err.wire(reply.code) or nil)
+		arrived.context_hash, arrived.request:id(), nil, reply.code and err.wire(reply.code) or nil, nil, nil,
+		arrived.suspended_rule and members({ suspended_rule = arrived.suspended_rule }))
 	if waiting then self.writer:added(waiting) end
 end
 

@@ -37,6 +37,11 @@ function M.printable(text)
 	return (M.utf8(text:gsub('[%c\127"\\]', escape)):gsub("\194[\128-\159]", escape))
 end
 
+--- Percent-encodes all but unreserved characters (RFC 3986 section 2.3).
+function M.percent_encode(text)
+	return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
 --- An excerpt to quote in a message: printable, cut to `max` bytes before it is escaped, keys masked.
 function M.excerpt(text, max)
 	return M.printable(M.cut(M.mask_keys(text), max))

@@ -3,16 +3,11 @@
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
+local time = require("kms.cli.times").time
 
 local HEAD = { "WALLET", "SCOPE", "EVENT", "RULE", "UNTIL", "LEFT" }
 
 local shown, table_of = session.shown, session.table_of
-
--- Unix milliseconds as UTC text.
-local function time(ms)
-	local whole = type(ms) == "number" and math.tointeger(ms // 1000)
-	return whole and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
-end
 
 local function show_list(page)
 	local rows = { HEAD }

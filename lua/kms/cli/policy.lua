@@ -1,4 +1,5 @@
---- `nova-kms policy`: checks, tests, shows and explains operators' policies, without a node.
+--- `nova-kms policy`: checks, tests, shows and explains operators' policies, without a node; and shows those of a
+-- running node and suspends their rules (kms.cli.policy_live).
 
 local uv = require("luv")
 
@@ -7,12 +8,15 @@ local config = require("kms.config")
 local exit = require("kms.cli.exit")
 local explain = require("kms.cli.policy_explain")
 local json = require("kms.base.json")
+local live = require("kms.cli.policy_live")
 local policy = require("kms.policy")
 local policy_test = require("kms.cli.policy_test")
+local session = require("kms.cli.session")
 local show = require("kms.cli.policy_show")
 
 local DIR = { name = "dir", help = "folder of the policies (default: POLICY_DIR, config/policy)", optional = true }
 local DIR_OPTION = { name = "dir", value = "DIR", help = "folder of the policies (default: POLICY_DIR, config/policy)" }
+local SOCKET = { name = "socket", value = "PATH", help = "ask the node on this control socket instead" }
 local GUARDED_BYTES = 8 << 20
 
 -- Returns { dir, shipped, required }: the folder of the policies, that of the shipped ones, and whether the first
@@ -67,6 +71,10 @@ local function run_check(parsed, world)
 end
 
 local function run_show(parsed, world)
+	if parsed.socket and parsed.dir then
+		return session.fail(world, "show takes DIR or --socket, not both", "ERR_USAGE")
+	end
+	if parsed.socket then return live.show(parsed, world) end
 	local opened, mistakes = open(parsed.dir, world)
 	if not opened then return print_mistakes(mistakes, world) end
 	return show.run(opened, parsed, world)
@@ -85,27 +93,30 @@ local function run_test(parsed, world)
 	return policy_test.run(found.dir, world)
 end
 
+local COMMANDS = {
+	{
+		name = "check", summary = "list all mistakes of a folder of policies, with file and line",
+		arguments = { DIR }, options = { args.JSON }, run = run_check,
+	},
+	{
+		name = "test", summary = "run the *_spec.lua files of a folder of policies with busted",
+		arguments = { DIR }, run = run_test,
+		notes = "Specs call the hooks through require(\"kms.policy.testing\").open().",
+	},
+	{
+		name = "show", summary = "show the policies of a folder and where each value comes from, or those of a running node",
+		arguments = { DIR }, options = { SOCKET, session.TIMEOUT, args.JSON }, run = run_show,
+		notes = "With --socket: what a running node has in force, hits of each rule, suspensions, and the latest loads.",
+	},
+	{
+		name = "explain", summary = "show which rule decides on a request, with file and line",
+		arguments = { { name = "action", help = "derive, get, list, put, delete or session (its opening)" } },
+		options = explain.OPTIONS(DIR_OPTION, args.JSON), run = run_explain,
+	},
+}
+
 return {
 	name = "policy",
-	summary = "check, test, show and explain operators' policies",
-	commands = {
-		{
-			name = "check", summary = "list all mistakes of a folder of policies, with file and line",
-			arguments = { DIR }, options = { args.JSON }, run = run_check,
-		},
-		{
-			name = "test", summary = "run the *_spec.lua files of a folder of policies with busted",
-			arguments = { DIR }, run = run_test,
-			notes = "Specs call the hooks through require(\"kms.policy.testing\").open().",
-		},
-		{
-			name = "show", summary = "show the policies in force, and where each value comes from",
-			arguments = { DIR }, options = { args.JSON }, run = run_show,
-		},
-		{
-			name = "explain", summary = "show which rule decides on a request, with file and line",
-			arguments = { { name = "action", help = "derive, get, list, put, delete or session (its opening)" } },
-			options = explain.OPTIONS(DIR_OPTION, args.JSON), run = run_explain,
-		},
-	},
+	summary = "check, test, show and explain operators' policies, and suspend rules of a running node",
+	commands = table.move(live.COMMANDS, 1, #live.COMMANDS, #COMMANDS + 1, COMMANDS),
 }

@@ -9,17 +9,12 @@ local json = require("kms.base.json")
 local names = require("kms.snapshot.names")
 local session = require("kms.cli.session")
 local table_lines = require("kms.cli.table").lines
+local time = require("kms.cli.times").time
 local uv = require("luv")
 
 local shown, table_of = session.shown, session.table_of
 
 local VERIFY_S = 3600
-
--- Unix milliseconds as UTC text.
-local function time(ms)
-	local whole = type(ms) == "number" and math.tointeger(ms // 1000)
-	return whole and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
-end
 
 -- ---- list ------------------------------------------------------------------------------------------
 

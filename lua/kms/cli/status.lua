@@ -62,6 +62,9 @@ local function print_page(world, page)
 		shown(store.total_bytes))
 	local failed = reload_line(page)
 	if failed then session.print(world, failed) end
+	for _, one in ipairs(table_of(table_of(page.policy).suspended)) do
+		line("suspended", "rule %s, for %s s more", shown(table_of(one).rule), shown(table_of(one).left_s))
+	end
 end
 
 -- The audit log, where there is one. Its end is to be compared with `nova-kms audit verify`.

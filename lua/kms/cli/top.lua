@@ -3,6 +3,7 @@
 local args = require("kms.cli.args")
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
+local duration = require("kms.cli.times").duration
 local table_lines = require("kms.cli.table").lines
 
 local shown, table_of = session.shown, session.table_of
@@ -17,14 +18,6 @@ local function size(bytes)
 	local value, at = number(bytes), 1
 	while value >= 1024 and at < #UNITS do value, at = value / 1024, at + 1 end
 	return at == 1 and ("%d B"):format(value) or ("%.1f %s"):format(value, UNITS[at])
-end
-
-local function duration(ms)
-	if type(ms) ~= "number" then return "-" end
-	local s = ms // 1000
-	if s < 120 then return ("%d s"):format(s) end
-	if s < 7200 then return ("%d min"):format(s // 60) end
-	return s < 172800 and ("%d h"):format(s // 3600) or ("%d d"):format(s // 86400)
 end
 
 local function part(used, limit, format)
@@ -134,6 +127,9 @@ local function lines_of(page, before)
 	line("snapshot", "%s", shown(table_of(status.snapshot).state))
 	line("audit", "%s", shown(table_of(status.audit).state))
 	line("policy", "%s%s", shown(policy.hash), failed and "; LAST RELOAD REFUSED: " .. shown(failed) or "")
+	for _, one in ipairs(table_of(policy.suspended)) do
+		line("", "SUSPENDED, %s left: %s", duration(number(table_of(one).left_s) * 1000), shown(table_of(one).rule))
+	end
 	lines[#lines + 1] = ""
 	return table.move(members(page), 1, #table_of(page.members) + 1, #lines + 1, lines)
 end

@@ -4,6 +4,7 @@ local failure = require("kms.client.failure")
 local fetch = require("kms.http.fetch")
 local limits = require("kms.config.limits")
 local native = require("kms_native")
+local text = require("kms.base.text")
 local uv = require("luv")
 
 local M = {}
@@ -23,10 +24,6 @@ M.OWN_FAILURES = { ERR_MEMORY = true, ERR_LOCKED_MEMORY = true, ERR_CRYPTO = tru
 
 local Node = {}
 Node.__index = Node
-
-local function percent_encode(name)
-	return (name:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
-end
 
 --- Gets a page that is a JSON object.
 -- @return response of kms.http.fetch with the object in `value` | nil, message, code, HTTP status, seconds to wait
@@ -113,11 +110,11 @@ end
 
 -- What of a request is in its URL.
 local function query_of(kind, fields)
-	if kind == "get" then return percent_encode(fields.key) end
+	if kind == "get" then return text.percent_encode(fields.key) end
 	if kind ~= "list" then return "" end
 	local parts = {}
 	for _, name in ipairs({ "prefix", "after", "limit" }) do
-		if fields[name] then parts[#parts + 1] = name .. "=" .. percent_encode(tostring(fields[name])) end
+		if fields[name] then parts[#parts + 1] = name .. "=" .. text.percent_encode(tostring(fields[name])) end
 	end
 	return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end

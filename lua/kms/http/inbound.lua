@@ -18,6 +18,7 @@
 --   name_hash,      what stands for its name, and for a derivation's        kms.routes.operations
 --   context_hash    context, in the audit log
 --   rule, reason    the rule of a policy that refused it, and its reason    kms.policy.gateway
+--   suspended_rule  the suspended rule that would have refused it           kms.policy.gateway
 
 local client_address = require("kms.http.client_address")
 local http_request = require("kms.http.request")

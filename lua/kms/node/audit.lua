@@ -24,6 +24,19 @@ function M.secret_in_use(parts, secret, state, from)
 	parts.audit:event("secret_in_use", { secret_hash = secret:keccak256(), state = state, from = from })
 end
 
+-- Adds a line about a suspension that has begun or ended.
+local function note_suspension(parts, change, after)
+	local begun, ended = change.begun, change.ended
+	if begun then
+		return parts.audit:event("rule_suspended", {
+			rule = begun.rule.full_name, seconds = change.seconds, why = begun.why, uid = begun.uid, after = after,
+		})
+	end
+	parts.audit:event("rule_resumed", {
+		rule = ended.rule.full_name, cause = ended.cause, uid = ended.ended_uid, after = after,
+	})
+end
+
 --- Has each change of the policies in force stand in the log. To be called when parts.reloader exists.
 function M.watch_policies(parts)
 	local before = parts.policy:hash()
@@ -31,6 +44,11 @@ function M.watch_policies(parts)
 		local after = parts.policy:hash()
 		parts.audit:event("policy", { before = before, after = after })
 		before = after
+	end)
+	parts.policy.suspensions:on_change(function(change)
+		local by_reload = change.ended and change.ended.cause == "reload" -- the line of the reload follows
+		before = by_reload and before or parts.policy:hash()
+		note_suspension(parts, change, not by_reload and before or nil)
 	end)
 end
 

@@ -65,10 +65,9 @@ end
 
 local function by_rule(self, entry, number, rule, mono_ms)
 	local key = key_of(number, rule)
-	if not exceeds(entry, key, rule, mono_ms) then return nil end
+	if not exceeds(entry, key, rule, mono_ms) or not self.policy:count_ban(number) then return nil end
 	local earlier = entry.ban_counts[key] or 0
 	entry.ban_counts[key] = earlier + 1
-	self.policy:count_ban(number)
 	local duration_ms = rule.ban and rule.ban * 1000 or self.ban_ms
 	if rule.grow then
 		duration_ms = math.max(duration_ms, math.min(duration_ms * (1 << math.min(earlier, 16)), MAX_BAN_MS))

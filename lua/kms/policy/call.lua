@@ -2,10 +2,12 @@
 -- are kept from blocking the loop.
 --
 -- A call that fails may have spent its whole budget, which takes milliseconds of the loop. The hook is
--- then suspended for SUSPEND_FACTOR times as long as the call took, for the same application (or peer)
+-- then at rest for REST_FACTOR times as long as the call took, for the same application (or peer)
 -- only; until then every call fails immediately. So failing calls take at most a hundredth of the
--- loop's time. Whether a hook is suspended depends on the work that was counted, the same on every
+-- loop's time. Whether a hook rests depends on the work that was counted, the same on every
 -- machine; for how long, on the time that passed, since the loop's time is what is limited.
+--
+-- Rules that the operator has suspended (kms.policy.suspensions) are called like all others.
 
 local effects = require("kms.policy.effects")
 local hooks = require("kms.policy.hooks")
@@ -20,9 +22,9 @@ Calls.__index = Calls
 
 local RENEW_EVERY_MS = 1000
 local LOG_EVERY_S = 60
-local SUSPEND_FACTOR = 100
-local LONG_WORK = 25000 -- units of work (csrc/policy/vm.h); failures after less suspend nothing
-local MAX_SUSPENDED = 4096 -- hooks by application or peer that are remembered
+local REST_FACTOR = 100
+local LONG_WORK = 25000 -- units of work (csrc/policy/vm.h); after failures with less it does not rest
+local MAX_RESTING = 4096 -- hooks by application or peer that are remembered
 
 -- Restarts a VM that policies have filled with data that they keep, at most once a second.
 local function renew(self, mono_ms)
@@ -48,7 +50,7 @@ end
 
 local function failed(self, path, message, why, mono_ms)
 	self.failures = self.failures + 1
-	self.hit_counts:count(path, nil, "failed")
+	self.hit_counts:count(path, nil, "failed", mono_ms)
 	self.own_counters:add("failures", { hook = path:gsub("%.", "_"), why = why })
 	if self.log then
 		local fields = { hook = path, cause = loggable(self, message, why), why = why }
@@ -67,17 +69,24 @@ local function set_for(self, path)
 	return chosen
 end
 
--- Calls the hook of a set.
--- @return result, number of the rule that decided (or nil), nil, effects | nil, message, why, effects
-local function call(self, set, path, kind, ...)
-	self.last_set = set
-	local result, effects_or_message, rule, why, list = set.vm:call(path, kind, self.wall_ms(), self.mono_ms(), ...)
-	if result ~= nil then return result, rule, nil, effects_or_message end
-	return nil, effects_or_message, why, list
+local function call_vm(self, vm, path, kind, ...)
+	local suspended = self.suspensions:of_hook(path)
+	if not suspended then return vm:call(path, kind, self.wall_ms(), self.mono_ms(), ...) end
+	return vm:call_past(path, kind, self.wall_ms(), self.mono_ms(), suspended.rules, ...)
 end
 
--- A hook is suspended only for the application or peer that made it run long.
-local function suspension_key(path, facts)
+-- Calls the hook of a set.
+-- @return result, number of the rule that decided (or nil), list of suspended rules that refused (or nil), effects |
+--   nil, message, why, effects
+local function call(self, set, path, kind, ...)
+	self.last_set = set
+	local result, effects_or_message, rule, through_or_why, list = call_vm(self, set.vm, path, kind, ...)
+	if result ~= nil then return result, rule, through_or_why, effects_or_message end
+	return nil, effects_or_message, through_or_why, list
+end
+
+-- A hook rests only for the application or peer that made it run long.
+local function rest_key(path, facts)
 	local whose
 	if type(facts) == "table" then
 		-- All peers belong to one application, so they are told apart by wallet.
@@ -86,13 +95,13 @@ local function suspension_key(path, facts)
 	return path .. " " .. tostring(whose)
 end
 
-local function suspend_long(self, path, facts, why, work, took_ns, mono_ms)
+local function rest_long(self, path, facts, why, work, took_ns, mono_ms)
 	if why ~= "overrun" and why ~= "memory" and work < LONG_WORK then return end
-	self.suspended:put(suspension_key(path, facts), true, mono_ms + took_ns * SUSPEND_FACTOR // 1000000)
+	self.resting:put(rest_key(path, facts), true, mono_ms + took_ns * REST_FACTOR // 1000000)
 end
 
-local function is_suspended(self, path, facts)
-	return self.suspended.size > 0 and self.suspended:get(suspension_key(path, facts), self.mono_ms())
+local function is_resting(self, path, facts)
+	return self.resting.size > 0 and self.resting:get(rest_key(path, facts), self.mono_ms())
 end
 
 -- What replaces the result of a hook that failed: the shipped hook's, unless a failure must refuse.
@@ -105,22 +114,22 @@ end
 -- @param path of the hook ("access.derive")
 -- @param kind of its result, as policy_vm's call names it
 -- @param ... the hook's arguments
--- @return result, number of the rule that decided (nil: the hook is no list of rules) | nil: it failed, and nothing
---   replaces it
+-- @return result, number of the rule that decided (nil: the hook is no list of rules), list of the numbers of suspended
+--   rules that refused (or nil) | nil: it failed, and nothing replaces it
 function Calls:ask(path, kind, ...)
 	local set = set_for(self, path)
-	if is_suspended(self, path, (...)) then
-		failed(self, path, "it is suspended, since it ran too long", "resting", self.mono_ms())
+	if is_resting(self, path, (...)) then
+		failed(self, path, "it rests, since it ran too long", "resting", self.mono_ms())
 		return replacement(self, set, path, kind, ...)
 	end
 	local begun, vm = uv.hrtime(), set.vm
-	local result, rule_or_message, why, list = call(self, set, path, kind, ...)
+	local result, rule_or_message, through_or_why, list = call(self, set, path, kind, ...)
 	if list then effects.apply(self, path, list) end
-	if result ~= nil then return result, rule_or_message end
+	if result ~= nil then return result, rule_or_message, through_or_why end
 	local mono_ms = self.mono_ms()
 	local work = vm:work() -- before a restart, which closes the VM
-	failed(self, path, rule_or_message, why, mono_ms)
-	suspend_long(self, path, (...), why, work, uv.hrtime() - begun, mono_ms)
+	failed(self, path, rule_or_message, through_or_why, mono_ms)
+	rest_long(self, path, (...), through_or_why, work, uv.hrtime() - begun, mono_ms)
 	return replacement(self, set, path, kind, ...)
 end
 
@@ -140,7 +149,7 @@ end
 function Calls:use(set, hit_counts)
 	self.set, self.hit_counts = set, hit_counts
 	self.chosen, self.wanted = {}, {} -- by path of a hook: the set that has it, and whether any does
-	self.suspended:clear()
+	self.resting:clear()
 	if self.peers_facts then set.vm:provide("peers", self.peers_facts) end
 end
 
@@ -161,11 +170,12 @@ function Calls:decided()
 end
 
 --- @param deps shipped (kms.policy.set of the shipped files); counters (kms.count of policies) and own_counters (of
---   the node, about policies), both kms.policy.counters; wall_ms; mono_ms; log, or nil
+--   the node, about policies), both kms.policy.counters; suspensions (kms.policy.suspensions); wall_ms; mono_ms; log,
+--   or nil
 -- @return calls, for which use() must be called next; `failures`: how many calls failed since the start
 function M.new(deps)
-	local self = needs.take(deps, "shipped counters own_counters wall_ms mono_ms", "log")
-	self.failures, self.renewed_ms, self.suspended = 0, -RENEW_EVERY_MS, lru.new(MAX_SUSPENDED)
+	local self = needs.take(deps, "shipped counters own_counters suspensions wall_ms mono_ms", "log")
+	self.failures, self.renewed_ms, self.resting = 0, -RENEW_EVERY_MS, lru.new(MAX_RESTING)
 	return setmetatable(self, Calls)
 end
 

@@ -26,22 +26,23 @@ local function loggable(log, reason, asked)
 	return reason
 end
 
--- The reply to a refused request; nil when the verdict is to go on.
-local function refusal(self, inbound, verdict, asked)
+-- The reply to a refused request; nil when the verdict is to go on. `suspended`: as of kms.policy's verdict.
+local function refusal(self, inbound, asked, verdict, suspended)
+	inbound.suspended_rule = inbound.suspended_rule or suspended
 	if verdict == true then return nil end
 	inbound.rule, inbound.reason = verdict.rule, loggable(self.log, verdict.reason, asked)
 	return err.reply(verdict.code, verdict.reason, verdict.retry_after and { ["Retry-After"] = verdict.retry_after })
 end
 
 --- Asks about an authorized request, before its body is read.
--- @param inbound kms.http.inbound; sets its rule and reason
+-- @param inbound kms.http.inbound; sets its rule, reason and suspended_rule
 -- @param operation "derive", "get", "list", "put", "delete", or "session": a session is to be opened
 -- @param caller kms.auth.authenticate
 -- @return nil to go on, or the reply that refuses it
 function Gateway:request(inbound, operation, caller)
 	if not self.policy:wants("access.request") then return nil end
 	local asked = facts.request(inbound, operation, caller, self.wall_ms())
-	return refusal(self, inbound, self.policy:request(asked), asked)
+	return refusal(self, inbound, asked, self.policy:request(asked))
 end
 
 --- Asks about the same request once its body is open.
@@ -51,7 +52,7 @@ function Gateway:opened(inbound, operation, caller, opened)
 	local hook = operation == "derive" and "access.derive" or "access.data"
 	if not self.policy:wants(hook) then return nil end
 	local asked = facts.opened(inbound, operation, caller, opened, self.wall_ms())
-	return refusal(self, inbound, self.policy:verdict(hook, asked), asked)
+	return refusal(self, inbound, asked, self.policy:verdict(hook, asked))
 end
 
 -- ---- peers ---------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
---- The rules of a set: name, description, place, and how often each passed, refused or failed.
+--- The rules of a set: name, description, place, and how often each passed, refused or failed, or would have refused
+-- had it not been suspended.
 
 local hooks = require("kms.policy.hooks")
 
@@ -9,7 +10,9 @@ HitCounts.__index = HitCounts
 
 -- Adds a rule. `number`: of the rule in the list of hook `path`; nil: the hook as a whole.
 local function add(self, path, number, rule)
-	rule.passed, rule.refused, rule.failed = 0, 0, 0
+	rule.number, rule.passed, rule.refused, rule.failed, rule.let_through = number, 0, 0, 0, 0
+	-- A rule of a list may have the name of its hook, which is another rule.
+	rule.full_name = not number and rule.hook == rule.name and rule.name or rule.hook .. "/" .. rule.name
 	self.entries[#self.entries + 1] = rule
 	self.by_path[path] = self.by_path[path] or {}
 	self.by_path[path][number or 0] = rule
@@ -18,14 +21,15 @@ end
 -- Adds a hook and, when it is a list, its rules.
 local function add_hook(self, set, path)
 	local name, key = path:match("^(%a+)%.(.*)$")
-	local value, source = set.data[name][key], set.sources[name].path
+	local value, source = set.data[name][key], set.sources[name]
 	add(self, path, nil, {
-		hook = path, name = path, description = hooks.HOOKS[path].about, path = source, line = set:line(name, "." .. key),
+		hook = path, name = path, description = hooks.HOOKS[path].about, path = source.path, source = source.text,
+		line = set:line(name, "." .. key),
 	})
 	if type(value) ~= "table" then return end
 	for i, rule in ipairs(value) do
 		add(self, path, i, {
-			hook = path, name = rule.name, description = rule.description, path = source,
+			hook = path, name = rule.name, description = rule.description, path = source.path, source = source.text,
 			line = set:line(name, (".%s[%d]"):format(key, i)),
 		})
 	end
@@ -35,30 +39,37 @@ end
 local function add_listed(self, set, name, path, rule, place)
 	add(self, path, nil, {
 		hook = path, name = rule.name or rule.event or rule.handler, description = rule.description,
-		path = set.sources[name].path, line = set:line(name, place),
+		path = set.sources[name].path, source = set.sources[name].text, line = set:line(name, place),
 	})
+end
+
+local function rule_of(self, path, number)
+	local entries = self.by_path[path]
+	return entries and (entries[number or 0] or entries[0])
 end
 
 --- Counts a call.
 -- @param path of the hook
 -- @param number of the rule that decided in the hook's list, or nil for the hook as a whole
--- @param outcome "passed", "refused" or "failed"
-function HitCounts:count(path, number, outcome)
-	local entries = self.by_path[path]
-	local rule = entries and (entries[number or 0] or entries[0])
-	if rule then rule[outcome] = rule[outcome] + 1 end
+-- @param outcome "passed", "refused", "failed" or "let_through"
+-- @param mono_ms monotonic time; nil with "passed", which is no hit
+function HitCounts:count(path, number, outcome, mono_ms)
+	local rule = rule_of(self, path, number)
+	if not rule then return end
+	rule[outcome], rule.hit_ms = rule[outcome] + 1, mono_ms or rule.hit_ms
 end
 
 --- Name of a rule: the path of its hook and, for a rule of a list, a slash and its own name.
 -- @param path, number as count takes them
 function HitCounts:name(path, number)
-	local entries = self.by_path[path]
-	local rule = number and entries and entries[number]
-	return rule and path .. "/" .. rule.name or path
+	local rule = number and rule_of(self, path, number)
+	return rule and rule.full_name or path
 end
 
 --- All rules, in the order of the files.
--- @return list of { hook, name, description (or nil), path (of the file), line (or nil), passed, refused, failed }
+-- @return list of { hook, number (in a list of rules, or nil), name, full_name (unique), description (or nil), path and
+--   source (of the file: where it is, its text), line (or nil), passed, refused, failed, let_through, hit_ms (monotonic
+--   time of the last refusal, failure or letting through; nil: none) }
 function HitCounts:list()
 	return self.entries
 end

@@ -5,6 +5,7 @@
 -- policy can only refuse what the protocol allows: callers make their own checks first.
 
 local call = require("kms.policy.call")
+local changes = require("kms.policy.changes")
 local counters = require("kms.policy.counters")
 local files = require("kms.base.files")
 local hit_counts = require("kms.policy.hit_counts")
@@ -13,6 +14,7 @@ local needs = require("kms.base.needs")
 local schema = require("kms.policy.schema")
 local set = require("kms.policy.set")
 local sources = require("kms.policy.sources")
+local suspensions = require("kms.policy.suspensions")
 
 local M = {}
 
@@ -21,7 +23,6 @@ Policy.__index = Policy
 for name, method in pairs(inspect) do Policy[name] = method end
 
 local BUCKETS = 65536 -- of kms.limit, for all keys together
-local MAX_CHANGES = 32 -- kept for history()
 
 -- Error codes of the statuses that a verdict can have.
 local CODES = { [403] = "ERR_POLICY", [429] = "ERR_RATE", [503] = "ERR_BUSY" }
@@ -52,14 +53,9 @@ local function read_and_build(self, by)
 	return nil, sources.mistake_lines(mistakes)
 end
 
-local function add_change(self, entry)
-	table.insert(self.changes, entry)
-	if #self.changes > MAX_CHANGES then table.remove(self.changes, 1) end
-end
-
 local function keep_old(self, by, lines)
 	self.last_error = { at_ms = self.wall_ms(), by = by, lines = lines }
-	add_change(self, { at_ms = self.wall_ms(), by = by, error = lines[1] })
+	self.changes:add(self.wall_ms(), by, "refused", self.set and self.set.hash, lines[1])
 	if self.log and self.set then
 		self.log:error("policies not taken: the old ones stay", { by = by, mistakes = #lines, first = lines[1] })
 	end
@@ -78,20 +74,23 @@ function Policy:reload(by)
 	local old = self.set
 	if old and old.hash == built.hash then
 		built.vm:close()
+		self.changes:add(self.wall_ms(), by, "unchanged", old.hash)
 		return true, false
 	end
 	self.set, self.since_ms, self.by = built, self.wall_ms(), by
 	self.hit_counts = hit_counts.new(built, self.shipped)
 	self.calls:use(built, self.hit_counts)
-	add_change(self, { at_ms = self.since_ms, by = by, hash = built.hash })
+	self.suspensions:use(self.hit_counts:list(), built.hash)
+	self.changes:add(self.since_ms, by, "in_force", built.hash)
 	if old then old.vm:close() end
 	if self.log then self.log:info("policies in force", { hash = built.hash, by = by }) end
 	return true, true
 end
 
---- Reloads when a file has changed since the last attempt.
+--- Reloads when a file has changed since the last attempt, and ends suspensions whose time is over.
 -- @return as reload; or true, false
 function Policy:poll()
+	self.suspensions:expire()
 	if versions_of(self) == self.versions then return true, false end
 	return self:reload("file")
 end
@@ -106,16 +105,28 @@ function Policy:wants(path)
 	return wanted
 end
 
+-- Counts what suspended rules of a hook, or the hook itself where there are none, would have refused.
+-- Returns the name of the first one.
+local function count_through(self, path, numbers)
+	for i = 1, math.max(#numbers, 1) do self:count_hit(path, numbers[i], "let_through") end
+	return self.hit_counts:name(path, numbers[1])
+end
+
 --- Calls a hook that gives a verdict.
 -- @param path of the hook
 -- @param ... its arguments (kms.policy.hooks)
--- @return true to go on | the refusal { status, code, reason (or nil), retry_after (seconds, or nil), rule (name),
---   failed (whether the hook failed instead of deciding) }
+-- @return true to go on, name of the first suspended rule that refused (or nil) | the refusal { status, code, reason
+--   (or nil), retry_after (seconds, or nil), rule (name), failed (whether the hook failed instead of deciding) }
 function Policy:verdict(path, ...)
-	local verdict, number = self.calls:ask(path, "verdict", ...)
+	local verdict, number, through = self.calls:ask(path, "verdict", ...)
 	if verdict == nil then return { status = 403, code = "ERR_POLICY", failed = true, rule = path } end
-	self.hit_counts:count(path, number, verdict == true and "passed" or "refused")
-	if verdict == true then return true end
+	local suspended = through and count_through(self, path, through)
+	if verdict == true then
+		if not suspended then self.hit_counts:count(path, nil, "passed") end
+		return true, suspended
+	end
+	if not number and self.suspensions:has_whole(path) then return true, count_through(self, path, {}) end
+	self:count_hit(path, number, "refused")
 	verdict.code, verdict.rule = CODES[verdict.status], self.hit_counts:name(path, number)
 	return verdict
 end
@@ -192,7 +203,8 @@ function M.open(deps)
 	local taken = needs.take(deps, "native shipped wall_ms mono_ms", "dir required log store trace")
 	local self = setmetatable({
 		dir = taken.dir, required = taken.required, shipped_dir = taken.shipped, log = taken.log, wall_ms = taken.wall_ms,
-		counters = counters.new(), own_counters = counters.new(), changes = {},
+		mono_ms = taken.mono_ms, counters = counters.new(), own_counters = counters.new(), changes = changes.new(),
+		suspensions = suspensions.new({ mono_ms = taken.mono_ms, log = taken.log }),
 		set_options = {
 			native = taken.native, store = taken.store, buckets = assert(taken.native.policy_buckets(BUCKETS)),
 			trace = taken.trace,
@@ -203,7 +215,7 @@ function M.open(deps)
 	self.shipped = shipped
 	self.calls = call.new({
 		shipped = shipped, counters = self.counters, own_counters = self.own_counters, log = self.log,
-		wall_ms = self.wall_ms, mono_ms = taken.mono_ms,
+		suspensions = self.suspensions, wall_ms = self.wall_ms, mono_ms = self.mono_ms,
 	})
 	local ok, lines = self:reload("start")
 	if not ok then return nil, lines end

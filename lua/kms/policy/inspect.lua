@@ -40,10 +40,19 @@ function Inspect:ban_rules()
 	return self:value("blacklist", "rules") or {}, exempt
 end
 
---- Counts a ban by a rule of blacklist.lua.
+--- Counts a refusal, failure or letting through (kms.policy.hit_counts).
+function Inspect:count_hit(path, number, outcome)
+	self.hit_counts:count(path, number, outcome, self.mono_ms())
+end
+
+--- Counts a ban by a rule of blacklist.lua, unless the rule is suspended.
 -- @param number of the rule in ban_rules()
+-- @return whether the peer is to be banned
 function Inspect:count_ban(number)
-	self.hit_counts:count("blacklist.rules." .. number, nil, "refused")
+	local path = "blacklist.rules." .. number
+	local suspended = self.suspensions:has_whole(path)
+	self:count_hit(path, nil, suspended and "let_through" or "refused")
+	return not suspended
 end
 
 -- The limit of a body in bytes: never more than the configuration allows for that handler.
@@ -91,19 +100,42 @@ function Inspect:extra_routes(config)
 	return list
 end
 
---- SHA-256 of the set in force, as 64 lower-case hexadecimal digits.
+--- SHA-256 of the policies in force, suspensions included (kms.policy.suspensions), as 64 lower-case digits.
 function Inspect:hash()
-	return self.set.hash
+	return self.suspensions:hash()
+end
+
+-- Suspensions with their times on the clocks that people read.
+local function shown(self, list)
+	local now, wall, shown_list = self.mono_ms(), self.wall_ms(), {}
+	for i, one in ipairs(list) do
+		shown_list[i] = {
+			rule = one.rule.full_name, since_ms = wall - (now - one.since_ms), until_ms = wall + one.until_ms - now,
+			left_s = not one.ended_ms and (one.until_ms - now + 999) // 1000 or nil, why = one.why, uid = one.uid,
+			ended_ms = one.ended_ms and wall - (now - one.ended_ms), cause = one.cause,
+			ended_uid = one.ended_uid,
+		}
+	end
+	return shown_list
+end
+
+--- Suspensions in force, and those that ended lately; both the oldest first.
+-- @return list of { rule (full name), since_ms, until_ms (Unix ms), left_s (seconds), why, uid (each or nil) }, list of
+--   the same with ended_ms (Unix ms), cause and ended_uid (or nil) instead of left_s
+function Inspect:suspended()
+	local list, ended = self.suspensions:state()
+	return shown(self, list), shown(self, ended)
 end
 
 --- State of the policies, for /status.
--- @return { hash, api, since_ms (Unix ms), by ("start", "signal", "command" or "file"), failures (calls of hooks that
---   failed), last_error: { at_ms, by, mistakes (how many), first (line) } of the last reload when it failed, or nil }
+-- @return { hash, set_hash (of the files alone), api, since_ms (Unix ms), by ("start", "signal", "command" or "file"),
+--   failures (calls of hooks that failed), last_error: { at_ms, by, mistakes (how many), first (line) } of the last
+--   reload when it failed, or nil }
 function Inspect:status()
 	local failed = self.last_error
 	return {
-		hash = self.set.hash, api = schema.API, since_ms = self.since_ms, by = self.by, failures = self.calls.failures,
-		last_error = failed and {
+		hash = self:hash(), set_hash = self.set.hash, api = schema.API, since_ms = self.since_ms, by = self.by,
+		failures = self.calls.failures, last_error = failed and {
 			at_ms = failed.at_ms, by = failed.by, mistakes = #failed.lines, first = failed.lines[1],
 		} or nil,
 	}
@@ -120,8 +152,7 @@ function Inspect:list_rules()
 	return self.hit_counts:list()
 end
 
---- The latest changes of the set and reloads that failed, the newest last.
--- @return list of { at_ms (Unix ms), by, and hash or error (line) }
+--- The latest loads (kms.policy.changes), the newest last.
 function Inspect:history()
 	return self.changes
 end

@@ -2,6 +2,7 @@
 -- bans of peers that are now exempt, and tells the parts that depend on the policies.
 
 local beat = require("kms.base.beat")
+local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 local supervisor = require("kms.base.supervisor")
@@ -65,18 +66,29 @@ local function hit_counts(self)
 	local list = {}
 	for _, rule in ipairs(self.policy:list_rules()) do
 		if rule.hook:find("^routes%.%d") == nil then
-			local name = rule.hook == rule.name and rule.name or rule.hook .. "/" .. rule.name
-			list[#list + 1] = { name = name, passed = rule.passed, refused = rule.refused, failed = rule.failed }
+			list[#list + 1] = {
+				name = rule.full_name, passed = rule.passed, refused = rule.refused, failed = rule.failed,
+				let_through = rule.let_through,
+			}
 		end
 	end
 	return #list > 0 and list or nil
+end
+
+-- The suspensions in force. Their reasons and who asked for them are the operator's only.
+local function suspended(self)
+	local list = {}
+	for i, one in ipairs((self.policy:suspended())) do
+		list[i] = { rule = one.rule, since_ms = one.since_ms, until_ms = one.until_ms, left_s = one.left_s }
+	end
+	return json.list(list)
 end
 
 --- The policies' part of GET /status.
 function Reloader:status()
 	local status = self.policy:status()
 	if status.last_error then status.last_error.first = without_folders(self, status.last_error.first) end
-	status.rules = hit_counts(self)
+	status.rules, status.suspended = hit_counts(self), suspended(self)
 	return status
 end
 

@@ -57,6 +57,7 @@ local function log_request(self, level, arrived, reply, taken_ns)
 		request = request:id(), method = request.method, route = route and route.name, status = reply.status,
 		ms = taken_ns // 1000000, remote = request.remote, wallet = arrived.wallet or nil, app = arrived.app_id,
 		name = self.log:name(arrived.name), code = reply.code, rule = arrived.rule, reason = arrived.reason,
+		suspended_rule = arrived.suspended_rule,
 	})
 end
 

@@ -4,6 +4,7 @@
 local fetch = require("kms.http.fetch")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
+local text = require("kms.base.text")
 local url = require("kms.config.url")
 
 local M = {}
@@ -16,16 +17,12 @@ local EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 local TIMEOUT_MS, STALL_S = 120000, 20 -- of a request; without a byte
 local MAX_TEXT = 4 << 20 -- bytes of a response that is no object
 
-local function escape(text)
-	return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
-end
-
 -- The query, sorted by name, as it is sent and signed.
 local function query_text(query)
 	local names, parts = {}, {}
 	for name in pairs(query or {}) do names[#names + 1] = name end
 	table.sort(names)
-	for i, name in ipairs(names) do parts[i] = escape(name) .. "=" .. escape(query[name]) end
+	for i, name in ipairs(names) do parts[i] = text.percent_encode(name) .. "=" .. text.percent_encode(query[name]) end
 	return table.concat(parts, "&")
 end
 

@@ -12,7 +12,7 @@ local M = {}
 local MAX_RULES = 500 -- names of rules that have a series of their own
 local MAX_SERIES = 100 -- of one kms.count name
 local MAX_FAMILIES = 200
-local OUTCOMES = { "passed", "refused", "failed" }
+local OUTCOMES = { "passed", "refused", "failed", "let_through" }
 local WHY = { "overrun", "memory", "error", "nonsense", "resting" }
 local PREFIX = "policy_" -- of kms.policy.effects
 -- Facts that are not confidential.
@@ -117,8 +117,7 @@ function M.declare(set, deps)
 	set:read("counter", "kms_policy_rule_calls_total", "What each rule of the policies in force did.",
 		{ { "rule", MAX_RULES }, { "outcome", OUTCOMES } }, function(put)
 			for _, rule in ipairs(policy:list_rules()) do
-				local name = rule.hook == rule.name and rule.name or rule.hook .. "/" .. tostring(rule.name)
-				for _, outcome in ipairs(OUTCOMES) do put(rule[outcome], name, outcome) end
+				for _, outcome in ipairs(OUTCOMES) do put(rule[outcome], rule.full_name, outcome) end
 			end
 		end)
 	set:read("counter", "kms_policy_failures_total", "Hooks that failed.", { { "hook", 64 }, { "why", WHY } },
@@ -131,6 +130,8 @@ function M.declare(set, deps)
 		function(put) put(policy:status().since_ms // 1000) end)
 	set:read("gauge", "kms_policy_reload_failed", "Whether the last reload was refused.", nil,
 		function(put) put(policy:status().last_error and 1 or 0) end)
+	set:read("gauge", "kms_policy_rules_suspended", "Rules that an operator has suspended.", nil,
+		function(put) put(#policy:suspended()) end)
 	set:read_families(function() return counted(self, policy) end)
 end
 

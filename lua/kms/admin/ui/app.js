@@ -258,12 +258,18 @@ function showPolicy(facts) {
   const error = policy.last_error;
   fill("policy", [
     ["Hash", element("code", policy.hash)], ["In force since", policy.since_ms ? new Date(policy.since_ms).toISOString() : undefined],
+    ["Suspended", policy.suspended.length > 0 ? element("span", count(policy.suspended.length) + (policy.suspended.length === 1
+      ? " rule: what it refuses goes on" : " rules: what they refuse goes on"), "bad") : undefined],
     ["Last reload", error ? element("span", `refused: ${error.first}`, "bad") : element("span", "taken", "good")],
   ]);
-  const asked = (rule) => rule.passed + rule.refused + rule.failed;
-  const rules = (policy.rules || []).filter((rule) => asked(rule) > 0).sort((a, b) => asked(b) - asked(a));
-  table("rules", "Rules that were asked", ["Rule", "#Passed", "#Refused", "#Failed"],
-    rules.map((rule) => [element("code", rule.name), count(rule.passed), count(rule.refused), count(rule.failed)]),
+  const leftOf = new Map(policy.suspended.map((one) => [one.rule, one.left_s]));
+  const isSuspended = (rule) => (leftOf.has(rule.name) ? 1 : 0);
+  const asked = (rule) => rule.passed + rule.refused + rule.failed + rule.let_through;
+  const rules = (policy.rules || []).filter((rule) => asked(rule) > 0 || isSuspended(rule))
+    .sort((a, b) => isSuspended(b) - isSuspended(a) || asked(b) - asked(a));
+  table("rules", "Rules that were asked or are suspended", ["Rule", "#Passed", "#Refused", "#Failed", "#Let through", "Suspended"],
+    rules.map((rule) => [element("code", rule.name), count(rule.passed), count(rule.refused), count(rule.failed),
+      count(rule.let_through), isSuspended(rule) ? element("span", `${duration(leftOf.get(rule.name) * 1000)} left`, "bad") : ""]),
     "No rule was asked yet.");
 }
 

@@ -1,0 +1,20 @@
+--- Times and durations for people.
+
+local M = {}
+
+--- Unix milliseconds as UTC text (ISO 8601); "-" where there are none.
+function M.time(ms)
+	local whole = type(ms) == "number" and math.tointeger(ms // 1000)
+	return whole and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
+end
+
+--- Milliseconds as text, in the largest unit that says enough; "-" where there are none.
+function M.duration(ms)
+	if type(ms) ~= "number" then return "-" end
+	local s = ms // 1000
+	if s < 120 then return ("%d s"):format(s) end
+	if s < 7200 then return ("%d min"):format(s // 60) end
+	return s < 172800 and ("%d h"):format(s // 3600) or ("%d d"):format(s // 86400)
+end
+
+return M
