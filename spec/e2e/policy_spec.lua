@@ -197,8 +197,8 @@ describe("operator policies", function()
 			expect.ok(other:derive({ path = "p" }))
 			node:wait_log("access.lua:3: ")
 			assert.equal(3, node:status().policy.failures)
-			-- Only the application that made it run long is refused, until the suspension ends.
-			wait.until_true("the suspension to end", function() return app:derive({ path = "p" }).status == 200 end)
+			-- Only the application that made it run long is refused, until it has rested.
+			wait.until_true("the hook to have rested", function() return app:derive({ path = "p" }).status == 200 end)
 		end)
 
 		it("derives for a path of any length without a hook, and refuses a long one with a hook", function()

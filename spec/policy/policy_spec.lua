@@ -173,7 +173,7 @@ describe("kms.policy", function()
 			assert.is_true(p:status().failures >= 8)
 		end)
 
-		it("that runs too long is suspended only for the application that caused it", function()
+		it("that runs too long rests only for the application that caused it", function()
 			write("access", "return { derive = function(r) if r.path == 'slow' then while true do end end end }")
 			write("sync", "return { accept = function(r) if r.key == 'slow' then while true do end end return false end }")
 			local p = assert(open())
@@ -222,7 +222,7 @@ describe("kms.policy", function()
 			}, counted)
 		end)
 
-		it("is suspended after a failure that spent 25000 units of work, and not after less", function()
+		it("rests after a failure that spent 25000 units of work, and not after less", function()
 			write("access", "return { derive = function(r) local n = tonumber(r.path) if not n then return end "
 				.. "for i = 1, n do end error('x') end }")
 			local p = assert(open())
@@ -301,7 +301,7 @@ describe("kms.policy", function()
 				kit.now_ms = kit.now_ms + 100
 			end
 			assert.is_true(refused)
-			-- Longer than any suspension, which a slow machine makes long.
+			-- Longer than any rest, which a slow machine makes long.
 			kit.now_ms = kit.now_ms + 3600000
 			p:derive(FACTS)
 			kit.now_ms = kit.now_ms + 3600000
