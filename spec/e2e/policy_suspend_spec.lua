@@ -256,6 +256,24 @@ describe("nova-kms policy suspend", function()
 		assert.equal(RULE, commands[#commands].argument)
 	end)
 
+	it("is done by the commands of docs/policies.md, with the policies that it copies", function()
+		folder:take(node, "access", files.read("examples/policy/quotas/access.lua"))
+		local section = files.read("docs/policies.md"):match("\n## Suspend a rule\n(.-)\n## ")
+		local count = 0
+		for line in section:match("```sh\n(.-)```"):gmatch("[^\n]+") do
+			local command = line:gsub("build/nova%-kms", nodes.program):gsub("build/node/", node.dir .. "/")
+			local pipe = assert(io.popen(command .. " 2>&1"))
+			local out = pipe:read("a")
+			assert.is_true(pipe:close(), line .. "\n" .. out)
+			count = count + 1
+		end
+		assert.equal(3, count)
+		local ended = page().ended
+		assert.same({ "access.request", "resume", "ticket 4711" },
+			{ ended[#ended].rule, ended[#ended].cause, ended[#ended].why })
+		folder:take(node, "access", RULES)
+	end)
+
 	it("does not outlive the node", function()
 		ok("suspend", RULE, "--for", "10m")
 		expect.ok(app:derive({ path = "admin/x" }))

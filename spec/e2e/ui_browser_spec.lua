@@ -117,6 +117,21 @@ describe("the status page in a browser", function()
 		assert.same({}, browser.said)
 	end)
 
+	test("shows which rules are suspended", function()
+		local path = "/policy/suspended/blacklist.rules.3/invalid_url"
+		node:control("PUT", path .. "?for=3600")
+		open()
+		-- Values may be half a second old.
+		browser:wait("document.getElementById('policy').innerText.includes('1 rule: what it refuses goes on')")
+		contains("rules", "blacklist.rules.3/invalid_url")
+		assert.truthy(text_of("rules"):find("%d+ min left"), text_of("rules"))
+		assert.is_true(browser:eval(CONTRAST) >= 4.5)
+		picture("suspended")
+		node:control("DELETE", path)
+		browser:wait("!document.getElementById('policy').innerText.includes('goes on')")
+		assert.same({}, browser.said)
+	end)
+
 	test("fits a narrow screen: only tables scroll sideways", function()
 		open({ width = 360 })
 		assert.is_true(browser:eval("document.documentElement.scrollWidth <= 360"))
