@@ -24,7 +24,7 @@ end
 describe("completion", function()
 	it("offers commands, and what is below them", function()
 		assert.equal("peers\npolicy\n", offers("p"))
-		assert.equal("check\ntest\nshow\nexplain\n--help\n", offers("policy ''"))
+		assert.equal("check\ntest\nshow\nexplain\nsuspend\nresume\n--help\n", offers("policy ''"))
 		assert.equal("--help\n", offers("policy --"))
 	end)
 
@@ -76,7 +76,7 @@ describe("completion in zsh", function()
 	it("offers commands and options with what --help says of them", function()
 		if there() ~= true then return end
 		assert.truthy(zsh_offers("''"):find("\nbans:list and lift a node's bans of peers\n", 1, true))
-		assert.truthy(zsh_offers("policy ''"):find("\nshow:[^\n]+\nexplain:[^\n]+\n%-%-help:show this help\n$"))
+		assert.truthy(zsh_offers("policy ''"):find("\nshow:[^\n]+\nexplain:[^\n]+\nsuspend:[^\n]+\nresume:[^\n]+\n%-%-help:show this help\n$"))
 		assert.truthy(zsh_offers("call derive --path x ''"):find("\n--seed:seed file of the application", 1, true))
 	end)
 

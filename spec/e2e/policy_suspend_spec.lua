@@ -12,6 +12,7 @@ local http = require("spec.support.http")
 local native = require("spec.support.native")
 local nodes = require("spec.support.node")
 local policies = require("spec.support.policies")
+local sessions = require("spec.support.session_client")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -163,6 +164,17 @@ describe("nova-kms policy suspend", function()
 		assert.equal(403, http.request(node.port, { method = "POST", target = "/kms/derive", body = "{}" }).status)
 	end)
 
+	it("holds for operations in sessions, too, and ends for a session that is open", function()
+		local session = sessions.open(app)
+		local ask = { op = "derive", path = "admin/in a session" }
+		assert.equal(403, session:call(ask).status)
+		ok("suspend", RULE, "--for", "10m")
+		assert.equal(200, session:call(ask).status)
+		node:wait_log('"suspended_rule":"' .. RULE .. '"')
+		ok("resume", RULE)
+		assert.equal(403, session:call(ask).status)
+	end)
+
 	it("stays over a reload of other files, and ends with one of its own", function()
 		ok("suspend", RULE, "--for", "10m")
 		folder:take(node, "sync", "return { parallel = 3 }")
@@ -190,6 +202,7 @@ describe("nova-kms policy suspend", function()
 				"--for=" .. time)
 		end
 		refused(2, "--for is missing", "suspend", RULE)
+		refused(2, "show takes DIR or --socket, not both", "show", folder.dir)
 		refused(1, "no such rule, the nearest is access.derive/no-admin; those that can be suspended: access.derive, ",
 			"suspend", "access.derive/no-admim", "--for", "1h")
 		refused(1, "there is no such rule", "resume", "nothing")

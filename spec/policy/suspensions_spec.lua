@@ -2,6 +2,7 @@
 
 local bans = require("kms.peers.bans")
 local crypto = require("spec.support.crypto")
+local native = require("spec.support.native")
 local policy_kit = require("spec.support.policy_kit")
 local suspensions = require("kms.policy.suspensions")
 
@@ -193,6 +194,32 @@ describe("a suspended rule", function()
 		assert.equal(8, logged("policy rule no longer suspended")[2].fields.uid)
 	end)
 
+	it("does not begin where who listens refuses: the rule is in force, though it was suspended before", function()
+		local hash, takes = p:hash(), true
+		p.suspensions:on_change(function(change) return change.ended ~= nil or takes end)
+		assert(suspend("access.derive/ab"))
+		assert(suspend("access.derive/a"))
+		takes = false
+		local one, message = suspend("access.derive/a", 90)
+		assert.is_nil(one)
+		assert.truthy(message:find("the audit log has no room", 1, true))
+		assert.equal("not a", derive("a").reason)
+		assert.equal(2, #logged("policy rule suspended"))
+		assert.equal(1, #p:suspended())
+		assert(p.suspensions:resume("access.derive/ab"))
+		assert.equal(hash, p:hash())
+	end)
+
+	it("keeps nothing of an old set of policies", function()
+		local old = setmetatable({ rule("access.derive/a") }, { __mode = "v" })
+		assert(suspend("access.derive/a"))
+		kit:write("access", "return {}")
+		assert.is_true(p:reload("command"))
+		collectgarbage()
+		collectgarbage()
+		assert.is_nil(old[1])
+	end)
+
 	describe("when policies are reloaded", function()
 		before_each(function() assert(suspend("access.derive/a")) assert(suspend("access.derive/ab")) end)
 
@@ -297,6 +324,23 @@ describe("a suspended rule", function()
 			assert(p.suspensions:resume("access.data/r2"))
 			assert(suspend("access.data/r3"))
 		end)
+	end)
+
+	it("is named to the VM by a set of 32 bytes and nothing else", function()
+		local vm = native.policy_vm({})
+		assert(vm:load("access", "return { derive = { { decide = function() return false end } } }"))
+		local function call(...) return vm:call_past("access.derive", "verdict", 1, 1, ...) end
+		local verdict, _, number, through = call("\1" .. ("\0"):rep(31), {})
+		assert.same({ true, { 1 } }, { verdict, through })
+		assert.is_nil(number)
+		local refusal
+		refusal, _, number, through = call(("\0"):rep(32), {})
+		assert.same({ { status = 403 }, 1 }, { refusal, number })
+		assert.is_nil(through)
+		assert.equal(403, call("\254" .. ("\255"):rep(31), {}).status)
+		for _, set in ipairs({ "", ("\255"):rep(31), ("\255"):rep(33), 1, false }) do
+			assert.is_false(pcall(call, set, {}))
+		end
 	end)
 
 	it("is remembered with the latest 32 that ended, the load of the policies with the latest 32", function()

@@ -2,10 +2,12 @@
 
 local M = {}
 
---- Unix milliseconds as UTC text (ISO 8601); "-" where there are none.
+local LAST_S = 253402300799 -- the end of the year 9999
+
+--- Unix milliseconds as UTC text (ISO 8601) up to the year 9999; "-" for anything else.
 function M.time(ms)
 	local whole = type(ms) == "number" and math.tointeger(ms // 1000)
-	return whole and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
+	return whole and whole >= 0 and whole <= LAST_S and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
 end
 
 --- Milliseconds as text, in the largest unit that says enough; "-" where there are none.

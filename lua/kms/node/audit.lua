@@ -24,17 +24,17 @@ function M.secret_in_use(parts, secret, state, from)
 	parts.audit:event("secret_in_use", { secret_hash = secret:keccak256(), state = state, from = from })
 end
 
--- Adds a line about a suspension that has begun or ended.
+-- Adds a line about a suspension that has begun or ended. Returns whether there was room.
 local function note_suspension(parts, change, after)
 	local begun, ended = change.begun, change.ended
 	if begun then
 		return parts.audit:event("rule_suspended", {
 			rule = begun.rule.full_name, seconds = change.seconds, why = begun.why, uid = begun.uid, after = after,
-		})
+		}) == true
 	end
-	parts.audit:event("rule_resumed", {
+	return parts.audit:event("rule_resumed", {
 		rule = ended.rule.full_name, cause = ended.cause, uid = ended.ended_uid, after = after,
-	})
+	}) == true
 end
 
 --- Has each change of the policies in force stand in the log. To be called when parts.reloader exists.
@@ -47,8 +47,10 @@ function M.watch_policies(parts)
 	end)
 	parts.policy.suspensions:on_change(function(change)
 		local by_reload = change.ended and change.ended.cause == "reload" -- the line of the reload follows
-		before = by_reload and before or parts.policy:hash()
-		note_suspension(parts, change, not by_reload and before or nil)
+		local after = not by_reload and parts.policy:hash() or nil
+		local noted = note_suspension(parts, change, after)
+		if noted or change.ended then before = after or before end
+		return noted
 	end)
 end
 

@@ -64,14 +64,18 @@ local function position(self, name)
 	return nil
 end
 
+-- Returns whether nobody who listens has refused.
 local function tell(self, change)
-	for _, fn in ipairs(self.listeners) do fn(change) end
+	local accepted = true
+	for _, fn in ipairs(self.listeners) do accepted = fn(change) ~= false and accepted end
+	return accepted
 end
 
 -- Ends the suspension at a position of the list, without index(). `by`: uid of who ended it, or nil.
 local function finish(self, at, cause, by)
 	local one = table.remove(self.list, at)
 	one.ended_ms, one.cause, one.ended_uid = self.mono_ms(), cause, by
+	one.rule = { full_name = one.rule.full_name } -- nothing of an old set is kept
 	table.insert(self.ended, one)
 	if #self.ended > M.MAX_ENDED then table.remove(self.ended, 1) end
 	if self.log then
@@ -136,11 +140,15 @@ function Suspensions:add(name, seconds, given)
 	local one = { rule = rule, since_ms = now, until_ms = now + seconds * 1000, why = given.why, uid = given.uid }
 	table.insert(self.list, one)
 	index(self)
+	if renewed then tell(self, { ended = renewed }) end
+	if not tell(self, { begun = one, seconds = seconds }) then
+		table.remove(self.list)
+		index(self)
+		return nil, "the audit log has no room for a line about it, and nothing is suspended without one"
+	end
 	if self.log then
 		self.log:warn("policy rule suspended", { rule = name, seconds = seconds, why = given.why, uid = given.uid })
 	end
-	if renewed then tell(self, { ended = renewed }) end
-	tell(self, { begun = one, seconds = seconds })
 	return one
 end
 
@@ -184,8 +192,8 @@ function Suspensions:use(rules, set_hash)
 	for _, one in ipairs(over) do tell(self, { ended = one }) end
 end
 
---- Calls fn({ begun = suspension, seconds } or { ended = suspension with its `cause` }) at each change.
--- Causes: "time", "resume", "renewed" (it was suspended anew), "reload".
+--- Calls fn({ begun = suspension, seconds } or { ended = suspension with its `cause` }) at each change; when it
+-- returns false, the suspension does not begin. Causes: "time", "resume", "renewed" (it is suspended anew), "reload".
 function Suspensions:on_change(fn)
 	self.listeners[#self.listeners + 1] = fn
 end
