@@ -169,10 +169,11 @@ describe("kms.admin.metrics.policy", function()
 			counters = { list = function() return entries, 7 end }, own_counters = { list = function() return own, 0 end },
 			list_rules = function()
 				return {
-					{ hook = "access.derive", name = "access.derive", passed = 3, refused = 1, failed = 2 },
-					{ hook = "access.derive", name = "at \"night\"", passed = 0, refused = 4, failed = 0 },
+					{ full_name = "access.derive", passed = 3, refused = 1, failed = 2, let_through = 0 },
+					{ full_name = "access.derive/at \"night\"", passed = 0, refused = 4, failed = 0, let_through = 6 },
 				}
 			end,
+			suspended = function() return { {}, {} }, { {} } end,
 			status = function() return { since_ms = 5000 } end,
 		}
 		local log = { name = function(_, name) return names and name or "hash" .. #name end }
@@ -195,6 +196,8 @@ describe("kms.admin.metrics.policy", function()
 		assert.equal(3, calls("access.derive", "passed"))
 		assert.equal(2, calls("access.derive", "failed"))
 		assert.equal(4, calls('access.derive/at "night"', "refused"))
+		assert.equal(6, calls('access.derive/at "night"', "let_through"))
+		assert.equal(2, prometheus.value(page, "kms_policy_rules_suspended"))
 		assert.equal(7, prometheus.value(page, "kms_policy_counts_dropped_total"))
 		assert.equal(5, prometheus.value(page, "kms_policy_since_seconds"))
 		assert.equal(0, prometheus.value(page, "kms_policy_reload_failed"))
