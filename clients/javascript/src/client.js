@@ -75,7 +75,7 @@ export class KmsClient {
       monotonic: () => performance.now(),
     };
     if (options.nodes !== undefined) this.#delivery = this.#deliver(addressesOf(options.nodes));
-    else this.#chain = { timeoutMs: this.#settings.timeoutMs, fetch: options.fetch, ...options.chain };
+    else this.#chain = { fetch: options.fetch, ...options.chain };
   }
 
   #deliver(addresses) {

@@ -1,5 +1,5 @@
 /** HTTP by fetch: bounded in time and size, without redirects, cookies and caches. */
-import { AbortedError, ArgumentError, UnavailableError, UnverifiedError } from "./errors.js";
+import { AbortedError, ArgumentError, UnavailableError, UnverifiedError, printable } from "./errors.js";
 import { concat } from "./bytes.js";
 
 // Failures of Node.js's fetch before anything was sent. Browsers do not tell: there, what fails may have been sent.
@@ -8,6 +8,8 @@ const NOT_SENT = new Set([
   "CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
   "ERR_TLS_CERT_ALTNAME_INVALID",
 ]);
+
+const OK = 200;
 
 /** Checks the base URL of a server. @returns {string} without a slash at its end */
 export function baseUrl(text, what) {
@@ -51,6 +53,24 @@ export const sleep = (ms, signal) => {
   return withSignal(waited, signal).finally(() => clearTimeout(timer));
 };
 
+const MAX_ERROR = 65536; // bytes that are read of the body of an error: nobody has signed it
+
+/** The beginning of a body; what of it is still to come is not waited for. */
+async function readFront(response, bytes) {
+  if (!response.body) return new Uint8Array(0);
+  const reader = response.body.getReader();
+  const parts = [];
+  let total = 0;
+  while (total < bytes) {
+    const { done, value } = await reader.read();
+    if (done) return concat(...parts);
+    total += value.length;
+    parts.push(value);
+  }
+  reader.cancel().catch(() => {});
+  return concat(...parts).subarray(0, bytes);
+}
+
 async function readBody(response, maxBytes) {
   const tooLarge = () => new UnverifiedError(`the answer has more than ${maxBytes} bytes`, { code: "ERR_TOO_LARGE", sent: true });
   if (Number(response.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
@@ -70,7 +90,7 @@ async function readBody(response, maxBytes) {
 function noAnswer(error, url) {
   const cause = error?.cause;
   const reason = [cause?.code, cause?.errors?.[0]?.code].find((code) => typeof code === "string");
-  const words = reason ?? (cause instanceof Error ? cause.message : "fetch failed");
+  const words = reason ?? (cause instanceof Error ? printable(cause.message) : "fetch failed");
   const isSent = !NOT_SENT.has(reason) && words !== "bad port";
   // What fetch failed with may show headers, so it is not kept as the cause.
   return new UnavailableError(`${new URL(url).host}: no answer: ${words}`, { sent: isSent });
@@ -97,7 +117,8 @@ export async function request(options) {
     });
     // A redirection is an answer like any other, which says nothing; browsers hide which one it is.
     const status = response.type === "opaqueredirect" ? 307 : response.status;
-    return { status, headers: response.headers, body: await readBody(response, maxBytes) };
+    const read = status === OK ? await readBody(response, maxBytes) : await readFront(response, MAX_ERROR);
+    return { status, headers: response.headers, body: read };
   } catch (error) {
     const timedOut = controller.signal.aborted;
     controller.abort(); // what of the answer is still to come is not waited for: the connection closes

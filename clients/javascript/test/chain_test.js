@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeCall } from "../src/chain/abi.js";
+import { isPublicUrl } from "../src/chain/public_url.js";
 import { mapSome } from "../src/chain/rpc.js";
 import { ArgumentError, ChainError, nodesFromChain } from "../src/index.js";
 import { hex, utf8 } from "../src/bytes.js";
@@ -77,13 +78,35 @@ for (const [why, change] of Object.entries({
   "is not verified": { zk: 0 }, "is stopped": { status: 1 }, "is another application's": { appId: 50 }, "has another wallet": { wallet: walletOf(7) },
   "is unknown": { id: 0 }, "is on a revoked version": { version: 3 }, "has a key that is none": { pubkey: "00" }, "has no URL": { url: "" },
   "has a key off the curve": { pubkey: PUBKEY.replace(/.$/, (c) => (c === "0" ? "1" : "0")) }, "has a URL of another kind": { url: "ftp://x" },
-  "has a URL with a user": { url: "http://user@x" }, "has a URL that is too long": { url: `http://${"x".repeat(2050)}` },
+  "has a URL with a user": { url: "https://user@x" }, "is not on https": { url: "http://node-1.test" }, "is on this machine": { url: "https://a.localhost." },
+  "is at a private address": { url: "https://169.254.169.254/latest" }, "has a URL that is too long": { url: `https://${"x".repeat(2050)}` },
 })) {
   test(`an instance that ${why} is no node`, async () => {
     assert.deepEqual((await read(chain([{}, change]))).map(({ wallet }) => wallet), [walletOf(1)]);
     await assert.rejects(read(chain([change])), /lists no node/);
   });
 }
+
+test("nodes of a devnet are taken where the caller says so", async () => {
+  for (const url of ["http://127.0.0.1:8000", "https://[::1]", "http://node-1.test"]) {
+    await assert.rejects(read(chain([{ url }])), /lists no node/);
+    assert.equal((await read(chain([{ url }]), { allowPrivate: true }))[0].url, url);
+  }
+});
+
+test("which addresses are public", () => {
+  for (const host of ["1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0", "192.169.0.0", "198.17.0.0",
+    "198.20.0.0", "223.255.255.255", "[2606:4700::1]", "[2001:200::]", "[3ffe::1]", "localhost.test", "10.test", "node.test."]) {
+    assert.ok(isPublicUrl(`https://${host}/`), host);
+    assert.ok(!isPublicUrl(`http://${host}/`), host);
+  }
+  for (const host of ["0.1.2.3", "10.0.0.0", "10.255.255.255", "0x0a.1", "167772161", "100.64.0.0", "100.127.255.255", "127.0.0.1.", "169.254.169.254",
+    "172.16.0.0", "172.31.255.255", "192.0.0.170", "192.0.2.1", "192.168.1.1", "198.18.0.0", "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1",
+    "255.255.255.255", "[::]", "[::1]", "[::ffff:10.0.0.1]", "[::10.0.0.1]", "[64:ff9b::a00:1]", "[fe80::1]", "[fc00::1]", "[fec0::1]", "[ff02::1]",
+    "[2001::1]", "[2001:1ff::]", "[2001:db8::1]", "[2002:a00:1::]", "localhost", "LOCALHOST.", "x.localhost"]) {
+    assert.ok(!isPublicUrl(`https://${host}/`), host);
+  }
+});
 
 test("the registry and the application may be given, and a wallet that is listed twice counts once", async () => {
   const results = chain([{}], { listed: [walletOf(1), walletOf(1)] });
@@ -106,6 +129,8 @@ test("what a server answers wrongly is a failure, and shows no more of its URL t
     "no JSON-RPC 2.0 answer": say({ id: 0, result: "0x" }),
     "error -32000: no\\\\u": say({ error: { code: -32000, message: "no\u0007" } }),
     "without a result": say({}),
+    "without a code: no message": say({ error: { code: { toString: 1, valueOf: 1 }, message: { toString: 1, valueOf: 1 } } }),
+    "error without a code": say({ error: 7 }),
     "no number": say({ result: { number: 5 } }),
     ECONNREFUSED: () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } })),
   };
@@ -138,6 +163,34 @@ test("of several servers two must show the same", async () => {
   await assert.rejects(from(one, other), /the RPC servers disagree/);
   await assert.rejects(from(one, down), /a?b.test: HTTP 500; only one RPC server answered/);
   await assert.rejects(from(down, down), ChainError);
+});
+
+test("a server that is slow, or that answers with what cannot be a text, does not stop two others", { timeout: 60_000 }, async () => {
+  const urls = ["http://a.test/", "http://b.test/", "http://c.test/"];
+  const one = chain([{}]);
+  let ended = 0;
+  const odd = ({ id }) => new Response(`{"jsonrpc":"2.0","id":${id},"error":{"message":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`);
+  const served = serve({ [urls[0]]: odd, [urls[1]]: one, [urls[2]]: one });
+  const options = { rpcUrl: urls, kmsRegistry: KMS, timeoutMs: 3_600_000 };
+  assert.equal((await nodesFromChain({ ...options, fetch: served })).length, 1);
+  const hangs = (url, call) => url !== urls[0] ? served(url, call) : new Promise((_, reject) => {
+    call.signal.addEventListener("abort", () => reject(new Error(`ended ${++ended}`)));
+  });
+  assert.equal((await nodesFromChain({ ...options, fetch: hangs })).length, 1);
+  assert.equal(ended, 1);
+});
+
+test("a reading has its time, whatever the server needs for each answer", async () => {
+  const listed = Array.from({ length: 1000 }, (_, i) => `0x${(i + 1).toString(16).padStart(40, "0")}`);
+  const seen = [];
+  const results = new Proxy(chain([], { listed }), { get: (known, data) => known[data] ?? instance(1) });
+  const served = serve({ [RPC]: results }, seen);
+  const slow = (...call) => new Promise((resolve) => setTimeout(() => resolve(served(...call)), 200));
+  await assert.rejects(read({}, { fetch: slow, timeoutMs: 1500 }), /within [0-9]+ ms/);
+  assert.ok(seen.length < 200, `${seen.length} calls`); // of 1004
+  const controller = new AbortController();
+  const stops = (...call) => { controller.abort("enough"); return slow(...call); };
+  await assert.rejects(read({}, { fetch: stops, signal: controller.signal }), (error) => error.name === "AbortError" && error.cause === "enough");
 });
 
 test("options that cannot work are refused", async () => {

@@ -38,6 +38,21 @@ test("an answer has as many bytes as it may, and none more", async () => {
   }
 });
 
+test("of an error the beginning is read, and what follows is not waited for", async () => {
+  let closed;
+  for (const [length, read] of [[65535, 65535], [65536, 65536], [65537, 65536], [1 << 20, 65536]]) {
+    answer = (incoming, outgoing) => {
+      closed = new Promise((resolve) => incoming.socket.once("close", resolve));
+      outgoing.writeHead(503, { "Retry-After": "4" });
+      outgoing.write(Buffer.alloc(length));
+      if (length <= 65536) outgoing.end();
+    };
+    const { status, headers, body } = await get({ timeoutMs: 600_000 });
+    assert.deepEqual([status, headers.get("retry-after"), body.length], [503, "4", read]);
+    if (length > 65536) await closed;
+  }
+});
+
 test("an answer that is announced as too large is not waited for, and its connection closes", async () => {
   let closed;
   answer = (incoming, outgoing) => {

@@ -63,7 +63,7 @@ export class Identity implements CallerIdentity {
 
 // ---- nodes ----
 
-/** A node, and who it must be. Without wallet and teePubkey, what its /status names is trusted, and so is the way to it. */
+/** A node, and who it must be. Without wallet, or without teePubkey, what its /status names is trusted, and so is the way to it. */
 export interface NodeAddress {
   url: string;
   wallet?: string | undefined;
@@ -78,7 +78,13 @@ export interface ChainOptions {
   /** NovaAppRegistry. */
   registry?: string | undefined;
   kmsAppId?: bigint | number | string | undefined;
+  /** Of reading all nodes, as a whole: 30 000. */
   timeoutMs?: number | undefined;
+  /**
+   * Take nodes too whose URL is http, localhost or a private or otherwise special address (a devnet). Without it they are left out; what the
+   * name of a host leads to is not looked at.
+   */
+  allowPrivate?: boolean | undefined;
   signal?: AbortSignal | undefined;
   fetch?: typeof globalThis.fetch | undefined;
 }

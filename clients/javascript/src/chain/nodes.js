@@ -4,14 +4,15 @@ import { baseUrl } from "../http.js";
 import { pointOf } from "../p384.js";
 import { canonicalWallet } from "../wallet.js";
 import { decodeAddress, decodeAddresses, decodeInstance, decodeNumber, decodeVersion, encodeCall } from "./abi.js";
+import { isPublicUrl } from "./public_url.js";
 import { RpcServer, mapSome } from "./rpc.js";
 
 const MAX_MEMBERS = 1000;
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000; // of a reading as a whole
 const ACTIVE = 0; // status of an instance
 const USABLE = new Set([0, 1]); // statuses of a version: ENROLLED, DEPRECATED
 
-const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "signal", "fetch"];
+const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "allowPrivate", "signal", "fetch"];
 
 function address(text, name) {
   const canonical = canonicalWallet(text);
@@ -35,15 +36,18 @@ function settingsOf(options) {
     kms: kmsRegistry === undefined ? undefined : address(kmsRegistry, "kmsRegistry"),
     registry: registry === undefined ? undefined : address(registry, "registry"),
     appId: kmsAppId === undefined ? undefined : appIdOf(kmsAppId),
+    allowPrivate: options.allowPrivate === true,
   };
 }
 
 /** The node of an instance that is a member; undefined where it is none, or has no URL to call. */
-function nodeOf(wallet, instance, appId) {
+function nodeOf(wallet, instance, appId, allowPrivate) {
   const isMember = instance.id !== 0n && instance.wallet === wallet && instance.appId === appId && instance.status === ACTIVE;
   if (!isMember || !instance.zkVerified || !pointOf(instance.teePubkey)) return undefined;
   try {
-    return { url: baseUrl(instance.url, "the node's url"), wallet, teePubkey: instance.teePubkey, versionId: instance.versionId };
+    const url = baseUrl(instance.url, "the node's url");
+    if (!allowPrivate && !isPublicUrl(url)) return undefined;
+    return { url, wallet, teePubkey: instance.teePubkey, versionId: instance.versionId };
   } catch {
     return undefined;
   }
@@ -68,7 +72,7 @@ async function readMembers(server, settings) {
   const wallets = [...new Set(await read(registry, decodeAddresses, "getActiveInstances(uint256)", appId))];
   if (wallets.length > MAX_MEMBERS) throw server.fail(`more than ${MAX_MEMBERS} active instances`);
   const nodes = await mapSome(wallets, async (wallet) =>
-    nodeOf(wallet, await read(registry, decodeInstance, "getInstanceByWallet(address)", wallet), appId));
+    nodeOf(wallet, await read(registry, decodeInstance, "getInstanceByWallet(address)", wallet), appId, settings.allowPrivate));
   const listed = nodes.filter((node) => node !== undefined);
   const usable = new Map();
   await mapSome([...new Set(listed.map((node) => node.versionId))], async (id) => {
@@ -80,31 +84,21 @@ async function readMembers(server, settings) {
 
 const fingerprint = (nodes) => JSON.stringify(nodes.map(({ url, wallet, teePubkey }) => [url, wallet, [...teePubkey]]));
 
-/**
- * Reads the nodes of a cluster: active, zkVerified instances on an enrolled or deprecated version, with a valid teePubkey and a URL.
- * With several RPC URLs, two servers must show the same.
- * @param {{ rpcUrl: string | string[], kmsRegistry?: string, registry?: string, kmsAppId?: bigint | number | string, timeoutMs?: number,
- *   signal?: AbortSignal, fetch?: typeof fetch }} options kmsRegistry names the other two
- * @returns {Promise<{ url: string, wallet: string, teePubkey: Uint8Array }[]>} in the registry's order, never empty
- * @throws {ChainError}
- */
-export async function nodesFromChain(options) {
-  const settings = settingsOf(options);
-  const { rpcUrl, timeoutMs = TIMEOUT_MS, signal, fetch = globalThis.fetch } = options;
-  const urls = Array.isArray(rpcUrl) ? rpcUrl : [rpcUrl];
-  if (urls.length === 0) throw new ArgumentError("rpcUrl is empty");
-  const servers = urls.map((url) => new RpcServer(url, { fetch: (...request) => fetch(...request), timeoutMs, signal }));
-  const votes = await Promise.allSettled(servers.map((server) => readMembers(server, settings)));
+/** What the only server shows, or two of several as soon as they show the same. @throws {ChainError} */
+async function agreement(readings) {
+  const ends = new Map(readings.map((reading, i) => [i, reading.then((value) => ({ i, value }), (reason) => ({ i, reason }))]));
   const seen = new Set();
   const failures = [];
-  for (const { value, reason } of votes) {
+  while (ends.size) {
+    const { i, value, reason } = await Promise.race(ends.values());
+    ends.delete(i);
     if (reason !== undefined) {
       if (!(reason instanceof KmsError) || reason.code === "ERR_ABORTED") throw reason;
       failures.push(reason.message);
       continue;
     }
     const print = fingerprint(value);
-    if (servers.length === 1 || seen.has(print)) {
+    if (readings.length === 1 || seen.has(print)) {
       if (value.length === 0) throw new ChainError("the chain lists no node that can be called");
       return value;
     }
@@ -113,4 +107,31 @@ export async function nodesFromChain(options) {
   if (seen.size > 1) failures.push("the RPC servers disagree");
   if (seen.size === 1) failures.push("only one RPC server answered");
   throw new ChainError(failures.join("; "));
+}
+
+/**
+ * Reads the nodes of a cluster: active, zkVerified instances on an enrolled or deprecated version, with a valid teePubkey and a URL
+ * (https, and at no private address). With several RPC URLs, two servers must show the same; a slow one is not waited for.
+ * @param {{ rpcUrl: string | string[], kmsRegistry?: string, registry?: string, kmsAppId?: bigint | number | string, timeoutMs?: number,
+ *   allowPrivate?: boolean, signal?: AbortSignal, fetch?: typeof fetch }} options kmsRegistry names the other two
+ * @returns {Promise<{ url: string, wallet: string, teePubkey: Uint8Array }[]>} in the registry's order, never empty
+ * @throws {ChainError}
+ */
+export async function nodesFromChain(options) {
+  const settings = settingsOf(options);
+  const { rpcUrl, timeoutMs = TIMEOUT_MS, signal, fetch = globalThis.fetch } = options;
+  const urls = Array.isArray(rpcUrl) ? rpcUrl : [rpcUrl];
+  if (urls.length === 0) throw new ArgumentError("rpcUrl is empty");
+  const controller = new AbortController();
+  const stop = () => controller.abort(signal?.reason);
+  if (signal?.aborted) stop();
+  const each = { fetch: (...request) => fetch(...request), timeoutMs, signal: controller.signal };
+  const servers = urls.map((url) => new RpcServer(url, each));
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    return await agreement(servers.map((server) => readMembers(server, settings)));
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    controller.abort(); // those that are slower than two
+  }
 }

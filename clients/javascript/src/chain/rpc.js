@@ -21,12 +21,13 @@ export async function mapSome(list, fn) {
 }
 
 export class RpcServer {
-  /** @param {string} url @param {{ fetch: Function, timeoutMs: number, signal?: AbortSignal }} options */
+  /** @param {string} url @param {{ fetch: Function, timeoutMs: number, signal?: AbortSignal }} options timeoutMs: for all calls, from now on */
   constructor(url, options) {
     const { href, host } = rpcUrl(url);
     this.url = href;
     this.host = host;
     this.options = options;
+    this.until = performance.now() + options.timeoutMs;
     this.lastId = 0;
   }
 
@@ -39,9 +40,11 @@ export class RpcServer {
     const id = ++this.lastId;
     const body = utf8(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
     const headers = { "Content-Type": "application/json", Accept: "application/json" };
+    const timeoutMs = Math.ceil(this.until - performance.now());
+    if (timeoutMs <= 0) throw this.fail(`not all answers within ${this.options.timeoutMs} ms`);
     let response;
     try {
-      response = await request({ ...this.options, url: this.url, method: "POST", headers, body, maxBytes: MAX_RESPONSE });
+      response = await request({ ...this.options, timeoutMs, url: this.url, method: "POST", headers, body, maxBytes: MAX_RESPONSE });
     } catch (error) {
       if (!(error instanceof KmsError) || error.code === "ERR_ABORTED") throw error;
       throw new ChainError(`the chain: ${error.message}`);
@@ -59,7 +62,11 @@ export class RpcServer {
     }
     if (answer?.jsonrpc !== "2.0" || answer.id !== id) throw this.fail("no JSON-RPC 2.0 answer to this call");
     const error = answer.error ?? undefined;
-    if (error !== undefined) throw this.fail(`error ${Number(error.code)}: ${printable(String(error.message))}`);
+    if (error !== undefined) {
+      const { code, message } = error;
+      const words = typeof message === "string" ? printable(message) : "no message";
+      throw this.fail(`error ${Number.isSafeInteger(code) ? code : "without a code"}: ${words}`);
+    }
     if (answer.result === undefined || answer.result === null) throw this.fail("an answer without a result");
     return answer.result;
   }
