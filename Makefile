@@ -70,7 +70,7 @@ all: deps-build-run ## install what is missing and build
 
 build: $(BUILD)/nova-kms $(BUILD)/kms_native.so ## what `all` builds, without installing packages
 
-deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python monitoring browser model deb lintian debian13)
+deps: ## install missing packages: all, or FOR="build run" (groups: build run test check contracts python go monitoring browser model deb lintian debian13)
 	@.ci/install $(FOR)
 
 $(BUILD)/obj/spec/%.o: private CPPFLAGS += -Ispec/native
@@ -236,7 +236,7 @@ test-deb: deps-build-run-deb-lintian ## such packages on fresh Debian 12 and 13:
 test-debian13: ## build and test in a minimal Debian 13 (root; DEBIAN13_ROOT= keeps it)
 	@.ci/debian13
 
-clients: deps-build-run-test-contracts-python ## the clients in clients/, with pinned tools (pip and npm fetch them): tests, types, the table of cases
+clients: deps-build-run-test-contracts-python-go ## the clients in clients/, with pinned tools (pip, npm and go fetch them): tests, types, the table of cases
 	@contracts/script/build
 	$(SUBMAKE) build native-tests
 	@spec/clients/run $(BUILD)
