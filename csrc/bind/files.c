@@ -87,6 +87,8 @@ static int write_new_file(lua_State *L)
 	if (bind_body_check(L, 4)->len == 0) luaL_argerror(L, 4, "is empty");
 	lua_settop(L, 4);
 	file_job *job = push_job(L, 3, write_run, write_finish);
+	job->job.is_long = false;
+	job->job.in_background = true;
 	job->index = 4;
 	job->held = bind_hold(L, 4, &bind_body_type);
 	job->body = *(kms_buf **)job->held;

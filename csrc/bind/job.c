@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/background.h"
 #include "kms/secret.h"
 
 /* How busy the loop is, which tells whether anything else waits. Loop thread only. */
@@ -161,9 +162,12 @@ static void queue_job(bind_job *job)
 	(void)uv_queue_work(load.prepare.loop, &job->work, on_work, on_done);
 }
 
+static void job_ended(bind_job *job);
+
 /* Queues a job, or lets a long one wait for others. */
 static void start_job(bind_job *job)
 {
+	if (job->in_background && bind_background_queue(load.prepare.loop, job, job_ended)) return;
 	if (!job->is_long || load.pending_long < waiting_long.at_once) {
 		queue_job(job);
 		return;
@@ -184,14 +188,9 @@ static void start_next_long(void)
 	queue_job(job);
 }
 
-static void on_done(uv_work_t *work, int status)
+/* Lets the coroutine of a job that has run go on, now or in its turn. */
+static void job_ended(bind_job *job)
 {
-	bind_job *job = work->data;
-	(void)status; /* nothing cancels jobs */
-	load.pending--;
-	if (job->is_long) load.pending_long--;
-	if (atomic_load_explicit(&stopping, memory_order_relaxed)) return;
-	if (job->is_long) start_next_long();
 	if (!finished.first && finished.resumed++ < RESUMED_AT_ONCE) {
 		bind_wait_resume(&job->wait);
 		return;
@@ -205,9 +204,21 @@ static void on_done(uv_work_t *work, int status)
 	uv_idle_start(&finished.idle, resume_finished);
 }
 
+static void on_done(uv_work_t *work, int status)
+{
+	bind_job *job = work->data;
+	(void)status; /* nothing cancels jobs */
+	load.pending--;
+	if (job->is_long) load.pending_long--;
+	if (atomic_load_explicit(&stopping, memory_order_relaxed)) return;
+	if (job->is_long) start_next_long();
+	job_ended(job);
+}
+
 void bind_jobs_stop(void)
 {
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
+	bind_background_stop();
 	finished.first = NULL;
 	waiting_long.first = NULL;
 	if (load.watching) uv_idle_stop(&finished.idle);
@@ -238,7 +249,7 @@ int bind_job_start(lua_State *L, bind_job *job)
 	bool alone = is_alone();
 
 	load.started++;
-	if (lua_isyieldable(L) && (job->heavy || job->is_long || !alone)) {
+	if (lua_isyieldable(L) && (job->heavy || job->is_long || job->in_background || !alone)) {
 		job->wait.finish = job_finish;
 		job->work.data = job;
 		/* Before it is queued: a throw after that would leave a running job whose memory is

@@ -28,7 +28,7 @@ void bind_wait_resume(bind_wait *wait);
  * A job for libuv's pool, at the start of a userdata that the caller leaves on its stack. `run` may be called
  * on any thread and must not touch Lua. The coroutine yields until it is done; when nothing else waits, or
  * where it cannot yield, it runs inline, which saves the wake-up. Long jobs leave one thread of the pool,
- * where it has several, to the others.
+ * where it has several, to the others; those in the background take none of its threads.
  */
 typedef struct bind_job {
 	bind_wait wait;
@@ -38,6 +38,7 @@ typedef struct bind_job {
 	struct bind_job *next; /* in the list of those that have run, or of long ones that wait */
 	bool heavy;            /* on the pool whenever the caller can yield: P-384, large bodies */
 	bool is_long; /* likewise, and may take many times a heavy one: listings, snapshots, large input */
+	bool in_background; /* likewise, on a thread that leaves the cores to requests (background.h) */
 } bind_job;
 
 /* A job with more input is long: it takes some milliseconds. */

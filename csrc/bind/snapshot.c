@@ -94,7 +94,7 @@ static int writer_add(lua_State *L)
 	(void)bind_body_check(L, 2);
 	lua_settop(L, 2);
 	write_job *job = bind_job_push(L, sizeof(*job), add_run, add_finish);
-	job->job.is_long = true;
+	job->job.in_background = true;
 	job->page = *(kms_buf **)bind_hold(L, 2, &bind_body_type);
 	job->writer = (kms_snapshot_writer **)bind_hold(L, 1, &writer_type);
 	return bind_job_start(L, &job->job);
@@ -124,7 +124,7 @@ static int writer_finish(lua_State *L)
 	lua_settop(L, 1);
 	if (!bind_body_push(L, &empty)) return bind_fail(L, KMS_ERR_MEMORY);
 	write_job *job = bind_job_push(L, sizeof(*job), finish_run, finish_finish);
-	job->job.is_long = true;
+	job->job.in_background = true;
 	job->file_index = 2;
 	job->file = bind_body_check(L, job->file_index);
 	job->writer = (kms_snapshot_writer **)bind_hold(L, 1, &writer_type);

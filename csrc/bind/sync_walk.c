@@ -95,7 +95,7 @@ static int walk_page(lua_State *L)
 	lua_settop(L, 2);
 	if (!bind_body_push(L, &empty)) return bind_fail(L, KMS_ERR_MEMORY);
 	walk_job *job = bind_job_push(L, sizeof(*job), page_run, page_finish);
-	job->job.heavy = true;
+	job->job.is_long = true; /* not in the background: it holds locks that requests wait for */
 	job->max_bytes = max_bytes;
 	job->index = 3;
 	job->page = bind_body_check(L, 3);

@@ -10,6 +10,8 @@
 #include "snapshot/snapshot_seal.h"
 #include "snapshot/testing.h"
 
+#define USUAL_FILE ((size_t)17 << 20) /* a little more than the node puts into one */
+
 struct kms_snapshot_writer {
 	kms_secret *key;
 	kms_snapshot_kind kind;
@@ -28,6 +30,8 @@ static kms_status writer_start(kms_snapshot_writer *writer, const kms_secret *ma
 	writer->kind = name->kind;
 	writer->file = kms_buf_make(KMS_BUF_WIPED, KMS_SNAPSHOT_MAX_FILE);
 	GUARD(kms_snapshot_file_key(&writer->key, master32, name, salt32));
+	/* Pages that are not touched cost nothing; growing would copy and wipe the file several times. */
+	if (name->kind == KMS_SNAPSHOT_RECORDS) GUARD(kms_buf_reserve(&writer->file, USUAL_FILE));
 	GUARD(kms_buf_append(&writer->file, KMS_BYTES(SNAPSHOT_MAGIC)));
 	GUARD(kms_buf_append(&writer->file, kms_span_of(salt32, SNAPSHOT_SALT_BYTES)));
 	writer->chunk = writer->file.len;
