@@ -3,18 +3,16 @@
 -- Secrets stay in C (include/kms/client.h, client_session.h); this module moves what is encrypted or public. Calls
 -- yield the running coroutine. Several may run at the same time.
 
+local batch = require("kms.client.batch")
 local delivery = require("kms.client.delivery")
 local failure = require("kms.client.failure")
 local identity = require("kms.base.identity")
 local memory = require("kms.client.memory")
-local native = require("kms_native")
 local node_of = require("kms.client.node")
 
 local M = {}
 
 local PAGE_KEYS = 10000 -- asked for at once
-local MOST = 1 -- operations of a call that is not a batch
-local TOO_LARGE = 413 -- HTTP status
 
 local Client = {}
 Client.__index = Client
@@ -54,83 +52,8 @@ end
 
 -- ---- operations ---------------------------------------------------------------------------------------------
 
--- Takes operations from the front of the queue into a message. Those that no node takes get their outcome.
--- Returns message, positions of those in it, the queue behind them | nil, failure.
-local function fill(self, run)
-	local room, why = MOST, nil
-	if #run.operations > 1 then room, why = self.delivery:room() end
-	if not room then return nil, why end
-	local message, text, code = native.client_message()
-	if not message then return nil, failure.new(text, code) end
-	local positions, at = {}, 1
-	while run.queue[at] and #positions < room do
-		local position = run.queue[at]
-		local operation = run.operations[position]
-		local added, reason, name = message:add(operation.kind, operation.fields)
-		if added == false then break end
-		if added then positions[#positions + 1] = position else run.outcomes[position] = failure.new(reason, name) end
-		at = at + 1
-	end
-	return message, positions, table.move(run.queue, at, #run.queue, 1, {})
-end
-
--- Gives out what is known, in the order of the operations.
-local function give_out(run)
-	while run.done and run.outcomes[run.next] do
-		local outcome = run.outcomes[run.next]
-		run.outcomes[run.next] = false
-		run.next = run.next + 1
-		run.done(run.next - 1, outcome)
-	end
-end
-
--- Which operations of a message are to be sent again: reads whose answers had no room beside others, and what
--- a node was too busy for, where the caller waits for it.
-local function to_repeat(run, list, positions)
-	local again, wait_s, busy = {}, 0, nil
-	local reads, more = not delivery.has_writes(list), false
-	for _, position in ipairs(positions) do
-		local outcome = run.outcomes[position]
-		more = more or reads and outcome.result
-		if failure.BUSY[outcome.status] then busy, wait_s = outcome, math.max(wait_s, outcome.wait_s or 1) end
-	end
-	local waited = busy and run.busy and run.busy(busy.message, math.max(wait_s, 1))
-	for _, position in ipairs(positions) do
-		local status = run.outcomes[position].status
-		if waited and failure.BUSY[status] or more and status == TOO_LARGE then again[#again + 1] = position end
-	end
-	return again
-end
-
--- Runs one message. Returns true | nil, failure.
-local function run_message(self, run)
-	local message, positions, rest = fill(self, run)
-	if not message then
-		local why = positions
-		if failure.BUSY[why.status] and run.busy and run.busy(why.message, math.max(why.wait_s or 1, 1)) then return true end
-		return nil, why
-	end
-	run.queue = rest
-	if #positions == 0 then return true end
-	local list = {}
-	for i, position in ipairs(positions) do list[i] = run.operations[position] end
-	local got, why = self.delivery:run(list, message)
-	message:close()
-	for i, position in ipairs(positions) do run.outcomes[position] = got and got[i] or delivery.failed(list[i], why) end
-	-- Behind a write that may have been done or not, nothing is sent.
-	local unknown = why and why.sent and delivery.has_writes(list)
-	local again = unknown and {} or to_repeat(run, list, positions)
-	for _, position in ipairs(again) do run.outcomes[position] = nil end
-	if #again > 0 then
-		run.queue = table.move(rest, 1, #rest, #again + 1, again)
-	elseif not got then
-		return nil, why
-	end
-	return true
-end
-
---- Runs operations in their order, in as few messages as they fit. One that fails stops no other; where a message gets
--- no authentic answer, those of later messages are not sent.
+--- Runs operations in their order, in as few messages as they fit, also in this process's guarded memory. One that
+-- fails stops no other; where a message gets no authentic answer, those of later messages are not sent.
 -- @param operations  list of { kind, fields }, as Client:call takes them
 -- @param done  function(position, outcome), called for each in their order as soon as it is known; what it is given is
 --   not kept; or nil
@@ -139,19 +62,7 @@ end
 -- @return without `done`: list, in the same order, of { result } (as Client:call returns it), or { message, code,
 --   status, wait_s }, with `exchange` where the node refused in a session
 function Client:batch(operations, done, busy)
-	local run = { operations = operations, done = done, busy = busy, outcomes = {}, queue = {}, next = 1 }
-	for position = 1, #operations do run.queue[position] = position end
-	while #run.queue > 0 do
-		local ok, why = run_message(self, run)
-		if not ok then
-			for _, position in ipairs(run.queue) do
-				run.outcomes[position] = failure.new("not sent: " .. why.message, why.code, why.status, why.wait_s)
-			end
-			run.queue = {}
-		end
-		give_out(run)
-	end
-	return not done and run.outcomes or nil
+	return batch.run(self.delivery, operations, done, busy)
 end
 
 --- Calls the node once; in a session, reads and derivations up to three times again.
