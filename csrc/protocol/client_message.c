@@ -216,6 +216,7 @@ static kms_status read_refusal(kms_exchange *exchange, uint64_t status)
 	GUARD(read_text(&refusal->message, &exchange->json, "message"));
 	if (kms_json_get(&exchange->json, exchange->json.values, "retry_after_s"))
 		GUARD(read_count(&refusal->retry_after_s, &exchange->json, "retry_after_s"));
+	if (refusal->retry_after_s > KMS_SESSION_MAX_WAIT_S) refusal->retry_after_s = KMS_SESSION_MAX_WAIT_S;
 	refusal->status = (unsigned)status;
 	return KMS_OK;
 }

@@ -61,7 +61,9 @@ static kms_status read_refused(kms_session_refused *refused, const kms_json *jso
 	GUARD(read_text(refused->code, &refused->code_len, json, "code"));
 	GUARD(read_text(refused->message, &refused->message_len, json, "message"));
 	if (!kms_json_get(json, json->values, "retry_after_s")) return KMS_OK;
-	return read_number(&refused->retry_after_s, json, "retry_after_s");
+	GUARD(read_number(&refused->retry_after_s, json, "retry_after_s"));
+	if (refused->retry_after_s > KMS_SESSION_MAX_WAIT_S) refused->retry_after_s = KMS_SESSION_MAX_WAIT_S;
+	return KMS_OK;
 }
 
 kms_status kms_session_refused_read(kms_session_refused *refused, kms_text json)

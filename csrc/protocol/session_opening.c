@@ -92,12 +92,14 @@ static kms_status read_hex(kms_out bytes, const char **field, const kms_json *js
 	return read_bytes(bytes, value);
 }
 
-static kms_status read_count(uint64_t *number, const char **field, const kms_json *json, const char *name)
+/* A number of at least 1; of a larger one than `most`, only that. */
+static kms_status read_count(uint64_t *number, const char **field, const kms_json *json, const char *name,
+			     uint64_t most)
 {
 	const kms_json_value *value;
 	GUARD(member(&value, field, json, name, KMS_JSON_INTEGER));
 	ENSURE(!value->negative && value->number, KMS_ERR_FIELD_VALUE);
-	*number = value->number;
+	*number = value->number < most ? value->number : most;
 	return KMS_OK;
 }
 
@@ -130,8 +132,8 @@ static kms_status read_grant(kms_session_grant *grant, const char **field, const
 	GUARD(read_text(field, json, "suite", KMS_TEXT(KMS_SESSION_SUITE)));
 	GUARD(read_hex(KMS_OUT(grant->e32), field, json, "e"));
 	GUARD(read_hex(KMS_OUT(grant->sid16), field, json, "sid"));
-	GUARD(read_count(&grant->expires_s, field, json, "expires_s"));
-	GUARD(read_count(&grant->max_operations, field, json, "max_operations"));
+	GUARD(read_count(&grant->expires_s, field, json, "expires_s", KMS_SESSION_MAX_LIFE_S));
+	GUARD(read_count(&grant->max_operations, field, json, "max_operations", KMS_SESSION_MAX_OPERATIONS));
 	*field = NULL;
 	return KMS_OK;
 }

@@ -72,6 +72,11 @@ typedef struct kms_session_grant {
 	uint64_t max_operations; /* of a message */
 } kms_session_grant;
 
+/* The most that a caller takes of what a node says; what is more counts as this. */
+#define KMS_SESSION_MAX_LIFE_S 604800    /* of expires_s: no node of this project can be set to more */
+#define KMS_SESSION_MAX_OPERATIONS 256   /* of max_operations */
+#define KMS_SESSION_MAX_WAIT_S 999999999 /* of retry_after_s, and of Retry-After */
+
 /*
  * Append canonical JSON; the suite is KMS_SESSION_SUITE.
  * Returns: KMS_OK; ERR_RANGE for more than KMS_SESSION_MAX_ENDS; ERR_ARGUMENT; as kms_buf_append.

@@ -5,9 +5,9 @@
 import { AbortedError, KmsError, OutcomeUnknownError, SessionError, isBusy, isLost } from "./errors.js";
 import { Node } from "./node.js";
 import { isWrite } from "./operations.js";
+import { MAX_OPERATIONS } from "./session.js";
 import { Sessions, V1, asUnproved } from "./sessions.js";
 
-export const MAX_OPERATIONS = 256; // of a message
 const MAX_SENDS = 4; // of a message: once, and three times again
 const SAME_NODE = new Set([400, 409, 410]); // plain answers about the session, not about the node
 const BACKOFF_MS = 250; // after one failure of a node; twice as long after each further one
@@ -190,7 +190,7 @@ export class Delivery {
   /** How many operations a message may hold; opens a session where there is none. */
   async room(signal) {
     const { session } = await this.#usable(signal);
-    return session === V1 ? MAX_OPERATIONS : Math.min(session.keys.maxOperations, MAX_OPERATIONS);
+    return session === V1 ? MAX_OPERATIONS : session.keys.maxOperations;
   }
 
   /** Lets go of the keys of sessions; of those with answers under way when these have come. */

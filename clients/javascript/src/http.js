@@ -133,15 +133,17 @@ export async function request(options) {
   }
 }
 
+/** The most that a node can ask to wait; what is more counts as this. */
+export const MAX_WAIT_SECONDS = 999_999_999;
+
 /** The seconds of a Retry-After: a number, or a date counted from the answer's own Date. @returns {number | undefined} */
 export function retryAfter(headers, nowMs) {
-  const MAX_S = 999_999_999;
   const value = headers.get("retry-after");
   if (value === null) return undefined;
-  if (/^[0-9]+$/.test(value)) return Math.min(Number(value), MAX_S);
+  if (/^[0-9]+$/.test(value)) return Math.min(Number(value), MAX_WAIT_SECONDS);
   const until = Date.parse(value);
   if (Number.isNaN(until)) return undefined;
   const date = Date.parse(headers.get("date") ?? "");
   const from = Number.isNaN(date) ? nowMs : date;
-  return Math.min(Math.max(0, Math.ceil((until - from) / 1000)), MAX_S);
+  return Math.min(Math.max(0, Math.ceil((until - from) / 1000)), MAX_WAIT_SECONDS);
 }

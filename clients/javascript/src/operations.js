@@ -1,6 +1,7 @@
 /** Operations of an application: what is sent for them, and what their results may say (docs/protocol.md sections 6 to 8). */
 import { base64Encode, isWellFormed, utf8 } from "./bytes.js";
 import { ArgumentError, UnverifiedError, refused } from "./errors.js";
+import { MAX_WAIT_SECONDS } from "./http.js";
 import { JsonText, objectParts, textMember } from "./json.js";
 import { SecretBytes } from "./secret.js";
 
@@ -119,6 +120,12 @@ function number(result, name) {
   return value;
 }
 
+// Seconds that a node asks to wait. Integers that no number holds come as BigInt.
+function waitOf(value) {
+  if (!(typeof value === "bigint" || Number.isInteger(value)) || value < 0) throw wrong("retry_after_s is not a number");
+  return Math.min(Number(value), MAX_WAIT_SECONDS);
+}
+
 function appId(result) {
   const value = result.get("app_id");
   if (typeof value !== "bigint" && !Number.isInteger(value)) throw wrong("app_id is not a number");
@@ -224,5 +231,5 @@ export function readOutcome(object, operation) {
 export function readRefusal(object, status) {
   const [nodeCode, message] = [textMember(object, "code"), textMember(object, "message")];
   if (status < 300 || status > 599 || nodeCode === undefined || message === undefined) throw wrong("it is neither a result nor a refusal");
-  return refused(status, { nodeCode, message, wait: object.has("retry_after_s") ? number(object, "retry_after_s") : undefined });
+  return refused(status, { nodeCode, message, wait: object.has("retry_after_s") ? waitOf(object.get("retry_after_s")) : undefined });
 }

@@ -10,6 +10,8 @@ import { gcmOpen, gcmSeal, hkdfAes, hkdfKey, random, sha256 } from "./webcrypto.
 const SUITE = "x25519-sha256-aes256gcm";
 const SID = 16;
 const MAX_SEQ = 2 ** 32;
+const MAX_LIFE_SECONDS = 604_800; // of a session, whatever a node grants
+export const MAX_OPERATIONS = 256; // of a message, likewise
 const LABEL = utf8("nova-kms");
 const FRONT = 12; // bytes of the time and of the JSON's length
 const BLOCK = 256; // plaintexts are a multiple of it
@@ -57,14 +59,16 @@ function readGrant(plain) {
   } catch {
     grant = undefined;
   }
-  const positive = (name) => {
+  // Of a larger number than `most`, only that; integers that no number holds come as BigInt.
+  const positive = (name, most) => {
     const value = grant.get(name);
-    return Number.isSafeInteger(value) && value > 0 ? value : null;
+    const counts = (typeof value === "bigint" || Number.isInteger(value)) && value > 0;
+    return counts ? Math.min(Number(value), most) : null;
   };
   if (!(grant instanceof Map)) throw new UnverifiedError("it is not a JSON object");
   if (textMember(grant, "suite") !== SUITE) throw new UnverifiedError("it names another suite");
   const [e, sid] = [publicKey(textMember(grant, "e")), unhex(textMember(grant, "sid"), SID)];
-  const [lifeSeconds, maxOperations] = [positive("expires_s"), positive("max_operations")];
+  const [lifeSeconds, maxOperations] = [positive("expires_s", MAX_LIFE_SECONDS), positive("max_operations", MAX_OPERATIONS)];
   if (!e || !sid || !lifeSeconds || !maxOperations) throw new UnverifiedError("a member is missing or malformed");
   return { e, sid, lifeSeconds, maxOperations };
 }

@@ -209,3 +209,34 @@ test("options that cannot work are refused, and name what there is", async () =>
     await assert.rejects(call(), ArgumentError);
   }
 });
+
+test("what a node says of its session and of waiting counts up to a bound", async () => {
+  let now = Date.now();
+  let wait;
+  const { client } = await nodesAndClient({ busyWaitMs: 0 }, () => ({ code: "rate_limited", message: "later", retry_after_s: wait, status: 429 }));
+  for (const [said, counts] of [[999_999_999, 999_999_999], [1_000_000_000, 999_999_999], [2 ** 60, 999_999_999]]) {
+    wait = said;
+    await assert.rejects(client.derive("p"), (error) => error.status === 429 && error.retryAfterSeconds === counts);
+  }
+  for (const bad of [-1, 1.5, "1", null]) {
+    wait = bad;
+    await assert.rejects(client.derive("p"), UnverifiedError);
+  }
+  client.close();
+  // The session is used up to 0.9 of a quarter of its life after its last use.
+  for (const [expires, seconds, openings] of [[604_800, 136_000, 1], [604_801, 136_090, 2], [2 ** 60, 136_090, 2]]) {
+    const { client: other, node: granting } = await nodesAndClient({ now: () => now });
+    granting.grants = { expires_s: expires, max_operations: 2 ** 60 };
+    await other.derive("p");
+    now += seconds * 1000;
+    const outcomes = await other.batch(Array.from({ length: 257 }, (_, i) => ({ op: "derive", path: `p${i}` })));
+    assert.ok(outcomes.every(({ result }) => result));
+    assert.equal(granting.count("/session"), openings);
+    assert.deepEqual(granting.seen.filter(({ asked }) => asked?.length).map(({ asked }) => asked.length), [256]);
+  }
+  for (const bad of [{ expires_s: 0 }, { expires_s: "1" }, { max_operations: 0 }, { max_operations: -1 }, { max_operations: 0.5 }]) {
+    const { client: other, node: granting } = await nodesAndClient();
+    granting.grants = bad;
+    await assert.rejects(other.derive("p"), UnverifiedError);
+  }
+});

@@ -88,6 +88,18 @@ class Agreements(unittest.TestCase):
         with self.assertRaises(Malformed):
             Opening([]).finish(b"[]", b"", b"", b"")
 
+    def test_of_what_a_grant_says_only_so_much_counts(self) -> None:
+        e = X25519PrivateKey.generate().public_key().public_bytes_raw().hex()
+        for said, counts in (
+            ((604_800, 256), (604_800, 256)),
+            ((604_801, 257), (604_800, 256)),
+            ((10**400, 10**400), (604_800, 256)),
+            ((1, 1), (1, 1)),
+        ):
+            grant = {"e": e, "expires_s": said[0], "max_operations": said[1], "sid": "00" * 16, "suite": SUITE}
+            session = Opening([]).finish(json_encode(grant), b"", b"", b"")
+            self.assertEqual(counts, (session.expires_s, session.max_operations))
+
     def test_an_opening_names_what_was_given_up(self) -> None:
         self.assertIn(b'"ends":["' + b"61" * 16 + b'"]', Opening([b"a" * 16]).offer)
         self.assertNotIn(b"ends", Opening([]).offer)

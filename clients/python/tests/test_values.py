@@ -238,6 +238,10 @@ class Operations(unittest.TestCase):
         busy = _read_answer(refusal | {"status": 503, "retry_after_s": 4}, one)[0]
         assert isinstance(busy, kms.Unavailable)
         self.assertEqual((503, 4, True), (busy.status, busy.retry_after_s, busy.authentic))
+        for wait in (999_999_999, 1_000_000_000, 10**400):
+            busy = _read_answer(refusal | {"status": 503, "retry_after_s": wait}, one)[0]
+            assert isinstance(busy, kms.Unavailable)
+            self.assertEqual(999_999_999, busy.retry_after_s)
         # A result of something else is one operation's; the others stay.
         first, second = _read_answer([dict(done), dict(done)], two)
         self.assertIsInstance(second, kms.ProtocolViolation)

@@ -20,6 +20,31 @@ static kms_status answered(kms_client_answer *answer, pair *p, const char *resul
 	return kms_client_answer_open(answer, p->message, p->session, seq, kms_buf_span(&sealed));
 }
 
+/* At the bound, and past it. */
+TEST(of_a_wait_only_so_much_counts)
+{
+	static const char *const waits[] = { "999999999", "1000000000", "9223372036854775808" };
+	for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		pair p;
+		char text[100];
+		kms_session_grant grant;
+		kms_client_answer answer;
+		kms_exchange exchange;
+		snprintf(text, sizeof(text),
+			 "{\"code\":\"c\",\"message\":\"m\",\"retry_after_s\":%s,\"status\":429}", waits[i]);
+		CHECK_OK(make_world());
+		CHECK_OK(pair_open(&p, &grant, NULL));
+		CHECK_OK(pair_ask(&p, &derive, 1));
+		CHECK_OK(answered(&answer, &p, text));
+		CHECK_OK(kms_client_answer_result(&exchange, &answer, p.message, 0));
+		CHECK(exchange.refusal.status == 429 && exchange.refusal.retry_after_s == 999999999);
+		kms_exchange_clear(&exchange);
+		kms_client_answer_clear(&answer);
+		pair_free(&p);
+		free_world();
+	}
+}
+
 TEST(gives_each_operation_its_result_or_refusal)
 {
 	pair p;
@@ -264,4 +289,5 @@ TEST(reads_operations_as_a_client_writes_them)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(gives_each_operation_its_result_or_refusal),
 	  T(listings_alone_need_no_guarded_memory), T(one_object_may_refuse_all_operations_and_answers_none),
 	  T(an_answer_of_another_shape_is_none), T(a_result_of_another_operation_is_none),
-	  T(an_answer_belongs_to_one_message_of_one_session), T(reads_operations_as_a_client_writes_them))
+	  T(an_answer_belongs_to_one_message_of_one_session), T(of_a_wait_only_so_much_counts),
+	  T(reads_operations_as_a_client_writes_them))

@@ -56,6 +56,14 @@ TEST(other_answers_are_no_refusals)
 		CHECK_STATUS(KMS_ERR_NOT_FOUND, read(&refused, answers[i]));
 		CHECK(refused.status == 0 && refused.code_len == 0);
 	}
+	static const char *const waits[] = { "999999999", "1000000000", "9223372036854775808" };
+	for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		char text[100];
+		snprintf(text, sizeof(text),
+			 "{\"code\":\"c\",\"message\":\"m\",\"retry_after_s\":%s,\"status\":503}", waits[i]);
+		CHECK_OK(read(&refused, text));
+		CHECK(refused.retry_after_s == 999999999);
+	}
 	char longer[KMS_SESSION_REFUSAL + 2] = "{\"code\":\"c\",\"message\":\"m\",\"status\":403}";
 	size_t len = strlen(longer);
 	memset(longer + len, ' ', KMS_SESSION_REFUSAL + 1 - len);

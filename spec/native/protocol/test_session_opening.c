@@ -192,6 +192,27 @@ typedef struct bad_case {
 	"{\"e\":\"" E "\",\"suite\":\"" SUITE "\",\"sid\":" sid ",\"expires_s\":" expires \
 	",\"max_operations\":" most "}"
 
+/* At the bounds, and past them. */
+TEST(of_what_a_grant_says_only_so_much_counts)
+{
+	static const struct {
+		const char *text;
+		uint64_t expires_s, max_operations;
+	} cases[] = {
+		{ GRANT("\"" SID "\"", "604800", "256"), 604800, 256 },
+		{ GRANT("\"" SID "\"", "604801", "257"), 604800, 256 },
+		{ GRANT("\"" SID "\"", "9223372036854775808", "9223372036854775808"), 604800, 256 },
+		{ GRANT("\"" SID "\"", "1", "1"), 1, 1 },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *field;
+		kms_session_grant grant;
+		CHECK_OK(parse_grant(&grant, &field, cases[i].text));
+		CHECK(grant.expires_s == cases[i].expires_s);
+		CHECK(grant.max_operations == cases[i].max_operations);
+	}
+}
+
 TEST(malformed_offers_and_grants_are_named)
 {
 	static const bad_case offers[] = {
@@ -245,4 +266,4 @@ TEST(malformed_offers_and_grants_are_named)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(an_opening_is_signed_for_its_purpose_and_body),
 	  T(a_body_hash_belongs_to_openings_alone), T(an_answer_is_signed_for_its_opening_and_body),
 	  T(offers_and_grants_are_written_canonically_and_read_back),
-	  T(malformed_offers_and_grants_are_named))
+	  T(of_what_a_grant_says_only_so_much_counts), T(malformed_offers_and_grants_are_named))

@@ -49,7 +49,7 @@ export class FakeNode {
     const offer = JSON.parse(utf8Decode(await openEnvelope(this.channel, this.callerPoint, body)));
     this.seen.at(-1).ends = offer.ends ?? [];
     const [own, sid] = [random(32), random(16)];
-    const grant = { e: hex(x25519.getPublicKey(own)), expires_s: 3600, max_operations: 256, sid: hex(sid), suite: offer.suite };
+    const grant = { e: hex(x25519.getPublicKey(own)), expires_s: 3600, max_operations: 256, sid: hex(sid), suite: offer.suite, ...this.grants };
     const answer = await sealEnvelope(this.channel, this.identity.teePubkey, utf8(JSON.stringify(grant)));
     const { "X-App-Nonce": nonce, "X-App-Timestamp": time, "X-App-Signature": signature } = headers;
     const text = `NovaKMS:AppSession:${nonce}:${this.identity.wallet}:${time}:${hex(await sha256(body))}`;

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ._codec import Json, Malformed
+from ._http import MAX_WAIT_S
 from ._node import BUSY, NodeClient
+from ._session import MAX_OPERATIONS
 from ._sessions import Session, Sessions
 from .errors import (
     KmsError,
@@ -26,7 +28,6 @@ from .errors import (
 )
 from .operations import Operation, Result, is_write
 
-MOST_OPERATIONS = 256  # of a message
 MOST_SENDS = 4  # of a message: once, and three times again
 _UNSURE = (500, 502, 504)  # in version 1, of a fault or a gateway: the operation may have been done
 _SAME_NODE = (400, 409, 410)  # plain answers about the session, not about the node
@@ -106,7 +107,7 @@ class Delivery:
     def room(self) -> int:
         """How many operations a message may hold; opens a session where there is none."""
         _, session = self.usable()
-        return MOST_OPERATIONS if session is None else min(session.keys.max_operations, MOST_OPERATIONS)
+        return MAX_OPERATIONS if session is None else session.keys.max_operations
 
     # ---- one message ----
 
@@ -239,6 +240,8 @@ def _refused(item: dict[str, Json]) -> KmsError:
         raise Malformed("not a refusal")
     if wait is not None and (not isinstance(wait, int) or isinstance(wait, bool) or wait < 0):
         raise Malformed("not a refusal")
+    if wait is not None:
+        wait = min(wait, MAX_WAIT_S)
     if status in BUSY:
         words = str(Refused(status, code, message, authentic=True))
         return Unavailable(words, status=status, retry_after_s=wait, authentic=True, sent=True)

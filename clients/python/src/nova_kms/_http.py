@@ -27,8 +27,8 @@ _KEPT, _KEPT_S = 4, 20.0  # idle connections, and for how long they are
 _PIECE = 65536
 _MAX_ERROR = 65536  # bytes that are read of the body of an error
 _MAX_HEADS = 256 << 10  # bytes of an answer's heads and trailers
-_MAX_WAIT_S = 999_999_999
 _OK = 200
+MAX_WAIT_S = 999_999_999  # seconds that a node may ask to wait; what is more counts as this
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Response:
         if value is None:
             return None
         if value.isascii() and value.isdigit():
-            return min(int(value[:12]), _MAX_WAIT_S)
+            return min(int(value[:12]), MAX_WAIT_S)
         until, since = _date(value), _date(self.header("Date") or "")
         if until is None:
             return None
-        return int(min(max(0.0, until - (time.time() if since is None else since)), _MAX_WAIT_S))
+        return int(min(max(0.0, until - (time.time() if since is None else since)), MAX_WAIT_S))
 
 
 def _date(text: str) -> float | None:

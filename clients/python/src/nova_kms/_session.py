@@ -16,6 +16,8 @@ SUITE = "x25519-sha256-aes256gcm"
 SID, TAG, UNIT = 16, 16, 256  # bytes: of a sid, of a tag, and what a plaintext is a multiple of
 MAX_SEQ = 1 << 32
 MAX_ENDS = 8  # sessions that an opening ends
+MAX_OPERATIONS = 256  # of a message, whatever a node grants
+_MAX_LIFE_S = 604_800  # of a session, likewise
 _HEAD = 12  # bytes before the JSON of a message
 _FIELD = (1 << 255) - 19
 
@@ -60,8 +62,8 @@ class Opening:
             sid=_bytes(members, "sid", SID),
             c2s=hkdf(shared, salt, b"nova-kms session c2s"),
             s2c=hkdf(shared, salt, b"nova-kms session s2c"),
-            expires_s=_count(members, "expires_s"),
-            max_operations=_count(members, "max_operations"),
+            expires_s=min(_count(members, "expires_s"), _MAX_LIFE_S),
+            max_operations=min(_count(members, "max_operations"), MAX_OPERATIONS),
         )
 
 
