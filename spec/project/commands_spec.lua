@@ -11,7 +11,7 @@ local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local SPEC = "spec/project/commands_spec.lua"
-local PORT = ports.take()
+local PORT, METRICS_PORT = ports.take(), ports.take()
 local URL = "http://127.0.0.1:" .. PORT
 local BUILD = os.getenv("KMS_BUILD") or "build"
 local MAKE_RUN_S = 900 -- it builds everything
@@ -24,6 +24,7 @@ local PRINTED = {
 	["call get"] = "postgres://db",
 	["call list"] = "config/db\n",
 	["audit verify"] = "whole",
+	["/metrics | grep -w kms_ready"] = "\nkms_ready 1\n",
 }
 
 describe("commands of documents:", function()
@@ -78,7 +79,7 @@ describe("commands of documents:", function()
 	-- `make run`, as in another terminal. It ends with this process, too, however that one ends.
 	local function start()
 		local env = { "BIND_ADDR=127.0.0.1:" .. PORT, "DATA_DIR=" .. folder .. "/node", "BUILD=" .. BUILD,
-			"AUDIT=" .. folder .. "/node/audit.log" }
+			"AUDIT=" .. folder .. "/node/audit.log", "METRICS_ADDR=127.0.0.1:" .. METRICS_PORT }
 		for name, value in pairs(uv.os_environ()) do env[#env + 1] = name .. "=" .. value end
 		local log = assert(uv.fs_open(folder .. "/log", "w", 420))
 		local handle, pid = uv.spawn("setpriv", { args = { "--pdeathsig", "TERM", "make", "run", "BUILD=" .. BUILD },
@@ -140,6 +141,8 @@ describe("commands of documents:", function()
 		words = {
 			["http://127.0.0.1:8000"] = URL, ["https://kms.example.org"] = URL, ["https://kms1.example.org"] = URL,
 			["https://kms2.example.org"] = URL, ["/var/log/nova-kms"] = folder .. "/node",
+			["/etc/nova-kms/node.lua"] = tree .. "/config/dev.lua",
+			["http://127.0.0.1:9464"] = "http://127.0.0.1:" .. METRICS_PORT,
 		}
 		vars.PUBKEY, vars.WALLET = status.tee_pubkey, status.tee_wallet
 	end)
