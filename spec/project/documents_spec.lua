@@ -15,6 +15,9 @@ local OTHER_WORDS = {
 	NOVA_KMS_CONFIG = true, KMS_REGISTRY = true, KMS_VECTORS = true, RUN_TESTS = true,
 	NEW_CLUSTER = true, NEW_VERSION = true, OLD_CLUSTER = true, OLD_KMS = true, TEE_PUBKEY = true, TEE_WALLET = true,
 }
+local PROGRAMS = {
+	make = true, ["nova-kms"] = true, ["build/nova-kms"] = true, cast = true, curl = true, sudo = true, docker = true,
+}
 local COMMANDS_SPEC = "spec/project/commands_spec.lua" -- runs whatever names it
 
 local all = {}
@@ -49,6 +52,12 @@ local function begins(metrics, name)
 end
 
 local function where(document, block) return ("%s:%d"):format(document.path, block.line) end
+
+-- The program that a line of code begins with, if it is one that readers run; else nil.
+local function command_in(line)
+	local program = line:match("^%s*([%w/-]+) %S")
+	return PROGRAMS[program] and program
+end
 
 -- A path as seen from a document's folder, without `..`.
 local function from(document, path)
@@ -174,9 +183,31 @@ describe("every document", function()
 					assert.truthy(looked, ("%s: %s"):format(document.path, wrong))
 					count = count + 1
 				end
+				local option = code:match("^%-%-%l[%w-]*")
+				if option then
+					assert.is_true(commands.is_option(option), ("%s: no command has %s"):format(document.path, option))
+				end
 			end
 		end
 		assert.is_true(count > 60)
+	end)
+
+	it("has commands in blocks of `sh` only, and Lua that Lua reads", function()
+		local languages = { sh = true, lua = true, js = true, python = true, go = true, html = true, json = true, c = true }
+		local count = 0
+		for _, document in ipairs(all) do
+			for _, block in ipairs(document.blocks) do
+				assert.is_true(languages[block.language] or block.language == "", where(document, block))
+				if block.language == "lua" then
+					assert.truthy(load(block.text) or load("return {" .. block.text .. "}"), where(document, block))
+					count = count + 1
+				elseif block.language == "" then
+					for line in block.text:gmatch("[^\n]+") do assert.is_nil(command_in(line), where(document, block)) end
+				end
+			end
+			each_line(document, function(text, place) assert.is_nil(text:match("^    ") and command_in(text), place) end)
+		end
+		assert.is_true(count >= 4)
 	end)
 end)
 

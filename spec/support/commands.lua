@@ -16,9 +16,10 @@ local OTHERS = {
 	apt = { "install" },
 	aws = { "ec2", "modify-instance-metadata-options", "--http-put-response-hop-limit", "--http-tokens" },
 	cargo = { "install", "--locked" },
+	cast = { "--ledger", "--account" },
 	curl = { "-s", "--unix-socket" },
 	docker = { "build", "create", "export", "run", "-f", "-t", "--build-arg", "--ulimit" },
-	enclaver = { "build", "run", "-f", "--publish" },
+	enclaver = { "build", "run", "-f", "--publish", "--debug-mode" },
 	install = { "-m" },
 	prometheus = { "--config.file", "--storage.tsdb.path" },
 	promtool = { "test" },
@@ -107,10 +108,14 @@ local function has_option(command, text)
 	return false
 end
 
+local function node_commands()
+	declaration = declaration or cli.declaration({ commands = { { name = "devnet", module = "devnet.command" } } })
+	return declaration
+end
+
 -- Of `nova-kms WORDS`: the subcommands and options exist. "..." and "[WORD]" stand for further words.
 local function look_at_node(words)
-	declaration = declaration or cli.declaration({ commands = { { name = "devnet", module = "devnet.command" } } })
-	local command = declaration
+	local command = node_commands()
 	for i = 2, #words do
 		local word = words[i]:match("^%[?(.-)%]?$"):match("^[^=]+") or ""
 		if command.commands and not word:find("^%-") then
@@ -150,8 +155,13 @@ end
 local LOOKS = { make = look_at_make, ["nova-kms"] = look_at_node, ["build/nova-kms"] = look_at_node }
 for name in pairs(OTHERS) do LOOKS[name] = look_at_other end
 
---- Whether a program is one whose command lines M.look knows.
-function M.is_known(program) return LOOKS[program] ~= nil end
+--- Whether a command of nova-kms has an option ("--name"), or another program that documents call.
+function M.is_option(text)
+	for _, options in pairs(OTHERS) do
+		if set(options)[text] then return true end
+	end
+	return has_option(node_commands(), text)
+end
 
 --- Looks at the commands of a text of shell.
 -- @return number of commands | nil, what is wrong with the first that is wrong
