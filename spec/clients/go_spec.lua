@@ -1,13 +1,14 @@
 -- The Go client, clients/go, by the table of cases of all clients, where `make clients` has built its driver.
 
 local cases = require("spec.clients.cases")
+local documents = require("spec.support.document")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
+local runbooks = require("spec.support.runbook")
 local uv = require("luv")
 
 local DRIVER = "build/clients/go/driver"
 local MISSING = "build/clients/go/missing" -- why clients/go/check has built none
-local COMPILE_S = 300
 
 describe("the Go client", function()
 	if not files.read(DRIVER) then
@@ -24,21 +25,26 @@ describe("the Go client", function()
 			node:stop()
 			files.remove_dir(dir)
 		end)
-		local readme = files.read("clients/go/README.md")
-		local main = readme:match("```go\n// main.go\n(.-)```")
-			:gsub("http://127%.0%.0%.1:8000", "http://127.0.0.1:" .. node.port)
-			:gsub("%.%./nova%-kms/build/node/", node.dir .. "/")
-		local commands = {}
-		for block in readme:gmatch("```sh\n(.-)```") do commands[#commands + 1] = block end
-		local root = uv.cwd()
-		local script = table.concat(commands):gsub("mkdir first && cd first", "cd " .. dir)
-			:gsub("%.%./nova%-kms/", root .. "/")
-		files.write(dir .. "/main.go", main)
-		local code, out, err = nodes.run({ "-ec", script }, { program = "/bin/sh", timeout_s = COMPILE_S, env = {
-			PATH = root .. "/build/clients/go/bin:" .. os.getenv("PATH"), HOME = os.getenv("HOME"),
-			GOTOOLCHAIN = "local", GOWORK = "off",
-		} })
-		assert.same({ 0, "Secret of 32 bytes\ngreeting\n" }, { code, out }, err)
+		assert(uv.fs_symlink(uv.cwd(), dir .. "/nova-kms"))
+		local book = runbooks.read("clients/go/README.md", dir, "spec/clients/go_spec.lua")
+		local vars = {
+			PATH = uv.cwd() .. "/build/clients/go/bin:" .. os.getenv("PATH"), HOME = os.getenv("HOME"), GOTOOLCHAIN = "local",
+			GOWORK = "off",
+		}
+		local function paste(block, where)
+			local code, out, err = book:run(block, { vars = vars, dir = where })
+			assert.equal(0, code, out .. err)
+			return out
+		end
+		paste(book.blocks[1], dir)
+		for _, block in ipairs(documents.read("clients/go/README.md").blocks) do
+			if block.text:find("^// main%.go\n") then
+				files.write(dir .. "/first/main.go", (block.text:gsub("http://127%.0%.0%.1:8000", "http://127.0.0.1:" .. node.port)
+					:gsub("%.%./nova%-kms/build/node/", node.dir .. "/")))
+			end
+		end
+		assert.equal("Secret of 32 bytes\ngreeting\n", paste(book.blocks[2], dir .. "/first"))
+		assert.same({}, book:unused())
 	end)
 
 	cases.describe("go", { DRIVER }, {}, { setup = setup, teardown = teardown, it = it, pending = pending })

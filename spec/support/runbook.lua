@@ -10,7 +10,7 @@ local M = {}
 local Runbook = {}
 Runbook.__index = Runbook
 
-local PASTE_S = 120
+local PASTE_S = 300 -- some compile
 
 -- What stands for words that somebody at a terminal, or in an enclave, does not give.
 local PROGRAM = [[
