@@ -141,10 +141,11 @@ describe("a suspended rule", function()
 		assert.same({ "access.derive/ab", 1, wall + 1 }, { shown[1].rule, shown[1].left_s, shown[1].until_ms })
 		kit.now_ms = kit.now_ms + 1
 		assert.equal(429, derive("a").status)
-		kit.now_ms, wall = kit.now_ms + 30000, wall + 10000000
+		kit.now_ms, wall = kit.now_ms + 37000, wall + 10000000
 		assert.equal("not a", derive("a").reason)
 		local in_force, ended = p:suspended()
 		assert.same({}, in_force)
+		assert.equal(wall - 7000, ended[2].ended_ms) -- its end, not when somebody noticed
 		assert.same({ "access.derive/ab", "time" }, { ended[1].rule, ended[1].cause })
 		assert.same({ "access.derive/a", "time" }, { ended[2].rule, ended[2].cause })
 		local lines = logged("policy rule no longer suspended")

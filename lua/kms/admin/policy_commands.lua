@@ -18,15 +18,16 @@ local function reply(value, outcome)
 	return { status = 200, headers = HEADERS, body = json.encode(value), outcome = outcome }
 end
 
+-- The rules, routes excepted, which count nothing.
 local function rules_of(policy, now_ms, suspended)
 	local list, by_name = {}, {}
 	for _, one in ipairs(suspended) do by_name[one.rule] = one end
-	for i, rule in ipairs(policy:list_rules()) do
-		list[i] = {
+	for _, rule in ipairs(policy:list_rules()) do
+		list[#list + 1] = not rule.is_route and {
 			name = rule.full_name, description = rule.description, file = rule.path, line = rule.line, passed = rule.passed,
 			refused = rule.refused, failed = rule.failed, let_through = rule.let_through,
 			last_hit_ms = rule.hit_ms and now_ms - rule.hit_ms, suspended = by_name[rule.full_name],
-		}
+		} or nil
 	end
 	return json.list(list)
 end

@@ -38,6 +38,7 @@ end
 -- Adds a rule of blacklist.lua, or a route of routes.lua.
 local function add_listed(self, set, name, path, rule, place)
 	add(self, path, nil, {
+		is_route = path:find("^routes%.%d") ~= nil,
 		hook = path, name = rule.name or rule.event or rule.handler, description = rule.description,
 		path = set.sources[name].path, source = set.sources[name].text, line = set:line(name, place),
 	})
@@ -69,7 +70,7 @@ end
 --- All rules, in the order of the files.
 -- @return list of { hook, number (in a list of rules, or nil), name, full_name (unique), description (or nil), path and
 --   source (of the file: where it is, its text), line (or nil), passed, refused, failed, let_through, hit_ms (monotonic
---   time of the last refusal, failure or letting through; nil: none) }
+--   time of the last refusal, failure or letting through; nil: none), is_route (one of routes.lua: nothing is counted) }
 function HitCounts:list()
 	return self.entries
 end

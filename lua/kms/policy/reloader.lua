@@ -65,7 +65,7 @@ end
 local function hit_counts(self)
 	local list = {}
 	for _, rule in ipairs(self.policy:list_rules()) do
-		if rule.hook:find("^routes%.%d") == nil then
+		if not rule.is_route then
 			list[#list + 1] = {
 				name = rule.full_name, passed = rule.passed, refused = rule.refused, failed = rule.failed,
 				let_through = rule.let_through,

@@ -74,7 +74,7 @@ end
 -- Ends the suspension at a position of the list, without index(). `by`: uid of who ended it, or nil.
 local function finish(self, at, cause, by)
 	local one = table.remove(self.list, at)
-	one.ended_ms, one.cause, one.ended_uid = self.mono_ms(), cause, by
+	one.ended_ms, one.cause, one.ended_uid = math.min(self.mono_ms(), one.until_ms), cause, by
 	one.rule = { full_name = one.rule.full_name } -- nothing of an old set is kept
 	table.insert(self.ended, one)
 	if #self.ended > M.MAX_ENDED then table.remove(self.ended, 1) end
