@@ -70,7 +70,7 @@ end
 --- All rules, in the order of the files.
 -- @return list of { hook, number (in a list of rules, or nil), name, full_name (unique), description (or nil), path and
 --   source (of the file: where it is, its text), line (or nil), passed, refused, failed, let_through, hit_ms (monotonic
---   time of the last refusal, failure or letting through; nil: none), is_route (one of routes.lua: nothing is counted) }
+--   time of the last refusal, failure or letting through; nil: none), is_route (of routes.lua: nothing is counted) }
 function HitCounts:list()
 	return self.entries
 end
