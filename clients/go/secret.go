@@ -12,19 +12,19 @@ import (
 //
 // It is not wiped when it is collected: Go could collect it while what Bytes returned is still in use. Copies that others make of its
 // bytes are not wiped. It cannot be written as JSON, as text or by encoding/gob.
-type Secret struct{ content *content }
-
-// content is behind a pointer so that fmt, which calls no methods of what is in an unexported field, prints an address.
-type content struct{ bytes []byte }
+type Secret struct {
+	// reveal is a function, since fmt shows what pointers in fields lead to where it does not know a verb for them.
+	reveal func() []byte
+}
 
 // NewSecret makes a Secret of bytes, which it takes over.
-func NewSecret(bytes []byte) *Secret { return &Secret{&content{bytes}} }
+func NewSecret(bytes []byte) *Secret { return &Secret{func() []byte { return bytes }} }
 
 func (s *Secret) own() []byte {
-	if s == nil || s.content == nil {
+	if s == nil || s.reveal == nil {
 		return nil
 	}
-	return s.content.bytes
+	return s.reveal()
 }
 
 // Bytes returns the bytes themselves, not a copy: Wipe overwrites them.
