@@ -20,6 +20,7 @@ import (
 const (
 	maxRPCAnswer      = 16 << 20 // bytes
 	callsAtOnce       = 50       // of a request: servers take no more than some 100
+	chainTimeout      = 30 * time.Second
 	confirmations     = 6
 	maxConfirmations  = 10000
 	maxHeadAge        = 5 * time.Minute
@@ -47,7 +48,7 @@ type ChainConfig struct {
 	Confirmations int
 	// MaxHeadAge is how old the newest block may be, at most 24 hours; 0 stands for 5 minutes.
 	MaxHeadAge time.Duration
-	// Timeout is of each request, at most 24 hours; 0 stands for 10 seconds.
+	// Timeout is of reading all nodes, as a whole, at most 24 hours; 0 stands for 30 seconds.
 	Timeout time.Duration
 	// AllowPrivate takes nodes with http URLs and private addresses (a devnet).
 	AllowPrivate bool
@@ -77,7 +78,7 @@ func NewChain(config ChainConfig) (*Chain, error) {
 		config.MaxHeadAge = maxHeadAge
 	}
 	if config.Timeout == 0 {
-		config.Timeout = defaultTimeout
+		config.Timeout = chainTimeout
 	}
 	switch {
 	case config.Confirmations < AtHead || config.Confirmations > maxConfirmations:
@@ -322,7 +323,12 @@ func readOne[T any](ctx context.Context, c *Chain, block, contract, data string,
 
 // Nodes reads the nodes that there are now, with wallets and keys pinned.
 func (c *Chain) Nodes(ctx context.Context) ([]Node, error) {
-	nodes, failure := c.nodes(ctx)
+	limited, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	nodes, failure := c.nodes(limited)
+	if failure != nil && failure.Kind == ErrCanceled && ctx.Err() == nil {
+		return nil, &Error{Kind: ErrTimeout, text: c.server.name + ": the chain could not be read in time"}
+	}
 	if failure != nil {
 		return nil, failure
 	}

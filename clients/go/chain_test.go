@@ -1,9 +1,11 @@
 package novakms
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -122,9 +124,7 @@ func (c *testChain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answers = append([]any{answer}, answers...) // in another order
 	}
-	if err := json.NewEncoder(w).Encode(answers); err != nil {
-		c.t.Error(err)
-	}
+	json.NewEncoder(w).Encode(answers) // fails where the client has gone
 }
 
 func (c *testChain) say(method string, params []any) any {
@@ -361,6 +361,38 @@ func TestWhatIsNoAnswerOfAnRPCServer(t *testing.T) {
 	_, err := c.nodes(nil)
 	if e := expect(t, err, ErrUnavailable); e.RetryAfter != 7*time.Second || e.Sent {
 		t.Error(e)
+	}
+}
+
+func TestAServerThatIsSlowWithEachAnswerDoesNotHoldAReading(t *testing.T) {
+	c := startChain(t)
+	for range 200 {
+		c.add(nil)
+	}
+	c.answer = func(method string, _ []any) any {
+		time.Sleep(10 * time.Millisecond) // half a second a request
+		return nil
+	}
+	begun := time.Now()
+	_, err := c.nodes(func(config *ChainConfig) { config.Timeout = 700 * time.Millisecond })
+	if e := expect(t, err, ErrTimeout); e.Sent || errors.Is(err, context.DeadlineExceeded) {
+		t.Error(e)
+	}
+	c.server.Close() // and wait for what it is still at
+	if c.requests > 6 || time.Since(begun) > waitFor {
+		t.Error(c.requests, time.Since(begun))
+	}
+}
+
+func TestAContextEndsAReading(t *testing.T) {
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	chain, err := NewChain(startChain(t).config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chain.Nodes(ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

@@ -199,14 +199,7 @@ func (c *Client) update(nodes []Node) *Error {
 // now returns the nodes, read anew where the list is old.
 func (c *Client) now(ctx context.Context) ([]*entry, *Error) {
 	if c.source != nil {
-		select {
-		case c.updating <- struct{}{}:
-		case <-ctx.Done():
-			return nil, canceled(ctx, false)
-		}
-		failure := c.read(ctx)
-		<-c.updating
-		if failure != nil {
+		if failure := c.refresh(ctx); failure != nil {
 			return nil, failure
 		}
 	}
@@ -215,20 +208,43 @@ func (c *Client) now(ctx context.Context) ([]*entry, *Error) {
 	return c.entries, nil
 }
 
-// read reads the list of nodes where that is due. One that cannot be read again counts for a while.
-func (c *Client) read(ctx context.Context) *Error {
+// isDue says whether the list of nodes is to be read, and whether it is too old to do without.
+func (c *Client) isDue() (due, tooOld bool) {
 	c.mutex.Lock()
-	now, never := c.settings.now(), c.readAt.IsZero()
-	age, sinceTried := now.Sub(c.readAt), now.Sub(c.triedAt)
-	tooOld := never || age > maxListAge
-	due := tooOld || age > readEvery && sinceTried > readAgain
-	if due {
-		c.triedAt = now
-	}
-	c.mutex.Unlock()
+	defer c.mutex.Unlock()
+	now := c.settings.now()
+	age := now.Sub(c.readAt)
+	tooOld = c.readAt.IsZero() || age > maxListAge
+	return tooOld || age > readEvery && now.Sub(c.triedAt) > readAgain, tooOld
+}
+
+// refresh reads the list of nodes where that is due. While one goroutine does, others wait only where they cannot do without it. A list that
+// cannot be read again counts for a while.
+func (c *Client) refresh(ctx context.Context) *Error {
+	due, tooOld := c.isDue()
 	if !due {
 		return nil
 	}
+	if tooOld {
+		select {
+		case c.updating <- struct{}{}:
+		case <-ctx.Done():
+			return canceled(ctx, false)
+		}
+	} else {
+		select {
+		case c.updating <- struct{}{}:
+		default:
+			return nil
+		}
+	}
+	defer func() { <-c.updating }()
+	if due, tooOld = c.isDue(); !due {
+		return nil
+	}
+	c.mutex.Lock()
+	c.triedAt = c.settings.now()
+	c.mutex.Unlock()
 	nodes, err := c.source.Nodes(ctx)
 	var failure *Error
 	if err != nil {

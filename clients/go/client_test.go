@@ -489,6 +489,63 @@ func TestNodesComeFromASourceThatIsReadAgain(t *testing.T) {
 	}
 }
 
+type slowSource struct {
+	nodes      []Node
+	come, free chan struct{}
+}
+
+func (s *slowSource) Nodes(ctx context.Context) ([]Node, error) {
+	s.come <- struct{}{}
+	select {
+	case <-s.free:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return s.nodes, nil
+}
+
+func TestWhoHasAListDoesNotWaitForTheNextOne(t *testing.T) {
+	node := startNode(t)
+	source := &slowSource{URLs(node.URL), make(chan struct{}, 10), make(chan struct{}, 10)}
+	source.free <- struct{}{}
+	client := clientOf(t, func(c *Config) { c.Source = source })
+	clock := setClock(client)
+	derive(t, client)
+	<-source.come
+	clock.turn(time.Minute + time.Second)
+	read := make(chan error)
+	go func() {
+		_, err := client.Derive(ctx, "p")
+		read <- err
+	}()
+	<-source.come
+	clock.turn(10 * time.Second)
+	derive(t, client) // while it is read
+	source.free <- struct{}{}
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	// Who has none waits, as long as the context says.
+	clock.turn(maxListAge + time.Second)
+	go func() {
+		_, err := client.Derive(ctx, "p")
+		read <- err
+	}()
+	<-source.come
+	limited, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := client.Derive(limited, "p"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	source.free <- struct{}{}
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	if len(source.come) != 0 {
+		t.Error("it was read once more")
+	}
+}
+
 // ---- listings ----------------------------------------------------------------------------------------------------
 
 func TestKeysEndWhereTheCallerEnds(t *testing.T) {

@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"nova-kms/clients/go/internal/codec"
+	"nova-kms/clients/go/internal/session"
 )
 
 const (
-	mostOperations = 256                   // of a message
-	mostSends      = 4                     // of a message: once, and three times again
-	firstPause     = 50 * time.Millisecond // before the only node is called again, doubled each time
-	firstRest      = time.Second           // how long a node in trouble is called after the others only, doubled each time
-	mostRest       = time.Minute
-	mostTroubles   = 10 // that lengthen a rest
+	mostSends    = 4                     // of a message: once, and three times again
+	firstPause   = 50 * time.Millisecond // before the only node is called again, doubled each time
+	firstRest    = time.Second           // how long a node in trouble is called after the others only, doubled each time
+	mostRest     = time.Minute
+	mostTroubles = 10 // that lengthen a rest
 )
 
 // Outcome is what came of one operation: its result, or its error.
@@ -136,9 +136,9 @@ func (d *delivery) room(ctx context.Context) (int, *Error) {
 		return 0, failure
 	}
 	if current == nil {
-		return mostOperations, nil
+		return session.MaxOperations, nil
 	}
-	return min(current.keys.MaxOperations, mostOperations), nil
+	return current.keys.MaxOperations, nil
 }
 
 // ---- one message -------------------------------------------------------------------------------------------------
@@ -322,11 +322,11 @@ func refusedIn(item codec.Object) (*Error, error) {
 	}
 	var wait time.Duration
 	if _, has := item["retry_after_s"]; has {
-		seconds, ok := item.Uint64("retry_after_s", maxNumber)
+		seconds, ok := item.Count("retry_after_s", uint64(maxWait/time.Second))
 		if !ok {
 			return nil, codec.Malformed("not a refusal")
 		}
-		wait = time.Duration(min(seconds, uint64(maxWait/time.Second))) * time.Second
+		wait = time.Duration(seconds) * time.Second
 	}
 	return refusal(int(status), code, message, wait, true), nil
 }

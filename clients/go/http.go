@@ -21,6 +21,7 @@ import (
 const (
 	maxURL      = 2048
 	maxHeaders  = 64 << 10 // bytes of an answer's status line and headers
+	maxError    = 64 << 10 // bytes that are read of the body of an error
 	keptNumber  = 4        // idle connections
 	keptFor     = 20 * time.Second
 	firstRoom   = 64 << 10 // bytes that are made for an answer before any of it has come
@@ -147,11 +148,19 @@ func (s *server) exchange(ctx context.Context, r request) (*response, error) {
 	if answer.StatusCode < http.StatusOK || answer.ProtoMajor != 1 {
 		return nil, errSwitched // for 101, the context's end would not end the reading of what follows
 	}
-	body, err := read(answer.Body, answer.ContentLength, r.maxBytes)
+	body, err := readBody(answer, r.maxBytes)
 	if err != nil {
 		return nil, err
 	}
 	return &response{answer.StatusCode, answer.Header, body}, nil
+}
+
+// readBody reads an answer's body; of an error, which nobody has signed, no more than its beginning.
+func readBody(answer *http.Response, most int64) ([]byte, error) {
+	if answer.StatusCode != http.StatusOK {
+		return read(io.LimitReader(answer.Body, maxError), -1, maxError)
+	}
+	return read(answer.Body, answer.ContentLength, most)
 }
 
 // read reads a body of most bytes at most. declared is its length, or -1.

@@ -102,6 +102,24 @@ func TestAnswersHaveALimit(t *testing.T) {
 	}
 }
 
+func TestOfAnErrorTheBeginningIsRead(t *testing.T) {
+	for size, wanted := range map[int]int{maxError: maxError, maxError + 1: maxError, 10 << 20: maxError, 5: 5} {
+		s := serverOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			w.Write(make([]byte, size))
+		})
+		for range 2 { // what was not read is no part of the next answer
+			answer, failure := s.call(ctx, get)
+			if failure != nil || answer.status != http.StatusNotFound || len(answer.body) != wanted {
+				t.Fatalf("%d bytes: %v", size, failure)
+			}
+		}
+	}
+	s := serverOf(t, nodetest.Raw("HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\nabcd", false))
+	_, failure := s.call(ctx, get)
+	expect(t, failure, ErrUnavailable)
+}
+
 func TestHeadersHaveALimit(t *testing.T) {
 	for size, fits := range map[int]bool{60 << 10: true, 70 << 10: false} {
 		s := serverOf(t, nodetest.Say(200, "", "X-Long: "+strings.Repeat("a", size)))

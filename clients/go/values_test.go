@@ -186,8 +186,8 @@ func TestAnswersHaveAResultForEachOperation(t *testing.T) {
 		`{"status":300,"code":"c","message":"m"}`: true, `{"status":599,"code":"c","message":"m"}`: true, `{"status":299,"code":"c","message":"m"}`: false,
 		`{"status":600,"code":"c","message":"m"}`: false, `{"status":403,"code":1,"message":"m"}`: false, `{"status":403,"code":"c"}`: false,
 		`{"status":503,"code":"c","message":"m","retry_after_s":0}`: true, `{"status":503,"code":"c","message":"m","retry_after_s":-1}`: false,
-		`{"status":503,"code":"c","message":"m","retry_after_s":9223372036854775807}`: true,
-		`{"status":503,"code":"c","message":"m","retry_after_s":9223372036854775808}`: false, `{"status":503,"code":"c","message":"m","retry_after_s":"1"}`: false,
+		`{"status":503,"code":"c","message":"m","retry_after_s":9223372036854775807}`:  true,
+		`{"status":503,"code":"c","message":"m","retry_after_s":99999999999999999999}`: true, `{"status":503,"code":"c","message":"m","retry_after_s":"1"}`: false,
 	} {
 		object, err := codec.ParseObject([]byte(text))
 		if err != nil {

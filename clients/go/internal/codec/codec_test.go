@@ -94,6 +94,20 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+func TestCounts(t *testing.T) {
+	long := Number(strings.Repeat("9", 400))
+	for number, wanted := range map[Number]uint64{"0": 0, "9": 9, "10": 10, "11": 10, "18446744073709551616": 10, long: 10} {
+		if value, ok := (Object{"n": number}).Count("n", 10); !ok || value != wanted {
+			t.Errorf("%.20s: %d %v", number, value, ok)
+		}
+	}
+	for _, value := range []any{Number("-1"), "-" + long, Text("1"), true, nil} {
+		if value, ok := (Object{"n": value}).Count("n", 10); ok {
+			t.Errorf("%v: %d", value, value)
+		}
+	}
+}
+
 func TestEncode(t *testing.T) {
 	members := Members{
 		"b": int64(-3), "a": "ä\"\\\n\x01\u2028<>&/", "value": []byte("a"), "t": true, "list": []string{"x", "y"}, "all": []any{int64(1), Members{}},

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"errors"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -21,6 +22,15 @@ func (n Number) Uint64(most uint64) (uint64, bool) {
 	return value, err == nil && value <= most
 }
 
+// Count returns the number where it is an integer of 0 or more, and most where it is larger.
+func (n Number) Count(most uint64) (uint64, bool) {
+	value, err := strconv.ParseUint(string(n), 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return most, true
+	}
+	return min(value, most), err == nil
+}
+
 // Object is an object of JSON. Its values are nil, bool, Number, Text, []any and Object.
 type Object map[string]any
 
@@ -37,6 +47,15 @@ func (o Object) Uint64(name string, most uint64) (uint64, bool) {
 		return 0, false
 	}
 	return number.Uint64(most)
+}
+
+// Count returns a member that is an integer of 0 or more, and most where it is larger.
+func (o Object) Count(name string, most uint64) (uint64, bool) {
+	number, ok := o[name].(Number)
+	if !ok {
+		return 0, false
+	}
+	return number.Count(most)
 }
 
 const badJSON = Malformed("not valid JSON")

@@ -22,6 +22,7 @@ const (
 	minNonce   = 12
 	ivSize     = 12
 	tagSize    = 16
+	maxMembers = 16 // of an envelope: who reads it ignores those that it does not know
 )
 
 // What stands before the point in a SubjectPublicKeyInfo.
@@ -132,6 +133,10 @@ func Write(sender string, nonce, sealed []byte) []byte {
 
 // Read returns nonce and ciphertext of an envelope that the key of a point has sealed. It takes body over.
 func Read(body, sender []byte) (nonce, sealed []byte, err error) {
+	// Before it is parsed: it may be as long as a listing, and in version 1 anybody on the way can make it.
+	if bytes.Count(body, []byte(",")) > maxMembers {
+		return nil, nil, codec.Malformed("not an envelope")
+	}
 	envelope, err := codec.ParseObject(body)
 	if err != nil {
 		return nil, nil, err

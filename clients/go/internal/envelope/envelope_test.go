@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -174,6 +175,21 @@ func TestWhatIsNoEnvelope(t *testing.T) {
 	} {
 		if plain, err := channel.Open(body); !codec.IsMalformed(err) {
 			t.Errorf("%s: %s %v", body, plain, err)
+		}
+	}
+}
+
+func TestAnEnvelopeHasFewMembers(t *testing.T) {
+	own, other := keyOf(t, strings.Repeat("01", 48)), keyOf(t, strings.Repeat("02", 48))
+	good := channelOf(t, other, own.Point()).Seal([]byte("{}"))
+	for more, fits := range map[int]bool{0: true, maxMembers - 2: true, maxMembers - 1: false} {
+		var members []string
+		for i := range more {
+			members = append(members, fmt.Sprintf(`"m%d":1,`, i))
+		}
+		body := "{" + strings.Join(members, "") + string(good[1:])
+		if _, err := channelOf(t, own, other.Point()).Open([]byte(body)); (err == nil) != fits {
+			t.Errorf("%d more: %v", more, err)
 		}
 	}
 }

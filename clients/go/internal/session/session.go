@@ -29,8 +29,10 @@ const (
 	seqSize  = 8
 	headSize = 12 // before the JSON of a message: time and length
 	maxSeq   = 1 << 32
-	maxLifeS = 1 << 31 // of a session, in seconds
-	maxCount = 1 << 30 // of operations
+	maxLifeS = 604800 // of a session, in seconds, whatever a node grants
+
+	// MaxOperations is how many operations a message has, whatever a node grants.
+	MaxOperations = 256
 )
 
 // ErrUsedUp means that every number of a session was used.
@@ -119,10 +121,10 @@ func (o *Opening) Finish(grant, signedText, requestBody, answerBody []byte) (*Ke
 	if named, _ := members.Text("suite"); named != suite {
 		return nil, codec.Malformed("another suite")
 	}
-	life, hasLife := members.Uint64("expires_s", maxLifeS)
-	operations, hasOperations := members.Uint64("max_operations", maxCount)
+	life, hasLife := members.Count("expires_s", maxLifeS)
+	operations, hasOperations := members.Count("max_operations", MaxOperations)
 	if !hasLife || life == 0 || !hasOperations || operations == 0 {
-		return nil, codec.Malformed("expires_s or max_operations is missing or out of range")
+		return nil, codec.Malformed("expires_s or max_operations is no number above 0")
 	}
 	textE, _ := members.Text("e")
 	textSid, _ := members.Text("sid")
