@@ -171,6 +171,6 @@ func (b *batch) cancel(positions []int, failure *Error) {
 // been made, without enough copies.
 func (b *batch) mayWaitFor(position int) bool {
 	failure := b.outcomes[position].failure
-	mayBeDone := failure.Status == http.StatusServiceUnavailable && b.operations[position].writes()
+	mayBeDone := failure.Sent && failure.Status == http.StatusServiceUnavailable && b.operations[position].writes()
 	return failure.isBusy() && (!mayBeDone || b.client.delivery.retryWrites)
 }

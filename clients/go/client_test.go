@@ -291,6 +291,16 @@ func TestABusyNodesWriteIsSentAgainWhereItWasNotDone(t *testing.T) {
 	}
 }
 
+func TestAWriteThatWasNotSentIsSentLater(t *testing.T) {
+	node := startNode(t)
+	node.Rule(times(1, "/session", nodetest.Say(503, "{}")))
+	client := clientOf(t, func(c *Config) { c.Patience = time.Minute }, node)
+	clock := setClock(client)
+	if _, err := client.Put(ctx, "k", nil, 0); err != nil || len(clock.pauses) != 1 {
+		t.Error(clock.pauses, err)
+	}
+}
+
 func TestReadsThatHadNoRoomAreAskedForAgain(t *testing.T) {
 	node := startNode(t)
 	rooms := 1

@@ -164,6 +164,26 @@ class Waiting(Case):
         self.assertEqual([1, 2], [len(outcome.key) for outcome in outcomes if isinstance(outcome, kms.Derived)])
         self.assertIsInstance(outcomes[2], kms.NotFound)
 
+    def test_a_write_that_may_have_been_made_is_not_sent_again(self) -> None:
+        for status, retry_writes, sends in ((429, False, 2), (503, False, 1), (503, True, 2)):
+            node = self.node()
+            client = self.client(node, patience_s=5, retry_writes=retry_writes)
+            refusal = {"status": status, "code": "service_unavailable", "message": "too few copies", "retry_after_s": 1}
+            made = {"status": 200, "app_id": 7, "key": "k", "updated_at_ms": 1}
+            with (
+                mock.patch.object(node, "_result", side_effect=[refusal, made]) as results,
+                mock.patch("nova_kms.client.time.sleep"),
+            ):
+                outcome = client.batch([kms.Put("k", b"v")])[0]
+            self.assertEqual((sends, sends == 2), (results.call_count, isinstance(outcome, kms.Written)), status)
+        # Where nothing was sent, it is.
+        node = self.node()
+        client = self.client(node, patience_s=5)
+        node.rule = lambda path: reply(b"{}", "503 Busy") if path == "/session" and node.count(path) == 1 else None
+        with mock.patch("nova_kms.client.time.sleep") as sleep:
+            client.batch([kms.Put("k", b"v")])
+        self.assertEqual((1, 1), (sleep.call_count, node.count(MESSAGE)))
+
     def test_pauses_longer_each_time_before_the_only_node_is_called_again(self) -> None:
         node = self.node()
         client = self.client(node)
@@ -175,6 +195,17 @@ class Waiting(Case):
         for number, pause in enumerate(pauses, 1):
             self.assertTrue(0.05 * 2**number / 2 <= pause <= 0.05 * 2**number)
         self.assertEqual(4, node.count(MESSAGE))
+
+
+class Listings(Case):
+    def test_pages_that_do_not_end_are_refused(self) -> None:
+        for pages, asked in (([""], 1), (["a", "a"], 2), (["b", "a"], 2)):
+            node = self.node()
+            client = self.client(node)
+            answers = [{"status": 200, "app_id": 7, "keys": [], "count": 0, "next": after} for after in pages]
+            with mock.patch.object(node, "_result", side_effect=answers) as results, self.assertRaises(kms.ProtocolViolation):
+                list(client.list_keys())
+            self.assertEqual(asked, results.call_count)
 
 
 class Several(Case):

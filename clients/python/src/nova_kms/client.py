@@ -20,7 +20,7 @@ from .operations import MAX_PAGE, Delete, Deleted, Derive, Derived, Get, List, O
 from .secret import Secret
 
 _MESSAGE = 512 << 10  # bytes of a message's JSON, unless one operation alone takes more
-_TOO_LARGE = 413  # HTTP status
+_TOO_LARGE, _UNAVAILABLE = 413, 503  # HTTP statuses
 _LONGEST_ANSWER = 160 << 20  # bytes: the longest listing that a node may be configured to give, sealed in version 1
 _MAX_TIMEOUT_S = 86400.0
 _READ_S, _AGAIN_S = 60.0, 5.0  # how often a list of nodes is read, and how soon again where it could not be
@@ -81,7 +81,7 @@ class Client:
         self._identity, self._tls, self._patience_s = identity, tls, patience_s
         self._limits = Limits(timeout_s, max_answer_bytes, require_pop)
         self._known = KnownNodes() if known_nodes is None else known_nodes
-        self._allow_v1 = allow_v1
+        self._allow_v1, self._retry_writes = allow_v1, retry_writes
         self._lock = threading.Lock()
         self._entries: dict[Node, Entry] = {}
         self._read_at: float | None = None
@@ -169,7 +169,7 @@ class Client:
             yield from (key for key in result.keys if key.startswith(prefix))
             if result.next is None:
                 return
-            if after and result.next.encode() <= after.encode():
+            if result.next.encode() <= after.encode():
                 raise ProtocolViolation("the node's pages do not end")
             after = result.next
 
@@ -178,7 +178,7 @@ class Client:
         would raise. One that fails stops no other; where a message gets no authentic answer, those of later ones are not
         sent.
         """
-        run = _Run(list(operations), self._patience_s)
+        run = _Run(list(operations), self._patience_s, retry_writes=self._retry_writes)
         while run.queue:
             try:
                 self._run_message(run)
@@ -226,8 +226,8 @@ class Client:
 class _Run:
     """A batch under way: its operations, their outcomes by position, and the positions that are still to be sent."""
 
-    def __init__(self, operations: list[Operation], patience_s: float) -> None:
-        self.operations, self._patience_s = operations, patience_s
+    def __init__(self, operations: list[Operation], patience_s: float, *, retry_writes: bool) -> None:
+        self.operations, self._patience_s, self._retry_writes = operations, patience_s, retry_writes
         self.outcomes: dict[int, Outcome] = {}
         self.queue: list[int] = []
         for position, operation in enumerate(operations):
@@ -262,12 +262,20 @@ class _Run:
         time.sleep(wait)
         return True
 
+    def _may_wait_for(self, position: int, outcome: Outcome) -> bool:
+        """Whether an operation may be sent again since a node was too busy for it."""
+        if not isinstance(outcome, Unavailable) or outcome.status is None:
+            return False
+        # Such a write may have been made, without enough copies.
+        may_be_done = outcome.sent and outcome.status == _UNAVAILABLE and is_write(self.operations[position])
+        return not may_be_done or self._retry_writes
+
     def to_repeat(self, positions: list[int], writes: bool) -> list[int]:
         """Which of a message are to be sent again: reads whose answers had no room beside others, and what a node was too
         busy for, where there is patience."""
         outcomes = {position: self.outcomes[position] for position in positions}
         more = not writes and any(not isinstance(outcome, KmsError) for outcome in outcomes.values())
-        busy = [p for p, outcome in outcomes.items() if isinstance(outcome, Unavailable) and outcome.status is not None]
+        busy = [p for p, outcome in outcomes.items() if self._may_wait_for(p, outcome)]
         longest = max((_wait_of(outcomes[p]) for p in busy), default=0)
         waited = bool(busy) and self.waits(Unavailable("busy", status=503, retry_after_s=longest))
         return [
