@@ -146,11 +146,21 @@ void bench_at_most(const char *what, double value, double wanted)
 	target(what, value, "<=", wanted, value <= wanted);
 }
 
+static void median(const char *what, const bench_spread *rounds, const char *relation, double wanted, bool ok)
+{
+	printf("  target: %-47s %8.2f  %s %.2f  %s  (rounds: %.2f to %.2f)\n", what, rounds->median, relation,
+	       wanted, ok ? "ok" : "over", rounds->low, rounds->high);
+	(void)fflush(stdout);
+}
+
 void bench_median_at_most(const char *what, const bench_spread *rounds, double wanted)
 {
-	printf("  target: %-47s %8.2f  <= %.2f  %s  (rounds: %.2f to %.2f)\n", what, rounds->median, wanted,
-	       rounds->median <= wanted ? "ok" : "over", rounds->low, rounds->high);
-	(void)fflush(stdout);
+	median(what, rounds, "<=", wanted, rounds->median <= wanted);
+}
+
+void bench_median_at_least(const char *what, const bench_spread *rounds, double wanted)
+{
+	median(what, rounds, ">=", wanted, rounds->median >= wanted);
 }
 
 void bench_at_least(const char *what, double value, double wanted)

@@ -58,6 +58,7 @@ void bench_at_most(const char *what, double value, double target);
 void bench_at_least(const char *what, double value, double target);
 /* The median of rounds beside its target, and how far the rounds lie apart. */
 void bench_median_at_most(const char *what, const bench_spread *rounds, double target);
+void bench_median_at_least(const char *what, const bench_spread *rounds, double target);
 
 /* Prints a failure and remembers it for bench_exit. Returns false, for `return bench_failed(...)`. */
 bool bench_failed(const char *what, kms_status status);
