@@ -98,6 +98,46 @@ describe("chain.evm", function()
 		end)
 	end)
 
+	it("reads a tick like the one before in two round trips, and what is new besides", function()
+		with_chain({}, function(chain, server)
+			local function tick(hash)
+				server.requests = 0
+				assert(chain:begin_tick())
+				local wallets = chain:active_instances("49")
+				for _, wallet in ipairs(wallets) do assert(chain:instance_by_wallet(wallet)) end
+				assert(chain:version("49", "1"))
+				if hash then assert(chain:master_secret_hash()) end
+				return #wallets, server.requests
+			end
+			assert.same({ 2, 5 }, { tick(true) })
+			assert.same({ 2, 2 }, { tick(true) })
+			server:register("49", STRANGER, NODE.der)
+			assert.same({ 3, 3 }, { tick(true) })
+			server.calls = {}
+			assert.same({ 3, 2 }, { tick(false) })
+			assert.equal(1, server.calls["eth_call:masterSecretHash"])
+			assert.same({ 3, 2 }, { tick(false) })
+			assert.equal(1, server.calls["eth_call:masterSecretHash"]) -- nobody had asked for it again
+		end)
+	end)
+
+	it("expects as much as one call of a server holds, and nothing of a tick of more", function()
+		with_chain({}, function(chain, server)
+			local function requests_of_tick()
+				server.requests = 0
+				assert(chain:begin_tick())
+				assert(chain:active_instances("49"))
+				return server.requests
+			end
+			for i = 1, 44 do server:register("49", ("0x%040x"):format(i), NODE.der) end
+			assert.equal(4, requests_of_tick()) -- the list, 46 instances and a version: 48
+			assert.equal(2, requests_of_tick())
+			server:register("49", ("0x%040x"):format(45), NODE.der)
+			assert.equal(3, requests_of_tick())
+			assert.equal(4, requests_of_tick()) -- 49
+		end)
+	end)
+
 	it("refuses more members than it can hold", function()
 		local function list(count)
 			local words = { chain_server.word(32), chain_server.word(count) }

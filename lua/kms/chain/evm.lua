@@ -16,9 +16,9 @@ local M = {}
 local Chain = {}
 Chain.__index = Chain
 
--- A snapshot at the block of a view.
-local function snapshot_at(self, view)
-	return snapshot.new({ rpc = self.rpc, head = self.heads, contracts = self.contracts, view = view })
+-- A snapshot at the block of a view, of which is expected what was asked of the one before; or nil.
+local function snapshot_at(self, view, before)
+	return snapshot.new({ rpc = self.rpc, head = self.heads, contracts = self.contracts, view = view, before = before })
 end
 
 --- Does nothing: who this node is stands in the registry.
@@ -31,7 +31,7 @@ end
 -- @return true | nil, message, "ERR_CHAIN"
 function Chain:begin_tick()
 	local view, message, code = self.heads:read()
-	self.tick = view and snapshot_at(self, view) or nil
+	self.tick = view and snapshot_at(self, view, self.tick) or nil
 	if not view then return nil, message, code end
 	return true
 end

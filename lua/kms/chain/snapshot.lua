@@ -11,6 +11,7 @@ Snapshot.__index = Snapshot
 
 local MAX_MEMBERS = 1000
 local MAX_KEPT = 10000
+local MAX_EXPECTED = 48 -- queries: with one more in one call of a server (kms.chain.rpc_server)
 local NO_ID = "0" -- the id of an entry that a registry does not have
 
 local function not_found(what)
@@ -57,13 +58,27 @@ local function keep(self, queries, results)
 	self.kept = self.kept + #queries
 end
 
+-- Which of the queries, and with the first ones of those that are expected, are to be read.
+local function missing_of(self, queries)
+	local missing, listed = {}, {}
+	local function add(query)
+		local key = key_of(query)
+		if not self.results[key] and not listed[key] then missing[#missing + 1], listed[key] = query, true end
+	end
+	for _, query in ipairs(queries) do
+		add(query)
+		self.asked[key_of(query)] = query
+	end
+	if #missing == 0 then return missing end
+	for _, query in ipairs(self.expected) do add(query) end
+	self.expected = {}
+	return missing
+end
+
 -- Reads the queries whose results are not kept yet, together. Returns true | nil, message, code.
 local function load(self, queries)
-	local missing = {}
-	if self.kept > MAX_KEPT then self.results, self.kept = {}, 0 end
-	for _, query in ipairs(queries) do
-		if not self.results[key_of(query)] then missing[#missing + 1] = query end
-	end
+	if self.kept > MAX_KEPT then self.results, self.asked, self.kept = {}, {}, 0 end
+	local missing = missing_of(self, queries)
 	if #missing == 0 then return true end
 	local results, message, code = call(self, missing)
 	if not results and code == "ERR_OLD_STATE" and self.tag ~= "latest" then
@@ -202,12 +217,24 @@ function Snapshot:prefetch_apps(ids)
 	return load(self, queries)
 end
 
+-- What was asked of a snapshot, in an order that is the same each time.
+local function asked_of(before)
+	local keys, list = {}, {}
+	for key in pairs(before and before.asked or {}) do keys[#keys + 1] = key end
+	if #keys > MAX_EXPECTED then return list end
+	table.sort(keys)
+	for i, key in ipairs(keys) do list[i] = before.asked[key] end
+	return list
+end
+
 --- @param deps rpc (kms.chain.rpc), head (kms.chain.head); contracts: addresses { registry, kms }; view: the block, as
--- head gives it
+-- head gives it; optional: before (a snapshot: the few things that were asked of it are expected to be asked again, and
+-- read together in the first round trip)
 -- @return snapshot; its field `view` is the block's
 function M.new(deps)
-	local self = needs.take(deps, "rpc head contracts view")
-	self.tag, self.results, self.kept = self.view.tag, {}, 0
+	local self = needs.take(deps, "rpc head contracts view", "before")
+	self.tag, self.results, self.asked, self.kept = self.view.tag, {}, {}, 0
+	self.expected, self.before = asked_of(self.before), nil
 	return setmetatable(self, Snapshot)
 end
 
