@@ -37,14 +37,31 @@ describe("the beat", function()
 		assert.equal(before, timers())
 	end)
 
-	it("calls what is due at every second beat at every second one", function()
-		local every, second = 0, 0
-		local one = beat.every(beat.SECONDS, function() every = every + 1 end)
-		local two = beat.every(beat.SECONDS + 1, function() second = second + 1 end)
-		wait.until_true("two beats", function() return every == 2 end)
-		assert.equal(1, second)
+	it("lets periods meet, wakes for nothing else, and says when each call was due", function()
+		local when = { {}, {} }
+		local one = beat.every(0.2, function(due_ms) table.insert(when[1], due_ms) end)
+		wait.sleep(70)
+		local two = beat.every(0.4, function(due_ms) table.insert(when[2], due_ms) end)
+		wait.until_true("two of the longer period", function() return #when[2] >= 2 end)
 		loop.close(one)
 		loop.close(two)
+		for i, period_ms in ipairs({ 200, 400 }) do
+			for k = 2, #when[i] do assert.equal(0, (when[i][k] - when[i][k - 1]) % period_ms) end
+		end
+		for _, due_ms in ipairs(when[2]) do assert.equal(0, (due_ms - when[1][1]) % 200) end
+	end)
+
+	it("calls once for all that it has missed", function()
+		local calls = {}
+		local handle = beat.every(0.05, function(due_ms)
+			calls[#calls + 1] = due_ms
+			if #calls > 1 then return end
+			uv.sleep(500) -- the loop is blocked
+		end)
+		wait.until_true("three calls", function() return #calls >= 3 end)
+		loop.close(handle)
+		assert.equal(50, calls[2] - calls[1])
+		assert.is_true(calls[3] - calls[1] >= 500)
 	end)
 
 	it("goes on after an error, and does not call what a call before it has closed", function()

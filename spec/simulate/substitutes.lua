@@ -8,10 +8,9 @@ require("spec.simulate.ordered_pairs")
 local virtual_loop = require("spec.simulate.virtual_loop")
 package.loaded["kms.base.loop"] = virtual_loop
 -- A process has one beat; here each node has its own, which ends with it.
-local BEAT_S = require("kms.base.beat").SECONDS
 package.loaded["kms.base.beat"] = {
-	SECONDS = BEAT_S,
-	every = function(seconds, fn) return virtual_loop.every(math.ceil(seconds / BEAT_S) * BEAT_S * 1000, fn) end,
+	SECONDS = require("kms.base.beat").SECONDS,
+	every = function(seconds, fn) return virtual_loop.every(math.floor(seconds * 1000), fn) end,
 }
 -- What waits for real time would never happen here.
 require("luv").new_timer = function() error("a timer that the simulation does not know", 2) end

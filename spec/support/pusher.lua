@@ -1,7 +1,8 @@
 --- kms.sync.push on a store and peers of tables, for its specs. Fields that specs read and change: store, peers
 -- (members: one of this version, an existing one), calls (that peers got: { wallet, numbers of changes, ok }),
--- answers (by wallet: { before: results instead of a call; after: results though the peer got it; counts; anew: the
--- peer has a new store }), now (monotonic ms), ready, order (a policy's choice, or nil), settings, pusher.
+-- answers (by wallet: { hangs: no answer comes; before: results instead of a call; after: results though the peer got
+-- it; counts; anew: the peer has a new store }), now (monotonic ms), ready, order (a policy's choice, or nil),
+-- settings, pusher.
 
 local loop = require("kms.base.loop")
 local message = require("kms.sync.message")
@@ -60,6 +61,7 @@ local function new_exchange(self)
 	local exchanges = {}
 	function exchanges.call(_, peer, build)
 		local fault = self.answers[peer.wallet]
+		if fault and fault.hangs then coroutine.yield() end
 		if fault and fault.before then return table.unpack(fault.before) end
 		local page, text, code = build({ pop = "0xsignature" })
 		if not page then return nil, text, code end
@@ -76,15 +78,16 @@ local function new_exchange(self)
 end
 
 --- A tick of the pusher.
-function Fixture:tick()
-	loop.spawn(function() self.pusher:tick() end)
+-- @param compare as Pusher:tick takes it, or nil
+function Fixture:tick(compare)
+	loop.spawn(function() self.pusher:tick(compare) end)
 	uv.run("nowait")
 end
 
 --- A tick after `ms` milliseconds.
-function Fixture:pass(ms)
+function Fixture:pass(ms, compare)
 	self.now = self.now + ms
-	self:tick()
+	self:tick(compare)
 end
 
 --- Changes a record of the store.

@@ -158,6 +158,7 @@ function Replicas:fill(members, from, count, bytes)
 end
 
 --- One interval of a member, to the end of the coroutine that its tick may start.
+-- @return what the tick returned
 function Replicas:tick(member)
 	local spawn, running = loop.spawn, 0
 	loop.spawn = function(fn, ...)
@@ -168,9 +169,10 @@ function Replicas:tick(member)
 		end, ...)
 	end
 	self.now = self.now + INTERVAL_MS
-	member.repair:tick()
+	local peer = member.repair:tick()
 	loop.spawn = spawn
 	wait.until_true("the end of the turn", function() return running == 0 end, 60)
+	return peer
 end
 
 --- Bytes of a message with so many bytes inside, as it travels: in its envelope (docs/protocol.md section 6).

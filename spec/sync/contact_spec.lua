@@ -30,6 +30,25 @@ describe("push with nothing to send", function()
 		assert.equal(3, #t:calls_of(OURS))
 	end)
 
+	it("compares with one peer instead, and contacts the others", function()
+		local compared = 0
+		t:pass(10000, function()
+			compared = compared + 1
+			return t.peers.members[1]
+		end)
+		assert.same({ 1, 0, 1 }, { compared, #t:calls_of(OURS), #t:calls_of(EXISTING) })
+		t:pass(10000, function() return nil end) -- it cannot compare now
+		assert.same({ 1, 2 }, { #t:calls_of(OURS), #t:calls_of(EXISTING) })
+	end)
+
+	it("does not compare while a push is under way, which would move the same records", function()
+		t:change(0)
+		t.answers[OURS] = { hangs = true }
+		t:pass(10000, function() error("compared") end)
+		t:pass(10000, function() error("compared") end)
+		assert.same({ 1 }, t:pushed(EXISTING))
+	end)
+
 	it("contacts a peer that a policy leaves out, and sends it nothing", function()
 		t.order = function() return {} end
 		t:change(0)

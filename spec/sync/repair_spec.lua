@@ -31,6 +31,16 @@ describe("repair", function()
 		assert.equal(10, status(members[1], members[2]).lag_s + status(members[1], members[3]).lag_s)
 	end)
 
+	it("says at once with whom it compares, without the thread pool, unless records have changed", function()
+		assert.is_nil(cluster:tick(members[1])) -- the tree is built first
+		local asked = {}
+		for _ = 1, 4 do asked[cluster:tick(members[1]).wallet] = true end
+		assert.same({ [wallet_of(2)] = true, [wallet_of(3)] = true }, asked)
+		write(members[1], "k")
+		assert.is_nil(cluster:tick(members[1]))
+		assert.truthy(cluster:tick(members[1]))
+	end)
+
 	it("sends one message under 300 bytes where nothing differs", function()
 		for i = 1, 50 do
 			for _, member in ipairs(members) do

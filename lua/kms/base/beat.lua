@@ -1,5 +1,6 @@
---- A beat every two seconds for all that a node looks at that often or less: one wake-up of the loop instead of one for
--- each. A wake-up of an idle process costs 50 to 100 us, whatever it does then: its memory is in no cache any more.
+--- One timer for all that a node does every few seconds or less often: what is due at the same moment takes one wake-up
+-- of the loop. A wake-up of an idle process costs 50 to 150 us, whatever it does then: its memory is in no cache any
+-- more. Periods count from one moment, so that those of 5 and of 10 seconds meet.
 
 local uv = require("luv")
 local loop = require("kms.base.loop")
@@ -9,21 +10,39 @@ local M = {}
 local Entry = {}
 Entry.__index = Entry
 
---- Seconds between two beats.
-M.SECONDS = 2
+--- Seconds between two looks at what can wait so long.
+M.SECONDS = 5
 
-local entries, timer, beats = {}, nil, 0
+local entries, timer, origin_ms = {}, nil, nil
+
+-- The first multiple of a period after `now`.
+local function next_due(period_ms, now)
+	return origin_ms + ((now - origin_ms) // period_ms + 1) * period_ms
+end
+
+local on_timer
+
+-- Starts the timer for what is due first.
+local function arm()
+	local first = math.huge
+	for _, entry in ipairs(entries) do first = math.min(first, entry.due_ms) end
+	timer:start(math.max(0, first - uv.now()), 0, on_timer)
+end
 
 local function beat()
-	beats = beats + 1
-	local now = {}
+	local now, due = uv.now(), {}
 	for _, entry in ipairs(entries) do
-		if beats % entry.every == 0 then now[#now + 1] = entry end
+		if entry.due_ms <= now then due[#due + 1] = entry end
 	end
-	for _, entry in ipairs(now) do
-		if not entry.closed then loop.try(entry.fn) end
+	for _, entry in ipairs(due) do
+		local due_ms = entry.due_ms
+		entry.due_ms = next_due(entry.period_ms, now)
+		if not entry.closed then loop.try(entry.fn, due_ms) end
 	end
+	if timer then arm() end
 end
+
+on_timer = loop.guard(beat)
 
 --- Ends it, for loop.close.
 function Entry:close()
@@ -41,16 +60,17 @@ function Entry:is_closing()
 	return self.closed
 end
 
---- Calls fn every so many seconds.
--- @param seconds  rounded up to whole beats
+--- Calls fn(due_ms) every so many seconds; once for all that was missed while the loop was busy.
+-- @param seconds  to the millisecond
+-- @param fn  its argument: when it was due, by the loop's clock in milliseconds
 -- @return handle for loop.close
 function M.every(seconds, fn)
-	local entry = setmetatable({ every = math.ceil(seconds / M.SECONDS), fn = fn, closed = false }, Entry)
+	origin_ms = origin_ms or uv.now()
+	local entry = setmetatable({ period_ms = math.max(1, math.floor(seconds * 1000)), fn = fn, closed = false }, Entry)
+	entry.due_ms = next_due(entry.period_ms, uv.now())
 	entries[#entries + 1] = entry
-	if not timer then
-		timer = assert(uv.new_timer())
-		timer:start(M.SECONDS * 1000, M.SECONDS * 1000, loop.guard(beat))
-	end
+	timer = timer or assert(uv.new_timer())
+	arm()
 	return entry
 end
 

@@ -105,7 +105,7 @@ local function record_view(self, head)
 end
 
 local function is_fresh(self)
-	return self.view_ms ~= nil and self.mono_ms() - self.view_ms <= self.view_ttl_ms
+	return (self:view_left_ms() or 0) > 0
 end
 
 -- Steps 1 to 4 of a tick.
@@ -175,11 +175,14 @@ function Readiness:tick()
 	set_unready(self, reason, cause)
 end
 
---- Stops serving when the view has become too old. To be called every few seconds.
+--- Milliseconds until the last view is too old, 0 when it is; nil before the first one.
+function Readiness:view_left_ms()
+	return self.view_ms and math.max(0, self.view_ms + self.view_ttl_ms + 1 - self.mono_ms())
+end
+
+--- Stops serving when the view has become too old. To be called when it has.
 function Readiness:watch()
-	if not self.verified or is_fresh(self) then return end
-	self.verified = false
-	set_unready(self, TOO_OLD)
+	if not is_fresh(self) then stop_before_repair(self, TOO_OLD) end
 end
 
 --- Whether this node's store holds what the cluster holds under the secret in use.

@@ -7,22 +7,31 @@ local M = {}
 
 local SECOND_MS = 1000
 local EXPIRE_AT_ONCE = 1000 -- records
-local REPAIR_PART = 0.75 -- of an interval, after which members are compared; kms.sync.push counts half of one
+local REPAIR_PART = 0.75 -- of an interval, after which members are compared if there was something to push
 local SESSIONS_AT_ONCE = 256 -- that one call ends (kms_sessions_expire)
-local SAVE_S = 6 -- between two looks whether newly authorised wallets are to be saved
+local SAVE_S = 10 -- between two looks for newly authorised wallets that are to be saved
 
--- Pushes changes to peers at the interval that sync.lua in force sets, and compares with one of them some time before
--- the next push: a peer that has just answered is not contacted, so each gets one message an interval.
-local function push_on_schedule(parts)
-	local timer, timer_ms
+-- Pushes changes to peers, and compares with one of them: at once where there is nothing to push, so that an idle
+-- node wakes once for both, else when the pushes have had time to arrive. A peer that is compared with, or has just
+-- answered, is not contacted besides: each gets one message an interval.
+local function sync(parts, interval_s)
+	local compared = false
+	parts.pusher:tick(function()
+		compared = true
+		return parts.repair:tick()
+	end)
+	if compared then return end
+	loop.after(math.floor(interval_s * SECOND_MS * REPAIR_PART), function() parts.repair:tick() end)
+end
+
+-- Does so at the interval that sync.lua in force sets.
+local function sync_on_schedule(parts)
+	local timer, timer_s
 	local function schedule()
-		local every_ms = math.floor(parts.reloader.settings.interval * SECOND_MS)
-		if every_ms == timer_ms then return end
+		local interval_s = parts.reloader.settings.interval
+		if interval_s == timer_s then return end
 		loop.close(timer)
-		timer, timer_ms = loop.every(every_ms, function()
-			parts.pusher:tick()
-			loop.after(math.floor(every_ms * REPAIR_PART), function() parts.repair:tick() end)
-		end), every_ms
+		timer, timer_s = beat.every(interval_s, function() sync(parts, interval_s) end), interval_s
 	end
 	parts.reloader:on_change(schedule)
 	schedule()
@@ -37,26 +46,41 @@ local function is_fit(parts, fail)
 	return ok
 end
 
+-- Drops records and sessions whose time is over, in parts between which the loop does other work.
+local function expire(parts)
+	while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do loop.pause() end
+	while parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE) == EXPIRE_AT_ONCE do loop.pause() end
+end
+
+-- Has the node stop serving when its view of the chain has become too old: a tick may hang. watch: { timer }. A timer
+-- that counts from when the loop last looked at the time may come too early.
+local function watch_view(watch, readiness)
+	loop.close(watch.timer)
+	local left_ms = readiness:view_left_ms()
+	watch.timer = left_ms and loop.after(left_ms, function()
+		readiness:watch()
+		if readiness:view_left_ms() > 0 then watch_view(watch, readiness) end
+	end)
+end
+
 --- Starts them.
 -- @param parts of kms.node.assemble
 -- @param is_stopping function -> whether the node stops: then there are no more ticks
 -- @param fail function(message): ends the process, which cannot be what it is told to be
 function M.run(parts, is_stopping, fail)
 	loop.spawn(function()
+		local watch = {}
 		while not is_stopping() and is_fit(parts, fail) do
 			parts.readiness:tick()
+			watch_view(watch, parts.readiness)
 			parts.recovery:tick()
 			loop.sleep(parts.readiness:interval_ms())
 		end
 	end)
-	beat.every(beat.SECONDS, function()
-		parts.readiness:watch()
-		parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
-		while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do end
-	end)
+	beat.every(beat.SECONDS, function() loop.spawn(expire, parts) end)
 	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)
-	if parts.snapshots then beat.every(1, function() parts.snapshots:tick() end) end
-	push_on_schedule(parts)
+	if parts.snapshots then beat.every(2, function() parts.snapshots:tick() end) end
+	sync_on_schedule(parts)
 	local compare_s = parts.config.SNAPSHOT_COMPARE_SECONDS
 	if compare_s == 0 then return end
 	beat.every(compare_s, function()

@@ -12,7 +12,6 @@ local M = {}
 local Reloader = {}
 Reloader.__index = Reloader
 
-local POLL_S = 2 -- between two checks of the files
 
 local function apply(self)
 	self.settings = self.policy:sync_settings(self.config)
@@ -50,7 +49,7 @@ function Reloader:watch()
 		supervisor.reloading()
 		supervisor.reloaded(self:reload("signal") == true)
 	end)
-	beat.every(POLL_S, function() poll(self) end)
+	beat.every(beat.SECONDS, function() poll(self) end)
 end
 
 -- Folders stay private (docs/protocol.md section 2): the file's name and the line are enough.

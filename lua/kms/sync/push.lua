@@ -152,12 +152,12 @@ local function has_something(self, peer, cursor)
 end
 
 -- Contacts the peers that have not answered for half an interval and get no push: where there is nothing to send, or
--- the policy leaves them out.
-local function contact_silent(self, chosen)
+-- the policy leaves them out. `asked`: the one that is asked something else at this moment, or nil.
+local function contact_silent(self, chosen, asked)
 	local now = self.mono_ms()
 	local since = now - self.settings().interval * SECOND_MS / 2
 	for _, peer in ipairs(callable(self, now)) do
-		if now >= peer.retry_ms and (peer.answered_ms or since) <= since then
+		if peer ~= asked and now >= peer.retry_ms and (peer.answered_ms or since) <= since then
 			plan(self, peer, cursor_of(self, peer), function(...)
 				-- An answer may say that the peer has restarted: then it gets everything at once.
 				if make_contact(self, ...) and chosen[peer] then push_to(self, ...) end
@@ -168,14 +168,15 @@ local function contact_silent(self, chosen)
 end
 
 --- One sync tick: pushes to the peers that are due, and contacts the others.
-function Pusher:tick()
+-- @param compare function -> a peer that it asks something, which needs no contact; called where none is pushed to
+function Pusher:tick(compare)
 	if not self.is_ready() then return end
 	local chosen = {}
 	self:push_where(function(peer, cursor, now)
 		chosen[peer] = true
 		return self:is_due(peer, cursor, now) and has_something(self, peer, cursor)
 	end)
-	contact_silent(self, chosen)
+	contact_silent(self, chosen, compare and self.visits:is_idle() and compare() or nil)
 	self:acknowledge()
 end
 

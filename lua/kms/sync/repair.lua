@@ -101,9 +101,10 @@ local function is_shared(found)
 	return found.taken >= found.given and found.merged >= found.wanted
 end
 
-local function exchange_with(self, peer, state)
+local function exchange_with(self, peer, state, on_begin)
 	local release = self.slots:take(peer.wallet)
 	if not release then return end
+	on_begin(peer)
 	local began_ms = self.wall_ms()
 	local ok, found, message, code = loop.try(self.one.run, self.one, peer)
 	release()
@@ -113,7 +114,7 @@ local function exchange_with(self, peer, state)
 	note(self, peer, state, found)
 end
 
-local function take_turn(self)
+local function take_turn(self, on_begin)
 	local ok, message, code = tree.prepare(self.store, self.secret())
 	if not ok then
 		return self.log:limited("tree", 60, "warn", "no hash tree: members are not compared", {
@@ -121,13 +122,18 @@ local function take_turn(self)
 		})
 	end
 	local peer, state = next_peer(self)
-	if peer then exchange_with(self, peer, state) end
+	if peer then exchange_with(self, peer, state, on_begin) end
 end
 
 --- One sync interval: begins an exchange with the next peer. Returns at once.
+-- @return the peer, where the exchange has begun already; nil: there is none, or the hash tree comes first
 function Repair:tick()
-	if not self.is_ready() then return end
-	loop.spawn(function() loop.try(take_turn, self) end)
+	if not self.is_ready() then return nil end
+	local begun
+	loop.spawn(function()
+		loop.try(take_turn, self, function(peer) begun = peer end)
+	end)
+	return begun
 end
 
 --- State for /status and for operators.

@@ -24,6 +24,11 @@ function Visits:plan(peer, cursor, run)
 	self.waiting[#self.waiting + 1] = { peer = peer, cursor = cursor, run = run }
 end
 
+--- Whether no visit is planned or under way.
+function Visits:is_idle()
+	return self.running == 0 and not self.waiting[1]
+end
+
 --- Begins visits that wait, as many as there are slots. Returns at once.
 function Visits:start()
 	if self.starting then return end -- a visit that ended without a wait

@@ -9,9 +9,8 @@ local needs = require("kms.base.needs")
 
 local M = {}
 
-local BEAT_NS = beat.SECONDS * 1000000000
 local LAG_BOUNDS_S = { 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5 }
-local NS, US = 1e9, 1e6
+local NS, US, MS = 1e9, 1e6, 1e3
 
 local function cpu_seconds()
 	local usage = uv.getrusage()
@@ -27,11 +26,8 @@ end
 
 -- Measures how late the beat is, until the returned handle is closed.
 local function watch_lag(lag)
-	local due = uv.hrtime() + BEAT_NS
-	return beat.every(beat.SECONDS, function()
-		local now = uv.hrtime()
-		lag:observe(math.max(0, now - due) / NS)
-		due = now + BEAT_NS
+	return beat.every(beat.SECONDS, function(due_ms)
+		lag:observe(math.max(0, uv.hrtime() / NS - due_ms / MS))
 	end)
 end
 
