@@ -89,6 +89,32 @@ describe("make deb", function()
 	end)
 end)
 
+describe("purging", function()
+	-- Runs postrm with stand-ins for what it calls. Returns what of them ran, one a line.
+	local function purge(passwd_entry)
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		for _, name in ipairs({ "rm", "chown", "userdel", "groupdel", "systemctl" }) do
+			files.write(dir .. "/" .. name, ("#!/bin/sh\necho %s \"$*\" >>'%s/ran'\n"):format(name, dir), 493)
+		end
+		files.write(dir .. "/getent", ("#!/bin/sh\n[ '%s' ] || exit 2\n[ \"$1\" = group ] || echo '%s'\n"):format(passwd_entry, passwd_entry), 493)
+		output(("PATH='%s':\"$PATH\" sh packaging/debian/postrm purge"):format(dir))
+		return files.read(dir .. "/ran")
+	end
+
+	it("removes the account that the package has made", function()
+		local ran = purge("nova-kms:x:103:995:nova-kms node,,,:/var/lib/nova-kms:/usr/sbin/nologin")
+		assert.truthy(ran:find("rm -rf /var/lib/nova-kms /etc/nova-kms\n", 1, true))
+		assert.truthy(ran:find("\nuserdel nova-kms\ngroupdel nova-kms\n", 1, true))
+	end)
+
+	it("leaves an account that was there before it", function()
+		for _, entry in ipairs({ "nova-kms:x:1000:1000:A person:/home/nova-kms:/bin/bash", "" }) do
+			assert.is_nil(purge(entry):find("del nova-kms", 1, true), entry)
+		end
+	end)
+end)
+
 describe(".ci/deb", function()
 	local dir
 
