@@ -11,7 +11,8 @@ local shown, table_of = session.shown, session.table_of
 
 local function show_list(page)
 	local rows = { HEAD }
-	for _, ban in ipairs(table_of(page.bans)) do
+	for _, entry in ipairs(table_of(page.bans)) do
+		local ban = table_of(entry)
 		rows[#rows + 1] = {
 			shown(ban.wallet), shown(ban.scope), shown(ban.event), shown(ban.rule), time(ban.until_ms),
 			shown(ban.left_s) .. " s",

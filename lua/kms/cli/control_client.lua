@@ -81,8 +81,11 @@ local function ask(parsed, world, socket, method, path)
 		return nil, session.fail(world, message, code)
 	end
 	if response.status // 100 ~= 2 then
-		if parsed.json then session.print(world, response.body) end
+		if parsed.json then session.print_json(world, response.body) end
 		return nil, session.fail(world, refusal(response), "ERR_REFUSED")
+	end
+	if type(response.value) ~= "table" then
+		return nil, session.fail(world, "the node's reply is not a JSON object", "ERR_UNVERIFIED")
 	end
 	return response.value, response.body
 end
@@ -111,7 +114,7 @@ function M.run(parsed, world, method, path, show, check)
 		local value, body = ask(parsed, world, socket, method, path)
 		if value == nil then return body end
 		if parsed.json then
-			session.print(world, body)
+			session.print_json(world, body)
 		else
 			for _, line in ipairs(show(value)) do session.print(world, line) end
 		end

@@ -25,7 +25,7 @@ local function run(parsed, world)
 		local response, message, code = client.page({ url = url, timeout_ms = parsed.timeout * 1000 }, "/nodes")
 		if not response then return session.fail(world, message, code) end
 		if parsed.json then
-			session.print(world, response.body)
+			session.print_json(world, response.body)
 			return exit.OK
 		end
 		local rows = { HEAD }

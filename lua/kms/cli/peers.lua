@@ -10,7 +10,8 @@ local shown, table_of = session.shown, session.table_of
 
 local function bans_of(peer)
 	local parts = {}
-	for i, ban in ipairs(table_of(peer.bans)) do
+	for i, entry in ipairs(table_of(peer.bans)) do
+		local ban = table_of(entry)
 		parts[i] = ("%s for %s, %s s left"):format(shown(ban.scope), shown(ban.event), shown(ban.left_s))
 	end
 	return #parts > 0 and table.concat(parts, "; ") or "-"
@@ -30,7 +31,8 @@ end
 
 local function show(page)
 	local rows = { HEAD }
-	for _, peer in ipairs(table_of(page.peers)) do
+	for _, member in ipairs(table_of(page.peers)) do
+		local peer = table_of(member)
 		rows[#rows + 1] = {
 			shown(peer.wallet), shown(peer.state), ("%s of %s"):format(shown(peer.acknowledged), shown(page.sequence)),
 			shown(peer.skipped), shown(peer.later), same_of(table_of(peer.repair)), repaired_of(table_of(peer.repair)),

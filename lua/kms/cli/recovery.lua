@@ -132,7 +132,7 @@ local function show(parsed, world)
 		if not response then return nil, message, code end
 		local page = response.value
 		if parsed.json then
-			session.print(world, json.encode(page))
+			session.print_json(world, json.encode(page))
 			return exit.OK
 		end
 		session.print(world, ("set        %s"):format(shown(page.set)))

@@ -43,6 +43,11 @@ function M.print(world, line)
 	world.stdout:write(line, "\n")
 end
 
+--- Prints JSON that a node has written.
+function M.print_json(world, body)
+	M.print(world, text.printable_json(body))
+end
+
 --- The exit code for an error.
 function M.exit_code(code)
 	return EXITS[code] or exit.FAILED

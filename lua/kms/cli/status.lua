@@ -107,7 +107,7 @@ local function run(parsed, world)
 	return session.wait(function()
 		local response, message, code = client.page({ url = url, timeout_ms = parsed.timeout * 1000 }, "/status")
 		if not response then return session.fail(world, message, code) end
-		if parsed.json then session.print(world, response.body) else print_page(world, response.value) end
+		if parsed.json then session.print_json(world, response.body) else print_page(world, response.value) end
 		return exit.OK
 	end)
 end

@@ -10,9 +10,9 @@ function M.time(ms)
 	return whole and whole >= 0 and whole <= LAST_S and os.date("!%Y-%m-%dT%H:%M:%SZ", whole) or "-"
 end
 
---- Milliseconds as text, in the largest unit that says enough; "-" where there are none.
+--- Milliseconds of at most eight thousand years as text, in the largest unit that says enough; "-" for anything else.
 function M.duration(ms)
-	if type(ms) ~= "number" then return "-" end
+	if type(ms) ~= "number" or math.abs(ms) > 1000 * LAST_S then return "-" end
 	local s = ms // 1000
 	if s < 120 then return ("%d s"):format(s) end
 	if s < 7200 then return ("%d min"):format(s // 60) end

@@ -9,15 +9,19 @@ local table_lines = require("kms.cli.table").lines
 local shown, table_of = session.shown, session.table_of
 
 local CLEAR = "\27[H\27[2J" -- ECMA-48: cursor to the start, erase the display
+local LARGEST = 2 ^ 53
 local UNITS = { "B", "KiB", "MiB", "GiB", "TiB" }
 local MEMBERS_HEAD = { "MEMBER", "STATE", "BEHIND", "SAME AS HERE", "BANS", "URL" }
 
-local function number(value) return type(value) == "number" and value or 0 end
+-- A number that Lua writes as a whole one, too; 0 for what is none.
+local function number(value)
+	return type(value) == "number" and value > -LARGEST and value < LARGEST and value or 0
+end
 
 local function size(bytes)
 	local value, at = number(bytes), 1
 	while value >= 1024 and at < #UNITS do value, at = value / 1024, at + 1 end
-	return at == 1 and ("%d B"):format(value) or ("%.1f %s"):format(value, UNITS[at])
+	return at == 1 and ("%d B"):format(value // 1) or ("%.1f %s"):format(value, UNITS[at])
 end
 
 local function part(used, limit, format)
@@ -25,7 +29,7 @@ local function part(used, limit, format)
 	return ("%s of %s (%.0f %%)"):format(format(used), format(limit), share)
 end
 
-local function count(value) return ("%d"):format(number(value)) end
+local function count(value) return ("%d"):format(number(value) // 1) end
 
 -- ---- rates ------------------------------------------------------------------------------------------
 
@@ -55,7 +59,9 @@ end
 -- What happened between two reports. Returns a text.
 local function traffic(page, before)
 	local now = table_of(page.requests)
-	if not before then return ("%d requests since the start, %d refused"):format(sum(now.by_route), sum(now.by_code)) end
+	if not before then
+		return ("%s requests since the start, %s refused"):format(count(sum(now.by_route)), count(sum(now.by_code)))
+	end
 	local earlier, passed_s = table_of(before.requests), (number(page.up_ms) - number(before.up_ms)) / 1000
 	-- A node that restarted counts from 0 again.
 	if passed_s <= 0 then return "the node has restarted" end
@@ -140,7 +146,7 @@ local function run(parsed, world)
 	local count_of = parsed.count or 0
 	return control_client.watch(parsed, world, "/facts", count_of, parsed.interval * 1000, function(page, body)
 		if parsed.json then
-			session.print(world, body)
+			session.print_json(world, body)
 		else
 			local lines = lines_of(page, before)
 			if on_terminal then
