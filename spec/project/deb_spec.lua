@@ -97,7 +97,8 @@ describe("purging", function()
 		for _, name in ipairs({ "rm", "chown", "userdel", "groupdel", "systemctl" }) do
 			files.write(dir .. "/" .. name, ("#!/bin/sh\necho %s \"$*\" >>'%s/ran'\n"):format(name, dir), 493)
 		end
-		files.write(dir .. "/getent", ("#!/bin/sh\n[ '%s' ] || exit 2\n[ \"$1\" = group ] || echo '%s'\n"):format(passwd_entry, passwd_entry), 493)
+		local getent = ("#!/bin/sh\n[ '%s' ] || exit 2\n[ \"$1\" = group ] || echo '%s'\n"):format(passwd_entry, passwd_entry)
+		files.write(dir .. "/getent", getent, 493)
 		output(("PATH='%s':\"$PATH\" sh packaging/debian/postrm purge"):format(dir))
 		return files.read(dir .. "/ran")
 	end
