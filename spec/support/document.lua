@@ -61,7 +61,7 @@ end
 function M.paths()
 	local list = {}
 	local pipe <close> = assert(io.popen("find . -name '*.md' -not -path '*/node_modules/*' -not -path './build/*' " ..
-		"-not -path './.git/*' | sort"))
+		"-not -path './.git/*' -not -path '*/site-packages/*' | sort"))
 	for path in pipe:lines() do
 		path = path:sub(3)
 		table.insert(list, path == "README.md" and 1 or #list + 1, path)
