@@ -155,7 +155,7 @@ describe("kms.routes.app", function()
 		assert.same({ 413, false }, { reply.status, executed })
 		assert.matches("value too large for members 0xa", reply.body)
 		assert.is_false(required)
-		app.operations.refuse_value, app.config.REQUIRE_POP = function() end, true
+		app.operations.refuse_value, app.require_pop = function() end, true
 		assert.same({ 200, true }, { call().status, executed })
 		assert.is_true(required)
 		executed, app.operations.clock_check.reason = false, "clock: 40 s behind the chain"

@@ -43,8 +43,9 @@ function M.add_authentication(parts)
 end
 
 local function add_operations(parts)
+	local allows_partial = parts.config.ALLOW_PARTIAL_REPLICATION
 	local function refuse_value(opened)
-		if parts.config.ALLOW_PARTIAL_REPLICATION then return nil end
+		if allows_partial then return nil end
 		local _, size = opened:numbers()
 		return value_limit.refusal(parts.peers, #opened:key(), size)
 	end

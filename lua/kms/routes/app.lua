@@ -33,7 +33,7 @@ local function open(self, inbound, operation, caller, named, mono_ms)
 	local bound_ms = self.bound_wallets:get(caller.wallet, mono_ms)
 	local opened
 	opened, message, code = self.tee:open_request(self.service, inbound.request.head, operation, caller,
-		bound_ms ~= nil or self.config.REQUIRE_POP)
+		bound_ms ~= nil or self.require_pop)
 	if not opened then return nil, message, code end
 	if (not bound_ms or mono_ms - bound_ms > POP_REFRESH_MS) and opened:has_pop() then
 		self.bound_wallets:put(caller.wallet, mono_ms, mono_ms + POP_REFRESH_MS + POP_MEMORY_MS)
@@ -115,7 +115,7 @@ local function serve_caller(self, inbound, caller, mono_ms)
 end
 
 local function handle(self, inbound)
-	if self.config.REQUIRE_SESSION then return err.reply("ERR_FORBIDDEN", SESSIONS_ONLY) end
+	if self.require_session then return err.reply("ERR_FORBIDDEN", SESSIONS_ONLY) end
 	local refused = self.operations:not_ready()
 	if refused then return refused end
 	local too_much = inbound:announces_too_much()
@@ -150,6 +150,8 @@ end
 -- (kms.routes.operations), mono_ms, wall_ms; config (REQUIRE_POP, REQUIRE_SESSION)
 function M.new(deps)
 	local self = needs.take(deps, "service tee authenticator nonces operations mono_ms wall_ms config")
+	-- Each look into the configuration is a call.
+	self.require_pop, self.require_session = self.config.REQUIRE_POP, self.config.REQUIRE_SESSION
 	self.bound_wallets = lru.new(POP_WALLETS)
 	return setmetatable(self, App)
 end

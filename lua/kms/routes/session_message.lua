@@ -117,7 +117,7 @@ function Messages:serve(inbound)
 	-- Members are served before applications are: what is said of a session that is gone must not depend on whose it was.
 	if refused and not self.members:is_serving() then return refused end
 	-- Whose message it is, and so how long it may be, its first bytes tell.
-	local too_much = inbound:announces_too_much(math.max(inbound.max_body, self.config.MAX_SYNC_PAYLOAD_BYTES))
+	local too_much = inbound:announces_too_much(math.max(inbound.max_body, self.max_of_member))
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local session <close>, kind, wallet, app_id = find(self, inbound.request)
 	if not session then
@@ -135,7 +135,7 @@ end
 function M.new(deps)
 	local self = needs.take(deps,
 		"service sessions authenticator authorizer operations mono_ms wall_ms config admit note members")
-	self.window_ms = self.config.POP_TIMEOUT_SECONDS * 1000
+	self.window_ms, self.max_of_member = self.config.POP_TIMEOUT_SECONDS * 1000, self.config.MAX_SYNC_PAYLOAD_BYTES
 	self.bodies = session_bodies.new(self.config)
 	self.batches = session_operations.new({
 		service = self.service, authenticator = self.authenticator, operations = self.operations,

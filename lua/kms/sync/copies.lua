@@ -25,9 +25,8 @@ local function count(self, write)
 	return held, answering
 end
 
--- Whether a write has its copies. With fewer members that answer, that many are enough.
-local function is_done(self, write)
-	local held, answering = count(self, write)
+-- Whether so many copies are enough. With fewer members that answer, that many are.
+local function is_enough(self, held, answering)
 	return held >= math.min(self.wanted - 1, answering)
 end
 
@@ -35,13 +34,12 @@ end
 function Copies:advanced()
 	local done = {}
 	for _, write in pairs(self.waiting) do
-		if is_done(self, write) then done[#done + 1] = write end
+		if is_enough(self, count(self, write)) then done[#done + 1] = write end
 	end
 	for _, write in ipairs(done) do write.waiter:wake() end
 end
 
 local function wait(self, write)
-	if is_done(self, write) then return end
 	local number = self.number + 1
 	write.waiter, self.number, self.waiting[number] = wakeup.new(), number, write
 	write.waiter:wait(self.wait_ms)
@@ -51,18 +49,23 @@ end
 --- To be called before a write is made.
 -- @return what `wait` has to know of it
 function Copies:begin()
-	return { since = self.store:sequence() }
+	return { since = self.store:sequence(), sequence = false, waiter = nil }
 end
 
 --- Pushes a write that was just made, and waits until WRITE_COPIES members hold it, or for WRITE_WAIT_MS. Members that
--- do not answer are not waited for. Yields.
+-- do not answer are not waited for: they get it as any change, at the pace of kms.sync.early_push. Yields.
 -- @param write of `begin`. Its change is one of those since then: a member that refused one of them may lack it.
 -- @return how many members hold the write, this one included | nil, message, code: WRITE_STRICT, and too few do
 function Copies:wait(write)
 	write.sequence = self.store:sequence()
-	self.push()
-	wait(self, write)
-	local copies = 1 + count(self, write)
+	local held, answering = count(self, write)
+	-- A node alone pushes to nobody: to begin that with each write would be a tenth of a small one.
+	if answering > 0 then self.push() end
+	if not is_enough(self, held, answering) then
+		wait(self, write)
+		held = count(self, write)
+	end
+	local copies = 1 + held
 	if copies >= self.wanted or not self.strict then return copies end
 	return nil, ("the value is stored here, but on %d of %d nodes within %d ms"):format(copies, self.wanted, self.wait_ms),
 		"ERR_NOT_REPLICATED"
