@@ -35,6 +35,14 @@ describe("kms.http.cors", function()
 		assert.same({ Vary = "Origin" }, headers({ PAGE }, "POST", PAGE .. ", " .. PAGE, { status = 200 }, 2))
 	end)
 
+	it("tells caches of what else a reply varies with", function()
+		local reply = { status = 200, headers = { Vary = "Accept" } }
+		for _, origin in ipairs({ PAGE, "https://other" }) do
+			assert.equal("Accept, Origin", headers({ PAGE }, "GET", origin, reply).Vary)
+		end
+		assert.same({ Vary = "Accept" }, reply.headers)
+	end)
+
 	it("says in the answer to a preflight what may follow", function()
 		local reply = { status = 204, headers = { Allow = "OPTIONS, POST" } }
 		local allowed = headers({ PAGE }, "OPTIONS", PAGE, reply)

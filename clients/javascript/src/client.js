@@ -3,7 +3,7 @@
  * prove that they have none (docs/protocol.md section 15.5).
  */
 import { compareUtf8 } from "./bytes.js";
-import { nodesFromChain } from "./chain/nodes.js";
+import { ChainMembers } from "./chain/members.js";
 import { Delivery, failedOutcome, notSent, withSent } from "./delivery.js";
 import { ArgumentError, KmsError, UnverifiedError, isBusy } from "./errors.js";
 import { aborted, sleep } from "./http.js";
@@ -48,10 +48,13 @@ function addressesOf(nodes) {
   return list.map((node) => (typeof node === "string" ? { url: node } : node));
 }
 
+const closed = () => new KmsError("the client was closed", { code: "ERR_STATE" });
+
 /** A client of one node or several. */
 export class KmsClient {
   #delivery;
-  #chain;
+  #members;
+  #list;
   #settings;
   #closed = false;
 
@@ -75,7 +78,7 @@ export class KmsClient {
       monotonic: () => performance.now(),
     };
     if (options.nodes !== undefined) this.#delivery = this.#deliver(addressesOf(options.nodes));
-    else this.#chain = { fetch: options.fetch, ...options.chain };
+    else this.#members = new ChainMembers({ fetch: options.fetch, ...options.chain }, this.#settings.monotonic);
   }
 
   #deliver(addresses) {
@@ -83,17 +86,22 @@ export class KmsClient {
   }
 
   async #nodes(signal) {
-    if (this.#delivery) return this.#delivery;
-    const addresses = await nodesFromChain({ ...this.#chain, signal });
-    // So that not every application begins with the same node.
-    const from = Math.floor(Math.random() * addresses.length);
-    this.#delivery ??= this.#deliver([...addresses.slice(from), ...addresses.slice(0, from)]);
+    if (!this.#members) return this.#delivery;
+    const list = await this.#members.now(signal).catch((error) => {
+      throw this.#closed ? closed() : error;
+    });
+    if (list !== this.#list) {
+      this.#list = list;
+      this.#delivery ??= this.#deliver([]);
+      this.#delivery.update(list);
+    }
     return this.#delivery;
   }
 
   /** Lets go of the keys of sessions; the nodes forget them by themselves. Later calls fail (ERR_STATE). */
   close() {
     this.#closed = true;
+    this.#members?.close();
     this.#delivery?.close();
   }
 
@@ -168,7 +176,7 @@ export class KmsClient {
   }
 
   async #run(operations, signal) {
-    if (this.#closed) throw new KmsError("the client was closed", { code: "ERR_STATE" });
+    if (this.#closed) throw closed();
     if (signal?.aborted) throw aborted(signal);
     const run = { operations, signal, outcomes: [], queue: operations.map((_, position) => position), waits: 0, waitedMs: 0 };
     run.delivery = await this.#nodes(signal);

@@ -2,6 +2,7 @@
  * Brings operations to a node: chooses it among several, sends a message again or to the next node where that is allowed, and says
  * what came of each operation (docs/protocol.md section 15.5).
  */
+import { hex } from "./bytes.js";
 import { AbortedError, KmsError, OutcomeUnknownError, SessionError, isBusy, isLost } from "./errors.js";
 import { Node } from "./node.js";
 import { isWrite } from "./operations.js";
@@ -12,6 +13,8 @@ const MAX_SENDS = 4; // of a message: once, and three times again
 const SAME_NODE = new Set([400, 409, 410]); // plain answers about the session, not about the node
 const BACKOFF_MS = 250; // after one failure of a node; twice as long after each further one
 const MAX_BACKOFF_MS = 30_000;
+
+const addressText = ({ url, wallet, teePubkey }) => JSON.stringify([url, wallet, teePubkey instanceof Uint8Array ? hex(teePubkey) : teePubkey]);
 
 /** What a failure means for one of the operations that were sent. */
 export function failedOutcome(operation, error) {
@@ -36,10 +39,27 @@ export class Delivery {
     this.identity = identity;
     this.options = options;
     this.at = 0;
-    this.nodes = addresses.map((address) => ({ node: new Node(address, options), failures: 0, retryAt: 0 }));
+    this.nodes = addresses.map((address) => this.#entry(address));
+  }
+
+  #entry(address) {
+    return { address: addressText(address), node: new Node(address, this.options), failures: 0, retryAt: 0 };
   }
 
   // ---- nodes ----
+
+  /** Takes another list of nodes. Those that stay keep their sessions; those that are gone are called no more. */
+  update(addresses) {
+    const known = new Map(this.nodes.map((entry) => [entry.address, entry]));
+    const current = this.nodes[this.at];
+    const gone = new Set(this.nodes);
+    this.nodes = addresses.map((address) => known.get(addressText(address)) ?? this.#entry(address));
+    for (const entry of this.nodes) gone.delete(entry);
+    for (const entry of gone) entry.sessions?.close();
+    const at = this.nodes.indexOf(current);
+    // So that not every application begins with the same node.
+    this.at = at >= 0 ? at : Math.floor(Math.random() * this.nodes.length);
+  }
 
   async #connected(entry, signal) {
     if (entry.sessions) return;
@@ -77,7 +97,7 @@ export class Delivery {
       try {
         await this.#connected(entry, signal);
         const session = await entry.sessions.ready(signal);
-        this.at = this.nodes.indexOf(entry);
+        this.at = Math.max(0, this.nodes.indexOf(entry)); // it may have left meanwhile
         return { entry, session };
       } catch (error) {
         if (!(error instanceof KmsError) || error instanceof AbortedError) throw error;

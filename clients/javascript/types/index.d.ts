@@ -187,7 +187,7 @@ export interface ClientOptions {
   identity: CallerIdentity;
   /** One node or several: the client stays with one and goes on to the next on trouble. Either this or `chain`. */
   nodes?: string | NodeAddress | readonly (string | NodeAddress)[] | undefined;
-  /** Reads the nodes from the chain, with the first call. */
+  /** Reads the nodes from the chain, with the first call and then every minute. What was read counts for three minutes. */
   chain?: ChainOptions | undefined;
   /** Of each request: 10 000. */
   timeoutMs?: number | undefined;

@@ -26,7 +26,7 @@ end
 function Cors:headers(request, reply)
 	local origin, count = request:header("origin")
 	local headers = { Vary = "Origin" }
-	for name, value in pairs(reply.headers or {}) do headers[name] = value end
+	for name, value in pairs(reply.headers or {}) do headers[name] = name == "Vary" and value .. ", Origin" or value end
 	if count ~= 1 or not self.origins[origin] then return headers end
 	headers["Access-Control-Allow-Origin"] = origin
 	headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
