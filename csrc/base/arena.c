@@ -5,6 +5,7 @@
 #define UNIT 16u
 #define MIN_UNITS 2u /* header and the links of a free block */
 #define USED 0x80000000u
+#define KEPT_UNITS 32u /* of the largest block that is kept */
 
 /* What every block begins with. The two links are there only while it is free. */
 struct kms_arena_block {
@@ -159,23 +160,6 @@ static kms_arena_block *split(kms_arena *arena, kms_arena_block *block, uint32_t
 	return above ? upper : block;
 }
 
-void *kms_arena_alloc(kms_arena *arena, size_t size, size_t reserve)
-{
-	if (size == 0 || size > arena->size) return NULL;
-	uint32_t units = (uint32_t)((size + UNIT - 1) / UNIT) + 1;
-	size_t bytes = (size_t)units * UNIT;
-	size_t left = arena->size - arena->used;
-	if (left < bytes || left - bytes < reserve) return NULL;
-	kms_arena_block *block = list_find(arena, units);
-	if (!block) return NULL;
-	require(block->check == check_of(arena, block) && !is_used(block));
-	list_remove(arena, block);
-	block = split(arena, block, units);
-	tag(arena, block, block->tagged | USED);
-	arena->used += (size_t)units_of(block) * UNIT;
-	return (uint8_t *)block + UNIT;
-}
-
 /* Makes `upper` part of `lower`, its neighbour in front; both free and in no list. */
 static void merge(kms_arena *arena, kms_arena_block *lower, kms_arena_block *upper)
 {
@@ -185,12 +169,11 @@ static void merge(kms_arena *arena, kms_arena_block *lower, kms_arena_block *upp
 	tag(arena, lower, units);
 }
 
-void kms_arena_free(kms_arena *arena, void *memory)
+/* Makes a block free: merges and lists it. */
+static void give_back(kms_arena *arena, kms_arena_block *block)
 {
-	kms_arena_block *block = block_of(arena, memory);
 	kms_arena_block *after = block_after(arena, block);
 	require(after->before == units_of(block));
-	arena->used -= (size_t)units_of(block) * UNIT;
 	tag(arena, block, units_of(block));
 	if (!is_used(after)) {
 		list_remove(arena, after);
@@ -206,6 +189,54 @@ void kms_arena_free(kms_arena *arena, void *memory)
 		}
 	}
 	list_add(arena, block);
+}
+
+/* The kept block, where it has that size; otherwise it is given back. Its header says that it is used. */
+static kms_arena_block *take_kept(kms_arena *arena, uint32_t units)
+{
+	kms_arena_block *block = arena->kept;
+	if (!block) return NULL;
+	arena->kept = NULL;
+	require(block->check == check_of(arena, block) && is_used(block));
+	if (units_of(block) == units) return block;
+	give_back(arena, block);
+	return NULL;
+}
+
+static kms_arena_block *take_listed(kms_arena *arena, uint32_t units)
+{
+	kms_arena_block *block = list_find(arena, units);
+	if (!block) return NULL;
+	require(block->check == check_of(arena, block) && !is_used(block));
+	list_remove(arena, block);
+	block = split(arena, block, units);
+	tag(arena, block, block->tagged | USED);
+	return block;
+}
+
+void *kms_arena_alloc(kms_arena *arena, size_t size, size_t reserve)
+{
+	if (size == 0 || size > arena->size) return NULL;
+	uint32_t units = (uint32_t)((size + UNIT - 1) / UNIT) + 1;
+	size_t bytes = (size_t)units * UNIT;
+	size_t left = arena->size - arena->used;
+	if (left < bytes || left - bytes < reserve) return NULL;
+	kms_arena_block *block = take_kept(arena, units);
+	if (!block) block = take_listed(arena, units);
+	if (!block) return NULL;
+	arena->used += (size_t)units_of(block) * UNIT;
+	return (uint8_t *)block + UNIT;
+}
+
+void kms_arena_free(kms_arena *arena, void *memory)
+{
+	kms_arena_block *block = block_of(arena, memory), *kept = arena->kept;
+	require(block != kept);
+	require(block_after(arena, block)->before == units_of(block));
+	arena->used -= (size_t)units_of(block) * UNIT;
+	arena->kept = units_of(block) <= KEPT_UNITS ? block : NULL;
+	if (!arena->kept) give_back(arena, block);
+	if (kept) give_back(arena, kept);
 }
 
 size_t kms_arena_capacity(const kms_arena *arena, const void *memory)

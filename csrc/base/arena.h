@@ -1,7 +1,8 @@
 /*
  * A two-level segregated-fit allocator over one given range of memory; guarded.c gives it the
  * locked pages and a lock. All in constant time: size classes with bitmaps find a free block,
- * boundary tags merge neighbours.
+ * boundary tags merge neighbours. The small block that was freed last is kept as it is for the next request
+ * of its size: OpenSSL frees and allocates the state of a digest each time that it begins one.
  *
  * Free memory stays zero (apart from its bookkeeping), so that a new block needs no clearing.
  * Every header carries a keyed check value. A wrong one means an overrun or a bad free and ends
@@ -27,6 +28,7 @@ typedef struct kms_arena {
 	uint32_t classes;
 	uint32_t steps[KMS_ARENA_CLASSES];
 	kms_arena_block *lists[KMS_ARENA_CLASSES][KMS_ARENA_STEPS];
+	kms_arena_block *kept; /* freed last, and not merged yet; NULL: none */
 } kms_arena;
 
 /* In: memory - zeroed, 16-byte aligned; size - a multiple of 16, at most KMS_ARENA_MAX. */

@@ -18,7 +18,7 @@
 
 typedef struct bind_audit {
 	kms_audit *log;
-	kms_secret *key; /* NULL: there is no master secret yet */
+	kms_hmac_key *key; /* NULL: there is no master secret yet */
 	bool writing;
 } bind_audit;
 
@@ -26,7 +26,7 @@ static void audit_release(void *object)
 {
 	bind_audit *audit = object;
 	kms_audit_free(audit->log);
-	kms_secret_unref(audit->key);
+	kms_hmac_key_free(audit->key);
 	kms_heap_free(audit);
 }
 
@@ -34,15 +34,22 @@ static const bind_type audit_type;
 
 /* ---- names ------------------------------------------------------------------------------------------- */
 
+static kms_status make_key(kms_hmac_key **key, const kms_secret *master)
+{
+	DEFER(kms_secret_release) kms_secret *secret = NULL;
+	GUARD(kms_audit_key(&secret, master));
+	return kms_hmac_key_new(key, secret);
+}
+
 /* audit:set_key(master) -> true | nil, message, code: from now on names are hashed under this secret's key */
 static int audit_set_key(lua_State *L)
 {
 	bind_audit *audit = bind_check(L, 1, &audit_type);
-	kms_secret *key, *old = audit->key;
-	kms_status status = kms_audit_key(&key, bind_check_master(L, 2));
+	kms_hmac_key *key, *old = audit->key;
+	kms_status status = make_key(&key, bind_check_master(L, 2));
 	if (status != KMS_OK) return bind_fail(L, status);
 	audit->key = key;
-	kms_secret_unref(old);
+	kms_hmac_key_free(old);
 	return bind_result(L, KMS_OK);
 }
 

@@ -12,6 +12,7 @@
 #ifndef KMS_AUDIT_H
 #define KMS_AUDIT_H
 
+#include "kms/crypto.h"
 #include "kms/secret.h"
 #include "kms/view.h"
 
@@ -30,10 +31,10 @@ typedef enum kms_audit_kind {
 
 /*
  * What stands in the log for a name: the first half of HMAC-SHA256(key, kind || app id (8 bytes, big-endian)
- * || SHA-256 of the name). Returns: KMS_OK; as kms_hmac_sha256. In: key32 - kms_audit_key. digest32 - SHA-256
- * of the name.
+ * || SHA-256 of the name). Returns: KMS_OK; as kms_hmac_key_mac. In: key - of kms_audit_key. digest32 -
+ * SHA-256 of the name.
  */
-kms_status kms_audit_name(uint8_t hash16[KMS_AUDIT_NAME_BYTES], const kms_secret *key32, kms_audit_kind kind,
+kms_status kms_audit_name(uint8_t hash16[KMS_AUDIT_NAME_BYTES], kms_hmac_key *key, kms_audit_kind kind,
 			  uint64_t app_id, const uint8_t digest32[KMS_AUDIT_HASH_BYTES]);
 
 /* Members of a line; absent ones are left out. Texts are escaped, and cut to 128 bytes. */

@@ -56,6 +56,18 @@ kms_status kms_hmac_sha256_spans(uint8_t mac32[32], const kms_secret *key, const
 				 size_t count);
 
 /*
+ * HMAC-SHA256 (RFC 2104) under one key many times, for half of the time that the functions above take.
+ * Returns: KMS_OK; ERR_ARGUMENT; ERR_STATE before kms_crypto_init; ERR_MEMORY; ERR_LOCKED_MEMORY; ERR_CRYPTO.
+ * Out: key - free with kms_hmac_key_free; NULL on failure. mac32 - zeroed on failure. What the key has
+ * computed last stays in guarded memory until it computes again, or is freed. Threads: one at a time uses a
+ * key.
+ */
+typedef struct kms_hmac_key kms_hmac_key;
+kms_status kms_hmac_key_new(kms_hmac_key **key, const kms_secret *secret);
+kms_status kms_hmac_key_mac(uint8_t mac32[32], kms_hmac_key *key, const kms_span *spans, size_t count);
+void kms_hmac_key_free(kms_hmac_key *key); /* NULL is fine */
+
+/*
  * HKDF-SHA256, extract and expand (RFC 5869).
  * Returns: KMS_OK; ERR_RANGE when the length of `okm` is not 1 to 8160; ERR_ARGUMENT.
  * Out: okm - guarded memory of the caller where the result is secret.

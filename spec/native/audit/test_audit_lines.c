@@ -1,5 +1,6 @@
 /* Lines of an audit log: what stands in them, and what becomes of those that have no room. */
 #include "audit_kit.h"
+#include "kms/json.h"
 #include "kms/kdf.h"
 
 static const char MASTER[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -18,8 +19,10 @@ TEST(names_have_known_answers)
 		{ KMS_AUDIT_PATH, 43, "wallet/root", "e55dc78b20fdf56d0398bb26a5ce8d93" },
 		{ KMS_AUDIT_KEY, UINT64_MAX, "", "7e0981fa6e7f54ac557c732b89be3f87" },
 	};
-	kms_secret *master = hex_secret(MASTER), *key;
-	CHECK_OK(kms_audit_key(&key, master));
+	kms_secret *master = hex_secret(MASTER), *secret;
+	kms_hmac_key *key;
+	CHECK_OK(kms_audit_key(&secret, master));
+	CHECK_OK(kms_hmac_key_new(&key, secret));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint8_t digest32[32], hash16[KMS_AUDIT_NAME_BYTES], want[KMS_AUDIT_NAME_BYTES];
 		CHECK_OK(kms_sha256(digest32, kms_text_span(kms_text_from(rows[i].name))));
@@ -31,7 +34,8 @@ TEST(names_have_known_answers)
 	CHECK_STATUS(KMS_ERR_ARGUMENT,
 		     kms_audit_name(hash16, NULL, KMS_AUDIT_PATH, 1, (const uint8_t *)MASTER));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_audit_name(hash16, key, KMS_AUDIT_PATH, 1, NULL));
-	kms_secret_unref(key);
+	kms_hmac_key_free(key);
+	kms_secret_unref(secret);
 	kms_secret_unref(master);
 }
 
@@ -107,6 +111,41 @@ TEST(texts_from_outside_are_cut_and_must_be_utf8)
 	/* The two that were none. */
 	CHECK(has(line_of(&file, 3), "\"event\":\"lost\",\"lines\":1,\"since_ms\":0,\"until_ms\":0}"));
 	CHECK(has(line_of(&file, 4), "\"event\":\"lost\",\"lines\":1,\"since_ms\":0,\"until_ms\":0}"));
+	kms_buf_free(&file);
+	kms_audit_free(audit);
+	remove_folder(&f, NONE, 1);
+}
+
+/* Each byte of ASCII, where eight are looked at together and where one is. */
+TEST(a_text_is_escaped_wherever_it_must_be)
+{
+	folder f = make_folder();
+	kms_audit_state state;
+	kms_audit *audit = open_log(f.file, 1 << 20, WAITING);
+	static const size_t places[] = { 0, 3, 7, 8 };
+	size_t line = 1;
+	for (unsigned byte = 1; byte < 0x80; byte++) {
+		for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+			char text[10] = "abcdefghi";
+			text[places[i]] = (char)byte;
+			kms_audit_event event = { .event = KMS_TEXT("x"), .rule = kms_text_of(text, 9) };
+			CHECK_OK(kms_audit_add(audit, &event));
+		}
+		CHECK_OK(write_log(audit, &state));
+	}
+	kms_buf file = load(f.file);
+	for (unsigned byte = 1; byte < 0x80; byte++) {
+		for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+			char text[10] = "abcdefghi", want[64] = "\"rule\":";
+			text[places[i]] = (char)byte;
+			kms_buf json = kms_buf_make(KMS_BUF_PLAIN, 64);
+			CHECK_OK(kms_buf_append_json(&json, kms_text_of(text, 9)));
+			CHECK_OK(kms_buf_append(&json, KMS_BYTES("\0")));
+			strcat(want, (const char *)json.data);
+			CHECK(has(line_of(&file, line++), want));
+			kms_buf_free(&json);
+		}
+	}
 	kms_buf_free(&file);
 	kms_audit_free(audit);
 	remove_folder(&f, NONE, 1);
@@ -233,6 +272,6 @@ TEST(options_have_limits)
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(names_have_known_answers),
 	  T(each_line_carries_its_number_and_the_hash_of_the_one_before),
-	  T(texts_from_outside_are_cut_and_must_be_utf8), T(a_line_has_a_limit),
-	  T(lines_without_room_are_counted_and_a_line_says_so), T(a_log_without_memory_fails_and_goes_on),
-	  T(options_have_limits))
+	  T(texts_from_outside_are_cut_and_must_be_utf8), T(a_text_is_escaped_wherever_it_must_be),
+	  T(a_line_has_a_limit), T(lines_without_room_are_counted_and_a_line_says_so),
+	  T(a_log_without_memory_fails_and_goes_on), T(options_have_limits))

@@ -9,6 +9,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "base/testing.h"
 #include "test.h"
@@ -184,6 +185,33 @@ TEST(memory_is_zeroed_wiped_and_aligned)
 	kms_guarded_free(NULL);
 }
 
+static kms_arena kept_arena;
+
+static void free_in_arena(void *memory)
+{
+	kms_arena_free(&kept_arena, memory);
+}
+
+/* OpenSSL frees and allocates the same size at the beginning of each digest. */
+TEST(the_small_block_that_was_freed_last_serves_the_next_request_of_its_size)
+{
+	static _Alignas(16) uint8_t memory[4096];
+	kms_arena_init(&kept_arena, memory, sizeof(memory), 7);
+	uint8_t *first = kms_arena_alloc(&kept_arena, 112, 0), *second = kms_arena_alloc(&kept_arena, 112, 0);
+	CHECK(first && second && kept_arena.used == 256);
+	CHECK(signal_of_child(free_in_arena, first) == 0);
+	kms_arena_free(&kept_arena, first);
+	CHECK(kept_arena.used == 128);
+	/* Its header says that it is used; a second time it is refused nevertheless. */
+	CHECK(signal_of_child(free_in_arena, first) == SIGABRT);
+	CHECK(kms_arena_alloc(&kept_arena, 97, 0) == first);
+	kms_arena_free(&kept_arena, first);
+	kms_arena_free(&kept_arena, second);
+	CHECK(signal_of_child(free_in_arena, first) == SIGABRT);
+	/* For another size it becomes free like any other: both are part of a large one again. */
+	CHECK(kms_arena_alloc(&kept_arena, 3900, 0));
+}
+
 TEST(large_requests_leave_an_eighth)
 {
 	enum { MAX = ARENA / 4096 };
@@ -344,7 +372,8 @@ TEST(grant_follows_the_limit)
 RUN_TESTS(ARENA, T(pages_are_locked_undumpable_and_between_guard_pages),
 	  T(stacks_of_working_threads_are_locked_and_undumpable), T(guard_pages_stop_overflow_and_underflow),
 	  T(a_forked_child_sees_no_secret), T(a_wrong_header_ends_the_process), T(second_init_is_refused),
-	  T(memory_is_zeroed_wiped_and_aligned), T(large_requests_leave_an_eighth),
-	  T(largest_request_and_one_past_it), T(blocks_of_several_threads_stay_apart),
-	  T(openssl_allocates_here), T(allocation_faults_are_counted_and_hit_once),
-	  T(grant_follows_the_limit))
+	  T(memory_is_zeroed_wiped_and_aligned),
+	  T(the_small_block_that_was_freed_last_serves_the_next_request_of_its_size),
+	  T(large_requests_leave_an_eighth), T(largest_request_and_one_past_it),
+	  T(blocks_of_several_threads_stay_apart), T(openssl_allocates_here),
+	  T(allocation_faults_are_counted_and_hit_once), T(grant_follows_the_limit))
