@@ -1,4 +1,4 @@
---- What members cost while nothing is asked of them: CPU time of each, with metrics on.
+--- What members cost while nothing is asked of them: CPU time of each, with metrics on, and how often they wake.
 
 local files = require("spec.support.files")
 local uv = require("luv")
@@ -22,25 +22,33 @@ local function run_loop(seconds)
 	while not over do uv.run("once") end
 end
 
--- CPU time of all threads of a process, in microseconds.
-local function cpu_us(pid)
+-- The sum of a number in a file of each thread of a process.
+local function sum_of(pid, file, pattern)
 	local sum, tasks = 0, ("/proc/%d/task"):format(pid)
 	for name in uv.fs_scandir_next, assert(uv.fs_scandir(tasks)) do
-		local text = files.read(("%s/%s/schedstat"):format(tasks, name)) -- nil: the thread has ended
-		sum = sum + (tonumber((text or ""):match("^%d+")) or 0)
+		local text = files.read(("%s/%s/%s"):format(tasks, name, file)) -- nil: the thread has ended
+		sum = sum + (tonumber((text or ""):match(pattern)) or 0)
 	end
-	return sum / 1000
+	return sum
+end
+
+-- CPU time of a process in microseconds, and how often one of its threads went to sleep.
+local function usage(pid)
+	return { sum_of(pid, "schedstat", "^%d+") / 1000, sum_of(pid, "status", "\nvoluntary_ctxt_switches:%s*(%d+)") }
 end
 
 --- @param cluster spec.support.cluster, of three members with SETTINGS; @param seconds how long to measure
--- @return list of microseconds a second, one of each member
+-- @return lists of microseconds a second and of wake-ups a second, one of each member
 function M.measure(cluster, seconds)
-	local before, rates = {}, {}
+	local before, cpu_us, wakes = {}, {}, {}
 	run_loop(SETTLE_S)
-	for i = 1, 3 do before[i] = cpu_us(cluster:node(i).process.pid) end
+	for i = 1, 3 do before[i] = usage(cluster:node(i).process.pid) end
 	run_loop(seconds)
-	for i = 1, 3 do rates[i] = (cpu_us(cluster:node(i).process.pid) - before[i]) / seconds end
-	return rates
+	for i = 1, 3 do
+		local now = usage(cluster:node(i).process.pid)
+		cpu_us[i], wakes[i] = (now[1] - before[i][1]) / seconds, (now[2] - before[i][2]) / seconds
+	end
+	return cpu_us, wakes
 end
 
 return M
