@@ -7,6 +7,8 @@ import { random } from "./webcrypto.js";
 
 const NONCE = 32;
 const IV = 12;
+const MAX_COMMAS = 16;
+const COMMA = 0x2c;
 
 /**
  * Seals a body.
@@ -29,6 +31,11 @@ export async function sealEnvelope(channel, senderDer, plain, nonce = random(NON
  * @throws {UnverifiedError}
  */
 export async function openEnvelope(channel, point97, body) {
+  // Before it is parsed: it may be as long as a listing, and in version 1 anybody on the way can make it.
+  let commas = 0;
+  for (let at = body.indexOf(COMMA); at >= 0; at = body.indexOf(COMMA, at + 1)) {
+    if (++commas > MAX_COMMAS) throw new UnverifiedError("the body is not an envelope");
+  }
   let root;
   try {
     root = parse(body);

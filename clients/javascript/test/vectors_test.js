@@ -44,6 +44,18 @@ test("signs and recovers by EIP-191, and takes no high s", () => {
   }
 });
 
+test("reads no envelope with many members", async () => {
+  const [vector] = vectors("envelope");
+  const sender = await Identity.fromKeys({ walletKey: ANY_KEY, teeKey: vector.sender_priv });
+  const receiver = await Identity.fromKeys({ walletKey: ANY_KEY, teeKey: vector.receiver_priv });
+  const { point } = await importPrivate(bytes(vector.sender_priv));
+  const sealed = await sealEnvelope(await sender.channel(pointOf(bytes(vector.receiver_tee_pubkey))), sender.teePubkey, utf8("{}"));
+  const withMore = (count) => utf8(utf8Decode(sealed).replace("{", `{${Array.from({ length: count }, (_, i) => `"m${i}":1,`).join("")}`));
+  const open = async (body) => openEnvelope(await receiver.channel(point), point, body);
+  assert.equal(utf8Decode(await open(withMore(14))), "{}");
+  await assert.rejects(open(withMore(15)), UnverifiedError);
+});
+
 test("agrees with P-384 keys, seals and opens envelopes", async () => {
   for (const vector of vectors("envelope")) {
     const sender = await Identity.fromKeys({ walletKey: ANY_KEY, teeKey: vector.sender_priv });

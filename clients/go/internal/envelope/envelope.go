@@ -22,7 +22,7 @@ const (
 	minNonce   = 12
 	ivSize     = 12
 	tagSize    = 16
-	maxMembers = 16 // of an envelope: who reads it ignores those that it does not know
+	maxCommas  = 16 // of an envelope: between members that who reads it does not know, too
 )
 
 // What stands before the point in a SubjectPublicKeyInfo.
@@ -134,7 +134,7 @@ func Write(sender string, nonce, sealed []byte) []byte {
 // Read returns nonce and ciphertext of an envelope that the key of a point has sealed. It takes body over.
 func Read(body, sender []byte) (nonce, sealed []byte, err error) {
 	// Before it is parsed: it may be as long as a listing, and in version 1 anybody on the way can make it.
-	if bytes.Count(body, []byte(",")) > maxMembers {
+	if bytes.Count(body, []byte(",")) > maxCommas {
 		return nil, nil, codec.Malformed("not an envelope")
 	}
 	envelope, err := codec.ParseObject(body)

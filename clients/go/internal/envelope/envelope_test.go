@@ -182,7 +182,7 @@ func TestWhatIsNoEnvelope(t *testing.T) {
 func TestAnEnvelopeHasFewMembers(t *testing.T) {
 	own, other := keyOf(t, strings.Repeat("01", 48)), keyOf(t, strings.Repeat("02", 48))
 	good := channelOf(t, other, own.Point()).Seal([]byte("{}"))
-	for more, fits := range map[int]bool{0: true, maxMembers - 2: true, maxMembers - 1: false} {
+	for more, fits := range map[int]bool{0: true, maxCommas - 2: true, maxCommas - 1: false} {
 		var members []string
 		for i := range more {
 			members = append(members, fmt.Sprintf(`"m%d":1,`, i))
