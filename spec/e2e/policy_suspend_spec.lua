@@ -271,6 +271,30 @@ describe("nova-kms policy suspend", function()
 		assert.equal(RULE, commands[#commands].argument)
 	end)
 
+	it("may have the longest name there is, or one that is no step in a path; the line of its command has it", function()
+		local long = ("n"):rep(64)
+		folder:take(node, "blacklist", ([[
+local rules = {}
+for i = 1, 256 do
+	rules[i] = { name = i == 256 and "%s" or "r" .. i, event = "invalid_url", count = 3, within = 60, scope = "calls" }
+end
+return { rules = rules }]]):format(long))
+		folder:take(node, "access", [[
+return { derive = { { name = "..", decide = function(r) if r.path == "dots" then return false end end } } }]])
+		expect.refused(app:derive({ path = "dots" }), 403, "forbidden")
+		for _, name in ipairs({ "blacklist.rules.256/" .. long, "access.derive/.." }) do
+			ok("suspend", name, "--for", "10m")
+			wait.until_true("the line of the command", function()
+				local commands = audit_file.events(audit, "command")
+				return commands[#commands].argument == name
+			end)
+		end
+		expect.ok(app:derive({ path = "dots" }))
+		none_suspended()
+		folder:write("blacklist", nil)
+		folder:take(node, "access", RULES)
+	end)
+
 	it("is done by the commands of docs/policies.md, with the policies that it copies", function()
 		folder:take(node, "access", files.read("examples/policy/quotas/access.lua"))
 		local scratch = files.temp_dir()
@@ -288,9 +312,17 @@ describe("nova-kms policy suspend", function()
 	it("does not outlive the node", function()
 		ok("suspend", RULE, "--for", "10m")
 		expect.ok(app:derive({ path = "admin/x" }))
+		local hash = page().set_hash
 		node:stop()
+		local ended = audit_file.events(audit, "rule_resumed")
+		local last = ended[#ended]
+		assert.same({ RULE, "stop", hash }, { last.rule, last.cause, last.after })
+		assert.equal(last.seq + 1, audit_file.events(audit, "stop")[1].seq)
 		local code, out, err = nodes.run({ "audit", "verify", audit, "--max-unsigned", "0" }, { env = {} })
 		assert.equal(0, code, out .. err)
+		code, out = nodes.run({ "audit", "find", "--event", "rule_resumed", audit }, { env = {} })
+		assert.equal(0, code)
+		assert.truthy(out:find("  rule_resumed  rule=" .. RULE .. "  after=" .. hash .. "  cause=stop\n", 1, true), out)
 		node = nodes.start({ dir = dir, env = env })
 		app = apps.new(node, "700", "policy app")
 		assert.same({}, page().suspended)

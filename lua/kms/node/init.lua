@@ -117,7 +117,7 @@ function M.start(deps)
 	parts.reloader:watch()
 	loop.on_signal("sighup", function() parts.audit:reopen() end)
 	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
-	self.snapshots, self.audit = parts.snapshots, parts.audit
+	self.snapshots, self.audit, self.suspensions = parts.snapshots, parts.audit, parts.policy.suspensions
 	self.shutdown_ms = math.floor(parts.config.SHUTDOWN_TIMEOUT_SECONDS * SECOND_MS)
 	return self
 end
@@ -138,7 +138,7 @@ function Node:is_ready()
 end
 
 --- Stops accepting, lets running requests finish, pushes their changes and writes a sealed snapshot, all within
--- SHUTDOWN_TIMEOUT_SECONDS, ends the audit log, then calls `on_stopped`.
+-- SHUTDOWN_TIMEOUT_SECONDS, ends the suspensions of rules and the audit log, then calls `on_stopped`.
 function Node:stop(on_stopped)
 	self.stopping = true
 	local served = false
@@ -149,6 +149,7 @@ function Node:stop(on_stopped)
 		loop.try(self.last_push.run, self.last_push, deadline_ms, function() return served end)
 		while not served do loop.sleep(SERVED_POLL_MS) end
 		if self.snapshots then loop.try(self.snapshots.keeper.at_stop, self.snapshots.keeper, deadline_ms) end
+		loop.try(self.suspensions.stop, self.suspensions)
 		loop.try(self.audit.close, self.audit, math.max(deadline_ms, native.mono_ms() + AUDIT_STOP_MS))
 		loop.close(self.lag_timer)
 		self.admin:close(on_stopped)

@@ -57,11 +57,11 @@ local function index(self)
 	for _, one in ipairs(self.list) do self.next_end_ms = math.min(self.next_end_ms, one.until_ms) end
 end
 
-local function position(self, name)
-	for i, one in ipairs(self.list) do
-		if one.rule.full_name == name then return i end
+local function is_suspended(self, name)
+	for _, one in ipairs(self.list) do
+		if one.rule.full_name == name then return true end
 	end
-	return nil
+	return false
 end
 
 -- Returns whether nobody who listens has refused.
@@ -71,9 +71,8 @@ local function tell(self, change)
 	return accepted
 end
 
--- Ends the suspension at a position of the list, without index(). `by`: uid of who ended it, or nil.
-local function finish(self, at, cause, by)
-	local one = table.remove(self.list, at)
+-- Remembers one that is over. `by`: uid of who ended it, or nil.
+local function remember(self, one, cause, by)
 	one.ended_ms, one.cause, one.ended_uid = math.min(self.mono_ms(), one.until_ms), cause, by
 	one.rule = { full_name = one.rule.full_name } -- nothing of an old set is kept
 	table.insert(self.ended, one)
@@ -81,19 +80,40 @@ local function finish(self, at, cause, by)
 	if self.log then
 		self.log:warn("policy rule no longer suspended", { rule = one.rule.full_name, cause = cause, uid = by })
 	end
-	return one
+end
+
+local function ends_before(a, b)
+	if a.until_ms ~= b.until_ms then return a.until_ms < b.until_ms end
+	return a.rule.full_name < b.rule.full_name
+end
+
+-- Ends those for which is_over(suspension) is true; what ends first stands first everywhere.
+local function finish(self, cause, by, is_over)
+	local over, left = {}, {}
+	for _, one in ipairs(self.list) do table.insert(is_over(one) and over or left, one) end
+	table.sort(over, ends_before)
+	self.list = left
+	for _, one in ipairs(over) do remember(self, one, cause, by) end
+	index(self)
+	for _, one in ipairs(over) do tell(self, { ended = one }) end
+end
+
+local function finish_rule(self, name, cause, by)
+	finish(self, cause, by, function(one) return one.rule.full_name == name end)
 end
 
 --- Ends those whose time is over.
 function Suspensions:expire()
 	local now = self.mono_ms()
 	if now < self.next_end_ms then return end
-	local over = {}
-	for at = #self.list, 1, -1 do
-		if self.list[at].until_ms <= now then over[#over + 1] = finish(self, at, "time") end
-	end
-	index(self)
-	for _, one in ipairs(over) do tell(self, { ended = one }) end
+	finish(self, "time", nil, function(one) return one.until_ms <= now end)
+end
+
+--- Ends all, and lets none begin: the node stops.
+function Suspensions:stop()
+	self.stopped = true
+	self:expire()
+	finish(self, "stop", nil, function() return true end)
 end
 
 --- What calls of a hook must know.
@@ -126,21 +146,21 @@ end
 -- @return suspension { rule, since_ms, until_ms (monotonic ms), why, uid } | nil, message
 function Suspensions:add(name, seconds, given)
 	self:expire()
+	if self.stopped then return nil, "the node stops, and all its rules are in force" end
 	local rule, message = suspendable.find(self.rules, name)
 	if not rule then return nil, message end
 	if math.type(seconds) ~= "integer" or seconds < 1 or seconds > M.MAX_SECONDS then
 		return nil, ("the time of a suspension is 1 to %d seconds (24h)"):format(M.MAX_SECONDS)
 	end
-	local at = position(self, name)
-	if not at and #self.list >= M.MAX then
+	local renewed = is_suspended(self, name)
+	if not renewed and #self.list >= M.MAX then
 		return nil, ("%d rules are suspended, and that is the limit: resume one first"):format(M.MAX)
 	end
+	if renewed then finish_rule(self, name, "renewed", given.uid) end
 	local now = self.mono_ms()
-	local renewed = at and finish(self, at, "renewed", given.uid)
 	local one = { rule = rule, since_ms = now, until_ms = now + seconds * 1000, why = given.why, uid = given.uid }
 	table.insert(self.list, one)
 	index(self)
-	if renewed then tell(self, { ended = renewed }) end
 	if not tell(self, { begun = one, seconds = seconds }) then
 		table.remove(self.list)
 		index(self)
@@ -157,15 +177,12 @@ end
 -- @return true, whether the rule was suspended | nil, message: there is no such rule
 function Suspensions:resume(name, uid)
 	self:expire()
-	local at = position(self, name)
-	if not at then
+	if not is_suspended(self, name) then
 		local rule, message = suspendable.find(self.rules, name)
 		if rule then return true, false end
 		return nil, message
 	end
-	local one = finish(self, at, "resume", uid)
-	index(self)
-	tell(self, { ended = one })
+	finish_rule(self, name, "resume", uid)
 	return true, true
 end
 
@@ -177,23 +194,18 @@ end
 function Suspensions:use(rules, set_hash)
 	self:expire()
 	self.rules, self.set_hash = rules, set_hash
-	local by_name, over = {}, {}
+	local by_name = {}
 	for _, rule in ipairs(rules) do by_name[rule.full_name] = rule end
-	for at = #self.list, 1, -1 do
-		local one = self.list[at]
+	finish(self, "reload", nil, function(one)
 		local rule = by_name[one.rule.full_name]
-		if rule and rule.source == one.rule.source and rule.number == one.rule.number then
-			one.rule = rule
-		else
-			over[#over + 1] = finish(self, at, "reload")
-		end
-	end
-	index(self)
-	for _, one in ipairs(over) do tell(self, { ended = one }) end
+		return not rule or rule.source ~= one.rule.source or rule.number ~= one.rule.number
+	end)
+	for _, one in ipairs(self.list) do one.rule = by_name[one.rule.full_name] end
 end
 
 --- Calls fn({ begun = suspension, seconds } or { ended = suspension with its `cause` }) at each change; when it
--- returns false, the suspension does not begin. Causes: "time", "resume", "renewed" (it is suspended anew), "reload".
+-- returns false, the suspension does not begin. Causes: "time", "resume", "renewed" (it is to be suspended anew),
+-- "reload", "stop".
 function Suspensions:on_change(fn)
 	self.listeners[#self.listeners + 1] = fn
 end
@@ -210,7 +222,7 @@ end
 -- @return suspensions, for which use() must be called next
 function M.new(deps)
 	local self = setmetatable(needs.take(deps, "mono_ms", "log"), Suspensions)
-	self.list, self.ended, self.listeners, self.rules, self.set_hash = {}, {}, {}, {}, ""
+	self.list, self.ended, self.listeners, self.rules, self.set_hash, self.stopped = {}, {}, {}, {}, "", false
 	index(self)
 	return self
 end
