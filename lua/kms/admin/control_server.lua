@@ -12,6 +12,8 @@ local M = {}
 local ControlServer = {}
 ControlServer.__index = ControlServer
 
+local MAX_ARGUMENT = 128 -- bytes of a logged argument; the name of a rule has up to 84
+
 local function serve(self, request)
 	local route, rest, allow = self.router:match(request.method, request.path)
 	local reply
@@ -23,7 +25,7 @@ local function serve(self, request)
 	else
 		reply = route.handler(rest, request.caller, request.query)
 	end
-	local argument = rest and #rest <= 64 and not route.is_private and rest or nil
+	local argument = rest and #rest <= MAX_ARGUMENT and not route.is_private and rest or nil
 	self.log:log(route and not route.reads and "info" or "debug", "control", {
 		command = route and route.name or "none", status = reply.status, uid = request.caller.uid, pid = request.caller.pid,
 		argument = argument, outcome = reply.outcome,
