@@ -39,6 +39,12 @@ local function nonce_of(query)
 	return bytes
 end
 
+-- Says what is in force when it is this request's turn, not when it came. Yields.
+local function make(self, nonce)
+	local tee = self.tee
+	return tee:attest(nonce, attest.user_data(tee.address, "public", self.policy:hash(), self.recovery()), tee.public_der)
+end
+
 local function handle(self, inbound)
 	if not self.tee.address then return err.reply("ERR_TEE") end -- its service has not answered yet
 	local ok, wait_s = inbound:within(self.limiter, self.mono_ms())
@@ -47,10 +53,9 @@ local function handle(self, inbound)
 	end
 	local nonce, wrong = nonce_of(inbound.request.query)
 	if not nonce then return err.reply("ERR_BAD_REQUEST", wrong) end
-	local tee, queue = self.tee, self.queue
+	local queue = self.queue
 	local path = inbound.limit_address and client_address.path(inbound.limit_address)
-	local user_data = attest.user_data(tee.address, "public", self.policy:hash(), self.recovery())
-	local admitted, document, message, code = queue:with(path, tee.attest, tee, nonce, user_data, tee.public_der)
+	local admitted, document, message, code = queue:with(path, make, self, nonce)
 	if not admitted then
 		return err.reply("ERR_BUSY", "too many attestations at once", { ["Retry-After"] = queue:retry_after_s() })
 	end
