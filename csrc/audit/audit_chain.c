@@ -265,17 +265,21 @@ static size_t line_start(kms_span tail, size_t end)
 	return end;
 }
 
-/* Whether a file is empty, or holds no more than the beginning of a first line and what ends that. */
+/* What stands behind a line that is torn: what has ended it, and what a power cut leaves where bytes had not
+ * reached the disk. */
+static bool is_filler(uint8_t byte)
+{
+	return byte == '~' || byte == '\n' || byte == '\0';
+}
+
+/* Whether a file is empty, or holds no more than the beginning of a first line and filler. */
 static bool is_torn_start(kms_span file)
 {
 	kms_span first = KMS_BYTES(SEQUENCE "1" PREVIOUS);
-	size_t same = 0;
-	while (same < file.len && same < first.len && file.bytes[same] == first.bytes[same])
-		same++;
-	if (same == first.len) return file.len <= KMS_AUDIT_LINE_MAX;
-	while (same < file.len && (file.bytes[same] == '~' || file.bytes[same] == '\n'))
-		same++;
-	return same == file.len;
+	while (file.len > 0 && is_filler(file.bytes[file.len - 1]))
+		file.len--;
+	if (file.len > first.len) return file.len <= KMS_AUDIT_LINE_MAX && starts_with(file, first);
+	return file.len == 0 || starts_with(first, file);
 }
 
 kms_status audit_find_end(audit_head *head, size_t *torn, kms_span tail, bool whole)

@@ -27,11 +27,18 @@ static kms_status open_failure(void)
 	return KMS_ERR_SYSTEM;
 }
 
+/* A power cut must not take a new folder, with what is synced in it: its entry is as durable as its files. */
+static kms_status make_folder(int fd, const char *name)
+{
+	if (mkdirat(fd, name, MODE) == 0) return fsync(fd) == 0 ? KMS_OK : KMS_ERR_SYSTEM;
+	return errno == EEXIST ? KMS_OK : KMS_ERR_SYSTEM;
+}
+
 /* Enters a folder of an open one, which is closed. */
 static kms_status enter(int *fd, const char *name, bool make)
 {
 	ENSURE(strcmp(name, ".") != 0 && strcmp(name, "..") != 0, KMS_ERR_ARGUMENT);
-	if (make && mkdirat(*fd, name, MODE) != 0) ENSURE(errno == EEXIST, KMS_ERR_SYSTEM);
+	if (make) GUARD(make_folder(*fd, name));
 	int opened = openat(*fd, name, FOLDER_FLAGS | O_NOFOLLOW);
 	ENSURE(opened >= 0, open_failure());
 	(void)close(*fd);

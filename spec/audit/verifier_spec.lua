@@ -159,6 +159,38 @@ describe("the verifier of audit logs", function()
 		assert.equal(6, assert(check({ before .. '{"seq"' })).tail)
 	end)
 
+	it("says what NUL bytes are, and accepts any number of them where the next run names it", function()
+		local log = audit_log.new():start(RUN):event("derive"):sign()
+		local before = log:text()
+		local function with(bytes, named)
+			local next_run = audit_log.new()
+			next_run.seq, next_run.hash = log.seq, log.hash
+			return before .. bytes .. next_run:start(NEXT_RUN, named):sign():text()
+		end
+		for _, count in ipairs({ 1, 4093, 4096, 65536, 300000 }) do
+			for _, torn in ipairs({ "", '{"seq":4,' }) do
+				local junk = torn .. ("\0"):rep(count) .. "~\n"
+				assert.equal(1, assert(check({ with(junk, #junk) })).torn)
+				refused("names another number", { with(junk, #junk - 1) })
+				refused(("line 4: is no line of an audit log, of them %d NUL bytes, as a power cut"):format(count),
+					{ before .. junk })
+				local result = assert(check({ before .. torn .. ("\0"):rep(count) }))
+				assert.same({ #torn + count, count }, { result.tail, result.tail_nuls })
+			end
+		end
+	end)
+
+	it("does not take a line for whole because NUL bytes are left out of it", function()
+		local text = audit_log.new():start(RUN):event("derive"):sign():text()
+		for _, at in ipairs({ 0, 5, #text - 1 }) do
+			local changed = text:sub(1, at) .. ("\0"):rep(8192) .. text:sub(at + 1)
+			local result, message = check({ changed })
+			assert.is_nil(result)
+			assert.truthy(message:find("no line"), message)
+		end
+		refused("line 1 is longer than the 4096 bytes", { ("\0"):rep(5000) .. ("x"):rep(5000) .. "\n" })
+	end)
+
 	it("says where a chain begins anew, and that it must begin with a start", function()
 		local one, two = two_runs(), two_runs()
 		assert.equal(2, assert(check({ one:text(), two:text() })).chains)

@@ -165,6 +165,21 @@ describe("kms.snapshot.keeper", function()
 		assert.is_true(kept.state.own[2].sequence > first)
 	end)
 
+	it("keeps manifests of one moment apart: the later one is restored, and pruning counts both", function()
+		for i, prefix in ipairs({ "a", "b", "c", "d", "e" }) do
+			t:fill(store, prefix, 10 * i) -- more than half of what there was: a full set each
+			t:save(kept)
+		end
+		local own, times = kept.state.own, {}
+		for i, manifest in ipairs(own) do times[i] = manifest.time end
+		assert.same({ t.wall, t.wall, t.wall }, { times[1], times[#times - 1], times[#times] })
+		for i = 2, #own do assert.is_true(own[i].sequence > own[i - 1].sequence) end
+		assert.equal(own[#own].sha256, kept.saved.sha256)
+		local to = snapshots.store(snapshots.WALLETS[2])
+		assert.is_true(snapshots.wait(function() return t:restore(to):run(t.secret) end))
+		assert.equal(t:keys(store), t:keys(to))
+	end)
+
 	it("never writes over a file", function()
 		t:fill(store, "a", 3)
 		assert(t.place(t.secret))

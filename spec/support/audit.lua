@@ -13,6 +13,10 @@ function Audit:counted(name, code)
 	self:event(name, { code = code })
 end
 
+function Audit:of_member(name, _, fields)
+	self:event(name, fields)
+end
+
 function Audit:outcome(arrived, reply)
 	self.outcomes[#self.outcomes + 1] = { arrived = arrived, reply = reply }
 end

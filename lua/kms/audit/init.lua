@@ -48,13 +48,23 @@ function Audit:event(event, fields)
 	return add(self, event, nil, nil, nil, nil, nil, nil, nil, nil, nil, members(fields))
 end
 
+-- Adds a line as far as there are not too many of its kind, which `key` names; counts it otherwise.
+local function bounded(self, key, event, fields)
+	if not self.is_on then return end
+	if self.refusals:take(key) then return self:event(event, fields) end
+	self:report_soon()
+end
+
 --- Adds a line about an event that anybody can cause, as far as there are not too many of them; counts it otherwise.
 -- @param event its name; @param code why it was refused, or nil
 function Audit:counted(event, code)
-	if not self.is_on then return end
-	local key = event .. (code and "/" .. code or "")
-	if self.refusals:take(key) then return self:event(event, { code = code }) end
-	self:report_soon()
+	bounded(self, event .. (code and "/" .. code or ""), event, { code = code })
+end
+
+--- The same about an event that a member can cause: members cannot use up each other's lines.
+-- @param event its name; @param wallet the member's; @param fields as event() takes them
+function Audit:of_member(event, wallet, fields)
+	bounded(self, event .. "/" .. wallet, event, fields)
 end
 
 local function report(self)

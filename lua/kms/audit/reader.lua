@@ -9,6 +9,9 @@ local CHUNK_BYTES = 65536
 local MAX_LINE = 4096 -- bytes, with the line feed (KMS_AUDIT_LINE_MAX)
 local MAX_SEQUENCE = 1 << 53
 
+--- What NUL bytes in a log are.
+M.NULS = ", of them %d NUL bytes, as a power cut leaves them where lines had not reached the disk"
+
 -- A whole number as JSON's readers give it. Returns integer | nil.
 local function whole(value)
 	local number = type(value) == "number" and math.tointeger(value)
@@ -31,28 +34,38 @@ function M.parse(raw)
 	return line
 end
 
--- Calls fn(text, number, is_whole) for each line. Returns true | nil, message.
+-- A power cut can leave NUL bytes without end where lines were: they are counted and left out, but for one, so that
+-- what remains is no line. Returns text, number of bytes left out.
+local function without_nuls(text)
+	local kept = text:gsub("\0", "")
+	if kept == text then return text, 0 end
+	return "\0" .. kept, #text - #kept - 1
+end
+
+-- Calls fn(text, number, is_whole, left_out) for each line. Returns true | nil, message.
 local function each_text(file, fn)
-	local rest, number = "", 0
-	while true do
-		local chunk = file:read(CHUNK_BYTES)
-		if not chunk then break end
+	local rest, number, left_out = "", 0, 0
+	for chunk in function() return file:read(CHUNK_BYTES) end do
 		local at, text = 1, rest .. chunk
-		while true do
+		repeat
 			local feed = text:find("\n", at, true)
-			if (feed or #text + 1) - at >= MAX_LINE then
+			local piece, more = text:sub(at, feed and feed - 1), 0
+			if #piece >= MAX_LINE then piece, more = without_nuls(piece) end
+			if #piece >= MAX_LINE then
 				return nil, ("line %d is longer than the %d bytes of a line"):format(number + 1, MAX_LINE)
 			end
-			if not feed then break end
-			number = number + 1
-			local ok, message = fn(text:sub(at, feed - 1), number, true)
-			if not ok then return nil, message end
-			at = feed + 1
-		end
-		rest = text:sub(at)
+			left_out = left_out + more
+			if feed then
+				number = number + 1
+				local ok, message = fn(piece, number, true, left_out)
+				if not ok then return nil, message end
+				at, left_out = feed + 1, 0
+			end
+			rest = piece
+		until not feed
 	end
 	if rest == "" then return true end
-	return fn(rest, number + 1, false)
+	return fn(rest, number + 1, false, left_out)
 end
 
 --- Opens a regular file.
@@ -67,7 +80,8 @@ function M.open(path)
 	return file, message
 end
 
---- Calls fn(raw, number, is_whole) for each line of a file; is_whole: it ends in a line feed.
+--- Calls fn(raw, number, is_whole, left_out) for each line of a file; is_whole: it ends in a line feed; left_out: NUL
+-- bytes that are not in `raw`, which is no line then.
 -- @param fn returns true to go on | nil, message
 -- @return true | nil, message: what fn returned, or why the file cannot be read
 function M.each(path, fn)
@@ -76,31 +90,14 @@ function M.each(path, fn)
 	return each_text(file, fn)
 end
 
--- The first line of a file, or nil.
-local function first_line(path)
+--- The first line of a file as parse() gives it, or nil.
+function M.first(path)
 	local found
 	M.each(path, function(raw)
 		found = M.parse(raw)
 		return nil
 	end)
 	return found
-end
-
---- Sorts files by the time and number of their first lines: the order in which they were written. Others come last.
--- @return new list
-function M.in_order(paths)
-	local keys, sorted = {}, table.move(paths, 1, #paths, 1, {})
-	for _, path in ipairs(paths) do
-		local line = first_line(path)
-		keys[path] = line and { line.time_ms, line.seq } or { math.maxinteger, 0 }
-	end
-	table.sort(sorted, function(a, b)
-		local one, two = keys[a], keys[b]
-		if one[1] ~= two[1] then return one[1] < two[1] end
-		if one[2] ~= two[2] then return one[2] < two[2] end
-		return a < b
-	end)
-	return sorted
 end
 
 return M

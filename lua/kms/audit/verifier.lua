@@ -106,7 +106,7 @@ end
 -- What a crash has left of a line, before a start.
 local function check_torn(self, line)
 	local torn = self.junk
-	self.junk = 0
+	self.junk, self.junk_nuls = 0, 0
 	if line.event ~= "start" then return torn == 0 or nil, "what stands before it is no line of an audit log" end
 	if line.torn ~= torn then
 		return nil, ("there are %d bytes before it that are no line, and it names another number"):format(torn)
@@ -128,10 +128,16 @@ local function remember(self, line, raw)
 	if line.event == "lost" then self.lost = self.lost + (math.tointeger(line.lines) or 0) end
 end
 
-local function take(self, raw)
+-- How many bytes of a line are NUL, of which `left_out` are not in its text.
+local function count_nuls(raw, left_out)
+	return select(2, raw:gsub("\0", "")) + left_out
+end
+
+local function take(self, raw, left_out)
 	local line = reader.parse(raw)
 	if not line then
-		self.junk = self.junk + #raw + 1
+		self.junk = self.junk + #raw + left_out + 1
+		self.junk_nuls = self.junk_nuls + count_nuls(raw, left_out)
 		return true
 	end
 	local ok, message = check_place(self, line)
@@ -145,22 +151,23 @@ end
 --- Checks the next file; its first line follows the last one of the file before.
 -- @return true | nil, message, which names the first line that is wrong
 function Verifier:file(path)
-	self.junk = 0
+	self.junk, self.junk_nuls = 0, 0
 	local junk_line
-	local ok, message = reader.each(path, function(raw, number, is_whole)
+	local ok, message = reader.each(path, function(raw, number, is_whole, left_out)
 		-- The next run, or the next file, has that line whole.
 		if not is_whole then
-			self.tail = #raw
+			self.tail, self.tail_nuls = #raw + left_out, count_nuls(raw, left_out)
 			return true
 		end
-		local fine, why = take(self, raw)
+		local fine, why = take(self, raw, left_out)
 		junk_line = self.junk > 0 and (junk_line or number) or nil
 		if fine then return true end
 		return nil, ("line %d: %s"):format(number, why)
 	end)
 	if not ok then return nil, message end
-	if self.junk > 0 then return nil, ("line %d: is no line of an audit log"):format(junk_line) end
-	return true
+	if self.junk == 0 then return true end
+	local nuls = self.junk_nuls > 0 and reader.NULS:format(self.junk_nuls) or ""
+	return nil, ("line %d: is no line of an audit log%s"):format(junk_line, nuls)
 end
 
 --- Ends the check.
@@ -175,6 +182,7 @@ function Verifier:result()
 		last_hash = head.hash, last_time_ms = head.time_ms, signatures = self.signatures, wallets = self.wallets,
 		unsigned = self.unsigned, lost = self.lost, torn = self.torn, gaps = self.gaps,
 		too_many = self.unsigned > self.max_unsigned and self.unsigned or nil, tail = self.tail,
+		tail_nuls = self.tail_nuls,
 	}
 end
 
@@ -186,7 +194,7 @@ function M.new(options)
 	return setmetatable({
 		expected = expected, max_unsigned = options.max_unsigned, wallets = {}, gaps = {}, ring_seq = {}, ring_hash = {},
 		ring_plain = {}, plain = 0, lines = 0, chains = 0, runs = 0, signatures = 0, unsigned = 0, lost = 0, torn = 0,
-		junk = 0, tail = 0,
+		junk = 0, junk_nuls = 0, tail = 0, tail_nuls = 0,
 	}, Verifier)
 end
 

@@ -4,6 +4,7 @@ local args = require("kms.cli.args")
 local control_client = require("kms.cli.control_client")
 local exit = require("kms.cli.exit")
 local files = require("kms.base.files")
+local order = require("kms.audit.order")
 local reader = require("kms.audit.reader")
 local session = require("kms.cli.session")
 local text = require("kms.base.text")
@@ -151,7 +152,7 @@ local function run(parsed, world)
 	local wants
 	wants, failed = matcher(parsed, world)
 	if not wants then return failed end
-	for _, path in ipairs(reader.in_order(list)) do
+	for _, path in ipairs(order.sorted(list)) do
 		local file, unreadable = reader.open(path)
 		if not file then return session.fail(world, unreadable, "ERR_FILE_MISSING") end
 		file:close()

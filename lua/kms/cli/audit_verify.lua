@@ -4,6 +4,7 @@ local args = require("kms.cli.args")
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
 local node_verify = require("kms.cli.recovery_verify")
+local order = require("kms.audit.order")
 local reader = require("kms.audit.reader")
 local session = require("kms.cli.session")
 local text = require("kms.base.text")
@@ -39,7 +40,8 @@ local function notes_of(result, is_known)
 	note(result.chains > 1, "%d chains begin in it: a node started with a new file", result.chains)
 	note(result.lost > 0, "the node says that %d lines are lost, for which it had no room", result.lost)
 	note(result.torn > 0, "%d lines are torn, by crashes that the lines behind them name", result.torn)
-	note(result.tail > 0, "the last line is incomplete: %d bytes", result.tail)
+	local nuls = result.tail_nuls > 0 and reader.NULS:format(result.tail_nuls) or ""
+	note(result.tail > 0, "the last line is incomplete: %d bytes%s", result.tail, nuls)
 	for _, gap in ipairs(result.gaps) do
 		note(true, "no signature covers the %d lines from number %d to %d: the end of a run", gap.lines, gap.first, gap.last)
 	end
@@ -76,7 +78,7 @@ local function verify(native, parsed, world)
 	local wallets, message, code = wallets_of(native, world, parsed)
 	if not wallets then return session.fail(world, message, code) end
 	local verifier = require("kms.audit.verifier").new({ wallets = wallets, max_unsigned = parsed.max_unsigned })
-	for _, path in ipairs(reader.in_order(parsed.file)) do
+	for _, path in ipairs(order.sorted(parsed.file, function(raw) return native.hex_encode(native.sha256(raw)) end)) do
 		local file, unreadable = reader.open(path)
 		if not file then return session.fail(world, unreadable, "ERR_FILE_MISSING") end
 		file:close()

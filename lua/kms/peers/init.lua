@@ -156,7 +156,9 @@ end
 
 local function note_ban(self, peer, event, ban)
 	local seconds = (ban.until_ms - ban.since_ms) // 1000
-	self.audit:event("ban", { peer = peer.wallet, cause = event, scope = ban.scope, rule = ban.rule, seconds = seconds })
+	self.audit:of_member("ban", peer.wallet, {
+		peer = peer.wallet, cause = event, scope = ban.scope, rule = ban.rule, seconds = seconds,
+	})
 end
 
 --- Records an event that may be harmless: it is logged only when it leads to a ban.

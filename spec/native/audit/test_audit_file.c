@@ -86,6 +86,42 @@ TEST(a_line_that_a_crash_has_torn_is_skipped_and_named)
 	remove_folder(&f, NONE, 1);
 }
 
+/* A power cut leaves zeros where lines had not reached the disk, also where the first line was. */
+TEST(what_a_power_cut_has_zeroed_is_skipped_and_named)
+{
+	enum { ZEROS = 10000 };
+	folder f = make_folder();
+	kms_audit_state state;
+	kms_audit *audit = open_log(f.file, 1 << 20, WAITING);
+	CHECK_OK(add(audit, "event", 1));
+	CHECK_OK(write_log(audit, &state));
+	kms_audit_free(audit);
+	kms_buf whole = load(f.file);
+	size_t first = line_of(&whole, 0).len + 1;
+	const size_t cuts[] = { 0, 3, 30, first - 1, first, first + 5, whole.len };
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+		size_t cut = cuts[i], end = cut < first ? 0 : cut < whole.len ? first : cut;
+		unsigned lines = cut < first ? 0 : cut < whole.len ? 1 : 2;
+		int fd = open(f.file, O_WRONLY | O_TRUNC | O_CLOEXEC);
+		CHECK(fd >= 0 && write(fd, whole.data, cut) == (ssize_t)cut);
+		CHECK(ftruncate(fd, (off_t)cut + ZEROS) == 0);
+		(void)close(fd);
+		audit = open_log(f.file, 1 << 20, WAITING);
+		CHECK_OK(write_log(audit, &state));
+		kms_audit_free(audit);
+		CHECK(state.sequence == lines + 1);
+		kms_buf file = load(f.file);
+		char want[64];
+		(void)snprintf(want, sizeof(want), "\"torn\":%zu}", cut - end + ZEROS + 2);
+		kms_text start = line_of(&file, lines + 1);
+		CHECK(follows(start, lines + 1, lines ? line_of(&file, lines - 1) : KMS_NO_TEXT));
+		CHECK(has(start, want));
+		kms_buf_free(&file);
+	}
+	kms_buf_free(&whole);
+	remove_folder(&f, NONE, 1);
+}
+
 TEST(a_file_with_something_else_is_left_alone)
 {
 	folder f = make_folder();
@@ -275,7 +311,8 @@ TEST(a_folder_that_is_gone_is_waited_for)
 }
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(a_new_run_goes_on_behind_the_last_line),
-	  T(a_line_that_a_crash_has_torn_is_skipped_and_named), T(a_file_with_something_else_is_left_alone),
+	  T(a_line_that_a_crash_has_torn_is_skipped_and_named),
+	  T(what_a_power_cut_has_zeroed_is_skipped_and_named), T(a_file_with_something_else_is_left_alone),
 	  T(a_file_that_others_write_or_that_is_none_is_refused), T(a_full_disk_keeps_lines_and_loses_none),
 	  T(a_line_that_is_torn_when_its_file_moves_is_whole_in_the_next),
 	  T(a_file_that_would_be_too_large_is_moved_aside), T(a_file_that_cannot_be_moved_aside_grows_on),
