@@ -95,6 +95,7 @@ describe("nova-kms policy suspend", function()
 		expect.refused(app:derive({ path = "admin/x" }), 403, "forbidden")
 		local before = node:status().policy
 		assert.same({ before.hash, 0 }, { before.set_hash, #before.suspended })
+		assert.truthy(http.get(node.port, "/status").body:find('"suspended":[]', 1, true)) -- a list, also where it is empty
 		assert.matches("^suspended until %d+%-%d+%-%d+T%d+:%d+:%d+Z: access.derive/no%-admin\n$",
 			ok("suspend", RULE, "--for", "10m", "--why", "ticket 12: who's \"there\"? äöü"))
 		expect.ok(app:derive({ path = "admin/x" }))

@@ -4,6 +4,7 @@ local cjson = require("cjson")
 local chain_api = require("kms.chain")
 local err = require("kms.base.err")
 local front = require("kms.routes.front")
+local json_text = require("kms.base.json")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_limit = require("kms.base.rate_limit")
@@ -39,7 +40,8 @@ local function ready(self)
 end
 
 local function status(self)
-	return json(self.status:page())
+	-- cjson would write its lists that are empty as {}.
+	return { status = 200, headers = JSON, body = json_text.encode(self.status:page()) }
 end
 
 local function nonce(self, inbound)
