@@ -21,6 +21,7 @@ local M = {}
 local Authorizer = {}
 Authorizer.__index = Authorizer
 
+local SECOND_MS = 1000
 local MAX_KNOWN = 10000
 local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
@@ -73,7 +74,7 @@ local function check(view, wallet)
 	return {
 		wallet = wallet, app_id = instance.app_id, version_id = instance.version_id,
 		instance_id = instance.id, point = point,
-		wallet_key = "w" .. wallet:sub(13), app_key = "a" .. instance.app_id,
+		wallet_key = "w" .. wallet:sub(13), app_key = "a" .. instance.app_id, refresh_ms = 0,
 	}
 end
 
@@ -88,7 +89,8 @@ end
 
 local function keep(self, wallet, facts, message, code, mono_ms)
 	if facts then
-		self.known:put(wallet, { facts = facts, refresh_ms = mono_ms + self.ttl_ms * 2 // 3 }, mono_ms + self.ttl_ms)
+		facts.refresh_ms = mono_ms + self.ttl_ms * 2 // 3
+		self.known:put(wallet, facts, mono_ms + self.ttl_ms)
 		self.hints:put(wallet, facts, mono_ms + REMEMBER_MS)
 		if self.remembered then self.remembered:add(wallet) end
 	elseif err.wire(code) == "unauthorized" then
@@ -133,9 +135,9 @@ local function shared_look_up(self, wallet, mono_ms, address)
 end
 
 -- Looks up again while the cached result is valid, so that no request waits when it expires.
-local function refresh(self, wallet, entry, mono_ms, address)
-	if mono_ms < entry.refresh_ms or self.look_ups:is_running(wallet) then return end
-	entry.refresh_ms = mono_ms + RETRY_REFRESH_MS
+local function refresh(self, wallet, facts, mono_ms, address)
+	if mono_ms < facts.refresh_ms or self.look_ups:is_running(wallet) then return end
+	facts.refresh_ms = mono_ms + RETRY_REFRESH_MS
 	loop.spawn(shared_look_up, self, wallet, mono_ms, address)
 end
 
@@ -143,14 +145,15 @@ end
 -- @param wallet canonical text
 -- @param mono_ms monotonic time
 -- @param address the client's, between which look-ups are fair; nil when all clients share one
--- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes), wallet_key, app_key (for rate limits) } |
+-- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes), wallet_key, app_key (for rate limits),
+-- refresh_ms (monotonic: from when on they are looked up again) } |
 -- nil, message, code, seconds to wait (ERR_BUSY): a name of code "unauthorized" (kms.base.err), ERR_CHAIN (the
 -- chain cannot be read) or ERR_BUSY (too many look-ups of unknown wallets)
 function Authorizer:authorize(wallet, mono_ms, address)
-	local entry = self.known:get(wallet, mono_ms)
-	if entry then
-		refresh(self, wallet, entry, mono_ms, address)
-		return entry.facts
+	local facts = self.known:get(wallet, mono_ms)
+	if facts then
+		refresh(self, wallet, facts, mono_ms, address)
+		return facts
 	end
 	local refusal = self.unknown:get(wallet, mono_ms)
 	if refusal then return refuse(refusal.message, refusal.code) end
@@ -173,7 +176,7 @@ end
 -- remembered (kms.auth.remembered); is_member: function(wallet) -> whether it is one of the KMS application's
 function M.new(deps)
 	local self = needs.take(deps, "chain ttl_ms", "log remembered is_member")
-	self.known, self.unknown, self.hints = lru.new(MAX_KNOWN), lru.new(MAX_UNKNOWN), lru.new(MAX_KNOWN)
+	self.known, self.unknown, self.hints = lru.new(MAX_KNOWN, SECOND_MS), lru.new(MAX_UNKNOWN), lru.new(MAX_KNOWN)
 	self.look_ups = single_flight.new()
 	self.known_queue, self.unknown_queue = rate_queue.new(KNOWN_QUEUE), rate_queue.new(UNKNOWN_QUEUE)
 	return setmetatable(self, Authorizer)

@@ -3,6 +3,8 @@
 
 local M = {}
 
+local HUGE = math.huge
+
 local LRU = {}
 LRU.__index = LRU
 
@@ -28,9 +30,10 @@ function LRU:get(key, now)
 		self:remove(key)
 		return nil
 	end
-	if self.ring.older ~= entry then
+	if now - entry.moved >= self.slack and self.ring.older ~= entry then
 		unlink(entry)
 		link_newest(self, entry)
+		entry.moved = now
 	end
 	return entry.value
 end
@@ -39,7 +42,7 @@ end
 function LRU:put(key, value, expires)
 	if self.entries[key] then self:remove(key) end
 	if self.size >= self.max then self:remove(self.ring.newer.key) end
-	local entry = { key = key, value = value, expires = expires }
+	local entry = { key = key, value = value, expires = expires, moved = -HUGE }
 	self.entries[key] = entry
 	link_newest(self, entry)
 	self.size = self.size + 1
@@ -62,9 +65,11 @@ function LRU:clear()
 end
 
 --- @param max  most entries, 1 or more
-function M.new(max)
+-- @param slack  time within which the order of uses does not matter: entries stay where they are, and their neighbours,
+--   which are not in the processor's caches, are not touched; nil: 0
+function M.new(max, slack)
 	if math.type(max) ~= "integer" or max < 1 then error("max must be an integer of 1 or more", 2) end
-	local self = setmetatable({ max = max }, LRU)
+	local self = setmetatable({ max = max, slack = slack or 0 }, LRU)
 	self:clear()
 	return self
 end
