@@ -20,6 +20,12 @@
 #define SUFFIX_LEN (sizeof(SUFFIX) - 1)
 #define SUFFIX_MAX (SUFFIX_LEN + KMS_DECIMAL_MAX + 1)
 
+/*
+ * Of one call of write(). A kernel may leave the core to another thread at the end of the call only: for a
+ * file of 16 MiB, copied in pages of megabytes, the loop's thread waited for milliseconds.
+ */
+#define PIECE_BYTES ((size_t)128 << 10)
+
 static void close_file(int *fd)
 {
 	if (*fd >= 0) (void)close(*fd);
@@ -145,7 +151,8 @@ bool kms_fd_try_again(int fd, short events)
 kms_status kms_fd_write(int fd, kms_span bytes)
 {
 	for (size_t done = 0; done < bytes.len;) {
-		ssize_t n = write(fd, bytes.bytes + done, bytes.len - done);
+		size_t left = bytes.len - done;
+		ssize_t n = write(fd, bytes.bytes + done, left < PIECE_BYTES ? left : PIECE_BYTES);
 		if (n < 0) {
 			ENSURE(kms_fd_try_again(fd, POLLOUT), KMS_ERR_SYSTEM);
 			continue;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -48,6 +49,16 @@ int fsync(int fd)
 	if (len < 0) abort();
 	synced[synced_count++][len] = '\0';
 	return fdatasync(fd);
+}
+
+/* In place of the C library's: notes how much is written at once. */
+static size_t largest_write, written;
+
+ssize_t write(int fd, const void *bytes, size_t len)
+{
+	if (len > largest_write) largest_write = len;
+	written += len;
+	return syscall(SYS_write, fd, bytes, len);
 }
 
 static kms_status open_status(const char *base, const char *below, bool make)
@@ -188,7 +199,28 @@ TEST(the_folders_that_it_makes_are_on_disk_before_files_in_them)
 	fixture_end(&f);
 }
 
+/* The kernel may leave the core to nobody else during a call. */
+TEST(large_files_are_written_in_pieces)
+{
+	enum { SIZE = (1 << 20) + 1, PIECE = 128 << 10 };
+	static uint8_t bytes[SIZE];
+	fixture f = fixture_new();
+	int fd;
+	kms_buf loaded = kms_buf_make(KMS_BUF_PLAIN, SIZE);
+	bytes[0] = bytes[PIECE] = bytes[SIZE - 1] = 7;
+	CHECK_OK(kms_folder_open(&fd, f.base, "", false));
+	largest_write = written = 0;
+	CHECK_OK(kms_file_write_new(fd, "large", KMS_SPAN(bytes)));
+	CHECK(largest_write == PIECE && written == SIZE);
+	CHECK_OK(kms_file_load(&loaded, fd, "large"));
+	CHECK(loaded.len == SIZE && memcmp(loaded.data, bytes, SIZE) == 0);
+	close(fd);
+	kms_buf_free(&loaded);
+	fixture_end(&f);
+}
+
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(folders_are_made_and_opened),
 	  T(the_folders_that_it_makes_are_on_disk_before_files_in_them),
 	  T(paths_that_lead_elsewhere_are_refused), T(links_fifos_and_files_are_no_folders),
-	  T(listings_say_what_is_a_folder), T(files_are_written_once_read_and_removed))
+	  T(listings_say_what_is_a_folder), T(files_are_written_once_read_and_removed),
+	  T(large_files_are_written_in_pieces))
