@@ -83,6 +83,22 @@ describe("chain backend local", function()
 		assert.equal("49", again:instance_by_wallet(NODE).app_id)
 	end)
 
+	it("has this node at another URL once its settings say so, and changes nothing that was edited", function()
+		edit(function(data) data.instances[DEMO].url = "http://127.0.0.1:1" end)
+		local again, moved = assert(open()), {}
+		for name, value in pairs(IDENTITY) do moved[name] = value end
+		moved.url = "http://127.0.0.1:8010"
+		assert.is_true(again:introduce(moved))
+		for _, reader in ipairs({ again, assert(open()) }) do
+			local own = reader:instance_by_wallet(NODE)
+			assert.same({ "http://127.0.0.1:8010", "1", 1700000000 }, { own.url, own.id, own.registered_at })
+			assert.equal("http://127.0.0.1:1", reader:instance_by_wallet(DEMO).url)
+		end
+		edit(function(data) data.instances[NODE].url = "https://kms.example" end)
+		assert.is_true(assert(open()):introduce(IDENTITY))
+		assert.equal("https://kms.example", assert(open()):instance_by_wallet(NODE).url)
+	end)
+
 	it("takes an edited file up", function()
 		edit(function(data) data.instances[DEMO].status = 1 end)
 		assert.equal(1, chain:instance_by_wallet(DEMO).status)

@@ -63,9 +63,8 @@ local function state(self)
 	if version and version == self.file_version then return self.data end
 	local data, message = data_file.read(self.path)
 	if not data then return broken(message) end
-	local ok, code
-	ok, message, code = check(data)
-	if not ok then return nil, message, code end
+	local ok, why, code = check(data)
+	if not ok then return nil, why, code end
 	self.data, self.file_version = data, version
 	return data
 end
@@ -98,12 +97,8 @@ function Chain:snapshot()
 	return self
 end
 
---- Does nothing: nothing needs to be read ahead.
-Chain.prefetch, Chain.prefetch_apps = Chain.begin_tick, Chain.begin_tick
-
---- Does nothing: nothing runs in the background.
-function Chain:close() -- luacheck: no self
-end
+--- Do nothing: nothing needs to be read ahead, and nothing runs in the background.
+Chain.prefetch, Chain.prefetch_apps, Chain.close = Chain.begin_tick, Chain.begin_tick, Chain.begin_tick
 
 --- Number and time of the head, made up from the machine's clock: there is no other time, so that it confirms a jump
 -- of that clock.
@@ -170,7 +165,7 @@ end
 local function instance(id, app_id, identity, url, now_s)
 	return {
 		id = id, app_id = app_id, version_id = "1", wallet = identity.wallet, operator = identity.wallet,
-		url = url, tee_pubkey = native.hex_encode(identity.tee_pubkey), zk_verified = true, status = 0,
+		url = url, made_url = url, tee_pubkey = native.hex_encode(identity.tee_pubkey), zk_verified = true, status = 0,
 		registered_at = now_s,
 	}
 end
@@ -189,10 +184,16 @@ local function genesis(self, identity, now_s)
 	}
 end
 
---- Makes the file, with the node in it, unless there is one. Returns true | nil, message, code.
+--- Makes the file, with the node in it, unless there is one. In one that is there only this node's own URL changes,
+-- where its settings name another one by now and nobody has edited it. Returns true | nil, message, code.
 function Chain:introduce(identity)
-	if files.version(self.path) then return true end
-	return save(self, genesis(self, identity, self.wall_ms() // 1000))
+	if not files.version(self.path) then return save(self, genesis(self, identity, self.wall_ms() // 1000)) end
+	local data, message, code = state(self)
+	if not data then return nil, message, code end
+	local own = data.instances[identity.wallet]
+	if not own or own.url == identity.url or own.url ~= own.made_url then return true end
+	own.url, own.made_url = identity.url, identity.url
+	return save(self, data)
 end
 
 local FIRST_APP_ID = 1001 -- of applications that are added; the demo application is before it
@@ -226,10 +227,8 @@ function M.add_app(dir, keys, app_id, now_s)
 	data.apps[app_id] = data.apps[app_id] or { status = 0 }
 	data.versions[app_id .. "/1"] = data.versions[app_id .. "/1"] or { status = 0 }
 	data.instances[keys.wallet] = instance(free_instance_id(data), app_id, keys, "", now_s)
-	local ok
-	ok, message, code = save(self, data)
-	if not ok then return nil, message, code end
-	return app_id
+	local saved, why, what = save(self, data)
+	return saved and app_id, why, what
 end
 
 --- Opens the file where there is one; `introduce` makes it.
