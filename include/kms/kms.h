@@ -97,7 +97,7 @@ typedef enum kms_category {
 	X(ERR_TTL, 0x215, "ttl_ms is out of range")                                     \
 	X(ERR_CLOCK_ENTRIES, 0x216, "vector clock has too many or impossible entries")  \
 	X(ERR_FUTURE, 0x217, "record is of a time ahead of this node's clock")          \
-	X(ERR_URL, 0x218, "not an acceptable URL")                                      \
+	X(ERR_URL, 0x218, "not an acceptable URL: allowed is http(s)://host[:port]")    \
 	X(ERR_FIELD_UNKNOWN, 0x219, "the operation has no such field")                  \
 	X(ERR_RECIPIENT, 0x21a, "not an age X25519 recipient")                          \
 	X(ERR_AGE, 0x21b, "not an age file that this key opens")                        \
@@ -137,7 +137,7 @@ typedef enum kms_category {
 	X(ERR_SYSTEM, 0x801, "system call failed")                                      \
 	X(ERR_SELFTEST, 0x802, "self-test failed")                                      \
 	X(ERR_MLOCK, 0x803, "cannot lock memory: raise the memlock limit (ulimit -l)")  \
-	X(ERR_FILE_MODE, 0x804, "file is readable by others: its mode must be 0600")    \
+	X(ERR_FILE_MODE, 0x804, "not a file, or readable by others: mode must be 0600") \
 	X(ERR_FILE_FORMAT, 0x805, "file does not have the expected format")             \
 	X(ERR_FILE_MISSING, 0x806, "file does not exist")                               \
 	X(ERR_NSM_MISSING, 0x807, "no Nitro Security Module: this is no Nitro enclave") \

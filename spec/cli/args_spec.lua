@@ -125,6 +125,8 @@ describe("kms.cli", function()
 			{ { "--versio" }, "nova-kms: unknown option '--versio'" },
 			{ { "config" }, "nova-kms config: a command is missing" },
 			{ { "config", "chek" }, "did you mean 'check'?" },
+			{ { "comp" }, "nova-kms: unknown command 'comp', did you mean 'completion'?" },
+			{ { "dr" }, "nova-kms: unknown command 'dr'\n" },
 			{ { "version", "x" }, "nova-kms version: unexpected argument 'x'" },
 			{ { "config", "check", "--confg=x" }, "unknown option '--confg', did you mean '--config'?" },
 		}) do

@@ -155,10 +155,27 @@ describe("command", function()
 			end
 		end)
 
+		it("names what is wrong, and what is allowed", function()
+			for words, case in pairs({
+				["not an acceptable URL: allowed is http(s)://host[:port]"] = {
+					"derive", "--path", "p", "--seed", seed, "--url", "127.0.0.1:8000",
+				},
+				["--key is empty: a key has at least one byte"] = { "put", "--key", "", "--value", "v" },
+				["--key is empty: a key has at least"] = { "get", "--key", "", "--seed", seed },
+				["not a file, or readable by others: mode must be 0600"] = { "derive", "--path", "p", "--seed", dir },
+				["unknown option '--ttl', did you mean '--ttl-ms'?"] = { "put", "--key", "k", "--value", "v", "--ttl=5" },
+			}) do
+				local code, _, err = nova({ "call", table.unpack(case) })
+				assert.equal(exit.USAGE, code)
+				assert.truthy(err:find(words, 1, true), err)
+			end
+		end)
+
 		it("takes the demo application's seed from DATA_DIR", function()
 			local code, _, err = nova({ "call", "list" }, { DATA_DIR = dir })
 			assert.equal(exit.USAGE, code)
-			assert.equal(("nova-kms: seed %s/demo-app.seed: file does not exist"):format(dir), err)
+			assert.equal(("nova-kms: seed %s/demo-app.seed: file does not exist; name your application's with --seed"):format(
+				dir), err)
 			code, _, err = nova({ "call", "list" }, { DATA_DIR = "" })
 			assert.equal(exit.USAGE, code)
 			assert.truthy(err:find("seed data/demo-app.seed: ", 1, true))

@@ -101,6 +101,15 @@ describe("nova-kms recovery", function()
 		assert.is_nil(text:find("\27", 1, true))
 	end)
 
+	it("shows shares that nobody gave yet, and says what a node without custodians is", function()
+		local code, text = run("show", "--url", (node({ body = (PAGE:gsub('"have":1', '"have":0'):gsub("%[{}.-%]", "[]")) })))
+		assert.equal(0, code, text)
+		assert.truthy(text:find("waiting    has 0 of 2 shares\n", 1, true), text)
+		code, text = run("show", "--url", (node({ status = "404 Not Found", body = '{"message":"not found"}' })))
+		assert.equal(1, code, text)
+		assert.truthy(text:find("the node refused: not found: a node without RECOVERY has no custodians", 1, true), text)
+	end)
+
 	it("waits and asks again where the node limits its address, as other custodians may share it", function()
 		local limited = { status = "429 Too Many Requests", more = "Retry-After: 1\r\n", body = LIMITED }
 		local busy = { status = "503 Service Unavailable", more = "Retry-After: 0\r\n", body = "busy" }

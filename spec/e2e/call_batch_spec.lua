@@ -80,7 +80,7 @@ describe("nova-kms call", function()
 			}) do
 				local code, out, err = batch('{"op":"put","key":"never","value":""}\n' .. case[1] .. "\n")
 				assert.same({ case[1], exit.USAGE, "" }, { case[1], code, out })
-				assert.truthy(err:find(case[2], 1, true), err)
+				assert.truthy(err:find(case[2] .. " (`nova-kms call batch --help` shows", 1, true), err)
 			end
 			assert.equal(exit.FAILED, (call({ "get", "--key", "never", "--url", url })))
 			assert.equal(exit.USAGE, (call({ "batch", dir .. "/none", "--url", url })))

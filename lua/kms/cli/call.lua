@@ -32,6 +32,7 @@ end
 
 local function key_required(parsed)
 	if not parsed.key then return nil, "--key is missing" end
+	if parsed.key == "" then return nil, "--key is empty: a key has at least one byte" end
 	return { key = parsed.key }
 end
 
@@ -58,14 +59,16 @@ KINDS.get = { memory = session.ALL, format = "raw", fields = key_required }
 KINDS.put = {
 	memory = session.ALL,
 	fields = function(parsed, native)
-		if not parsed.key then return nil, "--key is missing" end
+		local record, why = key_required(parsed)
+		if not record then return nil, why end
 		if (parsed.value == nil) == (parsed.value_file == nil) then
 			return nil, "give either --value or --value-file"
 		end
 		local value, message, code = parsed.value, nil, nil
 		if not value then value, message, code = native.value_read(parsed.value_file) end
 		if not value then return nil, ("--value-file %s: %s"):format(parsed.value_file, message), code end
-		return { key = parsed.key, value = value, ttl_ms = parsed.ttl_ms }
+		record.value, record.ttl_ms = value, parsed.ttl_ms
+		return record
 	end,
 	print = function(world, parsed, result)
 		session.print(world, ("stored %s of application %s at %d%s"):format(text.printable(parsed.key), result.app_id,

@@ -9,6 +9,7 @@ local session = require("kms.cli.session")
 
 local STDOUT = 1 -- descriptor of world.stdout
 local MAX_WAIT_S = 600 -- of all waits
+local ALLOWED = "(`nova-kms call batch --help` shows the operations and their fields)"
 
 local NOTES = [[
 FILE has one operation a line, in JSON, and at most 16 MiB:
@@ -38,7 +39,7 @@ local function read(native, path)
 		local kind, fields
 		line = line + 1
 		at, kind, fields = file:operation(at)
-		if at == nil then return nil, ("%s: line %d: %s"):format(path, line, kind), "ERR_USAGE" end
+		if at == nil then return nil, ("%s: line %d: %s %s"):format(path, line, kind, ALLOWED), "ERR_USAGE" end
 		if kind then operations[#operations + 1] = { kind = kind, fields = fields, line = line } end
 	end
 	file:close()

@@ -101,7 +101,10 @@ function M.open(world, parsed, native)
 	path, failed = session.seed_path(parsed, world, "demo-app.seed")
 	if not path then return nil, failed end
 	seed, message, code = native.seed_load(path)
-	if not seed then return nil, session.fail(world, ("seed %s: %s"):format(path, message), code) end
+	if not seed then
+		local hint = not parsed.seed and code == "ERR_FILE_MISSING" and "; name your application's with --seed" or ""
+		return nil, session.fail(world, ("seed %s: %s%s"):format(path, message, hint), code)
+	end
 	local known
 	known, failed = memory_of(world, parsed)
 	if known == false then return nil, failed end

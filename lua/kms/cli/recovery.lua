@@ -146,8 +146,9 @@ local function show(parsed, world)
 		if waiting.need then
 			local names = {}
 			for i, name in ipairs(table_of(waiting.given)) do names[i] = shown(name) end
-			session.print(world, ("waiting    has %s of %s shares: %s"):format(shown(waiting.have), shown(waiting.need),
-				waiting.problem and shown(waiting.problem) or table.concat(names, ", ")))
+			local who = waiting.problem and shown(waiting.problem) or table.concat(names, ", ")
+			session.print(world, ("waiting    has %s of %s shares%s%s"):format(shown(waiting.have), shown(waiting.need),
+				who == "" and "" or ": ", who))
 		end
 		return exit.OK
 	end)

@@ -11,6 +11,7 @@ local M = {}
 local BUSY = { [429] = true, [503] = true } -- HTTP statuses
 local MAX_WAIT_S = 300 -- of all waits of a call
 local FIRST_S = 1 -- of waits that double where the node asks for less
+local NO_CUSTODIANS = ": a node without RECOVERY has no custodians"
 
 --- The base of a URL, without a slash at its end.
 function M.base(url)
@@ -51,7 +52,8 @@ function M.request(world, parsed, path, more)
 	response.value = fetch.decode(response.body)
 	if response.status == 200 then return response end
 	local said = session.table_of(response.value).message
-	return nil, ("the node refused: %s"):format(session.shown(said or ("HTTP %d"):format(response.status))), "ERR_REFUSED"
+	local why = session.shown(said or ("HTTP %d"):format(response.status))
+	return nil, ("the node refused: %s%s"):format(why, response.status == 404 and NO_CUSTODIANS or ""), "ERR_REFUSED"
 end
 
 return M

@@ -41,7 +41,7 @@ local function listen(parts)
 	})
 	local host, port = config.BIND_ADDR:match("^%[?(.-)%]?:(%d+)$")
 	local ok, message = server:listen(host, tonumber(port))
-	if not ok then return nil, ("cannot listen on %s: %s"):format(config.BIND_ADDR, message) end
+	if not ok then return nil, ("cannot listen on BIND_ADDR %s: %s"):format(config.BIND_ADDR, message) end
 	parts.log:info("listening", {
 		address = config.BIND_ADDR, version = native.version, tee = config.TEE, chain = config.CHAIN,
 		wallet = parts.tee.address, locked_bytes = (native.guarded()),
