@@ -20,7 +20,7 @@ local NO_PCR = ("0"):rep(96)
 -- What blocks print, by a part of the block.
 local PRINTED = {
 	["call derive"] = "[%w+/]+=\n$",
-	["lua5.4 first.lua"] = "^[%w+/]+=\n$",
+	["lua5.4 first.lua"] = "^[%w+/]+=\npostgres://db\tconfig/db\nnot found\tHTTP 404 not_found: not found\tERR_REFUSED\n$",
 	["call get"] = "postgres://db",
 	["call list"] = "config/db\n",
 	["audit verify"] = "whole",
