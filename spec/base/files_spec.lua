@@ -86,4 +86,27 @@ describe("files", function()
 		end
 		assert.is_nil(files.check_dir(dir .. "/none"))
 	end)
+
+	it("shows each entry of a folder once, or as many as are wanted, and keeps no memory of it", function()
+		local wanted = {}
+		for i = 1, 150 do
+			wanted[i] = ("name %03d"):format(i)
+			spec_files.write(dir .. "/" .. wanted[i], "")
+		end
+		assert.same(wanted, files.list(dir))
+		assert.same({}, files.list(dir .. "/missing"))
+		local seen = 0
+		local function some() seen = seen + 1 return seen == 70 end
+		files.each(dir, some)
+		assert.equal(70, seen)
+		local function kib()
+			collectgarbage()
+			collectgarbage()
+			return collectgarbage("count")
+		end
+		local before = kib()
+		for _ = 1, 1000 do files.list(dir .. "/missing") end
+		for _ = 1, 200 do files.each(dir, function() return true end) end
+		assert.is_true(kib() - before < 100, kib() - before)
+	end)
 end)

@@ -5,6 +5,8 @@ local uv = require("luv")
 
 local M = {}
 
+local ENTRIES_AT_ONCE = 64 -- of a folder
+
 -- The text of a luv error: "ENOENT: no such file or directory: a/b" without code and path.
 local function reason_of(message)
 	return message:match("^%u+: ([^:]+)") or message
@@ -58,11 +60,27 @@ function M.check_dir(path)
 	return true
 end
 
+--- Calls fn(name, type) for each entry of a folder, in no order, until it returns true. Nothing is called where the
+-- folder cannot be read. Use this instead of uv.fs_scandir, which loses half a KiB in each call (luv 1.44).
+-- @param fn type: "file", "directory", "link", ...; must not throw
+function M.each(path, fn)
+	local dir, enough = uv.fs_opendir(path, nil, ENTRIES_AT_ONCE), false
+	while dir and not enough do
+		local entries = uv.fs_readdir(dir)
+		if not entries or #entries == 0 then break end
+		for _, entry in ipairs(entries) do
+			enough = fn(entry.name, entry.type) == true
+			if enough then break end
+		end
+	end
+	if dir then uv.fs_closedir(dir) end
+end
+
 --- Removes a folder and what is in it. Links are removed, their targets stay. A missing folder is fine.
 function M.remove_dir(path)
-	local scan = uv.fs_scandir(path)
-	if not scan then return end
-	for name, kind in uv.fs_scandir_next, scan do
+	local entries = {}
+	M.each(path, function(name, kind) entries[name] = kind end)
+	for name, kind in pairs(entries) do
 		local child = path .. "/" .. name
 		if kind == "directory" then M.remove_dir(child) else uv.fs_unlink(child) end
 	end
@@ -71,12 +89,8 @@ end
 
 --- The names in a folder, sorted; an empty list where it cannot be read.
 function M.list(path)
-	local names, scan = {}, uv.fs_scandir(path)
-	while scan do
-		local name = uv.fs_scandir_next(scan)
-		if not name then break end
-		names[#names + 1] = name
-	end
+	local names = {}
+	M.each(path, function(name) names[#names + 1] = name end)
 	table.sort(names)
 	return names
 end

@@ -41,17 +41,18 @@ end
 local function find_strays(dir, mistakes)
 	local known = {}
 	for i, name in ipairs(schema.NAMES) do known[i] = name .. ".lua" end
-	local scan, seen, count = uv.fs_scandir(dir), {}, 0
+	local seen, count = {}, 0
 	for _, name in ipairs(known) do seen[name] = true end
-	for name in function() return scan and uv.fs_scandir_next(scan) end do
+	files.each(dir, function(name)
 		count = count + 1
-		if count > MAX_ENTRIES then break end
+		if count > MAX_ENTRIES then return true end
 		if name:find("%.lua$") and not seen[name] and not name:find("_spec%.lua$") then
 			local near = suggest.nearest(name, known)
 			local hint = near and ", the nearest is " .. near or ""
 			M.add_mistake(mistakes, dir .. "/" .. name, nil, "is no policy file" .. hint)
 		end
-	end
+		return false
+	end)
 end
 
 -- Returns nil when `dir` is the shipped folder; otherwise the owner of the shipped folder, and why `dir` is not

@@ -5,6 +5,7 @@ local uv = require("luv")
 local beat = require("kms.base.beat")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
+local files = require("kms.base.files")
 local needs = require("kms.base.needs")
 
 local M = {}
@@ -19,8 +20,8 @@ local function cpu_seconds()
 end
 
 local function open_descriptors()
-	local scan, count = uv.fs_scandir("/proc/self/fd"), 0
-	while scan and uv.fs_scandir_next(scan) do count = count + 1 end
+	local count = 0
+	files.each("/proc/self/fd", function() count = count + 1 end)
 	return count
 end
 
