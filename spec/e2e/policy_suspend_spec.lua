@@ -178,6 +178,27 @@ describe("nova-kms policy suspend", function()
 		assert.equal(403, session:call(ask).status)
 	end)
 
+	it("is noted for those operations of a message that it let through, and for no other", function()
+		ok("suspend", RULE, "--for", "10m")
+		local session = sessions.open(app)
+		local answers = session:call({
+			{ op = "derive", path = "a" }, { op = "derive", path = "admin/x" }, { op = "derive", path = "admin/broken" },
+			{ op = "derive", path = "b" },
+		})
+		local statuses, noted = {}, {}
+		for i, answer in ipairs(answers) do statuses[i] = answer.status end
+		assert.same({ 200, 200, 403, 200 }, statuses)
+		wait.until_true("the last line", function()
+			noted = {}
+			local lines = audit_file.events(audit, "derive")
+			for i = #lines, math.max(1, #lines - 2), -1 do table.insert(noted, 1, lines[i].suspended_rule or "-") end
+			return noted[3] == "-" and lines[#lines].request == lines[#lines - 2].request
+		end)
+		assert.same({ "-", RULE, "-" }, noted)
+		local opened = audit_file.events(audit, "session")
+		assert.is_nil(opened[#opened].suspended_rule)
+	end)
+
 	it("stays over a reload of other files, and ends with one of its own", function()
 		ok("suspend", RULE, "--for", "10m")
 		folder:take(node, "sync", "return { parallel = 3 }")

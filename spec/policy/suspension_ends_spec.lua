@@ -1,7 +1,9 @@
 --- Suspensions of rules (kms.policy.suspensions): in what order they change and end, and what rules keep meanwhile.
 
+local bans = require("kms.peers.bans")
 local policy_kit = require("spec.support.policy_kit")
 
+local WALLET = "0x" .. ("b"):rep(40)
 local RULES = [[
 local function refuse(path) return function(r) if r.path == path then return false, "not " .. path end end end
 return { derive = {
@@ -117,5 +119,25 @@ return { derive = {
 		assert.same({ true, "access.derive/third" }, { derive("p") })
 		assert(p.suspensions:resume("access.derive/third"))
 		assert.equal("access.derive/third", derive("p").rule)
+	end)
+
+	it("of the blacklist lifts no ban, and stops no other rule of the same event", function()
+		kit:write("blacklist", [[
+return { rules = {
+	{ name = "soft", event = "bad_hmac", count = 1, within = 60, ban = 10, scope = "calls" },
+	{ name = "hard", event = "bad_hmac", count = 2, within = 60, ban = 100, scope = "calls" },
+} }]])
+		assert.is_true(p:reload("command"))
+		local list = bans.new({ policy = p, ban_ms = 600000, wall_ms = p.wall_ms })
+		local function event() return list:record(WALLET, "bad_hmac", p.mono_ms()) end
+		assert.equal("soft", event().rule)
+		assert(suspend("blacklist.rules.1/soft"))
+		assert.equal("soft", list:calls(WALLET, p.mono_ms()).rule)
+		assert.equal("hard", event().rule)
+		assert(suspend("blacklist.rules.2/hard"))
+		assert.equal("hard", list:calls(WALLET, p.mono_ms()).rule)
+		assert.is_nil(event())
+		assert.equal("hard", list:calls(WALLET, p.mono_ms() + 99999).rule)
+		assert.is_nil(list:calls(WALLET, p.mono_ms() + 100000))
 	end)
 end)
