@@ -118,16 +118,21 @@ describe("nova-kms policy suspend", function()
 		local top = select(2, nodes.run({ "top", "--count", "1", "--socket", node.dir .. "/control.sock" }, { env = {} }))
 		assert.truthy(top:find("SUSPENDED, 10 min left: " .. RULE, 1, true) or top:find("SUSPENDED, 9 min left: " .. RULE, 1,
 			true), top)
-		local said = assert(http.get(metrics, "/metrics")).body
-		assert.truthy(said:find("\nkms_policy_rules_suspended 1\n", 1, true))
+		local said
+		local function wait_suspended(count) -- a scrape may be as old as the one before
+			wait.until_true("the metric", function()
+				said = assert(http.get(metrics, "/metrics")).body
+				return said:find(("\nkms_policy_rules_suspended %d\n"):format(count), 1, true)
+			end)
+		end
+		wait_suspended(1)
 		assert.truthy(said:find(('\nkms_policy_rule_calls_total{rule="%s",outcome="let_through"} 1\n'):format(RULE), 1, true))
-		assert.truthy(node:log():find('"suspended_rule":"' .. RULE .. '"', 1, true))
+		node:wait_log('"suspended_rule":"' .. RULE .. '"')
 		assert.equal("in force again: " .. RULE .. "\n", ok("resume", RULE))
 		assert.equal("was not suspended: " .. RULE .. "\n", ok("resume", RULE))
 		expect.refused(app:derive({ path = "admin/x" }), 403, "forbidden")
 		assert.equal(before.hash, node:status().policy.hash)
-		said = assert(http.get(metrics, "/metrics")).body
-		assert.truthy(said:find("\nkms_policy_rules_suspended 0\n", 1, true))
+		wait_suspended(0)
 	end)
 
 	it("ends by itself, with a line in the log", function()
