@@ -111,9 +111,13 @@ static int load_file(lua_State *L)
 	lua_setupvalue(L, -2, 1);
 	lua_call(L, 0, 1);
 	if (!lua_istable(L, -1)) return luaL_error(L, "%s.lua does not return a table", l->name);
+	/* A copy: hooks are called by their place, and a file that changes its table must not move them. */
+	const char *wrong = vm_copy(L, vm, L, -1, VM_FUNCTIONS_SHARED);
+	if (wrong) return vm_stop(L, VM_NONSENSE, wrong);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->files);
 	lua_insert(L, -2);
 	lua_setfield(L, -2, l->name);
+	lua_settop(L, 1);
 	/* Garbage of loading must not count as what the file holds. */
 	lua_gc(L, LUA_GCCOLLECT);
 	if (vm->bytes > vm->max_bytes / 2)
@@ -139,7 +143,7 @@ const char *vm_read(lua_State *host, vm_state *vm, const char *name)
 	/* No lua_getfield: making a string of the name could throw here. */
 	for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
 		if (strcmp(lua_tostring(L, 2), name) != 0) continue;
-		const char *wrong = vm_copy(host, vm, L, 3, true);
+		const char *wrong = vm_copy(host, vm, L, 3, VM_FUNCTIONS_AS_LINES);
 		lua_settop(L, 0);
 		return wrong;
 	}
@@ -156,7 +160,7 @@ static int provide(lua_State *L)
 {
 	providing *p = lua_touserdata(L, 1);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, p->table);
-	const char *wrong = vm_copy(L, vm_of(L), p->host, p->index, false);
+	const char *wrong = vm_copy(L, vm_of(L), p->host, p->index, VM_FUNCTIONS_REFUSED);
 	if (wrong) return vm_stop(L, VM_NONSENSE, wrong);
 	lua_setfield(L, -2, p->name);
 	return 0;

@@ -44,7 +44,7 @@ static int push_hook(lua_State *L, const vm_state *vm, const calling *c)
 /* Facts as a read-only table; a list, which a hook may reorder, as a copy. */
 static void push_argument(lua_State *L, calling *c, int arg, int known)
 {
-	const char *wrong = vm_copy(L, vm_of(L), c->host, arg, false);
+	const char *wrong = vm_copy(L, vm_of(L), c->host, arg, VM_FUNCTIONS_REFUSED);
 	if (wrong) vm_stop(L, VM_NONSENSE, wrong);
 	if (lua_istable(L, -1) && !(c->hook->kind == VM_LIST && arg == c->hook->first))
 		vm_protect_facts(L, known);
@@ -129,7 +129,7 @@ vm_end vm_call(vm_decision *decision, vm_state *vm, lua_State *host, const vm_ho
 
 const char *vm_push_result(lua_State *host, vm_state *vm)
 {
-	return vm_copy(host, vm, vm->L, 1, false);
+	return vm_copy(host, vm, vm->L, 1, VM_FUNCTIONS_REFUSED);
 }
 
 void vm_push_effects(lua_State *host, vm_state *vm)
@@ -145,7 +145,7 @@ void vm_push_effects(lua_State *host, vm_state *vm)
 	lua_createtable(host, (int)kept, 0);
 	for (unsigned i = 1; i <= kept; i++) {
 		lua_rawgeti(L, 1, (lua_Integer)i);
-		if (!vm_copy(host, vm, L, 2, false)) lua_rawseti(host, -2, (lua_Integer)i);
+		if (!vm_copy(host, vm, L, 2, VM_FUNCTIONS_REFUSED)) lua_rawseti(host, -2, (lua_Integer)i);
 		lua_settop(L, 1);
 	}
 	if (vm->effect_count > kept) {

@@ -14,7 +14,7 @@ typedef struct copying {
 	lua_State *to, *from;
 	unsigned nodes, tables;
 	size_t bytes; /* of text: a policy can hold one long text a thousand times at no cost */
-	bool functions;
+	vm_functions functions;
 } copying;
 
 static const char *copy_value(copying *c, int index, unsigned depth);
@@ -30,8 +30,10 @@ static int function_lines(lua_State *host)
 static const char *copy_function(copying *c, int index)
 {
 	lua_Debug ar;
-	if (!c->functions || !lua_checkstack(c->from, 1)) return "a function is no plain data";
+	if (c->functions == VM_FUNCTIONS_REFUSED || !lua_checkstack(c->from, 1))
+		return "a function is no plain data";
 	lua_pushvalue(c->from, index);
+	if (c->functions == VM_FUNCTIONS_SHARED) return NULL;
 	lua_getinfo(c->from, ">S", &ar);
 	lua_pushinteger(c->to, ar.linedefined);
 	lua_pushinteger(c->to, ar.lastlinedefined);
@@ -133,7 +135,7 @@ static const char *copy_value(copying *c, int index, unsigned depth)
 	}
 }
 
-const char *vm_copy(lua_State *to, vm_state *vm, lua_State *from, int index, bool functions)
+const char *vm_copy(lua_State *to, vm_state *vm, lua_State *from, int index, vm_functions functions)
 {
 	copying c = { .vm = vm, .to = to, .from = from, .functions = functions };
 	return copy_value(&c, lua_absindex(from, index), 0);

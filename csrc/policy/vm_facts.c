@@ -32,7 +32,7 @@ static int facts_pairs(lua_State *L)
 {
 	lua_pushcfunction(L, facts_next);
 	lua_getiuservalue(L, 1, 1);
-	const char *wrong = vm_copy(L, vm_of(L), L, -1, false);
+	const char *wrong = vm_copy(L, vm_of(L), L, -1, VM_FUNCTIONS_REFUSED);
 	if (wrong) return luaL_error(L, "%s", wrong);
 	lua_remove(L, -2);
 	lua_pushnil(L);

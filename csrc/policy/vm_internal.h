@@ -96,13 +96,19 @@ int vm_open_libraries(lua_State *L);
 
 /* ---- vm_copy.c, vm_facts.c: plain data ---- */
 
+/* What a copy does with functions. */
+typedef enum vm_functions {
+	VM_FUNCTIONS_REFUSED,
+	VM_FUNCTIONS_AS_LINES, /* functions that return the lines which they cover */
+	VM_FUNCTIONS_SHARED,   /* the functions themselves, within one state */
+} vm_functions;
+
 /*
  * Copies the value at `index` of `from` (read without throwing) to the top of `to` (may throw there). One of
- * them is the VM's state, or both are. With `functions`, functions become functions that return the lines
- * they cover; without, they are refused. Returns NULL, or what is wrong with the value (static text), with
+ * them is the VM's state, or both are. Returns NULL, or what is wrong with the value (static text), with
  * nothing pushed.
  */
-const char *vm_copy(lua_State *to, vm_state *vm, lua_State *from, int index, bool functions);
+const char *vm_copy(lua_State *to, vm_state *vm, lua_State *from, int index, vm_functions functions);
 
 /* Replaces the table of facts on top of L by a read-only proxy; `known` at an index, or 0. */
 void vm_protect_facts(lua_State *L, int known);

@@ -184,7 +184,7 @@ static void push_provided(lua_State *L, const vm_state *vm, const char *name)
 {
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->provided);
 	lua_getfield(L, -1, name);
-	const char *wrong = vm_copy(L, vm_of(L), L, -1, false);
+	const char *wrong = vm_copy(L, vm_of(L), L, -1, VM_FUNCTIONS_REFUSED);
 	if (wrong) luaL_error(L, "%s", wrong);
 }
 
@@ -207,7 +207,7 @@ static int helper_store(lua_State *L)
 		luaL_argerror(L, 1, "is no application id");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->provided);
 	if (lua_getfield(L, -1, "store") == LUA_TTABLE && lua_getfield(L, -1, id) == LUA_TTABLE) {
-		const char *wrong = vm_copy(L, vm, L, -1, false);
+		const char *wrong = vm_copy(L, vm, L, -1, VM_FUNCTIONS_REFUSED);
 		return wrong ? luaL_error(L, "%s", wrong) : 1;
 	}
 	if (vm->store) kms_store_get_app_stats(&stats, vm->store, app_id);

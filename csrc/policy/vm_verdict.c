@@ -152,7 +152,7 @@ static void push_list(lua_State *L, int first)
 static void push_data(lua_State *L, int first)
 {
 	if (!lua_istable(L, first)) nonsense(L, "it does not return a table");
-	const char *wrong = vm_copy(L, vm_of(L), L, first, false);
+	const char *wrong = vm_copy(L, vm_of(L), L, first, VM_FUNCTIONS_REFUSED);
 	if (wrong) nonsense(L, wrong);
 }
 

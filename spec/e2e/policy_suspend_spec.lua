@@ -257,6 +257,7 @@ describe("nova-kms policy suspend", function()
 			["/policy/suspended/" .. RULE .. "?for=9999999999"] = "for must be a number of seconds",
 			["/policy/suspended/" .. RULE .. "?for=1e3"] = "for must be a number of seconds",
 			["/policy/suspended/" .. RULE .. "?for=60&for=61"] = "the query must be",
+			["/policy/suspended/" .. RULE .. "?for=60&reason=a"] = "the query must be",
 			["/policy/suspended/" .. RULE .. "?for=60&why=a&why=b"] = "the query must be",
 			["/policy/suspended/" .. RULE .. "?for=60&why=a%0Ab"] = "why: allowed are 1 to 200 bytes",
 			["/policy/suspended/" .. RULE .. "?for=60&why=%00"] = "why: allowed are 1 to 200 bytes",
@@ -268,6 +269,8 @@ describe("nova-kms policy suspend", function()
 			assert.equal(400, response.status, target)
 			assert.truthy(response.body:find(text, 1, true), response.body)
 		end
+		assert.equal("there are no parameters",
+			node:control("DELETE", "/policy/suspended/" .. RULE .. "?for=60").message)
 		for _, port in ipairs({ node.port, metrics }) do
 			assert.equal(404, http.request(port, { method = "PUT", target = "/policy/suspended/" .. RULE .. "?for=9" }).status)
 		end

@@ -58,6 +58,25 @@ describe("a suspended rule", function()
 		assert.is_nil(rule("access.derive/broken").hit_ms)
 	end)
 
+	it("stays the same rule where the file changes its own list while it runs", function()
+		kit:write("access", [[
+local rules = {
+	{ name = "first" },
+	{ name = "a", decide = function(r) if r.path == "a" then return false, "not a" end end },
+	{ name = "b", decide = function(r) if r.path == "b" then return false, "not b" end end },
+}
+rules[1].decide = function(r) if r.path == "shift" then table.remove(rules, 1) end end
+return { derive = rules }
+]])
+		assert.is_true(p:reload("command"))
+		assert(suspend("access.derive/a"))
+		assert.is_true(derive("shift"))
+		assert.is_true(derive("a"))
+		assert.equal("not b", derive("b").reason)
+		assert.same({ 0, 1 }, { rule("access.derive/a").refused, rule("access.derive/a").let_through })
+		assert.same({ 1, 0 }, { rule("access.derive/b").refused, rule("access.derive/b").let_through })
+	end)
+
 	it("can be the last of 256", function()
 		local rules = {}
 		for i = 1, 256 do

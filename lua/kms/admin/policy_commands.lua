@@ -12,6 +12,8 @@ local note = require("kms.policy.note")
 
 local M = {}
 
+local SUSPEND = { ["for"] = true, why = true } -- its parameters
+
 local HEADERS = { ["Content-Type"] = "application/json" }
 
 local function reply(value, outcome)
@@ -48,10 +50,18 @@ local function parameter(query, name)
 	return value, math.type(count) == "integer" and count <= 1
 end
 
+-- Whether a query has no other parameters than these.
+local function only(query, known)
+	for pair in (query or ""):gmatch("[^&]+") do
+		if not known[pair:match("^[^=]*")] then return false end
+	end
+	return true
+end
+
 local function suspend(self, name, caller, query)
 	local seconds, once = parameter(query, "for")
 	local why, why_once = parameter(query, "why")
-	if not once or not why_once then
+	if not once or not why_once or not only(query, SUSPEND) then
 		return err.reply("ERR_BAD_REQUEST", "the query must be for=SECONDS, or for=SECONDS&why=TEXT")
 	end
 	if not seconds or not seconds:find("^%d+$") or #seconds > 9 then
@@ -66,7 +76,8 @@ local function suspend(self, name, caller, query)
 	return reply({ suspended = list[#list], hash = self.policy:hash() }, "suspended")
 end
 
-local function resume(self, name, caller)
+local function resume(self, name, caller, query)
+	if not only(query, {}) then return err.reply("ERR_BAD_REQUEST", "there are no parameters") end
 	local ok, was = self.policy.suspensions:resume(name, caller.uid)
 	if not ok then return err.reply("ERR_BAD_REQUEST", was) end
 	return reply({ rule = name, resumed = was, hash = self.policy:hash() }, was and "resumed" or "nothing to resume")
@@ -84,7 +95,7 @@ function M.routes(deps)
 		},
 		{
 			name = "resume rule", method = "DELETE", prefix = "/policy/suspended/",
-			handler = function(name, caller) return resume(self, name, caller) end,
+			handler = function(name, caller, query) return resume(self, name, caller, query) end,
 		},
 	}
 end

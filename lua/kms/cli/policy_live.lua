@@ -141,7 +141,7 @@ M.COMMANDS = {
 	{
 		name = "suspend", summary = "let through for a time what a rule of a running node refuses", arguments = { RULE },
 		options = options(
-			{ name = "for", value = "TIME", help = "how long, from 1s to 24h: 90s, 10m, 2h" },
+			{ name = "for", value = "TIME", help = "how long, from 1s to 24h: 90 or 90s, 10m, 2h" },
 			{ name = "why", value = "TEXT", help = ("text for the log and for other operators, at most %d bytes")
 				:format(note.MAX) }),
 		notes = ("For rules of access.lua, sync.accept and blacklist.rules; at most %d at once. The rule is still asked,\n"
