@@ -34,7 +34,7 @@ local function answer_to(bytes)
 	local value, message, code
 	loopback.run(function()
 		local server = loopback.serve(function(client, got)
-			if not got:find("}$") then return false end
+			if not loopback.length_of(got) then return false end
 			client:write(type(bytes) == "function" and bytes(got) or bytes)
 			return true
 		end)

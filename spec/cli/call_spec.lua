@@ -58,7 +58,7 @@ end
 
 local function by_path(pages)
 	return loopback.serve(function(connection, bytes)
-		if not bytes:find("\r\n\r\n", 1, true) then return false end
+		if not loopback.length_of(bytes) then return false end
 		connection:write(pages[bytes:match("^%u+ ([^ ?]+)")] or reply("{}", nil, "404 Not Found"))
 		return true
 	end)
@@ -227,7 +227,7 @@ describe("command", function()
 		local function busy_once(first)
 			local count = 0
 			return loopback.serve(function(connection, bytes)
-				if not bytes:find("\r\n\r\n", 1, true) then return false end
+				if not loopback.length_of(bytes) then return false end
 				count = count + 1
 				connection:write(count == 1 and first or
 					reply('{"code":"unauthorized","reason":"not_registered","message":"no"}', nil, "403 Forbidden"))

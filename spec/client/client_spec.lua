@@ -28,10 +28,7 @@ end
 -- A server that answers by path (without query); the requests are in its `seen`.
 local function fake_node(pages)
 	return serve(function(connection, bytes)
-		local head_end = select(2, bytes:find("\r\n\r\n", 1, true))
-		if not head_end then return false end
-		local length = tonumber(bytes:match("\r\nContent%-Length: (%d+)")) or 0
-		if #bytes < head_end + length then return false end
+		if not loopback.length_of(bytes) then return false end
 		local path = bytes:match("^%u+ ([^ ?]+)")
 		connection:write(pages[path] or reply('{"code":"not_found","message":"no such page"}', nil, "404 Not Found"))
 		return true

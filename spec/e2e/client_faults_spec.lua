@@ -202,10 +202,7 @@ describe("a client in a session", function()
 			local server, served
 			local man = middleman.start(node.port)
 			server = loopback.serve(function(connection, bytes)
-				local head_end = select(2, bytes:find("\r\n\r\n", 1, true))
-				if not head_end then return false end
-				local length = tonumber(bytes:match("[Cc]ontent%-[Ll]ength: (%d+)")) or 0
-				if #bytes < head_end + length then return false end
+				if not loopback.length_of(bytes) then return false end
 				if served then
 					server.listener:close()
 					connection:close()

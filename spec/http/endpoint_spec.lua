@@ -106,7 +106,7 @@ describe("fetch", function()
 		local function answered(pieces, options)
 			local server
 			server = serve(function(client, got)
-				if not got:find("\r\n\r\n", 1, true) then return false end
+				if not loopback.length_of(got) then return false end
 				loop.spawn(function()
 					for _, piece in ipairs(pieces) do
 						client:write(piece)

@@ -270,10 +270,8 @@ function M.start()
 		requests = 0, times = {},
 	}, Chain)
 	self.server = loopback.serve(function(client, got)
-		local head, body = got:match("^(.-)\r\n\r\n(.*)$")
-		local length = head and tonumber(head:lower():match("content%-length: (%d+)"))
-		if not length or #body < length then return false end
-		local reply = respond(self, body)
+		if not loopback.length_of(got) then return false end
+		local reply = respond(self, got:match("\r\n\r\n(.*)$"))
 		if reply ~= "hang" then client:write(reply) end
 		return true
 	end)

@@ -68,15 +68,23 @@ function M.serve(on_data, port)
 	return server
 end
 
+--- The length of the HTTP message that bytes begin with, head and body of Content-Length; nil: it is not complete.
+function M.length_of(bytes)
+	local head_end = select(2, bytes:find("\r\n\r\n", 1, true))
+	if not head_end then return nil end
+	local length = tonumber(bytes:sub(1, head_end):lower():match("\r\ncontent%-length: *(%d+)")) or 0
+	return #bytes >= head_end + length and head_end + length or nil
+end
+
 --- The bytes of an HTTP answer. headers: lines, each with its CRLF; status: "200 OK".
 function M.reply(body, headers, status)
 	return ("HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s"):format(status or "200 OK", #body, headers or "", body)
 end
 
---- A server that answers each complete request head with the same bytes.
+--- A server that answers each complete request with the same bytes.
 function M.answering(bytes)
 	return M.serve(function(client, got)
-		if not got:find("\r\n\r\n", 1, true) then return false end
+		if not M.length_of(got) then return false end
 		client:write(bytes)
 		return true
 	end)

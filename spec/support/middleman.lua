@@ -6,14 +6,6 @@ local uv = require("luv")
 
 local M = {}
 
--- The length of the message that `bytes` begin with, or nil: it is not complete.
-local function length_of(bytes)
-	local head_end = select(2, bytes:find("\r\n\r\n", 1, true))
-	if not head_end then return nil end
-	local length = tonumber(bytes:sub(1, head_end):lower():match("\r\ncontent%-length: *(%d+)")) or 0
-	return #bytes >= head_end + length and head_end + length or nil
-end
-
 --- Sends bytes to a port; yields.
 -- @return the answer's bytes | nil: none came
 function M.forward(port, bytes)
@@ -30,7 +22,7 @@ function M.forward(port, bytes)
 		socket:write(bytes)
 		socket:read_start(function(_, data)
 			got = got .. (data or "")
-			local length = length_of(got)
+			local length = loopback.length_of(got)
 			if length then return finish(got:sub(1, length)) end
 			if not data then finish(nil) end
 		end)
@@ -71,7 +63,7 @@ end
 function M.start(port, rule)
 	local self = { port = port, rule = rule, seen = {} }
 	local server = loopback.serve(function(connection, bytes)
-		if not length_of(bytes) then return false end
+		if not loopback.length_of(bytes) then return false end
 		coroutine.wrap(handle)(self, connection, bytes)
 		return true
 	end)
