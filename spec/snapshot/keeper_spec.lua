@@ -1,6 +1,7 @@
 -- kms.snapshot.keeper: when it writes and what, what it removes, and what becomes of a failure.
 
 local files = require("spec.support.files")
+local loop = require("kms.base.loop")
 local native = require("spec.support.native")
 local snapshots = require("spec.support.snapshots")
 local wait = require("spec.support.wait")
@@ -255,6 +256,21 @@ describe("kms.snapshot.keeper", function()
 		assert.same({ 1, 1 }, counts())
 		assert.not_equal(before, t:folder())
 		assert.equal(1, #kept.state.own)
+	end)
+
+	it("leaves the store to requests after each page, for a shorter time where the process is about to end", function()
+		local sleep, slept = loop.sleep, {}
+		finally(function() loop.sleep = sleep end)
+		function loop.sleep(ms)
+			slept[ms] = (slept[ms] or 0) + 1
+			return sleep(ms)
+		end
+		t:fill(store, "a", 3)
+		assert(t:save(kept))
+		assert.same({ 1, nil }, { slept[12], slept[2] })
+		t:fill(store, "b", 3)
+		snapshots.wait(kept.at_stop, kept, t.mono + 1000)
+		assert.same({ 1, 1 }, { slept[12], slept[2] })
 	end)
 
 	it("writes what is unsaved at the end of the process, until the deadline", function()

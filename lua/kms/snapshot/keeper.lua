@@ -193,6 +193,7 @@ end
 function Keeper:at_stop(deadline_ms)
 	local done = not self.is_complete()
 	native.background_rests(false)
+	self.writer:hurry()
 	loop.spawn(function()
 		while self.saving do loop.sleep(STOP_POLL_MS) end
 		if not done and self:is_behind() then self:save() end

@@ -12,7 +12,10 @@ Writer.__index = Writer
 
 local MAX_FILE = 16 << 20
 local PAGE = 256 << 10
-local PAUSE_MS = 2 -- after each page, which took about as long
+-- After each page, which took 1 to 3 ms. With 2 ms the p99 of requests beside a snapshot was 1.6 times that without,
+-- with this 1.3 times.
+local PAUSE_MS = 12
+local LAST_PAUSE_MS = 2 -- where the process is about to end
 
 -- A file under construction | nil, message.
 local function new_file(self, master)
@@ -54,8 +57,13 @@ local function write_all(self, place, master, walk, files)
 		ok, message = file.writer:add(page)
 		if not ok then return nil, message end
 		file.records = file.records + records
-		loop.sleep(PAUSE_MS)
+		loop.sleep(self.pause_ms)
 	end
+end
+
+--- Makes the pauses between pages short from now on: there is little time.
+function Writer:hurry()
+	self.pause_ms = LAST_PAUSE_MS
 end
 
 --- Removes files that no manifest will name, as far as that is possible; yields.
@@ -87,7 +95,9 @@ end
 --   (function(master) -> whether this node may still write)
 -- @return writer
 function M.new(deps)
-	return setmetatable(needs.take(deps, "store wallet next_sequence goes_on"), Writer)
+	local self = setmetatable(needs.take(deps, "store wallet next_sequence goes_on"), Writer)
+	self.pause_ms = PAUSE_MS
+	return self
 end
 
 return M
