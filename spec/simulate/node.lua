@@ -81,10 +81,15 @@ function M.identity(index)
 	return identities[index]
 end
 
-local policies = assert(policy.open({
-	native = native, dir = "/nonexistent", shipped = SHIPPED, required = false, mono_ms = native.mono_ms, log = quiet,
-	wall_ms = function() return M.START_MS end, store = native.store({ self = identities[1].address }),
-}))
+local policy_store = native.store({ self = identities[1].address })
+
+-- Each life has policies of its own: what listens to them is of that life, and must go with it.
+local function open_policies()
+	return assert(policy.open({
+		native = native, dir = "/nonexistent", shipped = SHIPPED, required = false, mono_ms = native.mono_ms, log = quiet,
+		wall_ms = function() return M.START_MS end, store = policy_store,
+	}))
+end
 
 -- The native service, with authentication by what the network says of the sender.
 local function new_service(made)
@@ -117,7 +122,7 @@ local function start(node, world)
 		max_value = config.MAX_KV_VALUE_SIZE_BYTES, max_key = config.MAX_KEY_BYTES, max_list = config.MAX_LIST_BYTES,
 		pop_window_s = config.POP_TIMEOUT_SECONDS,
 	})))
-	parts.policy, parts.chain = policies, world.chain
+	parts.policy, parts.chain = open_policies(), world.chain
 	local has_secret = world.keep_secrets or not world.secret_given
 	world.secret_given = true
 	assert(assemble.join_cluster(parts, { shipped = SHIPPED, given_secret = has_secret and world.secret or nil }))
