@@ -16,7 +16,9 @@ local sessions = require("spec.support.session_client")
 local SESSIONS, OPENINGS = math.tointeger(arg[2]) or 10000, math.tointeger(arg[3]) or 16000
 local PER_WALLET, WALLETS_OF_AN_APP = 64, 40 -- within what a node allows
 local CONNECTIONS, ROUNDS, MESSAGES = 32, 61, 160
-local MOST_RATIO, MOST_KIB, KEPT = 1.05, 1024, 8 -- KEPT: SESSIONS_PER_WALLET by default
+local MOST_RATIO, KEPT = 1.05, 8 -- KEPT: SESSIONS_PER_WALLET by default
+-- Garbage that waits to be collected is up to three times of what is in use; 400 bytes left of each opening are more.
+local MOST_KIB = 5120
 local DERIVE = '{"op":"derive","path":"bench"}'
 
 local function read(path)
