@@ -197,8 +197,9 @@ static void push_unsent(lua_State *L, const writer *head, kms_text body, size_t 
 
 /*
  * http_send(status, headers|nil, length, close, socket, body) -> nil: all of it is sent | text that the
- * socket does not take now, or fails to take Sends the head that http_head makes, and `body` behind it,
- * without waiting.
+ * socket does not take now, or fails to take
+ *
+ * Sends the head that http_head makes, and `body` behind it, without waiting.
  */
 static int http_send(lua_State *L)
 {

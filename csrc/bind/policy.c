@@ -113,10 +113,11 @@ static int call(lua_State *L, int first, const uint8_t *suspended32)
 }
 
 /*
- * vm:call("access.derive", kind, wall_ms, mono_ms, facts...)
- *	-> result, effects, rule: true when the policy has no opinion (or no such hook), else what the kind
- *says; list of log lines and counters or nil; number of the rule in a list of rules, or nil | nil,
- *message with file and line, "ERR_POLICY", "overrun" | "memory" | "error" | "nonsense", effects
+ * vm:call("access.derive", kind, wall_ms, mono_ms, facts...) -> result, effects, rule | nil, message with
+ * file and line, "ERR_POLICY", "overrun" | "memory" | "error" | "nonsense", effects
+ *
+ * result: true when the policy has no opinion (or no such hook), else what the kind says; effects: list of
+ * log lines and counters, or nil; rule: number of the rule in a list of rules, or nil.
  */
 static int policy_call(lua_State *L)
 {

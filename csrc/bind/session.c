@@ -97,8 +97,10 @@ static int push_owner(lua_State *L, const kms_session_owner *owner)
 
 /*
  * sessions:find(head, mono_ms) -> session, "app" or "peer", wallet, app id as text | false | nil, message,
- * code The session that the message in `head` names, whose body is not read yet: its front is enough; and
- * whose it is. false: the front has not arrived. ERR_NOT_FOUND where there is none, ERR_TRUNCATED and
+ * code
+ *
+ * The session that the message in `head` names, whose body is not read yet: its front is enough; and whose it
+ * is. false: the front has not arrived. ERR_NOT_FOUND where there is none, ERR_TRUNCATED and
  * ERR_FIELD_VALUE for what begins as no message does.
  */
 static int sessions_find(lua_State *L)

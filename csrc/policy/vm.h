@@ -1,6 +1,6 @@
 /*
  * The policy VM: a Lua state of its own that runs operators' policies. It reaches nothing: no files, no
- *network, no clock, no other state. Plain data goes in and out as copies.
+ * network, no clock, no other state. Plain data goes in and out as copies.
  *
  * Budgets count work, so that a policy gets the same verdict on every machine. One unit is one of:
  *
@@ -10,16 +10,16 @@
  *	an argument or a member of a table that a library function visits
  *
  * A call of a hook may spend `instructions` units; loading a file, VM_LOAD_FACTOR times as many. Data that is
- *copied is bounded by its values, bytes and depth, and a source by its bytes and by VM_MAX_JUMP_WORDS.
+ * copied is bounded by its values, bytes and depth, and a source by its bytes and by VM_MAX_JUMP_WORDS.
  *
  * Some work hides inside a single instruction or a single step of the compiler: comparing two long texts of
  *NULs, numbers chosen to collide as keys of a table, passing on thousands of arguments. No count sees it, so
- *there is a safety net below the budgets: CPU time of the thread, VM_NET_NS_PER_UNIT for each unit of the
- *budget. That is a hundred times what a unit takes on an ordinary machine: only code that evades the counts
- *meets it.
+ * there is a safety net below the budgets: CPU time of the thread, VM_NET_NS_PER_UNIT for each unit of the
+ * budget. That is a hundred times what a unit takes on an ordinary machine: only code that evades the counts
+ * meets it.
  *
  * `host` is the caller's Lua state. Functions marked "may throw" do so in the host; none may be called from
- *inside a running policy.
+ * inside a running policy.
  *
  * Threads: one at a time per VM.
  */
