@@ -2,6 +2,7 @@
 
 local files = require("spec.support.files")
 local native = require("spec.support.native")
+local snapshots = require("spec.support.snapshots")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -12,17 +13,6 @@ local NICER, NICEST, REST_FACTOR = 10, 19, 3
 local WALLET = "0x" .. ("1"):rep(40)
 local MASTER = native.secret_random(32)
 local PAGE = ("x"):rep(1 << 20)
-
--- Runs a function in a coroutine, where jobs run elsewhere, to its end.
-local function in_coroutine(fn)
-	local done, ok, failure = false, nil, nil
-	loop.spawn(function()
-		ok, failure = pcall(fn)
-		done = true
-	end)
-	wait.until_true("the coroutine", function() return done end)
-	assert.is_true(ok, failure)
-end
 
 -- Some iterations of the loop.
 local function pass()
@@ -59,19 +49,19 @@ describe("the background", function()
 
 	it("seals and writes the files of snapshots", function()
 		local before = native.background_counts()
-		in_coroutine(function() write_file(dir, 1) end)
+		snapshots.wait(function() write_file(dir, 1) end)
 		assert.equal(before + 3, (native.background_counts()))
 	end)
 
 	it("is a thread that is nicer than the process", function()
-		in_coroutine(function() write_file(dir, 1) end)
+		snapshots.wait(function() write_file(dir, 1) end)
 		local folder = assert(thread_of(NAME))
 		assert.equal(math.min(NICEST, nice_in("/proc/self/stat") + NICER), nice_in(folder .. "/stat"))
 	end)
 
 	it("rests for three times as long as it worked", function()
 		local _, work, rest = native.background_counts()
-		in_coroutine(function() write_file(dir, 1) end)
+		snapshots.wait(function() write_file(dir, 1) end)
 		local _, work_after, rest_after = native.background_counts()
 		assert.is_true(work_after > work)
 		assert.equal(REST_FACTOR * (work_after - work), rest_after - rest)
@@ -80,7 +70,7 @@ describe("the background", function()
 	it("does not rest where there is no time for that", function()
 		local jobs, _, rest = native.background_counts()
 		native.background_rests(false)
-		in_coroutine(function() write_file(dir, 1) end)
+		snapshots.wait(function() write_file(dir, 1) end)
 		local jobs_after, _, rest_after = native.background_counts()
 		assert.same({ 3, 0 }, { jobs_after - jobs, rest_after - rest })
 	end)
@@ -105,7 +95,7 @@ describe("the background", function()
 		})
 		local head = native.http_parser(16384)
 		head:feed("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		in_coroutine(pass) -- no job is counted from before
+		snapshots.wait(pass) -- no job is counted from before
 		local written, answered = false, false
 		loop.spawn(function()
 			write_file(dir, 1)
@@ -128,7 +118,7 @@ describe("the background", function()
 		local head = native.http_parser(16384)
 		head:feed("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		local walk = assert(store:walk(0))
-		in_coroutine(pass)
+		snapshots.wait(pass)
 		local jobs = native.background_counts()
 		local walked, answered = false, false
 		loop.spawn(function()

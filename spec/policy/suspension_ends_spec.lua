@@ -25,13 +25,6 @@ describe("a suspended rule", function()
 
 	local function suspend(name, seconds, given) return p.suspensions:add(name, seconds or 60, given or {}) end
 	local function derive(path, app) return p:derive({ app_id = app or "7", path = path }) end
-	local function logged(event)
-		local found = {}
-		for _, line in ipairs(kit.lines) do
-			if line.event == event then found[#found + 1] = line end
-		end
-		return found
-	end
 
 	it("has the hash that those who listen see after each change, also where a new end is refused", function()
 		local set_hash, heard, takes = p:hash(), {}, true
@@ -62,7 +55,7 @@ describe("a suspended rule", function()
 		local order = { "access.derive/ab", "access.derive/b", "access.derive/a" }
 		assert.same(order, heard)
 		assert.same(order, { ended[1].rule, ended[2].rule, ended[3].rule })
-		for i, line in ipairs(logged("policy rule no longer suspended")) do assert.equal(order[i], line.fields.rule) end
+		for i, line in ipairs(kit:logged("policy rule no longer suspended")) do assert.equal(order[i], line.fields.rule) end
 	end)
 
 	it("ends when the node stops, and none begins after that", function()

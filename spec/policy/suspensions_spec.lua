@@ -35,13 +35,6 @@ describe("a suspended rule", function()
 			if entry.full_name == name then return entry end
 		end
 	end
-	local function logged(event)
-		local found = {}
-		for _, line in ipairs(kit.lines) do
-			if line.event == event then found[#found + 1] = line end
-		end
-		return found
-	end
 
 	it("is asked and counted, and what it refuses goes on to the rules after it", function()
 		assert.equal("not a", derive("a").reason)
@@ -167,7 +160,7 @@ return { derive = rules }
 		assert.equal(wall - 7000, ended[2].ended_ms) -- its end, not when somebody noticed
 		assert.same({ "access.derive/ab", "time" }, { ended[1].rule, ended[1].cause })
 		assert.same({ "access.derive/a", "time" }, { ended[2].rule, ended[2].cause })
-		local lines = logged("policy rule no longer suspended")
+		local lines = kit:logged("policy rule no longer suspended")
 		assert.same({ "warn", "access.derive/ab", "time" }, { lines[1].level, lines[1].fields.rule, lines[1].fields.cause })
 		assert.equal(2, #lines)
 	end)
@@ -175,9 +168,9 @@ return { derive = rules }
 	it("ends at a poll of the files where nobody is asked", function()
 		assert(suspend("access.derive/a", 1))
 		kit.now_ms = kit.now_ms + 1000
-		assert.equal(0, #logged("policy rule no longer suspended"))
+		assert.equal(0, #kit:logged("policy rule no longer suspended"))
 		p:poll()
-		assert.equal(1, #logged("policy rule no longer suspended"))
+		assert.equal(1, #kit:logged("policy rule no longer suspended"))
 	end)
 
 	it("changes the hash that attestation documents have, and gives it back", function()
@@ -209,9 +202,9 @@ return { derive = rules }
 		assert.same({ true, false }, { p.suspensions:resume("access.derive/a") })
 		assert.same({ "begun access.derive/a 5", "ended access.derive/a renewed", "begun access.derive/a 9",
 			"ended access.derive/a resume" }, heard)
-		local first = logged("policy rule suspended")[1]
+		local first = kit:logged("policy rule suspended")[1]
 		assert.same({ "warn", 7, "because", 5 }, { first.level, first.fields.uid, first.fields.why, first.fields.seconds })
-		assert.equal(8, logged("policy rule no longer suspended")[2].fields.uid)
+		assert.equal(8, kit:logged("policy rule no longer suspended")[2].fields.uid)
 	end)
 
 	it("does not begin where who listens refuses: the rule is in force, though it was suspended before", function()
@@ -224,7 +217,7 @@ return { derive = rules }
 		assert.is_nil(one)
 		assert.truthy(message:find("the audit log has no room", 1, true))
 		assert.equal("not a", derive("a").reason)
-		assert.equal(2, #logged("policy rule suspended"))
+		assert.equal(2, #kit:logged("policy rule suspended"))
 		assert.equal(1, #p:suspended())
 		assert(p.suspensions:resume("access.derive/ab"))
 		assert.equal(hash, p:hash())
@@ -243,7 +236,7 @@ return { derive = rules }
 	describe("when policies are reloaded", function()
 		before_each(function() assert(suspend("access.derive/a")) assert(suspend("access.derive/ab")) end)
 
-		local function ends(count) assert.equal(count, #logged("policy rule no longer suspended")) end
+		local function ends(count) assert.equal(count, #kit:logged("policy rule no longer suspended")) end
 
 		it("stays suspended where its file is the same, or has a mistake", function()
 			kit:write("sync", "return { parallel = 3 }")

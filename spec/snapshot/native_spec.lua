@@ -2,24 +2,12 @@
 
 local files = require("spec.support.files")
 local native = require("spec.support.native")
-local wait = require("spec.support.wait")
+local snapshots = require("spec.support.snapshots")
 
-local loop = require("kms.base.loop")
 
 local WALLET, OTHER = "0x" .. ("1"):rep(40), "0x" .. ("2"):rep(40)
 local NOW = 1700000000000
 local MASTER = native.secret_random(32)
-
--- Runs a function in a coroutine, where jobs go to the pool.
-local function in_coroutine(fn)
-	local done, ok, failure = false, nil, nil
-	loop.spawn(function()
-		ok, failure = pcall(fn)
-		done = true
-	end)
-	wait.until_true("the coroutine", function() return done end)
-	assert.is_true(ok, failure)
-end
 
 -- A store with `count` tombstones: what a page holds without any key.
 local function filled_store(count)
@@ -64,7 +52,7 @@ describe("a snapshot file", function()
 	after_each(function() files.remove_dir(dir) end)
 
 	it("holds what a store holds", function()
-		in_coroutine(function()
+		snapshots.wait(function()
 			local store = filled_store(100)
 			local file, sha256, total = write_store(store, 7)
 			assert.equal(100, total)
@@ -86,7 +74,7 @@ describe("a snapshot file", function()
 	end)
 
 	it("is refused with the chunk and the reason", function()
-		in_coroutine(function()
+		snapshots.wait(function()
 			local file = write_store(filled_store(3), 7)
 			assert.is_true(native.write_new_file(dir, "", "a", file))
 			local function open(kind, wallet, sequence)
@@ -107,7 +95,7 @@ describe("a snapshot file", function()
 	end)
 
 	it("of a manifest gives its text", function()
-		in_coroutine(function()
+		snapshots.wait(function()
 			local writer = assert(native.snapshot_writer(MASTER, "manifest", WALLET, 9))
 			assert.is_true(writer:add(native.text_body('{"version":1}')))
 			local _, _, code = writer:add(native.text_body("{}"))
@@ -125,7 +113,7 @@ describe("a new file", function()
 	after_each(function() files.remove_dir(dir) end)
 
 	it("never replaces another one, and a failure says why", function()
-		in_coroutine(function()
+		snapshots.wait(function()
 			local body = native.text_body("first")
 			assert.is_true(native.write_new_file(dir, "", "a", body))
 			assert.equal(5, body:len())
@@ -142,7 +130,7 @@ describe("a new file", function()
 	end)
 
 	it("is read up to a limit, and only when it is a regular file", function()
-		in_coroutine(function()
+		snapshots.wait(function()
 			files.write(dir .. "/a", "12345")
 			assert.equal(5, native.read_file(dir, "", "a", 5):len())
 			local function code_of(name, max) return (select(3, native.read_file(dir, "", name, max))) end

@@ -67,6 +67,15 @@ function Kit:mistakes_of(name, text)
 	return mistakes
 end
 
+--- The lines of the log about an event.
+function Kit:logged(event)
+	local found = {}
+	for _, line in ipairs(self.lines) do
+		if line.event == event then found[#found + 1] = line end
+	end
+	return found
+end
+
 function Kit:remove()
 	files.remove_dir(self.dir)
 end
