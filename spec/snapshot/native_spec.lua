@@ -4,7 +4,6 @@ local files = require("spec.support.files")
 local native = require("spec.support.native")
 local snapshots = require("spec.support.snapshots")
 
-
 local WALLET, OTHER = "0x" .. ("1"):rep(40), "0x" .. ("2"):rep(40)
 local NOW = 1700000000000
 local MASTER = native.secret_random(32)
