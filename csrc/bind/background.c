@@ -5,12 +5,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "bind/job.h"
+#include "bind/thread.h"
 #include "bind/topics.h"
-#include "kms/secret.h"
 
 #define NAME "kms-background" /* in the list of threads; 15 characters at most */
 #define NICER 10
@@ -82,7 +81,6 @@ static void rest(uint64_t rest_ns)
 static void run_job(bind_job *job)
 {
 	pthread_mutex_unlock(&background.lock);
-	kms_stack_guard();
 	uint64_t begun_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	job->run(job);
 	uint64_t work_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns;
@@ -96,16 +94,10 @@ static void run_job(bind_job *job)
 	rest(rest_ns);
 }
 
-/* Linux has a priority for each thread. A lower one needs no right; without it the thread works as well. */
-static void lower_priority(void)
-{
-	(void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICER);
-}
-
 static void *run(void *unused)
 {
 	(void)unused;
-	lower_priority();
+	bind_thread_prepare(NICER);
 	pthread_mutex_lock(&background.lock);
 	while (!background.stopping) {
 		bind_job *job = list_take(&background.waiting);

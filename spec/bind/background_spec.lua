@@ -3,7 +3,7 @@
 local files = require("spec.support.files")
 local native = require("spec.support.native")
 local snapshots = require("spec.support.snapshots")
-local uv = require("luv")
+local threads = require("spec.support.threads")
 local wait = require("spec.support.wait")
 
 local loop = require("kms.base.loop")
@@ -25,20 +25,6 @@ local function write_file(dir, sequence)
 	assert.is_true(native.write_new_file(dir, "", tostring(sequence), assert(writer:finish())))
 end
 
--- The nice value in /proc/.../stat, where it is field 19; the name, field 2, may hold blanks.
-local function nice_in(path)
-	return tonumber((files.read(path):match("%) (.+)$"):match(("%S+ "):rep(16) .. "(%S+)")))
-end
-
--- The folder of the thread with this name in /proc; nil: there is none.
-local function thread_of(name)
-	local scan = assert(uv.fs_scandir("/proc/self/task"))
-	for id in uv.fs_scandir_next, scan do
-		local folder = "/proc/self/task/" .. id
-		if files.read(folder .. "/comm") == name .. "\n" then return folder end
-	end
-end
-
 describe("the background", function()
 	local dir
 	before_each(function() dir = files.temp_dir() end)
@@ -55,8 +41,7 @@ describe("the background", function()
 
 	it("is a thread that is nicer than the process", function()
 		snapshots.wait(function() write_file(dir, 1) end)
-		local folder = assert(thread_of(NAME))
-		assert.equal(math.min(NICEST, nice_in("/proc/self/stat") + NICER), nice_in(folder .. "/stat"))
+		assert.equal(math.min(NICEST, threads.nice() + NICER), threads.nice(assert(threads.named(NAME))))
 	end)
 
 	it("rests for three times as long as it worked", function()

@@ -1,6 +1,7 @@
 -- Coroutines that wait for jobs on the pool.
 
 local native = require("spec.support.native")
+local threads = require("spec.support.threads")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -32,6 +33,32 @@ describe("jobs that have run", function()
 		wait.until_true("all of them", function() return ended == JOBS end)
 		by_round[0] = nil -- those that ran at once
 		for _, count in pairs(by_round) do assert.is_true(count <= AT_ONCE, count) end
+	end)
+end)
+
+describe("the threads of the pool", function()
+	local NICER, NICEST = 5, 19 -- csrc/bind/job.c
+
+	-- How many threads have this nice value.
+	local function count(nice)
+		local found = 0
+		for _, folder in ipairs(threads.all()) do found = found + (threads.nice(folder) == nice and 1 or 0) end
+		return found
+	end
+
+	it("come behind the loop's", function()
+		local own = threads.nice()
+		local _, p384 = native.identity(native.secret_random(32))
+		local _, peer = native.identity(native.secret_random(32))
+		local channels, sealed = native.channels(8), nil
+		-- The first message to a peer is a job for the pool: the key is agreed on.
+		loop.spawn(function()
+			sealed = native.seal(native.text_body("x"), p384, channels, native.peer_point(peer:public_der()))
+		end)
+		assert.is_nil(sealed)
+		wait.until_true("the job", function() return sealed end)
+		assert.equal(own, threads.nice())
+		assert.is_true(count(math.min(NICEST, own + NICER)) > 0)
 	end)
 end)
 
