@@ -2,8 +2,9 @@
 --
 -- Uncomment a line to change it. An environment variable of the same name overrides what is
 -- set here; an empty one counts as not set. `nova-kms config check` lists mistakes, or the values
--- in force. The file is Lua that returns a table: arithmetic works, functions cannot be called. Durations and
--- sizes may have a unit: SESSION_TTL_SECONDS = "2h", MAX_TOTAL_STORAGE_BYTES = "2GiB".
+-- in force, and variables whose names look like misspelt settings. The file is Lua that returns a
+-- table: arithmetic works, functions cannot be called. Durations and sizes may have a unit:
+-- SESSION_TTL_SECONDS = "2h", MAX_TOTAL_STORAGE_BYTES = "2GiB".
 -- Secrets do not belong here.
 return {
 

@@ -112,6 +112,23 @@ static int process_take_env(lua_State *L)
 	return 1;
 }
 
+/*
+ * env_names() -> list of the names of the environment's variables. Their values, any of which may be a
+ * secret, never become Lua strings.
+ */
+static int process_env_names(lua_State *L)
+{
+	lua_Integer count = 0;
+	lua_newtable(L);
+	for (char **variable = environ; variable && *variable; variable++) {
+		const char *end = strchr(*variable, '=');
+		if (!end) continue;
+		lua_pushlstring(L, *variable, (size_t)(end - *variable));
+		lua_rawseti(L, -2, ++count);
+	}
+	return 1;
+}
+
 static lua_Integer clock_ms(clockid_t id)
 {
 	struct timespec t = { 0, 0 };
@@ -241,6 +258,7 @@ void bind_add_process(lua_State *L)
 		{ "confine", process_confine },
 		{ "notify", process_notify },
 		{ "take_env", process_take_env },
+		{ "env_names", process_env_names },
 		{ "wall_ms", process_wall_ms },
 		{ "mono_ms", process_mono_ms },
 		{ "lock_file", process_lock_file },

@@ -88,6 +88,11 @@ describe("kms.cli", function()
 			if secret == "malformed" then return nil, "not valid hexadecimal", "ERR_HEX" end
 			return secret
 		end
+		function native.env_names()
+			local names = {}
+			for name in pairs(variables or {}) do names[#names + 1] = name end
+			return names
+		end
 		local status = cli.main(argv, {
 			stdout = collector(out), stderr = collector(err), program = "nova-kms",
 			env = function(name) return (variables or {})[name] end,
@@ -186,6 +191,21 @@ describe("kms.cli", function()
 			assert.same({ false, 1 }, { cjson.decode(out).valid, #cjson.decode(out).errors })
 			assert.equal(4, run({ "config", "check", "--config=/nonexistent/x" }))
 			assert.is_truthy(err:find("/nonexistent/x", 1, true))
+		end)
+
+		it("says which variables look like misspelt settings, never their values", function()
+			local note = "MASTER_SECRT_HEX is not a setting; did you mean MASTER_SECRET_HEX? (ignored)"
+			local wrong = { MASTER_SECRT_HEX = "c0ffee", HOME = "/root", TEE = "x" }
+			assert.equal(4, run({ "config", "check" }, wrong))
+			assert.is_truthy(err:find("^note: " .. note:gsub("%p", "%%%0") .. "\nvariable TEE: "), err)
+			assert.equal(4, run({ "config", "check", "--json" }, wrong))
+			assert.same({ note }, cjson.decode(out).notes)
+			wrong.TEE = nil
+			assert.equal(0, check({}, wrong))
+			assert.equal("note: " .. note .. "\n", err)
+			assert.equal(0, check({ "--json" }, wrong))
+			assert.same({ note }, cjson.decode(out).notes)
+			assert.is_nil((out .. err):find("c0ffee", 1, true))
 		end)
 
 		it("refuses what serve refuses: addresses, policies, the allow list, the data folder", function()

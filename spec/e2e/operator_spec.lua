@@ -3,6 +3,7 @@
 
 local cjson = require("cjson")
 local exit = require("kms.cli.exit")
+local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 
@@ -51,6 +52,20 @@ describe("an operator", function()
 			local _, _, started = nova(env, "serve")
 			assert.truthy(started:find(err, 1, true), started .. " is not " .. err)
 		end
+	end)
+
+	it("reads which variables look like misspelt settings, and no value of them, also where a start is refused", function()
+		local note = "SESION_OPEN_PER_MINUTE is not a setting; did you mean SESSION_OPEN_PER_MINUTE? (ignored)"
+		local env = { NOVA_KMS_CONFIG = dir .. "/node.lua", SESION_OPEN_PER_MINUTE = "c0ffee" }
+		local code, _, err = nova(env, "config", "check")
+		assert.same({ exit.OK, "note: " .. note .. "\n" }, { code, err })
+		local said = nodes.refused({ THREADS = "x", SESION_OPEN_PER_MINUTE = "c0ffee" })
+		expect.named_once(said, "SESION_OPEN_PER_MINUTE", note)
+		assert.is_nil(said:find("c0ffee", 1, true))
+		local node = nodes.start({ env = { SESION_OPEN_PER_MINUTE = "c0ffee" } })
+		finally(function() node:stop() end)
+		expect.named_once(node:log(), "SESION_OPEN_PER_MINUTE", note)
+		assert.is_nil(node:log():find("c0ffee", 1, true))
 	end)
 
 	it("sees the usage when no node is configured", function()

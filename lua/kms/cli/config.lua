@@ -13,15 +13,16 @@ local files = require("kms.base.files")
 local json = require("kms.base.json")
 local policy = require("kms.policy")
 
-local function print_json(world, cfg, errors)
+local function print_json(world, cfg, errors, notes)
+	json.list(notes)
 	if not cfg then
-		world.stdout:write(json.encode({ valid = false, errors = errors }), "\n")
+		world.stdout:write(json.encode({ valid = false, errors = errors, notes = notes }), "\n")
 		return
 	end
 	local values, origins = config.public(cfg), {}
 	for name in pairs(values) do origins[name] = config.origin(cfg, name) end
 	world.stdout:write(json.encode({
-		valid = true, file = config.path(cfg), values = values, origins = origins, notes = json.list(config.notes(cfg)),
+		valid = true, file = config.path(cfg), values = values, origins = origins, notes = notes,
 	}), "\n")
 end
 
@@ -38,7 +39,6 @@ local function print_text(world, cfg)
 			world.stdout:write(("  %s = %s (%s)"):format(key.name, shown(public[key.name]), origin), "\n")
 		end
 	end
-	for _, note in ipairs(config.notes(cfg)) do world.stderr:write("note: ", note, "\n") end
 end
 
 -- Appends what a node would refuse of the files and folders that the configuration names.
@@ -59,19 +59,19 @@ local function check_files(cfg, world, errors)
 end
 
 local function run(parsed, world)
-	local cfg, errors = boot.configure({
-		path = parsed.config, env = world.env, root = world.root, native = world.native(),
-	})
+	local options = { path = parsed.config, env = world.env, root = world.root, native = world.native() }
+	local cfg, errors = boot.configure(options)
 	if cfg then
 		errors = {}
 		check_files(cfg, world, errors)
 		if #errors > 0 then cfg = nil end
 	end
+	local notes = boot.notes(options, cfg)
 	if parsed.json then
-		print_json(world, cfg, errors)
-	elseif cfg then
-		print_text(world, cfg)
+		print_json(world, cfg, errors, notes)
 	else
+		if cfg then print_text(world, cfg) end
+		for _, note in ipairs(notes) do world.stderr:write("note: ", note, "\n") end
 		for _, line in ipairs(errors) do world.stderr:write(line, "\n") end
 	end
 	return cfg and exit.OK or exit.CONFIG

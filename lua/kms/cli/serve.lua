@@ -2,7 +2,6 @@
 
 local uv = require("luv")
 local boot = require("kms.node.boot")
-local config = require("kms.config")
 local exit = require("kms.cli.exit")
 local log = require("kms.base.log")
 local loop = require("kms.base.loop")
@@ -112,7 +111,6 @@ end
 -- Starts the node. Returns it | nil, exit code, after the reason was logged.
 local function start(cfg, secrets, logs, native, world)
 	local node = require("kms.node")
-	for _, note in ipairs(config.notes(cfg)) do logs:warn("configuration", { note = note }) end
 	node.set_threads(cfg.THREADS, (cfg.SNAPSHOT:find("^/") and 1 or 0) + (cfg.AUDIT ~= "off" and 1 or 0))
 	native.raise_nofile()
 	-- Before reading anything from outside, and before the first thread.
@@ -135,12 +133,14 @@ local function run(parsed, world)
 	local native = world.native()
 	local options = { path = parsed.config, env = world.env, root = world.root, native = native }
 	local cfg, secrets = boot.configure(options)
+	local logs = cfg and logger(cfg, native)
+		or log.new({ clock = native.wall_ms, names = true, format = boot.log_format(options) })
+	for _, note in ipairs(boot.notes(options, cfg)) do logs:warn("configuration", { note = note }) end
 	if not cfg then
 		local mistakes = secrets
-		complain(log.new({ clock = native.wall_ms, names = true, format = boot.log_format(options) }), world, mistakes)
+		complain(logs, world, mistakes)
 		return exit.CONFIG
 	end
-	local logs = logger(cfg, native)
 	loop.on_error(function(text) logs:error("internal error", { trace = text }) end)
 	supervisor.connect(world.env, uv.os_getpid(), function(message)
 		logs:warn("supervisor not told", { error = message })

@@ -2,6 +2,7 @@
 -- socket, so `config check` takes them too.
 
 local config = require("kms.config")
+local misspelt = require("kms.config.misspelt")
 
 local M = {}
 
@@ -31,6 +32,15 @@ end
 -- @param options of M.configure
 function M.log_format(options)
 	return config.log_format(sources(options))
+end
+
+--- Warnings: about variables that are most likely misspelt settings, and about valid values that are probably mistakes.
+-- @param options of M.configure; @param cfg the configuration, or nil: it was refused
+-- @return list of lines
+function M.notes(options, cfg)
+	local notes = misspelt.notes(options.native.env_names())
+	local doubts = cfg and config.notes(cfg) or {}
+	return table.move(doubts, 1, #doubts, #notes + 1, notes)
 end
 
 --- Loads the configuration, starts guarded memory and crypto unless they run, and takes the secrets.
