@@ -1,14 +1,12 @@
 --- `nova-kms devnet-odyn`: runs a fake Odyn service on this machine, for development.
 
-local config_types = require("kms.config.types")
 local exit = require("kms.cli.exit")
 local fake_odyn = require("devnet.fake_odyn")
 local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 
 local function run(parsed, world)
-	local host, port = (config_types.bind.parse(parsed.bind) or ""):match("^%[?(.-)%]?:(%d+)$")
-	if not host then return session.fail(world, "--bind: allowed is " .. config_types.bind.allowed(), "ERR_USAGE") end
+	local host, port = parsed.bind:match("^%[?(.-)%]?:(%d+)$")
 	local native, failed = session.native(world, session.SMALL)
 	if not native then return failed end
 	local fake, message = fake_odyn.start({
@@ -31,7 +29,7 @@ return {
 	options = {
 		{ name = "seed", value = "FILE", help = "seed file of its keys, created if missing", default = "odyn.seed" },
 		{ name = "storage", value = "FOLDER", help = "where the objects of its storage are kept (default: it has none)" },
-		{ name = "bind", value = "ADDRESS", help = "loopback address and port", default = "127.0.0.1:18000" },
+		{ name = "bind", value = "ADDRESS", type = "bind", help = "loopback address and port", default = "127.0.0.1:18000" },
 	},
 	run = run,
 }

@@ -69,9 +69,10 @@ describe("nova-kms attest", function()
 		expect(exit.OUTDATED, "not_yet_valid", "--time", "2027-01-15T07:59:56.999Z", "--allow-debug")
 		local key = crypto.hex(native.attest_read(files.read(path)).public_key)
 		assert.same({ 0 }, { (verify("--time", STAMP, "--allow-debug", "--public-key", "0x" .. key)) })
-		for _, other in ipairs({ key:sub(1, -3), key:sub(1, -2) .. (key:sub(-1) == "0" and "1" or "0"), "" }) do
+		for _, other in ipairs({ key:sub(1, -3), key:sub(1, -2) .. (key:sub(-1) == "0" and "1" or "0") }) do
 			expect(exit.UNEXPECTED, "public_key", "--time", STAMP, "--allow-debug", "--public-key", other)
 		end
+		assert.equal(exit.USAGE, (nova("verify", path, "--time", STAMP, "--allow-debug", "--public-key", "")))
 		assert.same({ 0 }, { (verify("--time", "2027-01-15T08:00:00Z", "--allow-debug", "--max-ahead", "1")) })
 		local code, _, err = nova("verify", path, "--time", STAMP)
 		assert.equal(exit.UNTRUSTED, code)
@@ -190,8 +191,12 @@ describe("nova-kms attest", function()
 	it("says what is wrong with a command line", function()
 		for want, argv in pairs({
 			["give either a file"] = { "verify" }, ["give either"] = { "verify", path, "--url", "http://127.0.0.1" },
-			["--nonce: not hexadecimal"] = { "verify", path, "--nonce", "xy" },
-			["--public-key: not hexadecimal"] = { "verify", path, "--public-key", "xy" },
+			["--nonce: 'xy' is not valid: allowed is an even number of hexadecimal digits"] = {
+				"verify", path, "--nonce", "xy",
+			},
+			["--public-key: 'xy' is not valid: allowed is an even number of hexadecimal digits"] = {
+				"verify", path, "--public-key", "xy",
+			},
 			["--nonce is for a file"] = { "verify", "--url", "http://127.0.0.1:1", "--nonce", "00" },
 			["--time: allowed is"] = { "verify", path, "--time", "yesterday" },
 			["--root: 'aws'"] = { "verify", path, "--root", "aws" },

@@ -157,8 +157,8 @@ describe("command", function()
 
 		it("names what is wrong, and what is allowed", function()
 			for words, case in pairs({
-				["not an acceptable URL: allowed is http(s)://host[:port]"] = {
-					"derive", "--path", "p", "--seed", seed, "--url", "127.0.0.1:8000",
+				["--node-pubkey: '04000000000000000000000000000...' is no P-384 key"] = {
+					"derive", "--path", "p", "--seed", seed, "--url", "http://a", "--node-pubkey", "04" .. ("0"):rep(192),
 				},
 				["--key is empty: a key has at least one byte"] = { "put", "--key", "", "--value", "v" },
 				["--key is empty: a key has at least"] = { "get", "--key", "", "--seed", seed },

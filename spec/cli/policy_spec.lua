@@ -108,12 +108,19 @@ describe("nova-kms policy", function()
 
 	it("explain refuses facts that no request has, and knows the node's own limits", function()
 		for words, want in pairs({
-			["derive --app x"] = "--app: 'x' is not an id\n", ["derive --version 0"] = "--version: '0' is not an id\n",
-			["derive --wallet 0x12"] = "--wallet: not a wallet\n", ["list --key k"] = "--key: list has none\n",
+			["list --key k"] = "--key: list has none\n",
 			["derive --size 5"] = "--size: derive has none\n", ["put --path p"] = "--path: put has none\n",
 			["session --key k"] = "--key: session has none\n", ["session --path p"] = "--path: session has none\n",
-			["get --remote nowhere"] = "--remote: 'nowhere' is not an address\n",
 		}) do assert.same({ 2, want }, { run("explain " .. words) }) end
+		for words, want in pairs({
+			["derive --app x"] = "--app: 'x' is not valid: ", ["derive --version 0"] = "--version: '0' is not valid: ",
+			["derive --instance -1"] = "--instance: '-1' is not valid: ",
+			["derive --wallet 0x12"] = "--wallet: '0x12' is not valid: ",
+			["get --remote nowhere"] = "--remote: 'nowhere' is not valid: ",
+		}) do
+			local status, output = run("explain " .. words)
+			assert.same({ 2, true }, { status, output:find(want, 1, true) ~= nil }, output)
+		end
 		assert.same({ 1, "the node itself refuses with 400: the value is larger than MAX_KV_VALUE_SIZE_BYTES=1048576\n" },
 			{ run("explain put --key k --size 1048577") })
 		assert.same({ 1, "the node itself refuses with 400: the key is longer than MAX_KEY_BYTES=4096\n" },

@@ -7,20 +7,16 @@ local identity = require("kms.base.identity")
 local json = require("kms.base.json")
 local local_chain = require("kms.chain.local")
 local session = require("kms.cli.session")
-local types = require("kms.config.types")
 
 -- The application's public keys. Returns { wallet, tee_pubkey (DER) } | nil, message, code.
 local function public_keys(parsed, native)
-	if (parsed.seed == nil) == (parsed.wallet == nil) then
+	if (parsed.seed == nil) == (parsed.wallet == nil) or (parsed.wallet == nil) ~= (parsed.pubkey == nil) then
 		return nil, "give either --seed, or --wallet and --pubkey", "ERR_USAGE"
 	end
-	if not parsed.seed then
-		local wallet, key = native.address(parsed.wallet), native.hex_decode(parsed.pubkey or "")
-		if not wallet then return nil, "--wallet: not a wallet: one is 0x and 40 hexadecimal digits", "ERR_USAGE" end
-		if not key or not native.peer_point(key) then
-			return nil, "--pubkey: not a P-384 public key in hexadecimal digits", "ERR_USAGE"
-		end
-		return { wallet = wallet, tee_pubkey = key }
+	if parsed.wallet then
+		local key, wrong, usage = session.tee_pubkey(native, "pubkey", parsed.pubkey)
+		if not key then return nil, wrong, usage end
+		return { wallet = parsed.wallet, tee_pubkey = key }
 	end
 	local seed, message, code = native.seed_load(parsed.seed)
 	if not seed then return nil, ("seed %s: %s"):format(parsed.seed, message), code end
@@ -36,9 +32,6 @@ local function run(parsed, world)
 	if cfg.CHAIN ~= "local" then
 		return session.fail(world, "applications are added here only with CHAIN=local: on a chain, its contract adds them",
 			"ERR_CONFIG")
-	end
-	if parsed.app and not types.app_id.parse(parsed.app) then
-		return session.fail(world, "--app: not an application id", "ERR_USAGE")
 	end
 	local native
 	native, failed = session.native(world, session.SMALL)
@@ -60,9 +53,12 @@ return {
 		summary = "register an application in the file of a local chain, and print its id",
 		options = {
 			{ name = "seed", value = "FILE", help = "seed file of the application (nova-kms keygen makes one)" },
-			{ name = "wallet", value = "ADDRESS", help = "wallet of the application's instance, instead of --seed" },
-			{ name = "pubkey", value = "HEX", help = "teePubkey of the application's instance, with --wallet" },
-			{ name = "app", value = "ID", help = "application id; an existing one gets one more instance (default: a new one)" },
+			{ name = "wallet", value = "ADDRESS", type = "wallet",
+				help = "wallet of the application's instance, instead of --seed" },
+			{ name = "pubkey", value = "HEX", type = "tee_pubkey",
+				help = "teePubkey of the application's instance, with --wallet" },
+			{ name = "app", value = "ID", type = "id",
+				help = "application id; an existing one gets one more instance (default: a new one)" },
 			args.JSON,
 		},
 		notes = "The node's DATA_DIR is that of the configuration (NOVA_KMS_CONFIG, config/node.lua, environment).",

@@ -1,10 +1,10 @@
 --- Parses command lines from declarations, and writes the help that follows from them.
 -- A declaration is a table:
 --   name, summary
---   options    list of { name, help, value (placeholder; nil: a switch), type ("int" with min and max, or
---              nil: text), values (list of those allowed), default, short (one letter), many (may be given more than
---              once: its value is a list) }
---   arguments  list of { name, help, optional, values (list of those allowed; not with many), many (of the last
+--   options    list of { name, help, value (placeholder; nil: a switch), type ("int" with min and max, one of
+--              kms.cli.option_types, or nil: text), values (list of those allowed), default, short (one letter), many
+--              (may be given more than once: its value is a list) }
+--   arguments  list of { name, help, optional, type and values (as of options; not with many), many (of the last
 --              one: it takes all words left, as a list) }, in order
 --   commands   list of declarations of subcommands, instead of options and arguments
 --   notes      text at the end of the help
@@ -12,6 +12,8 @@
 -- `parsed` holds values by name, with "-" replaced by "_". Every level takes --help.
 
 local suggest = require("kms.base.suggest")
+local text_of = require("kms.base.text")
+local types = require("kms.cli.option_types")
 
 local M = {}
 
@@ -29,6 +31,7 @@ M.JSON = { name = "json", help = "print JSON" }
 --- The switch that every command has.
 M.HELP = { name = "help", short = "h", help = "show this help" }
 local WIDTH = 26 -- of a help's left column
+local MAX_SHOWN = 80 -- bytes of a value that is not valid
 
 local function member(name)
 	return (name:gsub("-", "_"))
@@ -57,17 +60,26 @@ local function is_one_of(values, text)
 	return false
 end
 
--- Checks and converts an option's value. Returns value | nil, message.
-local function convert(option, text)
-	local value = text
-	if option.type == "int" then
-		value = text:find("^%-?%d+$") and math.tointeger(tonumber(text))
-		if not value or value < option.min or value > option.max then
-			return nil, ("--%s: '%s' is not a whole number from %d to %d"):format(option.name, text, option.min, option.max)
-		end
+local function shown(text, mask)
+	return text_of.excerpt(mask and mask(text) or text, MAX_SHOWN)
+end
+
+-- Checks and converts the value of an option or argument. Returns value | nil, message.
+-- @param name  as messages have it
+local function convert(declared, name, text)
+	if declared.type == "int" then
+		local value = text:find("^%-?%d+$") and math.tointeger(tonumber(text))
+		if value and value >= declared.min and value <= declared.max then return value end
+		return nil, ("%s: '%s' is not a whole number from %d to %d"):format(name, shown(text), declared.min, declared.max)
 	end
-	if not option.values or is_one_of(option.values, text) then return value end
-	return nil, ("--%s: '%s' is not one of %s"):format(option.name, text, table.concat(option.values, ", "))
+	if declared.type then
+		local kind = types[declared.type]
+		local value = kind.parse(text)
+		if value then return value end
+		return nil, ("%s: '%s' is not valid: allowed is %s"):format(name, shown(text, kind.mask), kind.allowed)
+	end
+	if not declared.values or is_one_of(declared.values, text) then return text end
+	return nil, ("%s: '%s' is not one of %s"):format(name, shown(text), table.concat(declared.values, ", "))
 end
 
 -- Reads the option at position `at`. Returns the next position | nil, message.
@@ -88,7 +100,7 @@ local function read_option(command, argv, at, parsed)
 	-- Another option in place of the value most likely means that the value was forgotten.
 	if not value and argv[at + 1] and not argv[at + 1]:find("^%-%-") then value = argv[at + 1] end
 	if not value then return nil, ("%s needs a value: %s"):format(text, option.value) end
-	local converted, message = convert(option, value)
+	local converted, message = convert(option, "--" .. option.name, value)
 	if converted == nil then return nil, message end
 	if option.many then
 		parsed[name] = parsed[name] or {}
@@ -109,11 +121,10 @@ local function assign_arguments(command, words, parsed)
 	if #words > #declared then return nil, ("unexpected argument '%s'"):format(words[#declared + 1]) end
 	for i, argument in ipairs(declared) do
 		if not words[i] and not argument.optional then return nil, ("%s is missing"):format(argument.name:upper()) end
-		if words[i] and argument.values and not is_one_of(argument.values, words[i]) then
-			return nil, ("%s: '%s' is not one of %s"):format(argument.name:upper(), words[i],
-				table.concat(argument.values, ", "))
-		end
-		parsed[member(argument.name)] = words[i] or argument.many and {} or nil
+		local value, message = words[i], nil
+		if value and not argument.many then value, message = convert(argument, argument.name:upper(), value) end
+		if message then return nil, message end
+		parsed[member(argument.name)] = value or argument.many and {} or nil
 	end
 	return parsed
 end

@@ -121,16 +121,17 @@ local function run_make(parsed, world)
 	return exit.OK
 end
 
-local NONCE = { name = "nonce", value = "HEX", help = "nonce of the document" }
+local NONCE = { name = "nonce", value = "HEX", type = "hex", help = "nonce of the document" }
 local PCR = { name = "pcr", value = "FILE", help = "allow list, a Lua table as in docs/operating.md" }
 
 local CHECKS = {
-	{ name = "url", value = "URL", help = "get a document from this node, with a fresh nonce, instead of reading a file" },
+	{ name = "url", value = "URL", type = "base_url",
+		help = "get a document from this node, with a fresh nonce, instead of reading a file" },
 	session.TIMEOUT,
 	{ name = "root", value = "ROOTS",
 		help = "trusted roots with commas: SHA-256 in hex, DER file, aws-nitro (default: the list's, or aws-nitro)" },
 	PCR, NONCE,
-	{ name = "public-key", value = "HEX",
+	{ name = "public-key", value = "HEX", type = "hex",
 		help = "teePubkey of the node; without this option the document may be another node's, passed on" },
 	{ name = "allow-debug", help = "accept a PCR0 of zeros: an enclave in debug mode, which its host can read" },
 	{ name = "time", value = "TIME",

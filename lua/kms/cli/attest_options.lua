@@ -15,12 +15,6 @@ local function usage(message)
 	return nil, message, "ERR_USAGE"
 end
 
-local function hex_option(native, name, text)
-	local bytes = native.hex_decode(text)
-	if not bytes then return usage(("--%s: not hexadecimal"):format(name)) end
-	return bytes
-end
-
 local function millis(decimals)
 	return math.tointeger(tonumber((decimals .. "000"):sub(1, 3)))
 end
@@ -174,14 +168,8 @@ function M.policy(native, parsed, document)
 		options.roots, message, code = roots_of(native, parsed.root)
 		if not options.roots then return nil, message, code end
 	end
-	if parsed.nonce then
-		options.nonce, message, code = hex_option(native, "nonce", parsed.nonce)
-		if not options.nonce then return nil, message, code end
-	end
-	if parsed.public_key then
-		options.public_key, message, code = hex_option(native, "public-key", parsed.public_key)
-		if not options.public_key then return nil, message, code end
-	end
+	if parsed.nonce then options.nonce = native.hex_decode(parsed.nonce) end
+	if parsed.public_key then options.public_key = native.hex_decode(parsed.public_key) end
 	options.now_ms, message, code = time_of(native, parsed.time, document.bytes)
 	if not options.now_ms then return nil, message, code end
 	return options
@@ -191,11 +179,7 @@ end
 -- @return { nonce, pcrs, now_ms } | nil, message, code
 function M.claims(native, parsed)
 	local claims = {}
-	if parsed.nonce then
-		local message, code
-		claims.nonce, message, code = hex_option(native, "nonce", parsed.nonce)
-		if not claims.nonce then return nil, message, code end
-	end
+	if parsed.nonce then claims.nonce = native.hex_decode(parsed.nonce) end
 	if parsed.pcr then
 		local list, message = allow_list.load(parsed.pcr)
 		if not list then return usage(message) end

@@ -62,13 +62,12 @@ local function matcher(parsed, world)
 		until_ms, span_s = parse_time(parsed["until"])
 		until_ms = until_ms and until_ms + span_s * 1000 - 1
 	end
-	if not since_ms or not until_ms then return nil, session.fail(world, TIMES, "ERR_USAGE") end
+	if not since_ms or not until_ms then
+		return nil, session.fail(world, (since_ms and "--until: " or "--since: ") .. TIMES, "ERR_USAGE")
+	end
 	local names = { name = parsed.path and "path" or parsed.key and "key", context = parsed.context and "context" }
 	if next(names) and not parsed.app then
 		return nil, session.fail(world, "--app is missing: names are hashed for each application", "ERR_USAGE")
-	end
-	if parsed.app and not parsed.app:find("^[1-9]%d*$") then
-		return nil, session.fail(world, "--app: an id is a whole number from 1 on", "ERR_USAGE")
 	end
 	if parsed.path and parsed.key then return nil, session.fail(world, "give --path or --key", "ERR_USAGE") end
 	local native, failed = session.native(world, session.SMALL)
@@ -77,11 +76,7 @@ local function matcher(parsed, world)
 		wanted[member], failed = look_up(native, parsed, world, kind, parsed[kind])
 		if not wanted[member] then return nil, failed end
 	end
-	if parsed.wallet then
-		wanted.wallet = native.address(parsed.wallet)
-		if not wanted.wallet then return nil, session.fail(world, "--wallet: not a wallet", "ERR_USAGE") end
-	end
-	wanted.app, wanted.event = parsed.app, parsed.event
+	wanted.app, wanted.wallet, wanted.event = parsed.app, parsed.wallet, parsed.event
 	return function(line)
 		if line.time_ms < since_ms or line.time_ms > until_ms then return false end
 		for member, value in pairs(wanted) do
@@ -179,8 +174,9 @@ M.FIND = {
 		{ name = "path", value = "PATH", help = "derivations of this path; needs --app, and a running node" },
 		{ name = "context", value = "TEXT", help = "derivations in this context; likewise" },
 		{ name = "key", value = "KEY", help = "operations on this record (AUDIT_RECORDS); likewise" },
-		{ name = "app", value = "ID", help = "lines about this application" },
-		{ name = "wallet", value = "WALLET", help = "lines about this wallet, of an application or a member" },
+		{ name = "app", value = "ID", type = "id", help = "lines about this application" },
+		{ name = "wallet", value = "WALLET", type = "wallet",
+			help = "lines about this wallet, of an application or a member" },
 		EVENT, SINCE, UNTIL, control_client.SOCKET, session.TIMEOUT, args.JSON,
 	},
 	notes = "Names stand in the log as keyed hashes. A node of the cluster hashes --path, --context and --key: this\n"

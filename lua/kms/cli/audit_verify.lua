@@ -7,17 +7,12 @@ local node_verify = require("kms.cli.recovery_verify")
 local order = require("kms.audit.order")
 local reader = require("kms.audit.reader")
 local session = require("kms.cli.session")
-local text = require("kms.base.text")
 
 local M = {}
 
 -- Wallets as they stand in the log. Returns list | nil, message, code.
 local function wallets_of(native, world, parsed)
-	local list = {}
-	for i, given in ipairs(parsed.wallet or {}) do
-		list[i] = native.address(given)
-		if not list[i] then return nil, ("--wallet: '%s' is no wallet"):format(text.excerpt(given, 60)), "ERR_USAGE" end
-	end
+	local list = { table.unpack(parsed.wallet or {}) }
 	if not parsed.url then return list end
 	if not parsed.pcr then return nil, "--pcr is missing: it names the images that may run there", "ERR_USAGE" end
 	local node, message, code = node_verify.node(native, world, parsed)
@@ -103,8 +98,10 @@ M.COMMAND = {
 	summary = "check that no line was changed, left out or added, and who has signed them",
 	arguments = { { name = "file", help = "files of one node's log, in any order", many = true } },
 	options = {
-		{ name = "wallet", value = "WALLET", many = true, help = "the node's wallet: no other may have signed" },
-		{ name = "url", value = "URL", help = "ask this node for its wallet, by an attestation document" },
+		{ name = "wallet", value = "WALLET", type = "wallet", many = true,
+			help = "the node's wallet: no other may have signed" },
+		{ name = "url", value = "URL", type = "base_url",
+			help = "ask this node for its wallet, by an attestation document" },
 		{ name = "pcr", value = "FILE", help = "with --url: allow list of images that may run there" },
 		{ name = "allow-simulated", help = "with --url: accept a node without an enclave: for tests only" },
 		{

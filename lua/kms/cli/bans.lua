@@ -27,9 +27,6 @@ local function show_lift(page)
 end
 
 local function run_lift(parsed, world)
-	if not parsed.wallet:find("^0x%x+$") or #parsed.wallet ~= 42 then
-		return session.fail(world, "WALLET: allowed is 0x and 40 hexadecimal digits", "ERR_USAGE")
-	end
 	return control_client.run(parsed, world, "DELETE", "/bans/" .. parsed.wallet, show_lift)
 end
 
@@ -43,7 +40,8 @@ return {
 		},
 		{
 			name = "lift", summary = "lift all bans of a peer, and clear the counts that led to them",
-			arguments = { { name = "wallet", help = "wallet of the peer" } }, options = control_client.OPTIONS, run = run_lift,
+			arguments = { { name = "wallet", type = "wallet", help = "wallet of the peer" } },
+			options = control_client.OPTIONS, run = run_lift,
 		},
 	},
 }

@@ -12,13 +12,13 @@ local MAX_WAIT_S = 600 -- of all waits of a call
 local NO_FILE = "-"
 
 local COMMON = {
-	{ name = "url", value = "URL", many = true,
+	{ name = "url", value = "URL", type = "base_url", many = true,
 		help = "base URL of the node (default: the configured BIND_ADDR); several: on trouble the next one is called" },
 	{ name = "seed", value = "FILE",
 		help = "seed file of the application (default: DATA_DIR/demo-app.seed, which CHAIN=local creates)" },
-	{ name = "node-wallet", value = "ADDRESS", many = true,
+	{ name = "node-wallet", value = "ADDRESS", type = "wallet", many = true,
 		help = "the node's wallet, which must have signed the response; with several --url once for each, in their order" },
-	{ name = "node-pubkey", value = "HEX", many = true,
+	{ name = "node-pubkey", value = "HEX", type = "tee_pubkey", many = true,
 		help = "the node's teePubkey, which must have sealed the response; as --node-wallet" },
 	session.TIMEOUT,
 	{ name = "known-nodes", value = "FILE",
@@ -51,7 +51,7 @@ function M.with_common(options)
 end
 
 -- The nodes of the command line. Returns list | nil, exit code.
-local function nodes_of(world, parsed)
+local function nodes_of(world, parsed, native)
 	local urls, wallets, keys = parsed.url, parsed.node_wallet or {}, parsed.node_pubkey or {}
 	if not urls then
 		local url, failed = session.url({}, world)
@@ -62,6 +62,10 @@ local function nodes_of(world, parsed)
 		if #list > 0 and #list ~= #urls then
 			return nil, session.fail(world, ("give %s once for each --url, or not at all"):format(name), "ERR_USAGE")
 		end
+	end
+	for _, key in ipairs(keys) do
+		local point, message, code = session.tee_pubkey(native, "node-pubkey", key)
+		if not point then return nil, session.fail(world, message, code) end
 	end
 	local nodes = {}
 	for i, url in ipairs(urls) do nodes[i] = { url = url, node_wallet = wallets[i], node_pubkey = keys[i] } end
@@ -95,7 +99,7 @@ end
 --- A client of the nodes that the command line names.
 -- @return client of kms.client | nil, exit code, after the failure was printed
 function M.open(world, parsed, native)
-	local nodes, failed = nodes_of(world, parsed)
+	local nodes, failed = nodes_of(world, parsed, native)
 	if not nodes then return nil, failed end
 	local path, seed, message, code
 	path, failed = session.seed_path(parsed, world, "demo-app.seed")

@@ -30,7 +30,7 @@ return {
 		{
 			name = "check", summary = "say whether nodes hold the same records (exit code 0) or not (1)",
 			options = {
-				{ name = "url", value = "URL", help = "base URL of a node; to be given for each", many = true },
+				{ name = "url", value = "URL", type = "base_url", many = true, help = "base URL of a node; to be given for each" },
 				{
 					name = "wait", value = "SECONDS", help = "how long to wait for changes that are under way", type = "int",
 					min = 0, max = 3600, default = 10,

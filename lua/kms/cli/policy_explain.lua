@@ -1,11 +1,9 @@
 --- `nova-kms policy explain derive --app 7 --path x`: shows which rule of which file decides, with its
 -- line. Counters and limits are empty, as for the first request of a node.
 
-local cidr = require("kms.base.cidr")
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
 local limits = require("kms.config.limits")
-local types = require("kms.config.types")
 
 local M = {}
 
@@ -24,17 +22,17 @@ local OF = {
 -- @param dir, as_json  options that all policy commands share
 function M.OPTIONS(dir, as_json)
 	return {
-		{ name = "app", value = "ID", help = "application id", default = "1000" },
+		{ name = "app", value = "ID", type = "id", help = "application id", default = "1000" },
 		{ name = "path", value = "PATH", help = "derive: the path" },
 		{ name = "context", value = "TEXT", help = "derive: the context" },
 		{ name = "length", value = "N", help = "derive: length of the key", type = "int", min = 1, max = 1024 },
 		{ name = "key", value = "KEY", help = "get, put, delete: the record's key" },
 		{ name = "size", value = "BYTES", help = "put: size of the value", type = "int", min = 0, max = 1 << 40 },
 		{ name = "ttl-ms", value = "MS", help = "put: time to live", type = "int", min = 0, max = 1 << 50 },
-		{ name = "wallet", value = "WALLET", help = "wallet of the caller", default = WALLET },
-		{ name = "version", value = "ID", help = "version of the application", default = "1" },
-		{ name = "instance", value = "ID", help = "instance of the application", default = "1" },
-		{ name = "remote", value = "ADDRESS", help = "address of the caller", default = "192.0.2.1" },
+		{ name = "wallet", value = "WALLET", type = "wallet", help = "wallet of the caller", default = WALLET },
+		{ name = "version", value = "ID", type = "id", help = "version of the application", default = "1" },
+		{ name = "instance", value = "ID", type = "id", help = "instance of the application", default = "1" },
+		{ name = "remote", value = "ADDRESS", type = "ip_address", help = "address of the caller", default = "192.0.2.1" },
 		dir, as_json,
 	}
 end
@@ -81,18 +79,11 @@ local function describe(entry)
 end
 
 -- Checks that the facts can be those of a request. Returns true | nil, message.
-local function check(parsed, native)
+local function check(parsed)
 	for name, actions in pairs(OF) do
 		if parsed[name] ~= nil and not actions[parsed.action] then
 			return nil, ("--%s: %s has none"):format(name:gsub("_", "-"), parsed.action)
 		end
-	end
-	for _, name in ipairs({ "app", "version", "instance" }) do
-		if not types.app_id.parse(parsed[name]) then return nil, ("--%s: '%s' is not an id"):format(name, parsed[name]) end
-	end
-	if not native.address(parsed.wallet) then return nil, "--wallet: not a wallet" end
-	if not cidr.parse_address(parsed.remote) then
-		return nil, ("--remote: '%s' is not an address"):format(parsed.remote)
 	end
 	return true
 end
@@ -130,7 +121,7 @@ function M.run(policy, parsed, world, cfg)
 		world.stderr:write(("'%s' is not one of derive, get, list, put, delete, session\n"):format(parsed.action))
 		return exit.USAGE
 	end
-	local ok, message = check(parsed, world.native())
+	local ok, message = check(parsed)
 	if not ok then
 		world.stderr:write(message, "\n")
 		return exit.USAGE

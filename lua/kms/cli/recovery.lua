@@ -154,7 +154,7 @@ local function show(parsed, world)
 	end)
 end
 
-local URL = { name = "url", value = "URL", help = "the node, as https://node.example.org" }
+local URL = { name = "url", value = "URL", type = "base_url", help = "the node, as https://node.example.org" }
 local PCR = { name = "pcr", value = "FILE", help = "allow list of images that may run there, from the operator" }
 local SIMULATED = { name = "allow-simulated", help = "accept a node without an enclave: for tests only" }
 local IDENTITY = {

@@ -70,7 +70,9 @@ function M.chain_names(native, parsed, list)
 	}
 	for _, name in ipairs({ "registry", "kms_registry" }) do
 		local address = names[name] and native.address(names[name])
-		if not address then return nil, ("the address of the %s contract is missing or wrong"):format(name), "ERR_USAGE" end
+		if not address then
+			return nil, ("--%s is missing: give it, or `chain` in the allow list"):format(name:gsub("_", "-")), "ERR_USAGE"
+		end
 		names[name] = address
 	end
 	if not names.id or not names.app_id then

@@ -10,7 +10,9 @@ local M = {}
 --- Guarded memory in bytes: enough for keys and names; as much as the system grants.
 M.SMALL, M.ALL = 8 << 20, 0
 
-M.URL = { name = "url", value = "URL", help = "base URL of the node (default: the configured BIND_ADDR)" }
+M.URL = {
+	name = "url", value = "URL", type = "base_url", help = "base URL of the node (default: the configured BIND_ADDR)",
+}
 M.TIMEOUT = {
 	name = "timeout", value = "SECONDS", help = "timeout of each request", type = "int", min = 1, max = 3600, default = 10,
 }
@@ -69,6 +71,15 @@ function M.native(world, locked_bytes)
 	local ok, message, code = native.init(locked_bytes)
 	if not ok then return nil, M.fail(world, message, code) end
 	return native
+end
+
+--- The bytes of the teePubkey that an option names, whose form kms.cli.option_types has checked.
+-- @param option  its name; @param digits  its value
+-- @return bytes | nil, message, code
+function M.tee_pubkey(native, option, digits)
+	local bytes = native.hex_decode(digits)
+	if native.peer_point(bytes) then return bytes end
+	return nil, ("--%s: '%s' is no P-384 key"):format(option, text.cut(digits, 32)), "ERR_USAGE"
 end
 
 --- The configuration as a node on this machine has it, NOVA_KMS_CONFIG included.

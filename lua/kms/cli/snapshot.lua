@@ -136,10 +136,12 @@ local WAIT = {
 }
 local FOLDER = { name = "folder", value = "PATH", help = "folder with snapshots (default: SNAPSHOT)" }
 local RPC = {
-	name = "rpc", value = "URL", help = "compare with the newest anchor that this RPC server shows; several must agree",
-	many = true,
+	name = "rpc", value = "URL", type = "url", many = true,
+	help = "compare with the newest anchor that this RPC server shows; several must agree",
 }
-local CONTRACT = { name = "kms-registry", value = "ADDRESS", help = "with --rpc: the KMSRegistry contract" }
+local CONTRACT = {
+	name = "kms-registry", value = "ADDRESS", type = "contract", help = "with --rpc: the KMSRegistry contract",
+}
 
 return {
 	name = "snapshot",

@@ -25,14 +25,13 @@ local function is_same(a, b)
 end
 
 --- The newest anchor; all servers must show the same. Yields.
--- @param contract  address of KMSRegistry; @param urls  of RPC servers
+-- @param contract  address of KMSRegistry, or nil: it was not given; @param urls  of RPC servers
 -- @return anchor { manifest, time, member } | false: there is none | nil, message, code
 function M.newest(native, contract, urls)
-	local address = native.address(contract or "")
-	if not address then return nil, "--kms-registry: the contract's address is missing or wrong", "ERR_USAGE" end
+	if not contract then return nil, "--kms-registry: the contract's address is missing", "ERR_USAGE" end
 	local first
 	for i, url in ipairs(urls) do
-		local anchor, message = ask(native, address, url)
+		local anchor, message = ask(native, contract, url)
 		if anchor == nil then return nil, message, "ERR_CONNECT" end
 		if i > 1 and not is_same(first, anchor) then
 			return nil, "the RPC servers do not show the same anchor", "ERR_UNVERIFIED"
