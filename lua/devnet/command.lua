@@ -10,6 +10,7 @@ local guide = require("devnet.guide")
 local loop = require("kms.base.loop")
 local loss = require("devnet.loss")
 local session = require("kms.cli.session")
+local text = require("kms.base.text")
 local uv = require("luv")
 local wakeup = require("kms.async.wakeup")
 
@@ -147,7 +148,7 @@ local function run(parsed, world)
 			on_end = function(...) report_end(world, net, ...) end,
 		})
 		if not net then return session.fail(world, message) end
-		session.print(world, ("Starting a chain and %d nodes in %s ..."):format(#net.nodes, net.dir))
+		session.print(world, ("Starting a chain and %s in %s ..."):format(text.count(#net.nodes, "node"), net.dir))
 		world.stdout:flush()
 		return supervise(net, parsed, world)
 	end)

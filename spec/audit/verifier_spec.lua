@@ -172,7 +172,8 @@ describe("the verifier of audit logs", function()
 				local junk = torn .. ("\0"):rep(count) .. "~\n"
 				assert.equal(1, assert(check({ with(junk, #junk) })).torn)
 				refused("names another number", { with(junk, #junk - 1) })
-				refused(("line 4: is no line of an audit log, of them %d NUL bytes, as a power cut"):format(count),
+				local nuls = count == 1 and "1 NUL byte" or count .. " NUL bytes"
+				refused(("line 4: is no line of an audit log, of them %s, as a power cut"):format(nuls),
 					{ before .. junk })
 				local result = assert(check({ before .. torn .. ("\0"):rep(count) }))
 				assert.same({ #torn + count, count }, { result.tail, result.tail_nuls })

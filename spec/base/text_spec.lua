@@ -31,6 +31,16 @@ describe("printable", function()
 	end)
 end)
 
+describe("count", function()
+	it("has one of a thing, and several of none and of more", function()
+		for want, case in pairs({
+			["0 keys"] = { 0, "key" }, ["1 key"] = { 1, "key" }, ["2 keys"] = { 2, "key" }, ["-1 keys"] = { -1, "key" },
+			["1 entry"] = { 1, "entry", "entries" }, ["3 entries"] = { 3, "entry", "entries" },
+			["21 keys"] = { "21", "key" }, ["1 line"] = { "1", "line" }, ["- lines"] = { "-", "line" },
+		}) do assert.equal(want, text.count(table.unpack(case))) end
+	end)
+end)
+
 describe("printable_json", function()
 	it("says the same in escapes that a terminal shows", function()
 		for _, code in ipairs(HIDDEN) do

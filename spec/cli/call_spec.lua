@@ -274,7 +274,7 @@ describe("command", function()
 				assert.equal(0, code)
 				assert.equal("node       http://n\nwallet     0xab\npubkey     30\nservice    unavailable: clock\\x1b[2J\n" ..
 					"secret     synced from http://o\ncluster    application 9, 3 instances\n" ..
-					"store      2 keys in 1 namespaces, 345 bytes\n", out)
+					"store      2 keys in 1 namespace, 345 bytes\n", out)
 				local failed = status:gsub("}$", ',"policy":{"last_error":{"mistakes":2,"first":"access.lua:2: x"}}}')
 				code, out = nova_process({ "status", "--url", by_path({ ["/status"] = reply(failed) }).url })
 				assert.equal(0, code)

@@ -46,7 +46,7 @@ describe("kms.node.completeness", function()
 		for _ = 1, 20 do t:tick() end
 		assert.is_false(t.node.ready)
 		assert.equal("generated", t.held.state)
-		assert.truthy(logged("store lost: asking 1 members"))
+		assert.truthy(logged("store lost: asking 1 member"))
 	end)
 
 	it("reads what it has, but writes only when a clock that was set back cannot repeat a counter any more", function()
@@ -319,8 +319,8 @@ describe("kms.node.completeness", function()
 
 	it("says that nobody holds the secret when all members say so", function()
 		t.chain.hash = native.secret_random(32):keccak256()
-		t.bootstrap.of_all = "all 1 members were reached, and none holds the secret"
+		t.bootstrap.of_all = "reached 1 member, and none holds the secret"
 		t:tick()
-		assert.equal("master secret sync failed: all 1 members were reached, and none holds the secret", t.node.reason)
+		assert.equal("master secret sync failed: reached 1 member, and none holds the secret", t.node.reason)
 	end)
 end)

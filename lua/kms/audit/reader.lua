@@ -1,6 +1,7 @@
 --- Reads files of an audit log, whoever wrote them: line by line, each bounded, each checked for the form of a line.
 
 local cjson = require("cjson.safe")
+local text = require("kms.base.text")
 local uv = require("luv")
 
 local M = {}
@@ -9,8 +10,13 @@ local CHUNK_BYTES = 65536
 local MAX_LINE = 4096 -- bytes, with the line feed (KMS_AUDIT_LINE_MAX)
 local MAX_SEQUENCE = 1 << 53
 
---- What NUL bytes in a log are.
-M.NULS = ", of them %d NUL bytes, as a power cut leaves them where lines had not reached the disk"
+--- What NUL bytes in a log are: to be appended to a number of bytes.
+-- @param count  how many; 0: nothing is to be said of them
+function M.nuls(count)
+	if count == 0 then return "" end
+	return (", of them %s, as a power cut leaves them where lines had not reached the disk"):format(
+		text.count(count, "NUL byte"))
+end
 
 -- A whole number as JSON's readers give it. Returns integer | nil.
 local function whole(value)
@@ -36,20 +42,20 @@ end
 
 -- A power cut can leave NUL bytes without end where lines were: they are counted and left out, but for one, so that
 -- what remains is no line. Returns text, number of bytes left out.
-local function without_nuls(text)
-	local kept = text:gsub("\0", "")
-	if kept == text then return text, 0 end
-	return "\0" .. kept, #text - #kept - 1
+local function without_nuls(piece)
+	local kept = piece:gsub("\0", "")
+	if kept == piece then return piece, 0 end
+	return "\0" .. kept, #piece - #kept - 1
 end
 
 -- Calls fn(text, number, is_whole, left_out) for each line. Returns true | nil, message.
 local function each_text(file, fn)
 	local rest, number, left_out = "", 0, 0
 	for chunk in function() return file:read(CHUNK_BYTES) end do
-		local at, text = 1, rest .. chunk
+		local at, read = 1, rest .. chunk
 		repeat
-			local feed = text:find("\n", at, true)
-			local piece, more = text:sub(at, feed and feed - 1), 0
+			local feed = read:find("\n", at, true)
+			local piece, more = read:sub(at, feed and feed - 1), 0
 			if #piece >= MAX_LINE then piece, more = without_nuls(piece) end
 			if #piece >= MAX_LINE then
 				return nil, ("line %d is longer than the %d bytes of a line"):format(number + 1, MAX_LINE)

@@ -7,6 +7,7 @@
 local native = require("kms_native")
 local reader = require("kms.audit.reader")
 local signed = require("kms.audit.signed")
+local count = require("kms.base.text").count
 
 local M = {}
 
@@ -109,7 +110,7 @@ local function check_torn(self, line)
 	self.junk, self.junk_nuls = 0, 0
 	if line.event ~= "start" then return torn == 0 or nil, "what stands before it is no line of an audit log" end
 	if line.torn ~= torn then
-		return nil, ("there are %d bytes before it that are no line, and it names another number"):format(torn)
+		return nil, ("%s before it are no line, and it names another number"):format(count(torn, "byte"))
 	end
 	self.torn = self.torn + (torn > 0 and 1 or 0)
 	if not is_text(line.run, "^%x+$", 16) then return nil, "the start is malformed" end
@@ -166,7 +167,7 @@ function Verifier:file(path)
 	end)
 	if not ok then return nil, message end
 	if self.junk == 0 then return true end
-	local nuls = self.junk_nuls > 0 and reader.NULS:format(self.junk_nuls) or ""
+	local nuls = reader.nuls(self.junk_nuls)
 	return nil, ("line %d: is no line of an audit log%s"):format(junk_line, nuls)
 end
 

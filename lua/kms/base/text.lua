@@ -77,6 +77,12 @@ function M.printable_json(text)
 	return (text:gsub("[%z\1-\8\11-\31\127]", json_escape_byte):gsub(BEYOND_ASCII, json_escape))
 end
 
+--- A number of things in words: "1 key", "2 keys".
+-- @param n  number, or its text; @param noun  one of them; @param plural  several of them (noun and "s")
+function M.count(n, noun, plural)
+	return ("%s %s"):format(n, tonumber(n) == 1 and noun or plural or noun .. "s")
+end
+
 --- Percent-encodes all but unreserved characters (RFC 3986 section 2.3).
 function M.percent_encode(text)
 	return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))

@@ -122,7 +122,7 @@ local function print_pcrs(line, facts)
 end
 
 local function print_chain(line, facts)
-	line(("chain        %d certificates, root first"):format(facts.chain_len))
+	line(("chain        %s, root first"):format(text.count(facts.chain_len, "certificate")))
 	for i, certificate in ipairs(facts.chain) do
 		if certificate.sha256 then
 			line(("  %d %s"):format(i, text.printable(certificate.subject)))

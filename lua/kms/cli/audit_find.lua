@@ -136,7 +136,7 @@ local function print_file(parsed, world, path, wants)
 		return true
 	end)
 	if ok and skipped > 0 then
-		world.stderr:write(("nova-kms: %s: %d lines are none of an audit log\n"):format(path, skipped))
+		world.stderr:write(("nova-kms: %s: not of an audit log: %s\n"):format(path, text.count(skipped, "line")))
 	end
 	return ok, message
 end

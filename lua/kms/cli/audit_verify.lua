@@ -7,6 +7,7 @@ local node_verify = require("kms.cli.recovery_verify")
 local order = require("kms.audit.order")
 local reader = require("kms.audit.reader")
 local session = require("kms.cli.session")
+local text = require("kms.base.text")
 
 local M = {}
 
@@ -33,12 +34,13 @@ local function notes_of(result, is_known)
 	end
 	note(result.first_seq > 1, "it begins with line %d: the lines before it are in earlier files", result.first_seq)
 	note(result.chains > 1, "%d chains begin in it: a node started with a new file", result.chains)
-	note(result.lost > 0, "the node says that %d lines are lost, for which it had no room", result.lost)
-	note(result.torn > 0, "%d lines are torn, by crashes that the lines behind them name", result.torn)
-	local nuls = result.tail_nuls > 0 and reader.NULS:format(result.tail_nuls) or ""
-	note(result.tail > 0, "the last line is incomplete: %d bytes%s", result.tail, nuls)
+	note(result.lost > 0, "the node says that it lost %s, for which it had no room", text.count(result.lost, "line"))
+	note(result.torn > 0, "crashes tore %s, as the lines behind say", text.count(result.torn, "line"))
+	note(result.tail > 0, "the last line is incomplete: %s%s", text.count(result.tail, "byte"),
+		reader.nuls(result.tail_nuls))
 	for _, gap in ipairs(result.gaps) do
-		note(true, "no signature covers the %d lines from number %d to %d: the end of a run", gap.lines, gap.first, gap.last)
+		note(true, "no signature covers %s, number %d to %d: the end of a run", text.count(gap.lines, "line"), gap.first,
+			gap.last)
 	end
 	note(not is_known, "--wallet was not given: whether this wallet is the node's is not checked")
 	return notes
@@ -48,7 +50,8 @@ end
 local function failure_of(result)
 	if result.lines == 0 then return "there is no line in it" end
 	if result.signatures == 0 then return "nothing in it is signed" end
-	return result.too_many and ("no signature covers %d lines: more than --max-unsigned"):format(result.too_many)
+	return result.too_many and ("no signature covers %s: more than --max-unsigned"):format(
+		text.count(result.too_many, "line"))
 end
 
 local function print_result(world, parsed, result, failure, is_known)
@@ -58,15 +61,15 @@ local function print_result(world, parsed, result, failure, is_known)
 		result.ok, result.failure = failure == nil, failure
 		return session.print(world, json.encode(result))
 	end
-	session.print(world, ("%d lines, number %d to %s, of %d runs, until %s"):format(result.lines, result.first_seq,
-		session.shown(result.last_seq), result.runs, date(result.last_time_ms)))
-	session.print(world, ("%d signatures, by %s"):format(result.signatures,
+	session.print(world, ("%s, number %d to %s, of %s, until %s"):format(text.count(result.lines, "line"),
+		result.first_seq, session.shown(result.last_seq), text.count(result.runs, "run"), date(result.last_time_ms)))
+	session.print(world, ("%s, by %s"):format(text.count(result.signatures, "signature"),
 		#result.wallets > 0 and table.concat(result.wallets, ", ") or "nobody"))
 	session.print(world, "last hash: " .. session.shown(result.last_hash))
 	for _, line in ipairs(notes_of(result, is_known)) do session.print(world, line) end
 	if failure then return end
 	session.print(world, "the chain is whole, and every signature good" .. (result.unsigned == 0 and ""
-		or (", but the %d lines that none covers prove nothing"):format(result.unsigned)))
+		or (", but nothing proves the %s that none covers"):format(text.count(result.unsigned, "line"))))
 end
 
 local function verify(native, parsed, world)

@@ -39,7 +39,7 @@ end
 -- How many members hold a write; existing nodes do not say it.
 local function on_nodes(result)
 	if not result.copies then return "" end
-	return result.copies == 1 and ", on 1 node" or (", on %d nodes"):format(result.copies)
+	return ", on " .. text.count(result.copies, "node")
 end
 
 -- Each kind: the fields of its request | nil, message, code; how it prints a result (unless as JSON):

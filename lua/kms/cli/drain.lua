@@ -4,7 +4,7 @@ local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
 local function show(page)
-	return { ("draining, %s requests are still running"):format(session.shown(page.requests_running)) }
+	return { ("draining, %s still running"):format(session.count(page.requests_running, "request")) }
 end
 
 return {

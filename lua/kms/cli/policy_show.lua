@@ -3,6 +3,7 @@
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
 local schema = require("kms.policy.schema")
+local text = require("kms.base.text")
 
 local M = {}
 
@@ -21,7 +22,7 @@ local function shown(value)
 		local first, last = value()
 		return first == last and "function" or ("function of %d lines"):format(last - first + 1)
 	end
-	if type(value) == "table" then return ("%d %s"):format(#value, #value == 1 and "entry" or "entries") end
+	if type(value) == "table" then return text.count(#value, "entry", "entries") end
 	return tostring(value)
 end
 

@@ -9,6 +9,7 @@ local files = require("kms.base.files")
 local give = require("kms.cli.recovery_give")
 local json = require("kms.base.json")
 local session = require("kms.cli.session")
+local text = require("kms.base.text")
 local verify = require("kms.cli.recovery_verify")
 
 local NONCE_BYTES = 16
@@ -68,8 +69,8 @@ local function shares(parsed, world)
 		if not ok then return nil, message, code end
 		count, message, code = write_shares(parsed.out, response.value)
 		if not count then return nil, message, code end
-		session.print(world, ("wrote %d files to %s: give each custodian its own, and keep copies in several places"):format(
-			count, parsed.out))
+		session.print(world, ("wrote %s to %s: give each custodian its own, and keep copies in several places"):format(
+			text.count(count, "file"), parsed.out))
 		session.print(world, ("set %s, any %s of %d restore the secret"):format(shown(response.value.set),
 			shown(response.value.threshold), count))
 		return exit.OK
@@ -123,7 +124,7 @@ end
 
 local function age_of(ms, now_ms)
 	if type(ms) ~= "number" then return "never" end
-	return ("%d days ago"):format((now_ms - ms) // 86400000)
+	return text.count((now_ms - ms) // 86400000, "day") .. " ago"
 end
 
 local function show(parsed, world)

@@ -35,6 +35,12 @@ function M.shown(value)
 	return text.printable(text.cut(tostring(whole or value), 300))
 end
 
+--- A number of things in a decoded page, in words: "1 key", "2 keys", "- keys" where it is absent.
+-- @param value  the member; @param noun, plural  as kms.base.text.count takes them
+function M.count(value, noun, plural)
+	return text.count(M.shown(value), noun, plural)
+end
+
 --- A member that should be a table; an empty table where it is not.
 function M.table_of(value)
 	return type(value) == "table" and value or {}

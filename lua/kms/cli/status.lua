@@ -6,7 +6,7 @@ local client = require("kms.client")
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
 
-local shown, table_of = session.shown, session.table_of
+local count, shown, table_of = session.count, session.shown, session.table_of
 
 local function service(node)
 	if node.service_available == true then return "available" end
@@ -42,8 +42,8 @@ end
 local function reload_line(page)
 	local failed = table_of(table_of(page.policy).last_error)
 	if not failed.first then return nil end
-	return ("%-10s failed, the policies before it stay in force (%s mistakes): %s"):format("reload",
-		shown(failed.mistakes), shown(failed.first))
+	return ("%-10s failed, the policies before it stay in force (%s): %s"):format("reload",
+		count(failed.mistakes, "mistake"), shown(failed.first))
 end
 
 local function print_page(world, page)
@@ -57,9 +57,9 @@ local function print_page(world, page)
 	line("service", "%s", service(node))
 	for _, text in ipairs(waiting(node)) do session.print(world, text) end
 	line("secret", "%s", secret(node))
-	line("cluster", "application %s, %s instances", shown(cluster.kms_app_id), shown(cluster.total_instances))
-	line("store", "%s keys in %s namespaces, %s bytes", shown(store.total_keys), shown(store.namespaces),
-		shown(store.total_bytes))
+	line("cluster", "application %s, %s", shown(cluster.kms_app_id), count(cluster.total_instances, "instance"))
+	line("store", "%s in %s, %s", count(store.total_keys, "key"), count(store.namespaces, "namespace"),
+		count(store.total_bytes, "byte"))
 	local failed = reload_line(page)
 	if failed then session.print(world, failed) end
 	for _, one in ipairs(table_of(table_of(page.policy).suspended)) do
@@ -72,8 +72,8 @@ local function audit_lines(page)
 	local audit, details = table_of(page.audit), table_of(table_of(page.control).audit)
 	if audit.state == "off" then return {} end
 	local lines = {
-		("%-10s %s, %s lines lost, %s bytes wait, %s lines unsigned"):format("audit", shown(audit.state),
-			shown(audit.lost_lines), shown(audit.waiting_bytes), shown(audit.unsigned_lines)),
+		("%-10s %s, %s lost, %s waiting, %s unsigned"):format("audit", shown(audit.state),
+			count(audit.lost_lines, "line"), count(audit.waiting_bytes, "byte"), count(audit.unsigned_lines, "line")),
 		("%-10s number %s, hash %s"):format("last line", shown(details.sequence), shown(details.hash)),
 	}
 	if details.failure then lines[3] = ("%-10s %s"):format("because", shown(details.failure)) end
@@ -86,10 +86,10 @@ local function control_lines(page)
 	local lines = {
 		("%-10s %s, log level %s%s"):format("version", shown(control.version), shown(control.log_level),
 			control.draining == true and ", draining" or ""),
-		("%-10s %s connections, %s requests running, %s errors caught"):format("load", shown(control.connections),
-			shown(control.requests_running), shown(control.errors_caught)),
-		("%-10s %s, in force by %s, %s hooks failed"):format("policy", shown(policy.hash), shown(policy.by),
-			shown(policy.failures)),
+		("%-10s %s, %s running, %s caught"):format("load", count(control.connections, "connection"),
+			count(control.requests_running, "request"), count(control.errors_caught, "error")),
+		("%-10s %s, in force by %s, %s failed"):format("policy", shown(policy.hash), shown(policy.by),
+			count(policy.failures, "hook")),
 	}
 	local audit = audit_lines(page)
 	return table.move(audit, 1, #audit, #lines + 1, lines)

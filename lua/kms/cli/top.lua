@@ -3,6 +3,7 @@
 local args = require("kms.cli.args")
 local control_client = require("kms.cli.control_client")
 local session = require("kms.cli.session")
+local text = require("kms.base.text")
 local duration = require("kms.cli.times").duration
 local table_lines = require("kms.cli.table").lines
 
@@ -60,7 +61,8 @@ end
 local function traffic(page, before)
 	local now = table_of(page.requests)
 	if not before then
-		return ("%s requests since the start, %s refused"):format(count(sum(now.by_route)), count(sum(now.by_code)))
+		return ("%s since the start, %s refused"):format(text.count(count(sum(now.by_route)), "request"),
+			count(sum(now.by_code)))
 	end
 	local earlier, passed_s = table_of(before.requests), (number(page.up_ms) - number(before.up_ms)) / 1000
 	-- A node that restarted counts from 0 again.
@@ -127,9 +129,9 @@ local function lines_of(page, before)
 		part(page.connections, limits.connections, count),
 		part(number(sessions.applications) + number(sessions.members), limits.sessions, count))
 	line("memory", "guarded %s", part(guarded.used, guarded.size, size))
-	line("store", "%s records, %s, applications %s, %s evictions", count(data.total_keys),
+	line("store", "%s, %s, applications %s, %s", text.count(count(data.total_keys), "record"),
 		part(store.total_bytes, limits.store_bytes, size), part(data.namespaces, limits.namespaces, count),
-		count(store.evictions))
+		text.count(count(store.evictions), "eviction"))
 	line("snapshot", "%s", shown(table_of(status.snapshot).state))
 	line("audit", "%s", shown(table_of(status.audit).state))
 	line("policy", "%s%s", shown(policy.hash), failed and "; LAST RELOAD REFUSED: " .. shown(failed) or "")
@@ -154,7 +156,7 @@ local function run(parsed, world)
 			elseif before then
 				session.print(world, "")
 			end
-			for _, text in ipairs(lines) do session.print(world, text) end
+			for _, line in ipairs(lines) do session.print(world, line) end
 		end
 		world.stdout:flush()
 		before = page

@@ -7,6 +7,7 @@
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 local patience = require("kms.node.patience")
+local text = require("kms.base.text")
 
 local M = {}
 
@@ -124,7 +125,7 @@ local function begin(self, secret)
 	local is_here = is_back(self)
 	if is_here then self.join:returned(secret) end
 	local why = (is_here or self.absence.before_ms) and "this node was away" or "store lost"
-	self.log:info(("%s: asking %d members"):format(why, #self.peers:others()))
+	self.log:info(("%s: asking %s"):format(why, text.count(#self.peers:others(), "member")))
 end
 
 -- Whether nobody can hold records that this node lacks, or lack records that it holds.

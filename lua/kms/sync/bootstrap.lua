@@ -4,6 +4,7 @@
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local record_counts = require("kms.sync.record_counts")
+local text = require("kms.base.text")
 
 local M = {}
 
@@ -80,7 +81,8 @@ function Bootstrap:secret(hash, settled)
 		messages[#messages + 1] = peer.wallet .. ": " .. message
 	end
 	if members > 0 and without == members then
-		return nil, table.concat(messages, "; "), ("all %d members were reached, and none holds the secret"):format(members)
+		return nil, table.concat(messages, "; "), ("reached %s, and none holds the secret"):format(
+			text.count(members, "member"))
 	end
 	if #messages == 0 then return nil, "there is no peer to ask" end
 	return nil, table.concat(messages, "; ")

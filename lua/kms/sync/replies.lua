@@ -37,10 +37,10 @@ local function merge(self, opened, exchange)
 	if not counts then return nil, message, code end
 	record_counts.add(self.counts.records, counts)
 	if counts.poisoned > 0 then
-		self.peers:report(peer, "poisoned_records", ("%d records that do not decrypt"):format(counts.poisoned))
+		self.peers:report(peer, "poisoned_records", "records that do not decrypt: " .. counts.poisoned)
 	end
 	local bad = counts.rejected - counts.later - counts.poisoned - counts.refused
-	if bad > 0 then self.peers:record(peer, "rejected_records", ("%d records that are not acceptable"):format(bad)) end
+	if bad > 0 then self.peers:record(peer, "rejected_records", "records that are not acceptable: " .. bad) end
 	-- An existing node does not send again what this node could not take.
 	if counts.later > 0 and not self.peers:understands(peer, "store") then
 		self.existing:fetch_later(peer, exchange.secret)
