@@ -60,11 +60,14 @@ describe("kms.auth.authorize", function()
 	for _, case in ipairs(refusals) do
 		it("refuses: " .. case[1], function()
 			case[2](chain)
-			local facts, message, code = authorizer:authorize(WALLET, 0)
+			local facts, message, code, _, app_id = authorizer:authorize(WALLET, 0)
 			assert.is_nil(facts)
 			assert.equal(case[3], message)
 			assert.equal(case[4], code)
 			assert.equal(case[4], (select(3, authorizer:authorize(WALLET, 1)))) -- from the cache
+			-- Whose instance it is, where one is registered with an id that an application can have.
+			local known = not case[1]:find("unknown wallet") and not case[1]:find("app id") and "7" or nil
+			assert.same({ known, known }, { app_id, (select(5, authorizer:authorize(WALLET, 1))) })
 		end)
 	end
 
@@ -141,7 +144,7 @@ describe("look-ups of wallets", function()
 				if i % 2 == 0 then
 					assert.equal("7", outcomes[i][1].app_id)
 				else
-					assert.same({ n = 4, nil, "wallet is not a registered instance", "ERR_NOT_REGISTERED" }, outcomes[i])
+					assert.same({ n = 5, nil, "wallet is not a registered instance", "ERR_NOT_REGISTERED" }, outcomes[i])
 				end
 			end
 			assert.is_false(authorizer.look_ups:is_running(WALLET))

@@ -43,13 +43,16 @@ describe("a node with AUDIT", function()
 		return found
 	end
 
-	-- Calls fn until the log says that it has refusals without lines. Returns how often.
-	local function flood(fn)
+	-- Calls fn until the log says that it has refusals without lines, of these callers where that is given. Returns how
+	-- often.
+	local function flood(fn, of)
 		local asked = 0
 		wait.until_true("refusals that are only counted", function()
 			for _ = 1, 70 do fn() end
 			asked = asked + 70
-			return #audit_file.events(file, "suppressed") > 0
+			for _, line in ipairs(audit_file.events(file, "suppressed")) do
+				if line.of == (of or line.of) then return true end
+			end
 		end)
 		return asked
 	end
@@ -171,6 +174,35 @@ describe("a node with AUDIT", function()
 			return refused + told == asked
 		end)
 		assert.is_true(refused >= 60 and told >= 1)
+	end)
+
+	it("counts refusals of instances that the chain keeps out apart, for each application", function()
+		start()
+		local stranger, revoked = apps.new(node, "701", "not registered"), apps.new(node, APP, "revoked")
+		node:edit_chain(function(chain)
+			local good = chain.instances[app.identity.wallet]
+			chain.versions[APP .. "/2"] = { status = 2 }
+			chain.instances[revoked.identity.wallet] = {
+				id = "78", app_id = APP, version_id = "2", wallet = revoked.identity.wallet, operator = good.operator, url = "",
+				registered_at = 0, status = 0, tee_pubkey = crypto.hex(revoked.identity.der), zk_verified = true,
+			}
+		end)
+		local function refused_of(caller)
+			wait.until_true("a line about " .. caller.identity.wallet, function()
+				for _, line in ipairs(audit_file.events(file, "refused")) do
+					if line.wallet == caller.identity.wallet then
+						assert.equal(APP, line.app)
+						return true
+					end
+				end
+			end)
+		end
+		flood(function() expect.refused(stranger:derive({ path = "x" }), 403, "unauthorized") end, "-derive")
+		expect.refused(revoked:derive({ path = "x" }), 403, "unauthorized", "version_revoked")
+		refused_of(revoked)
+		flood(function() expect.refused(revoked:derive({ path = "x" }), 403, "unauthorized") end, "instance/" .. APP)
+		expect.refused(app:derive({ path = "", length = 5000 }), 400, "bad_request")
+		refused_of(app)
 	end)
 
 	it("has policies, commands and secrets that were handed over in it", function()

@@ -19,6 +19,7 @@ local RUN_BYTES = 8
 local REPORT_MS = 10000 -- between two reports of refusals without a line of their own
 local MAX_WAITING = 4 << 20 -- bytes of lines that a failing disk keeps from their file
 local NO_APP = "-" -- stands for all callers that are of no application
+local INSTANCES = "instance/" -- and the application: stands for those of its instances that the chain keeps out
 
 -- Operations whose results are key material, and those on records, which AUDIT_RECORDS adds.
 local KEYS = { derive = true }
@@ -77,13 +78,20 @@ function Audit:report_soon()
 	self.report_timer = self.report_timer or loop.after(REPORT_MS, function() report(self) end)
 end
 
+-- Whose lines a refusal counts among. Strangers cannot use up those of an application or of a member, nor those of
+-- instances that are registered; these, which may be in foreign hands, not those of the application's others.
+local function counted_with(arrived, operation)
+	if arrived.app_id or arrived.is_member then return arrived.app_id or arrived.wallet end
+	if arrived.refused_app_id then return INSTANCES .. arrived.refused_app_id end
+	return NO_APP .. operation
+end
+
 local function refused(self, arrived, reply, operation)
-	-- Strangers cannot use up the lines of an application or of a member.
-	local key = arrived.app_id or arrived.is_member and arrived.wallet or NO_APP .. operation
-	if not self.refusals:take(key) then return self:report_soon() end
+	if not self.refusals:take(counted_with(arrived, operation)) then return self:report_soon() end
 	local code, status = err.wire(reply.code)
-	add(self, "refused", arrived.wallet, arrived.app_id, arrived.name_hash, arrived.context_hash, arrived.request:id(),
-		operation, code, reply.status >= 400 and reply.status or status, arrived.rule and text.utf8(arrived.rule))
+	add(self, "refused", arrived.wallet, arrived.app_id or arrived.refused_app_id, arrived.name_hash,
+		arrived.context_hash, arrived.request:id(), operation, code, reply.status >= 400 and reply.status or status,
+		arrived.rule and text.utf8(arrived.rule))
 end
 
 --- Adds the line about what a request, or an operation of a message, came to, where it gets one.

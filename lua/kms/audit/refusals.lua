@@ -9,7 +9,7 @@ local M = {}
 local Refusals = {}
 Refusals.__index = Refusals
 
-local PER_MINUTE = 60 -- lines about one application or member, or about all callers that are neither
+local PER_MINUTE = 60 -- lines about one application or member, or about all callers that share a key
 local MAX_KEYS = 4096 -- whose lines are counted
 local MAX_TOLD = 64 -- keys in the lines of one report; further ones share one
 local OTHERS = "others"

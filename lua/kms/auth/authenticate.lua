@@ -30,8 +30,8 @@ end
 
 -- What the chain says about a wallet that has signed. Results as Authenticator:app.
 local function authorized(self, wallet, mono_ms, address)
-	local facts, message, code, wait_s = self.authorizer:authorize(wallet, mono_ms, address)
-	if not facts then return nil, message, code, wait_s, wallet end
+	local facts, message, code, wait_s, app_id = self.authorizer:authorize(wallet, mono_ms, address)
+	if not facts then return nil, message, code, wait_s, wallet, app_id end
 	local ok
 	ok, wait_s = self:count(facts, mono_ms)
 	if not ok then return nil, "too many requests of this application", "ERR_RATE", wait_s, wallet end
@@ -43,7 +43,8 @@ end
 -- @param address the client's, nil when all clients share one
 -- @return caller { wallet, signature ("" of a development wallet), response (signature of the reply, when it
 -- was made already), dev, app_id, version_id, instance_id, point } |
--- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (when it is proven)
+-- nil, message, code, seconds to wait (ERR_RATE, ERR_BUSY), wallet (when it is proven), id of its application (of an
+-- instance that is registered, but refused)
 function Authenticator:app(request, wall_ms, mono_ms, address)
 	local dev = self.allow_dev_identity and dev_wallet(request)
 	local wallet, signature, response = dev, "", nil
@@ -54,8 +55,8 @@ function Authenticator:app(request, wall_ms, mono_ms, address)
 			return nil, message, code
 		end
 	end
-	local facts, message, code, wait_s = authorized(self, wallet, mono_ms, address)
-	if not facts then return nil, message, code, wait_s, wallet end
+	local facts, message, code, wait_s, _, app_id = authorized(self, wallet, mono_ms, address)
+	if not facts then return nil, message, code, wait_s, wallet, app_id end
 	if not dev and not response then self.service:know(wallet) end
 	return {
 		wallet = wallet, signature = signature, response = response, dev = dev and true or false, app_id = facts.app_id,
@@ -64,13 +65,14 @@ function Authenticator:app(request, wall_ms, mono_ms, address)
 end
 
 --- Authenticates and authorizes the opening of a session, whose signature covers the collected body.
--- @return facts of kms.auth.authorize, signature text | nil, message, code, seconds to wait, wallet: as app()
+-- @return facts of kms.auth.authorize, signature text | nil, message, code, seconds to wait, wallet, application: as
+-- app()
 function Authenticator:app_session(request, wall_ms, mono_ms, address)
 	local wallet, signature, code = self.service:authenticate(request.head, "app_session", wall_ms, mono_ms)
 	if not wallet then return nil, signature, code end
-	local facts, message, wait_s
-	facts, message, code, wait_s = authorized(self, wallet, mono_ms, address)
-	if not facts then return nil, message, code, wait_s, wallet end
+	local facts, message, wait_s, _, app_id
+	facts, message, code, wait_s, _, app_id = authorized(self, wallet, mono_ms, address)
+	if not facts then return nil, message, code, wait_s, wallet, app_id end
 	return facts, signature
 end
 

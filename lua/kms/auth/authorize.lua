@@ -34,8 +34,9 @@ local UNKNOWN_QUEUE = {
 local KNOWN_QUEUE = { per_second = 200, burst = 400, at_once = 24, max_waiting = 400, wait_ms = 5000 }
 
 -- A refusal by what the chain says, which is cached.
-local function refuse(message, code)
-	return nil, message, code
+-- @param instance  the wallet's, where one is registered
+local function refuse(message, code, instance)
+	return nil, message, code, nil, instance and types.app_id.parse(instance.app_id)
 end
 
 -- The look-up itself failed: the request is refused, and nothing is cached.
@@ -43,8 +44,8 @@ local function unreachable(cause)
 	return nil, "the registry cannot be reached", "ERR_CHAIN", cause
 end
 
-local function lookup_failed(message, code, missing)
-	if code == "ERR_NOT_FOUND" then return refuse(missing, "ERR_NOT_REGISTERED") end
+local function lookup_failed(message, code, missing, instance)
+	if code == "ERR_NOT_FOUND" then return refuse(missing, "ERR_NOT_REGISTERED", instance) end
 	return unreachable(message)
 end
 
@@ -53,24 +54,24 @@ local function check(view, wallet)
 	local instance, message, code = view:instance_by_wallet(wallet)
 	if not instance then return lookup_failed(message, code, "wallet is not a registered instance") end
 	if instance.status ~= chain_api.INSTANCE.ACTIVE then
-		return refuse("instance is not active", "ERR_INSTANCE_INACTIVE")
+		return refuse("instance is not active", "ERR_INSTANCE_INACTIVE", instance)
 	end
-	if not instance.zk_verified then return refuse("instance is not verified", "ERR_INSTANCE_UNVERIFIED") end
+	if not instance.zk_verified then return refuse("instance is not verified", "ERR_INSTANCE_UNVERIFIED", instance) end
 	if not types.app_id.parse(instance.app_id) then
 		return refuse("app id is not in the range of app ids", "ERR_NOT_REGISTERED")
 	end
 	local app
 	app, message, code = view:app(instance.app_id)
-	if not app then return lookup_failed(message, code, "app is not registered") end
-	if app.status ~= chain_api.APP.ACTIVE then return refuse("app is not active", "ERR_APP_INACTIVE") end
+	if not app then return lookup_failed(message, code, "app is not registered", instance) end
+	if app.status ~= chain_api.APP.ACTIVE then return refuse("app is not active", "ERR_APP_INACTIVE", instance) end
 	local version
 	version, message, code = view:version(instance.app_id, instance.version_id)
-	if not version then return lookup_failed(message, code, "version is not registered") end
+	if not version then return lookup_failed(message, code, "version is not registered", instance) end
 	if version.status ~= chain_api.VERSION.ENROLLED and version.status ~= chain_api.VERSION.DEPRECATED then
-		return refuse("version is revoked", "ERR_VERSION_REVOKED")
+		return refuse("version is revoked", "ERR_VERSION_REVOKED", instance)
 	end
 	local point = native.peer_point(instance.tee_pubkey)
-	if not point then return refuse("registered teePubkey is not a P-384 key", "ERR_NOT_REGISTERED") end
+	if not point then return refuse("registered teePubkey is not a P-384 key", "ERR_NOT_REGISTERED", instance) end
 	return {
 		wallet = wallet, app_id = instance.app_id, version_id = instance.version_id,
 		instance_id = instance.id, point = point,
@@ -87,17 +88,17 @@ local function ask_chain(self, wallet, hint)
 	return check(view, wallet)
 end
 
-local function keep(self, wallet, facts, message, code, mono_ms)
+local function keep(self, wallet, facts, refusal, mono_ms)
 	if facts then
 		facts.refresh_ms = mono_ms + self.ttl_ms * 2 // 3
 		self.known:put(wallet, facts, mono_ms + self.ttl_ms)
 		self.hints:put(wallet, facts, mono_ms + REMEMBER_MS)
 		if self.remembered then self.remembered:add(wallet) end
-	elseif err.wire(code) == "unauthorized" then
+	elseif err.wire(refusal.code) == "unauthorized" then
 		self.known:remove(wallet)
 		self.hints:remove(wallet)
 		if self.remembered then self.remembered:remove(wallet) end
-		self.unknown:put(wallet, { message = message, code = code }, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
+		self.unknown:put(wallet, refusal, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
 	end
 end
 
@@ -110,28 +111,28 @@ local function queue_for(self, wallet, hint)
 	return known and self.known_queue or self.unknown_queue
 end
 
--- Returns facts | nil, message, code, seconds to wait, cause for the log.
+-- Returns facts | nil, message, code, seconds to wait, application of a registered instance, cause for the log.
 local function look_up(self, wallet, mono_ms, address)
 	local hint = self.hints:get(wallet, mono_ms)
 	local queue = queue_for(self, wallet, hint)
 	local path = address and client_address.path(address)
-	local admitted, ok, facts, message, code, cause = queue:with(path, loop.try, ask_chain, self, wallet, hint)
+	local admitted, ok, facts, message, code, cause, app_id = queue:with(path, loop.try, ask_chain, self, wallet, hint)
 	if not admitted then return nil, "too many look-ups, try again later", "ERR_BUSY", queue:retry_after_s() end
 	if not ok then
 		facts, message, code, cause = unreachable("the look-up threw an error")
 	else
-		keep(self, wallet, facts, message, code, mono_ms)
+		keep(self, wallet, facts, { message = message, code = code, app_id = app_id }, mono_ms)
 	end
-	return facts, message, code, nil, cause
+	return facts, message, code, nil, app_id, cause
 end
 
 -- One look-up of a wallet at a time: callers that come meanwhile share its result. Results as look_up.
 local function shared_look_up(self, wallet, mono_ms, address)
-	local facts, message, code, wait_s, cause = self.look_ups:with(wallet, look_up, self, wallet, mono_ms, address)
+	local facts, message, code, wait_s, app_id, cause = self.look_ups:with(wallet, look_up, self, wallet, mono_ms, address)
 	if cause and self.log then
 		self.log:limited("registry", 60, "warn", "the registry cannot be reached", { cause = cause })
 	end
-	return facts, message, code, wait_s
+	return facts, message, code, wait_s, app_id
 end
 
 -- Looks up again while the cached result is valid, so that no request waits when it expires.
@@ -148,7 +149,8 @@ end
 -- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes), wallet_key, app_key (for rate limits),
 -- refresh_ms (monotonic: from when on they are looked up again) } |
 -- nil, message, code, seconds to wait (ERR_BUSY): a name of code "unauthorized" (kms.base.err), ERR_CHAIN (the
--- chain cannot be read) or ERR_BUSY (too many look-ups of unknown wallets)
+-- chain cannot be read) or ERR_BUSY (too many look-ups of unknown wallets); id of the application of an instance
+-- that is registered, though it may not use them
 function Authorizer:authorize(wallet, mono_ms, address)
 	local facts = self.known:get(wallet, mono_ms)
 	if facts then
@@ -156,7 +158,7 @@ function Authorizer:authorize(wallet, mono_ms, address)
 		return facts
 	end
 	local refusal = self.unknown:get(wallet, mono_ms)
-	if refusal then return refuse(refusal.message, refusal.code) end
+	if refusal then return nil, refusal.message, refusal.code, nil, refusal.app_id end
 	return shared_look_up(self, wallet, mono_ms, address)
 end
 

@@ -121,10 +121,10 @@ local function handle(self, inbound)
 	local too_much = inbound:announces_too_much()
 	if too_much then return err.reply("ERR_TOO_LARGE", too_much) end
 	local mono_ms = self.mono_ms()
-	local caller, message, code, wait_s, wallet = self.authenticator:app(
+	local caller, message, code, wait_s, wallet, app_id = self.authenticator:app(
 		inbound.request, self.wall_ms(), mono_ms, inbound.limit_address)
 	if not caller then
-		inbound.wallet = wallet
+		inbound.wallet, inbound.refused_app_id = wallet, app_id
 		local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
 		return wallet and self.nonces:add_to(reply) or reply
 	end

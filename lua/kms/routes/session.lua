@@ -93,10 +93,10 @@ end
 
 local function open_for_application(self, inbound)
 	local request, mono_ms = inbound.request, self.mono_ms()
-	local caller, signature, code, wait_s, wallet = self.authenticator:app_session(
+	local caller, signature, code, wait_s, wallet, app_id = self.authenticator:app_session(
 		request, self.wall_ms(), mono_ms, inbound.limit_address)
 	if not caller then
-		inbound.wallet = wallet
+		inbound.wallet, inbound.refused_app_id = wallet, app_id
 		local message = signature
 		local reply = err.reply(code, message, wait_s and { ["Retry-After"] = wait_s })
 		return wallet and self.nonces:add_to(reply) or reply
