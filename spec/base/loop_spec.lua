@@ -68,6 +68,16 @@ describe("loop", function()
 		assert.is_true(took >= 28)
 	end)
 
+	it("takes a time that is over for now: deadlines pass between two looks at the clock", function()
+		local done = 0
+		loop.after(-1, function() done = done + 1 end)
+		loop.spawn(function()
+			loop.sleep(-1)
+			done = done + 1
+		end)
+		wait.until_true("both", function() return done == 2 end)
+	end)
+
 	it("catches errors of coroutines before and after a wait", function()
 		loop.spawn(throw)
 		loop.spawn(function()

@@ -129,11 +129,12 @@ function M.close(handle)
 	if handle and not handle:is_closing() then handle:close() end
 end
 
---- Calls fn once after `ms` milliseconds.
+--- Calls fn once after `ms` milliseconds; 0 or less: when the loop looks at its timers next.
 -- @return timer, which M.close cancels
 function M.after(ms, fn)
 	local timer = assert(uv.new_timer())
-	timer:start(ms, 0, M.guard(function()
+	-- luv would take a negative time for one that never comes.
+	timer:start(math.max(0, ms), 0, M.guard(function()
 		M.close(timer)
 		fn()
 	end))
