@@ -75,6 +75,21 @@ describe("chain backend local", function()
 		assert.equal(hash, assert(open()):master_secret_hash())
 	end)
 
+	it("shows no change that could not be saved", function()
+		local write = data_file.write
+		finally(function() data_file.write = write end)
+		data_file.write = function() return nil, "spec: the disk is full" end
+		local moved = setmetatable({ url = "http://127.0.0.1:8010" }, { __index = IDENTITY })
+		for _, change in ipairs({
+			function() return chain:set_master_secret_hash("0x" .. ("5a"):rep(32)) end,
+			function() return chain:introduce(moved) end,
+		}) do
+			assert.same({ nil, "spec: the disk is full", "ERR_CHAIN" }, { change() })
+		end
+		assert.equal(chain_api.NO_HASH, chain:master_secret_hash())
+		assert.equal(IDENTITY.url, chain:instance_by_wallet(NODE).url)
+	end)
+
 	it("keeps a file that is there when the node is introduced again", function()
 		edit(function(data) data.instances[DEMO].status = 1 end)
 		local again = assert(open())

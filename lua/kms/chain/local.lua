@@ -72,8 +72,9 @@ end
 -- Returns true | nil, message, code.
 local function save(self, data)
 	local ok, message = data_file.write(self.path, HEADER, data)
+	-- After a failure the file is not what is in memory, and is read again.
+	self.data, self.file_version = data, ok and files.version(self.path)
 	if not ok then return broken(message) end
-	self.data, self.file_version = data, files.version(self.path)
 	return true
 end
 
