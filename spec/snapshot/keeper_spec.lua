@@ -246,6 +246,23 @@ describe("kms.snapshot.keeper", function()
 			files.read(beside .. "/0123456789abcdef-2.age") })
 	end)
 
+	it("forgets what it knew of wallets that are gone from the place, which may show new ones each time", function()
+		t:fill(store, "a", 3)
+		t:save(kept)
+		for _, wallet in ipairs({ snapshots.WALLETS[2], snapshots.WALLETS[3] }) do
+			local folder = t:folder():gsub("0x%x+$", wallet)
+			assert(uv.fs_mkdir(folder, 448)) -- 0700
+			files.write(folder .. "/00000000000000000001.manifest", "not sealed by anybody")
+			t:pass(snapshots.INTERVAL_MS)
+			t:fill(store, "b" .. t.wall, 1)
+			assert(t:save(kept))
+			local known = {}
+			for seen in pairs(kept.others.seen) do known[#known + 1] = seen end
+			assert.same({ wallet }, known)
+			files.remove_dir(folder)
+		end
+	end)
+
 	it("begins anew under another secret", function()
 		t:fill(store, "a", 3)
 		t:save(kept)

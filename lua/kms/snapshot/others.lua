@@ -31,14 +31,15 @@ end
 --- The newest manifests of other nodes; yields.
 -- @return wallet -> { sequence, time } | nil, message
 function Others:newest(place, secret, listing)
-	local newest = {}
+	local newest, seen = {}, {}
 	for wallet, listed in pairs(listing) do
 		if wallet ~= self.wallet() then
 			local manifest, message = newest_of(self, place, secret, wallet, listed)
 			if manifest == nil then return nil, message end
-			newest[wallet] = manifest or nil
+			newest[wallet], seen[wallet] = manifest or nil, self.seen[wallet]
 		end
 	end
+	self.seen = seen -- without wallets that are gone: whoever runs the place may show new ones each time
 	return newest
 end
 
@@ -76,7 +77,7 @@ end
 -- @return others
 function M.new(deps)
 	local self = needs.take(deps, "wallet is_member log retention_ms skew_ms")
-	self.seen = {}
+	self.seen = {} -- by wallet of the place: { secret, last (newest sequence), manifest (or false) }
 	return setmetatable(self, Others)
 end
 
