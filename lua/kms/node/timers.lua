@@ -63,6 +63,17 @@ local function watch_view(watch, readiness)
 	end)
 end
 
+-- One tick, part by part: an error in one keeps the node neither from the others nor from its next tick.
+-- Returns whether there is a next one.
+local function tick(parts, watch, fail)
+	local ok, fit = loop.try(is_fit, parts, fail)
+	if ok and not fit then return false end
+	loop.try(parts.readiness.tick, parts.readiness)
+	loop.try(watch_view, watch, parts.readiness)
+	loop.try(parts.recovery.tick, parts.recovery)
+	return true
+end
+
 --- Starts them.
 -- @param parts of kms.node.assemble
 -- @param is_stopping function -> whether the node stops: then there are no more ticks
@@ -70,12 +81,7 @@ end
 function M.run(parts, is_stopping, fail)
 	loop.spawn(function()
 		local watch = {}
-		while not is_stopping() and is_fit(parts, fail) do
-			parts.readiness:tick()
-			watch_view(watch, parts.readiness)
-			parts.recovery:tick()
-			loop.sleep(parts.readiness:interval_ms())
-		end
+		while not is_stopping() and tick(parts, watch, fail) do loop.sleep(parts.readiness:interval_ms()) end
 	end)
 	beat.every(beat.SECONDS, function() loop.spawn(expire, parts) end)
 	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)
