@@ -48,9 +48,8 @@ function Recovery:routes()
 	if not self.sets then return {} end
 	return routes.new({
 		sets = self.sets, age_files = self.age_files, rehearsals = self.rehearsals, waiting = self.waiting,
-		tee = self.parts.tee,
-		readiness = self.parts.readiness, secrets = self.parts.secrets, mono_ms = self.parts.mono_ms,
-		config = self.parts.config, audit = self.parts.audit,
+		tee = self.parts.tee, readiness = self.parts.readiness, operations = self.parts.operations,
+		secrets = self.parts.secrets, mono_ms = self.parts.mono_ms, config = self.parts.config, audit = self.parts.audit,
 	}):routes()
 end
 

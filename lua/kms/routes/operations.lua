@@ -53,8 +53,8 @@ function Operations:admit(inbound, operation, caller)
 	return self.gateway:request(inbound, operation, caller)
 end
 
--- The reply to a write while this node makes none, or nil.
-local function why_unwritable(self)
+--- The reply to a write while this node makes none, or nil.
+function Operations:unwritable()
 	if self.clock_check.reason then return err.reply("ERR_CLOCK", self.clock_check.reason, AFTER_A_TICK) end
 	local message, wait_s = self.readiness:writes_wait()
 	return message and err.reply("ERR_NOT_READY", message, { ["Retry-After"] = wait_s })
@@ -65,7 +65,7 @@ end
 -- @return nil: it may be executed now, or the reply that refuses it
 function Operations:refusal(inbound, operation, caller, opened)
 	if not self.readiness.ready then return self:not_ready() end
-	local refused = self.CHANGES[operation] and why_unwritable(self)
+	local refused = self.CHANGES[operation] and self:unwritable()
 	if refused then return refused end
 	if self.log:enabled("info") then inbound.name = opened:path() or opened:key() end
 	inbound.operation_name = operation

@@ -110,10 +110,11 @@ end
 local function check(self, inbound)
 	local refused = refuse(self, inbound)
 	if refused then return refused end
-	local unwritable, wait_s = self.readiness:writes_wait()
-	if unwritable then return err.reply("ERR_NOT_READY", unwritable, { ["Retry-After"] = wait_s }) end
 	local claim, message, code = read_claim(inbound)
 	if not claim then return err.reply(code, message) end
+	-- The client decides how long its body takes: the node may have stopped serving meanwhile.
+	refused = self.operations:not_ready() or self.operations:unwritable()
+	if refused then return refused end
 	local name, time_ms
 	name, time_ms, code = self.rehearsals:check(claim)
 	if not name then
@@ -177,11 +178,12 @@ function Recovery:routes()
 	}
 end
 
---- @param deps sets (kms.recovery.custodians); age_files, rehearsals, waiting (kms.recovery); tee; readiness; secrets
--- (field
--- current); mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE, which limits an address here, too); audit (kms.audit)
+--- @param deps sets (kms.recovery.custodians); age_files, rehearsals, waiting (kms.recovery); tee; readiness (ready,
+-- reason); operations (kms.routes.operations); secrets (field current); mono_ms; config (NONCE_RATE_LIMIT_PER_MINUTE,
+-- which limits an address here, too); audit (kms.audit)
 function M.new(deps)
-	local self = needs.take(deps, "sets age_files rehearsals waiting tee readiness secrets mono_ms config audit")
+	local self = needs.take(deps,
+		"sets age_files rehearsals waiting tee readiness operations secrets mono_ms config audit")
 	self.limiter = rate_limit.per_minute(self.config.NONCE_RATE_LIMIT_PER_MINUTE, MAX_ADDRESSES)
 	self.shared_limiter = rate_limit.per_minute(PER_MINUTE, 1)
 	return setmetatable(self, Recovery)
