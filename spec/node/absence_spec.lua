@@ -43,6 +43,20 @@ describe("kms.node.absence", function()
 		assert.same({ false, false, true }, states())
 	end)
 
+	it("is noticed where the monotonic clock stood still: the machine slept, or its virtual machine was paused", function()
+		t.join.found = fixture.found(1, { error = 1, owing = 1 })
+		t.wall, t.mono = t.wall + LIMIT_MS + 1, t.mono + 1000
+		t:tick()
+		assert.same({ false, false, true }, states())
+	end)
+
+	it("is noticed where the wall clock was set back meanwhile", function()
+		t.join.found = fixture.found(1, { error = 1, owing = 1 })
+		t.wall, t.mono = t.wall - 1000, t.mono + LIMIT_MS + 1
+		t:tick()
+		assert.same({ false, false, true }, states())
+	end)
+
 	it("is none that is shorter than half of the retention", function()
 		t:pass(LIMIT_MS)
 		t:tick()

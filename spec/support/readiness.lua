@@ -92,7 +92,7 @@ function Fixture:open(given)
 	})
 	self.held = master_secrets.new({ tee = self.tee, given = given })
 	self.absence = absence.new({
-		mono_ms = mono_ms, log = log, retention_ms = 86400000, view_ttl_ms = 180000, skew_ms = 15000,
+		mono_ms = mono_ms, wall_ms = wall_ms, log = log, retention_ms = 86400000, view_ttl_ms = 180000, skew_ms = 15000,
 		shared_ms = function() return self.shared_ms end,
 	})
 	self.node = readiness.new({

@@ -10,16 +10,24 @@ local M = {}
 local Absence = {}
 Absence.__index = Absence
 
+-- Milliseconds since the last tick that the chain confirmed; nil: this is the first one. The monotonic clock stands
+-- still while the machine sleeps or its virtual machine is paused; the wall clock, which the chain has just confirmed,
+-- may have been set back.
+local function since_last(self)
+	local mono, wall, last = self.mono_ms(), self.wall_ms(), self.last
+	self.last = { mono_ms = mono, wall_ms = wall }
+	return last and math.max(mono - last.mono_ms, wall - last.wall_ms)
+end
+
 --- Notes a tick that the chain confirmed.
 -- @return whether the node must join anew
 function Absence:confirmed()
-	local now, before = self.mono_ms(), self.confirmed_ms
-	self.confirmed_ms = now
-	if self.before_ms or not before or now - before <= self.limit_ms then return false end
+	local away_ms = since_last(self)
+	if self.before_ms or not away_ms or away_ms <= self.limit_ms then return false end
 	local shared_ms = self.shared_ms()
 	if not shared_ms then return false end
 	self.before_ms = math.max(1, shared_ms - self.skew_ms)
-	self.log:warn("away for so long that deletions may be forgotten: joining anew", { seconds = (now - before) // 1000 })
+	self.log:warn("away for so long that deletions may be forgotten: joining anew", { seconds = away_ms // 1000 })
 	return true
 end
 
@@ -35,11 +43,11 @@ function Absence:over()
 	self.before_ms = nil
 end
 
---- @param deps mono_ms, log; retention_ms (TOMBSTONE_RETENTION_MS), view_ttl_ms (PEER_CACHE_TTL_SECONDS), skew_ms
---   (MAX_CLOCK_SKEW_MS); shared_ms (function -> as kms.sync.repair.shared_ms)
+--- @param deps mono_ms, wall_ms (the node's clock), log; retention_ms (TOMBSTONE_RETENTION_MS), view_ttl_ms
+--   (PEER_CACHE_TTL_SECONDS), skew_ms (MAX_CLOCK_SKEW_MS); shared_ms (function -> as kms.sync.repair.shared_ms)
 -- @return absence
 function M.new(deps)
-	local self = needs.take(deps, "mono_ms log retention_ms view_ttl_ms skew_ms shared_ms")
+	local self = needs.take(deps, "mono_ms wall_ms log retention_ms view_ttl_ms skew_ms shared_ms")
 	-- Half of the retention: tombstones that were made before the last tick may be gone already.
 	self.limit_ms = math.max(self.retention_ms // 2, self.view_ttl_ms)
 	return setmetatable(self, Absence)

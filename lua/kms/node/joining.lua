@@ -29,7 +29,7 @@ function M.add(parts, accept)
 		secret = function() return parts.secrets.current end, settings = function() return parts.reloader.settings end,
 	})
 	parts.absence = absence.new({
-		mono_ms = parts.mono_ms, log = parts.log, retention_ms = config.TOMBSTONE_RETENTION_MS,
+		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, log = parts.log, retention_ms = config.TOMBSTONE_RETENTION_MS,
 		view_ttl_ms = config.PEER_CACHE_TTL_SECONDS * SECOND_MS, skew_ms = config.MAX_CLOCK_SKEW_MS,
 		shared_ms = function() return parts.repair.shared_ms end,
 	})
