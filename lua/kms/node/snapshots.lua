@@ -31,7 +31,7 @@ function Snapshots:status()
 	}
 end
 
---- Writes or anchors what is due, in the background. To be called every second.
+--- Writes or anchors what is due, in the background. To be called every few seconds.
 function Snapshots:tick()
 	self.keeper:tick()
 	if self.anchors then self.anchors:tick() end

@@ -12,7 +12,6 @@ local M = {}
 local Reloader = {}
 Reloader.__index = Reloader
 
-
 local function apply(self)
 	self.settings = self.policy:sync_settings(self.config)
 	local _, exempt = self.policy:ban_rules()
