@@ -4,6 +4,6 @@ local cases = require("spec.clients.cases")
 
 describe("the Lua client", function()
 	cases.describe("lua", { "lua5.4", "spec/clients/lua_driver.lua", package.path, package.cpath }, {
-		"PATH=" .. os.getenv("PATH"),
+		"PATH=" .. os.getenv("PATH"), "LD_PRELOAD=" .. (os.getenv("LUA_PRELOAD") or ""), -- a sanitizer's runtime
 	}, { setup = setup, teardown = teardown, it = it, pending = pending })
 end)
