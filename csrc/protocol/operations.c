@@ -157,9 +157,8 @@ kms_status kms_operations_refuse(kms_operations *operations, size_t index, const
 	}
 	kms_buf_clear(&operation->part);
 	operation->refused = true;
-	GUARD(kms_refusal_write(&operation->part, refusal));
-	operation->executed = false;
-	return KMS_OK;
+	operation->executed = false; /* its result is gone, also where the refusal cannot be written */
+	return kms_refusal_write(&operation->part, refusal);
 }
 
 /* ---- execution --------------------------------------------------------------------------------------- */

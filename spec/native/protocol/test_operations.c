@@ -244,6 +244,19 @@ TEST(a_write_can_be_refused_once_it_is_made)
 	world_close(&w);
 }
 
+TEST(a_write_whose_refusal_cannot_be_written_has_no_answer)
+{
+	world w;
+	world_open(&w);
+	const kms_refusal longer = { 503, KMS_TEXT("a_code_of_more_than_32_characters"), KMS_TEXT(""), 0 };
+	CHECK_OK(read_message(&w, "{\"op\":\"put\",\"key\":\"a\",\"value\":\"\"}"));
+	CHECK_OK(kms_operations_execute(&w.answer, w.operations, &w.execution, MAX_ANSWER));
+	CHECK_STATUS(KMS_ERR_RANGE, kms_operations_refuse(w.operations, 0, &longer));
+	CHECK(!kms_operations_wrote(w.operations));
+	CHECK_STATUS(KMS_ERR_STATE, kms_operations_finish(&w.answer, w.operations, 0));
+	world_close(&w);
+}
+
 TEST(an_operation_whose_failure_nobody_has_told_has_no_answer)
 {
 	world w;
@@ -362,7 +375,7 @@ RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(one_operation_has_one_object_as_its_answer),
 	  T(the_answers_of_an_array_are_in_its_order), T(what_an_operation_says_ends_with_it),
 	  T(messages_that_hold_no_operations_are_refused), T(what_is_refused_is_not_executed),
 	  T(what_could_not_be_refused_is_not_executed_either), T(listings_are_executed_one_at_a_time),
-	  T(a_write_can_be_refused_once_it_is_made),
+	  T(a_write_can_be_refused_once_it_is_made), T(a_write_whose_refusal_cannot_be_written_has_no_answer),
 	  T(an_operation_whose_failure_nobody_has_told_has_no_answer),
 	  T(refusals_are_never_longer_than_their_share), T(a_write_whose_answer_cannot_fit_is_not_made),
 	  T(no_size_leaves_an_operation_without_its_answer), T(the_answer_of_a_write_needs_no_memory),
