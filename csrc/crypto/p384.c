@@ -16,6 +16,7 @@
 #include "base/declassify.h"
 #include "base/mem.h"
 #include "base/ensure.h"
+#include "crypto/crypto.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
 #include "kms/p384.h"
@@ -83,12 +84,13 @@ static kms_status point_from_bytes(EC_POINT **point, const EC_GROUP *group, cons
 {
 	ENSURE(point97[0] == POINT_CONVERSION_UNCOMPRESSED, KMS_ERR_PEER_KEY);
 	DEFER(point_release) EC_POINT *made = EC_POINT_new(group);
-	ENSURE(made, KMS_ERR_LOCKED_MEMORY);
+	ENSURE(made, kms_openssl_failure());
 	ERR_clear_error();
-	bool good = EC_POINT_oct2point(group, made, point97, KMS_P384_POINT, numbers) == 1;
-	kms_status why = !good && point_was_refused() ? KMS_ERR_PEER_KEY : KMS_ERR_LOCKED_MEMORY;
-	ERR_clear_error();
-	ENSURE(good, why);
+	if (EC_POINT_oct2point(group, made, point97, KMS_P384_POINT, numbers) != 1) {
+		bool refused = point_was_refused();
+		kms_status failure = kms_openssl_failure();
+		return refused ? KMS_ERR_PEER_KEY : failure;
+	}
 	*point = made;
 	made = NULL;
 	return KMS_OK;
@@ -108,7 +110,7 @@ kms_status kms_p384_point_parse(uint8_t point97[97], kms_span key)
 	const EC_GROUP *group = shared_group();
 	DEFER(number_context_release) BN_CTX *numbers = BN_CTX_new();
 	DEFER(point_release) EC_POINT *point = NULL;
-	ENSURE(group && numbers, KMS_ERR_LOCKED_MEMORY);
+	ENSURE(group && numbers, kms_openssl_failure());
 	GUARD(point_from_bytes(&point, group, key.bytes, numbers));
 	memcpy(point97, key.bytes, KMS_P384_POINT);
 	return KMS_OK;
@@ -138,15 +140,16 @@ static kms_status multiply(uint8_t out97[97], const EC_GROUP *group, const BIGNU
 			   const EC_POINT *point, BN_CTX *numbers)
 {
 	DEFER(point_release) EC_POINT *product = EC_POINT_new(group);
-	ENSURE(product, KMS_ERR_LOCKED_MEMORY);
+	ENSURE(product, kms_openssl_failure());
 	int good = point ? EC_POINT_mul(group, product, NULL, point, scalar, numbers)
 			 : EC_POINT_mul(group, product, scalar, NULL, NULL, numbers);
 	int infinite = EC_POINT_is_at_infinity(group, product);
 	KMS_DECLASSIFY(infinite);
-	ENSURE(good == 1 && !infinite, KMS_ERR_CRYPTO);
+	ENSURE(good == 1, kms_openssl_failure());
+	ENSURE(!infinite, KMS_ERR_CRYPTO);
 	size_t len =
 	    EC_POINT_point2oct(group, product, POINT_CONVERSION_UNCOMPRESSED, out97, KMS_P384_POINT, numbers);
-	ENSURE(len == KMS_P384_POINT, KMS_ERR_CRYPTO);
+	ENSURE(len == KMS_P384_POINT, kms_openssl_failure());
 	return KMS_OK;
 }
 
@@ -161,13 +164,13 @@ kms_status kms_p384_new(kms_p384 **key, const kms_secret *scalar48)
 
 	const EC_GROUP *group = shared_group();
 	DEFER(number_context_release) BN_CTX *numbers = BN_CTX_new();
-	ENSURE(group && numbers, KMS_ERR_LOCKED_MEMORY);
+	ENSURE(group && numbers, kms_openssl_failure());
 	DEFER(kms_p384_release) kms_p384 *made = kms_heap_alloc(1, sizeof(*made));
 	ENSURE(made, KMS_ERR_MEMORY);
 	made->scalar = BN_new();
-	ENSURE(made->scalar, KMS_ERR_LOCKED_MEMORY);
+	ENSURE(made->scalar, kms_openssl_failure());
 	BN_set_flags(made->scalar, BN_FLG_CONSTTIME);
-	ENSURE(BN_bin2bn(bytes, SCALAR_BYTES, made->scalar), KMS_ERR_LOCKED_MEMORY);
+	ENSURE(BN_bin2bn(bytes, SCALAR_BYTES, made->scalar), kms_openssl_failure());
 	GUARD(multiply(made->public97, group, made->scalar, NULL, numbers));
 	*key = made;
 	made = NULL;
@@ -210,7 +213,8 @@ kms_status kms_p384_ecdh(kms_secret **x48, const kms_p384 *key, const uint8_t po
 	DEFER(number_context_release) BN_CTX *numbers = BN_CTX_new();
 	DEFER(point_release) EC_POINT *peer = NULL;
 	DEFER(kms_guarded_release) uint8_t *shared = kms_guarded_alloc(KMS_P384_POINT);
-	ENSURE(group && numbers && shared, KMS_ERR_LOCKED_MEMORY);
+	ENSURE(group && numbers, kms_openssl_failure());
+	ENSURE(shared, KMS_ERR_LOCKED_MEMORY);
 	GUARD(point_from_bytes(&peer, group, point97, numbers));
 	GUARD(multiply(shared, group, key->scalar, peer, numbers));
 	return kms_secret_new(x48, kms_span_of(shared + 1, SCALAR_BYTES));

@@ -16,7 +16,7 @@
 /*
  * A peer's public key from its SubjectPublicKeyInfo or its point. The prefix is compared, and the
  * point must be on the curve and not infinity (SP 800-56A section 5.6.2.3.4; the cofactor is 1).
- * Returns: KMS_OK; ERR_PEER_KEY; ERR_ARGUMENT; ERR_LOCKED_MEMORY.
+ * Returns: KMS_OK; ERR_PEER_KEY; ERR_ARGUMENT; ERR_LOCKED_MEMORY; ERR_CRYPTO.
  */
 kms_status kms_p384_point_parse(uint8_t point97[97], kms_span key);
 
