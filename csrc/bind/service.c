@@ -240,11 +240,16 @@ static int service_has_channel(lua_State *L)
 	return 1;
 }
 
-/* Pushes the member `name` of the table at 1 and returns it checked (may throw). */
+#define KEPT_INDEX 3 /* the table that keeps a service's handles alive */
+
+/* The handle that the option `name` of the table at 1 is; kept alive (may throw). */
 static void *member(lua_State *L, const char *name, const bind_type *type)
 {
 	lua_getfield(L, 1, name);
-	return bind_check(L, -1, type);
+	if (!bind_is(L, -1, type)) luaL_argerror(L, 1, name);
+	void *object = bind_check(L, -1, type);
+	lua_setfield(L, KEPT_INDEX, name);
+	return object;
 }
 
 /* The keys, or only the address of a wallet whose keys are in a TEE service, or nothing yet. */
@@ -297,7 +302,8 @@ static int service_new(lua_State *L)
 	bind_options_check(L, 1, names);
 	lua_settop(L, 1);
 	void **box = bind_new(L, &bind_service_type);
-	lua_pushvalue(L, 1);
+	lua_newtable(L);
+	lua_pushvalue(L, KEPT_INDEX);
 	lua_setiuservalue(L, 2, 1);
 	bind_service given = { 0 };
 	set_identity(&given, L);
