@@ -38,7 +38,8 @@ TEST_SRC := $(if $(TEST),$(wildcard spec/native/$(TEST)/test_*.c spec/native/*/$
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 # The fuzz targets, likewise; TEST=fuzz for all of them.
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard $(if $(TEST),spec/$(TEST)/fuzz_*.c spec/fuzz/$(TEST).c,spec/fuzz/fuzz_*.c)))
-TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out %/testkit.c %/testkit_session.c,$(wildcard spec/support/*.c)))
+KIT_SRC  := $(wildcard spec/support/testkit*.c)
+TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out $(KIT_SRC),$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
 PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so $(BUILD)/spec/shifted_clock.so $(BUILD)/spec/seeded_random.so \
 	$(BUILD)/spec/never_ends.so
@@ -142,7 +143,7 @@ $(BUILD)/spec/%.so: $(BUILD)/obj/spec/native/%.o
 	$(Q)$(CC) $(LDFLAGS) -shared -o $@ $^
 
 # A Lua module for the end-to-end specs alone; it hides its copy of the core from the node's.
-$(TESTKIT): $(call obj,spec/support/testkit.c spec/support/testkit_session.c) $(BUILD)/libkms_core.a
+$(TESTKIT): $(call obj,$(KIT_SRC)) $(BUILD)/libkms_core.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,nodelete,--exclude-libs,ALL -o $@ $^ $(CORE_LIB)

@@ -187,6 +187,12 @@ static int recovery_note(lua_State *L)
 	return 1;
 }
 
+static kms_status noted(uint64_t *stamp_ms, kms_store *store, uint64_t app_id, kms_text key, uint64_t now_ms)
+{
+	DEFER(kms_buf_free) kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, KMS_VALUE_SEAL_OVERHEAD);
+	return kms_store_get(stamp_ms, &sealed, store, app_id, key, now_ms);
+}
+
 /* recovery_noted(store, app_id, key, wall_ms) -> Unix ms of that record | nil, message, code */
 static int recovery_noted(lua_State *L)
 {
@@ -195,8 +201,7 @@ static int recovery_noted(lua_State *L)
 	uint64_t app_id = bind_arg_app_id(L, 2);
 	kms_text key = bind_arg_text(L, 3);
 	uint64_t now_ms = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
-	DEFER(kms_buf_free) kms_buf sealed = kms_buf_make(KMS_BUF_PLAIN, KMS_VALUE_SEAL_OVERHEAD);
-	kms_status status = kms_store_get(&stamp_ms, &sealed, store, app_id, key, now_ms);
+	kms_status status = noted(&stamp_ms, store, app_id, key, now_ms);
 	if (status != KMS_OK) return bind_fail(L, status);
 	lua_pushinteger(L, (lua_Integer)stamp_ms);
 	return 1;

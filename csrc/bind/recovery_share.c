@@ -7,6 +7,7 @@
 #include "base/ensure.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "bind/body.h"
 #include "bind/crypto.h"
 #include "bind/recovery.h"
 #include "bind/topics.h"
@@ -86,11 +87,14 @@ static int share_seal(lua_State *L)
 {
 	uint8_t key[KMS_X25519_BYTES];
 	const bind_share *share = bind_check(L, 1, &bind_share_type);
-	DEFER(kms_buf_free) kms_buf file = kms_buf_make(KMS_BUF_PLAIN, KMS_AGE_MAX_FILE);
-	kms_status status = kms_age_recipient_parse(key, bind_arg_text(L, 2));
-	if (status == KMS_OK) status = kms_age_seal(&file, key, kms_buf_span(&share->bytes));
+	kms_text recipient = bind_arg_text(L, 2);
+	kms_buf none = kms_buf_make(KMS_BUF_PLAIN, KMS_AGE_MAX_FILE);
+	if (!bind_body_push(L, &none)) return bind_fail(L, KMS_ERR_MEMORY);
+	kms_buf *file = bind_body_check(L, lua_gettop(L));
+	kms_status status = kms_age_recipient_parse(key, recipient);
+	if (status == KMS_OK) status = kms_age_seal(file, key, kms_buf_span(&share->bytes));
 	if (status != KMS_OK) return bind_fail(L, status);
-	lua_pushlstring(L, (const char *)file.data, file.len);
+	lua_pushlstring(L, (const char *)file->data, file->len);
 	return 1;
 }
 
@@ -102,6 +106,16 @@ static const luaL_Reg share_methods[] = {
 };
 const bind_type bind_share_type = { "kms.share", share_release, share_methods, true };
 
+static kms_status share_of_file(bind_share **share, int fd)
+{
+	/* One byte more than a share: a longer file is none. */
+	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(KMS_SHARE_BYTES + 1);
+	size_t got;
+	ENSURE(bytes, KMS_ERR_LOCKED_MEMORY);
+	GUARD(kms_fd_read(&got, kms_out_of(bytes, KMS_SHARE_BYTES + 1), fd));
+	return bind_share_read(share, kms_span_of(bytes, got));
+}
+
 /*
  * recovery_read_share(fd) -> share | nil, message, code: reads to the end of a pipe or file straight into
  * guarded memory; ERR_SHARE when that is no share. Blocks.
@@ -110,12 +124,7 @@ static int read_share(lua_State *L)
 {
 	int fd = (int)bind_arg_integer(L, 1, 0, INT32_MAX);
 	bind_share **box = (bind_share **)bind_new(L, &bind_share_type);
-	/* One byte more than a share: a longer file is none. */
-	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(KMS_SHARE_BYTES + 1);
-	size_t got = 0;
-	kms_status status =
-	    bytes ? kms_fd_read(&got, kms_out_of(bytes, KMS_SHARE_BYTES + 1), fd) : KMS_ERR_LOCKED_MEMORY;
-	if (status == KMS_OK) status = bind_share_read(box, kms_span_of(bytes, got));
+	kms_status status = share_of_file(box, fd);
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
@@ -147,6 +156,15 @@ static int challenge_answer(lua_State *L)
 static const luaL_Reg challenge_methods[] = { { "answer", challenge_answer }, { NULL, NULL } };
 static const bind_type challenge_type = { "kms.challenge", challenge_release, challenge_methods, true };
 
+static kms_status challenge_of_file(kms_secret **c, int fd, const uint8_t wallet20[20], uint8_t x)
+{
+	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(KMS_CHALLENGE_BYTES + 1);
+	size_t got;
+	ENSURE(bytes, KMS_ERR_LOCKED_MEMORY);
+	GUARD(kms_fd_read(&got, kms_out_of(bytes, KMS_CHALLENGE_BYTES + 1), fd));
+	return kms_challenge_read(c, kms_span_of(bytes, got), wallet20, x);
+}
+
 /*
  * recovery_read_challenge(fd, wallet, x) -> challenge | nil, message, code: as recovery_read_share;
  * ERR_CHALLENGE when it is not one of the node with this wallet to custodian x
@@ -158,11 +176,7 @@ static int read_challenge(lua_State *L)
 	bind_arg_address(wallet, L, 2);
 	uint8_t x = (uint8_t)bind_arg_integer(L, 3, 1, KMS_SHARE_CUSTODIANS);
 	kms_secret **box = (kms_secret **)bind_new(L, &challenge_type);
-	DEFER(kms_guarded_release) uint8_t *bytes = kms_guarded_alloc(KMS_CHALLENGE_BYTES + 1);
-	size_t got = 0;
-	kms_status status =
-	    bytes ? kms_fd_read(&got, kms_out_of(bytes, KMS_CHALLENGE_BYTES + 1), fd) : KMS_ERR_LOCKED_MEMORY;
-	if (status == KMS_OK) status = kms_challenge_read(box, kms_span_of(bytes, got), wallet, x);
+	kms_status status = challenge_of_file(box, fd, wallet, x);
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
@@ -208,15 +222,20 @@ static int key_recipient(lua_State *L)
 	return 1;
 }
 
+static kms_status open_share(bind_share **share, const kms_x25519 *key, kms_text file)
+{
+	DEFER(kms_buf_free) kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, 2 * KMS_AGE_MAX_PLAIN);
+	GUARD(kms_age_open(&plain, key, file));
+	return bind_share_read(share, kms_buf_span(&plain));
+}
+
 static int key_open_share(lua_State *L)
 {
 	const kms_x25519 *key = bind_check(L, 1, &key_type);
 	size_t len;
 	const char *file = luaL_checklstring(L, 2, &len);
 	bind_share **box = (bind_share **)bind_new(L, &bind_share_type);
-	DEFER(kms_buf_free) kms_buf plain = kms_buf_make(KMS_BUF_GUARDED, 2 * KMS_AGE_MAX_PLAIN);
-	kms_status status = kms_age_open(&plain, key, kms_text_of(file, len));
-	if (status == KMS_OK) status = bind_share_read(box, kms_buf_span(&plain));
+	kms_status status = open_share(box, key, kms_text_of(file, len));
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "bind/body.h"
 #include "bind/crypto.h"
 #include "bind/job.h"
 #include "bind/recovery.h"
@@ -44,10 +45,12 @@ static int challenge(lua_State *L)
 	uint64_t hour = (uint64_t)bind_arg_integer(L, 4, 0, LUA_MAXINTEGER);
 	kms_span set = arg_set(L, 5);
 	const uint8_t *recipient = bind_arg_bytes(L, 6, KMS_X25519_BYTES);
-	DEFER(kms_buf_free) kms_buf file = kms_buf_make(KMS_BUF_PLAIN, KMS_AGE_MAX_FILE);
-	kms_status status = make_challenge(&file, key, wallet, x, hour, set, recipient);
+	kms_buf none = kms_buf_make(KMS_BUF_PLAIN, KMS_AGE_MAX_FILE);
+	if (!bind_body_push(L, &none)) return bind_fail(L, KMS_ERR_MEMORY);
+	kms_buf *file = bind_body_check(L, lua_gettop(L));
+	kms_status status = make_challenge(file, key, wallet, x, hour, set, recipient);
 	if (status != KMS_OK) return bind_fail(L, status);
-	lua_pushlstring(L, (const char *)file.data, file.len);
+	lua_pushlstring(L, (const char *)file->data, file->len);
 	return 1;
 }
 

@@ -13,7 +13,7 @@ local M = {
 	hex = kit.hex, unhex = kit.unhex, base64 = kit.base64, unbase64 = kit.unbase64,
 	random = kit.random, keccak256 = kit.keccak256, hkdf = kit.hkdf, native = native,
 	sha256 = kit.sha256, x25519 = kit.x25519, x25519_public = kit.x25519_public, aead_seal = kit.aead_seal,
-	aead_open = kit.aead_open,
+	aead_open = kit.aead_open, starved = kit.starved,
 }
 
 -- SubjectPublicKeyInfo of a P-384 key up to its point (RFC 5480).

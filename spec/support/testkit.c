@@ -25,6 +25,7 @@
 
 #include "base/ensure.h"
 #include "kms/crypto.h"
+#include "testkit_memory.h"
 #include "testkit_session.h"
 
 #define POINT 97
@@ -379,5 +380,6 @@ int luaopen_kms_testkit(lua_State *L)
 	};
 	luaL_newlib(L, functions);
 	kms_testkit_add_session(L);
+	kms_testkit_add_memory(L);
 	return 1;
 }
