@@ -9,11 +9,6 @@
 
 #include "base/ensure.h"
 #include "base/file.h"
-#include "base/file.h"
-#include "base/file.h"
-#include "base/file.h"
-#include "base/file.h"
-#include "base/file.h"
 #include "kms/codec.h"
 #include "kms/crypto.h"
 

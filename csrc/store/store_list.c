@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/ensure.h"
+#include "kms/codec.h"
 #include "kms/json.h"
 #include "store/store_internal.h"
 
@@ -55,13 +56,6 @@ static kms_text text_of(const page *p, const entry *e)
 	return kms_text_of((const char *)p->texts.data + e->at, e->len);
 }
 
-static int compare(kms_text a, kms_text b)
-{
-	size_t common = a.len < b.len ? a.len : b.len;
-	int order = common ? memcmp(a.text, b.text, common) : 0;
-	return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* ---- in the walk, with the namespace locked ---- */
 
 static bool has_prefix(kms_text key, kms_text prefix)
@@ -75,8 +69,8 @@ static bool belongs(const page *p, const kms_record *record)
 	ENSURE(record->state == KMS_RECORD_LIVE, false);
 	ENSURE(record->ttl_ms == 0 || p->now_ms <= record->updated_at_ms + record->ttl_ms, false);
 	ENSURE(has_prefix(record->key, listing->prefix), false);
-	ENSURE(listing->after.len == 0 || compare(record->key, listing->after) > 0, false);
-	return p->bound.len == 0 || compare(record->key, kms_buf_text(&p->bound)) < 0;
+	ENSURE(listing->after.len == 0 || kms_text_compare(record->key, listing->after) > 0, false);
+	return p->bound.len == 0 || kms_text_compare(record->key, kms_buf_text(&p->bound)) < 0;
 }
 
 static kms_status copy_key(page *p, kms_text key)
@@ -112,7 +106,7 @@ static int compare_entries(const void *a, const void *b, void *opaque)
 {
 	const entry *x = a, *y = b;
 	if (x->head != y->head) return x->head < y->head ? -1 : 1;
-	return compare(text_of(opaque, x), text_of(opaque, y));
+	return kms_text_compare(text_of(opaque, x), text_of(opaque, y));
 }
 
 /* Sorts the entries and drops those that are there twice, since their records changed during the walk. */
@@ -123,7 +117,8 @@ static size_t sort_entries(page *p)
 	qsort_r(p->entries.data, count, sizeof(entry), compare_entries, p);
 	for (size_t i = 0; i < count; i++) {
 		const entry *e = entry_at(p, i);
-		if (kept > 0 && compare(text_of(p, e), text_of(p, entry_at(p, kept - 1))) == 0) continue;
+		if (kept > 0 && kms_text_compare(text_of(p, e), text_of(p, entry_at(p, kept - 1))) == 0)
+			continue;
 		*entry_at(p, kept++) = *e;
 	}
 	p->entries.len = kept * sizeof(entry);

@@ -45,8 +45,8 @@ typedef struct store_namespace {
 	uint64_t tree_turn;  /* the tree's, to which the following two belong */
 	uint64_t tree_since; /* number of the last change that the tree has */
 	uint64_t tree_doubt; /* up to this change, `in_tree` may speak of an earlier turn */
-	uint64_t
-	    floor; /* largest own counter dropped; the next write's exceeds it (docs/protocol.md section 8) */
+	/* Largest own counter dropped; the next write's exceeds it (docs/protocol.md section 8). */
+	uint64_t floor;
 	kms_store_stats stats;
 } store_namespace;
 

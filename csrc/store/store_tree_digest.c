@@ -126,7 +126,7 @@ static void spend(size_t *left, size_t leaves)
 static kms_status leaves_make(size_t *left, const store_tree *tree, tree_node *node)
 {
 	static const tree_digest missing;
-	for (size_t i = 0; i<node->count && * left> 0; i++) {
+	for (size_t i = 0; *left > 0 && i < node->count; i++) {
 		tree_entry *entry = &node->in.entries[i];
 		if (memcmp(entry->leaf, missing, sizeof(missing)) != 0) continue;
 		GUARD(leaf_make(entry->leaf, tree, entry->record));
@@ -141,7 +141,7 @@ static kms_status clean(size_t *left, const store_tree *tree, tree_node *node)
 {
 	if (node->clean) return KMS_OK;
 	if (node->inner) {
-		for (size_t i = 0; i<KMS_TREE_FAN && * left> 0; i++)
+		for (size_t i = 0; *left > 0 && i < KMS_TREE_FAN; i++)
 			GUARD(clean(left, tree, &node->in.children[i]));
 		if (*left == 0) return KMS_OK;
 		GUARD(digest_of_children(node->digest, tree, node));
