@@ -12,9 +12,8 @@
 
 #define TAIL_BYTES (1u << 20) /* of a file, in which its last line is looked for */
 #define MARK "~\n"            /* ends what a crash has left of a line: no line ends so */
-#define PIPE_BYTES                                                                               \
-	4096 /* a pipe that poll calls writable takes that many without waiting (POSIX PIPE_BUF) \
-	      */
+/* A pipe that poll calls writable takes that many without waiting (POSIX PIPE_BUF). */
+#define PIPE_BYTES 4096
 
 static void close_fd(const int *fd)
 {

@@ -16,8 +16,7 @@
 
 #define MAX_LINE ((size_t)64 << 20)
 
-/* ---- sessions -------------------------------------------------------------------------------------------
- */
+/* ---- sessions ------------------------------------------------------------------------------------- */
 
 static void session_release(void *object)
 {
@@ -38,8 +37,7 @@ static int session_sid(lua_State *L)
 	return 1;
 }
 
-/* ---- openings --------------------------------------------------------------------------------------------
- */
+/* ---- openings ------------------------------------------------------------------------------------- */
 
 static void opening_release(void *object)
 {
@@ -104,8 +102,7 @@ static int opening_finish(lua_State *L)
 	return 3;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------------- */
 
 static void message_release(void *object)
 {
@@ -236,8 +233,7 @@ static int client_message(lua_State *L)
 	return status == KMS_OK ? 1 : bind_fail(L, status);
 }
 
-/* ---- operations in a file ---------------------------------------------------------------------------------
- */
+/* ---- operations in a file ------------------------------------------------------------------------- */
 
 /* The line of a text that begins at `from`, without its end. Returns: where the next one begins. */
 static size_t line_at(kms_span *line, const kms_buf *text, size_t from)

@@ -1,4 +1,4 @@
-/* The store: creating it, its upkeep and counts. Messages to peers: sync_store.c; keys and values: answer.c.
+/* The store: creating it, its upkeep and counts. Messages to peers: sync_store.c; keys and values: execute.c.
  */
 #include "bind/store.h"
 

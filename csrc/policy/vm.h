@@ -12,11 +12,11 @@
  * A call of a hook may spend `instructions` units; loading a file, VM_LOAD_FACTOR times as many. Data that is
  * copied is bounded by its values, bytes and depth, and a source by its bytes and by VM_MAX_JUMP_WORDS.
  *
- * Some work hides inside a single instruction or a single step of the compiler: comparing two long texts of
- *NULs, numbers chosen to collide as keys of a table, passing on thousands of arguments. No count sees it, so
- * there is a safety net below the budgets: CPU time of the thread, VM_NET_NS_PER_UNIT for each unit of the
- * budget. That is a hundred times what a unit takes on an ordinary machine: only code that evades the counts
- * meets it.
+ * Some work hides inside a single instruction or a single step of the compiler: comparing two long texts
+ * of NULs, numbers chosen to collide as keys of a table, passing on thousands of arguments. No count sees
+ * it, so there is a safety net below the budgets: CPU time of the thread, VM_NET_NS_PER_UNIT for each unit
+ * of the budget. That is a hundred times what a unit takes on an ordinary machine: only code that evades the
+ * counts meets it.
  *
  * `host` is the caller's Lua state. Functions marked "may throw" do so in the host; none may be called from
  * inside a running policy.
@@ -32,14 +32,13 @@
 #include "kms/store.h"
 #include "kms/view.h"
 
-#define VM_MAX_STRING 65536       /* bytes of a string that the VM can hold */
-#define VM_MAX_SOURCE (256 << 10) /* bytes of a policy file */
-#define VM_MAX_NAME 32            /* bytes of a policy's name */
-#define VM_MAX_JUMP_WORDS \
-	8192               /* and, or, not, elseif, break, goto and labels of a file, those in comments too */
-#define VM_MAX_TEXT 512    /* bytes of a reason or a message */
-#define VM_MAX_DEPTH 8     /* tables in tables, in plain data */
-#define VM_MAX_NODES 50000 /* values in one piece of plain data */
+#define VM_MAX_STRING 65536         /* bytes of a string that the VM can hold */
+#define VM_MAX_SOURCE (256 << 10)   /* bytes of a policy file */
+#define VM_MAX_NAME 32              /* bytes of a policy's name */
+#define VM_MAX_JUMP_WORDS 8192      /* and, or, not, elseif, break, goto, labels; also in comments */
+#define VM_MAX_TEXT 512             /* bytes of a reason or a message */
+#define VM_MAX_DEPTH 8              /* tables in tables, in plain data */
+#define VM_MAX_NODES 50000          /* values in one piece of plain data */
 #define VM_MAX_COPIED (4 << 20)     /* bytes of text in one piece of plain data */
 #define VM_MAX_EFFECTS 16           /* log lines and counters of a call; further ones are counted */
 #define VM_MAX_ARGUMENTS 4          /* of a hook */

@@ -18,8 +18,7 @@ struct kms_client_message {
 	kms_buf json;    /* guarded: the operations, with commas between them */
 };
 
-/* ---- making -----------------------------------------------------------------------------------------------
- */
+/* ---- making --------------------------------------------------------------------------------------- */
 
 kms_status kms_client_message_new(kms_client_message **message)
 {

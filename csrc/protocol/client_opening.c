@@ -66,8 +66,7 @@ void kms_client_opening_clear(kms_client_opening *opening)
 	memset(opening, 0, sizeof(*opening));
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------
- */
+/* ---- the answer ----------------------------------------------------------------------------------- */
 
 static kms_status open_grant(kms_session_grant *grant, kms_buf *body, const kms_client *client)
 {

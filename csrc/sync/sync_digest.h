@@ -39,9 +39,8 @@
 #define DIGEST_ITEMS 128    /* of a question */
 #define DIGEST_HOURS 512    /* of an item */
 #define DIGEST_SUM_LEAVES 3 /* from which on a range is asked about by its sum */
-#define DIGEST_HOUR_ITEMS                                                                \
-	4 /* of a question: each is answered from all hours; a question asks two at most \
-	   */
+/* Of a question: each is answered from all hours; a question asks two at most. */
+#define DIGEST_HOUR_ITEMS 4
 
 typedef enum digest_kind { DIGEST_ROOT = 1, DIGEST_COMPARE, DIGEST_MOVE, DIGEST_OTHER_KEY } digest_kind;
 typedef enum digest_form {

@@ -129,8 +129,8 @@ kms_status kms_exchange_fingerprint(char text8[8], const kms_exchange *exchange)
 
 /*
  * Reads a whole file. Blocks while the file does.
- * Returns: KMS_OK; ERR_FILE_MISSING when it cannot be opened; ERR_VALUE_SIZE beyond `max` bytes;
- * ERR_SYSTEM; ERR_LOCKED_MEMORY.
+ * Returns: KMS_OK; ERR_FILE_MISSING when there is none; ERR_VALUE_SIZE beyond `max` bytes;
+ * ERR_SYSTEM, also when it cannot be opened; ERR_LOCKED_MEMORY; ERR_ARGUMENT.
  * In-out: value - a guarded buffer to append to; empty after a failure.
  * In: path - "-" is the standard input.
  */

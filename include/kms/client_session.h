@@ -13,8 +13,7 @@
 /* Bytes of a message's JSON, unless one operation alone takes more. */
 #define KMS_CLIENT_MESSAGE ((size_t)512 << 10)
 
-/* ---- opening: one thread at a time per object -----------------------------------------------------------
- */
+/* ---- opening: one thread at a time per object ----------------------------------------------------- */
 
 typedef struct kms_client_opening {
 	char signature132[KMS_SIGNATURE_TEXT]; /* for X-App-Signature */

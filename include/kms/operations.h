@@ -15,8 +15,8 @@
 #include "kms/request.h"
 
 #define KMS_OPERATIONS_MAX 256
-#define KMS_REFUSAL_BYTES \
-	256 /* of the longest refusal: what an answer keeps free for each operation that follows */
+/* Of the longest refusal: what an answer keeps free for each operation that follows. */
+#define KMS_REFUSAL_BYTES 256
 
 typedef struct kms_operation {
 	kms_request request; /* its texts and value point into the message */

@@ -27,8 +27,8 @@ typedef struct kms_pop {
 	kms_text nonce;
 	kms_text timestamp;
 	kms_text wallet; /* optional */
-	const uint8_t
-	    *body32; /* SHA-256 of the body, 32 bytes: with the two domains of sessions, and only there */
+	/* SHA-256 of the body, 32 bytes: with the two domains of sessions, and only there */
+	const uint8_t *body32;
 } kms_pop;
 
 /*

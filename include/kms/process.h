@@ -11,7 +11,7 @@
  * 3. Secrets leave the environment for guarded memory: native.take_env.
  * 4. kms_process_confine: native.confine, called by `nova-kms serve` alone (lua/kms/cli/serve.lua),
  *    after the configuration is read; before the first thread, the first socket and the policy.
- * 5. kms_stack_guard in each thread of the pool, before its first job (csrc/bind/job.c).
+ * 5. kms_stack_guard in each thread of the pool, before its first job (csrc/bind/thread.c).
  *
  * Commands that run other programs (devnet) never confine. Sanitizers and core files written by
  * gdb work in a confined process. No debugger can attach after step 1.

@@ -27,7 +27,7 @@ size_t kms_guarded_grant(void);
 /*
  * Creates the arena, once per process and before anything uses OpenSSL.
  * Returns: KMS_OK; ERR_RANGE; ERR_MLOCK when the kernel does not lock it; ERR_STATE when the arena
- * exists or OpenSSL was used already; ERR_SYSTEM.
+ * exists or OpenSSL was used already; ERR_SYSTEM; ERR_LOCKED_MEMORY.
  * In: bytes - KMS_GUARDED_MIN_BYTES to 16 GiB, rounded down to a power of two.
  */
 kms_status kms_guarded_init(size_t bytes);

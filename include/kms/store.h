@@ -78,7 +78,7 @@ typedef struct kms_record {
 
 /*
  * Creates a store.
- * Returns: KMS_OK; ERR_RANGE when a setting is out of its bounds; ERR_MEMORY.
+ * Returns: KMS_OK; ERR_RANGE when a setting is out of its bounds; ERR_MEMORY; ERR_SYSTEM.
  * Out: store - free with kms_store_free; NULL on failure.
  * In: config - copied.
  */

@@ -82,7 +82,8 @@ bool kms_tree_is_settled(kms_store *store);
 /*
  * The roots. Computes what changed since the last call: milliseconds for thousands of changes.
  * Returns: KMS_OK; ERR_STATE without a key, while the tree is being built, or when there is far more to
- * compute, or others change more than this call computes: tidy first; ERR_LOCKED_MEMORY, ERR_CRYPTO.
+ * compute, or others change more than this call computes: tidy first; ERR_MEMORY, ERR_LOCKED_MEMORY,
+ * ERR_CRYPTO.
  * Out: root - zero on failure.
  */
 kms_status kms_tree_get_root(kms_tree_root *root, kms_store *store, uint32_t first_hour);
