@@ -59,17 +59,21 @@ end
 
 local function new_exchange(self)
 	local exchanges = {}
+	function exchanges.uses_session(_, peer) return peer.features.session == true end
 	function exchanges.call(_, peer, build)
 		local fault = self.answers[peer.wallet]
 		if fault and fault.hangs then coroutine.yield() end
-		if fault and fault.before then return table.unpack(fault.before) end
+		if fault and fault.before then
+			peer.reachable = false
+			return table.unpack(fault.before)
+		end
 		local page, text, code = build({ pop = "0xsignature" })
 		if not page then return nil, text, code end
 		local numbers = type(page) == "table" and page.numbers or {}
 		self.calls[#self.calls + 1] = { wallet = peer.wallet, numbers = numbers, ok = not (fault and fault.after) }
 		peer.heard = true
 		if fault and fault.after then return table.unpack(fault.after) end
-		peer.answered_ms = self.now
+		peer.reachable, peer.answered_ms = true, self.now
 		local counts = fault and fault.counts or { total = #numbers, rejected = 0, later = 0 }
 		if fault and fault.anew then self.pusher:started_anew(peer) end
 		return { counts = function() return counts end }

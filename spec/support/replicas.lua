@@ -65,12 +65,14 @@ local function call(self, from, to, peer, build)
 	if self.faults[to.index] then return self.faults[to.index](peer) end
 	local opened = assert(parse(body))
 	local reply, text, code = to.replies:reply("digest", opened, {
-		peer = to.peer_of[from.index], secret = to.secret, proof = { pop = SIGNATURE }, is_sealed = is_sealed,
+		peer = to.peer_of[from.index], secret = to.secret, proof = is_sealed and {} or { pop = SIGNATURE },
+		is_sealed = is_sealed,
 		stands = function() return true end,
 	})
 	if not reply then return nil, text, code end
 	self.sizes[#self.sizes + 1] = reply:len()
 	local inner = assert(parse(reply))
+	self.replied_ms = inner:time()
 	return to.claims and with_claims(inner, to.claims) or inner
 end
 
@@ -104,7 +106,7 @@ local function new_member(self, index)
 	local function mono_ms() return self.now end
 	local function wall_ms() return M.START_MS + self.now end
 	member.store = assert(native.store({ self = M.wallet_of(index) }))
-	local peers, writer = peers_of(self, member), message.writer(M.wallet_of(index), ("%032x"):format(index))
+	local peers, writer = peers_of(self, member), message.writer(M.wallet_of(index), ("%032x"):format(index), wall_ms)
 	member.replies = replies.new({
 		store = member.store, log = LOG, wall_ms = wall_ms, mono_ms = mono_ms, peers = peers, writer = writer,
 		evidence = {}, readiness = {}, config = {}, absence = {}, gateway = { accept = function() return false end },
@@ -191,7 +193,7 @@ end
 -- @return replicas { members; secret; now: ms since START_MS; call_ms: that a call takes; bytes_per_s: of the links
 --   (nil: without limit); calls; sizes: of the inner messages, in turn question and answer; faults: by a member's
 --   number, function(peer) in place of its replies; a member's `claims`: counts in place of those in its replies;
---   in_sessions: whether they speak in sessions (false) }
+--   in_sessions: whether they speak in sessions (false); replied_ms: the time that the last reply named, or nil }
 function M.new(count)
 	local self = setmetatable({
 		secret = master_secret(), now = 0, members = {}, call_ms = 0, calls = 0, sizes = {}, faults = {},

@@ -9,7 +9,7 @@ describe("push with nothing to send", function()
 
 	before_each(function() t = pushers.new() end)
 
-	it("contacts each peer once an interval, with an empty delta", function()
+	it("contacts peers without sessions once an interval, with an empty delta", function()
 		for _ = 1, 3 do t:pass(10000) end
 		assert.equal(3, #t:calls_of(OURS))
 		assert.equal(3, #t:calls_of(EXISTING))
@@ -28,6 +28,49 @@ describe("push with nothing to send", function()
 		assert.equal(2, #t:calls_of(OURS))
 		t:pass(1)
 		assert.equal(3, #t:calls_of(OURS))
+	end)
+
+	it("contacts a member with sessions every second interval", function()
+		t.peers.members[1].features.session = true
+		for i = 1, 6 do
+			t:pass(10000)
+			assert.same({ (i + 1) // 2, i }, { #t:calls_of(OURS), #t:calls_of(EXISTING) })
+		end
+	end)
+
+	it("takes it that a tick may be late by a quarter of an interval, and an answer come after three", function()
+		local peer = t.peers.members[1]
+		peer.features.session = true
+		t:pass(10000)
+		t:pass(12499)
+		assert.equal(1, #t:calls_of(OURS))
+		t:pass(1)
+		assert.equal(2, #t:calls_of(OURS))
+		peer.answered_ms = t.now + 7500
+		t:pass(20000)
+		assert.equal(3, #t:calls_of(OURS))
+	end)
+
+	-- What it sends meanwhile shows that it is alive, not that calls reach it.
+	it("contacts it at every tick from a failed call to the next answer, also while its own messages come", function()
+		local peer = t.peers.members[1]
+		peer.features.session = true
+		t:pass(10000)
+		for _, reachable in ipairs({ false, nil }) do
+			peer.reachable = reachable
+			t.answers[OURS] = { after = { nil, "timed out", "ERR_TIMEOUT" } }
+			local before = #t:calls_of(OURS)
+			for _ = 1, 3 do
+				t:pass(10000)
+				peer.reachable = reachable
+			end
+			assert.equal(before + 3, #t:calls_of(OURS))
+			t.answers[OURS] = nil
+			t:pass(10000)
+			assert.equal(before + 4, #t:calls_of(OURS))
+			t:pass(10000)
+			assert.equal(before + 4, #t:calls_of(OURS))
+		end
 	end)
 
 	it("compares with one peer instead, and contacts the others", function()

@@ -31,6 +31,20 @@ describe("repair", function()
 		assert.equal(10, status(members[1], members[2]).lag_s + status(members[1], members[3]).lag_s)
 	end)
 
+	it("asks each of two members with sessions every second interval, and never one of three twice in a row", function()
+		for count = 3, 4 do
+			local some = replicas.new(count)
+			some.in_sessions = true
+			local one, last = some.members[1], nil
+			some:tick(one) -- the tree is built first
+			for i = 1, 30 do
+				local asked = some:tick(one).wallet
+				assert.is_true(i == 1 or asked ~= last, asked)
+				last = asked
+			end
+		end
+	end)
+
 	it("says at once with whom it compares, without the thread pool, unless records have changed", function()
 		assert.is_nil(cluster:tick(members[1])) -- the tree is built first
 		local asked = {}
@@ -54,6 +68,15 @@ describe("repair", function()
 		assert.equal(2, #cluster.sizes)
 		assert.is_true(cluster.sizes[1] < 300, cluster.sizes[1])
 		assert.is_true(cluster.sizes[2] < 300, cluster.sizes[2])
+	end)
+
+	-- A member that is compared with often enough is sent nothing else.
+	it("brings the time by the other's clock in a session, and in version 1 stays as short as it is", function()
+		for _, in_sessions in ipairs({ true, false }) do
+			cluster.in_sessions = in_sessions
+			for _ = 1, 2 do tick(members[1]) end
+			assert.equal(in_sessions and replicas.START_MS + cluster.now or nil, cluster.replied_ms)
+		end
 	end)
 
 	it("moves values both ways in base64 where members speak in sessions, for fewer bytes", function()

@@ -13,7 +13,7 @@ local SAVE_S = 10 -- between two looks for newly authorised wallets that are to 
 
 -- Pushes changes to peers, and compares with one of them: at once where there is nothing to push, so that an idle
 -- node wakes once for both, else when the pushes have had time to arrive. A peer that is compared with, or has just
--- answered, is not contacted besides: each gets one message an interval.
+-- answered, is not contacted besides: each gets at most one message an interval.
 local function sync(parts, interval_s)
 	local compared = false
 	parts.pusher:tick(function()

@@ -92,13 +92,14 @@ function Writer:digest(proof)
 	return json.encode(proven(self, proof, { type = "digest" })):sub(2)
 end
 
---- What follows the answer in the reply to a digest.
+--- What follows the answer in the reply to a digest. In a session with this node's time, since a member that is asked
+-- often enough is sent nothing else there (kms.sync.contact).
 -- @param counts of the merge (native message:apply), or nil: the message had no records
 -- @return end of the text
 function Writer:digest_reply(proof, counts)
 	counts = counts or {}
 	return json.encode(proven(self, proof, {
-		status = "ok", merged = counts.merged, rejected = counts.rejected,
+		status = "ok", time = not proof.pop and self.wall_ms() or nil, merged = counts.merged, rejected = counts.rejected,
 	})):sub(2)
 end
 

@@ -151,13 +151,12 @@ local function has_something(self, peer, cursor)
 	return self.pages:has_news(peer, cursor) ~= false
 end
 
--- Contacts the peers that have not answered for half an interval and get no push: where there is nothing to send, or
--- the policy leaves them out. `asked`: the one that is asked something else at this moment, or nil.
+-- Contacts the peers of which an answer is due and that get no push: where there is nothing to send, or the policy
+-- leaves them out. `asked`: the one that is asked something else at this moment, or nil.
 local function contact_silent(self, chosen, asked)
-	local now = self.mono_ms()
-	local since = now - self.settings().interval * SECOND_MS / 2
+	local now, interval_s = self.mono_ms(), self.settings().interval
 	for _, peer in ipairs(callable(self, now)) do
-		if peer ~= asked and now >= peer.retry_ms and (peer.answered_ms or since) <= since then
+		if peer ~= asked and contact.is_due(self.exchange, peer, interval_s, now) then
 			plan(self, peer, cursor_of(self, peer), function(...)
 				-- An answer may say that the peer has restarted: then it gets everything at once.
 				if make_contact(self, ...) and chosen[peer] then push_to(self, ...) end

@@ -40,6 +40,18 @@ local function shuffled(list)
 	return list
 end
 
+-- A new permutation, from its end to its start. It does not begin with the peer that the one before ended with: of two
+-- peers each is asked every second interval, and needs no contact besides (kms.sync.contact). Those without sessions
+-- are contacted anyway.
+local function new_turns(self)
+	local turns, last = shuffled(self.peers:others()), self.last
+	local count = #turns
+	if last and turns[count] == last and self.exchange:uses_session(last) then
+		turns[1], turns[count] = turns[count], turns[1]
+	end
+	return turns
+end
+
 local function is_askable(self, peer, now)
 	return self.peers:callable(peer, now) and now >= peer.retry_ms and self.peers:understands(peer, "digest")
 end
@@ -47,10 +59,11 @@ end
 -- The next peer of the permutation whose turn it is; nil when there is none.
 local function next_peer(self)
 	local now = self.mono_ms()
-	if #self.turns == 0 then self.turns = shuffled(self.peers:others()) end
+	if #self.turns == 0 then self.turns = new_turns(self) end
 	while #self.turns > 0 do
 		local peer = table.remove(self.turns)
 		local state = state_of(self, peer)
+		self.last = peer
 		if is_askable(self, peer, now) then
 			if state.skip == 0 then return peer, state end
 			state.skip = state.skip - 1
