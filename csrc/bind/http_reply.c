@@ -2,7 +2,7 @@
  * HTTP replies: one call instead of a dozen concatenations in Lua. What a socket takes at once never becomes
  * a string: that is a fifth of the garbage of a small request.
  */
-#include "bind/bind.h"
+#include "bind/body.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -195,19 +195,32 @@ static void push_unsent(lua_State *L, const writer *head, kms_text body, size_t 
 	lua_concat(L, 2);
 }
 
+/* The body that argument `arg` is, a string or a handle. Throws for a wiped or guarded one: only public bytes
+ * leave. */
+static kms_text arg_body(lua_State *L, int arg)
+{
+	kms_text text;
+	if (lua_type(L, arg) == LUA_TUSERDATA) {
+		const kms_buf *body = bind_body_check(L, arg);
+		if (body->kind != KMS_BUF_PLAIN) luaL_argerror(L, arg, "is not a public body");
+		return kms_text_of(body->len ? (const char *)body->data : "", body->len);
+	}
+	text.text = luaL_checklstring(L, arg, &text.len);
+	return text;
+}
+
 /*
  * http_send(status, headers|nil, length, close, socket, body) -> nil: all of it is sent | text that the
  * socket does not take now, or fails to take
  *
- * Sends the head that http_head makes, and `body` behind it, without waiting.
+ * Sends the head that http_head makes, and `body` behind it, without waiting. body: a string, or a handle,
+ * which stays open.
  */
 static int http_send(lua_State *L)
 {
 	writer w; /* not zeroed: every byte is written before it is read */
 	int socket = (int)bind_arg_integer(L, 5, 0, INT_MAX);
-	size_t body_len;
-	const char *body_text = luaL_checklstring(L, 6, &body_len);
-	kms_text body = kms_text_of(body_text, body_len);
+	kms_text body = arg_body(L, 6);
 
 	lua_settop(L, 6);
 	put_head(&w, L);

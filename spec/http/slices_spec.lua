@@ -87,8 +87,37 @@ describe("slices", function()
 		assert.is_true(copied < length, copied)
 	end)
 
+	it("are none of a reply in C of up to 64 KiB, which goes with its head", function()
+		local _, p384 = native.identity(native.secret_random(32))
+		local function sealed(bytes)
+			return assert(native.seal(native.text_body(("x"):rep(bytes)), p384, native.channels(8),
+				native.peer_point(p384:public_der())))
+		end
+		local overhead = sealed(1):len() - 2 -- in hexadecimal
+		local most = (SLICE - overhead) // 2
+		local waits, body = 0, nil
+		local port = serve(function() return 200, nil, body end)
+		for bytes, slices in pairs({ [most] = false, [most + 1] = true }) do
+			body = sealed(bytes)
+			local expected = body:slice(1, body:len())
+			local client = raw.connect(port):send(fixture.GET)
+			wait.until_true("the reply", function()
+				if #waiting > 0 then
+					waits = waits + 1
+					table.remove(waiting, 1).give()
+				end
+				return #client:answers() == 1
+			end)
+			assert.is_true(client:answers()[1].body == expected)
+			assert.equal(slices, waits > 0)
+			waits = 0
+			assert.has_error(function() body:len() end) -- closed
+		end
+	end)
+
 	it("of secret bodies go nowhere, and nothing goes to or comes from what is no socket", function()
 		assert.has_error(function() native.text_body("secret"):send(0, 1, 6) end)
+		assert.has_error(function() native.http_send(200, nil, 6, false, 0, native.text_body("secret")) end)
 		local file = assert(uv.fs_open("/dev/null", "r+", 0))
 		finally(function() uv.fs_close(file) end)
 		local _, p384 = native.identity(native.secret_random(32))

@@ -113,9 +113,6 @@ end
 
 -- Sends a body that stays in C, slice by slice.
 local function stream(self, request, status, headers, source, omit)
-	if type(source) ~= "userdata" and type(source) ~= "table" then
-		error("a body is text or a source, not " .. type(source))
-	end
 	local head = http_reply.head(status, headers, source:len(), request.close)
 	request:release()
 	if not omit then return self:send_source(head, source, finish) end
@@ -131,12 +128,13 @@ local function reply(self, request, status, headers, body, pause_s)
 	local close = not request.keep_alive or self.server.stopping or request.broken
 	if request.has_body then close = close or not request.complete and must_close_unread(self, request) end
 	request.close, request.pause_s = close, pause_s and math.min(pause_s, MAX_PAUSE_S) or false
-	body = body or ""
 	local omit = request.method == "HEAD" or status == 204 or status == 304
-	if type(body) ~= "string" then return stream(self, request, status, headers, body, omit) end
+	local length = http_reply.length_in_one(body)
+	if not length then return stream(self, request, status, headers, body, omit) end
 	-- Before the request is released: this throws for what is no reply.
-	local rest = http_reply.send(status, headers, #body, close, self.socket, omit and "" or body)
+	local rest = http_reply.send(status, headers, length, close, self.socket, not omit and body or "")
 	request:release()
+	if type(body) == "userdata" then body:close() end
 	self:send_rest(rest, finish)
 end
 

@@ -4,6 +4,8 @@ local native = require("kms_native")
 
 local M = {}
 
+local MOST_IN_ONE = 65536 -- bytes of a body that is sent with its head: no more than a slice (kms.http.stream)
+
 --- The head of a reply.
 -- @param status  200 to 599
 -- @param headers  name = text, or nil; Content-Type defaults to application/json
@@ -12,9 +14,23 @@ local M = {}
 -- @return text; throws for an invalid status, name or value
 M.head = native.http_head
 
+--- The bytes of a body that is sent with its head in one call: then the client, too, reads both at once.
+-- @param body  text, a source (kms.http.stream), or nil: none
+-- @return number | nil: it is sent slice by slice; throws for anything else
+function M.length_in_one(body)
+	local kind = type(body)
+	if kind == "string" then return #body end
+	if kind == "nil" then return 0 end
+	if kind == "table" then return nil end
+	if kind ~= "userdata" then error("a body is text or a source, not " .. kind) end
+	local length = body:len()
+	return length <= MOST_IN_ONE and length or nil
+end
+
 --- Sends as much of a reply as a socket takes now.
 -- @param status, headers, length, close  as for head()
--- @param socket  descriptor; @param body  text; "" where only its length is sent, as for HEAD
+-- @param socket  descriptor; @param body  text, or a body handle, which stays open; "" where only its length is sent,
+--   as for HEAD
 -- @return nil: all of it is sent | the rest, also where sending failed; throws as head()
 M.send = native.http_send
 
