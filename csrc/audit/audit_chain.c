@@ -9,13 +9,10 @@
 #include "kms/json.h"
 
 #define TEXT_MAX 128 /* bytes of a member's text */
-#define SEQUENCE "{\"seq\":"
-#define PREVIOUS ",\"prev\":\""
-#define SEQUENCE_MAX ((uint64_t)1 << 52) /* of a line to go on behind: readers of JSON know 2^53 exactly */
-#define HASH_DIGITS (2 * KMS_AUDIT_HASH_BYTES)
 /* What a line has more than its body: both names, a number, the hash with its quote, comma and closing brace.
  */
-#define CHAIN_BYTES (sizeof(SEQUENCE) + KMS_DECIMAL_MAX + sizeof(PREVIOUS) + HASH_DIGITS + 3)
+#define CHAIN_BYTES \
+	(sizeof(AUDIT_SEQUENCE) + KMS_DECIMAL_MAX + sizeof(AUDIT_PREVIOUS) + AUDIT_HASH_DIGITS + 3)
 
 kms_status kms_audit_name(uint8_t hash16[KMS_AUDIT_NAME_BYTES], kms_hmac_key *key, kms_audit_kind kind,
 			  uint64_t app_id, const uint8_t digest32[KMS_AUDIT_HASH_BYTES])
@@ -127,14 +124,14 @@ kms_status audit_body_append(kms_buf *bodies, const kms_audit_event *event)
 static kms_status chain_one(kms_buf *lines, audit_head *head, kms_span body)
 {
 	size_t before = lines->len;
-	char digits[KMS_DECIMAL_MAX], hex[HASH_DIGITS];
+	char digits[KMS_DECIMAL_MAX], hex[AUDIT_HASH_DIGITS];
 	kms_text number = kms_decimal_format(digits, head->sequence + 1);
 	kms_hex_encode(hex, KMS_SPAN(head->hash32));
 	/* One check of the room: the appends below then cannot fail. */
 	GUARD(kms_buf_reserve(lines, body.len + CHAIN_BYTES));
-	GUARD(kms_buf_append(lines, KMS_BYTES(SEQUENCE)));
+	GUARD(kms_buf_append(lines, KMS_BYTES(AUDIT_SEQUENCE)));
 	GUARD(kms_buf_append(lines, kms_text_span(number)));
-	GUARD(kms_buf_append(lines, KMS_BYTES(PREVIOUS)));
+	GUARD(kms_buf_append(lines, KMS_BYTES(AUDIT_PREVIOUS)));
 	GUARD(kms_buf_append(lines, KMS_SPAN(hex)));
 	GUARD(kms_buf_append(lines, KMS_BYTES("\",")));
 	GUARD(kms_buf_append(lines, body));
@@ -229,73 +226,4 @@ kms_status audit_settle(kms_audit *audit)
 	audit->chained.len -= whole;
 	audit->written -= whole;
 	return KMS_OK;
-}
-
-/* ---- the end of a file ------------------------------------------------------------------------------- */
-
-static bool starts_with(kms_span bytes, kms_span prefix)
-{
-	return bytes.len >= prefix.len && memcmp(bytes.bytes, prefix.bytes, prefix.len) == 0;
-}
-
-/* Whether a line has the form of the chain's. Out: sequence. */
-static bool is_line(uint64_t *sequence, kms_span line)
-{
-	kms_span sequence_name = KMS_BYTES(SEQUENCE), previous_name = KMS_BYTES(PREVIOUS);
-	if (!starts_with(line, sequence_name) || line.bytes[line.len - 1] != '}') return false;
-	size_t at = sequence_name.len, first = at;
-	while (at < line.len && line.bytes[at] >= '0' && line.bytes[at] <= '9')
-		at++;
-	kms_text digits = kms_text_of((const char *)line.bytes + first, at - first);
-	if (kms_decimal_parse(sequence, digits) != KMS_OK) return false;
-	if (*sequence == 0 || *sequence > SEQUENCE_MAX) return false;
-	if (!starts_with(kms_span_of(line.bytes + at, line.len - at), previous_name)) return false;
-	at += previous_name.len;
-	uint8_t hash32[KMS_AUDIT_HASH_BYTES];
-	if (line.len - at < HASH_DIGITS) return false;
-	return kms_hex_decode(KMS_OUT(hash32), kms_text_of((const char *)line.bytes + at, HASH_DIGITS)) ==
-	       KMS_OK;
-}
-
-/* The first byte of the line that ends before `end`. */
-static size_t line_start(kms_span tail, size_t end)
-{
-	while (end > 0 && tail.bytes[end - 1] != '\n')
-		end--;
-	return end;
-}
-
-/* What stands behind a line that is torn: what has ended it, and what a power cut leaves where bytes had not
- * reached the disk. */
-static bool is_filler(uint8_t byte)
-{
-	return byte == '~' || byte == '\n' || byte == '\0';
-}
-
-/* Whether a file is empty, or holds no more than the beginning of a first line and filler. */
-static bool is_torn_start(kms_span file)
-{
-	kms_span first = KMS_BYTES(SEQUENCE "1" PREVIOUS);
-	while (file.len > 0 && is_filler(file.bytes[file.len - 1]))
-		file.len--;
-	if (file.len > first.len) return file.len <= KMS_AUDIT_LINE_MAX && starts_with(file, first);
-	return file.len == 0 || starts_with(first, file);
-}
-
-kms_status audit_find_end(audit_head *head, size_t *torn, kms_span tail, bool whole)
-{
-	*head = (audit_head){ 0 };
-	*torn = tail.len;
-	/* Behind the last line feed is no whole line. */
-	for (size_t end = line_start(tail, tail.len); end > 0;) {
-		size_t start = line_start(tail, end - 1);
-		kms_span line = kms_span_of(tail.bytes + start, end - 1 - start);
-		if (is_line(&head->sequence, line)) {
-			*torn = tail.len - end;
-			return kms_sha256(head->hash32, line);
-		}
-		end = start;
-	}
-	head->sequence = 0;
-	return whole && is_torn_start(tail) ? KMS_OK : KMS_ERR_FILE_FORMAT;
 }

@@ -10,8 +10,7 @@
 #include "audit/audit_internal.h"
 #include "base/ensure.h"
 
-#define TAIL_BYTES (1u << 20) /* of a file, in which its last line is looked for */
-#define MARK "~\n"            /* ends what a crash has left of a line: no line ends so */
+#define MARK "~\n" /* ends what a crash has left of a line: no line ends so */
 /* A pipe that poll calls writable takes that many without waiting (POSIX PIPE_BUF). */
 #define PIPE_BYTES 4096
 
@@ -58,34 +57,23 @@ kms_status audit_file_write(size_t *done, int fd, kms_span bytes, bool is_file)
 
 /* ---- opening ----------------------------------------------------------------------------------------- */
 
-static kms_status read_tail(kms_buf *tail, int fd, off_t size)
-{
-	size_t len = size < (off_t)TAIL_BYTES ? (size_t)size : TAIL_BYTES;
-	GUARD(kms_buf_reserve(tail, len));
-	while (tail->len < len) {
-		off_t at = size - (off_t)len + (off_t)tail->len;
-		ssize_t n = pread(fd, tail->data + tail->len, len - tail->len, at);
-		if (n < 0 && errno == EINTR) continue;
-		ENSURE(n > 0, KMS_ERR_SYSTEM);
-		tail->len += (size_t)n;
-	}
-	return KMS_OK;
-}
-
 /* Ends the rest of a line that a crash has torn. In-out: torn - with what is added. */
-static kms_status end_torn(size_t *torn, int fd, kms_span tail)
+static kms_status end_torn(size_t *torn, int fd, off_t size)
 {
+	char last;
 	size_t done = 0;
-	if (*torn == 0 || tail.bytes[tail.len - 1] == '\n') return KMS_OK;
+	if (*torn == 0) return KMS_OK;
+	ENSURE(pread(fd, &last, 1, size - 1) == 1, KMS_ERR_SYSTEM);
+	if (last == '\n') return KMS_OK;
 	GUARD(audit_file_write(&done, fd, KMS_BYTES(MARK), true));
 	*torn += sizeof(MARK) - 1;
 	return KMS_OK;
 }
 
 /* Begins a run behind what is in the file. */
-static kms_status begin_run(kms_audit *audit, int fd, const audit_head *head, size_t torn, kms_span tail)
+static kms_status begin_run(kms_audit *audit, int fd, const audit_head *head, size_t torn, off_t size)
 {
-	GUARD(end_torn(&torn, fd, tail));
+	GUARD(end_torn(&torn, fd, size));
 	audit->torn = torn;
 	audit->head = audit->in_file = *head;
 	return KMS_OK;
@@ -105,11 +93,8 @@ static kms_status take_file(kms_audit *audit, int fd, const struct stat *st)
 {
 	audit_head head;
 	size_t torn;
-	DEFER(kms_buf_free) kms_buf tail = kms_buf_make(KMS_BUF_PLAIN, TAIL_BYTES);
-	GUARD(read_tail(&tail, fd, st->st_size));
-	kms_span bytes = kms_buf_span(&tail);
-	GUARD(audit_find_end(&head, &torn, bytes, st->st_size <= (off_t)TAIL_BYTES));
-	if (!audit->begun) return begin_run(audit, fd, &head, torn, bytes);
+	GUARD(audit_find_end(&head, &torn, fd, (uint64_t)st->st_size));
+	if (!audit->begun) return begin_run(audit, fd, &head, torn, st->st_size);
 	return go_on(audit, &head, torn, (size_t)st->st_size);
 }
 

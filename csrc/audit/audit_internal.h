@@ -1,4 +1,5 @@
-/* The parts of an audit log. audit.c adds lines, audit_chain.c chains them, audit_file.c writes them. */
+/* The parts of an audit log. audit.c adds lines, audit_chain.c chains them, audit_file.c writes them,
+ * audit_end.c finds the last one of a file. */
 #ifndef KMS_AUDIT_INTERNAL_H
 #define KMS_AUDIT_INTERNAL_H
 
@@ -9,6 +10,11 @@
 
 #define AUDIT_PATH_MAX 3900 /* a number is added to it */
 #define AUDIT_PORTION 32768 /* bytes of lines that are written at once */
+
+/* What a line begins with, and what stands between its number and the hash of the line before. */
+#define AUDIT_SEQUENCE "{\"seq\":"
+#define AUDIT_PREVIOUS ",\"prev\":\""
+#define AUDIT_HASH_DIGITS (2 * KMS_AUDIT_HASH_BYTES)
 
 /* The end of a chain. */
 typedef struct audit_head {
@@ -59,11 +65,12 @@ kms_status audit_chain(kms_audit *audit);
 kms_status audit_settle(kms_audit *audit);
 
 /*
- * Finds the last line of a log in what a file ends with.
- * Returns: KMS_OK; ERR_FILE_FORMAT when there is none in `tail`, unless that is the whole file and no more
- * than the beginning of a first line. Out: head - zero: none. torn - bytes behind it.
+ * Finds the last line of a log in a file, whatever its size, in constant memory. Behind it may stand NUL
+ * bytes without end, as a power cut leaves them where lines had not reached the disk, and 1 MiB of others.
+ * Returns: KMS_OK; ERR_FILE_FORMAT when there is none, unless the file is no more than the beginning of a
+ * first line; ERR_SYSTEM; ERR_MEMORY. Out: head - zero: none. torn - bytes behind it. In: size - of the file.
  */
-kms_status audit_find_end(audit_head *head, size_t *torn, kms_span tail, bool whole);
+kms_status audit_find_end(audit_head *head, size_t *torn, int fd, uint64_t size);
 
 /* Opens the file unless the one at the path is open. Returns: as kms_audit_write. */
 kms_status audit_file_open(kms_audit *audit);
