@@ -36,6 +36,15 @@ local function rules()
 	return lyaml.load(files.read(FOLDER .. "alerts.yml")).groups[1].rules
 end
 
+local function panels()
+	return cjson.decode(files.read(FOLDER .. "grafana.json")).panels
+end
+
+-- Metrics of alerts that the board shows in more detail, and the one of Prometheus itself.
+local DETAILED = {
+	up = "kms_ready", kms_sync_lag_max = "kms_sync_member_lag", kms_repair_lag_seconds = "kms_repair_member_lag_seconds",
+}
+
 describe("examples/monitoring", function()
 	it("alerts on metrics that nodes have, and says what to do and where the runbook is", function()
 		local names, runbook, seen = declared(), files.read("docs/alerts.md"), {}
@@ -71,7 +80,7 @@ describe("examples/monitoring", function()
 
 	it("has a board of metrics that nodes have, without two panels in one place", function()
 		local names, places = declared(), {}
-		for _, panel in ipairs(cjson.decode(files.read(FOLDER .. "grafana.json")).panels) do
+		for _, panel in ipairs(panels()) do
 			for _, target in ipairs(panel.targets) do assert_known(names, target.expr, panel.title) end
 			local at = panel.gridPos
 			assert.is_true(at.x + at.w <= 24, panel.title)
@@ -83,5 +92,24 @@ describe("examples/monitoring", function()
 				end
 			end
 		end
+	end)
+
+	it("shows on the board what each alert is about, and each panel once", function()
+		local shown, ids, lets_through = {}, {}, false
+		for _, panel in ipairs(panels()) do
+			assert.is_nil(ids[panel.id], panel.title)
+			ids[panel.id] = true
+			for _, target in ipairs(panel.targets) do
+				assert.truthy(target.expr:find('instance=~"$instance"', 1, true), panel.title)
+				for _, name in ipairs(metrics_of(target.expr)) do shown[name] = true end
+				lets_through = lets_through or target.expr:find('outcome="let_through"', 1, true) ~= nil
+			end
+		end
+		for _, rule in ipairs(rules()) do
+			for _, name in ipairs(metrics_of(rule.expr)) do
+				assert.is_true(shown[DETAILED[name] or name], ("%s: no panel of %s"):format(rule.alert, name))
+			end
+		end
+		assert.is_true(lets_through) -- what a suspended rule would have refused
 	end)
 end)
