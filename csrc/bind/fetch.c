@@ -170,7 +170,7 @@ static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *l
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
- *        handle=false, unix_socket=, stall_s=0 (no limit), once=false }
+ *        handle=false, unix_socket=, stall_s=0 (no limit), once=false, direct=false }
  *   -> status, body, headers (by lower-case name) | nil, message, code, sent
  * sent: whether any byte of the request may have reached the server. Waits, so it needs a coroutine. `body`:
  * a string, or a body handle, which is closed to others until the call ends. With `wiped` (secret responses)
@@ -179,11 +179,11 @@ static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *l
  */
 static int fetch(lua_State *L)
 {
-	static const char *const names[] = { "url",       "method",     "headers",
-					     "body",      "timeout_ms", "connect_timeout_ms",
-					     "max_bytes", "proxy",      "check_address",
-					     "wiped",     "handle",     "unix_socket",
-					     "stall_s",   "once",       NULL };
+	static const char *const names[] = {
+		"url",       "method", "headers",       "body",  "timeout_ms", "connect_timeout_ms",
+		"max_bytes", "proxy",  "check_address", "wiped", "handle",     "unix_socket",
+		"stall_s",   "once",   "direct",        NULL
+	};
 	kms_fetch_request request = { 0 };
 	kms_fetcher *fetcher;
 
@@ -198,6 +198,7 @@ static int fetch(lua_State *L)
 	request.check_address = bind_option_boolean(L, 1, "check_address");
 	request.wiped = bind_option_boolean(L, 1, "wiped");
 	request.once = bind_option_boolean(L, 1, "once");
+	request.direct = bind_option_boolean(L, 1, "direct");
 	/* The strings stay on the stack until the call ends. */
 	request.url = option_text(L, "url", NULL);
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");

@@ -28,6 +28,7 @@ kms_status kms_fetch_new(kms_fetch **out, const kms_fetch_request *request)
 	kms_fetch *fetch = kms_heap_alloc(1, sizeof(*fetch));
 	ENSURE(fetch, KMS_ERR_MEMORY);
 	fetch->timeout_ms = request->timeout_ms;
+	fetch->connect_timeout_ms = request->connect_timeout_ms;
 	fetch->check_address = request->check_address;
 	fetch->check_socket = request->check_address && !request->proxy;
 	fetch->has_body = request->body.text != NULL;
@@ -83,7 +84,7 @@ bool kms_fetch_sent(const kms_fetch *fetch)
 {
 	/* Adds up over the connections that libcurl tried; what goes beside it is not counted. */
 	long bytes = 0;
-	if (fetch->direct) return true;
+	if (fetch->direct) return fetch->direct->sent;
 	return curl_easy_getinfo(fetch->easy, CURLINFO_REQUEST_SIZE, &bytes) != CURLE_OK || bytes > 0;
 }
 

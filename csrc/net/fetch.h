@@ -73,15 +73,14 @@ typedef struct kms_fetch_request {
 	 */
 	bool check_address;
 	/*
-	 * For calls that are repeated and may be: those in clear to a literal address bypass libcurl, for a
-	 * third of the CPU time. One that meets a connection which the server has just closed is sent again.
-	 * Their response's headers are not kept. Other calls go through libcurl all the same.
+	 * For calls that are repeated: those in clear to a literal address, without a proxy or stall_s,
+	 * bypass libcurl, for a third of the CPU time. Their response's headers are not kept. Other calls go
+	 * through libcurl all the same.
 	 */
 	bool direct;
 	/*
-	 * Send the body at most once. Otherwise libcurl sends a request again, on another connection, when
-	 * one that was kept alive breaks before a byte of the response; then it is ERR_CONNECT. Such a
-	 * call is never direct.
+	 * Send the body at most once. Otherwise a request is sent again, on another connection, when
+	 * one that was kept alive breaks before a byte of the response; then it is ERR_CONNECT.
 	 */
 	bool once;
 } kms_fetch_request;

@@ -7,6 +7,7 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "kms/address.h"
 #include "kms/codec.h"
 
 static bool read_address(struct sockaddr_storage *address, const char *host, const char *port_text)
@@ -20,6 +21,16 @@ static bool read_address(struct sockaddr_storage *address, const char *host, con
 	memcpy(text, host + 1, len - 2);
 	text[len - 2] = '\0';
 	return uv_ip6_addr(text, (int)port, (struct sockaddr_in6 *)address) == 0;
+}
+
+/* Whether calls may go to an address: libcurl gets the others, and refuses them. */
+static bool is_allowed(const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
+	kms_span bytes = address->ss_family == AF_INET ? kms_span_of(&in->sin_addr, sizeof(in->sin_addr))
+						       : kms_span_of(&in6->sin6_addr, sizeof(in6->sin6_addr));
+	return kms_address_classify(bytes) == KMS_ADDRESS_PUBLIC;
 }
 
 /* A part of the parsed URL, as text that curl_free frees; NULL when it has none. */
@@ -65,8 +76,8 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 	char *scheme = part_of(fetch, CURLUPART_SCHEME, 0);
 	char *port = part_of(fetch, CURLUPART_PORT, CURLU_DEFAULT_PORT);
 	bool suits = scheme && port && strcmp(scheme, "http") == 0 && strcmp(request->method, "HEAD") != 0 &&
-		     !request->proxy && !request->unix_socket && !request->check_address &&
-		     read_address(&address, host, port);
+		     !request->proxy && !request->unix_socket && !request->stall_s &&
+		     read_address(&address, host, port) && (!request->check_address || is_allowed(&address));
 	curl_free(scheme);
 	curl_free(port);
 	if (!suits) return KMS_OK;

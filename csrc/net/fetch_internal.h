@@ -26,6 +26,7 @@ typedef struct fetch_direct {
 	struct fetch_link *link; /* the connection that carries it */
 	TAILQ_ENTRY(kms_fetch) waiting;
 	bool is_waiting; /* for a connection */
+	bool sent;       /* a byte of the request, at least */
 	unsigned http_status;
 } fetch_direct;
 
@@ -35,6 +36,7 @@ struct kms_fetch {
 	kms_fetcher *fetcher; /* while RUNNING or READY */
 	uv_timer_t deadline;  /* libcurl's own timeout does not cover its queue */
 	bool has_deadline;
+	uint64_t ends_ms;     /* by the loop's clock */
 	fetch_direct *direct; /* NULL: libcurl carries it */
 	CURL *easy;           /* NULL with `direct` */
 	CURLU *url;
@@ -46,6 +48,7 @@ struct kms_fetch {
 	void (*done)(void *context);
 	void *context;
 	uint32_t timeout_ms;
+	uint32_t connect_timeout_ms;
 	bool check_address; /* also selects the pool of connections */
 	bool check_socket;  /* check_address without a proxy: check the socket's address */
 	bool refused;       /* an address was refused */
@@ -87,6 +90,7 @@ typedef struct fetch_links fetch_links;
 typedef struct fetch_links_owner {
 	void (*handle_opened)(fetch_links *links);
 	void (*handle_closed)(fetch_links *links);
+	void (*limit)(kms_fetch *fetch, bool connecting); /* its deadline */
 	void (*conclude)(kms_fetch *fetch, kms_status status);
 	void (*deliver)(fetch_links *links); /* may start, free or close anything */
 } fetch_links_owner;

@@ -73,7 +73,8 @@ static void on_written(uv_write_t *request, int status)
 	(void)status;
 }
 
-/* Writes the request; what the kernel does not take now, libuv writes later. */
+/* Writes the request; what the kernel does not take now, libuv writes later. Returns false where nothing was
+ * sent. */
 static bool send_request(fetch_link *link)
 {
 	fetch_direct *direct = link->fetch->direct;
@@ -97,6 +98,7 @@ static bool send_request(fetch_link *link)
 	int taken = uv_try_write((uv_stream_t *)&link->tcp, parts, count);
 	if (taken < 0 && taken != UV_EAGAIN) return false;
 	sent = taken > 0 ? (size_t)taken : 0;
+	direct->sent = direct->sent || sent;
 	if (sent == total) return true;
 	if (sent >= parts[0].len) {
 		sent -= parts[0].len;
@@ -104,8 +106,10 @@ static bool send_request(fetch_link *link)
 	}
 	parts[part].base += sent;
 	parts[part].len -= sent;
+	/* What has been sent in part is not begun again elsewhere: it would end at its deadline. */
 	return uv_write(&link->writing, (uv_stream_t *)&link->tcp, parts + part, count - (unsigned)part,
-			on_written) == 0;
+			on_written) == 0 ||
+	       direct->sent;
 }
 
 static void finish(fetch_link *link, kms_status status);
@@ -122,6 +126,7 @@ static void on_connected(uv_connect_t *request, int status)
 {
 	fetch_link *link = FETCH_OWNER(fetch_link, connecting, request);
 	if (!link->fetch) return; /* it is closed */
+	link->links->owner->limit(link->fetch, false);
 	uv_tcp_nodelay(&link->tcp, 1);
 	if (status == 0) status = uv_read_start((uv_stream_t *)&link->tcp, on_alloc, on_read);
 	if (status == 0 && send_request(link)) return;
@@ -148,8 +153,10 @@ static kms_status link_open(fetch_links *links, kms_fetch *fetch)
 	link->fetch = fetch;
 	fetch->direct->link = link;
 	if (uv_tcp_connect(&link->connecting, &link->tcp, (const struct sockaddr *)&link->address,
-			   on_connected) == 0)
+			   on_connected) == 0) {
+		links->owner->limit(fetch, true);
 		return KMS_OK;
+	}
 	link_close(link);
 	return KMS_ERR_CONNECT;
 }
@@ -254,7 +261,7 @@ static void on_end(fetch_link *link)
 {
 	kms_fetch *fetch = link->fetch;
 	fetch_links *links = link->links;
-	if (!link->answered && link->used) {
+	if (!link->answered && link->used && !fetch->once) {
 		/* It was closed while it was idle, and the request crossed that on its way. */
 		link_close(link);
 		kms_status status = begin(fetch, links, true);

@@ -140,6 +140,15 @@ static void on_deadline(uv_timer_t *timer)
 	deliver(fetcher);
 }
 
+/* Sets when a transfer is late: at its end, or before that where it is still connecting. */
+static void limit(kms_fetch *fetch, bool connecting)
+{
+	uint64_t now = uv_now(fetch->fetcher->loop);
+	uint64_t left = fetch->ends_ms > now ? fetch->ends_ms - now : 0;
+	if (connecting && fetch->connect_timeout_ms < left) left = fetch->connect_timeout_ms;
+	uv_timer_start(&fetch->deadline, on_deadline, left, 0);
+}
+
 /* ---- libcurl's sockets and timer ------------------------------------------------------------ */
 
 static void drive(pool *p, curl_socket_t fd, int events)
@@ -274,7 +283,8 @@ static void on_timer_closed(uv_handle_t *handle)
 	drop_handle(FETCH_OWNER(pool, timer, handle)->fetcher);
 }
 
-static const fetch_links_owner links_owner = { on_link_opened, on_link_closed, conclude, deliver_direct };
+static const fetch_links_owner links_owner = { on_link_opened, on_link_closed, limit, conclude,
+					       deliver_direct };
 
 kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher_limits *limits)
 {
@@ -340,14 +350,16 @@ kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(
 	if (!fetch->has_deadline) uv_timer_init(fetcher->loop, &fetch->deadline);
 	fetch->has_deadline = true;
 	fetch->fetcher = fetcher;
+	/* The loop's time is that of its last turn; whatever went on since then is not this transfer's. */
+	uv_update_time(fetcher->loop);
+	fetch->ends_ms = uv_now(fetcher->loop) + fetch->timeout_ms;
+	limit(fetch, false);
 	kms_status status = begin(fetch, fetcher);
 	if (status != KMS_OK) {
+		uv_timer_stop(&fetch->deadline);
 		fetch->fetcher = NULL;
 		return status;
 	}
-	/* The loop's time is that of its last turn; whatever went on since then is not this transfer's. */
-	uv_update_time(fetcher->loop);
-	uv_timer_start(&fetch->deadline, on_deadline, fetch->timeout_ms, 0);
 	TAILQ_INSERT_TAIL(&fetcher->active, fetch, link);
 	fetcher->running++;
 	fetch->state = FETCH_RUNNING;

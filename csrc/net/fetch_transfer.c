@@ -181,8 +181,7 @@ kms_status fetch_transfer_init(kms_fetch *fetch, const kms_fetch_request *reques
 	kms_status status = parse_url(&fetch->url, &host, request->url);
 	if (status == KMS_OK && request->check_address && request->proxy)
 		status = kms_address_check_host(host);
-	if (status == KMS_OK && request->direct && !request->once)
-		status = fetch_direct_init(fetch, request, host);
+	if (status == KMS_OK && request->direct) status = fetch_direct_init(fetch, request, host);
 	curl_free(host);
 	GUARD(status);
 	if (fetch->direct) return KMS_OK;
@@ -199,6 +198,7 @@ kms_status fetch_transfer_reset(kms_fetch *fetch, kms_text body, size_t max_byte
 {
 	if (fetch->direct) {
 		fetch->direct->body = body;
+		fetch->direct->sent = false;
 	} else {
 		if (body.text) GUARD(set_body(fetch, body));
 		GUARD(set_buffer_size(fetch, max_bytes));

@@ -19,18 +19,22 @@ describe("fetch", function()
 		return server
 	end
 
-	local function post(url, once)
-		return fetch.request({ url = url, method = "POST", body = ("b"):rep(1000), once = once, timeout_ms = 60000 })
+	local function post(url, once, direct)
+		return fetch.request({
+			url = url, method = "POST", body = ("b"):rep(1000), once = once, direct = direct, timeout_ms = 60000,
+		})
 	end
 
 	it("sends a body once where it is told to, also on a connection that was kept alive and breaks", function()
 		run(function()
 			for _, once in ipairs({ true, false }) do
-				local server = breaking()
-				assert.equal(200, assert(post(server.url, once)).status)
-				local response, _, code, sent = post(server.url, once)
-				assert.same({ nil, "ERR_CONNECT", true }, { response, code, sent })
-				assert.same({ once, once and 2 or 3 }, { once, server.count })
+				for _, direct in ipairs({ false, true }) do
+					local server = breaking()
+					assert.equal(200, assert(post(server.url, once, direct)).status)
+					local response, _, code, sent = post(server.url, once, direct)
+					assert.same({ nil, "ERR_CONNECT", true }, { response, code, sent })
+					assert.same({ once, direct, once and 2 or 3 }, { once, direct, server.count })
+				end
 			end
 		end)
 	end)
@@ -40,13 +44,17 @@ describe("fetch", function()
 			local gone = loopback.own(uv.new_tcp())
 			gone:bind("127.0.0.1", 0)
 			local url = "http://127.0.0.1:" .. gone:getsockname().port
-			local response, _, code, sent = post(url, true)
-			assert.same({ nil, "ERR_CONNECT", false }, { response, code, sent })
 			local silent = loopback.serve(function() return true end)
-			response, _, code, sent = fetch.request({ url = silent.url, method = "POST", body = "b", timeout_ms = 300 })
-			assert.same({ nil, "ERR_TIMEOUT", true }, { response, code, sent })
-			response, _, code, sent = post("nonsense", true)
-			assert.same({ nil, "ERR_URL", nil }, { response, code, sent })
+			for _, direct in ipairs({ false, true }) do
+				local response, _, code, sent = post(url, true, direct)
+				assert.same({ nil, "ERR_CONNECT", false }, { response, code, sent })
+				response, _, code, sent = fetch.request({
+					url = silent.url, method = "POST", body = "b", timeout_ms = 300, direct = direct,
+				})
+				assert.same({ nil, "ERR_TIMEOUT", true }, { response, code, sent })
+				response, _, code, sent = post("nonsense", true, direct)
+				assert.same({ nil, "ERR_URL", nil }, { response, code, sent })
+			end
 		end)
 	end)
 end)

@@ -132,14 +132,14 @@ end
 --- Posts a body to a peer. Yields.
 -- @param path of the route; headers: by name; body: handle, which is closed
 -- @param options timeout_ms (10000); stall_s (seconds without a byte, no limit); max_bytes of the response (4 MiB);
---   once: the body is sent at most once
+--   once: the body is sent at most once; direct: the response's headers are not read (kms.http.fetch)
 -- @return response { status, headers, body (handle, or "" unless the status is 2xx), bytes (of the body), sent_ms,
 --   got_ms } | nil, message, code, whether the peer may have got any of it
 function Calls:post(peer, path, headers, body, options)
 	local sent_ms = native.mono_ms()
 	local response, message, code, sent = fetch.request(self.outbound:guard({
 		url = peer.url .. path, method = "POST", headers = headers, body = body, handle = true, once = options.once,
-		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, stall_s = options.stall_s,
+		timeout_ms = options.timeout_ms or CALL_TIMEOUT_MS, stall_s = options.stall_s, direct = options.direct,
 		connect_timeout_ms = CONNECT_TIMEOUT_MS, max_bytes = options.max_bytes or MAX_RESPONSE_BYTES,
 	}))
 	body:close()

@@ -69,7 +69,7 @@ local function send(self, peer, held, build, options)
 	end
 	local response, message, sent
 	response, message, code, sent = self.calls:post(peer, "/session/message", HEADERS, body, {
-		timeout_ms = options.timeout_ms, stall_s = options.stall_s, once = true,
+		timeout_ms = options.timeout_ms, stall_s = options.stall_s, once = true, direct = true,
 		max_bytes = options.max_bytes and math.min(options.max_bytes, self.max_body_bytes) + FRAME_BYTES,
 	})
 	-- A connection that was kept alive may be one that the peer has just closed.
