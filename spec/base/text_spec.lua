@@ -37,6 +37,7 @@ describe("count", function()
 			["0 keys"] = { 0, "key" }, ["1 key"] = { 1, "key" }, ["2 keys"] = { 2, "key" }, ["-1 keys"] = { -1, "key" },
 			["1 entry"] = { 1, "entry", "entries" }, ["3 entries"] = { 3, "entry", "entries" },
 			["21 keys"] = { "21", "key" }, ["1 line"] = { "1", "line" }, ["- lines"] = { "-", "line" },
+			["1 day"] = { 1.0, "day" }, ["7 days"] = { 7.0, "day" }, ["0.5 days"] = { 0.5, "day" },
 		}) do assert.equal(want, text.count(table.unpack(case))) end
 	end)
 end)

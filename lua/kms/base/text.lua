@@ -78,9 +78,11 @@ function M.printable_json(text)
 end
 
 --- A number of things in words: "1 key", "2 keys".
--- @param n  number, or its text; @param noun  one of them; @param plural  several of them (noun and "s")
+-- @param n  number, or its text; 7.0, as JSON's readers and divisions give it, is 7
+-- @param noun  one of them; @param plural  several of them (noun and "s")
 function M.count(n, noun, plural)
-	return ("%s %s"):format(n, tonumber(n) == 1 and noun or plural or noun .. "s")
+	local whole = type(n) == "number" and math.tointeger(n) or n
+	return ("%s %s"):format(whole, tonumber(n) == 1 and noun or plural or noun .. "s")
 end
 
 --- Percent-encodes all but unreserved characters (RFC 3986 section 2.3).
