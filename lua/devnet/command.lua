@@ -144,7 +144,7 @@ local function run(parsed, world)
 		net, message = devnet.new({
 			root = world.root, dir = parsed.dir, program = uv.exepath(), nodes = parsed.nodes or DEFAULTS.nodes,
 			port = parsed.port or DEFAULTS.port, odyn = parsed.odyn, keep = parsed.keep, custodians = wanted, s3 = parsed.s3,
-			env = parsed.disaster and disaster.SETTINGS or nil,
+			watched = true, env = parsed.disaster and disaster.SETTINGS or nil,
 			on_end = function(...) report_end(world, net, ...) end,
 		})
 		if not net then return session.fail(world, message) end

@@ -38,6 +38,9 @@ function M.print_map(net, out)
 		net.registry.kms))
 	for _, node in ipairs(net.nodes) do
 		out:write(("node %-5d %s  wallet %s  process %d\n"):format(node.index, node.url, node.wallet, node.process.pid))
+		if node.page_url then
+			out:write(("           status page %s  audit log %s\n"):format(node.page_url, node.audit_log))
+		end
 	end
 	if net.custodians then
 		local place = net.s3 and net.s3.place .. " at " .. net.s3.url or net.custodians.snapshots
@@ -115,6 +118,11 @@ function M.print_lines(net, out, program)
 	end
 	out:write("As the chain's owner (nodes see it within seconds):\n")
 	for _, line in ipairs(M.owner_lines(net)) do out:write("  # ", line[1], "\n  ", line[2], "\n") end
+	if last.audit_log then
+		out:write(("As an operator who sees what a node has given to whom, and checks that nothing is missing:\n"
+			.. "  %s audit show %s\n  %s audit verify %s --wallet %s\n"):format(program, last.audit_log, program,
+			last.audit_log, last.wallet))
+	end
 	out:write("As an operator who takes a node out, and gives it back:\n")
 	out:write(("  %s drain --socket %s/control.sock\n  %s\n"):format(program, last.dir, M.give_back_line()))
 	out:write(("As a failing machine (the devnet starts the node again):\n  kill -9 %d\n"):format(last.process.pid))

@@ -29,7 +29,8 @@ end
 local function make_node(self, index)
 	return must(nodes.new({
 		index = index, dir = ("%s/nodes/%d"):format(self.dir, index), port = self.ports.nodes[index],
-		odyn_port = self.odyn and self.ports.odyn[index] or nil, program = self.program, env = self.env,
+		odyn_port = self.odyn and self.ports.odyn[index] or nil,
+		metrics_port = self.watched and self.ports.metrics[index] or nil, program = self.program, env = self.env,
 		on_end = self.on_end,
 	}))
 end
@@ -183,15 +184,17 @@ end
 
 --- A devnet that is not running yet: its folder, ports and identities.
 -- @param options  root: of the source tree; dir; program: path of nova-kms; nodes: their number; odyn: whether keys
---   are in fake Odyn services; port: the first one (0: any); keep: whether to continue the last
---   devnet in dir; env: further settings of nodes; custodians: { count, threshold } of the master secret, or nil, with
---   sealed snapshots in a folder; s3: whether these are in a bucket of s3rver; state_interval: seconds between two
---   writes of the chain's state; on_end(node or nil, process, what): called when a process ends by itself
+--   are in fake Odyn services; port: the first one (0: any); keep: whether to continue the last devnet in dir;
+--   watched: whether each node has a status page and an audit log; env: further settings of nodes; custodians:
+--   { count, threshold } of the master secret, or nil, with sealed snapshots in a folder; s3: whether these are in a
+--   bucket of s3rver; state_interval: seconds between two writes of the chain's state; on_end(node or nil, process,
+--   what): called when a process ends by itself
 -- @return devnet { dir, ports, nodes, apps; custodians (devnet.custodians), s3 (devnet.s3), or nil } | nil, message
 function M.new(options)
 	local self = setmetatable({
 		root = options.root, dir = options.dir, program = options.program, odyn = options.odyn or false,
-		env = options.env, state_interval = options.state_interval or 60, nodes = {}, apps = {},
+		watched = options.watched or false, env = options.env, state_interval = options.state_interval or 60,
+		nodes = {}, apps = {},
 	}, Net)
 	self.on_end = function(...)
 		if options.on_end and not self.stopping then options.on_end(...) end

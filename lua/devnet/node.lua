@@ -7,6 +7,7 @@ local process = require("devnet.process")
 local native = require("kms_native")
 local sim = require("kms.tee.sim")
 local sim_attest = require("kms.tee.sim_attest")
+local uv = require("luv")
 
 local M = {}
 
@@ -21,7 +22,7 @@ local ENVIRONMENT = {
 	KMS_NODE_TICK_SECONDS = "2", DATA_SYNC_INTERVAL_SECONDS = "1", REGISTRY_CACHE_TTL_SECONDS = "2",
 	PEER_CACHE_TTL_SECONDS = "6", RATE_LIMIT_PER_MINUTE = "0", NONCE_RATE_LIMIT_PER_MINUTE = "0",
 	SESSION_OPEN_PER_MINUTE = "0",
-	METRICS_ADDR = "off", -- all nodes would use the same default port
+	METRICS_ADDR = "off", -- all nodes would use the same default port; AUDIT is off by default
 }
 
 --- The identity of a seed file, which is created if missing.
@@ -36,15 +37,21 @@ function M.identity(path)
 end
 
 --- A node that has an identity and is not running yet.
--- @param options  index; dir; port; odyn_port (nil: keys in the node itself, TEE=sim); program; env: further
---   settings; on_end(node, process, what): called when a process ends by itself
--- @return node | nil, message
+-- @param options  index; dir; port; odyn_port (nil: keys in the node itself, TEE=sim); metrics_port, of its metrics and
+--   status page (nil: it has none, and no audit log); program; env: further settings; on_end(node, process, what):
+--   called when a process ends by itself
+-- @return node; its fields for others beside those: url, page_url and audit_log (path), each nil where there is none |
+--   nil, message
 function M.new(options)
 	local self = setmetatable({
 		index = options.index, dir = options.dir, port = options.port, odyn_port = options.odyn_port,
 		program = options.program, settings = options.env or {}, on_end = options.on_end or function() end,
 		url = "http://127.0.0.1:" .. options.port,
 	}, Node)
+	if options.metrics_port then
+		self.metrics_addr = "127.0.0.1:" .. options.metrics_port
+		self.page_url, self.audit_log = ("http://%s/ui"):format(self.metrics_addr), self.dir .. "/audit.log"
+	end
 	local ok, message = self:make_identity()
 	if not ok then return nil, message end
 	return self
@@ -76,6 +83,9 @@ local function environment(self, cluster)
 	for name, value in pairs(ENVIRONMENT) do env[name] = value end
 	env.TEE = self.odyn_port and "odyn" or "sim"
 	env.ODYN_URL = self.odyn_port and "http://127.0.0.1:" .. self.odyn_port
+	if self.metrics_addr then
+		env.METRICS_ADDR, env.AUDIT = self.metrics_addr, assert(uv.fs_realpath(self.dir)) .. "/audit.log"
+	end
 	env.BIND_ADDR, env.NODE_INSTANCE_URL, env.DATA_DIR = "127.0.0.1:" .. self.port, self.url, self.dir
 	for _, more in ipairs({ cluster, self.settings }) do
 		for name, value in pairs(more) do env[name] = value end

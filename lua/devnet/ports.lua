@@ -1,4 +1,5 @@
---- Ports of a devnet on 127.0.0.1: one for the chain, one for an S3 server, one per node, one per fake Odyn service.
+--- Ports of a devnet on 127.0.0.1: one for the chain, one for an S3 server; for each node one of its own, one of its
+-- metrics and status page, and one of its fake Odyn service.
 
 local loop = require("kms.base.loop")
 local uv = require("luv")
@@ -8,7 +9,7 @@ local M = {}
 --- Most nodes of a devnet.
 M.MAX_NODES = 16
 
-local S3_OFFSET, ODYN_OFFSET = 40, 50
+local METRICS_OFFSET, S3_OFFSET, ODYN_OFFSET = 20, 40, 50
 
 -- Listens on a port, to find out whether it is in use. The caller closes the handle.
 -- Returns handle, port | nil, message.
@@ -40,7 +41,9 @@ end
 local function flat(ports)
 	local list = { ports.chain, ports.s3 or 0 }
 	table.move(ports.nodes, 1, #ports.nodes, 3, list)
-	return table.move(ports.odyn, 1, #ports.odyn, #list + 1, list)
+	table.move(ports.odyn, 1, #ports.odyn, #list + 1, list)
+	for i = 1, #ports.nodes do list[#list + 1] = ports.metrics and ports.metrics[i] or 0 end
+	return list
 end
 
 local function layout(list, nodes)
@@ -48,11 +51,12 @@ local function layout(list, nodes)
 		chain = list[1], s3 = list[2],
 		nodes = table.move(list, 3, 2 + nodes, 1, {}),
 		odyn = table.move(list, 3 + nodes, 2 + 2 * nodes, 1, {}),
+		metrics = table.move(list, 3 + 2 * nodes, 2 + 3 * nodes, 1, {}),
 	}
 end
 
 --- Checks that these ports are free; 0 stands for any free port.
--- @param ports  { chain, s3, nodes = { ... }, odyn = { ... } }
+-- @param ports  { chain, s3, nodes = { ... }, odyn = { ... }, metrics = { ... } }; without s3 and metrics: any for them
 -- @return ports | nil, message
 function M.check(ports)
 	local found, message = take_all(flat(ports))
@@ -61,14 +65,15 @@ function M.check(ports)
 end
 
 --- Chooses free ports.
--- @param base  port of the chain; nodes follow, the S3 server has base + 40, Odyn services begin at base + 51; 0: any
---   free ports
+-- @param base  port of the chain; nodes follow, their metrics begin at base + 21, the S3 server has base + 40, Odyn
+--   services begin at base + 51; 0: any free ports
 -- @param nodes  number of nodes
 -- @return as check()
 function M.plan(base, nodes)
-	local ports = { chain = base, s3 = base == 0 and 0 or base + S3_OFFSET, nodes = {}, odyn = {} }
+	local ports = { chain = base, s3 = base == 0 and 0 or base + S3_OFFSET, nodes = {}, odyn = {}, metrics = {} }
 	for i = 1, nodes do
 		ports.nodes[i] = base == 0 and 0 or base + i
+		ports.metrics[i] = base == 0 and 0 or base + METRICS_OFFSET + i
 		ports.odyn[i] = base == 0 and 0 or base + ODYN_OFFSET + i
 	end
 	return M.check(ports)

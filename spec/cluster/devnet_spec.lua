@@ -131,6 +131,19 @@ describe("nova-kms devnet", function()
 			return count
 		end
 		assert.is_true(called("demo-1") and called("demo-2"))
+		-- Each node's status page, and its audit log, which has the derivations.
+		local pages = 0
+		for port in output:gmatch("status page http://127%.0%.0%.1:(%d+)/ui") do
+			assert.equal(200, http.get(tonumber(port), "/ui").status)
+			pages = pages + 1
+		end
+		assert.equal(2, pages)
+		local show, verify = output:match("\n  (%S+ audit show %S+)\n  (%S+ audit verify [^\n]+)\n")
+		wait.until_true("the derivations", function()
+			local _, log = shell(show)
+			return select(2, log:gsub("derive", "")) >= 2, log
+		end, SEEN_S)
+		wait.until_true("a signature", function() return shell(verify) end, SEEN_S)
 		local before = sent_hashes()
 		paste("the hash of the master secret is reset; the nodes set it again")
 		wait.until_true("a node to set the hash again", function() return sent_hashes() > before end, SEEN_S)

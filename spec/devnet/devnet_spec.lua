@@ -40,10 +40,12 @@ describe("devnet.ports", function()
 	it("finds free ones, each another", function()
 		local found, seen = assert(ports.plan(0, 3)), {}
 		for _, port in ipairs({ found.chain, found.s3, table.unpack(found.nodes) }) do seen[port] = true end
-		for _, port in ipairs(found.odyn) do seen[port] = true end
+		for _, list in ipairs({ found.odyn, found.metrics }) do
+			for _, port in ipairs(list) do seen[port] = true end
+		end
 		local count = 0
 		for port in pairs(seen) do count = count + (port > 0 and 1 or 0) end
-		assert.equal(8, count)
+		assert.equal(11, count)
 	end)
 
 	it("lays them out from a base", function()
@@ -52,7 +54,13 @@ describe("devnet.ports", function()
 			base = assert(ports.plan(0, 1)).chain
 			found = ports.plan(base, 1)
 		until found
-		assert.same({ chain = base, s3 = base + 40, nodes = { base + 1 }, odyn = { base + 51 } }, found)
+		assert.same({ chain = base, s3 = base + 40, nodes = { base + 1 }, odyn = { base + 51 }, metrics = { base + 21 } },
+			found)
+	end)
+
+	it("finds some for what a devnet of an earlier version had none for", function()
+		local found = assert(ports.check({ chain = 0, nodes = { 0, 0 }, odyn = { 0, 0 } }))
+		assert.is_true(found.s3 > 0 and found.metrics[1] > 0 and found.metrics[2] > 0)
 	end)
 
 	it("names the one that is in use", function()
