@@ -93,7 +93,8 @@ static kms_status write_rest(kms_buf *json, const kms_request *request, kms_text
 {
 	if (request->kind == KMS_REQUEST_DERIVE) GUARD(kms_member_text(json, "path", request->path));
 	if (pop.text) GUARD(kms_member_text(json, "pop", pop));
-	if (request->prefix.len) GUARD(kms_member_text(json, "prefix", request->prefix));
+	if (request->kind == KMS_REQUEST_LIST && request->prefix.len)
+		GUARD(kms_member_text(json, "prefix", request->prefix));
 	if (!request->asks_sessions) {
 		GUARD(kms_member_begin(json, "strict"));
 		GUARD(kms_buf_append_text(json, "true"));

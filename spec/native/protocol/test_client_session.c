@@ -116,7 +116,7 @@ TEST(writes_each_operation_as_nodes_read_it)
 		{ "{\"key\":\"k\",\"op\":\"delete\",\"strict\":true}",
 		  { .kind = KMS_REQUEST_DELETE, .key = { "k", 1 } } },
 		{ "{\"key\":\"k\",\"op\":\"get\",\"strict\":true}",
-		  { .kind = KMS_REQUEST_GET, .key = { "k", 1 } } },
+		  { .kind = KMS_REQUEST_GET, .key = { "k", 1 }, .prefix = { "p", 1 }, .after = { "a", 1 } } },
 		{ "{\"op\":\"list\",\"strict\":true}", { .kind = KMS_REQUEST_LIST } },
 		{ "{\"after\":\"a\",\"limit\":7,\"op\":\"list\",\"prefix\":\"\xc3\xa4\",\"strict\":true}",
 		  { .kind = KMS_REQUEST_LIST,
