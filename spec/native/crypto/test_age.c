@@ -113,13 +113,18 @@ TEST(takes_ends_of_lines_in_both_forms_and_blanks_after_the_file)
 	kms_x25519_free(key);
 }
 
-/* A file with `count` stanzas that are not ours before the one that is. */
-static kms_buf with_stanzas(const kms_x25519 *key, size_t count)
+#define SHARE_32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+static const char *const others[] = {
+	"-> joint-oil-hw 1 2\nAAAA\n",
+	"-> grease\n\n",
+	"-> long\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n\n",
+};
+
+/* A file with `count` of these stanzas before the one that is ours, and a text after its MAC. */
+static kms_buf with_stanzas(const kms_x25519 *key, const char *const *stanzas, size_t count,
+			    const char *after_mac)
 {
-	static const char *const others[] = {
-		"-> joint-oil-hw 1 2\nAAAA\n", "-> grease\n\n",
-		"-> long\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n\n"
-	};
 	uint8_t mac[32];
 	char base64[44];
 	const uint8_t *nonce16 = (const uint8_t *)"sixteen bytes ok",
@@ -139,12 +144,13 @@ static kms_buf with_stanzas(const kms_x25519 *key, size_t count)
 		mark++;
 	MUST(kms_buf_append(&whole, kms_span_of(bytes.data, head)));
 	for (size_t i = 0; i < count; i++)
-		MUST(kms_buf_append_text(&whole, others[i % 3]));
+		MUST(kms_buf_append_text(&whole, stanzas[i % KMS_ARRAY_LEN(others)]));
 	MUST(kms_buf_append(&whole, kms_span_of(bytes.data + head, mark + 3 - head)));
 	MUST(kms_age_header_mac(mac, file_key16, kms_buf_span(&whole)));
 	kms_base64_encode(base64, KMS_SPAN(mac));
 	MUST(kms_buf_append_text(&whole, " "));
 	MUST(kms_buf_append(&whole, kms_span_of(base64, AGE_BASE64_32)));
+	MUST(kms_buf_append_text(&whole, after_mac));
 	MUST(kms_buf_append(&whole, kms_span_of(bytes.data + mark + 4 + AGE_BASE64_32,
 						bytes.len - mark - 4 - AGE_BASE64_32)));
 	kms_buf_clear(&lines);
@@ -169,11 +175,47 @@ TEST(passes_over_stanzas_of_others_up_to_the_limit)
 {
 	kms_x25519 *key = fresh();
 	for (size_t count = 0; count <= 20; count++) {
-		kms_buf file = with_stanzas(key, count);
+		kms_buf file = with_stanzas(key, others, count, "");
 		CHECK_STATUS(count < 20 ? KMS_OK : KMS_ERR_AGE, open_text(key, kms_buf_text(&file)));
 		kms_buf_free(&file);
 	}
 	kms_x25519_free(key);
+}
+
+TEST(takes_keys_and_macs_of_one_length_and_no_weak_key)
+{
+	static const char *const stanzas[] = {
+		"-> X25519 " SHARE_32 "\n" SHARE_32 "\n", /* of small order */
+		"-> X25519 " SHARE_32 "A\n" SHARE_32 "\n",
+		"-> X25519 AAAA\n" SHARE_32 "\n",
+		"-> X25519 \n" SHARE_32 "\n",
+	};
+	kms_x25519 *key = fresh();
+	for (size_t i = 0; i < KMS_ARRAY_LEN(stanzas); i++) {
+		kms_buf file = with_stanzas(key, &stanzas[i], 1, "");
+		CHECK_STATUS(KMS_ERR_AGE, open_text(key, kms_buf_text(&file)));
+		kms_buf_free(&file);
+	}
+	kms_buf file = with_stanzas(key, others, 1, "A");
+	CHECK_STATUS(KMS_ERR_AGE, open_text(key, kms_buf_text(&file)));
+	kms_buf_free(&file);
+	kms_x25519_free(key);
+}
+
+/* Its key is zeros, as the memory is into which none was unwrapped. */
+TEST(opens_no_file_without_a_stanza_of_its_own)
+{
+	static const uint8_t zeros[AGE_FILE_KEY];
+	kms_x25519 *key = fresh(), *other = fresh(), *ephemeral = fresh();
+	const kms_age_draws draws = { ephemeral, zeros, (const uint8_t *)"sixteen bytes ok" };
+	kms_buf file = kms_buf_make(KMS_BUF_PLAIN, 1 << 16);
+	CHECK_OK(kms_age_seal_with(&file, kms_x25519_public(other), KMS_BYTES("share"), &draws));
+	CHECK_OK(open_text(other, kms_buf_text(&file)));
+	CHECK_STATUS(KMS_ERR_AGE, open_text(key, kms_buf_text(&file)));
+	kms_buf_free(&file);
+	kms_x25519_free(key);
+	kms_x25519_free(other);
+	kms_x25519_free(ephemeral);
 }
 
 TEST(takes_recipients_in_their_one_form)
@@ -213,6 +255,13 @@ TEST(keeps_to_its_sizes)
 	CHECK_OK(kms_age_seal(&file, kms_x25519_public(key), kms_span_of(large, KMS_AGE_MAX_PLAIN)));
 	CHECK_OK(kms_age_open(&plain, key, kms_buf_text(&file)));
 	CHECK(plain.len == KMS_AGE_MAX_PLAIN);
+	/* Of other writers, too. */
+	const kms_age_draws draws = { key, large, large };
+	kms_buf_clear(&file);
+	CHECK_OK(kms_age_seal_with(&file, kms_x25519_public(key), KMS_SPAN(large), &draws));
+	CHECK_STATUS(KMS_ERR_AGE, kms_age_open(&plain, key, kms_buf_text(&file)));
+	kms_buf_clear(&file);
+	CHECK_OK(kms_age_seal(&file, kms_x25519_public(key), kms_span_of(large, KMS_AGE_MAX_PLAIN)));
 	/* Plaintext goes to guarded memory only. */
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_age_open(&ordinary, key, kms_buf_text(&file)));
 	memset(spaces, ' ', sizeof(spaces));
@@ -251,5 +300,7 @@ TEST(leaves_nothing_behind_when_memory_fails)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(writes_and_opens_the_files_of_another_implementation),
 	  T(is_opened_by_its_recipient_only), T(refuses_each_changed_character_and_each_cut),
 	  T(takes_ends_of_lines_in_both_forms_and_blanks_after_the_file),
-	  T(passes_over_stanzas_of_others_up_to_the_limit), T(takes_recipients_in_their_one_form),
-	  T(keeps_to_its_sizes), T(leaves_nothing_behind_when_memory_fails))
+	  T(passes_over_stanzas_of_others_up_to_the_limit),
+	  T(takes_keys_and_macs_of_one_length_and_no_weak_key), T(opens_no_file_without_a_stanza_of_its_own),
+	  T(takes_recipients_in_their_one_form), T(keeps_to_its_sizes),
+	  T(leaves_nothing_behind_when_memory_fails))

@@ -330,6 +330,10 @@ TEST(bounds_and_misuse)
 	CHECK_MEM(out, zeros, sizeof(out));
 	CHECK_STATUS(KMS_ERR_RANGE,
 		     kms_response_check(w.pop.signature, (kms_text){ longest, 133 }, w.node20));
+	const uint8_t body[32] = { 0 };
+	CHECK_STATUS(KMS_ERR_RANGE, kms_session_answer_sign(out, w.app, (kms_text){ longest, 133 }, body));
+	CHECK_STATUS(KMS_ERR_RANGE,
+		     kms_session_answer_check(w.pop.signature, (kms_text){ longest, 133 }, w.node20, body));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_response_sign(out, NULL, w.pop.signature));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_response_sign(out, w.app, (kms_text){ NULL, 0 }));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_response_check(w.pop.signature, w.pop.signature, NULL));
