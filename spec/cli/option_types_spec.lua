@@ -89,6 +89,8 @@ describe("kms.cli.option_types", function()
 	it("show one line, and no password of a URL", function()
 		assert.equal(("--url: 'http://***@x/***' is not valid: allowed is %s"):format(BASE_ALLOWED),
 			refusal_of("status", "--url", "http://user:c0ffee@x/secret"))
+		assert.equal(("--url: '***@x/***' is not valid: allowed is %s"):format(BASE_ALLOWED),
+			refusal_of("status", "--url", "user:c0ffee@x/secret"))
 		local odd = refusal_of("status", "--url", "a\n\27[31mx")
 		assert.is_truthy(odd:find("--url: 'a\\n\\x1b[31mx' is not valid", 1, true), odd)
 		assert.is_true(#refusal_of("status", "--url", ("x"):rep(500)) < 250)

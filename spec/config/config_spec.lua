@@ -122,6 +122,10 @@ describe("kms.config", function()
 				with_env({ NODE_INSTANCE_URL = ("http://user:%s@host"):format(secret) }),
 				with_env({ HELIOS_RPC_URL = "https://rpc.example/v2/s3cr3t" }),
 				with_env({ HELIOS_RPC_URL = "https://rpc.example/v2/s3cr3t x,http://ok" }),
+				with_env({ HELIOS_RPC_URL = "rpc.example/v2/s3cr3t" }),
+				with_env({ HELIOS_RPC_URL = "https://ok,user:s3cr3t@rpc.example:8545" }),
+				with_env({ ODYN_URL = "rpc.example?key=s3cr3t" }),
+				with_env({ ODYN_URL = "http://user:s3cr3t/more@rpc.example" }),
 			}) do
 				local text = errors_of(options)
 				assert.is_nil(text:find("c0ffee42", 1, true), text)

@@ -44,13 +44,14 @@ function M.parse(text, base)
 	return scheme .. "://" .. authority:lower() .. path:gsub("/+$", "")
 end
 
---- The printable form of a URL: without user, password, path and query, which can hold credentials.
+--- The printable form of a URL: without user, password, path and query, which can hold credentials. Of a text without
+-- a scheme too, which is most likely a URL whose scheme was forgotten.
 function M.mask(text)
 	local scheme, rest = text:match("^(%a+://)(.*)$")
-	if not scheme then return text end
-	local authority, path = rest:match("^([^/?#]*)(.*)$")
-	authority = authority:gsub("^.*@", "***@")
-	return scheme .. authority .. ((path == "" or path == "/") and path or "/***")
+	if not scheme then scheme, rest = "", text end
+	local bare = rest:match("^.*@(.*)$") -- a password with a slash is no path
+	local authority, path = (bare or rest):match("^([^/?#]*)(.*)$")
+	return scheme .. (bare and "***@" or "") .. authority .. ((path == "" or path == "/") and path or "/***")
 end
 
 -- The host of a parsed URL, without brackets.
