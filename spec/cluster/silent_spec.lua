@@ -1,21 +1,32 @@
--- A member that stops answering shows on the others, though nothing is written.
+-- Members of an idle cluster: what they send each other, and that one that stops answering shows on the others.
 
 local cjson = require("cjson")
 local clusters = require("spec.support.cluster")
 local http = require("spec.support.http")
+local ports = require("spec.support.ports")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local INTERVAL_S = 2
 local BUSY_S = 24 -- for a machine that does other things
+local COMPARISONS, MOST = 8, 1.5 -- of each node; messages by comparisons, which is 1 where no tick is late
 
 describe("an idle cluster", function()
-	local cluster
+	local cluster, metrics
 
 	setup(function()
-		if not clusters.missing() then
-			cluster = clusters.start({ env = { DATA_SYNC_INTERVAL_SECONDS = tostring(INTERVAL_S) } })
-		end
+		if clusters.missing() then return end
+		metrics = ports.take(3)
+		cluster = clusters.start({
+			env = { DATA_SYNC_INTERVAL_SECONDS = tostring(INTERVAL_S) },
+			prepare = function(net)
+				for i, node in ipairs(net.nodes) do
+					local settings = { METRICS_ADDR = "127.0.0.1:" .. metrics + i - 1 }
+					for name, value in pairs(node.settings) do settings[name] = value end
+					node.settings = settings
+				end
+			end,
+		})
 	end)
 	teardown(function()
 		if cluster then cluster:stop() end
@@ -46,6 +57,44 @@ describe("an idle cluster", function()
 		local found = states(index, other)
 		return found.status ~= "ok" and found.peers ~= "ok" and found.nodes ~= "ok", found.status
 	end
+
+	-- The sum of a counter over its labels, on a node.
+	local function count(index, name)
+		local sum = 0
+		for value in assert(http.get(metrics + index - 1, "/metrics")).body:gmatch("\n" .. name .. "{[^}]*} (%d+)") do
+			sum = sum + tonumber(value)
+		end
+		return sum
+	end
+
+	local function counts()
+		local found = { messages = 0, comparisons = 0, least = math.huge }
+		for i = 1, 3 do
+			local comparisons = count(i, "kms_repair_exchanges_total")
+			found.messages = found.messages + count(i, "kms_sync_messages_total")
+			found.comparisons, found.least = found.comparisons + comparisons, math.min(found.least, comparisons)
+		end
+		return found
+	end
+
+	local function await_all_ok()
+		for i = 1, 3 do
+			wait.until_true("ok on node " .. i, function() return all_ok(i, i % 3 + 1) and all_ok(i, (i + 1) % 3 + 1) end)
+		end
+	end
+
+	test("of three has each node send one message an interval, and all are ok for each other", function()
+		await_all_ok()
+		local begun, now = counts(), nil
+		wait.until_true("comparisons", function()
+			now = counts()
+			return now.least >= begun.least + COMPARISONS, now.least
+		end)
+		local comparisons, messages = now.comparisons - begun.comparisons, now.messages - begun.messages
+		assert.is_true(comparisons >= COMPARISONS)
+		assert.is_true(messages <= MOST * comparisons, ("%d messages, %d comparisons"):format(messages, comparisons))
+		await_all_ok()
+	end)
 
 	test("shows within three sync intervals that a member does not answer, and when it does again", function()
 		for i = 1, 2 do wait.until_true("ok on node " .. i, function() return all_ok(i, 3) end) end
