@@ -17,10 +17,6 @@ const (
 	maxPatience      = 24 * time.Hour
 	defaultMaxAnswer = 160 << 20 // bytes: the longest listing that a node may be configured to give, sealed in version 1
 	maxMaxAnswer     = 1 << 30
-	readEvery        = time.Minute     // how often a list of nodes is read
-	readAgain        = 5 * time.Second // how soon again where it could not be
-	maxListAge       = 3 * time.Minute
-	maxNodes         = 1000
 )
 
 // NodeSource is where a list of nodes comes from that changes: Chain is one.
@@ -65,17 +61,17 @@ type Client struct {
 	patience time.Duration
 	delivery delivery
 
-	updating chan struct{} // holds one token: who has it reads the list of nodes
-	mutex    sync.Mutex
-	byNode   map[Node]*entry
-	entries  []*entry
-	readAt   time.Time // zero: never
-	triedAt  time.Time
+	mutex   sync.Mutex
+	byNode  map[Node]*entry
+	entries []*entry
+	readAt  time.Time // zero: never
+	triedAt time.Time
+	reading *reading // of the list of nodes, that is under way
 }
 
 // NewClient makes a client. Nothing is called yet. Close it when done.
 func NewClient(config Config) (*Client, error) {
-	c := &Client{source: config.Source, patience: config.Patience, updating: make(chan struct{}, 1), byNode: map[Node]*entry{}}
+	c := &Client{source: config.Source, patience: config.Patience, byNode: map[Node]*entry{}}
 	if wrong := checkConfig(&config); wrong != nil {
 		return nil, wrong
 	}
@@ -160,103 +156,6 @@ func (c *Client) String() string {
 
 // Format prints what String says, for every verb.
 func (c *Client) Format(state fmt.State, _ rune) { show(state, c.String()) }
-
-// ---- nodes -------------------------------------------------------------------------------------------------------
-
-// update has the client call these nodes from now on, with the sessions there are.
-func (c *Client) update(nodes []Node) *Error {
-	if len(nodes) > maxNodes {
-		return invalid("there are %d nodes: at most %d are allowed", len(nodes), maxNodes)
-	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	byNode := make(map[Node]*entry, len(nodes))
-	entries := make([]*entry, 0, len(nodes))
-	for _, named := range nodes {
-		if byNode[named] != nil {
-			continue
-		}
-		e := c.byNode[named]
-		if e == nil {
-			n, wrong := newNode(named, &c.settings)
-			if wrong != nil {
-				return wrong
-			}
-			e = &entry{sessions: &sessions{node: n}}
-		}
-		byNode[named] = e
-		entries = append(entries, e)
-	}
-	for named, e := range c.byNode {
-		if byNode[named] == nil {
-			e.close()
-		}
-	}
-	c.byNode, c.entries, c.readAt = byNode, entries, c.settings.now()
-	return nil
-}
-
-// now returns the nodes, read anew where the list is old.
-func (c *Client) now(ctx context.Context) ([]*entry, *Error) {
-	if c.source != nil {
-		if failure := c.refresh(ctx); failure != nil {
-			return nil, failure
-		}
-	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return c.entries, nil
-}
-
-// isDue says whether the list of nodes is to be read, and whether it is too old to do without.
-func (c *Client) isDue() (due, tooOld bool) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	now := c.settings.now()
-	age := now.Sub(c.readAt)
-	tooOld = c.readAt.IsZero() || age > maxListAge
-	return tooOld || age > readEvery && now.Sub(c.triedAt) > readAgain, tooOld
-}
-
-// refresh reads the list of nodes where that is due. While one goroutine does, others wait only where they cannot do without it. A list that
-// cannot be read again counts for a while.
-func (c *Client) refresh(ctx context.Context) *Error {
-	due, tooOld := c.isDue()
-	if !due {
-		return nil
-	}
-	if tooOld {
-		select {
-		case c.updating <- struct{}{}:
-		case <-ctx.Done():
-			return canceled(ctx, false)
-		}
-	} else {
-		select {
-		case c.updating <- struct{}{}:
-		default:
-			return nil
-		}
-	}
-	defer func() { <-c.updating }()
-	if due, tooOld = c.isDue(); !due {
-		return nil
-	}
-	c.mutex.Lock()
-	c.triedAt = c.settings.now()
-	c.mutex.Unlock()
-	nodes, err := c.source.Nodes(ctx)
-	var failure *Error
-	if err != nil {
-		failure = asError(err, "the list of nodes")
-	} else {
-		failure = c.update(nodes)
-	}
-	if failure != nil && (tooOld || failure.Kind == ErrCanceled) {
-		return failure
-	}
-	return nil
-}
 
 // ---- operations --------------------------------------------------------------------------------------------------
 

@@ -374,6 +374,73 @@ func TestWhoHasAListDoesNotWaitForTheNextOne(t *testing.T) {
 	}
 }
 
+// watched is a context that says when somebody waits for its end.
+type watched struct {
+	context.Context
+	waits chan<- struct{}
+}
+
+func (w watched) Done() <-chan struct{} {
+	w.waits <- struct{}{}
+	return w.Context.Done()
+}
+
+// stuckSource gives no list: it fails when it is freed, or when the context of who reads ends.
+type stuckSource struct{ come, free chan struct{} }
+
+func (s *stuckSource) Nodes(ctx context.Context) ([]Node, error) {
+	s.come <- struct{}{}
+	if own, is := ctx.(watched); is {
+		ctx = own.Context
+	}
+	select {
+	case <-s.free:
+		return nil, errors.New("no chain")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func TestThoseWhoWaitForAListShareWhatComesOfTheReading(t *testing.T) {
+	const waiting = 4
+	for _, firstEnds := range []bool{false, true} {
+		source := &stuckSource{make(chan struct{}, 2*waiting), make(chan struct{})}
+		client := clientOf(t, func(c *Config) { c.Source = source })
+		ended, waits := make(chan error, waiting+1), make(chan struct{}, 3*waiting)
+		derive := func(ctx context.Context) {
+			_, err := client.Derive(ctx, "p")
+			ended <- err
+		}
+		first, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go derive(first)
+		<-source.come
+		for range waiting {
+			go derive(watched{ctx, waits})
+		}
+		for range waiting {
+			<-waits
+		}
+		left := waiting + 1
+		if firstEnds { // that says nothing to the others: one of them reads, the rest wait again
+			cancel()
+			expect(t, <-ended, ErrCanceled)
+			<-source.come
+			for range waiting - 1 {
+				<-waits
+			}
+			left--
+		}
+		close(source.free)
+		for range left {
+			expect(t, <-ended, ErrUnavailable)
+		}
+		if len(source.come) != 0 {
+			t.Fatalf("it was read %d times more", len(source.come))
+		}
+	}
+}
+
 // ---- listings ----------------------------------------------------------------------------------------------------
 
 func TestKeysEndWhereTheCallerEnds(t *testing.T) {

@@ -276,6 +276,79 @@ class Several(Case):
             derive_at(304)
 
 
+class _Counted:
+    """A lock that says how often it was asked for."""
+
+    def __init__(self) -> None:
+        self._lock, self.asked = threading.Lock(), threading.Semaphore(0)
+
+    def acquire(self, *, blocking: bool) -> bool:
+        self.asked.release()
+        return self._lock.acquire(blocking=blocking)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class _Stuck:
+    """A source that gives its nodes, or fails without any, once it is freed."""
+
+    def __init__(self, *nodes: kms.Node) -> None:
+        self._nodes, self.reads = nodes, 0
+        self.come, self.free = threading.Semaphore(0), threading.Event()
+
+    def nodes(self) -> Sequence[kms.Node]:
+        self.reads += 1
+        self.come.release()
+        self.free.wait()
+        if self._nodes:
+            return self._nodes
+        raise kms.Unavailable("the chain does not answer")
+
+
+class Readings(Case):
+    """Of a source, by several threads."""
+
+    def start(self, source: _Stuck) -> tuple[kms.Client, _Counted]:
+        client, lock = kms.Client(source, self.identity), _Counted()
+        self.addCleanup(client.close)
+        self.addCleanup(source.free.set)
+        client._reading = lock  # type: ignore[assignment]
+        return client, lock
+
+    def test_those_who_wait_for_a_list_share_what_comes_of_the_reading(self) -> None:
+        waiting = 4
+        source = _Stuck()
+        client, lock = self.start(source)
+        with ThreadPoolExecutor(waiting + 1) as pool:
+            calls = [pool.submit(client.batch, [kms.Derive("p")]) for _ in range(waiting + 1)]
+            for _ in calls:
+                self.assertTrue(lock.asked.acquire(timeout=60))
+            self.assertTrue(source.come.acquire(timeout=60))
+            source.free.set()
+            for call in calls:
+                self.assertIsInstance(call.result()[0], kms.Unavailable)
+        self.assertEqual(1, source.reads)
+
+    def test_who_has_a_list_does_not_wait_for_the_next_one(self) -> None:
+        source = _Stuck(kms.Node(self.node().url))
+        client, _ = self.start(source)
+        source.free.set()
+        client.derive("p")
+        source.free.clear()
+        later = time.monotonic() + 61
+        with mock.patch("nova_kms.client.time.monotonic", return_value=later), ThreadPoolExecutor(1) as pool:
+            reader = pool.submit(client.derive, "p")
+            for _ in range(2):
+                self.assertTrue(source.come.acquire(timeout=60))
+            with mock.patch("nova_kms.client.time.monotonic", return_value=later + 10):
+                client.derive("p")  # while it is read
+            self.assertFalse(reader.done())
+            source.free.set()
+            reader.result()
+        self.assertEqual(2, source.reads)
+
+
 class Shown(Case):
     def test_no_error_and_no_repr_has_a_secret_or_a_name(self) -> None:
         node = self.node()

@@ -82,8 +82,10 @@ class Client:
         self._limits = Limits(timeout_s, max_answer_bytes, require_pop)
         self._known = KnownNodes() if known_nodes is None else known_nodes
         self._allow_v1, self._retry_writes = allow_v1, retry_writes
-        self._lock = threading.Lock()
         self._entries: dict[Node, Entry] = {}
+        self._reading = threading.Lock()  # who has it reads the list of nodes
+        self._readings = 0
+        self._failure: KmsError | None = None  # of the last one
         self._read_at: float | None = None
         self._tried_at = 0.0
         self._delivery = Delivery(self._now, retry_writes=retry_writes)
@@ -126,17 +128,41 @@ class Client:
     def _now(self) -> Sequence[Entry]:
         """The nodes, read anew where the list is old."""
         if not isinstance(self._source, _Fixed):
-            with self._lock:
-                now = time.monotonic()
-                age = _MOST_AGE_S + 1 if self._read_at is None else now - self._read_at
-                if age > _MOST_AGE_S or (age > _READ_S and now - self._tried_at > _AGAIN_S):
-                    self._tried_at = now
-                    try:
-                        self._update()
-                    except KmsError:
-                        if age > _MOST_AGE_S:
-                            raise
+            self._refresh()
         return list(self._entries.values())
+
+    def _is_due(self) -> tuple[bool, bool]:
+        """Whether the list is to be read, and whether it is too old to do without."""
+        now = time.monotonic()
+        age = _MOST_AGE_S + 1 if self._read_at is None else now - self._read_at
+        return age > _MOST_AGE_S or (age > _READ_S and now - self._tried_at > _AGAIN_S), age > _MOST_AGE_S
+
+    def _refresh(self) -> None:
+        """Reads the list where that is due. While one thread does, others go on with the list there is; where it is too old,
+        they wait for what comes of the reading."""
+        readings = self._readings
+        due, too_old = self._is_due()
+        if not due or not self._reading.acquire(blocking=too_old):
+            return
+        try:
+            if self._readings != readings and self._failure is not None:
+                raise self._failure
+            due, too_old = self._is_due()
+            if due:
+                self._read(too_old=too_old)
+        finally:
+            self._reading.release()
+
+    def _read(self, *, too_old: bool) -> None:
+        self._tried_at, self._failure = time.monotonic(), None
+        try:
+            self._update()
+        except KmsError as error:
+            self._failure = error
+            if too_old:
+                raise
+        finally:
+            self._readings += 1
 
     # ---- operations ----
 
