@@ -160,10 +160,12 @@ func (c *Chain) block(ctx context.Context) (string, *Error) {
 	if !hasNumber || !hasTime {
 		return "", c.violation("not a block")
 	}
-	now := c.now()
-	oldest, newest := now.Add(-c.config.MaxHeadAge).Unix(), now.Add(maxAhead).Unix()
-	if int64(seconds) < oldest || int64(seconds) > newest {
-		return "", unavailable(false, "%s: the newest block is %d s old", c.server.name, now.Unix()-int64(seconds))
+	now, stamp := c.now(), int64(seconds)
+	if stamp < now.Add(-c.config.MaxHeadAge).Unix() {
+		return "", unavailable(false, "%s: the newest block is %d s old: at most %v are allowed", c.server.name, now.Unix()-stamp, c.config.MaxHeadAge)
+	}
+	if stamp > now.Add(maxAhead).Unix() {
+		return "", unavailable(false, "%s: the newest block is stamped %d s ahead of this machine's clock", c.server.name, stamp-now.Unix())
 	}
 	number -= min(number, uint64(max(0, c.config.Confirmations)))
 	return "0x" + strconv.FormatUint(number, 16), nil

@@ -6,7 +6,7 @@ import { compareUtf8 } from "./bytes.js";
 import { ChainMembers } from "./chain/members.js";
 import { Delivery, failedOutcome, notSent, withSent } from "./delivery.js";
 import { ArgumentError, KmsError, UnverifiedError, isBusy } from "./errors.js";
-import { aborted, sleep } from "./http.js";
+import { aborted, duration, sleep } from "./http.js";
 import { KnownNodes } from "./known_nodes.js";
 import { Message } from "./message.js";
 import { checkOperation, isWrite } from "./operations.js";
@@ -14,17 +14,10 @@ import { checkOperation, isWrite } from "./operations.js";
 const TIMEOUT_MS = 10_000;
 const BUSY_WAIT_MS = 10_000;
 const PAGE_KEYS = 10_000; // asked for at once
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const TOO_LARGE = 413; // HTTP status
 
 const OPTIONS = ["nodes", "chain", "identity", "timeoutMs", "busyWaitMs", "allowV1", "retryWrites", "requirePop", "knownNodes", "fetch", "now"];
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
-
-function duration(options, name, standard, least) {
-  const value = options[name] ?? standard;
-  if (Number.isFinite(value) && value >= least && value <= MAX_TIMER_MS) return value;
-  throw new ArgumentError(`${name} must be a number of milliseconds from ${least} to ${MAX_TIMER_MS}`);
-}
 
 function flag(options, name) {
   if (options[name] === undefined || typeof options[name] === "boolean") return options[name] ?? false;
@@ -141,10 +134,11 @@ export class KmsClient {
   }
 
   /** Which operations of a message are sent again: reads whose answers had no room beside others, and what nodes were too busy for. */
-  async #toRepeat(run, message, positions) {
+  async #toRepeat(run, message, positions, nothingSent) {
     const errorOf = (position) => run.outcomes[position].error;
     // A write that is answered with 503 may have been made, without enough copies.
-    const mayRepeat = (position) => errorOf(position).status !== 503 || !isWrite(run.operations[position]) || this.#settings.retryWrites;
+    const mayBeDone = (position) => !nothingSent && errorOf(position).status === 503 && isWrite(run.operations[position]);
+    const mayRepeat = (position) => !mayBeDone(position) || this.#settings.retryWrites;
     const isBusyAt = (position) => isBusy(errorOf(position)?.status) && mayRepeat(position);
     const onlyReads = !message.operations.some(isWrite);
     const more = onlyReads && positions.some((position) => run.outcomes[position].result);
@@ -169,7 +163,7 @@ export class KmsClient {
     });
     // Behind a write that may have been done or not, nothing is sent.
     const unknown = error && sent && message.operations.some(isWrite);
-    const again = unknown ? [] : await this.#toRepeat(run, message, positions);
+    const again = unknown ? [] : await this.#toRepeat(run, message, positions, error && !sent);
     for (const position of again) run.outcomes[position] = undefined;
     run.queue.unshift(...again);
     if (error && !again.length) throw error;

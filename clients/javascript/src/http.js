@@ -26,6 +26,15 @@ export function baseUrl(text, what) {
   return url.href.replace(/\/+$/, "");
 }
 
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** An option that is a time in milliseconds, or the standard one. */
+export function duration(options, name, standard, least) {
+  const value = options[name] ?? standard;
+  if (Number.isFinite(value) && value >= least && value <= MAX_TIMER_MS) return value;
+  throw new ArgumentError(`${name} must be a number of milliseconds from ${least} to ${MAX_TIMER_MS}`);
+}
+
 /** What a call that the caller's signal has ended throws. */
 export const aborted = (signal, sent = false) => new AbortedError("the call was aborted", { cause: signal.reason, sent });
 

@@ -6,7 +6,7 @@ import { isPublicUrl } from "../src/chain/public_url.js";
 import { mapSome } from "../src/chain/rpc.js";
 import { ArgumentError, ChainError, nodesFromChain } from "../src/index.js";
 import { hex } from "../src/bytes.js";
-import { APP, KMS, PUBKEY, REGISTRY, chain, instance, serve, walletOf, word } from "./support/registries.js";
+import { APP, KMS, PUBKEY, REGISTRY, blockOf, chain, instance, serve, walletOf, word } from "./support/registries.js";
 
 const RPC = "http://rpc.test/";
 const read = (results, options = {}) => nodesFromChain({ rpcUrl: RPC, kmsRegistry: KMS, fetch: serve({ [RPC]: results }), ...options });
@@ -77,7 +77,8 @@ test("what a server answers wrongly is a failure, and shows no more of its URL t
     "without a result": say({}),
     "without a code: no message": say({ error: { code: { toString: 1, valueOf: 1 }, message: { toString: 1, valueOf: 1 } } }),
     "error without a code": say({ error: 7 }),
-    "no number": say({ result: { number: 5 } }),
+    "no number": say({ result: { ...blockOf(), number: 5 } }),
+    "or timestamp": say({ result: { ...blockOf(), timestamp: 5 } }),
     ECONNREFUSED: () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } })),
   };
   const url = "http://rpc.test/secret-path?key=secret-query";
@@ -95,6 +96,14 @@ test("what a server answers wrongly is a failure, and shows no more of its URL t
   const list = encodeCall("getActiveInstances(uint256)", APP);
   await assert.rejects(read({ ...good, [list]: `0x${word(32)}${word(2)}${word(walletOf(1))}` }), /malformed/);
   await assert.rejects(read(chain([{}], { listed: Array.from({ length: 1001 }, (_, i) => `0x${(i + 1).toString(16).padStart(40, "0")}`) })), /more than 1000/);
+});
+
+test("a server whose newest block is old, or of a time to come, shows nothing that counts", async () => {
+  const readAt = (ageS, options) => read({}, { fetch: serve({ [RPC]: chain([{}]) }, [], blockOf(ageS)), ...options });
+  for (const [ageS, options] of [[290], [-50], [900, { maxHeadAgeMs: 1_000_000 }]]) assert.equal((await readAt(ageS, options)).length, 1);
+  await assert.rejects(readAt(310), /the newest block is 31[0-9] s old: at most 300 s are allowed/);
+  await assert.rejects(readAt(30, { maxHeadAgeMs: 20_000 }), /at most 20 s are allowed/);
+  await assert.rejects(readAt(-120), /stamped 1[12][0-9] s ahead of this machine's clock/);
 });
 
 test("of several servers two must show the same", async () => {
@@ -144,6 +153,7 @@ test("options that cannot work are refused", async () => {
     { rpcUrl: RPC }, { rpcUrl: [], kmsRegistry: KMS }, { rpcUrl: "x", kmsRegistry: KMS }, { kmsRegistry: KMS }, { rpcUrl: RPC, kmsRegistry: "0x12" },
     { rpcUrl: RPC, registry: REGISTRY, kmsAppId: 0 }, { rpcUrl: RPC, registry: REGISTRY, kmsAppId: 2n ** 64n }, { rpcUrl: RPC, registry: REGISTRY },
     { rpcUrl: RPC, kmsRegistry: KMS, confirmations: 3 },
+    { rpcUrl: RPC, kmsRegistry: KMS, timeoutMs: "1" }, { rpcUrl: RPC, kmsRegistry: KMS, maxHeadAgeMs: 0 },
   ]) {
     await assert.rejects(nodesFromChain({ fetch: serve({ [RPC]: chain([{}]) }), ...options }), ArgumentError);
   }

@@ -100,6 +100,14 @@ test("a write that is refused with 503 may have been made, and is sent again onl
   }
 });
 
+test("a write that was not sent since a node was too busy for a session is sent later", async () => {
+  const { client, node } = await nodesAndClient({ busyWaitMs: 3000 });
+  let times = 1;
+  node.page = (path) => (path === "/session" && times-- > 0 ? json({ code: "busy", message: "later" }, { status: 503 }) : undefined);
+  assert.equal((await client.put("k", "v")).copies, 2);
+  assert.deepEqual([node.count("/session"), node.count("/session/message")], [2, 1]);
+});
+
 test("a session ends with the machine's time too, which goes on while it sleeps", async () => {
   let now = Date.now();
   const { client, node } = await nodesAndClient({ now: () => now });

@@ -80,6 +80,8 @@ export interface ChainOptions {
   kmsAppId?: bigint | number | string | undefined;
   /** Of reading all nodes, as a whole: 30 000. */
   timeoutMs?: number | undefined;
+  /** How old a server's newest block may be: 300 000. */
+  maxHeadAgeMs?: number | undefined;
   /**
    * Take nodes too whose URL is http, localhost or a private or otherwise special address (a devnet). Without it they are left out; what the
    * name of a host leads to is not looked at.

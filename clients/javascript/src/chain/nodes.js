@@ -1,6 +1,6 @@
 /** The nodes of a cluster, as the chain lists them (docs/protocol.md sections 5 and 14). */
 import { ArgumentError, ChainError, KmsError } from "../errors.js";
-import { baseUrl } from "../http.js";
+import { baseUrl, duration } from "../http.js";
 import { pointOf } from "../p384.js";
 import { canonicalWallet } from "../wallet.js";
 import { decodeAddress, decodeAddresses, decodeInstance, decodeNumber, decodeVersion, encodeCall } from "./abi.js";
@@ -9,10 +9,12 @@ import { RpcServer, mapSome } from "./rpc.js";
 
 const MAX_MEMBERS = 1000;
 const TIMEOUT_MS = 30_000; // of a reading as a whole
+const HEAD_AGE_MS = 300_000; // of the newest block: a server that stands still shows nodes that are none any more
+const AHEAD_MS = 60_000; // of this machine's clock
 const ACTIVE = 0; // status of an instance
 const USABLE = new Set([0, 1]); // statuses of a version: ENROLLED, DEPRECATED
 
-const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "allowPrivate", "signal", "fetch"];
+const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "maxHeadAgeMs", "allowPrivate", "signal", "fetch"];
 
 function address(text, name) {
   const canonical = canonicalWallet(text);
@@ -37,7 +39,22 @@ function settingsOf(options) {
     registry: registry === undefined ? undefined : address(registry, "registry"),
     appId: kmsAppId === undefined ? undefined : appIdOf(kmsAppId),
     allowPrivate: options.allowPrivate === true,
+    timeoutMs: duration(options, "timeoutMs", TIMEOUT_MS, 1),
+    maxHeadAgeMs: duration(options, "maxHeadAgeMs", HEAD_AGE_MS, 1),
   };
+}
+
+const isQuantity = (text) => typeof text === "string" && /^0x[0-9a-f]{1,16}$/i.test(text);
+
+/** The number of the newest block, which is of now. */
+async function readHead(server, { maxHeadAgeMs }) {
+  const head = await server.call("eth_getBlockByNumber", "latest", false);
+  if (!isQuantity(head?.number) || !isQuantity(head.timestamp)) throw server.fail("the newest block has no number or timestamp");
+  const ageMs = Date.now() - Number(head.timestamp) * 1000;
+  const seconds = (ms) => Math.round(ms / 1000);
+  if (ageMs > maxHeadAgeMs) throw server.fail(`the newest block is ${seconds(ageMs)} s old: at most ${seconds(maxHeadAgeMs)} s are allowed`);
+  if (-ageMs > AHEAD_MS) throw server.fail(`the newest block is stamped ${seconds(-ageMs)} s ahead of this machine's clock`);
+  return head.number;
 }
 
 /** The node of an instance that is a member; undefined where it is none, or has no URL to call. */
@@ -64,9 +81,7 @@ async function readCluster(server, settings, read) {
 }
 
 async function readMembers(server, settings) {
-  const head = await server.call("eth_getBlockByNumber", "latest", false);
-  const block = head?.number;
-  if (typeof block !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(block)) throw server.fail("the newest block has no number");
+  const block = await readHead(server, settings);
   const read = (contract, decode, ...call) => server.read(contract, encodeCall(...call), decode, block);
   const { appId, registry } = await readCluster(server, settings, read);
   const wallets = [...new Set(await read(registry, decodeAddresses, "getActiveInstances(uint256)", appId))];
@@ -113,19 +128,19 @@ async function agreement(readings) {
  * Reads the nodes of a cluster: active, zkVerified instances on an enrolled or deprecated version, with a valid teePubkey and a URL
  * (https, and at no private address). With several RPC URLs, two servers must show the same; a slow one is not waited for.
  * @param {{ rpcUrl: string | string[], kmsRegistry?: string, registry?: string, kmsAppId?: bigint | number | string, timeoutMs?: number,
- *   allowPrivate?: boolean, signal?: AbortSignal, fetch?: typeof fetch }} options kmsRegistry names the other two
+ *   maxHeadAgeMs?: number, allowPrivate?: boolean, signal?: AbortSignal, fetch?: typeof fetch }} options kmsRegistry names the other two
  * @returns {Promise<{ url: string, wallet: string, teePubkey: Uint8Array }[]>} in the registry's order, never empty
  * @throws {ChainError}
  */
 export async function nodesFromChain(options) {
   const settings = settingsOf(options);
-  const { rpcUrl, timeoutMs = TIMEOUT_MS, signal, fetch = globalThis.fetch } = options;
+  const { rpcUrl, signal, fetch = globalThis.fetch } = options;
   const urls = Array.isArray(rpcUrl) ? rpcUrl : [rpcUrl];
   if (urls.length === 0) throw new ArgumentError("rpcUrl is empty");
   const controller = new AbortController();
   const stop = () => controller.abort(signal?.reason);
   if (signal?.aborted) stop();
-  const each = { fetch: (...request) => fetch(...request), timeoutMs, signal: controller.signal };
+  const each = { fetch: (...request) => fetch(...request), timeoutMs: settings.timeoutMs, signal: controller.signal };
   const servers = urls.map((url) => new RpcServer(url, each));
   signal?.addEventListener("abort", stop, { once: true });
   try {

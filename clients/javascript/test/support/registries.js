@@ -45,14 +45,17 @@ export function chain(changes, { versions = { 1: 0, 2: 1, 3: 2 }, listed } = {})
   return results;
 }
 
+/** A block, whose time is so many seconds ago. */
+export const blockOf = (ageS = 0) => ({ number: "0x10", timestamp: `0x${(Math.floor(Date.now() / 1000) - ageS).toString(16)}` });
+
 /** A fetch for RPC servers: results by call data, or a function that makes the response. */
-export function serve(servers, seen = []) {
+export function serve(servers, seen = [], block = blockOf()) {
   return async (url, { body }) => {
     const call = JSON.parse(Buffer.from(body).toString());
     seen.push(call);
     const results = servers[url];
     if (typeof results === "function") return results(call);
-    const result = call.method === "eth_getBlockByNumber" ? { number: "0x10" } : results[call.params[0].data];
+    const result = call.method === "eth_getBlockByNumber" ? block : results[call.params[0].data];
     return Response.json({ jsonrpc: "2.0", id: call.id, result: result ?? "0x" });
   };
 }

@@ -130,8 +130,12 @@ class Chain:
         if number is None or stamp is None:
             raise ProtocolViolation(f"{self._server.url}: not a block")
         age = time.time() - stamp
-        if age > self._max_head_age_s or age < -_AHEAD_S:
-            raise Unavailable(f"{self._server.url}: the newest block is {age:.0f} s old")
+        if age > self._max_head_age_s:
+            raise Unavailable(
+                f"{self._server.url}: the newest block is {age:.0f} s old: at most {self._max_head_age_s} s are allowed"
+            )
+        if age < -_AHEAD_S:
+            raise Unavailable(f"{self._server.url}: the newest block is stamped {-age:.0f} s ahead of this machine's clock")
         return _Place(hex(max(0, number - self._confirmations)), until)
 
     # ---- contracts ----
