@@ -129,6 +129,18 @@ describe("nova-kms attest", function()
 		end
 	end)
 
+	it("refuses a date that the calendar does not have, or from before Unix time", function()
+		for _, time in ipairs({
+			"2025-13-45T99:99:99Z", "2025-02-29T00:00:00Z", "2025-01-01T24:00:00Z", "1969-12-31T23:59:59Z",
+		}) do
+			for _, command in ipairs({ "make", "verify" }) do
+				local code, out, err = nova(command, command == "make" and dir .. "/odd" or path, "--time", time)
+				assert.same({ exit.USAGE, "" }, { code, out }, time)
+				assert.truthy(err:find("^nova%-kms: %-%-time: allowed is Unix seconds"), err)
+			end
+		end
+	end)
+
 	it("lets the leaf begin ahead by --max-ahead", function()
 		-- The leaf begins 3 s before the document.
 		local ahead = "1799999995"

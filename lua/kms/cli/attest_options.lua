@@ -2,6 +2,7 @@
 
 local uv = require("luv")
 local allow_list = require("kms.attest.allow_list")
+local calendar = require("kms.base.calendar")
 local fetch = require("kms.http.fetch")
 
 local M = {}
@@ -28,13 +29,8 @@ local function parse_time(text)
 	y, mo, d, h, mi, s, fraction = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)Z$")
 	local ms = fraction == "" and "" or fraction and fraction:match("^%.(%d%d?%d?)$")
 	if not y or not ms then return nil end
-	-- os.time reads the date in this machine's time zone; reading the UTC date again gives the difference.
-	local date = { year = y, month = mo, day = d, hour = h, min = mi, sec = s, isdst = false }
-	local seconds = os.time(date)
-	if not seconds then return nil end
-	local utc = os.date("!*t", seconds)
-	utc.isdst = false
-	return (seconds + seconds - os.time(utc)) * 1000 + millis(ms)
+	local seconds = calendar.unix_s(tonumber(y), tonumber(mo), tonumber(d), tonumber(h), tonumber(mi), tonumber(s))
+	return seconds and seconds >= 0 and seconds * 1000 + millis(ms) or nil
 end
 
 -- Why a text is no time.

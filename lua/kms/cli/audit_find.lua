@@ -1,6 +1,7 @@
 --- `nova-kms audit find` and `nova-kms audit show`: lines of an audit log, by what is asked for.
 
 local args = require("kms.cli.args")
+local calendar = require("kms.base.calendar")
 local control_client = require("kms.cli.control_client")
 local exit = require("kms.cli.exit")
 local files = require("kms.base.files")
@@ -25,17 +26,9 @@ local function parse_time(given)
 	if not year then return nil end
 	local hour, minute, second = rest:match("^T(%d%d):(%d%d):?(%d?%d?)Z?$")
 	if rest ~= "" and not hour then return nil end
-	local y, m = tonumber(year), tonumber(month)
-	-- Days since 1970-01-01 (proleptic Gregorian calendar).
-	local shifted = m > 2 and y or y - 1
-	local days = 365 * shifted + shifted // 4 - shifted // 100 + shifted // 400 + (153 * ((m + 9) % 12) + 2) // 5
-		+ tonumber(day) - 1 - 719468
-	local seconds = days * DAY_S + (tonumber(hour) or 0) * 3600 + (tonumber(minute) or 0) * 60 + (tonumber(second) or 0)
-	local names = hour == nil and DAY_S or (second or "") == "" and 60 or 1
-	-- A date that the calendar has comes back as it was given.
-	if os.date("!%Y-%m-%d", days * DAY_S) ~= ("%s-%s-%s"):format(year, month, day) then return nil end
-	if (tonumber(hour) or 0) > 23 or (tonumber(minute) or 0) > 59 or (tonumber(second) or 0) > 60 then return nil end
-	return math.tointeger(seconds * 1000), names
+	local seconds = calendar.unix_s(tonumber(year), tonumber(month), tonumber(day), tonumber(hour) or 0,
+		tonumber(minute) or 0, tonumber(second) or 0)
+	return seconds and seconds * 1000, hour == nil and DAY_S or (second or "") == "" and 60 or 1
 end
 
 local TIMES = "a time is 2026-11-29, 2026-11-29T10:00 or 2026-11-29T10:00:00Z, in UTC"

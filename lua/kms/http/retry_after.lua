@@ -1,5 +1,7 @@
 --- How long the Retry-After of a response asks to wait: seconds, or a date (RFC 9110 sections 5.6.7 and 10.2.3).
 
+local calendar = require("kms.base.calendar")
+
 local M = {}
 
 local MAX_S = 999999999
@@ -7,12 +9,6 @@ local MONTHS = {
 	Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12,
 }
 local CLOCK = "(%d%d):(%d%d):(%d%d)"
-
--- Days since 1970-01-01 in the Gregorian calendar, whose years begin in March here, so that a leap day ends one.
-local function days_of(year, month, day)
-	if month < 3 then year, month = year - 1, month + 12 end
-	return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 719469
-end
 
 -- A year of two digits that would be more than 50 years ahead is of the century before.
 local function full_year(digits, now_s)
@@ -37,8 +33,7 @@ function M.parse_date(date, now_s)
 	local day, month, year, h, m, s = split(date)
 	month = MONTHS[month]
 	day, h, m, s = tonumber(day), tonumber(h), tonumber(m), tonumber(s)
-	if not day or not month or day < 1 or day > 31 or h > 23 or m > 59 or s > 60 then return nil end
-	return days_of(full_year(year, now_s), month, day) * 86400 + h * 3600 + m * 60 + s
+	return day and month and calendar.unix_s(full_year(year, now_s), month, day, h, m, s) or nil
 end
 
 --- The seconds to wait by a response's Retry-After. A date counts from the response's own Date, where it has one: the
