@@ -4,9 +4,12 @@
 local age = require("kms.cli.recovery_age")
 local custodians = require("spec.support.custodians")
 local files = require("spec.support.files")
+local loop = require("kms.base.loop")
 local native = require("spec.support.native")
 local nodes = require("spec.support.node")
+local snapshot_anchor = require("kms.cli.snapshot_anchor")
 local uv = require("luv")
+local verify = require("kms.cli.recovery_verify")
 
 describe("nova-kms recovery", function()
 	local dir, alice
@@ -151,6 +154,20 @@ describe("nova-kms recovery", function()
 			}, { program = "/usr/bin/env" })
 			assert.equal(2, code, out .. err)
 			assert.truthy(err:find("age did not end within 1 s (--age-timeout)", 1, true), err)
+		end
+	end)
+
+	it("shows no more of an RPC server's URL than where it is: a key may stand behind that", function()
+		local address = "0x" .. ("1"):rep(40)
+		local urls = { "http://127.0.0.1:1/v3/key-of-mine" }
+		local names = { id = 1, app_id = "49", registry = address, kms_registry = address }
+		for _, failure in ipairs({
+			{ loop.complete(verify.on_chain, native, { wallet = address }, names, urls) },
+			{ loop.complete(snapshot_anchor.newest, native, address, urls) },
+		}) do
+			assert.equal("ERR_CONNECT", failure[3])
+			assert.truthy(failure[2]:find("http://127.0.0.1:1", 1, true), failure[2])
+			assert.is_nil(failure[2]:find("key-of-mine", 1, true), failure[2])
 		end
 	end)
 

@@ -7,6 +7,7 @@ local attest = require("kms.attest")
 local call = require("kms.cli.recovery_call")
 local chain_api = require("kms.chain")
 local rpc_chain = require("kms.cli.rpc_chain")
+local url = require("kms.config.url")
 
 local M = {}
 
@@ -111,13 +112,15 @@ end
 -- @return { instance, hash } | nil, message, code
 function M.on_chain(native, node, names, urls)
 	local first
-	for _, url in ipairs(urls) do
+	for _, rpc_url in ipairs(urls) do
 		local chain, found, message, code
-		chain, message = rpc_chain.open(native, names, url)
+		chain, message = rpc_chain.open(native, names, rpc_url)
 		if not chain then return nil, message, "ERR_USAGE" end
 		found, message, code = ask(chain, names, node)
 		chain:close()
-		if not found then return nil, ("%s: %s"):format(url, message), code == "ERR_UNVERIFIED" and code or "ERR_CONNECT" end
+		if not found then
+			return nil, ("%s: %s"):format(url.mask(rpc_url), message), code == "ERR_UNVERIFIED" and code or "ERR_CONNECT"
+		end
 		first = first or found
 		if found.hash ~= first.hash or found.instance.id ~= first.instance.id then
 			return unverified("the RPC servers do not agree about the chain")

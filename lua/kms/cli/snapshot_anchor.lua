@@ -3,6 +3,7 @@
 
 local rpc_chain = require("kms.cli.rpc_chain")
 local session = require("kms.cli.session")
+local mask = require("kms.config.url").mask
 
 local M = {}
 
@@ -15,7 +16,7 @@ local function ask(native, contract, url)
 	if chain then view, message = chain:snapshot() end
 	if view then anchor, message = view:newest_snapshot_anchor() end
 	if chain then chain:close() end
-	if anchor == nil then return nil, ("%s: %s"):format(url, message) end
+	if anchor == nil then return nil, ("%s: %s"):format(mask(url), message) end
 	return anchor
 end
 
