@@ -159,9 +159,10 @@ TEST(points_off_the_curve_are_refused)
 
 TEST(only_two_encodings_are_accepted)
 {
-	uint8_t point[97], der[121] = { 0 }, parsed[97];
+	uint8_t point[97], der[121] = { 0 }, longer[121] = { 0 }, parsed[97];
 	hex_bytes(point, sizeof(point), BASE_POINT);
 	kms_p384_der(der, point);
+	memcpy(longer, point, sizeof(point));
 	CHECK_OK(kms_p384_point_parse(parsed, kms_span_of(point, 97)));
 	CHECK_OK(kms_p384_point_parse(parsed, kms_span_of(der, 120)));
 	CHECK_MEM(parsed, point, 97);
@@ -169,6 +170,7 @@ TEST(only_two_encodings_are_accepted)
 	for (size_t len = 0; len <= 121; len++) {
 		if (len == 97 || len == 120) continue;
 		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, kms_span_of(der, len)));
+		CHECK_STATUS(KMS_ERR_PEER_KEY, kms_p384_point_parse(parsed, kms_span_of(longer, len)));
 	}
 	/* Every byte of the prefix counts, and so does the form of the point. */
 	for (size_t i = 0; i <= KMS_P384_PREFIX; i++) {

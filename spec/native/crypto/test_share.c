@@ -156,6 +156,14 @@ TEST(refuses_sets_and_parts_out_of_range)
 		CHECK_STATUS(KMS_ERR_RANGE, kms_share_y(&y, s.master, &set, bad[i][2]));
 		CHECK(!y);
 	}
+	/* Secrets that are shorter than what is read of them. */
+	kms_secret *half = hex_secret("0011");
+	const kms_secret *whole = s.parts[2].y32;
+	CHECK_STATUS(KMS_ERR_RANGE, kms_share_y(&y, half, &s.set, 1));
+	s.parts[2].y32 = half;
+	CHECK_STATUS(KMS_ERR_RANGE, kms_share_combine(&y, &wrong, s.parts, 3, 2, s.hash));
+	s.parts[2].y32 = whole;
+	kms_secret_unref(half);
 	CHECK_STATUS(KMS_ERR_RANGE, kms_share_combine(&y, &wrong, s.parts, 1, 2, s.hash));
 	s.parts[2].x = 1;
 	CHECK_STATUS(KMS_ERR_RANGE, kms_share_combine(&y, &wrong, s.parts, 3, 2, s.hash));

@@ -105,7 +105,7 @@ TEST(misuse_and_limits_are_refused)
 	const uint8_t *own97 = kms_p384_public(own);
 	const uint8_t *plain = (const uint8_t *)"secret";
 	kms_envelope envelope = { 0 };
-	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 300), ordinary = kms_buf_make(KMS_BUF_PLAIN, 100);
+	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 300);
 	CHECK_OK(kms_buf_append(&text, KMS_BYTES("x")));
 	CHECK_STATUS(KMS_ERR_TOO_LARGE, kms_envelope_seal(&text, key, own97, kms_span_of(plain, 6)));
 	CHECK(text.len == 1);
@@ -114,14 +114,32 @@ TEST(misuse_and_limits_are_refused)
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, NULL, own97, kms_span_of(plain, 6)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, NULL, kms_span_of(plain, 6)));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_seal(&text, key, own97, kms_span_of(NULL, 6)));
-	/* Plaintext goes only into guarded or wiped memory. */
-	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(&ordinary, &envelope, key));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(NULL, &envelope, key));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse(NULL, (char *)text.data, 1));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_parse(&envelope, NULL, 1));
 	CHECK_STATUS(KMS_ERR_JSON, kms_envelope_parse(&envelope, NULL, 0));
 	CHECK_STATUS(KMS_ERR_SENDER_KEY, kms_envelope_check_sender(&envelope, own97));
 	kms_buf_free(&text);
+	kms_p384_free(own);
+	kms_secret_unref(key);
+	kms_secret_unref(half);
+}
+
+TEST(opens_into_memory_that_is_wiped_and_with_a_whole_key)
+{
+	kms_secret *key = hex_secret(KEY), *half = hex_secret("0011");
+	kms_p384 *own = hex_p384("42");
+	kms_envelope envelope;
+	kms_buf text = kms_buf_make(KMS_BUF_PLAIN, 4096), ordinary = kms_buf_make(KMS_BUF_PLAIN, 100);
+	kms_buf opened = kms_buf_make(KMS_BUF_WIPED, 100);
+	CHECK_OK(kms_envelope_seal(&text, key, kms_p384_public(own), KMS_BYTES("secret")));
+	CHECK_OK(kms_envelope_parse(&envelope, (char *)text.data, text.len));
+	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_envelope_open(&ordinary, &envelope, key));
+	CHECK(ordinary.len == 0);
+	CHECK_STATUS(KMS_ERR_RANGE, kms_envelope_open(&opened, &envelope, half));
+	CHECK_OK(kms_envelope_open(&opened, &envelope, key));
+	kms_buf_free(&text);
+	kms_buf_free(&opened);
 	kms_p384_free(own);
 	kms_secret_unref(key);
 	kms_secret_unref(half);
@@ -196,4 +214,5 @@ TEST(mutated_envelopes_do_no_harm)
 
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(what_is_sealed_opens), T(what_is_written_is_canonical_and_fresh),
 	  T(changed_ciphertext_is_refused), T(misuse_and_limits_are_refused),
-	  T(failing_allocations_leave_nothing), T(mutated_envelopes_do_no_harm))
+	  T(opens_into_memory_that_is_wiped_and_with_a_whole_key), T(failing_allocations_leave_nothing),
+	  T(mutated_envelopes_do_no_harm))
