@@ -11,9 +11,18 @@
 
 #define SALT "nova-kms:recovery"
 #define BLOCK 32
+/* Where a share has what, after the magic. */
+#define SET_AT 4
+#define THRESHOLD_AT 20
+#define COUNT_AT 21
+#define X_AT 22
+#define DAY_AT 23
+#define HASH_AT 27
+#define Y_AT (KMS_SHARE_BYTES - BLOCK)
 
 static const uint8_t magic[4] = { 'N', 'K', 'R', '1' };
 
+_Static_assert(HASH_AT + KMS_SHARE_HASH == Y_AT, "a share has no gap");
 _Static_assert(sizeof(kms_shamir_block) == BLOCK, "a block is a share's secret part");
 
 static bool is_place(uint8_t threshold, uint8_t count, uint8_t x)
@@ -54,12 +63,12 @@ kms_status kms_share_y(kms_secret **y32, const kms_secret *master32, const kms_s
 static void write_head(uint8_t *share, const kms_share_head *head)
 {
 	memcpy(share, magic, sizeof(magic));
-	memcpy(share + 4, head->set16, KMS_SHARE_SET);
-	share[20] = head->threshold;
-	share[21] = head->count;
-	share[22] = head->x;
-	kms_store32_be(share + 23, head->day);
-	memcpy(share + 27, head->hash24, KMS_SHARE_HASH);
+	memcpy(share + SET_AT, head->set16, KMS_SHARE_SET);
+	share[THRESHOLD_AT] = head->threshold;
+	share[COUNT_AT] = head->count;
+	share[X_AT] = head->x;
+	kms_store32_be(share + DAY_AT, head->day);
+	memcpy(share + HASH_AT, head->hash24, KMS_SHARE_HASH);
 }
 
 kms_status kms_share_make(kms_buf *share, const kms_secret *master32, const kms_share_set *set, uint8_t x,
@@ -76,7 +85,7 @@ kms_status kms_share_make(kms_buf *share, const kms_secret *master32, const kms_
 	memcpy(head.set16, set->id32, sizeof(head.set16));
 	memcpy(head.hash24, hash, sizeof(head.hash24));
 	write_head(share->data + share->len, &head);
-	memcpy(share->data + share->len + KMS_SHARE_BYTES - BLOCK, kms_secret_bytes(y), BLOCK);
+	memcpy(share->data + share->len + Y_AT, kms_secret_bytes(y), BLOCK);
 	share->len += KMS_SHARE_BYTES;
 	return KMS_OK;
 }
@@ -91,13 +100,13 @@ kms_status kms_share_read(kms_share_head *head, kms_secret **y32, kms_span share
 	ENSURE(share.len == KMS_SHARE_BYTES && kms_equal_ct(share.bytes, magic, sizeof(magic)),
 	       KMS_ERR_SHARE);
 	const uint8_t *at = share.bytes;
-	ENSURE(is_place(at[20], at[21], at[22]), KMS_ERR_SHARE);
-	GUARD(kms_secret_new(y32, kms_span_of(at + KMS_SHARE_BYTES - BLOCK, BLOCK)));
-	head->threshold = at[20];
-	head->count = at[21];
-	head->x = at[22];
-	head->day = kms_load32_be(at + 23);
-	memcpy(head->set16, at + 4, sizeof(head->set16));
-	memcpy(head->hash24, at + 27, sizeof(head->hash24));
+	ENSURE(is_place(at[THRESHOLD_AT], at[COUNT_AT], at[X_AT]), KMS_ERR_SHARE);
+	GUARD(kms_secret_new(y32, kms_span_of(at + Y_AT, BLOCK)));
+	head->threshold = at[THRESHOLD_AT];
+	head->count = at[COUNT_AT];
+	head->x = at[X_AT];
+	head->day = kms_load32_be(at + DAY_AT);
+	memcpy(head->set16, at + SET_AT, sizeof(head->set16));
+	memcpy(head->hash24, at + HASH_AT, sizeof(head->hash24));
 	return KMS_OK;
 }
