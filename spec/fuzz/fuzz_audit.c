@@ -8,7 +8,7 @@
 
 const unsigned fuzz_kinds = 2;
 
-enum { GAP = 100000 };
+enum { GAP = 66000 };
 
 #define LINE1                                                                                       \
 	"{\"seq\":1,\"prev\":\"0000000000000000000000000000000000000000000000000000000000000000\"," \
@@ -52,9 +52,9 @@ static void check_file(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	check_file(data, size);
-	/* Read in pieces: NUL bytes in the middle. */
+	/* One in sixteen also read in pieces, which takes long: with NUL bytes in the middle. */
 	static uint8_t wide[GAP + 65536];
-	if (size > 65536) return 0;
+	if (size > 65536 || size % 16) return 0;
 	memcpy(wide, data, size / 2);
 	memset(wide + size / 2, 0, GAP);
 	memcpy(wide + size / 2 + GAP, data + size / 2, size - size / 2);
