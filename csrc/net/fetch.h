@@ -31,7 +31,8 @@ typedef struct kms_fetcher kms_fetcher;
 typedef struct kms_fetcher_limits {
 	unsigned max_transfers; /* running and queued; more: kms_fetch_start returns ERR_BUSY */
 	/*
-	 * Open connections, busy or idle; checked and unchecked calls have a pool of this size each.
+	 * Open connections, busy or idle; checked and unchecked calls have a pool of this size each, and so
+	 * do direct calls that are sent once and those that may be sent again.
 	 * Further transfers wait in libcurl's queue. (One limit for both, because with a lower limit
 	 * for idle ones libcurl would close each connection after use.)
 	 */

@@ -98,6 +98,7 @@ typedef struct fetch_links_owner {
 /* The connections of direct transfers. */
 struct fetch_links {
 	const fetch_links_owner *owner;
+	kms_fetcher *fetcher;
 	uv_loop_t *loop;
 	struct fetch_link_list idle; /* the one used last first */
 	struct fetch_list waiting;   /* transfers without a connection, FIFO */
@@ -108,8 +109,8 @@ struct fetch_links {
 
 #define FETCH_OWNER(type, member, pointer) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-kms_status fetch_links_init(fetch_links *links, const fetch_links_owner *owner, uv_loop_t *loop,
-			    unsigned max);
+kms_status fetch_links_init(fetch_links *links, const fetch_links_owner *owner, kms_fetcher *fetcher,
+			    uv_loop_t *loop, unsigned max);
 /* Closes idle connections; no transfer begins any more. */
 void fetch_links_close(fetch_links *links);
 void fetch_links_free(fetch_links *links);

@@ -302,9 +302,11 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 
 /* ---- transfers -------------------------------------------------------------------------------------- */
 
-kms_status fetch_links_init(fetch_links *links, const fetch_links_owner *owner, uv_loop_t *loop, unsigned max)
+kms_status fetch_links_init(fetch_links *links, const fetch_links_owner *owner, kms_fetcher *fetcher,
+			    uv_loop_t *loop, unsigned max)
 {
 	links->owner = owner;
+	links->fetcher = fetcher;
 	TAILQ_INIT(&links->idle);
 	TAILQ_INIT(&links->waiting);
 	links->loop = loop;

@@ -16,6 +16,12 @@ TAILQ_HEAD(watcher_list, watcher);
  */
 enum { POOL_UNCHECKED, POOL_CHECKED, POOLS };
 
+/*
+ * Nor do transfers that bypass libcurl where some are sent at most once: those go to peers, and peers that
+ * hang must not take the connections of the operator's own services.
+ */
+enum { LINKS_REPEATED, LINKS_ONCE, LINKS };
+
 typedef struct pool {
 	uv_timer_t timer;
 	CURLM *multi;
@@ -27,8 +33,8 @@ typedef struct pool {
 struct kms_fetcher {
 	uv_loop_t *loop;
 	pool pools[POOLS];
-	fetch_links links; /* of transfers without libcurl */
-	unsigned handles;  /* open uv handles; at 0 the fetcher is freed */
+	fetch_links links[LINKS]; /* of transfers without libcurl */
+	unsigned handles;         /* open uv handles; at 0 the fetcher is freed */
 	size_t running;
 	size_t max_running;
 	bool closed;
@@ -57,11 +63,16 @@ static CURLM *multi_of(const kms_fetch *fetch)
 	return fetch->fetcher->pools[fetch->check_address ? POOL_CHECKED : POOL_UNCHECKED].multi;
 }
 
+static fetch_links *links_of(const kms_fetch *fetch)
+{
+	return &fetch->fetcher->links[fetch->once ? LINKS_ONCE : LINKS_REPEATED];
+}
+
 static void conclude(kms_fetch *fetch, kms_status status)
 {
 	kms_fetcher *fetcher = fetch->fetcher;
 	if (fetch->direct)
-		fetch_links_stop(fetch, &fetcher->links);
+		fetch_links_stop(fetch, links_of(fetch));
 	else
 		curl_multi_remove_handle(multi_of(fetch), fetch->easy);
 	uv_timer_stop(&fetch->deadline);
@@ -85,7 +96,8 @@ void fetch_detach(kms_fetch *fetch)
 static void drop_handle(kms_fetcher *fetcher)
 {
 	if (--fetcher->handles != 0) return;
-	fetch_links_free(&fetcher->links);
+	for (int i = 0; i < LINKS; i++)
+		fetch_links_free(&fetcher->links[i]);
 	kms_heap_free(fetcher);
 }
 
@@ -118,17 +130,17 @@ static void collect(pool *p)
 
 static void on_link_opened(fetch_links *links)
 {
-	FETCH_OWNER(kms_fetcher, links, links)->handles++;
+	links->fetcher->handles++;
 }
 
 static void on_link_closed(fetch_links *links)
 {
-	drop_handle(FETCH_OWNER(kms_fetcher, links, links));
+	drop_handle(links->fetcher);
 }
 
 static void deliver_direct(fetch_links *links)
 {
-	deliver(FETCH_OWNER(kms_fetcher, links, links));
+	deliver(links->fetcher);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -299,7 +311,12 @@ kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher
 	fetcher->max_running = limits->max_transfers;
 	TAILQ_INIT(&fetcher->active);
 	TAILQ_INIT(&fetcher->ready);
-	kms_status status = fetch_links_init(&fetcher->links, &links_owner, loop, limits->max_connections);
+	kms_status status = KMS_OK;
+	for (int i = 0; i < LINKS; i++) {
+		kms_status made = fetch_links_init(&fetcher->links[i], &links_owner, fetcher, loop,
+						   limits->max_connections);
+		if (status == KMS_OK) status = made;
+	}
 	for (int i = 0; i < POOLS; i++) {
 		pool *p = &fetcher->pools[i];
 		p->fetcher = fetcher;
@@ -320,7 +337,8 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 {
 	if (!fetcher || fetcher->closed) return;
 	fetcher->closed = true;
-	fetch_links_close(&fetcher->links);
+	for (int i = 0; i < LINKS; i++)
+		fetch_links_close(&fetcher->links[i]);
 	for (kms_fetch *fetch; (fetch = TAILQ_FIRST(&fetcher->active));)
 		conclude(fetch, KMS_ERR_STATE);
 	for (int i = 0; i < POOLS; i++) {
@@ -335,9 +353,9 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 	deliver(fetcher);
 }
 
-static kms_status begin(kms_fetch *fetch, kms_fetcher *fetcher)
+static kms_status begin(kms_fetch *fetch)
 {
-	if (fetch->direct) return fetch_links_start(fetch, &fetcher->links);
+	if (fetch->direct) return fetch_links_start(fetch, links_of(fetch));
 	return curl_multi_add_handle(multi_of(fetch), fetch->easy) == CURLM_OK ? KMS_OK : KMS_ERR_MEMORY;
 }
 
@@ -354,7 +372,7 @@ kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(
 	uv_update_time(fetcher->loop);
 	fetch->ends_ms = uv_now(fetcher->loop) + fetch->timeout_ms;
 	limit(fetch, false);
-	kms_status status = begin(fetch, fetcher);
+	kms_status status = begin(fetch);
 	if (status != KMS_OK) {
 		uv_timer_stop(&fetch->deadline);
 		fetch->fetcher = NULL;

@@ -1,12 +1,15 @@
 -- Calls that bypass libcurl (csrc/net/fetch.h): which ones, and that they keep to the same limits. What else they do:
 -- endpoint_spec.lua, fetch_once_spec.lua.
 
+local native = require("spec.support.native") -- libcurl may use OpenSSL: memory comes first
 local fetch = require("kms.http.fetch")
 local loopback = require("spec.support.loopback")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local run, reply = loopback.run, loopback.reply
+
+local MAX_CONNECTIONS = 64 -- csrc/bind/fetch.c
 
 describe("fetch, directly", function()
 	local function serve()
@@ -54,6 +57,18 @@ describe("fetch, directly", function()
 			local server = serve()
 			local response, _, code, sent = post(server, { check_address = true })
 			assert.same({ nil, "ERR_ADDRESS_REFUSED", false, 0 }, { response, code, sent, server.accepted })
+		end)
+	end)
+
+	it("leaves connections to an endpoint, however many calls to peers hang", function()
+		run(function()
+			local silent = loopback.serve(function() return true end)
+			for _ = 1, MAX_CONNECTIONS + 1 do coroutine.wrap(post)(silent, { timeout_ms = 10000 }) end
+			wait.until_true("as many connections as there may be", function() return silent.accepted == MAX_CONNECTIONS end)
+			local endpoint = assert(native.endpoint({ url = serve().url, method = "POST" }))
+			local status, body = endpoint:call("body", 100)
+			assert.same({ 200, "{}" }, { status, body:slice(1, 100) })
+			assert.equal(MAX_CONNECTIONS, silent.accepted)
 		end)
 	end)
 
