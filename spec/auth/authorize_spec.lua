@@ -175,6 +175,16 @@ describe("look-ups of wallets", function()
 		assert.is_nil((authorizer:authorize(WALLET, 130001)))
 	end)
 
+	it("that fail are tried again no later than the answer expires", function()
+		authorizer:authorize(WALLET, 0)
+		chain.down = true
+		assert.truthy(authorizer:authorize(WALLET, 179000))
+		assert.truthy(authorizer:authorize(WALLET, 179999))
+		assert.equal(2, chain.calls.instance)
+		assert.equal("ERR_CHAIN", select(3, authorizer:authorize(WALLET, 180000)))
+		assert.equal(3, chain.calls.instance)
+	end)
+
 	it("of unknown wallets have their own queue: a burst of 100, then refused with a time to wait", function()
 		for i = 1, 100 do assert.equal("ERR_NOT_REGISTERED", select(3, authorizer:authorize(stranger(i), 0))) end
 		local facts, message, code, wait_s = authorizer:authorize(stranger(101), 0)
@@ -248,6 +258,14 @@ describe("look-ups of wallets", function()
 		assert.truthy(authorizer:authorize(WALLET, 120000)) -- refreshed
 		assert.truthy(authorizer:authorize(WALLET, 3600000)) -- long expired, still known
 		assert.equal("ERR_BUSY", select(3, authorizer:authorize(stranger(9999), 0)))
+	end)
+
+	it("of a wallet that nothing was heard of for a day are those of an unknown one", function()
+		local day_ms = 24 * 3600 * 1000
+		authorizer:authorize(WALLET, 0)
+		for i = 1, 200 do authorizer:authorize(stranger(i), day_ms) end
+		assert.equal("ERR_BUSY", select(3, authorizer:authorize(WALLET, day_ms)))
+		assert.truthy(authorizer:authorize(WALLET, day_ms - 1))
 	end)
 
 	it("of a wallet that was refused do not use the queue of the known any more", function()

@@ -35,21 +35,6 @@ describe("lru", function()
 		assert.is_nil(map:get("a", 0))
 	end)
 
-	it("leaves an entry where it is for as long as the order of uses does not matter", function()
-		local map = lru.new(2, 10)
-		map:put("a", 1, 100)
-		map:put("b", 2, 100)
-		assert.equal(1, map:get("a", 0)) -- newest, and stays where it is until 10
-		assert.equal(2, map:get("b", 0))
-		assert.equal(1, map:get("a", 9))
-		map:put("c", 3, 100)
-		assert.is_nil(map:get("a", 9))
-		assert.equal(2, map:get("b", 10)) -- moves again
-		map:put("d", 4, 100)
-		assert.is_nil(map:get("c", 10))
-		assert.equal(2, map:get("b", 10))
-	end)
-
 	it("works with room for one", function()
 		local map = lru.new(1)
 		map:put("a", 1, 10)

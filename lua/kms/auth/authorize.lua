@@ -13,6 +13,7 @@ local lru = require("kms.base.lru")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 local rate_queue = require("kms.async.rate_queue")
+local recent = require("kms.base.recent")
 local single_flight = require("kms.async.single_flight")
 local types = require("kms.config.types")
 
@@ -21,8 +22,7 @@ local M = {}
 local Authorizer = {}
 Authorizer.__index = Authorizer
 
-local SECOND_MS = 1000
-local MAX_KNOWN = 10000
+local KNOWN = 10000 -- wallets that are kept at least
 local MAX_UNKNOWN = 10000
 local UNKNOWN_TTL_MS = 10000
 local REMEMBER_MS = 24 * 3600 * 1000 -- how long a wallet counts as known after its last successful look-up
@@ -75,7 +75,8 @@ local function check(view, wallet)
 	return {
 		wallet = wallet, app_id = instance.app_id, version_id = instance.version_id,
 		instance_id = instance.id, point = point,
-		wallet_key = "w" .. wallet:sub(13), app_key = "a" .. instance.app_id, refresh_ms = 0,
+		wallet_key = "w" .. wallet:sub(13), app_key = "a" .. instance.app_id,
+		refresh_ms = 0, expires_ms = 0, forget_ms = 0,
 	}
 end
 
@@ -90,13 +91,12 @@ end
 
 local function keep(self, wallet, facts, refusal, mono_ms)
 	if facts then
-		facts.refresh_ms = mono_ms + self.ttl_ms * 2 // 3
-		self.known:put(wallet, facts, mono_ms + self.ttl_ms)
-		self.hints:put(wallet, facts, mono_ms + REMEMBER_MS)
+		facts.refresh_ms, facts.expires_ms = mono_ms + self.ttl_ms * 2 // 3, mono_ms + self.ttl_ms
+		facts.forget_ms = mono_ms + REMEMBER_MS
+		self.known:put(wallet, facts)
 		if self.remembered then self.remembered:add(wallet) end
 	elseif err.wire(refusal.code) == "unauthorized" then
 		self.known:remove(wallet)
-		self.hints:remove(wallet)
 		if self.remembered then self.remembered:remove(wallet) end
 		self.unknown:put(wallet, refusal, mono_ms + math.min(UNKNOWN_TTL_MS, self.ttl_ms))
 	end
@@ -113,7 +113,8 @@ end
 
 -- Returns facts | nil, message, code, seconds to wait, application of a registered instance, cause for the log.
 local function look_up(self, wallet, mono_ms, address)
-	local hint = self.hints:get(wallet, mono_ms)
+	local hint = self.known:get(wallet)
+	if hint and mono_ms >= hint.forget_ms then hint = nil end
 	local queue = queue_for(self, wallet, hint)
 	local path = address and client_address.path(address)
 	local admitted, ok, facts, message, code, cause, app_id = queue:with(path, loop.try, ask_chain, self, wallet, hint)
@@ -137,8 +138,8 @@ end
 
 -- Looks up again while the cached result is valid, so that no request waits when it expires.
 local function refresh(self, wallet, facts, mono_ms, address)
-	if mono_ms < facts.refresh_ms or self.look_ups:is_running(wallet) then return end
-	facts.refresh_ms = mono_ms + RETRY_REFRESH_MS
+	if self.look_ups:is_running(wallet) then return end
+	facts.refresh_ms = math.min(mono_ms + RETRY_REFRESH_MS, facts.expires_ms)
 	loop.spawn(shared_look_up, self, wallet, mono_ms, address)
 end
 
@@ -147,13 +148,14 @@ end
 -- @param mono_ms monotonic time
 -- @param address the client's, between which look-ups are fair; nil when all clients share one
 -- @return facts { wallet, app_id, version_id, instance_id, point (97 bytes), wallet_key, app_key (for rate limits),
--- refresh_ms (monotonic: from when on they are looked up again) } |
+-- and when they are looked up again, expire, and are forgotten: refresh_ms, expires_ms, forget_ms (monotonic) } |
 -- nil, message, code, seconds to wait (ERR_BUSY): a name of code "unauthorized" (kms.base.err), ERR_CHAIN (the
 -- chain cannot be read) or ERR_BUSY (too many look-ups of unknown wallets); id of the application of an instance
 -- that is registered, though it may not use them
 function Authorizer:authorize(wallet, mono_ms, address)
-	local facts = self.known:get(wallet, mono_ms)
-	if facts then
+	local facts = self.known:get(wallet)
+	if facts and mono_ms < facts.refresh_ms then return facts end -- which is never after expires_ms
+	if facts and mono_ms < facts.expires_ms then
 		refresh(self, wallet, facts, mono_ms, address)
 		return facts
 	end
@@ -178,7 +180,7 @@ end
 -- remembered (kms.auth.remembered); is_member: function(wallet) -> whether it is one of the KMS application's
 function M.new(deps)
 	local self = needs.take(deps, "chain ttl_ms", "log remembered is_member")
-	self.known, self.unknown, self.hints = lru.new(MAX_KNOWN, SECOND_MS), lru.new(MAX_UNKNOWN), lru.new(MAX_KNOWN)
+	self.known, self.unknown = recent.new(KNOWN), lru.new(MAX_UNKNOWN)
 	self.look_ups = single_flight.new()
 	self.known_queue, self.unknown_queue = rate_queue.new(KNOWN_QUEUE), rate_queue.new(UNKNOWN_QUEUE)
 	return setmetatable(self, Authorizer)

@@ -3,8 +3,6 @@
 
 local M = {}
 
-local HUGE = math.huge
-
 local LRU = {}
 LRU.__index = LRU
 
@@ -30,10 +28,9 @@ function LRU:get(key, now)
 		self:remove(key)
 		return nil
 	end
-	if now - entry.moved >= self.slack and self.ring.older ~= entry then
+	if self.ring.older ~= entry then
 		unlink(entry)
 		link_newest(self, entry)
-		entry.moved = now
 	end
 	return entry.value
 end
@@ -42,7 +39,7 @@ end
 function LRU:put(key, value, expires)
 	if self.entries[key] then self:remove(key) end
 	if self.size >= self.max then self:remove(self.ring.newer.key) end
-	local entry = { key = key, value = value, expires = expires, moved = -HUGE }
+	local entry = { key = key, value = value, expires = expires }
 	self.entries[key] = entry
 	link_newest(self, entry)
 	self.size = self.size + 1
@@ -65,11 +62,9 @@ function LRU:clear()
 end
 
 --- @param max  most entries, 1 or more
--- @param slack  time within which the order of uses does not matter: entries stay where they are, and their neighbours,
---   which are not in the processor's caches, are not touched; nil: 0
-function M.new(max, slack)
+function M.new(max)
 	if math.type(max) ~= "integer" or max < 1 then error("max must be an integer of 1 or more", 2) end
-	local self = setmetatable({ max = max, slack = slack or 0 }, LRU)
+	local self = setmetatable({ max = max }, LRU)
 	self:clear()
 	return self
 end
