@@ -4,7 +4,8 @@
 #include "protocol/session_table_internal.h"
 
 #define MIN_TTL_S 4
-#define IDLE_SHARE 4    /* a session ends after a quarter of its life without use */
+#define IDLE_SHARE 4 /* a session ends after a quarter of its life without use */
+#define CACHE_LINE 64
 #define EXPIRE_CALL 256 /* sessions that kms_sessions_expire ends at most */
 
 static kms_status table_fill(kms_sessions *made, const kms_sessions_config *config)
@@ -87,6 +88,20 @@ kms_status kms_sessions_open(kms_sessions *sessions, kms_x25519 **own, const kms
 	return kms_sessions_add(sessions, kms_session_ref(made), now_s);
 }
 
+/*
+ * Has the processor fetch what the message of a session is going to touch, while its first steps go on: with
+ * thousands of sessions none of it is in a cache, and each miss would be waited for. 1 % of a message.
+ */
+static void prefetch(const kms_session *s)
+{
+	for (size_t offset = 0; offset < sizeof(*s); offset += CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)s + offset, 1);
+	const void *const beside[] = { s->share, s->in_share.newer, s->in_share.older, s->by_use.newer,
+				       s->by_use.older };
+	for (size_t i = 0; i < KMS_ARRAY_LEN(beside); i++)
+		__builtin_prefetch(beside[i], 1);
+}
+
 kms_status kms_sessions_find(kms_session **session, kms_sessions *sessions, const uint8_t sid16[16],
 			     uint64_t now_s)
 {
@@ -97,6 +112,7 @@ kms_status kms_sessions_find(kms_session **session, kms_sessions *sessions, cons
 	pthread_mutex_lock(&sessions->lock);
 	kms_session_index_advance(sessions, now_s);
 	*session = kms_session_ref(kms_session_index_find(sessions, sid16));
+	if (*session) prefetch(*session);
 	pthread_mutex_unlock(&sessions->lock);
 	return *session ? KMS_OK : KMS_ERR_NOT_FOUND;
 }
