@@ -78,6 +78,8 @@ TEST(refuses_results_that_do_not_fit)
 		{ KMS_ERR_FIELD_VALUE, KMS_REQUEST_DERIVE,
 		  "{\"app_id\":7,\"path\":\"pp\",\"key\":\"AAAAAA==\",\"length\":4}" },
 		{ KMS_ERR_FIELD_VALUE, KMS_REQUEST_DERIVE,
+		  "{\"app_id\":7,\"path\":\"\",\"key\":\"AAAAAA==\",\"length\":4}" },
+		{ KMS_ERR_FIELD_VALUE, KMS_REQUEST_DERIVE,
 		  "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAA\",\"length\":3}" },
 		{ KMS_ERR_FIELD_VALUE, KMS_REQUEST_DERIVE,
 		  "{\"app_id\":7,\"path\":\"p\",\"key\":\"AAAA\",\"length\":4}" },
@@ -111,6 +113,41 @@ TEST(refuses_results_that_do_not_fit)
 	CHECK_OK(make_world());
 	for (size_t i = 0; i < KMS_ARRAY_LEN(cases); i++)
 		CALL(finish_by_hand, cases[i].want, cases[i].kind, cases[i].inner);
+	free_world();
+}
+
+TEST(hears_of_sessions_where_it_asked)
+{
+	static const struct {
+		kms_status want;
+		bool asks, has;
+		const char *result;
+	} cases[] = {
+		{ KMS_OK, true, true,
+		  "{\"app_id\":7,\"count\":0,\"features\":[\"a\",\"session\"],\"keys\":[]}" },
+		{ KMS_OK, true, false, "{\"app_id\":7,\"count\":0,\"features\":[\"sessions\"],\"keys\":[]}" },
+		{ KMS_OK, true, false, "{\"app_id\":7,\"count\":0,\"features\":[],\"keys\":[]}" },
+		{ KMS_OK, true, false, "{\"app_id\":7,\"count\":0,\"keys\":[]}" },
+		{ KMS_ERR_FIELD_TYPE, true, false,
+		  "{\"app_id\":7,\"count\":0,\"features\":\"session\",\"keys\":[]}" },
+		{ KMS_ERR_FIELD_TYPE, true, false,
+		  "{\"app_id\":7,\"count\":0,\"features\":[5],\"keys\":[]}" },
+		{ KMS_ERR_FIELD_UNKNOWN, false, false,
+		  "{\"app_id\":7,\"count\":0,\"features\":[\"session\"],\"keys\":[]}" },
+	};
+	CHECK_OK(make_world());
+	for (size_t i = 0; i < KMS_ARRAY_LEN(cases); i++) {
+		kms_exchange exchange;
+		wire w = wire_make();
+		kms_text result = kms_text_from(cases[i].result);
+		CHECK_OK(begin_for(&exchange, KMS_REQUEST_LIST));
+		exchange.asks_sessions = cases[i].asks;
+		CHECK_OK(reply_with(&w, &world.node, &world.node, &exchange, kms_text_span(result)));
+		CHECK_STATUS(cases[i].want, finish_with(&exchange, &w));
+		CHECK(exchange.has_sessions == cases[i].has);
+		kms_exchange_clear(&exchange);
+		wire_free(&w);
+	}
 	free_world();
 }
 
@@ -259,6 +296,6 @@ TEST(survives_failing_allocations)
 	free_world();
 }
 
-RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(refuses_results_that_do_not_fit),
+RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(refuses_results_that_do_not_fit), T(hears_of_sessions_where_it_asked),
 	  T(a_node_that_sent_pop_must_send_it_again), T(a_reply_to_a_get_is_not_taken_for_one_to_a_put),
 	  T(refuses_replies_of_others), T(survives_failing_allocations))
