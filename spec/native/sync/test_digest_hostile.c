@@ -134,28 +134,36 @@ TEST(versions_that_do_not_exist_are_asked_for_once)
 /* Answers that do not fit their question end the exchange. */
 TEST(answers_to_other_questions_end_the_exchange)
 {
-	for (int wrong = 0; wrong < 6; wrong++) {
+	for (int wrong = 0; wrong < 8; wrong++) {
 		asked a;
 		kms_store *s = filled_store(10);
 		kms_digest *d = begin(&a, s);
 		kms_buf answer = new_text();
 		CHECK_OK(ask(&a, d));
 		add_head(&answer, s, wrong == 0 ? DIGEST_MOVE : DIGEST_COMPARE);
-		if (wrong == 0) CHECK_OK(kms_digest_write_number(&answer, 1, 2));
-		if (wrong >= 1) CHECK_OK(kms_digest_write_number(&answer, DIGEST_HOURS_FORM, 1));
-		if (wrong >= 2) CHECK_OK(kms_digest_write_number(&answer, 0, 2));
-		if (wrong == 3)
+		if (wrong == 0) CHECK_OK(kms_digest_write_number(&answer, 0, 2));
+		if (wrong >= 1) {
+			unsigned form = wrong == 6 ? DIGEST_CHILDREN : DIGEST_HOURS_FORM;
+			CHECK_OK(kms_digest_write_number(&answer, form, 1));
+		}
+		size_t hours = wrong == 7 ? DIGEST_HOURS + 1 : 0; /* more than an item has */
+		if (wrong >= 2) CHECK_OK(kms_digest_write_number(&answer, (uint32_t)hours, 2));
+		for (uint32_t i = 0, first = kms_tree_first_hour(s, NOW); i < hours; i++)
+			CHECK_OK(kms_digest_write_number(&answer, first + i, 4));
+		if (wrong == 3) {
 			CHECK_OK(kms_digest_write_number(&answer, DIGEST_LEAVES, 1)); /* it had leaves */
+			CHECK_OK(kms_digest_write_number(&answer, 0, 1));
+		}
 		if (wrong == 4) {
 			CHECK_OK(kms_digest_write_number(&answer, DIGEST_LACKS, 1));
 			CHECK_OK(kms_digest_write_number(&answer, 0x7ff, 4)); /* there were ten */
 			CHECK_OK(kms_digest_write_number(&answer, 0, 1));
 		}
-		if (wrong == 5) {
+		if (wrong >= 5) {
 			CHECK_OK(kms_digest_write_number(&answer, DIGEST_CHILDREN, 1));
 			CHECK_OK(kms_digest_write_number(&answer, 0, 2));
-			CHECK_OK(kms_digest_write_number(&answer, 0, 1)); /* trailing */
 		}
+		if (wrong == 5) CHECK_OK(kms_digest_write_number(&answer, 0, 1)); /* trailing */
 		CHECK_STATUS(KMS_ERR_RECORD, kms_digest_take(d, kms_buf_span(&answer)));
 		CHECK(kms_digest_get_state(d) == KMS_DIGEST_DONE);
 		CHECK_STATUS(KMS_ERR_STATE, kms_digest_take(d, kms_buf_span(&answer)));
