@@ -5,6 +5,7 @@ local boot = require("kms.node.boot")
 local exit = require("kms.cli.exit")
 local log = require("kms.base.log")
 local loop = require("kms.base.loop")
+local poll = require("kms.async.poll")
 local session = require("kms.cli.session")
 local supervisor = require("kms.base.supervisor")
 
@@ -44,17 +45,6 @@ local function announce(cfg, native, world, logs)
 	out:flush()
 end
 
--- Calls say() once the node serves.
-local function announce_when_ready(running, say)
-	local timer
-	timer = loop.every(20, function()
-		if not running:is_ready() then return end
-		loop.close(timer)
-		say()
-	end)
-	return timer
-end
-
 -- A function that calls fn the first time it is called, and then no more.
 local function once(fn)
 	local called = false
@@ -82,14 +72,14 @@ end
 -- Runs the loop until the node has stopped. Returns the exit code.
 local function run_node(running, cfg, logs, native, world)
 	supervisor.ready()
-	local waiting = announce_when_ready(running, function()
+	local stop_waiting = poll.until_true(function() return running:is_ready() end, function()
 		supervisor.status("serving")
 		announce(cfg, native, world, logs)
 	end)
 	local stop = once(function(signal)
 		logs:info("stopping", { signal = signal })
 		supervisor.stopping()
-		loop.close(waiting)
+		stop_waiting()
 		running:stop(function()
 			logs:info("stopped")
 			supervisor.close()
