@@ -9,8 +9,12 @@ local M = {}
 local Visits = {}
 Visits.__index = Visits
 
+local function visit_if_allowed(self, visit)
+	if self.may_visit(visit.peer) then visit.run(visit.peer, visit.cursor) end
+end
+
 local function make(self, visit)
-	if self.may_visit(visit.peer) then loop.try(visit.run, visit.peer, visit.cursor) end
+	loop.try(visit_if_allowed, self, visit)
 	visit.cursor.running, self.running = false, self.running - 1
 	self:start()
 end
@@ -32,8 +36,9 @@ end
 --- Begins visits that wait, as many as there are slots. Returns at once.
 function Visits:start()
 	if self.starting then return end -- a visit that ended without a wait
+	local parallel = self.parallel()
 	self.starting = true
-	while self.waiting[1] and self.running < self.parallel() do
+	while self.waiting[1] and self.running < parallel do
 		self.running = self.running + 1
 		loop.spawn(make, self, table.remove(self.waiting, 1))
 	end
