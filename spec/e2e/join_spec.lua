@@ -158,7 +158,7 @@ describe("a node that joins", function()
 			add(name).on_request = function() return loopback.reply("{}", nil, "503 Not Ready") end
 		end
 		start()
-		wait_reason("master secret sync failed: all 2 members were reached, and none holds the secret")
+		wait_reason("master secret sync failed: reached 2 members, and none holds the secret")
 	end)
 
 	it("gets its records from another peer where the one with the secret has none to give", function()
