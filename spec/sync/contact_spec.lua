@@ -38,6 +38,18 @@ describe("push with nothing to send", function()
 		end
 	end)
 
+	it("contacts it at every interval from four minutes on, so that its time is known", function()
+		t.peers.members[1].features.session = true
+		for _, case in ipairs({ { 239, 2 }, { 241, 4 }, { 3600, 4 } }) do
+			local interval_s, calls = table.unpack(case)
+			t.settings.interval = interval_s
+			t:pass(2 * interval_s * 1000)
+			local before = #t:calls_of(OURS)
+			for _ = 1, 4 do t:pass(interval_s * 1000) end
+			assert.same({ interval_s, calls }, { interval_s, #t:calls_of(OURS) - before })
+		end
+	end)
+
 	it("takes it that a tick may be late by a quarter of an interval, and an answer come after three", function()
 		local peer = t.peers.members[1]
 		peer.features.session = true

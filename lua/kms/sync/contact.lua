@@ -14,6 +14,8 @@ local SECOND_MS = 1000
 -- How old, in intervals, a peer's last answer is when it is contacted at a tick. An answer comes after the tick that
 -- asked for it, so at the second tick from then on it is less than two intervals old.
 local AGE, AGE_OF_OTHERS = 1.25, 0.5
+-- Long intervals are not doubled: what a member says of its clock counts for 10 minutes (kms.node.clock_check).
+local MAX_AGE_MS = 240000
 
 --- Whether a peer that there is nothing to send to is to be contacted at a tick: it is out of its backoff, and has not
 -- answered for long enough. Peers without sessions, and those that did not answer the last call, are contacted at every
@@ -22,8 +24,10 @@ local AGE, AGE_OF_OTHERS = 1.25, 0.5
 function M.is_due(exchange, peer, interval_s, now)
 	if now < peer.retry_ms then return false end
 	if not peer.answered_ms then return true end
-	local age = peer.reachable and exchange:uses_session(peer) and AGE or AGE_OF_OTHERS
-	return now - peer.answered_ms >= age * interval_s * SECOND_MS
+	local interval_ms = interval_s * SECOND_MS
+	local seldom = peer.reachable and exchange:uses_session(peer)
+	local age_ms = seldom and math.min(AGE * interval_ms, MAX_AGE_MS) or AGE_OF_OTHERS * interval_ms
+	return now - peer.answered_ms >= age_ms
 end
 
 --- Contacts a peer. Yields.
