@@ -21,7 +21,7 @@
 
 #define KMS_FETCH_MAX_URL KMS_HTTP_MAX_LINE   /* bytes */
 #define KMS_FETCH_MAX_HEADER (64u << 10)      /* bytes of response headers, interim ones included */
-#define KMS_FETCH_MAX_HEADER_LINES 256        /* of a response */
+#define KMS_FETCH_MAX_HEADER_LINES 256        /* of a response; where its headers are kept */
 #define KMS_FETCH_MAX_SENT_HEADER (64u << 10) /* bytes of headers that the caller adds */
 
 /* ---- the fetcher: connections and bounds ------------------------------------------------- */
@@ -34,7 +34,8 @@ typedef struct kms_fetcher_limits {
 	 * Open connections, busy or idle; checked and unchecked calls have a pool of this size each, and so
 	 * do direct calls that are sent once and those that may be sent again.
 	 * Further transfers wait in libcurl's queue. (One limit for both, because with a lower limit
-	 * for idle ones libcurl would close each connection after use.)
+	 * for idle ones libcurl would close each connection after use.) Direct calls have another such pool,
+	 * an eighth of which is kept for those to this machine.
 	 */
 	unsigned max_connections;
 } kms_fetcher_limits;
@@ -104,7 +105,7 @@ kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value)
  * Starts the transfer. Calls `done` once, later, from the loop or from kms_fetcher_close; never
  * when this fails, and never after kms_fetch_free.
  * Returns: KMS_OK; ERR_BUSY; ERR_STATE when it was started before or the fetcher is closed;
- * ERR_MEMORY.
+ * ERR_MEMORY; of a direct one also ERR_CONNECT, when this machine has no way to the address, and ERR_SYSTEM.
  */
 kms_status kms_fetch_start(kms_fetch *fetch, kms_fetcher *fetcher, void (*done)(void *context),
 			   void *context);

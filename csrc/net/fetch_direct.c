@@ -23,14 +23,13 @@ static bool read_address(struct sockaddr_storage *address, const char *host, con
 	return uv_ip6_addr(text, (int)port, (struct sockaddr_in6 *)address) == 0;
 }
 
-/* Whether calls may go to an address: libcurl gets the others, and refuses them. */
-static bool is_allowed(const struct sockaddr_storage *address)
+static kms_address_class class_of(const struct sockaddr_storage *address)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
 	kms_span bytes = address->ss_family == AF_INET ? kms_span_of(&in->sin_addr, sizeof(in->sin_addr))
 						       : kms_span_of(&in6->sin6_addr, sizeof(in6->sin6_addr));
-	return kms_address_classify(bytes) == KMS_ADDRESS_PUBLIC;
+	return kms_address_classify(bytes);
 }
 
 /* A part of the parsed URL, as text that curl_free frees; NULL when it has none. */
@@ -75,15 +74,20 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 	struct sockaddr_storage address = { 0 };
 	char *scheme = part_of(fetch, CURLUPART_SCHEME, 0);
 	char *port = part_of(fetch, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-	bool suits = scheme && port && strcmp(scheme, "http") == 0 && strcmp(request->method, "HEAD") != 0 &&
-		     !request->proxy && !request->unix_socket && !request->stall_s &&
-		     read_address(&address, host, port) && (!request->check_address || is_allowed(&address));
+	char *zone = part_of(fetch, CURLUPART_ZONEID, 0); /* the host comes without it */
+	bool suits = scheme && port && !zone && strcmp(scheme, "http") == 0 &&
+		     strcmp(request->method, "HEAD") != 0 && !request->proxy && !request->unix_socket &&
+		     !request->stall_s && read_address(&address, host, port);
+	/* libcurl refuses the others. */
+	suits = suits && (!request->check_address || class_of(&address) == KMS_ADDRESS_PUBLIC);
 	curl_free(scheme);
 	curl_free(port);
+	curl_free(zone);
 	if (!suits) return KMS_OK;
 	fetch->direct = kms_heap_alloc(1, sizeof(*fetch->direct));
 	ENSURE(fetch->direct, KMS_ERR_MEMORY);
 	fetch->direct->address = address;
+	fetch->direct->is_local = class_of(&address) == KMS_ADDRESS_LOOPBACK;
 	fetch->direct->body = request->body;
 	fetch->direct->head = kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_URL + KMS_FETCH_MAX_SENT_HEADER);
 	return write_head(&fetch->direct->head, fetch, request->method, host);

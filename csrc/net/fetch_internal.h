@@ -1,12 +1,13 @@
 /*
  * What the files of the HTTP client share. Each uses only those above it in this header:
- * fetch_memory.c, fetch_direct.c, fetch_link.c, fetch_header.c, fetch_transfer.c, fetch_loop.c; fetch.c is on
- * top.
+ * fetch_memory.c, fetch_direct.c, fetch_answer.c, fetch_link.c, fetch_header.c, fetch_transfer.c,
+ * fetch_loop.c; fetch.c is on top.
  */
 #ifndef KMS_NET_FETCH_INTERNAL_H
 #define KMS_NET_FETCH_INTERNAL_H
 
 #include <curl/curl.h>
+#include <http_parser.h>
 #include <sys/queue.h>
 
 #include "net/fetch.h"
@@ -25,6 +26,7 @@ typedef struct fetch_direct {
 	kms_text body;
 	struct fetch_link *link; /* the connection that carries it */
 	TAILQ_ENTRY(kms_fetch) waiting;
+	bool is_local;   /* the address is this machine's */
 	bool is_waiting; /* for a connection */
 	bool sent;       /* a byte of the request, at least */
 	unsigned http_status;
@@ -78,6 +80,32 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 void fetch_direct_free(kms_fetch *fetch);
 /* Adds a line to the request's head. */
 kms_status fetch_direct_append_line(kms_fetch *fetch, const char *line);
+
+/* ---- fetch_answer.c -------------------------------------------------------------------------- */
+
+/* A response that arrives. */
+typedef struct fetch_answer {
+	http_parser parser;
+	kms_buf *body;     /* borrowed */
+	size_t head_bytes; /* of its head and of interim ones, so far */
+	bool has_head;     /* its head is complete */
+	bool complete;     /* all of it is */
+	bool keep;         /* complete: the server keeps the connection, and has sent nothing more */
+	kms_status refused;
+} fetch_answer;
+
+/* Begins to read a response. It must not move until that ends. */
+void fetch_answer_begin(fetch_answer *answer, kms_buf *body);
+/* The most bytes that it takes next. */
+size_t fetch_answer_room(const fetch_answer *answer);
+/*
+ * Takes what has arrived, at most as much as there is room for.
+ * Returns: KMS_OK; ERR_HTTP; ERR_TOO_LARGE for more than KMS_FETCH_MAX_HEADER bytes before the body, or a
+ * body of more than its buffer may have; ERR_MEMORY.
+ */
+kms_status fetch_answer_take(fetch_answer *answer, const char *bytes, size_t len);
+/* Takes the end of the connection. Returns whether the response is complete. */
+bool fetch_answer_end(fetch_answer *answer);
 
 /* ---- fetch_link.c ----------------------------------------------------------------------------- */
 

@@ -1,35 +1,34 @@
 /*
- * Connections of transfers without libcurl (fetch.h). A call takes one write and one read, since its
- * connection stays registered with the loop as long as it is kept alive. Through libcurl 7.88 it took two
+ * Connections of transfers without libcurl (fetch.h). A call takes one look, one write and one read, since
+ * its connection stays registered with the loop as long as it is kept alive. Through libcurl 7.88 it took two
  * polls and two to four changes of that registration more, and 17 us of CPU time more.
  */
 #include "net/fetch_internal.h"
 
-#include <http_parser.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "kms/secret.h"
 
 #define READ_BYTES 16384 /* that one read takes at most */
+#define LOCAL_PART 8     /* one in so many connections is kept for transfers to this machine */
 
 /* A connection, which carries one transfer at a time. */
 struct fetch_link {
 	uv_tcp_t tcp;
 	uv_connect_t connecting;
 	uv_write_t writing;
-	http_parser parser;
+	fetch_answer answer;
 	TAILQ_ENTRY(fetch_link) entry; /* while idle */
 	fetch_links *links;
 	kms_fetch *fetch; /* NULL while idle or closing */
 	struct sockaddr_storage address;
 	bool used;     /* an earlier transfer was complete */
 	bool answered; /* a byte of the response has arrived */
-	bool complete; /* the whole response has */
-	bool keep;     /* the server keeps the connection */
-	kms_status refused;
 };
 
 /* ---- connections ---------------------------------------------------------------------------------- */
@@ -58,13 +57,30 @@ static void link_idle(fetch_link *link)
 	TAILQ_INSERT_HEAD(&link->links->idle, link, entry);
 }
 
+/*
+ * Whether nothing has arrived on an idle connection, not even its end, that the loop has not seen yet: it
+ * would be taken for the answer to the next request.
+ */
+static bool is_quiet(const fetch_link *link)
+{
+	uv_os_fd_t fd;
+	char byte;
+	if (uv_fileno((const uv_handle_t *)&link->tcp, &fd) != 0) return false;
+	ssize_t count = recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+	return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 static fetch_link *take_idle(fetch_links *links, const struct sockaddr_storage *address)
 {
-	fetch_link *link = TAILQ_FIRST(&links->idle);
-	while (link && memcmp(&link->address, address, sizeof(*address)) != 0)
-		link = TAILQ_NEXT(link, entry);
-	if (link) TAILQ_REMOVE(&links->idle, link, entry);
-	return link;
+	fetch_link *next;
+	for (fetch_link *link = TAILQ_FIRST(&links->idle); link; link = next) {
+		next = TAILQ_NEXT(link, entry);
+		if (memcmp(&link->address, address, sizeof(*address)) != 0) continue;
+		TAILQ_REMOVE(&links->idle, link, entry);
+		if (is_quiet(link)) return link;
+		link_close(link);
+	}
+	return NULL;
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -74,17 +90,15 @@ static void on_written(uv_write_t *request, int status)
 }
 
 /* Writes the request; what the kernel does not take now, libuv writes later. Returns false where nothing was
- * sent. */
+ * sent, nor will be. */
 static bool send_request(fetch_link *link)
 {
 	fetch_direct *direct = link->fetch->direct;
 	char length[KMS_DECIMAL_MAX + 32];
 	size_t head = direct->head.len, sent = 0, part = 0;
 
-	http_parser_init(&link->parser, HTTP_RESPONSE);
-	link->parser.data = link;
-	link->answered = link->complete = link->keep = false;
-	link->refused = KMS_OK;
+	fetch_answer_begin(&link->answer, &link->fetch->body);
+	link->answered = false;
 	int len = direct->body.text
 		      ? snprintf(length, sizeof(length), "Content-Length: %zu\r\n\r\n", direct->body.len)
 		      : snprintf(length, sizeof(length), "\r\n");
@@ -106,20 +120,27 @@ static bool send_request(fetch_link *link)
 	}
 	parts[part].base += sent;
 	parts[part].len -= sent;
+	/* From here on libuv may send at any time. */
+	if (uv_write(&link->writing, (uv_stream_t *)&link->tcp, parts + part, count - (unsigned)part,
+		     on_written) == 0)
+		direct->sent = true;
 	/* What has been sent in part is not begun again elsewhere: it would end at its deadline. */
-	return uv_write(&link->writing, (uv_stream_t *)&link->tcp, parts + part, count - (unsigned)part,
-			on_written) == 0 ||
-	       direct->sent;
+	return direct->sent;
 }
 
 static void finish(fetch_link *link, kms_status status);
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer);
 
-/* All connections read into one buffer, which on_read empties and wipes before the next of them reads. */
+/*
+ * All connections read into one buffer, which on_read empties and wipes before the next of them reads. Of
+ * what comes before a body no more is read than a head may have.
+ */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
+	fetch_link *link = FETCH_OWNER(fetch_link, tcp, handle);
+	size_t room = fetch_answer_room(&link->answer);
 	(void)suggested;
-	*buffer = uv_buf_init(FETCH_OWNER(fetch_link, tcp, handle)->links->buffer, READ_BYTES);
+	*buffer = uv_buf_init(link->links->buffer, (unsigned)(room < READ_BYTES ? room : READ_BYTES));
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -161,6 +182,12 @@ static kms_status link_open(fetch_links *links, kms_fetch *fetch)
 	return KMS_ERR_CONNECT;
 }
 
+/* How many connections may be open for a transfer: servers that hang leave some for this machine's. */
+static unsigned limit_of(const fetch_links *links, const kms_fetch *fetch)
+{
+	return fetch->direct->is_local ? links->max : links->max - links->max / LOCAL_PART;
+}
+
 /* Sends the request on an idle connection or, unless one is to be used, on a new one. ERR_BUSY: all are in
  * use. */
 static kms_status begin(kms_fetch *fetch, fetch_links *links, bool fresh)
@@ -172,7 +199,8 @@ static kms_status begin(kms_fetch *fetch, fetch_links *links, bool fresh)
 		if (send_request(link)) return KMS_OK;
 		link_close(link);
 	}
-	if (links->count == links->max) {
+	/* A fresh one replaces another, which is closed. */
+	if (links->count >= (fresh ? links->max : limit_of(links, fetch))) {
 		link = TAILQ_LAST(&links->idle, fetch_link_list); /* to another address */
 		ENSURE(link, KMS_ERR_BUSY);
 		TAILQ_REMOVE(&links->idle, link, entry);
@@ -181,12 +209,16 @@ static kms_status begin(kms_fetch *fetch, fetch_links *links, bool fresh)
 	return link_open(links, fetch);
 }
 
-/* Begins transfers that wait for a connection. One that cannot begin waits on, until its deadline. */
+/* Begins transfers that wait for a connection. One that cannot begin waits on, until its deadline, and delays
+ * no other. */
 static void begin_next(fetch_links *links)
 {
-	kms_fetch *fetch;
-	while (!links->closed && (fetch = TAILQ_FIRST(&links->waiting))) {
-		if (begin(fetch, links, false) != KMS_OK) return;
+	kms_fetch *next;
+	for (kms_fetch *fetch = TAILQ_FIRST(&links->waiting); fetch && !links->closed; fetch = next) {
+		next = TAILQ_NEXT(fetch, direct->waiting);
+		kms_status status = begin(fetch, links, false);
+		if (status == KMS_ERR_BUSY && links->count == links->max) return;
+		if (status != KMS_OK) continue;
 		TAILQ_REMOVE(&links->waiting, fetch, direct->waiting);
 		fetch->direct->is_waiting = false;
 	}
@@ -200,8 +232,9 @@ static void finish(fetch_link *link, kms_status status)
 	kms_fetch *fetch = link->fetch;
 	fetch_links *links = link->links;
 
-	fetch->direct->http_status = link->parser.status_code;
-	if (status == KMS_OK && link->keep && uv_stream_get_write_queue_size((uv_stream_t *)&link->tcp) == 0)
+	fetch->direct->http_status = link->answer.parser.status_code;
+	if (status == KMS_OK && link->answer.keep &&
+	    uv_stream_get_write_queue_size((uv_stream_t *)&link->tcp) == 0)
 		link_idle(link);
 	else
 		link_close(link);
@@ -210,54 +243,8 @@ static void finish(fetch_link *link, kms_status status)
 	links->owner->deliver(links);
 }
 
-static int refuse(fetch_link *link, kms_status status)
-{
-	link->refused = status;
-	return -1;
-}
-
-static int on_headers_complete(http_parser *parser)
-{
-	fetch_link *link = parser->data;
-	kms_buf *body = &link->fetch->body;
-
-	if (parser->upgrade || parser->status_code == 101) return refuse(link, KMS_ERR_HTTP);
-	if (parser->content_length == UINT64_MAX || parser->status_code < 200) return 0;
-	if (parser->content_length > body->max) return refuse(link, KMS_ERR_TOO_LARGE);
-	/* Growing step by step would copy the body again and again. */
-	kms_status status =
-	    parser->content_length ? kms_buf_reserve(body, (size_t)parser->content_length) : KMS_OK;
-	return status == KMS_OK ? 0 : refuse(link, status);
-}
-
-static int on_body(http_parser *parser, const char *bytes, size_t len)
-{
-	fetch_link *link = parser->data;
-	kms_status status = kms_buf_append(&link->fetch->body, kms_span_of(bytes, len));
-	return status == KMS_OK ? 0 : refuse(link, status);
-}
-
-static int on_message_complete(http_parser *parser)
-{
-	fetch_link *link = parser->data;
-	if (parser->status_code < 200) return 0; /* interim: the response follows */
-	link->complete = true;
-	link->keep = http_should_keep_alive(parser);
-	http_parser_pause(parser, 1);
-	return 0;
-}
-
-/* Parses bytes, or the end of the connection (0). Returns how many belong to the response. */
-static size_t parse(fetch_link *link, const char *bytes, size_t len)
-{
-	static const http_parser_settings settings = { .on_headers_complete = on_headers_complete,
-						       .on_body = on_body,
-						       .on_message_complete = on_message_complete };
-	return http_parser_execute(&link->parser, &settings, bytes, len);
-}
-
-/* The server has closed a connection, or it failed. */
-static void on_end(fetch_link *link)
+/* The server has closed a connection, or it failed. In: closed - it was closed in order. */
+static void on_end(fetch_link *link, bool closed)
 {
 	kms_fetch *fetch = link->fetch;
 	fetch_links *links = link->links;
@@ -270,20 +257,21 @@ static void on_end(fetch_link *link)
 		links->owner->deliver(links);
 		return;
 	}
-	(void)parse(link, NULL, 0);
-	link->keep = false;
-	finish(link, link->complete ? KMS_OK : KMS_ERR_CONNECT);
+	/* The body may end where the connection does, but not where that breaks. */
+	bool complete = closed && fetch_answer_end(&link->answer);
+	finish(link, complete ? KMS_OK : KMS_ERR_CONNECT);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
 	fetch_link *link = FETCH_OWNER(fetch_link, tcp, stream);
-	size_t len = count > 0 ? (size_t)count : 0, parsed = 0;
+	size_t len = count > 0 ? (size_t)count : 0;
+	kms_status status = KMS_OK;
 
 	if (count == 0) return;
 	if (link->fetch && len) {
 		link->answered = true;
-		parsed = parse(link, buffer->base, len);
+		status = fetch_answer_take(&link->answer, buffer->base, len);
 	}
 	kms_wipe(buffer->base, len);
 	if (!link->fetch) {
@@ -291,12 +279,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 		TAILQ_REMOVE(&link->links->idle, link, entry);
 		link_close(link);
 	} else if (!len) {
-		on_end(link);
-	} else if (link->complete) {
-		link->keep = link->keep && parsed == len;
-		finish(link, KMS_OK);
-	} else if (HTTP_PARSER_ERRNO(&link->parser) != HPE_OK) {
-		finish(link, link->refused != KMS_OK ? link->refused : KMS_ERR_HTTP);
+		on_end(link, count == UV_EOF);
+	} else if (link->answer.complete || status != KMS_OK) {
+		finish(link, status);
 	}
 }
 
