@@ -1,5 +1,5 @@
 /*
- * The guarded arena: one private mapping between two inaccessible pages, locked, left out of
+ * The guarded arena: one private mapping between inaccessible pages, locked, left out of
  * core dumps, empty in a forked child; an allocator over it (arena.h); OpenSSL's allocations.
  *
  * Why not OpenSSL's own secure heap: measured on the target, a malloc and free of 200 bytes
@@ -118,13 +118,16 @@ static kms_status arena_create(size_t size)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t total;
 	uint64_t key;
-	ENSURE(KMS_ADD(&total, size, 2 * page), KMS_ERR_RANGE);
+	ENSURE(KMS_ADD(&total, size, 2 * page + KMS_HUGE_PAGE), KMS_ERR_RANGE);
 	ENSURE(getrandom(&key, sizeof(key), 0) == sizeof(key), KMS_ERR_SYSTEM);
 
 	void *memory = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ENSURE(memory != MAP_FAILED, KMS_ERR_SYSTEM);
 	DEFER(mapping_release) mapping map = { memory, total };
+	/* In huge pages, where there are any: the keys of thousands of sessions lie far apart. */
 	uint8_t *base = map.memory + page;
+	base += -(uintptr_t)base % KMS_HUGE_PAGE;
+	(void)madvise(base, size, MADV_HUGEPAGE);
 	ENSURE(mprotect(base, size, PROT_READ | PROT_WRITE) == 0, KMS_ERR_SYSTEM);
 	ENSURE(madvise(base, size, MADV_DONTDUMP) == 0, KMS_ERR_SYSTEM);
 	ENSURE(madvise(base, size, MADV_WIPEONFORK) == 0, KMS_ERR_SYSTEM);

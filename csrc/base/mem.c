@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/ensure.h"
 #include "base/testing.h"
@@ -43,6 +44,15 @@ void *kms_heap_resize(void *memory, size_t size)
 	ENSURE(size > 0, NULL);
 	ENSURE(kms_mem_permit(), NULL);
 	return realloc(memory, size);
+}
+
+void *kms_heap_alloc_huge(void)
+{
+	ENSURE(kms_mem_permit(), NULL);
+	void *memory = aligned_alloc(KMS_HUGE_PAGE, KMS_HUGE_PAGE);
+	/* Where the system has no huge pages it says so, and the memory serves as it is. */
+	if (memory) (void)madvise(memory, KMS_HUGE_PAGE, MADV_HUGEPAGE);
+	return memory;
 }
 
 void kms_heap_free(void *memory)

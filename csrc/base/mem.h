@@ -13,6 +13,14 @@ void *kms_heap_alloc(size_t count, size_t size);
 /* Like realloc: on failure NULL, and the old block stays. New bytes are not zeroed. */
 void *kms_heap_resize(void *memory, size_t size);
 
+#define KMS_HUGE_PAGE ((size_t)2 << 20) /* bytes */
+
+/*
+ * A huge page, and the hint that it be one: the processor finds its bytes without a walk through page tables
+ * for each 4 KiB that were not used of late. Not zeroed; NULL when there is no memory.
+ */
+void *kms_heap_alloc_huge(void);
+
 /* NULL is fine. */
 void kms_heap_free(void *memory);
 

@@ -57,6 +57,7 @@ TEST(pages_are_locked_undumpable_and_between_guard_pages)
 	CHECK(find_mapping(&arena, memory));
 	CHECK(arena.to - arena.from == kms_guarded_size());
 	CHECK(kms_guarded_size() == ARENA);
+	CHECK(arena.from % KMS_HUGE_PAGE == 0);
 	CHECK(has_flag(&arena, "lo"));
 	CHECK(has_flag(&arena, "dd"));
 	CHECK(has_flag(&arena, "wf"));
@@ -347,6 +348,13 @@ TEST(allocation_faults_are_counted_and_hit_once)
 	CHECK(heap && heap[15] == 9);
 	kms_heap_free(heap);
 	kms_heap_free(NULL);
+	kms_mem_fail_after(1);
+	CHECK(kms_heap_alloc_huge() == NULL);
+	kms_mem_fail_after(0);
+	uint8_t *huge = kms_heap_alloc_huge();
+	CHECK(huge && (uintptr_t)huge % KMS_HUGE_PAGE == 0);
+	huge[0] = huge[KMS_HUGE_PAGE - 1] = 1;
+	kms_heap_free(huge);
 }
 
 static void granted_with_limit(void *unused)
