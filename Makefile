@@ -41,8 +41,8 @@ FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard $(if $(TEST),spec/$(TEST)/fuzz_
 KIT_SRC  := $(wildcard spec/support/testkit*.c)
 TOOLS    := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(filter-out $(KIT_SRC),$(wildcard spec/support/*.c)))
 TESTKIT  := $(BUILD)/spec/kms_testkit.so
-PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so $(BUILD)/spec/shifted_clock.so $(BUILD)/spec/seeded_random.so \
-	$(BUILD)/spec/never_ends.so
+PRELOADS := $(BUILD)/spec/nsm_fake.so $(BUILD)/spec/insider.so $(BUILD)/spec/shifted_clock.so $(BUILD)/spec/late_socket.so \
+	$(BUILD)/spec/seeded_random.so $(BUILD)/spec/never_ends.so
 FAULTY   := $(BUILD)/spec/faulty/kms_native.so
 BENCHES  := $(patsubst spec/bench/%.c,$(BUILD)/spec/%,$(wildcard spec/bench/*.c))
 

@@ -2,6 +2,7 @@
 
 local fetch = require("kms.http.fetch")
 local loopback = require("spec.support.loopback")
+local preload = require("spec.support.preload")
 local uv = require("luv")
 
 local run, reply = loopback.run, loopback.reply
@@ -56,5 +57,20 @@ describe("fetch", function()
 				assert.same({ nil, "ERR_URL", nil }, { response, code, sent })
 			end
 		end)
+	end)
+
+	it("says that a request may have been sent which the kernel takes late", function()
+		local output, status = loopback.child([[
+			local fetch = require("kms.http.fetch")
+			local loopback = require("spec.support.loopback")
+			loopback.run(function()
+				local silent = loopback.serve(function() return true end)
+				local response, _, code, sent = fetch.request({
+					url = silent.url .. "/late", method = "POST", body = "body", direct = true, once = true, timeout_ms = 2000,
+				})
+				print(response, code, sent, (table.concat(silent.seen):match("^POST /late .*\r\n\r\n(body)$")))
+			end)
+		]], preload("late_socket"))
+		assert.same({ "nil\tERR_TIMEOUT\ttrue\tbody\n", 0 }, { output, status })
 	end)
 end)

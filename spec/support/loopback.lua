@@ -102,12 +102,14 @@ function M.answering_once(bytes)
 end
 
 --- Runs Lua in another process; its output and exit status.
-function M.child(code)
+-- @param preloaded  value of LD_PRELOAD; nil: this process's
+function M.child(code, preloaded)
 	local path = os.tmpname()
 	local file = assert(io.open(path, "w"))
 	file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), code)
 	file:close()
-	local pipe = assert(io.popen("timeout 60 lua5.4 " .. path .. " 2>&1"))
+	local set = preloaded and ("env 'LD_PRELOAD=%s' "):format(preloaded) or ""
+	local pipe = assert(io.popen("timeout 60 " .. set .. "lua5.4 " .. path .. " 2>&1"))
 	local output = pipe:read("a")
 	local _, _, status = pipe:close()
 	os.remove(path)
