@@ -52,6 +52,13 @@ typedef struct test_case {
 		if (*failed_) return;         \
 	} while (0)
 
+/* valgrind handles some of the calls of a confined process itself, so there is nothing to test there. */
+static inline bool test_under_valgrind(void)
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+	return preloaded && strstr(preloaded, "vgpreload");
+}
+
 static inline int test_main(const test_case *cases, size_t count, size_t arena, int argc, char **argv)
 {
 	int passed = 0, bad = 0;

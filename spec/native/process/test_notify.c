@@ -114,6 +114,7 @@ TEST(a_supervisor_that_does_not_read_keeps_nobody_waiting)
 
 TEST(a_confined_process_is_heard)
 {
+	if (test_under_valgrind()) return;
 	const char *path = path_of(60);
 	int fd = listen_at(path, strlen(path), false);
 	pid_t child = fork();

@@ -95,13 +95,6 @@ static bool ended_by_the_filter(int status)
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
 }
 
-/* valgrind handles some of these calls itself, so there is nothing to test there. */
-static bool under_valgrind(void)
-{
-	const char *preloaded = getenv("LD_PRELOAD");
-	return preloaded && strstr(preloaded, "vgpreload");
-}
-
 TEST(hardening_takes_effect)
 {
 	CHECK(child_status(harden) == 0);
@@ -109,19 +102,19 @@ TEST(hardening_takes_effect)
 
 TEST(threads_started_before_are_confined_too)
 {
-	if (under_valgrind()) return;
+	if (test_under_valgrind()) return;
 	CHECK(ended_by_the_filter(child_status(older_thread)));
 }
 
 TEST(no_child_is_started)
 {
-	if (under_valgrind()) return;
+	if (test_under_valgrind()) return;
 	CHECK(ended_by_the_filter(child_status(start_a_child)));
 }
 
 TEST(what_a_node_needs_still_works)
 {
-	if (under_valgrind()) return;
+	if (test_under_valgrind()) return;
 	CHECK(child_status(use_what_a_node_needs) == 0);
 }
 
