@@ -31,11 +31,10 @@ typedef struct kms_fetcher kms_fetcher;
 typedef struct kms_fetcher_limits {
 	unsigned max_transfers; /* running and queued; more: kms_fetch_start returns ERR_BUSY */
 	/*
-	 * Open connections, busy or idle; checked and unchecked calls have a pool of this size each, and so
-	 * do direct calls that are sent once and those that may be sent again.
-	 * Further transfers wait in libcurl's queue. (One limit for both, because with a lower limit
-	 * for idle ones libcurl would close each connection after use.) Direct calls have another such pool,
-	 * an eighth of which is kept for those to this machine.
+	 * Open connections, busy or idle, of each of four pools: checked and unchecked calls, and direct ones
+	 * that are sent once and others. Further transfers wait in libcurl's queue, or for a direct
+	 * connection. (One limit for both, because with a lower limit for idle ones libcurl would close each
+	 * connection after use.)
 	 */
 	unsigned max_connections;
 } kms_fetcher_limits;

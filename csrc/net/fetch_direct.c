@@ -23,13 +23,13 @@ static bool read_address(struct sockaddr_storage *address, const char *host, con
 	return uv_ip6_addr(text, (int)port, (struct sockaddr_in6 *)address) == 0;
 }
 
-static kms_address_class class_of(const struct sockaddr_storage *address)
+static bool is_public(const struct sockaddr_storage *address)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
 	kms_span bytes = address->ss_family == AF_INET ? kms_span_of(&in->sin_addr, sizeof(in->sin_addr))
 						       : kms_span_of(&in6->sin6_addr, sizeof(in6->sin6_addr));
-	return kms_address_classify(bytes);
+	return kms_address_classify(bytes) == KMS_ADDRESS_PUBLIC;
 }
 
 /* A part of the parsed URL, as text that curl_free frees; NULL when it has none. */
@@ -79,7 +79,7 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 		     strcmp(request->method, "HEAD") != 0 && !request->proxy && !request->unix_socket &&
 		     !request->stall_s && read_address(&address, host, port);
 	/* libcurl refuses the others. */
-	suits = suits && (!request->check_address || class_of(&address) == KMS_ADDRESS_PUBLIC);
+	suits = suits && (!request->check_address || is_public(&address));
 	curl_free(scheme);
 	curl_free(port);
 	curl_free(zone);
@@ -87,7 +87,6 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 	fetch->direct = kms_heap_alloc(1, sizeof(*fetch->direct));
 	ENSURE(fetch->direct, KMS_ERR_MEMORY);
 	fetch->direct->address = address;
-	fetch->direct->is_local = class_of(&address) == KMS_ADDRESS_LOOPBACK;
 	fetch->direct->body = request->body;
 	fetch->direct->head = kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_URL + KMS_FETCH_MAX_SENT_HEADER);
 	return write_head(&fetch->direct->head, fetch, request->method, host);

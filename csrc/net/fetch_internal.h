@@ -26,7 +26,6 @@ typedef struct fetch_direct {
 	kms_text body;
 	struct fetch_link *link; /* the connection that carries it */
 	TAILQ_ENTRY(kms_fetch) waiting;
-	bool is_local;   /* the address is this machine's */
 	bool is_waiting; /* for a connection */
 	bool sent;       /* a byte of the request, at least */
 	unsigned http_status;

@@ -15,7 +15,6 @@
 #include "kms/secret.h"
 
 #define READ_BYTES 16384 /* that one read takes at most */
-#define LOCAL_PART 8     /* one in so many connections is kept for transfers to this machine */
 
 /* A connection, which carries one transfer at a time. */
 struct fetch_link {
@@ -182,12 +181,6 @@ static kms_status link_open(fetch_links *links, kms_fetch *fetch)
 	return KMS_ERR_CONNECT;
 }
 
-/* How many connections may be open for a transfer: servers that hang leave some for this machine's. */
-static unsigned limit_of(const fetch_links *links, const kms_fetch *fetch)
-{
-	return fetch->direct->is_local ? links->max : links->max - links->max / LOCAL_PART;
-}
-
 /* Sends the request on an idle connection or, unless one is to be used, on a new one. ERR_BUSY: all are in
  * use. */
 static kms_status begin(kms_fetch *fetch, fetch_links *links, bool fresh)
@@ -199,8 +192,7 @@ static kms_status begin(kms_fetch *fetch, fetch_links *links, bool fresh)
 		if (send_request(link)) return KMS_OK;
 		link_close(link);
 	}
-	/* A fresh one replaces another, which is closed. */
-	if (links->count >= (fresh ? links->max : limit_of(links, fetch))) {
+	if (links->count == links->max) {
 		link = TAILQ_LAST(&links->idle, fetch_link_list); /* to another address */
 		ENSURE(link, KMS_ERR_BUSY);
 		TAILQ_REMOVE(&links->idle, link, entry);
@@ -217,7 +209,7 @@ static void begin_next(fetch_links *links)
 	for (kms_fetch *fetch = TAILQ_FIRST(&links->waiting); fetch && !links->closed; fetch = next) {
 		next = TAILQ_NEXT(fetch, direct->waiting);
 		kms_status status = begin(fetch, links, false);
-		if (status == KMS_ERR_BUSY && links->count == links->max) return;
+		if (status == KMS_ERR_BUSY) return;
 		if (status != KMS_OK) continue;
 		TAILQ_REMOVE(&links->waiting, fetch, direct->waiting);
 		fetch->direct->is_waiting = false;

@@ -9,7 +9,7 @@ local wait = require("spec.support.wait")
 local run, reply = loopback.run, loopback.reply
 
 local MAX_HEADER = 65536 -- KMS_FETCH_MAX_HEADER
-local MAX_CONNECTIONS, FOR_LOCAL = 64, 8 -- of csrc/bind/fetch.c; one in LOCAL_PART of csrc/net/fetch_link.c
+local MAX_CONNECTIONS = 64 -- csrc/bind/fetch.c
 
 local function post(url, more)
 	local options = { url = url, method = "POST", body = "body", timeout_ms = 60000, direct = true, once = true }
@@ -160,27 +160,6 @@ describe("fetch, directly, by a hostile server", function()
 				assert.same({ after, "answer 2" }, { after, assert(post(server.url)).body })
 				assert.same({ after, 2 }, { after, server.accepted })
 			end
-		end)
-	end)
-
-	it("leaves connections for this machine's services where others hang", function()
-		run(function()
-			local silent = loopback.serve(function() return true end)
-			local failed = 0
-			local function hang(url, timeout_ms)
-				coroutine.wrap(function()
-					if not post(url, { timeout_ms = timeout_ms }) then failed = failed + 1 end
-				end)()
-			end
-			-- Not a loopback address, but the kernel takes it for one.
-			local other = "http://0.0.0.0:" .. silent.port
-			for _ = 1, MAX_CONNECTIONS do hang(other, 3000) end
-			local kept = MAX_CONNECTIONS - FOR_LOCAL
-			wait.until_true("the connections", function() return #silent.seen == kept end)
-			local good = loopback.answering(reply("{}"))
-			assert.equal(200, assert(post(good.url)).status)
-			assert.same({ kept, 0 }, { silent.accepted, failed })
-			wait.until_true("the others to end", function() return failed == MAX_CONNECTIONS end)
 		end)
 	end)
 
