@@ -57,6 +57,14 @@ describe("nova-kms attest", function()
 		})
 	end)
 
+	-- The option was refused, though a document's nonce may be empty.
+	it("verifies a document whose nonce is empty", function()
+		make("--time", STAMP, "--nonce", "")
+		assert.same({ 0 }, { (verify("--time", STAMP, "--allow-debug", "--nonce", "")) })
+		make("--time", STAMP, "--nonce", NONCE)
+		assert.same({ exit.UNEXPECTED, "nonce" }, { verify("--time", STAMP, "--allow-debug", "--nonce", "") })
+	end)
+
 	it("exits by the class of the failure, and names it", function()
 		local function expect(code, failure, ...)
 			assert.same({ code, failure }, { verify(...) })

@@ -12,7 +12,8 @@ local KEY_ALLOWED = "a teePubkey: a P-384 key as 240 hexadecimal digits (DER), o
 
 -- The kinds of values that have a form, and the types that check it.
 local FORMS = {
-	URL = { "base_url", "url" }, WALLET = { "wallet" }, HEX = { "hex", "tee_pubkey" }, ID = { "id", "int" },
+	URL = { "base_url", "url" }, WALLET = { "wallet" }, ID = { "id", "int" },
+	HEX = { "hex", "hex_or_empty", "tee_pubkey" },
 	ADDRESS = { "wallet", "contract", "ip_address", "bind" },
 }
 
@@ -70,7 +71,7 @@ describe("kms.cli.option_types", function()
 			{ "--wallet", WALLET .. "0", WALLET_ALLOWED, "app", "add" },
 			{ "--pubkey", "zz", KEY_ALLOWED, "app", "add" },
 			{ "--public-key", "zz", "an even number of hexadecimal digits", "attest", "verify", "file" },
-			{ "--nonce", "0x1", "an even number of hexadecimal digits", "attest", "show", "file" },
+			{ "--nonce", "0x1", "an even number of hexadecimal digits, or none", "attest", "show", "file" },
 			{ "--app", "0", "a whole number from 1 to 18446744073709551615", "audit", "find" },
 			{ "--app-id", "18446744073709551616", "a whole number from 1 to 18446744073709551615", "recovery", "give" },
 			{ "--remote", "nowhere", "an IP address", "policy", "explain", "derive" },
@@ -103,6 +104,7 @@ describe("kms.cli.option_types", function()
 		assert.equal("https://rpc/v3/Key?a=b", types.url.parse("https://rpc/v3/Key?a=b"))
 		assert.equal("00ff", types.hex.parse("0x00FF"))
 		assert.is_nil(types.hex.parse("0x"))
+		assert.equal("", types.hex_or_empty.parse("0x"))
 		local point = "04aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7"
 			.. "3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f"
 		assert.equal(point, types.tee_pubkey.parse(point:upper()))

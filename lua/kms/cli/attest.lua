@@ -121,7 +121,7 @@ local function run_make(parsed, world)
 	return exit.OK
 end
 
-local NONCE = { name = "nonce", value = "HEX", type = "hex", help = "nonce of the document" }
+local NONCE = { name = "nonce", value = "HEX", type = "hex_or_empty", help = "nonce of the document" }
 local PCR = { name = "pcr", value = "FILE", help = "allow list, a Lua table as in docs/operating.md" }
 
 local CHECKS = {

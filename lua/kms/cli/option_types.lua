@@ -32,14 +32,22 @@ M.wallet = {
 	allowed = "a wallet's address: 0x and 40 hexadecimal digits",
 }
 
+local function hex_digits(text)
+	local digits = text:gsub("^0[xX]", ""):lower()
+	return #digits % 2 == 0 and not digits:find("%X") and digits or nil
+end
+
 --- Bytes as hexadecimal digits, in lower case without 0x.
 M.hex = {
 	parse = function(text)
-		local digits = text:gsub("^0[xX]", ""):lower()
-		return #digits > 0 and #digits % 2 == 0 and not digits:find("%X") and digits or nil
+		local digits = hex_digits(text)
+		return digits ~= "" and digits or nil
 	end,
 	allowed = "an even number of hexadecimal digits",
 }
+
+--- Likewise, but there may be none: the nonce of a document may be empty.
+M.hex_or_empty = { parse = hex_digits, allowed = M.hex.allowed .. ", or none" }
 
 local DER_BYTES, POINT_BYTES = 120, 97 -- of a P-384 key
 
