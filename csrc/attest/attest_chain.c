@@ -44,16 +44,21 @@ X509 *kms_attest_certificate_parse(kms_span der)
 	return exact;
 }
 
-EVP_PKEY *kms_attest_certificate_key(const X509 *certificate)
+kms_status kms_attest_certificate_key(EVP_PKEY **key, kms_attest_failure *failure, kms_attest_failure name,
+				      const X509 *certificate)
 {
 	uint8_t der[KMS_P384_DER], point[KMS_P384_POINT];
 	unsigned char *at = der;
-	const X509_PUBKEY *key = X509_get_X509_PUBKEY(certificate);
+	const X509_PUBKEY *public = X509_get_X509_PUBKEY(certificate);
+	*key = NULL;
 	/* Compare the encoded key, not a curve name that the library derives from it. */
-	if (i2d_X509_PUBKEY(key, NULL) != (int)sizeof(der) || i2d_X509_PUBKEY(key, &at) != (int)sizeof(der))
-		return NULL;
-	if (kms_p384_point_parse(point, KMS_SPAN(der)) != KMS_OK) return NULL;
-	return X509_PUBKEY_get0(key);
+	if (i2d_X509_PUBKEY(public, NULL) != (int)sizeof(der) ||
+	    i2d_X509_PUBKEY(public, &at) != (int)sizeof(der))
+		return kms_attest_refusal(failure, name);
+	kms_status status = kms_p384_point_parse(point, KMS_SPAN(der));
+	ENSURE(status != KMS_ERR_LOCKED_MEMORY, status);
+	if (status == KMS_OK) *key = X509_PUBKEY_get0(public);
+	return *key ? KMS_OK : kms_attest_refusal(failure, name);
 }
 
 /* Only the two forms that RFC 5280 section 4.1.2.5 allows; OpenSSL accepts more. */
@@ -101,12 +106,14 @@ static bool is_ecdsa_sha384(const X509 *certificate)
 }
 
 /* X509_verify checks that both signature algorithms of a certificate are the same. */
-static bool is_signed_by(X509 *certificate, const X509 *issuer)
+static kms_status check_issuer(kms_attest_failure *failure, X509 *certificate, const X509 *issuer)
 {
-	EVP_PKEY *key = kms_attest_certificate_key(issuer);
-	return key && is_ecdsa_sha384(certificate) &&
-	       X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(issuer)) == 0 &&
-	       X509_verify(certificate, key) == 1;
+	EVP_PKEY *key;
+	GUARD(kms_attest_certificate_key(&key, failure, KMS_ATTEST_CHAIN, issuer));
+	bool good = is_ecdsa_sha384(certificate) &&
+		    X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(issuer)) == 0 &&
+		    X509_verify(certificate, key) == 1;
+	return good ? KMS_OK : kms_attest_refusal(failure, KMS_ATTEST_CHAIN);
 }
 
 kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *failure,
@@ -119,8 +126,7 @@ kms_status kms_attest_chain_load(kms_attest_chain *chain, kms_attest_failure *fa
 		if (!certificate ||
 		    !kms_attest_certificate_show(&facts->chain[i], certificate, facts->der[i]))
 			return kms_attest_refusal(failure, KMS_ATTEST_CHAIN);
-		if (i > 0 && !is_signed_by(certificate, chain->certificates[i - 1]))
-			return kms_attest_refusal(failure, KMS_ATTEST_CHAIN);
+		if (i > 0) GUARD(check_issuer(failure, certificate, chain->certificates[i - 1]));
 	}
 	chain->count = facts->chain_len;
 	return KMS_OK;

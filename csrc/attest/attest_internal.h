@@ -55,8 +55,12 @@ void kms_attest_chain_free(kms_attest_chain *chain);
 
 /* Parses exactly one DER certificate; NULL when it is none, or without memory. */
 X509 *kms_attest_certificate_parse(kms_span der);
-/* Its P-384 key, borrowed; NULL when its key is of another kind. */
-EVP_PKEY *kms_attest_certificate_key(const X509 *certificate);
+/*
+ * Its P-384 key. Returns: KMS_OK; ERR_ATTEST when its key is of another kind, and the failure is `name`;
+ * ERR_LOCKED_MEMORY. Out: key - borrowed, NULL on failure.
+ */
+kms_status kms_attest_certificate_key(EVP_PKEY **key, kms_attest_failure *failure, kms_attest_failure name,
+				      const X509 *certificate);
 /* Fills `shown`; false, and all zero, when the times are malformed. */
 bool kms_attest_certificate_show(kms_attest_certificate *shown, const X509 *certificate, kms_span der);
 

@@ -73,8 +73,9 @@ static kms_status check_root(kms_attest_failure *failure, const kms_attest_facts
 static kms_status check_signature(kms_attest_failure *failure, const kms_attest_facts *facts,
 				  const kms_attest_chain *chain)
 {
-	EVP_PKEY *key = kms_attest_certificate_key(chain->certificates[chain->count - 1]);
-	if (!key) return kms_attest_refusal(failure, KMS_ATTEST_SIGNATURE);
+	EVP_PKEY *key;
+	const X509 *leaf = chain->certificates[chain->count - 1];
+	GUARD(kms_attest_certificate_key(&key, failure, KMS_ATTEST_SIGNATURE, leaf));
 	return kms_es384_verify(failure, key, facts->payload, facts->signature96.bytes);
 }
 
