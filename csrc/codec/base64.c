@@ -123,7 +123,8 @@ kms_status kms_base64_decode(uint8_t *bytes, size_t *len, kms_text text)
 {
 	ENSURE_REF(len);
 	*len = 0;
-	ENSURE((bytes && text.text) || text.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(text.text || text.len == 0, KMS_ERR_ARGUMENT);
+	ENSURE(bytes || kms_base64_bound(text.len) == 0, KMS_ERR_ARGUMENT);
 	if (text.len == 0 || decode(bytes, len, text)) return KMS_OK;
 	kms_wipe(bytes, kms_base64_bound(text.len));
 	*len = 0;

@@ -48,7 +48,8 @@ size_t kms_base64_bound(size_t text_len);
 /*
  * Decodes canonical base64: standard alphabet, padded, no white space, unused bits zero.
  * Returns: KMS_OK; ERR_BASE64; ERR_ARGUMENT.
- * Out: bytes - room for kms_base64_bound(text.len), may be the memory of `text`; wiped on failure.
+ * Out: bytes - room for kms_base64_bound(text.len), or NULL where that is 0; may be the memory of `text`;
+ *      wiped on failure.
  *      len - number of bytes.
  */
 kms_status kms_base64_decode(uint8_t *bytes, size_t *len, kms_text text);

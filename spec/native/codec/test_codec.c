@@ -181,6 +181,8 @@ TEST(base64_refuses_what_is_not_canonical)
 	size_t len;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		CHECK_STATUS(KMS_ERR_BASE64, kms_base64_decode(bytes, &len, kms_text_from(wrong[i])));
+	/* A text too short for a byte needs no room, and is wrong all the same. */
+	CHECK_STATUS(KMS_ERR_BASE64, kms_base64_decode(NULL, &len, KMS_TEXT("Y1H")));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(NULL, &len, KMS_TEXT("Zm9v")));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_base64_decode(bytes, NULL, KMS_TEXT("Zm9v")));
 }

@@ -171,6 +171,14 @@ static kms_buf with_stanzas(const kms_x25519 *key, const char *const *stanzas, s
 	return file;
 }
 
+/* It was a wrong argument. */
+TEST(refuses_armor_that_is_too_short_for_a_byte)
+{
+	kms_x25519 *key = fresh();
+	CHECK_STATUS(KMS_ERR_AGE, open_text(key, KMS_TEXT(AGE_BEGIN "\nY1H\n" AGE_END "\n")));
+	kms_x25519_free(key);
+}
+
 TEST(passes_over_stanzas_of_others_up_to_the_limit)
 {
 	kms_x25519 *key = fresh();
@@ -300,7 +308,7 @@ TEST(leaves_nothing_behind_when_memory_fails)
 RUN_TESTS(KMS_GUARDED_MIN_BYTES, T(writes_and_opens_the_files_of_another_implementation),
 	  T(is_opened_by_its_recipient_only), T(refuses_each_changed_character_and_each_cut),
 	  T(takes_ends_of_lines_in_both_forms_and_blanks_after_the_file),
-	  T(passes_over_stanzas_of_others_up_to_the_limit),
+	  T(passes_over_stanzas_of_others_up_to_the_limit), T(refuses_armor_that_is_too_short_for_a_byte),
 	  T(takes_keys_and_macs_of_one_length_and_no_weak_key), T(opens_no_file_without_a_stanza_of_its_own),
 	  T(takes_recipients_in_their_one_form), T(keeps_to_its_sizes),
 	  T(leaves_nothing_behind_when_memory_fails))
