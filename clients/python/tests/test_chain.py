@@ -177,6 +177,21 @@ class Chains(unittest.TestCase):
         with self.assertRaises(kms.InvalidRequest):
             kms.Chain("http://a", "0x12")
 
+    def test_limits(self) -> None:
+        for good in ({"confirmations": 0}, {"confirmations": 10_000}, {"timeout_s": 86_400}, {"max_head_age_s": 86_400}):
+            kms.Chain("http://a", KMS, **good)  # type: ignore[arg-type]
+        bad: list[dict[str, Any]] = [
+            {"confirmations": -1},
+            {"confirmations": 10_001},
+            {"timeout_s": 0},
+            {"timeout_s": 86_401},
+            {"max_head_age_s": 0},
+            {"max_head_age_s": 86_401},
+        ]
+        for option in bad:
+            with self.assertRaisesRegex(kms.InvalidRequest, f"{next(iter(option))} is .* are allowed"):
+                kms.Chain("http://a", KMS, **option)
+
     def test_believes_no_head_that_is_old_or_ahead(self) -> None:
         registries = self.registries()
         now = int(time.time())

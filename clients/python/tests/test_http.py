@@ -4,6 +4,9 @@ import socket
 import threading
 import time
 import unittest
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 from nova_kms import InvalidRequest, KmsError, ProtocolViolation, Timeout, Unavailable
 from nova_kms._http import Response, Server, parse_url
@@ -45,6 +48,69 @@ class Http(unittest.TestCase):
             self.get(server, **more)  # type: ignore[arg-type]
         self.assertTrue(caught.exception.sent)
         return caught.exception
+
+    def look_up(self, found: Callable[[], list[Any]]) -> None:
+        """Names, not addresses, are looked up by this function."""
+        real = socket.getaddrinfo
+
+        def asked(host: str, port: int, *, flags: int = 0, **more: Any) -> list[Any]:
+            return list(real(host, port, flags=flags, **more)) if flags & socket.AI_NUMERICHOST else found()
+
+        patch = mock.patch("socket.getaddrinfo", asked)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_a_look_up_of_a_name_that_hangs_ends_in_time_and_is_made_once(self) -> None:
+        free, looked_up = threading.Event(), []
+        fake, _ = self.serve(reply(b"a"))
+
+        def hang() -> list[Any]:
+            looked_up.append(1)
+            free.wait(60)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", fake.port))]
+
+        self.look_up(hang)
+        server = Server("http://kms.example")
+        self.addCleanup(server.close)
+        self.addCleanup(free.set)
+        begun = time.monotonic()
+        for _ in range(3):
+            with self.assertRaises(Timeout) as caught:
+                self.get(server, 0.1)
+            self.assertFalse(caught.exception.sent)
+        self.assertLess(time.monotonic() - begun, ENOUGH_S)
+        self.assertIn("its name was not looked up in time", str(caught.exception))
+        self.assertEqual(1, len(looked_up))
+        free.set()
+        self.assertEqual(b"a", bytes(self.get(server).body))
+
+    def test_a_name_without_an_address_is_said_to_have_none(self) -> None:
+        def fail() -> list[Any]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        self.look_up(fail)
+        for url in ("http://kms.example", f"http://{'x' * 64}.example"):
+            with self.assertRaises(Unavailable) as caught:
+                self.get(Server(url))
+            self.assertFalse(caught.exception.sent)
+            self.assertIsNone(caught.exception.__context__)
+
+    def test_an_address_that_cannot_be_reached_leaves_time_for_the_next_one(self) -> None:
+        fake, _ = self.serve(reply(b"a"))
+        # A listener whose queue is full answers nothing.
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            taken = [socket.socket() for _ in range(4)]
+            for one in taken:
+                self.addCleanup(one.close)
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            stream = (socket.SOCK_STREAM, 6, "")
+            silent: tuple[Any, ...] = (socket.AF_INET, *stream, full.getsockname())
+            unknown: tuple[Any, ...] = (4095, *stream, ("127.0.0.1", 1))  # a family that this system has not
+            self.look_up(lambda: [unknown, silent, (socket.AF_INET, *stream, ("127.0.0.1", fake.port))])
+            server = Server("http://kms.example")
+            self.addCleanup(server.close)
+            self.assertEqual(b"a", bytes(self.get(server, 3).body))
 
     def test_keeps_a_connection(self) -> None:
         fake, server = self.serve(reply(b"a"))

@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from ._resolve import Address, Resolver
 from .errors import InvalidRequest, KmsError, ProtocolViolation, Timeout, Unavailable
 
 _MAX_URL = 2048
@@ -132,6 +133,7 @@ class Server:
             self.url = self.url.removesuffix(self._path)
         self._tls = (tls or ssl.create_default_context()) if self._https else None
         self._public_only = public_only
+        self._resolver = Resolver(self._host, self._port)
         self._idle: list[tuple[_Timed, float]] = []
         self._lock = threading.Lock()
 
@@ -188,26 +190,42 @@ class Server:
 
     def _connect(self, deadline: _Deadline) -> _Timed:
         failure: KmsError = Unavailable(f"{self.url}: the name has no address")
-        try:
-            addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise Unavailable(f"{self.url}: {_why(error)}") from None
-        for family, kind, protocol, _, address in addresses:
-            if self._public_only and not _is_public(str(address[0])):
-                failure = Unavailable(f"{self.url}: its address is not public")
-                continue
-            sock = socket.socket(family, kind, protocol)
+        addresses = self._addresses(deadline)
+        for tried, address in enumerate(addresses):
             try:
-                sock.settimeout(deadline.left())
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return _Timed(self._secure(sock, deadline))
+                # An address that does not answer leaves time for those behind it.
+                return self._connect_to(address, deadline, deadline.left() / (len(addresses) - tried))
             except TimeoutError:
                 failure = Timeout(f"{self.url}: no connection in time")
             except (OSError, ValueError) as error:
                 failure = Unavailable(f"{self.url}: {_why(error)}")
-            sock.close()
         raise failure
+
+    def _addresses(self, deadline: _Deadline) -> list[Address]:
+        failure: KmsError
+        try:
+            found = self._resolver.addresses(deadline.left())
+            allowed = [address for address in found if not self._public_only or _is_public(str(address[4][0]))]
+            if allowed or not found:
+                return allowed
+            failure = Unavailable(f"{self.url}: its address is not public")
+        except TimeoutError:
+            failure = Timeout(f"{self.url}: its name was not looked up in time")
+        except OSError as error:
+            failure = Unavailable(f"{self.url}: {error}")
+        raise failure
+
+    def _connect_to(self, address: Address, deadline: _Deadline, timeout_s: float) -> _Timed:
+        family, kind, protocol, _, where = address
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(where)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return _Timed(self._secure(sock, deadline))
+        except BaseException:
+            sock.close()
+            raise
 
     def _secure(self, sock: socket.socket, deadline: _Deadline) -> socket.socket:
         if self._tls is None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import threading
 import time
+from copy import copy
 
 from ._codec import Json, Malformed, json_decode
 from ._node import BUSY, NodeClient, plain_error
@@ -79,12 +80,12 @@ class Sessions:
             if session is not None or time.monotonic() < self._v1_until:
                 return session
             if self._attempts != attempts and self._failure is not None:
-                raise self._failure
+                raise copy(self._failure)
             try:
                 self._failure = None
                 return self._open()
             except KmsError as error:
-                self._failure = error
+                self._failure = copy(error)  # which keeps no frames of calls, with their values, alive
                 raise
             finally:
                 self._attempts += 1

@@ -19,6 +19,8 @@ from .errors import InvalidRequest, KmsError, ProtocolViolation, Unavailable, pr
 _MAX_ANSWER = 16 << 20  # bytes
 _CALLS = 50  # of a request: servers take no more than some 100
 _ACTIVE, _ENROLLED, _DEPRECATED = 0, 0, 1
+_MAX_CONFIRMATIONS = 10_000
+_DAY_S = 86_400
 _AHEAD_S = 60  # of this machine's clock
 _REVERTED = 3  # the JSON-RPC error of a call that reverts
 
@@ -55,9 +57,15 @@ class Chain:
     ) -> None:
         """rpc_url: errors show no path of it, which may have a key. kms_registry: address of KMSRegistry, which names
         NovaAppRegistry; app_registry: what it must name. chain_id: what the server's must be. confirmations: blocks behind
-        the head at which the chain is read. max_head_age_s: a head that is older counts as no answer. timeout_s: of reading
-        all nodes, as a whole. allow_private: nodes may have http URLs and private addresses (a devnet).
+        the head at which the chain is read, at most 10 000. max_head_age_s: a head that is older counts as no answer.
+        timeout_s: of reading all nodes, as a whole; both at most a day. allow_private: nodes may have http URLs and private
+        addresses (a devnet).
         """
+        if not 0 <= confirmations <= _MAX_CONFIRMATIONS:
+            raise InvalidRequest(f"confirmations is {confirmations}: 0 to {_MAX_CONFIRMATIONS} are allowed")
+        for name, value in (("max_head_age_s", max_head_age_s), ("timeout_s", timeout_s)):
+            if not 0 < value <= _DAY_S:
+                raise InvalidRequest(f"{name} is {value}: more than 0 and at most {_DAY_S} are allowed")
         self._server, self._timeout_s = Server(rpc_url, tls, secret_path=True), timeout_s
         try:
             self._kms = parse_address(kms_registry)

@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from .secret import Secret
 _MESSAGE = 512 << 10  # bytes of a message's JSON, unless one operation alone takes more
 _TOO_LARGE, _UNAVAILABLE = 413, 503  # HTTP statuses
 _LONGEST_ANSWER = 160 << 20  # bytes: the longest listing that a node may be configured to give, sealed in version 1
+_LEAST_ANSWER, _MOST_ANSWER = 1 << 10, 1 << 30  # bytes: between these a caller may choose
 _MAX_TIMEOUT_S = 86400.0
 _READ_S, _AGAIN_S = 60.0, 5.0  # how often a list of nodes is read, and how soon again where it could not be
 _MOST_AGE_S = 180.0  # of a list of nodes
@@ -73,10 +75,12 @@ class Client:
         allow_v1: speak version 1 where no session can be opened, also with a node that had sessions. retry_writes: send a
         put or delete again whose answer did not come, though it may overwrite what others wrote meanwhile. require_pop: in
         version 1, refuse replies that do not repeat the request's signature (existing nodes do not). tls: None: the
-        system's certificates. max_answer_bytes: of an answer.
+        system's certificates. max_answer_bytes: of an answer, 1 KiB to 1 GiB.
         """
         if not 0 < timeout_s <= _MAX_TIMEOUT_S or not 0 <= patience_s:
             raise InvalidRequest(f"timeout_s is more than 0 and at most {_MAX_TIMEOUT_S:.0f}, patience_s 0 or more")
+        if not _LEAST_ANSWER <= max_answer_bytes <= _MOST_ANSWER:
+            raise InvalidRequest(f"max_answer_bytes is {max_answer_bytes}: {_LEAST_ANSWER} to {_MOST_ANSWER} are allowed")
         self._source = _source(nodes)
         self._identity, self._tls, self._patience_s = identity, tls, patience_s
         self._limits = Limits(timeout_s, max_answer_bytes, require_pop)
@@ -146,7 +150,7 @@ class Client:
             return
         try:
             if self._readings != readings and self._failure is not None:
-                raise self._failure
+                raise copy(self._failure)
             due, too_old = self._is_due()
             if due:
                 self._read(too_old=too_old)
@@ -158,7 +162,7 @@ class Client:
         try:
             self._update()
         except KmsError as error:
-            self._failure = error
+            self._failure = copy(error)  # which keeps no frames of calls, with their values, alive
             if too_old:
                 raise
         finally:

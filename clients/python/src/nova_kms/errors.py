@@ -5,6 +5,8 @@ No text or attribute of an error holds a key, a value, or the name of one. The w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _MAX_WORDS = 300  # characters of a message that comes from a node
 
 
@@ -23,6 +25,16 @@ class KmsError(Exception):
     def __init__(self, message: str, *, sent: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
+
+    def __reduce__(self) -> tuple[Callable[..., KmsError], tuple[object, ...]]:
+        """Errors can be pickled and copied: a copy has no traceback, and so none of what the frames of calls hold."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[KmsError], arguments: tuple[object, ...], members: dict[str, object]) -> KmsError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(members)
+    return error
 
 
 class InvalidRequest(KmsError, ValueError):
