@@ -46,7 +46,7 @@ async function open(line) {
   client = new kms.KmsClient({
     identity: await kms.Identity.fromSeed(line.seed),
     nodes: line.nodes?.map(({ url, wallet, pubkey }) => ({ url, wallet, teePubkey: pubkey })),
-    chain: chain && { rpcUrl: chain.rpc_url, registry: chain.registry, kmsRegistry: chain.kms_registry, allowPrivate: true },
+    chain: chain && { rpcUrl: chain.rpc_url, registry: chain.registry, kmsRegistry: chain.kms_registry, confirmations: 0, allowPrivate: true },
     timeoutMs: line.timeout_ms,
     busyWaitMs: 0,
     allowV1: line.allow_v1,

@@ -17,7 +17,16 @@ test("members that are active, verified and on a usable version are taken, in th
   const nodes = await read(results, { fetch: serve({ [RPC]: results }, seen) });
   assert.deepEqual(nodes.map(({ url, wallet }) => [url, wallet]), [["https://node-1.test", walletOf(1)], ["https://node-3.test", walletOf(3)]]);
   assert.equal(hex(nodes[0].teePubkey), PUBKEY);
-  assert.ok(seen.filter(({ method }) => method === "eth_call").every(({ params }) => params[1] === "0x10")); // all of one block
+  assert.ok(seen.filter(({ method }) => method === "eth_call").every(({ params }) => params[1] === "0xa")); // all of one block
+});
+
+test("the chain is read some blocks behind its newest one, and not before its first", async () => {
+  for (const [confirmations, block] of [[undefined, "0xa"], [0, "0x10"], [1, "0xf"], [16, "0x0"], [10_000, "0x0"]]) {
+    const seen = [];
+    await read({}, { fetch: serve({ [RPC]: chain([{}]) }, seen), confirmations });
+    const calls = seen.filter(({ method }) => method === "eth_call");
+    assert.ok(calls.length && calls.every(({ params }) => params[1] === block), `${confirmations}: ${calls[0].params[1]}`);
+  }
 });
 
 for (const [why, change] of Object.entries({
@@ -152,7 +161,9 @@ test("options that cannot work are refused", async () => {
   for (const options of [
     { rpcUrl: RPC }, { rpcUrl: [], kmsRegistry: KMS }, { rpcUrl: "x", kmsRegistry: KMS }, { kmsRegistry: KMS }, { rpcUrl: RPC, kmsRegistry: "0x12" },
     { rpcUrl: RPC, registry: REGISTRY, kmsAppId: 0 }, { rpcUrl: RPC, registry: REGISTRY, kmsAppId: 2n ** 64n }, { rpcUrl: RPC, registry: REGISTRY },
-    { rpcUrl: RPC, kmsRegistry: KMS, confirmations: 3 },
+    { rpcUrl: RPC, kmsRegistry: KMS, blocks: 3 }, { rpcUrl: RPC, kmsRegistry: KMS, confirmations: -1 },
+    { rpcUrl: RPC, kmsRegistry: KMS, confirmations: 10_001 }, { rpcUrl: RPC, kmsRegistry: KMS, confirmations: 1.5 },
+    { rpcUrl: RPC, kmsRegistry: KMS, confirmations: "6" },
     { rpcUrl: RPC, kmsRegistry: KMS, timeoutMs: "1" }, { rpcUrl: RPC, kmsRegistry: KMS, maxHeadAgeMs: 0 },
   ]) {
     await assert.rejects(nodesFromChain({ fetch: serve({ [RPC]: chain([{}]) }), ...options }), ArgumentError);

@@ -82,6 +82,8 @@ export interface ChainOptions {
   timeoutMs?: number | undefined;
   /** How old a server's newest block may be: 300 000. */
   maxHeadAgeMs?: number | undefined;
+  /** How many blocks behind the newest one the chain is read at, so that a short reorganisation shows no other nodes: 6; 0 to 10 000. */
+  confirmations?: number | undefined;
   /**
    * Take nodes too whose URL is http, localhost or a private or otherwise special address (a devnet). Without it they are left out; what the
    * name of a host leads to is not looked at.

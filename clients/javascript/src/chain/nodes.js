@@ -11,10 +11,12 @@ const MAX_MEMBERS = 1000;
 const TIMEOUT_MS = 30_000; // of a reading as a whole
 const HEAD_AGE_MS = 300_000; // of the newest block: a server that stands still shows nodes that are none any more
 const AHEAD_MS = 60_000; // of this machine's clock
+const CONFIRMATIONS = 6; // blocks behind the newest one, as nodes read it
+const MAX_CONFIRMATIONS = 10_000;
 const ACTIVE = 0; // status of an instance
 const USABLE = new Set([0, 1]); // statuses of a version: ENROLLED, DEPRECATED
 
-const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "maxHeadAgeMs", "allowPrivate", "signal", "fetch"];
+const OPTIONS = ["rpcUrl", "kmsRegistry", "registry", "kmsAppId", "timeoutMs", "maxHeadAgeMs", "confirmations", "allowPrivate", "signal", "fetch"];
 
 function address(text, name) {
   const canonical = canonicalWallet(text);
@@ -25,6 +27,11 @@ function address(text, name) {
 function appIdOf(value) {
   if (/^[1-9][0-9]{0,19}$/.test(String(value)) && BigInt(value) < 2n ** 64n) return BigInt(value);
   throw new ArgumentError("kmsAppId must be an integer above 0 of 64 bits");
+}
+
+function confirmationsOf(value = CONFIRMATIONS) {
+  if (Number.isInteger(value) && value >= 0 && value <= MAX_CONFIRMATIONS) return BigInt(value);
+  throw new ArgumentError(`confirmations must be a whole number from 0 to ${MAX_CONFIRMATIONS}`);
 }
 
 function settingsOf(options) {
@@ -41,20 +48,22 @@ function settingsOf(options) {
     allowPrivate: options.allowPrivate === true,
     timeoutMs: duration(options, "timeoutMs", TIMEOUT_MS, 1),
     maxHeadAgeMs: duration(options, "maxHeadAgeMs", HEAD_AGE_MS, 1),
+    confirmations: confirmationsOf(options.confirmations),
   };
 }
 
 const isQuantity = (text) => typeof text === "string" && /^0x[0-9a-f]{1,16}$/i.test(text);
 
-/** The number of the newest block, which is of now. */
-async function readHead(server, { maxHeadAgeMs }) {
+/** The block to read at: so many behind the newest one, which is of now. */
+async function readPlace(server, { maxHeadAgeMs, confirmations }) {
   const head = await server.call("eth_getBlockByNumber", "latest", false);
   if (!isQuantity(head?.number) || !isQuantity(head.timestamp)) throw server.fail("the newest block has no number or timestamp");
   const ageMs = Date.now() - Number(head.timestamp) * 1000;
   const seconds = (ms) => Math.round(ms / 1000);
   if (ageMs > maxHeadAgeMs) throw server.fail(`the newest block is ${seconds(ageMs)} s old: at most ${seconds(maxHeadAgeMs)} s are allowed`);
   if (-ageMs > AHEAD_MS) throw server.fail(`the newest block is stamped ${seconds(-ageMs)} s ahead of this machine's clock`);
-  return head.number;
+  const number = BigInt(head.number);
+  return `0x${(number > confirmations ? number - confirmations : 0n).toString(16)}`;
 }
 
 /** The node of an instance that is a member; undefined where it is none, or has no URL to call. */
@@ -81,7 +90,7 @@ async function readCluster(server, settings, read) {
 }
 
 async function readMembers(server, settings) {
-  const block = await readHead(server, settings);
+  const block = await readPlace(server, settings);
   const read = (contract, decode, ...call) => server.read(contract, encodeCall(...call), decode, block);
   const { appId, registry } = await readCluster(server, settings, read);
   const wallets = [...new Set(await read(registry, decodeAddresses, "getActiveInstances(uint256)", appId))];
@@ -128,7 +137,8 @@ async function agreement(readings) {
  * Reads the nodes of a cluster: active, zkVerified instances on an enrolled or deprecated version, with a valid teePubkey and a URL
  * (https, and at no private address). With several RPC URLs, two servers must show the same; a slow one is not waited for.
  * @param {{ rpcUrl: string | string[], kmsRegistry?: string, registry?: string, kmsAppId?: bigint | number | string, timeoutMs?: number,
- *   maxHeadAgeMs?: number, allowPrivate?: boolean, signal?: AbortSignal, fetch?: typeof fetch }} options kmsRegistry names the other two
+ *   maxHeadAgeMs?: number, confirmations?: number, allowPrivate?: boolean, signal?: AbortSignal, fetch?: typeof fetch }} options
+ *   kmsRegistry names registry and kmsAppId
  * @returns {Promise<{ url: string, wallet: string, teePubkey: Uint8Array }[]>} in the registry's order, never empty
  * @throws {ChainError}
  */
