@@ -13,6 +13,7 @@ static kms_status open_state(vm_state *vm)
 	if (!L) return KMS_ERR_MEMORY;
 	*(vm_state **)lua_getextraspace(L) = vm;
 	vm->L = L;
+	vm_check_stack(vm);
 	return vm_run(vm, vm->instructions * VM_LOAD_FACTOR, vm_open_libraries, NULL) == VM_COMPLETE
 		   ? KMS_OK
 		   : KMS_ERR_MEMORY;

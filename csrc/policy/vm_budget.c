@@ -43,14 +43,28 @@ static void find_where(lua_State *L, char *text, size_t size)
 	}
 }
 
-/* From now on the hook runs before each instruction and throws. May be called while allocating. */
+/* Puts the place before the text of the end, unless it is there. */
+static void place_end(vm_state *vm)
+{
+	if (vm->placed) return;
+	char where[VM_MAX_WHERE];
+	find_where(vm->L, where, sizeof(where));
+	size_t len = strlen(where), kept = strnlen(vm->end_text, sizeof(vm->end_text) - 1 - len);
+	memmove(vm->end_text + len, vm->end_text, kept);
+	memcpy(vm->end_text, where, len);
+	vm->end_text[len + kept] = '\0';
+	vm->placed = true;
+}
+
+/*
+ * From now on the hook runs before each instruction and throws. May be called while allocating. Does not look
+ * at the stack: place_end does.
+ */
 static void end_call(vm_state *vm, vm_end end, const char *text)
 {
 	if (vm->ended != VM_COMPLETE) return;
-	char where[VM_MAX_WHERE];
 	vm->ended = end;
-	find_where(vm->L, where, sizeof(where));
-	snprintf(vm->end_text, sizeof(vm->end_text), "%s%s", where, text);
+	snprintf(vm->end_text, sizeof(vm->end_text), "%s", text);
 	lua_sethook(vm->L, budget_hook, hook_mask(vm), 1);
 }
 
@@ -65,6 +79,7 @@ int vm_stop(lua_State *L, vm_end end, const char *text)
 {
 	vm_state *vm = vm_of(L);
 	end_call(vm, end, text);
+	place_end(vm);
 	return throw_end(L, vm);
 }
 
@@ -119,7 +134,10 @@ static void budget_hook(lua_State *L, lua_Debug *ar)
 		vm->spent += vm->step;
 		if (out_of_budget(vm) || vm_net_reached(vm)) end_call(vm, VM_OVERRUN, "it runs too long");
 	}
-	if (vm->ended != VM_COMPLETE) throw_end(L, vm);
+	if (vm->ended != VM_COMPLETE) {
+		place_end(vm);
+		throw_end(L, vm);
+	}
 	next_step(vm);
 }
 
@@ -132,17 +150,51 @@ void vm_charge(lua_State *L, size_t work)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static bool has_room(vm_state *vm, size_t growth, size_t new_size, bool string)
+#define STACK_MADE 2 /* lua_newstate makes the state's own block and then that of its stack */
+
+void vm_check_stack(vm_state *vm)
+{
+	const void *mark = vm;
+	lua_pushlightuserdata(vm->L, vm);
+	if (vm->stack && !memmem(vm->stack, vm->stack_bytes, &mark, sizeof(mark))) vm->stack = NULL;
+	lua_settop(vm->L, 0);
+}
+
+/* Whether a block that is resized, or made (NULL), is that of L's stack. */
+static bool is_stack(vm_state *vm, const void *block)
+{
+	if (block) return block == vm->stack;
+	return !vm->L && ++vm->made == STACK_MADE;
+}
+
+/*
+ * Whether the stack can be looked at while a block is resized, or made (NULL). From Lua 5.4.5 on it holds no
+ * pointers while its own block is resized. A new block is not it.
+ */
+static bool has_stack(const vm_state *vm, const void *block)
+{
+	return !block || (vm->stack && block != vm->stack);
+}
+
+/* Where the stack cannot be looked at, the hook says later where that was. */
+static void end_in_allocator(vm_state *vm, const void *block, vm_end end, const char *text)
+{
+	end_call(vm, end, text);
+	if (has_stack(vm, block)) place_end(vm);
+}
+
+/* In: block - that is resized, or NULL. string - whether the new one is a string's. */
+static bool has_room(vm_state *vm, const void *block, size_t growth, size_t new_size, bool string)
 {
 	if (string && new_size > VM_MAX_STRING + 64) {
-		end_call(vm, VM_MEMORY, "a string is longer than 65536 bytes");
+		end_in_allocator(vm, block, VM_MEMORY, "a string is longer than 65536 bytes");
 		return false;
 	}
 	if (vm->ended == VM_MEMORY) return false;
 	if (growth <= vm->max_bytes - vm->bytes) return true;
-	find_where(vm->L, vm->refused_at, sizeof(vm->refused_at));
+	if (has_stack(vm, block)) find_where(vm->L, vm->refused_at, sizeof(vm->refused_at));
 	/* Lua collects its garbage now and asks again; that often is what a call may cost. */
-	if (++vm->refused > MAX_REFUSED) end_call(vm, VM_MEMORY, "it needs too much memory");
+	if (++vm->refused > MAX_REFUSED) end_in_allocator(vm, block, VM_MEMORY, "it needs too much memory");
 	return false;
 }
 
@@ -158,14 +210,20 @@ void *vm_alloc(void *context, void *block, size_t old_size, size_t new_size)
 	if (new_size > held) {
 		bool running = vm->L != NULL;
 		bool string = !block && (old_size & 0xf) == LUA_TSTRING;
-		if (running && !has_room(vm, new_size - held, new_size, string)) return NULL;
+		if (running && !has_room(vm, block, new_size - held, new_size, string)) return NULL;
 		vm->spent += (new_size - held) / BYTES_PER_UNIT;
-		if (running && out_of_budget(vm)) end_call(vm, VM_OVERRUN, "it runs too long");
+		if (running && out_of_budget(vm)) end_in_allocator(vm, block, VM_OVERRUN, "it runs too long");
 	}
+	bool stack = is_stack(vm, block);
 	void *moved = kms_heap_resize(block, new_size);
 	/* Shrinking never fails, as Lua demands. */
 	if (!moved && new_size <= held) return block;
-	if (moved) vm->bytes = vm->bytes - held + new_size;
+	if (!moved) return NULL;
+	vm->bytes = vm->bytes - held + new_size;
+	if (stack) {
+		vm->stack = moved;
+		vm->stack_bytes = new_size;
+	}
 	return moved;
 }
 
@@ -205,6 +263,7 @@ void vm_reset(vm_state *vm)
 	vm->net_until_ns = 0;
 	vm->ended = VM_COMPLETE;
 	vm->end_text[0] = '\0';
+	vm->placed = false;
 	vm->refused_at[0] = '\0';
 }
 

@@ -16,6 +16,9 @@ struct vm_state {
 	lua_State *L;
 	size_t bytes, max_bytes;
 	unsigned refused; /* allocations that found no room, in this call */
+	unsigned made;    /* blocks, while the state is opened */
+	void *stack;      /* the block of L's stack; NULL: not known */
+	size_t stack_bytes;
 	/* Budget of the running call, in units of work (vm.h). */
 	uint64_t instructions; /* of a call; loading may spend more */
 	uint64_t budget, spent;
@@ -23,6 +26,7 @@ struct vm_state {
 	uint64_t net_until_ns; /* CPU time at which the safety net stops it; 0: not looked at yet */
 	vm_end ended;
 	char end_text[VM_MAX_TEXT]; /* where and why */
+	bool placed;                /* end_text says where */
 	char refused_at[VM_MAX_WHERE];
 	/* What the helpers see. */
 	int hook;     /* stack index of the function that was called */
@@ -46,6 +50,9 @@ vm_state *vm_of(lua_State *L);
 
 /* The allocator of the state; `context` is the VM. */
 void *vm_alloc(void *context, void *block, size_t old_size, size_t new_size);
+
+/* Makes sure that vm->stack is the block of L's stack, which is empty, or forgets it. */
+void vm_check_stack(vm_state *vm);
 
 /*
  * Runs `function` with `context` as light userdata, protected, with a fresh budget. Returns VM_COMPLETE, its

@@ -281,6 +281,21 @@ describe("the policy VM", function()
 		assert.matches("^access%.lua:4: it needs too much memory", text)
 	end)
 
+	-- From Lua 5.4.5 on, a stack that is being resized cannot be looked at.
+	it("ends a call in which Lua's own stack grows, and says where", function()
+		local body = "local function f(...) return f(1, 2, 3, 4, 5, 6, 7, 8, 9, ...) end f()"
+		for memory, want in pairs({
+			[8 << 20] = "^access%.lua:4: it runs too long$", [128 << 10] = "it needs too much memory$",
+		}) do
+			local vm, loaded, message = load_vm("function M.try(r)\n" .. body .. "\nend", { memory = memory })
+			assert(loaded, message)
+			local result, text = call(vm, "try")
+			assert.is_nil(result)
+			assert.matches(want, text)
+			assert_usable(vm)
+		end
+	end)
+
 	it("ends deep recursion, of Lua functions and of pcall", function()
 		for body, why in pairs({
 			["local function f() return 1 + f() end return f()"] = "memory",
