@@ -111,12 +111,14 @@ kms_operation *kms_operations_at(kms_operations *operations, size_t index)
 /* The longest beginning of a text whose JSON string has at most `most` bytes, and no part of a character. */
 static kms_text cut(kms_text text, size_t most)
 {
-	while (text.len > 0 && kms_json_text_size(text) > most) {
-		text.len--;
-		while (text.len > 0 && ((uint8_t)text.text[text.len] & 0xc0) == 0x80)
-			text.len--;
+	/* JSON makes no text shorter. Without this the loop would measure a long one again and again. */
+	size_t len = text.len < most + 1 ? text.len : most + 1;
+	while (len > 0 && kms_json_text_size(kms_text_of(text.text, len)) > most) {
+		len--;
+		while (len > 0 && ((uint8_t)text.text[len] & 0xc0) == 0x80)
+			len--;
 	}
-	return text;
+	return kms_text_of(text.text, len);
 }
 
 static kms_status write_refusal(kms_buf *json, const kms_refusal *refusal, kms_text message)

@@ -280,6 +280,17 @@ TEST(reads_operations_as_a_client_writes_them)
 		CHECK_STATUS(cases[i].want, kms_client_operation_read(&request, &field, &line));
 		kms_buf_free(&line);
 	}
+	/* 64 values and keys at most: the object, a key, an array and its elements. */
+	for (size_t elements = 61; elements <= 62; elements++) {
+		kms_buf line = kms_buf_make(KMS_BUF_GUARDED, 4096);
+		CHECK_OK(kms_buf_append_text(&line, "{\"none\":["));
+		for (size_t i = 0; i < elements; i++)
+			CHECK_OK(kms_buf_append_text(&line, i ? ",1" : "1"));
+		CHECK_OK(kms_buf_append_text(&line, "]}"));
+		kms_status want = elements == 61 ? KMS_ERR_FIELD_MISSING : KMS_ERR_JSON_SIZE;
+		CHECK_STATUS(want, kms_client_operation_read(&request, &field, &line));
+		kms_buf_free(&line);
+	}
 	kms_buf plain = kms_buf_make(KMS_BUF_PLAIN, 4096);
 	CHECK_OK(kms_buf_append_text(&plain, "{}"));
 	CHECK_STATUS(KMS_ERR_ARGUMENT, kms_client_operation_read(&request, &field, &plain));

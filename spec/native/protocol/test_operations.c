@@ -286,7 +286,14 @@ TEST(refusals_are_never_longer_than_their_share)
 		CHECK(json.len <= KMS_REFUSAL_BYTES && json.len > KMS_REFUSAL_BYTES - 40);
 		kms_buf_free(&json);
 	}
+	/* Of a text of any length only as much is looked at as may be kept. */
+	static char huge[16 << 20];
+	memset(huge, 'x', sizeof(huge));
 	kms_buf json = kms_buf_make(KMS_BUF_WIPED, 4096);
+	kms_refusal talkative = { 503, KMS_TEXT("busy"), kms_text_of(huge, sizeof(huge)), 0 };
+	CHECK_OK(kms_refusal_write(&json, &talkative));
+	CHECK(json.len <= KMS_REFUSAL_BYTES);
+	kms_buf_clear(&json);
 	kms_refusal longer = { 503, KMS_TEXT("a_code_of_more_than_32_characters"), KMS_TEXT(""), 0 };
 	CHECK_STATUS(KMS_ERR_RANGE, kms_refusal_write(&json, &longer));
 	CHECK(json.len == 0);
