@@ -185,8 +185,3 @@ void *bind_check(lua_State *L, int arg, const bind_type *type)
 	if (!*box) luaL_argerror(L, arg, "is closed");
 	return *box;
 }
-
-void *bind_check_optional(lua_State *L, int arg, const bind_type *type)
-{
-	return lua_isnoneornil(L, arg) ? NULL : bind_check(L, arg, type);
-}

@@ -74,7 +74,5 @@ void **bind_new(lua_State *L, const bind_type *type);
 bool bind_is(lua_State *L, int arg, const bind_type *type);
 /* The pointer of argument `arg`; throws when it is another type or already closed. */
 void *bind_check(lua_State *L, int arg, const bind_type *type);
-/* The same; NULL for nil. */
-void *bind_check_optional(lua_State *L, int arg, const bind_type *type);
 
 #endif

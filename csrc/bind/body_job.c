@@ -26,7 +26,7 @@ static const bind_type body_job_type = { "kms.body_job", body_job_release, NULL,
 
 /*
  * Idle jobs are kept in a table: a request takes several jobs, and making one costs as much as its work.
- * The last of the list is the next to be used; it stays in the table meanwhile.
+ * The last of the list is the next to be used.
  */
 #define MAX_IDLE 64
 static const char idle_key; /* its address is the table's key in the registry */
@@ -35,9 +35,12 @@ static int idle_count;      /* loop thread only */
 bind_body_job *bind_body_job_new(lua_State *L, kms_status (*run)(bind_body_job *job))
 {
 	bind_body_job *job;
+	bind_wait_reserve(L);
 	if (idle_count) {
 		lua_rawgetp(L, LUA_REGISTRYINDEX, &idle_key);
-		lua_rawgeti(L, -1, idle_count--);
+		lua_rawgeti(L, -1, idle_count);
+		lua_pushboolean(L, 0); /* its place: what a throw leaves behind is collected */
+		lua_rawseti(L, -3, idle_count--);
 		lua_remove(L, -2);
 		job = *(bind_body_job **)lua_touserdata(L, -1);
 	} else {

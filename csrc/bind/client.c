@@ -164,14 +164,12 @@ static void client_release(void *object)
 /* A value is a string, which Lua has already, or a value of value_read. */
 static void field_value(lua_State *L, int arg, kms_request *request)
 {
-	int type = lua_getfield(L, arg, "value");
-	if (type == LUA_TNIL) return;
-	if (type == LUA_TSTRING) {
+	if (lua_getfield(L, arg, "value") == LUA_TSTRING) {
 		request->value.bytes = (const uint8_t *)lua_tolstring(L, -1, &request->value.len);
 		return;
 	}
-	const kms_buf *value = bind_check(L, lua_gettop(L), &bind_value_type);
-	request->value = kms_span_of(value->data, value->len);
+	const kms_buf *value = bind_option_object(L, arg, "value", &bind_value_type);
+	if (value) request->value = kms_span_of(value->data, value->len);
 }
 
 kms_request bind_client_request(lua_State *L, int kind_arg, int arg)
@@ -225,6 +223,7 @@ const bind_type bind_client_type = { "kms.client", client_release, client_method
 static int client_begin(lua_State *L)
 {
 	const kms_client *client = bind_check(L, 1, &bind_client_type);
+	lua_settop(L, 5); /* or a field that is pushed would stand for a missing argument */
 	kms_request request = bind_client_request(L, 2, 3);
 	kms_text nonce = { NULL, 0 };
 	nonce.text = luaL_checklstring(L, 4, &nonce.len);

@@ -1,5 +1,6 @@
 #include "bind/job.h"
 
+#include <lauxlib.h>
 #include <luv/luv.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include "bind/background.h"
 #include "bind/thread.h"
+#include "bind/topics.h"
 
 /* How busy the loop is, which tells whether anything else waits. Loop thread only. */
 static struct {
@@ -96,12 +98,54 @@ static int wait_continue(lua_State *L, int status, lua_KContext context)
 	return wait->finish(L, wait);
 }
 
-/* Keeps the coroutine alive, and with it the job on its stack (may throw). */
+/*
+ * Coroutines that wait stand in a table, or the collector would take them. Its free places form a list, in
+ * which each names the next one (0: it is the last). Loop thread only.
+ */
+static const char anchors_key; /* its address is the table's key in the registry */
+static struct {
+	lua_Integer free; /* the first free place; 0: there is none */
+	lua_Integer count;
+} anchors;
+
+/* Writes the value on top of the stack to a place that is there: that takes no memory. */
+static void set_anchor(lua_State *L, lua_Integer place)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+	lua_insert(L, -2);
+	lua_rawseti(L, -2, place);
+	lua_pop(L, 1);
+}
+
+void bind_wait_reserve(lua_State *L)
+{
+	if (anchors.free) return;
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+	lua_pushinteger(L, 0);
+	lua_rawseti(L, -2, anchors.count + 1);
+	lua_pop(L, 1);
+	anchors.free = ++anchors.count;
+}
+
+/* Keeps the coroutine alive, and with it the job on its stack. */
 static void wait_anchor(lua_State *L, bind_wait *wait)
 {
+	bind_wait_reserve(L); /* throws where the caller has not done so */
+	wait->anchor = anchors.free;
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+	lua_rawgeti(L, -1, wait->anchor);
+	anchors.free = lua_tointeger(L, -1);
+	lua_pop(L, 2);
 	lua_pushthread(L);
-	wait->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+	set_anchor(L, wait->anchor);
 	wait->thread = L;
+}
+
+static void free_anchor(lua_State *L, lua_Integer place)
+{
+	lua_pushinteger(L, anchors.free);
+	set_anchor(L, place);
+	anchors.free = place;
 }
 
 static int wait_suspend(lua_State *L, bind_wait *wait)
@@ -119,7 +163,8 @@ int bind_wait_yield(lua_State *L, bind_wait *wait)
 void bind_wait_resume(bind_wait *wait)
 {
 	lua_State *thread = wait->thread;
-	int anchor = wait->anchor, results = 0;
+	lua_Integer anchor = wait->anchor;
+	int results = 0;
 
 	/* `wait` may be gone once the coroutine has run: only the locals are used after. */
 	wait->thread = NULL;
@@ -132,7 +177,7 @@ void bind_wait_resume(bind_wait *wait)
 		const char *text = lua_tostring(thread, -1);
 		fprintf(stderr, "nova-kms: uncaught error in a coroutine: %s\n", text ? text : "?");
 	}
-	luaL_unref(from, LUA_REGISTRYINDEX, anchor);
+	free_anchor(from, anchor);
 }
 
 static int job_finish(lua_State *L, bind_wait *wait)
@@ -237,6 +282,7 @@ void bind_jobs_stop(void)
 void *bind_job_push(lua_State *L, size_t size, void (*run)(bind_job *job),
 		    int (*finish)(lua_State *L, bind_job *job))
 {
+	bind_wait_reserve(L);
 	bind_job *job = memset(lua_newuserdatauv(L, size, 0), 0, size);
 	job->run = run;
 	job->finish = finish;
@@ -260,8 +306,6 @@ int bind_job_start(lua_State *L, bind_job *job)
 	if (lua_isyieldable(L) && (job->heavy || job->is_long || job->in_background || !alone)) {
 		job->wait.finish = job_finish;
 		job->work.data = job;
-		/* Before it is queued: a throw after that would leave a running job whose memory is
-		 * collected. */
 		wait_anchor(L, &job->wait);
 		start_job(job);
 		return wait_suspend(L, &job->wait);
@@ -283,4 +327,11 @@ int bind_job_start_small(lua_State *L, bind_job *job)
 	if (job->heavy || job->is_long) return bind_job_start(L, job);
 	job->run(job);
 	return job->finish(L, job);
+}
+
+void bind_add_job(lua_State *L)
+{
+	lua_newtable(L);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &anchors_key);
+	anchors.free = anchors.count = 0;
 }

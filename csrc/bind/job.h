@@ -14,13 +14,17 @@ uv_loop_t *bind_loop(lua_State *L);
  * binding returns its result. It throws when the caller cannot yield (the main thread). bind_wait_resume, on
  * the loop's thread, runs `finish` inside the coroutine, which pushes the results and returns their count.
  * Whatever `finish` uses stays alive on the coroutine's stack.
+ *
+ * bind_wait_reserve makes room for one more coroutine that waits (may throw): after it, the next one to wait
+ * takes no memory of Lua. A binding calls it before it changes anything that a throw would leave behind.
  */
 typedef struct bind_wait {
-	lua_State *thread; /* suspended coroutine, NULL when none is */
-	int anchor;        /* registry reference while suspended */
+	lua_State *thread;  /* suspended coroutine, NULL when none is */
+	lua_Integer anchor; /* its place in the table of those that wait */
 	int (*finish)(lua_State *L, struct bind_wait *wait);
 } bind_wait;
 
+void bind_wait_reserve(lua_State *L);
 int bind_wait_yield(lua_State *L, bind_wait *wait);
 void bind_wait_resume(bind_wait *wait);
 
@@ -46,7 +50,7 @@ typedef struct bind_job {
 
 /*
  * Pushes a userdata of `size` zero bytes for a structure that starts with a bind_job, and sets its functions
- * (may throw).
+ * (may throw). Its start does not throw, as what that needs is reserved here (bind_wait_reserve).
  */
 void *bind_job_push(lua_State *L, size_t size, void (*run)(bind_job *job),
 		    int (*finish)(lua_State *L, bind_job *job));

@@ -8,6 +8,7 @@
 /* In this order: a topic that adds methods to a type comes after the topic that defines the type. */
 static void (*const topics[])(lua_State *L) = {
 	bind_add_process,
+	bind_add_job,
 	bind_add_background,
 	bind_add_crypto,
 	bind_add_keys,

@@ -58,6 +58,7 @@ static int convert(lua_State *L, kms_buf_kind kind,
 
 	kms_status status = kms_channels_get(&key, fake->channels, fake->p384, peer97);
 	if (status != KMS_OK) return bind_fail(L, status);
+	kms_buf_free(&fake->scratch); /* of a call that has thrown */
 	fake->scratch = kms_buf_make(kind, MAX_BYTES);
 	status = work(&fake->scratch, kms_secret_bytes(key), iv, text);
 	kms_secret_unref(key);

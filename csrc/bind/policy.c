@@ -198,11 +198,9 @@ static int buckets_new(lua_State *L)
 static void borrow(vm_config *config, lua_State *L)
 {
 	lua_newtable(L);
-	lua_getfield(L, 1, "buckets");
-	config->buckets = bind_check_optional(L, lua_gettop(L), &buckets_type);
+	config->buckets = bind_option_object(L, 1, "buckets", &buckets_type);
 	lua_rawseti(L, -2, 1);
-	lua_getfield(L, 1, "store");
-	config->store = bind_check_optional(L, lua_gettop(L), &bind_store_type);
+	config->store = bind_option_object(L, 1, "store", &bind_store_type);
 	lua_rawseti(L, -2, 2);
 	lua_setiuservalue(L, -2, 1);
 }
@@ -211,9 +209,9 @@ static void borrow(vm_config *config, lua_State *L)
  */
 static int provide_known_facts(lua_State *L, vm_state *vm)
 {
-	if (lua_getfield(L, 1, "facts") == LUA_TNIL) return 0;
-	int facts = lua_gettop(L);
-	luaL_checktype(L, facts, LUA_TTABLE);
+	int type = lua_getfield(L, 1, "facts"), facts = lua_gettop(L);
+	if (type == LUA_TNIL) return 0;
+	if (type != LUA_TTABLE) luaL_argerror(L, 1, "option 'facts' must be a table");
 	for (lua_pushnil(L); lua_next(L, facts); lua_pop(L, 1)) {
 		if (lua_type(L, -2) != LUA_TSTRING) luaL_argerror(L, 1, "facts by hook");
 		vm_end end = vm_provide(vm, L, lua_gettop(L), VM_KNOWN_FACTS, lua_tostring(L, -2));

@@ -234,17 +234,19 @@ static int process_peer_credentials(lua_State *L)
 }
 
 /*
- * file_version(path) -> text that changes when the file is edited or replaced | nil: there is none. Without
- * the six tables that luv makes of a file's status, since idle nodes look at their policies again and again.
+ * file_version(path) -> text that changes when the file is edited or replaced, or gets another owner or mode
+ * | nil: there is none. Without the six tables that luv makes of a file's status, since idle nodes look at
+ * their policies again and again.
  */
 static int process_file_version(lua_State *L)
 {
 	struct stat status;
-	char text[80];
+	char text[128];
 	if (stat(luaL_checkstring(L, 1), &status) != 0) return 0;
 	int len =
-	    snprintf(text, sizeof(text), "%llu/%lld/%lld.%09ld", (unsigned long long)status.st_ino,
-		     (long long)status.st_size, (long long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+	    snprintf(text, sizeof(text), "%llu/%lld/%lld.%09ld/%lld.%09ld", (unsigned long long)status.st_ino,
+		     (long long)status.st_size, (long long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+		     (long long)status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
 	lua_pushlstring(L, text, (size_t)len);
 	return 1;
 }

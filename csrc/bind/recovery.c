@@ -110,8 +110,7 @@ static int recovery_files(lua_State *L)
 	job->day = day;
 	job->files = bind_body_check(L, 5);
 	for (int x = 1; x <= set.count; x++) {
-		lua_rawgeti(L, 3, x);
-		memcpy(job->keys[x - 1], bind_arg_bytes(L, -1, KMS_X25519_BYTES), KMS_X25519_BYTES);
+		memcpy(job->keys[x - 1], bind_element_bytes(L, 3, x, KMS_X25519_BYTES), KMS_X25519_BYTES);
 		lua_pop(L, 1);
 	}
 	job->master = bind_hold_secret(L, master);

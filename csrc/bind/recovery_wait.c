@@ -6,6 +6,7 @@
 #include "bind/body.h"
 #include "bind/crypto.h"
 #include "bind/job.h"
+#include "bind/options.h"
 #include "bind/recovery.h"
 #include "bind/sync.h"
 #include "bind/topics.h"
@@ -148,8 +149,7 @@ static int combine(lua_State *L)
 	job->threshold = threshold;
 	memcpy(job->hash32, hash, sizeof(job->hash32));
 	for (size_t i = 0; i < count; i++) {
-		lua_rawgeti(L, 1, (lua_Integer)i + 1);
-		const bind_share *share = bind_check(L, -1, &bind_share_type);
+		const bind_share *share = bind_element_object(L, 1, (lua_Integer)i + 1, &bind_share_type);
 		job->xs[i] = share->head.x;
 		job->held[i] = bind_hold_secret(L, share->y32);
 		lua_remove(L, -2);

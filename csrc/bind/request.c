@@ -6,6 +6,7 @@
 #include "bind/body.h"
 #include "bind/http.h"
 #include "bind/job.h"
+#include "bind/options.h"
 #include "bind/service.h"
 #include "bind/topics.h"
 #include "base/mem.h"
@@ -160,20 +161,13 @@ static int service_parse(lua_State *L)
 	return bind_job_start_small(L, &job->job);
 }
 
-/* A text of the page that argument 3 describes; it stays on the stack. */
-static kms_text page_text(lua_State *L, const char *name)
-{
-	lua_getfield(L, 3, name);
-	return bind_arg_text(L, lua_gettop(L));
-}
-
 /* All keys without argument 3, else its page. */
 static kms_status make_list(lua_State *L, kms_request *request)
 {
 	if (lua_isnoneornil(L, 3)) return kms_request_for_list(request, KMS_NO_TEXT, KMS_NO_TEXT, 0);
-	kms_text prefix = page_text(L, "prefix"), after = page_text(L, "after");
-	lua_getfield(L, 3, "limit");
-	lua_Integer limit = luaL_optinteger(L, -1, KMS_LIST_DEFAULT);
+	kms_text prefix = bind_option_text(L, 3, "prefix"), after = bind_option_text(L, 3, "after");
+	lua_Integer limit =
+	    bind_option_integer(L, 3, "limit", LUA_MININTEGER, LUA_MAXINTEGER, KMS_LIST_DEFAULT);
 	if (limit < 1 || limit > KMS_LIST_MAX) return KMS_ERR_RANGE;
 	return kms_request_for_list(request, prefix, after, (size_t)limit);
 }

@@ -245,9 +245,8 @@ static int service_has_channel(lua_State *L)
 /* The handle that the option `name` of the table at 1 is; kept alive (may throw). */
 static void *member(lua_State *L, const char *name, const bind_type *type)
 {
-	lua_getfield(L, 1, name);
-	if (!bind_is(L, -1, type)) luaL_argerror(L, 1, name);
-	void *object = bind_check(L, -1, type);
+	void *object = bind_option_object(L, 1, name, type);
+	if (!object) luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' is required", name));
 	lua_setfield(L, KEPT_INDEX, name);
 	return object;
 }
@@ -255,11 +254,8 @@ static void *member(lua_State *L, const char *name, const bind_type *type)
 /* The keys, or only the address of a wallet whose keys are in a TEE service, or nothing yet. */
 static void set_identity(bind_service *service, lua_State *L)
 {
-	if (lua_getfield(L, 1, "self") != LUA_TNIL) {
-		bind_arg_address(service->own20, L, lua_gettop(L));
-		service->has_self = true;
-		return;
-	}
+	service->has_self = bind_option_address(service->own20, L, 1, "self");
+	if (service->has_self) return;
 	if (lua_getfield(L, 1, "wallet") == LUA_TNIL) return;
 	service->wallet = member(L, "wallet", &bind_wallet_type);
 	service->p384 = member(L, "p384", &bind_p384_type);

@@ -30,12 +30,11 @@ kms_session_offer bind_arg_ends(lua_State *L, int arg)
 {
 	kms_session_offer ends = { 0 };
 	luaL_checktype(L, arg, LUA_TTABLE);
-	lua_Integer count = luaL_len(L, arg);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, arg);
 	lua_Integer first = count > KMS_SESSION_MAX_ENDS ? count - KMS_SESSION_MAX_ENDS + 1 : 1;
 	for (lua_Integer i = first; i <= count; i++) {
-		lua_geti(L, arg, i);
-		memcpy(ends.ends16[ends.ends_count++], bind_arg_bytes(L, lua_gettop(L), KMS_SESSION_SID),
-		       KMS_SESSION_SID);
+		const uint8_t *sid16 = bind_element_bytes(L, arg, i, KMS_SESSION_SID);
+		memcpy(ends.ends16[ends.ends_count++], sid16, KMS_SESSION_SID);
 		lua_pop(L, 1);
 	}
 	return ends;

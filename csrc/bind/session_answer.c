@@ -87,6 +87,7 @@ static bool has_failed(kms_operations *operations)
 /* Behind what waits for the pool meanwhile: a message may have hundreds of listings. */
 static int execute_rest(lua_State *L, execute_job *job)
 {
+	bind_wait_reserve(L);
 	job->master = kms_secret_ref(job->service->master);
 	job->execution.master = job->master;
 	return bind_job_start(L, &job->job);

@@ -193,9 +193,9 @@ static int sessions_open(lua_State *L)
 
 	if (!o->own) return bind_fail(L, KMS_ERR_STATE);
 	lua_settop(L, 4);
+	open_job *job = bind_job_push(L, sizeof(*job), open_run, open_finish);
 	kms_status status = kms_buf_append(&o->text, kms_span_of(answer, len));
 	if (status != KMS_OK) return bind_fail(L, status);
-	open_job *job = bind_job_push(L, sizeof(*job), open_run, open_finish);
 	job->sessions = sessions;
 	job->opening = o;
 	job->text_len = text_len;

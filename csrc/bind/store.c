@@ -76,11 +76,8 @@ static uint8_t (*check_wallets(lua_State *L, int arg, size_t *count))[20]
 	*count = lua_rawlen(L, arg);
 	if (*count > 4096) luaL_argerror(L, arg, "at most 4096 wallets");
 	uint8_t(*wallets)[20] = lua_newuserdatauv(L, *count * 20 + 1, 0);
-	for (size_t i = 0; i < *count; i++) {
-		lua_rawgeti(L, arg, (lua_Integer)i + 1);
-		bind_arg_address(wallets[i], L, -1);
-		lua_pop(L, 1);
-	}
+	for (size_t i = 0; i < *count; i++)
+		bind_element_address(wallets[i], L, arg, (lua_Integer)i + 1);
 	return wallets;
 }
 
@@ -160,7 +157,7 @@ static int store_new(lua_State *L)
 	kms_store_config config = { 0 };
 
 	bind_options_check(L, 1, names);
-	if (lua_getfield(L, 1, "self") != LUA_TNIL) bind_arg_address(config.self20, L, -1);
+	(void)bind_option_address(config.self20, L, 1, "self");
 	config.max_key = (size_t)bind_option_integer(L, 1, "max_key", 1, KMS_STORE_MAX_PEER_KEY, 4096);
 	config.max_value = (size_t)bind_option_integer(L, 1, "max_value", 1, large, 1 << 20);
 	config.max_app_bytes = (size_t)bind_option_integer(L, 1, "max_app_bytes", 1, large, 10 << 20);

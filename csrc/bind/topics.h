@@ -6,6 +6,7 @@
 #include <lua.h>
 
 void bind_add_process(lua_State *L);
+void bind_add_job(lua_State *L);
 void bind_add_background(lua_State *L);
 void bind_add_crypto(lua_State *L);
 void bind_add_keys(lua_State *L);
