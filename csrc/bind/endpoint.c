@@ -100,7 +100,9 @@ static call *push_call(lua_State *L, endpoint *e)
 	call *c;
 	if (e->idle_count) {
 		lua_getiuservalue(L, 1, 1);
-		lua_rawgeti(L, -1, e->idle_count--);
+		lua_rawgeti(L, -1, e->idle_count);
+		lua_pushboolean(L, 0); /* its place: what a throw leaves behind is collected */
+		lua_rawseti(L, -3, e->idle_count--);
 		lua_remove(L, -2);
 		c = *(call **)lua_touserdata(L, -1);
 	} else {
@@ -148,6 +150,7 @@ static int endpoint_call(lua_State *L)
 	lua_settop(L, 3);
 	kms_status status = bind_push_fetcher(L, &fetcher);
 	if (status != KMS_OK) return bind_fail(L, status);
+	bind_wait_reserve(L);
 	call *c = push_call(L, e);
 	if (!c) return bind_fail(L, KMS_ERR_MEMORY);
 	if (!c->fetch) status = new_fetch(c, e, body);
@@ -202,7 +205,7 @@ static int endpoint_new(lua_State *L)
 	e->content_type = kms_text_from(option(L, "content_type", NULL));
 	e->request.timeout_ms = (uint32_t)bind_option_integer(L, 1, "timeout_ms", 1, 3600000, 10000);
 	e->request.connect_timeout_ms = e->request.timeout_ms;
-	e->request.direct = true;
+	e->request.direct = KMS_FETCH_DIRECT_SERVICE;
 	e->request.wiped = bind_option_boolean(L, 1, "wiped");
 	kms_status status = check(L, e);
 	lua_settop(L, 2);

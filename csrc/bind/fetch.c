@@ -84,6 +84,16 @@ static const char *option_text(lua_State *L, const char *name, const char *fallb
 	return strlen(text.text) == text.len ? text.text : "\n"; /* never valid */
 }
 
+static kms_fetch_direct option_direct(lua_State *L)
+{
+	kms_text kind = bind_option_text(L, 1, "direct");
+	if (!kind.text) return KMS_FETCH_INDIRECT;
+	if (strcmp(kind.text, "chain") == 0) return KMS_FETCH_DIRECT_CHAIN;
+	if (strcmp(kind.text, "peer") != 0)
+		luaL_argerror(L, 1, "option 'direct' must be \"chain\" or \"peer\"");
+	return KMS_FETCH_DIRECT_PEER;
+}
+
 static kms_status add_headers(lua_State *L, kms_fetch *fetch)
 {
 	int type = lua_getfield(L, 1, "headers");
@@ -154,23 +164,25 @@ static void on_done(void *context)
 	bind_wait_resume(&c->wait);
 }
 
-/* The request's body: a string, or a handle, which is lent. Either stays on the stack. */
-static void set_body(lua_State *L, kms_fetch_request *request, bind_body_loan *loan)
+/* The request's body: a string, or a handle. Either stays on the stack. Returns the handle's index, or 0. */
+static int set_body(lua_State *L, kms_fetch_request *request)
 {
-	if (lua_getfield(L, 1, "body") != LUA_TUSERDATA) {
-		lua_pop(L, 1);
+	bool is_handle = lua_getfield(L, 1, "body") == LUA_TUSERDATA;
+	lua_pop(L, 1);
+	if (!is_handle) {
 		request->body = bind_option_text(L, 1, "body");
-		return;
+		return 0;
 	}
-	const kms_buf *body = bind_body_check(L, lua_gettop(L));
+	const kms_buf *body = bind_option_object(L, 1, "body", &bind_body_type);
+	if (!body) return 0; /* a metatable said something else the first time */
 	request->body = (kms_text){ body->len ? (const char *)body->data : "", body->len };
-	bind_body_lend(loan, L, lua_gettop(L));
+	return lua_gettop(L);
 }
 
 /*
  * fetch{ url=, method="GET", headers={name = value}, body=, timeout_ms=10000,
  *        connect_timeout_ms=5000, max_bytes=1 MiB, proxy=, check_address=false, wiped=false,
- *        handle=false, unix_socket=, stall_s=0 (no limit), once=false, direct=false }
+ *        handle=false, unix_socket=, stall_s=0 (no limit), once=false, direct="chain"|"peer" }
  *   -> status, body, headers (by lower-case name) | nil, message, code, sent
  * sent: whether any byte of the request may have reached the server. Waits, so it needs a coroutine. `body`:
  * a string, or a body handle, which is closed to others until the call ends. With `wiped` (secret responses)
@@ -198,13 +210,13 @@ static int fetch(lua_State *L)
 	request.check_address = bind_option_boolean(L, 1, "check_address");
 	request.wiped = bind_option_boolean(L, 1, "wiped");
 	request.once = bind_option_boolean(L, 1, "once");
-	request.direct = bind_option_boolean(L, 1, "direct");
 	/* The strings stay on the stack until the call ends. */
 	request.url = option_text(L, "url", NULL);
 	if (!request.url) return luaL_argerror(L, 1, "option 'url' is required");
 	request.method = option_text(L, "method", "GET");
 	request.proxy = option_text(L, "proxy", NULL);
 	request.unix_socket = option_text(L, "unix_socket", NULL);
+	request.direct = option_direct(L);
 	bool handle = bind_option_boolean(L, 1, "handle");
 
 	kms_status status = bind_push_fetcher(L, &fetcher);
@@ -216,14 +228,13 @@ static int fetch(lua_State *L)
 	c->wait.finish = call_finish;
 	c->handle = handle || request.wiped;
 	c->drops_errors = handle;
-	set_body(L, &request, &c->body);
+	int body = set_body(L, &request);
 	status = kms_fetch_new(&c->fetch, &request);
 	if (status == KMS_OK) status = add_headers(L, c->fetch);
+	bind_wait_reserve(L);
 	if (status == KMS_OK) status = kms_fetch_start(c->fetch, fetcher, on_done, c);
-	if (status != KMS_OK) {
-		bind_body_give_back(&c->body);
-		return bind_fail(L, status);
-	}
+	if (status != KMS_OK) return bind_fail(L, status);
+	if (body) bind_body_lend(&c->body, L, body);
 	return bind_wait_yield(L, &c->wait);
 }
 

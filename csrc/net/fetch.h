@@ -1,6 +1,6 @@
 /*
  * HTTP calls to other servers: libcurl's multi interface on a libuv loop; without libcurl where a caller
- * repeats its calls to a service on this machine (`direct`).
+ * repeats its calls in clear to an address (`direct`).
  *
  * Everything that arrives is bounded (bytes, header bytes, time), redirects are never followed, TLS
  * is always verified, and no environment variable changes where a call goes. With check_address
@@ -31,10 +31,9 @@ typedef struct kms_fetcher kms_fetcher;
 typedef struct kms_fetcher_limits {
 	unsigned max_transfers; /* running and queued; more: kms_fetch_start returns ERR_BUSY */
 	/*
-	 * Open connections, busy or idle, of each of four pools: checked and unchecked calls, and direct ones
-	 * that are sent once and others. Further transfers wait in libcurl's queue, or for a direct
-	 * connection. (One limit for both, because with a lower limit for idle ones libcurl would close each
-	 * connection after use.)
+	 * Open connections, busy or idle, of each of five pools: checked and unchecked calls, and each kind
+	 * of direct ones. Further transfers wait in libcurl's queue, or for a direct connection. (One limit
+	 * for both, because with a lower limit for idle ones libcurl would close each connection after use.)
 	 */
 	unsigned max_connections;
 } kms_fetcher_limits;
@@ -56,6 +55,18 @@ void kms_fetcher_close(kms_fetcher *fetcher);
 
 typedef struct kms_fetch kms_fetch;
 
+/*
+ * Who is called without libcurl. Each kind has connections of its own, so that servers of one kind which hang
+ * take none of those to another.
+ */
+typedef enum kms_fetch_direct {
+	KMS_FETCH_INDIRECT = 0,   /* through libcurl */
+	KMS_FETCH_DIRECT_SERVICE, /* that has the node's keys */
+	KMS_FETCH_DIRECT_CHAIN,
+	KMS_FETCH_DIRECT_PEER,
+} kms_fetch_direct;
+#define KMS_FETCH_DIRECT_KINDS KMS_FETCH_DIRECT_PEER
+
 /* Texts are copied; NULL means none where marked optional. */
 typedef struct kms_fetch_request {
 	const char *url;             /* http or https, with a host, without user info */
@@ -75,10 +86,10 @@ typedef struct kms_fetch_request {
 	bool check_address;
 	/*
 	 * For calls that are repeated: those in clear to a literal address, without a proxy or stall_s,
-	 * bypass libcurl, for a third of the CPU time. Their response's headers are not kept. Other calls go
-	 * through libcurl all the same.
+	 * bypass libcurl, for a third of the CPU time. The headers of a response below 300 are not kept then.
+	 * Other calls go through libcurl all the same.
 	 */
-	bool direct;
+	kms_fetch_direct direct;
 	/*
 	 * Send the body at most once. Otherwise a request is sent again, on another connection, when
 	 * one that was kept alive breaks before a byte of the response; then it is ERR_CONNECT.
@@ -135,7 +146,7 @@ int kms_fetch_http_status(const kms_fetch *fetch);
 /* The response body; the caller may move it out and leave the buffer empty. */
 kms_buf *kms_fetch_body(kms_fetch *fetch);
 /*
- * Steps through the response headers, in the order received, without trailers.
+ * Steps through the response headers, in the order received, without trailers and those of interim responses.
  * Returns: false after the last one.
  * Out: name - lower case. value. Both borrowed.
  * In-out: at - the position; 0 to begin.

@@ -10,6 +10,8 @@
 #include "kms/address.h"
 #include "kms/codec.h"
 
+#define MAX_OWN_BYTES 256 /* of a request's head: what neither URL nor caller brings */
+
 static bool read_address(struct sockaddr_storage *address, const char *host, const char *port_text)
 {
 	char text[64];
@@ -46,7 +48,7 @@ static kms_status append_all(kms_buf *buf, const char *const *texts)
 	return KMS_OK;
 }
 
-/* The request line and the headers that libcurl sends as well. */
+/* The request line and Host. */
 static kms_status write_head(kms_buf *head, const kms_fetch *fetch, const char *method, const char *host)
 {
 	char *path = part_of(fetch, CURLUPART_PATH, 0), *query = part_of(fetch, CURLUPART_QUERY, 0);
@@ -60,7 +62,7 @@ static kms_status write_head(kms_buf *head, const kms_fetch *fetch, const char *
 				      host,
 				      port ? ":" : "",
 				      port ? port : "",
-				      "\r\nAccept: */*\r\n",
+				      "\r\n",
 				      NULL };
 	kms_status status = append_all(head, texts);
 	curl_free(path);
@@ -86,9 +88,11 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 	if (!suits) return KMS_OK;
 	fetch->direct = kms_heap_alloc(1, sizeof(*fetch->direct));
 	ENSURE(fetch->direct, KMS_ERR_MEMORY);
+	fetch->direct->kind = request->direct;
 	fetch->direct->address = address;
 	fetch->direct->body = request->body;
-	fetch->direct->head = kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_URL + KMS_FETCH_MAX_SENT_HEADER);
+	fetch->direct->head =
+	    kms_buf_make(KMS_BUF_WIPED, KMS_FETCH_MAX_URL + KMS_FETCH_MAX_SENT_HEADER + MAX_OWN_BYTES);
 	return write_head(&fetch->direct->head, fetch, request->method, host);
 }
 

@@ -84,15 +84,6 @@ static bool is_token(kms_text name)
 	return name.len > 0;
 }
 
-static bool is_value(kms_text value)
-{
-	for (size_t i = 0; i < value.len; i++) {
-		unsigned char c = (unsigned char)value.text[i];
-		if ((c < 0x20 && c != '\t') || c == 0x7f) return false;
-	}
-	return true;
-}
-
 static bool is_one_of(kms_text name, const char *const *names)
 {
 	for (; *names; names++)
@@ -115,9 +106,10 @@ kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value)
 					       "connection", "expect",         "upgrade",
 					       "te",         "trailer",        NULL };
 	static const char *const content_type[] = { "content-type", NULL };
+	static const char *const accept[] = { "accept", NULL };
 	ENSURE(fetch && name.text && value.text, KMS_ERR_ARGUMENT);
 	ENSURE(fetch->state == FETCH_NEW, KMS_ERR_STATE);
-	ENSURE(is_token(name) && is_value(value) && !is_one_of(name, framing), KMS_ERR_ARGUMENT);
+	ENSURE(is_token(name) && fetch_is_header_value(value) && !is_one_of(name, framing), KMS_ERR_ARGUMENT);
 	fetch->sent_bytes += name.len + value.len + 4;
 	ENSURE(fetch->sent_bytes <= KMS_FETCH_MAX_SENT_HEADER, KMS_ERR_TOO_LARGE);
 
@@ -128,5 +120,6 @@ kms_status kms_fetch_add_header(kms_fetch *fetch, kms_text name, kms_text value)
 	GUARD(kms_buf_append(&line, kms_text_span(value)));
 	GUARD(kms_buf_append(&line, kms_span_of("", 1)));
 	if (is_one_of(name, content_type)) fetch->has_content_type = true;
+	if (is_one_of(name, accept)) fetch->has_accept = true;
 	return fetch_append_line(fetch, (const char *)line.data);
 }

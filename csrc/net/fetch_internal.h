@@ -1,16 +1,16 @@
 /*
  * What the files of the HTTP client share. Each uses only those above it in this header:
- * fetch_memory.c, fetch_direct.c, fetch_answer.c, fetch_link.c, fetch_header.c, fetch_transfer.c,
- * fetch_loop.c; fetch.c is on top.
+ * fetch_memory.c, fetch_direct.c, fetch_answer.c (which has a header of its own), fetch_link.c,
+ * fetch_header.c, fetch_transfer.c, fetch_loop.c; fetch.c is on top.
  */
 #ifndef KMS_NET_FETCH_INTERNAL_H
 #define KMS_NET_FETCH_INTERNAL_H
 
 #include <curl/curl.h>
-#include <http_parser.h>
 #include <sys/queue.h>
 
 #include "net/fetch.h"
+#include "net/fetch_answer.h"
 
 typedef enum fetch_state {
 	FETCH_NEW,     /* not started yet, or made ready for another start */
@@ -21,6 +21,7 @@ typedef enum fetch_state {
 
 /* A transfer's part that fetch_direct.c has. */
 typedef struct fetch_direct {
+	kms_fetch_direct kind;
 	struct sockaddr_storage address;
 	kms_buf head; /* of the request, without Content-Length and the empty line */
 	kms_text body;
@@ -44,6 +45,7 @@ struct kms_fetch {
 	struct curl_slist *sent; /* request headers */
 	size_t sent_bytes;
 	bool has_content_type;
+	bool has_accept;
 	bool has_body;
 	bool prepared;
 	void (*done)(void *context);
@@ -58,7 +60,7 @@ struct kms_fetch {
 	kms_status status;
 	char detail[CURL_ERROR_SIZE];
 	kms_buf body;
-	kms_buf headers; /* lines of the response as received */
+	kms_buf headers; /* lines of the response, with names in lower case */
 	size_t header_bytes;
 	unsigned header_lines;
 	bool headers_done;
@@ -79,32 +81,6 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 void fetch_direct_free(kms_fetch *fetch);
 /* Adds a line to the request's head. */
 kms_status fetch_direct_append_line(kms_fetch *fetch, const char *line);
-
-/* ---- fetch_answer.c -------------------------------------------------------------------------- */
-
-/* A response that arrives. */
-typedef struct fetch_answer {
-	http_parser parser;
-	kms_buf *body;     /* borrowed */
-	size_t head_bytes; /* of its head and of interim ones, so far */
-	bool has_head;     /* its head is complete */
-	bool complete;     /* all of it is */
-	bool keep;         /* complete: the server keeps the connection, and has sent nothing more */
-	kms_status refused;
-} fetch_answer;
-
-/* Begins to read a response. It must not move until that ends. */
-void fetch_answer_begin(fetch_answer *answer, kms_buf *body);
-/* The most bytes that it takes next. */
-size_t fetch_answer_room(const fetch_answer *answer);
-/*
- * Takes what has arrived, at most as much as there is room for.
- * Returns: KMS_OK; ERR_HTTP; ERR_TOO_LARGE for more than KMS_FETCH_MAX_HEADER bytes before the body, or a
- * body of more than its buffer may have; ERR_MEMORY.
- */
-kms_status fetch_answer_take(fetch_answer *answer, const char *bytes, size_t len);
-/* Takes the end of the connection. Returns whether the response is complete. */
-bool fetch_answer_end(fetch_answer *answer);
 
 /* ---- fetch_link.c ----------------------------------------------------------------------------- */
 

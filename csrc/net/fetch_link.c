@@ -15,6 +15,8 @@
 #include "kms/secret.h"
 
 #define READ_BYTES 16384 /* that one read takes at most */
+/* After a longer time something on the way may have forgotten the connection. libcurl waits as long. */
+#define MAX_IDLE_MS 118000
 
 /* A connection, which carries one transfer at a time. */
 struct fetch_link {
@@ -26,8 +28,10 @@ struct fetch_link {
 	fetch_links *links;
 	kms_fetch *fetch; /* NULL while idle or closing */
 	struct sockaddr_storage address;
-	bool used;     /* an earlier transfer was complete */
-	bool answered; /* a byte of the response has arrived */
+	uint64_t idle_ms; /* since when, by the loop's clock */
+	bool used;        /* an earlier transfer was complete */
+	bool is_writing;  /* libuv has `writing`, and may call on_written after the kernel has all bytes */
+	bool answered;    /* a byte of the response has arrived */
 };
 
 /* ---- connections ---------------------------------------------------------------------------------- */
@@ -53,6 +57,7 @@ static void link_idle(fetch_link *link)
 	link->fetch->direct->link = NULL;
 	link->fetch = NULL;
 	link->used = true;
+	link->idle_ms = uv_now(link->links->loop);
 	TAILQ_INSERT_HEAD(&link->links->idle, link, entry);
 }
 
@@ -76,7 +81,8 @@ static fetch_link *take_idle(fetch_links *links, const struct sockaddr_storage *
 		next = TAILQ_NEXT(link, entry);
 		if (memcmp(&link->address, address, sizeof(*address)) != 0) continue;
 		TAILQ_REMOVE(&links->idle, link, entry);
-		if (is_quiet(link)) return link;
+		bool is_old = uv_now(links->loop) - link->idle_ms > MAX_IDLE_MS;
+		if (!is_old && is_quiet(link)) return link;
 		link_close(link);
 	}
 	return NULL;
@@ -84,8 +90,8 @@ static fetch_link *take_idle(fetch_links *links, const struct sockaddr_storage *
 
 static void on_written(uv_write_t *request, int status)
 {
-	(void)request; /* where it failed, reading fails too */
-	(void)status;
+	(void)status; /* where it failed, reading fails too */
+	FETCH_OWNER(fetch_link, writing, request)->is_writing = false;
 }
 
 /* Writes the request; what the kernel does not take now, libuv writes later. Returns false where nothing was
@@ -96,7 +102,7 @@ static bool send_request(fetch_link *link)
 	char length[KMS_DECIMAL_MAX + 32];
 	size_t head = direct->head.len, sent = 0, part = 0;
 
-	fetch_answer_begin(&link->answer, &link->fetch->body);
+	fetch_answer_begin(&link->answer, &link->fetch->body, &link->fetch->headers);
 	link->answered = false;
 	int len = direct->body.text
 		      ? snprintf(length, sizeof(length), "Content-Length: %zu\r\n\r\n", direct->body.len)
@@ -120,9 +126,9 @@ static bool send_request(fetch_link *link)
 	parts[part].base += sent;
 	parts[part].len -= sent;
 	/* From here on libuv may send at any time. */
-	if (uv_write(&link->writing, (uv_stream_t *)&link->tcp, parts + part, count - (unsigned)part,
-		     on_written) == 0)
-		direct->sent = true;
+	link->is_writing = uv_write(&link->writing, (uv_stream_t *)&link->tcp, parts + part,
+				    count - (unsigned)part, on_written) == 0;
+	direct->sent = direct->sent || link->is_writing;
 	/* What has been sent in part is not begun again elsewhere: it would end at its deadline. */
 	return direct->sent;
 }
@@ -225,8 +231,7 @@ static void finish(fetch_link *link, kms_status status)
 	fetch_links *links = link->links;
 
 	fetch->direct->http_status = link->answer.parser.status_code;
-	if (status == KMS_OK && link->answer.keep &&
-	    uv_stream_get_write_queue_size((uv_stream_t *)&link->tcp) == 0)
+	if (status == KMS_OK && link->answer.keep && !link->is_writing)
 		link_idle(link);
 	else
 		link_close(link);

@@ -16,12 +16,6 @@ TAILQ_HEAD(watcher_list, watcher);
  */
 enum { POOL_UNCHECKED, POOL_CHECKED, POOLS };
 
-/*
- * Nor do transfers that bypass libcurl where some are sent at most once: those go to peers, and peers that
- * hang must not take the connections of the operator's own services.
- */
-enum { LINKS_REPEATED, LINKS_ONCE, LINKS };
-
 typedef struct pool {
 	uv_timer_t timer;
 	CURLM *multi;
@@ -33,8 +27,8 @@ typedef struct pool {
 struct kms_fetcher {
 	uv_loop_t *loop;
 	pool pools[POOLS];
-	fetch_links links[LINKS]; /* of transfers without libcurl */
-	unsigned handles;         /* open uv handles; at 0 the fetcher is freed */
+	fetch_links links[KMS_FETCH_DIRECT_KINDS]; /* of transfers without libcurl, by kind */
+	unsigned handles;                          /* open uv handles; at 0 the fetcher is freed */
 	size_t running;
 	size_t max_running;
 	bool closed;
@@ -65,7 +59,7 @@ static CURLM *multi_of(const kms_fetch *fetch)
 
 static fetch_links *links_of(const kms_fetch *fetch)
 {
-	return &fetch->fetcher->links[fetch->once ? LINKS_ONCE : LINKS_REPEATED];
+	return &fetch->fetcher->links[fetch->direct->kind - 1];
 }
 
 static void conclude(kms_fetch *fetch, kms_status status)
@@ -96,7 +90,7 @@ void fetch_detach(kms_fetch *fetch)
 static void drop_handle(kms_fetcher *fetcher)
 {
 	if (--fetcher->handles != 0) return;
-	for (int i = 0; i < LINKS; i++)
+	for (int i = 0; i < (int)KMS_FETCH_DIRECT_KINDS; i++)
 		fetch_links_free(&fetcher->links[i]);
 	kms_heap_free(fetcher);
 }
@@ -312,7 +306,7 @@ kms_status kms_fetcher_new(kms_fetcher **out, uv_loop_t *loop, const kms_fetcher
 	TAILQ_INIT(&fetcher->active);
 	TAILQ_INIT(&fetcher->ready);
 	kms_status status = KMS_OK;
-	for (int i = 0; i < LINKS; i++) {
+	for (int i = 0; i < (int)KMS_FETCH_DIRECT_KINDS; i++) {
 		kms_status made = fetch_links_init(&fetcher->links[i], &links_owner, fetcher, loop,
 						   limits->max_connections);
 		if (status == KMS_OK) status = made;
@@ -337,7 +331,7 @@ void kms_fetcher_close(kms_fetcher *fetcher)
 {
 	if (!fetcher || fetcher->closed) return;
 	fetcher->closed = true;
-	for (int i = 0; i < LINKS; i++)
+	for (int i = 0; i < (int)KMS_FETCH_DIRECT_KINDS; i++)
 		fetch_links_close(&fetcher->links[i]);
 	for (kms_fetch *fetch; (fetch = TAILQ_FIRST(&fetcher->active));)
 		conclude(fetch, KMS_ERR_STATE);

@@ -218,7 +218,13 @@ kms_status fetch_transfer_reset(kms_fetch *fetch, kms_text body, size_t max_byte
 
 kms_status fetch_transfer_prepare(kms_fetch *fetch)
 {
-	if (fetch->prepared || fetch->direct) return KMS_OK;
+	if (fetch->prepared) return KMS_OK;
+	if (fetch->direct) {
+		/* libcurl sends it as well, unless the caller names another one. */
+		if (!fetch->has_accept) GUARD(fetch_append_line(fetch, "Accept: */*"));
+		fetch->prepared = true;
+		return KMS_OK;
+	}
 	GUARD(fetch_append_line(fetch, "Expect:"));
 	if (fetch->has_body && !fetch->has_content_type) GUARD(fetch_append_line(fetch, "Content-Type:"));
 	SET(CURLOPT_HTTPHEADER, fetch->sent);

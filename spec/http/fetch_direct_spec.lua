@@ -1,9 +1,10 @@
 -- Calls that bypass libcurl (csrc/net/fetch.h): which ones, and that they keep to the same limits. What else they do:
--- endpoint_spec.lua, fetch_once_spec.lua.
+-- endpoint_spec.lua, fetch_once_spec.lua, fetch_direct_headers_spec.lua.
 
 local native = require("spec.support.native") -- libcurl may use OpenSSL: memory comes first
 local fetch = require("kms.http.fetch")
 local loopback = require("spec.support.loopback")
+local preload = require("spec.support.preload")
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -23,9 +24,9 @@ describe("fetch, directly", function()
 	local function post(server, more)
 		local options = {
 			url = server.url .. "/path?query", method = "POST", body = "body", headers = { ["Content-Type"] = "text/x" },
-			timeout_ms = 60000, direct = true, once = true,
+			timeout_ms = 60000, direct = "peer", once = true,
 		}
-		for name, value in pairs(more or {}) do options[name] = value end
+		for name, value in pairs(more or {}) do options[name] = value or nil end
 		return fetch.request(options)
 	end
 
@@ -37,10 +38,86 @@ describe("fetch, directly", function()
 				assert.same({ status = 200, body = "{}", headers = {} }, response)
 				assert.equal(i, #server.seen)
 				assert.truthy(server.seen[i]:find("^POST /path%?query HTTP/1.1\r\nHost: 127.0.0.1:%d+\r\n"))
-				assert.truthy(server.seen[i]:find("\r\nContent%-Type: text/x\r\nContent%-Length: 4\r\n\r\nbody$"))
+				assert.truthy(server.seen[i]:find("\r\nContent%-Type: text/x\r\nAccept: %*/%*\r\nContent%-Length: 4\r\n\r\nbody$"))
 			end
 			assert.equal(1, server.accepted)
 		end)
+	end)
+
+	it("uses no connection again that was idle for two minutes", function()
+		local output, status = loopback.child([[
+			require("spec.support.native")
+			local fetch = require("kms.http.fetch")
+			local loopback = require("spec.support.loopback")
+			local uv = require("luv")
+			local server, over = loopback.answering(loopback.reply("{}")), false
+			coroutine.wrap(function()
+				for _, later in ipairs({ 0, 117, 117 + 119 }) do
+					uv.os_setenv("LATER_SECONDS", tostring(later))
+					local response = fetch.request({ url = server.url, method = "POST", body = "b", direct = "chain" })
+					print(later, response and response.status, server.accepted)
+				end
+				over = true
+			end)()
+			while not over do uv.run("once") end
+			loopback.close()
+		]], preload("shifted_clock"))
+		assert.same({ "0\t200\t1\n117\t200\t1\n236\t200\t2\n", 0 }, { output, status })
+	end)
+
+	it("keeps no connection that answers before libuv has given its write back", function()
+		-- The loop reads before it tells of a write that was begun since it last looked for those.
+		local output, status = loopback.child([[
+			require("spec.support.native")
+			local fetch = require("kms.http.fetch")
+			local loopback = require("spec.support.loopback")
+			local uv = require("luv")
+			local wait = require("spec.support.wait")
+			local pipe = uv.pipe()
+			-- Answers with the number of the connection, and says when it has answered the late request.
+			uv.new_thread(function(told)
+				local uv = require("luv")
+				local listener, accepted = uv.new_tcp(), 0
+				listener:bind("127.0.0.1", 0)
+				listener:listen(8, function()
+					local client, bytes = uv.new_tcp(), ""
+					listener:accept(client)
+					accepted = accepted + 1
+					local answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" .. accepted
+					client:read_start(function(_, data)
+						if not data then return client:close() end
+						bytes = bytes .. data
+						if not bytes:find("\r\n\r\nbody$") then return end
+						client:write(answer)
+						if bytes:find("^POST /late ") then uv.fs_write(told, "x") end
+						bytes = ""
+					end)
+				end)
+				uv.fs_write(told, tostring(listener:getsockname().port))
+				uv.run()
+			end, pipe.write)
+			local url, numbers = "http://127.0.0.1:" .. uv.fs_read(pipe.read, 16), {}
+			local function post(path)
+				local response = assert(fetch.request({ url = url .. path, method = "POST", body = "body", direct = "peer" }))
+				numbers[#numbers + 1] = response.body
+			end
+			loopback.run(function()
+				post("/")
+				local idle = loopback.own(uv.new_idle())
+				idle:start(function()
+					idle:stop()
+					coroutine.wrap(function()
+						post("/late")
+						post("/")
+					end)()
+					uv.fs_read(pipe.read, 1)
+				end)
+				wait.until_true("the calls", function() return #numbers == 3 end)
+			end)
+			print(table.concat(numbers, " "))
+			os.exit(0) -- the server's thread never ends
+		]], preload("late_socket"))
+		assert.same({ "1 1 2\n", 0 }, { output, status })
 	end)
 
 	it("makes through libcurl the calls that it cannot make", function()
@@ -60,15 +137,40 @@ describe("fetch, directly", function()
 		end)
 	end)
 
-	it("leaves connections to an endpoint, however many calls to peers hang", function()
+	for hangs, works in pairs({ peer = "chain", chain = "peer" }) do
+		it(("leaves connections to others, however many calls to a %s hang"):format(hangs), function()
+			run(function()
+				local silent = loopback.serve(function() return true end)
+				for _ = 1, MAX_CONNECTIONS + 1 do
+					coroutine.wrap(post)(silent, { timeout_ms = 10000, direct = hangs, once = false })
+				end
+				wait.until_true("as many connections as there may be", function() return silent.accepted == MAX_CONNECTIONS end)
+				local endpoint = assert(native.endpoint({ url = serve().url, method = "POST" }))
+				local status, body = endpoint:call("body", 100)
+				assert.same({ 200, "{}" }, { status, body:slice(1, 100) })
+				assert.equal("{}", assert(post(serve(), { direct = works })).body)
+				assert.equal(MAX_CONNECTIONS, silent.accepted)
+			end)
+		end)
+	end
+
+	it("takes no other kind than the two", function()
+		for _, direct in ipairs({ "service", "", true, 1 }) do
+			assert.has_error(function() coroutine.wrap(post)({ url = "http://127.0.0.1:1" }, { direct = direct }) end)
+		end
+	end)
+
+	it("has the caller's Accept instead of its own", function()
 		run(function()
-			local silent = loopback.serve(function() return true end)
-			for _ = 1, MAX_CONNECTIONS + 1 do coroutine.wrap(post)(silent, { timeout_ms = 10000 }) end
-			wait.until_true("as many connections as there may be", function() return silent.accepted == MAX_CONNECTIONS end)
-			local endpoint = assert(native.endpoint({ url = serve().url, method = "POST" }))
-			local status, body = endpoint:call("body", 100)
-			assert.same({ 200, "{}" }, { status, body:slice(1, 100) })
-			assert.equal(MAX_CONNECTIONS, silent.accepted)
+			local server = serve()
+			for _, name in ipairs({ "Accept", "accept" }) do
+				assert(post(server, { headers = { [name] = "text/x" } }))
+				local head = server.seen[#server.seen]
+				assert.truthy(head:find("\r\n" .. name .. ": text/x\r\n", 1, true))
+				assert.equal(1, select(2, head:lower():gsub("\r\naccept:", "")))
+			end
+			assert(post(server))
+			assert.truthy(server.seen[#server.seen]:find("\r\nAccept: */*\r\n", 1, true))
 		end)
 	end)
 
@@ -90,7 +192,7 @@ describe("fetch, directly", function()
 	it("ends a call that does not connect in time, and leaves one that has connected all its time", function()
 		run(function()
 			local never = full()
-			for _, direct in ipairs({ true, false }) do
+			for _, direct in ipairs({ "peer", false }) do
 				local response, _, code, sent = post(never, { connect_timeout_ms = 200, direct = direct })
 				assert.same({ nil, "ERR_TIMEOUT", false }, { response, code, sent })
 			end

@@ -12,8 +12,8 @@ local MAX_HEADER = 65536 -- KMS_FETCH_MAX_HEADER
 local MAX_CONNECTIONS = 64 -- csrc/bind/fetch.c
 
 local function post(url, more)
-	local options = { url = url, method = "POST", body = "body", timeout_ms = 60000, direct = true, once = true }
-	for name, value in pairs(more or {}) do options[name] = value end
+	local options = { url = url, method = "POST", body = "body", timeout_ms = 60000, direct = "peer", once = true }
+	for name, value in pairs(more or {}) do options[name] = value or nil end
 	return fetch.request(options)
 end
 
@@ -132,7 +132,7 @@ describe("fetch, directly, by a hostile server", function()
 			for _, bytes in ipairs({
 				"HTTP/1.1 200 OK\r\n\r\nto the end", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", "HTTP/1.1 2", "",
 			}) do
-				for _, direct in ipairs({ true, false }) do
+				for _, direct in ipairs({ "peer", false }) do
 					local response, _, code, sent = post(resetting(bytes).url, { direct = direct })
 					assert.same({ bytes, direct, nil, "ERR_CONNECT", true }, { bytes, direct, response, code, sent })
 				end

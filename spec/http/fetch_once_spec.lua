@@ -22,14 +22,14 @@ describe("fetch", function()
 
 	local function post(url, once, direct)
 		return fetch.request({
-			url = url, method = "POST", body = ("b"):rep(1000), once = once, direct = direct, timeout_ms = 60000,
+			url = url, method = "POST", body = ("b"):rep(1000), once = once, direct = direct or nil, timeout_ms = 60000,
 		})
 	end
 
 	it("sends a body once where it is told to, also on a connection that was kept alive and breaks", function()
 		run(function()
 			for _, once in ipairs({ true, false }) do
-				for _, direct in ipairs({ false, true }) do
+				for _, direct in ipairs({ false, "peer", "chain" }) do
 					local server = breaking()
 					assert.equal(200, assert(post(server.url, once, direct)).status)
 					local response, _, code, sent = post(server.url, once, direct)
@@ -46,11 +46,11 @@ describe("fetch", function()
 			gone:bind("127.0.0.1", 0)
 			local url = "http://127.0.0.1:" .. gone:getsockname().port
 			local silent = loopback.serve(function() return true end)
-			for _, direct in ipairs({ false, true }) do
+			for _, direct in ipairs({ false, "peer", "chain" }) do
 				local response, _, code, sent = post(url, true, direct)
 				assert.same({ nil, "ERR_CONNECT", false }, { response, code, sent })
 				response, _, code, sent = fetch.request({
-					url = silent.url, method = "POST", body = "b", timeout_ms = 300, direct = direct,
+					url = silent.url, method = "POST", body = "b", timeout_ms = 2000, direct = direct or nil,
 				})
 				assert.same({ nil, "ERR_TIMEOUT", true }, { response, code, sent })
 				response, _, code, sent = post("nonsense", true, direct)
@@ -66,7 +66,7 @@ describe("fetch", function()
 			loopback.run(function()
 				local silent = loopback.serve(function() return true end)
 				local response, _, code, sent = fetch.request({
-					url = silent.url .. "/late", method = "POST", body = "body", direct = true, once = true, timeout_ms = 2000,
+					url = silent.url .. "/late", method = "POST", body = "body", direct = "peer", once = true, timeout_ms = 2000,
 				})
 				print(response, code, sent, (table.concat(silent.seen):match("^POST /late .*\r\n\r\n(body)$")))
 			end)

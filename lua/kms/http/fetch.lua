@@ -25,8 +25,8 @@ end
 --   to use instead of the URL's host (none); wiped: whether the body of a 2xx response is secret: a
 --   handle for C functions, wiped after use (false); handle: whether it is a handle, not secret, and
 --   bodies of other responses are empty (false); once: whether the body is sent at most once: otherwise it is sent
---   again when a connection that was kept alive breaks (false); direct: whether it bypasses libcurl where it can
---   (csrc/net/fetch.h); the response has no headers then (false)
+--   again when a connection that was kept alive breaks (false); direct: "chain" or "peer", whoever is called: it
+--   bypasses libcurl where it can (csrc/net/fetch.h), and a response below 300 has no headers then (nil: it does not)
 -- @return response { status, body, headers (by lower-case name) } | nil, message, code: ERR_TIMEOUT,
 --   ERR_CONNECT, ERR_RESOLVE, ERR_TLS, ERR_TOO_LARGE, ERR_ADDRESS_REFUSED, ERR_URL, ERR_HTTP, ERR_BUSY (too
 --   many calls), ERR_STATE (the process is closing); and whether the server may have got any byte of the request

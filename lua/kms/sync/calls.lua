@@ -132,7 +132,7 @@ end
 --- Posts a body to a peer. Yields.
 -- @param path of the route; headers: by name; body: handle, which is closed
 -- @param options timeout_ms (10000); stall_s (seconds without a byte, no limit); max_bytes of the response (4 MiB);
---   once: the body is sent at most once; direct: the response's headers are not read (kms.http.fetch)
+--   once: the body is sent at most once; direct (kms.http.fetch)
 -- @return response { status, headers, body (handle, or "" unless the status is 2xx), bytes (of the body), sent_ms,
 --   got_ms } | nil, message, code, whether the peer may have got any of it
 function Calls:post(peer, path, headers, body, options)

@@ -68,10 +68,12 @@ local function send(self, peer, held, build, options)
 		return nil, message, code, became
 	end
 	local response, message, sent
+	held.calls = held.calls + 1
 	response, message, code, sent = self.calls:post(peer, "/session/message", HEADERS, body, {
-		timeout_ms = options.timeout_ms, stall_s = options.stall_s, once = true, direct = true,
+		timeout_ms = options.timeout_ms, stall_s = options.stall_s, once = true, direct = "peer",
 		max_bytes = options.max_bytes and math.min(options.max_bytes, self.max_body_bytes) + FRAME_BYTES,
 	})
+	held.calls = held.calls - 1
 	-- A connection that was kept alive may be one that the peer has just closed.
 	if not response then return nil, message, code, code == "ERR_CONNECT" and sent and AGAIN or LOST end
 	if response.status == 200 then return open(self, peer, held, seq, response) end

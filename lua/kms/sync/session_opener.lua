@@ -18,8 +18,10 @@ local MAX_ANSWER_BYTES = 16384
 
 -- ---- sessions --------------------------------------------------------------------------------------------
 
+-- A call that is under way uses it, however long that takes.
 local function is_usable(held, peer, now)
-	return held.point == peer.point and now < held.ends_ms and now - held.used_ms < held.idle_ms
+	if held.point ~= peer.point or now >= held.ends_ms then return false end
+	return held.calls > 0 or now - held.used_ms < held.idle_ms
 end
 
 --- Ends a session, which the next opening tells the peer.
@@ -120,7 +122,7 @@ local function offer_and_accept(self, peer, sent)
 	self.calls:keep_nonce(peer, response)
 	local now, life_ms = self.mono_ms(), expires_s * 1000 * USED_PART
 	peer.session = {
-		native = session, point = point, ends_ms = now + life_ms, idle_ms = life_ms / IDLE_PART, used_ms = now,
+		native = session, point = point, ends_ms = now + life_ms, idle_ms = life_ms / IDLE_PART, used_ms = now, calls = 0,
 	}
 	peer.ended_sessions, peer.had_session = nil, true
 	return peer.session
@@ -132,8 +134,8 @@ local function open(self, peer)
 end
 
 --- The session with a peer; opens one if there is none. Yields.
--- @return { native, used_ms, ... } | nil, message, code: ERR_NO_SESSION (the peer refuses in plain), else as
---   kms.sync.exchange
+-- @return { native; its user's: used_ms (when the last answer came), calls (under way) } | nil, message, code:
+--   ERR_NO_SESSION (the peer refuses in plain), else as kms.sync.exchange
 function Opener:session(peer)
 	self:expire(peer)
 	if peer.session then return peer.session end
