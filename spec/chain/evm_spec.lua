@@ -121,6 +121,85 @@ describe("chain.evm", function()
 		end)
 	end)
 
+	-- Reads what a tick reads. Returns whether the chain says that nothing has changed since the last time, and requests.
+	local function ticks(chain, server)
+		local last
+		return function()
+			server.requests = 0
+			assert(chain:begin_tick())
+			local contents = assert(chain:contents())
+			local is_same = contents == last
+			assert.equal(contents, chain:contents())
+			if not is_same then
+				for _, wallet in ipairs(assert(chain:active_instances("49"))) do
+					assert(chain:version("49", assert(chain:instance_by_wallet(wallet)).version_id))
+				end
+			end
+			chain:master_secret_hash()
+			last = contents
+			return is_same, server.requests
+		end
+	end
+
+	it("says at a tick that nothing has changed where the servers give the same bytes at another block", function()
+		with_chain({}, function(chain, server)
+			local tick = ticks(chain, server)
+			assert.same({ false, 5 }, { tick() })
+			for _ = 1, 3 do
+				server.number = server.number + 1
+				assert.same({ true, 2 }, { tick() })
+			end
+			local peer = server.instances[PEER.wallet]
+			local function paused(name)
+				return name == "eth_call:masterSecretHash" and chain_server.revert("Paused") or nil
+			end
+			for _, change in ipairs({
+				function() peer.url = "http://127.0.0.1:2" end, function() peer.url = "http://127.0.0.1:1" end,
+				function() peer.status = 1 end, function() peer.status = 0 end,
+				function() peer.zk_verified = false end, function() peer.app_id = "7" end, function() peer.app_id = "49" end,
+				function() server.versions["49/1"].status = 1 end,
+				function() server.hash = "0x" .. ("12"):rep(32) end,
+				function() server:register("49", STRANGER, NODE.der) end, function() server.instances[STRANGER] = nil end,
+				function() server.override = paused end,
+				function() server.override = nil end,
+			}) do
+				change()
+				local is_same = tick()
+				assert.is_false(is_same)
+				assert.same({ true, 2 }, { tick() })
+			end
+			assert.equal(server.hash, chain:master_secret_hash())
+		end)
+	end)
+
+	it("says nothing of the kind after a tick that failed, nor of what it has not read", function()
+		with_chain({ config = { RPC_TIMEOUT_MS = 1000 } }, function(chain, server)
+			local tick = ticks(chain, server)
+			fails("ERR_CHAIN", "there is no view of the chain", chain:contents())
+			assert.is_false((tick()))
+			server.override = function(name) return name == "eth_call:getVersion" and { result = "0x01" } or nil end
+			assert(chain:begin_tick())
+			fails("ERR_CHAIN", "getVersion", chain:contents())
+			server.override = nil
+			assert.is_false((tick()))
+			server.respond = function() return loopback.reply("", "", "500 No") end
+			assert.is_nil((chain:begin_tick()))
+			server.respond = nil
+			assert.is_false((tick()))
+			assert.is_true((tick()))
+		end)
+	end)
+
+	it("has two servers agree on what has not changed, too", function()
+		on_chain.with_agreeing({}, function(chain, servers)
+			local tick = ticks(chain, servers[1])
+			assert.same({ false, true }, { (tick()), (tick()) })
+			servers[2].instances[PEER.wallet].url = "http://127.0.0.1:3"
+			assert(chain:begin_tick())
+			fails("ERR_CHAIN", "the RPC servers disagree", chain:contents())
+		end)
+	end)
+
 	it("expects as much as one call of a server holds, and nothing of a tick of more", function()
 		with_chain({}, function(chain, server)
 			local function requests_of_tick()

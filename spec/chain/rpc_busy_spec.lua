@@ -38,6 +38,21 @@ describe("chain.rpc with a slow server", function()
 		end)
 	end)
 
+	it("asks it no more until it has ended a call, as long as others answer", function()
+		loopback.run(function()
+			local slow, good = chain_server.start(), chain_server.start()
+			slow.respond = function() return "hang" end
+			local client = new({ slow.url, good.url }, { timeout_ms = 20000 })
+			for _ = 1, 3 do assert.equal("0x14a34", ask(client)) end
+			assert.same({ 1, 3 }, { slow.requests, good.requests })
+			good.respond = function() return loopback.reply("", nil, "500 Oops") end
+			slow.respond = nil
+			assert.equal("0x14a34", ask(client))
+			assert.equal("0x14a34", ask(client))
+			assert.equal(3, slow.requests)
+		end)
+	end)
+
 	it("asks a third one where two must agree", function()
 		loopback.run(function()
 			local slow, one, two = chain_server.start(), chain_server.start(), chain_server.start()
@@ -46,6 +61,24 @@ describe("chain.rpc with a slow server", function()
 			local client = new({ slow.url, one.url, two.url }, { timeout_ms = 20000, agree = true })
 			assert.equal("0x14a34", ask(client))
 			assert.is_true(native.mono_ms() - began < 10000)
+		end)
+	end)
+
+	it("waits a second for a third head where it has two, and for a second one its whole time", function()
+		loopback.run(function()
+			local slow, one, two = chain_server.start(), chain_server.start(), chain_server.start()
+			slow.respond = function() return "hang" end
+			local function first(outcomes) return outcomes[1].result end
+			local began = native.mono_ms()
+			local client = new({ slow.url, one.url, two.url }, { timeout_ms = 20000, agree = true })
+			assert.same({ "0x14a34", "0x14a34" }, (client:call_each({ ID }, first)))
+			local took = native.mono_ms() - began
+			assert.is_true(took >= 900 and took < 10000, took)
+			client = new({ slow.url, one.url }, { timeout_ms = 2000, agree = true })
+			began = native.mono_ms()
+			local values, messages = client:call_each({ ID }, first)
+			assert.same({ "0x14a34" }, values)
+			assert.truthy(messages ~= "" and native.mono_ms() - began >= 1900)
 		end)
 	end)
 
@@ -82,9 +115,13 @@ describe("chain.rpc with a server that has too many calls", function()
 		loopback.run(function()
 			local one, two = chain_server.start(), chain_server.start()
 			one.respond = function() return busy("Retry-After: 9\r\n") end
-			local client = new({ one.url, two.url })
-			for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
-			assert.same({ 1, 5 }, { one.requests, two.requests })
+			-- An address is called without libcurl.
+			for calls, host in ipairs({ "127.0.0.1", "localhost" }) do
+				local client = new({ (one.url:gsub("127%.0%.0%.1", host)), two.url })
+				for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
+				assert.same({ host, calls, 5 * calls }, { host, one.requests, two.requests })
+				assert.is_true(client.servers[1].busy_until > native.mono_ms() + 5000)
+			end
 		end)
 	end)
 
@@ -143,7 +180,8 @@ describe("chain.rpc with a server that has too many calls", function()
 			assert.equal("0x14a34", ask(new({ chain.url })))
 			assert.is_true(native.mono_ms() - began >= 950)
 			chain.requests = 0
-			local value, message, code = ask(new({ chain.url }, { timeout_ms = 400 }))
+			chain.respond = function() return busy("Retry-After: 9\r\n") end
+			local value, message, code = ask(new({ chain.url }, { timeout_ms = 4000 })) -- two of them are less
 			assert.same({ nil, "ERR_CHAIN" }, { value, code })
 			assert.truthy(message:find("ask to wait", 1, true), message)
 			assert.equal(1, chain.requests)

@@ -18,6 +18,7 @@ function M.new()
 	end
 
 	function self.begin_tick() return answer("begin_tick", true) end
+	function self.contents() return answer("contents", {}) end
 	function self:snapshot() return self end
 	function self.prefetch() return true end
 	function self.close() end

@@ -96,6 +96,13 @@ function Chain:active_instances(app_id)
 	return view:active_instances(app_id)
 end
 
+--- What the tick before has read, as it reads now (kms.chain.snapshot).
+function Chain:contents()
+	local view, message, code = in_tick(self)
+	if not view then return nil, message, code end
+	return view:contents()
+end
+
 --- The hash of the cluster's master secret.
 function Chain:master_secret_hash()
 	local view, message, code = in_tick(self)

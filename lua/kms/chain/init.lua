@@ -3,6 +3,7 @@
 --   chain:introduce(identity)             true; this node's { wallet, tee_pubkey, url }, once before the first tick
 --   chain:begin_tick()                    true: this tick's block is chosen and acceptable
 --   chain:head()                          { number, time_ms } of the newest block at the tick
+--   chain:contents()                      a table: that of the tick before, where all reads the same that was read then
 --   chain:instance_by_wallet(wallet)      instance
 --   chain:app(app_id)                     { id, status }
 --   chain:version(app_id, version_id)     { id, status }

@@ -69,6 +69,8 @@ local function state(self)
 	return data
 end
 
+Chain.contents = state -- another table where the file has changed
+
 -- Returns true | nil, message, code.
 local function save(self, data)
 	local ok, message = data_file.write(self.path, HEADER, data)
@@ -197,11 +199,9 @@ function Chain:introduce(identity)
 	return save(self, data)
 end
 
-local FIRST_APP_ID = 1001 -- of applications that are added; the demo application is before it
-
--- An id that no application has.
+-- An id that no application has, beyond that of the demo application.
 local function free_app_id(data)
-	local id = FIRST_APP_ID
+	local id = 1001
 	while data.apps[tostring(id)] do id = id + 1 end
 	return tostring(id)
 end

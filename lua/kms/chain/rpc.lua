@@ -6,7 +6,6 @@ local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 local old_state = require("kms.chain.old_state")
-local parallel = require("kms.async.parallel")
 local race = require("kms.chain.race")
 local rpc_server = require("kms.chain.rpc_server")
 
@@ -20,14 +19,21 @@ local ROUNDS = 2
 local BUSY_ROUNDS = 16 -- where a server asked to wait
 local PAUSE_MS = 100 -- before the second round, twice as long before each further one; as much at random is added
 local MAX_PAUSE_MS = 800
+local TO_AGREE = 2 -- servers
 local AVOID_MS = 30000 -- how long a server that failed is tried last
+local SILENT_MS = 500 -- how long a server that is being asked may say nothing until it is tried last
 
--- The servers that may be asked, in the operator's order, those that failed lately last.
+-- Whether it answers none of the calls that it has. Before those fail, they would take the connections of all.
+local function is_silent(server, now)
+	return server.asked > 0 and now - server.heard_ms >= SILENT_MS
+end
+
+-- The servers that may be asked, in the operator's order, those that failed lately or are silent last.
 local function in_order(self)
 	local good, bad = {}, {}
 	local now = self.mono_ms()
 	for _, server in ipairs(self.servers) do
-		local list = now < server.failing_until and bad or good
+		local list = (now < server.failing_until or is_silent(server, now)) and bad or good
 		if now >= server.busy_until then list[#list + 1] = server end
 	end
 	return table.move(bad, 1, #bad, #good + 1, good)
@@ -69,9 +75,19 @@ local function new_attempt(self, calls, options)
 	return { calls = calls, options = options, deadline = deadline, heard = old_state.heard() }
 end
 
+-- As read_server; remembers that the server is being asked.
+local function ask_server(self, server, attempt)
+	if server.asked == 0 then server.heard_ms = self.mono_ms() end
+	server.asked = server.asked + 1
+	local ok, value, detail, old = loop.try(read_server, server, attempt)
+	server.asked, server.heard_ms = server.asked - 1, self.mono_ms()
+	if not ok then return nil, server.name .. ": the call broke down", false end
+	return value, detail, old
+end
+
 -- Calls one server, and remembers whether it failed. Returns value, outcomes | nil, message.
 local function call_server(self, server, attempt)
-	local value, detail, old = read_server(server, attempt)
+	local value, detail, old = ask_server(self, server, attempt)
 	if value ~= nil then
 		server.failing_until = 0
 		self.old_state:answered(server, attempt.options.old == true)
@@ -126,7 +142,7 @@ end
 -- Two servers at once, then one more at a time, until two agree. Results as call_any.
 local function call_two(self, attempt)
 	local seen, compared, messages = {}, 0, {}
-	local value = race.run(in_order(self), 2, function(server)
+	local value = race.run(in_order(self), TO_AGREE, function(server)
 		local vote = vote_of(self, server, attempt)
 		if vote.print and seen[vote.print] then return vote.value end
 		if vote.print then seen[vote.print], compared = true, compared + 1 end
@@ -180,16 +196,18 @@ function Rpc:call(calls, options)
 	return nil, failure, "ERR_CHAIN"
 end
 
---- Makes calls to every server, all at the same time, once.
+--- Makes calls to every server, all at the same time, once. Once two have given values, the others have a second more
+-- (kms.chain.race).
 -- @param accept as for call
 -- @return list of the accepted values, messages of the servers that failed, joined
 function Rpc:call_each(calls, accept)
-	local attempt = new_attempt(self, calls, { accept = accept })
-	local values, messages = {}, {}
-	local votes = parallel.map(self.servers, #self.servers, function(server)
+	local attempt, votes = new_attempt(self, calls, { accept = accept }), {}
+	race.all(self.servers, TO_AGREE, function(server, i)
 		local value, message = call_server(self, server, attempt)
-		return { value = value, message = value == nil and message or nil }
+		votes[i] = { value = value, message = value == nil and message or nil }
+		return value ~= nil
 	end)
+	local values, messages = {}, {}
 	for i = 1, #self.servers do
 		local vote = votes[i] or {}
 		values[#values + 1] = vote.value

@@ -9,7 +9,6 @@
 local cjson = require("cjson")
 
 local fetch = require("kms.http.fetch")
-local json = require("kms.base.json")
 local needs = require("kms.base.needs")
 local parallel = require("kms.async.parallel")
 local retry_after = require("kms.http.retry_after")
@@ -122,8 +121,9 @@ local function post(self, body, deadline)
 	if left <= 0 then return nil, "no answer in time" end
 	self.calls = self.calls + 1
 	local response, message, code = fetch.request({
-		url = self.url, method = "POST", body = json.encode(body), headers = HEADERS, max_bytes = MAX_RESPONSE_BYTES,
+		url = self.url, method = "POST", body = body, headers = HEADERS, max_bytes = MAX_RESPONSE_BYTES,
 		timeout_ms = math.min(left, self.timeout_ms), connect_timeout_ms = math.min(left, self.timeout_ms, CONNECT_MS),
+		direct = "chain",
 	})
 	if not response then return nil, message, code == "ERR_TOO_LARGE" and "large" or nil end
 	if response.status ~= 200 then
@@ -136,18 +136,19 @@ local function post(self, body, deadline)
 	return value
 end
 
+-- The message of a call, which has texts, booleans and objects of those. Returns JSON, id.
 local function message_of(self, call)
-	self.last_id = self.last_id + 1
-	local params = {}
-	for i = 2, #call do params[i - 1] = call[i] end
-	return { jsonrpc = "2.0", id = self.last_id, method = call[1], params = json.list(params) }
+	local id = self.last_id + 1
+	self.last_id = id
+	local params = call[2] == nil and "[]" or cjson.encode({ table.unpack(call, 2) })
+	return ('{"id":%d,"jsonrpc":"2.0","method":"%s","params":%s}'):format(id, call[1], params), id
 end
 
 local function send_one(self, call, deadline)
-	local message = message_of(self, call)
+	local message, id = message_of(self, call)
 	local response, failure = post(self, message, deadline)
 	if response == nil then return nil, failure end
-	return outcome_of(response, message.id)
+	return outcome_of(response, id)
 end
 
 -- Several calls one by one. When the HTTP call of one fails, all have failed.
@@ -164,16 +165,16 @@ local function send_singly(self, calls, deadline)
 end
 
 -- The outcomes of a batch, whose responses come in any order, one for each call.
-local function sort_responses(messages, responses)
-	if type(responses) ~= "table" or #responses ~= #messages then return nil, "not an answer to each call" end
+local function sort_responses(ids, responses)
+	if type(responses) ~= "table" or #responses ~= #ids then return nil, "not an answer to each call" end
 	local by_id, outcomes = {}, {}
 	for _, response in ipairs(responses) do
 		local id = type(response) == "table" and math.type(response.id) and math.tointeger(response.id)
 		if not id or by_id[id] then return nil, "an answer to another call" end
 		by_id[id] = response
 	end
-	for i, message in ipairs(messages) do
-		local outcome, failure = outcome_of(by_id[message.id], message.id)
+	for i, id in ipairs(ids) do
+		local outcome, failure = outcome_of(by_id[id], id)
 		if not outcome then return nil, failure end
 		outcomes[i] = outcome
 	end
@@ -182,9 +183,9 @@ end
 
 -- Returns outcomes | nil, message, whether single calls may succeed, whether the server refused the batch.
 local function send_batch(self, calls, deadline)
-	local messages = {}
-	for i, call in ipairs(calls) do messages[i] = message_of(self, call) end
-	local responses, message, kind = post(self, json.list(messages), deadline)
+	local messages, ids = {}, {}
+	for i, call in ipairs(calls) do messages[i], ids[i] = message_of(self, call) end
+	local responses, message, kind = post(self, "[" .. table.concat(messages, ",") .. "]", deadline)
 	if responses == nil then return nil, message, kind ~= nil, kind == "refused" end
 	local failure = type(responses) == "table" and responses.error or nil
 	if type(failure) == "table" and failure.code == LIMIT_EXCEEDED then
@@ -192,7 +193,7 @@ local function send_batch(self, calls, deadline)
 		return nil, "too many calls", false, false
 	end
 	if failure ~= nil then return nil, "one error for a batch", true, true end
-	return sort_responses(messages, responses)
+	return sort_responses(ids, responses)
 end
 
 local function stop_batches(self)
@@ -235,13 +236,14 @@ function Server:send(calls, deadline)
 end
 
 --- @param deps url, log, mono_ms; timeout_ms of an HTTP call
--- @return server; its fields for others: name (for messages), failing_until (monotonic ms, the caller's), busy_until
---   (monotonic ms: it asked not to be called before), and since the start calls (HTTP) and failures (of send)
+-- @return server; its fields for others: name (for messages), busy_until (monotonic ms: it asked not to be called
+--   before), and since the start calls (HTTP) and failures (of send); the caller's: failing_until (monotonic ms), asked
+--   (calls that it has now), heard_ms (when it ended one, or got the first of these)
 function M.new(deps)
 	local self = needs.take(deps, "url log mono_ms timeout_ms")
 	self.name = types.url.show(self.url)
 	self.last_id, self.no_batch_until, self.failing_until, self.busy_until = 0, 0, 0, 0
-	self.calls, self.failures = 0, 0
+	self.calls, self.failures, self.asked, self.heard_ms = 0, 0, 0, 0
 	return setmetatable(self, Server)
 end
 
