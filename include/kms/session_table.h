@@ -88,7 +88,8 @@ size_t kms_sessions_end_one(kms_sessions *sessions, kms_session_kind kind, const
 size_t kms_sessions_end_wallet(kms_sessions *sessions, kms_session_kind kind, const uint8_t wallet20[20]);
 
 /*
- * Ends expired sessions, at most 256 a call; to be called every second or so, and again while it returns 256.
+ * Ends expired sessions, at most 256 a call; to be called every few seconds, and again while it returns 256.
+ * Expired ones are not found any more, but keep their keys until then.
  * Returns: how many ended.
  */
 size_t kms_sessions_expire(kms_sessions *sessions, uint64_t now_s);

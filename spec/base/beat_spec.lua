@@ -51,17 +51,50 @@ describe("the beat", function()
 		for _, due_ms in ipairs(when[2]) do assert.equal(0, (due_ms - when[1][1]) % 200) end
 	end)
 
+	it("counts from a full minute by the machine's clock", function()
+		-- 2026-01-01 00:20:10.25
+		assert.equal(5000000 - 10250, beat.last_minute_ms(5000000, 1767226810, 250999))
+		assert.equal(7, beat.last_minute_ms(7, 1767225600, 999))
+		assert.equal(8 - 59999, beat.last_minute_ms(8, 1767225599, 999999))
+	end)
+
+	it("lets no period of an hour end soon after its start", function()
+		local handle = beat.every(3600, function() end)
+		assert.is_true(handle.due_ms - uv.now() > (3600 - 600) * 1000)
+		loop.close(handle)
+	end)
+
+	-- What lies between two looks at the clocks may take long: one of many pairs of looks is close enough.
+	it("calls when a period ends by the machine's clock", function()
+		local nearest, calls = math.huge, 0
+		local handle = beat.every(0.1, function(due_ms)
+			uv.update_time()
+			local seconds, microseconds = uv.gettimeofday()
+			local late_ms = (seconds * 1000 + microseconds // 1000 - (uv.now() - due_ms)) % 100
+			nearest, calls = math.min(nearest, late_ms, 100 - late_ms), calls + 1
+		end)
+		wait.until_true("a call at the end of a period", function() return calls >= 3 and nearest <= 5 end)
+		loop.close(handle)
+	end)
+
 	it("calls once for all that it has missed", function()
-		local calls = {}
-		local handle = beat.every(0.05, function(due_ms)
-			calls[#calls + 1] = due_ms
+		local PERIOD_MS, calls = 50, {}
+		local handle = beat.every(PERIOD_MS / 1000, function(due_ms)
+			calls[#calls + 1] = { due_ms = due_ms, at_ms = uv.now() }
 			if #calls > 1 then return end
 			uv.sleep(500) -- the loop is blocked
 		end)
 		wait.until_true("three calls", function() return #calls >= 3 end)
 		loop.close(handle)
-		assert.equal(50, calls[2] - calls[1])
-		assert.is_true(calls[3] - calls[1] >= 500)
+		for i = 2, 3 do
+			local before, missed_ms = calls[i - 1], calls[i].due_ms - calls[i - 1].due_ms
+			assert.equal(0, missed_ms % PERIOD_MS)
+			-- The first period that ends after the call before, which a busy machine may have made late.
+			local wait_ms = calls[i].due_ms - before.at_ms
+			assert.is_true(wait_ms > 0 and wait_ms <= PERIOD_MS, wait_ms)
+		end
+		assert.is_true(calls[2].at_ms - calls[1].at_ms >= 500)
+		assert.is_true(calls[3].due_ms - calls[1].due_ms >= 500)
 	end)
 
 	it("goes on after an error, and does not call what a call before it has closed", function()

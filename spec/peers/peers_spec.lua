@@ -38,6 +38,31 @@ describe("peers", function()
 		assert.is_true(list:refresh())
 	end)
 
+	it("reads the members again where the chain's contents have changed, or the last time failed", function()
+		local contents = {}
+		chain.contents = function() return contents end
+		local function reads()
+			chain.calls = {}
+			local ok = list:refresh()
+			return ok, chain.calls.active or 0
+		end
+		assert.same({ true, 1 }, { reads() })
+		chain.instances[THIRD] = nil
+		assert.same({ true, 0 }, { reads() })
+		assert.equal(3, #list:list())
+		contents = {}
+		assert.same({ true, 1 }, { reads() })
+		assert.equal(2, #list:list())
+		contents, chain.down = {}, true
+		assert.same({ nil, 1 }, { reads() })
+		chain.down = false
+		assert.same({ true, 1 }, { reads() })
+		assert.same({ true, 0 }, { reads() })
+		chain.contents = function() return nil, "connection refused", "ERR_CHAIN" end
+		assert.same({ nil, "connection refused" }, { list:refresh() })
+		assert.equal(2, #list:list())
+	end)
+
 	it("lists every member, and the others as those to deal with", function()
 		assert.equal(3, #list:list())
 		local others = list:others()
@@ -46,6 +71,20 @@ describe("peers", function()
 		assert.equal("https://other.example", others[1].url)
 		assert.is_nil(list:peer(OWN))
 		assert.equal(others[1], list:peer(OTHER))
+	end)
+
+	it("tells those that the chain keeps out from members and strangers", function()
+		chain.instances[OTHER].zk_verified = false
+		chain.versions["49/2"] = { status = 2 }
+		chain:register("49", wallet(4), key())
+		chain.instances[wallet(4)].version_id = "2" -- revoked before this node had seen it
+		chain.instances[THIRD] = nil -- left
+		assert.is_true(list:refresh())
+		for _, kept_out in ipairs({ OTHER, THIRD, wallet(4) }) do assert.is_true(list:is_kept_out(kept_out)) end
+		for _, other in ipairs({ OWN, wallet(5) }) do assert.is_false(list:is_kept_out(other)) end
+		chain.instances[OTHER].zk_verified = true
+		assert.is_true(list:refresh())
+		assert.is_false(list:is_kept_out(OTHER))
 	end)
 
 	it("does not call a peer whose URL is not allowed, and logs that once", function()
@@ -129,6 +168,18 @@ describe("peers", function()
 		assert.equal("ok", (list:state(OTHER)))
 		now = now + 1000
 		assert.equal("unknown", (list:state(OTHER)))
+	end)
+
+	it("tells that a peer is unreachable that calls this node, and is not reached by calls", function()
+		local peer = list:peer(OTHER)
+		list:unreachable(peer)
+		list:has_called(peer)
+		assert.same({ 0, 0, "unreachable" }, { peer.retry_ms, peer.failures, (list:state(OTHER)) })
+		list:alive(peer) -- it refuses a call
+		assert.equal("unknown", (list:state(OTHER)))
+		list:answered(peer)
+		list:has_called(peer)
+		assert.equal("ok", (list:state(OTHER)))
 	end)
 
 	it("tells states, and of a ban why and how long", function()

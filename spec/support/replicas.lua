@@ -5,6 +5,7 @@ local assert = require("luassert")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local json = require("kms.base.json")
+local liveness = require("kms.peers.liveness")
 local loop = require("kms.base.loop")
 local message = require("kms.sync.message")
 local repair = require("kms.sync.repair")
@@ -52,7 +53,7 @@ local function with_claims(inner, claims)
 end
 
 -- What `from` sends to `to`, and its reply.
-local function call(self, from, to, peer, build)
+local function exchange_one(self, from, to, peer, build)
 	local is_sealed = self.in_sessions
 	local parse = is_sealed and native.sync_parse_base64 or native.sync_parse
 	local body = assert(build(is_sealed and { base64 = true } or { pop = SIGNATURE }))
@@ -64,6 +65,7 @@ local function call(self, from, to, peer, build)
 	if took_ms > TIMEOUT_MS then return nil, "no reply in time", "ERR_TIMEOUT" end
 	if self.faults[to.index] then return self.faults[to.index](peer) end
 	local opened = assert(parse(body))
+	liveness.has_called(to.peer_of[from.index], self.now)
 	local reply, text, code = to.replies:reply("digest", opened, {
 		peer = to.peer_of[from.index], secret = to.secret, proof = is_sealed and {} or { pop = SIGNATURE },
 		is_sealed = is_sealed,
@@ -76,10 +78,17 @@ local function call(self, from, to, peer, build)
 	return to.claims and with_claims(inner, to.claims) or inner
 end
 
+local function call(self, from, to, peer, build)
+	local inner, text, code = exchange_one(self, from, to, peer, build)
+	if inner then liveness.has_answered(peer, self.now) else liveness.has_failed(peer) end
+	return inner, text, code
+end
+
 local function peers_of(self, member)
-	local peers = {}
+	local peers, list = {}, nil
 	function peers.others()
-		local list = {}
+		if list then return list end
+		list = {}
 		for i, other in ipairs(self.members) do if other ~= member then list[#list + 1] = member.peer_of[i] end end
 		return list
 	end
@@ -107,6 +116,7 @@ local function new_member(self, index)
 	local function wall_ms() return M.START_MS + self.now end
 	member.store = assert(native.store({ self = M.wallet_of(index) }))
 	local peers, writer = peers_of(self, member), message.writer(M.wallet_of(index), ("%032x"):format(index), wall_ms)
+	member.peers = peers
 	member.replies = replies.new({
 		store = member.store, log = LOG, wall_ms = wall_ms, mono_ms = mono_ms, peers = peers, writer = writer,
 		evidence = {}, readiness = {}, config = {}, absence = {}, gateway = { accept = function() return false end },
@@ -117,7 +127,7 @@ local function new_member(self, index)
 		exchange = exchange_of(self, member, peers), writer = writer, peers = peers, store = member.store, log = LOG,
 		mono_ms = mono_ms, wall_ms = wall_ms, secret = function() return member.secret end,
 		is_ready = function() return member.ready end, accept = function(received) received:admit(1) end,
-		settings = function() return { max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
+		settings = function() return { interval = INTERVAL_MS // 1000, max_bytes = 4 << 20 } end, max_body_bytes = 50 << 20,
 	})
 	return member
 end
@@ -204,7 +214,8 @@ function M.new(count)
 		for k = 1, count do
 			if k ~= i then
 				member.peer_of[k] = {
-					wallet = M.wallet_of(k), index = k, number = k, retry_ms = 0, features = { digest = true, brief = true },
+					wallet = M.wallet_of(k), index = k, number = k, failures = 0, retry_ms = 0, asks_first = k < i,
+					features = { digest = true, brief = true },
 				}
 			end
 		end

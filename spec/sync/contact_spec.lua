@@ -38,6 +38,68 @@ describe("push with nothing to send", function()
 		end
 	end)
 
+	describe("and a member with sessions and the lower wallet", function()
+		local peer
+
+		before_each(function()
+			peer = t.peers.members[1]
+			peer.features.session, peer.asks_first = true, true
+		end)
+
+		-- Lets so many intervals pass, with a message of the peer every second one. Returns how often it was contacted.
+		local function contacts(intervals)
+			local before = #t:calls_of(OURS)
+			for i = 1, intervals do
+				if i % 2 == 1 then peer.called_ms = t.now + 10000 end
+				t:pass(10000)
+			end
+			return #t:calls_of(OURS) - before
+		end
+
+		-- A tick when the last answer is so many milliseconds old, and a message has just come. Returns the contacts so far.
+		local function contacts_at(age_ms)
+			t.now = peer.answered_ms + age_ms
+			peer.called_ms = t.now
+			t:tick()
+			return #t:calls_of(OURS)
+		end
+
+		it("contacts it every fifth interval while its messages come", function()
+			t:pass(10000)
+			for _, case in ipairs({ { 4, 0 }, { 1, 1 }, { 4, 0 }, { 1, 1 }, { 20, 4 } }) do
+				local intervals, calls = table.unpack(case)
+				assert.same({ intervals, calls }, { intervals, contacts(intervals) })
+			end
+		end)
+
+		it("contacts it when its last answer is 4.25 intervals old, and not before", function()
+			t:pass(10000)
+			assert.same({ 1, 2 }, { contacts_at(42499), contacts_at(42500) })
+		end)
+
+		it("contacts it when its last message is 2.05 intervals old, and not before", function()
+			t:pass(10000)
+			peer.called_ms = t.now
+			t:pass(20499)
+			assert.equal(1, #t:calls_of(OURS))
+			t:pass(1)
+			assert.equal(2, #t:calls_of(OURS))
+		end)
+
+		it("contacts it every second interval without its messages", function()
+			for i = 1, 6 do
+				t:pass(10000)
+				assert.equal((i + 1) // 2, #t:calls_of(OURS))
+			end
+		end)
+
+		it("contacts it after four minutes at the latest, so that its time is known", function()
+			t.settings.interval = 100
+			t:pass(100000)
+			assert.same({ 1, 2 }, { contacts_at(239999), contacts_at(240000) })
+		end)
+	end)
+
 	it("contacts it at every interval from four minutes on, so that its time is known", function()
 		t.peers.members[1].features.session = true
 		for _, case in ipairs({ { 239, 2 }, { 241, 4 }, { 3600, 4 } }) do

@@ -50,14 +50,14 @@ describe("the last push", function()
 
 	it("ends when every member has acknowledged", function()
 		local pusher = new_pusher(acknowledge)
-		assert.is_true(run(pusher, 5000) < 2000)
+		assert.is_true(run(pusher, 60000) < 30000)
 		assert.equal(1, pusher.pushes)
 		assert.same({ { "changes pushed", 0 } }, lines)
 	end)
 
 	it("waits for running requests, and pushes what they change", function()
 		local pusher, looks = new_pusher(acknowledge), 0
-		run(pusher, 5000, function()
+		run(pusher, 60000, function()
 			looks = looks + 1
 			if looks == 3 then pusher.sequence = 2 end
 			return looks >= 3
@@ -68,7 +68,7 @@ describe("the last push", function()
 
 	it("does not wait for a member that is not there, and says what is left", function()
 		local pusher = new_pusher(fail_with("ERR_CONNECT"))
-		assert.is_true(run(pusher, 5000) < 2000)
+		assert.is_true(run(pusher, 60000) < 30000)
 		assert.equal(2, pusher.pushes)
 		assert.equal("stopping before a member has acknowledged every change", lines[1][1])
 		assert.same({ "changes pushed", 1 }, lines[2])
@@ -76,8 +76,8 @@ describe("the last push", function()
 
 	it("tries again until the deadline where a member replies and does not acknowledge", function()
 		local pusher = new_pusher(fail_with("ERR_NOT_READY"))
-		assert.is_true(run(pusher, 700) >= 700)
-		assert.is_true(pusher.pushes >= 2 and pusher.pushes <= 4)
+		assert.is_true(run(pusher, 3000) >= 3000)
+		assert.is_true(pusher.pushes >= 2 and pusher.pushes <= 13, pusher.pushes)
 	end)
 
 	it("does not give up a member whose push never began, since all slots were taken", function()

@@ -45,6 +45,14 @@ describe("repair", function()
 		end
 	end)
 
+	it("leaves the list of members in its order", function()
+		local some = replicas.new(6)
+		local one = some.members[1]
+		local before = table.move(one.peers:others(), 1, 5, 1, {})
+		for _ = 1, 20 do some:tick(one) end
+		assert.same({ 5, before }, { #before, one.peers:others() })
+	end)
+
 	it("says at once with whom it compares, without the thread pool, unless records have changed", function()
 		assert.is_nil(cluster:tick(members[1])) -- the tree is built first
 		local asked = {}

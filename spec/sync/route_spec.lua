@@ -9,7 +9,7 @@ local sync_route = require("kms.sync.route")
 local WALLET, ADDRESS = "0x" .. ("1"):rep(40), "192.0.2.1"
 
 describe("kms.sync.route", function()
-	local member, refused, banned, exempt, route
+	local member, refused, banned, kept_out, exempt, route
 
 	local function service_authenticate()
 		if refused then return nil, "no", refused end
@@ -17,8 +17,11 @@ describe("kms.sync.route", function()
 	end
 
 	before_each(function()
-		member, refused, banned, exempt = { wallet = WALLET, point = "p" }, nil, false, nil
-		local peers = { peer = function() return member end, record = function() end }
+		member, refused, banned, kept_out, exempt = { wallet = WALLET, point = "p" }, nil, false, false, nil
+		local peers = {
+			app_id = "49", peer = function() return member end, record = function() end,
+			is_kept_out = function() return kept_out end,
+		}
 		local readiness = { is_verified = function() return true end, interval_ms = function() return 4001 end }
 		local known = callers.new({
 			service = { authenticate = service_authenticate }, peers = peers, bans = { all = function() return banned end },
@@ -42,7 +45,7 @@ describe("kms.sync.route", function()
 		function request.exempt(_, name) exempt = name end
 		local inbound = { request = request, limit_address = ADDRESS, announces_too_much = function() return nil end }
 		local reply = route:routes()[1].handler(inbound)
-		return reply.status, reply.headers
+		return reply.status, reply.headers, inbound
 	end
 
 	it("lets a member's connection pass the limit of its address, until a message comes that no member signed", function()
@@ -61,6 +64,15 @@ describe("kms.sync.route", function()
 			assert.is_nil(exempt)
 			member = was
 		end
+	end)
+
+	it("notes whose instance it refuses that the chain keeps out", function()
+		member, kept_out = nil, true
+		local _, _, inbound = send()
+		assert.same({ WALLET, false, "49" }, { inbound.wallet, inbound.is_member, inbound.refused_app_id })
+		kept_out = false
+		_, _, inbound = send()
+		assert.is_nil(inbound.refused_app_id)
 	end)
 
 	it("says to a node that is not on its list when it reads it again, and to nobody else", function()

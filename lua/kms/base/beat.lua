@@ -1,6 +1,8 @@
 --- One timer for all that a node does every few seconds or less often: what is due at the same moment takes one wake-up
 -- of the loop. A wake-up of an idle process costs 50 to 150 us, whatever it does then: its memory is in no cache any
--- more. Periods count from one moment, so that those of 5 and of 10 seconds meet.
+-- more. Periods count from one moment, so that those of 10 and of 60 seconds meet. It is a full minute by this
+-- machine's clock as it was then: members wake at the same moments, and their messages come while each is awake. It is
+-- no full hour, since a period of an hour could then end just after a start.
 
 local uv = require("luv")
 local loop = require("kms.base.loop")
@@ -10,10 +12,19 @@ local M = {}
 local Entry = {}
 Entry.__index = Entry
 
---- Seconds between two looks at what can wait so long.
-M.SECONDS = 5
+--- Seconds between two looks at what can wait so long. An idle node compares itself with its members as often
+-- (DATA_SYNC_INTERVAL_SECONDS), so that it wakes once for both.
+M.SECONDS = 10
+
+local MINUTE_MS = 60000
 
 local entries, timer, origin_ms = {}, nil, nil
+
+--- The last full minute, by the loop's clock.
+-- @param loop_ms now by the loop's clock; @param wall_s, wall_us now in Unix time
+function M.last_minute_ms(loop_ms, wall_s, wall_us)
+	return loop_ms - (wall_s * 1000 + wall_us // 1000) % MINUTE_MS
+end
 
 -- The first multiple of a period after `now`.
 local function next_due(period_ms, now)
@@ -65,7 +76,10 @@ end
 -- @param fn  its argument: when it was due, by the loop's clock in milliseconds
 -- @return handle for loop.close
 function M.every(seconds, fn)
-	origin_ms = origin_ms or uv.now()
+	if not origin_ms then
+		uv.update_time()
+		origin_ms = M.last_minute_ms(uv.now(), uv.gettimeofday())
+	end
 	local entry = setmetatable({ period_ms = math.max(1, math.floor(seconds * 1000)), fn = fn, closed = false }, Entry)
 	entry.due_ms = next_due(entry.period_ms, uv.now())
 	entries[#entries + 1] = entry

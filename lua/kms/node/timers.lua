@@ -46,10 +46,18 @@ local function is_fit(parts, fail)
 	return ok
 end
 
--- Drops records and sessions whose time is over, in parts between which the loop does other work.
+-- Drops some of the records and sessions whose time is over. Returns whether there may be more.
+local function expire_some(parts)
+	local sessions, records = parts.sessions:expire(parts.mono_ms()), parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE)
+	return sessions == SESSIONS_AT_ONCE or records == EXPIRE_AT_ONCE
+end
+
+-- Drops all of them, in parts between which the loop does other work.
 local function expire(parts)
-	while parts.sessions:expire(parts.mono_ms()) == SESSIONS_AT_ONCE do loop.pause() end
-	while parts.store:expire(parts.wall_ms(), EXPIRE_AT_ONCE) == EXPIRE_AT_ONCE do loop.pause() end
+	if not expire_some(parts) then return end
+	loop.spawn(function()
+		repeat loop.pause() until not expire_some(parts)
+	end)
 end
 
 -- Has the node stop serving when its view of the chain has become too old: a tick may hang. watch: { timer }. A timer
@@ -83,7 +91,7 @@ function M.run(parts, is_stopping, fail)
 		local watch = {}
 		while not is_stopping() and tick(parts, watch, fail) do loop.sleep(parts.readiness:interval_ms()) end
 	end)
-	beat.every(beat.SECONDS, function() loop.spawn(expire, parts) end)
+	beat.every(beat.SECONDS, function() expire(parts) end)
 	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)
 	if parts.snapshots then beat.every(2, function() parts.snapshots:tick() end) end
 	sync_on_schedule(parts)

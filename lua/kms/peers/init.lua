@@ -2,7 +2,8 @@
 -- about each from its own exchanges with it.
 
 local announcements = require("kms.peers.announcements")
-local chain_api = require("kms.chain")
+local liveness = require("kms.peers.liveness")
+local membership = require("kms.peers.membership")
 local native = require("kms_native")
 local needs = require("kms.base.needs")
 
@@ -12,24 +13,6 @@ local Peers = {}
 Peers.__index = Peers
 
 local MAX_FORMER = 1000 -- former members that are remembered
-local SILENT_INTERVALS = 3 -- without an answer, until a peer does not count as ok any more
-
-local function usable_version(version)
-	return version.status == chain_api.VERSION.ENROLLED or version.status == chain_api.VERSION.DEPRECATED
-end
-
--- The instance of a wallet that is a valid member.
--- @return instance | nil: not a member now | nil, message: the chain failed
-local function member(self, wallet, options)
-	local instance, message, code = self.chain:instance_by_wallet(wallet, options)
-	if not instance then return nil, code ~= "ERR_NOT_FOUND" and message or nil end
-	if instance.app_id ~= self.app_id or instance.status ~= chain_api.INSTANCE.ACTIVE then return nil end
-	if not instance.zk_verified or not native.peer_point(instance.tee_pubkey) then return nil end
-	local version
-	version, message, code = self.chain:version(instance.app_id, instance.version_id, options)
-	if not version then return nil, code ~= "ERR_NOT_FOUND" and message or nil end
-	return usable_version(version) and instance or nil
-end
 
 -- The peer of a wallet, member or not. The store names the origin of a change by the peer's `number`, so a
 -- number is never used for another wallet.
@@ -38,6 +21,7 @@ local function remember(self, wallet)
 	if peer then return peer end
 	self.last_number = self.last_number + 1
 	peer = { wallet = wallet, number = self.last_number, failures = 0, retry_ms = 0, features = {} }
+	peer.asks_first = wallet < self.tee.address
 	self.known[wallet], self.known_count = peer, self.known_count + 1
 	return peer
 end
@@ -69,23 +53,32 @@ local function update(self, instance)
 	return peer
 end
 
---- Reads the members from the chain. On failure the old list stays.
+-- Returns true | nil, message.
+local function read_members(self)
+	local members, by_wallet, kept_out = membership.all(self.chain, self.app_id)
+	if not members then return nil, by_wallet end
+	self.members, self.by_wallet, self.kept_out = members, by_wallet, kept_out
+	local others = {}
+	for _, instance in ipairs(members) do
+		local peer = update(self, instance)
+		if instance.wallet ~= self.tee.address then others[#others + 1] = peer end
+	end
+	self.other_members = others
+	forget_former(self)
+	return true
+end
+
+--- Reads the members from the chain, unless they were read and the chain says the same. On failure the old list stays.
 -- @return true | nil, message
 function Peers:refresh()
-	local wallets, message = self.chain:active_instances(self.app_id)
-	if not wallets then return nil, message end
-	local members, by_wallet = {}, {}
-	for _, wallet in ipairs(wallets) do
-		local instance, failure = member(self, wallet)
-		if failure then return nil, failure end
-		if instance and not by_wallet[wallet] then
-			members[#members + 1] = instance
-			by_wallet[wallet] = instance
-		end
-	end
-	self.members, self.by_wallet = members, by_wallet
-	for _, instance in ipairs(members) do update(self, instance) end
-	forget_former(self)
+	local contents, message = self.chain:contents()
+	if not contents then return nil, message end
+	if contents == self.contents then return true end
+	self.contents = nil
+	local ok
+	ok, message = read_members(self)
+	if not ok then return nil, message end
+	self.contents = contents
 	return true
 end
 
@@ -102,18 +95,15 @@ end
 --- Reads from the newest block, past all caches, whether a wallet is a member.
 -- @return its instance | nil: not a member | nil, message: the chain failed
 function Peers:fresh(wallet)
-	return member(self, wallet, { fresh = true })
+	return membership.read(self.chain, self.app_id, wallet, { fresh = true })
 end
 
---- The other members as peers.
--- @return list of { wallet, number, instance, point (of its TEE key), url (nil: must not be called),
---   failures (calls in a row that failed), retry_ms (monotonic ms: not called before) }
+--- The other members as peers, in the order of the chain's list.
+-- @return list, which is not to be changed, of { wallet, number, instance, point (of its TEE key), url (nil: must not
+--   be called), asks_first (whether its wallet is lower than this node's: kms.sync.contact), and what
+--   kms.peers.liveness names }
 function Peers:others()
-	local list = {}
-	for _, instance in ipairs(self.members) do
-		if instance.wallet ~= self.tee.address then list[#list + 1] = self.known[instance.wallet] end
-	end
-	return list
+	return self.other_members
 end
 
 --- A member as `others` lists it; nil when the wallet is no member or this node's own.
@@ -121,28 +111,38 @@ function Peers:peer(wallet)
 	return self.by_wallet[wallet] and wallet ~= self.tee.address and self.known[wallet] or nil
 end
 
+--- Whether a wallet is of an instance of the KMS application that is no member now: a former one, or one that is on the
+-- chain's list, but not verified or of a version that was revoked.
+function Peers:is_kept_out(wallet)
+	return self.kept_out[wallet] or self.known[wallet] ~= nil and not self.by_wallet[wallet]
+end
+
 --- Whether a peer may be called now: its URL is allowed and it is not banned.
 function Peers:callable(peer, mono_ms)
 	return peer.url ~= nil and not self.bans:calls(peer.wallet, mono_ms)
 end
 
---- Records a sign of life of a peer: a refusal, or an authentic request. It may be called at once, but only its
--- verified responses show that it answers.
+--- Records an authentic request of a peer (kms.peers.liveness).
+function Peers:has_called(peer)
+	liveness.has_called(peer, self.mono_ms())
+	peer.last_ok_ms = self.wall_ms()
+end
+
+--- Records a refusal of a peer.
 function Peers:alive(peer)
-	peer.reachable = peer.reachable or nil
-	peer.failures, peer.retry_ms, peer.last_ok_ms = 0, 0, self.wall_ms()
+	liveness.has_refused(peer)
+	peer.last_ok_ms = self.wall_ms()
 end
 
 --- Records a verified response of a peer.
 function Peers:answered(peer)
-	self:alive(peer)
-	peer.reachable, peer.answered_ms = true, self.mono_ms()
+	liveness.has_answered(peer, self.mono_ms())
+	peer.last_ok_ms = self.wall_ms()
 end
 
 --- Records that a peer could not be reached: it is called again after backoff_ms.
 function Peers:unreachable(peer)
-	peer.reachable = false
-	peer.failures = peer.failures + 1
+	liveness.has_failed(peer)
 	peer.retry_ms = self.mono_ms() + self.backoff_ms(peer)
 	self:record(peer, "unreachable")
 end
@@ -221,17 +221,13 @@ function Peers:has_existing()
 end
 
 --- State of a wallet for /status and /nodes.
--- @return "self"; "banned", the event, the seconds left; "unreachable": the last call failed; "ok": it has answered
---   within three sync intervals; "unknown"
+-- @return "self"; "banned", the event, the seconds left; or as kms.peers.liveness.state
 function Peers:state(wallet)
 	if wallet == self.tee.address then return "self" end
 	local now = self.mono_ms()
 	local ban = self.bans:calls(wallet, now)
 	if ban then return "banned", ban.event, (ban.until_ms - now + 999) // 1000 end
-	local peer = self.known[wallet]
-	if not peer or peer.reachable == nil then return "unknown" end
-	if not peer.reachable then return "unreachable" end
-	return now - peer.answered_ms < SILENT_INTERVALS * self.interval_ms() and "ok" or "unknown"
+	return liveness.state(self.known[wallet], now, self.interval_ms())
 end
 
 --- @param deps chain; app_id (KMS_APP_ID, decimal text); tee (field address: this node's wallet); outbound
@@ -239,8 +235,10 @@ end
 --   again); interval_ms (function -> ms between two pushes); log; mono_ms and wall_ms (clocks); audit (kms.audit)
 function M.new(deps)
 	local self = needs.take(deps, "chain app_id tee outbound bans backoff_ms interval_ms log mono_ms wall_ms audit")
-	-- Instances of members, as a list and by wallet; peers by wallet, former members included.
-	self.members, self.by_wallet, self.known, self.known_count, self.last_number = {}, {}, {}, 0, 0
+	-- Instances of members, as a list and by wallet; by each wallet of the chain's list whether it is no member's;
+	-- peers, as a list without former members, and by wallet with them.
+	self.members, self.by_wallet, self.kept_out, self.other_members, self.known = {}, {}, {}, {}, {}
+	self.known_count, self.last_number = 0, 0
 	return setmetatable(self, Peers)
 end
 

@@ -2,9 +2,10 @@
 -- answers, and which features it has. A peer that has announced that it speaks digests gets a shorter one, and replies
 -- no more than that it is there. Existing nodes reply as to any delta.
 --
--- Members with sessions are contacted every second interval: since both do so, they exchange one message an interval. A
--- peer's own messages are not enough: only its answers show that calls reach it. A call to one that has died fails
--- within two intervals, before its silence shows after three (kms.peers).
+-- Of two members with sessions the one with the lower wallet asks the other every second interval. While its messages
+-- come, the other asks it every fifth, since only answers show that calls reach it; without them every second. So a
+-- call to one that has died fails within three intervals, before its silence shows (kms.peers.liveness). After five of
+-- ten seconds the connection for it is still open (IDLE_TIMEOUT_SECONDS).
 
 local native = require("kms_native")
 
@@ -13,9 +14,19 @@ local M = {}
 local SECOND_MS = 1000
 -- How old, in intervals, a peer's last answer is when it is contacted at a tick. An answer comes after the tick that
 -- asked for it, so at the second tick from then on it is less than two intervals old.
-local AGE, AGE_OF_OTHERS = 1.25, 0.5
--- Long intervals are not doubled: what a member says of its clock counts for 10 minutes (kms.node.clock_check).
+local AGE, AGE_WHILE_IT_ASKS, AGE_OF_OTHERS = 1.25, 4.25, 0.5
+-- Intervals since the last message of a peer that asks, until it counts as silent: one that comes every second interval
+-- may come when this node's tick has just passed. A needless contact does no harm.
+local ASKED_WITHIN = 2.05
+-- Long intervals are not multiplied: what a member says of its clock counts for 10 minutes (kms.node.clock_check).
 local MAX_AGE_MS = 240000
+
+-- How old the last answer of a peer may be.
+local function allowed_age_ms(exchange, peer, interval_ms, now)
+	if not peer.reachable or not exchange:uses_session(peer) then return AGE_OF_OTHERS * interval_ms end
+	local asks = peer.asks_first and peer.called_ms and now - peer.called_ms < ASKED_WITHIN * interval_ms
+	return math.min((asks and AGE_WHILE_IT_ASKS or AGE) * interval_ms, MAX_AGE_MS)
+end
 
 --- Whether a peer that there is nothing to send to is to be contacted at a tick: it is out of its backoff, and has not
 -- answered for long enough. Peers without sessions, and those that did not answer the last call, are contacted at every
@@ -24,10 +35,7 @@ local MAX_AGE_MS = 240000
 function M.is_due(exchange, peer, interval_s, now)
 	if now < peer.retry_ms then return false end
 	if not peer.answered_ms then return true end
-	local interval_ms = interval_s * SECOND_MS
-	local seldom = peer.reachable and exchange:uses_session(peer)
-	local age_ms = seldom and math.min(AGE * interval_ms, MAX_AGE_MS) or AGE_OF_OTHERS * interval_ms
-	return now - peer.answered_ms >= age_ms
+	return now - peer.answered_ms >= allowed_age_ms(exchange, peer, interval_s * SECOND_MS, now)
 end
 
 --- Contacts a peer. Yields.

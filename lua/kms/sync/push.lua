@@ -112,15 +112,17 @@ end
 
 --- Pushes to peers that may be called, in the policy's order, at most `parallel` at a time: the others wait for their
 -- turn. Returns at once, so that a peer that hangs delays no other.
--- @param wants function(peer, cursor, now (monotonic ms)) -> whether to push to a peer; cursor.running: a visit is
---   planned or under way, and there will be no other
+-- @param wants function(peer, cursor, now (monotonic ms)) -> whether to push; cursor.running: there is a visit already
+-- @return the peers that may be called, now
 function Pusher:push_where(wants)
 	local now = self.mono_ms()
-	for _, peer in ipairs(self.order(callable(self, now))) do
+	local peers = callable(self, now)
+	for _, peer in ipairs(self.order(peers)) do
 		local cursor = cursor_of(self, peer)
 		if wants(peer, cursor, now) then plan(self, peer, cursor, self.push_to) end
 	end
 	self.visits:start()
+	return peers, now
 end
 
 --- Whether a peer is to be called at a tick: it is out of its backoff, and there is something to send.
@@ -153,10 +155,9 @@ end
 
 -- Contacts the peers of which an answer is due and that get no push: where there is nothing to send, or the policy
 -- leaves them out. `asked`: the one that is asked something else at this moment, or nil.
-local function contact_silent(self, chosen, asked)
-	local now, interval_s = self.mono_ms(), self.settings().interval
-	for _, peer in ipairs(callable(self, now)) do
-		if peer ~= asked and contact.is_due(self.exchange, peer, interval_s, now) then
+local function contact_silent(self, peers, chosen, asked, now)
+	for _, peer in ipairs(peers) do
+		if peer ~= asked and contact.is_due(self.exchange, peer, self.settings().interval, now) then
 			plan(self, peer, cursor_of(self, peer), function(...)
 				-- An answer may say that the peer has restarted: then it gets everything at once.
 				if make_contact(self, ...) and chosen[peer] then push_to(self, ...) end
@@ -171,11 +172,11 @@ end
 function Pusher:tick(compare)
 	if not self.is_ready() then return end
 	local chosen = {}
-	self:push_where(function(peer, cursor, now)
+	local peers, now = self:push_where(function(peer, cursor, now)
 		chosen[peer] = true
 		return self:is_due(peer, cursor, now) and has_something(self, peer, cursor)
 	end)
-	contact_silent(self, chosen, compare and self.visits:is_idle() and compare() or nil)
+	contact_silent(self, peers, chosen, compare and self.visits:is_idle() and compare() or nil, now)
 	self:acknowledge()
 end
 

@@ -1,7 +1,11 @@
---- Repair: every sync interval this node compares what it holds with the next member of a random permutation, and
--- the two exchange the versions that they do not share (docs/protocol.md section 9.2). What pushes did not bring,
--- since a node restarted, was away or full, comes this way.
+--- Repair: every sync interval this node compares what it holds with another member, in turn, and the two exchange the
+-- versions that they do not share (docs/protocol.md section 9.2). What pushes did not bring, since a node restarted,
+-- was away or full, comes this way.
+--
+-- A member that held the same when nothing had changed here since is only asked where an answer of it is due anyway
+-- (kms.sync.contact): if something has changed there, it asks.
 
+local contact = require("kms.sync.contact")
 local key_slots = require("kms.async.key_slots")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
@@ -19,55 +23,58 @@ local MAX_SKIP = 16 -- turns that a peer misses with which exchanges lead nowher
 -- What is known of repair with a peer, dropped together with the peer:
 --   since_ms   wall time since when the peer is known
 --   equal_ms   wall time of the last exchange that found no difference
+--   same       of the last exchange that did not fail, if it found no difference and there is nothing left to ask for:
+--              { sequence (number of the newest change here when it began), store (of the peer) }; else nil
 --   result     how the last one ended, for the operator
 --   given, wanted, bytes  since the start
 --   barren     exchanges in a row with differences of which this node took none
+--   turn       number of its last turn; below 0 before the first, in random order
 --   skip       turns to miss
 local function state_of(self, peer)
 	local state = self.states[peer]
 	if not state then
-		state = { given = 0, wanted = 0, bytes = 0, barren = 0, skip = 0, result = "none", since_ms = self.wall_ms() }
+		state = {
+			given = 0, wanted = 0, bytes = 0, barren = 0, skip = 0, turn = math.random() - 1, result = "none",
+			since_ms = self.wall_ms(),
+		}
 		self.states[peer] = state
 	end
 	return state
 end
 
-local function shuffled(list)
-	for i = #list, 2, -1 do
-		local k = math.random(i)
-		list[i], list[k] = list[k], list[i]
+-- Whether the two held the same, and nothing has changed here since.
+local function is_same(self, peer, state)
+	local same = state.same
+	return same ~= nil and same.sequence == self.store:sequence() and same.store == peer.store
+end
+
+local function is_askable(self, peer, state, now)
+	if not (self.peers:callable(peer, now) and now >= peer.retry_ms and self.peers:understands(peer, "digest")) then
+		return false
 	end
+	return not is_same(self, peer, state) or contact.is_due(self.exchange, peer, self.settings().interval, now)
+end
+
+-- The peers that may be asked now, in turn: who has waited longest comes first. Of several that hold the same and are
+-- due together only one is asked, and the others get a contact: so each has its turn in time.
+local function askable(self)
+	local now, list, turns = self.mono_ms(), {}, {}
+	for _, peer in ipairs(self.peers:others()) do
+		local state = state_of(self, peer)
+		if is_askable(self, peer, state, now) then list[#list + 1], turns[peer] = peer, state.turn end
+	end
+	table.sort(list, function(a, b) return turns[a] < turns[b] end)
 	return list
 end
 
--- A new permutation, from its end to its start. It does not begin with the peer that the one before ended with: of two
--- peers each is asked every second interval, and needs no contact besides (kms.sync.contact). Those without sessions
--- are contacted anyway.
-local function new_turns(self)
-	local turns, last = shuffled(self.peers:others()), self.last
-	local count = #turns
-	if last and turns[count] == last and self.exchange:uses_session(last) then
-		turns[1], turns[count] = turns[count], turns[1]
-	end
-	return turns
-end
-
-local function is_askable(self, peer, now)
-	return self.peers:callable(peer, now) and now >= peer.retry_ms and self.peers:understands(peer, "digest")
-end
-
--- The next peer of the permutation whose turn it is; nil when there is none.
+-- The first one that does not miss this turn, and what is known of it; or nil.
 local function next_peer(self)
-	local now = self.mono_ms()
-	if #self.turns == 0 then self.turns = new_turns(self) end
-	while #self.turns > 0 do
-		local peer = table.remove(self.turns)
+	for _, peer in ipairs(askable(self)) do
 		local state = state_of(self, peer)
-		self.last = peer
-		if is_askable(self, peer, now) then
-			if state.skip == 0 then return peer, state end
-			state.skip = state.skip - 1
-		end
+		self.turn = self.turn + 1
+		state.turn = self.turn
+		if state.skip == 0 then return peer, state end
+		state.skip = state.skip - 1
 	end
 	return nil
 end
@@ -95,10 +102,11 @@ local function note(self, peer, state, found)
 		counts[name] = counts[name] + found[name]
 		state[name] = state[name] + found[name]
 	end
-	state.result = found.state
+	state.result, state.same = found.state, nil
 	if found.state == "equal" then
 		counts.equal = counts.equal + 1
 		state.equal_ms = self.wall_ms()
+		state.same = not found.seeks and { sequence = found.sequence, store = found.store } or nil
 	elseif found.given + found.wanted > 0 then
 		self.log:info("repaired", {
 			peer = peer.wallet, given = found.given, wanted = found.wanted, merged = found.merged, taken = found.taken,
@@ -139,9 +147,9 @@ local function take_turn(self, on_begin)
 end
 
 --- One sync interval: begins an exchange with the next peer. Returns at once.
--- @return the peer, where the exchange has begun already; nil: there is none, or the hash tree comes first
+-- @return the peer, where the exchange has begun already; nil: there is none to ask, or the hash tree comes first
 function Repair:tick()
-	if not self.is_ready() then return nil end
+	if not self.is_ready() or not askable(self)[1] then return nil end
 	local begun
 	loop.spawn(function()
 		loop.try(take_turn, self, function(peer) begun = peer end)
@@ -170,7 +178,7 @@ end
 --- @param deps exchange (kms.sync.exchange); writer (kms.sync.message); peers (kms.peers); store; log; mono_ms,
 --   wall_ms; secret (function -> master secret in use); is_ready (function -> whether this node serves); accept
 --   (function(message, peer): decides what may be merged, kms.sync.new_apps:before_changes); settings (function -> {
---   max_bytes }); max_body_bytes (MAX_SYNC_PAYLOAD_BYTES)
+--   interval (s), max_bytes }); max_body_bytes (MAX_SYNC_PAYLOAD_BYTES)
 -- @return repair; its fields for others: shared_ms (wall time: another member holds what this node did then, as an
 --   exchange has shown; nil: none has); counts since the start: exchanges, equal (of those: without a difference),
 --   failures, given and wanted (versions), bytes (of messages with records)
@@ -178,7 +186,7 @@ function M.new(deps)
 	local self = needs.take(deps,
 		"exchange writer peers store log mono_ms wall_ms secret is_ready accept settings max_body_bytes")
 	self.counts = { exchanges = 0, equal = 0, failures = 0, given = 0, wanted = 0, bytes = 0 }
-	self.turns, self.states = {}, setmetatable({}, { __mode = "k" })
+	self.turn, self.states = 0, setmetatable({}, { __mode = "k" })
 	self.slots = key_slots.new(AT_ONCE)
 	self.one = repair_exchange.new({
 		exchange = self.exchange, writer = self.writer, peers = self.peers,

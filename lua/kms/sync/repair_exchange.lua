@@ -117,7 +117,8 @@ end
 -- @return { state: "equal", "done" (all differences that were found have been moved), "asking" (ended before that) or
 --   "other_key"; given, wanted: versions that the peer, or this node, lacked; forgotten: versions dropped here; merged:
 --   how many records this node took; taken: how many the peer says that it took; bytes: of messages with records from
---   here; sought: stubs whose values the peer was asked for; seeks: whether a later exchange has to ask for more } |
+--   here; sought: stubs whose values the peer was asked for; seeks: whether a later exchange has to ask for more;
+--   sequence: number of the newest change here when it began; store: the peer's, as known then } |
 --   nil, message, code: ERR_STATE while the tree is being built, or as kms.sync.exchange
 function Repair:run(peer, forget_before)
 	local newest, store = self.store:sequence(), peer.store
@@ -134,6 +135,7 @@ function Repair:run(peer, forget_before)
 		self.sought[peer] = { store = store, since = until_or_message }
 		result.seeks = until_or_message < newest
 	end
+	if result then result.sequence, result.store = newest, store end
 	return result, message, code
 end
 

@@ -83,7 +83,7 @@ function Serving:execute(opened, exchange)
 	if not replies.is_type(kind or "") then return refuse("ERR_FIELD_VALUE", "type: allowed is " .. TYPES) end
 	-- A peer with a new store has lost everything that was pushed to it.
 	local peer, is_bound = exchange.peer, exchange.is_sealed or opened:text("pop") ~= nil
-	self.peers:alive(peer)
+	self.peers:has_called(peer)
 	local restarted = self.peers:announced(peer, opened:features(), opened:text("store"), is_bound)
 	if restarted then self.pusher:started_anew(peer) end
 	return self.replies:reply(kind, opened, exchange)
