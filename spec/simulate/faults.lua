@@ -20,6 +20,33 @@ local function after_new(name, change)
 end
 
 local IN_NODE = {
+	-- A member that is asked by another one with sessions does not ask back.
+	asked = function()
+		local contact = require("kms.sync.contact")
+		local is_due = contact.is_due
+		function contact.is_due(exchange, peer, ...)
+			local asks = peer.asks_first and peer.called_ms and exchange:uses_session(peer)
+			return not asks and is_due(exchange, peer, ...)
+		end
+	end,
+	-- A member that calls this node counts as one that this node's calls reach, though they do not.
+	called = function()
+		after_new("kms.peers", function(peers)
+			local has_called = peers.has_called
+			function peers:has_called(peer)
+				has_called(self, peer)
+				peer.call_failed = nil
+			end
+		end)
+	end,
+	-- Members with sessions get no contact, but what repair asks them.
+	contact = function()
+		local contact = require("kms.sync.contact")
+		local is_due = contact.is_due
+		function contact.is_due(exchange, peer, ...)
+			return not exchange:uses_session(peer) and is_due(exchange, peer, ...)
+		end
+	end,
 	-- A peer's cursor moves when a push is sent, though it may fail.
 	cursor = function()
 		after_new("kms.sync.push_pages", function(pages)
@@ -55,7 +82,7 @@ function M.load_store(build)
 end
 
 --- Plants a fault in the node's modules; those of the store are there already. To be called before a node starts.
--- @param name counter, cursor, page, retention, stub or tie
+-- @param name asked, called, contact, counter, cursor, page, retention, stub or tie
 function M.plant(name)
 	assert(IN_STORE[name] or IN_NODE[name], "FAULT: " .. name .. " is none")
 	if IN_NODE[name] then IN_NODE[name]() end

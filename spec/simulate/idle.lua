@@ -1,5 +1,6 @@
---- An idle cluster: lua5.4 spec/simulate/idle.lua prints, for each way from one of three nodes to another, how many
--- messages went it in 20 sync intervals, and the bytes of the longest one and of the longest reply (envelopes).
+--- An idle cluster: lua5.4 spec/simulate/idle.lua prints for each way from one of three nodes to another how many
+-- messages went it in 20 sync intervals, and the bytes of the longest one and of the longest reply, sealed. With the
+-- argument "sessions" the nodes have sessions.
 
 local build = os.getenv("KMS_BUILD") or "build"
 package.path = "lua/?.lua;lua/?/init.lua;./?.lua;" .. package.path
@@ -11,10 +12,12 @@ local world = require("spec.simulate.world")
 
 local INTERVAL_MS, INTERVALS = 10000, 20
 local SETTLED_MS = 125000 -- joined, written, pushed, repaired
+local HAVE_SESSIONS = arg[1] == "sessions"
+local PATH = HAVE_SESSIONS and "/session/message" or "/sync"
 
 local ways
 function trace.note(_, _, from, to, path, request, _, reply)
-	if path ~= "/sync" or not ways then return end
+	if path ~= PATH or not ways then return end
 	local name = ("%d>%d"):format(from, to)
 	local way = ways[name] or { messages = 0, longest = 0, longest_reply = 0 }
 	ways[name] = way
@@ -24,7 +27,7 @@ end
 
 local cluster = world.new({
 	nodes = 3, offsets = { 0, 5, -5 }, keep_secrets = true, lose = 0, again = 0, delay_ms = { 1, 5 }, network_seed = 1,
-	variables = {}, tight = {},
+	variables = {}, tight = {}, sessions = HAVE_SESSIONS and { true, true, true } or nil,
 })
 cluster:run_until(SETTLED_MS / 2)
 for index = 1, 3 do

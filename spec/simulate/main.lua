@@ -10,6 +10,7 @@ package.cpath = ("%s/?.so;%s/spec/?.so;"):format(build, build) .. package.cpath
 local faults = require("spec.simulate.faults")
 local fault = os.getenv("FAULT") or ""
 if fault ~= "" then faults.load_store(build) end
+local description = require("spec.simulate.description")
 local simulation = require("spec.simulate.simulation")
 local schedule = require("spec.simulate.schedule")
 
@@ -28,12 +29,12 @@ local function show(seed, made, broken)
 		made, broken = simulation.shrink(made, broken)
 		heading = heading .. "; without the events that it needs not:"
 	end
-	print((heading .. "\n%s\n%s\n"):format(seed, seed, schedule.describe(made), broken))
+	print((heading .. "\n%s\n%s\n"):format(seed, seed, description.of(made), broken))
 end
 
 local function run(seed)
 	local made = schedule.new(seed)
-	if first == last then print(schedule.describe(made)) end
+	if first == last then print(description.of(made)) end
 	local broken, count, digest = simulation.run(made)
 	writes = writes + count
 	if last - first < FEW or broken then print(("seed %d: digest %s"):format(seed, digest)) end

@@ -3,6 +3,7 @@
 
 local cjson = require("cjson.safe")
 local http_head = require("spec.support.http_head")
+local inbound = require("kms.http.inbound")
 local loop = require("spec.simulate.virtual_loop")
 local substitutes = require("spec.simulate.substitutes")
 local trace = require("spec.simulate.trace")
@@ -12,8 +13,8 @@ local M = {}
 
 local DEFAULT_TIMEOUT_MS, DEFAULT_CONNECT_MS = 10000, 5000
 
--- nodes by host; cuts: "1:2" = true where 1 does not reach 2; random(n) -> 0 to n - 1; chances in a thousand:
--- lose, again; delay_ms {least, most}
+-- nodes by host; cuts: "1:2" = true where nothing gets from 1 to 2; call_cuts: where 1 cannot call 2, whose own calls
+-- it answers; random(n) -> 0 to n - 1; chances in a thousand: lose, again; delay_ms {least, most}
 local network
 
 --- Sets the network that calls go through.
@@ -49,16 +50,20 @@ end
 
 -- The request as the node's routes see it.
 local function inbound_of(node, text, headers)
-	local head = http_head(text)
+	-- What the opening of a session signs.
+	local signed = { ["X-KMS-Nonce"] = headers["x-kms-nonce"], ["X-KMS-Timestamp"] = headers["x-kms-timestamp"] }
+	local head, read = http_head(text, signed, true)
 	substitutes.headers_of[head] = headers
-	local request = { head = head, has_body = true, remote = "192.0.2.1" }
+	local request = { head = head, has_body = true, remote = "192.0.2.1", length = #text }
 	function request.exempt() end
 	function request:header(name) return headers[name] end -- luacheck: no self
-	function request.read_body() return true end
-	return {
-		request = request, max_body = node.parts.config.MAX_SYNC_PAYLOAD_BYTES, route = {},
-		announces_too_much = function() return #text > node.parts.config.MAX_SYNC_PAYLOAD_BYTES and "too much" or nil end,
-	}
+	function request.read_body()
+		read()
+		return true
+	end
+	local made = inbound.new(request, nil, false)
+	made.limit_address, made.max_body, made.route = nil, node.parts.config.MAX_SYNC_PAYLOAD_BYTES, {}
+	return made
 end
 
 -- Returns status, headers, text.
@@ -107,7 +112,7 @@ function M.request(options)
 	local receiver = network.nodes[call.host]
 	-- A reply comes as a whole or not at all.
 	local timeout_ms = math.min(options.timeout_ms or DEFAULT_TIMEOUT_MS, (options.stall_s or 3600) * 1000)
-	if is_cut(sender, receiver) then
+	if is_cut(sender, receiver) or network.call_cuts[sender.index .. ":" .. receiver.index] then
 		timeout_ms = math.min(timeout_ms, options.connect_timeout_ms or DEFAULT_CONNECT_MS)
 	elseif not chance(network.lose) then
 		later(nil, delay(), function() deliver(call, sender, receiver) end)

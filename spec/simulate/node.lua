@@ -35,7 +35,7 @@ Tee.__index = Tee
 
 -- The network names the sender, so a signature only has to differ from others.
 function Tee:sign(text)
-	if text:find("^NovaKMS:Response:") then return self.address end
+	if text:find("^NovaKMS:Response:") or text:find("^NovaKMS:SessionAnswer:") then return self.address end
 	self.signed = self.signed + 1
 	return ("%s:%08d"):format(self.address, self.signed)
 end
@@ -100,6 +100,7 @@ local function new_service(made)
 	end
 	function service.set_master(_, secret) return made:set_master(secret) end
 	function service.announce_sessions(_, have) return made:announce_sessions(have) end
+	function service.session_opening(_, ...) return made:session_opening(...) end
 	return service
 end
 

@@ -7,6 +7,7 @@ local M = {}
 
 local MAX_OFFSET_MS = 7000 -- so that two clocks differ by less than MAX_CLOCK_SKEW_MS (15 s)
 local QUIET_MS = 40000 -- until most nodes serve: they make no writes before two times MAX_CLOCK_SKEW_MS
+local APART = 1 << 40 -- of the numbers that are drawn apart from the others
 local KEYS, APPS = { "a", "b", "c", "d", "e" }, { "1000", "1001" }
 
 local function between(random, least, most)
@@ -42,7 +43,7 @@ local FAULTS = {
 	function(random, plan, at, ends, add)
 		local from, to = between(random, 1, plan.nodes), between(random, 1, plan.nodes)
 		if from == to then return end
-		add(event(at, "cut", { from = from, to = to }))
+		add(event(at, "cut", { from = from, to = to, of_calls = plan.of_calls }))
 		add(event(ends, "mend", { from = from, to = to }))
 	end,
 	function(random, plan, at, ends, add)
@@ -122,6 +123,20 @@ local function sort(events)
 	end)
 end
 
+-- What of a plan is about who has sessions and who can call whom.
+local function add_sessions(random, plan)
+	local sessions = pick(random, { "none", "all", "all", "some" })
+	if sessions ~= "none" then
+		plan.sessions = {}
+		for index = 1, plan.nodes do plan.sessions[index] = sessions == "all" or random(2) == 0 end
+		plan.variables.SESSION_TTL_SECONDS = pick(random, { "3600", "60" })
+	end
+	plan.of_calls = random(3) == 0
+	local node = between(random, 1, plan.nodes)
+	local what = pick(random, { "crash", "pause", "cut calls" })
+	plan.last = { what = what, node = node, from = node % plan.nodes + 1 }
+end
+
 --- The schedule of a seed.
 -- @return { plan, events (by time), ends_ms }
 function M.new(seed)
@@ -135,6 +150,7 @@ function M.new(seed)
 	plan.alone = random(6) == 0
 	if plan.alone then plan.variables.LONELY_SILENT_SECONDS = "10" end
 	plan.page_bytes = random(4) == 0 and between(random, 200, 1000) or nil
+	add_sessions(generator.new(seed + APART), plan)
 	local stranger = random(10)
 	plan.liar = stranger == 0 and plan.nodes > 2 and between(random, 1, plan.nodes) or nil
 	plan.existing = stranger == 1 and between(random, 1, plan.nodes) or nil
@@ -153,37 +169,6 @@ function M.new(seed)
 	add_faults(random, plan, events, length_ms)
 	sort(events)
 	return { plan = plan, events = events, ends_ms = QUIET_MS + length_ms }
-end
-
--- Numbers of the nodes for which a list says true.
-local function list_of(flags)
-	local numbers = {}
-	for index, is_set in ipairs(flags) do
-		if is_set then numbers[#numbers + 1] = index end
-	end
-	return table.concat(numbers, ",")
-end
-
-local function fields_of(made)
-	local parts = {}
-	for _, name in ipairs({ "node", "other", "from", "to", "offset", "ms", "app", "key", "size", "ttl_ms", "delete" }) do
-		if made[name] and made[name] ~= 0 then parts[#parts + 1] = ("%s=%s"):format(name, made[name]) end
-	end
-	return table.concat(parts, " ")
-end
-
---- A schedule as text, one event a line.
-function M.describe(schedule)
-	local plan, lines = schedule.plan, {}
-	local form = "nodes=%d keep_secrets=%s alone=%s page_bytes=%s lose=%d again=%d delay=%d..%d ms offsets=%s tight=%s "
-		.. "existing=%s liar=%s"
-	lines[1] = form:format(plan.nodes, plan.keep_secrets, plan.alone, plan.page_bytes or "many", plan.lose, plan.again,
-		plan.delay_ms[1], plan.delay_ms[2], table.concat(plan.offsets, ","), list_of(plan.tight),
-		plan.existing or "none", plan.liar or "none")
-	for _, made in ipairs(schedule.events) do
-		lines[#lines + 1] = ("%8.3f s  %-7s %s"):format(made.at / 1000, made.what, fields_of(made))
-	end
-	return table.concat(lines, "\n")
 end
 
 return M

@@ -31,8 +31,9 @@ describe("the simulation", function()
 	-- Seeds that keep all promises without the fault, and of which one at least does not with it: another change of the
 	-- code may let single ones miss it.
 	local SEEDS = {
+		asked = { 15, 20, 30 }, called = { 12, 42, 63 }, contact = { 4, 9, 15 },
 		counter = { 40, 39, 64, 75 }, cursor = { 11, 30, 37 }, page = { 51, 17, 78, 117 }, retention = { 7, 8, 11 },
-		stub = { 383 }, tie = { 24, 25, 39 },
+		stub = { 394, 788, 383 }, tie = { 24, 25, 39 },
 	}
 	for fault, seeds in pairs(SEEDS) do
 		it(("finds a planted fault: %s"):format(fault), function()

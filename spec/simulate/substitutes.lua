@@ -1,7 +1,7 @@
 --- What a simulation replaces, and nothing else: the event loop, its clock and its beat (virtual), the HTTP client (a
 -- simulated network), ECDSA (the network names the sender) and the authentication of applications. Stores, sync
--- messages, envelopes, peers, bans, pushes, bootstrap, readiness and routes are the node's own. To be required
--- before anything that uses kms.base.loop.
+-- messages, envelopes, sessions with their cryptography, peers, bans, pushes, bootstrap, readiness and routes are the
+-- node's own. To be required before anything that uses kms.base.loop.
 
 -- Lua's order of keys is another one in each process.
 require("spec.simulate.ordered_pairs")
@@ -28,10 +28,11 @@ local function inline(fn, ...)
 	return table.unpack(results, 1, results.n)
 end
 
-local function inline_methods(object)
-	local methods = debug.getmetatable(object).__index
-	for name, method in pairs(methods) do
-		methods[name] = function(...) return inline(method, ...) end
+-- @param name of a class of native objects
+local function inline_methods(name)
+	local methods = debug.getregistry()[name].__index
+	for method_name, method in pairs(methods) do
+		methods[method_name] = function(...) return inline(method, ...) end
 	end
 end
 
@@ -42,7 +43,10 @@ M.headers_of = setmetatable({}, { __mode = "k" })
 
 --- A body as the HTTP client gives it: text that native.envelope reads.
 function M.body(text)
-	return { text = text, close = function() end, len = function() return #text end }
+	return {
+		text = text, close = function() end, len = function() return #text end,
+		slice = function(_, first, last) return text:sub(first, last) end,
+	}
 end
 
 --- Bytes of a body that is public.
@@ -53,7 +57,9 @@ function M.text_of(body)
 	return text
 end
 
-for _, name in ipairs({ "envelope", "master_seal", "p384_generate", "seal", "sync_mac", "sync_parse" }) do
+for _, name in ipairs({
+	"envelope", "master_seal", "p384_generate", "seal", "sync_mac", "sync_parse", "sync_parse_base64",
+}) do
 	local fn = native[name]
 	native[name] = function(...) return inline(fn, ...) end
 end
@@ -69,6 +75,11 @@ function native.response_check(signature, _, wallet)
 	return nil, "made by another wallet", "ERR_SIGNATURE"
 end
 
+-- That an answer is one to this opening, its keys show: they come from both.
+function native.session_answer_check(signature, _, wallet)
+	return native.response_check(signature, nil, wallet)
+end
+
 function native.mono_ms() return virtual_loop.now() + (1 << 20) end
 
 local authenticate = {}
@@ -77,19 +88,17 @@ function authenticate.new()
 end
 package.loaded["kms.auth.authenticate"] = authenticate
 
-local wallet, p384 = native.identity(native.secret_random(32))
-local channels = native.channels(4)
-local store = native.store({ self = wallet:address() })
-local sealed = native.seal(native.text_body('{"data":{}}'), p384, channels, native.peer_point(p384:public_der()))
-local opened = native.envelope(M.body(M.text_of(sealed)), native.peer_point(p384:public_der()))
-inline_methods(opened)
-inline_methods(assert(native.sync_parse(opened:open(p384, channels, "wiped"))))
-inline_methods(store)
-assert(store:tree_key(native.secret_random(32)))
-inline_methods(assert(store:digest(0, 0)))
-inline_methods(native.service({
-	self = wallet:address(), nonces = native.nonces(120), channels = channels, store = store, max_value = 1 << 20,
-	max_key = 4096, max_list = 1 << 20, pop_window_s = 120,
-}))
+for _, name in ipairs({
+	"envelope", "sync", "store", "digest", "service", "sessions", "session", "session_opening", "session_offer",
+	"session_caller", "member_message",
+}) do
+	inline_methods("kms." .. name)
+end
+
+local caller = debug.getregistry()["kms.session_caller"].__index
+local open = caller.open
+function caller.open(session, seq, body)
+	return open(session, seq, native.text_body(body.text))
+end
 
 return M

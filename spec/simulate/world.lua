@@ -33,6 +33,19 @@ local function new_chain()
 	return chain
 end
 
+local TIGHT_BYTES = 2000 -- of an application, where values are evicted
+
+local function config_of(plan, made)
+	local variables = {
+		KMS_APP_ID = KMS_APP_ID, CHAIN = "local", TEE = "sim", IN_ENCLAVE = "false", ALLOW_PRIVATE_PEERS = "true",
+		DATA_DIR = "/nonexistent", MAX_NAMESPACES = "16",
+		PEER_SESSIONS = tostring(made.has_sessions), MAX_SESSIONS = "64",
+	}
+	for name, value in pairs(plan.variables) do variables[name] = value end
+	if made.is_tight then variables.MAX_APP_STORAGE_BYTES = tostring(TIGHT_BYTES) end
+	return config.load_env(variables)
+end
+
 local function add_node(self, index, plan)
 	local host = ("10.0.0.%d:8000"):format(index)
 	local made = {
@@ -41,7 +54,8 @@ local function add_node(self, index, plan)
 		is_existing = index == plan.existing,
 		lies = index == plan.liar and { random = generator.new(index) } or nil,
 	}
-	made.config = made.is_tight and self.tight_config or self.config
+	made.has_sessions = plan.sessions ~= nil and plan.sessions[index] and not made.is_existing
+	made.config = config_of(plan, made)
 	self.nodes[index], self.network.nodes[host] = made, made
 	if not made.lies then self.honest[#self.honest + 1] = made end
 	if not made.is_existing and not made.lies then self.own[#self.own + 1] = made end
@@ -50,25 +64,11 @@ local function add_node(self, index, plan)
 	made.instance.url = made.url
 end
 
-local TIGHT_BYTES = 2000 -- of an application, where values are evicted
-
-local function config_of(plan, is_tight)
-	local variables = {
-		KMS_APP_ID = KMS_APP_ID, CHAIN = "local", TEE = "sim", IN_ENCLAVE = "false", ALLOW_PRIVATE_PEERS = "true",
-		DATA_DIR = "/nonexistent", MAX_NAMESPACES = "16",
-		-- Sessions would need real time and cost each schedule their cryptography; what is merged when is the same.
-		PEER_SESSIONS = "false",
-	}
-	for name, value in pairs(plan.variables) do variables[name] = value end
-	if is_tight then variables.MAX_APP_STORAGE_BYTES = tostring(TIGHT_BYTES) end
-	return config.load_env(variables)
-end
-
 --- Makes a cluster and starts its nodes.
 -- @param plan { nodes (their number), offsets (of their wall clocks, ms), keep_secrets (whether each holds the
 --   secret from its start on), lose, again (chances in a thousand), delay_ms, network_seed, variables (settings), tight
---   (which nodes have little room), page_bytes (of the pages of a join, or nil), existing, liar (number of such a node,
---   or nil) }
+--   (which nodes have little room), sessions (which nodes have sessions with members, or nil), page_bytes (of the pages
+--   of a join, or nil), existing, liar (number of such a node, or nil) }
 -- @return cluster; its fields: nodes; honest, those of them that are no liars; and own, those that keep this version's
 --   promises
 function M.new(plan)
@@ -76,12 +76,11 @@ function M.new(plan)
 	math.randomseed(plan.network_seed)
 	assert(seeded_random(plan.network_seed), "spec/simulate/run preloads what makes simulations replay")
 	local self = setmetatable({
-		config = config_of(plan, false), tight_config = config_of(plan, true), plan = plan, chain = new_chain(),
-		nodes = {}, honest = {}, own = {}, secret = secret,
+		plan = plan, chain = new_chain(), nodes = {}, honest = {}, own = {}, secret = secret,
 		keep_secrets = plan.keep_secrets,
 	}, World)
 	self.network = {
-		nodes = {}, cuts = {}, lose = plan.lose, again = plan.again, delay_ms = plan.delay_ms, bytes = 0,
+		nodes = {}, cuts = {}, call_cuts = {}, lose = plan.lose, again = plan.again, delay_ms = plan.delay_ms, bytes = 0,
 		random = generator.new(plan.network_seed),
 	}
 	self.chain.hash = secret:keccak256()
@@ -108,14 +107,29 @@ function World:run_until(ms) -- luacheck: no self
 	loop.run_until(ms)
 end
 
---- Cuts or mends the way from one node to another, in both directions.
-function World:cut(from, to, is_cut)
-	self.network.cuts[from .. ":" .. to], self.network.cuts[to .. ":" .. from] = is_cut, is_cut
+--- Cuts the way between two nodes.
+-- @param of_calls whether only calls of the first one to the second are cut: it answers those of the second
+function World:cut(from, to, of_calls)
+	if of_calls then
+		self.network.call_cuts[from .. ":" .. to] = true
+	else
+		self.network.cuts[from .. ":" .. to], self.network.cuts[to .. ":" .. from] = true, true
+	end
 end
 
---- Whether one node does not reach another.
+--- Mends the way between two nodes.
+function World:mend(from, to)
+	for _, way in ipairs({ from .. ":" .. to, to .. ":" .. from }) do
+		self.network.cuts[way], self.network.call_cuts[way] = nil, nil
+	end
+end
+
+--- Whether one of two nodes does not reach the other.
 function World:is_cut(from, to)
-	return self.network.cuts[from .. ":" .. to] == true
+	for _, way in ipairs({ from .. ":" .. to, to .. ":" .. from }) do
+		if self.network.cuts[way] or self.network.call_cuts[way] then return true end
+	end
+	return false
 end
 
 --- Stops a node as SIGSTOP does, or lets it go on.
@@ -149,7 +163,7 @@ end
 
 --- Ends all faults: everything is a member, everything is up and can reach everything.
 function World:heal()
-	self.network.cuts, self.network.lose, self.network.again = {}, 0, 0
+	self.network.cuts, self.network.call_cuts, self.network.lose, self.network.again = {}, {}, 0, 0
 	for index, each in ipairs(self.nodes) do
 		self:enlist(index, true)
 		if each.lies then each.lies.ended = true end
