@@ -1,6 +1,7 @@
 local files = require("kms.base.files")
 local spec_files = require("spec.support.files")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 describe("files", function()
 	local dir, path
@@ -51,7 +52,22 @@ describe("files", function()
 		write("a")
 		local first = files.version(path)
 		write("bc")
-		assert.not_equal(first, files.version(path))
+		local second = files.version(path)
+		assert.not_equal(first, second)
+		-- Within one tick of the file system's clock nothing is seen.
+		wait.until_true("another version for another mode", function()
+			assert(uv.fs_chmod(path, 416))
+			return files.version(path) ~= second
+		end)
+	end)
+
+	it("gives a folder another version when entries come and go", function()
+		local first = files.version(dir)
+		wait.until_true("another version", function()
+			write("a")
+			os.remove(path)
+			return files.version(dir) ~= first
+		end)
 	end)
 
 	it("makes folders with their parents, closed to others, and accepts those that are there", function()

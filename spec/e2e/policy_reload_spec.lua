@@ -1,6 +1,7 @@
 -- How a node takes up policies: at its start, when a file changes, on a signal and on command.
 
 local apps = require("spec.support.app")
+local beat = require("kms.base.beat")
 local expect = require("spec.support.expect")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
@@ -34,12 +35,61 @@ describe("operator policies", function()
 		if message then assert.equal(message, response.message) end
 	end
 
+	-- Waits until other policies are in force than those with this hash.
+	local function wait_other(hash)
+		wait.until_true("other policies", function() return node:status().policy.hash ~= hash end)
+	end
+
 	describe("a reload", function()
 		it("takes a changed file up by itself, and says since when and by what", function()
 			folder:write("access", "return { derive = function() return false, 'by file' end }")
 			wait.until_true("the file to be seen", function() return node:status().policy.by == "file" end)
 			forbidden(app:derive({ path = "p" }), "by file")
 			assert.is_true(math.abs(node:status().policy.since_ms - os.time() * 1000) < 60000)
+		end)
+
+		-- One look at each beat would take a beat for each change.
+		it("takes changed files up sooner than at its next beat", function()
+			local changes, began_ns, hash = 7, uv.hrtime(), folder.shipped
+			for i = 1, changes do
+				folder:write("access", ("return { derive = function() return false, 'change %d' end }"):format(i))
+				wait_other(hash)
+				hash = node:status().policy.hash
+			end
+			local took_s = (uv.hrtime() - began_ns) / 1e9
+			assert.is_true(took_s < (changes - 1) * beat.SECONDS, took_s)
+			assert.equal("file", node:status().policy.by)
+			forbidden(app:derive({ path = "p" }), "change " .. changes)
+			assert.is_nil(node:log():find("policy folder not watched", 1, true))
+		end)
+
+		it("takes a file that is written in steps when it is whole", function()
+			local before = node:status().policy.hash
+			local file <close> = assert(io.open(folder.dir .. "/access.lua", "w"))
+			file:setvbuf("no")
+			assert(uv.fs_chmod(folder.dir .. "/access.lua", 384))
+			file:write("return { derive = function() ")
+			wait.until_true("the mistake to be found", function() return node:status().policy.last_error end)
+			assert.equal(before, node:status().policy.hash)
+			file:write("return false, 'whole' end }")
+			wait_other(before)
+			forbidden(app:derive({ path = "p" }), "whole")
+			assert.is_nil(node:status().policy.last_error)
+		end)
+
+		it("takes the files of a folder that takes the place of the one before, again and again", function()
+			finally(function()
+				for i = 1, 3 do files.remove_dir(folder.dir .. i) end
+			end)
+			for i = 1, 3 do
+				local new, hash = folder.dir .. "-new", node:status().policy.hash
+				assert(uv.fs_mkdir(new, 448))
+				files.write(new .. "/access.lua", ("return { derive = function() return false, 'folder %d' end }"):format(i))
+				assert(uv.fs_rename(folder.dir, folder.dir .. i))
+				assert(uv.fs_rename(new, folder.dir))
+				wait_other(hash)
+				forbidden(app:derive({ path = "p" }), "folder " .. i)
+			end
 		end)
 
 		it("takes changed files on a signal and on command", function()

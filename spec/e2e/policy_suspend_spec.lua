@@ -216,13 +216,20 @@ describe("nova-kms policy suspend", function()
 		assert.same({}, node:status().policy.suspended)
 		local now = page()
 		assert.equal("reload", now.ended[#now.ended].cause)
+		-- The node looks at its files by itself, too, before the command or after it.
+		local loads = {}
+		for _, load in ipairs(now.history) do
+			local last = loads[#loads]
+			local again = load.outcome == "unchanged" or load.outcome == "refused" and last.outcome == "refused"
+			if not again then loads[#loads + 1] = load end
+		end
 		local outcomes = {}
-		for i, load in ipairs(now.history) do outcomes[i] = load.outcome end
+		for i, load in ipairs(loads) do outcomes[i] = load.outcome end
 		assert.same({ "in_force", "in_force", "refused", "in_force" }, outcomes)
-		assert.truthy(now.history[3].error:find("access.lua:", 1, true))
-		assert.equal(now.set_hash, now.history[4].hash)
+		assert.truthy(loads[3].error:find("access.lua:", 1, true))
+		assert.equal(now.set_hash, loads[4].hash)
 		local text = ok("show")
-		assert.matches("\n%S+Z  command  in force  1      " .. now.set_hash, text)
+		assert.matches(("\n%%S+Z  %-7s  in force  1      "):format(loads[4].by) .. now.set_hash, text)
 	end)
 
 	it("says what is allowed where a rule, a time or a text is not", function()

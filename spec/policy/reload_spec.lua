@@ -1,8 +1,10 @@
 --- Policies replaced while a node runs.
 
+local files = require("spec.support.files")
 local native = require("spec.support.native")
 local policy_kit = require("spec.support.policy_kit")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 local SHIPPED = policy_kit.SHIPPED
 local FACTS = policy_kit.FACTS
@@ -85,6 +87,65 @@ describe("reloading policies", function()
 		assert.is_nil(p:poll())
 		assert.same({ true, false }, { p:poll() })
 		assert.equal(403, p:derive(FACTS).status)
+		write("access", "return { derive = function() return true end }")
+		assert.same({ true, true }, { p:poll() })
+	end)
+
+	describe("with a mistake that no edit of a policy file ends", function()
+		-- Polls until the set is taken again. What happens within one tick of the file system's clock is not seen.
+		local function assert_mended(p, mend)
+			assert.same({ true, false }, { p:poll() }) -- the same mistake is not looked for again
+			wait.until_true("the mended set", function()
+				mend()
+				return p:poll() and not p:status().last_error
+			end)
+			assert.same({ true, false }, { p:poll() })
+		end
+
+		before_each(function() write("access", "return { derive = function() return false end }") end)
+
+		it("is read again when the mode of a file is right", function()
+			local p = assert(open())
+			wait.until_true("the mistake", function()
+				assert(uv.fs_chmod(kit.dir .. "/access.lua", 438)) -- 0666
+				return not p:poll()
+			end)
+			assert.matches("access%.lua: can be written by every user", p:status().last_error.first)
+			assert_mended(p, function() assert(uv.fs_chmod(kit.dir .. "/access.lua", 384)) end)
+		end)
+
+		it("is read again when the mode of the folder is right", function()
+			local p = assert(open())
+			assert(uv.fs_chmod(kit.dir, 511)) -- 0777
+			assert.is_nil(p:reload("signal"))
+			assert.matches("can be written by every user", p:status().last_error.first)
+			assert_mended(p, function() assert(uv.fs_chmod(kit.dir, 448)) end)
+		end)
+
+		it("is read again when a file that is no policy has gone", function()
+			local p = assert(open())
+			write("acess", "return {}")
+			assert.is_nil(p:reload("signal"))
+			assert.matches("acess%.lua: is no policy file", p:status().last_error.first)
+			assert_mended(p, function()
+				write("acess", "return {}")
+				os.remove(kit.dir .. "/acess.lua")
+			end)
+		end)
+	end)
+
+	it("causes no event by which its folder is looked at again", function()
+		local p = assert(open())
+		write("access", "return {")
+		local names = {}
+		local event = assert(uv.new_fs_event())
+		assert(event:start(kit.dir, {}, function(_, name) names[name] = true end))
+		p:poll()
+		assert.is_nil(p:reload("command"))
+		files.write(kit.dir .. "/mark", "") -- events come in order
+		wait.until_true("the mark", function() return names.mark end)
+		event:close()
+		assert.same({ mark = true, ["mark.tmp"] = true }, names)
 	end)
 
 	describe("whose file or folder disappears", function()

@@ -95,8 +95,9 @@ function M.list(path)
 	return names
 end
 
---- The version of a file: a text that changes when the file is edited or replaced.
--- @return text | nil where there is no file
+--- The version of a file or folder: a text that changes when it is edited or replaced, gets another owner or mode, or,
+-- of a folder, when an entry comes or goes.
+-- @return text | nil where there is none
 M.version = native.file_version
 
 -- A name for the new content of a file: random, so that two writers do not meet.

@@ -54,7 +54,9 @@ local function add_peers(parts, shipped)
 		policy = parts.policy, ban_ms = config.PEER_BLACKLIST_DURATION_SECONDS * SECOND_MS, wall_ms = parts.wall_ms,
 	})
 	parts.gateway = gateway.new({ policy = parts.policy, log = parts.log, wall_ms = parts.wall_ms })
-	parts.reloader = reloader.new({ policy = parts.policy, bans = parts.bans, config = config, shipped = shipped })
+	parts.reloader = reloader.new({
+		policy = parts.policy, bans = parts.bans, config = config, log = parts.log, shipped = shipped,
+	})
 	parts.peers = peers.new({
 		chain = parts.chain, app_id = config.KMS_APP_ID, tee = parts.tee, outbound = parts.outbound, log = parts.log,
 		mono_ms = parts.mono_ms, wall_ms = parts.wall_ms, bans = parts.bans,
@@ -114,11 +116,18 @@ local function add_sync(parts)
 	return true
 end
 
+-- Tells the store who the members are, where their list is another one than before.
+local function set_members(parts)
+	local list, wallets = parts.peers:list(), {}
+	if list == parts.store_members then return end
+	for i, instance in ipairs(list) do wallets[i] = instance.wallet end
+	assert(parts.store:set_members(wallets))
+	parts.store_members = list
+end
+
 -- After each tick that the chain confirmed.
 local function on_verified(parts)
-	local wallets = {}
-	for i, instance in ipairs(parts.peers:list()) do wallets[i] = instance.wallet end
-	assert(parts.store:set_members(wallets))
+	set_members(parts)
 	parts.pusher:acknowledge()
 	parts.gateway:know_peers(parts.peers:others())
 	parts.exchange:expire()

@@ -120,7 +120,8 @@ function M.start(deps)
 	parts.reloader:watch()
 	loop.on_signal("sighup", function() parts.audit:reopen() end)
 	self.readiness, self.chain, self.last_push = parts.readiness, parts.chain, parts.last_push
-	self.snapshots, self.audit, self.suspensions = parts.snapshots, parts.audit, parts.policy.suspensions
+	self.snapshots, self.audit = parts.snapshots, parts.audit
+	self.reloader, self.suspensions = parts.reloader, parts.policy.suspensions
 	self.shutdown_ms = math.floor(parts.config.SHUTDOWN_TIMEOUT_SECONDS * SECOND_MS)
 	return self
 end
@@ -152,6 +153,7 @@ function Node:stop(on_stopped)
 		loop.try(self.last_push.run, self.last_push, deadline_ms, function() return served end)
 		while not served do loop.sleep(SERVED_POLL_MS) end
 		if self.snapshots then loop.try(self.snapshots.keeper.at_stop, self.snapshots.keeper, deadline_ms) end
+		loop.try(self.reloader.close, self.reloader)
 		loop.try(self.suspensions.stop, self.suspensions)
 		loop.try(self.audit.close, self.audit, math.max(deadline_ms, native.mono_ms() + AUDIT_STOP_MS))
 		loop.close(self.lag_timer)

@@ -29,13 +29,23 @@ local CODES = { [403] = "ERR_POLICY", [429] = "ERR_RATE", [503] = "ERR_BUSY" }
 
 -- ---- loading ---------------------------------------------------------------------------------
 
--- Changes when a file of the folder changes.
+-- Changes when one of the four files changes.
 local function versions_of(self)
 	local parts = {}
 	for i, name in ipairs(schema.NAMES) do
 		parts[i] = self.dir and files.version(self.dir .. "/" .. name .. ".lua") or "-"
 	end
 	return table.concat(parts, " ")
+end
+
+local function folder_version(self)
+	return self.dir and files.version(self.dir)
+end
+
+-- Whether the next attempt may end otherwise than the last one. A mistake can also be about the folder, or about a file
+-- in it that is none of the four.
+local function may_differ(self)
+	return versions_of(self) ~= self.versions or self.last_error ~= nil and folder_version(self) ~= self.folder_version
 end
 
 -- What was read from the folder must still be there, unless the operator says so by command: a file that goes
@@ -67,7 +77,7 @@ end
 -- @param by "start", "signal", "command" or "file"
 -- @return true, whether anything changed | nil, list of mistakes, one line each
 function Policy:reload(by)
-	self.versions = versions_of(self)
+	self.versions, self.folder_version = versions_of(self), folder_version(self)
 	local built, lines = read_and_build(self, by)
 	if not built then return keep_old(self, by, lines) end
 	self.last_error = nil
@@ -87,12 +97,18 @@ function Policy:reload(by)
 	return true, true
 end
 
---- Reloads when a file has changed since the last attempt, and ends suspensions whose time is over.
+--- Reloads when a file has changed since the last attempt (after a mistake: when anything in the folder has), and ends
+-- suspensions whose time is over.
 -- @return as reload; or true, false
 function Policy:poll()
-	self.suspensions:expire()
-	if versions_of(self) == self.versions then return true, false end
+	self:end_suspensions()
+	if not may_differ(self) then return true, false end
 	return self:reload("file")
+end
+
+--- Ends suspensions whose time is over.
+function Policy:end_suspensions()
+	self.suspensions:expire()
 end
 
 -- ---- calls -------------------------------------------------------------------------------------

@@ -1,13 +1,20 @@
 --- Puts changed policies in force: on SIGHUP, on the reload command, or when a file has changed. Then it lifts
 -- bans of peers that are now exempt, and tells the parts that depend on the policies.
+--
+-- It looks at the files when the system says that something in their folder has changed, and once a minute, since not
+-- every file system says so; at each beat where the system does not watch the folder.
 
 local beat = require("kms.base.beat")
+local folder_watch = require("kms.base.folder_watch")
 local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local needs = require("kms.base.needs")
 local supervisor = require("kms.base.supervisor")
 
 local M = {}
+
+--- Seconds between two looks at files in a folder that the system watches.
+M.LOOK_SECONDS = 60
 
 local Reloader = {}
 Reloader.__index = Reloader
@@ -37,6 +44,11 @@ local function poll(self)
 	if ok and changed then apply(self) end
 end
 
+local function look(self)
+	self.folder:check()
+	poll(self)
+end
+
 --- Calls fn after each change of the policies in force, and after those that were added before it.
 function Reloader:on_change(fn)
 	self.listeners[#self.listeners + 1] = fn
@@ -48,7 +60,26 @@ function Reloader:watch()
 		supervisor.reloading()
 		supervisor.reloaded(self:reload("signal") == true)
 	end)
-	beat.every(beat.SECONDS, function() poll(self) end)
+	self.folder = folder_watch.new({
+		dir = self.config.POLICY_DIR,
+		on_change = function() poll(self) end,
+		on_refused = function(reason)
+			self.log:warn("policy folder not watched: its files are looked at now and then", {
+				reason = reason, every_s = beat.SECONDS,
+			})
+		end,
+	})
+	self.beat = beat.every(beat.SECONDS, function()
+		if self.folder:is_armed() then self.policy:end_suspensions() else look(self) end
+	end)
+	self.slow_beat = beat.every(M.LOOK_SECONDS, function() look(self) end)
+end
+
+--- Looks at the files no more.
+function Reloader:close()
+	loop.close(self.folder)
+	loop.close(self.beat)
+	loop.close(self.slow_beat)
 end
 
 -- Folders stay private (docs/protocol.md section 2): the file's name and the line are enough.
@@ -90,11 +121,11 @@ function Reloader:status()
 	return status
 end
 
---- @param deps policy (kms.policy); bans (kms.peers.bans); config; shipped: folder of the shipped policies
+--- @param deps policy (kms.policy); bans (kms.peers.bans); config; log; shipped: folder of the shipped policies
 -- @return reloader; its field `settings` holds those of sync.lua in force: interval (s), max_records, max_bytes,
 --   parallel
 function M.new(deps)
-	local self = needs.take(deps, "policy bans config shipped")
+	local self = needs.take(deps, "policy bans config log shipped")
 	self.listeners, self.settings = {}, self.policy:sync_settings(self.config)
 	return setmetatable(self, Reloader)
 end
