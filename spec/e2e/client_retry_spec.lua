@@ -114,6 +114,56 @@ describe("a client that sends again", function()
 		end)
 	end)
 
+	it("waits with a write for a node that limits calls, and sends none again that may have been made", function()
+		run(function()
+			for _, case in ipairs({
+				{ "429 Too Many Requests", {}, 2 }, { "503 Busy", {}, 1 }, { "503 Busy", { retry_writes = true }, 2 },
+			}) do
+				local caller, man = through(1, case[2])
+				caller.delivery.nodes[1].sessions:close()
+				caller.delivery.allow_v1 = true
+				caller.delivery.nodes[1].sessions.allow_v1 = true
+				man.rule = function(request)
+					if request.path ~= "/kms/data" or man:count("/kms/data") > 1 then return gone(request) end
+					return reply('{"code":"busy","message":"later"}', "Retry-After: 1\r\n", case[1])
+				end
+				local waits = {}
+				local value, message, code, status = caller:call("put", { key = "waits", value = "v" }, function(_, wait_s)
+					waits[#waits + 1] = wait_s
+					return true
+				end)
+				assert.equal(case[3], man:count("/kms/data"))
+				assert.same(case[3] == 2 and { 1 } or {}, waits)
+				if case[3] == 2 then
+					assert(value, message)
+				else
+					assert.same({ nil, "ERR_REFUSED", 503 }, { value, code, status })
+					assert.truthy(message:find("not sent again, since it may have been made", 1, true), message)
+				end
+			end
+		end)
+	end)
+
+	it("does so in a session, and sends the reads of a message again all the same", function()
+		run(function()
+			local caller = through(1)
+			local sessions, asked = caller.delivery.nodes[1].sessions, {}
+			local busy = { status = 503, code = "service_unavailable", message = "too few copies", retry_after_s = 1 }
+			local pass = sessions.exchange
+			function sessions.exchange(self, ...)
+				asked[#asked + 1] = true
+				if #asked == 1 then return { busy, busy } end
+				return pass(self, ...)
+			end
+			local outcomes = caller:batch({
+				{ kind = "put", fields = { key = "few", value = "v" } }, { kind = "derive", fields = { path = "p" } },
+			}, nil, function() return true end)
+			assert.same({ 503, 2 }, { outcomes[1].status, #asked })
+			assert.truthy(outcomes[1].message:find("not sent again", 1, true), outcomes[1].message)
+			assert.truthy(outcomes[2].result)
+		end)
+	end)
+
 	it("asks again for what had no room in an answer, also behind an operation that was refused", function()
 		run(function()
 			local caller, man = through(1)

@@ -143,7 +143,7 @@ local function call(world, name, parsed, native)
 	if not node then return failed end
 	if name == "list" then return list(world, node, parsed, fields) end
 	local result
-	result, message, code = caller.persist(world, parsed, node.call, node, name, fields)
+	result, message, code = node:call(name, fields, caller.waiter(world, parsed))
 	node:close()
 	if not result then return session.fail(world, message, code) end
 	return show(world, kind, parsed, result)

@@ -4,11 +4,9 @@
 local caller = require("kms.cli.call_client")
 local exit = require("kms.cli.exit")
 local json = require("kms.base.json")
-local loop = require("kms.base.loop")
 local session = require("kms.cli.session")
 
 local STDOUT = 1 -- descriptor of world.stdout
-local MAX_WAIT_S = 600 -- of all waits
 local ALLOWED = "(`nova-kms call batch --help` shows the operations and their fields)"
 
 local NOTES = [[
@@ -64,19 +62,6 @@ local function print_outcome(world, operation, outcome)
 	return true
 end
 
--- What waits for busy nodes, for as long as --retry does; nil without it.
-local function waiter(world, parsed)
-	if not parsed.retry then return nil end
-	local waited_s = 0
-	return function(message, wait_s)
-		waited_s = waited_s + wait_s
-		if waited_s > MAX_WAIT_S then return false end
-		world.stderr:write(("nova-kms: %s; calling again in %d s\n"):format(message, wait_s))
-		loop.sleep(wait_s * 1000)
-		return true
-	end
-end
-
 -- Runs the operations and prints what comes of them. Returns exit code.
 local function run(world, parsed, node, operations)
 	local code, failed = exit.OK, nil
@@ -87,7 +72,7 @@ local function run(world, parsed, node, operations)
 		-- A write of which nobody knows weighs most: repeating the file may overwrite.
 		local own = outcome.code and session.exit_code(outcome.code) or exit.OK
 		if own == exit.OUTCOME or code == exit.OK then code = own end
-	end, waiter(world, parsed))
+	end, caller.waiter(world, parsed))
 	world.stdout:flush()
 	return failed or code
 end

@@ -7,7 +7,7 @@ local session = require("kms.cli.session")
 
 local M = {}
 
-local RETRIED = { [429] = true, [503] = true } -- HTTP statuses
+local BUSY = { [429] = true, [503] = true } -- HTTP statuses
 local MAX_WAIT_S = 600 -- of all waits of a call
 local NO_FILE = "-"
 
@@ -27,13 +27,16 @@ local COMMON = {
 		help = "speak version 1 of the protocol where no session can be opened, also with a node that had sessions" },
 	{ name = "require-pop",
 		help = "in version 1, refuse responses that do not repeat the request's signature; existing nodes do not repeat it" },
-	{ name = "retry", help = "when the node is busy or limits calls, wait as it says and call again, for ten minutes" },
+	{ name = "retry",
+		help = "when the node is busy or limits calls, wait as it says and call again, for ten minutes; a put or delete " ..
+			"that got 503 may have been made, and is sent again with --retry-writes alone" },
 }
 
 --- The options of commands that write.
 M.RETRY_WRITES = {
 	name = "retry-writes",
-	help = "send a put or delete again whose answer did not come, though it may overwrite what others wrote meanwhile",
+	help = "send a put or delete again whose answer did not come, and with --retry one that got 503, though it may " ..
+		"overwrite what others wrote meanwhile",
 }
 
 M.NOTES = [[
@@ -81,18 +84,28 @@ local function memory_of(world, parsed)
 	return false, session.fail(world, "--known-nodes " .. message, code)
 end
 
---- Calls fn(...), which returns nil, message, code, HTTP status, seconds to wait where the node refuses; with --retry
--- again after 429 and 503, until it would take too long.
-function M.persist(world, parsed, fn, ...)
+--- What waits for busy nodes, for ten minutes in all.
+-- @return function(message, seconds) -> whether it has waited, as kms.client takes it; nil without --retry
+function M.waiter(world, parsed)
+	if not parsed.retry then return nil end
 	local waited_s = 0
-	while true do
-		local result, message, code, status, wait_s = fn(...)
-		if result or not parsed.retry or not RETRIED[status] then return result, message, code end
-		wait_s = math.max(wait_s or 1, 1)
+	return function(message, wait_s)
 		waited_s = waited_s + wait_s
-		if waited_s > MAX_WAIT_S then return nil, message, code end
+		if waited_s > MAX_WAIT_S then return false end
 		world.stderr:write(("nova-kms: %s; calling again in %d s\n"):format(message, wait_s))
 		loop.sleep(wait_s * 1000)
+		return true
+	end
+end
+
+--- Calls fn(...), which changes nothing, and returns nil, message, code, HTTP status, seconds to wait where the node
+-- refuses; with --retry again after 429 and 503, until it would take too long.
+function M.persist(world, parsed, fn, ...)
+	local wait = M.waiter(world, parsed)
+	while true do
+		local result, message, code, status, wait_s = fn(...)
+		local again = not result and wait and BUSY[status] and wait(message, math.max(wait_s or 1, 1))
+		if not again then return result, message, code end
 	end
 end
 

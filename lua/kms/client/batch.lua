@@ -12,6 +12,7 @@ local M = {}
 local MOST = 1 -- operations of a call that is not a batch
 local TOO_LARGE = 413 -- HTTP status
 local NO_ROOM = "ERR_LOCKED_MEMORY"
+local NOT_AGAIN = "; not sent again, since it may have been made (retry_writes allows it)"
 
 -- What went wrong with an operation for which guarded memory had no room, even alone.
 local function no_room(why)
@@ -56,20 +57,31 @@ local function give_out(run)
 	end
 end
 
+-- Whether an operation is to be sent again when its node is less busy.
+local function waits(run, position)
+	local outcome = run.outcomes[position]
+	if not run.busy or not failure.BUSY[outcome.status] then return false end
+	if run.delivery:may_wait(run.operations[position], outcome) then return true end
+	outcome.message = outcome.message .. NOT_AGAIN
+	return false
+end
+
 -- Which operations of a message are to be sent again: reads whose answers had no room beside others, and what
 -- a node was too busy for, where the caller waits for it.
 local function to_repeat(run, list, positions)
-	local again, wait_s, busy = {}, 0, nil
+	local busy, wait_s, message = {}, 1, nil
 	local reads, more = not delivery.has_writes(list), false
 	for _, position in ipairs(positions) do
 		local outcome = run.outcomes[position]
 		more = more or reads and outcome.result
-		if failure.BUSY[outcome.status] then busy, wait_s = outcome, math.max(wait_s, outcome.wait_s or 1) end
+		if waits(run, position) then
+			busy[position], message, wait_s = true, outcome.message, math.max(wait_s, outcome.wait_s or 1)
+		end
 	end
-	local waited = busy and run.busy and run.busy(busy.message, math.max(wait_s, 1))
+	local waited, again = message and run.busy(message, wait_s), {}
 	for _, position in ipairs(positions) do
-		local status = run.outcomes[position].status
-		if waited and failure.BUSY[status] or more and status == TOO_LARGE then again[#again + 1] = position end
+		local too_large = more and run.outcomes[position].status == TOO_LARGE
+		if waited and busy[position] or too_large then again[#again + 1] = position end
 	end
 	return again
 end

@@ -13,6 +13,7 @@ M.WRITES = { put = true, delete = true }
 local MOST_OPERATIONS = 256 -- of a message
 local MOST_SENDS = 4 -- of a message: once, and three times again
 local LOST = { ERR_CONNECT = true, ERR_TIMEOUT = true, ERR_RESOLVE = true, ERR_TLS = true, ERR_HTTP = true }
+local UNAVAILABLE = 503 -- HTTP status
 local UNSURE = { [500] = true, [502] = true, [504] = true } -- in version 1: it may have been done
 local SAME_NODE = { [400] = true, [409] = true, [410] = true } -- plain answers about the session, not about the node
 
@@ -76,7 +77,7 @@ local function outcome_of(result)
 	if not result.status then return { result = result } end
 	return {
 		message = failure.words(result.status, result.code, result.message, result.retry_after_s), code = "ERR_REFUSED",
-		status = result.status, wait_s = result.retry_after_s, exchange = result.exchange,
+		status = result.status, wait_s = result.retry_after_s, exchange = result.exchange, sent = true,
 	}
 end
 
@@ -88,6 +89,14 @@ local function outcomes_of(results, operations)
 		outcomes[i] = outcome_of(result)
 	end
 	return outcomes
+end
+
+--- Whether an operation that a node was too busy for may be sent again. A put or delete that got 503 may have been
+-- made, without enough copies: then another caller may have written since.
+-- @param outcome  of the operation, with status 429 or 503
+function Delivery:may_wait(operation, outcome)
+	local may_be_made = M.WRITES[operation.kind] and outcome.sent and outcome.status == UNAVAILABLE
+	return not may_be_made or self.retry_writes == true
 end
 
 --- What a failure means for one of the operations that were sent.
@@ -110,7 +119,10 @@ local function call_one_v1(entry, operation)
 	local result, message, code, status, wait_s, sent = entry.node:call(operation.kind, operation.fields)
 	if result then return { result = result } end
 	local why = { message = message, code = code, status = status, wait_s = wait_s, sent = sent or UNSURE[status] }
-	return M.failed(operation, why), LOST[code] and why
+	local outcome = M.failed(operation, why)
+	-- Refusals of version 1 are taken for what they say: only whether to send it again depends on this.
+	outcome.sent = outcome.sent or status == UNAVAILABLE
+	return outcome, LOST[code] and why
 end
 
 -- Runs operations in version 1, one by one. Behind one that got no answer none is sent.

@@ -32,8 +32,9 @@ end
 --   timeout_ms of each request (10000); wall_s: function that returns Unix seconds (the clock's); memory:
 --   kms.client.memory (of this client alone); allow_v1 (false): speak version 1 where no session can be opened,
 --   also with a node that had sessions; retry_writes (false): send a put or delete again whose answer did not come,
---   though it may overwrite what others wrote meanwhile; require_pop: in version 1, the nodes are known to repeat
---   `pop`, so a reply without it is refused (a client also requires it of a node that has repeated it once)
+--   or, told to wait for busy nodes, one that got 503, though it may overwrite what others wrote since; require_pop:
+--   in version 1, the nodes are known to repeat `pop`, so a reply without it is refused (a client also requires it of a
+--   node that has repeated it once)
 -- @return client | nil, message, code, HTTP status and seconds of Retry-After: no node could be asked who it is
 function M.open(options)
 	local keys, message, code = identity.of(options.seed)
@@ -58,7 +59,8 @@ end
 -- @param done  function(position, outcome), called for each in their order as soon as it is known; what it is given is
 --   not kept; or nil
 -- @param busy  function(message, seconds), called where nodes are too busy for operations: waits, and returns whether
---   to send these again; or nil: they are not
+--   to send these again; or nil: they are not. A put or delete that got 503 may have been made: it is sent again with
+--   retry_writes alone
 -- @return without `done`: list, in the same order, of { result } (as Client:call returns it), or { message, code,
 --   status, wait_s }, with `exchange` where the node refused in a session
 function Client:batch(operations, done, busy)
@@ -70,12 +72,13 @@ end
 -- @param fields  derive: path, context, length; put: key, value (text, or the handle that native.value_read gave),
 --   ttl_ms; delete and get: key; list: prefix, after, limit (keys of a page; none of the three: all keys), and the
 --   result has `next` when more keys follow
+-- @param busy  as Client:batch takes it
 -- @return the result's fields that are not secret; `exchange`, a member of theirs, gives out the secret ones by
 --   its method write | nil, message, code, HTTP status, seconds of Retry-After: ERR_REFUSED (the node refused),
 --   ERR_UNVERIFIED (what came is not provably the node's), ERR_SESSION (no session, or plain answers in one: they prove
 --   nothing), ERR_OUTCOME (a put or delete may have been done or not)
-function Client:call(kind, fields)
-	local outcome = self:batch({ { kind = kind, fields = fields } })[1]
+function Client:call(kind, fields, busy)
+	local outcome = self:batch({ { kind = kind, fields = fields } }, nil, busy)[1]
 	if outcome.result then return outcome.result end
 	return failure.unpack(outcome)
 end
