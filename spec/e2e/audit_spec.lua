@@ -221,6 +221,20 @@ describe("a node with AUDIT", function()
 		assert.same({ "reload", 200, uv.getuid() }, { command.command, command.status, math.tointeger(command.uid) })
 	end)
 
+	it("says of which application a KMS node is that the chain keeps out", function()
+		start()
+		local peer = peers.new(node, "kept out")
+		node:register({ peer })
+		wait.until_true("the member to be known", function() return peer:ask_secret().status == 200 end)
+		node:edit_chain(function(chain) chain.instances[peer.wallet].zk_verified = false end)
+		wait.until_true("a line about its refusal", function()
+			peer:ask_secret()
+			for _, line in ipairs(audit_file.events(file, "refused")) do
+				if line.wallet == peer.wallet and line.app == "49" and line.code == "forbidden" then return true end
+			end
+		end)
+	end)
+
 	it("has hand-overs of the master secret and bans in it, and a member that is refused", function()
 		start()
 		local peer = peers.new(node, "audited peer")

@@ -13,7 +13,7 @@
 --   wallet          the caller's; false until its signature is verified          kms.routes.app, kms.sync.route
 --   is_member       whether that is the wallet of another node              kms.sync.callers
 --   app_id          the caller's application                                kms.routes.app
---   refused_app_id  that of an instance that is registered, but refused     kms.routes.app
+--   refused_app_id  that of an instance that is registered, but refused     kms.routes.app, kms.sync.callers
 --   name            path or key that it is about (the log hashes it)        kms.routes.app
 --   operation_name  what it asks for, once its body is open                 kms.routes.operations
 --   name_hash,      what stands for its name, and for a derivation's        kms.routes.operations

@@ -44,6 +44,7 @@ function Callers:authenticate(inbound, domain)
 		return nil, message, code
 	end
 	inbound.wallet, inbound.is_member = wallet, self.peers:peer(wallet) ~= nil
+	if self.peers:is_kept_out(wallet) then inbound.refused_app_id = self.peers.app_id end
 	local peer, message, wait_s
 	peer, message, code, wait_s = self:known(wallet)
 	if not peer then return nil, message, code, wait_s end
