@@ -151,6 +151,26 @@ describe("look-ups of wallets", function()
 		end)
 	end)
 
+	it("give nobody the refusal that another address has earned", function()
+		loopback.run(function()
+			-- Strangers at one address keep the look-ups that are not kept for others, and the wallet waits behind them.
+			local ask, ended = chain.instance_by_wallet, false
+			function chain.instance_by_wallet(view, wallet)
+				if wallet ~= WALLET then wait.until_true("the end", function() return ended end) end
+				return ask(view, wallet)
+			end
+			authorizer.unknown_queue.wait_ms = 50
+			for i = 1, 30 do loop.spawn(authorizer.authorize, authorizer, stranger(i), 0, "10.0.0.1") end
+			local first
+			loop.spawn(function() first = table.pack(authorizer:authorize(WALLET, 0, "10.0.0.1")) end)
+			assert.is_nil(first) -- it waits
+			assert.equal("7", assert(authorizer:authorize(WALLET, 0, "192.0.2.1")).app_id)
+			wait.until_true("the first one's outcome", function() return first end)
+			assert.equal("ERR_BUSY", first[3])
+			ended = true
+		end)
+	end)
+
 	it("are refreshed before the answer expires, without anybody waiting", function()
 		authorizer:authorize(WALLET, 0)
 		assert.truthy(authorizer:authorize(WALLET, 119999))

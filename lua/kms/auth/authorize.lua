@@ -127,9 +127,16 @@ local function look_up(self, wallet, mono_ms, address)
 	return facts, message, code, nil, app_id, cause
 end
 
--- One look-up of a wallet at a time: callers that come meanwhile share its result. Results as look_up.
+-- Who shares a look-up: the callers of a wallet from one address, which is what the queues limit. One that comes from
+-- elsewhere gets no refusal that another address has earned.
+local function flight_of(wallet, address)
+	return address and wallet .. "@" .. address or wallet
+end
+
+-- One look-up of a wallet and address at a time: callers that come meanwhile share its result. Results as look_up.
 local function shared_look_up(self, wallet, mono_ms, address)
-	local facts, message, code, wait_s, app_id, cause = self.look_ups:with(wallet, look_up, self, wallet, mono_ms, address)
+	local facts, message, code, wait_s, app_id, cause = self.look_ups:with(flight_of(wallet, address), look_up, self,
+		wallet, mono_ms, address)
 	if cause and self.log then
 		self.log:limited("registry", 60, "warn", "the registry cannot be reached", { cause = cause })
 	end
@@ -138,7 +145,7 @@ end
 
 -- Looks up again while the cached result is valid, so that no request waits when it expires.
 local function refresh(self, wallet, facts, mono_ms, address)
-	if self.look_ups:is_running(wallet) then return end
+	if self.look_ups:is_running(flight_of(wallet, address)) then return end
 	facts.refresh_ms = math.min(mono_ms + RETRY_REFRESH_MS, facts.expires_ms)
 	loop.spawn(shared_look_up, self, wallet, mono_ms, address)
 end
