@@ -3,6 +3,7 @@
 local client = require("kms.client")
 local clusters = require("spec.support.cluster")
 local digests = require("kms.client.digests")
+local fetch = require("kms.http.fetch")
 local loop = require("kms.base.loop")
 local native = require("kms_native")
 local parallel = require("kms.async.parallel")
@@ -12,6 +13,8 @@ local uv = require("luv")
 local WAIT_S, POLL_MS, COUNT = 60, 50, 10
 local WATCHED_S = 4 -- for how long a node is seen not to serve; more than LONELY_S
 local LONELY_S = 1
+-- Three intervals (spec/support/cluster.lua), and what a machine may take that does other things.
+local SILENT_S, BUSY_S = 3, 24
 
 describe("nodes in networks that are cut", function()
 	local cluster, net, clients
@@ -127,6 +130,73 @@ describe("nodes in networks that are cut", function()
 		wait_for("node 3 to serve", function() return net.nodes[3]:ready() end)
 		-- At the first moment.
 		for key, stamp in pairs(expected) do assert.equal(stamp, stamp_of(3, key), key) end
+		wait_equal(expected)
+	end)
+
+	-- What a node says of another one in GET /status and GET /nodes, and that in one text.
+	local function states(index, other)
+		local wallet = net.nodes[other].wallet
+		local status, message = net.nodes[index]:status()
+		local response = fetch.json({ url = net.nodes[index].url .. "/nodes", timeout_ms = 2000 })
+		if not status or not response then return nil, nil, tostring(message) end
+		local here, there = status.sync.peers[wallet].state, nil
+		for _, row in ipairs(response.value.operators) do
+			if row.operator == wallet then there = row.connection.cached_status end
+		end
+		return here, there, ("%s and %s"):format(here, there)
+	end
+
+	local function wait_shown(index, other, expected)
+		wait_for(("node %d to be %s for node %d"):format(other, expected, index), function()
+			local status, nodes, both = states(index, other)
+			return status == expected and nodes == expected, both
+		end)
+	end
+
+	local function wait_all_ok()
+		for index = 1, 3 do
+			for other = 1, 3 do
+				if index ~= other then wait_shown(index, other, "ok") end
+			end
+		end
+	end
+
+	-- Whether members have opened sessions with a node.
+	local function has_sessions(node)
+		local response = fetch.request({ url = node.metrics_url, timeout_ms = 2000 })
+		local count = response and response.body:match('\nkms_sessions{kind="peer"} (%d+)')
+		return count and tonumber(count) > 0, count
+	end
+
+	test("tell what they reach, and lose nothing, while one cannot call another that calls it", function()
+		local expected = {}
+		wait_all_ok()
+		for index, node in ipairs(net.nodes) do
+			wait_for("sessions on node " .. index, function() return has_sessions(node) end)
+		end
+		separate.cut_calls(2, 1)
+		local begun = uv.hrtime()
+		wait_for("node 1 not to be ok for node 2", function()
+			local status, nodes, both = states(2, 1)
+			return status and status ~= "ok" and nodes ~= "ok", both
+		end)
+		assert.is_true((uv.hrtime() - begun) / 1e9 < SILENT_S + BUSY_S, "later than three intervals")
+		wait_shown(2, 1, "unreachable")
+		put_all(expected, "one way ", { 1, 2 })
+		expected["one way back"] = write(2, "put", "one way back")
+		-- Node 1 goes on calling node 2, which shows nothing of the other way.
+		local ends = uv.hrtime() + WATCHED_S * 1e9
+		while uv.hrtime() < ends do
+			local status, nodes, both = states(2, 1)
+			assert.same({ "unreachable", "unreachable" }, { status, nodes }, both)
+			loop.sleep(POLL_MS)
+		end
+		for _, way in ipairs({ { 1, 2 }, { 1, 3 }, { 2, 3 }, { 3, 1 }, { 3, 2 } }) do wait_shown(way[1], way[2], "ok") end
+		wait_equal(expected)
+		wait_shown(2, 1, "unreachable")
+		separate.join(net)
+		wait_all_ok()
+		expected["one way 1"] = write(1, "put", "one way 1")
 		wait_equal(expected)
 	end)
 

@@ -2,11 +2,13 @@
 -- in a partition, and nobody is told. Runs only inside `unshare` (spec/cluster/partition_spec.lua), where nothing that
 -- it changes is the machine's.
 --
+-- A node serves at one address and calls from another, so that the way of its calls to one node can be cut alone.
 -- Addresses of peers are fixed in each namespace. A link is cut by a hardware address that nobody has.
 
 local M = {}
 
 local CHAIN, HUB = "10.66.0.253", "10.66.0.254"
+local METRICS_PORT = 9464
 local CHAIN_HARDWARE, NOBODY = "02:00:00:00:00:fe", "02:00:00:00:00:99"
 
 local function sh(format, ...)
@@ -15,6 +17,7 @@ local function sh(format, ...)
 end
 
 local function address_of(index) return "10.66.0." .. index end
+local function caller_of(index) return "10.66.1." .. index end
 local function hardware_of(index) return "02:00:00:00:00:0" .. index end
 
 -- Sets where packets of a node to an address go.
@@ -26,7 +29,8 @@ local function add_node(index)
 	sh("ip netns add n%d", index)
 	sh("ip link add v%d type veth peer name eth0 address %s netns n%d", index, hardware_of(index), index)
 	sh("ip link set v%d master hub up", index)
-	sh("ip -n n%d addr add %s/24 dev eth0", index, address_of(index))
+	sh("ip -n n%d addr add %s/16 dev eth0", index, caller_of(index)) -- the first one is that of calls
+	sh("ip -n n%d addr add %s/32 dev eth0", index, address_of(index))
 	for _, device in ipairs({ "lo", "eth0" }) do sh("ip -n n%d link set %s up", index, device) end
 end
 
@@ -39,18 +43,23 @@ local function wrap(node, dir)
 	return path
 end
 
---- Puts the nodes of a devnet that was not started yet into namespaces; its chain stays in this one.
+--- Puts the nodes of a devnet that was not started yet into namespaces; its chain stays in this one. Each node gets the
+-- field metrics_url.
 function M.prepare(net)
 	sh("ip link set lo up")
 	sh("ip link add hub address %s type bridge", CHAIN_HARDWARE)
-	sh("ip addr add %s/24 dev hub", HUB)
-	sh("ip addr add %s/24 dev hub", CHAIN)
+	sh("ip addr add %s/16 dev hub", HUB)
+	sh("ip addr add %s/16 dev hub", CHAIN)
 	sh("ip link set hub up")
 	for _, node in ipairs(net.nodes) do
 		add_node(node.index)
 		node.program = wrap(node, net.dir)
 		node.url = ("http://%s:%d"):format(address_of(node.index), node.port)
-		local settings = { BIND_ADDR = ("%s:%d"):format(address_of(node.index), node.port) }
+		node.metrics_url = ("http://%s:%d/metrics"):format(address_of(node.index), METRICS_PORT)
+		local settings = {
+			BIND_ADDR = ("%s:%d"):format(address_of(node.index), node.port),
+			METRICS_ADDR = ("%s:%d"):format(address_of(node.index), METRICS_PORT),
+		}
 		for name, value in pairs(node.settings) do settings[name] = value end
 		node.settings = settings
 	end
@@ -58,12 +67,19 @@ function M.prepare(net)
 	M.join(net)
 end
 
+-- Cuts the way of a node's packets to another one, or ends that.
+local function set_way(from, to, is_cut)
+	for _, address in ipairs({ address_of(to), caller_of(to) }) do
+		neighbour(from, address, is_cut and NOBODY or hardware_of(to))
+	end
+end
+
 -- Cuts a node off from the others, or ends that.
 local function set(net, index, is_cut)
 	for _, node in ipairs(net.nodes) do
 		if node.index ~= index then
-			neighbour(index, address_of(node.index), is_cut and NOBODY or hardware_of(node.index))
-			neighbour(node.index, address_of(index), is_cut and NOBODY or hardware_of(index))
+			set_way(index, node.index, is_cut)
+			set_way(node.index, index, is_cut)
 		end
 	end
 end
@@ -71,6 +87,11 @@ end
 --- Cuts the links between a node and all others; each of them still reaches the chain.
 function M.cut(net, index)
 	set(net, index, true)
+end
+
+--- Cuts the calls of a node to another one, whose own calls to it still come through and are answered.
+function M.cut_calls(from, to)
+	neighbour(from, address_of(to), NOBODY)
 end
 
 --- Cuts the link from a node to the chain.
