@@ -9,7 +9,9 @@ local wait = require("spec.support.wait")
 
 local INTERVAL_S = 2
 local BUSY_S = 24 -- for a machine that does other things
-local COMPARISONS, MOST = 8, 1.5 -- of each node; messages by comparisons, which is 1 where no tick is late
+local COMPARISONS, PAIRS = 20, 3 -- of all nodes
+-- Intervals: counters are read one after the other, and a late tick may bring one needless message.
+local SLACK = 3
 
 describe("an idle cluster", function()
 	local cluster, metrics
@@ -48,10 +50,12 @@ describe("an idle cluster", function()
 		return found
 	end
 
-	local function all_ok(index, other)
+	local function all_are(index, other, state)
 		local found = states(index, other)
-		return found.status == "ok" and found.peers == "ok" and found.nodes == "ok"
+		return found.status == state and found.peers == state and found.nodes == state
 	end
+
+	local function all_ok(index, other) return all_are(index, other, "ok") end
 
 	local function none_ok(index, other)
 		local found = states(index, other)
@@ -67,15 +71,8 @@ describe("an idle cluster", function()
 		return sum
 	end
 
-	local function counts()
-		local found = { messages = 0, comparisons = 0, least = math.huge }
-		for i = 1, 3 do
-			local comparisons = count(i, "kms_repair_exchanges_total")
-			found.messages = found.messages + count(i, "kms_sync_messages_total")
-			found.comparisons, found.least = found.comparisons + comparisons, math.min(found.least, comparisons)
-		end
-		return found
-	end
+	-- The sum of a counter over its labels, on all nodes.
+	local function total(name) return count(1, name) + count(2, name) + count(3, name) end
 
 	local function await_all_ok()
 		for i = 1, 3 do
@@ -83,16 +80,19 @@ describe("an idle cluster", function()
 		end
 	end
 
-	test("of three has each node send one message an interval, and all are ok for each other", function()
+	-- A pair that is due together with another one gets a contact in place of a comparison. It would be two messages an
+	-- interval if both called at each; by spec/sync/idle_spec.lua it is 0.7.
+	test("of three compares its members, by at most one message of a pair an interval, and all are ok", function()
 		await_all_ok()
-		local begun, now = counts(), nil
+		local begun = uv.hrtime()
+		local messages, comparisons = total("kms_sync_messages_total"), total("kms_repair_exchanges_total")
 		wait.until_true("comparisons", function()
-			now = counts()
-			return now.least >= begun.least + COMPARISONS, now.least
+			local now = total("kms_repair_exchanges_total") - comparisons
+			return now >= COMPARISONS, now
 		end)
-		local comparisons, messages = now.comparisons - begun.comparisons, now.messages - begun.messages
-		assert.is_true(comparisons >= COMPARISONS)
-		assert.is_true(messages <= MOST * comparisons, ("%d messages, %d comparisons"):format(messages, comparisons))
+		messages = total("kms_sync_messages_total") - messages
+		local intervals = (uv.hrtime() - begun) / 1e9 / INTERVAL_S
+		assert.is_true(messages <= PAIRS * (intervals + SLACK), ("%d messages, %.1f intervals"):format(messages, intervals))
 		await_all_ok()
 	end)
 
@@ -104,6 +104,8 @@ describe("an idle cluster", function()
 		local begun = uv.hrtime()
 		for i = 1, 2 do wait.until_true("not ok on node " .. i, function() return none_ok(i, 3) end) end
 		assert.is_true((uv.hrtime() - begun) / 1e9 < 3 * INTERVAL_S + BUSY_S, "later than three intervals")
+		-- Once the call that hangs has reached its deadline.
+		for i = 1, 2 do wait.until_true("unreachable on node " .. i, function() return all_are(i, 3, "unreachable") end) end
 		wait.until_true("the others to be ok", function() return all_ok(1, 2) and all_ok(2, 1) end)
 		uv.kill(pid, "sigcont")
 		for i = 1, 2 do wait.until_true("ok again on node " .. i, function() return all_ok(i, 3) end) end

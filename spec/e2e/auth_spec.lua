@@ -337,7 +337,7 @@ describe("a node with a short window", function()
 	local node, app
 
 	setup(function()
-		node = nodes.start({ env = { POP_TIMEOUT_SECONDS = 2, ALLOW_DEV_IDENTITY = "true" } })
+		node = nodes.start({ env = { POP_TIMEOUT_SECONDS = 6, ALLOW_DEV_IDENTITY = "true" } })
 		app = apps.new(node, "320", "short window")
 		node:register({ app })
 	end)
@@ -346,7 +346,7 @@ describe("a node with a short window", function()
 	it("forgets a nonce after POP_TIMEOUT_SECONDS", function()
 		local late, timely = app:nonce(), app:nonce()
 		expect.ok(app:derive({ path = "p" }, { nonce = timely }))
-		wait.sleep(3100) -- more than the lifetime, counted in whole seconds
+		wait.sleep(7100) -- more than the lifetime, counted in whole seconds
 		expect.refused(app:derive({ path = "p" }, { nonce = late }), 403, "unauthorized")
 	end)
 

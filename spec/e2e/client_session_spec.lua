@@ -171,12 +171,16 @@ describe("a client of a node with sessions", function()
 
 	it("refuses an answer to its opening that is not the node's, and asks nothing in version 1", function()
 		run(function()
+			-- Puts another digit in the place of the one behind a pattern.
+			local function spoil(answer, before)
+				return (answer:gsub("(" .. before .. ")(%x)", function(kept, digit)
+					return kept .. (digit == "0" and "1" or "0")
+				end))
+			end
 			local changes = {
-				function(answer) return answer:gsub("X%-KMS%-Session%-Signature: 0x%x%x", "X-KMS-Session-Signature: 0xff") end,
+				function(answer) return spoil(answer, "X%-KMS%-Session%-Signature: 0x") end,
 				function(answer) return answer:gsub("X%-KMS%-Session%-Signature", "X-Other") end,
-				function(answer) return (answer:gsub('"encrypted_data":"(%x)', function(c)
-					return '"encrypted_data":"' .. (c == "0" and "1" or "0")
-				end)) end,
+				function(answer) return spoil(answer, '"encrypted_data":"') end,
 				function(answer) return (answer:gsub("\r\n\r\n.*$", function(body)
 					return "\r\n\r\n" .. ("x"):rep(#body - 4)
 				end)) end,

@@ -19,6 +19,7 @@
 --   more      bytes that are sent behind a 100
 --   finish    the client ends its side
 --   limited   the node with short times and low rates
+--   from      the client's address, whose rates no other row has used
 --   before    a call that comes first
 
 local apps = require("spec.support.app")
@@ -69,7 +70,7 @@ end
 
 local function exchange(row)
 	local about = row.limited and limited or node
-	local conn = assert(http.connect(about.port))
+	local conn = assert(http.connect(about.port, { from = row.from }))
 	finally(function() conn:close() end)
 	conn:write(row.signed and sign(row.send, about) or row.send)
 	if row.finish then conn:finish() end

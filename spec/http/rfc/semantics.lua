@@ -23,8 +23,8 @@ add(
 	closed("9110 8.3", "content of a refusal as well", get("X : a\r\n"), 400, { headers = { ["content-type"] = JSON } }),
 	kept("9110 8.6", "204 has no Content-Length", request("OPTIONS /health"), 204,
 		{ headers = { ["content-length"] = false, ["transfer-encoding"] = false, ["content-type"] = false } }),
-	kept("9110 10.2.3", "Retry-After is a number of seconds", request("GET /nonce") .. request("GET /nonce"), { 200, 429 },
-		{ limited = true, at = 2, ends = "any", matches = { ["retry-after"] = "^[1-9]%d*$" } })
+	kept("9110 10.2.3", "Retry-After is a number of seconds", request("GET /nonce"):rep(3), { 200, 200, 429 },
+		{ limited = true, from = "127.0.0.2", at = 3, ends = "any", matches = { ["retry-after"] = "^[1-9]%d*$" } })
 )
 
 -- ---- 9: methods --------------------------------------------------------------------------------------
