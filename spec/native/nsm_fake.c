@@ -90,13 +90,30 @@ static void log_request(const nsm_bytes *request)
 	fclose(file);
 }
 
+/* "interrupted=N": whether this is one of the first N calls since that was set. */
+static bool is_interrupted(const char *fault)
+{
+	static const char name[] = "interrupted=";
+	static char last[64];
+	static unsigned long left;
+	if (strcmp(last, fault) != 0) {
+		snprintf(last, sizeof(last), "%s", fault);
+		left = strncmp(fault, name, sizeof(name) - 1) == 0
+			   ? strtoul(fault + sizeof(name) - 1, NULL, 10)
+			   : 0;
+	}
+	if (left == 0) return false;
+	left--;
+	return true;
+}
+
 /* The errno of a call that fails; 0 for one that does not. */
 static int failure(const char *fault, unsigned call)
 {
 	if (is(fault, "gone")) return ENODEV;
 	if (is(fault, "io")) return EIO;
 	if (is(fault, "not-permitted")) return EPERM;
-	if (is(fault, "interrupted")) return EINTR;
+	if (is(fault, "interrupted") || is_interrupted(fault)) return EINTR;
 	if (is(fault, "interrupted-often")) return call % 4 ? EINTR : 0;
 	return 0;
 }

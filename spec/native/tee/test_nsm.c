@@ -77,6 +77,11 @@ TEST(random_bytes_of_any_length)
 	CHECK(memcmp(bytes + 48, zeros, 16) != 0);
 	with_fault("interrupted-often");
 	CHECK_OK(kms_nsm_random(kms_out_of(bytes, 64), nsm));
+	with_fault("interrupted=999"); /* each call to the device is made 1000 times at most */
+	CHECK_OK(kms_nsm_random(kms_out_of(bytes, 64), nsm));
+	with_fault("interrupted=1000");
+	CHECK_STATUS(KMS_ERR_NSM, kms_nsm_random(kms_out_of(bytes, 64), nsm));
+	CHECK_OK(kms_nsm_random(kms_out_of(bytes, 64), nsm));
 	kms_nsm_close(nsm);
 }
 
