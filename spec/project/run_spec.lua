@@ -146,6 +146,21 @@ end)
 			assert.truthy(out:find("later", 1, true), out)
 		end)
 
+		it("names those that failed once more at the end, and repeats what the first five said last", function()
+			for i = 1, 6 do write("bad" .. i, "fails", ("error('thrown by %d')"):format(i)) end
+			write("good", "one", "")
+			local last, out = run_specs(dir, "JOBS=2")
+			assert.equal("1 passed, 6 failed", last, out)
+			local at = assert(out:find("\n--- failed: ", 1, true), out)
+			local told = 0
+			for i = 1, 6 do
+				assert.truthy(out:find(("\n--- failed: %s/bad%d_spec.lua (sim)\n"):format(dir, i), at, true), out)
+				if out:find("thrown by " .. i, at, true) then told = told + 1 end
+			end
+			assert.equal(5, told, out)
+			assert.is_nil(out:find("good_spec", at, true), out)
+		end)
+
 		it("fails for a file that is not there, and where there is no test at all", function()
 			write("good", "one", "")
 			local last, out, ok = run_specs(("%s/good_spec.lua %s/none_spec.lua"):format(dir, dir))
