@@ -217,6 +217,18 @@ describe("chain.evm", function()
 		end)
 	end)
 
+	it("does not say that nothing has changed after a tick that read more than is kept", function()
+		with_chain({}, function(chain, server)
+			local tick, ids = ticks(chain, server), {}
+			assert.same({ false, true }, { (tick()), (tick()) })
+			for i = 1, 10001 do ids[i] = tostring(i) end
+			assert(chain.tick:prefetch_apps(ids))
+			assert(chain:app("49"))
+			server.instances[PEER.wallet].status = 1
+			assert.same({ false, true }, { (tick()), (tick()) })
+		end)
+	end)
+
 	it("refuses more members than it can hold", function()
 		local function list(count)
 			local words = { chain_server.word(32), chain_server.word(count) }

@@ -75,7 +75,8 @@ end
 
 -- Reads the queries whose results are not kept yet, together. Returns true | nil, message, code.
 local function load(self, queries)
-	if self.kept > MAX_KEPT then self.results, self.asked, self.order, self.kept = {}, {}, {}, 0 end
+	-- Starts anew. The content as well: the next snapshot cannot tell whether all that was asked of this one is the same.
+	if self.kept > MAX_KEPT then self.results, self.asked, self.order, self.kept, self.content = {}, {}, {}, 0, {} end
 	local missing = missing_of(self, queries)
 	if #missing == 0 then return true end
 	local results, message, code = read_all(self, missing)
