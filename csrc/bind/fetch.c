@@ -94,12 +94,18 @@ static kms_fetch_direct option_direct(lua_State *L)
 	return KMS_FETCH_DIRECT_PEER;
 }
 
-static kms_status add_headers(lua_State *L, kms_fetch *fetch)
+/* Pushes the option `headers`: a table, or nil. */
+static void push_sent_headers(lua_State *L)
 {
 	int type = lua_getfield(L, 1, "headers");
-	if (type == LUA_TNIL) return KMS_OK;
-	if (type != LUA_TTABLE) luaL_argerror(L, 1, "option 'headers' must be a table");
-	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+	if (type != LUA_TNIL && type != LUA_TTABLE) luaL_argerror(L, 1, "option 'headers' must be a table");
+}
+
+/* Adds those of the table at an index, or none where there is a nil. */
+static kms_status add_headers(kms_fetch *fetch, lua_State *L, int index)
+{
+	if (lua_isnil(L, index)) return KMS_OK;
+	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
 		kms_text name, value;
 		if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
 			luaL_argerror(L, 1, "headers must be strings by name");
@@ -228,10 +234,13 @@ static int fetch(lua_State *L)
 	c->wait.finish = call_finish;
 	c->handle = handle || request.wiped;
 	c->drops_errors = handle;
+	bind_wait_reserve(L);
+	push_sent_headers(L);
+	int headers = lua_gettop(L);
+	/* The last option that is read: a metatable can close the body whenever one is. */
 	int body = set_body(L, &request);
 	status = kms_fetch_new(&c->fetch, &request);
-	if (status == KMS_OK) status = add_headers(L, c->fetch);
-	bind_wait_reserve(L);
+	if (status == KMS_OK) status = add_headers(c->fetch, L, headers);
 	if (status == KMS_OK) status = kms_fetch_start(c->fetch, fetcher, on_done, c);
 	if (status != KMS_OK) return bind_fail(L, status);
 	if (body) bind_body_lend(&c->body, L, body);

@@ -96,8 +96,8 @@ static int files_finish(lua_State *L, bind_job *base)
  */
 static int recovery_files(lua_State *L)
 {
+	kms_share_set set = bind_arg_share_set(L, 2); /* first: a metatable of it can close the secret */
 	kms_secret *master = bind_check_master(L, 1);
-	kms_share_set set = bind_arg_share_set(L, 2);
 	luaL_checktype(L, 3, LUA_TTABLE);
 	if (lua_rawlen(L, 3) != set.count) luaL_argerror(L, 3, "as many keys as custodians");
 	uint32_t day = (uint32_t)bind_arg_integer(L, 4, 0, UINT32_MAX);
@@ -144,8 +144,8 @@ static kms_status check_proof(bool *fits, const kms_secret *master, const kms_sh
  */
 static int recovery_proves(lua_State *L)
 {
+	kms_share_set set = bind_arg_share_set(L, 2); /* first: a metatable of it can close the secret */
 	const kms_secret *master = bind_check_master(L, 1);
-	kms_share_set set = bind_arg_share_set(L, 2);
 	uint8_t x = (uint8_t)bind_arg_integer(L, 3, 1, set.count);
 	kms_text text = bind_arg_text(L, 4);
 	if (!text.text || text.len > MAX_TEXT) luaL_argerror(L, 4, "a text of at most 512 bytes");

@@ -64,6 +64,28 @@ describe("a binding", function()
 		assert.same({ nil, "ERR_CONNECT" }, { ended[1], ended[3] })
 	end)
 
+	it("uses no object that reading its options has closed", function()
+		-- Reading the option `name`, which is `value`, closes the object.
+		local function closing(options, object, name, value)
+			return setmetatable(options, {
+				__index = function(_, read)
+					if read ~= name then return nil end
+					object:close()
+					return value
+				end,
+			})
+		end
+		local body, master = native.text_body("x"), native.secret_random(32)
+		coroutine.wrap(function()
+			local options = { url = "http://127.0.0.1:1", method = "POST", body = body }
+			expect(1, "option 'body' is closed", native.fetch, closing(options, body, "headers", nil))
+		end)()
+		local function set() return closing({ id = ("i"):rep(32), threshold = 2 }, master, "count", 2) end
+		expect(1, "is closed", native.recovery_files, master, set(), { ("k"):rep(32), ("k"):rep(32) }, 0)
+		master = native.secret_random(32)
+		expect(1, "is closed", native.recovery_proves, master, set(), 1, "text", ("p"):rep(32))
+	end)
+
 	it("takes no field for an argument that is missing", function()
 		local client = assert(native.client(wallet, p384, wallet:address(), native.hex_encode(p384:public_der())))
 		local fields = { path = "p", context = "5", length = 32 }
