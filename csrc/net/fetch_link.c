@@ -250,6 +250,7 @@ static void on_end(fetch_link *link, bool closed)
 		link_close(link);
 		kms_status status = begin(fetch, links, true);
 		if (status == KMS_OK) return;
+		begin_next(links); /* another may have a way to its server */
 		links->owner->conclude(fetch, status);
 		links->owner->deliver(links);
 		return;

@@ -154,6 +154,39 @@ describe("fetch, directly", function()
 		end)
 	end
 
+	it("lets the next call begin where one that is made again has no way to its server", function()
+		local output, status = loopback.child([[
+			require("spec.support.native")
+			local fetch = require("kms.http.fetch")
+			local loopback = require("spec.support.loopback")
+			local wait = require("spec.support.wait")
+			local CONNECTIONS = ]] .. MAX_CONNECTIONS .. [[
+
+			local function post(url, timeout_ms)
+				local response, _, code = fetch.request({
+					url = url, method = "POST", body = "b", direct = "chain", timeout_ms = timeout_ms or 60000,
+				})
+				return response and response.status or code
+			end
+			loopback.run(function()
+				local breaks, silent = loopback.answering(loopback.reply("")), loopback.serve(function() return true end)
+				local works, found = loopback.answering(loopback.reply("")), {}
+				local far = breaks.url:gsub("127.0.0.1", "127.0.0.9")
+				assert(post(far) == 200)
+				local connection = breaks.last
+				connection:read_stop()
+				coroutine.wrap(function() found[1] = post(far) end)()
+				for _ = 2, CONNECTIONS do coroutine.wrap(post)(silent.url) end
+				wait.until_true("the connections", function() return silent.accepted == CONNECTIONS - 1 end)
+				coroutine.wrap(function() found[2] = post(works.url, 5000) end)()
+				connection:close()
+				wait.until_true("the calls", function() return found[1] and found[2] end)
+				print(found[1], found[2])
+			end)
+		]], preload("late_socket"))
+		assert.same({ "ERR_CONNECT\t200\n", 0 }, { output, status })
+	end)
+
 	it("takes no other kind than the two", function()
 		for _, direct in ipairs({ "service", "", true, 1 }) do
 			assert.has_error(function() coroutine.wrap(post)({ url = "http://127.0.0.1:1" }, { direct = direct }) end)
