@@ -68,11 +68,13 @@ static int call_finish(lua_State *L, bind_wait *wait)
 	} else {
 		int http_status = kms_fetch_http_status(c->fetch);
 		lua_pushinteger(L, http_status);
-		/* The body of an error could repeat the secrets in the request. */
-		if (http_status / 100 != 2)
+		if (http_status / 100 != 2) {
+			/* The body of an error could repeat the secrets in the request. */
+			kms_buf_free(kms_fetch_body(c->fetch));
 			lua_pushnil(L);
-		else if (!bind_body_push(L, kms_fetch_body(c->fetch)))
+		} else if (!bind_body_push(L, kms_fetch_body(c->fetch))) {
 			results = bind_fail(L, KMS_ERR_MEMORY);
+		}
 	}
 	put_back(L, c->home);
 	return results;
