@@ -85,9 +85,9 @@ typedef struct kms_fetch_request {
 	 */
 	bool check_address;
 	/*
-	 * For calls that are repeated: those in clear to a literal address, without a proxy or stall_s,
-	 * bypass libcurl, for a third of the CPU time. The headers of a response below 300 are not kept then.
-	 * Other calls go through libcurl all the same.
+	 * For calls that are repeated: those in clear to a literal address by an ASCII URL, without a proxy
+	 * or stall_s, bypass libcurl, for a third of the CPU time. The headers of a response below 300 are
+	 * not kept then. Other calls go through libcurl all the same.
 	 */
 	kms_fetch_direct direct;
 	/*

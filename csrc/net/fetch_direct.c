@@ -34,6 +34,14 @@ static bool is_public(const struct sockaddr_storage *address)
 	return kms_address_classify(bytes) == KMS_ADDRESS_PUBLIC;
 }
 
+/* libcurl encodes the other bytes of a URL when it sends them. */
+static bool is_ascii(const char *text)
+{
+	while (*text && (unsigned char)*text < 0x80)
+		text++;
+	return *text == '\0';
+}
+
 /* A part of the parsed URL, as text that curl_free frees; NULL when it has none. */
 static char *part_of(const kms_fetch *fetch, CURLUPart part, unsigned flags)
 {
@@ -79,7 +87,7 @@ kms_status fetch_direct_init(kms_fetch *fetch, const kms_fetch_request *request,
 	char *zone = part_of(fetch, CURLUPART_ZONEID, 0); /* the host comes without it */
 	bool suits = scheme && port && !zone && strcmp(scheme, "http") == 0 &&
 		     strcmp(request->method, "HEAD") != 0 && !request->proxy && !request->unix_socket &&
-		     !request->stall_s && read_address(&address, host, port);
+		     !request->stall_s && is_ascii(request->url) && read_address(&address, host, port);
 	/* libcurl refuses the others. */
 	suits = suits && (!request->check_address || is_public(&address));
 	curl_free(scheme);

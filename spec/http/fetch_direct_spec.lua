@@ -123,9 +123,11 @@ describe("fetch, directly", function()
 	it("makes through libcurl the calls that it cannot make", function()
 		run(function()
 			local server = serve()
-			for _, more in ipairs({ { stall_s = 60 }, { proxy = server.url } }) do
+			local encoded = server.url .. "/\xc3\xa4"
+			for _, more in ipairs({ { stall_s = 60 }, { proxy = server.url }, { url = encoded } }) do
 				assert.equal("thing", assert(post(server, more)).headers["x-some"])
 			end
+			assert.truthy(server.seen[#server.seen]:find("^POST /%%[cC]3%%[aA]4 HTTP"))
 		end)
 	end)
 
