@@ -118,6 +118,20 @@ describe("repair of members that hold the same", function()
 		seldom(asked(20))
 	end)
 
+	it("asks one whose answers always come by a contact after 60 intervals at the latest", function()
+		local function asks_in(intervals)
+			local asks = 0
+			for _ = 1, intervals do
+				for _, other in pairs(one.peer_of) do other.answered_ms = cluster.now + INTERVAL_MS end
+				if cluster:tick(one) then asks = asks + 1 end
+			end
+			return asks
+		end
+		asks_in(62)
+		-- Each of the two once, and neither more often.
+		assert.equal(2, asks_in(62))
+	end)
+
 	it("asks members that are due together one after the other, so that none waits longer than the others", function()
 		local six = replicas.new(6)
 		six.in_sessions = true

@@ -3,7 +3,8 @@
 -- was away or full, comes this way.
 --
 -- A member that held the same when nothing had changed here since is only asked where an answer of it is due anyway
--- (kms.sync.contact): if something has changed there, it asks.
+-- (kms.sync.contact): if something has changed there, it asks. Its calls may not get through, and its answers may
+-- always be due when this node only contacts: so it is asked after SAME_INTERVALS at the latest.
 
 local contact = require("kms.sync.contact")
 local key_slots = require("kms.async.key_slots")
@@ -19,12 +20,15 @@ Repair.__index = Repair
 
 local AT_ONCE = 4 -- exchanges; a peer that hangs delays no other
 local MAX_SKIP = 16 -- turns that a peer misses with which exchanges lead nowhere
+local SAME_INTERVALS = 60 -- after which a member that held the same is asked, whether or not an answer is due
+local SECOND_MS = 1000
 
 -- What is known of repair with a peer, dropped together with the peer:
 --   since_ms   wall time since when the peer is known
 --   equal_ms   wall time of the last exchange that found no difference
 --   same       of the last exchange that did not fail, if it found no difference and there is nothing left to ask for:
---              { sequence (number of the newest change here when it began), store (of the peer) }; else nil
+--              { sequence (number of the newest change here when it began), store (of the peer), until_ms (monotonic
+--              time until which that counts) }; else nil
 --   result     how the last one ended, for the operator
 --   given, wanted, bytes  since the start
 --   barren     exchanges in a row with differences of which this node took none
@@ -42,17 +46,25 @@ local function state_of(self, peer)
 	return state
 end
 
--- Whether the two held the same, and nothing has changed here since.
-local function is_same(self, peer, state)
+-- Whether the two held the same not too long ago, and nothing has changed here since.
+local function is_same(self, peer, state, now)
 	local same = state.same
-	return same ~= nil and same.sequence == self.store:sequence() and same.store == peer.store
+	if not same or now >= same.until_ms then return false end
+	return same.sequence == self.store:sequence() and same.store == peer.store
+end
+
+-- What `state.same` is after an exchange without a difference.
+local function same_of(self, found)
+	if found.seeks then return nil end
+	local until_ms = self.mono_ms() + SAME_INTERVALS * SECOND_MS * self.settings().interval
+	return { sequence = found.sequence, store = found.store, until_ms = until_ms }
 end
 
 local function is_askable(self, peer, state, now)
 	if not (self.peers:callable(peer, now) and now >= peer.retry_ms and self.peers:understands(peer, "digest")) then
 		return false
 	end
-	return not is_same(self, peer, state) or contact.is_due(self.exchange, peer, self.settings().interval, now)
+	return not is_same(self, peer, state, now) or contact.is_due(self.exchange, peer, self.settings().interval, now)
 end
 
 -- The peers that may be asked now, in turn: who has waited longest comes first. Of several that hold the same and are
@@ -106,7 +118,7 @@ local function note(self, peer, state, found)
 	if found.state == "equal" then
 		counts.equal = counts.equal + 1
 		state.equal_ms = self.wall_ms()
-		state.same = not found.seeks and { sequence = found.sequence, store = found.store } or nil
+		state.same = same_of(self, found)
 	elseif found.given + found.wanted > 0 then
 		self.log:info("repaired", {
 			peer = peer.wallet, given = found.given, wanted = found.wanted, merged = found.merged, taken = found.taken,
