@@ -3,6 +3,7 @@
 local apps = require("spec.support.app")
 local audit_file = require("spec.support.audit_file")
 local audit_log = require("spec.support.audit_log")
+local backend = require("spec.support.backend")
 local cjson = require("cjson")
 local crypto = require("spec.support.crypto")
 local expect = require("spec.support.expect")
@@ -109,7 +110,7 @@ describe("nova-kms audit", function()
 		assert.is_nil(hash)
 	end)
 
-	it("takes the node's wallet from its attestation document", function()
+	backend.only("signed documents", it)("takes the node's wallet from its attestation document", function()
 		local allowed, zeros = dir .. "/allowed.lua", ("0"):rep(96)
 		files.write(allowed, ([[return { roots = { "%s" }, images = { { name = "none", pcrs = {
 			[0] = "%s", [1] = "%s", [2] = "%s" } } }, allow_debug = true }]]):format(

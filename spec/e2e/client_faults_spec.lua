@@ -1,6 +1,7 @@
 -- kms.client when a node fails, restarts or lies, and when somebody on the way does: what is sent again, what is
 -- reported as unknown, and that nothing plain is believed.
 
+local backend = require("spec.support.backend")
 local client = require("kms.client")
 local files = require("spec.support.files")
 local loopback = require("spec.support.loopback")
@@ -177,7 +178,7 @@ describe("a client in a session", function()
 		end)
 	end)
 
-	it("opens another one where the node has restarted", function()
+	backend.only("files", it)("opens another one where the node has restarted", function()
 		local dir = files.temp_dir()
 		local port = nodes.free_port()
 		local own = nodes.start({ env = UNLIMITED, dir = dir, port = port })

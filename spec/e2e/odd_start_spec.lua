@@ -2,6 +2,7 @@
 -- a log that cannot be written, few descriptors, a data folder that is in use.
 
 local uv = require("luv")
+local backend = require("spec.support.backend")
 local files = require("spec.support.files")
 local http = require("spec.support.http")
 local nodes = require("spec.support.node")
@@ -83,7 +84,7 @@ describe("a node started in odd surroundings", function()
 		for _, client in ipairs(clients) do http.close(client) end
 	end)
 
-	it("refuses a data folder that another node uses, and takes it when that node was killed", function()
+	backend.only("files", it)("refuses a data folder of another node, and takes it when that node was killed", function()
 		local node = nodes.start({ dir = files.temp_dir() })
 		local dir = node.dir
 		finally(function() files.remove_dir(dir) end)

@@ -346,7 +346,7 @@ return { derive = { { name = "..", decide = function(r) if r.path == "dots" then
 		folder:take(node, "access", RULES)
 	end)
 
-	it("does not outlive the node", function()
+	backend.only("files", it)("does not outlive the node", function()
 		ok("suspend", RULE, "--for", "10m")
 		expect.ok(app:derive({ path = "admin/x" }))
 		local hash = page().set_hash

@@ -12,6 +12,8 @@ local ONLY = {
 	-- a node has its identity and its secret again after a restart. On the others a node that starts
 	-- again joins its cluster; it is alone in most specs.
 	["files"] = { sim = true },
+	-- The wallet that it had, for a node that starts again in its folder; an enclave makes new keys.
+	["lasting keys"] = { sim = true, odyn = true },
 	-- Documents that a root of the tests' own signs: nobody signs those of the fake Nitro device.
 	["signed documents"] = { sim = true, odyn = true },
 	-- Keys in the process, hence shared secrets, which are kept and limited here. With odyn the service
