@@ -10,6 +10,7 @@ import (
 
 const (
 	maxMessage = 512 << 10 // bytes of a message's JSON, unless one operation alone takes more
+	refused    = 4         // class of HTTP statuses with which nothing was done
 )
 
 // batch is operations under way: their outcomes, and the positions of those that are still to be sent.
@@ -130,41 +131,48 @@ func (b *batch) waitOr(ctx context.Context, failure *Error) *Error {
 // toRepeat says which of a message are to be sent again: reads whose answers had no room beside others, and what a node was too busy for, where
 // there is patience. It fails where the context ends while it waits.
 func (b *batch) toRepeat(ctx context.Context, positions []int, writes bool) ([]int, *Error) {
-	more := false // results that took the room
-	var longest *Error
-	for _, position := range positions {
-		o := b.outcomes[position]
-		more = more || !writes && o.failure == nil
-		if o.failure != nil && b.mayWaitFor(position) && (longest == nil || o.failure.RetryAfter > longest.RetryAfter) {
-			longest = o.failure
-		}
-	}
+	busy, longest := b.busyOnes(positions)
 	waited := false
 	if longest != nil {
 		failure := b.waitOr(ctx, longest)
 		if failure != nil && failure.Kind == ErrCanceled {
-			b.cancel(positions, failure)
+			for position := range busy {
+				b.outcomes[position].failure = failure.with(b.outcomes[position].failure.Sent)
+			}
 			return nil, failure
 		}
 		waited = failure == nil
 	}
+	more := false // results that took the room
+	for _, position := range positions {
+		more = more || !writes && b.outcomes[position].failure == nil
+	}
 	var again []int
 	for _, position := range positions {
 		failure := b.outcomes[position].failure
-		if failure != nil && (waited && b.mayWaitFor(position) || more && failure.Kind == ErrRefused && failure.Status == http.StatusRequestEntityTooLarge) {
+		if failure != nil && (waited && busy[position] || more && failure.Kind == ErrRefused && failure.Status == http.StatusRequestEntityTooLarge) {
 			again = append(again, position)
 		}
 	}
 	return again, nil
 }
 
-// cancel is what came of operations for which it waited when the context ended.
-func (b *batch) cancel(positions []int, failure *Error) {
-	for _, position := range positions {
-		if busy := b.outcomes[position].failure; busy != nil && b.mayWaitFor(position) {
-			b.outcomes[position].failure = failure.with(busy.Sent)
+// busyOnes says which of a message may be sent again since a node was too busy for them, in their order: none that would come behind a later write
+// of its key that was made, or may have been. It returns the failure of one that asks for the longest wait, or nil, too.
+func (b *batch) busyOnes(positions []int) (busy map[int]bool, longest *Error) {
+	busy, written := map[int]bool{}, map[string]bool{}
+	for i := len(positions) - 1; i >= 0; i-- {
+		operation, failure := b.operations[positions[i]], b.outcomes[positions[i]].failure
+		if failure != nil && b.mayWaitFor(positions[i]) && !written[operation.record()] {
+			busy[positions[i]] = true
+			if longest == nil || failure.RetryAfter >= longest.RetryAfter {
+				longest = failure
+			}
+		} else if operation.writes() && (failure == nil || failure.Status/100 != refused) {
+			written[operation.record()] = true
 		}
 	}
+	return busy, longest
 }
 
 // mayWaitFor says whether an operation that failed may be sent again since a node was too busy for it. A write that is refused with 503 may have

@@ -29,6 +29,8 @@ type Operation interface {
 	// read makes a result of the inner reply's members, and a Malformed of others.
 	read(reply codec.Object) (Result, error)
 	writes() bool
+	// record is the key of the record that it is about, "" where it is about none.
+	record() string
 }
 
 // Result is what comes of an Operation: Derived, Written, Record, Deleted or Page.
@@ -115,6 +117,8 @@ func (o Derive) read(reply codec.Object) (Result, error) {
 
 func (o Derive) writes() bool { return false }
 
+func (o Derive) record() string { return "" }
+
 // ---- records -----------------------------------------------------------------------------------------------------
 
 // Put stores a value under a key.
@@ -172,6 +176,8 @@ func (o Put) read(reply codec.Object) (Result, error) {
 
 func (o Put) writes() bool { return true }
 
+func (o Put) record() string { return o.Key }
+
 // Get reads a record.
 type Get struct{ Key string }
 
@@ -206,6 +212,8 @@ func (o Get) read(reply codec.Object) (Result, error) {
 
 func (o Get) writes() bool { return false }
 
+func (o Get) record() string { return o.Key }
+
 // Delete deletes a record.
 type Delete struct{ Key string }
 
@@ -234,6 +242,8 @@ func (o Delete) read(reply codec.Object) (Result, error) {
 }
 
 func (o Delete) writes() bool { return true }
+
+func (o Delete) record() string { return o.Key }
 
 // ---- listings ----------------------------------------------------------------------------------------------------
 
@@ -317,3 +327,5 @@ func (o List) read(reply codec.Object) (Result, error) {
 }
 
 func (o List) writes() bool { return false }
+
+func (o List) record() string { return "" }

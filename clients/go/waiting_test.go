@@ -92,6 +92,30 @@ func TestABusyNodesWriteIsSentAgainWhereItWasNotDone(t *testing.T) {
 	}
 }
 
+func TestWhatWouldComeBehindALaterWriteOfItsKeyIsNotSentAgain(t *testing.T) {
+	node := startNode(t)
+	var asked []string
+	node.Result(func(members map[string]any) map[string]any {
+		asked = append(asked, members["op"].(string)+" "+members["key"].(string))
+		switch len(asked) {
+		case 1, 2, 4, 5: // the first put and the get of a, both of b
+			return map[string]any{"status": 429, "code": "rate_limited", "message": "later", "retry_after_s": 1}
+		}
+		return nil
+	})
+	client := clientOf(t, func(c *Config) { c.Patience = time.Minute }, node)
+	setClock(client)
+	put := func(key string) Operation { return Put{Key: key, Value: []byte("v")} }
+	for i, o := range client.Batch(ctx, put("a"), Get{"a"}, put("a"), put("b"), Delete{"b"}) {
+		if (o.Err == nil) != (i >= 2) {
+			t.Error(i, o.Err)
+		}
+	}
+	if len(asked) != 7 || asked[5] != "put b" || asked[6] != "delete b" {
+		t.Error(asked)
+	}
+}
+
 func TestAWriteThatWasNotSentIsSentLater(t *testing.T) {
 	node := startNode(t)
 	node.Rule(times(1, "/session", nodetest.Say(503, "{}")))

@@ -164,6 +164,35 @@ describe("a client that sends again", function()
 		end)
 	end)
 
+	it("sends nothing again that would come behind a later write of its key", function()
+		run(function()
+			local caller = through(1)
+			local sessions, sent = caller.delivery.nodes[1].sessions, 0
+			local busy = { status = 429, code = "rate_limited", message = "later", retry_after_s = 1 }
+			local pass = sessions.exchange
+			function sessions.exchange(self, ...)
+				sent = sent + 1
+				local results, why = pass(self, ...)
+				-- The first put and the get of a, both of b.
+				if sent == 1 then
+					for _, i in ipairs({ 1, 2, 4, 5 }) do results[i] = busy end
+				end
+				return results, why
+			end
+			local function op(kind, key, value) return { kind = kind, fields = { key = key, value = value } } end
+			local operations = {
+				op("put", "a", "1"), op("get", "a"), op("put", "a", "2"), op("put", "b", "1"), op("delete", "b"),
+			}
+			local outcomes, results = caller:batch(operations, nil, function() return true end), {}
+			for i, outcome in ipairs(outcomes) do results[i] = outcome.status or outcome.result ~= nil end
+			assert.same({ 429, 429, true, true, true }, results)
+			for i = 1, 2 do
+				assert.truthy(outcomes[i].message:find("not sent again, since a later operation", 1, true), outcomes[i].message)
+			end
+			assert.equal(2, sent)
+		end)
+	end)
+
 	it("asks again for what had no room in an answer, also behind an operation that was refused", function()
 		run(function()
 			local caller, man = through(1)

@@ -5,7 +5,7 @@
 import { compareUtf8 } from "./bytes.js";
 import { ChainMembers } from "./chain/members.js";
 import { Delivery, failedOutcome, notSent, withSent } from "./delivery.js";
-import { ArgumentError, KmsError, UnverifiedError, isBusy } from "./errors.js";
+import { ArgumentError, KmsError, UnverifiedError, isBusy, isRefused } from "./errors.js";
 import { aborted, duration, sleep } from "./http.js";
 import { KnownNodes } from "./known_nodes.js";
 import { Message } from "./message.js";
@@ -139,11 +139,17 @@ export class KmsClient {
     // A write that is answered with 503 may have been made, without enough copies.
     const mayBeDone = (position) => !nothingSent && errorOf(position).status === 503 && isWrite(run.operations[position]);
     const mayRepeat = (position) => !mayBeDone(position) || this.#settings.retryWrites;
-    const isBusyAt = (position) => isBusy(errorOf(position)?.status) && mayRepeat(position);
+    const busy = new Set();
+    const written = new Set(); // keys: what would come behind a later write that was made, or may have been, is not sent again
+    for (const position of [...positions].reverse()) {
+      const { key } = run.operations[position];
+      if (isBusy(errorOf(position)?.status) && mayRepeat(position) && !written.has(key)) busy.add(position);
+      else if (isWrite(run.operations[position]) && !isRefused(errorOf(position)?.status)) written.add(key);
+    }
     const onlyReads = !message.operations.some(isWrite);
     const more = onlyReads && positions.some((position) => run.outcomes[position].result);
-    const waited = await this.#waitForBusy(run, positions.filter(isBusyAt).map(errorOf));
-    return positions.filter((position) => (waited && isBusyAt(position)) || (more && errorOf(position)?.status === TOO_LARGE));
+    const waited = await this.#waitForBusy(run, [...busy].map(errorOf));
+    return positions.filter((position) => (waited && busy.has(position)) || (more && errorOf(position)?.status === TOO_LARGE));
   }
 
   /** Runs one message. Throws the error for which nothing more is sent. */

@@ -83,6 +83,9 @@ export class AbortedError extends KmsError {
 /** The statuses of a node that asks to be called later. */
 export const isBusy = (status) => status === 429 || status === 503;
 
+/** Whether an HTTP status says that nothing was done. @param {number | undefined} status */
+export const isRefused = (status) => status >= 400 && status < 500;
+
 /** Whether an error says that no answer came. */
 export const isLost = (error) => error instanceof UnavailableError && error.code !== "ERR_BUSY";
 

@@ -100,6 +100,19 @@ test("a write that is refused with 503 may have been made, and is sent again onl
   }
 });
 
+test("what would come behind a later write of its key is not sent again", async () => {
+  const asked = [];
+  const { client } = await nodesAndClient({ busyWaitMs: 3000 }, (operation) => {
+    asked.push([operation.op, operation.key]);
+    // The first put and the get of a, both of b.
+    return [1, 2, 4, 5].includes(asked.length) ? { code: "rate_limited", message: "later", status: 429 } : honest(operation);
+  });
+  const put = (key, value) => ({ op: "put", key, value });
+  const outcomes = await client.batch([put("a", "1"), { op: "get", key: "a" }, put("a", "2"), put("b", "1"), { op: "delete", key: "b" }]);
+  assert.deepEqual(outcomes.map(({ error }) => error?.status), [429, 429, undefined, undefined, undefined]);
+  assert.deepEqual(asked.slice(5), [["put", "b"], ["delete", "b"]]);
+});
+
 test("a write that was not sent since a node was too busy for a session is sent later", async () => {
   const { client, node } = await nodesAndClient({ busyWaitMs: 3000 });
   let times = 1;

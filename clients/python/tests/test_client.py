@@ -171,6 +171,26 @@ class Waiting(Case):
             client.batch([kms.Put("k", b"v")])
         self.assertEqual((1, 1), (sleep.call_count, node.count(MESSAGE)))
 
+    def test_what_would_come_behind_a_later_write_of_its_key_is_not_sent_again(self) -> None:
+        node = self.node()
+        client = self.client(node, patience_s=5)
+        asked: list[tuple[str, str]] = []
+
+        def result(members: dict[str, Any]) -> dict[str, Any]:
+            asked.append((members["op"], members["key"]))
+            if len(asked) in (1, 2, 4, 5):  # the first put and the get of a, both of b
+                return {"status": 429, "code": "rate_limited", "message": "later", "retry_after_s": 1}
+            if members["op"] == "delete":
+                return {"status": 200, "app_id": 7, "key": members["key"], "deleted": True}
+            return {"status": 200, "app_id": 7, "key": members["key"], "updated_at_ms": 1}
+
+        puts = [kms.Put("a", b"1"), kms.Put("a", b"2"), kms.Put("b", b"1")]
+        with mock.patch.object(node, "_result", side_effect=result), mock.patch("nova_kms.client.time.sleep"):
+            outcomes = client.batch([puts[0], kms.Get("a"), *puts[1:], kms.Delete("b")])
+        kinds = [kms.Unavailable, kms.Unavailable, kms.Written, kms.Written, kms.Deleted]
+        self.assertEqual(kinds, [type(outcome) for outcome in outcomes])
+        self.assertEqual([("put", "b"), ("delete", "b")], asked[5:])
+
     def test_pauses_longer_each_time_before_the_only_node_is_called_again(self) -> None:
         node = self.node()
         client = self.client(node)

@@ -12,6 +12,8 @@ local M = {}
 local MOST = 1 -- operations of a call that is not a batch
 local TOO_LARGE = 413 -- HTTP status
 local NO_ROOM = "ERR_LOCKED_MEMORY"
+local REFUSED = 4 -- class of HTTP statuses with which nothing was done
+local OVERTAKEN = "; not sent again, since a later operation of the batch has written its key, or may have"
 local NOT_AGAIN = "; not sent again, since it may have been made (retry_writes allows it)"
 
 -- What went wrong with an operation for which guarded memory had no room, even alone.
@@ -57,28 +59,47 @@ local function give_out(run)
 	end
 end
 
--- Whether an operation is to be sent again when its node is less busy.
-local function waits(run, position)
-	local outcome = run.outcomes[position]
+-- Whether an operation is to be sent again when its node is less busy. overtaken: a later one has written its key.
+local function waits(run, operation, outcome, overtaken)
 	if not run.busy or not failure.BUSY[outcome.status] then return false end
-	if run.delivery:may_wait(run.operations[position], outcome) then return true end
-	outcome.message = outcome.message .. NOT_AGAIN
+	local may_wait = run.delivery:may_wait(operation, outcome)
+	if may_wait and not overtaken then return true end
+	outcome.message = outcome.message .. (may_wait and OVERTAKEN or NOT_AGAIN)
 	return false
+end
+
+-- Which operations of a message are to be sent again when its node is less busy, by position: in their order, so that
+-- none comes behind a later write of its key that was made, or may have been.
+local function busy_ones(run, positions)
+	local busy, written = {}, {}
+	for i = #positions, 1, -1 do
+		local operation, outcome = run.operations[positions[i]], run.outcomes[positions[i]]
+		local key = operation.fields.key
+		if waits(run, operation, outcome, key and written[key]) then
+			busy[positions[i]] = outcome
+		elseif key and delivery.WRITES[operation.kind] and (outcome.status or 0) // 100 ~= REFUSED then
+			written[key] = true
+		end
+	end
+	return busy
+end
+
+-- Waits for the node of operations, by position. Returns whether it has.
+local function wait_for(run, busy)
+	local wait_s, message = 1, nil
+	for _, outcome in pairs(busy) do
+		message, wait_s = outcome.message, math.max(wait_s, outcome.wait_s or 1)
+	end
+	return message and run.busy(message, wait_s)
 end
 
 -- Which operations of a message are to be sent again: reads whose answers had no room beside others, and what
 -- a node was too busy for, where the caller waits for it.
 local function to_repeat(run, list, positions)
-	local busy, wait_s, message = {}, 1, nil
 	local reads, more = not delivery.has_writes(list), false
-	for _, position in ipairs(positions) do
-		local outcome = run.outcomes[position]
-		more = more or reads and outcome.result
-		if waits(run, position) then
-			busy[position], message, wait_s = true, outcome.message, math.max(wait_s, outcome.wait_s or 1)
-		end
-	end
-	local waited, again = message and run.busy(message, wait_s), {}
+	for _, position in ipairs(positions) do more = more or reads and run.outcomes[position].result end
+	local busy = busy_ones(run, positions)
+	local waited, again = wait_for(run, busy), {}
 	for _, position in ipairs(positions) do
 		local too_large = more and run.outcomes[position].status == TOO_LARGE
 		if waited and busy[position] or too_large then again[#again + 1] = position end

@@ -300,12 +300,25 @@ class _Run:
         may_be_done = outcome.sent and outcome.status == _UNAVAILABLE and is_write(self.operations[position])
         return not may_be_done or self._retry_writes
 
+    def _busy(self, outcomes: dict[int, Outcome]) -> set[int]:
+        """Which of a message may be sent again since a node was too busy for them: in their order, so none that would come
+        behind a later write of its key that was made, or may have been."""
+        busy: set[int] = set()
+        written: set[object] = set()
+        for position, outcome in reversed(outcomes.items()):
+            key = getattr(self.operations[position], "key", None)
+            if self._may_wait_for(position, outcome) and key not in written:
+                busy.add(position)
+            elif is_write(self.operations[position]) and not _is_refused(outcome):
+                written.add(key)
+        return busy
+
     def to_repeat(self, positions: list[int], writes: bool) -> list[int]:
         """Which of a message are to be sent again: reads whose answers had no room beside others, and what a node was too
         busy for, where there is patience."""
         outcomes = {position: self.outcomes[position] for position in positions}
         more = not writes and any(not isinstance(outcome, KmsError) for outcome in outcomes.values())
-        busy = [p for p, outcome in outcomes.items() if self._may_wait_for(p, outcome)]
+        busy = self._busy(outcomes)
         longest = max((_wait_of(outcomes[p]) for p in busy), default=0)
         waited = bool(busy) and self.waits(Unavailable("busy", status=503, retry_after_s=longest))
         return [
@@ -313,6 +326,12 @@ class _Run:
             for position, outcome in outcomes.items()
             if (waited and position in busy) or (more and isinstance(outcome, Refused) and outcome.status == _TOO_LARGE)
         ]
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    """Whether nothing was done."""
+    status = outcome.status if isinstance(outcome, Refused | Unavailable) else None
+    return status is not None and 400 <= status < 500
 
 
 def _wait_of(outcome: Outcome) -> int:
