@@ -9,6 +9,7 @@ local http = require("spec.support.http")
 local nodes = require("spec.support.node")
 local peers = require("spec.support.peer")
 local policies = require("spec.support.policies")
+local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local ALLOW_EVERYTHING = {
@@ -104,13 +105,14 @@ describe("operator policies", function()
 			limited:register({ eager })
 			for _ = 1, 3 do expect.ok(eager:derive({ path = "p" })) end
 			expect.refused(eager:derive({ path = "p" }), 429, "rate_limited")
-			local nonces, all = 0, 0
+			local nonces, all, began_ns = 0, 0, uv.hrtime()
 			for _ = 1, 120 do
 				nonces = nonces + (http.get(limited.port, "/nonce").status == 200 and 1 or 0)
 				all = all + (http.get(limited.port, "/nodes").status == 200 and 1 or 0)
 			end
-			assert.is_true(nonces <= 5, nonces)
-			assert.is_true(all <= 102, all)
+			local minutes = (uv.hrtime() - began_ns) / 60e9
+			assert.is_true(nonces <= 5 + 5 * minutes, nonces)
+			assert.is_true(all <= 100 + 100 * minutes, all)
 		end)
 	end)
 
@@ -252,13 +254,14 @@ describe("operator policies", function()
 			folder:take(node, "routes", [[return {
 				{ method = "GET", path = "/status", handler = "status" },
 				{ method = "GET", path = "/nonce", handler = "nonce" },
-				{ method = "GET", path = "/nodes", handler = "nodes", rate = 60, burst = 3 },
+				{ method = "GET", path = "/nodes", handler = "nodes", rate = 1, burst = 3 },
 				{ method = "PUT", path = "/kms/data", handler = "put", max_body = 2000 },
 				{ method = "POST", path = "/kms/derive", handler = "derive" },
 			}]])
 			for _ = 1, 3 do assert.equal(200, http.get(node.port, "/nodes").status) end
 			local refusal = http.get(node.port, "/nodes")
-			assert.same({ 429, "1" }, { refusal.status, refusal.headers["retry-after"] })
+			local wait_s = tonumber(refusal.headers["retry-after"])
+			assert.is_true(refusal.status == 429 and wait_s > 30 and wait_s <= 60, wait_s)
 			-- A reload that does not change a limit keeps its counts.
 			folder:take(node, "access", "return { derive = function() return true end }")
 			assert.equal(429, http.get(node.port, "/nodes").status)
@@ -269,7 +272,7 @@ describe("operator policies", function()
 
 		it("can be extra ones, which see the node's public facts", function()
 			folder:take(node, "routes", [[return { extra = {
-				{ name = "about", path = "/about", rate = 60, burst = 2, handler = function(f)
+				{ name = "about", path = "/about", rate = 1, burst = 2, handler = function(f)
 					local page = {}
 					for name, value in pairs(f) do page[name] = value end
 					return page
