@@ -94,6 +94,24 @@ backend.only("files", describe)("a restart", function()
 end)
 
 describe("a stop", function()
+	-- A node that waits for the body of a request as long as a test needs, and at its stop `shutdown_s` seconds.
+	local function start_patient(shutdown_s)
+		return nodes.start({ env = {
+			BODY_TIMEOUT_SECONDS = 600, MIN_BODY_BYTES_PER_SECOND = 0, SHUTDOWN_TIMEOUT_SECONDS = shutdown_s,
+		} })
+	end
+
+	-- Has a request run whose body never comes.
+	local function hold(node, app_id)
+		local app = apps.new(node, app_id, "never ends")
+		node:register({ app })
+		local conn, headers = app:connection(), app:pop({})
+		headers[#headers + 1] = { "Content-Length", "1000" }
+		headers[#headers + 1] = { "Expect", "100-continue" }
+		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }))
+		assert.equal(100, conn:receive().status) -- its handler waits for the body
+	end
+
 	for _, signal in ipairs({ "sigterm", "sigint" }) do
 		it("on " .. signal .. " ends with status 0 and closes idle connections", function()
 			local node = nodes.start()
@@ -108,7 +126,7 @@ describe("a stop", function()
 	end
 
 	it("lets a running request finish", function()
-		local node = nodes.start()
+		local node = start_patient(600)
 		finally(function() node:kill() end)
 		local app = apps.new(node, "902", "last words")
 		node:register({ app })
@@ -149,15 +167,9 @@ describe("a stop", function()
 	end)
 
 	it("ends at once on a signal that comes later than the first", function()
-		local node = nodes.start()
+		local node = start_patient(600)
 		finally(function() node:kill() end)
-		local app = apps.new(node, "905", "second signal")
-		node:register({ app })
-		local conn, headers = app:connection(), app:pop({})
-		headers[#headers + 1] = { "Content-Length", "1000" }
-		headers[#headers + 1] = { "Expect", "100-continue" }
-		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }))
-		assert.equal(100, conn:receive().status)
+		hold(node, "905")
 		uv.kill(node.pid, "sigint")
 		node:wait_log("stopping")
 		wait.sleep(2000) -- longer than the second in which another signal belongs to the first
@@ -166,19 +178,17 @@ describe("a stop", function()
 	end)
 
 	it("waits for a request no longer than SHUTDOWN_TIMEOUT_SECONDS", function()
-		local node = nodes.start({ env = { SHUTDOWN_TIMEOUT_SECONDS = 1 } })
+		local node
 		finally(function() node:kill() end)
-		local app = apps.new(node, "903", "never ends")
-		node:register({ app })
-		local headers = app:pop({})
-		headers[#headers + 1] = { "Content-Length", "1000" }
-		headers[#headers + 1] = { "Expect", "100-continue" }
-		local conn = app:connection()
-		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }))
-		assert.equal(100, conn:receive().status) -- its handler waits for the body
-		local start = uv.hrtime()
-		assert.equal(0, (node:stop()))
-		assert.is_true((uv.hrtime() - start) / 1e9 < 8)
+		-- The default is ten seconds. A machine that is busy may take as long, but not each time.
+		wait.until_true("an end within eight seconds", function()
+			node = start_patient(1)
+			hold(node, "903")
+			local begun_ns = uv.hrtime()
+			assert.equal(0, (node:stop()))
+			local took_s = (uv.hrtime() - begun_ns) / 1e9
+			return took_s < 8, took_s
+		end)
 	end)
 end)
 

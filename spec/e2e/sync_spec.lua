@@ -21,7 +21,10 @@ describe("POST /sync", function()
 	end
 
 	setup(function()
-		node = nodes.start({ env = { MAX_SYNC_PAYLOAD_BYTES = 5500000, ALLOW_PARTIAL_REPLICATION = "true" } })
+		-- Some bodies wait for what the node does meanwhile.
+		node = nodes.start({ env = {
+			MAX_SYNC_PAYLOAD_BYTES = 5500000, ALLOW_PARTIAL_REPLICATION = "true", MIN_BODY_BYTES_PER_SECOND = "0",
+		} })
 		peer = member("peer")
 		app = apps.new(node, "700", "sync app")
 		node:register({ app })
