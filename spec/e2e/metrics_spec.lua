@@ -61,7 +61,7 @@ describe("GET /metrics", function()
 		files.write(dir .. "/node.seed", crypto.hex(SEED) .. "\n")
 		node = nodes.start({ dir = dir, env = {
 			METRICS_ADDR = "127.0.0.1:" .. port, MASTER_SECRET_HEX = crypto.hex(MASTER), MAX_APP_STORAGE_BYTES = "20000",
-			MAX_KV_VALUE_SIZE_BYTES = "8000", MAX_REQUEST_BODY_BYTES = "800000",
+			MAX_KV_VALUE_SIZE_BYTES = "8000", MAX_REQUEST_BODY_BYTES = "800000", MIN_BODY_BYTES_PER_SECOND = "0",
 		} })
 		app = apps.new(node, "1234567", "metrics app")
 		peer = peers.new(node, "metrics peer")
@@ -138,7 +138,7 @@ describe("GET /metrics", function()
 		headers[#headers + 1] = { "Content-Length", "50000" }
 		conn:write(http.format({ method = "POST", target = "/kms/derive", headers = headers }) .. ("x"):rep(40000))
 		wait.until_true("the request to run", function() return value("kms_requests_running") == 1 end)
-		assert.is_true(value("kms_body_bytes") >= 40000)
+		wait.until_true("its body to be counted", function() return value("kms_body_bytes") >= 40000 end)
 		conn:close()
 		wait.until_true("the request to end", function() return value("kms_requests_running") == 0 end)
 		assert.equal(0, value("kms_body_bytes"))
@@ -337,28 +337,30 @@ describe("GET /metrics with policies", function()
 end)
 
 describe("METRICS_ADDR", function()
-	local first
-
-	teardown(function()
-		if first then first:stop() end
-	end)
-
 	it("that was named and is taken stops the start, as BIND_ADDR does; the default one does not", function()
-		local port = nodes.free_port()
-		first = nodes.start({ env = { METRICS_ADDR = "127.0.0.1:" .. port } })
+		local port, running = nodes.free_port(), {}
+		local function start(address)
+			local node = nodes.start({ env = { METRICS_ADDR = address } })
+			running[#running + 1] = node
+			return node
+		end
 		local dir = files.temp_dir()
+		finally(function()
+			for _, node in ipairs(running) do node:stop() end
+			files.remove_dir(dir)
+		end)
+		start("127.0.0.1:" .. port)
 		local code, _, err = nodes.serve(dir, { env = { METRICS_ADDR = "127.0.0.1:" .. port } })
 		assert.equal(1, code)
 		assert.truthy(err:find("cannot listen on METRICS_ADDR 127.0.0.1:" .. port, 1, true), err)
 		code, _, err = nodes.serve(dir, { env = { BIND_ADDR = "127.0.0.1:" .. port } })
 		assert.equal(1, code)
 		assert.truthy(err:find("cannot listen on BIND_ADDR 127.0.0.1:" .. port, 1, true), err)
-		local one = nodes.start({ env = { METRICS_ADDR = false } })
-		local two = nodes.start({ env = { METRICS_ADDR = false } })
-		assert.truthy(two:log():find("going on without, since METRICS_ADDR is not set", 1, true), two:log())
-		one:stop()
-		two:stop()
-		files.remove_dir(dir)
+		-- All nodes of this machine share the default port. The first one here goes on without, or keeps it from the second.
+		local function goes_on()
+			return start(false):log():find("going on without, since METRICS_ADDR is not set", 1, true) ~= nil
+		end
+		assert.is_true(goes_on() or goes_on())
 	end)
 
 	it("may be any free port, and warns where other machines reach it", function()
