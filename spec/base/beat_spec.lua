@@ -64,6 +64,19 @@ describe("the beat", function()
 		loop.close(handle)
 	end)
 
+	it("shortens what recurs after a minute or more so that it ends at every second beat, and nothing else", function()
+		local handle = beat.every(3600, function() end)
+		for _, ms in ipairs({ 60000, 80000, 3600000 }) do
+			local shortened = beat.shortened_ms(ms)
+			assert.is_true(shortened <= ms and shortened > ms - 20000, shortened)
+			assert.equal(0, (uv.now() + shortened - handle.due_ms) % 20000)
+		end
+		for _, ms in ipairs({ 0, 1000, 20000, 40000, 59999, 60001, 70000, 90000 }) do
+			assert.equal(ms, beat.shortened_ms(ms))
+		end
+		loop.close(handle)
+	end)
+
 	-- What lies between two looks at the clocks may take long: one of many pairs of looks is close enough.
 	it("calls when a period ends by the machine's clock", function()
 		local nearest, calls = math.huge, 0

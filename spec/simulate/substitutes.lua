@@ -11,6 +11,7 @@ package.loaded["kms.base.loop"] = virtual_loop
 package.loaded["kms.base.beat"] = {
 	SECONDS = require("kms.base.beat").SECONDS,
 	every = function(seconds, fn) return virtual_loop.every(math.floor(seconds * 1000), fn) end,
+	shortened_ms = function(ms) return ms end,
 }
 -- What waits for real time would never happen here.
 require("luv").new_timer = function() error("a timer that the simulation does not know", 2) end

@@ -59,6 +59,7 @@ end
 
 local function new_exchange(self)
 	local exchanges = {}
+	function exchanges.wall_ms() return self.now + self.ahead_ms end
 	function exchanges.uses_session(_, peer) return peer.features.session == true end
 	function exchanges.call(_, peer, build)
 		local fault = self.answers[peer.wallet]
@@ -121,7 +122,9 @@ end
 --- @return fixture
 function M.new()
 	local self = setmetatable({
-		store = fake_store(), peers = new_peers(), calls = {}, answers = {}, now = 1000, ready = true,
+		store = fake_store(), peers = new_peers(), calls = {}, answers = {}, ready = true,
+		-- Unix time is so much more. The first interval that begins is an even one (kms.sync.contact).
+		now = 1000, ahead_ms = 9000,
 		settings = { max_records = 5000, max_bytes = 4 << 20, parallel = 64, interval = 10 },
 	}, Fixture)
 	local function quiet() end

@@ -103,6 +103,7 @@ local function exchange_of(self, member, peers)
 	local exchange = {}
 	function exchange.call(_, peer, build) return call(self, member, self.members[peer.index], peer, build) end
 	function exchange.uses_session() return self.in_sessions end
+	function exchange.wall_ms() return M.START_MS + self.now end
 	function exchange.distrust(_, peer, text)
 		peers:report(peer, "bad_envelope")
 		return text, "ERR_UNVERIFIED"

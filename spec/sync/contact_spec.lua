@@ -38,6 +38,29 @@ describe("push with nothing to send", function()
 		end
 	end)
 
+	it("contacts it an interval earlier, once, where its last answer came at an odd one", function()
+		t.peers.members[1].features.session = true
+		t.ahead_ms = t.ahead_ms + 10000
+		for i, contacts in ipairs({ 1, 2, 2, 3, 3, 4 }) do
+			t:pass(10000)
+			assert.same({ i, contacts }, { i, #t:calls_of(OURS) })
+		end
+	end)
+
+	-- Of two clocks, the ticks of one may come just before a full interval of the other.
+	it("takes the interval that begins nearest to a tick", function()
+		t.peers.members[1].features.session = true
+		t:pass(10000)
+		for _, case in ipairs({ { -5001, 0 }, { -5000, 1 }, { 4999, 1 }, { 5000, 0 } }) do
+			local off_ms, contacts = table.unpack(case)
+			t.peers.members[1].answered_ms = t.now
+			t.ahead_ms = off_ms - (t.now + 10000) -- the next tick is so far off the even interval that begins at 0
+			local before = #t:calls_of(OURS)
+			t:pass(10000)
+			assert.same({ off_ms, contacts }, { off_ms, #t:calls_of(OURS) - before })
+		end
+	end)
+
 	describe("and a member with sessions and the lower wallet", function()
 		local peer
 
@@ -57,24 +80,26 @@ describe("push with nothing to send", function()
 		end
 
 		-- A tick when the last answer is so many milliseconds old, and a message has just come. Returns the contacts so far.
-		local function contacts_at(age_ms)
+		local function contacts_at(age_ms, is_even)
 			t.now = peer.answered_ms + age_ms
+			t.ahead_ms = (is_even and 20000 or 10000) - t.now
 			peer.called_ms = t.now
 			t:tick()
 			return #t:calls_of(OURS)
 		end
 
-		it("contacts it every fifth interval while its messages come", function()
+		it("contacts it every fourth interval while its messages come", function()
 			t:pass(10000)
-			for _, case in ipairs({ { 4, 0 }, { 1, 1 }, { 4, 0 }, { 1, 1 }, { 20, 4 } }) do
+			for _, case in ipairs({ { 3, 0 }, { 1, 1 }, { 3, 0 }, { 1, 1 }, { 20, 5 } }) do
 				local intervals, calls = table.unpack(case)
 				assert.same({ intervals, calls }, { intervals, contacts(intervals) })
 			end
 		end)
 
-		it("contacts it when its last answer is 4.25 intervals old, and not before", function()
+		it("contacts it when its last answer is 4.25 intervals old, 3.75 at an even one, and not before", function()
 			t:pass(10000)
 			assert.same({ 1, 2 }, { contacts_at(42499), contacts_at(42500) })
+			assert.same({ 2, 3 }, { contacts_at(37499, true), contacts_at(37500, true) })
 		end)
 
 		it("contacts it when its last message is 2.05 intervals old, and not before", function()

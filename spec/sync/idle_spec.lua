@@ -30,12 +30,12 @@ describe("an idle cluster", function()
 		end
 	end)
 
-	it("sends members with sessions a message every second interval, those with a lower wallet every fifth", function()
+	it("sends members with sessions a message every second interval, those with a lower wallet every fourth", function()
 		local ways, output = idle("sessions")
 		assert.equal(WAYS, #ways, output)
 		local counts = {}
 		for i, way in ipairs(ways) do counts[i] = way.messages end
 		table.sort(counts)
-		assert.same({ 4, 4, 4, 10, 10, 10 }, counts, output)
+		assert.same({ 5, 5, 5, 10, 10, 10 }, counts, output)
 	end)
 end)

@@ -33,13 +33,13 @@ describe("repair of members that hold the same", function()
 
 	before_each(function() asked(20) end) -- all hold it
 
-	-- That the higher one is asked every second interval, the lower one every fifth.
+	-- That the higher one is asked every second interval, the lower one every fourth.
 	local function seldom(counts)
-		local is_so = counts[1] == 4 and counts[2] >= 8 and counts[2] <= 10
+		local is_so = counts[1] == 5 and counts[2] >= 8 and counts[2] <= 10
 		assert.is_true(is_so, table.concat(counts, ", "))
 	end
 
-	it("asks the higher one every second interval, the lower one every fifth while it asks", function()
+	it("asks the higher one every second interval, the lower one every fourth while it asks", function()
 		seldom(asked(20))
 	end)
 

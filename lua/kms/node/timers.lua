@@ -89,7 +89,9 @@ end
 function M.run(parts, is_stopping, fail)
 	loop.spawn(function()
 		local watch = {}
-		while not is_stopping() and tick(parts, watch, fail) do loop.sleep(parts.readiness:interval_ms()) end
+		while not is_stopping() and tick(parts, watch, fail) do
+			loop.sleep(beat.shortened_ms(parts.readiness:interval_ms()))
+		end
 	end)
 	beat.every(beat.SECONDS, function() expire(parts) end)
 	beat.every(SAVE_S, function() loop.spawn(parts.remembered.save, parts.remembered) end)

@@ -13,8 +13,8 @@ local M = {}
 -- How long a peer counts as ok, in intervals: after an answer, and after a message of its own. When no other message
 -- follows, it is called 3.05 intervals later at the latest (kms.sync.contact), and its answer takes time.
 local ANSWERED_WITHIN, CALLED_WITHIN = 3, 3.1
--- The same after an answer where messages follow it. A peer whose messages come is called every fifth interval, but not
--- at all where this node does not serve, or the peer's URL is not one to call.
+-- The same after an answer where messages follow it. A peer whose messages come is called after five intervals at most,
+-- but not at all where this node does not serve, or the peer's URL is not one to call.
 local ANSWERED_AT_ALL_WITHIN = 6
 
 local function is_alive(peer)
