@@ -6,7 +6,7 @@ local uv = require("luv")
 local wait = require("spec.support.wait")
 
 local RECORDS = 50
-local RETENTION_MS, VIEW_S, SKEW_S = 2000, 4, 1
+local RETENTION_MS, VIEW_S, SKEW_S = 2000, 10, 1
 
 describe("a node that was away for longer than tombstones stay", function()
 	local cluster, clients, paused

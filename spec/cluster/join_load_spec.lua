@@ -14,7 +14,7 @@ describe("a cluster under writes", function()
 	setup(function()
 		if clusters.missing() then return end
 		cluster = clusters.start({ env = {
-			MAX_APP_STORAGE_BYTES = tostring(64 << 20), APP_RATE_LIMIT_PER_MINUTE = "0", PEER_CACHE_TTL_SECONDS = "30",
+			MAX_APP_STORAGE_BYTES = tostring(64 << 20), APP_RATE_LIMIT_PER_MINUTE = "0",
 		} })
 		clients = cluster:register(NAME)
 	end)

@@ -16,10 +16,9 @@ describe("a cluster of which one node is killed", function()
 
 	setup(function()
 		if clusters.missing() then return end
-		-- A machine that is busy for some seconds must not make nodes stop to serve: the chain stays here. And all that is
-		-- written has room: what is evicted may be gone.
+		-- All that is written has room: what is evicted may be gone.
 		cluster = clusters.start({ env = {
-			WRITE_COPIES = "2", APP_RATE_LIMIT_PER_MINUTE = "0", PEER_CACHE_TTL_SECONDS = "30",
+			WRITE_COPIES = "2", APP_RATE_LIMIT_PER_MINUTE = "0",
 			MAX_APP_STORAGE_BYTES = tostring(256 << 20),
 		} })
 		run = kills.new(cluster, SEED)
@@ -61,7 +60,7 @@ describe("a cluster of which one node is killed", function()
 			first.start()
 			assert.is_false(second.may_fail())
 			wait.until_true("repair", second.may_fail)
-			assert.is_true(cluster:node(1):status().node.store_complete)
+			assert.is_true(cluster:status(1).node.store_complete)
 			watch:stop()
 		end)
 	end)
