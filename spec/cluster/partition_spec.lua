@@ -5,7 +5,7 @@ local clusters = require("spec.support.cluster")
 
 local ALONE = "unshare --net --mount --propagation private sh -c 'mount -t tmpfs none /run && %s' 2>&1"
 local PROBE = "ip netns add n && ip link add v type veth peer name eth0 netns n && ip link add hub type bridge"
-local RUN = "exec timeout -k 5 300 busted --lua=lua5.4 -o TAP spec/cluster/partitions.lua"
+local RUN = "exec timeout -k 5 1200 busted --lua=lua5.4 -o TAP spec/cluster/partitions.lua"
 
 local function run(command)
 	local pipe <close> = assert(io.popen(ALONE:format(command) .. "; echo status $?"))

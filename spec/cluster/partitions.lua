@@ -117,14 +117,18 @@ describe("nodes in networks that are cut", function()
 		separate.cut(net, 3)
 		net.nodes[3].process:kill()
 		assert(net.nodes[3]:start())
-		wait_for("node 3 to answer", function() return net.nodes[3]:status() end)
-		local ends = uv.hrtime() + WATCHED_S * 1e9
-		while uv.hrtime() < ends do
-			local status = net.nodes[3]:status()
+		local ends
+		repeat
+			local status
+			wait_for("node 3 to answer", function()
+				status = net.nodes[3]:status()
+				return status
+			end)
+			ends = ends or uv.hrtime() + WATCHED_S * 1e9
 			assert.is_false(status.node.service_available, "a newcomer serves from nothing")
 			assert.is_false(status.node.store_complete)
 			loop.sleep(POLL_MS)
-		end
+		until uv.hrtime() > ends
 		expected.meanwhile = write(1, "put", "meanwhile")
 		separate.join(net)
 		wait_for("node 3 to serve", function() return net.nodes[3]:ready() end)
@@ -187,7 +191,11 @@ describe("nodes in networks that are cut", function()
 		-- Node 1 goes on calling node 2, which shows nothing of the other way.
 		local ends = uv.hrtime() + WATCHED_S * 1e9
 		while uv.hrtime() < ends do
-			local status, nodes, both = states(2, 1)
+			local status, nodes, both
+			wait_for("node 2 to answer", function()
+				status, nodes, both = states(2, 1)
+				return status, both
+			end)
 			assert.same({ "unreachable", "unreachable" }, { status, nodes }, both)
 			loop.sleep(POLL_MS)
 		end
