@@ -15,8 +15,8 @@ local LOOK_MS = 250
 
 local function keep(self)
 	local text = files.read(self.chain.state)
-	if not text or not pcall(cjson.decode, text) then return end
-	self.text, self.copies = text, self.copies + 1
+	local ok, state = pcall(cjson.decode, text or "")
+	if ok then self.text, self.kept = text, state.best_block_number end
 end
 
 local function height(self)
@@ -32,10 +32,10 @@ local function watch(self)
 	end
 end
 
---- Waits until what is on chain now is in a copy. Anvil writes once a second.
+--- Waits until what is on chain now is in a copy.
 function Kept:wait()
-	local copies = self.copies + 2000 // LOOK_MS
-	wait.until_true("copies of the chain's state", function() return self.copies >= copies end)
+	local now = height(self)
+	wait.until_true("a copy of the chain's state with block " .. now, function() return self.kept >= now, self.kept end)
 end
 
 --- Ends the chain as a crash does.
@@ -49,7 +49,10 @@ function Kept:start()
 	local seen = self.highest + 1
 	files.write(self.chain.state, self.text)
 	self.chain:start()
-	wait.until_true("the chain to reach block " .. seen, function() return height(self) >= seen end)
+	wait.until_true("the chain to reach block " .. seen, function()
+		local ok, number = pcall(height, self)
+		return ok and number >= seen, number
+	end)
 end
 
 --- Ends the keeping of copies.
@@ -59,7 +62,7 @@ end
 
 --- @param chain  of devnet.anvil, running, with a state file
 function M.new(chain)
-	local self = setmetatable({ chain = chain, highest = 0, copies = 0 }, Kept)
+	local self = setmetatable({ chain = chain, highest = 0, kept = -1 }, Kept)
 	loop.spawn(watch, self)
 	return self
 end
