@@ -17,7 +17,7 @@ local BYTECODE = "build/contracts/%s.json"
 M.OWNER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
 M.CHAIN_ID = 31337
 
-local START_MS, STOP_MS, MINE_MS, POLL_MS = 30000, 5000, 20000, 20
+local START_MS, STOP_MS, MINE_MS, POLL_MS = 60000, 30000, 60000, 20
 -- Fixed, so that dependent transactions can be sent for the same block: estimating the gas of one fails
 -- until those before it are mined.
 local GAS = { deploy = "0x5b8d80", call = "0x1e8480" } -- 6 and 2 million

@@ -33,8 +33,8 @@ local function make_clients(net, app)
 end
 
 -- Calls fn until it returns a true value, or the wait is over. Returns fn's last values.
-local function retry(self, fn)
-	local deadline = uv.hrtime() + self.wait_ms * 1000000
+local function retry(fn)
+	local deadline = uv.hrtime() + WAIT_MS * 1000000
 	while true do
 		local late = uv.hrtime() > deadline
 		local value, message = fn()
@@ -45,7 +45,7 @@ end
 
 -- Makes a write on a node, and a put again until COPIES nodes hold it; notes what every node must hold from then on.
 local function write(self, index, kind, fields)
-	local result, message = retry(self, function()
+	local result, message = retry(function()
 		local result, message = self.clients[index]:call(kind, fields)
 		if result and (kind == "delete" or (result.copies or 0) >= COPIES) then return result end
 		return nil, message or ("it was answered with %s of %d copies"):format(result.copies or "no number", COPIES)
@@ -110,7 +110,7 @@ end
 -- message; the differences.
 local function look(self, index)
 	local count, found
-	retry(self, function()
+	retry(function()
 		local held
 		held, count = keys_of(self, index)
 		if not held then found = { count } return false end
@@ -175,7 +175,7 @@ local function play(self)
 	net:wait_ready()
 	row(self, ("node %d started with nothing, and fetched all before it served"):format(last))
 	put(self, 51, 60, { 1 })
-	net.nodes[1].process:stop(self.wait_ms)
+	net.nodes[1].process:stop(WAIT_MS)
 	row(self, "node 1 was stopped (SIGTERM) right after it had answered 10 more writes")
 	assert(net.nodes[1]:start())
 	net:wait_ready()
@@ -195,12 +195,10 @@ end
 
 --- Runs the drill on a devnet that serves.
 -- @param world  stdout, program
--- @param wait_ms  how long a node may take to hold what it must; 20000 without it
 -- @return true | nil, message: what the nodes lack, or which step was not possible
-function M.run(net, world, wait_ms)
+function M.run(net, world)
 	local self = {
-		net = net, out = world.stdout, program = world.program, wait_ms = wait_ms or WAIT_MS, values = {},
-		failures = {}, noted = {}, begun = uv.hrtime(),
+		net = net, out = world.stdout, program = world.program, values = {}, failures = {}, noted = {}, begun = uv.hrtime(),
 	}
 	local ok, message = pcall(function()
 		self.clients = make_clients(net, net.apps[1])

@@ -7,8 +7,6 @@ local files = require("spec.support.files")
 local nodes = require("spec.support.node")
 local ports = require("spec.support.ports")
 
-local FAILS_MS = 6000 -- for what a node never holds; every other step takes less
-
 describe("make cluster", function()
 	local test = clusters.test(it, pending)
 
@@ -52,7 +50,7 @@ describe("make cluster", function()
 			return self
 		end
 		local ok, message
-		clusters.await(function() ok, message = drill.run(cluster.net, { stdout = out, program = "" }, FAILS_MS) end)
+		clusters.await(function() ok, message = drill.run(cluster.net, { stdout = out, program = "" }) end)
 		assert.is_nil(ok)
 		assert.truthy(message:find("\n  node 3: drill/01 is missing: HTTP 404", 1, true), message)
 		assert.truthy(message:find("\n  node 3: 40 more like these", 1, true), message)
