@@ -5,6 +5,7 @@ local clusters = require("spec.support.cluster")
 local expect = require("spec.support.expect")
 local nodes = require("spec.support.node")
 local policies = require("spec.support.policies")
+local now_ms = require("spec.support.session_client").now_ms
 local uv = require("luv")
 local wait = require("spec.support.wait")
 
@@ -84,7 +85,8 @@ describe("members that push nothing to each other", function()
 	end)
 
 	test("agree on keys that were written on both sides, and on deletions", function()
-		expect.ok(clients[1]:put("both", "first"))
+		local first = expect.ok(clients[1]:put("both", "first")).inner.updated_at_ms
+		wait.until_true("a later millisecond", function() return now_ms() > first end)
 		expect.ok(clients[2]:put("both", "second"))
 		expect.ok(clients[3]:delete("one1"))
 		wait_equal()
