@@ -1,7 +1,8 @@
 --- Ports of 127.0.0.1 for nodes and services of specs. Spec files run side by side, and each stops and starts what it
--- runs, so a port belongs to a process for its whole life: ports below those that the kernel gives to whoever asks for
--- any, in blocks, each taken by a listener on its first port.
+-- runs, so a port belongs to a process for its whole life: ports that the kernel gives to nobody who asks for any, in
+-- blocks, each taken by a listener on its first port.
 
+local files = require("spec.support.files")
 local uv = require("luv")
 
 local M = {}
@@ -9,8 +10,24 @@ local M = {}
 --- Ports in a row that a devnet takes, from its chain's to those of its Odyn services (devnet.ports).
 M.DEVNET = 60
 
-local FIRST, END, BLOCK = 10000, 32768, 256 -- Linux gives away 32768 and above
-local BLOCKS = (END - FIRST) // BLOCK
+local LOWEST, HIGHEST, BLOCK = 10000, 65535, 256
+local FEWEST = 32 -- blocks, for all spec files that run side by side
+local GIVEN = "/proc/sys/net/ipv4/ip_local_port_range"
+local USUAL_LOW, USUAL_HIGH = 32768, 60999 -- of that range
+
+--- Where there is room outside the range that the kernel gives away: below or above it.
+-- @param given  the range as the kernel shows it, "32768\t60999\n"; nil: it shows none
+-- @return the first port, the number of blocks; those of the usual range where this one leaves no room
+function M.outside(given)
+	local low, high = (given or ""):match("(%d+)%s+(%d+)")
+	low, high = tonumber(low) or USUAL_LOW, tonumber(high) or USUAL_HIGH
+	local below, above = (low - LOWEST) // BLOCK, (HIGHEST - high) // BLOCK
+	if math.max(below, above) < FEWEST then return LOWEST, (USUAL_LOW - LOWEST) // BLOCK end
+	if below >= above then return LOWEST, below end
+	return high + 1, above
+end
+
+local FIRST, BLOCKS = M.outside(files.read(GIVEN))
 
 local mark -- listener on the first port of the newest block; older ones stay open
 local next_port, block_end = 0, 0
