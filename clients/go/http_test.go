@@ -202,13 +202,15 @@ func TestRedirectionsCookiesProxiesAndCompressionAreNotUsed(t *testing.T) {
 }
 
 func TestNothingIsSentWhereNobodyListens(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	started := httptest.NewServer(nodetest.Say(200, ""))
+	defer started.Close()
+	// The caller's port of a connection, at which nobody listens as long as that is open.
+	connection, err := net.Dial("tcp", started.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := "http://" + listener.Addr().String()
-	listener.Close()
-	_, failure := callerOf(t, address, nil, false).call(ctx, get)
+	defer connection.Close()
+	_, failure := callerOf(t, "http://"+connection.LocalAddr().String(), nil, false).call(ctx, get)
 	if e := expect(t, failure, ErrUnavailable); e.Sent {
 		t.Error(e)
 	}

@@ -1,6 +1,8 @@
 // Requests against a real server: bounds, times, redirections, and whether what failed was sent.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer } from "node:http";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { AbortedError, UnavailableError, UnverifiedError } from "../src/index.js";
 import { baseUrl, request, retryAfter } from "../src/http.js";
@@ -100,11 +102,11 @@ test("what was not sent is told from what may have been", async () => {
     setImmediate(() => incoming.socket.destroy());
   };
   await assert.rejects(get(), sent(UnavailableError, true));
-  const other = createServer();
-  await new Promise((resolve) => other.listen(0, "127.0.0.1", resolve));
-  const { port } = other.address();
-  await new Promise((resolve) => other.close(resolve));
-  await assert.rejects(get({ url: `http://127.0.0.1:${port}` }), sent(UnavailableError, false));
+  // The caller's port of a connection, at which nobody listens as long as that is open.
+  const other = connect(server.address().port, "127.0.0.1");
+  await once(other, "connect");
+  await assert.rejects(get({ url: `http://127.0.0.1:${other.localPort}` }), sent(UnavailableError, false));
+  other.destroy();
   await assert.rejects(get({ url: "http://127.0.0.1:1" }), sent(UnavailableError, false)); // a port that fetch refuses
   await assert.rejects(get({ url: "http://nobody.invalid" }), sent(UnavailableError, false));
 });
