@@ -5,6 +5,7 @@ local loopback = require("spec.support.loopback")
 local native = require("spec.support.native")
 local nitro = require("kms.tee.nitro")
 local uv = require("luv")
+local wait = require("spec.support.wait")
 
 if not (os.getenv("LD_PRELOAD") or ""):find("nsm_fake", 1, true) then
 	describe("TEE=nitro", function()
@@ -110,11 +111,14 @@ describe("TEE=nitro", function()
 
 	test("asks the module for several things at once, in order", function()
 		local backend = open()
-		local documents = {}
+		local documents, count = {}, 0
 		for i = 1, 8 do
-			coroutine.wrap(function() documents[i] = assert(backend:attest(("nonce %d;"):format(i))) end)()
+			coroutine.wrap(function()
+				documents[i] = assert(backend:attest(("nonce %d;"):format(i)))
+				count = count + 1
+			end)()
 		end
-		while #documents < 8 do require("kms.base.loop").sleep(1) end
+		wait.until_true("the documents", function() return count == 8 end)
 		for i = 1, 8 do assert.truthy(documents[i]:find(("nonce %d;"):format(i), 1, true)) end
 	end)
 end)
