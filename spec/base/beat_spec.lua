@@ -77,17 +77,28 @@ describe("the beat", function()
 		loop.close(handle)
 	end)
 
-	-- What lies between two looks at the clocks may take long: one of many pairs of looks is close enough.
-	it("calls when a period ends by the machine's clock", function()
-		local nearest, calls = math.huge, 0
-		local handle = beat.every(0.1, function(due_ms)
+	-- Milliseconds by which a beat that is made anew misses the ends of periods by the machine's clock. What lies between
+	-- two looks at the clocks may take long: the nearest of many pairs of looks counts.
+	local function miss_of_new_beat()
+		package.loaded["kms.base.beat"] = nil
+		local own, nearest, calls = require("kms.base.beat"), math.huge, 0
+		package.loaded["kms.base.beat"] = beat
+		local handle = own.every(0.1, function(due_ms)
 			uv.update_time()
 			local seconds, microseconds = uv.gettimeofday()
 			local late_ms = (seconds * 1000 + microseconds // 1000 - (uv.now() - due_ms)) % 100
 			nearest, calls = math.min(nearest, late_ms, 100 - late_ms), calls + 1
 		end)
-		wait.until_true("a call at the end of a period", function() return calls >= 3 and nearest <= 5 end)
+		wait.until_true("calls", function() return calls >= 3 and nearest <= 3 or calls >= 20 end)
 		loop.close(handle)
+		return nearest
+	end
+
+	it("calls when a period ends by the machine's clock", function()
+		-- A beat looks once at the clocks when it is made: the second one is made where that took long.
+		local nearest = miss_of_new_beat()
+		if nearest > 3 then nearest = miss_of_new_beat() end
+		assert.is_true(nearest <= 3, nearest)
 	end)
 
 	it("calls once for all that it has missed", function()
