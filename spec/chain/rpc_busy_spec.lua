@@ -1,6 +1,7 @@
 --- kms.chain.rpc with servers that are slow, or have too many calls.
 
 local chain_server = require("spec.support.chain_server")
+local fetch = require("kms.http.fetch")
 local json = require("kms.base.json")
 local loop = require("kms.base.loop")
 local loopback = require("spec.support.loopback")
@@ -10,11 +11,14 @@ local wait = require("spec.support.wait")
 
 local ID = { "eth_chainId" }
 
+-- Longer than loopback.run waits: who waits for a server that hangs fails the test.
+local LONG_MS = 120000
+
 local function new(urls, options)
 	options = options or {}
 	return rpc.new({
-		urls = urls, agree = options.agree == true, log = options.log or chain_server.log(), mono_ms = native.mono_ms,
-		timeout_ms = options.timeout_ms or 4000, alone_ms = 60000,
+		urls = urls, agree = options.agree == true, log = options.log or chain_server.log(),
+		mono_ms = options.mono_ms or native.mono_ms, timeout_ms = options.timeout_ms or 4000, alone_ms = 60000,
 	})
 end
 
@@ -31,9 +35,7 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow, good = chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
-			local began = native.mono_ms()
-			assert.equal("0x14a34", ask(new({ slow.url, good.url }, { timeout_ms = 20000 })))
-			assert.is_true(native.mono_ms() - began < 10000)
+			assert.equal("0x14a34", ask(new({ slow.url, good.url }, { timeout_ms = LONG_MS })))
 			assert.same({ 1, 1 }, { slow.requests, good.requests })
 		end)
 	end)
@@ -42,7 +44,7 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow, good = chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
-			local client = new({ slow.url, good.url }, { timeout_ms = 20000 })
+			local client = new({ slow.url, good.url }, { timeout_ms = LONG_MS })
 			for _ = 1, 3 do assert.equal("0x14a34", ask(client)) end
 			assert.same({ 1, 3 }, { slow.requests, good.requests })
 			good.respond = function() return loopback.reply("", nil, "500 Oops") end
@@ -57,10 +59,8 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow, one, two = chain_server.start(), chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
-			local began = native.mono_ms()
-			local client = new({ slow.url, one.url, two.url }, { timeout_ms = 20000, agree = true })
+			local client = new({ slow.url, one.url, two.url }, { timeout_ms = LONG_MS, agree = true })
 			assert.equal("0x14a34", ask(client))
-			assert.is_true(native.mono_ms() - began < 10000)
 		end)
 	end)
 
@@ -69,16 +69,17 @@ describe("chain.rpc with a slow server", function()
 			local slow, one, two = chain_server.start(), chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
 			local function first(outcomes) return outcomes[1].result end
-			local began = native.mono_ms()
-			local client = new({ slow.url, one.url, two.url }, { timeout_ms = 20000, agree = true })
+			-- By the loop's clock, from which timers count.
+			local began = loop.now()
+			local client = new({ slow.url, one.url, two.url }, { timeout_ms = LONG_MS, agree = true })
 			assert.same({ "0x14a34", "0x14a34" }, (client:call_each({ ID }, first)))
-			local took = native.mono_ms() - began
-			assert.is_true(took >= 900 and took < 10000, took)
+			local took = loop.now() - began
+			assert.is_true(took >= 900, took)
 			client = new({ slow.url, one.url }, { timeout_ms = 2000, agree = true })
-			began = native.mono_ms()
+			began = loop.now()
 			local values, messages = client:call_each({ ID }, first)
 			assert.same({ "0x14a34" }, values)
-			assert.truthy(messages ~= "" and native.mono_ms() - began >= 1900)
+			assert.truthy(messages ~= "" and loop.now() - began >= 1900)
 		end)
 	end)
 
@@ -86,10 +87,17 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow = chain_server.start()
 			slow.respond = function() return "hang" end
-			local began = native.mono_ms()
+			local request, given = fetch.request, {}
+			fetch.request = function(options)
+				given[#given + 1] = options.timeout_ms
+				return request(options)
+			end
+			finally(function() fetch.request = request end)
+			local began = loop.now()
 			assert.is_nil((ask(new({ slow.url }, { timeout_ms = 300 }))))
-			local took = native.mono_ms() - began
-			assert.is_true(took >= 300 and took < 7000, took)
+			assert.is_true(loop.now() - began >= 300)
+			assert.equal(300, given[1])
+			for _, timeout_ms in ipairs(given) do assert.is_true(timeout_ms <= 300, timeout_ms) end
 		end)
 	end)
 end)
@@ -115,12 +123,14 @@ describe("chain.rpc with a server that has too many calls", function()
 		loopback.run(function()
 			local one, two = chain_server.start(), chain_server.start()
 			one.respond = function() return busy("Retry-After: 9\r\n") end
+			local now = 1000
+			local function mono_ms() return now end
 			-- An address is called without libcurl.
 			for calls, host in ipairs({ "127.0.0.1", "localhost" }) do
-				local client = new({ (one.url:gsub("127%.0%.0%.1", host)), two.url })
+				local client = new({ (one.url:gsub("127%.0%.0%.1", host)), two.url }, { mono_ms = mono_ms })
 				for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
 				assert.same({ host, calls, 5 * calls }, { host, one.requests, two.requests })
-				assert.is_true(client.servers[1].busy_until > native.mono_ms() + 5000)
+				assert.equal(now + 9000, client.servers[1].busy_until)
 			end
 		end)
 	end)
@@ -132,10 +142,10 @@ describe("chain.rpc with a server that has too many calls", function()
 				return loopback.reply("", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:46 GMT\r\n",
 					"503 Service Unavailable")
 			end
-			local client = new({ one.url, two.url })
+			local client = new({ one.url, two.url }, { mono_ms = function() return 1000 end })
 			for _ = 1, 5 do assert.equal("0x14a34", ask(client)) end
 			assert.same({ 1, 5 }, { one.requests, two.requests })
-			assert.is_true(client.servers[1].busy_until > native.mono_ms())
+			assert.equal(10000, client.servers[1].busy_until)
 		end)
 	end)
 

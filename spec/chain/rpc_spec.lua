@@ -164,11 +164,10 @@ describe("chain.rpc with one server", function()
 		loopback.run(function()
 			local chain = chain_server.start()
 			chain.respond = function() return "hang" end
-			local before = native.mono_ms()
-			local value, _, code = ask(new({ chain.url }), { ID })
+			-- In two attempts of a second; loopback.run ends a test that waits for more.
+			local value, _, code = ask(new({ chain.url }, { timeout_ms = 1000 }), { ID })
 			assert.is_nil(value)
 			assert.equal("ERR_CHAIN", code)
-			assert.is_true(native.mono_ms() - before < 10000)
 		end)
 	end)
 end)
