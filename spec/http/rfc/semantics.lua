@@ -35,6 +35,8 @@ local GETS = {
 	["/digest"] = 400, ["/openapi.json"] = 200,
 	["/attestation?nonce=00"] = 200, ["/kms/data"] = 403, ["/kms/data/k"] = 403, ["/kms/data?key=k"] = 403, ["/x"] = 404,
 }
+-- Those whose length is another one from one document to the next: /status has times with one digit and with more.
+local VARYING = { ["/attestation?nonce=00"] = true, ["/status"] = true }
 local ALLOWED = {
 	["/"] = "GET, HEAD, OPTIONS", ["/health"] = "GET, HEAD, OPTIONS", ["/ready"] = "GET, HEAD, OPTIONS",
 	["/status"] = "GET, HEAD, OPTIONS", ["/nodes"] = "GET, HEAD, OPTIONS", ["/nonce"] = "GET, HEAD, OPTIONS",
@@ -46,7 +48,7 @@ for path, status in pairs(GETS) do
 	add(
 		kept("9110 9.1", "GET is supported: " .. path, request("GET " .. path), status),
 		kept("9110 9.3.2", "HEAD is GET without content: " .. path, request("HEAD " .. path), status, { head_of = path,
-			varies = path:find("attestation", 1, true) })
+			varies = VARYING[path] })
 	)
 end
 for path, allow in pairs(ALLOWED) do
