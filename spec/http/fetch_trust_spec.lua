@@ -17,7 +17,9 @@ describe("fetch", function()
 				local gone = own(uv.new_tcp()) -- keeps its port, and does not listen
 				gone:bind("127.0.0.1", 0)
 				expect("ERR_CONNECT", { url = "http://127.0.0.1:" .. gone:getsockname().port })
-				expect("ERR_RESOLVE", { url = "http://no-such-host.invalid/" })
+				-- A resolver that does not answer is given up after ten seconds and more.
+				local long = { url = "http://no-such-host.invalid/", timeout_ms = 50000, connect_timeout_ms = 50000 }
+				expect("ERR_RESOLVE", long)
 			end)
 		end)
 

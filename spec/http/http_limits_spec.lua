@@ -6,6 +6,7 @@ local err = require("kms.base.err")
 local http = require("kms.http.server")
 local loop = require("kms.base.loop")
 local native = require("support.native")
+local ports = require("spec.support.ports")
 local raw = require("support.raw_http")
 local wait = require("spec.support.wait")
 local wakeup = require("kms.async.wakeup")
@@ -44,8 +45,10 @@ local function start(changes, options)
 	}
 	for name, value in pairs(options or {}) do all[name] = value end
 	server = http.new(all)
-	assert(server:listen("127.0.0.1", 0))
-	return server:port()
+	-- A port that nobody else is given once this server has stopped: the next connection to it must be refused.
+	local port = ports.take()
+	assert(server:listen("127.0.0.1", port))
+	return port
 end
 
 local function count_is(count)
@@ -129,6 +132,7 @@ describe("http", function()
 		it("do not count the time of a handler", function()
 			local client = raw.connect(start({ IDLE_TIMEOUT_SECONDS = 0.2, HEADER_TIMEOUT_SECONDS = 0.2 }))
 			client:send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+			wait.until_true("the request", function() return #held == 1 end)
 			wait.sleep(700)
 			held[1]:wake()
 			assert.equal("released", client:await(1)[1].body)
