@@ -99,17 +99,28 @@ describe("fetch", function()
 
 		it("calls at once, those that wait for a connection included", function()
 			run(function()
-				local server = serve()
-				local options = { url = server.url, timeout_ms = 3000 }
-				local results = {}
-				coroutine.wrap(function() results = parallel(MAX_TRANSFERS, options) end)()
+				-- Holds every request until the test lets it answer.
+				local held, answers = {}, false
+				local server = serve(function(client)
+					if answers then client:write(reply("ok")) else held[#held + 1] = client end
+					return true
+				end)
+				local options = { url = server.url, timeout_ms = 3600000 }
+				local results, waited = {}, nil
+				coroutine.wrap(function() results = parallel(MAX_TRANSFERS - 1, options) end)()
+				coroutine.wrap(function()
+					waited = { native.fetch({ url = server.url, timeout_ms = 500 }) }
+				end)()
 				expect("ERR_BUSY", options)
-				-- Before the first call ends and makes way for another connection.
-				wait.until_true("the connections", function() return server.accepted >= MAX_CONNECTIONS end)
-				wait.sleep(500)
+				wait.until_true("the connections", function() return #held >= MAX_CONNECTIONS end)
+				wait.until_true("the call that gets no connection", function() return waited end)
+				assert.equal("ERR_TIMEOUT", waited[3])
 				assert.equal(MAX_CONNECTIONS, server.accepted)
-				wait.until_true("the calls to end", function() return #results == MAX_TRANSFERS end)
-				for i = 1, MAX_TRANSFERS do assert.equal("ERR_TIMEOUT", results[i][3]) end
+				answers = true
+				for _, client in ipairs(held) do client:write(reply("ok")) end
+				wait.until_true("the calls to end", function() return #results == MAX_TRANSFERS - 1 end)
+				for _, result in ipairs(results) do assert.equal(200, result[1]) end
+				assert.equal(MAX_CONNECTIONS, server.accepted)
 				-- The places are free again.
 				assert.equal(200, (native.fetch({ url = answering(reply("")).url })))
 			end)
