@@ -18,7 +18,7 @@ local function new(urls, options)
 	options = options or {}
 	return rpc.new({
 		urls = urls, agree = options.agree == true, log = options.log or chain_server.log(),
-		mono_ms = options.mono_ms or native.mono_ms, timeout_ms = options.timeout_ms or 4000, alone_ms = 60000,
+		mono_ms = options.mono_ms or native.mono_ms, timeout_ms = options.timeout_ms or LONG_MS, alone_ms = 60000,
 	})
 end
 
@@ -35,7 +35,7 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow, good = chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
-			assert.equal("0x14a34", ask(new({ slow.url, good.url }, { timeout_ms = LONG_MS })))
+			assert.equal("0x14a34", ask(new({ slow.url, good.url })))
 			assert.same({ 1, 1 }, { slow.requests, good.requests })
 		end)
 	end)
@@ -44,7 +44,7 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow, good = chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
-			local client = new({ slow.url, good.url }, { timeout_ms = LONG_MS })
+			local client = new({ slow.url, good.url })
 			for _ = 1, 3 do assert.equal("0x14a34", ask(client)) end
 			assert.same({ 1, 3 }, { slow.requests, good.requests })
 			good.respond = function() return loopback.reply("", nil, "500 Oops") end
@@ -59,7 +59,7 @@ describe("chain.rpc with a slow server", function()
 		loopback.run(function()
 			local slow, one, two = chain_server.start(), chain_server.start(), chain_server.start()
 			slow.respond = function() return "hang" end
-			local client = new({ slow.url, one.url, two.url }, { timeout_ms = LONG_MS, agree = true })
+			local client = new({ slow.url, one.url, two.url }, { agree = true })
 			assert.equal("0x14a34", ask(client))
 		end)
 	end)
@@ -71,7 +71,7 @@ describe("chain.rpc with a slow server", function()
 			local function first(outcomes) return outcomes[1].result end
 			-- By the loop's clock, from which timers count.
 			local began = loop.now()
-			local client = new({ slow.url, one.url, two.url }, { timeout_ms = LONG_MS, agree = true })
+			local client = new({ slow.url, one.url, two.url }, { agree = true })
 			assert.same({ "0x14a34", "0x14a34" }, (client:call_each({ ID }, first)))
 			local took = loop.now() - began
 			assert.is_true(took >= 900, took)
@@ -107,7 +107,7 @@ describe("chain.rpc with a server that has too many calls", function()
 		loopback.run(function()
 			local chain = chain_server.start()
 			chain.respond = function() return chain.requests % 2 == 0 and busy() or nil end
-			local client, good, ended = new({ chain.url }, { timeout_ms = 8000 }), 0, 0
+			local client, good, ended = new({ chain.url }), 0, 0
 			for _ = 1, 20 do
 				loop.spawn(function()
 					if ask(client) then good = good + 1 end
@@ -156,10 +156,10 @@ describe("chain.rpc with a server that has too many calls", function()
 		loopback.run(function()
 			local chain = chain_server.start()
 			chain.override = function() return chain.requests <= 4 and { error = LIMIT } or nil end
-			assert.equal("0x14a34", ask(new({ chain.url }, { timeout_ms = 8000 })))
+			assert.equal("0x14a34", ask(new({ chain.url })))
 			assert.equal(5, chain.requests)
 			chain.requests = 0
-			local value = new({ chain.url }, { timeout_ms = 8000 }):call({ ID, ID }, {
+			local value = new({ chain.url }):call({ ID, ID }, {
 				accept = function(outcomes) return outcomes[2].result end,
 			})
 			assert.equal("0x14a34", value)
@@ -174,7 +174,7 @@ describe("chain.rpc with a server that has too many calls", function()
 				if chain.requests > 4 then return nil end
 				return loopback.reply(json.encode({ jsonrpc = "2.0", id = 1, error = LIMIT }))
 			end
-			local client = new({ chain.url }, { timeout_ms = 8000, log = log })
+			local client = new({ chain.url }, { log = log })
 			local value = client:call({ ID, ID }, { accept = function(outcomes) return outcomes[2].result end })
 			assert.equal("0x14a34", value)
 			assert.equal(5, chain.requests)

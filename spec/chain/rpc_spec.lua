@@ -13,7 +13,7 @@ local ID = { "eth_chainId" }
 local function new(urls, options)
 	options = options or {}
 	return rpc.new({
-		timeout_ms = options.timeout_ms or 4000, alone_ms = options.alone_ms or 60000,
+		timeout_ms = options.timeout_ms or 60000, alone_ms = options.alone_ms or 60000,
 		urls = urls, agree = options.agree == true, log = options.log or chain_server.log(), mono_ms = native.mono_ms,
 	})
 end

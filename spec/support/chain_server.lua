@@ -279,11 +279,11 @@ function M.start()
 	return self
 end
 
---- The configuration of a node on these servers.
+--- The configuration of a node on these servers, with more time for a call than a busy machine takes.
 function M.config(urls, change)
 	local config = {
 		HELIOS_RPC_URL = urls, NOVA_APP_REGISTRY_ADDRESS = M.REGISTRY, KMS_REGISTRY_ADDRESS = M.KMS, IN_ENCLAVE = false,
-		CHAIN = "evm", CHAIN_ID = 0, CHAIN_CONFIRMATIONS = 6, MAX_HEAD_AGE_SECONDS = 300, RPC_TIMEOUT_MS = 4000,
+		CHAIN = "evm", CHAIN_ID = 0, CHAIN_CONFIRMATIONS = 6, MAX_HEAD_AGE_SECONDS = 300, RPC_TIMEOUT_MS = 60000,
 		KMS_NODE_TICK_SECONDS = 60, KMS_APP_ID = "49",
 	}
 	for name, value in pairs(change or {}) do config[name] = value end
