@@ -21,7 +21,7 @@ Chaos.__index = Chaos
 
 -- Two ticks of a second: one in which a member is seen to be back, one in which it is asked.
 -- And what a busy machine adds.
-local READY_MS = 2 * 1000 + 2000
+local READY_MS = 2 * 1000 + 8000
 local GIVE_UP_S = 30 -- then there is no sense in going on
 local CALM_MS, SETTLE_S = 500, 60
 local MAY_FAIL_S = 3 -- how long a kill waits until it may be

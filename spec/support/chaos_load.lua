@@ -67,11 +67,12 @@ local function may_be_lost(write)
 	return write.copies < 2 and not write.replicated and not write.process:alive()
 end
 
-local function check_member(self, node, page)
+-- A page is of a moment after it was asked for; it may be on its way for a while.
+local function check_member(self, node, page, asked_ms)
 	if page.node.service_available ~= true then return end
 	local down_ms = self.chain_down_ms
-	if down_ms and now_ms() - down_ms > MEMBER_MS + SLACK_MS then
-		self.chaos:violation("node %d serves, and the chain is away for %d ms", node.index, now_ms() - down_ms)
+	if down_ms and asked_ms - down_ms > MEMBER_MS + SLACK_MS then
+		self.chaos:violation("node %d serves, and the chain is away for %d ms", node.index, asked_ms - down_ms)
 	end
 end
 
@@ -80,7 +81,7 @@ local function poll(self, node)
 		local process, asked_ms = node.process, now_ms()
 		local page = process:alive() and node:status()
 		if page and process == node.process then
-			check_member(self, node, page)
+			check_member(self, node, page, asked_ms)
 			if page.sync then settle(self, node, page, asked_ms) end
 		end
 		loop.sleep(POLL_MS)
