@@ -120,7 +120,10 @@ describe("nova-kms drain", function()
 	end)
 
 	it("finishes what runs, accepts nothing new, ends with 0 and removes the socket", function()
-		node = nodes.start({ dir = files.temp_dir() })
+		-- The body waits while programs start and end.
+		node = nodes.start({ dir = files.temp_dir(), env = {
+			MIN_BODY_BYTES_PER_SECOND = "0", BODY_TIMEOUT_SECONDS = "120", SHUTDOWN_TIMEOUT_SECONDS = "120",
+		} })
 		local socket = node.dir .. "/control.sock"
 		local app = apps.new(node, "7", "drain app")
 		node:register({ app })

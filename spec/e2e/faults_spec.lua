@@ -94,7 +94,7 @@ end)
 
 describe("a full table of file descriptors", function()
 	it("is logged, requests that run go on, and idle connections make room for new ones", function()
-		local node, app = start({}, { nofile = 48 })
+		local node, app = start({ MIN_BODY_BYTES_PER_SECOND = 0 }, { nofile = 48 })
 		finally(function() node:stop() end)
 		local headers, signature = app:pop({})
 		local body = require("cjson").encode(crypto.seal(app:channel_key(), app.identity.der, '{"path":"busy"}'))
@@ -158,7 +158,7 @@ end)
 
 describe("a client that does not read its answers", function()
 	it("is cut off, and other clients are served", function()
-		local node, app = start({ WRITE_TIMEOUT_SECONDS = 2, IDLE_TIMEOUT_SECONDS = 2 })
+		local node, app = start({ WRITE_TIMEOUT_SECONDS = 2 })
 		finally(function() node:stop() end)
 		expect.ok(app:put("large", crypto.random(1 << 20)))
 		local silent = apps.new(node, "950", "faults")
@@ -187,7 +187,7 @@ end)
 
 describe("garbage", function()
 	it("on the port is answered or closed, never served, never fatal", function()
-		local node, app = start({ FIRST_BYTE_TIMEOUT_SECONDS = 1, HEADER_TIMEOUT_SECONDS = 1 })
+		local node, app = start({ FIRST_BYTE_TIMEOUT_SECONDS = 5, HEADER_TIMEOUT_SECONDS = 5 })
 		finally(function() node:stop() end)
 		local conns = {}
 		for i = 1, 200 do
