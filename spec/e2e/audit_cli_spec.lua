@@ -80,8 +80,8 @@ describe("nova-kms audit", function()
 		assert.truthy(out:match("%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ  %d+  derive  app=700  wallet=0x%x+  name=%x+"))
 		assert.truthy(out:find("  start  ", 1, true))
 		assert.is_nil(out:find("prev", 1, true))
-		-- Without files: the configuration's.
-		assert.equal(out, (select(2, run("show", "--until", "2199-12-31"))))
+		-- Without files: the configuration's. A signature may be added in between, another derivation is not.
+		assert.equal(select(2, run("show", file, "--event", "derive")), (select(2, run("show", "--event", "derive"))))
 	end)
 
 	it("verifies what the node writes, with the node or without", function()
@@ -174,9 +174,9 @@ describe("nova-kms audit", function()
 
 	it("limits look-ups", function()
 		local target = "/audit/name/path/700/" .. ("ab"):rep(32)
-		local limited
-		for _ = 1, 70 do limited = node:control("GET", target) end
-		assert.equal("rate_limited", limited.code)
+		wait.until_true("a refusal", function() -- after more than the limit where this is slow, since they flow back in
+			return node:control("GET", target).code == "rate_limited"
+		end)
 		for _, wrong in ipairs({ "path/700/ab", "paths/700/" .. ("ab"):rep(32), "path/0/" .. ("ab"):rep(32), "path/700",
 			"path/99999999999999999999/" .. ("ab"):rep(32) }) do
 			assert.equal("bad_request", node:control("GET", "/audit/name/" .. wrong).code)

@@ -137,10 +137,10 @@ describe("a node with AUDIT", function()
 
 	it("signs what is in it after some seconds, while it runs", function()
 		start()
+		-- On a slow machine there may be one before the last line of the start.
 		local signature = events("signature", 1)[1]
-		local lines = audit_file.lines(file)
-		assert.equal(1, select(2, audit_file.check(lines, node.wallet)))
-		assert.equal("0", tostring(node:status().audit.unsigned_lines):match("^%d+"))
+		wait.until_true("all lines to be signed", function() return node:status().audit.unsigned_lines == 0 end)
+		assert.is_true(select(2, audit_file.check(audit_file.lines(file), node.wallet)) >= 1)
 		assert.equal(node.wallet, signature.wallet)
 	end)
 
