@@ -231,13 +231,13 @@ describe("a client of a node with sessions", function()
 	end)
 
 	it("opens another session before one is used up, so that a put does not fail", function()
-		local short = nodes.start({ env = { SESSION_TTL_SECONDS = "8" } })
+		local short = nodes.start({ env = { SESSION_TTL_SECONDS = "20" } })
 		local own = assert(native.seed_load(short.dir .. "/demo-app.seed"))
 		local ok, failure = pcall(run, function()
 			local man = middleman.start(short.port)
 			local caller = open(man.url, { seed = own })
 			assert(caller:call("put", { key = "k", value = "1" }))
-			os.execute("sleep 2.5") -- a session ends after two seconds without use
+			os.execute("sleep 5.5") -- a session ends after five seconds without use
 			assert(caller:call("put", { key = "k", value = "2" }))
 			assert.equal(2, man:count("/session"))
 		end)
