@@ -289,7 +289,12 @@ describe("CONTROL_SOCKET", function()
 			http.close(listener)
 			files.remove_dir(dir)
 		end)
-		wait.until_true("the listener", function() return uv.fs_stat(path) end)
+		-- It has its mode by then.
+		wait.until_true("the listener", function()
+			local conn = http.connect(path)
+			if conn then conn:close() end
+			return conn ~= nil
+		end)
 		local status, _, err = nodes.run({ "peers", "--socket", path }, { uid = 65534 })
 		assert.is_true(status ~= 0)
 		assert.truthy(err:find("belongs to user 1", 1, true), err)
