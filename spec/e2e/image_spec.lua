@@ -74,6 +74,17 @@ describe("the enclave's image", function()
 		end
 	end)
 
+	it("is compared with files that were there, also where threads interrupt each other's lines in the trace", function()
+		local dir = files.temp_dir()
+		finally(function() files.remove_dir(dir) end)
+		files.write(dir .. "/trace", table.concat({
+			'11 openat(AT_FDCWD, "/whole", O_RDONLY) = 3', '11 openat(AT_FDCWD, "/none", O_RDONLY) = -1 ENOENT (x)',
+			'11 openat(AT_FDCWD, "/late", O_PATH <unfinished ...>', '12 openat(AT_FDCWD, "/missing", O_PATH <unfinished ...>',
+			"11 <... openat resumed>) = 4", "12 <... openat resumed>) = -1 ENOENT (x)", "11 close(4) = 0", "",
+		}, "\n"))
+		assert.same({ ["/whole"] = true, ["/late"] = true }, (images.read_trace(dir .. "/trace")))
+	end)
+
 	it("holds what a node opens, and no library that it does not", function()
 		if reason then return pending(reason) end
 		if not there("strace") then return pending("strace is not here") end

@@ -45,17 +45,25 @@ function M.closed(self)
 exec /usr/sbin/chroot --userspec=65532:65532 "$0" /usr/bin/nova-kms "$@"' '%s' "$@"]]):format(self.root))
 end
 
+local OPENING = { openat = true, open = true, execve = true }
+
 --- What a trace tells: paths that were opened (read or run, and were there), calls that were made.
 -- @return path -> true, call -> true
 function M.read_trace(path)
 	local opened, calls = {}, {}
+	local begun = {} -- by thread: the path of a call whose result is in a later line, as another thread came first
 	for line in assert(files.read(path)):gmatch("[^\n]+") do
-		local call, rest = line:match("^%d+%s+([%w_]+)%((.*)$")
+		local name
+		local thread, call, rest = line:match("^(%d+)%s+([%w_]+)%((.*)$")
 		if call then
 			calls[call] = true
-			local name = (call == "openat" or call == "open" or call == "execve") and rest:match('"(/[^"]*)"')
-			if name and not rest:find("= %-1 E") then opened[name] = true end
+			name = OPENING[call] and rest:match('"(/[^"]*)"')
+			if rest:find("<unfinished ...>", 1, true) then begun[thread], name = name, nil end
+		else
+			thread, rest = line:match("^(%d+)%s+<%.%.%. [%w_]+ resumed>(.*)$")
+			if thread then name, begun[thread] = begun[thread], nil end
 		end
+		if name and not rest:find("= -1 E", 1, true) then opened[name] = true end
 	end
 	return opened, calls
 end
