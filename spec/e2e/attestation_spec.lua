@@ -136,7 +136,8 @@ describe("GET /attestation, by restarts and limits", function()
 			connection:close()
 		end
 		assert.equal(180, busy + good)
-		assert.is_true(good >= 40 and busy > 0, ("%d made, %d refused"):format(good, busy))
+		-- 20 are there at once, beside what is kept for others; of those that wait, a slow machine makes few in time.
+		assert.is_true(good >= 20 and busy > 0, ("%d made, %d refused"):format(good, busy))
 		assert.equal(200, http.get(node.port, "/health").status)
 		node:stop()
 	end)
