@@ -14,6 +14,10 @@ describe("a store that joins", function()
 		t:write_on({ 3 }, "good")
 		t.newcomer.peers[3] = nil
 		t.members[2].complete = false
+		-- The other one answers once this one was asked for its records: behind it, this one would only be compared with.
+		local asked = false
+		t.faults[2] = function(_, since) asked = asked or since == 0 end
+		t.faults[3] = function() while not asked do loop.sleep(5) end end
 		local found = t:round()
 		assert.same({ 1, 1 }, { found.done, found.error }, found.message)
 		assert.truthy(found.message:find("all of its records were rejected", 1, true), found.message)
